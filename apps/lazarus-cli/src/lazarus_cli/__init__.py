@@ -1,0 +1,1 @@
+"""The command `lazarus`: everything that is installed, under one name."""

@@ -1,0 +1,1 @@
+"""Tasks with verifiers and environments for training by reinforcement."""

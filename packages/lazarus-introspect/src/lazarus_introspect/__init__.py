@@ -1,0 +1,1 @@
+"""Looking inside language models on MLX."""

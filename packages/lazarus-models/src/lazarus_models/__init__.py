@@ -1,0 +1,1 @@
+"""Language models on MLX: load, save, adapt and generate in the Hugging Face layout."""

@@ -1,0 +1,125 @@
+"""The edge to the terminal, shared by every Lazarus command: errors, versions, progress, tables.
+
+Nothing here loads rich, numpy or pydantic before it is needed, so that `--help` answers at once.
+"""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from lazarus_plan.errors import LazarusError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LINE_EVERY_S = 60.0
+"""Without a terminal, progress is one line a minute: enough for a log, too little to fill it."""
+
+
+def run(app: typer.Typer | Callable[..., Any], name: str) -> None:
+    """Runs a command line to its exit code.
+
+    An expected failure is one line on stderr and the error's exit code (1 the check said no, 2 bad input or
+    usage); Ctrl-C is one line and 130. A traceback means a bug.
+    """
+    with _one_line_errors(name):
+        app()
+
+
+@contextlib.contextmanager
+def _one_line_errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except LazarusError as error:
+        say(f"error: {error.message} [{error.code}]")
+        raise SystemExit(error.exit_code) from error
+    except OSError as error:
+        # What the system refuses (a folder that is read-only, a full disk) is the user's to mend, not a bug of ours.
+        where = f"{error.filename}: " if error.filename else ""
+        say(f"error: {where}{error.strerror or error} [{name}]")
+        raise SystemExit(2) from error
+    except KeyboardInterrupt:
+        say(f"{name}: interrupted; what was written before is whole")
+        raise SystemExit(130) from None
+
+
+def say(line: str) -> None:
+    """Writes one line of words to stderr; stdout is for results."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def show(text: str) -> None:
+    """Writes a result to stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def version_option(distribution: str) -> Any:
+    """The `--version` option of a package's root callback."""
+
+    def print_version(wanted: bool) -> None:
+        if wanted:
+            show(f"{distribution} {version(distribution)}")
+            raise typer.Exit
+
+    return typer.Option("--version", callback=print_version, is_eager=True, help="Show the version and exit.")
+
+
+def stderr_console() -> "Console":
+    """A rich console on stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+@contextlib.contextmanager
+def progress(title: str, *, total: int | None, unit: str) -> Iterator[Callable[..., None]]:
+    """Shows how far long work is: a bar when stderr is a terminal, else one line a minute.
+
+    Yields:
+        `advance(n=1, note="")`: adds `n` units; `note` stands behind the bar (a loss, a rate).
+    """
+    if not sys.stderr.isatty():
+        yield _line_a_minute(title, total, unit)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=stderr_console()) as bar:
+        task = bar.add_task(title, total=total, note="")
+
+        def advance(n: int = 1, note: str = "") -> None:
+            bar.update(task, advance=n, note=note)
+
+        yield advance
+
+
+def _line_a_minute(title: str, total: int | None, unit: str) -> Callable[..., None]:
+    start = last = time.monotonic()
+    done = 0
+
+    def advance(n: int = 1, note: str = "") -> None:
+        nonlocal done, last
+        done += n
+        now = time.monotonic()
+        if now - last >= LINE_EVERY_S:
+            last = now
+            of = f"/{total}" if total is not None else ""
+            eta = f", {(now - start) * (total - done) / done:.0f} s left" if total and done else ""
+            say(f"{title}: {done}{of} {unit}{eta} {note}".rstrip())
+
+    return advance

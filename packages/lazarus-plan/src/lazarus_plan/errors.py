@@ -1,0 +1,63 @@
+"""What can go wrong, as a tree.
+
+LazarusError                  every expected failure of every Lazarus package
+└── PlanError                 bad input or usage                     exit 2
+    ├── LengthsError          a length cache cannot be read          LP-E0xx
+    ├── PlanningError         these lengths cannot be planned        LP-E13x
+    ├── FormatError           written by a newer version             LP-E160
+    └── CheckFailed           the check said no                      exit 1
+        ├── CorruptPlan       the artifact contradicts itself        LP-E10x, E11x, E12x, E151
+        └── StalePlan         the artifact is sound, the world moved LP-E13x, E14x, E150
+
+Every error has a stable `code` (section 6 of the format) and the exit code a command ends with.
+"""
+
+
+class LazarusError(Exception):
+    """An expected failure: one line for a person, a stable code for a program.
+
+    Args:
+        message: What, where and the way out, in one line.
+        code: Stable identifier, such as `LP-E107`.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    @property
+    def message(self) -> str:
+        """The line for a person, without the code."""
+        return str(self.args[0])
+
+
+class PlanError(LazarusError):
+    """Base of everything that lazarus-plan raises."""
+
+
+class LengthsError(PlanError):
+    """A length cache cannot be read; the message names file and line."""
+
+
+class PlanningError(PlanError):
+    """These lengths cannot be planned with this configuration."""
+
+
+class FormatError(PlanError):
+    """Written by a newer version of the format than this one reads."""
+
+
+class CheckFailed(PlanError):
+    """A check said no: drift, mismatch or damage."""
+
+    exit_code = 1
+
+
+class CorruptPlan(CheckFailed):
+    """The artifact contradicts itself: damaged, truncated or edited."""
+
+
+class StalePlan(CheckFailed):
+    """The artifact is sound, but something it was made from has changed."""

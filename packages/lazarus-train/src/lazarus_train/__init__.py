@@ -1,0 +1,1 @@
+"""Trainers that obey the batch plan: enforced, audited, resumable to the bit."""
