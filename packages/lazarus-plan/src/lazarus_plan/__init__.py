@@ -1,1 +1,73 @@
 """The lockfile for training runs: plan batches once, offline; fingerprint, verify, shard and replay them."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lazarus_plan.audit import AuditLog as AuditLog
+    from lazarus_plan.audit import StepDigest as StepDigest
+    from lazarus_plan.build import build_plan as build_plan
+    from lazarus_plan.canonical import canonical_digest as canonical_digest
+    from lazarus_plan.canonical import canonical_json as canonical_json
+    from lazarus_plan.canonical import digest_text as digest_text
+    from lazarus_plan.config import PlanConfig as PlanConfig
+    from lazarus_plan.cursor import PlanCursor as PlanCursor
+    from lazarus_plan.errors import CheckFailed as CheckFailed
+    from lazarus_plan.errors import CorruptPlan as CorruptPlan
+    from lazarus_plan.errors import FormatError as FormatError
+    from lazarus_plan.errors import LazarusError as LazarusError
+    from lazarus_plan.errors import LengthsError as LengthsError
+    from lazarus_plan.errors import PlanError as PlanError
+    from lazarus_plan.errors import PlanningError as PlanningError
+    from lazarus_plan.errors import StalePlan as StalePlan
+    from lazarus_plan.lengths import LengthCache as LengthCache
+    from lazarus_plan.lengths import LengthRow as LengthRow
+    from lazarus_plan.lengths import LengthsHeader as LengthsHeader
+    from lazarus_plan.lengths import LengthsWriter as LengthsWriter
+    from lazarus_plan.lengths import read_lengths as read_lengths
+    from lazarus_plan.merkle import merkle_root as merkle_root
+    from lazarus_plan.plan import BatchPlan as BatchPlan
+    from lazarus_plan.plan import Row as Row
+    from lazarus_plan.plan import Step as Step
+    from lazarus_plan.shard import assign as assign
+    from lazarus_plan.store import load_plan as load_plan
+    from lazarus_plan.store import save_plan as save_plan
+    from lazarus_plan.verify import validate as validate
+
+_HOME = {  # public name -> module that defines it, imported at first use
+    "AuditLog": "audit",
+    "BatchPlan": "plan",
+    "CheckFailed": "errors",
+    "CorruptPlan": "errors",
+    "FormatError": "errors",
+    "LazarusError": "errors",
+    "LengthCache": "lengths",
+    "LengthRow": "lengths",
+    "LengthsError": "errors",
+    "LengthsHeader": "lengths",
+    "LengthsWriter": "lengths",
+    "PlanConfig": "config",
+    "PlanCursor": "cursor",
+    "PlanError": "errors",
+    "PlanningError": "errors",
+    "Row": "plan",
+    "StalePlan": "errors",
+    "Step": "plan",
+    "StepDigest": "audit",
+    "assign": "shard",
+    "build_plan": "build",
+    "canonical_digest": "canonical",
+    "canonical_json": "canonical",
+    "digest_text": "canonical",
+    "load_plan": "store",
+    "merkle_root": "merkle",
+    "read_lengths": "lengths",
+    "save_plan": "store",
+    "validate": "verify",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -87,7 +87,14 @@ def progress(title: str, *, total: int | None, unit: str) -> Iterator[Callable[.
     if not sys.stderr.isatty():
         yield _line_a_minute(title, total, unit)
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),

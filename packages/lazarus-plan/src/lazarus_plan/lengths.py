@@ -1,0 +1,323 @@
+"""Length caches: how many tokens each sample has. All that planning knows of the data.
+
+A file is a header line with the fingerprints of data, template and tokenizer, then one line a sample, addressed by
+position. Lines without a header are read too; their fingerprints are then `"absent"`.
+
+```
+{"lazarus_lengths":1,"count":2,"data":"sha256:..","template":"sha256:..","tokenizer":"sha256:..","encoding":{},"parts":{}}
+{"id":"a","length":17,"loss_tokens":9,"h":"0f1e2d3c","row":"4b5a6978"}
+```
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lazarus_plan.canonical import JSON, MAX_INTEGER, canonical_json, digest_text
+from lazarus_plan.errors import FormatError, LengthsError
+
+FORMAT_VERSION = 1
+ABSENT = "absent"
+"""Stands for a fingerprint that nobody took."""
+PREFIX_HEX = 8
+"""`h` and `row` are the first 8 hexadecimal digits of a SHA-256: enough to name a row, never to prove one."""
+
+
+@dataclass(frozen=True)
+class LengthsHeader:
+    """What the lengths were made from.
+
+    Args:
+        count: Number of samples.
+        data: Merkle root over the digests of the rows, in order.
+        template: Digest of what turned samples into text.
+        tokenizer: Digest of what turned text into ids.
+        encoding: The parameters that change ids: field names, end-of-text rules.
+        parts: Component digests by link (`data`, `template`, `tokenizer`), so that a mismatch names what changed.
+    """
+
+    count: int
+    data: str = ABSENT
+    template: str = ABSENT
+    tokenizer: str = ABSENT
+    encoding: JSON = field(default_factory=dict[str, Any])
+    parts: JSON = field(default_factory=dict[str, Any])
+
+    def line(self) -> bytes:
+        """The header line, with its LF."""
+        members = {"lazarus_lengths": FORMAT_VERSION} | {item.name: getattr(self, item.name) for item in fields(self)}
+        return _object(members) + b"\n"
+
+
+class LengthRow(NamedTuple):
+    """One sample.
+
+    Args:
+        id: Stable name of the sample.
+        length: Tokens.
+        loss_tokens: Tokens that carry loss.
+        parts: Tokens of each part of a sample of several, such as chosen and rejected.
+        h: First 8 hex of SHA-256 over the token ids as u32 little-endian.
+        row: First 8 hex of the digest of the row's content.
+    """
+
+    id: str
+    length: int
+    loss_tokens: int | None = None
+    parts: tuple[int, ...] | None = None
+    h: str | None = None
+    row: str | None = None
+
+    def line(self) -> bytes:
+        """The sample's line, with its LF."""
+        return _object({name: value for name, value in self._asdict().items() if value is not None}) + b"\n"
+
+
+@dataclass(frozen=True)
+class LengthCache:
+    """Lengths by position, with the names and digests that were known.
+
+    Args:
+        name: File name, for messages.
+        header: What the lengths were made from.
+        digest: SHA-256 of the canonical bytes of header and rows.
+        ids: Names of the samples.
+        length: Tokens, int64 (N,).
+        loss_tokens: Tokens that carry loss, int64 (N,), or None when not every row tells.
+        token_prefix: First 4 bytes of each row's `h`, uint32 (N,), or None when not every row tells.
+        row_prefix: First 4 bytes of each row's `row`, uint32 (N,), or None when not every row tells.
+    """
+
+    name: str
+    header: LengthsHeader
+    digest: str
+    ids: Sequence[str]
+    length: NDArray[np.int64]
+    loss_tokens: NDArray[np.int64] | None = None
+    token_prefix: NDArray[np.uint32] | None = None
+    row_prefix: NDArray[np.uint32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.length)
+
+    @classmethod
+    def from_rows(
+        cls, rows: Iterable[LengthRow], header: LengthsHeader | None = None, name: str = "lengths"
+    ) -> "LengthCache":
+        """Collects rows.
+
+        >>> cache = LengthCache.from_rows([LengthRow("a", 3), LengthRow("b", 5)])
+        >>> len(cache), int(cache.length.sum())
+        (2, 8)
+
+        Raises:
+            LengthsError: For an id that occurs twice.
+        """
+        rows = list(rows)
+        header = header or LengthsHeader(len(rows))
+        _check_unique(rows, name, first_line=2)
+        sha = hashlib.sha256(header.line())
+        for row in rows:
+            sha.update(row.line())
+        return cls(
+            name=name,
+            header=header,
+            digest=digest_text(sha.digest()),
+            ids=[row.id for row in rows],
+            length=np.array([row.length for row in rows], dtype=np.int64),
+            loss_tokens=_column([row.loss_tokens for row in rows], np.int64),
+            token_prefix=_column([_prefix(row.h) for row in rows], np.uint32),
+            row_prefix=_column([_prefix(row.row) for row in rows], np.uint32),
+        )
+
+
+class LengthsWriter:
+    """Writes a length cache row by row; the file appears whole at `finish`, or not at all.
+
+    ```
+    with LengthsWriter(path) as writer:
+        writer.add(LengthRow("a", 17))
+        writer.finish(LengthsHeader(count=1))
+    ```
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._body_path = path.with_name(f".{path.name}.{os.getpid()}.rows")
+        self._whole_path = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._body: IO[bytes] | None = None
+        self._count = 0
+
+    def __enter__(self) -> "LengthsWriter":
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._body = self._body_path.open("wb+")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._body is not None:
+            self._body.close()
+        for leftover in (self._body_path, self._whole_path):
+            leftover.unlink(missing_ok=True)
+
+    def add(self, row: LengthRow) -> None:
+        """Appends one sample."""
+        assert self._body is not None, "add() outside `with`"
+        self._body.write(row.line())
+        self._count += 1
+
+    def finish(self, header: LengthsHeader) -> None:
+        """Puts the header before the rows and the file in its place."""
+        assert self._body is not None, "finish() outside `with`"
+        assert header.count == self._count, f"header counts {header.count}, {self._count} rows were written"
+        self._body.seek(0)
+        with self._whole_path.open("wb") as whole:
+            whole.write(header.line())
+            shutil.copyfileobj(self._body, whole, 1 << 20)
+        self._whole_path.replace(self._path)
+
+
+def read_lengths(path: Path) -> LengthCache:
+    """Reads a length cache, with or without a header.
+
+    Raises:
+        LengthsError: A missing, empty or malformed file; the message names file and line.
+        FormatError: A header of a newer format.
+    """
+    with _readable(path) as lines:
+        first = next(lines, None)
+        if first is None:
+            raise LengthsError(f"{path} is empty: build it with `lazarus data lengths build`", "LP-E002")
+        header = _parse_header(first, path)
+        if header is None:
+            rows = [_parse_row(first, path, 1)]
+        else:
+            rows: list[LengthRow] = []
+        start = len(rows) + (0 if header is None else 1) + 1
+        rows.extend(_parse_row(line, path, number) for number, line in enumerate(lines, start))
+    _check_unique(rows, str(path), first_line=1 if header is None else 2)
+    if header is not None and header.count != len(rows):
+        raise LengthsError(
+            f"{path} is truncated or extended: its header counts {header.count} samples, it has {len(rows)}; build it again",
+            "LP-E004",
+        )
+    if not rows:
+        raise LengthsError(f"{path} holds a header and no sample", "LP-E002")
+    return LengthCache.from_rows(rows, header, name=path.name)
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[Iterator[bytes]]:
+    if path.is_dir():
+        raise LengthsError(f"{path} is a folder, not a length cache", "LP-E001")
+    try:
+        stream = path.open("rb")
+    except FileNotFoundError:
+        raise LengthsError(f"{path} does not exist: build it with `lazarus data lengths build`", "LP-E001") from None
+    with stream:
+        yield iter(stream)
+
+
+def _parse_header(line: bytes, path: Path) -> LengthsHeader | None:
+    members = _parse_line(line, path, 1)
+    if "lazarus_lengths" not in members:
+        return None
+    version = members.pop("lazarus_lengths")
+    if version != FORMAT_VERSION:
+        raise FormatError(
+            f"{path} has length format {version!r}, this lazarus-plan reads {FORMAT_VERSION}: upgrade lazarus-plan",
+            "LP-E160",
+        )
+    known = {item.name for item in fields(LengthsHeader)}
+    header = LengthsHeader(**{name: value for name, value in members.items() if name in known})
+    if not _is_count(header.count):
+        raise LengthsError(f"{path}:1: `count` is {header.count!r}, not a number of samples", "LP-E003")
+    return header
+
+
+def _parse_row(line: bytes, path: Path, number: int) -> LengthRow:
+    members = _parse_line(line, path, number)
+
+    def refuse(problem: str) -> LengthsError:
+        return LengthsError(f'{path}:{number}: {problem}; a line looks like {{"id":"a","length":17}}', "LP-E003")
+
+    for name in ("id", "length"):
+        if name not in members:
+            raise refuse(f"no `{name}`, found {', '.join(f'`{key}`' for key in members) or 'nothing'}")
+    sample_id = members["id"]
+    if not isinstance(sample_id, str) or not sample_id:
+        raise refuse(f"`id` is {sample_id!r}, not a text")
+    checks: dict[str, Callable[[Any], bool]] = {
+        "length": _is_count,
+        "loss_tokens": _is_count,
+        "parts": lambda value: isinstance(value, list) and all(map(_is_count, cast("list[Any]", value))),
+        "h": _is_prefix,
+        "row": _is_prefix,
+    }
+    for name, is_valid in checks.items():
+        if name in members and not is_valid(members[name]):
+            raise refuse(f"`{name}` is {members[name]!r}")
+    parts = members.get("parts")
+    return LengthRow(
+        id=sample_id,
+        length=members["length"],
+        loss_tokens=members.get("loss_tokens"),
+        parts=tuple(parts) if parts is not None else None,
+        h=members.get("h"),
+        row=members.get("row"),
+    )
+
+
+def _parse_line(line: bytes, path: Path, number: int) -> JSON:
+    try:
+        members = json.loads(line)
+    except UnicodeDecodeError as error:
+        raise LengthsError(f"{path}:{number}: byte {error.start} is not UTF-8", "LP-E003") from error
+    except json.JSONDecodeError as error:
+        raise LengthsError(f"{path}:{number}:{error.colno}: not JSON: {error.msg}", "LP-E003") from error
+    if not isinstance(members, dict):
+        raise LengthsError(f"{path}:{number}: not a JSON object", "LP-E003")
+    return cast("JSON", members)
+
+
+def _check_unique(rows: Sequence[LengthRow], name: str, first_line: int) -> None:
+    seen: dict[str, int] = {}
+    for line, row in enumerate(rows, first_line):
+        if row.id in seen:
+            raise LengthsError(
+                f"{name}:{line}: id {row.id!r} stands in line {seen[row.id]} too; ids must be unique", "LP-E120"
+            )
+        seen[row.id] = line
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INTEGER
+
+
+def _is_prefix(value: object) -> bool:
+    return isinstance(value, str) and len(value) == PREFIX_HEX and set(value) <= set("0123456789abcdef")
+
+
+def _prefix(text: str | None) -> int | None:
+    return None if text is None else int(text, 16)
+
+
+def _column(values: list[int | None], dtype: type[np.generic]) -> NDArray[Any] | None:
+    return None if any(value is None for value in values) else np.array(values, dtype=dtype)
+
+
+def _object(members: JSON) -> bytes:
+    """An object with its members in the order given and canonical values."""
+    body = b",".join(canonical_json(name) + b":" + canonical_json(value) for name, value in members.items())
+    return b"{" + body + b"}"
