@@ -1,0 +1,76 @@
+"""The command `lazarus-gym`; `lazarus generate` is `generate` of this module."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from lazarus_gym.errors import SamplesError, TaskError
+from lazarus_plan.console import run, say, show, version_option
+
+if TYPE_CHECKING:
+    from lazarus_gym.tasks.maths import Kind
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def _root(version: Annotated[bool, version_option("lazarus-gym")] = False) -> None:  # pyright: ignore[reportUnusedFunction]: typer calls it
+    """Tasks with verifiers, for training and for scoring."""
+
+
+@app.command()
+def generate(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Chat samples as JSON lines.")],
+    family: Annotated[str, typer.Option("--type", help="Family of tasks: math.")] = "math",
+    count: Annotated[int, typer.Option("-n", "--count", help="How many tasks.")] = 400,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed is the same file, on every machine.")] = 0,
+    kinds: Annotated[str, typer.Option("--kinds", help="Kinds, joined by commas; default: every kind.")] = "",
+    digits: Annotated[int, typer.Option("--digits", help="The numbers are below 10 to this power, 1 to 7.")] = 2,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Writes synthetic tasks as chat samples, each with its answer."""
+    from lazarus_gym.samples import write_samples
+    from lazarus_gym.tasks.maths import KINDS, generate_tasks
+
+    if family != "math":
+        raise TaskError(f"unknown type {family!r}; there is `math`", "LG-E100")
+    if output.exists() and not force:
+        raise SamplesError(f"{output} exists; choose another name or replace it with --force", "LG-E118")
+    # generate_tasks refuses a word that is no kind
+    chosen = cast("list[Kind]", kinds.split(",")) if kinds else KINDS
+    tasks = generate_tasks(count, seed=seed, kinds=chosen, digits=digits)
+    write_samples(tasks, output)
+    say(f"{len(tasks)} tasks ({', '.join(chosen[: len(tasks)])}), up to {digits} digits, seed {seed}: {output}")
+    say(f"next: lazarus data lengths build -d {shlex.quote(str(output))} -t byte -o lengths.jsonl")
+
+
+@app.command()
+def verify(
+    tasks: Annotated[Path, typer.Option("-d", "--data", help="What `generate` wrote.")],
+    replies: Annotated[Path, typer.Option("--replies", help='JSON lines {"id":"...","reply":"..."}, one a task.')],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Scores replies: accuracy with its 95 % interval (Wilson), by kind and in all."""
+    from lazarus_gym.samples import read_replies, read_tasks
+    from lazarus_gym.score import score_replies
+
+    scores = score_replies(read_tasks(tasks), read_replies(replies))
+    if as_json:
+        rows = {
+            of: {"correct": score.correct, "n": score.n, "accuracy": score.accuracy, "interval_95": score.interval}
+            for of, score in scores.items()
+        }
+        show(json.dumps(rows))
+        return
+    show(f"{'kind':<16}{'correct':>8}{'n':>8}{'accuracy':>10}   95 % interval")
+    for of, score in scores.items():
+        low, high = score.interval
+        show(f"{of:<16}{score.correct:>8}{score.n:>8}{score.accuracy:>10.1%}   {low:.1%} to {high:.1%}")
+
+
+def main() -> None:
+    """Runs the command `lazarus-gym`."""
+    run(app, "lazarus-gym")

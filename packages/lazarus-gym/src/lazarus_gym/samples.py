@@ -1,0 +1,97 @@
+"""Tasks on disk: chat samples, one JSON line each, and the replies of a model to them.
+
+    {"id":"addition-d2-s0-0","kind":"addition","messages":[{"role":"user",...},{"role":"assistant",...}],"answer":109}
+    {"id":"addition-d2-s0-0","reply":"17 + 92 = 109"}
+
+Training reads `messages` of the first, scoring its `answer`; the second is what `lazarus-gym verify` scores.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from lazarus_gym.errors import SamplesError
+from lazarus_gym.tasks.maths import KINDS, Task
+
+
+def write_samples(tasks: Iterable[Task], path: Path) -> None:
+    """Writes tasks as chat samples; the same tasks are the same bytes. The file appears whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(_line(task) for task in tasks)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_tasks(path: Path) -> list[Task]:
+    """Reads the tasks of `write_samples` back.
+
+    Raises:
+        SamplesError: The file is missing or empty, or a line is not such a sample.
+    """
+    tasks: dict[str, Task] = {}
+    for where, row in _rows(path):
+        match row:
+            case {
+                "id": str(id),
+                "kind": kind,
+                "messages": [{"content": str(prompt)}, {"content": str(reply)}],
+                "answer": int(answer),
+            } if kind in KINDS:
+                task = Task(id, kind, prompt, reply, answer)
+            case _:
+                raise SamplesError(f"{where}: not a task; `lazarus-gym generate` writes what is read here", "LG-E113")
+        if task.id in tasks:
+            raise SamplesError(f"{where}: id {task.id!r} stands in an earlier line too; ids are unique", "LG-E114")
+        tasks[task.id] = task
+    return list(tasks.values())
+
+
+def read_replies(path: Path) -> dict[str, str]:
+    """Reads replies by task id from lines `{"id":..,"reply":..}`; other members are ignored.
+
+    Raises:
+        SamplesError: The file is missing or empty, or a line is not such a reply.
+    """
+    replies: dict[str, str] = {}
+    for where, row in _rows(path):
+        match row:
+            case {"id": str(id), "reply": str(reply)}:
+                if id in replies:
+                    raise SamplesError(f"{where}: id {id!r} stands in an earlier line too; ids are unique", "LG-E114")
+                replies[id] = reply
+            case _:
+                raise SamplesError(f'{where}: not a reply; a line is {{"id":"...","reply":"..."}}', "LG-E115")
+    return replies
+
+
+def _line(task: Task) -> str:
+    user = {"role": "user", "content": task.prompt}
+    assistant = {"role": "assistant", "content": task.reply}
+    row = {"id": task.id, "kind": task.kind, "messages": [user, assistant], "answer": task.answer}
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields every line's place (`file:line`) and object."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        raise SamplesError(f"{path} does not exist", "LG-E110") from None
+    if not lines:
+        raise SamplesError(f"{path} is empty", "LG-E111")
+    for number, line in enumerate(lines, 1):
+        where = f"{path}:{number}"
+        try:
+            row = json.loads(line.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise SamplesError(f"{where}: byte {error.start + 1} is not UTF-8", "LG-E112") from error
+        except json.JSONDecodeError as error:
+            raise SamplesError(f"{where}:{error.colno}: not JSON: {error.msg}", "LG-E112") from error
+        if not isinstance(row, dict):
+            raise SamplesError(f"{where}: not a JSON object", "LG-E112")
+        yield where, cast("dict[str, Any]", row)

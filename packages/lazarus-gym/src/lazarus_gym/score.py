@@ -1,0 +1,59 @@
+"""How many replies are right, and how sure that figure is."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import sqrt
+
+from lazarus_gym.errors import SamplesError
+from lazarus_gym.tasks.maths import KINDS, Task, verify
+
+_Z = 1.959963984540054  # the 97.5 % point of the normal distribution: an interval of 95 %
+
+
+@dataclass(frozen=True)
+class Score:
+    """Right replies of n.
+
+    >>> score = Score(correct=61, n=80)
+    >>> score.accuracy, [round(end, 3) for end in score.interval]
+    (0.7625, [0.659, 0.842])
+    """
+
+    correct: int
+    n: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right replies, 0 to 1."""
+        return self.correct / self.n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the accuracy (E. B. Wilson 1927); sound for few replies and near 0 and 1."""
+        p, n, z2 = self.accuracy, self.n, _Z * _Z
+        centre = (p + z2 / (2 * n)) / (1 + z2 / n)
+        half = _Z / (1 + z2 / n) * sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+        # It holds p and stays within [0, 1]; rounding must not say otherwise.
+        return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))
+
+
+def score_replies(tasks: Iterable[Task], replies: Mapping[str, str]) -> dict[str, Score]:
+    """Scores one reply to every task, by kind and in all (`"all"`, last).
+
+    Raises:
+        SamplesError: A task without a reply, or a reply without a task: a score over what happens to be there misleads.
+    """
+    tasks = list(tasks)
+    if missing := [task.id for task in tasks if task.id not in replies]:
+        raise SamplesError(
+            f"{len(missing)} of {len(tasks)} tasks have no reply, the first is {missing[0]!r}", "LG-E116"
+        )
+    if foreign := replies.keys() - {task.id for task in tasks}:
+        raise SamplesError(f"{len(foreign)} replies have no task, one is {min(foreign)!r}", "LG-E117")
+    verdicts = [(task.kind, verify(task, replies[task.id]).correct) for task in tasks]
+    scores = {
+        kind: Score(sum(correct for of, correct in verdicts if of == kind), n)
+        for kind in KINDS
+        if (n := sum(of == kind for of, _ in verdicts))
+    }
+    return scores | {"all": Score(sum(score.correct for score in scores.values()), len(tasks))}

@@ -1,0 +1,217 @@
+"""Synthetic maths tasks with one integer answer, and the verifier that reads it off a reply.
+
+A *kind* is a numbered set of questions: how many there are, and a function from a number to its question. A *seed* is
+an order of those numbers, drawn by SHA-256. Hence the same seed gives the same tasks on every machine, no prompt occurs
+twice, and the first n tasks of a longer set are the set of n. A task costs about 3 microseconds.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import isqrt
+from typing import Literal, NamedTuple, get_args
+
+from lazarus_gym.errors import TaskError
+
+Kind = Literal["addition", "subtraction", "multiplication", "comparison", "word_problem"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+MAX_DIGITS = 7
+"""Up to here every answer is below 2**53, which every JSON reader holds exactly (RFC 8259, section 6)."""
+
+_NAMES = ("Ana", "Ben", "Chen", "Dina", "Emil", "Fatima", "Goran", "Hana")
+_THINGS = ("apples", "books", "coins", "eggs", "pens", "shells")
+_FEWEST = 2  # the smallest number of a story: "1 apples" would be bad English
+
+
+@dataclass(frozen=True)
+class Task:
+    """A question with its answer.
+
+    Args:
+        id: Unique within a kind, a number of digits and a seed: `addition-d2-s0-17`.
+        kind: What is asked.
+        prompt: The question, one line; unique in its set.
+        reply: The shortest worked reply; `verify` accepts it.
+        answer: The number that a correct reply ends with.
+    """
+
+    id: str
+    kind: Kind
+    prompt: str
+    reply: str
+    answer: int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `verify` made of a reply: whether it is right, and the number found in it, if there was one."""
+
+    correct: bool
+    found: str | None
+
+
+def generate_tasks(count: int, *, seed: int = 0, kinds: Sequence[Kind] = KINDS, digits: int = 2) -> list[Task]:
+    """Makes tasks, the kinds in turn; the same arguments give the same tasks on every machine.
+
+    >>> [task.prompt for task in generate_tasks(2)]
+    ['What is 17 + 92?', 'What is 60 - 77?']
+
+    Args:
+        count: How many, at least 1.
+        seed: Any integer; another seed gives another order of the same questions.
+        kinds: Which kinds, each once; task i is of kind `kinds[i % len(kinds)]`.
+        digits: The numbers in the questions are below 10**digits; 1 to 7.
+
+    Raises:
+        TaskError: A kind is unknown or named twice, or has fewer different questions than asked for.
+    """
+    _check(count, kinds, digits)
+    bound = 10**digits
+    numbers = [_numbers(f"{kind}|{digits}|{seed}", _QUESTIONS[kind].size(bound)) for kind in kinds]
+    tasks: list[Task] = []
+    for i in range(count):
+        turn, which = divmod(i, len(kinds))
+        kind = kinds[which]
+        question = _QUESTIONS[kind].ask(next(numbers[which]), bound)
+        tasks.append(Task(f"{kind}-d{digits}-s{seed}-{turn}", kind, *question))
+    return tasks
+
+
+def verify(task: Task, reply: str) -> Verdict:
+    """Compares the last number of a reply with the task's answer.
+
+    Thousands may be grouped by commas, a minus may be the typographic one, words and punctuation may follow.
+
+    >>> task = Task("addition-d4-s0-0", "addition", "What is 1200 + 34?", "1200 + 34 = 1234", 1234)
+    >>> verify(task, "That makes 1,234 in all.")
+    Verdict(correct=True, found='1234')
+    >>> verify(task, "I do not know.")
+    Verdict(correct=False, found=None)
+    """
+    found = _last_number(reply)
+    return Verdict(found == str(task.answer), found)
+
+
+def _check(count: int, kinds: Sequence[Kind], digits: int) -> None:
+    if count < 1:
+        raise TaskError(f"`count` is {count}; ask for at least 1 task", "LG-E101")
+    if not 1 <= digits <= MAX_DIGITS:
+        raise TaskError(f"`digits` is {digits}; choose 1 to {MAX_DIGITS}", "LG-E102")
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise TaskError(f"unknown kind {unknown[0]!r}; choose from {', '.join(KINDS)}", "LG-E103")
+    if not kinds or len(set(kinds)) < len(kinds):
+        raise TaskError("`kinds` names each kind once, and at least one", "LG-E104")
+    for which, kind in enumerate(kinds):
+        share = len(range(which, count, len(kinds)))
+        if share > (size := _QUESTIONS[kind].size(10**digits)):
+            raise TaskError(
+                f"`digits={digits}` has {size} different {kind} questions and {share} are asked for; "
+                "ask for fewer tasks or for more digits",
+                "LG-E105",
+            )
+
+
+def _numbers(key: str, size: int) -> Iterator[int]:
+    """Yields every number of [0, size) once, in the order of the key."""
+    drawn: set[int] = set()
+    turn = 0
+    while len(drawn) < size:
+        digest = hashlib.sha256(f"lazarus-gym/1|{key}|{turn}".encode()).digest()
+        number = int.from_bytes(digest, "big") % size  # even to 2**-179: a size is below 2**77
+        turn += 1
+        if number not in drawn:
+            drawn.add(number)
+            yield number
+
+
+class _Question(NamedTuple):
+    prompt: str
+    reply: str
+    answer: int
+
+
+class _Questions(NamedTuple):
+    """The questions of a kind with numbers below a bound: how many, and the one of a number in [0, size)."""
+
+    size: Callable[[int], int]
+    ask: Callable[[int, int], _Question]
+
+
+def _calculations(sign: str, compute: Callable[[int, int], int]) -> _Questions:
+    def size(bound: int) -> int:
+        return bound * bound
+
+    def ask(number: int, bound: int) -> _Question:
+        a, b = divmod(number, bound)
+        answer = compute(a, b)
+        return _Question(f"What is {a} {sign} {b}?", f"{a} {sign} {b} = {answer}", answer)
+
+    return _Questions(size, ask)
+
+
+def _num_comparisons(bound: int) -> int:
+    return bound * (bound - 1)
+
+
+def _comparison(number: int, bound: int) -> _Question:
+    a, b = divmod(number, bound - 1)
+    b += b >= a  # skips b = a
+    return _Question(f"Which is larger, {a} or {b}?", f"{max(a, b)}", max(a, b))
+
+
+def _num_stories(bound: int) -> int:
+    m = bound - _FEWEST
+    return (_num_descending_pairs(m) + m * m) * m * len(_NAMES) * len(_THINGS)
+
+
+def _story(number: int, bound: int) -> _Question:
+    """Asks for two steps: `a - c + b` with c <= a, or `a * c + b`."""
+    m = bound - _FEWEST
+    number, name = divmod(number, len(_NAMES))
+    number, thing = divmod(number, len(_THINGS))
+    pair, last = divmod(number, m)
+    who, things, b = _NAMES[name], _THINGS[thing], last + _FEWEST
+    num_giving = _num_descending_pairs(m)
+    if pair < num_giving:
+        a, c = (n + _FEWEST for n in _descending_pair(pair))
+        tale, steps, answer = f"has {a} {things}, gives {c} away", f"{a} - {c} + {b}", a - c + b
+    else:
+        a, c = (n + _FEWEST for n in divmod(pair - num_giving, m))
+        tale, steps, answer = f"has {a} bags of {c} {things}", f"{a} * {c} + {b}", a * c + b
+    return _Question(f"{who} {tale} and finds {b} more. How many {things}?", f"{steps} = {answer}", answer)
+
+
+def _num_descending_pairs(m: int) -> int:
+    return m * (m + 1) // 2
+
+
+def _descending_pair(number: int) -> tuple[int, int]:
+    """Numbers the pairs a >= c >= 0: (0, 0), (1, 0), (1, 1), (2, 0), ..."""
+    a = (isqrt(8 * number + 1) - 1) // 2
+    return a, number - _num_descending_pairs(a)
+
+
+_QUESTIONS: dict[Kind, _Questions] = {
+    "addition": _calculations("+", lambda a, b: a + b),
+    "subtraction": _calculations("-", lambda a, b: a - b),
+    "multiplication": _calculations("*", lambda a, b: a * b),
+    "comparison": _Questions(_num_comparisons, _comparison),
+    "word_problem": _Questions(_num_stories, _story),
+}
+
+_MINUS = ("-", "\u2212")
+# A sign belongs to a number unless something stands right before it: "30-12" ends with 12, "= -18" with -18.
+_NUMBER = re.compile(r"(?:(?<![\w.)])([-\u2212+]))?([0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.([0-9]+))?")
+
+
+def _last_number(text: str) -> str | None:
+    """The last number in plain digits: `1,234.50` is `1234.5`, `+7.0` is `7`. No `int()`: it refuses 5,000 digits."""
+    numbers: list[tuple[str, str, str]] = _NUMBER.findall(text)
+    if not numbers:
+        return None
+    sign, whole, fraction = numbers[-1]
+    whole, fraction = whole.replace(",", "").lstrip("0") or "0", fraction.rstrip("0")
+    number = f"{whole}.{fraction}" if fraction else whole
+    return f"-{number}" if sign in _MINUS and number != "0" else number

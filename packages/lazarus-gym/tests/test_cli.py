@@ -1,0 +1,88 @@
+"""The command, as a process."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lazarus_gym import cli, generate_tasks, read_tasks
+
+
+def gym(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
+    """Runs the command in this process and returns its exit code."""
+    monkeypatch.setattr(sys, "argv", ["lazarus-gym", *args])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    return int(caught.value.code or 0)
+
+
+def test_generate_writes_what_the_library_makes_and_names_the_next_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "my maths.jsonl"
+    args = ("--type", "math", "-n", "12", "--seed", "7", "--kinds", "addition,comparison", "--digits", "3")
+    assert gym(monkeypatch, "generate", *args, "-o", str(path)) == 0
+    assert read_tasks(path) == generate_tasks(12, seed=7, kinds=["addition", "comparison"], digits=3)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert f"next: lazarus data lengths build -d '{path}' -t byte" in printed.err
+
+
+def test_an_existing_file_is_replaced_only_by_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "maths.jsonl"
+    path.write_text("mine")
+    assert gym(monkeypatch, "generate", "-n", "1", "-o", str(path)) == 2
+    assert path.read_text() == "mine"
+    assert "--force" in capsys.readouterr().err
+    assert gym(monkeypatch, "generate", "-n", "1", "-o", str(path), "--force") == 0
+    assert len(read_tasks(path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--type", "chess"], "unknown type 'chess'"),
+        (["--kinds", "addition,division"], "unknown kind 'division'"),
+        (["-n", "99999"], "ask for fewer tasks"),
+        (["--digits", "0"], "choose 1 to 7"),
+        (["-o", "missing/maths.jsonl"], "missing"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    args: list[str],
+    says: str,
+):
+    monkeypatch.chdir(tmp_path)
+    assert gym(monkeypatch, "generate", "-o", "maths.jsonl", *args) == 2
+    err = capsys.readouterr().err
+    assert says in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_verify_scores_replies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    tasks, replies = tmp_path / "tasks.jsonl", tmp_path / "replies.jsonl"
+    assert gym(monkeypatch, "generate", "-n", "10", "-o", str(tasks)) == 0
+    answered = [{"id": task.id, "reply": task.reply if i else "?"} for i, task in enumerate(generate_tasks(10))]
+    replies.write_text("".join(json.dumps(line) + "\n" for line in answered))
+    capsys.readouterr()
+    assert gym(monkeypatch, "verify", "-d", str(tasks), "--replies", str(replies), "--json") == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert (scores["all"]["correct"], scores["all"]["n"], scores["addition"]["accuracy"]) == (9, 10, 0.5)
+    assert gym(monkeypatch, "verify", "-d", str(tasks), "--replies", str(replies)) == 0
+    assert "all                    9      10     90.0%   59.6% to 98.2%" in capsys.readouterr().out
+
+
+def test_help_loads_only_what_it_shows():
+    heavy = "{'numpy', 'pydantic', 'rich', 'mlx', 'hashlib'} & set(sys.modules)"
+    code = f"import sys; sys.argv[1:] = ['--help']\nfrom lazarus_gym import cli\ntry: cli.main()\nfinally: assert not {heavy}, {heavy}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "generate" in done.stdout
