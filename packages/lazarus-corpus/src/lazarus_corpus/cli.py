@@ -1,0 +1,23 @@
+"""The command `lazarus-corpus`; it has no commands of its own yet."""
+
+from typing import Annotated
+
+import typer
+
+from lazarus_plan.console import run, show, version_option
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, version_option("lazarus-corpus")] = False,
+) -> None:
+    """Raw documents to clean, deduplicated, split samples. The work comes later: there are no commands yet."""
+    show(context.get_help())
+
+
+def main() -> None:
+    """Runs the command `lazarus-corpus`."""
+    run(app, "lazarus-corpus")
