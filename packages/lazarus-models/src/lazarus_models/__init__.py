@@ -1,1 +1,93 @@
 """Language models on MLX: load, save, adapt and generate in the Hugging Face layout."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lazarus_models.blas import BlasInfo as BlasInfo
+    from lazarus_models.blas import ensure_fast_blas as ensure_fast_blas
+    from lazarus_models.config import ModelConfig as ModelConfig
+    from lazarus_models.config import RopeConfig as RopeConfig
+    from lazarus_models.errors import AdapterError as AdapterError
+    from lazarus_models.errors import BlasError as BlasError
+    from lazarus_models.errors import ConfigError as ConfigError
+    from lazarus_models.errors import GenerationError as GenerationError
+    from lazarus_models.errors import ModelsError as ModelsError
+    from lazarus_models.errors import UnsupportedModel as UnsupportedModel
+    from lazarus_models.errors import WeightsError as WeightsError
+    from lazarus_models.families import read_config as read_config
+    from lazarus_models.generation import Generation as Generation
+    from lazarus_models.generation import decode_stream as decode_stream
+    from lazarus_models.generation import generate as generate
+    from lazarus_models.generation import generate_tokens as generate_tokens
+    from lazarus_models.generation import prompt_ids as prompt_ids
+    from lazarus_models.generation import stream as stream
+    from lazarus_models.huggingface import LoadedModel as LoadedModel
+    from lazarus_models.huggingface import load as load
+    from lazarus_models.huggingface import parameter_count as parameter_count
+    from lazarus_models.huggingface import save as save
+    from lazarus_models.huggingface import set_weights as set_weights
+    from lazarus_models.huggingface import weights as weights
+    from lazarus_models.lora import LoraConfig as LoraConfig
+    from lazarus_models.lora import adapter_weights as adapter_weights
+    from lazarus_models.lora import apply_lora as apply_lora
+    from lazarus_models.lora import load_adapter as load_adapter
+    from lazarus_models.lora import merge_lora as merge_lora
+    from lazarus_models.lora import save_adapter as save_adapter
+    from lazarus_models.masks import segment_caches as segment_caches
+    from lazarus_models.masks import segment_mask as segment_mask
+    from lazarus_models.masks import supports_packing as supports_packing
+    from lazarus_models.presets import PRESETS as PRESETS
+    from lazarus_models.presets import new as new
+    from lazarus_models.presets import preset as preset
+    from lazarus_models.sample import GenerationConfig as GenerationConfig
+    from lazarus_models.tensors import load_tensors as load_tensors
+    from lazarus_models.tensors import save_tensors as save_tensors
+
+_HOME = {  # public name -> module that defines it, imported at first use
+    "AdapterError": "errors",
+    "BlasError": "errors",
+    "BlasInfo": "blas",
+    "ConfigError": "errors",
+    "Generation": "generation",
+    "GenerationConfig": "sample",
+    "GenerationError": "errors",
+    "LoadedModel": "huggingface",
+    "LoraConfig": "lora",
+    "ModelConfig": "config",
+    "ModelsError": "errors",
+    "PRESETS": "presets",
+    "RopeConfig": "config",
+    "UnsupportedModel": "errors",
+    "WeightsError": "errors",
+    "adapter_weights": "lora",
+    "apply_lora": "lora",
+    "decode_stream": "generation",
+    "ensure_fast_blas": "blas",
+    "generate": "generation",
+    "generate_tokens": "generation",
+    "load": "huggingface",
+    "load_adapter": "lora",
+    "load_tensors": "tensors",
+    "merge_lora": "lora",
+    "new": "presets",
+    "parameter_count": "huggingface",
+    "preset": "presets",
+    "prompt_ids": "generation",
+    "read_config": "families",
+    "save": "huggingface",
+    "save_adapter": "lora",
+    "save_tensors": "tensors",
+    "segment_caches": "masks",
+    "segment_mask": "masks",
+    "set_weights": "huggingface",
+    "stream": "generation",
+    "supports_packing": "masks",
+    "weights": "huggingface",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

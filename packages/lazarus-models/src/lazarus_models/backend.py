@@ -1,0 +1,18 @@
+"""The one door to MLX: `mx` and `nn`, with the fast BLAS loaded before them.
+
+On a CPU without a fast BLAS one warning says what to install; the results are the same but for their last bits.
+"""
+
+import logging
+
+from lazarus_models.blas import ensure_fast_blas
+
+BLAS = ensure_fast_blas()
+
+import mlx.core as mx  # noqa: E402 (after the BLAS, or it has no effect)
+import mlx.nn as nn  # noqa: E402
+
+__all__ = ["BLAS", "mx", "nn"]
+
+if BLAS.library == "builtin" and not BLAS.reason.startswith("LAZARUS_BLAS") and mx.default_device().type == mx.cpu:
+    logging.getLogger(__name__).warning("MLX runs on its slow built-in BLAS: %s", BLAS.reason)

@@ -1,0 +1,184 @@
+"""A directory in Hugging Face's layout <-> a model in memory.
+
+Everything that the tensors must be is read from the file's header and compared with the config before a byte of data
+is loaded. On a CPU weights become float32 whatever the file says: bfloat16 multiplies ten times slower there.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lazarus_tokenkit import Tokenizer, load_tokenizer
+from mlx.utils import tree_flatten
+
+from lazarus_models.backend import mx, nn
+from lazarus_models.config import ModelConfig, Precision, read_json
+from lazarus_models.errors import ConfigError, WeightsError
+from lazarus_models.families import family_of, read_config
+from lazarus_models.tensors import load_tensors, read_header, save_tensors
+
+_READABLE = ("F32", "F16", "BF16")
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model with what belongs to it."""
+
+    model: nn.Module
+    """Callable: ids (B, T) -> logits (B, T, V)."""
+    tokenizer: Tokenizer
+    config: ModelConfig
+    family: str
+    """The `model_type`, such as `llama`."""
+    path: Path | None = None
+    """Where it was loaded from; None for a new model."""
+    generation_config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """`generation_config.json` as it was read; empty where there is none."""
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Every id that the tokenizer, the config or the generation config calls an end, ascending."""
+        said = self.generation_config.get("eos_token_id") or ()
+        ends = {*self.config.eos_token_ids, *((said,) if isinstance(said, int) else said)}
+        if self.tokenizer.eos_id is not None:
+            ends.add(self.tokenizer.eos_id)
+        return tuple(sorted(ends))
+
+
+def load(path: Path | str, *, dtype: Precision | None = None) -> LoadedModel:
+    """Loads a model directory.
+
+    Args:
+        path: A directory with `config.json`, safetensors and tokenizer files.
+        dtype: Precision in memory. Default: float32 on a CPU, the file's on a GPU.
+
+    Raises:
+        ConfigError: The config is absent or wrong.
+        UnsupportedModel: The config asks for what this version does not do.
+        WeightsError: The tensors are absent, damaged, or not the config's; each is named.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise ConfigError(f"{path}: no such directory; a model is a directory with config.json", "LM-E100")
+    config = read_config(path)
+    family = family_of(config.model_type)
+    model = family.build(config)
+    unused = (*family.unused_tensors, *(("lm_head.weight",) if config.tie_word_embeddings else ()))
+    files = _weight_files(path)
+    _compare(path, files, _shapes(model), unused)
+    on_cpu = mx.default_device().type == mx.cpu
+    precision: mx.Dtype = getattr(mx, dtype or ("float32" if on_cpu else config.dtype))
+    tensors: dict[str, mx.array] = {}
+    for file in files:
+        loaded = load_tensors(file)
+        tensors |= {name: tensor.astype(precision) for name, tensor in loaded.items() if not name.endswith(unused)}
+    set_weights(model, tensors)
+    generation = path / "generation_config.json"
+    return LoadedModel(
+        model=model,
+        tokenizer=load_tokenizer(path),
+        config=config,
+        family=family.model_type,
+        path=path,
+        generation_config=read_json(generation) if generation.exists() else {},
+    )
+
+
+def save(lm: LoadedModel, directory: Path | str) -> None:
+    """Writes a directory that `load`, mlx-lm and transformers open; equal models are equal bytes.
+
+    Files are written beside and moved in, `config.json` last: a directory with a config is whole.
+
+    Raises:
+        WeightsError: The model holds LoRA layers; `merge_lora` it, or `save_adapter`.
+    """
+    tensors = weights(lm.model)
+    adapted = next((name for name in tensors if name.endswith(".lora_a")), None)
+    if adapted:
+        raise WeightsError(f"`save`: `{adapted}` is LoRA's; call `merge_lora` first, or `save_adapter`", "LM-E126")
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    stored = str(next(iter(tensors.values())).dtype).rpartition(".")[2]
+    config = lm.config.to_huggingface(dtype=stored)  # pyright: ignore[reportArgumentType] (weights have one of the three)
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".saving-") as name:
+        beside = Path(name)
+        lm.tokenizer.save(beside)
+        save_tensors(tensors, beside / "model.safetensors")
+        if lm.generation_config:
+            _write_json(lm.generation_config, beside / "generation_config.json")
+        _write_json(config, beside / "config.json")
+        for file in sorted(beside.iterdir(), key=lambda file: (file.name == "config.json", file.name)):
+            os.replace(file, directory / file.name)
+
+
+def weights(model: nn.Module) -> dict[str, mx.array]:
+    """Every parameter by its Hugging Face name, in the order of the names."""
+    return dict(sorted(tree_flatten(model.parameters())))  # pyright: ignore[reportArgumentType, reportUnknownArgumentType] (a list of pairs without `destination`)
+
+
+def set_weights(model: nn.Module, tensors: Mapping[str, mx.array]) -> None:
+    """Puts tensors in their places by name and evaluates them."""
+    model.load_weights(list(tensors.items()), strict=False)
+    mx.eval(model.parameters())
+
+
+def parameter_count(model: nn.Module) -> int:
+    """How many numbers the model holds; tied weights count once."""
+    return sum(tensor.size for tensor in weights(model).values())
+
+
+def _write_json(value: Mapping[str, Any], path: Path) -> None:
+    path.write_text(
+        json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
+    )
+
+
+def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tensor.shape for name, tensor in weights(model).items()}
+
+
+def _weight_files(path: Path) -> list[Path]:
+    single, index = path / "model.safetensors", path / "model.safetensors.index.json"
+    if single.exists():
+        return [single]
+    if index.exists():
+        placed = read_json(index).get("weight_map")
+        if not isinstance(placed, dict):
+            raise WeightsError(f"{index}: no `weight_map` from tensor to file", "LM-E122")
+        files = [path / str(name) for name in sorted(set(placed.values()))]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] (JSON)
+        absent = [file.name for file in files if not file.exists()]
+        if absent:
+            raise WeightsError(f"{path}: {index.name} names {', '.join(absent)}, absent; fetch them", "LM-E122")
+        return files
+    pickles = sorted(file.name for pattern in _PICKLES for file in path.glob(pattern))
+    if pickles:
+        raise WeightsError(
+            f"{path}: the weights are pickles ({', '.join(pickles)}), which can run code when they are opened; "
+            "only safetensors are read: convert them",
+            "LM-E120",
+        )
+    raise WeightsError(f"{path}: no model.safetensors and no {index.name}", "LM-E120")
+
+
+def _compare(path: Path, files: list[Path], expected: Mapping[str, tuple[int, ...]], unused: tuple[str, ...]) -> None:
+    found = {name: entry for file in files for name, entry in read_header(file).items() if not name.endswith(unused)}
+    if missing := sorted(expected.keys() - found.keys()):
+        hint = "; is `tie_word_embeddings` meant to be true?" if missing == ["lm_head.weight"] else ""
+        raise WeightsError(f"{path}: config.json describes {_some(missing)}, absent from the weights{hint}", "LM-E123")
+    if extra := sorted(found.keys() - expected.keys()):
+        raise WeightsError(f"{path}: the weights hold {_some(extra)}, which config.json does not describe", "LM-E124")
+    for name, (shape, word) in sorted(found.items()):
+        if shape != expected[name]:
+            raise WeightsError(f"{path}: `{name}` is {shape}, config.json describes {expected[name]}", "LM-E125")
+        if word not in _READABLE:
+            raise WeightsError(f"{path}: `{name}` is {word}; read are {', '.join(_READABLE)}", "LM-E125")
+
+
+def _some(names: list[str], shown: int = 3) -> str:
+    rest = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(f"`{name}`" for name in names[:shown]) + rest

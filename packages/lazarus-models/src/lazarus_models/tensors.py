@@ -1,0 +1,91 @@
+"""Safetensors files: the same tensors are the same bytes on every machine.
+
+`mx.load` is lazy and trusts the file, so a file is checked before it is loaded and evaluated before it is left;
+`mx.save_safetensors` orders tensors by a hash table, so writing is done here, in the order of the names.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from lazarus_models.backend import mx
+from lazarus_models.errors import WeightsError
+
+_WORDS = {  # the format's names, https://github.com/huggingface/safetensors
+    mx.float32: "F32",
+    mx.float16: "F16",
+    mx.bfloat16: "BF16",
+    mx.float64: "F64",
+    mx.int8: "I8",
+    mx.int16: "I16",
+    mx.int32: "I32",
+    mx.int64: "I64",
+    mx.uint8: "U8",
+    mx.uint16: "U16",
+    mx.uint32: "U32",
+    mx.uint64: "U64",
+    mx.bool_: "BOOL",
+}
+_ALIGNMENT = 8  # bytes; what the format's own writers align the data to
+
+
+def read_header(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Name -> (shape, format's dtype word) of every tensor, without reading the data.
+
+    Raises:
+        WeightsError: The file is truncated or no safetensors file.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            return {name: (tuple(part.get_shape()), str(part.get_dtype())) for name, part in slices.items()}
+    except SafetensorError as error:
+        size = path.stat().st_size
+        raise WeightsError(
+            f"{path}: truncated or no safetensors file ({size} bytes: {error}); fetch or write it again", "LM-E121"
+        ) from error
+
+
+def load_tensors(path: Path) -> dict[str, mx.array]:
+    """Every tensor of a file, in memory when this returns."""
+    read_header(path)
+    tensors: dict[str, mx.array] = mx.load(str(path), format="safetensors")  # pyright: ignore[reportAssignmentType] (the stub names every format's result)
+    mx.eval(tensors)
+    return dict(sorted(tensors.items()))
+
+
+def save_tensors(tensors: Mapping[str, mx.array], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Writes tensors in the order of their names, beside the target first, then in its place.
+
+    Args:
+        tensors: Name -> array, of any shape.
+        path: The file; one that exists is replaced whole or not at all.
+        metadata: Words for the header. transformers asks for `{"format": "pt"}`, the default.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(sorted((metadata or {"format": "pt"}).items()))}
+    offset = 0
+    for name, tensor in sorted(tensors.items()):
+        span = [offset, offset := offset + tensor.nbytes]
+        header[name] = {"dtype": _WORDS[tensor.dtype], "shape": list(tensor.shape), "data_offsets": span}
+    words = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    words += b" " * (-len(words) % _ALIGNMENT)
+    with replacing(path) as beside, beside.open("wb") as file:
+        file.write(len(words).to_bytes(8, "little") + words)
+        for _, tensor in sorted(tensors.items()):
+            file.write(memoryview(tensor.reshape(-1).view(mx.uint8)))
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a file beside `path` to write to, and puts it in `path`'s place when that went well."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
