@@ -1,0 +1,109 @@
+"""What holds for every member and for the repository as a whole."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+from importlib.metadata import entry_points, version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MEMBERS = sorted(path.parent for path in ROOT.glob("*/*/pyproject.toml"))
+TOP_LEVEL = {"packages", "apps", "tests", "tools", "pyproject.toml", "uv.lock", "README.md", "LICENSE"}
+MAX_BYTES = 1_000_000
+
+every_member = pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.name)
+
+
+def project(member: Path) -> dict[str, Any]:
+    return tomllib.loads((member / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def module_name(member: Path) -> str:
+    return member.name.replace("-", "_")
+
+
+@pytest.fixture(scope="module")
+def tracked() -> list[Path]:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_the_members_are_the_eight():
+    packages = ["corpus", "gym", "introspect", "models", "plan", "tokenkit", "train"]
+    assert [member.relative_to(ROOT).as_posix() for member in MEMBERS] == [
+        "apps/lazarus-cli",
+        *(f"packages/lazarus-{name}" for name in packages),
+    ]
+
+
+@every_member
+def test_a_member_is_complete(member: Path):
+    about = project(member)
+    assert about["name"] == member.name
+    assert (about["license"], about["requires-python"], about["readme"]) == ("MIT", ">=3.11", "README.md")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", about["version"])
+    assert (member / "README.md").read_text("utf-8").startswith(f"# {member.name}\n\n")
+    assert re.match(r"# Changelog\n\n## Unreleased\n\n### \w+\n\n- ", (member / "CHANGELOG.md").read_text("utf-8"))
+    assert (member / "src" / module_name(member) / "py.typed").is_file()
+    assert list((member / "tests").glob("test_*.py"))
+
+
+@every_member
+def test_siblings_are_bounded_on_both_sides(member: Path):
+    siblings = [line for line in project(member)["dependencies"] if line.startswith("lazarus")]
+    assert not [line for line in siblings if not re.fullmatch(r"lazarus-\w+>=\d+\.\d+,<\d+\.\d+", line)]
+
+
+@pytest.mark.slow
+@every_member
+def test_the_command_of_a_member_knows_its_version(member: Path):
+    command = "lazarus" if member.name == "lazarus-cli" else member.name
+    assert list(project(member)["scripts"]) == [command]
+    script = Path(sys.executable).with_name(command)
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{member.name} {version(member.name)}\n"), done.stderr
+
+
+@every_member
+def test_every_public_name_resolves(member: Path):
+    module = import_module(module_name(member))
+    assert not [name for name in getattr(module, "_HOME", {}) if getattr(module, name, None) is None]
+
+
+@pytest.mark.parametrize("point", entry_points(group="lazarus.commands"), ids=lambda point: point.name)
+def test_every_mounted_command_loads(point: Any):
+    assert callable(point.load())
+
+
+def test_the_top_level_holds_what_the_readme_explains(tracked: list[Path]):
+    names = {path.relative_to(ROOT).parts[0] for path in tracked}
+    assert {name for name in names if not name.startswith(".")} == TOP_LEVEL
+
+
+def test_no_large_file_is_committed(tracked: list[Path]):
+    assert not [path for path in tracked if path.stat().st_size > MAX_BYTES]
+
+
+def test_no_path_of_a_machine_is_committed(tracked: list[Path]):
+    machine = re.compile(r"(?<![\w.:/-])/(home|root|work|Users)/")
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in tracked
+        if b"\0" not in (content := path.read_bytes()) and path != Path(__file__)
+        for number, line in enumerate(content.decode("utf-8").splitlines(), 1)
+        if machine.search(line)
+    ]
+    assert not found
+
+
+def test_torch_is_not_locked():
+    locked = {package["name"] for package in tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))["package"]}
+    assert {member.name for member in MEMBERS} < locked
+    assert not {name for name in locked if name.startswith(("torch", "nvidia", "triton", "tensorflow", "jaxlib"))}
