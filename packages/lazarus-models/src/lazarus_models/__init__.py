@@ -24,10 +24,7 @@ if TYPE_CHECKING:
     from lazarus_models.generation import stream as stream
     from lazarus_models.huggingface import LoadedModel as LoadedModel
     from lazarus_models.huggingface import load as load
-    from lazarus_models.huggingface import parameter_count as parameter_count
     from lazarus_models.huggingface import save as save
-    from lazarus_models.huggingface import set_weights as set_weights
-    from lazarus_models.huggingface import weights as weights
     from lazarus_models.lora import LoraConfig as LoraConfig
     from lazarus_models.lora import adapter_weights as adapter_weights
     from lazarus_models.lora import apply_lora as apply_lora
@@ -37,6 +34,9 @@ if TYPE_CHECKING:
     from lazarus_models.masks import segment_caches as segment_caches
     from lazarus_models.masks import segment_mask as segment_mask
     from lazarus_models.masks import supports_packing as supports_packing
+    from lazarus_models.parameters import parameter_count as parameter_count
+    from lazarus_models.parameters import set_weights as set_weights
+    from lazarus_models.parameters import weights as weights
     from lazarus_models.presets import PRESETS as PRESETS
     from lazarus_models.presets import new as new
     from lazarus_models.presets import preset as preset
@@ -71,7 +71,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "load_tensors": "tensors",
     "merge_lora": "lora",
     "new": "presets",
-    "parameter_count": "huggingface",
+    "parameter_count": "parameters",
     "preset": "presets",
     "prompt_ids": "generation",
     "read_config": "families",
@@ -80,10 +80,10 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "save_tensors": "tensors",
     "segment_caches": "masks",
     "segment_mask": "masks",
-    "set_weights": "huggingface",
+    "set_weights": "parameters",
     "stream": "generation",
     "supports_packing": "masks",
-    "weights": "huggingface",
+    "weights": "parameters",
 }
 
 

@@ -9,13 +9,13 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lazarus_tokenkit import Encoder, Message, Tokenizer
-
 from lazarus_models.backend import mx, nn
 from lazarus_models.errors import GenerationError
 from lazarus_models.families.family import import_mlx_lm
 from lazarus_models.huggingface import LoadedModel
+from lazarus_models.parameters import evaluate
 from lazarus_models.sample import GenerationConfig, next_token
+from lazarus_tokenkit import Encoder, Message, Tokenizer
 
 _PREFILL = 512  # tokens of a prompt read at once: enough to keep the matrix products busy, few enough for memory
 _CONTEXT = 6  # tokens decoded again before a new piece: what a decoder looks back for spaces and split characters
@@ -166,7 +166,7 @@ def _cached(model: nn.Module, ids: Sequence[int]) -> Generator[mx.array, int]:
     *head, last = ids
     for start in range(0, len(head), _PREFILL):
         model(mx.array([head[start : start + _PREFILL]]), cache=cache)
-        mx.eval([layer.state for layer in cache])  # the logits of a prompt are never asked for, so never computed
+        evaluate([layer.state for layer in cache])  # the logits of a prompt are never asked for, so never computed
     while True:
         last = yield model(mx.array([[last]]), cache=cache)[0, -1]
 

@@ -5,21 +5,19 @@ is loaded. On a CPU weights become float32 whatever the file says: bfloat16 mult
 """
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lazarus_tokenkit import Tokenizer, load_tokenizer
-from mlx.utils import tree_flatten
-
 from lazarus_models.backend import mx, nn
 from lazarus_models.config import ModelConfig, Precision, read_json
 from lazarus_models.errors import ConfigError, WeightsError
 from lazarus_models.families import family_of, read_config
+from lazarus_models.parameters import set_weights, weights
 from lazarus_models.tensors import load_tensors, read_header, save_tensors
+from lazarus_tokenkit import Tokenizer, load_tokenizer
 
 _READABLE = ("F32", "F16", "BF16")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl")
@@ -113,23 +111,7 @@ def save(lm: LoadedModel, directory: Path | str) -> None:
             _write_json(lm.generation_config, beside / "generation_config.json")
         _write_json(config, beside / "config.json")
         for file in sorted(beside.iterdir(), key=lambda file: (file.name == "config.json", file.name)):
-            os.replace(file, directory / file.name)
-
-
-def weights(model: nn.Module) -> dict[str, mx.array]:
-    """Every parameter by its Hugging Face name, in the order of the names."""
-    return dict(sorted(tree_flatten(model.parameters())))  # pyright: ignore[reportArgumentType, reportUnknownArgumentType] (a list of pairs without `destination`)
-
-
-def set_weights(model: nn.Module, tensors: Mapping[str, mx.array]) -> None:
-    """Puts tensors in their places by name and evaluates them."""
-    model.load_weights(list(tensors.items()), strict=False)
-    mx.eval(model.parameters())
-
-
-def parameter_count(model: nn.Module) -> int:
-    """How many numbers the model holds; tied weights count once."""
-    return sum(tensor.size for tensor in weights(model).values())
+            file.replace(directory / file.name)
 
 
 def _write_json(value: Mapping[str, Any], path: Path) -> None:

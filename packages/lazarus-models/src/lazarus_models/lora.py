@@ -7,13 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mlx.utils import tree_flatten, tree_unflatten
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
 
 from lazarus_models.backend import mx, nn
 from lazarus_models.config import in_words, read_json
 from lazarus_models.errors import AdapterError
 from lazarus_models.families.family import import_mlx_lm
+from lazarus_models.parameters import evaluate, layer_count, modules, replace_modules, set_weights, weights
 from lazarus_models.tensors import load_tensors, replacing, save_tensors
 
 _LEAVES = (".lora_a", ".lora_b")
@@ -50,10 +50,12 @@ def apply_lora(model: nn.Module, config: LoraConfig, *, seed: int) -> None:
     Raises:
         AdapterError: A target names no linear layer, or the model has LoRA already.
     """
-    layers = {name: layer for name, layer in _named_modules(model) if name.rpartition(".")[2] in config.targets}
+    layers = {name: layer for name, layer in modules(model).items() if name.rpartition(".")[2] in config.targets}
     found = {name.rpartition(".")[2] for name, layer in layers.items() if isinstance(layer, nn.Linear)}
     if absent := [target for target in config.targets if target not in found]:
-        has = sorted({name.rpartition(".")[2] for name, layer in _named_modules(model) if isinstance(layer, nn.Linear)})
+        has = sorted(
+            {name.rpartition(".")[2] for name, layer in modules(model).items() if isinstance(layer, nn.Linear)}
+        )
         raise AdapterError(f"`targets` {absent} name no linear layer of this model; it has {has}", "LM-E130")
     _adapt(model, list(layers), config)
     adapted = {name: tensor for name, tensor in adapter_weights(model).items() if name.endswith(".lora_a")}
@@ -62,7 +64,7 @@ def apply_lora(model: nn.Module, config: LoraConfig, *, seed: int) -> None:
     for key, (name, old) in zip(keys, adapted.items(), strict=True):
         bound = old.shape[0] ** -0.5
         fresh[name] = mx.random.uniform(-bound, bound, old.shape, key=key)
-    _put(model, fresh)
+    set_weights(model, fresh)
 
 
 def merge_lora(model: nn.Module) -> None:
@@ -71,29 +73,29 @@ def merge_lora(model: nn.Module) -> None:
     Raises:
         AdapterError: The model has no LoRA layers.
     """
-    merged = [(name, layer.fuse()) for name, layer in _lora_layers(model)]
+    merged = {name: layer.fuse() for name, layer in _lora_layers(model).items()}
     if not merged:
         raise AdapterError("`merge_lora`: the model has no LoRA layers", "LM-E131")
-    model.update_modules(tree_unflatten(merged))
+    replace_modules(model, merged)
     model.unfreeze()
-    mx.eval(model.parameters())
+    evaluate(model.parameters())
 
 
 def adapter_weights(model: nn.Module) -> dict[str, mx.array]:
     """The LoRA parameters by name, in the order of the names."""
-    flat: list[tuple[str, mx.array]] = tree_flatten(model.parameters())  # pyright: ignore[reportAssignmentType] (a list of pairs without `destination`)
-    return {name: tensor for name, tensor in sorted(flat) if name.endswith(_LEAVES)}
+    return {name: tensor for name, tensor in weights(model).items() if name.endswith(_LEAVES)}
 
 
 def save_adapter(model: nn.Module, config: LoraConfig, directory: Path | str) -> None:
     """Writes `adapters.safetensors` and `adapter_config.json` as mlx-lm does."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    layers = [name for name, _ in _lora_layers(model)]
-    inside = sorted({name.split(".", 3)[3] if name.startswith("model.layers.") else name for name in layers})
+    inside = sorted(
+        {name.split(".", 3)[3] if name.startswith("model.layers.") else name for name in _lora_layers(model)}
+    )
     said = {
         "fine_tune_type": "lora",
-        "num_layers": len(model.layers),
+        "num_layers": layer_count(model),
         "lora_parameters": {"rank": config.rank, "scale": config.scale, "dropout": config.dropout, "keys": inside},
     }
     save_tensors(adapter_weights(model), directory / "adapters.safetensors")
@@ -118,7 +120,7 @@ def load_adapter(model: nn.Module, directory: Path | str) -> LoraConfig:
     tensors = load_tensors(directory / "adapters.safetensors")
     layers = sorted({name.rpartition(".")[0] for name in tensors})
     config = _stored_config(file, said.get("lora_parameters"), layers)
-    linear = {name for name, layer in _named_modules(model) if isinstance(layer, nn.Linear)}
+    linear = {name for name, layer in modules(model).items() if isinstance(layer, nn.Linear)}
     if unknown := [name for name in layers if name not in linear]:
         raise AdapterError(f"{directory}: adapts `{unknown[0]}`, no linear layer of this model", "LM-E133")
     _adapt(model, layers, config)
@@ -127,7 +129,7 @@ def load_adapter(model: nn.Module, directory: Path | str) -> LoraConfig:
         found = tensors[name].shape if name in tensors else None
         if found != expected.get(name):
             raise AdapterError(f"{directory}: `{name}` is {found}, the model needs {expected.get(name)}", "LM-E134")
-    _put(model, tensors)
+    set_weights(model, tensors)
     return config
 
 
@@ -147,23 +149,14 @@ def _adapt(model: nn.Module, names: list[str], config: LoraConfig) -> None:
         raise AdapterError("the model has LoRA layers already; `merge_lora` first", "LM-E131")
     lora = import_mlx_lm("tuner.lora")
     model.freeze()
-    modules = dict(_named_modules(model))
-    adapted = [
-        (name, lora.LoRALinear.from_base(modules[name], r=config.rank, dropout=config.dropout, scale=config.scale))
+    layers = modules(model)
+    adapted: dict[str, nn.Module] = {
+        name: lora.LoRALinear.from_base(layers[name], r=config.rank, dropout=config.dropout, scale=config.scale)
         for name in names
-    ]
-    model.update_modules(tree_unflatten(adapted))
+    }
+    replace_modules(model, adapted)
 
 
-def _put(model: nn.Module, tensors: dict[str, mx.array]) -> None:
-    model.load_weights(list(tensors.items()), strict=False)
-    mx.eval(model.parameters())
-
-
-def _lora_layers(model: nn.Module) -> list[tuple[str, Any]]:
+def _lora_layers(model: nn.Module) -> dict[str, Any]:
     lora = import_mlx_lm("tuner.lora")
-    return [(name, layer) for name, layer in _named_modules(model) if isinstance(layer, lora.LoRALinear)]
-
-
-def _named_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    return sorted(model.named_modules(), key=lambda pair: pair[0])
+    return {name: layer for name, layer in modules(model).items() if isinstance(layer, lora.LoRALinear)}

@@ -7,11 +7,13 @@ block-diagonal causal mask gives every segment of a row the logits, loss and gra
 relative, so positions need no reset.
 """
 
+# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
 from jaxtyping import Bool, Float, Int
 
 from lazarus_models.backend import mx, nn
 from lazarus_models.families import family_of
 from lazarus_models.huggingface import LoadedModel
+from lazarus_models.parameters import layer_count
 
 
 def segment_mask(segment_ids: Int[mx.array, "B N"], window_size: int | None = None) -> Bool[mx.array, "B 1 N N"]:
@@ -46,7 +48,7 @@ class SegmentCache:
         """The keys and values of this row alone."""
         return keys, values
 
-    def make_mask(self, N: int, return_array: bool = True, window_size: int | None = None) -> mx.array:  # noqa: N803 (mlx-lm's name)
+    def make_mask(self, N: int, return_array: bool = True, window_size: int | None = None) -> mx.array:
         """The mask of a layer; layers with the same window share it."""
         if window_size not in self._masks:
             self._masks[window_size] = segment_mask(self._segment_ids, window_size)
@@ -55,7 +57,7 @@ class SegmentCache:
 
 def segment_caches(model: nn.Module, segment_ids: Int[mx.array, "B N"]) -> list[SegmentCache]:
     """One cache a layer: `model(ids, cache=segment_caches(model, segment_ids))` attends within segments."""
-    return [SegmentCache(segment_ids)] * len(model.layers)
+    return [SegmentCache(segment_ids)] * layer_count(model)
 
 
 def supports_packing(lm: LoadedModel) -> bool:

@@ -15,13 +15,13 @@ sqrt(2 * layers) (GPT-2, Radford et al. 2019), norms one, biases zero; the cross
 import math
 from typing import Any
 
-from lazarus_tokenkit import Tokenizer
-
 from lazarus_models.backend import mx, nn
 from lazarus_models.config import ModelConfig
 from lazarus_models.errors import ConfigError
 from lazarus_models.families import canonical, family_of
-from lazarus_models.huggingface import LoadedModel, set_weights, weights
+from lazarus_models.huggingface import LoadedModel
+from lazarus_models.parameters import set_weights, weights
+from lazarus_tokenkit import Tokenizer
 
 
 def _llama(width: int, mlp: int, layers: int, heads: int, **more: Any) -> dict[str, Any]:

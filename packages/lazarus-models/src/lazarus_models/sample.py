@@ -6,6 +6,7 @@ The order is transformers': temperature, top-k, top-p, min-p. Nothing is drawn f
 draw is a function of (seed, position), so that a seed fixes a text whatever else the process does.
 """
 
+# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
 from typing import Annotated, Self
 
 from jaxtyping import Float, UInt32
@@ -52,19 +53,19 @@ def position_key(seed: int, position: int) -> UInt32[mx.array, "2"]:
     return mx.random.key(seed << 32 | position)
 
 
-def next_token(logits: Float[mx.array, "V"], config: GenerationConfig, position: int) -> int:  # noqa: F821 (an axis)
+def next_token(logits: Float[mx.array, " V"], config: GenerationConfig, position: int) -> int:
     """The token after these logits.
 
     >>> next_token(mx.array([0.1, 2.0, 0.3]), GenerationConfig(), position=0)
     1
     """
     if config.temperature == 0:
-        return int(mx.argmax(logits).item())
+        return int(mx.argmax(logits))
     kept = kept_logits(logits, config)
-    return int(mx.random.categorical(kept, key=position_key(config.seed, position)).item())
+    return int(mx.random.categorical(kept, key=position_key(config.seed, position)))
 
 
-def kept_logits(logits: Float[mx.array, "V"], config: GenerationConfig) -> Float[mx.array, "V"]:  # noqa: F821 (an axis)
+def kept_logits(logits: Float[mx.array, " V"], config: GenerationConfig) -> Float[mx.array, " V"]:
     """The logits over the temperature, minus infinity where a filter leaves a token out.
 
     >>> kept_logits(mx.array([0.0, 2.0, 1.0]), GenerationConfig(temperature=0.5, top_k=2))

@@ -7,7 +7,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from lazarus_models.backend import mx
 from lazarus_models.errors import WeightsError
+from lazarus_models.parameters import evaluate
 
 _WORDS = {  # the format's names, https://github.com/huggingface/safetensors
     mx.float32: "F32",
@@ -41,8 +42,9 @@ def read_header(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
         WeightsError: The file is truncated or no safetensors file.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        opened: Any = safe_open(path, framework="numpy")
+        with opened as file:
+            slices: dict[str, Any] = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
             return {name: (tuple(part.get_shape()), str(part.get_dtype())) for name, part in slices.items()}
     except SafetensorError as error:
         size = path.stat().st_size
@@ -55,7 +57,7 @@ def load_tensors(path: Path) -> dict[str, mx.array]:
     """Every tensor of a file, in memory when this returns."""
     read_header(path)
     tensors: dict[str, mx.array] = mx.load(str(path), format="safetensors")  # pyright: ignore[reportAssignmentType] (the stub names every format's result)
-    mx.eval(tensors)
+    evaluate(tensors)
     return dict(sorted(tensors.items()))
 
 
@@ -77,15 +79,20 @@ def save_tensors(tensors: Mapping[str, mx.array], path: Path, metadata: Mapping[
     with replacing(path) as beside, beside.open("wb") as file:
         file.write(len(words).to_bytes(8, "little") + words)
         for _, tensor in sorted(tensors.items()):
-            file.write(memoryview(tensor.reshape(-1).view(mx.uint8)))
+            file.write(_bytes(tensor))
+
+
+def _bytes(tensor: mx.array) -> memoryview:
+    raw: Any = tensor.flatten().view(mx.uint8)
+    return memoryview(raw)
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Generator[Path]:
     """Yields a file beside `path` to write to, and puts it in `path`'s place when that went well."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield beside
-        os.replace(beside, path)
+        beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

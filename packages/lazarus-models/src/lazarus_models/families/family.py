@@ -29,6 +29,10 @@ class Family:
     """Whether a row of several segments can be told apart by an attention mask alone."""
 
 
+def _leave_limit(resource: int, limits: tuple[int, int]) -> None:
+    """Stands in for `resource.setrlimit`."""
+
+
 def import_mlx_lm(module: str) -> Any:
     """Imports a module of mlx-lm, which takes over a second: it brings transformers.
 
@@ -36,7 +40,7 @@ def import_mlx_lm(module: str) -> Any:
     lower and cannot be undone where it was higher; here the limit stays as it is.
     """
     set_limit = resource.setrlimit
-    resource.setrlimit = lambda *_: None
+    resource.setrlimit = _leave_limit
     try:
         return import_module(f"mlx_lm.{module}")
     finally:

@@ -1,0 +1,51 @@
+"""A model's parameters and layers by their Hugging Face names: MLX's nested trees, made flat, ordered and typed."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from mlx import utils
+
+from lazarus_models.backend import mx, nn
+
+
+def evaluate(tree: Any) -> None:
+    """Computes every array of a tree now."""
+    mx.eval(tree)  # pyright: ignore[reportUnknownMemberType] (the stub leaves `*args` untyped)
+
+
+def flatten(tree: Any) -> dict[str, mx.array]:
+    """Name -> array of a nested tree, in the order of the names."""
+    pairs = cast("list[tuple[str, mx.array]]", utils.tree_flatten(tree))  # pyright: ignore[reportUnknownMemberType] (`is_leaf` untyped)
+    return dict(sorted(pairs))
+
+
+def weights(model: nn.Module) -> dict[str, mx.array]:
+    """Every parameter by its Hugging Face name, in the order of the names."""
+    return flatten(model.parameters())
+
+
+def set_weights(model: nn.Module, tensors: Mapping[str, mx.array]) -> None:
+    """Puts tensors in their places by name, leaves the rest, and evaluates."""
+    model.load_weights(list(tensors.items()), strict=False)
+    evaluate(model.parameters())
+
+
+def parameter_count(model: nn.Module) -> int:
+    """How many numbers the model holds; tied weights count once."""
+    return sum(tensor.size for tensor in weights(model).values())
+
+
+def layer_count(model: nn.Module) -> int:
+    """How many blocks the model has."""
+    return len(cast("list[nn.Module]", model.layers))  # pyright: ignore[reportUnknownMemberType] (an attribute of the model)
+
+
+def modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Every layer and container by name, in the order of the names."""
+    return dict(sorted(cast("list[tuple[str, nn.Module]]", model.named_modules())))
+
+
+def replace_modules(model: nn.Module, replacements: Mapping[str, nn.Module]) -> None:
+    """Puts other layers in the places of named ones."""
+    tree = cast("dict[str, Any]", utils.tree_unflatten(list(replacements.items())))
+    model.update_modules(tree)  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
