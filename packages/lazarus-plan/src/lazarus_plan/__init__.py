@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lazarus_plan.audit import AuditLog as AuditLog
     from lazarus_plan.audit import StepDigest as StepDigest
+    from lazarus_plan.audit import row_digest as row_digest
     from lazarus_plan.build import build_plan as build_plan
     from lazarus_plan.canonical import canonical_digest as canonical_digest
     from lazarus_plan.canonical import canonical_json as canonical_json
     from lazarus_plan.canonical import digest_text as digest_text
     from lazarus_plan.config import PlanConfig as PlanConfig
     from lazarus_plan.cursor import PlanCursor as PlanCursor
+    from lazarus_plan.cursor import RankStep as RankStep
+    from lazarus_plan.cursor import check_state as check_state
     from lazarus_plan.errors import CheckFailed as CheckFailed
     from lazarus_plan.errors import CorruptPlan as CorruptPlan
     from lazarus_plan.errors import FormatError as FormatError
@@ -28,17 +31,21 @@ if TYPE_CHECKING:
     from lazarus_plan.merkle import merkle_root as merkle_root
     from lazarus_plan.plan import BatchPlan as BatchPlan
     from lazarus_plan.plan import Row as Row
+    from lazarus_plan.plan import Segment as Segment
     from lazarus_plan.plan import Step as Step
     from lazarus_plan.shard import assign as assign
-    from lazarus_plan.store import load_plan as load_plan
     from lazarus_plan.store import save_plan as save_plan
-    from lazarus_plan.verify import validate as validate
+    from lazarus_plan.validation import Finding as Finding
+    from lazarus_plan.validation import load_plan as load_plan
+    from lazarus_plan.validation import validate as validate
+    from lazarus_plan.verify import check_lengths as check_lengths
 
 _HOME = {  # public name -> module that defines it, imported at first use
     "AuditLog": "audit",
     "BatchPlan": "plan",
     "CheckFailed": "errors",
     "CorruptPlan": "errors",
+    "Finding": "validation",
     "FormatError": "errors",
     "LazarusError": "errors",
     "LengthCache": "lengths",
@@ -50,7 +57,9 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "PlanCursor": "cursor",
     "PlanError": "errors",
     "PlanningError": "errors",
+    "RankStep": "cursor",
     "Row": "plan",
+    "Segment": "plan",
     "StalePlan": "errors",
     "Step": "plan",
     "StepDigest": "audit",
@@ -58,12 +67,15 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "build_plan": "build",
     "canonical_digest": "canonical",
     "canonical_json": "canonical",
+    "check_lengths": "verify",
+    "check_state": "cursor",
     "digest_text": "canonical",
-    "load_plan": "store",
+    "load_plan": "validation",
     "merkle_root": "merkle",
     "read_lengths": "lengths",
+    "row_digest": "audit",
     "save_plan": "store",
-    "validate": "verify",
+    "validate": "validation",
 }
 
 

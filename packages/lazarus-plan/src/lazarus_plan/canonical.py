@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, cast
 
 from lazarus_plan.errors import PlanError
 
@@ -39,7 +39,12 @@ def digest_text(digest: bytes) -> str:
     return f"sha256:{digest.hex()}"
 
 
-def _ordered(value: object) -> object:
+def changed_members(expected: JSON, found: JSON) -> list[str]:
+    """Names of the members that differ, sorted."""
+    return sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+
+
+def _ordered(value: Any) -> Any:
     """`value` with the members of every object in UTF-16 order, as RFC 8785 section 3.2.3 asks."""
     match value:
         case bool() | None | str():
@@ -47,14 +52,15 @@ def _ordered(value: object) -> object:
         case int() if abs(value) <= MAX_INTEGER:
             return value
         case dict():
-            members: JSON = {str(key): member for key, member in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] # a value of any shape
-            return {
-                key: _ordered(members[key])
-                for key in sorted(members, key=lambda key: key.encode("utf-16-be", "surrogatepass"))
-            }
+            members = cast("JSON", value)
+            return {key: _ordered(members[key]) for key in sorted(members, key=_utf16)}
         case list() | tuple():
-            return [_ordered(element) for element in value]  # pyright: ignore[reportUnknownVariableType] # a value of any shape
+            return [_ordered(element) for element in cast("list[Any]", value)]
         case _:
             raise PlanError(
                 f"{value!r} has no canonical JSON form: integers below 2^53, text, true, false, null", "LP-E006"
             )
+
+
+def _utf16(key: str) -> bytes:
+    return key.encode("utf-16-be", "surrogatepass")

@@ -6,7 +6,7 @@ Nothing here loads rich, numpy or pydantic before it is needed, so that `--help`
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ def run(app: typer.Typer | Callable[..., Any], name: str) -> None:
 
 
 @contextlib.contextmanager
-def _one_line_errors(name: str) -> Iterator[None]:
+def _one_line_errors(name: str) -> Generator[None]:
     try:
         yield
     except LazarusError as error:
@@ -78,7 +78,7 @@ def stderr_console() -> "Console":
 
 
 @contextlib.contextmanager
-def progress(title: str, *, total: int | None, unit: str) -> Iterator[Callable[..., None]]:
+def progress(title: str, *, total: int | None, unit: str) -> Generator[Callable[..., None]]:
     """Shows how far long work is: a bar when stderr is a terminal, else one line a minute.
 
     Yields:

@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
@@ -55,8 +55,14 @@ class LengthsHeader:
 
     def line(self) -> bytes:
         """The header line, with its LF."""
-        members = {"lazarus_lengths": FORMAT_VERSION} | {item.name: getattr(self, item.name) for item in fields(self)}
-        return _object(members) + b"\n"
+        return _object(self._members()) + b"\n"
+
+    def identity_line(self) -> bytes:
+        """What is hashed of the header: all but `parts`, which name what the digests cover and add nothing to it."""
+        return _object({name: value for name, value in self._members().items() if name != "parts"}) + b"\n"
+
+    def _members(self) -> JSON:
+        return {"lazarus_lengths": FORMAT_VERSION} | {item.name: getattr(self, item.name) for item in fields(self)}
 
 
 class LengthRow(NamedTuple):
@@ -90,7 +96,7 @@ class LengthCache:
     Args:
         name: File name, for messages.
         header: What the lengths were made from.
-        digest: SHA-256 of the canonical bytes of header and rows.
+        digest: SHA-256 of the header's identity line and the canonical lines of the rows.
         ids: Names of the samples.
         length: Tokens, int64 (N,).
         loss_tokens: Tokens that carry loss, int64 (N,), or None when not every row tells.
@@ -110,6 +116,13 @@ class LengthCache:
     def __len__(self) -> int:
         return len(self.length)
 
+    @property
+    def prefixes(self) -> NDArray[np.uint32] | None:
+        """Row and token prefixes side by side, uint32 (N, 2), or None when either is missing."""
+        if self.row_prefix is None or self.token_prefix is None:
+            return None
+        return np.stack([self.row_prefix, self.token_prefix], axis=1)
+
     @classmethod
     def from_rows(
         cls, rows: Iterable[LengthRow], header: LengthsHeader | None = None, name: str = "lengths"
@@ -126,7 +139,7 @@ class LengthCache:
         rows = list(rows)
         header = header or LengthsHeader(len(rows))
         _check_unique(rows, name, first_line=2)
-        sha = hashlib.sha256(header.line())
+        sha = hashlib.sha256(header.identity_line())
         for row in rows:
             sha.update(row.line())
         return cls(
@@ -218,7 +231,7 @@ def read_lengths(path: Path) -> LengthCache:
 
 
 @contextlib.contextmanager
-def _readable(path: Path) -> Iterator[Iterator[bytes]]:
+def _readable(path: Path) -> Generator[Iterator[bytes]]:
     if path.is_dir():
         raise LengthsError(f"{path} is a folder, not a length cache", "LP-E001")
     try:

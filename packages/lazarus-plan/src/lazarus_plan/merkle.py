@@ -26,15 +26,12 @@ def merkle_root(leaves: Iterable[bytes]) -> bytes:
     """
     # Roots of the complete subtrees so far, widest first: the binary digits of the number of leaves.
     complete: list[bytes] = []
-    count = 0
-    for leaf in leaves:
+    for size, leaf in enumerate(leaves):
         node = leaf_hash(leaf)
-        size = count
         while size & 1:
             node = node_hash(complete.pop(), node)
             size >>= 1
         complete.append(node)
-        count += 1
     if not complete:
         return EMPTY_ROOT
     root = complete.pop()

@@ -1,0 +1,137 @@
+"""Best-fit decreasing on the histogram of lengths: the bins of the naive algorithm, without looking at samples.
+
+L = row_len. A *row* holds up to L tokens of whole items. A *pattern* is what a row holds, as (length, count) pairs in
+descending length, together with the number of rows that hold just that. Equal rows are filled together, so the cost
+depends on the number of distinct lengths, not of samples: a million samples pack in milliseconds.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Pattern(NamedTuple):
+    """Rows of equal content.
+
+    Args:
+        content: (length, count) pairs, longest first.
+        rows: How many rows hold it.
+    """
+
+    content: tuple[tuple[int, int], ...]
+    rows: int
+
+
+class LowerBounds(NamedTuple):
+    """Rows that any packing needs.
+
+    Args:
+        l1: ceil(tokens / row_len).
+        l2: The bound of Martello and Toth (1990), never below l1.
+    """
+
+    l1: int
+    l2: int
+
+
+def histogram(length: NDArray[np.int64]) -> dict[int, int]:
+    """Items by length."""
+    values, counts = np.unique(length, return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def best_fit_decreasing(counts: Mapping[int, int], row_len: int) -> list[Pattern]:
+    """Packs items, longest first, each into the fullest row that still holds it.
+
+    Rows and residuals equal those of the naive algorithm: among rows with the smallest residual r >= length, filling
+    one row with as many items as fit comes to the same as placing them one by one, since the row just used keeps the
+    smallest residual until it is too small.
+
+    >>> best_fit_decreasing({6: 2, 4: 1, 3: 3}, row_len=10)
+    [Pattern(content=((6, 1), (4, 1)), rows=1), Pattern(content=((6, 1), (3, 1)), rows=1), Pattern(content=((3, 2),), rows=1)]
+
+    Args:
+        counts: Items by length; lengths are 1..row_len.
+        row_len: Tokens a row.
+    """
+    by_residual: dict[int, list[Pattern]] = defaultdict(list)
+    open_residuals = 0  # bit r is set while some row has r > 0 tokens left
+
+    def put(residual: int, pattern: Pattern) -> None:
+        nonlocal open_residuals
+        by_residual[residual].append(pattern)
+        open_residuals |= (1 << residual) & ~1
+
+    for length in sorted(counts, reverse=True):
+        left = counts[length]
+        while left:
+            fitting = open_residuals >> length
+            if fitting:
+                residual = length + (fitting & -fitting).bit_length() - 1
+                content, rows = by_residual[residual].pop()
+                if not by_residual[residual]:
+                    open_residuals &= ~(1 << residual)
+            else:
+                residual, content, rows = row_len, (), -(-left // (row_len // length))
+            per_row = residual // length
+            full = min(rows, left // per_row)
+            left -= full * per_row
+            if full:
+                put(residual - per_row * length, Pattern((*content, (length, per_row)), full))
+            if left and full < rows:
+                put(residual - left * length, Pattern((*content, (length, left)), 1))
+                full, left = full + 1, 0
+            if full < rows:
+                put(residual, Pattern(content, rows - full))
+    return [pattern for residual in sorted(by_residual) for pattern in by_residual[residual]]
+
+
+def lower_bounds(counts: Mapping[int, int], row_len: int) -> LowerBounds:
+    """Rows that any packing needs, by volume (L1) and by items that exclude each other (L2).
+
+    L2 (Martello and Toth 1990, "Lower bounds and reduction procedures for the bin packing problem"): for a threshold
+    a <= L/2, items over L - a and items over L/2 each need a row of their own, and what the rest (>= a) needs beyond
+    the room left beside the latter comes on top; the best threshold counts.
+
+    >>> lower_bounds({6: 3}, row_len=10)
+    LowerBounds(l1=2, l2=3)
+    """
+    if not counts:
+        return LowerBounds(0, 0)
+    length = np.array(sorted(counts), dtype=np.int64)
+    number = np.array([counts[int(each)] for each in length], dtype=np.int64)
+    number_below = np.concatenate([[0], np.cumsum(number)])  # items shorter than length[i]
+    tokens_below = np.concatenate([[0], np.cumsum(number * length)])
+    l1 = -(-int(tokens_below[-1]) // row_len)
+
+    threshold = np.concatenate([[0], length[2 * length <= row_len]])
+    alone = np.searchsorted(length, row_len - threshold, side="right")  # first length > L - a
+    half = np.searchsorted(2 * length, row_len, side="right")  # first length > L/2
+    small = np.searchsorted(length, threshold, side="left")  # first length >= a
+    over_half = number_below[-1] - number_below[half]  # items over L - a and over L/2 together
+    beside = (number_below[alone] - number_below[half]) * row_len - (tokens_below[alone] - tokens_below[half])
+    excess = tokens_below[half] - tokens_below[small] - beside
+    l2 = int(np.max(over_half + np.maximum(0, -(-excess // row_len))))
+    return LowerBounds(l1, max(l1, l2))
+
+
+def slots(patterns: list[Pattern]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Writes patterns out as rows.
+
+    Returns:
+        The length of every slot, row after row, and row_splits (rows + 1,): row i holds slots
+        row_splits[i]..row_splits[i + 1].
+    """
+    lengths: list[NDArray[np.int64]] = []
+    sizes: list[NDArray[np.int64]] = []
+    for content, rows in patterns:
+        length, count = np.array(content, dtype=np.int64).T
+        one_row = np.repeat(length, count)
+        lengths.append(np.tile(one_row, rows))
+        sizes.append(np.full(rows, len(one_row), dtype=np.int64))
+    nothing = [np.zeros(0, dtype=np.int64)]
+    row_splits = np.concatenate([[0], np.cumsum(np.concatenate(sizes or nothing))])
+    return np.concatenate(lengths or nothing), row_splits.astype(np.int64)

@@ -1,0 +1,192 @@
+"""The plan in memory: which samples stand where, in which row, of which step.
+
+N = placed samples (over all epochs), S = steps. A *segment* is one sample's place in a row; a *row* has `row_len`
+tokens; a *step* is what one optimizer update sees, a flat buffer of rows laid end to end.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from lazarus_plan.canonical import JSON
+from lazarus_plan.config import PlanConfig
+
+FORMAT_VERSION = 1
+WHOLE = -1
+"""Stands in `span_start` for a sample that is neither split nor truncated. In a step that has spans, a sample that
+fills its row counts as cut, since its line cannot tell the two apart."""
+
+
+class Segment(NamedTuple):
+    """One sample's place in a row.
+
+    Args:
+        sample: Position in the length cache.
+        start: First token in the row.
+        end: One past the last token in the row.
+        span: Half-open token range of the sample that stands here, None for all of it.
+    """
+
+    sample: int
+    start: int
+    end: int
+    span: tuple[int, int] | None = None
+
+
+class Row(NamedTuple):
+    """Segments that share `row_len` tokens of memory and nothing else."""
+
+    segments: tuple[Segment, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that are not padding."""
+        return sum(segment.end - segment.start for segment in self.segments)
+
+    @property
+    def cost(self) -> int:
+        """Sum of squared segment lengths: what attention costs."""
+        return sum((segment.end - segment.start) ** 2 for segment in self.segments)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one optimizer update sees."""
+
+    index: int
+    row_len: int
+    rows: tuple[Row, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that are not padding."""
+        return sum(row.tokens for row in self.rows)
+
+    @property
+    def samples(self) -> tuple[int, ...]:
+        """Samples in the order of the plan's line."""
+        return tuple(segment.sample for row in self.rows for segment in row.segments)
+
+
+class Source(BaseModel):
+    """A length cache that the plan was made from."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+    """File name of the length cache."""
+    offset: int
+    """Added to a position in the cache to give the plan's sample id."""
+    count: int
+    """Samples in the cache."""
+    lengths: str
+    """Digest of the cache."""
+
+
+class Epoch(BaseModel):
+    """One pass over the data."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    epoch: int
+    first_step: int
+    steps: int
+    samples: int
+    tokens: int
+
+
+class Excluded(BaseModel):
+    """Samples left out of every epoch, by reason."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    oversize: int = 0
+    zero_length: int = 0
+
+
+class Metadata(BaseModel):
+    """`metadata.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    plan_format_version: int
+    tool_version: str
+    seed: int
+    created_at: datetime
+    config: PlanConfig
+    """Resolved: `row_len` is a number."""
+    sources: tuple[Source, ...]
+    epochs: tuple[Epoch, ...]
+    excluded: Excluded = Excluded()
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """A plan, as arrays.
+
+    Args:
+        metadata: What was asked for, of what, and the epochs.
+        fingerprints: `fingerprints.json`: the chain, `plan_sha256`, `merkle_root`, `plan_id`.
+        sample: Position in the length cache, int64 (N,), step after step.
+        start: First token in the step's flat buffer, int64 (N,).
+        end: One past the last token in the step's flat buffer, int64 (N,).
+        step_splits: Step i places sample[step_splits[i]:step_splits[i + 1]], int64 (S + 1,).
+        span_start: First token of the sample that stands here, WHOLE where all of it does, int64 (N,).
+        prefixes: First 4 bytes of each sample's row digest and token digest, uint32 (samples, 2), where the length
+            caches had them: they let a mismatch name the row.
+    """
+
+    metadata: Metadata
+    fingerprints: JSON
+    sample: NDArray[np.int64]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    step_splits: NDArray[np.int64]
+    span_start: NDArray[np.int64]
+    prefixes: NDArray[np.uint32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.step_splits) - 1
+
+    @property
+    def plan_id(self) -> str:
+        """`sha256:` and 64 hex: the identity of schedule, lengths and configuration."""
+        return str(self.fingerprints["plan_id"])
+
+    @cached_property
+    def row_len(self) -> int:
+        """Tokens a row."""
+        row_len = self.metadata.config.row_len
+        assert row_len is not None, "metadata holds the resolved configuration"
+        return row_len
+
+    @cached_property
+    def tokens(self) -> NDArray[np.int64]:
+        """Tokens of each step that are not padding, int64 (S,)."""
+        return np.add.reduceat(self.end - self.start, self.step_splits[:-1])
+
+    def step(self, index: int) -> Step:
+        """One step, in O(its samples).
+
+        Raises:
+            IndexError: Outside 0..len(self)-1.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"step {index} is outside 0..{len(self) - 1}")
+        place = slice(int(self.step_splits[index]), int(self.step_splits[index + 1]))
+        rows: list[list[Segment]] = []
+        current = -1
+        columns = (column[place].tolist() for column in (self.sample, self.start, self.end, self.span_start))
+        for sample, start, end, span_start in zip(*columns, strict=True):
+            row, first = divmod(start, self.row_len)
+            if row != current:
+                rows.append([])
+                current = row
+            span = None if span_start == WHOLE else (span_start, span_start + end - start)
+            rows[-1].append(Segment(sample, first, first + end - start, span))
+        return Step(index, self.row_len, tuple(Row(tuple(segments)) for segments in rows))
