@@ -1,0 +1,262 @@
+"""A Hugging Face tokenizer: `tokenizer.json` as the `tokenizers` library reads it, and the ids that its companions name.
+
+The files' bytes are kept, so that what was loaded is what is fingerprinted and saved, whatever happens on disk since.
+Companions only name bos, eos, pad and unk and bring the chat template; they never change ids. Truncation and padding
+in the file are switched off, because a length that they touched is not the sample's.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+import tokenizers
+
+from lazarus_tokenkit.backends.structure import tokenizer_structure
+from lazarus_tokenkit.errors import TokenizerError
+from lazarus_tokenkit.tokenizer import SpecialSpan
+
+logger = logging.getLogger(__name__)
+
+JSON = dict[str, Any]
+
+TOKENIZER_FILE = "tokenizer.json"
+CONFIG_FILE = "tokenizer_config.json"
+SPECIAL_TOKENS_FILE = "special_tokens_map.json"
+TEMPLATE_FILE = "chat_template.jinja"
+COMPANIONS = (
+    CONFIG_FILE,
+    SPECIAL_TOKENS_FILE,
+    "added_tokens.json",
+    TEMPLATE_FILE,
+    "chat_template.json",
+    "tokenizer.model",
+)
+
+ROLES = ("bos", "eos", "pad", "unk")
+CONVENTIONAL = {
+    "bos": ("<s>", "<bos>", "<|begin_of_text|>"),
+    "eos": ("</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>"),
+    "pad": ("<pad>", "[PAD]"),
+}
+"""Names that carry a role where no companion names any: bare files, such as GPT-2's, and what transformers re-saves of
+them. Used in this order, for special tokens only."""
+
+
+@dataclass(frozen=True, eq=False)
+class HuggingFaceTokenizer:
+    """See `lazarus_tokenkit.tokenizer.Tokenizer` for what each member means."""
+
+    name: str
+    files: Mapping[str, bytes] = field(repr=False)
+    vocab_size: int
+    special_tokens: Mapping[str, int] = field(repr=False)
+    chat_template: str | None = field(repr=False)
+    bos_id: int | None
+    eos_id: int | None
+    pad_id: int | None
+    unk_id: int | None
+    adds_bos: bool
+    adds_eos: bool
+    _engine: tokenizers.Tokenizer = field(repr=False)
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes], name: str) -> "HuggingFaceTokenizer":
+        """Opens a tokenizer from the contents of its files, by file name.
+
+        Raises:
+            TokenizerError: Files that the library refuses, that contradict each other or that are not deterministic.
+        """
+        engine = _open_engine(files[TOKENIZER_FILE], name)
+        declared = _declared_roles(files, name)
+        ids = {role: _role_id(engine, role, declared, name) for role in ROLES}
+        bare = engine.encode("a", add_special_tokens=False).ids
+        whole = engine.encode("a").ids
+        adds_bos = ids["bos"] is not None and whole != bare and whole[0] == ids["bos"]
+        adds_eos = ids["eos"] is not None and whole != bare and whole[-1] == ids["eos"]
+        return cls(
+            name=name,
+            files=dict(files),
+            vocab_size=max(engine.get_vocab().values()) + 1,
+            special_tokens={text: number for text, number, _ in _special_tokens(engine)},
+            chat_template=_chat_template(files, name),
+            bos_id=ids["bos"],
+            eos_id=ids["eos"],
+            pad_id=ids["pad"],
+            unk_id=ids["unk"],
+            adds_bos=adds_bos,
+            adds_eos=adds_eos,
+            _engine=engine,
+        )
+
+    def encode(self, text: str, *, parse_special: bool = True) -> list[int]:
+        """Ids of `text`, without bos or eos."""
+        engine = self._engine if parse_special else self._literal_engine
+        return engine.encode(text, add_special_tokens=False).ids
+
+    def encode_batch(self, texts: Sequence[str], *, parse_special: bool = True) -> list[list[int]]:
+        """`encode` of every text, on all cores."""
+        engine = self._engine if parse_special else self._literal_engine
+        # The fast form leaves the offsets out; the ids are the same.
+        return [encoding.ids for encoding in engine.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def decode(self, ids: Sequence[int], *, skip_special: bool = False) -> str:
+        """Text of `ids`."""
+        return self._engine.decode(list(ids), skip_special_tokens=skip_special)
+
+    def special_spans(self, text: str) -> list[SpecialSpan]:
+        """The special tokens that `encode` finds in `text`, from left to right."""
+        pattern, ids = self._special_pattern
+        return [SpecialSpan(*found.span(), ids[(found.lastindex or 0) - 1]) for found in pattern.finditer(text)]
+
+    def structure(self) -> Mapping[str, Any]:
+        """Named components as canonical JSON values, the same for every spelling of the same tokenizer."""
+        ids = {role: getattr(self, f"{role}_id") for role in ROLES}
+        special_ids = ids | {"adds_bos": self.adds_bos, "adds_eos": self.adds_eos}
+        return tokenizer_structure(json.loads(self.files[TOKENIZER_FILE])) | {"special_ids": special_ids}
+
+    def observe(self, probe: str) -> Any:
+        """What the engine makes of one probe: ids with and without specials, offsets, decoded texts, a pair."""
+        engine = self._engine
+        bare = engine.encode(probe, add_special_tokens=False)
+        whole = engine.encode(probe)
+        pair = engine.encode(probe, probe)
+        return {
+            "ids": bare.ids,
+            "whole": whole.ids,
+            "literal": self.encode(probe, parse_special=False),
+            "offsets": [list(offset) for offset in whole.offsets],
+            "decoded": engine.decode(whole.ids, skip_special_tokens=False),
+            "decoded_plain": engine.decode(whole.ids, skip_special_tokens=True),
+            "pair": pair.ids,
+            "pair_types": pair.type_ids,
+        }
+
+    def library(self) -> str:
+        """Engine and version."""
+        return f"tokenizers {version('tokenizers')}"
+
+    def save(self, directory: Path) -> None:
+        """Writes the files byte for byte as they were loaded.
+
+        A bare `tokenizer.json` gets a `tokenizer_config.json` that names the generic class: without it transformers
+        guesses a class from the model's config, and some of those change ids.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        for file_name, content in ({CONFIG_FILE: self._minimal_config()} | dict(self.files)).items():
+            (directory / file_name).write_bytes(content)
+
+    def _minimal_config(self) -> bytes:
+        texts = {number: text for text, number in self.special_tokens.items()}
+        roles = {f"{role}_token": texts.get(getattr(self, f"{role}_id")) for role in ROLES}
+        config = {role: text for role, text in roles.items() if text is not None}
+        config |= {"clean_up_tokenization_spaces": False, "tokenizer_class": "PreTrainedTokenizerFast"}
+        return (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
+
+    @cached_property
+    def _literal_engine(self) -> tokenizers.Tokenizer:
+        # A second engine: the switch belongs to the engine, and one that threads share must not be flipped.
+        engine = _open_engine(self.files[TOKENIZER_FILE], self.name)
+        engine.encode_special_tokens = True
+        return engine
+
+    @cached_property
+    def _special_pattern(self) -> tuple[re.Pattern[str], list[int]]:
+        # Longest first: the engine's search is leftmost-longest, a regex takes the first alternative that fits.
+        specials = sorted(_special_tokens(self._engine), key=lambda special: (-len(special[0]), special[0]))
+        if not specials:
+            return re.compile(r"(?!)"), []
+        return re.compile("|".join(pattern for _, _, pattern in specials)), [number for _, number, _ in specials]
+
+
+def _open_engine(content: bytes, name: str) -> tokenizers.Tokenizer:
+    try:
+        engine = tokenizers.Tokenizer.from_buffer(content)
+    except Exception as error:
+        raise TokenizerError(f"{TOKENIZER_FILE} of `{name}` cannot be read: {error}", "LT-E110") from error
+    if getattr(engine.model, "dropout", None):
+        raise TokenizerError(
+            f'{TOKENIZER_FILE} of `{name}` has dropout, so the same text gets other ids each time: set "dropout": null',
+            "LT-E111",
+        )
+    if engine.truncation or engine.padding:
+        logger.warning(
+            "%s of `%s` truncates or pads; switched off, lengths are those of whole samples", TOKENIZER_FILE, name
+        )
+        engine.no_truncation()
+        engine.no_padding()
+    return engine
+
+
+def _special_tokens(engine: tokenizers.Tokenizer) -> Iterable[tuple[str, int, str]]:
+    """Text, id and search pattern of every special token."""
+    for number, token in engine.get_added_tokens_decoder().items():
+        if token.special:
+            left = r"\s*" if token.lstrip else ""
+            right = r"\s*" if token.rstrip else ""
+            yield token.content, number, f"({left}{re.escape(token.content)}{right})"
+
+
+def _declared_roles(files: Mapping[str, bytes], name: str) -> dict[str, str | None]:
+    """What the companions say of bos, eos, pad and unk; the first file that speaks of a role has the say."""
+    declared: dict[str, str | None] = {}
+    for file_name in (CONFIG_FILE, SPECIAL_TOKENS_FILE):
+        members = _json_file(files, file_name, name)
+        for role in ROLES:
+            key = f"{role}_token"
+            if key in members and role not in declared:
+                value = members[key]
+                declared[role] = value["content"] if isinstance(value, dict) else value
+    return declared
+
+
+def _role_id(engine: tokenizers.Tokenizer, role: str, declared: Mapping[str, str | None], name: str) -> int | None:
+    specials = {text: number for text, number, _ in _special_tokens(engine)}
+    if not declared:
+        named = next((text for text in CONVENTIONAL.get(role, ()) if text in specials), None)
+    else:
+        named = declared.get(role)
+    if role == "unk":  # the model decides what it falls back to, whatever a companion calls it
+        named = getattr(engine.model, "unk_token", None) or named
+    if named is None:
+        return None
+    number = engine.token_to_id(named)
+    if number is None:
+        raise TokenizerError(f"`{name}` declares {role}_token {named!r}, which {TOKENIZER_FILE} lacks", "LT-E112")
+    if role in ("bos", "eos") and named not in specials:
+        raise TokenizerError(
+            f'`{name}` declares {role}_token {named!r}, which {TOKENIZER_FILE} holds as ordinary text: add it to "added_tokens"'
+            ' with "special": true',
+            "LT-E112",
+        )
+    return number
+
+
+def _chat_template(files: Mapping[str, bytes], name: str) -> str | None:
+    if TEMPLATE_FILE in files:
+        return files[TEMPLATE_FILE].decode()
+    for file_name in ("chat_template.json", CONFIG_FILE):
+        template = _json_file(files, file_name, name).get("chat_template")
+        if isinstance(template, list):  # several named templates
+            named = {entry["name"]: entry["template"] for entry in cast("list[JSON]", template)}
+            template = named.get("default")
+        if template is not None:
+            return template
+    return None
+
+
+def _json_file(files: Mapping[str, bytes], file_name: str, name: str) -> JSON:
+    if file_name not in files:
+        return {}
+    try:
+        members = json.loads(files[file_name])
+    except ValueError as error:
+        raise TokenizerError(f"{file_name} of `{name}` is not JSON: {error}", "LT-E110") from error
+    if not isinstance(members, dict):
+        raise TokenizerError(f"{file_name} of `{name}` is not a JSON object", "LT-E110")
+    return cast("JSON", members)

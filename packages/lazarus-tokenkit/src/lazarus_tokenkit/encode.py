@@ -1,0 +1,148 @@
+"""THE encode function: sample to ids and loss mask. Lengths, training, evaluation and chat all call it.
+
+Laws, each with a test: the ids before an answer are the ids of its prompt; loss lies on the assistant's tokens and its
+end-of-turn token, or on all tokens of a text but the bos; bos never stands twice; what people wrote never becomes a
+special token.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from lazarus_tokenkit.errors import TemplateError
+from lazarus_tokenkit.pieces import Cutter, Piece
+from lazarus_tokenkit.samples import Message, Sample, TextSample
+from lazarus_tokenkit.templates.registry import choose_template
+from lazarus_tokenkit.templates.render import ChatTemplate
+from lazarus_tokenkit.tokenizer import Tokenizer, special_text
+
+ENCODE_VERSION = 1
+"""Raised when the same sample, tokenizer and template give other ids or another mask; caches are then stale."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A sample as a model sees it.
+
+    Args:
+        ids: Token ids.
+        loss_mask: 1 where the token, as a label, carries loss, else 0; as long as `ids`.
+        parts: Tokens of each part of a sample of several, or None for a sample of one.
+    """
+
+    ids: list[int]
+    loss_mask: list[int]
+    parts: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Everything that decides a sample's ids.
+
+    >>> from lazarus_tokenkit import CompletionSample, load_tokenizer
+    >>> encoded = Encoder(load_tokenizer("byte"), template="plain").encode(CompletionSample("0", "1+1=", "2"))
+    >>> encoded.ids
+    [257, 49, 43, 49, 61, 10, 50, 259]
+    >>> encoded.loss_mask
+    [0, 0, 0, 0, 0, 0, 1, 1]
+
+    Args:
+        tokenizer: Turns text into ids.
+        template: `chatml`, `plain`, `own`, a path to a Jinja file, or None: the tokenizer's own, else `plain`.
+        pinned_date: What a template that asks for today's date is told, ISO 8601.
+    """
+
+    tokenizer: Tokenizer
+    template: str | None = None
+    pinned_date: str = "2026-01-01"
+
+    def encode(self, sample: Sample) -> Encoded:
+        """Ids and loss mask of one sample.
+
+        Raises:
+            TemplateError: The template refuses the conversation or hides where its loss lies.
+        """
+        return self.encode_batch([sample])[0]
+
+    def encode_batch(self, samples: Sequence[Sample]) -> list[Encoded]:
+        """`encode` of every sample, on all cores."""
+        cut = [self._cut(sample) for sample in samples]
+        open_texts = [piece.text for pieces in cut for piece in pieces if not piece.shield]
+        open_ids = iter(self.tokenizer.encode_batch(open_texts))
+        encoded: list[Encoded] = []
+        for sample, pieces in zip(samples, cut, strict=True):
+            ids = self._start(pieces)
+            loss_mask = [0] * len(ids)
+            for piece in pieces:
+                piece_ids = self._shielded_ids(piece) if piece.shield else next(open_ids)
+                ids += piece_ids
+                loss_mask += [int(piece.has_loss)] * len(piece_ids)
+            if isinstance(sample, TextSample) and self.tokenizer.eos_id is not None:
+                ids.append(self.tokenizer.eos_id)
+                loss_mask.append(1)
+            encoded.append(Encoded(ids, loss_mask))
+        return encoded
+
+    def prompt(self, messages: Sequence[Message]) -> list[int]:
+        """Ids that generation starts from: the conversation and the opening of the assistant's turn."""
+        pieces = self._cutter.conversation(messages, add_generation_prompt=True)
+        ids = self._start(pieces)
+        for piece in pieces:
+            ids += self._shielded_ids(piece) if piece.shield else self.tokenizer.encode(piece.text)
+        return ids
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What changes ids besides data, template and tokenizer: part of a length cache's header."""
+        return {"encode_version": ENCODE_VERSION, "template": self.chat_template.name, "pinned_date": self.pinned_date}
+
+    @property
+    def template_digest(self) -> str:
+        """SHA-256 over source, renderer and flags of the template, 64 hex."""
+        return self.chat_template.digest
+
+    @property
+    def template_parts(self) -> dict[str, str]:
+        """Digests of the template by component."""
+        return self.chat_template.parts
+
+    @cached_property
+    def chat_template(self) -> ChatTemplate:
+        """The template in force."""
+        return choose_template(self.tokenizer, self.template, self.pinned_date)
+
+    @cached_property
+    def _cutter(self) -> Cutter:
+        return Cutter(self.tokenizer, self.chat_template)
+
+    @cached_property
+    def _bos_text(self) -> str | None:
+        return special_text(self.tokenizer, self.tokenizer.bos_id)
+
+    def _cut(self, sample: Sample) -> list[Piece]:
+        if isinstance(sample, TextSample):
+            return [self._cutter.text(sample.text)]
+        try:
+            return self._cutter.conversation(sample.messages)
+        except TemplateError as error:
+            raise TemplateError(f"sample {sample.id!r}: {error.message}", error.code) from error
+
+    def _start(self, pieces: Sequence[Piece]) -> list[int]:
+        """The bos that the tokenizer adds, unless the template wrote it."""
+        bos_id = self.tokenizer.bos_id
+        is_written = self._bos_text is not None and bool(pieces) and pieces[0].text.startswith(self._bos_text)
+        return [bos_id] if bos_id is not None and self.tokenizer.adds_bos and not is_written else []
+
+    def _shielded_ids(self, piece: Piece) -> list[int]:
+        """The template's special tokens as tokens; everything between them, special or not, spelled out."""
+        ids: list[int] = []
+        done = 0
+        for span in self.tokenizer.special_spans(piece.text):
+            ids += self._literal_ids(piece.text[done : span.start], piece.shield)
+            ids.append(span.id)
+            done = span.end
+        return ids + self._literal_ids(piece.text[done:], piece.shield)
+
+    def _literal_ids(self, text: str, shield: str) -> list[int]:
+        return self.tokenizer.encode(text.replace(shield, ""), parse_special=False) if text else []

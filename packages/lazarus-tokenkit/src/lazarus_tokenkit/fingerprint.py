@@ -1,0 +1,143 @@
+"""What makes a tokenizer that tokenizer: a structural and a behavioural digest, each by named component.
+
+Structural: the file's content, whatever its spelling. Behavioural: ids, offsets and texts of fixed probes, which a new
+version of the engine can change under the same file. Two tokenizers are equal if both are. The chat template has a
+digest of its own, because it can be chosen apart; so has the engine's version, as information.
+Costs 0.2 s for GPT-2.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lazarus_plan import canonical_json
+from lazarus_tokenkit.load import load_tokenizer
+from lazarus_tokenkit.probes import PROBES_VERSION, probes
+from lazarus_tokenkit.tokenizer import Tokenizer
+
+FINGERPRINT_VERSION = 1
+"""Raised when the same tokenizer gets other digests; fingerprints stored before cannot be compared."""
+INFORMATION = frozenset({"library"})
+"""Components that stand beside a fingerprint without being part of it."""
+LINKS = frozenset({"data", "template", "tokenizer"})
+"""Links of the chain whose components are named one by one."""
+
+
+@dataclass(frozen=True)
+class TokenizerFingerprint:
+    """Digests of one tokenizer, each 64 hexadecimal digits.
+
+    Args:
+        fingerprint: Over `structural` and `behavioural`.
+        structural: Over the components of the file.
+        behavioural: Over what the engine makes of the probes.
+        components: By name: those of `structural`, `behavioural`, and `chat_template` (in neither).
+        special_ids: Ids of bos, eos, pad and unk and whether bos and eos are added: the values behind a digest.
+        library: Engine and version, in no digest.
+    """
+
+    fingerprint: str
+    structural: str
+    behavioural: str
+    components: Mapping[str, str]
+    special_ids: Mapping[str, int | bool | None]
+    library: str
+
+    @property
+    def short(self) -> str:
+        """The first 16 digits, for display."""
+        return self.fingerprint[:16]
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What a length cache stores: the components that ids depend on, and the values that help to explain."""
+        own = {name: digest for name, digest in self.components.items() if name != "chat_template"}
+        return own | {"special_ids": dict(self.special_ids), "library": self.library}
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is printed and saved."""
+        return {
+            "version": FINGERPRINT_VERSION,
+            "fingerprint": self.fingerprint,
+            "structural": self.structural,
+            "behavioural": self.behavioural,
+            "components": dict(self.components),
+            "special_ids": dict(self.special_ids),
+            "library": self.library,
+        }
+
+
+def compute_fingerprint(tokenizer: Tokenizer | str | Path) -> TokenizerFingerprint:
+    """The fingerprint of a tokenizer, or of the one at a path.
+
+    >>> compute_fingerprint("byte").short
+    ''
+    """
+    if isinstance(tokenizer, str | Path):
+        tokenizer = load_tokenizer(tokenizer)
+    structure = tokenizer.structure()
+    structural = {name: _digest(value) for name, value in structure.items()}
+    observed = [[probe, tokenizer.observe(probe)] for probe in probes(tokenizer.special_tokens)]
+    behavioural = _digest({"probes_version": PROBES_VERSION, "observed": observed})
+    whole = {"structural": _digest(structural), "behavioural": behavioural}
+    return TokenizerFingerprint(
+        fingerprint=_digest(whole),
+        **whole,
+        components=structural | {"behavioural": behavioural, "chat_template": _digest(tokenizer.chat_template)},
+        special_ids=structure["special_ids"],
+        library=tokenizer.library(),
+    )
+
+
+def diff_parts(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """The components that differ, in plain words; empty if none does.
+
+    >>> diff_parts({"merges": "aa", "special_ids": {"eos": 2}}, {"merges": "bb", "special_ids": {"eos": 7}})
+    ['merges changed', 'special_ids changed: eos 2 -> 7']
+
+    Args:
+        expected: Components by name, also nested by link (`data`, `template`, `tokenizer`).
+        found: The same of what is there now.
+    """
+    differences = [
+        line
+        for name in sorted((expected.keys() | found.keys()) - INFORMATION)
+        if expected.get(name) != found.get(name)
+        for line in _describe(name, expected.get(name), found.get(name))
+    ]
+    libraries = expected.get("library"), found.get("library")
+    if differences and libraries[0] != libraries[1]:
+        differences.append(f"library {libraries[0]} -> {libraries[1]}")
+    return differences
+
+
+def _describe(name: str, before: Any, now: Any) -> list[str]:
+    match before, now:
+        case (None, _):
+            return [f"{name} added"]
+        case (_, None):
+            return [f"{name} removed"]
+        case dict(), dict() if name in LINKS:
+            return [f"{name}: {line}" for line in diff_parts(before, now)]
+        case dict(), dict():
+            values = [
+                f"{key} {before.get(key)} -> {now.get(key)}" for key in before | now if before.get(key) != now.get(key)
+            ]
+            return [f"{name} changed: {', '.join(values)}"]
+        case list(), list() if name == "files":
+            return _describe_files(before, now)
+        case _:
+            return [f"{name} changed"]
+
+
+def _describe_files(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[str]:
+    by_name = [{file["name"]: file["sha256"] for file in files} for files in (before, now)]
+    if by_name[0] == by_name[1]:
+        return ["files in another order"]
+    return diff_parts(*by_name)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(canonical_json(value)).hexdigest()

@@ -1,0 +1,151 @@
+"""One pass over a data set, shared by the length cache and by training: rows in, ids and digests out."""
+
+import hashlib
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from lazarus_plan import LengthRow, LengthsHeader, LengthsWriter, digest_text, merkle_root
+from lazarus_tokenkit.encode import Encoded, Encoder
+from lazarus_tokenkit.errors import TemplateError
+from lazarus_tokenkit.fingerprint import compute_fingerprint
+from lazarus_tokenkit.readers import FieldNames, Row, as_paths, read_rows
+
+CHUNK = 1000
+"""Samples encoded at a time: the engine holds about 100 bytes a token, and more at once is no faster."""
+PREFIX_BYTES = 4
+"""Bytes of a digest that stand in a length cache as 8 hexadecimal digits."""
+
+
+@dataclass(frozen=True)
+class EncodedRow:
+    """A sample as a model sees it, and what proves that it is the planned one.
+
+    Args:
+        id: The sample's name.
+        path: Its file.
+        line: Its 1-based line there.
+        ids: Token ids.
+        loss_mask: 1 where the token, as a label, carries loss, else 0.
+        parts: Tokens of each part of a sample of several, or None for a sample of one.
+        row_digest: SHA-256 of the content, 32 bytes.
+        h: 8 hexadecimal digits of SHA-256 over the ids as u32 little-endian.
+    """
+
+    id: str
+    path: Path
+    line: int
+    ids: list[int]
+    loss_mask: list[int]
+    parts: tuple[int, ...] | None
+    row_digest: bytes
+    h: str
+
+    @property
+    def length_row(self) -> LengthRow:
+        """The sample's line in a length cache."""
+        return LengthRow(
+            self.id, len(self.ids), sum(self.loss_mask), self.parts, self.h, self.row_digest[:PREFIX_BYTES].hex()
+        )
+
+
+def encode_rows(
+    paths: Path | Sequence[Path], encoder: Encoder, fields: FieldNames | None = None, chunk: int = CHUNK
+) -> Iterator[EncodedRow]:
+    """Encodes data files row by row, in order; holds `chunk` samples at a time.
+
+    Raises:
+        SampleError: Whatever is wrong with a file or a row.
+        TemplateError: A conversation that the template refuses; the message names file and line.
+    """
+    rows = read_rows(paths, fields)
+    while batch := list(islice(rows, chunk)):
+        for row, encoded in zip(batch, _encode(batch, encoder), strict=True):
+            yield EncodedRow(
+                id=row.sample.id,
+                path=row.path,
+                line=row.line,
+                ids=encoded.ids,
+                loss_mask=encoded.loss_mask,
+                parts=encoded.parts,
+                row_digest=row.sample.digest,
+                h=_ids_prefix(encoded.ids),
+            )
+
+
+def source_header(paths: Path | Sequence[Path], encoder: Encoder, row_digests: Sequence[bytes]) -> LengthsHeader:
+    """What rows were made from: the first three links of the chain.
+
+    Args:
+        paths: The data files.
+        encoder: What encoded them.
+        row_digests: `EncodedRow.row_digest` of every row, in order.
+    """
+    fingerprint = compute_fingerprint(encoder.tokenizer)
+    return LengthsHeader(
+        count=len(row_digests),
+        data=digest_text(merkle_root(row_digests)),
+        template=f"sha256:{encoder.template_digest}",
+        tokenizer=f"sha256:{fingerprint.fingerprint}",
+        encoding=encoder.parameters,
+        parts={
+            "data": {"files": [_file_digest(path) for path in as_paths(paths)]},
+            "template": encoder.template_parts,
+            "tokenizer": fingerprint.parts,
+        },
+    )
+
+
+def build_lengths(
+    paths: Path | Sequence[Path],
+    encoder: Encoder,
+    output: Path,
+    fields: FieldNames | None = None,
+    on_progress: Callable[[int], Any] | None = None,
+) -> LengthsHeader:
+    """Writes the length cache of data files; the file appears whole or not at all.
+
+    Args:
+        paths: `.jsonl` or `.jsonl.gz` files.
+        encoder: What encodes them.
+        output: The length cache.
+        fields: Names of the fields, where they are not the standard ones.
+        on_progress: Called with the number of samples done since the last call.
+    """
+    digests: list[bytes] = []
+    with LengthsWriter(output) as writer:
+        for row in encode_rows(paths, encoder, fields):
+            writer.add(row.length_row)
+            digests.append(row.row_digest)
+            if on_progress is not None and len(digests) % CHUNK == 0:
+                on_progress(CHUNK)
+        header = source_header(paths, encoder, digests)
+        writer.finish(header)
+    if on_progress is not None:
+        on_progress(len(digests) % CHUNK)
+    return header
+
+
+def _encode(batch: Sequence[Row], encoder: Encoder) -> Iterable[Encoded]:
+    try:
+        return encoder.encode_batch([row.sample for row in batch])
+    except TemplateError:
+        for row in batch:  # one of them; find it to name its line
+            try:
+                encoder.encode(row.sample)
+            except TemplateError as error:
+                raise TemplateError(f"{row.place}: {error.message}", error.code) from error
+        raise
+
+
+def _ids_prefix(ids: Sequence[int]) -> str:
+    return hashlib.sha256(struct.pack(f"<{len(ids)}I", *ids)).digest()[:PREFIX_BYTES].hex()
+
+
+def _file_digest(path: Path) -> dict[str, Any]:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256")
+    return {"name": path.name, "bytes": path.stat().st_size, "sha256": digest.hexdigest()}

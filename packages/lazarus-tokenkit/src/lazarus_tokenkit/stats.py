@@ -1,0 +1,88 @@
+"""The shape of a length cache: quantiles and a histogram."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lazarus_plan import LengthCache
+
+QUANTILES = (50, 90, 99)
+NUM_BINS = 20
+BAR_WIDTH = 40
+
+
+@dataclass(frozen=True)
+class LengthStats:
+    """Lengths in tokens.
+
+    Args:
+        count: Number of samples.
+        tokens: Their tokens together.
+        loss_tokens: Tokens that carry loss, or None where the cache does not tell.
+        min: The shortest.
+        quantiles: Nearest-rank lengths by per cent: a share of that many samples is at most that long.
+        max: The longest.
+        histogram: (first length, last length, samples) of ranges of equal width.
+    """
+
+    count: int
+    tokens: int
+    loss_tokens: int | None
+    min: int
+    quantiles: dict[int, int]
+    max: int
+    histogram: tuple[tuple[int, int, int], ...]
+
+    @classmethod
+    def of(cls, cache: LengthCache) -> "LengthStats":
+        """Counts a length cache.
+
+        >>> from lazarus_plan import LengthRow
+        >>> LengthStats.of(LengthCache.from_rows([LengthRow("a", 3), LengthRow("b", 5)])).quantiles
+        {50: 3, 90: 5, 99: 5}
+        """
+        lengths = np.sort(cache.length)
+        size = len(lengths)
+        low, high = int(lengths[0]), int(lengths[-1])
+        width = max(1, -(-(high - low + 1) // NUM_BINS))
+        counts = np.bincount((lengths - low) // width)
+        return cls(
+            count=size,
+            tokens=int(lengths.sum()),
+            loss_tokens=None if cache.loss_tokens is None else int(cache.loss_tokens.sum()),
+            min=low,
+            quantiles={share: int(lengths[-(-share * size // 100) - 1]) for share in QUANTILES},
+            max=high,
+            histogram=tuple(
+                (low + place * width, low + (place + 1) * width - 1, int(count)) for place, count in enumerate(counts)
+            ),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is printed with `--json`."""
+        return {
+            "count": self.count,
+            "tokens": self.tokens,
+            "loss_tokens": self.loss_tokens,
+            "min": self.min,
+            **{f"p{share}": length for share, length in self.quantiles.items()},
+            "max": self.max,
+            "histogram": [{"from": first, "to": last, "samples": samples} for first, last, samples in self.histogram],
+        }
+
+    def text(self) -> str:
+        """As it is printed for people."""
+        loss = "" if self.loss_tokens is None else f", {self.loss_tokens:,} with loss"
+        quantiles = "  ".join(f"p{share} {length:,}" for share, length in self.quantiles.items())
+        tallest = max(samples for _, _, samples in self.histogram)
+        digits = len(f"{self.max:,}")
+        bars = [
+            f"{first:>{digits},} - {last:>{digits},}  {'#' * -(-samples * BAR_WIDTH // tallest):<{BAR_WIDTH}}  {samples:,}"
+            for first, last, samples in self.histogram
+        ]
+        head = [
+            f"{self.count:,} samples, {self.tokens:,} tokens{loss}",
+            f"min {self.min:,}  {quantiles}  max {self.max:,}",
+        ]
+        return "\n".join([*head, "", *bars])

@@ -1,0 +1,94 @@
+"""Named chat templates and the rule that chooses one: what was asked for, else the tokenizer's own, else `plain`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lazarus_tokenkit.errors import TemplateError
+from lazarus_tokenkit.templates.render import ChatTemplate
+from lazarus_tokenkit.tokenizer import Tokenizer, special_text
+
+OWN = "own"
+"""Name of the template that came with the tokenizer."""
+
+CHATML = """\
+{%- for message in messages -%}
+{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
+"""
+
+PLAIN = """\
+{%- for message in messages -%}
+{{- message.content + (eos_token if message.role == 'assistant' else '\\n') -}}
+{%- endfor -%}
+"""
+
+
+@dataclass(frozen=True)
+class TemplateEntry:
+    """A template and what a vocabulary must have for it.
+
+    Args:
+        source: Jinja source.
+        special_tokens: Texts that must be single special tokens; without them no turn would end.
+        roles: Roles (`bos`, `eos`) that must have a token.
+    """
+
+    source: str
+    special_tokens: tuple[str, ...] = ()
+    roles: tuple[Literal["bos", "eos"], ...] = ()
+
+
+REGISTRY: Mapping[str, TemplateEntry] = {
+    "chatml": TemplateEntry(CHATML, special_tokens=("<|im_start|>", "<|im_end|>")),
+    "plain": TemplateEntry(PLAIN, roles=("eos",)),
+}
+
+
+def choose_template(tokenizer: Tokenizer, wanted: str | None, pinned_date: str) -> ChatTemplate:
+    """The template for `tokenizer`.
+
+    Args:
+        tokenizer: Whose special tokens the template may name.
+        wanted: A name in `REGISTRY`, `own`, a path to a Jinja file, or None for the tokenizer's own, else `plain`.
+        pinned_date: What a template that asks for the date is told, ISO 8601.
+
+    Raises:
+        TemplateError: No such template, or one that this vocabulary cannot spell.
+    """
+    name = wanted or (OWN if tokenizer.chat_template is not None else "plain")
+    return ChatTemplate(
+        name=Path(name).name,
+        source=_source(tokenizer, name),
+        bos_token=special_text(tokenizer, tokenizer.bos_id) or "",
+        eos_token=special_text(tokenizer, tokenizer.eos_id) or "",
+        pinned_date=pinned_date,
+    )
+
+
+def _source(tokenizer: Tokenizer, name: str) -> str:
+    if name == OWN:
+        if tokenizer.chat_template is None:
+            raise TemplateError(f"tokenizer `{tokenizer.name}` has no chat template: choose {_known()}", "LT-E201")
+        return tokenizer.chat_template
+    if name in REGISTRY:
+        entry = REGISTRY[name]
+        ids = {"bos": tokenizer.bos_id, "eos": tokenizer.eos_id}
+        missing = [text for text in entry.special_tokens if text not in tokenizer.special_tokens]
+        missing += [role for role in entry.roles if ids[role] is None]
+        if missing:
+            needs = ", ".join(f"`{text}`" for text in missing)
+            raise TemplateError(
+                f"template `{name}` needs the special tokens {needs}, which tokenizer `{tokenizer.name}` lacks",
+                "LT-E202",
+            )
+        return entry.source
+    if Path(name).is_file():
+        return Path(name).read_text(encoding="utf-8")
+    raise TemplateError(f"no template `{name}`: choose {_known()}, `{OWN}` or a Jinja file", "LT-E201")
+
+
+def _known() -> str:
+    return ", ".join(f"`{name}`" for name in REGISTRY)
