@@ -7,15 +7,19 @@ Costs 0.2 s for GPT-2.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lazarus_plan import canonical_json
+from lazarus_tokenkit.errors import FingerprintMismatch, TokenkitError
 from lazarus_tokenkit.load import load_tokenizer
 from lazarus_tokenkit.probes import PROBES_VERSION, probes
 from lazarus_tokenkit.tokenizer import Tokenizer
+
+JSON = dict[str, Any]
 
 FINGERPRINT_VERSION = 1
 """Raised when the same tokenizer gets other digests; fingerprints stored before cannot be compared."""
@@ -113,26 +117,60 @@ def diff_parts(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[st
     return differences
 
 
+def save_fingerprint(fingerprint: TokenizerFingerprint, path: Path) -> None:
+    """Writes a fingerprint as JSON, to be committed beside what depends on it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.tmp")
+    beside.write_text(json.dumps(fingerprint.to_json(), indent=2) + "\n", encoding="utf-8", newline="\n")
+    beside.replace(path)
+
+
+def verify_fingerprint(found: TokenizerFingerprint, path: Path) -> None:
+    """Compares a tokenizer with a saved fingerprint.
+
+    Raises:
+        FingerprintMismatch: It is another tokenizer or another chat template; the message names the components.
+        TokenkitError: The file is missing, no fingerprint or from another version.
+    """
+    saved = _read_fingerprint(path)
+    values = ("special_ids", "library")
+    parts = [file["components"] | {name: file[name] for name in values} for file in (saved, found.to_json())]
+    if differences := diff_parts(*parts):
+        raise FingerprintMismatch(f"not the tokenizer of {path}: {'; '.join(differences)}", "LT-E401")
+
+
+def _read_fingerprint(path: Path) -> JSON:
+    try:
+        saved = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise TokenkitError(f"{path} does not exist: write it with --save", "LT-E402") from None
+    except ValueError as error:
+        raise TokenkitError(f"{path} is no saved fingerprint: {error}", "LT-E402") from error
+    if not isinstance(saved, dict) or not {"version", "components", "special_ids", "library"} <= saved.keys():
+        raise TokenkitError(f"{path} is no saved fingerprint", "LT-E402")
+    if saved["version"] != FINGERPRINT_VERSION:
+        raise TokenkitError(
+            f"{path} has fingerprint version {saved['version']}, this is {FINGERPRINT_VERSION}: save it again",
+            "LT-E402",
+        )
+    return cast("JSON", saved)
+
+
 def _describe(name: str, before: Any, now: Any) -> list[str]:
-    match before, now:
-        case (None, _):
-            return [f"{name} added"]
-        case (_, None):
-            return [f"{name} removed"]
-        case dict(), dict() if name in LINKS:
-            return [f"{name}: {line}" for line in diff_parts(before, now)]
-        case dict(), dict():
-            values = [
-                f"{key} {before.get(key)} -> {now.get(key)}" for key in before | now if before.get(key) != now.get(key)
-            ]
-            return [f"{name} changed: {', '.join(values)}"]
-        case list(), list() if name == "files":
-            return _describe_files(before, now)
-        case _:
-            return [f"{name} changed"]
+    if before is None or now is None:
+        return [f"{name} {'added' if before is None else 'removed'}"]
+    if name == "files":
+        return _describe_files(before, now)
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return [f"{name} changed"]
+    old, new = cast("JSON", before), cast("JSON", now)
+    if name in LINKS:
+        return [f"{name}: {line}" for line in diff_parts(old, new)]
+    values = [f"{key} {old.get(key)} -> {new.get(key)}" for key in old | new if old.get(key) != new.get(key)]
+    return [f"{name} changed: {', '.join(values)}"]
 
 
-def _describe_files(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[str]:
+def _describe_files(before: list[JSON], now: list[JSON]) -> list[str]:
     by_name = [{file["name"]: file["sha256"] for file in files} for files in (before, now)]
     if by_name[0] == by_name[1]:
         return ["files in another order"]

@@ -9,10 +9,10 @@ contents: one breaks the texts of special tokens that people wrote, so that only
 where a content ends, so that the end-of-turn token is the first special token behind it, whatever the template trims.
 """
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.samples import ASSISTANT, Message
@@ -85,10 +85,10 @@ class Cutter:
         head, found, tail = self._template.render([*turns[:-1], marked]).partition(mark)
         if not found or not text.startswith(head):
             raise self._unstable(len(turns) - 1, "its content changes when more turns follow")
-        # The turn reaches as far as more turns leave its text alone.
-        reach = len(os.path.commonprefix([head + tail, text]))
-        special = next(iter(self._find_special(text[len(head) : reach])), None)
-        return len(head) + (special.end if special else 0)
+        special = next(iter(self._find_special(tail)), None)
+        if special is None or not text.startswith(head + tail[: special.end]):
+            return len(head)  # no end-of-turn token here: some templates write one behind the last turn only
+        return len(head) + special.end
 
     def _unstable(self, turn: int, reason: str) -> TemplateError:
         return TemplateError(
@@ -107,7 +107,11 @@ def _piece(text: str, has_loss: bool, shield: str) -> Piece:
 
 def _free_noncharacters(contents: Sequence[str]) -> tuple[str, str]:
     """Two noncharacters that occur in no content."""
-    free = [mark for mark in NONCHARACTERS if not any(mark in content for content in contents)]
-    if len(free) < 2:
-        raise TemplateError("the text uses all noncharacters U+FDD0..U+FDEF, which are no text; remove them", "LT-E206")
-    return free[0], free[1]
+    free = (mark for mark in NONCHARACTERS if not any(mark in content for content in contents))
+    match list(islice(free, 2)):
+        case [shield, mark]:
+            return shield, mark
+        case _:
+            raise TemplateError(
+                "the text uses all noncharacters U+FDD0..U+FDEF, which are no text; remove them", "LT-E206"
+            )

@@ -71,9 +71,13 @@ class LengthStats:
             "histogram": [{"from": first, "to": last, "samples": samples} for first, last, samples in self.histogram],
         }
 
+    def headline(self) -> str:
+        """Samples and tokens in one line."""
+        loss = "" if self.loss_tokens is None else f", {self.loss_tokens:,} with loss"
+        return f"{self.count:,} samples, {self.tokens:,} tokens{loss}"
+
     def text(self) -> str:
         """As it is printed for people."""
-        loss = "" if self.loss_tokens is None else f", {self.loss_tokens:,} with loss"
         quantiles = "  ".join(f"p{share} {length:,}" for share, length in self.quantiles.items())
         tallest = max(samples for _, _, samples in self.histogram)
         digits = len(f"{self.max:,}")

@@ -8,6 +8,7 @@
 
 import json
 from functools import cache
+from typing import Any
 
 from lazarus_tokenkit.backends.huggingface import CONFIG_FILE, TOKENIZER_FILE, HuggingFaceTokenizer
 from lazarus_tokenkit.templates.registry import CHATML
@@ -26,7 +27,7 @@ def byte_tokenizer() -> HuggingFaceTokenizer:
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     bos = {"SpecialToken": {"id": "<|bos|>", "type_id": 0}}
     sequences = [{"Sequence": {"id": name, "type_id": number}} for number, name in enumerate("AB")]
-    tokenizer = {
+    tokenizer: dict[str, Any] = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
@@ -42,7 +43,7 @@ def byte_tokenizer() -> HuggingFaceTokenizer:
         "decoder": byte_level,
         "model": {"type": "BPE", "vocab": _byte_alphabet() | SPECIAL_TOKENS, "merges": []},
     }
-    config = {
+    config: dict[str, Any] = {
         "bos_token": "<|bos|>",
         "eos_token": "<|im_end|>",
         "pad_token": "<|pad|>",

@@ -10,9 +10,10 @@ from typing import Any, cast
 
 JSON = dict[str, Any]
 
-# What the library assumes where a file is silent, if that is not null, false, 0 or empty.
+# What the library assumes where a file is silent, if that is neither null nor false.
 # Source: the serde defaults in huggingface/tokenizers, tokenizers/src/{pre_tokenizers,decoders,normalizers,models}.
 DEFAULTS: Mapping[str, JSON] = {
+    "BPE": {"continuing_subword_prefix": "", "end_of_word_suffix": ""},
     "ByteLevel": {"add_prefix_space": True, "trim_offsets": True, "use_regex": True},
     "Metaspace": {"replacement": "▁", "prepend_scheme": "always", "split": True},
     "Punctuation": {"behavior": "Isolated"},
@@ -22,8 +23,9 @@ DEFAULTS: Mapping[str, JSON] = {
 # What transformers 5 writes where there was no post-processor: both texts as they are.
 IDENTITY_POST_PROCESSOR = {
     "type": "TemplateProcessing",
-    "single": [{"Sequence": {"id": "A"}}],
-    "pair": [{"Sequence": {"id": "A"}}, {"Sequence": {"id": "B", "type_id": 1}}],
+    "single": [{"Sequence": {"id": "A", "type_id": 0}}],
+    "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+    "special_tokens": {},
 }
 PARTS_OF_SEQUENCE = ("normalizers", "pretokenizers", "processors", "decoders")
 
@@ -33,7 +35,7 @@ def tokenizer_structure(file: JSON) -> JSON:
     model: JSON = file["model"]
     post_processor = _component(file.get("post_processor"))
     return {
-        "model": _component({key: value for key, value in model.items() if key not in ("vocab", "merges")}),
+        "model": _component(_flags(model)),
         "vocab": _vocabulary(model.get("vocab")),
         "merges": [_pair(merge) for merge in model.get("merges") or ()],
         "normalizer": _component(file.get("normalizer")),
@@ -44,6 +46,13 @@ def tokenizer_structure(file: JSON) -> JSON:
         "truncation": _component(file.get("truncation")),
         "padding": _component(file.get("padding")),
     }
+
+
+def _flags(model: JSON) -> JSON:
+    """The model without its tables; files from before tokenizers 0.9 leave its type to be seen from the members."""
+    seen = "BPE" if "merges" in model else "WordPiece" if "max_input_chars_per_word" in model else "WordLevel"
+    kind = "Unigram" if isinstance(model.get("vocab"), list) else seen
+    return {"type": kind} | {key: value for key, value in model.items() if key not in ("vocab", "merges")}
 
 
 def _component(value: Any) -> Any:
@@ -57,7 +66,7 @@ def _component(value: Any) -> Any:
         case list():
             return [_component(element) for element in cast("list[Any]", value)]
         case float():
-            return repr(value)
+            return repr(value) if value else None  # a probability or a score of 0 has no effect
         case _:
             return value
 
@@ -74,7 +83,7 @@ def _members(component: JSON) -> JSON | None:
 
 
 def _is_default(value: Any, default: Any) -> bool:
-    return value == default if default is not None and value is not None else value in (None, False, 0, "", [], {})
+    return value is None or (value == default if default is not None else value is False)
 
 
 def _vocabulary(vocab: Any) -> list[Any]:

@@ -72,11 +72,11 @@ class ChatTemplate:
     pinned_date: str = "2026-01-01"
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
-        """The conversation as text.
+        r"""The conversation as text.
 
-        >>> hello = ChatTemplate("demo", "{% for m in messages %}{{ m.role }}: {{ m.content }}\\n{% endfor %}")
+        >>> hello = ChatTemplate("demo", "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}")
         >>> hello.render([Message("user", "Hi")])
-        'user: Hi\\n'
+        'user: Hi\n'
 
         Raises:
             TemplateError: The template is malformed, forbids these messages or exceeds a limit.
@@ -125,12 +125,13 @@ class ChatTemplate:
         environment = _Sandbox(**FLAGS, extensions=[_GenerationBlock, loopcontrols])
         environment.filters["tojson"] = _to_json
         del environment.filters["random"], environment.globals["lipsum"]  # another text every time
-        environment.globals |= {
+        shown: dict[str, Any] = {
             "raise_exception": _raise_exception,
             "strftime_now": date.fromisoformat(self.pinned_date).strftime,
             "bos_token": self.bos_token,
             "eos_token": self.eos_token,
         }
+        environment.globals.update(shown)
         try:
             return environment.from_string(self.source)
         except (jinja2.TemplateError, RecursionError) as error:
