@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from lazarus_models.generation import generate as generate
     from lazarus_models.generation import generate_tokens as generate_tokens
     from lazarus_models.generation import prompt_ids as prompt_ids
-    from lazarus_models.generation import stream as stream
     from lazarus_models.huggingface import LoadedModel as LoadedModel
     from lazarus_models.huggingface import load as load
     from lazarus_models.huggingface import save as save
@@ -81,7 +80,6 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "segment_caches": "masks",
     "segment_mask": "masks",
     "set_weights": "parameters",
-    "stream": "generation",
     "supports_packing": "masks",
     "weights": "parameters",
 }

@@ -9,7 +9,7 @@ leaves nothing out.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
 from pydantic import model_validator as validator
@@ -123,12 +123,12 @@ class ModelConfig(_Frozen):
         if isinstance(heads, int) and isinstance(width, int) and heads > 0:
             said.setdefault("num_key_value_heads", heads)
             said.setdefault("head_dim", width // heads)
-        eos = said.get("eos_token_id", ())
+        eos = said.get("eos_token_id", [])
         canonical = {name: said[name] for name in cls.model_fields if name in said and name not in _DERIVED}
         return cls(
             **canonical,
             rope=_rope(said),
-            eos_token_ids=(eos,) if isinstance(eos, int) else tuple(eos),
+            eos_token_ids=tuple(cast("list[int]", eos)) if isinstance(eos, list) else (eos,),
             dtype=str(said.get("dtype", said.get("torch_dtype", "float32"))).removeprefix("torch."),  # pyright: ignore[reportArgumentType] (pydantic checks the word)
             raw=dict(raw),
         )
@@ -154,7 +154,10 @@ _DERIVED = {"rope", "eos_token_ids", "dtype", "raw"}
 
 def _rope(said: Mapping[str, Any]) -> RopeConfig:
     # transformers lets `rope_scaling` win where a file has both; a theta of its own lies beside or inside.
-    parameters: dict[str, Any] = dict(said.get("rope_scaling") or said.get("rope_parameters") or {})
+    given = said.get("rope_scaling") or said.get("rope_parameters") or {}
+    if not isinstance(given, dict):
+        return RopeConfig.model_validate(given)  # refuses it in pydantic's words
+    parameters = dict(cast("dict[str, Any]", given))
     if "type" in parameters:  # the spelling of 2023
         parameters.setdefault("rope_type", parameters["type"])
         del parameters["type"]

@@ -5,7 +5,7 @@ everything again. Both give the same greedy text.
 """
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -84,12 +84,27 @@ def prompt_ids(lm: LoadedModel, prompt: str | Sequence[Message], *, raw: bool = 
     return Encoder(lm.tokenizer).prompt(messages)
 
 
-def stream(lm: LoadedModel, ids: Sequence[int], config: GenerationConfig) -> Iterator[str | Generation]:
-    """Yields the text in pieces of whole characters as they come, and the `Generation` last.
+def generate(
+    lm: LoadedModel,
+    prompt: str | Sequence[Message],
+    config: GenerationConfig = GenerationConfig(),  # noqa: B008 (frozen)
+    *,
+    raw: bool = False,
+    on_text: Callable[[str], object] = str,
+) -> Generation:
+    """Answers a prompt.
+
+    Args:
+        lm: Answers.
+        prompt: A user's text, or messages; see `prompt_ids`.
+        config: How to continue; `stop_ids` None means those of `lm`.
+        raw: Continue a text as it is, without a template.
+        on_text: Is given the text in pieces of whole characters as they come.
 
     Raises:
-        GenerationError: The prompt is longer than the model's context, or holds an id the model does not know.
+        GenerationError: The prompt is longer than the model's context, or holds an id that the model does not know.
     """
+    ids = prompt_ids(lm, prompt, raw=raw)
     room = lm.config.max_position_embeddings - len(ids)
     if room <= 0:
         raise GenerationError(
@@ -110,23 +125,10 @@ def stream(lm: LoadedModel, ids: Sequence[int], config: GenerationConfig) -> Ite
     tokens = _recorded(generate_tokens(lm.model, ids, bounded), new)
     for piece in decode_stream(lm.tokenizer, ids, (token for token in tokens if token not in stop_ids)):
         text.append(piece)
-        yield piece
+        on_text(piece)
     seconds = time.perf_counter() - start
     reason = "stop" if new[-1] in stop_ids else "length" if len(new) == config.max_new_tokens else "context"
-    yield Generation("".join(text), tuple(new), len(ids), seconds, reason)
-
-
-def generate(
-    lm: LoadedModel,
-    prompt: str | Sequence[Message],
-    config: GenerationConfig = GenerationConfig(),  # noqa: B008 (frozen)
-    *,
-    raw: bool = False,
-) -> Generation:
-    """Answers a prompt; see `prompt_ids` for how it is read and `stream` for the text as it comes."""
-    *_, last = stream(lm, prompt_ids(lm, prompt, raw=raw), config)
-    assert isinstance(last, Generation)
-    return last
+    return Generation("".join(text), tuple(new), len(ids), seconds, reason)
 
 
 def decode_stream(tokenizer: Tokenizer, before: Sequence[int], new: Iterable[int]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from lazarus_models.config import ModelConfig, Precision, read_json
 from lazarus_models.errors import ConfigError, WeightsError
 from lazarus_models.families import family_of, read_config
 from lazarus_models.parameters import set_weights, weights
-from lazarus_models.tensors import load_tensors, read_header, save_tensors
+from lazarus_models.tensors import Stored, load_tensors, read_header, save_tensors
 from lazarus_tokenkit import Tokenizer, load_tokenizer
 
 _READABLE = ("F32", "F16", "BF16")
@@ -66,15 +66,13 @@ def load(path: Path | str, *, dtype: Precision | None = None) -> LoadedModel:
     config = read_config(path)
     family = family_of(config.model_type)
     model = family.build(config)
-    unused = (*family.unused_tensors, *(("lm_head.weight",) if config.tie_word_embeddings else ()))
-    files = _weight_files(path)
-    _compare(path, files, _shapes(model), unused)
+    stored = stored_tensors(path, config)
+    _compare(path, stored, {name: tensor.shape for name, tensor in weights(model).items()})
     on_cpu = mx.default_device().type == mx.cpu
     precision: mx.Dtype = getattr(mx, dtype or ("float32" if on_cpu else config.dtype))
     tensors: dict[str, mx.array] = {}
-    for file in files:
-        loaded = load_tensors(file)
-        tensors |= {name: tensor.astype(precision) for name, tensor in loaded.items() if not name.endswith(unused)}
+    for file in _weight_files(path):
+        tensors |= {name: tensor.astype(precision) for name, tensor in load_tensors(file).items() if name in stored}
     set_weights(model, tensors)
     generation = path / "generation_config.json"
     return LoadedModel(
@@ -114,14 +112,20 @@ def save(lm: LoadedModel, directory: Path | str) -> None:
             file.replace(directory / file.name)
 
 
+def stored_tensors(path: Path, config: ModelConfig) -> dict[str, Stored]:
+    """The tensors that a directory's weights hold and a model of this config uses, from the files' headers alone."""
+    unused = (
+        *family_of(config.model_type).unused_tensors,
+        *(("lm_head.weight",) if config.tie_word_embeddings else ()),
+    )
+    headers = [read_header(file) for file in _weight_files(path)]
+    return {name: stored for header in headers for name, stored in header.items() if not name.endswith(unused)}
+
+
 def _write_json(value: Mapping[str, Any], path: Path) -> None:
     path.write_text(
         json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
     )
-
-
-def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    return {name: tensor.shape for name, tensor in weights(model).items()}
 
 
 def _weight_files(path: Path) -> list[Path]:
@@ -147,18 +151,17 @@ def _weight_files(path: Path) -> list[Path]:
     raise WeightsError(f"{path}: no model.safetensors and no {index.name}", "LM-E120")
 
 
-def _compare(path: Path, files: list[Path], expected: Mapping[str, tuple[int, ...]], unused: tuple[str, ...]) -> None:
-    found = {name: entry for file in files for name, entry in read_header(file).items() if not name.endswith(unused)}
+def _compare(path: Path, found: Mapping[str, Stored], expected: Mapping[str, tuple[int, ...]]) -> None:
     if missing := sorted(expected.keys() - found.keys()):
         hint = "; is `tie_word_embeddings` meant to be true?" if missing == ["lm_head.weight"] else ""
         raise WeightsError(f"{path}: config.json describes {_some(missing)}, absent from the weights{hint}", "LM-E123")
     if extra := sorted(found.keys() - expected.keys()):
         raise WeightsError(f"{path}: the weights hold {_some(extra)}, which config.json does not describe", "LM-E124")
-    for name, (shape, word) in sorted(found.items()):
-        if shape != expected[name]:
-            raise WeightsError(f"{path}: `{name}` is {shape}, config.json describes {expected[name]}", "LM-E125")
-        if word not in _READABLE:
-            raise WeightsError(f"{path}: `{name}` is {word}; read are {', '.join(_READABLE)}", "LM-E125")
+    for name, tensor in sorted(found.items()):
+        if tensor.shape != expected[name]:
+            raise WeightsError(f"{path}: `{name}` is {tensor.shape}, config.json describes {expected[name]}", "LM-E125")
+        if tensor.dtype not in _READABLE:
+            raise WeightsError(f"{path}: `{name}` is {tensor.dtype}; read are {', '.join(_READABLE)}", "LM-E125")
 
 
 def _some(names: list[str], shown: int = 3) -> str:

@@ -7,7 +7,7 @@ draw is a function of (seed, position), so that a seed fixes a text whatever els
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
-from typing import Annotated, Self
+from typing import Annotated
 
 from jaxtyping import Float, UInt32
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
@@ -36,7 +36,7 @@ class GenerationConfig(BaseModel):
     """Tokens that end the text, 0 among the legal ones; None for the model's own, () for none."""
 
     @model_validator(mode="after")
-    def _greedy_ignores_nothing(self) -> Self:
+    def _greedy_ignores_nothing(self) -> "GenerationConfig":
         idle = [name for name in ("top_k", "top_p", "min_p") if name in self.model_fields_set]
         idle = [name for name in idle if getattr(self, name) != type(self).model_fields[name].default]
         if self.temperature == 0 and idle:

@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
@@ -35,8 +35,16 @@ _WORDS = {  # the format's names, https://github.com/huggingface/safetensors
 _ALIGNMENT = 8  # bytes; what the format's own writers align the data to
 
 
-def read_header(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Name -> (shape, format's dtype word) of every tensor, without reading the data.
+class Stored(NamedTuple):
+    """A tensor as a file's header describes it."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    """The format's word, such as `BF16`."""
+
+
+def read_header(path: Path) -> dict[str, Stored]:
+    """Every tensor by name, without reading the data.
 
     Raises:
         WeightsError: The file is truncated or no safetensors file.
@@ -45,7 +53,7 @@ def read_header(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
         opened: Any = safe_open(path, framework="numpy")
         with opened as file:
             slices: dict[str, Any] = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            return {name: (tuple(part.get_shape()), str(part.get_dtype())) for name, part in slices.items()}
+            return {name: Stored(tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
     except SafetensorError as error:
         size = path.stat().st_size
         raise WeightsError(
