@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lazarus_plan.canonical import canonical_digest as canonical_digest
     from lazarus_plan.canonical import canonical_json as canonical_json
     from lazarus_plan.canonical import digest_text as digest_text
+    from lazarus_plan.codec import encode_step as encode_step
     from lazarus_plan.config import PlanConfig as PlanConfig
     from lazarus_plan.cursor import PlanCursor as PlanCursor
     from lazarus_plan.cursor import RankStep as RankStep
@@ -70,6 +71,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "check_lengths": "verify",
     "check_state": "cursor",
     "digest_text": "canonical",
+    "encode_step": "codec",
     "load_plan": "validation",
     "merkle_root": "merkle",
     "read_lengths": "lengths",

@@ -45,23 +45,22 @@ class Line(NamedTuple):
 
 def encode_lines(plan: BatchPlan) -> list[bytes]:
     """The lines of `plan.jsonl`."""
-    packing = np.stack([plan.start, plan.end], axis=1)
-    is_whole = plan.span_start == WHOLE
-    first = np.where(is_whole, 0, plan.span_start)
-    spans = np.stack([first, first + plan.end - plan.start], axis=1)
-    lines: list[bytes] = []
-    for index, (begin, end) in enumerate(
-        zip(plan.step_splits[:-1].tolist(), plan.step_splits[1:].tolist(), strict=True)
-    ):
-        line = Line(
-            step=index,
-            samples=plan.sample[begin:end].tolist(),
-            tokens=int(plan.tokens[index]),
-            packing=packing[begin:end].tolist(),
-            spans=None if is_whole[begin:end].all() else spans[begin:end].tolist(),
-        )
-        lines.append(line.encode())
-    return lines
+    return [encode_step(plan, index) for index in range(len(plan))]
+
+
+def encode_step(plan: BatchPlan, index: int) -> bytes:
+    """The line of one step, with its LF."""
+    place = slice(int(plan.step_splits[index]), int(plan.step_splits[index + 1]))
+    start, end, span_start = plan.start[place], plan.end[place], plan.span_start[place]
+    is_whole = span_start == WHOLE
+    first = np.where(is_whole, 0, span_start)
+    return Line(
+        step=index,
+        samples=plan.sample[place].tolist(),
+        tokens=int((end - start).sum()),
+        packing=np.stack([start, end], axis=1).tolist(),
+        spans=None if is_whole.all() else np.stack([first, first + end - start], axis=1).tolist(),
+    ).encode()
 
 
 def decode_line(line: bytes, number: int) -> Line:

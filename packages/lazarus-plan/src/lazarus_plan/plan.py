@@ -158,6 +158,11 @@ class BatchPlan:
         """`sha256:` and 64 hex: the identity of schedule, lengths and configuration."""
         return str(self.fingerprints["plan_id"])
 
+    @property
+    def encoding(self) -> JSON:
+        """The parameters that the first source was encoded with; empty where nobody recorded them."""
+        return dict(self.fingerprints["lengths"]["parts"][0].get("encoding", {}))
+
     @cached_property
     def row_len(self) -> int:
         """Tokens a row."""
