@@ -86,7 +86,7 @@ class LengthStats:
             for first, last, samples in self.histogram
         ]
         head = [
-            f"{self.count:,} samples, {self.tokens:,} tokens{loss}",
+            self.headline(),
             f"min {self.min:,}  {quantiles}  max {self.max:,}",
         ]
         return "\n".join([*head, "", *bars])

@@ -21,7 +21,7 @@ DEFAULTS: Mapping[str, JSON] = {
 }
 
 # What transformers 5 writes where there was no post-processor: both texts as they are.
-IDENTITY_POST_PROCESSOR = {
+IDENTITY_POST_PROCESSOR: JSON = {
     "type": "TemplateProcessing",
     "single": [{"Sequence": {"id": "A", "type_id": 0}}],
     "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],

@@ -1,0 +1,39 @@
+import doctest
+import importlib
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import lazarus_tokenkit
+
+MODULES = [module.name for module in pkgutil.walk_packages(lazarus_tokenkit.__path__, "lazarus_tokenkit.")]
+
+
+@pytest.mark.parametrize("name", lazarus_tokenkit._HOME)
+def test_every_public_name_resolves(name: str):
+    assert getattr(lazarus_tokenkit, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = lazarus_tokenkit.nothing
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_in_docstrings_hold(module: str):
+    assert doctest.testmod(importlib.import_module(module)).failed == 0
+
+
+@pytest.mark.slow
+def test_help_loads_nothing_heavy():
+    heavy = "numpy", "pydantic", "tokenizers", "jinja2", "rich", "mlx", "transformers"
+    code = (
+        "import sys, lazarus_tokenkit.cli as cli\n"
+        "try: cli.app(['--help'])\n"
+        "except SystemExit: pass\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
