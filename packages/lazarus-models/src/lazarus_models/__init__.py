@@ -33,8 +33,11 @@ if TYPE_CHECKING:
     from lazarus_models.masks import segment_caches as segment_caches
     from lazarus_models.masks import segment_mask as segment_mask
     from lazarus_models.masks import supports_packing as supports_packing
+    from lazarus_models.parameters import evaluate as evaluate
+    from lazarus_models.parameters import flatten as flatten
     from lazarus_models.parameters import parameter_count as parameter_count
     from lazarus_models.parameters import set_weights as set_weights
+    from lazarus_models.parameters import unflatten as unflatten
     from lazarus_models.parameters import weights as weights
     from lazarus_models.presets import PRESETS as PRESETS
     from lazarus_models.presets import new as new
@@ -63,6 +66,8 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "apply_lora": "lora",
     "decode_stream": "generation",
     "ensure_fast_blas": "blas",
+    "evaluate": "parameters",
+    "flatten": "parameters",
     "generate": "generation",
     "generate_tokens": "generation",
     "load": "huggingface",
@@ -81,6 +86,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "segment_mask": "masks",
     "set_weights": "parameters",
     "supports_packing": "masks",
+    "unflatten": "parameters",
     "weights": "parameters",
 }
 

@@ -63,7 +63,7 @@ def infer(
     lm = load(model)
     done = generate(lm, prompt, config, raw=raw, on_text=str if as_json else _write)
     rate = round(done.tokens_per_s, 1)
-    show(json.dumps({**asdict(done), "tokens_per_s": rate}, ensure_ascii=False) if as_json else "")
+    _write((json.dumps({**asdict(done), "tokens_per_s": rate}, ensure_ascii=False) if as_json else "") + "\n")
     say(f"{len(done.ids)} tokens in {done.seconds:.2f} s ({rate} tok/s)")
 
 

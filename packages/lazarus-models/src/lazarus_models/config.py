@@ -154,7 +154,7 @@ _DERIVED = {"rope", "eos_token_ids", "dtype", "raw"}
 
 def _rope(said: Mapping[str, Any]) -> RopeConfig:
     # transformers lets `rope_scaling` win where a file has both; a theta of its own lies beside or inside.
-    given = said.get("rope_scaling") or said.get("rope_parameters") or {}
+    given: Any = said.get("rope_scaling") or said.get("rope_parameters") or {}
     if not isinstance(given, dict):
         return RopeConfig.model_validate(given)  # refuses it in pydantic's words
     parameters = dict(cast("dict[str, Any]", given))
@@ -190,5 +190,6 @@ def in_words(error: ValidationError) -> str:
     for item in error.errors():
         where = ".".join(str(part) for part in item["loc"])
         got = "" if item["type"] in ("missing", "value_error") else f" (got {item['input']!r})"
-        lines.append(f"{where}: {item['msg']}{got}" if where else item["msg"])
+        said = item["msg"].removeprefix("Value error, ") + got
+        lines.append(f"{where}: {said}" if where else said)
     return "; ".join(lines)

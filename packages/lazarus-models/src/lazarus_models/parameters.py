@@ -19,6 +19,11 @@ def flatten(tree: Any) -> dict[str, mx.array]:
     return dict(sorted(pairs))
 
 
+def unflatten(named: Mapping[str, mx.array | nn.Module]) -> dict[str, Any]:
+    """The nested tree of named arrays or layers; undoes `flatten`."""
+    return cast("dict[str, Any]", utils.tree_unflatten(list(named.items())))
+
+
 def weights(model: nn.Module) -> dict[str, mx.array]:
     """Every parameter by its Hugging Face name, in the order of the names."""
     return flatten(model.parameters())
@@ -47,5 +52,4 @@ def modules(model: nn.Module) -> dict[str, nn.Module]:
 
 def replace_modules(model: nn.Module, replacements: Mapping[str, nn.Module]) -> None:
     """Puts other layers in the places of named ones."""
-    tree = cast("dict[str, Any]", utils.tree_unflatten(list(replacements.items())))
-    model.update_modules(tree)  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
+    model.update_modules(unflatten(replacements))  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)

@@ -13,15 +13,16 @@ from lazarus_models.families.family import Family as Family
 SUPPORTED = ("llama",)
 
 
-def family_of(model_type: str) -> Family:
-    """The family of a `model_type`.
+def family_of(model_type: str, source: str = "config") -> Family:
+    """The family of a `model_type`; `source` names in errors where it stands.
 
     Raises:
         UnsupportedModel: Not one of `SUPPORTED`.
     """
     if model_type not in SUPPORTED:
         raise UnsupportedModel(
-            f"`model_type` {model_type!r} is not supported; this version knows {', '.join(SUPPORTED)}", "LM-E110"
+            f"{source}: `model_type` {model_type!r} is not supported; this version knows {', '.join(SUPPORTED)}",
+            "LM-E110",
         )
     return import_module(f"{__name__}.{model_type}").FAMILY
 
@@ -33,7 +34,7 @@ def canonical(raw: dict[str, Any], source: str) -> ModelConfig:
         raise ConfigError(f"{source}: no `model_type`; it names the architecture, such as 'llama'", "LM-E102")
     if "quantization" in raw or "quantization_config" in raw:
         raise UnsupportedModel(f"{source}: quantized weights are not read; give the unquantized model", "LM-E111")
-    defaults = family_of(model_type).defaults
+    defaults = family_of(model_type, source).defaults
     try:
         return ModelConfig.from_huggingface(raw, defaults)
     except ValidationError as error:
