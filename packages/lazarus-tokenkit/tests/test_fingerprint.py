@@ -232,7 +232,16 @@ def test_a_saved_fingerprint_verifies_and_names_what_changed(tmp_path: Path, sma
     assert caught.value.exit_code == 1
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"version":2,"components":{},"special_ids":{},"library":""}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"version":1,"components":[],"special_ids":{},"library":""}',
+        '{"version":2,"components":{},"special_ids":{},"library":""}',
+    ],
+)
 def test_a_file_that_is_no_fingerprint_is_bad_input(tmp_path: Path, content: str):
     (tmp_path / "f.json").write_text(content)
     with pytest.raises(TokenkitError) as caught:

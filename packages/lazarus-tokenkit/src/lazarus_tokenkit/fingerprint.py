@@ -146,7 +146,8 @@ def _read_fingerprint(path: Path) -> JSON:
         raise TokenkitError(f"{path} does not exist: write it with --save", "LT-E402") from None
     except ValueError as error:
         raise TokenkitError(f"{path} is no saved fingerprint: {error}", "LT-E402") from error
-    if not isinstance(saved, dict) or not {"version", "components", "special_ids", "library"} <= saved.keys():
+    shape = {"version": int, "components": dict, "special_ids": dict, "library": str}
+    if not isinstance(saved, dict) or any(not isinstance(saved.get(key), kind) for key, kind in shape.items()):
         raise TokenkitError(f"{path} is no saved fingerprint", "LT-E402")
     if saved["version"] != FINGERPRINT_VERSION:
         raise TokenkitError(
