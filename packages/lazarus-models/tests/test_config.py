@@ -75,6 +75,7 @@ def test_end_tokens_are_one_or_many(eos, ids):
         ),
         ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor: Extra inputs are not permitted"),
         ({"torch_dtype": "int8"}, "dtype: Input should be 'float32', 'float16' or 'bfloat16' (got 'int8')"),
+        ({"rope_parameters": {"a\nb": 1}}, r"'a\nb': Extra inputs are not permitted"),
         ({"model_type": None}, "no `model_type`"),
     ],
 )

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
 
 from lazarus_models import segment_caches, segment_mask, supports_packing, weights
 from lazarus_models.backend import mx, nn
@@ -82,6 +83,11 @@ def test_padding_changes_no_real_token(tiny):
         ids, labels = packed(segments, padding)
         logits.append(tiny.model(ids, cache=segment_caches(tiny.model, labels))[0, :8])
     assert mx.abs(logits[0] - logits[1]).max().item() < 1e-5
+
+
+def test_shapes_are_checked_while_testing():
+    with pytest.raises(TypeCheckError):
+        segment_mask(mx.zeros((2, 3, 4), dtype=mx.int32))
 
 
 def test_llama_says_that_it_can_be_packed(tiny):

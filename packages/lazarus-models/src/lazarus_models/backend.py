@@ -5,7 +5,7 @@ On a CPU without a fast BLAS one warning says what to install; the results are t
 
 import logging
 
-from lazarus_models.blas import ensure_fast_blas
+from lazarus_models.blas import OFF, ensure_fast_blas
 
 BLAS = ensure_fast_blas()
 
@@ -14,5 +14,5 @@ import mlx.nn as nn  # noqa: E402
 
 __all__ = ["BLAS", "mx", "nn"]
 
-if BLAS.library == "builtin" and not BLAS.reason.startswith("LAZARUS_BLAS") and mx.default_device().type == mx.cpu:
+if BLAS.library == "builtin" and BLAS.reason != OFF and mx.default_device().type == mx.cpu:
     logging.getLogger(__name__).warning("MLX runs on its slow built-in BLAS: %s", BLAS.reason)

@@ -17,6 +17,7 @@ from functools import cache
 
 from lazarus_models.errors import BlasError
 
+OFF = "LAZARUS_BLAS=off"  # the reason where a slow BLAS is what was asked for
 INSTALL_HINT = (
     "install OpenBLAS (Debian and Ubuntu: `apt install libopenblas0-pthread`; Fedora: `dnf install openblas`)"
 )
@@ -51,7 +52,7 @@ def ensure_fast_blas() -> BlasInfo:
     if sys.platform != "linux":
         return BlasInfo("accelerate", "MLX uses Accelerate and the GPU here")
     if wanted == "off":
-        return BlasInfo("builtin", "LAZARUS_BLAS=off")
+        return BlasInfo("builtin", OFF)
     path = wanted or ctypes.util.find_library("openblas")
     if path is None:
         return BlasInfo("builtin", f"no OpenBLAS on this machine; {INSTALL_HINT}")

@@ -7,6 +7,7 @@ leaves nothing out.
 """
 
 import json
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, cast
@@ -188,8 +189,8 @@ def in_words(error: ValidationError) -> str:
     """A pydantic error as one line: `rope.factor: Input should be greater than 0 (got -1.0); ...`."""
     lines: list[str] = []
     for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"])
-        got = "" if item["type"] in ("missing", "value_error") else f" (got {item['input']!r})"
+        where = ".".join(str(part) if str(part).isidentifier() else repr(part) for part in item["loc"])
+        got = "" if item["type"] in ("missing", "value_error") else f" (got {reprlib.repr(item['input'])})"
         said = item["msg"].removeprefix("Value error, ") + got
         lines.append(f"{where}: {said}" if where else said)
     return "; ".join(lines)
