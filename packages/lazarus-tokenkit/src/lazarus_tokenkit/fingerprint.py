@@ -146,9 +146,11 @@ def _read_fingerprint(path: Path) -> JSON:
         raise TokenkitError(f"{path} does not exist: write it with --save", "LT-E402") from None
     except ValueError as error:
         raise TokenkitError(f"{path} is no saved fingerprint: {error}", "LT-E402") from error
-    shape = {"version": int, "components": dict, "special_ids": dict, "library": str}
-    if not isinstance(saved, dict) or any(not isinstance(saved.get(key), kind) for key, kind in shape.items()):
-        raise TokenkitError(f"{path} is no saved fingerprint", "LT-E402")
+    match saved:
+        case {"version": int(), "components": dict(), "special_ids": dict(), "library": str()}:
+            pass
+        case _:
+            raise TokenkitError(f"{path} is no saved fingerprint", "LT-E402")
     if saved["version"] != FINGERPRINT_VERSION:
         raise TokenkitError(
             f"{path} has fingerprint version {saved['version']}, this is {FINGERPRINT_VERSION}: save it again",
