@@ -99,8 +99,7 @@ class AuditLog:
         kept, beyond = lines[: next_step + 1], lines[next_step + 1 :]
         for step, raw in enumerate(kept[1:]):
             entry = _parse(raw)
-            digest = StepDigest(bytes.fromhex(entry.get("leaf", "")), bytes.fromhex(entry.get("rows", "")))
-            log.head, log.next_step = digest.chain(log.head), step + 1
+            log.head, log.next_step = _entry_digest(entry).chain(log.head), step + 1
             if entry.get("step") != step or entry.get("head") != log.head.hex():
                 raise CorruptPlan(f"{path}:{step + 2}: the chain is broken at step {step}", "LP-E174")
         if log.next_step != next_step or log.head.hex() != head:
@@ -127,6 +126,14 @@ def _genesis(plan_id: str) -> bytes:
 
 def _line(members: JSON) -> bytes:
     return json.dumps(members, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def _entry_digest(entry: JSON) -> StepDigest:
+    """What a line records; a damaged one gives a digest that breaks the chain."""
+    try:
+        return StepDigest(bytes.fromhex(entry["leaf"]), bytes.fromhex(entry["rows"]))
+    except (KeyError, TypeError, ValueError):
+        return StepDigest(b"", b"")
 
 
 def _parse(line: bytes) -> JSON:

@@ -80,10 +80,8 @@ def decode_line(line: bytes, number: int) -> Line:
     if members is None or not _is_well_typed(members) or _spell(cast("JSON", members)) != line:
         raise diagnose(line, number)
     parsed: dict[str, Any] = members
-    if (
-        tuple(name for name in parsed if name in KNOWN) != tuple(name for name in KNOWN if name in parsed)
-        or tuple(parsed)[: len(REQUIRED)] != REQUIRED
-    ):
+    known = tuple(name for name in KNOWN if name in parsed)
+    if tuple(parsed)[: len(known)] != known:
         raise _corrupt(
             number, f"members stand in the order {', '.join(parsed)}; it must be {', '.join(REQUIRED)}", "LP-E105"
         )
@@ -107,6 +105,9 @@ def diagnose(line: bytes, number: int) -> CorruptPlan:
         return _corrupt(number, "ends in CR LF; lines end in LF alone", "LP-E102")
     if not line.strip():
         return _corrupt(number, "a blank line", "LP-E102")
+    outside_strings = re.sub(r'"[^"]*"', "", text[:-1])
+    if re.search(r"\b0[0-9]", outside_strings):
+        return _corrupt(number, "a number with a leading zero", "LP-E103")
     try:
         members = json.loads(line, object_pairs_hook=list)
     except (ValueError, RecursionError) as error:
@@ -119,10 +120,9 @@ def diagnose(line: bytes, number: int) -> CorruptPlan:
     missing = [name for name in REQUIRED if name not in names]
     if missing:
         return _corrupt(number, f"no `{missing[0]}`", "LP-E106")
-    outside_strings = re.sub(r'"[^"]*"', "", text[:-1])
     if re.search(r"\s", outside_strings):
         return _corrupt(number, "white space inside the line", "LP-E104")
-    if re.search(r"[.eE+]|-|\b0[0-9]|[0-9]{17}", outside_strings):
+    if re.search(r"[.eE+-]|[0-9]{17}", outside_strings):
         return _corrupt(number, "a number that is not a plain integer below 2^53", "LP-E103")
     if tuple(names[: len(REQUIRED)]) != REQUIRED:
         return _corrupt(number, f"members stand in the order {', '.join(names)}", "LP-E105")

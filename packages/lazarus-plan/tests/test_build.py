@@ -1,0 +1,135 @@
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lazarus_plan import BatchPlan, LengthCache, LengthRow, PlanConfig, PlanningError, build_plan, save_plan
+from lazarus_plan.codec import encode_lines
+from lazarus_plan.testing import length_caches, plan_configs, plans
+
+
+def epoch_pieces(plan: BatchPlan, epoch: int) -> list[tuple[int, int, int]]:
+    about = plan.metadata.epochs[epoch]
+    steps = [plan.step(index) for index in range(about.first_step, about.first_step + about.steps)]
+    return [
+        (segment.sample, *(segment.span or (0, segment.end - segment.start)))
+        for step in steps
+        for row in step.rows
+        for segment in row.segments
+    ]
+
+
+@given(length_caches(), plan_configs())
+def test_the_same_input_gives_the_same_lines(cache: LengthCache, config: PlanConfig):
+    first, second = build_plan(cache, config), build_plan(cache, config)
+    assert list(encode_lines(first)) == list(encode_lines(second)) and first.plan_id == second.plan_id
+
+
+@given(length_caches(), plan_configs())
+def test_every_token_of_every_sample_stands_once_an_epoch(cache: LengthCache, config: PlanConfig):
+    config = config.model_copy(update={"oversize": "split"})
+    plan = build_plan(cache, config)
+    for epoch in range(config.epochs):
+        pieces = epoch_pieces(plan, epoch)
+        tokens = Counter((sample, token) for sample, first, last in pieces for token in range(first, last))
+        assert tokens == Counter((s, t) for s in range(len(cache)) for t in range(int(cache.length[s])))
+
+
+@given(plans())
+def test_segments_of_a_row_never_meet(plan: BatchPlan):
+    for index in range(len(plan)):
+        step = plan.step(index)
+        for row in step.rows:
+            end = 0
+            for segment in row.segments:
+                assert end <= segment.start < segment.end <= step.row_len
+                end = segment.end
+
+
+@given(length_caches(min_size=20, max_size=20))
+def test_epochs_are_shuffled_by_keys_of_their_own(cache: LengthCache):
+    plan = build_plan(cache, PlanConfig(token_budget=64, row_len=64, epochs=2))
+    assert epoch_pieces(plan, 0) != epoch_pieces(plan, 1)
+
+
+@given(length_caches(), st.integers(0, 2**52))
+def test_another_seed_is_another_plan(cache: LengthCache, seed: int):
+    config = PlanConfig(token_budget=64, row_len=64, seed=seed)
+    other = config.model_copy(update={"seed": seed + 1})
+    assert build_plan(cache, config).plan_id != build_plan(cache, other).plan_id
+
+
+def test_row_len_is_the_smallest_multiple_of_64_that_holds_the_longest_sample():
+    cache = LengthCache.from_rows([LengthRow("a", 65)])
+    assert build_plan(cache, PlanConfig(token_budget=1000)).row_len == 128
+
+
+def test_row_len_is_the_budget_where_no_multiple_of_64_fits():
+    cache = LengthCache.from_rows([LengthRow("a", 65)])
+    assert build_plan(cache, PlanConfig(token_budget=100)).row_len == 100
+
+
+@pytest.mark.parametrize(("lengths", "code"), [([3, 200], "LP-E131"), ([3, 0], "LP-E132")])
+def test_oversize_and_empty_samples_need_a_policy(lengths: list[int], code: str):
+    cache = LengthCache.from_rows(LengthRow(f"s{place}", length) for place, length in enumerate(lengths))
+    with pytest.raises(PlanningError, match=r"s1|longest") as caught:
+        build_plan(cache, PlanConfig(token_budget=64))
+    assert caught.value.code == code
+
+
+def test_what_is_excluded_is_counted_by_reason():
+    cache = LengthCache.from_rows([LengthRow("a", 3), LengthRow("b", 0), LengthRow("c", 99)])
+    plan = build_plan(cache, PlanConfig(token_budget=64, oversize="exclude", zero_length="exclude"))
+    assert plan.metadata.excluded.model_dump() == {"oversize": 1, "zero_length": 1}
+    assert plan.sample.tolist() == [0]
+
+
+def test_a_truncated_sample_says_which_tokens_stand():
+    cache = LengthCache.from_rows([LengthRow("a", 99)])
+    plan = build_plan(cache, PlanConfig(token_budget=64, oversize="truncate"))
+    assert plan.step(0).rows[0].segments[0] == (0, 0, 64, (0, 64))
+
+
+def test_nothing_left_to_plan_is_an_error():
+    cache = LengthCache.from_rows([LengthRow("a", 0)])
+    with pytest.raises(PlanningError, match="all 1 are excluded"):
+        build_plan(cache, PlanConfig(token_budget=64, zero_length="exclude"))
+
+
+def test_source_date_epoch_sets_the_build_time(cache: LengthCache, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    plan = build_plan(cache, PlanConfig(token_budget=128))
+    assert plan.metadata.created_at.isoformat() == "2023-11-14T22:13:20+00:00"
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    with pytest.raises(PlanningError, match="SOURCE_DATE_EPOCH"):
+        build_plan(cache, PlanConfig(token_budget=128))
+
+
+def golden_cache() -> LengthCache:
+    return LengthCache.from_rows(LengthRow(f"s{place}", 1 + place * place % 181) for place in range(1000))
+
+
+@pytest.mark.parametrize(
+    ("config", "sha256", "plan_id"),
+    [
+        (
+            PlanConfig(token_budget=2048, row_len=512, epochs=2, seed=42),
+            "b6bf4c73224a25e70d3ccaa5fc56b6d7759c46288041488170fadeaf7ec35971",
+            "f2764dc2a5d40790766f91a8ef013c2b80f1b2854fe0900a72aa646ed3803ff1",
+        ),
+        (
+            PlanConfig(token_budget=512, row_len=128, oversize="split"),
+            "10cc4b736591f204ac01fdec35e6a3e4a3386081d299424512d5576d8ee42ba3",
+            "0f89cf1f5a0103a4be5b004d54fe7dc18d1875cab928cb71d91c3142fc53d802",
+        ),
+    ],
+)
+def test_the_bytes_are_those_of_every_earlier_version(config: PlanConfig, sha256: str, plan_id: str, tmp_path: Path):
+    # Changing this breaks stored plans: raise the format version.
+    plan = build_plan(golden_cache(), config)
+    save_plan(plan, tmp_path / "plan")
+    assert hashlib.sha256((tmp_path / "plan" / "plan.jsonl").read_bytes()).hexdigest() == sha256
+    assert plan.plan_id == f"sha256:{plan_id}"

@@ -1,0 +1,99 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lazarus_plan import FormatError, LengthCache, LengthRow, LengthsError, LengthsHeader, LengthsWriter, read_lengths
+
+ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+prefixes = st.text("0123456789abcdef", min_size=8, max_size=8)
+rows = st.lists(
+    st.builds(
+        LengthRow,
+        ids,
+        st.integers(0, 2**53 - 1),
+        st.none() | st.integers(0, 99),
+        st.none() | st.lists(st.integers(0, 9)).map(tuple),
+        st.none() | prefixes,
+        st.none() | prefixes,
+    ),
+    min_size=1,
+    max_size=8,
+    unique_by=lambda row: row.id,
+)
+
+
+def write(path: Path, content: list[LengthRow]) -> bytes:
+    with LengthsWriter(path) as writer:
+        for row in content:
+            writer.add(row)
+        writer.finish(LengthsHeader(len(content)))
+    return path.read_bytes()
+
+
+@given(rows)
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, content: list[LengthRow]):
+    path = tmp_path_factory.mktemp("lengths") / "lengths.jsonl"
+    written = write(path, content)
+    found = read_lengths(path)
+    assert found.digest == LengthCache.from_rows(content).digest
+    hashed = written.replace(b',"parts":{}}', b"}", 1)
+    assert found.digest == "sha256:" + hashlib.sha256(hashed).hexdigest()
+    assert (list(found.ids), found.length.tolist()) == ([row.id for row in content], [row.length for row in content])
+
+
+def test_spelling_does_not_change_the_digest(tmp_path: Path):
+    (tmp_path / "a").write_text('{"id":"x","length":3}\n{"id":"y","length":4}\n', "utf-8")
+    (tmp_path / "b").write_text('{"length": 3, "id": "x"}\r\n{ "id": "\\u0079", "length": 4 }', "utf-8")
+    assert read_lengths(tmp_path / "a").digest == read_lengths(tmp_path / "b").digest
+
+
+def test_a_cache_without_a_header_has_no_fingerprints(tmp_path: Path):
+    (tmp_path / "a").write_text('{"id":"x","length":3}\n', "utf-8")
+    header = read_lengths(tmp_path / "a").header
+    assert (header.count, header.data, header.template, header.tokenizer) == (1, "absent", "absent", "absent")
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "message"),
+    [
+        (b"", "LP-E002", "is empty"),
+        (b'{"lazarus_lengths":1,"count":0}\n', "LP-E002", "no sample"),
+        (b'{"lazarus_lengths":1,"count":2}\n{"id":"a","length":1}\n', "LP-E004", "truncated"),
+        (b'{"lazarus_lengths":1,"count":true}\n', "LP-E003", ":1: `count`"),
+        (b'{"lazarus_lengths":2,"count":1}\n', "LP-E160", "upgrade"),
+        (b'{"id":"a","length":1}\n{"id":"a","length":2}\n', "LP-E120", ":2: id 'a' stands in line 1 too"),
+        (b'{"id":"a","length":1}\n{"id":"b"}\n', "LP-E003", ":2: no `length`"),
+        (b'{"id":"a","length":1}\n\n', "LP-E003", ":2:1: not JSON"),
+        (b'{"id":"a","length":1.0}\n', "LP-E003", ":1: `length` is 1.0"),
+        (b'{"id":"a","length":-1}\n', "LP-E003", ":1: `length` is -1"),
+        (b'{"id":"a","length":9007199254740992}\n', "LP-E003", ":1: `length`"),
+        (b'{"id":7,"length":1}\n', "LP-E003", ":1: `id` is 7"),
+        (b'{"id":"a","length":1,"h":"xyz"}\n', "LP-E003", ":1: `h`"),
+        (b'["a",1]\n', "LP-E003", ":1: not a JSON object"),
+        (b'{"id":"\xff","length":1}\n', "LP-E003", ":1: byte 7 is not UTF-8"),
+    ],
+)
+def test_a_bad_cache_is_refused_by_file_and_line(tmp_path: Path, content: bytes, code: str, message: str):
+    path = tmp_path / "bad.jsonl"
+    path.write_bytes(content)
+    with pytest.raises((LengthsError, FormatError)) as caught:
+        read_lengths(path)
+    assert caught.value.code == code and str(path) in caught.value.message and message in caught.value.message
+
+
+def test_a_missing_cache_says_how_to_make_one(tmp_path: Path):
+    for path in (tmp_path / "none.jsonl", tmp_path):
+        with pytest.raises(LengthsError) as caught:
+            read_lengths(path)
+        assert caught.value.code == "LP-E001"
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path):
+    path = tmp_path / "lengths.jsonl"
+    with pytest.raises(KeyError), LengthsWriter(path) as writer:
+        writer.add(LengthRow("a", 1))
+        raise KeyError
+    assert not list(tmp_path.iterdir())

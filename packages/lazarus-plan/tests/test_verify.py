@@ -1,0 +1,42 @@
+from collections.abc import Callable
+
+import pytest
+
+from lazarus_plan import BatchPlan, LengthCache, StalePlan, check_lengths
+
+LENGTHS = [17, 30, 64, 5, 12, 40, 33, 9, 21, 58, 3, 47, 26, 11, 62, 8, 19, 35, 44, 14]
+OTHER = "sha256:" + "0" * 64
+PARTS = {"vocab": "v1", "merges": "m1", "special_ids": {"eos": 2}, "behavioural": "b1"}
+
+
+def test_unchanged_lengths_fit(plan: BatchPlan, cache: LengthCache):
+    check_lengths(plan, cache)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({"data": OTHER, "rows": {7: "ffffffff"}}, "LP-E140", "row 7 (id 's7')"),
+        ({"data": OTHER, "lengths": LENGTHS[:-1]}, "LP-E141", "20 rows"),
+        ({"data": OTHER, "lengths": [*LENGTHS, 9]}, "LP-E141", "row 20 (id 's20')"),
+        ({"data": OTHER, "rows": {3: "00000004", 4: "00000003"}}, "LP-E141", "another order, the first is row 3"),
+        ({"template": OTHER}, "LP-E142", "template changed"),
+        (
+            {"tokenizer": OTHER, "parts": {"tokenizer": PARTS | {"vocab": "v2", "behavioural": "b2"}}},
+            "LP-E143",
+            "vocab",
+        ),
+        ({"tokenizer": OTHER, "parts": {"tokenizer": PARTS | {"merges": "m2"}}}, "LP-E144", "merges"),
+        ({"tokenizer": OTHER, "parts": {"tokenizer": PARTS | {"special_ids": {"eos": 3}}}}, "LP-E145", "special_ids"),
+        ({"tokenizer": OTHER, "parts": {"tokenizer": PARTS | {"behavioural": "b2"}}}, "LP-E147", "behavioural"),
+        ({"encoding": {"max_length": 32}}, "LP-E146", "`max_length`"),
+        ({"lengths": [18, *LENGTHS[1:]]}, "LP-E130", "sample 0 (id 's0') has 18 tokens, the plan says 17"),
+        ({"h": {2: "ffffffff"}}, "LP-E147", "sample 2 (id 's2') has other token ids"),
+    ],
+)
+def test_the_first_broken_link_is_named(
+    plan: BatchPlan, make_cache: Callable[..., LengthCache], changes: dict[str, object], code: str, words: str
+):
+    with pytest.raises(StalePlan) as caught:
+        check_lengths(plan, make_cache(**changes))
+    assert caught.value.code == code and words in caught.value.message
