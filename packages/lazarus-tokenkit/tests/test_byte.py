@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_tokenkit import compute_fingerprint, load_tokenizer
+from lazarus_tokenkit import ChatSample, Encoder, Message, compute_fingerprint, load_tokenizer
 
 TEXTS = st.text() | st.sampled_from(["a<|im_end|>b", "\r\n\t\x00", "👨‍👩‍👧", "e\u0301"])
 
@@ -47,3 +47,9 @@ def test_transformers_opens_what_save_writes(tmp_path: Path):
     text = "héllo <|im_start|>  wörld\n"
     assert theirs.encode(text) == [tokenizer.bos_id, *tokenizer.encode(text)]
     assert theirs.eos_token_id == tokenizer.eos_id
+    turns = [{"role": "user", "content": " hi "}, {"role": "assistant", "content": "yo\n"}]
+    sample = ChatSample("0", tuple(Message(**turn) for turn in turns))
+    encoder = Encoder(tokenizer)
+    assert theirs.apply_chat_template(turns)["input_ids"] == encoder.encode(sample).ids
+    prompt = theirs.apply_chat_template(turns[:1], add_generation_prompt=True)["input_ids"]
+    assert prompt == encoder.prompt(sample.messages[:1])

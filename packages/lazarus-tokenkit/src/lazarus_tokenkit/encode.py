@@ -121,10 +121,11 @@ class Encoder:
         return special_text(self.tokenizer, self.tokenizer.bos_id)
 
     def _cut(self, sample: Sample) -> list[Piece]:
+        cutter = self._cutter  # a template that cannot be used at all is no sample's fault
         if isinstance(sample, TextSample):
-            return [self._cutter.text(sample.text)]
+            return [cutter.text(sample.text)]
         try:
-            return self._cutter.conversation(sample.messages)
+            return cutter.conversation(sample.messages)
         except TemplateError as error:
             raise TemplateError(f"sample {sample.id!r}: {error.message}", error.code) from error
 

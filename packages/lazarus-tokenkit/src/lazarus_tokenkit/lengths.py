@@ -59,8 +59,9 @@ def encode_rows(
 
     Raises:
         SampleError: Whatever is wrong with a file or a row.
-        TemplateError: A conversation that the template refuses; the message names file and line.
+        TemplateError: A template that cannot be used, or a conversation that it refuses; then file and line are named.
     """
+    _ = encoder.chat_template  # fails before the first row, not because of it
     rows = read_rows(paths, fields)
     while batch := list(islice(rows, chunk)):
         for row, encoded in zip(batch, _encode(batch, encoder), strict=True):

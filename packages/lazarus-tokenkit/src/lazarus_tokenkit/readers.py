@@ -116,7 +116,7 @@ def read_rows(paths: Path | Sequence[Path], fields: FieldNames | None = None) ->
             places[sample.id] = place
             yield Row(sample, path, line)
     if not places:
-        raise SampleError(f"{', '.join(map(str, as_paths(paths)))}: no rows", "LT-E303")
+        raise SampleError(f"{', '.join(map(str, as_paths(paths)))} is empty: no rows", "LT-E303")
 
 
 def count_lines(paths: Path | Sequence[Path]) -> int:
