@@ -88,7 +88,7 @@ def load(path: Path | str, *, dtype: Precision | None = None) -> LoadedModel:
 def save(lm: LoadedModel, directory: Path | str) -> None:
     """Writes a directory that `load`, mlx-lm and transformers open; equal models are equal bytes.
 
-    Files are written beside and moved in, `config.json` last: a directory with a config is whole.
+    Files are written beside and moved in, `config.json` last: in a new directory it says that the rest is there.
 
     Raises:
         WeightsError: The model holds LoRA layers; `merge_lora` it, or `save_adapter`.
