@@ -100,7 +100,7 @@ def test_a_conversation_that_a_template_refuses_is_named_by_line(tmp_path: Path)
 
 
 def test_a_template_that_cannot_be_used_is_no_rows_fault(tmp_path: Path):
-    with pytest.raises(TemplateError, match="^no template `nope`"):
+    with pytest.raises(TemplateError, match=r"^no template `nope`"):
         list(encode_rows(write(tmp_path / "d.jsonl", ROWS), Encoder(BYTE.tokenizer, "nope")))
 
 
