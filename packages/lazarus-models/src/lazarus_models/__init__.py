@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lazarus_models.attention import segment_caches as segment_caches
     from lazarus_models.blas import BlasInfo as BlasInfo
     from lazarus_models.blas import ensure_fast_blas as ensure_fast_blas
     from lazarus_models.config import ModelConfig as ModelConfig
@@ -24,15 +25,14 @@ if TYPE_CHECKING:
     from lazarus_models.huggingface import LoadedModel as LoadedModel
     from lazarus_models.huggingface import load as load
     from lazarus_models.huggingface import save as save
+    from lazarus_models.huggingface import supports_packing as supports_packing
     from lazarus_models.lora import LoraConfig as LoraConfig
     from lazarus_models.lora import adapter_weights as adapter_weights
     from lazarus_models.lora import apply_lora as apply_lora
     from lazarus_models.lora import load_adapter as load_adapter
     from lazarus_models.lora import merge_lora as merge_lora
     from lazarus_models.lora import save_adapter as save_adapter
-    from lazarus_models.masks import segment_caches as segment_caches
     from lazarus_models.masks import segment_mask as segment_mask
-    from lazarus_models.masks import supports_packing as supports_packing
     from lazarus_models.parameters import evaluate as evaluate
     from lazarus_models.parameters import flatten as flatten
     from lazarus_models.parameters import parameter_count as parameter_count
@@ -82,10 +82,10 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "save": "huggingface",
     "save_adapter": "lora",
     "save_tensors": "tensors",
-    "segment_caches": "masks",
+    "segment_caches": "attention",
     "segment_mask": "masks",
     "set_weights": "parameters",
-    "supports_packing": "masks",
+    "supports_packing": "huggingface",
     "unflatten": "parameters",
     "weights": "parameters",
 }

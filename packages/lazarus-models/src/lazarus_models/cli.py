@@ -20,6 +20,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+model_app = typer.Typer(
+    help="Make a new model, or describe one.", rich_markup_mode=None, no_args_is_help=True, add_completion=False
+)
+"""`lazarus model`."""
+
 _Model = Annotated[Path, typer.Option("--model", help="Directory with config.json, safetensors and tokenizer.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -67,6 +72,7 @@ def infer(
     say(f"{len(done.ids)} tokens in {done.seconds:.2f} s ({rate} tok/s)")
 
 
+@model_app.command()
 @app.command()
 def info(model: _Model, as_json: _Json = False) -> None:
     """Describe a model from its config and the headers of its weights."""
@@ -91,6 +97,32 @@ def info(model: _Model, as_json: _Json = False) -> None:
         "tied_head": config.tie_word_embeddings,
     }
     _table(said, as_json)
+
+
+@model_app.command()
+@app.command()
+def new(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Directory for the model.")],
+    preset: Annotated[str, typer.Option("--preset", help="Shape: tiny-test, micro, tiny, small, medium.")],
+    tokenizer: Annotated[str, typer.Option("-t", "--tokenizer", help="A tokenizer's directory or file, or `byte`.")],
+    vocab_size: Annotated[
+        int | None, typer.Option("--vocab-size", min=1, help="Rows of the embedding [default: the tokenizer's].")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same weights.")] = 0,
+) -> None:
+    """Make a model with fresh weights."""
+    from lazarus_models.errors import ConfigError
+    from lazarus_models.huggingface import save
+    from lazarus_models.parameters import parameter_count
+    from lazarus_models.presets import new as make
+    from lazarus_tokenkit import load_tokenizer
+
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise ConfigError(f"{output} exists; choose another directory, or remove it", "LM-E106")
+    lm = make(preset, load_tokenizer(tokenizer), seed=seed, vocab_size=vocab_size)
+    save(lm, output)
+    say(f"{parameter_count(lm.model):,} parameters, preset {preset}, vocabulary {lm.config.vocab_size}, seed {seed}")
+    show(str(output))
 
 
 @app.command()

@@ -112,6 +112,11 @@ def save(lm: LoadedModel, directory: Path | str) -> None:
             file.replace(directory / file.name)
 
 
+def supports_packing(lm: LoadedModel) -> bool:
+    """Whether every layer of the model honours segment boundaries; false for layers with a state of their own."""
+    return family_of(lm.family).supports_packing
+
+
 def stored_tensors(path: Path, config: ModelConfig) -> dict[str, Stored]:
     """The tensors that a directory's weights hold and a model of this config uses, from the files' headers alone."""
     unused = (

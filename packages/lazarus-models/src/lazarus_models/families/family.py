@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from lazarus_models.attention import route_packed_rows
 from lazarus_models.backend import nn
 from lazarus_models.config import ModelConfig
 
@@ -37,11 +38,14 @@ def import_mlx_lm(module: str) -> Any:
     """Imports a module of mlx-lm, which takes over a second: it brings transformers.
 
     mlx-lm sets the process's limit on open files to 2048 of 4096 as it is imported, which fails where the limit is
-    lower and cannot be undone where it was higher; here the limit stays as it is.
+    lower and cannot be undone where it was higher; here the limit stays as it is. A model's module learns to compute
+    packed rows.
     """
     set_limit = resource.setrlimit
     resource.setrlimit = _leave_limit
     try:
-        return import_module(f"mlx_lm.{module}")
+        imported = import_module(f"mlx_lm.{module}")
     finally:
         resource.setrlimit = set_limit
+    route_packed_rows(imported)
+    return imported

@@ -1,0 +1,128 @@
+"""Attention of packed rows: segment by segment on a CPU, by mask on a GPU.
+
+B = rows, N = tokens a row, H = query heads, K = key/value heads, D = width of a head
+
+mlx-lm's models take no mask but ask `cache[i].make_mask(...)` and hand the cache to their attention function. A cache
+that keeps nothing and knows the segments of its rows gives every segment the logits, loss and gradients it has alone
+(1e-5). RoPE is relative, so positions need no reset.
+
+A mask computes N * N scores a row and throws most of them away, and on a CPU MLX computes every exponential in scalar
+code. Segment by segment, and within one in blocks of queries that look at no later key, a step on GSM8K (rows of 1,088
+tokens) takes 0.25 of the time and 0.4 of the memory. On a GPU one fused kernel with a mask is the fast way.
+"""
+
+# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+from functools import cached_property
+from itertools import pairwise
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from lazarus_models.backend import mx, nn
+from lazarus_models.masks import segment_mask
+from lazarus_models.parameters import layer_count
+
+BLOCK = 128
+"""Queries computed at once: of 64 to 512 the fastest forward and backward pass on two cores, heads 8 wide."""
+
+
+class SegmentCache:
+    """Looks like mlx-lm's key/value cache, keeps nothing, and holds segments apart."""
+
+    offset = 0
+
+    def __init__(self, segment_ids: Int[mx.array, "B N"]) -> None:
+        self._segment_ids = segment_ids
+        self._masks: dict[int | None, mx.array] = {}
+
+    def update_and_fetch(
+        self, keys: Float[mx.array, "B K N D"], values: Float[mx.array, "B K N D"]
+    ) -> tuple[mx.array, mx.array]:
+        """The keys and values of this row alone."""
+        return keys, values
+
+    def make_mask(self, N: int, return_array: bool = True, window_size: int | None = None) -> mx.array | None:
+        """The mask of a layer, which layers with the same window share; None where attention goes by `runs`."""
+        if window_size is None and self.runs is not None:
+            return None
+        if window_size not in self._masks:
+            self._masks[window_size] = segment_mask(self._segment_ids, window_size)
+        return self._masks[window_size]
+
+    @cached_property
+    def runs(self) -> list[list[tuple[int, int]]] | None:
+        """Half-open token ranges of each row's segments, or None where a mask is the way: on a GPU, and for labels
+        that come back after another one.
+        """
+        if mx.default_device().type != mx.cpu:
+            return None
+        runs: list[list[tuple[int, int]]] = []
+        for labels in np.array(self._segment_ids):
+            changes = np.flatnonzero(np.diff(labels)) + 1
+            if len(changes) + 1 > len(np.unique(labels)):
+                return None
+            runs.append(list(pairwise([0, *changes.tolist(), len(labels)])))
+        return runs
+
+
+def segment_caches(model: nn.Module, segment_ids: Int[mx.array, "B N"]) -> list[SegmentCache]:
+    """One cache a layer: `model(ids, cache=segment_caches(model, segment_ids))` attends within segments.
+
+    Args:
+        model: Any that `supports_packing`.
+        segment_ids: A label a token. Padding is a segment like any other, by custom 0.
+    """
+    return [SegmentCache(segment_ids)] * layer_count(model)
+
+
+def route_packed_rows(module: ModuleType) -> None:
+    """Makes a model module of mlx-lm compute packed rows by `attend_runs`; everything else stays mlx-lm's."""
+    theirs: Any = vars(module).get("scaled_dot_product_attention")
+    if theirs is None or theirs.__module__ == __name__:
+        return
+
+    def attention(
+        queries: mx.array,
+        keys: mx.array,
+        values: mx.array,
+        cache: Any,
+        scale: float,
+        mask: mx.array | None,
+        sinks: mx.array | None = None,
+    ) -> mx.array:
+        if isinstance(cache, SegmentCache) and mask is None and cache.runs is not None:
+            return attend_runs(queries, keys, values, cache.runs, scale, sinks)
+        return theirs(queries, keys, values, cache=cache, scale=scale, mask=mask, sinks=sinks)
+
+    module.scaled_dot_product_attention = attention  # pyright: ignore[reportAttributeAccessIssue] (a name of mlx-lm's module)
+
+
+def attend_runs(
+    queries: Float[mx.array, "B H N D"],
+    keys: Float[mx.array, "B K N D"],
+    values: Float[mx.array, "B K N D"],
+    runs: list[list[tuple[int, int]]],
+    scale: float,
+    sinks: mx.array | None = None,
+) -> Float[mx.array, "B H N D"]:
+    """Causal attention within each run of tokens."""
+    rows: list[mx.array] = []
+    for row, bounds in enumerate(runs):
+        blocks: list[mx.array] = []
+        for start, end in bounds:
+            for first in range(start, end, BLOCK):
+                last = min(first + BLOCK, end)
+                blocks.append(
+                    mx.fast.scaled_dot_product_attention(
+                        queries[row : row + 1, :, first:last],
+                        keys[row : row + 1, :, start:last],
+                        values[row : row + 1, :, start:last],
+                        scale=scale,
+                        mask="causal",
+                        sinks=sinks,
+                    )
+                )
+        rows.append(mx.concatenate(blocks, axis=2))
+    return mx.concatenate(rows, axis=0)
