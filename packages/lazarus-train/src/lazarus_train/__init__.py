@@ -1,1 +1,43 @@
 """Trainers that obey the batch plan: enforced, audited, resumable to the bit."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lazarus_train.config import LoraSettings as LoraSettings
+    from lazarus_train.config import OptimizerSettings as OptimizerSettings
+    from lazarus_train.config import SftConfig as SftConfig
+    from lazarus_train.enforce import enforce as enforce
+    from lazarus_train.errors import CorruptCheckpoint as CorruptCheckpoint
+    from lazarus_train.errors import ForeignCheckpoint as ForeignCheckpoint
+    from lazarus_train.errors import Interrupted as Interrupted
+    from lazarus_train.errors import NonFinite as NonFinite
+    from lazarus_train.errors import SetupError as SetupError
+    from lazarus_train.errors import TrainError as TrainError
+    from lazarus_train.trainer import RunResult as RunResult
+    from lazarus_train.trainer import StepReport as StepReport
+    from lazarus_train.trainer import Watcher as Watcher
+    from lazarus_train.trainer import sft as sft
+
+_HOME = {  # public name -> module that defines it, imported at first use
+    "CorruptCheckpoint": "errors",
+    "ForeignCheckpoint": "errors",
+    "Interrupted": "errors",
+    "LoraSettings": "config",
+    "NonFinite": "errors",
+    "OptimizerSettings": "config",
+    "RunResult": "trainer",
+    "SetupError": "errors",
+    "SftConfig": "config",
+    "StepReport": "trainer",
+    "TrainError": "errors",
+    "Watcher": "trainer",
+    "enforce": "enforce",
+    "sft": "trainer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

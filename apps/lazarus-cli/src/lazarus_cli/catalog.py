@@ -1,0 +1,62 @@
+"""Which command comes with which package. The names and help of all commands, without importing any.
+
+Packages announce theirs in the entry-point group `lazarus.commands`: `data.lengths` is `lazarus data lengths`, a Typer
+app or a function. A command of a package that is unknown here is mounted too.
+"""
+
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import NamedTuple
+
+GROUP = "lazarus.commands"
+
+
+class Known(NamedTuple):
+    """A command of one of our packages.
+
+    Args:
+        distribution: The package it comes with.
+        help: One line.
+    """
+
+    distribution: str
+    help: str
+
+
+KNOWN = {
+    "quickstart": Known("lazarus-cli", "From nothing to a trained model and a proven resume, offline, in a minute."),
+    "generate": Known("lazarus-gym", "Write synthetic tasks as chat samples."),
+    "data.batching": Known("lazarus-plan", "Look at lengths and choose row length, budget and mode."),
+    "data.batchplan": Known("lazarus-plan", "Build, inspect, check and deal batch plans."),
+    "data.lengths": Known("lazarus-tokenkit", "Measure samples in tokens."),
+    "doctor": Known("lazarus-models", "Say what this machine computes with, and what to install."),
+    "infer": Known("lazarus-models", "Answer a prompt."),
+    "model": Known("lazarus-models", "Make a new model, or describe one."),
+    "tokenizer": Known("lazarus-tokenkit", "Encode, decode, fingerprint."),
+    "train": Known("lazarus-train", "Train by a plan."),
+}
+GROUP_HELP = {"data": "Lengths and batch plans: what training will see, decided once."}
+
+
+@cache
+def installed() -> dict[str, EntryPoint]:
+    """Entry points by name, in the order of the names."""
+    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+
+
+def children(prefix: str) -> dict[str, str]:
+    """What can be called under a prefix: name and one line of help, in the order of the names.
+
+    Args:
+        prefix: `""` for the root, `"data."` for `lazarus data`.
+    """
+    found: dict[str, str] = {}
+    for name, point in installed().items():
+        if not name.startswith(prefix):
+            continue
+        child, _, rest = name.removeprefix(prefix).partition(".")
+        if rest:
+            found[child] = GROUP_HELP.get(prefix + child, "")
+        else:
+            found[child] = KNOWN[name].help if name in KNOWN else f"From {point.dist.name if point.dist else point.value}."
+    return found

@@ -1,0 +1,206 @@
+"""`lazarus quickstart`: the main job from nothing, offline: data, lengths, plan, training, a kill, a proven resume, an answer.
+
+Every stage is a call of a package's function and is printed as the command that does the same.
+"""
+
+import hashlib
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lazarus_plan.console import progress, show
+from lazarus_plan.errors import LazarusError
+
+if TYPE_CHECKING:
+    from lazarus_train import RunResult, SftConfig, StepReport
+
+TASKS = 400
+KINDS = ("comparison",)
+"""What a model of 130 thousand parameters learns in a minute."""
+EPOCHS = 8
+TOKEN_BUDGET = 2048
+SAVE_EVERY = 10
+LEARNING_RATE = 3e-3
+PRESET = "tiny-test"
+POLL_S = 0.02
+"""Seconds between looks at the audit log of the run to be killed; a step takes longer."""
+MARK = ".quickstart"
+"""A file that tells a folder of ours, which may be replaced, from one that is not."""
+
+
+class QuickstartFailed(LazarusError):
+    """What quickstart sets out to prove does not hold."""
+
+    exit_code = 1
+
+
+def quickstart(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make and leave.")] = Path("quickstart"),
+) -> None:
+    """From nothing, offline: data, plan, training, a kill half-way, a resume that is proven equal, an answer."""
+    began = time.monotonic()
+    _make_folder(output)
+    _write_samples(output / "samples.jsonl")
+    _measure(output)
+    steps = _plan(output)
+    _new_model(output / "model")
+    straight = _train(output / "run-straight", f"5. Train all {steps} steps of the plan")
+    killed_after = _train_and_kill(output / "run-resumed", steps // 2)
+    resumed = _train(output / "run-resumed", f"7. Resume it: it was killed after step {killed_after}")
+    _prove(straight, resumed)
+    _ask(resumed.final, output / "samples.jsonl")
+    show(f"\nDone in {time.monotonic() - began:.0f} s. Everything lies in {output}/: look around.")
+
+
+def _make_folder(output: Path) -> None:
+    if output.exists():
+        if not (output / MARK).is_file() and any(output.iterdir()):
+            raise QuickstartFailed(f"{output} exists and is not a quickstart: choose another with -o", "LC-E110")
+        shutil.rmtree(output)
+    output.mkdir(parents=True)
+    (output / MARK).touch()
+
+
+def _write_samples(path: Path) -> None:
+    from lazarus_gym import generate_tasks, write_samples
+
+    _stage("1. Write synthetic maths chats, seeded", f"lazarus generate -n {TASKS} --kinds {','.join(KINDS)} -o {path}")
+    tasks = generate_tasks(TASKS, seed=0, kinds=KINDS)
+    write_samples(tasks, path)
+    show(f"   {len(tasks)} samples, such as: {tasks[0].prompt}  ->  {tasks[0].reply}")
+
+
+def _measure(output: Path) -> None:
+    from lazarus_tokenkit import Encoder, build_lengths, load_tokenizer
+
+    samples, lengths = output / "samples.jsonl", output / "lengths.jsonl"
+    _stage("2. Measure them in tokens", f"lazarus data lengths build -d {samples} -t byte -o {lengths}")
+    header = build_lengths(samples, Encoder(load_tokenizer("byte")), lengths)
+    show(f"   {header.count} lengths, with the fingerprints of data, template and tokenizer")
+
+
+def _plan(output: Path) -> int:
+    from lazarus_plan import PlanConfig, build_plan, read_lengths, save_plan
+
+    _stage(
+        "3. Decide once what every step will see",
+        f"lazarus data batchplan build -l {output}/lengths.jsonl -e {EPOCHS} -b {TOKEN_BUDGET} --predictable "
+        f"-o {output}/plan",
+    )
+    config = PlanConfig(token_budget=TOKEN_BUDGET, epochs=EPOCHS)
+    plan = build_plan(read_lengths(output / "lengths.jsonl"), config)
+    save_plan(plan, output / "plan")
+    show(f"   {len(plan)} steps in {EPOCHS} epochs; plan_id {plan.plan_id.removeprefix('sha256:')[:16]}")
+    return len(plan)
+
+
+def _new_model(path: Path) -> None:
+    from lazarus_models import new, parameter_count, save
+    from lazarus_tokenkit import load_tokenizer
+
+    _stage("4. Make a tiny Llama", f"lazarus model new --preset {PRESET} -t byte --seed 0 -o {path}")
+    model = new(PRESET, load_tokenizer("byte"), seed=0)
+    save(model, path)
+    show(f"   {parameter_count(model.model):,} parameters")
+
+
+def _train(run: Path, title: str) -> "RunResult":
+    from lazarus_train import Watcher, sft
+
+    config = _config(run)
+    _stage(title, _command(config))
+    with progress("   training", total=None, unit="steps") as advance:
+        losses: list[float] = []
+
+        def on_step(report: "StepReport") -> None:
+            losses.append(report.loss)
+            advance(1, note=f"loss {report.loss:.3f}, {report.tokens / report.seconds:,.0f} tokens/s")
+
+        result = sft(config, watcher=Watcher(on_start=lambda first, last: advance(first, total=last), on_step=on_step))
+    show(f"   loss {losses[0]:.3f} -> {losses[-1]:.3f} nats a token")
+    return result
+
+
+def _train_and_kill(run: Path, steps: int) -> int:
+    """Runs the command in a process of its own, and kills it once its audit log holds `steps` steps."""
+    command = _command(_config(run))
+    _stage("6. The same again, killed half-way (SIGKILL)", command)
+    audit = run / "audit.jsonl"
+    arguments = [sys.executable, "-m", "lazarus_cli", *shlex.split(command)[1:]]
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        with progress("   training", total=steps, unit="steps") as advance:
+            seen = 0
+            while process.poll() is None and seen < steps:
+                time.sleep(POLL_S)
+                now = _steps_in(audit)
+                advance(now - seen)
+                seen = now
+        process.kill()
+        _, words = process.communicate()
+    if process.returncode != -signal.SIGKILL:
+        raise QuickstartFailed(f"the training ended by itself, exit {process.returncode}: {words.strip()}", "LC-E111")
+    done = _steps_in(audit)
+    show(f"   killed after step {done}; the newest checkpoint is that of step {done // SAVE_EVERY * SAVE_EVERY}")
+    return done
+
+
+def _prove(straight: "RunResult", resumed: "RunResult") -> None:
+    _stage("8. Prove that the kill changed nothing", "sha256sum of both runs' weights and audit logs")
+    for name, files in {
+        "weights": [result.final / "model.safetensors" for result in (straight, resumed)],
+        "audit log": [result.final.parent / "audit.jsonl" for result in (straight, resumed)],
+        "metrics": [result.final.parent / "metrics.jsonl" for result in (straight, resumed)],
+    }.items():
+        first, second = (hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+        if first != second:
+            raise QuickstartFailed(f"{name} differ: {files[0]} is {first}, {files[1]} is {second}", "LC-E112")
+        show(f"   {name:<10} {first[:16]} = {second[:16]}")
+
+
+def _ask(model: Path, samples: Path) -> None:
+    from lazarus_gym import read_tasks, verify
+    from lazarus_models import GenerationConfig, generate, load
+
+    task = read_tasks(samples)[0]
+    _stage("9. Ask it", f"lazarus infer --model {model} --prompt {shlex.quote(task.prompt)}")
+    reply = generate(load(model), task.prompt, GenerationConfig(max_new_tokens=32)).text.strip()
+    verdict = verify(task, reply)
+    show(f"   {reply}   ({'right' if verdict.correct else f'wrong: it is {task.answer}'})")
+
+
+def _config(run: Path) -> "SftConfig":
+    from lazarus_train import OptimizerSettings, SftConfig
+
+    folder = run.parent
+    return SftConfig(
+        model=folder / "model",
+        data=folder / "samples.jsonl",
+        batch_plan=folder / "plan",
+        output=run,
+        save_every=SAVE_EVERY,
+        optimizer=OptimizerSettings(learning_rate=LEARNING_RATE),
+    )
+
+
+def _command(config: "SftConfig") -> str:
+    return (
+        f"lazarus train sft --model {shlex.quote(str(config.model))} --data {shlex.quote(str(config.data))} "
+        f"--batch-plan {shlex.quote(str(config.batch_plan))} --learning-rate {config.optimizer.learning_rate} "
+        f"--save-every {config.save_every} -o {shlex.quote(str(config.output))}"
+    )
+
+
+def _steps_in(audit: Path) -> int:
+    """Whole steps in an audit log; its first line is a header."""
+    return max(0, audit.read_bytes().count(b"\n") - 1) if audit.is_file() else 0
+
+
+def _stage(title: str, command: str) -> None:
+    show(f"\n{title}\n   $ {command}")

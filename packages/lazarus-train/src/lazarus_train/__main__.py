@@ -1,0 +1,5 @@
+"""`python -m lazarus_train`."""
+
+from lazarus_train.cli import main
+
+main()

@@ -1,0 +1,120 @@
+"""What a run is asked for. `OUT/config.json` holds it resolved, with the versions it ran on."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from lazarus_plan.canonical import MAX_INTEGER
+
+FULL_RATE = 5e-4
+"""Peak learning rate of full training: what lowered GSM8K's held-out loss most on stories260k, of 1e-4, 5e-4, 2e-3
+(tools/log.md)."""
+LORA_RATE = 10 * FULL_RATE
+"""LoRA wants about ten times the rate of full training (Schulman et al. 2025, "LoRA Without Regret")."""
+
+
+class LoraSettings(BaseModel):
+    """Low-rank adapters instead of all weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    rank: PositiveInt = 8
+    """Width of the bottleneck."""
+    alpha: PositiveFloat = 16.0
+    """Strength: the update is scaled by alpha / rank."""
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of inputs to the adapters that training drops."""
+
+
+class OptimizerSettings(BaseModel):
+    """AdamW (Loshchilov and Hutter 2019) with warm-up and decay, counted in optimizer steps."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    learning_rate: PositiveFloat = FULL_RATE
+    """Peak rate."""
+    min_learning_rate: NonNegativeFloat = 0.0
+    """Rate that the decay ends at."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """What follows the warm-up. It spans the whole plan, whatever `max_steps` is."""
+    warmup_steps: NonNegativeInt = 0
+    """Steps over which the rate rises to its peak."""
+    beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
+    """Decay of the mean of gradients."""
+    beta2: float = Field(default=0.999, ge=0.0, lt=1.0)
+    """Decay of the mean of squared gradients."""
+    epsilon: PositiveFloat = 1e-8
+    """Added to the root of the latter."""
+    weight_decay: NonNegativeFloat = 0.01
+    """Pull towards zero; spares norms, biases and embeddings."""
+    max_grad_norm: PositiveFloat = 1.0
+    """Gradients of a larger global norm are scaled down to it."""
+
+    @model_validator(mode="after")
+    def _floor_below_peak(self) -> "OptimizerSettings":
+        if self.min_learning_rate > self.learning_rate:
+            raise ValueError(
+                f"`min_learning_rate` {self.min_learning_rate} is above `learning_rate` {self.learning_rate}"
+            )
+        return self
+
+
+class SftConfig(BaseModel):
+    """Supervised fine-tuning by a plan."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    model: Path
+    """Directory of the model to start from, in Hugging Face's layout."""
+    data: Path
+    """The rows the plan was made for."""
+    batch_plan: Path
+    """The plan to obey."""
+    output: Path
+    """Folder of the run, used as given."""
+    prompt_field: str | None = None
+    """Field of the question; None reads the standard names."""
+    completion_field: str | None = None
+    """Field of the answer."""
+    messages_field: str | None = None
+    """Field of the conversation."""
+    text_field: str | None = None
+    """Field of the document."""
+    template: str | None = None
+    """Chat template; None takes the one that the plan's lengths were measured with."""
+    max_steps: PositiveInt | None = None
+    """Stop after this many steps of the plan; None follows it to its end."""
+    save_every: PositiveInt | None = None
+    """Steps between checkpoints; None saves only the last step."""
+    lora: LoraSettings | None = None
+    """Adapters to train; None trains all weights."""
+    optimizer: OptimizerSettings = OptimizerSettings()
+    """How weights move."""
+    micro_rows: PositiveInt | None = None
+    """Rows computed at once; gradients of the rest of the step accumulate. None computes a step at once."""
+    seed: int = Field(default=0, ge=0, le=MAX_INTEGER)
+    """Of adapters and dropout; the order of the data is the plan's."""
+    eval_data: Path | None = None
+    """Held-out rows: their loss is measured before the first step and after the last."""
+    eval_every: PositiveInt | None = None
+    """Steps between further measurements of the held-out loss."""
+
+    @model_validator(mode="after")
+    def _evaluates_something(self) -> "SftConfig":
+        if self.eval_every is not None and self.eval_data is None:
+            raise ValueError("`eval_every` needs `eval_data`")
+        return self
+
+    def trajectory(self) -> dict[str, Any]:
+        """The settings that decide the weights after n steps: a resumed run must have the same."""
+        return self.model_dump(mode="json", include={"lora", "optimizer", "micro_rows", "seed"})

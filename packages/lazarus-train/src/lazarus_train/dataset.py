@@ -1,0 +1,73 @@
+"""The rows of a run, encoded once, and what proves that they are the planned ones.
+
+N = samples. Ids lie end to end in one flat array: 5 bytes a token with the mask, whatever the number of samples.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lazarus_plan import LengthCache, LengthRow
+from lazarus_tokenkit import Encoder, FieldNames, encode_rows, source_header
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Encoded rows.
+
+    Args:
+        lengths: Length, digests and header, as a length cache of the same rows has them.
+        ids: Token ids of all samples, end to end, int32.
+        loss_mask: Whether each token, as a label, carries loss.
+        splits: Sample i is ids[splits[i]:splits[i + 1]], int64 (N + 1,).
+    """
+
+    lengths: LengthCache
+    ids: NDArray[np.int32]
+    loss_mask: NDArray[np.bool_]
+    splits: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def sample(self, index: int, span: tuple[int, int] | None = None) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Ids and loss mask of one sample, or of a half-open token range of it."""
+        start, end = int(self.splits[index]), int(self.splits[index + 1])
+        if span is not None:
+            start, end = start + span[0], min(end, start + span[1])
+        return self.ids[start:end], self.loss_mask[start:end]
+
+
+def read_dataset(
+    path: Path, encoder: Encoder, fields: FieldNames, on_progress: Callable[[int], object] = lambda _: None
+) -> Dataset:
+    """Encodes a file with THE encode function.
+
+    Args:
+        path: JSON Lines.
+        encoder: Tokenizer and template.
+        fields: Names of the fields to read.
+        on_progress: Called with the number of new rows.
+
+    Raises:
+        TokenkitError: A row cannot be read; the message names file and line.
+    """
+    ids: list[NDArray[np.int32]] = []
+    masks: list[NDArray[np.bool_]] = []
+    rows: list[LengthRow] = []
+    digests: list[bytes] = []
+    for row in encode_rows(path, encoder, fields):
+        ids.append(np.array(row.ids, dtype=np.int32))
+        masks.append(np.array(row.loss_mask, dtype=np.bool_))
+        rows.append(row.length_row)
+        digests.append(row.row_digest)
+        on_progress(1)
+    return Dataset(
+        lengths=LengthCache.from_rows(rows, source_header(path, encoder, digests), name=path.name),
+        ids=np.concatenate(ids),
+        loss_mask=np.concatenate(masks),
+        splits=np.concatenate([[0], np.cumsum([len(sample) for sample in ids])]).astype(np.int64),
+    )

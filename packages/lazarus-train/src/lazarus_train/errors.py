@@ -1,0 +1,45 @@
+"""What can go wrong, as a tree.
+
+LazarusError                  every expected failure of every Lazarus package
+└── TrainError                bad input or usage, exit 2
+    ├── SetupError            settings, model, data or folder that cannot be trained with    LR-E1xx
+    └── RunFailed             the run or a check of it said no, exit 1
+        ├── CorruptCheckpoint a checkpoint is damaged or incomplete                          LR-E20x
+        ├── ForeignCheckpoint a sound checkpoint of another run                              LR-E21x
+        ├── NonFinite         loss or gradient is NaN or infinite                            LR-E22x
+        └── Interrupted       stopped on request; the checkpoint is written, exit 130        LR-E230
+"""
+
+from lazarus_plan.errors import LazarusError
+
+
+class TrainError(LazarusError):
+    """Base of everything that lazarus-train raises."""
+
+
+class SetupError(TrainError):
+    """Settings, model, data or folder that cannot be trained with."""
+
+
+class RunFailed(TrainError):
+    """The run, or a check of it, said no."""
+
+    exit_code = 1
+
+
+class CorruptCheckpoint(RunFailed):
+    """A checkpoint is damaged or incomplete; the message names the last good one."""
+
+
+class ForeignCheckpoint(RunFailed):
+    """A sound checkpoint that belongs to another run: other settings, plan or model."""
+
+
+class NonFinite(RunFailed):
+    """Loss or gradient is NaN or infinite; the message names step and samples."""
+
+
+class Interrupted(RunFailed):
+    """Stopped on request after a whole step, with a checkpoint."""
+
+    exit_code = 130

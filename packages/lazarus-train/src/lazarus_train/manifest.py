@@ -1,0 +1,37 @@
+"""`OUT/config.json`: what was asked for, resolved, and what it ran on."""
+
+import json
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lazarus_models.backend import BLAS, mx
+from lazarus_plan import BatchPlan
+from lazarus_train.config import SftConfig
+
+PACKAGES = (
+    "lazarus-plan",
+    "lazarus-tokenkit",
+    "lazarus-models",
+    "lazarus-train",
+    "mlx",
+    "mlx-lm",
+    "tokenizers",
+    "numpy",
+)
+
+
+def write_manifest(path: Path, config: SftConfig, plan: BatchPlan) -> None:
+    """Writes settings, plan, versions and machine: bits are the same where these are."""
+    members: dict[str, Any] = {
+        "config": config.model_dump(mode="json"),
+        "plan_id": plan.plan_id,
+        "versions": {package: version(package) for package in PACKAGES},
+        "python": platform.python_version(),
+        "platform": f"{sys.platform}-{platform.machine()}",
+        "device": str(mx.default_device()),
+        "blas": {"library": BLAS.library, "version": BLAS.version, "core": BLAS.core, "threads": BLAS.threads},
+    }
+    path.write_bytes(json.dumps(members, indent=2, ensure_ascii=False).encode() + b"\n")

@@ -1,0 +1,33 @@
+"""Learning rates by optimizer step."""
+
+import math
+
+from lazarus_train.config import OptimizerSettings
+
+
+def learning_rate(settings: OptimizerSettings, step: int, total: int) -> float:
+    """The rate of one update.
+
+    Linear warm-up to the peak, reached at step `warmup_steps` - 1, so that the first update already moves; then cosine
+    (Loshchilov and Hutter 2017), linear, or constant.
+
+    >>> settings = OptimizerSettings(learning_rate=1.0, warmup_steps=2)
+    >>> [round(learning_rate(settings, step, 6), 3) for step in range(7)]
+    [0.5, 1.0, 1.0, 0.854, 0.5, 0.146, 0.0]
+
+    Args:
+        settings: Peak, floor, warm-up and shape.
+        step: 0-based optimizer step.
+        total: Steps of the whole plan.
+    """
+    peak, floor, warmup = settings.learning_rate, settings.min_learning_rate, settings.warmup_steps
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    done = min(1.0, (step - warmup) / max(1, total - warmup))
+    match settings.schedule:
+        case "cosine":
+            return floor + 0.5 * (peak - floor) * (1 + math.cos(math.pi * done))
+        case "linear":
+            return floor + (peak - floor) * (1 - done)
+        case "constant":
+            return peak
