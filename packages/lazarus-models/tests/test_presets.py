@@ -64,5 +64,5 @@ def test_the_tokenizer_decides_vocabulary_and_special_ids(tiny, byte_tokenizer):
 
 
 def test_an_unknown_preset_says_which_there_are():
-    with pytest.raises(ConfigError, match="no preset 'huge'; there are tiny-test, micro"):
+    with pytest.raises(ConfigError, match="no preset 'huge'; there are nano, tiny-test, micro"):
         preset("huge", vocab_size=10)

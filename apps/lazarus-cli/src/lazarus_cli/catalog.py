@@ -58,5 +58,7 @@ def children(prefix: str) -> dict[str, str]:
         if rest:
             found[child] = GROUP_HELP.get(prefix + child, "")
         else:
-            found[child] = KNOWN[name].help if name in KNOWN else f"From {point.dist.name if point.dist else point.value}."
+            found[child] = (
+                KNOWN[name].help if name in KNOWN else f"From {point.dist.name if point.dist else point.value}."
+            )
     return found

@@ -103,7 +103,7 @@ def info(model: _Model, as_json: _Json = False) -> None:
 @app.command()
 def new(
     output: Annotated[Path, typer.Option("-o", "--output", help="Directory for the model.")],
-    preset: Annotated[str, typer.Option("--preset", help="Shape: tiny-test, micro, tiny, small, medium.")],
+    preset: Annotated[str, typer.Option("--preset", help="Shape: nano, tiny-test, micro, tiny, small, medium.")],
     tokenizer: Annotated[str, typer.Option("-t", "--tokenizer", help="A tokenizer's directory or file, or `byte`.")],
     vocab_size: Annotated[
         int | None, typer.Option("--vocab-size", min=1, help="Rows of the embedding [default: the tokenizer's].")

@@ -2,6 +2,7 @@
 
 | preset    | width | MLP  | layers | heads | head tied | parameters at vocab 32,768 |
 |-----------|-------|------|--------|-------|-----------|----------------------------|
+| nano      | 32    | 96   | 2      | 2     | yes       | 1,075,360                  |
 | tiny-test | 64    | 176  | 2      | 4     | yes       | 2,197,824                  |
 | micro     | 128   | 512  | 4      | 4     | no        | 9,438,336                  |
 | tiny      | 256   | 1024 | 6      | 4     | no        | 23,072,000                 |
@@ -40,6 +41,7 @@ def _llama(width: int, mlp: int, layers: int, heads: int, **more: Any) -> dict[s
 
 
 PRESETS: dict[str, dict[str, Any]] = {
+    "nano": _llama(32, 96, 2, 2, tie_word_embeddings=True),
     "tiny-test": _llama(64, 176, 2, 4, tie_word_embeddings=True),
     "micro": _llama(128, 512, 4, 4),
     # Fresh logits have the variance width * range^2 and the loss starts half of that above ln V: with the usual 0.02

@@ -82,7 +82,8 @@ def progress(title: str, *, total: int | None, unit: str) -> Generator[Callable[
     """Shows how far long work is: a bar when stderr is a terminal, else one line a minute.
 
     Yields:
-        `advance(n=1, note="")`: adds `n` units; `note` stands behind the bar (a loss, a rate).
+        `advance(n=1, note="", total=None)`: adds `n` units; `note` stands behind the bar (a loss, a rate); `total`
+        says how many there are, where that was not known at the start.
     """
     if not sys.stderr.isatty():
         yield _line_a_minute(title, total, unit)
@@ -109,24 +110,27 @@ def progress(title: str, *, total: int | None, unit: str) -> Generator[Callable[
     with Progress(*columns, console=stderr_console()) as bar:
         task = bar.add_task(title, total=total, note="")
 
-        def advance(n: int = 1, note: str = "") -> None:
+        def advance(n: int = 1, note: str = "", total: int | None = None) -> None:
             bar.update(task, advance=n, note=note)
+            if total is not None:
+                bar.update(task, total=total)
 
         yield advance
 
 
-def _line_a_minute(title: str, total: int | None, unit: str) -> Callable[..., None]:
+def _line_a_minute(title: str, expected: int | None, unit: str) -> Callable[..., None]:
     start = last = time.monotonic()
     done = 0
 
-    def advance(n: int = 1, note: str = "") -> None:
-        nonlocal done, last
+    def advance(n: int = 1, note: str = "", total: int | None = None) -> None:
+        nonlocal done, last, expected
         done += n
+        expected = total or expected
         now = time.monotonic()
         if now - last >= LINE_EVERY_S:
             last = now
-            of = f"/{total}" if total is not None else ""
-            eta = f", {(now - start) * (total - done) / done:.0f} s left" if total and done else ""
+            of = f"/{expected}" if expected is not None else ""
+            eta = f", {(now - start) * (expected - done) / done:.0f} s left" if expected and done else ""
             say(f"{title}: {done}{of} {unit}{eta} {note}".rstrip())
 
     return advance
