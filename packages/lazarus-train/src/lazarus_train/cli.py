@@ -58,7 +58,7 @@ def sft(
     ] = None,
     lora_dropout: Annotated[float, typer.Option("--lora-dropout", help="Share of their inputs dropped.")] = 0.0,
     learning_rate: Annotated[
-        float | None, typer.Option("--learning-rate", help="Peak rate [default: 5e-4, with LoRA 5e-3].")
+        float | None, typer.Option("--learning-rate", help="Peak rate [default: 1e-4, with LoRA 1e-3].")
     ] = None,
     schedule: Annotated[
         Literal["cosine", "linear", "constant"], typer.Option("--schedule", help="Rate after the warm-up.")

@@ -16,9 +16,9 @@ from pydantic import (
 
 from lazarus_plan.canonical import MAX_INTEGER
 
-FULL_RATE = 5e-4
-"""Peak learning rate of full training: what lowered GSM8K's held-out loss most on stories260k, of 1e-4, 5e-4, 2e-3
-(tools/log.md)."""
+FULL_RATE = 1e-4
+"""Peak learning rate of full fine-tuning: between what models of billions (1e-5) and of millions (1e-3) of parameters
+take."""
 LORA_RATE = 10 * FULL_RATE
 """LoRA wants about ten times the rate of full training (Schulman et al. 2025, "LoRA Without Regret")."""
 

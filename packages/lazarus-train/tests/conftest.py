@@ -1,0 +1,113 @@
+"""Tiny and real: a BPE trained here, a model of a few thousand parameters, two dozen questions."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a two-thread matrix product collapses on a busy machine
+install_import_hook(["lazarus_train.batches", "lazarus_train.objectives.causal"], "beartype.beartype")
+
+QUESTIONS = [(f"What is {a} and {b}?", f"{a} and {b} make {a + b}.") for a in range(6) for b in range(4)]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A model, data and a plan in a folder."""
+
+    folder: Path
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data.jsonl"
+
+    @property
+    def plan(self) -> Path:
+        return self.folder / "plan"
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    def config(self, output="run", **settings):
+        from lazarus_train import OptimizerSettings, SftConfig
+
+        return SftConfig(
+            model=self.model,
+            data=self.data,
+            batch_plan=self.plan,
+            output=self.folder / output,
+            **{"optimizer": OptimizerSettings(learning_rate=5e-3), "save_every": 2, **settings},
+        )
+
+    def write_rows(self, rows) -> None:
+        self.data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+    def build_plan(self, **settings):
+        """Measures the data as it is now and plans it."""
+        from lazarus_plan import PlanConfig, build_plan, save_plan
+        from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
+        from lazarus_train.dataset import read_dataset
+
+        encoder = Encoder(load_tokenizer(str(self.model)))
+        lengths = read_dataset(self.data, encoder, FieldNames()).lengths
+        save_plan(
+            build_plan(lengths, PlanConfig(**{"token_budget": 64, "row_len": 32, "epochs": 2, **settings})), self.plan
+        )
+        return lengths
+
+
+def train_bpe(folder: Path) -> None:
+    """A byte-level BPE of 300 pieces with an end of text, as `tokenizer.json`."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=["<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([f"{question}\n{answer}" for question, answer in QUESTIONS] * 5, trainer)
+    folder.mkdir(parents=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "</s>"}))
+
+
+@pytest.fixture(scope="session")
+def fresh_model(tmp_path_factory):
+    """A model directory: one layer, 300 pieces."""
+    import lazarus_models
+    from lazarus_tokenkit import load_tokenizer
+
+    folder = tmp_path_factory.mktemp("model")
+    train_bpe(folder / "tokenizer")
+    tokenizer = load_tokenizer(str(folder / "tokenizer"))
+    shape = lazarus_models.preset("nano", vocab_size=tokenizer.vocab_size)
+    lm = lazarus_models.new(shape.model_copy(update={"num_hidden_layers": 1}), tokenizer, seed=0, vocab_size=300)
+    lazarus_models.save(lm, folder / "model")
+    return folder / "model"
+
+
+@pytest.fixture
+def setup(tmp_path, fresh_model):
+    """24 questions with answers, a tokenizer, a fresh model, a plan of two epochs."""
+    import shutil
+
+    setup = Setup(tmp_path)
+    setup.write_rows([{"prompt": question, "completion": answer} for question, answer in QUESTIONS])
+    shutil.copytree(fresh_model, setup.model)
+    setup.build_plan()
+    return setup
+
+
+@pytest.fixture
+def lora_settings():
+    from lazarus_train import LoraSettings
+
+    return LoraSettings(rank=4, alpha=8.0, dropout=0.1)

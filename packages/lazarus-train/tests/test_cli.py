@@ -1,0 +1,85 @@
+"""The command: exit codes, one line for what is expected to go wrong, Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+
+def command(setup, *more: object, model=None, data=None, plan=None) -> list[str]:
+    arguments = [
+        *("--model", model or setup.model, "--data", data or setup.data, "--batch-plan", plan or setup.plan),
+        *("-o", setup.folder / "run", "--learning-rate", "5e-3"),
+        *more,
+    ]
+    return [sys.executable, "-m", "lazarus_train", "sft", *map(str, arguments)]
+
+
+def run(*arguments, **keywords) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments, **keywords), capture_output=True, text=True, env=os.environ, check=False)
+
+
+@pytest.mark.slow
+def test_a_run_prints_its_result_on_stdout_and_the_next_command_on_stderr(setup):
+    done = run(setup, "--max-steps", 2)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(setup.folder / "run" / "final")
+    assert "lazarus infer --model" in done.stderr
+
+
+@pytest.mark.slow
+def test_bad_input_is_one_line_and_exit_2(setup):
+    (setup.folder / "empty.jsonl").touch()
+    (setup.folder / "bad.jsonl").write_text('{"prompt":"a","completion":"b"}\n{"prompt":"a"\n')
+    (setup.folder / "field.jsonl").write_text('{"prompt":"a","answer":"b"}\n')
+    (setup.folder / "latin.jsonl").write_bytes(b'{"prompt":"\xe9","completion":"b"}\n')
+    for keywords, words in (
+        ({"data": setup.folder / "none.jsonl"}, "none.jsonl"),
+        ({"data": setup.folder / "empty.jsonl"}, "empty.jsonl"),
+        ({"data": setup.folder / "bad.jsonl"}, "bad.jsonl:2"),
+        ({"data": setup.folder / "field.jsonl"}, "field.jsonl:1"),
+        ({"data": setup.folder / "latin.jsonl"}, "latin.jsonl:1"),
+        ({"plan": setup.folder / "none"}, "does not exist"),
+        ({"model": setup.folder / "none"}, "none"),
+    ):
+        done = run(setup, **keywords)
+        lines = done.stderr.strip().splitlines()
+        assert (done.returncode, len(lines)) == (2, 1), done.stderr
+        assert lines[0].startswith("error: ")
+        assert words in lines[0]
+    assert not (setup.folder / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_stale_plan_is_one_line_and_exit_1(setup):
+    content = setup.data.read_text().replace("make 0", "made 0", 1)
+    setup.data.write_text(content)
+    done = run(setup)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "row 0 (id '0')" in done.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_writes_a_checkpoint_and_the_same_command_goes_on(setup):
+    setup.build_plan(epochs=40)
+    audit = setup.folder / "run" / "audit.jsonl"
+    with subprocess.Popen(command(setup), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (audit.is_file() and audit.read_bytes().count(b"\n") > 3):
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        _, words = process.communicate(timeout=60)
+    assert process.returncode == 130, words
+    assert "the checkpoint is written" in words
+    assert len(list((setup.folder / "run" / "checkpoints").iterdir())) == 1
+    done = run(setup)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_a_file_in_the_folders_place_is_one_line_and_exit_2(setup):
+    (setup.folder / "run").write_text("a file where the folder should be")
+    done = run(setup)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr

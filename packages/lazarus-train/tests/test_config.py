@@ -1,0 +1,43 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+import lazarus_train
+from lazarus_train import LoraSettings, OptimizerSettings, SftConfig, sft
+from lazarus_train.config import FULL_RATE, LORA_RATE
+
+SOURCE = Path(lazarus_train.__file__).parent
+
+
+def test_every_setting_is_read_somewhere():
+    code = "\n".join(path.read_text() for path in SOURCE.glob("**/*.py") if path.name not in ("config.py", "cli.py"))
+    for model in (SftConfig, OptimizerSettings, LoraSettings):
+        for name in model.model_fields:
+            assert re.search(rf"(config|settings|_config)\.(\w+\.)?{name}\b", code), f"{model.__name__}.{name}"
+
+
+def test_what_was_run_can_be_run_again_from_its_record(setup):
+    config = setup.config(max_steps=2, lora=LoraSettings())
+    sft(config)
+    record = json.loads((setup.folder / "run" / "config.json").read_text())
+    assert SftConfig.model_validate(record["config"]) == config
+    assert record["plan_id"].startswith("sha256:")
+    assert {"mlx", "lazarus-plan"} <= record["versions"].keys()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"max_steps": 0}, {"eval_every": 3}, {"micro_rows": -1}, {"unknown": 1}, {"optimizer": {"learning_rate": 0}}],
+)
+def test_nonsense_is_refused(setup, settings):
+    with pytest.raises(ValidationError):
+        setup.config(**settings)
+
+
+def test_the_command_states_the_rates_that_are_taken():
+    text = (SOURCE / "cli.py").read_text()
+    full, lora = (f"{rate:.0e}".replace("e-0", "e-") for rate in (FULL_RATE, LORA_RATE))
+    assert f"[default: {full}, with LoRA {lora}]" in text

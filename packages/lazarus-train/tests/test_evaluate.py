@@ -1,0 +1,34 @@
+import math
+
+import pytest
+
+import lazarus_models
+from lazarus_models.backend import mx
+from lazarus_train.enforce import enforce
+from lazarus_train.evaluate import held_out, plan_held_out
+
+
+def test_the_held_out_loss_is_that_of_every_sample_by_itself(setup):
+    lm = lazarus_models.load(setup.model)
+    dataset = enforce(setup.config()).dataset
+    nats, labels, answers = 0.0, 0, 0
+    for index in range(len(dataset)):
+        ids, loss_mask = dataset.sample(index)
+        logits = lm.model(mx.array(ids)[None])[0]
+        losses = mx.logsumexp(logits, axis=-1)[:-1] - logits[mx.arange(len(ids) - 1), mx.array(ids[1:])]
+        nats += sum(loss for loss, is_label in zip(losses.tolist(), loss_mask[1:], strict=True) if is_label)
+        labels += int(loss_mask[1:].sum())
+        answers += len(lm.tokenizer.decode(ids[loss_mask].tolist(), skip_special=True).encode())
+    found = held_out(lm.model, dataset, plan_held_out(dataset), lm.tokenizer)
+    assert found.labels == labels
+    assert found.loss == pytest.approx(nats / labels, abs=1e-5)
+    assert found.perplexity == pytest.approx(math.exp(nats / labels), rel=1e-4)
+    assert found.bits_per_byte == pytest.approx(nats / math.log(2) / answers, rel=1e-5)
+
+
+def test_measuring_leaves_the_mode_as_it_was(setup):
+    lm = lazarus_models.load(setup.model)
+    dataset = enforce(setup.config()).dataset
+    lm.model.train()
+    held_out(lm.model, dataset, plan_held_out(dataset), lm.tokenizer)
+    assert lm.model.training

@@ -1,0 +1,43 @@
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lazarus_train import OptimizerSettings
+from lazarus_train.schedule import learning_rate
+
+settings_of_any_shape = st.builds(
+    OptimizerSettings,
+    learning_rate=st.floats(1e-6, 1.0),
+    min_learning_rate=st.just(0.0) | st.just(1e-7),
+    schedule=st.sampled_from(["cosine", "linear", "constant"]),
+    warmup_steps=st.integers(0, 30),
+)
+
+
+@given(settings_of_any_shape, st.integers(1, 100))
+def test_the_rate_stays_between_floor_and_peak_and_the_first_update_moves(settings, total):
+    rates = [learning_rate(settings, step, total) for step in range(total + 5)]
+    assert all(0 <= rate <= settings.learning_rate * (1 + 1e-12) for rate in rates)
+    assert rates[0] > 0
+
+
+@given(settings_of_any_shape, st.integers(1, 100))
+def test_the_rate_rises_to_its_peak_and_never_rises_again(settings, total):
+    rates = [learning_rate(settings, step, total) for step in range(total + 5)]
+    warmup = settings.warmup_steps
+    assert rates[:warmup] == sorted(rates[:warmup])
+    assert rates[warmup:] == sorted(rates[warmup:], reverse=True)
+    if 0 < warmup <= total:
+        assert math.isclose(rates[warmup - 1], settings.learning_rate)
+
+
+def test_half_way_through_the_cosine_the_rate_is_half():
+    settings = OptimizerSettings(learning_rate=2.0, min_learning_rate=1.0, warmup_steps=4)
+    assert learning_rate(settings, 12, 20) == 1.5
+    assert learning_rate(settings, 20, 20) == learning_rate(settings, 99, 20) == 1.0
+
+
+def test_linear_decay_by_hand():
+    settings = OptimizerSettings(learning_rate=1.0, schedule="linear")
+    assert [learning_rate(settings, step, 4) for step in range(5)] == [1.0, 0.75, 0.5, 0.25, 0.0]

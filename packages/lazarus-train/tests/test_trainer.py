@@ -1,0 +1,208 @@
+"""A run, stopped anywhere and resumed, is the run that was never stopped: law 4."""
+
+import hashlib
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import lazarus_models
+from lazarus_models.backend import mx
+from lazarus_plan import StalePlan, load_plan
+from lazarus_train import Interrupted, NonFinite, SetupError, Watcher, sft
+from lazarus_train.learner import ADAPTERS
+
+
+def fingerprints(setup, run: str) -> dict[str, str]:
+    """SHA-256 of everything that data and weights decide."""
+    folder = setup.folder / run
+    last = sorted((folder / "checkpoints").iterdir())[-1]
+    files = {
+        "weights": folder / "final" / "model.safetensors",
+        "optimizer": last / "optimizer.safetensors",
+        "metrics": folder / "metrics.jsonl",
+        "audit": folder / "audit.jsonl",
+    }
+    return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
+
+
+def stop_after(step: int) -> Watcher:
+    seen: list[int] = []
+    return Watcher(on_step=lambda report: seen.append(report.step), should_stop=lambda: seen[-1] == step)
+
+
+def test_stopped_after_every_step_and_resumed_the_run_is_the_same(setup):
+    steps = sft(setup.config("straight")).steps
+    assert steps == len(load_plan(setup.plan)) > 6
+    straight = fingerprints(setup, "straight")
+    for step in range(1, steps):
+        with pytest.raises(Interrupted, match=f"after step {step} of {steps}"):
+            sft(setup.config(f"stopped-{step}", save_every=None), watcher=stop_after(step))
+        sft(setup.config(f"stopped-{step}", save_every=None))
+        assert fingerprints(setup, f"stopped-{step}") == straight
+
+
+def test_with_adapters_and_dropout_too(setup, lora_settings):
+    sft(setup.config("straight", lora=lora_settings))
+    with pytest.raises(Interrupted):
+        sft(setup.config("stopped", lora=lora_settings), watcher=stop_after(3))
+    sft(setup.config("stopped", lora=lora_settings))
+    assert fingerprints(setup, "stopped") == fingerprints(setup, "straight")
+
+
+def test_a_run_of_fewer_steps_goes_on_to_more(setup):
+    sft(setup.config("straight", max_steps=6))
+    sft(setup.config("longer", max_steps=3))
+    sft(setup.config("longer", max_steps=6))
+    assert fingerprints(setup, "longer") == fingerprints(setup, "straight")
+
+
+def test_work_beyond_the_last_checkpoint_is_done_again_and_the_fork_stays_visible(setup):
+    sft(setup.config("straight"))
+
+    class Killed(BaseException):
+        pass
+
+    def kill(report):
+        if report.step == 6:
+            raise Killed
+
+    with pytest.raises(Killed):
+        sft(setup.config("killed", save_every=4), watcher=Watcher(on_step=kill))
+    assert len((setup.folder / "killed" / "metrics.jsonl").read_text().splitlines()) == 6
+    sft(setup.config("killed", save_every=4))
+    assert fingerprints(setup, "killed") == fingerprints(setup, "straight")
+    fork = [json.loads(line) for line in (setup.folder / "killed" / "audit.jsonl.rewound").read_text().splitlines()]
+    assert fork[0]["rewound_to"] == 4
+    assert [line["step"] for line in fork[1:]] == [4]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [1, 5, 9])
+def test_killed_by_the_system_and_resumed_the_run_is_the_same(setup, after):
+    setup.build_plan(epochs=3)
+    sft(setup.config("straight"))
+    arguments = [
+        *("--model", setup.model, "--data", setup.data, "--batch-plan", setup.plan, "-o", setup.folder / "killed"),
+        *("--learning-rate", "5e-3", "--save-every", "2"),
+    ]
+    command = [sys.executable, "-m", "lazarus_train", "sft", *map(str, arguments)]
+    audit = setup.folder / "killed" / "audit.jsonl"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ) as process:
+        while process.poll() is None and not (audit.is_file() and audit.read_bytes().count(b"\n") > after):
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    sft(setup.config("killed"))
+    assert fingerprints(setup, "killed") == fingerprints(setup, "straight")
+
+
+def test_a_finished_run_is_left_as_it_is(setup):
+    sft(setup.config())
+    before = fingerprints(setup, "run")
+    assert sft(setup.config()).steps == len(load_plan(setup.plan))
+    assert fingerprints(setup, "run") == before
+
+
+def test_resume_none_starts_again_and_gives_the_same(setup):
+    sft(setup.config(max_steps=4))
+    before = fingerprints(setup, "run")
+    sft(setup.config(max_steps=4), resume="none")
+    assert fingerprints(setup, "run") == before
+
+
+def test_a_checkpoint_of_another_plan_is_refused(setup):
+    sft(setup.config(max_steps=2))
+    setup.build_plan(seed=1)
+    with pytest.raises(StalePlan, match="the checkpoint followed plan"):
+        sft(setup.config())
+
+
+def test_a_resume_from_nowhere_is_refused(setup):
+    with pytest.raises(SetupError, match="no such checkpoint"):
+        sft(setup.config(), resume=str(setup.folder / "nothing"))
+
+
+def test_the_logged_loss_is_the_mean_over_the_labels_of_the_step(setup):
+    from lazarus_train.enforce import enforce
+
+    sft(setup.config(max_steps=1))
+    line = json.loads((setup.folder / "run" / "metrics.jsonl").read_text())
+    enforced = enforce(setup.config())
+    model = lazarus_models.load(setup.model).model
+    total, labels = 0.0, 0
+    for sample in enforced.plan.step(0).samples:
+        ids, loss_mask = enforced.dataset.sample(sample)
+        logits = model(mx.array(ids)[None])[0]
+        losses = mx.logsumexp(logits, axis=-1)[:-1] - logits[mx.arange(len(ids) - 1), mx.array(ids[1:])]
+        total += (losses * mx.array(loss_mask[1:].astype("float32"))).sum().item()
+        labels += int(loss_mask[1:].sum())
+    assert line["loss_tokens"] == labels
+    assert line["loss"] == pytest.approx(total / labels, abs=1e-5)
+
+
+def test_training_lowers_the_held_out_loss_and_says_so(setup):
+    setup.build_plan(epochs=6)
+    held_out: dict[int, float] = {}
+    config = setup.config(eval_data=setup.data, eval_every=10)
+    sft(config, watcher=Watcher(on_held_out=lambda step, result: held_out.update({step: result.loss})))
+    steps = sorted(held_out)
+    assert steps[0] == 0
+    assert 10 in steps
+    assert held_out[0] == pytest.approx(math.log(300), abs=0.2)
+    assert held_out[steps[-1]] < held_out[10] < held_out[0]
+
+
+def test_adapters_leave_the_base_alone_and_final_is_the_merged_model(setup, lora_settings):
+    sft(setup.config(lora=lora_settings))
+    base = lazarus_models.weights(lazarus_models.load(setup.model).model)
+    final = setup.folder / "run" / "final"
+    merged = lazarus_models.weights(lazarus_models.load(final).model)
+    changed = {name for name in base if not mx.array_equal(base[name], merged[name])}
+    assert changed == {name for name in base if "_proj" in name}
+    lm = lazarus_models.load(setup.model)
+    lazarus_models.load_adapter(lm.model, final / ADAPTERS)
+    ids = mx.arange(20)[None]
+    lm.model.eval()
+    difference = lm.model(ids) - lazarus_models.load(final).model(ids)
+    assert mx.abs(difference).max().item() < 1e-5
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_samples(setup):
+    lm = lazarus_models.load(setup.model)
+    lazarus_models.set_weights(lm.model, {"model.norm.weight": mx.full((32,), math.inf)})
+    lazarus_models.save(lm, setup.model)
+    with pytest.raises(NonFinite, match=r"step 0: loss nan.*samples \[") as caught:
+        sft(setup.config())
+    assert caught.value.exit_code == 1
+    assert not (setup.folder / "run" / "final").exists()
+
+
+def test_a_model_with_too_small_a_vocabulary_is_refused(setup):
+    setup.write_rows([{"prompt": "What is 1 and 2?", "completion": "3"}])
+    setup.build_plan()
+    config = json.loads((setup.model / "config.json").read_text())
+    (setup.model / "config.json").write_text(json.dumps({**config, "vocab_size": 8}))
+    weights = lazarus_models.load_tensors(setup.model / "model.safetensors")
+    small = {name: tensor[:8] if "embed" in name else tensor for name, tensor in weights.items()}
+    lazarus_models.save_tensors(small, setup.model / "model.safetensors")
+    with pytest.raises(SetupError, match="the model knows 8"):
+        sft(setup.config())
+
+
+@pytest.mark.slow
+def test_the_trained_model_opens_in_mlx_lm_unchanged(setup):
+    from mlx_lm import load
+
+    sft(setup.config(max_steps=2))
+    final = setup.folder / "run" / "final"
+    theirs, tokenizer = load(str(final))
+    ids = mx.arange(20)[None]
+    assert mx.array_equal(theirs(ids), lazarus_models.load(final).model(ids))
+    ours = lazarus_models.load(final).tokenizer
+    assert tokenizer.encode("What is 1 and 2?", add_special_tokens=False) == ours.encode("What is 1 and 2?")
