@@ -37,6 +37,10 @@ MARK = ".quickstart"
 """A file that tells a folder of ours, which may be replaced, from one that is not."""
 
 
+class FolderTaken(LazarusError):
+    """The folder to make is there and holds something else."""
+
+
 class QuickstartFailed(LazarusError):
     """What quickstart sets out to prove does not hold."""
 
@@ -64,7 +68,7 @@ def quickstart(
 def _make_folder(output: Path) -> None:
     if output.exists():
         if not (output / MARK).is_file() and any(output.iterdir()):
-            raise QuickstartFailed(f"{output} exists and is not a quickstart: choose another with -o", "LC-E110")
+            raise FolderTaken(f"{output} exists and is not a quickstart: choose another with -o", "LC-E110")
         shutil.rmtree(output)
     output.mkdir(parents=True)
     (output / MARK).touch()
@@ -75,7 +79,7 @@ def _write_samples(path: Path) -> None:
 
     _stage(
         "1. Write synthetic maths chats, seeded",
-        f"lazarus generate -n {TASKS} --kinds {','.join(KINDS)} --digits {DIGITS} -o {path}",
+        f"lazarus generate -n {TASKS} --kinds {','.join(KINDS)} --digits {DIGITS} -o {_q(path)}",
     )
     tasks = generate_tasks(TASKS, seed=0, kinds=KINDS, digits=DIGITS)
     write_samples(tasks, path)
@@ -86,7 +90,7 @@ def _measure(output: Path) -> None:
     from lazarus_tokenkit import Encoder, build_lengths, load_tokenizer
 
     samples, lengths = output / "samples.jsonl", output / "lengths.jsonl"
-    _stage("2. Measure them in tokens", f"lazarus data lengths build -d {samples} -t byte -o {lengths}")
+    _stage("2. Measure them in tokens", f"lazarus data lengths build -d {_q(samples)} -t byte -o {_q(lengths)}")
     header = build_lengths(samples, Encoder(load_tokenizer("byte")), lengths)
     show(f"   {header.count} lengths, with the fingerprints of data, template and tokenizer")
 
@@ -96,8 +100,8 @@ def _plan(output: Path) -> int:
 
     _stage(
         "3. Decide once what every step will see",
-        f"lazarus data batchplan build -l {output}/lengths.jsonl -e {EPOCHS} -b {TOKEN_BUDGET} --predictable "
-        f"-o {output}/plan",
+        f"lazarus data batchplan build -l {_q(output / 'lengths.jsonl')} -e {EPOCHS} -b {TOKEN_BUDGET} --predictable "
+        f"-o {_q(output / 'plan')}",
     )
     config = PlanConfig(token_budget=TOKEN_BUDGET, epochs=EPOCHS)
     plan = build_plan(read_lengths(output / "lengths.jsonl"), config)
@@ -110,7 +114,7 @@ def _new_model(path: Path) -> None:
     from lazarus_models import new, parameter_count, save
     from lazarus_tokenkit import load_tokenizer
 
-    _stage("4. Make a tiny Llama", f"lazarus model new --preset {PRESET} -t byte --seed 0 -o {path}")
+    _stage("4. Make a tiny Llama", f"lazarus model new --preset {PRESET} -t byte --seed 0 -o {_q(path)}")
     model = new(PRESET, load_tokenizer("byte"), seed=0)
     save(model, path)
     show(f"   {parameter_count(model.model):,} parameters")
@@ -159,7 +163,7 @@ def _train_and_kill(run: Path, steps: int) -> int:
 def _prove(straight: "RunResult", resumed: "RunResult", output: Path) -> None:
     _stage(
         "8. Prove that the kill changed nothing",
-        f"sha256sum {output}/run-*/final/model.safetensors {output}/run-*/audit.jsonl {output}/run-*/metrics.jsonl",
+        f"cd {_q(output)} && sha256sum run-*/final/model.safetensors run-*/audit.jsonl run-*/metrics.jsonl",
     )
     for name, files in {
         "weights": [result.final / "model.safetensors" for result in (straight, resumed)],
@@ -177,7 +181,7 @@ def _ask(model: Path, samples: Path) -> None:
     from lazarus_models import GenerationConfig, generate, load
 
     task = read_tasks(samples)[0]
-    _stage("9. Ask it", f"lazarus infer --model {model} --prompt {shlex.quote(task.prompt)}")
+    _stage("9. Ask it", f"lazarus infer --model {_q(model)} --prompt {_q(task.prompt)}")
     reply = generate(load(model), task.prompt, GenerationConfig(max_new_tokens=32)).text.strip()
     verdict = verify(task, reply)
     show(f"   {reply}   ({'right' if verdict.correct else f'wrong: it is {task.answer}'})")
@@ -199,9 +203,9 @@ def _config(run: Path) -> "SftConfig":
 
 def _command(config: "SftConfig") -> str:
     return (
-        f"lazarus train sft --model {shlex.quote(str(config.model))} --data {shlex.quote(str(config.data))} "
-        f"--batch-plan {shlex.quote(str(config.batch_plan))} --learning-rate {config.optimizer.learning_rate} "
-        f"--warmup-steps {config.optimizer.warmup_steps} --save-every {config.save_every} -o {shlex.quote(str(config.output))}"
+        f"lazarus train sft --model {_q(config.model)} --data {_q(config.data)} "
+        f"--batch-plan {_q(config.batch_plan)} --learning-rate {config.optimizer.learning_rate} "
+        f"--warmup-steps {config.optimizer.warmup_steps} --save-every {config.save_every} -o {_q(config.output)}"
     )
 
 
@@ -212,3 +216,8 @@ def _steps_in(audit: Path) -> int:
 
 def _stage(title: str, command: str) -> None:
     show(f"\n{title}\n   $ {command}")
+
+
+def _q(word: Path | str) -> str:
+    """A word as a shell takes it."""
+    return shlex.quote(str(word))

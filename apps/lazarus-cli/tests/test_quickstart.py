@@ -1,0 +1,71 @@
+import json
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+
+def quickstart(folder, cwd) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lazarus_cli", "quickstart", "-o", str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """One whole quickstart: its folder and what it printed."""
+    cwd = tmp_path_factory.mktemp("quickstart")
+    result = quickstart("quick start", cwd)  # a space: what is printed must be quoted
+    assert result.returncode == 0, result.stderr
+    return cwd, result.stdout
+
+
+@pytest.mark.slow
+def test_both_runs_and_the_answer_are_there(done):
+    cwd, printed = done
+    folder = cwd / "quick start"
+    for run in ("run-straight", "run-resumed"):
+        assert (folder / run / "final" / "model.safetensors").is_file()
+    assert (folder / "run-resumed" / "audit.jsonl.rewound").is_file()  # it was killed beyond a checkpoint
+    assert not (folder / "run-straight" / "audit.jsonl.rewound").exists()
+    assert printed.splitlines()[-1].startswith("Done in ")
+
+
+@pytest.mark.slow
+def test_the_model_has_learnt_something(done):
+    cwd, _ = done
+    lines = [json.loads(line) for line in (cwd / "quick start/run-straight/metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["loss"] < 0.2 * lines[0]["loss"]
+
+
+@pytest.mark.slow
+def test_every_printed_command_does_what_it_says(done):
+    """All but training again: into a second folder, with equal results."""
+    cwd, printed = done
+    commands = [line.strip()[2:] for line in printed.splitlines() if line.strip().startswith("$ lazarus")]
+    assert len(commands) == 8
+    again = [shlex.split(command.replace("quick start/", "again/")) for command in commands if "train" not in command]
+    (cwd / "again").mkdir()
+    for words in again[:-1]:
+        subprocess.run([sys.executable, "-m", "lazarus_cli", *words[1:]], cwd=cwd, check=True, capture_output=True)
+    for name in (
+        "samples.jsonl",
+        "lengths.jsonl",
+        "plan/plan.jsonl",
+        "plan/fingerprints.json",
+        "model/model.safetensors",
+    ):
+        assert (cwd / "again" / name).read_bytes() == (cwd / "quick start" / name).read_bytes(), name
+    words = shlex.split(commands[-1])
+    asked = subprocess.run(
+        [sys.executable, "-m", "lazarus_cli", *words[1:]], cwd=cwd, check=True, capture_output=True, text=True
+    )
+    assert asked.stdout.strip() in printed
+
+
+def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("precious")
+    result = quickstart("mine", tmp_path)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
+    assert (tmp_path / "mine" / "thesis.tex").read_text() == "precious"
