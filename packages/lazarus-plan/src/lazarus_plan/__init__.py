@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from lazarus_plan.lengths import LengthRow as LengthRow
     from lazarus_plan.lengths import LengthsHeader as LengthsHeader
     from lazarus_plan.lengths import LengthsWriter as LengthsWriter
-    from lazarus_plan.lengths import read_lengths as read_lengths
     from lazarus_plan.merkle import merkle_root as merkle_root
     from lazarus_plan.plan import BatchPlan as BatchPlan
     from lazarus_plan.plan import Row as Row
     from lazarus_plan.plan import Segment as Segment
     from lazarus_plan.plan import Step as Step
     from lazarus_plan.shard import assign as assign
+    from lazarus_plan.sidecar import read_lengths as read_lengths
     from lazarus_plan.store import save_plan as save_plan
     from lazarus_plan.validation import load_plan as load_plan
     from lazarus_plan.validation import validate as validate
@@ -76,7 +76,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "encode_step": "codec",
     "load_plan": "validation",
     "merkle_root": "merkle",
-    "read_lengths": "lengths",
+    "read_lengths": "sidecar",
     "row_digest": "audit",
     "save_plan": "store",
     "validate": "validation",
