@@ -117,13 +117,13 @@ def golden_cache() -> LengthCache:
     [
         (
             PlanConfig(token_budget=2048, row_len=512, epochs=2, seed=42),
-            "b6bf4c73224a25e70d3ccaa5fc56b6d7759c46288041488170fadeaf7ec35971",
-            "f2764dc2a5d40790766f91a8ef013c2b80f1b2854fe0900a72aa646ed3803ff1",
+            "a6b0cb1cfb7e67dcb262d2b30ac5cf79ed72a7b790e1834a8a7ac064e0b4ae42",
+            "38420a084be48fb3c37bb856b7a7d66e288e9d1f95f8d925d4a29110fb9d0b4c",
         ),
         (
             PlanConfig(token_budget=512, row_len=128, oversize="split"),
-            "10cc4b736591f204ac01fdec35e6a3e4a3386081d299424512d5576d8ee42ba3",
-            "0f89cf1f5a0103a4be5b004d54fe7dc18d1875cab928cb71d91c3142fc53d802",
+            "93423f706dcc40d77d8b8504cfd11051dcd509066348c3355b959e1bf8b69d55",
+            "96e7234f54367121100c986e1b26f4b40aeb7ade9dc5f986980fc651b0d9ce2b",
         ),
     ],
 )

@@ -1,33 +1,58 @@
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
-from lazarus_plan import BatchPlan, CorruptPlan, encode_step
-from lazarus_plan.codec import decode_line, encode_lines
+from lazarus_plan import BatchPlan, CorruptPlan, digits, encode_step
+from lazarus_plan.codec import _from_lines, decode, encode_lines  # pyright: ignore[reportPrivateUsage] # the slow way
+from lazarus_plan.line import decode_line
 from lazarus_plan.testing import plans
 
 LINE = b'{"step":0,"samples":[12,88],"tokens":256,"packing":[[0,128],[128,256]]}\n'
 
 
+def lines_of(plan: BatchPlan) -> list[bytes]:
+    return b"".join(encode_lines(plan)).splitlines(keepends=True)
+
+
 @given(plans())
 def test_a_line_is_what_the_format_says(plan: BatchPlan):
-    for index, line in enumerate(encode_lines(plan)):
+    for index, line in enumerate(lines_of(plan)):
         step = plan.step(index)
         segments = [(place, s) for place, row in enumerate(step.rows) for s in row.segments]
         members = json.loads(line)
         assert line == json.dumps(members, separators=(",", ":")).encode() + b"\n" == encode_step(plan, index)
         assert (members["step"], members["tokens"]) == (index, step.tokens)
         assert members["samples"] == [s.sample for _, s in segments]
-        assert [(a % step.row_len, (b - 1) % step.row_len + 1) for a, b in members["packing"]] == [
-            (s.start, s.end) for _, s in segments
+        assert members["packing"] == [
+            [place * step.row_len + s.start, place * step.row_len + s.end] for place, s in segments
         ]
+        if any(s.span for _, s in segments):
+            assert members["spans"] == [list(s.span or (0, s.end - s.start)) for _, s in segments]
+        else:
+            assert "spans" not in members
 
 
 @given(plans())
-def test_decoding_is_the_inverse_of_encoding(plan: BatchPlan):
-    for number, line in enumerate(encode_lines(plan), 1):
-        assert decode_line(line, number).encode() == line
+def test_the_fast_decoder_reads_what_the_slow_one_reads(plan: BatchPlan):
+    block = b"".join(encode_lines(plan))
+    lines = [decode_line(line, number) for number, line in enumerate(block.splitlines(keepends=True), 1)]
+    assert b"".join(line.encode() for line in lines) == block
+    fast, slow = decode(block, 1), _from_lines(lines)
+    assert all(np.array_equal(one, other) for one, other in zip(fast, slow, strict=True))
+
+
+@given(st.lists(st.integers(0, 2**53 - 1), min_size=1))
+def test_digits_are_written_and_read_like_python_does(values: list[int]):
+    column = np.array(values)
+    width = digits.widths(column)
+    assert width.tolist() == [len(str(value)) for value in values]
+    text = np.full(int(width.sum()) + len(values), ord(","), dtype=np.uint8)
+    digits.write(text, np.cumsum(width + 1) - 1, column)
+    assert text.tobytes().decode() == "".join(f"{value}," for value in values)
+    assert digits.read(text)[0].tolist() == values
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_plan import FormatError, LengthCache, LengthRow, LengthsError, LengthsHeader, LengthsWriter, read_lengths
+from lazarus_plan.length_lines import read_lines
+from lazarus_plan.length_scan import _scan_plain, scan  # pyright: ignore[reportPrivateUsage] # whether it was fast
+from lazarus_plan.sidecar import read_sidecar, write_sidecar
 
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 prefixes = st.text("0123456789abcdef", min_size=8, max_size=8)
@@ -97,3 +101,74 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path):
         writer.add(LengthRow("a", 1))
         raise KeyError
     assert not list(tmp_path.iterdir())
+
+
+def outcome(read: Callable[[Path], LengthCache], path: Path) -> object:
+    try:
+        found = read(path)
+    except LengthsError as error:
+        return error.message
+    columns = [None if each is None else each.tolist() for each in (found.length, found.loss_tokens, found.prefixes)]
+    return found.digest, list(found.ids), columns
+
+
+plain_rows = st.builds(
+    lambda size, ids, length, loss, h, row: [
+        LengthRow(f"{each}", length + n, n if loss else None, None, h, row) for n, each in enumerate(ids[:size])
+    ],
+    st.integers(1, 6),
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters='"\\'), min_size=1),
+        min_size=6,
+        max_size=6,
+        unique=True,
+    ),
+    st.integers(0, 10**12),
+    st.booleans(),
+    st.none() | prefixes,
+    st.none() | prefixes,
+)
+
+
+@given(plain_rows, st.booleans(), st.data())
+def test_the_scan_reads_what_the_slow_reader_reads(
+    tmp_path_factory: pytest.TempPathFactory, content: list[LengthRow], is_damaged: bool, data: st.DataObject
+):
+    path = tmp_path_factory.mktemp("lengths") / "lengths.jsonl"
+    written = write(path, content)
+    if is_damaged:
+        place = data.draw(st.integers(0, len(written) - 1))
+        path.write_bytes(written[:place] + data.draw(st.binary(max_size=2)) + written[place + 1 :])
+    assert outcome(scan, path) == outcome(read_lines, path)
+    assert is_damaged or _scan_plain(path) is not None
+
+
+def test_the_spelling_of_python_is_scanned_too(tmp_path: Path):
+    path = tmp_path / "lengths.jsonl"
+    path.write_text('{"id": "a", "length": 3}\n{"id": "b", "length": 40}\n', "utf-8")
+    assert _scan_plain(path) is not None
+    assert outcome(scan, path) == outcome(read_lines, path)
+
+
+def test_a_sidecar_is_believed_only_while_it_is_fresh(tmp_path: Path):
+    path = tmp_path / "lengths.jsonl"
+    write(
+        path, [LengthRow("a", 3, 1, None, "00000001", "00000002"), LengthRow("b", 4, 2, None, "00000003", "00000004")]
+    )
+    cache = read_lengths(path)
+    write_sidecar(cache, path)
+    found = read_sidecar(path)
+    assert found is not None and outcome(lambda _: found, path) == outcome(read_lines, path)
+    write(path, [LengthRow("a", 3), LengthRow("b", 5)])
+    assert read_sidecar(path) is None and read_lengths(path).length.tolist() == [3, 5]
+
+
+@pytest.mark.parametrize("place", [0, 150, -1])
+def test_a_damaged_sidecar_is_ignored(tmp_path: Path, place: int):
+    path = tmp_path / "lengths.jsonl"
+    write(path, [LengthRow("a", 3), LengthRow("b", 4)])
+    write_sidecar(read_lengths(path), path)
+    content = bytearray((tmp_path / "lengths.npy").read_bytes())
+    content[place] ^= 1
+    (tmp_path / "lengths.npy").write_bytes(content)
+    assert read_lengths(path).length.tolist() == [3, 4]

@@ -17,6 +17,9 @@ from lazarus_plan import (
     save_plan,
     validate,
 )
+from lazarus_plan.store import checksum
+
+DOCUMENTS = ("metadata", "fingerprints", "stats")
 
 
 def read(folder: Path) -> list[dict[str, object]]:
@@ -45,7 +48,7 @@ def move_range(lines: list[dict], place: int, by: int) -> None:
 
 
 def swap_ids(lines: list[dict]) -> None:
-    lines[0]["samples"][0] = lines[0]["samples"][1]
+    lines[1]["samples"][0] = lines[1]["samples"][1]
 
 
 MUTATIONS = {
@@ -123,7 +126,11 @@ def test_a_newer_format_is_refused(folder: Path):
 
 
 def test_unknown_members_of_this_version_are_read(folder: Path):
-    edit_document(folder, "metadata.json", lambda metadata: metadata.update(note="kept"))
+    members = {name: json.loads((folder / f"{name}.json").read_bytes()) for name in DOCUMENTS}
+    del members["metadata"]["checksum"]
+    members["metadata"]["note"] = "kept"
+    members["metadata"]["checksum"] = checksum(**members)
+    edit_document(folder, "metadata.json", lambda metadata: metadata.update(members["metadata"]))
     assert load_plan(folder).metadata.model_dump()["note"] == "kept"
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lazarus_plan.canonical import digest_text as digest_text
     from lazarus_plan.codec import encode_step as encode_step
     from lazarus_plan.config import PlanConfig as PlanConfig
+    from lazarus_plan.config import Stage as Stage
     from lazarus_plan.cursor import PlanCursor as PlanCursor
     from lazarus_plan.cursor import RankStep as RankStep
     from lazarus_plan.cursor import check_state as check_state
@@ -24,19 +25,19 @@ if TYPE_CHECKING:
     from lazarus_plan.errors import PlanError as PlanError
     from lazarus_plan.errors import PlanningError as PlanningError
     from lazarus_plan.errors import StalePlan as StalePlan
+    from lazarus_plan.findings import Finding as Finding
     from lazarus_plan.lengths import LengthCache as LengthCache
     from lazarus_plan.lengths import LengthRow as LengthRow
     from lazarus_plan.lengths import LengthsHeader as LengthsHeader
     from lazarus_plan.lengths import LengthsWriter as LengthsWriter
-    from lazarus_plan.lengths import read_lengths as read_lengths
     from lazarus_plan.merkle import merkle_root as merkle_root
     from lazarus_plan.plan import BatchPlan as BatchPlan
     from lazarus_plan.plan import Row as Row
     from lazarus_plan.plan import Segment as Segment
     from lazarus_plan.plan import Step as Step
     from lazarus_plan.shard import assign as assign
+    from lazarus_plan.sidecar import read_lengths as read_lengths
     from lazarus_plan.store import save_plan as save_plan
-    from lazarus_plan.validation import Finding as Finding
     from lazarus_plan.validation import load_plan as load_plan
     from lazarus_plan.validation import validate as validate
     from lazarus_plan.verify import check_lengths as check_lengths
@@ -46,7 +47,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "BatchPlan": "plan",
     "CheckFailed": "errors",
     "CorruptPlan": "errors",
-    "Finding": "validation",
+    "Finding": "findings",
     "FormatError": "errors",
     "LazarusError": "errors",
     "LengthCache": "lengths",
@@ -62,6 +63,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "Row": "plan",
     "Segment": "plan",
     "StalePlan": "errors",
+    "Stage": "config",
     "Step": "plan",
     "StepDigest": "audit",
     "assign": "shard",
@@ -74,7 +76,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "encode_step": "codec",
     "load_plan": "validation",
     "merkle_root": "merkle",
-    "read_lengths": "lengths",
+    "read_lengths": "sidecar",
     "row_digest": "audit",
     "save_plan": "store",
     "validate": "validation",

@@ -8,33 +8,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lazarus_plan.keyed import keyed_permutation, shuffle_key
+from lazarus_plan.plan import Integers
 
 
-def row_costs(length: NDArray[np.int64], row_splits: NDArray[np.int64]) -> NDArray[np.int64]:
+def row_costs(length: Integers, row_splits: NDArray[np.int64]) -> NDArray[np.int64]:
     """Sum of squared segment lengths of each row, int64 (rows,)."""
-    return np.add.reduceat(length * length, row_splits[:-1]) if len(row_splits) > 1 else np.zeros(0, dtype=np.int64)
+    if len(row_splits) == 1:
+        return np.zeros(0, dtype=np.int64)
+    squares = length.astype(np.int64)
+    squares *= squares
+    return np.add.reduceat(squares, row_splits[:-1])
 
 
-def stratified_steps(
-    cost: NDArray[np.int64], rows_per_step: int, *, seed: int, epoch: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Deals rows to steps.
+def even_sizes(rows: int, rows_per_step: int) -> NDArray[np.int64]:
+    """Rows of each step: as few steps as hold them all, differing by one row at most.
+
+    >>> even_sizes(10, 4).tolist()
+    [4, 3, 3]
+    """
+    steps = -(-rows // rows_per_step)
+    return -np.diff(np.arange(0, -steps - 1, -1, dtype=np.int64) * rows // steps)
+
+
+def deal(cost: NDArray[np.int64], sizes: NDArray[np.int64], *, seed: int, source: int, epoch: int) -> NDArray[np.int64]:
+    """Deals the rows of a source to steps.
 
     Rows are ranked by descending cost (ties in keyed order) and cut into strata of one row a step; each stratum is
-    dealt by a permutation of its own. The last stratum may be short, so steps differ by one row at most. Within a
-    step rows stand by descending cost, which is what lets `assign` balance ranks without looking at them.
+    dealt by a permutation of its own.
+
+    Args:
+        cost: Of each row.
+        sizes: Rows that each step takes of this source; their sum is the number of rows.
+        seed: The plan's.
+        source: Which one.
+        epoch: Which one.
 
     Returns:
-        The order of rows, step after step, and step_splits (steps + 1,).
+        The step of each row, int64 (rows,).
     """
-    steps = -(-len(cost) // rows_per_step)
-    ties = keyed_permutation(len(cost), shuffle_key("ties", seed, 0, epoch))
+    ties = keyed_permutation(len(cost), shuffle_key("ties", seed, source, epoch))
     ranked = ties[np.argsort(-cost[ties], kind="stable")]
-    step_of = np.empty(len(cost), dtype=np.int64)  # step of ranked[i]
-    for stratum, first in enumerate(range(0, len(cost), steps)):
-        size = min(steps, len(cost) - first)
-        dealt = keyed_permutation(steps, shuffle_key(f"stratum-{stratum}", seed, 0, epoch))
-        step_of[first : first + size] = dealt[:size]
-    order = ranked[np.argsort(step_of, kind="stable")]
-    step_splits = np.concatenate([[0], np.cumsum(np.bincount(step_of, minlength=steps))]).astype(np.int64)
-    return order, step_splits
+    step_of = np.empty(len(cost), dtype=np.int64)
+    first = 0
+    for stratum in range(int(sizes.max(initial=0))):
+        steps = np.flatnonzero(sizes > stratum)
+        dealt = keyed_permutation(len(steps), shuffle_key(f"stratum-{stratum}", seed, source, epoch))
+        step_of[ranked[first : first + len(steps)]] = steps[dealt]
+        first += len(steps)
+    return step_of

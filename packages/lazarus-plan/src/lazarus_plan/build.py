@@ -1,44 +1,30 @@
-"""From lengths to a plan: place, pack, deal, number, fingerprint. Pure: the same input gives the same bytes."""
+"""From lengths to a plan: place, pack, deal, number, fingerprint. Pure: the same input gives the same bytes.
+
+lengths -> `items` (what is placed) -> `packed` or `batching` (where, stage by stage) -> here (one plan of all of it).
+"""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lazarus_plan.balance import row_costs, stratified_steps
+from lazarus_plan.batching import place_rows
 from lazarus_plan.codec import encode_lines
 from lazarus_plan.config import PlanConfig
 from lazarus_plan.errors import PlanningError
 from lazarus_plan.fingerprint import fingerprint_plan
-from lazarus_plan.keyed import keyed_permutation, shuffle_key
+from lazarus_plan.items import Items, Placed, apply_policies, resolve
 from lazarus_plan.lengths import LengthCache
-from lazarus_plan.packing import Pattern, best_fit_decreasing, histogram, slots
-from lazarus_plan.plan import FORMAT_VERSION, WHOLE, BatchPlan, Epoch, Excluded, Metadata, Source
-
-ROW_LEN_MULTIPLE = 64
-"""Chosen row lengths are multiples of this: fast on every GPU, and few distinct shapes."""
+from lazarus_plan.mixture import stages_of
+from lazarus_plan.packed import place_packed
+from lazarus_plan.plan import FORMAT_VERSION, WHOLE, BatchPlan, Epoch, Integers, Metadata, Source, narrow
 
 
-@dataclass(frozen=True)
-class Items:
-    """What is packed: samples, or pieces of samples where the oversize policy cut them.
-
-    Args:
-        sample: Position in the length cache, int64 (M,).
-        length: Tokens, int64 (M,).
-        span_start: First token of the sample, WHOLE where all of it is meant, int64 (M,).
-    """
-
-    sample: NDArray[np.int64]
-    length: NDArray[np.int64]
-    span_start: NDArray[np.int64]
-
-
-def build_plan(lengths: LengthCache, config: PlanConfig) -> BatchPlan:
+def build_plan(lengths: LengthCache | Sequence[LengthCache], config: PlanConfig) -> BatchPlan:
     """Plans every step of a run.
 
     >>> from lazarus_plan import LengthCache, LengthRow, PlanConfig
@@ -47,152 +33,116 @@ def build_plan(lengths: LengthCache, config: PlanConfig) -> BatchPlan:
     >>> [step.samples for step in map(plan.step, range(len(plan)))]
     [(0, 1), (2,)]
 
+    Args:
+        lengths: Of one source, or of several that are mixed.
+        config: What is asked for.
+
     Raises:
         PlanningError: An oversize or empty sample without a policy for it, or nothing to plan.
     """
-    row_len = config.row_len or _fitting_row_len(lengths.length, config)
-    config = config.model_copy(update={"row_len": row_len})
-    items, excluded = _apply_policies(lengths, config, row_len)
-    if not len(items.sample):
-        raise PlanningError(f"no sample of {lengths.name} is left to plan: all {len(lengths)} are excluded", "LP-E131")
-
-    patterns = best_fit_decreasing(histogram(items.length), row_len)
-    placed = [_place_epoch(items, patterns, config, row_len, epoch) for epoch in range(config.epochs)]
+    caches = [lengths] if isinstance(lengths, LengthCache) else list(lengths)
+    config = resolve(caches, config)
+    items, excluded = apply_policies(caches, config)
+    epochs = [place_epoch(items, config, epoch, len(caches)) for epoch in range(config.epochs)]
     metadata = Metadata(
         plan_format_version=FORMAT_VERSION,
         tool_version=f"lazarus-plan {version('lazarus-plan')}",
         seed=config.seed,
         created_at=_now(),
         config=config,
-        sources=(Source(name=lengths.name, offset=0, count=len(lengths), lengths=lengths.digest),),
-        epochs=_number_epochs(placed),
+        sources=sources_of(caches),
+        epochs=_number_epochs(epochs, items),
         excluded=excluded,
     )
-    plan = _concatenate(placed, metadata, lengths)
-    return replace(plan, fingerprints=fingerprint_plan([lengths], config, encode_lines(plan)))
+    plan = assemble(items, epochs, metadata, prefixes_of(caches))
+    return replace(plan, fingerprints=fingerprint_plan(caches, config, encode_lines(plan)))
 
 
-def _fitting_row_len(length: NDArray[np.int64], config: PlanConfig) -> int:
-    """The smallest multiple of 64 that holds the longest sample, or the budget where a policy cuts what is longer."""
-    longest = int(length.max(initial=0))
-    fitting = -(-max(longest, 1) // ROW_LEN_MULTIPLE) * ROW_LEN_MULTIPLE
-    if fitting <= config.token_budget:
-        return fitting
-    if longest <= config.token_budget or config.oversize != "error":
-        return config.token_budget
-    raise PlanningError(
-        f"the longest sample has {longest} tokens and a step only {config.token_budget}: raise the token budget, "
-        "or choose a policy with `--oversize exclude|truncate|split`",
-        "LP-E131",
+def place_epoch(items: Items, config: PlanConfig, epoch: int, num_sources: int) -> Placed:
+    """Places the stages of one epoch, one after the other."""
+    place = place_packed if config.mode == "packed" else place_rows
+    parts = [place(items, config, epoch, number, stage) for number, stage in enumerate(stages_of(config, num_sources))]
+    if len(parts) == 1:
+        return parts[0]
+    first_steps = np.cumsum([0, *(len(part.row_lens) for part in parts)]).tolist()
+    return Placed(
+        item=np.concatenate([part.item for part in parts]),
+        start=np.concatenate([part.start for part in parts]),
+        step_splits=_joined_splits([np.diff(part.step_splits) for part in parts]),
+        row_lens=np.concatenate([part.row_lens for part in parts]),
+        stages=tuple(
+            stage.model_copy(update={"first_step": first})
+            for part, first in zip(parts, first_steps, strict=False)
+            for stage in part.stages
+        ),
     )
 
 
-def _apply_policies(lengths: LengthCache, config: PlanConfig, row_len: int) -> tuple[Items, Excluded]:
-    """Excludes, cuts or refuses what cannot stand in a row as it is."""
-    is_empty = lengths.length == 0
-    is_oversize = lengths.length > row_len
-    if is_empty.any() and config.zero_length == "error":
-        raise PlanningError(
-            f"{_first(lengths, is_empty)} has no tokens, and the zero-length policy is `error`: mend the data, or choose "
-            "`--zero-length exclude`",
-            "LP-E132",
-        )
-    if is_oversize.any() and config.oversize == "error":
-        count = int(is_oversize.sum())
-        more = f" (and {count - 1} more)" if count > 1 else ""
-        raise PlanningError(
-            f"{_first(lengths, is_oversize)}{more} is longer than a row of {row_len}, and the oversize policy is `error`: "
-            f"raise `--row-len` (longest sample: {int(lengths.length.max())}), or choose `--oversize exclude|truncate|split`",
-            "LP-E131",
-        )
-    keep = ~is_empty & ~is_oversize if config.oversize == "exclude" else ~is_empty
-    sample = np.flatnonzero(keep).astype(np.int64)
-    pieces = -(-lengths.length[sample] // row_len) if config.oversize == "split" else np.ones_like(sample)
-    sample = np.repeat(sample, pieces)
-    piece = np.arange(len(sample)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    whole_length = lengths.length[sample]
-    length = np.minimum(whole_length - piece * row_len, row_len)
-    items = Items(sample, length, np.where(length == whole_length, WHOLE, piece * row_len))
-    oversize = int(is_oversize.sum()) if config.oversize == "exclude" else 0
-    return items, Excluded(oversize=oversize, zero_length=int(is_empty.sum()))
+def assemble(
+    items: Items, epochs: Sequence[Placed], metadata: Metadata, prefixes: NDArray[np.uint32] | None
+) -> BatchPlan:
+    """One plan of all epochs, not yet fingerprinted."""
+    start = _concatenate(epoch.start for epoch in epochs)
+    item = _concatenate(epoch.item for epoch in epochs)
+    step_splits = _joined_splits([np.diff(epoch.step_splits) for epoch in epochs])
+    row_lens = np.concatenate([epoch.row_lens for epoch in epochs])
+    end = narrow(items.length[item], metadata.config.token_budget)
+    end += start
+    if items.span_start.strides == (0,):
+        span_start = np.broadcast_to(items.span_start[0], len(item))
+    else:
+        span_start = _mark_full(items.span_start[item], end - start, step_splits, metadata.config)
+    return BatchPlan(metadata, {}, items.sample[item], start, end, step_splits, row_lens, span_start, prefixes)
 
 
-def _first(lengths: LengthCache, where: NDArray[np.bool_]) -> str:
-    position = int(np.argmax(where))
-    return (
-        f"sample {lengths.ids[position]!r} ({lengths.name}, sample {position}, {int(lengths.length[position])} tokens)"
+def sources_of(caches: Sequence[LengthCache]) -> tuple[Source, ...]:
+    """What the metadata says of the length caches."""
+    offsets = np.cumsum([0, *map(len, caches)]).tolist()
+    return tuple(
+        Source(name=cache.name, offset=offset, count=len(cache), lengths=cache.digest)
+        for cache, offset in zip(caches, offsets, strict=False)
     )
 
 
-@dataclass(frozen=True)
-class _Placed:
-    """One epoch's samples in their places, step after step."""
-
-    items: Items
-    start: NDArray[np.int64]
-    step_splits: NDArray[np.int64]
+def prefixes_of(caches: Sequence[LengthCache]) -> NDArray[np.uint32] | None:
+    """Row and token prefixes of all samples, if every cache has them."""
+    prefixes = [cache.prefixes for cache in caches]
+    known = [each for each in prefixes if each is not None]
+    return np.concatenate(known) if len(known) == len(prefixes) else None
 
 
-def _place_epoch(items: Items, patterns: list[Pattern], config: PlanConfig, row_len: int, epoch: int) -> _Placed:
-    """Puts items into the patterns' slots by keyed order, and rows into steps by strata."""
-    slot_length, row_splits = slots(patterns)
-    # Items of one length are interchangeable to the packing: the keyed order decides which stands where.
-    keyed = keyed_permutation(len(items.sample), shuffle_key("shuffle", config.seed, 0, epoch))
-    item_at = np.empty(len(keyed), dtype=np.int64)
-    item_at[np.argsort(-slot_length, kind="stable")] = keyed[np.argsort(-items.length[keyed], kind="stable")]
-
-    rows_per_step = config.token_budget // row_len
-    order, step_rows = stratified_steps(
-        row_costs(slot_length, row_splits), rows_per_step, seed=config.seed, epoch=epoch
-    )
-    row_size = np.diff(row_splits)[order]
-    slot = _ranges(row_splits[order], row_size)
-    length = slot_length[slot]
-    within_row = np.cumsum(length) - length
-    within_row -= np.repeat(within_row[np.cumsum(row_size) - row_size], row_size)
-    row_in_step = np.arange(len(order)) - np.repeat(step_rows[:-1], np.diff(step_rows))
-    start = within_row + np.repeat(row_in_step * row_len, row_size)
-    step_splits = np.concatenate([[0], np.cumsum(row_size)])[step_rows].astype(np.int64)
-    chosen = item_at[slot]
-    span_start = items.span_start[chosen]
-    has_spans = np.repeat(np.logical_or.reduceat(span_start != WHOLE, step_splits[:-1]), np.diff(step_splits))
-    span_start[has_spans & (length == row_len)] = np.maximum(span_start[has_spans & (length == row_len)], 0)
-    return _Placed(Items(items.sample[chosen], length, span_start), start, step_splits)
+def _mark_full(span_start: Integers, length: Integers, step_splits: NDArray[np.int64], config: PlanConfig) -> Integers:
+    """In a step with spans, a whole sample of row_len tokens counts as cut: its line cannot tell the two apart."""
+    has_spans = np.logical_or.reduceat(span_start != WHOLE, step_splits[:-1])
+    is_full = np.repeat(has_spans, np.diff(step_splits)) & (length == config.row_len)
+    return np.where(is_full, np.maximum(span_start, 0), span_start)
 
 
-def _ranges(first: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.int64]:
-    """first[0], first[0] + 1, .., first[1], ..: `size[i]` integers from each `first[i]`."""
-    return np.arange(int(size.sum())) + np.repeat(first - (np.cumsum(size) - size), size)
-
-
-def _number_epochs(placed: Sequence[_Placed]) -> tuple[Epoch, ...]:
+def _number_epochs(placed: Sequence[Placed], items: Items) -> tuple[Epoch, ...]:
     epochs: list[Epoch] = []
     for number, epoch in enumerate(placed):
+        first_step = epochs[-1].first_step + epochs[-1].steps if epochs else 0
+        stages = (stage.model_copy(update={"first_step": first_step + stage.first_step}) for stage in epoch.stages)
         epochs.append(
             Epoch(
                 epoch=number,
-                first_step=sum(each.steps for each in epochs),
-                steps=len(epoch.step_splits) - 1,
-                samples=len(epoch.start),
-                tokens=int(epoch.items.length.sum()),
+                first_step=first_step,
+                steps=len(epoch.row_lens),
+                samples=len(epoch.item),
+                tokens=int(items.length[epoch.item].sum(dtype=np.int64)),
+                stages=tuple(stages),
             )
         )
     return tuple(epochs)
 
 
-def _concatenate(placed: Sequence[_Placed], metadata: Metadata, lengths: LengthCache) -> BatchPlan:
-    sizes = np.concatenate([np.diff(epoch.step_splits) for epoch in placed])
-    start = np.concatenate([epoch.start for epoch in placed])
-    return BatchPlan(
-        metadata=metadata,
-        fingerprints={},
-        sample=np.concatenate([epoch.items.sample for epoch in placed]),
-        start=start,
-        end=start + np.concatenate([epoch.items.length for epoch in placed]),
-        step_splits=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        span_start=np.concatenate([epoch.items.span_start for epoch in placed]),
-        prefixes=lengths.prefixes,
-    )
+def _concatenate(columns: Iterable[Integers]) -> Integers:
+    parts = list(columns)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _joined_splits(sizes: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(np.concatenate(sizes))]).astype(np.int64)
 
 
 def _now() -> datetime:

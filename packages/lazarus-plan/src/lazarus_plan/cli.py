@@ -58,7 +58,7 @@ def build(
 ) -> None:
     """Plan every step of a run, once."""
     from lazarus_plan.build import build_plan
-    from lazarus_plan.lengths import read_lengths
+    from lazarus_plan.sidecar import read_lengths
     from lazarus_plan.store import save_plan
 
     if predictable and seed not in (None, PREDICTABLE_SEED):

@@ -1,170 +1,232 @@
 """One step, one line: the bytes of `plan.jsonl`.
 
 `{"step":0,"samples":[12,88],"tokens":256,"packing":[[0,128],[128,256]]}` and LF: these members, this order, ASCII, no
-spaces. `"spans"` follows only where a sample of the step was split or truncated. Whatever parses to the same values but
-is spelt otherwise is refused, so one plan has one file.
+spaces. `"row_len":64` follows where it differs by step (modes padded and bucketed), then `"spans":[[0,128],[0,128]]`
+where a sample of the step was split or truncated. Whatever parses to the same values but is spelt otherwise is refused,
+so one plan has one file.
+
+A line is numbers and fixed text between them, so steps are written and read by the million numbers (`digits`). What is
+read is written again and compared with the original: no other check of the spelling is needed, and `line` says what is
+wrong where the two differ.
 """
 
-import json
-import re
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lazarus_plan.canonical import JSON, MAX_INTEGER
-from lazarus_plan.errors import CorruptPlan
-from lazarus_plan.plan import WHOLE, BatchPlan
+from lazarus_plan import digits
+from lazarus_plan.canonical import MAX_INTEGER
+from lazarus_plan.line import Line, decode_line
+from lazarus_plan.plan import WHOLE, BatchPlan, Integers
 
-REQUIRED = ("step", "samples", "tokens", "packing")
-KNOWN = (*REQUIRED, "spans")
-"""The members that this version reads, in their order; unknown ones may follow."""
+BLOCK_SAMPLES = 1 << 14
+"""Samples encoded at a time: with their text they stay in the processor's cache."""
+
+_HEAD = b'{"step":'
+_AFTER = (
+    b",",  # after most numbers
+    b"],[",  # after a range that another one follows
+    b',"samples":[',
+    b'],"tokens":',
+    b',"packing":[[',
+    b']],"row_len":',
+    b']],"spans":[[',
+    b',"spans":[[',
+    b"]]}\n" + _HEAD,
+    b"}\n" + _HEAD,
+)
+_COMMA, _RANGE, _STEP, _SAMPLES, _TOKENS, _TO_ROW_LEN, _TO_SPANS, _ROW_LEN_TO_SPANS, _END, _ROW_LEN_END = range(10)
+_AFTER_LENGTH = np.array([len(text) for text in _AFTER], dtype=np.int64)
 
 
-class Line(NamedTuple):
-    """The members of one line.
+class Columns(NamedTuple):
+    """Steps as arrays; sizes and row_lens by step, the rest by sample.
 
     Args:
-        step: 0-based step across epochs.
-        samples: Sample ids in placement order.
-        tokens: Tokens that are not padding.
-        packing: Half-open range of each sample in the step's flat buffer.
-        spans: Token range of each sample that stands there, None where all samples are whole.
+        step: The numbers that the lines give themselves, (S,).
+        tokens: What the lines say, (S,).
+        row_lens: 0 where a line has no `row_len`, (S,).
+        sizes: Samples of each step, (S,).
+        sample: (N,)
+        start: (N,)
+        end: (N,)
+        span_start: WHOLE in a step without spans, (N,).
+        span_end: WHOLE in a step without spans, (N,).
     """
 
-    step: int
-    samples: list[int]
-    tokens: int
-    packing: list[list[int]]
-    spans: list[list[int]] | None = None
-
-    def encode(self) -> bytes:
-        """The line, with its LF."""
-        members = {name: value for name, value in self._asdict().items() if value is not None}
-        return _spell(members)
-
-
-def encode_lines(plan: BatchPlan) -> list[bytes]:
-    """The lines of `plan.jsonl`."""
-    return [encode_step(plan, index) for index in range(len(plan))]
+    step: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    row_lens: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    sample: Integers
+    start: Integers
+    end: Integers
+    span_start: Integers
+    span_end: Integers
 
 
 def encode_step(plan: BatchPlan, index: int) -> bytes:
     """The line of one step, with its LF."""
-    place = slice(int(plan.step_splits[index]), int(plan.step_splits[index + 1]))
-    start, end, span_start = plan.start[place], plan.end[place], plan.span_start[place]
-    is_whole = span_start == WHOLE
-    first = np.where(is_whole, 0, span_start)
-    return Line(
-        step=index,
-        samples=plan.sample[place].tolist(),
-        tokens=int((end - start).sum()),
-        packing=np.stack([start, end], axis=1).tolist(),
-        spans=None if is_whole.all() else np.stack([first, first + end - start], axis=1).tolist(),
-    ).encode()
+    return encode(columns_of(plan, index, index + 1))
 
 
-def decode_line(line: bytes, number: int) -> Line:
-    """Parses one line and accepts only its canonical spelling.
-
-    Args:
-        line: The bytes, with their LF.
-        number: 1-based line, for messages.
-
-    Raises:
-        CorruptPlan: LP-E101 to E106 for spelling, E107 for members that do not match.
-    """
-    try:
-        members = json.loads(line, object_pairs_hook=_no_duplicates)
-    except (ValueError, RecursionError):
-        members = None
-    if members is None or not _is_well_typed(members) or _spell(cast("JSON", members)) != line:
-        raise diagnose(line, number)
-    parsed: dict[str, Any] = members
-    known = tuple(name for name in KNOWN if name in parsed)
-    if tuple(parsed)[: len(known)] != known:
-        raise _corrupt(
-            number, f"members stand in the order {', '.join(parsed)}; it must be {', '.join(REQUIRED)}", "LP-E105"
-        )
-    result = Line(*(parsed[name] for name in REQUIRED), spans=parsed.get("spans"))
-    for name, ranges in (("packing", result.packing), ("spans", result.spans)):
-        if ranges is not None and len(ranges) != len(result.samples):
-            raise _corrupt(number, f"{len(result.samples)} samples but {len(ranges)} ranges in `{name}`", "LP-E107")
-    return result
+def encode_lines(plan: BatchPlan) -> Iterator[bytes]:
+    """The lines of `plan.jsonl`, in blocks of whole lines."""
+    begin = 0
+    while begin < len(plan):
+        last = int(np.searchsorted(plan.step_splits, int(plan.step_splits[begin]) + BLOCK_SAMPLES))
+        end = min(max(last, begin + 1), len(plan))
+        yield encode(columns_of(plan, begin, end))
+        begin = end
 
 
-def diagnose(line: bytes, number: int) -> CorruptPlan:
-    """Says what is wrong with the spelling of a line."""
-    text = line.decode("latin-1")
-    if line.startswith(b"\xef\xbb\xbf"):
-        return _corrupt(number, "a byte order mark stands before the line", "LP-E101")
-    if not line.isascii():
-        return _corrupt(number, "bytes outside ASCII", "LP-E101")
-    if not line.endswith(b"\n"):
-        return _corrupt(number, "no line feed at the end: the file is cut off", "LP-E102")
-    if line.endswith(b"\r\n"):
-        return _corrupt(number, "ends in CR LF; lines end in LF alone", "LP-E102")
-    if not line.strip():
-        return _corrupt(number, "a blank line", "LP-E102")
-    outside_strings = re.sub(r'"[^"]*"', "", text[:-1])
-    if re.search(r"\b0[0-9]", outside_strings):
-        return _corrupt(number, "a number with a leading zero", "LP-E103")
-    try:
-        members = json.loads(line, object_pairs_hook=list)
-    except (ValueError, RecursionError) as error:
-        return _corrupt(number, f"not JSON: {error}", "LP-E106")
-    if not isinstance(members, list) or not text.startswith("{"):
-        return _corrupt(number, "not an object", "LP-E106")
-    names = [name for name, _ in cast("list[tuple[str, object]]", members)]
-    if len(set(names)) != len(names):
-        return _corrupt(number, "a member stands twice", "LP-E106")
-    missing = [name for name in REQUIRED if name not in names]
-    if missing:
-        return _corrupt(number, f"no `{missing[0]}`", "LP-E106")
-    if re.search(r"\s", outside_strings):
-        return _corrupt(number, "white space inside the line", "LP-E104")
-    if re.search(r"[.eE+-]|[0-9]{17}", outside_strings):
-        return _corrupt(number, "a number that is not a plain integer below 2^53", "LP-E103")
-    if tuple(names[: len(REQUIRED)]) != REQUIRED:
-        return _corrupt(number, f"members stand in the order {', '.join(names)}", "LP-E105")
-    return _corrupt(number, "a member has the wrong type, or a number is not below 2^53", "LP-E103")
-
-
-def _corrupt(number: int, problem: str, code: str) -> CorruptPlan:
-    return CorruptPlan(f"plan.jsonl:{number}: {problem}", code)
-
-
-def _spell(members: JSON) -> bytes:
-    return json.dumps(members, separators=(",", ":")).encode("ascii") + b"\n"
-
-
-def _no_duplicates(pairs: list[tuple[str, object]]) -> JSON:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member stands twice")
-    return members
-
-
-def _is_well_typed(members: object) -> bool:
-    if not isinstance(members, dict):
-        return False
-    line = cast("JSON", members)
-    return (
-        all(name in line for name in REQUIRED)
-        and _is_natural(line["step"])
-        and _is_natural(line["tokens"])
-        and _is_list_of(line["samples"], _is_natural)
-        and _is_list_of(line["packing"], _is_range)
-        and ("spans" not in line or _is_list_of(line["spans"], _is_range))
+def columns_of(plan: BatchPlan, begin: int, end: int) -> Columns:
+    """Steps begin..end (half-open) of a plan."""
+    part = plan.steps(begin, end)
+    sizes = np.diff(part.step_splits)
+    is_cut = np.logical_or.reduceat(part.span_start != WHOLE, part.step_splits[:-1])
+    is_spelt = np.repeat(is_cut, sizes)
+    first = np.maximum(part.span_start, 0)
+    return Columns(
+        step=np.arange(begin, end, dtype=np.int64),
+        tokens=part.tokens,
+        row_lens=part.row_lens if plan.metadata.config.mode != "packed" else np.zeros_like(part.row_lens),
+        sizes=sizes,
+        sample=part.sample,
+        start=part.start,
+        end=part.end,
+        span_start=np.where(is_spelt, first, WHOLE),
+        span_end=np.where(is_spelt, first + (part.end - part.start), WHOLE),
     )
 
 
-def _is_list_of(value: object, accepts: Any) -> bool:
-    return isinstance(value, list) and all(map(accepts, cast("list[object]", value)))
+def encode(columns: Columns) -> bytes:
+    """Lines of steps, with their LF."""
+    n, first = columns.sizes, np.cumsum(columns.sizes) - columns.sizes
+    has_row_len = columns.row_lens > 0
+    has_spans = columns.span_start[first] != WHOLE
+    count = 2 + 3 * n + has_row_len + 2 * n * has_spans  # numbers of each line
+    begin = np.cumsum(count) - count
+    total = int(count.sum())
+    values = np.empty(total, dtype=np.int64)
+    after = np.zeros(total, dtype=np.uint8)  # which text follows, _COMMA
+
+    place = np.arange(len(columns.sample)) - np.repeat(first, n)
+    values[begin], after[begin] = columns.step, _STEP
+    values[np.repeat(begin + 1, n) + place] = columns.sample
+    tokens = begin + 1 + n
+    after[tokens - 1] = _SAMPLES
+    values[tokens], after[tokens] = columns.tokens, _TOKENS
+    ranges = np.repeat(tokens + 1, n) + 2 * place
+    values[ranges], values[ranges + 1], after[ranges + 1] = columns.start, columns.end, _RANGE
+    last = tokens + 2 * n  # the end of the last range
+    after[last] = np.where(has_row_len, _TO_ROW_LEN, np.where(has_spans, _TO_SPANS, _END))
+    values[last[has_row_len] + 1] = columns.row_lens[has_row_len]
+    after[last[has_row_len] + 1] = np.where(has_spans[has_row_len], _ROW_LEN_TO_SPANS, _ROW_LEN_END)
+    if has_spans.any():
+        is_spelt = np.repeat(has_spans, n)
+        spans = (np.repeat(last + 1 + has_row_len, n) + 2 * place)[is_spelt]
+        values[spans], values[spans + 1] = columns.span_start[is_spelt], columns.span_end[is_spelt]
+        after[spans + 1] = _RANGE
+        after[(last + has_row_len + 2 * n)[has_spans]] = _END
+
+    ends = np.cumsum(digits.widths(values) + _AFTER_LENGTH[after])
+    text = np.full(len(_HEAD) + int(ends[-1]), ord(","), dtype=np.uint8)
+    text[: len(_HEAD)] = np.frombuffer(_HEAD, dtype=np.uint8)
+    ends += len(_HEAD)
+    ends -= _AFTER_LENGTH[after]
+    digits.write(text, ends, values)
+    for kind, following in enumerate(_AFTER[1:], 1):
+        where = ends[after == kind]
+        for offset, byte in enumerate(following):
+            if byte != ord(","):
+                text[where + offset] = byte
+    return text[: -len(_HEAD)].tobytes()
 
 
-def _is_range(value: object) -> bool:
-    return _is_list_of(value, _is_natural) and len(cast("list[int]", value)) == 2
+def decode(block: bytes, first_line: int) -> Columns:
+    """Parses whole lines and accepts only their canonical spelling.
+
+    Args:
+        block: Lines, each with its LF.
+        first_line: 1-based number of the first one, for messages.
+
+    Raises:
+        CorruptPlan: The first line that is wrong.
+    """
+    columns = _decode_fast(block)
+    if columns is not None and encode(columns) == block:
+        return columns
+    # Unknown trailing members, or damage: line by line, which tells the two apart.
+    return _from_lines([decode_line(raw, first_line + at) for at, raw in enumerate(block.splitlines(keepends=True))])
 
 
-def _is_natural(value: object) -> bool:
-    return type(value) is int and 0 <= value <= MAX_INTEGER
+def _decode_fast(block: bytes) -> Columns | None:
+    """Takes numbers by their place in the line, whatever stands between them; None where their count fits no line."""
+    text = np.frombuffer(block, dtype=np.uint8)
+    values, begins = digits.read(text)
+    line_ends = np.flatnonzero(text == ord("\n"))
+    upto = np.searchsorted(begins, line_ends)
+    begin = np.concatenate([[0], upto[:-1]])
+    count = upto - begin
+    has_row_len, has_spans = (_lines_with(block, name, line_ends) for name in (b'"row_len"', b'"spans"'))
+    ranges = count - 2 - has_row_len
+    n = ranges // np.where(has_spans, 5, 3)
+    if not len(n) or (n < 1).any() or (n * np.where(has_spans, 5, 3) != ranges).any() or values.max() > MAX_INTEGER:
+        return None
+    first = np.cumsum(n) - n
+    place = np.arange(int(n.sum())) - np.repeat(first, n)
+    tokens = begin + 1 + n
+    start = np.repeat(tokens + 1, n) + 2 * place
+    span_start = np.full(len(place), WHOLE, dtype=np.int64)
+    span_end = span_start.copy()
+    if has_spans.any():
+        is_spelt = np.repeat(has_spans, n)
+        spans = (np.repeat(tokens + 2 * n + 1 + has_row_len, n) + 2 * place)[is_spelt]
+        span_start[is_spelt], span_end[is_spelt] = values[spans], values[spans + 1]
+    row_lens = np.zeros(len(n), dtype=np.int64)
+    row_lens[has_row_len] = values[(tokens + 2 * n + 1)[has_row_len]]
+    return Columns(
+        step=values[begin],
+        tokens=values[tokens],
+        row_lens=row_lens,
+        sizes=n,
+        sample=values[np.repeat(begin + 1, n) + place],
+        start=values[start],
+        end=values[start + 1],
+        span_start=span_start,
+        span_end=span_end,
+    )
+
+
+def _lines_with(block: bytes, name: bytes, line_ends: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which lines contain `name`."""
+    found: list[int] = []
+    at = block.find(name)
+    while at >= 0:
+        line = int(np.searchsorted(line_ends, at))
+        found.append(line)
+        at = block.find(name, int(line_ends[line])) if line < len(line_ends) else -1
+    has = np.zeros(len(line_ends), dtype=np.bool_)
+    has[[line for line in found if line < len(has)]] = True
+    return has
+
+
+def _from_lines(lines: list[Line]) -> Columns:
+    none = [[WHOLE, WHOLE]]
+    ranges = np.array([pair for line in lines for pair in line.packing], dtype=np.int64).reshape(-1, 2)
+    spans = [pair for line in lines for pair in line.spans or none * len(line.samples)]
+    both = np.array(spans, dtype=np.int64).reshape(-1, 2)
+    return Columns(
+        step=np.array([line.step for line in lines], dtype=np.int64),
+        tokens=np.array([line.tokens for line in lines], dtype=np.int64),
+        row_lens=np.array([line.row_len or 0 for line in lines], dtype=np.int64),
+        sizes=np.array([len(line.samples) for line in lines], dtype=np.int64),
+        sample=np.array([sample for line in lines for sample in line.samples], dtype=np.int64),
+        start=ranges[:, 0],
+        end=ranges[:, 1],
+        span_start=both[:, 0],
+        span_end=both[:, 1],
+    )

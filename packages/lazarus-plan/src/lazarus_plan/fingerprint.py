@@ -13,7 +13,7 @@ canonical JSON of its `sources`. `plan_id` is SHA-256 over the canonical JSON of
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from lazarus_plan.canonical import JSON, canonical_digest, digest_text
 from lazarus_plan.config import PlanConfig
@@ -35,13 +35,13 @@ def plan_id(config: PlanConfig, lengths: str, root: str, steps: int) -> str:
     return canonical_digest({"config": config.canonical(), "lengths": lengths, "merkle_root": root, "steps": steps})
 
 
-def fingerprint_plan(caches: Sequence[LengthCache], config: PlanConfig, lines: Iterable[bytes]) -> JSON:
+def fingerprint_plan(caches: Sequence[LengthCache], config: PlanConfig, blocks: Iterable[bytes]) -> JSON:
     """The content of `fingerprints.json`.
 
     Args:
         caches: What the plan was made from.
         config: Resolved configuration.
-        lines: The lines of `plan.jsonl`, with their LF.
+        blocks: The bytes of `plan.jsonl`, in pieces of whole lines.
     """
     chain: JSON = {}
     for link in UPSTREAM:
@@ -66,23 +66,30 @@ def fingerprint_plan(caches: Sequence[LengthCache], config: PlanConfig, lines: I
     }
     canonical = config.canonical()
     chain["config"] = {"digest": canonical_digest(canonical), "inputs": [], "count": len(canonical)}
-    sha, root, steps = digest_lines(lines)
+    sha, root, steps = digest_lines(blocks)
     identity = plan_id(config, lengths, root, steps)
     chain["plan"] = {"digest": identity, "inputs": ["lengths", "config"], "count": steps}
     return {**chain, "plan_sha256": sha, "merkle_root": root, "plan_id": identity}
 
 
-def digest_lines(lines: Iterable[bytes]) -> tuple[str, str, int]:
-    """`plan_sha256`, `merkle_root` (hex; leaves are the lines without LF) and the number of lines, in one pass."""
+def digest_lines(blocks: Iterable[bytes]) -> tuple[str, str, int]:
+    """`plan_sha256`, `merkle_root` (hex; leaves are the lines without LF) and the number of lines, in one pass.
+
+    Args:
+        blocks: The bytes of `plan.jsonl`, in pieces of whole lines.
+    """
     sha = hashlib.sha256()
     steps = 0
 
-    def leaves() -> Iterable[bytes]:
+    def leaves() -> Iterator[bytes]:
         nonlocal steps
-        for line in lines:
-            sha.update(line)
-            steps += 1
-            yield line.removesuffix(b"\n")
+        for block in blocks:
+            sha.update(block)
+            lines = block.split(b"\n")
+            if not lines[-1]:
+                lines.pop()
+            steps += len(lines)
+            yield from lines
 
     root = merkle_root(leaves())
     return digest_text(sha.digest()), root.hex(), steps

@@ -8,6 +8,9 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+BLOCK = 1 << 16
+"""Elements mixed at a time: they stay in the processor's cache."""
+
 
 def shuffle_key(purpose: str, seed: int, dataset: int, epoch: int) -> int:
     """The first 8 bytes, little-endian, of SHA-256("lazarus-plan/1|purpose|seed|dataset|epoch").
@@ -34,10 +37,13 @@ def keyed_permutation(size: int, key: int) -> NDArray[np.int64]:
     [2, 5, 4, 0, 3, 1]
     """
     low = np.uint64(max(size - 1, 0).bit_length())
-    index = np.arange(size, dtype=np.uint64)
-    tagged = (_splitmix64(index + np.uint64(key)) >> low << low) | index
+    tagged = np.empty(size, dtype=np.uint64)
+    for begin in range(0, size, BLOCK):
+        index = np.arange(begin, min(begin + BLOCK, size), dtype=np.uint64)
+        tagged[begin : begin + BLOCK] = (_splitmix64(index + np.uint64(key)) >> low << low) | index
     tagged.sort()
-    return (tagged & ((np.uint64(1) << low) - np.uint64(1))).astype(np.int64)
+    tagged &= (np.uint64(1) << low) - np.uint64(1)
+    return tagged.view(np.int64)
 
 
 def _splitmix64(state: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -4,10 +4,10 @@ N = placed samples (over all epochs), S = steps. A *segment* is one sample's pla
 tokens; a *step* is what one optimizer update sees, a flat buffer of rows laid end to end.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from lazarus_plan.canonical import JSON
 from lazarus_plan.config import PlanConfig
 
 FORMAT_VERSION = 1
+Integers = NDArray[np.signedinteger[Any]]
+"""A column: 4 bytes an element where its values allow, which halves the memory of a large plan."""
 WHOLE = -1
 """Stands in `span_start` for a sample that is neither split nor truncated. In a step that has spans, a sample that
 fills its row counts as cut, since its line cannot tell the two apart."""
@@ -88,6 +90,21 @@ class Source(BaseModel):
     """Digest of the cache."""
 
 
+class StagePart(BaseModel):
+    """Steps of an epoch that mix some sources."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    first_step: int
+    steps: int
+    sources: tuple[int, ...]
+    """Positions in `metadata.sources`."""
+    rows: tuple[int, ...]
+    """Rows of each of them."""
+    passes: tuple[tuple[int, int], ...]
+    """Whole passes over each of them, and rows of one more that is not whole."""
+
+
 class Epoch(BaseModel):
     """One pass over the data."""
 
@@ -98,6 +115,7 @@ class Epoch(BaseModel):
     steps: int
     samples: int
     tokens: int
+    stages: tuple[StagePart, ...]
 
 
 class Excluded(BaseModel):
@@ -107,6 +125,20 @@ class Excluded(BaseModel):
 
     oversize: int = 0
     zero_length: int = 0
+
+
+class Parent(BaseModel):
+    """The plan whose first steps this one repeats."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    plan_id: str
+    steps: int
+    """Steps that both have."""
+    prefix_root: str
+    """Merkle root of their lines."""
+    token_budget: int
+    """Of those steps."""
 
 
 class Metadata(BaseModel):
@@ -123,6 +155,7 @@ class Metadata(BaseModel):
     sources: tuple[Source, ...]
     epochs: tuple[Epoch, ...]
     excluded: Excluded = Excluded()
+    parent: Parent | None = None
 
 
 @dataclass(frozen=True)
@@ -132,22 +165,24 @@ class BatchPlan:
     Args:
         metadata: What was asked for, of what, and the epochs.
         fingerprints: `fingerprints.json`: the chain, `plan_sha256`, `merkle_root`, `plan_id`.
-        sample: Position in the length cache, int64 (N,), step after step.
-        start: First token in the step's flat buffer, int64 (N,).
-        end: One past the last token in the step's flat buffer, int64 (N,).
+        sample: Position in the length caches, (N,), step after step.
+        start: First token in the step's flat buffer, (N,).
+        end: One past the last token in the step's flat buffer, (N,).
         step_splits: Step i places sample[step_splits[i]:step_splits[i + 1]], int64 (S + 1,).
-        span_start: First token of the sample that stands here, WHOLE where all of it does, int64 (N,).
+        row_lens: Tokens a row of each step, int64 (S,).
+        span_start: First token of the sample that stands here, WHOLE where all of it does, (N,).
         prefixes: First 4 bytes of each sample's row digest and token digest, uint32 (samples, 2), where the length
             caches had them: they let a mismatch name the row.
     """
 
     metadata: Metadata
     fingerprints: JSON
-    sample: NDArray[np.int64]
-    start: NDArray[np.int64]
-    end: NDArray[np.int64]
+    sample: Integers
+    start: Integers
+    end: Integers
     step_splits: NDArray[np.int64]
-    span_start: NDArray[np.int64]
+    row_lens: NDArray[np.int64]
+    span_start: Integers
     prefixes: NDArray[np.uint32] | None = None
 
     def __len__(self) -> int:
@@ -163,17 +198,29 @@ class BatchPlan:
         """The parameters that the first source was encoded with; empty where nobody recorded them."""
         return dict(self.fingerprints["lengths"]["parts"][0].get("encoding", {}))
 
-    @cached_property
+    @property
     def row_len(self) -> int:
-        """Tokens a row."""
-        row_len = self.metadata.config.row_len
-        assert row_len is not None, "metadata holds the resolved configuration"
-        return row_len
+        """Tokens of the longest row there may be; in mode packed, of every row."""
+        return self.metadata.config.resolved_row_len
 
     @cached_property
     def tokens(self) -> NDArray[np.int64]:
         """Tokens of each step that are not padding, int64 (S,)."""
-        return np.add.reduceat(self.end - self.start, self.step_splits[:-1])
+        ends, starts = (np.add.reduceat(each, self.step_splits[:-1], dtype=np.int64) for each in (self.end, self.start))
+        return ends - starts
+
+    def steps(self, begin: int, end: int) -> "BatchPlan":
+        """Steps begin..end (half-open) by themselves, still numbered from 0."""
+        place = slice(int(self.step_splits[begin]), int(self.step_splits[end]))
+        return replace(
+            self,
+            sample=self.sample[place],
+            start=self.start[place],
+            end=self.end[place],
+            step_splits=self.step_splits[begin : end + 1] - self.step_splits[begin],
+            row_lens=self.row_lens[begin:end],
+            span_start=self.span_start[place],
+        )
 
     def step(self, index: int) -> Step:
         """One step, in O(its samples).
@@ -184,14 +231,25 @@ class BatchPlan:
         if not 0 <= index < len(self):
             raise IndexError(f"step {index} is outside 0..{len(self) - 1}")
         place = slice(int(self.step_splits[index]), int(self.step_splits[index + 1]))
+        row_len = int(self.row_lens[index])
         rows: list[list[Segment]] = []
         current = -1
         columns = (column[place].tolist() for column in (self.sample, self.start, self.end, self.span_start))
         for sample, start, end, span_start in zip(*columns, strict=True):
-            row, first = divmod(start, self.row_len)
+            row, first = divmod(start, row_len)
             if row != current:
                 rows.append([])
                 current = row
             span = None if span_start == WHOLE else (span_start, span_start + end - start)
             rows[-1].append(Segment(sample, first, first + end - start, span))
-        return Step(index, self.row_len, tuple(Row(tuple(segments)) for segments in rows))
+        return Step(index, row_len, tuple(Row(tuple(segments)) for segments in rows))
+
+
+def narrow(values: Integers, largest: int) -> Integers:
+    """`values` in 4 bytes an element, if `largest` allows."""
+    return values.astype(narrow_type(largest))
+
+
+def narrow_type(largest: int) -> type[np.signedinteger[Any]]:
+    """The type of a column whose values go up to `largest`."""
+    return np.int32 if largest <= np.iinfo(np.int32).max else np.int64

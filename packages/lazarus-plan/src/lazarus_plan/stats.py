@@ -3,7 +3,9 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from lazarus_plan.balance import row_costs
 from lazarus_plan.canonical import JSON
 from lazarus_plan.packing import histogram, lower_bounds
 from lazarus_plan.plan import BatchPlan
@@ -11,48 +13,45 @@ from lazarus_plan.plan import BatchPlan
 
 def plan_stats(plan: BatchPlan) -> JSON:
     """The content of `stats.json`. Ratios are [numerator, denominator]."""
-    row = np.unique(_row_numbers(plan))
-    tokens = int(plan.tokens.sum())
-    steps_of_rows = row // _rows_per_step(plan)
-    rows_by_step = np.bincount(steps_of_rows, minlength=len(plan))
-    length = plan.end - plan.start
-    cost = np.add.reduceat(length * length, plan.step_splits[:-1])
+    rows = rows_a_step(plan)
+    tokens, room = int(plan.tokens.sum()), int((rows * plan.row_lens).sum())
     config = plan.metadata.config
     return {
         "stats_format_version": 1,
         "steps": len(plan),
         "samples": len(plan.sample),
         "tokens": tokens,
-        "rows": len(row),
+        "rows": int(rows.sum()),
         "row_len": plan.row_len,
-        "rows_per_step": _rows_per_step(plan),
-        "efficiency": [tokens, len(row) * plan.row_len],
+        "rows_per_step": config.rows_per_step,
+        "efficiency": [tokens, room],
         "budget_use": [tokens, len(plan) * config.token_budget],
-        "rows_a_step": _range(rows_by_step),
+        "rows_a_step": _range(rows),
+        "samples_a_step": _range(np.diff(plan.step_splits)),
         "tokens_a_step": _range(plan.tokens),
-        "cost_a_step": _range(cost),
-        "packing": [_epoch_packing(plan, epoch) for epoch in range(len(plan.metadata.epochs))],
+        "cost_a_step": _range(row_costs(plan.end - plan.start, plan.step_splits)),
+        "packing": [_certificate(plan, epoch, rows) for epoch in range(len(plan.metadata.epochs))],
     }
 
 
-def _epoch_packing(plan: BatchPlan, epoch: int) -> JSON:
-    """The certificate of one epoch: rows used against the rows that any packing needs."""
+def rows_a_step(plan: BatchPlan) -> NDArray[np.int64]:
+    """Rows of each step, int64 (S,): its segments stand in order, so the last one stands in the last row."""
+    last = plan.end[plan.step_splits[1:] - 1]
+    return -(-last.astype(np.int64) // plan.row_lens)
+
+
+def _certificate(plan: BatchPlan, epoch: int, rows: NDArray[np.int64]) -> JSON:
+    """Rows of one epoch against the rows that any packing needs; without meaning where a sample has its own row."""
     about = plan.metadata.epochs[epoch]
     steps = slice(about.first_step, about.first_step + about.steps)
     begin, end = plan.step_splits[steps.start], plan.step_splits[steps.stop]
-    bounds = lower_bounds(histogram(plan.end[begin:end] - plan.start[begin:end]), plan.row_len)
-    rows = len(np.unique(_row_numbers(plan)[begin:end]))
-    return {"rows": rows, "l1": bounds.l1, "l2": bounds.l2, "gap": rows - bounds.l2, "optimal": rows == bounds.l2}
-
-
-def _rows_per_step(plan: BatchPlan) -> int:
-    return plan.metadata.config.token_budget // plan.row_len
-
-
-def _row_numbers(plan: BatchPlan) -> Any:
-    """A number for the row of each placed sample that no other row has."""
-    step = np.repeat(np.arange(len(plan)), np.diff(plan.step_splits))
-    return step * _rows_per_step(plan) + plan.start // plan.row_len
+    used = int(rows[steps].sum())
+    config = plan.metadata.config
+    if config.mode != "packed":
+        return {"rows": used}
+    units = -(-(plan.end[begin:end] - plan.start[begin:end]) // config.align)
+    bounds = lower_bounds(histogram(units), plan.row_len // config.align)
+    return {"rows": used, "l1": bounds.l1, "l2": bounds.l2, "gap": used - bounds.l2, "optimal": used == bounds.l2}
 
 
 def _range(values: Any) -> JSON:

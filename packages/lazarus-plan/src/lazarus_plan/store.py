@@ -2,7 +2,7 @@
 
 ```
 plan.jsonl         one line a step
-metadata.json      configuration, sources, epochs
+metadata.json      configuration, sources, epochs, and a checksum of all three documents
 fingerprints.json  the chain and plan_id
 stats.json         integers; recomputed, not trusted
 plan.idx           line offsets, u64 little-endian, S + 1 of them             derivable
@@ -13,6 +13,7 @@ plan.rows          first 4 bytes of row and token digest a sample, u32 pairs  de
 import json
 import os
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from lazarus_plan.canonical import JSON
+from lazarus_plan.canonical import JSON, canonical_digest
 from lazarus_plan.codec import encode_lines
 from lazarus_plan.errors import CorruptPlan, FormatError, PlanError
 from lazarus_plan.plan import FORMAT_VERSION, BatchPlan, Metadata
@@ -35,15 +36,32 @@ ROWS = "plan.rows"
 FILES = (PLAN, METADATA, FINGERPRINTS, STATS)
 
 
+BLOCK_BYTES = 1 << 19
+"""Bytes of `plan.jsonl` read at a time: with the arrays made of them they stay in the processor's cache."""
+
+
 class Artifact(NamedTuple):
-    """The files of a plan, read and not yet believed."""
+    """The documents of a plan, read and not yet believed.
+
+    Args:
+        path: The folder.
+        metadata: `metadata.json`.
+        members: The same, as it stands there, without the checksum.
+        checksum: What it says about itself and the other documents.
+        fingerprints: `fingerprints.json`.
+        stats: `stats.json`.
+        prefixes: `plan.rows`, where it is there.
+        max_samples: What `plan.jsonl` can place at most, by its size.
+    """
 
     path: Path
-    lines: list[bytes]
     metadata: Metadata
+    members: JSON
+    checksum: str
     fingerprints: JSON
     stats: JSON
     prefixes: NDArray[np.uint32] | None
+    max_samples: int
 
 
 def save_plan(plan: BatchPlan, path: Path) -> None:
@@ -59,13 +77,8 @@ def save_plan(plan: BatchPlan, path: Path) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
     try:
-        lines = encode_lines(plan)
-        (beside / PLAN).write_bytes(b"".join(lines))
-        (beside / METADATA).write_bytes(_document(plan.metadata.model_dump(mode="json")))
-        (beside / FINGERPRINTS).write_bytes(_document(plan.fingerprints))
-        (beside / STATS).write_bytes(_document(plan_stats(plan)))
-        offsets = np.concatenate([[0], np.cumsum([len(line) for line in lines])])
-        (beside / INDEX).write_bytes(offsets.astype("<u8").tobytes())
+        _write_lines(beside, encode_lines(plan))
+        write_documents(beside, plan)
         if plan.prefixes is not None:
             (beside / ROWS).write_bytes(plan.prefixes.astype("<u4").tobytes())
         _replace_folder(beside, path)
@@ -73,8 +86,22 @@ def save_plan(plan: BatchPlan, path: Path) -> None:
         shutil.rmtree(beside, ignore_errors=True)
 
 
+def write_documents(path: Path, plan: BatchPlan) -> None:
+    """Writes the three documents into a folder: the thin lock, from which the rest can be built again."""
+    members, stats = plan.metadata.model_dump(mode="json", exclude_none=True), plan_stats(plan)
+    members["checksum"] = checksum(members, plan.fingerprints, stats)
+    (path / METADATA).write_bytes(_document(members))
+    (path / FINGERPRINTS).write_bytes(_document(plan.fingerprints))
+    (path / STATS).write_bytes(_document(stats))
+
+
+def checksum(metadata: JSON, fingerprints: JSON, stats: JSON) -> str:
+    """A digest of every member of the documents: also of those that are no part of the plan's identity."""
+    return canonical_digest({"metadata": metadata, "fingerprints": fingerprints, "stats": stats})
+
+
 def read_artifact(path: Path) -> Artifact:
-    """Reads the files of a plan.
+    """Reads the documents of a plan.
 
     Raises:
         PlanError: Not a plan (LP-E007), exit 2.
@@ -84,15 +111,40 @@ def read_artifact(path: Path) -> Artifact:
     if not is_plan(path):
         what = "does not exist" if not path.exists() else f"is not a plan: no {METADATA} and {PLAN} in it"
         raise PlanError(f"{path} {what}; build one with `lazarus data batchplan build`", "LP-E007")
-    metadata = _read_metadata(path / METADATA)
+    members = read_object(path / METADATA)
+    stated = members.pop("checksum", "")
+    metadata = _to_metadata(members, path / METADATA)
     return Artifact(
         path=path,
-        lines=_read(path / PLAN).splitlines(keepends=True),
         metadata=metadata,
-        fingerprints=_read_object(path / FINGERPRINTS),
-        stats=_read_object(path / STATS),
+        members=members,
+        checksum=str(stated),
+        fingerprints=read_object(path / FINGERPRINTS),
+        stats=read_object(path / STATS),
         prefixes=_read_prefixes(path / ROWS, sum(source.count for source in metadata.sources)),
+        max_samples=_size(path / PLAN) // len("0,[0,1],"),
     )
+
+
+def read_blocks(path: Path) -> Iterator[bytes]:
+    """The bytes of `plan.jsonl`, in pieces of whole lines.
+
+    Raises:
+        CorruptPlan: The file is missing.
+    """
+    try:
+        stream = (path / PLAN).open("rb")
+    except FileNotFoundError:
+        raise CorruptPlan(f"{path / PLAN} is missing: the plan is not whole", "LP-E151") from None
+    with stream:
+        begun = b""
+        while block := stream.read(BLOCK_BYTES):
+            whole, lf, rest = (begun + block).rpartition(b"\n")
+            if lf:
+                yield whole + lf
+            begun = rest
+        if begun:
+            yield begun
 
 
 def is_plan(path: Path) -> bool:
@@ -100,8 +152,7 @@ def is_plan(path: Path) -> bool:
     return (path / METADATA).is_file() or (path / PLAN).is_file()
 
 
-def _read_metadata(path: Path) -> Metadata:
-    members = _read_object(path)
+def _to_metadata(members: JSON, path: Path) -> Metadata:
     version = members.get("plan_format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise FormatError(
@@ -130,14 +181,22 @@ def _read_prefixes(path: Path, samples: int) -> NDArray[np.uint32] | None:
     return np.frombuffer(content, dtype="<u4").reshape(samples, 2).astype(np.uint32)
 
 
-def _read_object(path: Path) -> JSON:
+def read_object(path: Path) -> JSON:
+    """A JSON object, spelt as this package writes it."""
+    content = _read(path)
     try:
-        members = json.loads(_read(path))
-    except ValueError as error:
+        members = json.loads(content)
+    except (ValueError, RecursionError) as error:
         raise CorruptPlan(f"{path} is not JSON: {error}", "LP-E151") from error
     if not isinstance(members, dict):
         raise CorruptPlan(f"{path} is not a JSON object", "LP-E151")
+    if _document(cast("JSON", members)) != content:
+        raise CorruptPlan(f"{path} is not spelt as it was written: two spaces, LF, every member once", "LP-E151")
     return cast("JSON", members)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _read(path: Path) -> bytes:
@@ -150,6 +209,18 @@ def _read(path: Path) -> bytes:
 def _document(members: JSON) -> bytes:
     """JSON for people and for git: two spaces, the order given, LF at the end."""
     return json.dumps(members, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def _write_lines(path: Path, blocks: Iterable[bytes]) -> None:
+    """Writes `plan.jsonl` and its index."""
+    offset = 0
+    with (path / PLAN).open("wb") as lines, (path / INDEX).open("wb") as index:
+        index.write(bytes(8))
+        for block in blocks:
+            lines.write(block)
+            ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n")) + 1 + offset
+            index.write(ends.astype("<u8").tobytes())
+            offset += len(block)
 
 
 def _replace_folder(beside: Path, path: Path) -> None:

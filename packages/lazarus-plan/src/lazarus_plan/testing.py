@@ -75,17 +75,23 @@ def length_caches(min_size: int = 1, max_size: int = 60, max_length: int = 64) -
 
 
 def plan_configs(max_length: int = 64) -> "SearchStrategy[PlanConfig]":
-    """Configurations that plan every cache of `length_caches(max_length=max_length)` and leave no sample out."""
+    """Configurations of every mode and policy that plan every cache of `length_caches(max_length=max_length)`."""
     from hypothesis import strategies as st
 
     @st.composite
     def configs(draw: st.DrawFn) -> PlanConfig:
-        row_len = draw(st.integers(max_length // 2, 2 * max_length))
+        mode = draw(st.sampled_from(("packed", "packed", "padded", "bucketed")))
+        align = 1 if mode == "bucketed" else draw(st.sampled_from((1, 1, 8)))
+        row_len = draw(st.integers(max_length // 2, 2 * max_length)) // align * align
         return PlanConfig(
             token_budget=row_len * draw(st.integers(1, 5)),
             row_len=row_len,
             epochs=draw(st.integers(1, 3)),
             seed=draw(st.integers(0, 2**48)),
+            mode=mode,
+            align=align,
+            window=None if mode == "bucketed" else draw(st.sampled_from((None, 7))),
+            bucket_edges=(row_len // 4, row_len // 2, row_len) if mode == "bucketed" else (),
             oversize=draw(st.sampled_from(("truncate", "split"))),
         )
 
@@ -93,7 +99,7 @@ def plan_configs(max_length: int = 64) -> "SearchStrategy[PlanConfig]":
 
 
 def plans() -> "SearchStrategy[BatchPlan]":
-    """Plans that leave no sample out."""
+    """Plans of every mode and policy that leave no sample out."""
     from hypothesis import strategies as st
 
     return st.builds(build_plan, length_caches(), plan_configs())

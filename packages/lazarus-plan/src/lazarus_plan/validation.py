@@ -1,47 +1,38 @@
-"""Holds an artifact against itself: what its own four files are enough to find. Every finding has a stable code."""
+"""Holds an artifact against itself: what its own four files are enough to find. Every finding has a stable code.
+
+One pass over `plan.jsonl`, in blocks: O(N) time, 12 bytes a sample of memory.
+"""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
+from lazarus_plan.balance import row_costs
 from lazarus_plan.canonical import JSON, canonical_digest, changed_members
-from lazarus_plan.codec import Line, decode_line
+from lazarus_plan.codec import Columns, decode
 from lazarus_plan.errors import CorruptPlan
+from lazarus_plan.findings import SHOWN, Finding, first_ones
 from lazarus_plan.fingerprint import UPSTREAM, digest_lines, plan_id
+from lazarus_plan.geometry import check_geometry
 from lazarus_plan.lengths import ABSENT
-from lazarus_plan.plan import WHOLE, BatchPlan
-from lazarus_plan.stats import plan_stats
-from lazarus_plan.store import FINGERPRINTS, METADATA, STATS, Artifact, read_artifact
+from lazarus_plan.line import decode_line
+from lazarus_plan.multiplicity import check_multiplicity
+from lazarus_plan.plan import WHOLE, BatchPlan, Integers, narrow_type
+from lazarus_plan.stats import plan_stats, rows_a_step
+from lazarus_plan.store import FINGERPRINTS, METADATA, STATS, Artifact, checksum, read_artifact, read_blocks
 
-SHOWN = 10
-"""Findings of one code that are listed; the rest are counted."""
 MIN_EFFICIENCY = (9, 10)
 """LP-W201 below this share of real tokens: best fit leaves over 0.99 of a full row on natural lengths."""
 MAX_PARTIAL = (1, 100)
 """LP-W202 above this share of split or truncated samples."""
+MAX_IMBALANCE = (3, 2)
+"""LP-W203 above this ratio of the costliest full step to the cheapest one."""
+MIN_ROWS_TO_BALANCE = 8
+"""Fewer rows a step cannot even each other out, and nobody is warned of that."""
 MAX_REPEATS = 4
-"""LP-W204 above this many epochs: gains of repeating fade after four (Muennighoff et al. 2023, arXiv 2305.16264)."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that is wrong, or looks so.
-
-    Args:
-        code: LP-E... for an error, LP-W... for a warning.
-        message: What and where, in one line.
-    """
-
-    code: str
-    message: str
-
-    @property
-    def is_error(self) -> bool:
-        """Whether the plan must not be used."""
-        return self.code.startswith("LP-E")
+"""LP-W204 above this many passes: gains of repeating fade after four (Muennighoff et al. 2023, arXiv 2305.16264)."""
 
 
 def load_plan(path: Path | str) -> BatchPlan:
@@ -51,7 +42,7 @@ def load_plan(path: Path | str) -> BatchPlan:
         PlanError: Not a plan.
         CorruptPlan: The first thing that is wrong, by line.
     """
-    plan, findings = _inspect(read_artifact(Path(path)))
+    plan, findings = inspect(Path(path))
     for finding in findings:
         if finding.is_error:
             raise CorruptPlan(finding.message, finding.code)
@@ -65,105 +56,124 @@ def validate(path: Path | str) -> list[Finding]:
     Raises:
         PlanError: Not a plan, or its metadata cannot be read at all.
     """
-    _, findings = _inspect(read_artifact(Path(path)))
+    plan, findings = inspect(Path(path))
+    if plan is not None:
+        findings += _warnings(plan)
     return sorted(findings, key=lambda finding: not finding.is_error)
 
 
-def _inspect(artifact: Artifact) -> tuple[BatchPlan | None, list[Finding]]:
-    """Reads the lines into a plan, as far as they allow, and collects what is wrong."""
-    findings: list[Finding] = []
-    lines: list[Line] = []
-    for number, raw in enumerate(artifact.lines, 1):
-        try:
-            lines.append(decode_line(raw, number))
-        except CorruptPlan as error:
-            findings.append(Finding(error.code, error.message))
-            if len(findings) == SHOWN:
-                return None, findings
+def inspect(path: Path) -> tuple[BatchPlan | None, list[Finding]]:
+    """Reads the lines into a plan, as far as they allow, and collects the errors."""
+    artifact = read_artifact(path)
+    reading = _Reading(artifact)
+    digests = digest_lines(reading.blocks())
+    findings = reading.findings or reading.check_numbering()
     if findings:
-        return None, findings
-    findings += _check_numbering(lines, sum(epoch.steps for epoch in artifact.metadata.epochs))
-    if findings or not lines:
-        return None, findings or [Finding("LP-E114", "plan.jsonl is empty")]
-    plan = _to_plan(lines, artifact)
-    findings += _limit(_check_geometry(plan, lines))
-    if findings:
-        return None, findings
-    findings += _check_epochs(plan)
-    findings += _limit(_check_multiplicity(plan)) if not findings else []
-    findings += _check_records(plan, artifact)
-    findings += _warnings(plan)
+        return None, first_ones(findings)
+    plan = reading.plan()
+    findings = _check_epochs(plan) or first_ones(check_multiplicity(plan))
+    findings += _check_records(plan, artifact, digests)
     return plan, findings
 
 
-def _check_numbering(lines: list[Line], steps: int) -> list[Finding]:
-    numbers = [line.step for line in lines]
-    expected = list(range(len(lines)))
-    if numbers == expected:
-        if len(lines) == steps:
-            return []
-        what = "truncated" if len(lines) < steps else "too long"
-        return [Finding("LP-E114", f"plan.jsonl is {what}: {len(lines)} steps, {METADATA} says {steps}")]
-    at = next(i for i, number in enumerate(numbers) if number != i)
-    where = f"plan.jsonl:{at + 1}: step {numbers[at]} stands where step {at} belongs"
-    if len(set(numbers)) < len(numbers):
-        return [Finding("LP-E113", f"{where}: a line stands twice")]
-    if sorted(numbers) == expected:
-        return [Finding("LP-E112", f"{where}: lines are in another order")]
-    return [Finding("LP-E111", f"{where}: steps are missing")]
+class _Reading:
+    """`plan.jsonl` on its way to a plan. Blocks are checked as they pass, and kept as narrow columns."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.artifact = artifact
+        self.findings: list[Finding] = []
+        self.steps: list[Columns] = []  # of each block, what stands once a step
+        self.num_steps = self.num_samples = 0
+        metadata = artifact.metadata
+        largest = max(metadata.config.token_budget, sum(source.count for source in metadata.sources))
+        room = min(sum(epoch.samples for epoch in metadata.epochs), artifact.max_samples)
+        self.columns = {name: np.empty(room, dtype=narrow_type(largest)) for name in ("sample", "start", "end")}
+        self.span_start: dict[int, Integers] = {}  # by first sample, of the blocks that have spans
+
+    def blocks(self) -> Iterator[bytes]:
+        """The bytes of the file, each block after it was decoded; ends early where one cannot be."""
+        for block in read_blocks(self.artifact.path):
+            try:
+                columns = decode(block, self.num_steps + 1)
+            except CorruptPlan:
+                self.findings = list(_damage(block, self.num_steps + 1))
+                return
+            self.findings += first_ones(check_geometry(columns, self.artifact.metadata, self.num_steps))
+            if len(self.findings) >= SHOWN:
+                return
+            self._keep(columns)
+            yield block
+
+    def _keep(self, columns: Columns) -> None:
+        first, last = self.num_samples, self.num_samples + len(columns.sample)
+        for name, kept in self.columns.items():
+            if last > len(kept):  # more than the metadata says: kept all the same, to say what is wrong
+                kept = self.columns[name] = np.concatenate([kept[:first], np.zeros(2 * last, dtype=np.int64)])
+            kept[first:last] = getattr(columns, name)
+        if (columns.span_start != WHOLE).any():
+            self.span_start[first] = columns.span_start
+        nothing = np.zeros(0, dtype=np.int32)
+        self.steps.append(
+            columns._replace(sample=nothing, start=nothing, end=nothing, span_start=nothing, span_end=nothing)
+        )
+        self.num_steps, self.num_samples = self.num_steps + len(columns.step), last
+
+    def check_numbering(self) -> list[Finding]:
+        """Steps 0, 1, 2, .., as many as the metadata says."""
+        due = sum(epoch.steps for epoch in self.artifact.metadata.epochs)
+        numbers = np.concatenate([part.step for part in self.steps] or [np.zeros(0, dtype=np.int64)])
+        wrong = np.flatnonzero(numbers != np.arange(len(numbers)))
+        if not len(wrong):
+            if len(numbers) == due:
+                return []
+            what = "truncated" if len(numbers) < due else "too long"
+            return [Finding("LP-E114", f"plan.jsonl is {what}: {len(numbers)} steps, {METADATA} says {due}")]
+        at = int(wrong[0])
+        where = f"plan.jsonl:{at + 1}: step {numbers[at]} stands where step {at} belongs"
+        present = np.unique(numbers)
+        if len(present) < len(numbers):
+            return [Finding("LP-E113", f"{where}: a line stands twice", at + 1)]
+        if int(present[-1]) == len(numbers) - 1:
+            return [Finding("LP-E112", f"{where}: lines are in another order", at + 1)]
+        return [Finding("LP-E111", f"{where}: steps are missing", at + 1)]
+
+    def plan(self) -> BatchPlan:
+        """The plan that was read."""
+        metadata = self.artifact.metadata
+        sizes = np.concatenate([part.sizes for part in self.steps])
+        row_lens = np.concatenate([part.row_lens for part in self.steps])
+        row_len = metadata.config.resolved_row_len
+        sample, start, end = (column[: self.num_samples] for column in self.columns.values())
+        span_start: Integers = np.broadcast_to(np.int32(WHOLE), self.num_samples)
+        if self.span_start:
+            span_start = np.array(span_start)
+            for first, column in self.span_start.items():
+                span_start[first : first + len(column)] = column
+            span_start[(span_start == 0) & (end - start != row_len)] = WHOLE
+        return BatchPlan(
+            metadata=metadata,
+            fingerprints=self.artifact.fingerprints,
+            sample=sample,
+            start=start,
+            end=end,
+            step_splits=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            row_lens=np.where(row_lens > 0, row_lens, row_len).astype(np.int64),
+            span_start=span_start,
+            prefixes=self.artifact.prefixes,
+        )
 
 
-def _to_plan(lines: list[Line], artifact: Artifact) -> BatchPlan:
-    ranges = np.array([pair for line in lines for pair in line.packing], dtype=np.int64).reshape(-1, 2)
-    row_len = artifact.metadata.config.row_len
-    span_start = [
-        WHOLE if first == 0 and end - first != row_len else first
-        for line in lines
-        for first, end in line.spans or [(0, 0)] * len(line.samples)
-    ]
-    return BatchPlan(
-        metadata=artifact.metadata,
-        fingerprints=artifact.fingerprints,
-        sample=np.array([sample for line in lines for sample in line.samples], dtype=np.int64),
-        start=ranges[:, 0],
-        end=ranges[:, 1],
-        step_splits=np.concatenate([[0], np.cumsum([len(line.samples) for line in lines])]).astype(np.int64),
-        span_start=np.array(span_start, dtype=np.int64),
-        prefixes=artifact.prefixes,
-    )
-
-
-def _check_geometry(plan: BatchPlan, lines: list[Line]) -> Iterator[Finding]:
-    """Segments stand in order, apart, inside one row; tokens and spans add up."""
-    step = np.repeat(np.arange(len(plan)), np.diff(plan.step_splits))
-    room = plan.metadata.config.token_budget // plan.row_len * plan.row_len
-    for line in lines:
-        if not line.samples:
-            yield Finding("LP-E110", f"{_at(line.step)}: a step without samples")
-    is_next = np.concatenate([[False], step[1:] == step[:-1]])
-    previous_end = np.where(is_next, np.concatenate([[0], plan.end[:-1]]), 0)
-    problems = (
-        ("LP-E108", plan.start >= plan.end, "is empty or reversed"),
-        ("LP-E108", plan.start < previous_end, "overlaps the one before it"),
-        ("LP-E109", plan.start // plan.row_len != (plan.end - 1) // plan.row_len, "straddles two rows"),
-        ("LP-E109", plan.end > room, f"lies beyond the {room} tokens of a step"),
-    )
-    for code, where, what in problems:
-        for place in np.flatnonzero(where).tolist():
-            yield Finding(
-                code,
-                f"{_at(int(step[place]))}: the range [{plan.start[place]},{plan.end[place]}] of sample "
-                f"{plan.sample[place]} {what}",
-            )
-    for line in lines:
-        tokens = sum(end - start for start, end in line.packing)
-        if tokens != line.tokens:
-            yield Finding("LP-E110", f"{_at(line.step)}: `tokens` is {line.tokens}, the ranges add up to {tokens}")
-        for (start, end), (first, last) in zip(line.packing, line.spans or line.packing, strict=True):
-            if end - start != last - first:
-                yield Finding(
-                    "LP-E110", f"{_at(line.step)}: span [{first},{last}] and range [{start},{end}] differ in size"
-                )
+def _damage(block: bytes, first_line: int) -> Iterator[Finding]:
+    """What is wrong with the lines of a block."""
+    shown = 0
+    for number, raw in enumerate(block.splitlines(keepends=True), first_line):
+        try:
+            decode_line(raw, number)
+        except CorruptPlan as error:
+            yield Finding(error.code, error.message, number)
+            shown += 1
+            if shown == SHOWN:
+                return
 
 
 def _check_epochs(plan: BatchPlan) -> list[Finding]:
@@ -191,49 +201,10 @@ def _check_epochs(plan: BatchPlan) -> list[Finding]:
     return []
 
 
-def _check_multiplicity(plan: BatchPlan) -> Iterator[Finding]:
-    """Every sample once an epoch; the pieces of a split one, without gap or overlap; the rest excluded."""
-    count = sum(source.count for source in plan.metadata.sources)
-    outside = np.flatnonzero(plan.sample >= count)
-    for place in outside.tolist():
-        step = int(np.searchsorted(plan.step_splits, place, side="right")) - 1
-        yield Finding(
-            "LP-E122", f"{_at(step)}: sample {plan.sample[place]} is outside the {count} samples of the sources"
-        )
-    if len(outside):
-        return
-    left_out = plan.metadata.excluded.oversize + plan.metadata.excluded.zero_length
-    for epoch in plan.metadata.epochs:
-        begin, end = plan.step_splits[epoch.first_step], plan.step_splits[epoch.first_step + epoch.steps]
-        sample = plan.sample[begin:end]
-        first = np.maximum(plan.span_start[begin:end], 0)
-        last = first + plan.end[begin:end] - plan.start[begin:end]
-        order = np.lexsort((first, sample))
-        sample, first, last = sample[order], first[order], last[order]
-        follows = np.concatenate([[False], sample[1:] == sample[:-1]])
-        is_repeated = follows & (first == 0)
-        for each in sample[is_repeated].tolist():
-            yield Finding("LP-E120", f"epoch {epoch.epoch}: sample {each} stands twice")
-        due = np.where(follows, np.concatenate([[0], last[:-1]]), 0)
-        for each in sample[(first != due) & ~is_repeated].tolist():
-            yield Finding("LP-E123", f"epoch {epoch.epoch}: the pieces of sample {each} leave a gap or overlap")
-        missing = np.setdiff1d(np.arange(count), sample)
-        if len(missing) > left_out:
-            yield Finding(
-                "LP-E121",
-                f"epoch {epoch.epoch}: {len(missing) - left_out} samples are missing and not recorded as excluded, "
-                f"such as sample {missing[0]}",
-            )
-        elif len(missing) < left_out:
-            yield Finding(
-                "LP-E123", f"epoch {epoch.epoch}: {left_out} samples are recorded as excluded, {len(missing)} are"
-            )
-
-
-def _check_records(plan: BatchPlan, artifact: Artifact) -> list[Finding]:
-    """Fingerprints and stats say what the plan gives."""
+def _check_records(plan: BatchPlan, artifact: Artifact, digests: tuple[str, str, int]) -> list[Finding]:
+    """Fingerprints and stats say what the plan gives, and no member of the documents was changed."""
     findings: list[Finding] = []
-    sha, root, steps = digest_lines(artifact.lines)
+    sha, root, steps = digests
     stored = artifact.fingerprints
     canonical = plan.metadata.config.canonical()
     sources = [source.lengths for source in plan.metadata.sources]
@@ -252,12 +223,15 @@ def _check_records(plan: BatchPlan, artifact: Artifact) -> list[Finding]:
     for link in (*UPSTREAM, "lengths"):
         if not _is_sound_link(stored.get(link), sources if link == "lengths" else None):
             findings.append(Finding("LP-E151", f"{FINGERPRINTS}: the link `{link}` does not fit its sources"))
-    if not findings and artifact.stats != plan_stats(plan):
-        names = changed_members(artifact.stats, plan_stats(plan))
-        findings.append(
-            Finding("LP-E151", f"{STATS}: {', '.join(f'`{name}`' for name in names)} disagree with the plan")
-        )
-    return findings
+    if findings:
+        return findings
+    stats = plan_stats(plan)
+    if artifact.stats != stats:
+        names = ", ".join(f"`{name}`" for name in changed_members(artifact.stats, stats))
+        return [Finding("LP-E151", f"{STATS}: {names} disagree with the plan")]
+    if artifact.checksum != checksum(artifact.members, stored, stats):
+        return [Finding("LP-E151", f"{METADATA}: `checksum` does not fit: this file or {FINGERPRINTS} was edited")]
+    return []
 
 
 def _is_sound_link(link: object, sources: list[str] | None) -> bool:
@@ -281,8 +255,12 @@ def _warnings(plan: BatchPlan) -> list[Finding]:
     partial = int((plan.span_start != WHOLE).sum())
     if partial * MAX_PARTIAL[1] > len(plan.sample) * MAX_PARTIAL[0]:
         findings.append(Finding("LP-W202", f"{partial} of {len(plan.sample)} placed samples are cut"))
-    if plan.metadata.config.epochs > MAX_REPEATS:
-        findings.append(Finding("LP-W204", f"{plan.metadata.config.epochs} epochs: gains fade after {MAX_REPEATS}"))
+    low, high = _cost_of_full_steps(plan)
+    if high * MAX_IMBALANCE[1] > low * MAX_IMBALANCE[0]:
+        findings.append(Finding("LP-W203", f"full steps cost from {low} to {high} squared tokens"))
+    most = plan.metadata.config.epochs * max(plan.metadata.config.repeats, default=1)
+    if most > MAX_REPEATS:
+        findings.append(Finding("LP-W204", f"a sample is seen {most} times: gains fade after {MAX_REPEATS}"))
     absent = [link for link in UPSTREAM if plan.fingerprints.get(link, {}).get("digest") == ABSENT]
     if absent:
         findings.append(
@@ -295,19 +273,10 @@ def _warnings(plan: BatchPlan) -> list[Finding]:
     return findings
 
 
-def _limit(findings: Iterator[Finding]) -> list[Finding]:
-    """The first findings; the rest are counted in one more."""
-    listed: list[Finding] = []
-    more = 0
-    for finding in findings:
-        if len(listed) < SHOWN:
-            listed.append(finding)
-        else:
-            more += 1
-    if more:
-        listed.append(Finding(listed[-1].code, f"and {more} more of this kind"))
-    return listed
-
-
-def _at(step: int) -> str:
-    return f"plan.jsonl:{step + 1}: step {step}"
+def _cost_of_full_steps(plan: BatchPlan) -> tuple[int, int]:
+    """The cheapest and the costliest of the steps that hold as many rows as any."""
+    rows = rows_a_step(plan)
+    if plan.metadata.config.mode != "packed" or rows.max() < MIN_ROWS_TO_BALANCE:
+        return 1, 1
+    costs = row_costs(plan.end - plan.start, plan.step_splits)[rows == rows.max()]
+    return int(costs.min()), int(costs.max())

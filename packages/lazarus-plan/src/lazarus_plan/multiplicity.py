@@ -1,0 +1,88 @@
+"""Whether every sample stands as often as it should: once an epoch, or as often as the recorded passes say."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lazarus_plan.findings import Finding, at_step
+from lazarus_plan.plan import WHOLE, BatchPlan, Epoch, Integers
+
+
+def check_multiplicity(plan: BatchPlan) -> Iterator[Finding]:
+    """Samples that are out of range, repeated, missing, or cut with a gap."""
+    count = sum(source.count for source in plan.metadata.sources)
+    outside = np.flatnonzero(plan.sample >= count)
+    for place in outside.tolist():
+        step = int(np.searchsorted(plan.step_splits, place, side="right")) - 1
+        yield at_step("LP-E122", step, f"sample {plan.sample[place]} is outside the {count} samples of the sources")
+    if len(outside):
+        return
+    for epoch in plan.metadata.epochs:
+        begin, end = plan.step_splits[epoch.first_step], plan.step_splits[epoch.first_step + epoch.steps]
+        place = slice(int(begin), int(end))
+        times, problems = _count(plan.sample[place], plan.span_start[place], plan.end[place], plan.start[place], count)
+        yield from (Finding(code, f"epoch {epoch.epoch}: {text}") for code, text in problems)
+        if not problems:
+            yield from (Finding(code, f"epoch {epoch.epoch}: {text}") for code, text in _compare(plan, epoch, times))
+
+
+def _count(
+    sample: Integers, span_start: Integers, end: Integers, start: Integers, count: int
+) -> tuple[NDArray[np.int64], list[tuple[str, str]]]:
+    """How often each sample stands; every piece of a cut one must stand equally often."""
+    if span_start.strides == (0,):
+        return np.bincount(sample, minlength=count), []
+    is_whole = span_start == WHOLE
+    times = np.bincount(sample[is_whole], minlength=count)
+    is_cut = ~is_whole
+    cut, first = sample[is_cut], span_start[is_cut]
+    last = first + (end[is_cut] - start[is_cut])
+    order = np.lexsort((last, first, cut))
+    pieces, copies = np.unique(np.stack([cut, first, last], axis=1)[order], axis=0, return_counts=True)
+    cut, first, last = pieces.T
+    follows = np.concatenate([[False], cut[1:] == cut[:-1]])
+    due = np.where(follows, np.concatenate([[0], last[:-1]]), 0)
+    problems = [
+        ("LP-E123", f"the pieces of sample {each} leave a gap or overlap") for each in cut[first != due].tolist()
+    ]
+    both = cut[times[cut] > 0]
+    problems += [("LP-E120", f"sample {each} stands whole and in pieces") for each in np.unique(both).tolist()]
+    most = np.zeros_like(times)
+    np.maximum.at(most, cut, copies)
+    times[cut[~follows]] = copies[~follows]
+    uneven = cut[copies != most[cut]]
+    problems += [("LP-E123", f"the pieces of sample {each} stand unequally often") for each in uneven.tolist()]
+    return times, problems
+
+
+def _compare(plan: BatchPlan, epoch: Epoch, times: NDArray[np.int64]) -> Iterator[tuple[str, str]]:
+    """Holds the counts against the recorded passes and exclusions."""
+    left_out = plan.metadata.excluded.oversize + plan.metadata.excluded.zero_length
+    missing = optional = 0
+    example = None
+    for position, source in enumerate(plan.metadata.sources):
+        mine = times[source.offset : source.offset + source.count]
+        passes = [stage.passes[stage.sources.index(position)] for stage in epoch.stages if position in stage.sources]
+        least = sum(whole for whole, _ in passes)
+        most = least + sum(rest > 0 for _, rest in passes)
+        for each in np.flatnonzero(mine > most).tolist():
+            yield "LP-E120", f"sample {source.offset + each} stands {_times(int(mine[each]))}, not {_times(most)}"
+        for each in np.flatnonzero((mine > 0) & (mine < least)).tolist():
+            yield "LP-E121", f"sample {source.offset + each} stands {_times(int(mine[each]))}, not {_times(least)}"
+        absent = np.flatnonzero(mine == 0)
+        if least:
+            missing += len(absent)
+            if example is None and len(absent):
+                example = source.offset + int(absent[0])
+        else:
+            optional += len(absent)
+    if missing > left_out:
+        more = missing - left_out
+        yield "LP-E121", f"{more} samples are missing and not recorded as excluded, such as sample {example}"
+    elif missing + optional < left_out:
+        yield "LP-E123", f"{left_out} samples are recorded as excluded, {missing + optional} are"
+
+
+def _times(number: int) -> str:
+    return {0: "not at all", 1: "once", 2: "twice"}.get(number, f"{number} times")

@@ -1,0 +1,192 @@
+"""Mode packed: samples share rows. Pack each source, mix the rows, deal them to steps, lay them out."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lazarus_plan.balance import deal, even_sizes, row_costs
+from lazarus_plan.config import PlanConfig, Stage
+from lazarus_plan.exact_fill import exact_fill
+from lazarus_plan.items import Items, Placed
+from lazarus_plan.keyed import keyed_permutation, shuffle_key
+from lazarus_plan.mixture import schedule, stage_weights
+from lazarus_plan.packing import Pattern, best_fit_decreasing, descending, histogram, lower_bounds, slots
+from lazarus_plan.plan import Integers, StagePart, narrow
+
+MAX_EXACT_FILL_ROW_LEN = 8192
+"""Exact fill is tried up to here: its time grows with the square of the row, and best fit gains with longer rows."""
+
+
+class Rows(NamedTuple):
+    """Rows of one source, before they are dealt.
+
+    Args:
+        item: Position in Items of every segment, row after row.
+        row_splits: Row i holds item[row_splits[i]:row_splits[i + 1]].
+    """
+
+    item: Integers
+    row_splits: NDArray[np.int64]
+
+
+def place_packed(items: Items, config: PlanConfig, epoch: int, number: int, stage: Stage) -> Placed:
+    """Places one stage of an epoch.
+
+    Args:
+        items: What there is, of all sources.
+        config: Resolved.
+        epoch: Which one.
+        number: Of the stage in the epoch.
+        stage: Which sources it mixes, and how.
+    """
+    supplies = [_Supply(items, config, epoch, number, source) for source in stage.sources]
+    weights, total = stage_weights([supply.rows for supply in supplies], stage)
+    order = schedule(weights, total) if len(supplies) > 1 else np.zeros(total, dtype=np.int64)
+    step_of_row = np.repeat(np.arange(-(-total // config.rows_per_step)), even_sizes(total, config.rows_per_step))
+    wanted = np.bincount(order, minlength=len(supplies)).tolist()
+    taken = [supply.take(count) for supply, count in zip(supplies, wanted, strict=True)]
+    rows = _concatenate([each for each, _ in taken])
+    length = items.length[rows.item]
+    cost = row_costs(length, rows.row_splits)
+    step = np.empty(total, dtype=np.int64)
+    first = 0
+    for place, (source, count) in enumerate(zip(stage.sources, wanted, strict=True)):
+        sizes = np.bincount(step_of_row[order == place], minlength=int(step_of_row[-1]) + 1)
+        mine = slice(first, first + count)
+        step[mine] = deal(cost[mine], sizes, seed=config.seed, source=source, epoch=epoch)
+        first += count
+    part = StagePart(
+        first_step=0,
+        steps=int(step_of_row[-1]) + 1,
+        sources=stage.sources,
+        rows=tuple(wanted),
+        passes=tuple(passes for _, passes in taken),
+    )
+    return _lay_out(rows, length, cost, step, config, part)
+
+
+@dataclass
+class _Supply:
+    """Rows of one source, pass after pass, each pass shuffled and packed anew."""
+
+    items: Items
+    config: PlanConfig
+    epoch: int
+    stage: int
+    source: int
+
+    def __post_init__(self) -> None:
+        self._passes = [self._pack(number) for number in range(self._repeats)]
+
+    @property
+    def rows(self) -> int:
+        """Rows of all the passes that were asked for."""
+        return sum(len(each.row_splits) - 1 for each in self._passes[: self._repeats])
+
+    def take(self, count: int) -> tuple[Rows, tuple[int, int]]:
+        """The first `count` rows, and how many passes that is: whole ones, and rows of one more."""
+        whole = 0
+        chosen: list[Rows] = []
+        while count:
+            if whole == len(self._passes):
+                self._passes.append(self._pack(whole))
+            item, row_splits = self._passes[whole]
+            if len(row_splits) - 1 > count:
+                chosen.append(Rows(item[: row_splits[count]], row_splits[: count + 1]))
+                return _concatenate(chosen), (whole, count)
+            chosen.append(Rows(item, row_splits))
+            count -= len(row_splits) - 1
+            whole += 1
+        return _concatenate(chosen), (whole, 0)
+
+    @property
+    def _repeats(self) -> int:
+        return self.config.repeats[self.source] if self.config.repeats else 1
+
+    def _pack(self, number: int) -> Rows:
+        """Packs the source once, in windows of the keyed order."""
+        of = self.items.of(self.source)
+        purpose = "shuffle" if (self.stage, number) == (0, 0) else f"shuffle-{self.stage}-{number}"
+        key = shuffle_key(purpose, self.config.seed, self.source, self.epoch)
+        keyed = narrow(keyed_permutation(of.stop - of.start, key), len(self.items.sample))
+        keyed += of.start
+        window = self.config.window or len(keyed)
+        return _concatenate(
+            [_pack_window(keyed[i : i + window], self.items, self.config) for i in range(0, len(keyed), window)]
+        )
+
+
+def _pack_window(chosen: Integers, items: Items, config: PlanConfig) -> Rows:
+    """Packs some items. Those of one length are interchangeable to the packing: their order decides which stands where."""
+    length = items.length[chosen]
+    if config.align > 1:
+        length = -(-length // config.align)
+    units = config.resolved_row_len // config.align
+    slot_length, row_splits = slots(pack(tuple(sorted(histogram(length).items())), units))
+    ordered = chosen[descending(length, units)]
+    item = np.empty_like(chosen)
+    item[descending(slot_length, units)] = ordered
+    return Rows(item, row_splits)
+
+
+@lru_cache(maxsize=1)  # the next epoch has the same lengths
+def pack(counts: tuple[tuple[int, int], ...], row_len: int) -> list[Pattern]:
+    """Best fit, or exact fill where that takes fewer rows.
+
+    Args:
+        counts: (length, items), ascending.
+        row_len: Tokens a row.
+    """
+    best_fit = best_fit_decreasing(dict(counts), row_len)
+    rows = sum(pattern.rows for pattern in best_fit)
+    if row_len > MAX_EXACT_FILL_ROW_LEN or rows == lower_bounds(dict(counts), row_len).l2:
+        return best_fit
+    exact = exact_fill(dict(counts), row_len)
+    return exact if sum(pattern.rows for pattern in exact) < rows else best_fit
+
+
+def _concatenate(parts: list[Rows]) -> Rows:
+    if len(parts) == 1:
+        return parts[0]
+    offsets = np.cumsum([0, *(len(part.item) for part in parts[:-1])])
+    splits = [part.row_splits[:-1] + offset for part, offset in zip(parts, offsets, strict=True)]
+    end = sum(len(part.item) for part in parts)
+    return Rows(np.concatenate([part.item for part in parts]), np.concatenate([*splits, [end]]).astype(np.int64))
+
+
+def _lay_out(
+    rows: Rows, length: Integers, cost: NDArray[np.int64], step: NDArray[np.int64], config: PlanConfig, part: StagePart
+) -> Placed:
+    """Rows by step, and by descending cost within one: what lets `assign` balance ranks without looking at them."""
+    order = np.lexsort((-cost, step))
+    row_size = np.diff(rows.row_splits)[order]
+    slot = _ranges(rows.row_splits[order], row_size, len(rows.item))
+    length = length[slot]
+    item = rows.item[slot]
+    del slot
+    taken = -(-length // config.align) * config.align if config.align > 1 else length
+    before = np.cumsum(taken)
+    row_end = np.cumsum(row_size)
+    rows_of_step = np.bincount(step, minlength=part.steps)
+    step_rows = np.concatenate([[0], np.cumsum(rows_of_step)])
+    row_start = (np.arange(len(order)) - np.repeat(step_rows[:-1], rows_of_step)) * config.resolved_row_len
+    before -= taken
+    row_start -= before[row_end - row_size]
+    before += np.repeat(row_start, row_size)
+    return Placed(
+        item=item,
+        start=narrow(before, config.token_budget),
+        step_splits=np.concatenate([[0], row_end])[step_rows].astype(np.int64),
+        row_lens=np.full(part.steps, config.resolved_row_len, dtype=np.int64),
+        stages=(part,),
+    )
+
+
+def _ranges(first: NDArray[np.int64], size: NDArray[np.int64], total: int) -> NDArray[np.int64]:
+    """first[0], first[0] + 1, .., first[1], ..: `size[i]` integers from each `first[i]`."""
+    values = np.arange(total)
+    values += np.repeat(first - (np.cumsum(size) - size), size)
+    return values
