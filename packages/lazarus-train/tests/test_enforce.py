@@ -136,3 +136,13 @@ def test_a_plan_of_bare_lengths_is_held_to_the_lengths(setup):
 def _lengths(setup):
     cache = setup.build_plan()
     return cache.ids, cache.length
+
+
+def test_a_plan_of_two_sources_is_refused(setup):
+    from lazarus_plan import PlanConfig, build_plan, save_plan
+
+    lengths = setup.build_plan()
+    shutil.rmtree(setup.plan)
+    save_plan(build_plan([lengths, lengths], PlanConfig(token_budget=64, row_len=32)), setup.plan)
+    with pytest.raises(SetupError, match="mixes 2 sources"):
+        enforce(setup.config())

@@ -25,10 +25,10 @@ TASKS = 90
 KINDS = ("comparison",)
 DIGITS = 1
 """All questions which of two digits is larger: what 35 thousand parameters learn in ten seconds on a CPU."""
-EPOCHS = 20
-TOKEN_BUDGET = 256
+EPOCHS = 40
+TOKEN_BUDGET = 512
 LEARNING_RATE = 5e-3
-WARMUP_STEPS = 20
+WARMUP_STEPS = 40
 SAVE_EVERY = 50
 PRESET = "nano"
 POLL_S = 0.02

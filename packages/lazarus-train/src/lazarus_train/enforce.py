@@ -42,9 +42,15 @@ def enforce(config: SftConfig, on_progress: Callable[[int], object] = lambda _: 
     Raises:
         CorruptPlan: The plan contradicts itself.
         StalePlan: Names the first broken link of the chain, and the row, component or sample.
-        SetupError: A step without a token that carries loss.
+        SetupError: A plan of several sources, or a step without a token that carries loss.
     """
     plan = load_plan(config.batch_plan)
+    if len(plan.metadata.sources) > 1:
+        raise SetupError(
+            f"{config.batch_plan} mixes {len(plan.metadata.sources)} sources; training reads one data file: plan them "
+            "as one",
+            "LR-E105",
+        )
     encoder = planned_encoder(plan, config)
     dataset = read_dataset(config.data, encoder, fields(config), on_progress)
     check_lengths(plan, dataset.lengths)
