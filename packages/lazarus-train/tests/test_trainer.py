@@ -206,3 +206,30 @@ def test_the_trained_model_opens_in_mlx_lm_unchanged(setup):
     assert mx.array_equal(theirs(ids), lazarus_models.load(final).model(ids))
     ours = lazarus_models.load(final).tokenizer
     assert tokenizer.encode("What is 1 and 2?", add_special_tokens=False) == ours.encode("What is 1 and 2?")
+
+
+def test_the_trained_model_is_asked_in_the_words_it_was_trained_with(setup):
+    from lazarus_tokenkit import Encoder, Message
+
+    sft(setup.config("plain", max_steps=1))
+    source = (
+        "{% for m in messages %}Q {{ m.content }} A{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}"
+    )
+    (setup.folder / "mine.jinja").write_text(source)
+    lengths = setup.build_plan(template=str(setup.folder / "mine.jinja"))
+    sft(setup.config("mine", max_steps=1, template=str(setup.folder / "mine.jinja")))
+    asked = {}
+    for run in ("plain", "mine"):
+        tokenizer = lazarus_models.load(setup.folder / run / "final").tokenizer
+        asked[run] = tokenizer.decode(Encoder(tokenizer).prompt([Message("user", "1 and 2?")]))
+    assert len(lengths) == 24
+    assert asked == {"plain": "1 and 2?\n", "mine": "Q 1 and 2? A"}
+
+
+def test_a_half_written_checkpoint_is_cleared_away(setup):
+    sft(setup.config(max_steps=2))
+    leftover = setup.folder / "run/checkpoints/.step-0000004.99.tmp"
+    leftover.mkdir()
+    (leftover / "model.safetensors").write_bytes(b"half")
+    sft(setup.config(max_steps=4))
+    assert not leftover.exists()

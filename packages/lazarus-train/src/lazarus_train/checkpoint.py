@@ -42,6 +42,12 @@ def checkpoints(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
+def clear_leftovers(folder: Path) -> None:
+    """Removes checkpoints that a kill left half written."""
+    for leftover in folder.glob(".step-*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
 def write_checkpoint(path: Path, state: JSON, write_files: Callable[[Path], None]) -> None:
     """Writes a checkpoint beside `path` and renames it into place.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lazarus_plan import BatchPlan, check_lengths, load_plan
-from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
+from lazarus_tokenkit import Encoder, FieldNames, TextSample, load_tokenizer, read_samples
 from lazarus_train.config import SftConfig
 from lazarus_train.dataset import Dataset, read_dataset
 from lazarus_train.errors import SetupError
@@ -24,12 +24,14 @@ class Enforced:
         dataset: Checked against the plan: data, template, tokenizer, parameters, lengths.
         encoder: What encoded it; evaluation and chat use the same.
         labels: Tokens that carry loss in each step, int64 (S,).
+        template: Source of the chat template, where the rows are conversations and it is not the tokenizer's own.
     """
 
     plan: BatchPlan
     dataset: Dataset
     encoder: Encoder
     labels: np.ndarray
+    template: str | None
 
 
 def enforce(config: SftConfig, on_progress: Callable[[int], object] = lambda _: None) -> Enforced:
@@ -62,7 +64,9 @@ def enforce(config: SftConfig, on_progress: Callable[[int], object] = lambda _: 
             "give these samples a completion, or a larger token budget",
             "LR-E104",
         )
-    return Enforced(plan, dataset, encoder, labels)
+    is_own = encoder.chat_template.source == encoder.tokenizer.chat_template
+    is_text = isinstance(next(read_samples(config.data, fields(config))), TextSample)
+    return Enforced(plan, dataset, encoder, labels, None if is_own or is_text else encoder.chat_template.source)
 
 
 def planned_encoder(plan: BatchPlan, config: SftConfig) -> Encoder:

@@ -16,10 +16,13 @@ from lazarus_models import (
     save_adapter,
     save_tensors,
 )
+from lazarus_models.tensors import replacing
 from lazarus_train.checkpoint import OPTIMIZER
 from lazarus_train.config import LoraSettings, SftConfig
 from lazarus_train.optim import AdamW
 
+CHAT_TEMPLATE = "chat_template.jinja"
+"""Where transformers, mlx-lm and lazarus-tokenkit look first."""
 ADAPTERS = "adapters"
 """Folder in `final/` that holds the adapters, beside the merged model."""
 
@@ -71,12 +74,21 @@ class Learner:
             save_adapter(self.lm.model, self.lora, folder)
         save_tensors(self.optimizer.state(), folder / OPTIMIZER)
 
-    def finish(self, folder: Path) -> None:
-        """Writes the trained model; adapters are kept apart and merged. Nothing can be learnt afterwards."""
+    def finish(self, folder: Path, template: str | None) -> None:
+        """Writes the trained model; adapters are kept apart and merged. Nothing can be learnt afterwards.
+
+        Args:
+            folder: For the model.
+            template: Chat template that it was trained with, where that is not the tokenizer's own: whoever asks the
+                model must ask it in the words it knows.
+        """
         if self.lora is not None:
             save_adapter(self.lm.model, self.lora, folder / ADAPTERS)
             merge_lora(self.lm.model)
         save(self.lm, folder)
+        if template is not None:
+            with replacing(folder / CHAT_TEMPLATE) as beside:
+                beside.write_text(template, encoding="utf-8", newline="\n")
 
 
 def weights_digest(model: Path) -> str:

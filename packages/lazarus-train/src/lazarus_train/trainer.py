@@ -23,7 +23,7 @@ from lazarus_models import supports_packing
 from lazarus_models.backend import mx
 from lazarus_plan import AuditLog, BatchPlan, PlanCursor, RankStep, StepDigest, check_state, encode_step
 from lazarus_train.batches import make_batch, row_digests
-from lazarus_train.checkpoint import checkpoint_path, checkpoints, read_state, write_checkpoint
+from lazarus_train.checkpoint import checkpoint_path, checkpoints, clear_leftovers, read_state, write_checkpoint
 from lazarus_train.config import SftConfig
 from lazarus_train.dataset import Dataset, read_dataset
 from lazarus_train.enforce import Enforced, enforce, fields
@@ -175,6 +175,7 @@ class _Run:
         self._plan = enforced.plan
         self._dataset = enforced.dataset
         self._labels = enforced.labels
+        self._template = enforced.template
         self._base = base
         self._evaluation = evaluation
         self._watcher = watcher
@@ -201,6 +202,7 @@ class _Run:
     def restore(self, checkpoint: Path, state: dict[str, Any]) -> None:
         """Goes on where a verified checkpoint stopped; log lines beyond it are done again."""
         self._learner = self._supported(Learner.restored(self._config, checkpoint))
+        clear_leftovers(checkpoint.parent)
         place = state["plan"]
         self._audit = AuditLog.resume(self._audit_path, self._plan.plan_id, place["next_step"], place["audit_head"])
         for log in (self._metrics, self._throughput):
@@ -216,7 +218,7 @@ class _Run:
                 break
             self._do(share)
         final = self._config.output / "final"
-        self._learner.finish(final)
+        self._learner.finish(final, self._template)
         return RunResult(final, self._audit.next_step, len(self._plan), self._audit.head.hex())
 
     def _supported(self, learner: Learner) -> Learner:
