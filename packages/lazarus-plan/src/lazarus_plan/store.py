@@ -230,3 +230,20 @@ def _replace_folder(beside: Path, path: Path) -> None:
         path.rename(aside)
     beside.rename(path)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def read_json(path: Path) -> JSON:
+    """A JSON object that a user names.
+
+    Raises:
+        PlanError: The file is missing or holds no object.
+    """
+    try:
+        members = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise PlanError(f"{path} does not exist", "LP-E009") from None
+    except ValueError as error:
+        raise PlanError(f"{path} is not JSON: {error}", "LP-E009") from error
+    if not isinstance(members, dict):
+        raise PlanError(f"{path} is not a JSON object", "LP-E009")
+    return cast("JSON", members)
