@@ -99,4 +99,4 @@ def _short(value: float) -> str:
 
 
 def _frame(parts: Sequence[str]) -> str:
-    return f'<svg role="img" viewBox="0 0 {WIDTH} {HEIGHT}">{"".join(parts)}</svg>'
+    return f'<svg class="chart" role="img" viewBox="0 0 {WIDTH} {HEIGHT}">{"".join(parts)}</svg>'

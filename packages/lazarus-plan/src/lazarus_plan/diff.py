@@ -9,7 +9,8 @@ from lazarus_plan.canonical import JSON, changed_members
 from lazarus_plan.codec import encode_lines
 from lazarus_plan.fingerprint import UPSTREAM
 from lazarus_plan.merkle import leaf_hash
-from lazarus_plan.plan import BatchPlan
+from lazarus_plan.plan import BatchPlan, Metadata
+from lazarus_plan.store import Artifact
 
 CHAIN = (*UPSTREAM, "lengths", "config", "plan")
 
@@ -30,12 +31,8 @@ def diff_plans(old: BatchPlan, new: BatchPlan) -> JSON:
     before, after = _first_steps(old), _first_steps(new)
     size = max(len(before), len(after))
     before, after = (np.pad(each, (0, size - len(each)), constant_values=-1) for each in (before, after))
-    config = old.metadata.config.canonical(), new.metadata.config.canonical()
     return {
-        "old": old.plan_id,
-        "new": new.plan_id,
-        "links": [link for link in CHAIN if old.fingerprints[link]["digest"] != new.fingerprints[link]["digest"]],
-        "config": {name: [config[0].get(name), config[1].get(name)] for name in changed_members(*config)},
+        **_documents(old.metadata, new.metadata, old.fingerprints, new.fingerprints),
         "first_step": first,
         "equal_steps": [int(is_equal.sum()), max(len(old), len(new))],
         "added": int(((before < 0) & (after >= 0)).sum()),
@@ -44,13 +41,23 @@ def diff_plans(old: BatchPlan, new: BatchPlan) -> JSON:
     }
 
 
+def diff_locks(old: Artifact, new: Artifact) -> JSON:
+    """What the documents alone tell: as `diff_plans`, without steps and samples."""
+    return {
+        **_documents(old.metadata, new.metadata, old.fingerprints, new.fingerprints),
+        "steps": [old.fingerprints["plan"]["count"], new.fingerprints["plan"]["count"]],
+    }
+
+
 def describe_diff(found: JSON) -> list[str]:
     """The same in words, one line a fact."""
     if found["old"] == found["new"]:
         return ["the plans are the same"]
-    equal, compared = found["equal_steps"]
     lines = [f"first link that changed: {found['links'][0]} (all: {', '.join(found['links'])})"]
     lines += [f"config `{name}`: {old} -> {new}" for name, (old, new) in found["config"].items()]
+    if "steps" in found:
+        return [*lines, f"steps: {found['steps'][0]:,} -> {found['steps'][1]:,}; whole plans tell which"]
+    equal, compared = found["equal_steps"]
     if found["first_step"] is None:
         lines.append(f"schedule: all {compared:,} steps are the same")
     else:
@@ -73,3 +80,14 @@ def _first_steps(plan: BatchPlan) -> NDArray[np.int64]:
     step = np.repeat(np.arange(len(plan)), np.diff(plan.step_splits))
     first[plan.sample[::-1]] = step[::-1]  # the last assignment stands: the first step
     return first
+
+
+def _documents(old: Metadata, new: Metadata, old_prints: JSON, new_prints: JSON) -> JSON:
+    """Identities, links and configuration."""
+    config = old.config.canonical(), new.config.canonical()
+    return {
+        "old": old_prints["plan_id"],
+        "new": new_prints["plan_id"],
+        "links": [link for link in CHAIN if old_prints[link]["digest"] != new_prints[link]["digest"]],
+        "config": {name: [config[0].get(name), config[1].get(name)] for name in changed_members(*config)},
+    }

@@ -10,7 +10,7 @@ from lazarus_plan.errors import PlanError, StalePlan
 from lazarus_plan.fingerprint import short
 from lazarus_plan.lengths import LengthCache
 from lazarus_plan.plan import BatchPlan
-from lazarus_plan.store import FINGERPRINTS, METADATA, STATS, read_artifact
+from lazarus_plan.store import FINGERPRINTS, METADATA, STATS, read_artifact, save_plan
 
 
 def write_lock(plan: Path, output: Path) -> None:
@@ -27,12 +27,13 @@ def write_lock(plan: Path, output: Path) -> None:
         shutil.copyfile(plan / name, output / name)
 
 
-def materialise(lock: Path, caches: Sequence[LengthCache]) -> BatchPlan:
+def materialise(lock: Path, caches: Sequence[LengthCache], output: Path | None = None) -> BatchPlan:
     """Builds the plan of a lock again.
 
     Args:
         lock: Folder with the documents; a whole plan will do.
         caches: The length caches, in the order of the sources.
+        output: Where to write what comes out, also where it is another plan.
 
     Raises:
         StalePlan: What comes out is not the locked plan; the message names the first link that differs.
@@ -45,6 +46,8 @@ def materialise(lock: Path, caches: Sequence[LengthCache]) -> BatchPlan:
             "LP-E134",
         )
     plan = build_plan(caches, artifact.metadata.config)
+    if output is not None:
+        save_plan(plan, output)
     check_same(plan, artifact.fingerprints)
     return plan
 

@@ -22,7 +22,7 @@ h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.05rem; margin: 2
 p { margin: 0 0 .75rem; color: var(--soft); max-width: 46rem; } code, pre { font: 13px/1.6 ui-monospace, monospace; }
 pre { padding: 1rem; border: 1px solid var(--line); border-radius: 8px; overflow-x: auto; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: 0 2rem; }
-svg { width: 100%; height: auto; display: block; } svg text { fill: var(--soft); font: 11px system-ui, sans-serif; }
+svg { width: 100%; height: auto; display: block; } svg.chart { max-width: 29rem; } svg text { fill: var(--soft); font: 11px system-ui, sans-serif; }
 svg .axis { stroke: var(--line); } svg .mark { fill: var(--mark); } svg .other { fill: var(--other); }
 svg .path0 { fill: none; stroke: var(--mark); stroke-width: 1.5; } svg .path1 { fill: none; stroke: var(--other); stroke-width: 1.5; }
 svg .path2 { fill: none; stroke: var(--soft); stroke-width: 1.5; } svg .label { fill: var(--ink); }
@@ -37,7 +37,7 @@ def report(plan: BatchPlan) -> str:
     sections = [
         _section("Lengths", "Tokens of the samples, as they are placed.", _histogram(length, "tokens")),
         _section("Fill of rows", "Rows by the share of their tokens that is real.", _fill(plan)),
-        _section("Samples a step", "", lines([steps], "step", "samples")),
+        _section("Samples a step", "How many a step places.", lines([steps], "step", "samples")),
         _section("Attention cost a step", "Squared segment lengths: what a step takes.", lines([cost], "step", "cost")),
     ]
     wide = [_section("Waste by cause", "Where the token budget of all steps goes.", bars(_waste(plan)))]

@@ -88,7 +88,9 @@ def save_plan(plan: BatchPlan, path: Path) -> None:
 
 def write_documents(path: Path, plan: BatchPlan) -> None:
     """Writes the three documents into a folder: the thin lock, from which the rest can be built again."""
-    members, stats = plan.metadata.model_dump(mode="json", exclude_none=True), plan_stats(plan)
+    members, stats = plan.metadata.model_dump(mode="json"), plan_stats(plan)
+    if plan.metadata.parent is None:
+        del members["parent"]
     members["checksum"] = checksum(members, plan.fingerprints, stats)
     (path / METADATA).write_bytes(_document(members))
     (path / FINGERPRINTS).write_bytes(_document(plan.fingerprints))

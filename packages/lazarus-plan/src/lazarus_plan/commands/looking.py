@@ -50,11 +50,15 @@ def diff(
     new: Annotated[Path, typer.Argument(help="Folder of another.")],
     as_json: AsJson = False,
 ) -> None:
-    """Say how two plans differ: the first link that changed, the first step, what became of samples. Exit 1 if they do."""
-    from lazarus_plan.diff import describe_diff, diff_plans
+    """Say how two plans, or locks, differ: first link, first step, what became of samples. Exit 1 if they do."""
+    from lazarus_plan.diff import describe_diff, diff_locks, diff_plans
+    from lazarus_plan.store import PLAN, read_artifact
     from lazarus_plan.validation import load_plan
 
-    found = diff_plans(load_plan(old), load_plan(new))
+    if all((path / PLAN).is_file() for path in (old, new)):
+        found = diff_plans(load_plan(old), load_plan(new))
+    else:
+        found = diff_locks(read_artifact(old), read_artifact(new))
     show(json.dumps(found, indent=2) if as_json else "\n".join(describe_diff(found)))
     raise typer.Exit(0 if found["old"] == found["new"] else 1)
 

@@ -102,12 +102,15 @@ def materialise(
     lock: Annotated[Path, typer.Option("-k", "--lock", help="Folder of the lock.")],
     lengths: Lengths,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the plan.")],
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Write what comes out also where it is another plan.")
+    ] = False,
 ) -> None:
     """Build the plan of a lock: exit 1 if anything it was made from has changed."""
     from lazarus_plan.lock import materialise as rebuild
     from lazarus_plan.store import save_plan
 
-    plan = rebuild(lock, read_caches(lengths))
+    plan = rebuild(lock, read_caches(lengths), output if anyway else None)
     save_plan(plan, output)
     show(plan.plan_id)
     say(f"wrote {output}: the plan of the lock, to the byte")
