@@ -96,3 +96,144 @@ def test_shard_deals_every_row_of_a_step(command, folder: Path):
     samples = [sample for line in lines for row in line["rows"] for sample in row["samples"]]
     step = json.loads((folder / "plan.jsonl").read_bytes().splitlines()[1])
     assert sorted(samples) == sorted(step["samples"])
+
+
+def test_every_command_that_reads_a_plan_answers(command, folder: Path, tmp_path: Path):
+    assert command("stats", "-p", folder)[0] == 0
+    assert command("stats", "-p", folder, "--html", tmp_path / "page.html")[0] == 0
+    assert (tmp_path / "page.html").read_text("utf-8").startswith("<!doctype html>")
+    assert "why: best fit" in command("explain", "-p", folder, "--sample", 3, "--world", 2)[1]
+    assert "row 0, rank" in command("explain", "-p", folder, "--step", 1, "--world", 2)[1]
+    code, out, _ = command("simulate", "-p", folder, "--world", 6, "--kill-at", 3, "--resume-world", 5)
+    assert code == 0 and "exactly the plan's rows, each once" in out
+    assert json.loads(command("attest", "-p", folder)[1])["predicateType"].startswith("https://slsa.dev")
+
+
+def test_explain_shows_the_text_of_the_rows(command, folder: Path, tmp_path: Path):
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(f'{{"question":"q{n}?"}}\n\n' for n in range(20)), "utf-8")
+    assert "question: q7?" in command("explain", "-p", folder, "--sample", 7, "--data", data)[1]
+    data.write_text('{"question":"q0"}\n', "utf-8")
+    code, _, err = command("explain", "-p", folder, "--sample", 7, "--data", data)
+    assert code == 2 and "the data have no row 7" in err
+
+
+def test_a_proof_goes_from_prove_to_check_proof(command, folder: Path, plan, tmp_path: Path):
+    assert command("prove", "-p", folder, "--step", 2, "-o", tmp_path / "proof.json")[0] == 0
+    assert command("check-proof", tmp_path / "proof.json", "--expect", plan.plan_id)[0] == 0
+    assert command("check-proof", tmp_path / "proof.json", "--expect", "0" * 64)[0] == 1
+    (tmp_path / "proof.json").write_text("[]", "utf-8")
+    assert command("check-proof", tmp_path / "proof.json")[0] == 2
+
+
+def test_verify_and_lock_and_materialise_and_diff(command, folder: Path, lengths_file: Path, plan, tmp_path: Path):
+    assert command("verify", "-p", folder, "-l", lengths_file, "--rebuild", "--expect", plan.plan_id)[0] == 0
+    assert command("verify", "-p", folder, "--sample", 2)[0] == 0
+    assert command("lock", "-p", folder, "-o", tmp_path / "lock")[0] == 0
+    assert command("materialise", "-k", tmp_path / "lock", "-l", lengths_file, "-o", tmp_path / "again")[0] == 0
+    assert command("diff", folder, tmp_path / "again")[:2] == (0, "the plans are the same\n")
+    lengths_file.write_bytes(lengths_file.read_bytes().replace(b'"length":5,', b'"length":6,'))
+    code, _, err = command("verify", "-p", folder, "-l", lengths_file)
+    assert code == 1 and "sample 3 (id 's3') has 6 tokens, the plan says 5" in err
+    assert command("materialise", "-k", tmp_path / "lock", "-l", lengths_file, "-o", tmp_path / "other")[0] == 1
+    command("rebase", "-p", folder, "--step", 2, "-l", lengths_file, "-o", tmp_path / "child")
+    code, out, _ = command("diff", folder, tmp_path / "child")
+    assert code == 1 and "first link that changed: lengths" in out and "first difference at step" in out
+
+
+def test_audit_says_how_far_a_run_came(command, folder: Path, plan, tmp_path: Path):
+    from lazarus_plan import AuditLog, StepDigest, encode_step
+
+    log = AuditLog.start(tmp_path / "audit.jsonl", plan.plan_id)
+    for index in range(3):
+        log.append(index, StepDigest.of(encode_step(plan, index), [b""]))
+    code, _, err = command("audit", "-p", folder, "--log", log.path)
+    assert code == 0 and f"followed the plan, steps 0 to 2 of {len(plan)}" in err
+    assert command("audit", "-p", folder, "--log", log.path, "--complete")[0] == 1
+
+
+@pytest.mark.parametrize("output_format", ["text", "json", "github", "sarif"])
+def test_findings_come_in_the_format_asked_for(command, folder: Path, output_format: str):
+    lines = (folder / "plan.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "plan.jsonl").write_bytes(b"".join([lines[1], lines[0], *lines[2:]]))
+    code, out, _ = command("validate", "-p", folder, "--format", output_format)
+    assert code == 1
+    if output_format == "json":
+        assert json.loads(out)["findings"][0]["code"] == "LP-E112"
+    elif output_format == "sarif":
+        place = json.loads(out)["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
+        assert place["region"] == {"startLine": 1} and place["artifactLocation"]["uri"].endswith("plan.jsonl")
+    else:
+        start = (
+            "error LP-E112: " if output_format == "text" else f"::error file={folder}/plan.jsonl,line=1,title=LP-E112::"
+        )
+        assert out.startswith(start)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--bucket-edges", "16,32,64"),
+        ("--mode", "padded", "--window", "8"),
+        ("--align", "8"),
+        ("-l", "SECOND", "--weights", "3,1"),
+        ("-l", "SECOND", "--stage", "0", "--stage", "0=1,1=2", "--repeats", "1,2"),
+    ],
+    ids=" ".join,
+)
+def test_every_way_of_batching_builds_a_sound_plan(
+    command, lengths_file: Path, tmp_path: Path, options: tuple[str, ...]
+):
+    second = tmp_path / "second.jsonl"
+    second.write_text("".join(f'{{"id":"x{n}","length":{n + 1}}}\n' for n in range(30)), "utf-8")
+    given = [str(second) if each == "SECOND" else each for each in options]
+    row_len = [] if "--bucket-edges" in options else ["--row-len", "64"]
+    code, *_ = command(
+        "build", "-l", lengths_file, *given, *row_len, "-b", 128, "-o", tmp_path / "plan", "--predictable"
+    )
+    assert code == 0
+    assert command("validate", "-p", tmp_path / "plan")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--stage", "0=a"),
+        ("--weights", "1", "--stage", "0"),
+        ("--weights", "1,1", "--mode", "padded"),
+        ("--window", "0"),
+        ("--bucket-edges", "64,32"),
+        ("--row-len", "60", "--align", "8"),
+        ("--until", "first", "--stage", "0"),
+    ],
+    ids=" ".join,
+)
+def test_settings_that_make_no_sense_are_refused(command, lengths_file: Path, tmp_path: Path, options: tuple[str, ...]):
+    code, _, err = command("build", "-l", lengths_file, "-b", 128, "-o", tmp_path / "plan", *options)
+    assert code == 2 and "Traceback" not in err and not (tmp_path / "plan").exists()
+
+
+@pytest.fixture
+def batching(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    def call(*arguments: object) -> str:
+        from lazarus_plan.batching_cli import app as batching_app
+
+        monkeypatch.setattr("sys.argv", ["batching", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            run(batching_app, "batching")
+        assert not caught.value.code
+        return capsys.readouterr().out
+
+    return call
+
+
+def test_batching_names_the_way_with_the_fewest_padded_tokens(batching, command, lengths_file: Path, tmp_path: Path):
+    found = json.loads(batching("analyze", "-l", lengths_file, "-b", 256, "--json"))
+    assert found == sorted(found, key=lambda each: (each["padding"], each["row_len"]))
+    suggested = json.loads(batching("suggest", "-l", lengths_file, "-b", 256, "--json"))
+    assert suggested["padding"] == found[0]["padding"] and suggested["why"]
+    arguments = suggested["command"].split()[4:-1]
+    built = json.loads(command("build", *arguments, tmp_path / "plan", "--predictable", "--json")[1])
+    tokens, room = built["stats"]["efficiency"]
+    assert room - tokens == suggested["padding"]
+    assert "20 samples, 3 to 64 tokens" in batching("histogram", "-l", lengths_file, "--bins", 5)

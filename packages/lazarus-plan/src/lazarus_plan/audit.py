@@ -76,10 +76,17 @@ class AuditLog:
     next_step: int
 
     @classmethod
-    def start(cls, path: Path, plan_id: str) -> "AuditLog":
-        """Begins a log; what stood there is replaced."""
-        path.write_bytes(_line({"lazarus_audit": AUDIT_VERSION, "plan_id": plan_id}))
-        return cls(path, _genesis(plan_id), 0)
+    def start(cls, path: Path, plan_id: str, first_step: int = 0) -> "AuditLog":
+        """Begins a log; what stood there is replaced.
+
+        Args:
+            path: The file.
+            plan_id: What the run follows.
+            first_step: Where it begins; above 0 only for a plan that was rebased.
+        """
+        start = {"first_step": first_step} if first_step else {}
+        path.write_bytes(line_of({"lazarus_audit": AUDIT_VERSION, "plan_id": plan_id, **start}))
+        return cls(path, genesis(plan_id), first_step)
 
     @classmethod
     def resume(cls, path: Path, plan_id: str, next_step: int, head: str) -> "AuditLog":
@@ -93,20 +100,22 @@ class AuditLog:
             StalePlan: The log is of another plan.
         """
         lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-        log = cls(path, _genesis(plan_id), 0)
-        if not lines or _parse(lines[0]).get("plan_id") != plan_id:
+        header = parse(lines[0]) if lines else {}
+        first = header.get("first_step", 0)
+        log = cls(path, genesis(plan_id), first)
+        if header.get("plan_id") != plan_id:
             raise StalePlan(f"{path} is not the audit log of plan {short(plan_id)}", "LP-E172")
-        kept, beyond = lines[: next_step + 1], lines[next_step + 1 :]
-        for step, raw in enumerate(kept[1:]):
-            entry = _parse(raw)
-            log.head, log.next_step = _entry_digest(entry).chain(log.head), step + 1
+        kept, beyond = lines[: next_step - first + 1], lines[next_step - first + 1 :]
+        for step, raw in enumerate(kept[1:], first):
+            entry = parse(raw)
+            log.head, log.next_step = entry_digest(entry).chain(log.head), step + 1
             if entry.get("step") != step or entry.get("head") != log.head.hex():
-                raise CorruptPlan(f"{path}:{step + 2}: the chain is broken at step {step}", "LP-E174")
+                raise CorruptPlan(f"{path}:{step - first + 2}: the chain is broken at step {step}", "LP-E174")
         if log.next_step != next_step or log.head.hex() != head:
             raise CorruptPlan(f"{path} does not reach the checkpoint's step {next_step}", "LP-E174")
         if beyond:
             with path.with_name(path.name + ".rewound").open("ab") as fork:
-                fork.write(_line({"rewound_to": next_step, "head": head}) + b"".join(beyond))
+                fork.write(line_of({"rewound_to": next_step, "head": head}) + b"".join(beyond))
             _replace(path, b"".join(kept))
         return log
 
@@ -117,18 +126,20 @@ class AuditLog:
         self.next_step += 1
         entry = {"step": step, "leaf": digest.leaf.hex(), "rows": digest.rows.hex(), "head": self.head.hex()}
         with self.path.open("ab") as log:
-            log.write(_line(entry))
+            log.write(line_of(entry))
 
 
-def _genesis(plan_id: str) -> bytes:
+def genesis(plan_id: str) -> bytes:
+    """The head before the first step."""
     return bytes.fromhex(plan_id.removeprefix("sha256:"))
 
 
-def _line(members: JSON) -> bytes:
+def line_of(members: JSON) -> bytes:
+    """A line of a log."""
     return json.dumps(members, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def _entry_digest(entry: JSON) -> StepDigest:
+def entry_digest(entry: JSON) -> StepDigest:
     """What a line records; a damaged one gives a digest that breaks the chain."""
     try:
         return StepDigest(bytes.fromhex(entry["leaf"]), bytes.fromhex(entry["rows"]))
@@ -136,7 +147,8 @@ def _entry_digest(entry: JSON) -> StepDigest:
         return StepDigest(b"", b"")
 
 
-def _parse(line: bytes) -> JSON:
+def parse(line: bytes) -> JSON:
+    """The members of a line, none where it is damaged."""
     try:
         return dict(json.loads(line))
     except (ValueError, TypeError):

@@ -51,7 +51,7 @@ def build_plan(lengths: LengthCache | Sequence[LengthCache], config: PlanConfig)
         created_at=_now(),
         config=config,
         sources=sources_of(caches),
-        epochs=_number_epochs(epochs, items),
+        epochs=number_epochs(epochs, items),
         excluded=excluded,
     )
     plan = assemble(items, epochs, metadata, prefixes_of(caches))
@@ -118,7 +118,8 @@ def _mark_full(span_start: Integers, length: Integers, step_splits: NDArray[np.i
     return np.where(is_full, np.maximum(span_start, 0), span_start)
 
 
-def _number_epochs(placed: Sequence[Placed], items: Items) -> tuple[Epoch, ...]:
+def number_epochs(placed: Sequence[Placed], items: Items) -> tuple[Epoch, ...]:
+    """What the metadata says of the epochs."""
     epochs: list[Epoch] = []
     for number, epoch in enumerate(placed):
         first_step = epochs[-1].first_step + epochs[-1].steps if epochs else 0

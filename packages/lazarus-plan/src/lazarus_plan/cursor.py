@@ -65,12 +65,14 @@ class PlanCursor:
 
 
 def check_state(plan: BatchPlan, state: JSON) -> int:
-    """The step to go on with.
+    """The step to go on with. A plan that was rebased at that step goes on where its parent stopped.
 
     Raises:
         StalePlan: The checkpoint followed another plan.
     """
-    if state["plan_id"] != plan.plan_id:
+    parent = plan.metadata.parent
+    is_parent = parent is not None and (state["plan_id"], state["next_step"]) == (parent.plan_id, parent.steps)
+    if state["plan_id"] != plan.plan_id and not is_parent:
         raise StalePlan(
             f"the checkpoint followed plan {state['plan_id']}, this is {plan.plan_id}: give the plan it was trained "
             "with, or start a new run with `--resume none`",

@@ -1,7 +1,7 @@
 """Merkle trees of RFC 6962: one root for many leaves, in one pass and logarithmic memory."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 DIGEST_BYTES = 32
 EMPTY_ROOT = hashlib.sha256(b"").digest()
@@ -38,3 +38,51 @@ def merkle_root(leaves: Iterable[bytes]) -> bytes:
     while complete:
         root = node_hash(complete.pop(), root)
     return root
+
+
+def merkle_path(leaves: Sequence[bytes], index: int) -> list[bytes]:
+    """The nodes that prove one leaf, from the leaf up (RFC 6962 section 2.1.1): 32 bytes a level.
+
+    Args:
+        leaves: Leaf hashes.
+        index: Which one is to be proven.
+    """
+    if len(leaves) <= 1:
+        return []
+    half = 1 << (len(leaves) - 1).bit_length() - 1
+    if index < half:
+        return [*merkle_path(leaves[:half], index), _root(leaves[half:])]
+    return [*merkle_path(leaves[half:], index - half), _root(leaves[:half])]
+
+
+def root_of_path(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes | None:
+    """The root that a path leads to, None if the path has another length than the tree is deep.
+
+    >>> leaves = [leaf_hash(bytes([n])) for n in range(5)]
+    >>> root_of_path(leaves[2], 2, 5, merkle_path(leaves, 2)) == merkle_root(bytes([n]) for n in range(5))
+    True
+
+    Args:
+        leaf: Hash of the leaf.
+        index: Its place.
+        size: Leaves of the tree.
+        path: From `merkle_path`.
+    """
+    if size == 1:
+        return None if path else leaf
+    if not path:
+        return None
+    half = 1 << (size - 1).bit_length() - 1
+    if index < half:
+        left = root_of_path(leaf, index, half, path[:-1])
+        return None if left is None else node_hash(left, path[-1])
+    right = root_of_path(leaf, index - half, size - half, path[:-1])
+    return None if right is None else node_hash(path[-1], right)
+
+
+def _root(leaves: Sequence[bytes]) -> bytes:
+    """The root over leaf hashes."""
+    if len(leaves) == 1:
+        return leaves[0]
+    half = 1 << (len(leaves) - 1).bit_length() - 1
+    return node_hash(_root(leaves[:half]), _root(leaves[half:]))

@@ -88,7 +88,9 @@ def save_plan(plan: BatchPlan, path: Path) -> None:
 
 def write_documents(path: Path, plan: BatchPlan) -> None:
     """Writes the three documents into a folder: the thin lock, from which the rest can be built again."""
-    members, stats = plan.metadata.model_dump(mode="json", exclude_none=True), plan_stats(plan)
+    members, stats = plan.metadata.model_dump(mode="json"), plan_stats(plan)
+    if plan.metadata.parent is None:
+        del members["parent"]
     members["checksum"] = checksum(members, plan.fingerprints, stats)
     (path / METADATA).write_bytes(_document(members))
     (path / FINGERPRINTS).write_bytes(_document(plan.fingerprints))
@@ -230,3 +232,20 @@ def _replace_folder(beside: Path, path: Path) -> None:
         path.rename(aside)
     beside.rename(path)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def read_json(path: Path) -> JSON:
+    """A JSON object that a user names.
+
+    Raises:
+        PlanError: The file is missing or holds no object.
+    """
+    try:
+        members = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise PlanError(f"{path} does not exist", "LP-E009") from None
+    except ValueError as error:
+        raise PlanError(f"{path} is not JSON: {error}", "LP-E009") from error
+    if not isinstance(members, dict):
+        raise PlanError(f"{path} is not a JSON object", "LP-E009")
+    return cast("JSON", members)

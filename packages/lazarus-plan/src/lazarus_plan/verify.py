@@ -3,34 +3,78 @@
 The chain is walked from its root, and the first broken link is named in words that a person can act on.
 """
 
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
+from numpy.typing import NDArray
 
 from lazarus_plan.canonical import JSON, changed_members
-from lazarus_plan.errors import StalePlan
+from lazarus_plan.errors import PlanError, StalePlan
 from lazarus_plan.lengths import ABSENT, LengthCache
-from lazarus_plan.plan import WHOLE, BatchPlan
+from lazarus_plan.plan import WHOLE, BatchPlan, Integers
 
 
-def check_lengths(plan: BatchPlan, found: LengthCache) -> None:
+def check_lengths(plan: BatchPlan, found: LengthCache, source: int = 0) -> None:
     """Holds a plan against freshly measured lengths and the digests they came with.
 
     Walks the chain from its root: data, template, tokenizer, parameters, lengths.
 
     Args:
-        plan: A plan of one source.
+        plan: The plan.
         found: What the data, template and tokenizer at hand give.
+        source: Which of the plan's length caches that is.
 
     Raises:
         StalePlan: Names the first broken link, and the row, component or sample where it is known.
     """
-    _check_data(plan, found)
+    held = _Held.of(plan, source)
+    _check_data(held, found)
     for link in ("template", "tokenizer"):
-        _check_link(plan, found, link)
-    expected = _parts(plan, "lengths").get("encoding")
+        _check_link(held, found, link)
+    expected = held.parts("lengths").get("encoding")
     if expected and expected != found.header.encoding:
         names = ", ".join(f"`{name}`" for name in changed_members(expected, found.header.encoding))
         raise StalePlan(f"the encoding parameters changed: {names}; build lengths and plan again", "LP-E146")
-    _check_samples(plan, found)
+    _check_samples(held, found)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What a plan says of one of its sources; `sample` counts from the source's first one."""
+
+    fingerprints: JSON
+    source: int
+    count: int
+    sample: Integers
+    length: Integers
+    span_start: Integers
+    prefixes: NDArray[np.uint32] | None
+
+    @classmethod
+    def of(cls, plan: BatchPlan, source: int) -> "_Held":
+        about = plan.metadata.sources[source]
+        mine = slice(None)
+        if len(plan.metadata.sources) > 1:
+            mine = (plan.sample >= about.offset) & (plan.sample < about.offset + about.count)
+        prefixes = plan.prefixes
+        return cls(
+            fingerprints=plan.fingerprints,
+            source=source,
+            count=about.count,
+            sample=plan.sample[mine] - about.offset,
+            length=plan.end[mine] - plan.start[mine],
+            span_start=plan.span_start[mine],
+            prefixes=None if prefixes is None else prefixes[about.offset : about.offset + about.count],
+        )
+
+    def digest(self, link: str) -> str:
+        return str(self.fingerprints[link]["sources"][self.source])
+
+    def parts(self, link: str) -> JSON:
+        return dict(self.fingerprints[link]["parts"][self.source])
 
 
 _LINK_CODES = {
@@ -46,21 +90,21 @@ _INFORMATION = {"library", "files"}
 """Members of `parts` that inform and are not part of any digest."""
 
 
-def _check_data(plan: BatchPlan, found: LengthCache) -> None:
-    expected = _digest(plan, "data")
+def _check_data(held: _Held, found: LengthCache) -> None:
+    expected = held.digest("data")
     if ABSENT in (expected, found.header.data) or expected == found.header.data:
         return
-    count = plan.metadata.sources[0].count
+    count = held.count
     again = "build lengths and plan again, or restore the data"
-    row = _first_changed_row(plan, found)
+    row = _first_changed_row(held, found)
     if count != len(found):
         where = f"; the first row that differs is row {row} (id {found.ids[row]!r})" if row is not None else ""
         raise StalePlan(f"data: the plan knows {count} rows, {found.name} has {len(found)}{where}; {again}", "LP-E141")
     if row is None:
         raise StalePlan(f"data: a row of {found.name} changed; {again}", "LP-E140")
-    assert plan.prefixes is not None and found.row_prefix is not None, "a changed row was found by its prefix"
-    changed = np.flatnonzero(plan.prefixes[:, 0] != found.row_prefix)
-    if len(changed) > 1 and sorted(plan.prefixes[:, 0].tolist()) == sorted(found.row_prefix.tolist()):
+    assert held.prefixes is not None and found.row_prefix is not None, "a changed row was found by its prefix"
+    changed = np.flatnonzero(held.prefixes[:, 0] != found.row_prefix)
+    if len(changed) > 1 and sorted(held.prefixes[:, 0].tolist()) == sorted(found.row_prefix.tolist()):
         raise StalePlan(
             f"data: {len(changed)} rows of {found.name} stand in another order, the first is row {row} "
             f"(id {found.ids[row]!r}); {again}",
@@ -70,24 +114,22 @@ def _check_data(plan: BatchPlan, found: LengthCache) -> None:
     raise StalePlan(f"data: row {row} (id {found.ids[row]!r}){more} of {found.name} changed; {again}", "LP-E140")
 
 
-def _first_changed_row(plan: BatchPlan, found: LengthCache) -> int | None:
-    if plan.prefixes is None or found.row_prefix is None:
+def _first_changed_row(held: _Held, found: LengthCache) -> int | None:
+    if held.prefixes is None or found.row_prefix is None:
         return None
-    size = min(len(plan.prefixes), len(found))
-    changed = np.flatnonzero(plan.prefixes[:size, 0] != found.row_prefix[:size])
+    size = min(len(held.prefixes), len(found))
+    changed = np.flatnonzero(held.prefixes[:size, 0] != found.row_prefix[:size])
     if len(changed):
         return int(changed[0])
     return size if size < len(found) else None
 
 
-def _check_link(plan: BatchPlan, found: LengthCache, link: str) -> None:
+def _check_link(held: _Held, found: LengthCache, link: str) -> None:
     digest = str(getattr(found.header, link))
-    if ABSENT in (_digest(plan, link), digest) or _digest(plan, link) == digest:
+    if ABSENT in (held.digest(link), digest) or held.digest(link) == digest:
         return
     names = [
-        name
-        for name in changed_members(_parts(plan, link), found.header.parts.get(link, {}))
-        if name not in _INFORMATION
+        name for name in changed_members(held.parts(link), found.header.parts.get(link, {})) if name not in _INFORMATION
     ]
     # A changed component changes behaviour too; the cause is named first.
     names.sort(key=lambda name: name == "behavioural")
@@ -96,10 +138,10 @@ def _check_link(plan: BatchPlan, found: LengthCache, link: str) -> None:
     raise StalePlan(f"{what}; lengths are stale: build lengths and plan again, or restore the {link}", code)
 
 
-def _check_samples(plan: BatchPlan, found: LengthCache) -> None:
+def _check_samples(held: _Held, found: LengthCache) -> None:
     """Lengths, and where known the token digests, of every sample."""
-    is_whole = plan.span_start == WHOLE
-    sample, planned = plan.sample[is_whole], (plan.end - plan.start)[is_whole]
+    is_whole = held.span_start == WHOLE
+    sample, planned = held.sample[is_whole], held.length[is_whole]
     differs = np.flatnonzero(found.length[sample] != planned)
     if len(differs):
         which = int(sample[differs].min())
@@ -109,17 +151,17 @@ def _check_samples(plan: BatchPlan, found: LengthCache) -> None:
             f"{length} ({len(np.unique(sample[differs]))} samples differ); build lengths and plan again",
             "LP-E130",
         )
-    last = np.where(is_whole, 0, plan.span_start + plan.end - plan.start)
-    beyond = np.flatnonzero(last > found.length[plan.sample])
+    last = np.where(is_whole, 0, held.span_start + held.length)
+    beyond = np.flatnonzero(last > found.length[held.sample])
     if len(beyond):
-        which = int(plan.sample[beyond[0]])
+        which = int(held.sample[beyond[0]])
         raise StalePlan(
             f"lengths: sample {which} (id {found.ids[which]!r}) has {int(found.length[which])} tokens, the plan uses "
             f"{int(last[beyond[0]])}; build lengths and plan again",
             "LP-E130",
         )
-    if plan.prefixes is not None and found.token_prefix is not None:
-        changed = np.flatnonzero(plan.prefixes[:, 1] != found.token_prefix)
+    if held.prefixes is not None and found.token_prefix is not None:
+        changed = np.flatnonzero(held.prefixes[:, 1] != found.token_prefix)
         if len(changed):
             which = int(changed[0])
             raise StalePlan(
@@ -129,9 +171,31 @@ def _check_samples(plan: BatchPlan, found: LengthCache) -> None:
             )
 
 
-def _digest(plan: BatchPlan, link: str) -> str:
-    return str(plan.fingerprints[link]["sources"][0])
+def check_files(plan: BatchPlan, paths: Sequence[Path]) -> None:
+    """Holds data files against the digests that the lengths were measured with, byte by byte.
 
+    Args:
+        plan: The plan.
+        paths: The files, in the order in which they were encoded.
 
-def _parts(plan: BatchPlan, link: str) -> JSON:
-    return dict(plan.fingerprints[link]["parts"][0])
+    Raises:
+        StalePlan: The first file that differs.
+        PlanError: The plan does not know its files.
+    """
+    known = [file for parts in plan.fingerprints["data"]["parts"] for file in parts.get("files", [])]
+    if not known:
+        raise PlanError(
+            "the plan does not know its data files: build lengths with `lazarus data lengths build`", "LP-E009"
+        )
+    if len(known) != len(paths):
+        names = ", ".join(str(file["name"]) for file in known)
+        raise StalePlan(f"data: the plan was made from {len(known)} files ({names}), {len(paths)} are given", "LP-E141")
+    for file, path in zip(known, paths, strict=True):
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if digest != file["sha256"]:
+            raise StalePlan(
+                f"data: {path} is not the {file['name']} that the plan was made from ({path.stat().st_size} bytes, then "
+                f"{file['bytes']}); give fresh lengths with `--lengths` to learn which row changed",
+                "LP-E140",
+            )

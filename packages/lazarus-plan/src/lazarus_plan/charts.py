@@ -1,0 +1,102 @@
+"""Three small pictures as SVG text: columns of a histogram, lines over steps, bars of shares. Colours are the page's."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+WIDTH, HEIGHT, LEFT, BOTTOM = 440, 180, 52, 24
+MAX_POINTS = 400
+"""Points of a line: more steps are drawn by the least and the most of each group."""
+BAR_HEIGHT, BAR_LEFT, BAR_WIDTH = 24, 250, 700
+
+
+class Bar(NamedTuple):
+    """One bar.
+
+    Args:
+        name: Stands left of it.
+        share: Its length, 0 to 1.
+        text: Stands right of it.
+        is_ours: Whether it is drawn in the first colour.
+    """
+
+    name: str
+    share: float
+    text: str
+    is_ours: bool
+
+
+def columns(counts: Sequence[int], edges: Sequence[int], unit: str) -> str:
+    """A histogram; `edges` has one more than `counts`."""
+    width, high = (WIDTH - LEFT) / len(counts), max(counts)
+    parts = [
+        f'<rect class="mark" x="{LEFT + at * width:.1f}" y="{_y(count / high):.1f}" width="{max(width - 1, 0.5):.1f}" '
+        f'height="{_y(0) - _y(count / high):.1f}"><title>{edges[at]:,} to {edges[at + 1]:,}: {count:,}</title></rect>'
+        for at, count in enumerate(counts)
+        if count
+    ]
+    return _frame([*parts, *_labels(0, high, edges[0], edges[-1], unit)])
+
+
+def lines(series: Sequence[NDArray[Any]], across: str, unit: str) -> str:
+    """Values by step, one path a series."""
+    low = min(0.0, *(float(each.min()) for each in series))
+    high = max(low + 1e-9, *(float(each.max()) for each in series))
+    parts = [f'<path class="path{number % 3}" d="{_path(each, low, high)}"/>' for number, each in enumerate(series)]
+    return _frame([*parts, *_labels(low, high, 0, len(series[0]) - 1, f"{across} ({unit} upwards)")])
+
+
+def bars(found: Sequence[Bar]) -> str:
+    """Horizontal bars with names and figures."""
+    parts: list[str] = []
+    for at, bar in enumerate(found):
+        y = at * BAR_HEIGHT
+        width = max(bar.share * (BAR_WIDTH - BAR_LEFT - 160), 1)
+        parts.append(
+            f'<text class="label" x="{BAR_LEFT - 8}" y="{y + 16}" text-anchor="end">{escape(bar.name)}</text>'
+            f'<rect class="{"mark" if bar.is_ours else "other"}" x="{BAR_LEFT}" y="{y + 4}" width="{width:.1f}" height="16" rx="2"/>'
+            f'<text x="{BAR_LEFT + width + 8:.1f}" y="{y + 16}">{escape(bar.text)}</text>'
+        )
+    height = len(found) * BAR_HEIGHT + 4
+    return f'<svg role="img" viewBox="0 0 {BAR_WIDTH} {height}">{"".join(parts)}</svg>'
+
+
+def _path(values: NDArray[Any], low: float, high: float) -> str:
+    group = -(-2 * len(values) // MAX_POINTS)
+    points: list[tuple[float, float]] = []
+    for begin in range(0, len(values), group):
+        part = values[begin : begin + group]
+        ends = (float(part.min()), float(part.max())) if group > 1 else (float(part[0]),)
+        points += [(begin / max(len(values) - 1, 1), (value - low) / (high - low)) for value in ends]
+    return "M" + "L".join(f"{LEFT + x * (WIDTH - LEFT - 4):.1f},{_y(y):.1f}" for x, y in points)
+
+
+def _y(share: float) -> float:
+    return HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - 10)
+
+
+def _labels(low: float, high: float, first: int, last: int, unit: str) -> list[str]:
+    base = HEIGHT - 6
+    return [
+        f'<line class="axis" x1="{LEFT}" y1="{_y(0):.1f}" x2="{WIDTH}" y2="{_y(0):.1f}"/>',
+        f'<text x="{LEFT - 6}" y="{_y(1) + 8:.1f}" text-anchor="end">{_short(high)}</text>',
+        f'<text x="{LEFT - 6}" y="{_y(0):.1f}" text-anchor="end">{_short(low)}</text>',
+        f'<text x="{LEFT}" y="{base}">{first:,}</text>',
+        f'<text x="{WIDTH}" y="{base}" text-anchor="end">{last:,}</text>',
+        f'<text x="{(LEFT + WIDTH) // 2}" y="{base}" text-anchor="middle">{escape(unit)}</text>',
+    ]
+
+
+def _short(value: float) -> str:
+    """A number in few characters: 12, 3.4k, 5.6M."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{np.round(value, 2):g}"
+
+
+def _frame(parts: Sequence[str]) -> str:
+    return f'<svg class="chart" role="img" viewBox="0 0 {WIDTH} {HEIGHT}">{"".join(parts)}</svg>'

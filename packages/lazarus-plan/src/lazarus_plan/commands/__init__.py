@@ -1,0 +1,1 @@
+"""The commands of `lazarus-plan`, by what they are for. Each parses, calls one library function, prints."""

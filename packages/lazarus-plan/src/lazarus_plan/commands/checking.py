@@ -1,0 +1,181 @@
+"""Commands that say yes or no: validate, verify, prove, check-proof, audit, simulate, attest. Exit 1 is no."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lazarus_plan.commands.options import AsJson, Deal, PlanPath, World, read_caches
+from lazarus_plan.console import say, show
+
+Expect = Annotated[
+    str | None, typer.Option("--expect", help="The plan_id that it must be, or its first 16 or more digits.")
+]
+
+
+def validate(
+    plan: PlanPath,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
+    output_format: Annotated[
+        Literal["text", "json", "github", "sarif"], typer.Option("--format", help="For whom the findings are.")
+    ] = "text",
+    as_json: AsJson = False,
+) -> None:
+    """Check a plan against itself: exit 0 if it is sound, 1 if not."""
+    from lazarus_plan import formats
+    from lazarus_plan.validation import validate as find
+
+    findings = find(plan)
+    errors = sum(finding.is_error or strict for finding in findings)
+    match "json" if as_json else output_format:
+        case "json":
+            show(formats.as_json(plan, findings, ok=not errors))
+        case "sarif":
+            show(formats.as_sarif(plan, findings, strict))
+        case "github":
+            if findings:
+                show(formats.as_github(plan, findings, strict))
+        case _:
+            for finding in findings:
+                show(f"{'error' if finding.is_error or strict else 'warning'} {finding.code}: {finding.message}")
+            say(f"{plan}: {f'{errors} problem(s)' if errors else 'sound'}, {len(findings) - errors} warning(s)")
+    raise typer.Exit(1 if errors else 0)
+
+
+def verify(
+    plan: PlanPath,
+    expect: Expect = None,
+    lengths: Annotated[
+        list[Path] | None, typer.Option("-l", "--lengths", help="Fresh length caches, in the order of the sources.")
+    ] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option("-d", "--data", help="Data files, in the order they were encoded.")
+    ] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Build the plan from --lengths again and compare.")
+    ] = False,
+    sample: Annotated[
+        int | None, typer.Option("--sample", help="Parse only so many steps; all bytes are hashed all the same.", min=1)
+    ] = None,
+) -> None:
+    """Hold a plan against what it was made from: names the first broken link of the chain, exit 1."""
+    from lazarus_plan.verification import verify_plan
+
+    if rebuild and not lengths:
+        raise typer.BadParameter("--rebuild needs --lengths")
+    if sample and (rebuild or lengths or data):
+        raise typer.BadParameter("--sample checks the plan's own bytes; --lengths, --data and --rebuild need all of it")
+    for line in verify_plan(
+        plan, expect=expect, caches=read_caches(lengths or []), data=data or [], rebuild=rebuild, sample=sample
+    ):
+        show(line)
+
+
+def prove(
+    plan: PlanPath,
+    step: Annotated[int, typer.Option("--step", help="The step to be proven.", min=0)],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File for the proof [default: print it].")
+    ] = None,
+) -> None:
+    """Write the proof that a step belongs to the plan: 32 bytes a level of the tree."""
+    from lazarus_plan.proof import prove as make
+
+    text = json.dumps(make(plan, step), indent=2)
+    if output is None:
+        show(text)
+    else:
+        output.write_text(text + "\n", "utf-8")
+        say(f"wrote {output}")
+
+
+def check_proof(proof: Annotated[Path, typer.Argument(help="File that `prove` wrote.")], expect: Expect = None) -> None:
+    """Check a proof without the plan: exit 0 if the step belongs to plan --expect."""
+    from lazarus_plan.proof import check_proof as check
+    from lazarus_plan.store import read_json
+
+    members = read_json(proof)
+    identity = check(members, expect)
+    show(f"step {members['step']} belongs to plan {identity}")
+    if expect is None:
+        say("give --expect to check that this is the plan you mean")
+
+
+def audit(
+    plan: PlanPath,
+    log: Annotated[Path, typer.Option("--log", help="The run's audit.jsonl.")],
+    complete: Annotated[bool, typer.Option("--complete", help="The run must have reached the plan's end.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check offline that a run followed the plan: chain intact, every step in its turn, none other."""
+    from lazarus_plan.audit_check import check_audit
+    from lazarus_plan.validation import load_plan
+
+    loaded = load_plan(plan)
+    found = check_audit(log, loaded)
+    end = found.first_step + found.steps
+    ok = not found.findings and not (complete and end < len(loaded))
+    if as_json:
+        listed = [{"code": each.code, "message": each.message} for each in found.findings]
+        show(
+            json.dumps(
+                {
+                    "ok": ok,
+                    "first_step": found.first_step,
+                    "next_step": end,
+                    "steps": len(loaded),
+                    "head": found.head,
+                    "findings": listed,
+                },
+                indent=2,
+            )
+        )
+    else:
+        for each in found.findings:
+            show(f"error {each.code}: {log}: {each.message}")
+        verdict = "followed the plan" if not found.findings else "did not follow the plan"
+        say(f"{log}: {verdict}, steps {found.first_step} to {end - 1} of {len(loaded)}")
+    raise typer.Exit(0 if ok else 1)
+
+
+def simulate(
+    plan: PlanPath,
+    world: World,
+    kill_at: Annotated[int, typer.Option("--kill-at", help="The step that the run does not reach.", min=0)],
+    resume_world: Annotated[int, typer.Option("--resume-world", help="Ranks that go on.", min=1)],
+    policy: Deal = "snake",
+    as_json: AsJson = False,
+) -> None:
+    """Play a kill and a resume with other ranks through, without training: shows that nothing is lost or repeated."""
+    from lazarus_plan.simulate import simulate as play
+    from lazarus_plan.validation import load_plan
+
+    found = play(load_plan(plan), world, kill_at, resume_world, policy)
+    if as_json:
+        show(json.dumps(found, indent=2))
+    else:
+        loads = [f"{100 * most / total - 100:.1f} %" for most, total in found["worst_load"]]
+        verdict = "exactly the plan's rows, each once" if found["is_equal"] else "NOT the plan's rows"
+        show(
+            f"steps 0 to {kill_at - 1} on {world} ranks, {kill_at} to {found['steps'] - 1} on {resume_world}: {verdict}"
+        )
+        show(
+            f"{found['rows']:,} rows, {found['tokens']:,} tokens; the busiest rank above the mean: {', then '.join(loads)}"
+        )
+    raise typer.Exit(0 if found["is_equal"] else 1)
+
+
+def attest(
+    plan: PlanPath,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="File [default: print it].")] = None,
+) -> None:
+    """Write an in-toto statement with SLSA provenance about the plan's files, for others to sign."""
+    from lazarus_plan.attest import attest as make
+
+    text = json.dumps(make(plan), indent=2)
+    if output is None:
+        show(text)
+    else:
+        output.write_text(text + "\n", "utf-8")
+        say(f"wrote {output}")

@@ -1,0 +1,148 @@
+"""Commands that show: info, shard, diff, explain, stats."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lazarus_plan.commands.options import AsJson, Deal, PlanPath, World
+from lazarus_plan.console import say, show
+
+if TYPE_CHECKING:
+    from lazarus_plan.canonical import JSON
+    from lazarus_plan.plan import Row, Step
+
+
+def info(plan: PlanPath, as_json: AsJson = False) -> None:
+    """Say what a plan holds; checks it on the way."""
+    from lazarus_plan.receipt import receipt, summary
+    from lazarus_plan.validation import load_plan
+
+    loaded = load_plan(plan)
+    show(json.dumps(summary(loaded), indent=2) if as_json else receipt(loaded))
+
+
+def shard(
+    plan: PlanPath,
+    world: World,
+    rank: Annotated[int, typer.Option("--rank", help="Which of them, from 0.", min=0)],
+    step: Annotated[int | None, typer.Option("--step", help="Only this step.", min=0)] = None,
+    policy: Deal = "snake",
+) -> None:
+    """Print, as JSON lines, the rows that one rank trains on."""
+    from lazarus_plan.cursor import PlanCursor
+    from lazarus_plan.validation import load_plan
+
+    if rank >= world:
+        raise typer.BadParameter(f"rank {rank} is not one of 0..{world - 1}")
+    loaded = load_plan(plan)
+    if step is not None and step >= len(loaded):
+        raise typer.BadParameter(f"step {step} is outside the plan's 0..{len(loaded) - 1}")
+    cursor = PlanCursor(loaded, rank, world, policy=policy)
+    for index in range(len(loaded)) if step is None else [step]:
+        share = cursor.share(index)
+        show(_share_line(share.step, [row for batch in share.micro_batches for row in batch]))
+
+
+def diff(
+    old: Annotated[Path, typer.Argument(help="Folder of one plan.")],
+    new: Annotated[Path, typer.Argument(help="Folder of another.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say how two plans, or locks, differ: first link, first step, what became of samples. Exit 1 if they do."""
+    from lazarus_plan.diff import describe_diff, diff_locks, diff_plans
+    from lazarus_plan.store import PLAN, read_artifact
+    from lazarus_plan.validation import load_plan
+
+    if all((path / PLAN).is_file() for path in (old, new)):
+        found = diff_plans(load_plan(old), load_plan(new))
+    else:
+        found = diff_locks(read_artifact(old), read_artifact(new))
+    show(json.dumps(found, indent=2) if as_json else "\n".join(describe_diff(found)))
+    raise typer.Exit(0 if found["old"] == found["new"] else 1)
+
+
+def explain(
+    plan: PlanPath,
+    sample: Annotated[int | None, typer.Option("--sample", help="Where this sample stands, and why.", min=0)] = None,
+    step: Annotated[int | None, typer.Option("--step", help="What this step is made of.", min=0)] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option("-d", "--data", help="The data files, to show the text of the rows.")
+    ] = None,
+    world: World = 1,
+    policy: Deal = "snake",
+    as_json: AsJson = False,
+) -> None:
+    """Show a sample's place or a step's rows: with whom, on which rank, why; with --data, the text."""
+    from lazarus_plan.explain import explain_sample, explain_step, raw_rows
+    from lazarus_plan.validation import load_plan
+
+    if (sample is None) == (step is None):
+        raise typer.BadParameter("give one of --sample and --step")
+    loaded = load_plan(plan)
+    if sample is not None:
+        found = explain_sample(loaded, sample, world, policy)
+        positions = [sample]
+    else:
+        assert step is not None, "one of the two is given"
+        found = explain_step(loaded, step, world, policy)
+        positions = sorted({each for row in found["rows"] for each in row["samples"]})
+    if data:
+        found["text"] = raw_rows(data, positions)
+    show(json.dumps(found, indent=2, ensure_ascii=False) if as_json else _explanation(found))
+
+
+def stats(
+    plan: PlanPath,
+    html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
+) -> None:
+    """Print what a plan costs and wastes, as JSON; or draw it as a page."""
+    from lazarus_plan.stats import plan_stats
+    from lazarus_plan.validation import load_plan
+
+    loaded = load_plan(plan)
+    if html is None:
+        show(json.dumps(plan_stats(loaded), indent=2))
+        return
+    from lazarus_plan.report import report
+
+    html.write_text(report(loaded), "utf-8")
+    say(f"wrote {html}")
+
+
+def _share_line(step: "Step", rows: "list[Row]") -> str:
+    listed = [
+        {
+            "samples": [segment.sample for segment in row.segments],
+            "packing": [[segment.start, segment.end] for segment in row.segments],
+        }
+        for row in rows
+    ]
+    return json.dumps({"step": step.index, "step_tokens": step.tokens, "rows": listed}, separators=(",", ":"))
+
+
+def _explanation(found: "JSON") -> str:
+    if "places" in found:
+        lines = [f"sample {found['sample']}: row {found['position']} of {found['source']}"]
+        for place in found["places"]:
+            span = f", its tokens {place['span'][0]} to {place['span'][1]}" if place["span"] else ""
+            company = ", ".join(map(str, place["shares_row_with"])) or "nobody"
+            lines.append(
+                f"  step {place['step']}, row {place['row']}, tokens {place['tokens'][0]} to {place['tokens'][1]}{span}, "
+                f"rank {place['rank']}; shares the row with {company}"
+            )
+        lines.append(f"  why: {found['why']}")
+    else:
+        lines = [
+            f"step {found['step']} of epoch {found['epoch']}: {found['tokens']} tokens in rows of {found['row_len']}"
+        ]
+        for row in found["rows"]:
+            samples = ", ".join(
+                f"{sample} [{start}, {end})"
+                for sample, (start, end) in zip(row["samples"], row["packing"], strict=True)
+            )
+            lines.append(f"  row {row['row']}, rank {row['rank']}, {row['tokens']} tokens: {samples}")
+    for position, text in found.get("text", {}).items():
+        lines += [f"-- sample {position}", text]
+    return "\n".join(lines)

@@ -1,0 +1,54 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from lazarus_plan.config import PlanConfig
+    from lazarus_plan.lengths import LengthCache
+
+PlanPath = Annotated[Path, typer.Option("-p", "--plan", help="Folder of the plan.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
+Lengths = Annotated[
+    list[Path],
+    typer.Option("-l", "--lengths", help="Length cache: JSON lines of id and length. Again for each source."),
+]
+World = Annotated[int, typer.Option("--world", help="Number of ranks.", min=1)]
+Deal = Annotated[Literal["contiguous", "stride", "snake", "lpt"], typer.Option("--policy", help="How rows are dealt.")]
+
+
+def read_caches(paths: list[Path]) -> "list[LengthCache]":
+    """The length caches; large ones get a sidecar, for the next time."""
+    from lazarus_plan.sidecar import MIN_COUNT, read_lengths, read_sidecar, write_sidecar
+
+    caches: list[LengthCache] = []
+    for path in paths:
+        cache = read_lengths(path)
+        if len(cache) >= MIN_COUNT and read_sidecar(path) is None:
+            write_sidecar(cache, path)
+        caches.append(cache)
+    return caches
+
+
+def make_config(**settings: object) -> "PlanConfig":
+    """A configuration, with the option to blame where it is refused."""
+    from pydantic import ValidationError
+
+    from lazarus_plan.config import PlanConfig
+
+    try:
+        return PlanConfig.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-") + ": " if first["loc"] else ""
+        raise typer.BadParameter(f"{option}{first['msg'].removeprefix('Value error, ')}") from error
+
+
+def numbers(text: str, option: str) -> tuple[int, ...]:
+    """`1,2,3` as integers."""
+    try:
+        return tuple(int(each) for each in text.split(",")) if text else ()
+    except ValueError as error:
+        raise typer.BadParameter(f"{option} takes integers with commas between, such as 1,3; not {text!r}") from error

@@ -1,0 +1,184 @@
+"""Commands that make plans: build, lock, materialise, rebase, export."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from lazarus_plan.commands.options import AsJson, Lengths, PlanPath, make_config, numbers, read_caches
+from lazarus_plan.console import say, show
+
+if TYPE_CHECKING:
+    from lazarus_plan.config import Stage
+
+PREDICTABLE_SEED = 0
+"""What `--predictable` plans with."""
+
+
+def build(
+    lengths: Lengths,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the plan.")],
+    token_budget: Annotated[int, typer.Option("-b", "--token-budget", help="Tokens a step, padding included.")],
+    epochs: Annotated[int, typer.Option("-e", "--epochs", help="Passes over the data.")] = 1,
+    row_len: Annotated[
+        int | None, typer.Option("--row-len", help="Tokens a row [default: what the longest sample needs].")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Decides every order [default: drawn, recorded].")] = None,
+    predictable: Annotated[
+        bool, typer.Option("--predictable", help="Seed 0: the same plan whenever and wherever it is built.")
+    ] = False,
+    mode: Annotated[
+        Literal["packed", "padded", "bucketed"] | None,
+        typer.Option("--mode", help="Samples share rows, or have one each [default: packed]."),
+    ] = None,
+    align: Annotated[int, typer.Option("--align", help="Segments start at multiples of this.")] = 1,
+    window: Annotated[int | None, typer.Option("--window", help="Samples packed or sorted at a time.")] = None,
+    bucket_edges: Annotated[
+        str, typer.Option("--bucket-edges", help="Row lengths of mode bucketed: 128,256,512.")
+    ] = "",
+    weights: Annotated[str, typer.Option("--weights", help="Rows of each source as ratios: 3,1.")] = "",
+    repeats: Annotated[str, typer.Option("--repeats", help="Passes over each source an epoch: 1,4.")] = "",
+    stage: Annotated[
+        list[str] | None,
+        typer.Option("--stage", help="Sources of one stage, from 0, with weights or not: 0=3,1=1. Again for each."),
+    ] = None,
+    until: Annotated[
+        Literal["all", "first"],
+        typer.Option("--until", help="Weighted epochs end when all sources are used up, or one."),
+    ] = "all",
+    oversize: Annotated[
+        Literal["error", "exclude", "truncate", "split"],
+        typer.Option("--oversize", help="What becomes of a sample longer than a row."),
+    ] = "error",
+    zero_length: Annotated[
+        Literal["error", "exclude"], typer.Option("--zero-length", help="What becomes of a sample without tokens.")
+    ] = "error",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and report, write nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Plan every step of a run, once."""
+    from lazarus_plan.build import build_plan
+    from lazarus_plan.receipt import receipt, summary
+    from lazarus_plan.store import save_plan
+
+    if predictable and seed not in (None, PREDICTABLE_SEED):
+        raise typer.BadParameter("--predictable means seed 0; give one of --predictable and --seed")
+    if weights and stage:
+        raise typer.BadParameter("--weights is one stage of all sources; with --stage write 0=3,1=1")
+    config = make_config(
+        token_budget=token_budget,
+        epochs=epochs,
+        row_len=row_len,
+        seed=PREDICTABLE_SEED if predictable else _fresh_seed() if seed is None else seed,
+        mode=mode or ("bucketed" if bucket_edges else "packed"),
+        align=align,
+        window=window,
+        bucket_edges=numbers(bucket_edges, "--bucket-edges"),
+        repeats=numbers(repeats, "--repeats"),
+        stages=_stages(stage or [], numbers(weights, "--weights"), until),
+        oversize=oversize,
+        zero_length=zero_length,
+    )
+    plan = build_plan(read_caches(lengths), config)
+    if not dry_run:
+        save_plan(plan, output)
+    show(json.dumps(summary(plan), indent=2) if as_json else receipt(plan))
+    if dry_run:
+        say("dry run: nothing was written")
+    else:
+        say(f"wrote {output}; next: lazarus data batchplan validate -p {output} --strict")
+
+
+def lock(plan: PlanPath, output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the lock.")]) -> None:
+    """Copy what is worth committing, a few KB: `materialise` builds the plan from it again."""
+    from lazarus_plan.lock import write_lock
+
+    write_lock(plan, output)
+    say(f"wrote {output}; commit it, and check with: lazarus data batchplan materialise -k {output} -l LENGTHS -o PLAN")
+
+
+def materialise(
+    lock: Annotated[Path, typer.Option("-k", "--lock", help="Folder of the lock.")],
+    lengths: Lengths,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the plan.")],
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Write what comes out also where it is another plan.")
+    ] = False,
+) -> None:
+    """Build the plan of a lock: exit 1 if anything it was made from has changed."""
+    from lazarus_plan.lock import materialise as rebuild
+    from lazarus_plan.store import save_plan
+
+    plan = rebuild(lock, read_caches(lengths), output if anyway else None)
+    save_plan(plan, output)
+    show(plan.plan_id)
+    say(f"wrote {output}: the plan of the lock, to the byte")
+
+
+def rebase(
+    plan: PlanPath,
+    step: Annotated[int, typer.Option("--step", help="Steps that were trained and stay.")],
+    lengths: Annotated[Path, typer.Option("-l", "--lengths", help="The length cache as it is now.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the child plan.")],
+    token_budget: Annotated[
+        int | None, typer.Option("-b", "--token-budget", help="Of the rest [default: as it was].")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("-e", "--epochs", help="In all [default: as it was].")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of the rest [default: as it was].")] = None,
+) -> None:
+    """Keep the steps that were trained, plan the rest anew: for data mended or appended during a run."""
+    from lazarus_plan.rebase import rebase_plan
+    from lazarus_plan.receipt import receipt
+    from lazarus_plan.store import save_plan
+    from lazarus_plan.validation import load_plan
+
+    parent = load_plan(plan)
+    changes = {"token_budget": token_budget, "epochs": epochs, "seed": seed}
+    asked = parent.metadata.config.model_dump() | {name: value for name, value in changes.items() if value is not None}
+    child = rebase_plan(parent, step, read_caches([lengths])[0], make_config(**asked))
+    save_plan(child, output)
+    show(receipt(child))
+    say(f"wrote {output}: goes on at step {step} from a checkpoint of {plan}")
+
+
+def export(
+    to: Annotated[
+        Literal["torch", "trl", "grain", "mlx"], typer.Option("--to", help="Whose trainer replays the plan.")
+    ],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Python file [default: print it].")] = None,
+) -> None:
+    """Write a Python file that replays plans in another trainer, without lazarus-plan."""
+    from lazarus_plan.exports import export as source_of
+
+    if output is None:
+        show(source_of(to).rstrip())
+        return
+    output.write_text(source_of(to), "utf-8")
+    say(f"wrote {output}")
+
+
+def _stages(stages: list[str], weights: tuple[int, ...], until: str) -> "tuple[Stage, ...]":
+    from pydantic import ValidationError
+
+    from lazarus_plan.config import Stage
+
+    asked = [{"sources": tuple(range(len(weights))), "weights": weights}] if weights else []
+    for text in stages:
+        pairs = [numbers(pair.replace("=", ","), "--stage") for pair in text.split(",")]
+        asked.append(
+            {
+                "sources": tuple(pair[0] for pair in pairs if pair),
+                "weights": tuple(pair[1] for pair in pairs if len(pair) > 1),
+            }
+        )
+    try:
+        return tuple(Stage.model_validate({**each, "until": until}) for each in asked)
+    except ValidationError as error:
+        raise typer.BadParameter(f"--stage: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
+
+
+def _fresh_seed() -> int:
+    import secrets
+
+    return secrets.randbits(48)

@@ -1,0 +1,93 @@
+"""How two plans differ: which link of the chain changed first, the first step that differs, what became of samples."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lazarus_plan.canonical import JSON, changed_members
+from lazarus_plan.codec import encode_lines
+from lazarus_plan.fingerprint import UPSTREAM
+from lazarus_plan.merkle import leaf_hash
+from lazarus_plan.plan import BatchPlan, Metadata
+from lazarus_plan.store import Artifact
+
+CHAIN = (*UPSTREAM, "lengths", "config", "plan")
+
+
+def diff_plans(old: BatchPlan, new: BatchPlan) -> JSON:
+    """What changed from `old` to `new`. Samples are matched by position in the length caches.
+
+    Returns:
+        `links`: the links of the chain that differ, in the chain's order; `config`: members that differ, as [old, new];
+        `first_step`: the first step that differs, or None; `equal_steps`: of how many `[equal, compared]`;
+        `added`, `removed`: samples that only one of the plans places; `moved`: samples that stand in another step.
+    """
+    leaves = [np.fromiter(_leaves(plan), dtype="S32", count=len(plan)) for plan in (old, new)]
+    common = min(map(len, leaves))
+    is_equal = leaves[0][:common] == leaves[1][:common]
+    differs = np.flatnonzero(~is_equal)
+    first = int(differs[0]) if len(differs) else (common if len(old) != len(new) else None)
+    before, after = _first_steps(old), _first_steps(new)
+    size = max(len(before), len(after))
+    before, after = (np.pad(each, (0, size - len(each)), constant_values=-1) for each in (before, after))
+    return {
+        **_documents(old.metadata, new.metadata, old.fingerprints, new.fingerprints),
+        "first_step": first,
+        "equal_steps": [int(is_equal.sum()), max(len(old), len(new))],
+        "added": int(((before < 0) & (after >= 0)).sum()),
+        "removed": int(((before >= 0) & (after < 0)).sum()),
+        "moved": int(((before >= 0) & (after >= 0) & (before != after)).sum()),
+    }
+
+
+def diff_locks(old: Artifact, new: Artifact) -> JSON:
+    """What the documents alone tell: as `diff_plans`, without steps and samples."""
+    return {
+        **_documents(old.metadata, new.metadata, old.fingerprints, new.fingerprints),
+        "steps": [old.fingerprints["plan"]["count"], new.fingerprints["plan"]["count"]],
+    }
+
+
+def describe_diff(found: JSON) -> list[str]:
+    """The same in words, one line a fact."""
+    if found["old"] == found["new"]:
+        return ["the plans are the same"]
+    lines = [f"first link that changed: {found['links'][0]} (all: {', '.join(found['links'])})"]
+    lines += [f"config `{name}`: {old} -> {new}" for name, (old, new) in found["config"].items()]
+    if "steps" in found:
+        return [*lines, f"steps: {found['steps'][0]:,} -> {found['steps'][1]:,}; whole plans tell which"]
+    equal, compared = found["equal_steps"]
+    if found["first_step"] is None:
+        lines.append(f"schedule: all {compared:,} steps are the same")
+    else:
+        share = 100 * equal / compared
+        lines.append(
+            f"schedule: first difference at step {found['first_step']:,}; {equal:,} of {compared:,} steps are the same ({share:.1f} %)"
+        )
+    lines.append(f"samples: {found['added']:,} added, {found['removed']:,} removed, {found['moved']:,} in another step")
+    return lines
+
+
+def _leaves(plan: BatchPlan) -> Iterator[bytes]:
+    return (leaf_hash(line) for block in encode_lines(plan) for line in block.splitlines())
+
+
+def _first_steps(plan: BatchPlan) -> NDArray[np.int64]:
+    """The first step that places each sample, -1 for none, by sample id."""
+    count = sum(source.count for source in plan.metadata.sources)
+    first = np.full(count, -1, dtype=np.int64)
+    step = np.repeat(np.arange(len(plan)), np.diff(plan.step_splits))
+    first[plan.sample[::-1]] = step[::-1]  # the last assignment stands: the first step
+    return first
+
+
+def _documents(old: Metadata, new: Metadata, old_prints: JSON, new_prints: JSON) -> JSON:
+    """Identities, links and configuration."""
+    config = old.config.canonical(), new.config.canonical()
+    return {
+        "old": old_prints["plan_id"],
+        "new": new_prints["plan_id"],
+        "links": [link for link in CHAIN if old_prints[link]["digest"] != new_prints[link]["digest"]],
+        "config": {name: [config[0].get(name), config[1].get(name)] for name in changed_members(*config)},
+    }

@@ -1,0 +1,70 @@
+"""The thin lock: three documents of a few KB that people commit, from which the plan is built again when needed."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from lazarus_plan.build import build_plan
+from lazarus_plan.diff import CHAIN
+from lazarus_plan.errors import PlanError, StalePlan
+from lazarus_plan.fingerprint import short
+from lazarus_plan.lengths import LengthCache
+from lazarus_plan.plan import BatchPlan
+from lazarus_plan.store import FINGERPRINTS, METADATA, STATS, read_artifact, save_plan
+
+
+def write_lock(plan: Path, output: Path) -> None:
+    """Copies the documents of a plan into a folder of their own.
+
+    Raises:
+        PlanError: `plan` is no plan, or `output` is one.
+    """
+    read_artifact(plan)
+    if (output / "plan.jsonl").exists():
+        raise PlanError(f"{output} is a whole plan: choose another folder for its lock", "LP-E007")
+    output.mkdir(parents=True, exist_ok=True)
+    for name in (METADATA, FINGERPRINTS, STATS):
+        shutil.copyfile(plan / name, output / name)
+
+
+def materialise(lock: Path, caches: Sequence[LengthCache], output: Path | None = None) -> BatchPlan:
+    """Builds the plan of a lock again.
+
+    Args:
+        lock: Folder with the documents; a whole plan will do.
+        caches: The length caches, in the order of the sources.
+        output: Where to write what comes out, also where it is another plan.
+
+    Raises:
+        StalePlan: What comes out is not the locked plan; the message names the first link that differs.
+    """
+    artifact = read_artifact(lock)
+    if artifact.metadata.parent is not None:
+        raise PlanError(
+            f"{lock} was made by `rebase`: its first {artifact.metadata.parent.steps} steps are those of plan "
+            f"{short(artifact.metadata.parent.plan_id)}, which lengths alone do not give; keep plan.jsonl",
+            "LP-E134",
+        )
+    plan = build_plan(caches, artifact.metadata.config)
+    if output is not None:
+        save_plan(plan, output)
+    check_same(plan, artifact.fingerprints)
+    return plan
+
+
+def check_same(plan: BatchPlan, expected: dict[str, object]) -> None:
+    """Refuses a plan that is not the one of these fingerprints.
+
+    Raises:
+        StalePlan: Names the first link that differs.
+    """
+    if plan.plan_id == expected["plan_id"]:
+        return
+    changed = [link for link in CHAIN if plan.fingerprints[link] != expected.get(link)]
+    cause = {
+        "plan": "lengths and configuration are the same, so plan.jsonl was edited or built by another version",
+        "config": "the configuration was edited",
+    }.get(changed[0] if changed else "plan", f"`{changed[0] if changed else 'plan'}` changed")
+    raise StalePlan(
+        f"the rebuilt plan is {short(plan.plan_id)}, not {short(str(expected['plan_id']))}: {cause}", "LP-E150"
+    )

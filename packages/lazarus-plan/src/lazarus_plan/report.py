@@ -1,0 +1,142 @@
+"""The plan as one page: self-contained HTML with inline SVG, nothing loaded from anywhere. What is drawn, `charts` draws."""
+
+from html import escape
+from importlib.metadata import version
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lazarus_plan.balance import row_costs
+from lazarus_plan.charts import Bar, bars, columns, lines
+from lazarus_plan.packers import fill_by_packer
+from lazarus_plan.plan import BatchPlan
+from lazarus_plan.receipt import receipt
+from lazarus_plan.stats import rows_a_step
+
+NUM_BINS = 40
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c2330; --soft: #5b6675; --line: #d9dee6; --paper: #fff; --mark: #2f6fdb; --other: #c2572b; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e7ebf1; --soft: #9aa6b6; --line: #343c48; --paper: #14181f; --mark: #6ea3ff; --other: #f0935f; } }
+body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 60rem; background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.05rem; margin: 2.25rem 0 .25rem; }
+p { margin: 0 0 .75rem; color: var(--soft); max-width: 46rem; } code, pre { font: 13px/1.6 ui-monospace, monospace; }
+pre { padding: 1rem; border: 1px solid var(--line); border-radius: 8px; overflow-x: auto; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: 0 2rem; }
+svg { width: 100%; height: auto; display: block; } svg.chart { max-width: 29rem; } svg text { fill: var(--soft); font: 11px system-ui, sans-serif; }
+svg .axis { stroke: var(--line); } svg .mark { fill: var(--mark); } svg .other { fill: var(--other); }
+svg .path0 { fill: none; stroke: var(--mark); stroke-width: 1.5; } svg .path1 { fill: none; stroke: var(--other); stroke-width: 1.5; }
+svg .path2 { fill: none; stroke: var(--soft); stroke-width: 1.5; } svg .label { fill: var(--ink); }
+"""
+
+
+def report(plan: BatchPlan) -> str:
+    """The page."""
+    length = plan.end - plan.start
+    steps = np.diff(plan.step_splits)
+    cost = row_costs(length, plan.step_splits)
+    sections = [
+        _section("Lengths", "Tokens of the samples, as they are placed.", _histogram(length, "tokens")),
+        _section("Fill of rows", "Rows by the share of their tokens that is real.", _fill(plan)),
+        _section("Samples a step", "How many a step places.", lines([steps], "step", "samples")),
+        _section("Attention cost a step", "Squared segment lengths: what a step takes.", lines([cost], "step", "cost")),
+    ]
+    wide = [_section("Waste by cause", "Where the token budget of all steps goes.", bars(_waste(plan)))]
+    if len(plan.metadata.sources) > 1:
+        names = ", ".join(escape(source.name) for source in plan.metadata.sources)
+        text = f"Rows of each source ahead of its share ({names}); weights keep it below one at every row."
+        wide.append(_section("Mixture drift", text, lines(_drift(plan), "step", "rows")))
+    text = "The same lengths in other ways: share of the room that is real tokens. Ways, not other projects' code."
+    wide.append(_section("Other packers on these lengths", text, bars(_others(plan))))
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Batch plan {escape(plan.plan_id[7:23])}</title><style>{_STYLE}</style></head><body>\n"
+        f"<h1>Batch plan</h1><p><code>{escape(plan.plan_id)}</code></p><pre>{escape(receipt(plan))}</pre>\n"
+        f'<div class="pair">{"".join(sections)}</div>\n{"".join(wide)}'
+        f"<p>lazarus-plan {escape(version('lazarus-plan'))}</p></body></html>\n"
+    )
+
+
+def waste_by_cause(plan: BatchPlan) -> dict[str, int]:
+    """Tokens of the budget that are not real, by reason; with the real ones they are steps * token_budget.
+
+    - alignment: between segments, so that the next one starts where `align` asks
+    - row ends: no sample was left that fits
+    - short steps: fewer rows than the budget holds
+    - budget not divisible: what is left of the budget beside whole rows
+    """
+    config = plan.metadata.config
+    rows = rows_a_step(plan)
+    tokens = int(plan.tokens.sum())
+    room = int((rows * plan.row_lens).sum())
+    full = len(plan) * config.token_budget
+    whole = int((config.token_budget // plan.row_lens * plan.row_lens).sum())
+    follows = plan.start[1:] - plan.end[:-1]
+    same_row = plan.start[1:] // plan.row_len == (plan.end[:-1] - 1) // plan.row_len
+    same_row[plan.step_splits[1:-1] - 1] = False
+    aligned = int(follows[same_row].sum()) if config.mode == "packed" else 0
+    return {
+        "alignment": aligned,
+        "row ends": room - tokens - aligned,
+        "short steps": whole - room,
+        "budget not divisible": full - whole,
+    }
+
+
+def _section(title: str, text: str, picture: str) -> str:
+    return f"<section><h2>{escape(title)}</h2><p>{text}</p>{picture}</section>\n"
+
+
+def _histogram(values: NDArray[np.signedinteger], unit: str) -> str:
+    low, high = int(values.min()), int(values.max())
+    width = -(-(high - low + 1) // NUM_BINS)
+    counts = np.bincount((values - low) // width).tolist()
+    return columns(counts, [low + at * width for at in range(len(counts) + 1)], unit)
+
+
+def _fill(plan: BatchPlan) -> str:
+    step = np.repeat(np.arange(len(plan)), np.diff(plan.step_splits))
+    row = plan.start // plan.row_lens[step]
+    is_first = np.ones(len(row), dtype=np.bool_)
+    is_first[1:] = (row[1:] != row[:-1]) | (step[1:] != step[:-1])
+    first = np.flatnonzero(is_first)
+    tokens = np.add.reduceat(plan.end - plan.start, first, dtype=np.int64)
+    share = np.minimum(tokens * 20 // plan.row_lens[step[first]], 19)
+    return columns(np.bincount(share, minlength=20).tolist(), list(range(0, 101, 5)), "% of the row")
+
+
+def _waste(plan: BatchPlan) -> list[Bar]:
+    total = len(plan) * plan.metadata.config.token_budget
+    found = {"real tokens": int(plan.tokens.sum()), **waste_by_cause(plan)}
+    return [
+        Bar(name, tokens / total, f"{tokens:,} ({100 * tokens / total:.2f} %)", is_ours=name == "real tokens")
+        for name, tokens in found.items()
+    ]
+
+
+def _others(plan: BatchPlan) -> list[Bar]:
+    rows = max(1, plan.metadata.config.token_budget // plan.row_len)
+    first = plan.metadata.epochs[0]
+    last = int(plan.step_splits[first.first_step + first.steps])
+    found = fill_by_packer((plan.end - plan.start)[:last], plan.row_len, rows)
+    ours = int(plan.tokens.sum()), int((rows_a_step(plan) * plan.row_lens).sum())
+    return [
+        Bar(name, tokens / room, f"{100 * tokens / room:.2f} %", is_ours=name == "this plan")
+        for name, (tokens, room) in {"this plan": ours, **found}.items()
+    ]
+
+
+def _drift(plan: BatchPlan) -> list[NDArray[np.float64]]:
+    """Rows of each source ahead of its share, after each step of the first stage."""
+    stage = plan.metadata.epochs[0].stages[0]
+    part = plan.steps(stage.first_step, stage.first_step + stage.steps)
+    step = np.repeat(np.arange(len(part)), np.diff(part.step_splits))
+    begins_row = part.start % part.row_lens[step] == 0
+    offsets = [source.offset for source in plan.metadata.sources]
+    source = np.searchsorted(offsets, part.sample[begins_row], side="right") - 1
+    rows = np.cumsum(np.bincount(step[begins_row], minlength=len(part)))
+    drift: list[NDArray[np.float64]] = []
+    for place, number in zip(stage.sources, stage.rows, strict=True):
+        mine = np.cumsum(np.bincount(step[begins_row][source == place], minlength=len(part)))
+        drift.append(mine - rows * (number / sum(stage.rows)))
+    return drift

@@ -1,0 +1,68 @@
+"""FORMAT.md: its golden vectors hold, and a reader in another language that knows nothing else agrees."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from lazarus_plan import BatchPlan, LengthCache, LengthRow, PlanConfig, assign, build_plan, save_plan
+from lazarus_plan.codec import encode_lines
+
+FORMAT = (Path(__file__).parents[1] / "FORMAT.md").read_text("utf-8")
+READER = Path(__file__).with_name("read_plan.mjs")
+
+GOLDEN = {
+    "token_budget 2048, row_len 512, epochs 2, seed 42": PlanConfig(token_budget=2048, row_len=512, epochs=2, seed=42),
+    "token_budget 512, row_len 128, oversize split": PlanConfig(token_budget=512, row_len=128, oversize="split"),
+    "token_budget 1024, row_len 256, align 8": PlanConfig(token_budget=1024, row_len=256, align=8),
+    "token_budget 1024, row_len 256, window 100": PlanConfig(token_budget=1024, row_len=256, window=100),
+    "token_budget 2048, row_len 256, mode padded": PlanConfig(token_budget=2048, row_len=256, mode="padded"),
+    "token_budget 2048, mode bucketed, bucket_edges 64, 128, 256": PlanConfig(
+        token_budget=2048, mode="bucketed", bucket_edges=(64, 128, 256)
+    ),
+}
+
+
+def golden_plan(name: str) -> BatchPlan:
+    cache = LengthCache.from_rows(LengthRow(f"s{n}", 1 + n * n % 181) for n in range(1000))
+    return build_plan(cache, GOLDEN[name])
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_the_bytes_are_those_of_every_earlier_version(name: str):
+    # Changing this breaks stored plans: raise the format version.
+    plan = golden_plan(name)
+    sha256 = hashlib.sha256(b"".join(encode_lines(plan))).hexdigest()
+    assert f"| {name} | `{sha256}` | `{plan.plan_id[7:]}` |" in FORMAT
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_reader_in_javascript_finds_the_same_identity_and_ranks(name: str, tmp_path: Path):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("needs node")
+    plan = golden_plan(name)
+    save_plan(plan, tmp_path / "plan")
+
+    def read(*arguments: object) -> str:
+        command = [node, READER, tmp_path / "plan", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout.strip()
+
+    assert read() == plan.plan_id
+    rows = plan.step(2).rows
+    dealt = [[[s.sample for s in rows[row].segments] for row in share] for share in assign(rows, 3)]
+    assert json.loads(read(2, 3)) == dealt
+
+
+def test_the_reader_fits_a_page():
+    assert len(READER.read_text("utf-8").splitlines()) <= 60
+
+
+def test_every_member_of_the_documents_is_in_the_format(folder: Path):
+    documents = [json.loads((folder / name).read_bytes()) for name in ("metadata.json", "fingerprints.json")]
+    missing = {name for name in chain(*documents) if f"`{name}`" not in FORMAT}
+    assert not missing

@@ -1,0 +1,274 @@
+"""Proofs, locks, rebuilds, audits: what convinces someone who was not there."""
+
+import hashlib
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lazarus_plan import (
+    AuditLog,
+    BatchPlan,
+    CorruptPlan,
+    LengthCache,
+    PlanConfig,
+    PlanCursor,
+    PlanError,
+    PlanningError,
+    StalePlan,
+    StepDigest,
+    build_plan,
+    check_state,
+    encode_step,
+    load_plan,
+    row_digest,
+    save_plan,
+)
+from lazarus_plan.attest import attest
+from lazarus_plan.audit_check import check_audit
+from lazarus_plan.diff import diff_plans
+from lazarus_plan.lock import materialise, write_lock
+from lazarus_plan.merkle import leaf_hash, merkle_path, merkle_root, root_of_path
+from lazarus_plan.proof import check_proof, prove
+from lazarus_plan.reader import PlanReader
+from lazarus_plan.rebase import rebase_plan
+from lazarus_plan.simulate import simulate
+from lazarus_plan.testing import plans
+from lazarus_plan.verification import verify_plan
+
+
+@given(st.integers(1, 70), st.data())
+def test_a_merkle_path_leads_to_the_root_and_is_short(size: int, data: st.DataObject):
+    leaves = [bytes([n]) for n in range(size)]
+    index = data.draw(st.integers(0, size - 1))
+    path = merkle_path([leaf_hash(leaf) for leaf in leaves], index)
+    assert len(path) <= (size - 1).bit_length()
+    assert root_of_path(leaf_hash(leaves[index]), index, size, path) == merkle_root(leaves)
+    assert root_of_path(leaf_hash(b"other"), index, size, path) != merkle_root(leaves)
+
+
+def test_every_step_can_be_proven_from_its_proof_alone(folder: Path, plan: BatchPlan):
+    for step in range(len(plan)):
+        assert check_proof(json.loads(json.dumps(prove(folder, step))), plan.plan_id[7:30]) == plan.plan_id
+
+
+@pytest.mark.parametrize("name", ["line", "path", "step", "steps", "config", "lengths", "merkle_root", "plan_id"])
+def test_a_changed_proof_is_refused(folder: Path, name: str):
+    proof, other = prove(folder, 1), prove(folder, 2)
+    proof[name] = {"config": {}, "lengths": "x", "merkle_root": "00", "plan_id": "x", "steps": 11}.get(
+        name, other[name]
+    )
+    with pytest.raises(CorruptPlan) as caught:
+        check_proof(proof)
+    assert caught.value.code == "LP-E152"
+
+
+def test_the_proof_of_another_plan_is_refused(folder: Path):
+    with pytest.raises(StalePlan):
+        check_proof(prove(folder, 1), "0" * 64)
+    with pytest.raises(PlanError):
+        prove(folder, 10_000)
+
+
+def test_a_lock_gives_the_plan_back_to_the_byte(folder: Path, cache: LengthCache, tmp_path: Path):
+    write_lock(folder, tmp_path / "lock")
+    assert sum(path.stat().st_size for path in (tmp_path / "lock").iterdir()) < 8192
+    save_plan(materialise(tmp_path / "lock", [cache]), tmp_path / "again")
+    assert (tmp_path / "again" / "plan.jsonl").read_bytes() == (folder / "plan.jsonl").read_bytes()
+
+
+def test_a_lock_of_other_lengths_names_the_link(folder: Path, make_cache: Callable[..., LengthCache], tmp_path: Path):
+    write_lock(folder, tmp_path / "lock")
+    with pytest.raises(StalePlan, match="`tokenizer` changed") as caught:
+        materialise(tmp_path / "lock", [make_cache(tokenizer="sha256:" + "0" * 64)])
+    assert caught.value.code == "LP-E150"
+
+
+def test_verify_says_what_holds(folder: Path, plan: BatchPlan, cache: LengthCache):
+    assert len(list(verify_plan(folder, expect=plan.plan_id, caches=[cache], rebuild=True))) == 4
+    assert len(list(verify_plan(folder, expect=plan.plan_id[7:23], sample=3))) == 3
+
+
+@pytest.mark.parametrize("sample", [None, 2])
+def test_another_plan_than_expected_is_refused(folder: Path, sample: int | None):
+    with pytest.raises(StalePlan) as caught:
+        list(verify_plan(folder, expect="0" * 16, sample=sample))
+    assert caught.value.code == "LP-E150"
+
+
+def test_a_valid_plan_that_was_not_built_from_these_lengths_is_found_by_a_rebuild(cache: LengthCache, tmp_path: Path):
+    honest = build_plan(cache, PlanConfig(token_budget=128, row_len=64))
+    other = build_plan(cache, PlanConfig(token_budget=128, row_len=64, seed=1))
+    metadata = honest.metadata.model_copy(update={"epochs": other.metadata.epochs})
+    from dataclasses import replace
+
+    from lazarus_plan.codec import encode_lines
+    from lazarus_plan.fingerprint import fingerprint_plan
+
+    forged = replace(other, metadata=metadata)
+    forged = replace(forged, fingerprints=fingerprint_plan([cache], metadata.config, encode_lines(forged)))
+    save_plan(forged, tmp_path / "forged")
+    load_plan(tmp_path / "forged")  # nothing contradicts itself
+    with pytest.raises(StalePlan, match=r"plan\.jsonl was edited"):
+        list(verify_plan(tmp_path / "forged", caches=[cache], rebuild=True))
+
+
+def test_data_files_are_compared_byte_by_byte(make_cache: Callable[..., LengthCache], tmp_path: Path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("one\ntwo\n", "utf-8")
+    files = [{"name": rows.name, "bytes": 8, "sha256": hashlib.sha256(rows.read_bytes()).hexdigest()}]
+    plan = build_plan(make_cache(parts={"data": {"files": files}}), PlanConfig(token_budget=128))
+    save_plan(plan, tmp_path / "plan")
+    list(verify_plan(tmp_path / "plan", data=[rows]))
+    rows.write_text("one\ntoo\n", "utf-8")
+    with pytest.raises(StalePlan) as caught:
+        list(verify_plan(tmp_path / "plan", data=[rows]))
+    assert caught.value.code == "LP-E140"
+
+
+def test_a_diff_names_links_steps_and_samples(make_cache: Callable[..., LengthCache]):
+    config = PlanConfig(token_budget=128, row_len=64)
+    old = build_plan(make_cache([10] * 20), config)
+    new = build_plan(make_cache([10] * 24), config)
+    found = diff_plans(old, new)
+    assert (found["links"], found["config"]) == (["lengths", "plan"], {})
+    assert (found["added"], found["removed"]) == (4, 0) and found["first_step"] is not None
+    assert diff_plans(old, old)["first_step"] is None
+    reseeded = build_plan(make_cache([10] * 20), config.model_copy(update={"seed": 1}))
+    assert diff_plans(old, reseeded)["config"] == {"seed": [0, 1]}
+
+
+@given(plans())
+def test_a_step_read_by_itself_is_the_plans_step(tmp_path_factory: pytest.TempPathFactory, plan: BatchPlan):
+    path = tmp_path_factory.mktemp("reader") / "plan"
+    save_plan(plan, path)
+    with PlanReader(path) as reader:
+        assert [reader.step(index) for index in range(len(reader))] == [plan.step(i) for i in range(len(plan))]
+
+
+def test_a_child_keeps_the_trained_steps_and_every_sample_once(plan: BatchPlan, cache: LengthCache, tmp_path: Path):
+    for steps in range(1, len(plan)):
+        child = rebase_plan(plan, steps, cache, plan.metadata.config.model_copy(update={"token_budget": 192}))
+        assert [child.step(i) for i in range(steps)] == [plan.step(i) for i in range(steps)]
+        save_plan(child, tmp_path / "child")
+        assert load_plan(tmp_path / "child").plan_id == child.plan_id  # checks that every sample stands once an epoch
+        assert check_state(child, PlanCursor(plan).state(steps, "00")) == steps
+        assert len(list(verify_plan(tmp_path / "child", caches=[cache], rebuild=True))) == 3
+    with pytest.raises(StalePlan):
+        check_state(child, PlanCursor(plan).state(1, "00"))
+
+
+def test_a_child_takes_appended_and_mended_rows(
+    plan: BatchPlan, make_cache: Callable[..., LengthCache], tmp_path: Path
+):
+    lengths = plan_lengths(plan)
+    late = plan.step(len(plan) // 2 - 1).samples[0]  # not among the samples of step 0
+    lengths[late] = 3
+    child = rebase_plan(plan, 1, make_cache([*lengths, 20, 21]))
+    save_plan(child, tmp_path / "child")
+    assert load_plan(tmp_path / "child").metadata.epochs[0].samples == len(lengths) + 2
+    lengths[plan.step(0).samples[0]] += 1
+    with pytest.raises(StalePlan, match="was trained and has another length"):
+        rebase_plan(plan, 1, make_cache(lengths))
+
+
+def plan_lengths(plan: BatchPlan) -> list[int]:
+    lengths = [0] * plan.metadata.sources[0].count
+    for sample, start, end in zip(plan.sample, plan.start, plan.end, strict=True):
+        lengths[sample] = int(end - start)
+    return lengths
+
+
+@pytest.mark.parametrize("steps", [0, 10_000])
+def test_nothing_to_keep_or_nothing_left_is_refused(plan: BatchPlan, cache: LengthCache, steps: int):
+    with pytest.raises(PlanningError):
+        rebase_plan(plan, steps, cache)
+
+
+def ids(segment: object) -> np.ndarray:
+    return np.arange(segment.end - segment.start) + segment.sample  # pyright: ignore[reportAttributeAccessIssue] # a Segment
+
+
+def write_log(plan: BatchPlan, path: Path) -> list[bytes]:
+    log = AuditLog.start(path, plan.plan_id)
+    for index in range(len(plan)):
+        rows = [row_digest([ids(segment) for segment in row.segments]) for row in plan.step(index).rows]
+        log.append(index, StepDigest.of(encode_step(plan, index), rows))
+    return path.read_bytes().splitlines(keepends=True)
+
+
+def test_an_honest_log_passes_also_against_the_data(plan: BatchPlan, tmp_path: Path):
+    write_log(plan, tmp_path / "log")
+    found = check_audit(tmp_path / "log", plan, ids)
+    assert (found.findings, found.steps) == ((), len(plan))
+
+
+def rechained(plan: BatchPlan, entries: list[dict[str, object]]) -> bytes:
+    """A log whose chain is intact, whatever it says: what a liar would write."""
+    head, lines = bytes.fromhex(plan.plan_id[7:]), []
+    for entry in entries:
+        digest = StepDigest(bytes.fromhex(str(entry["leaf"])), bytes.fromhex(str(entry["rows"])))
+        head = digest.chain(head)
+        lines.append(json.dumps({**entry, "head": head.hex()}).encode() + b"\n")
+    return b"".join(lines)
+
+
+LIES = {
+    "LP-E170": lambda entries: entries.pop(2),
+    "LP-E171": lambda entries: entries.insert(2, entries[1]),
+    "LP-E172": lambda entries: entries[2].update(leaf=entries[3]["leaf"]),
+    "LP-E173": lambda entries: entries.insert(1, entries.pop(2)),
+    "LP-E175": lambda entries: entries[2].update(rows=entries[3]["rows"]),
+}
+
+
+@pytest.mark.parametrize("code", LIES)
+def test_a_log_that_lies_is_found_out(plan: BatchPlan, tmp_path: Path, code: str):
+    lines = write_log(plan, tmp_path / "log")
+    entries = [json.loads(line) for line in lines[1:]]
+    LIES[code](entries)
+    (tmp_path / "log").write_bytes(lines[0] + rechained(plan, entries))
+    assert [finding.code for finding in check_audit(tmp_path / "log", plan, ids).findings] == [code]
+
+
+def test_a_broken_chain_is_found(plan: BatchPlan, tmp_path: Path):
+    lines = write_log(plan, tmp_path / "log")
+    (tmp_path / "log").write_bytes(b"".join([*lines[:2], lines[2].replace(b'"rows":"', b'"rows":"00'), *lines[3:]]))
+    assert "LP-E174" in {finding.code for finding in check_audit(tmp_path / "log", plan).findings}
+
+
+@pytest.mark.parametrize("policy", ["contiguous", "stride", "snake", "lpt"])
+def test_a_killed_run_that_goes_on_with_other_ranks_trains_the_same_rows(plan: BatchPlan, policy: str):
+    for kill_at in range(len(plan) + 1):
+        assert simulate(plan, 6, kill_at, 5, policy)["is_equal"]  # pyright: ignore[reportArgumentType] # a Policy
+
+
+def test_the_statement_names_the_files_by_their_digests(folder: Path):
+    statement = attest(folder)
+    assert statement["_type"] == "https://in-toto.io/Statement/v1"
+    for subject in statement["subject"]:
+        assert subject["digest"]["sha256"] == hashlib.sha256((folder / subject["name"]).read_bytes()).hexdigest()
+
+
+@pytest.mark.slow
+def test_every_one_of_5000_accidents_to_any_file_is_caught_with_the_root_pinned(folder: Path, plan: BatchPlan):
+    rng = random.Random(11)
+    names = ["plan.jsonl", "metadata.json", "fingerprints.json", "stats.json"]
+    whole = {name: (folder / name).read_bytes() for name in names}
+    for _ in range(5000):
+        name = rng.choice(names)
+        damaged = bytearray(whole[name])
+        for _ in range(rng.choice([1, 1, 3])):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        if rng.random() < 0.2:
+            del damaged[rng.randrange(len(damaged)) :]
+        if bytes(damaged) != whole[name]:
+            (folder / name).write_bytes(damaged)
+            with pytest.raises(PlanError):
+                list(verify_plan(folder, expect=plan.plan_id))
+            (folder / name).write_bytes(whole[name])
