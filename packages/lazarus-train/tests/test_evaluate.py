@@ -26,9 +26,15 @@ def test_the_held_out_loss_is_that_of_every_sample_by_itself(setup):
     assert found.bits_per_byte == pytest.approx(nats / math.log(2) / answers, rel=1e-5)
 
 
-def test_measuring_leaves_the_mode_as_it_was(setup):
+def test_measuring_is_without_dropout_and_leaves_the_mode_as_it_was(setup):
     lm = lazarus_models.load(setup.model)
+    lazarus_models.apply_lora(lm.model, lazarus_models.LoraConfig(rank=2, dropout=0.5), seed=0)
+    adapters = lazarus_models.adapter_weights(lm.model)
+    lazarus_models.set_weights(lm.model, {name: mx.ones_like(tensor) for name, tensor in adapters.items()})
     dataset = enforce(setup.config()).dataset
+    plan = plan_held_out(dataset)
+    lm.model.eval()
+    without = held_out(lm.model, dataset, plan, lm.tokenizer)
     lm.model.train()
-    held_out(lm.model, dataset, plan_held_out(dataset), lm.tokenizer)
+    assert held_out(lm.model, dataset, plan, lm.tokenizer) == without
     assert lm.model.training

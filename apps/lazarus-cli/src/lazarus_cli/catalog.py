@@ -26,6 +26,7 @@ class Known(NamedTuple):
 KNOWN = {
     "quickstart": Known("lazarus-cli", "From nothing to a trained model and a proven resume, offline, in a minute."),
     "generate": Known("lazarus-gym", "Write synthetic tasks as chat samples."),
+    "data.batching": Known("lazarus-plan", "Look at lengths and choose row length, budget and mode."),
     "data.batchplan": Known("lazarus-plan", "Build, inspect, check and deal batch plans."),
     "data.lengths": Known("lazarus-tokenkit", "Measure samples in tokens."),
     "doctor": Known("lazarus-models", "Say what this machine computes with, and what to install."),
