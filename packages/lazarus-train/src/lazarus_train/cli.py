@@ -112,20 +112,11 @@ def sft(
 
 @contextlib.contextmanager
 def _watching(config: "SftConfig") -> Generator["Watcher"]:
-    """Progress on stderr, and Ctrl-C as a request to stop after the step."""
+    """Progress on stderr; from the first step on, Ctrl-C is a request to stop after the step."""
     from lazarus_train.trainer import Watcher
 
     asked: list[int] = []
-
-    def ask(number: int, _: object) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-        say("stopping after this step; once more stops at once")
-
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     with contextlib.ExitStack() as stack:
-        stack.callback(lambda: [signal.signal(number, handler) for number, handler in previous.items()])
         encoding = stack.enter_context(contextlib.ExitStack())
         on_rows = encoding.enter_context(progress(f"encoding {config.data.name}", total=None, unit="rows"))
         training: list[Any] = []
@@ -133,6 +124,7 @@ def _watching(config: "SftConfig") -> Generator["Watcher"]:
         def on_start(first: int, last: int) -> None:
             encoding.close()
             say(f"plan holds: data, template, tokenizer and lengths are the planned ones; steps {first + 1} to {last}")
+            stack.enter_context(_asking_to_stop(asked))
             training.append(stack.enter_context(progress("training", total=last, unit="steps")))
             training[0](first)
 
@@ -146,6 +138,24 @@ def _watching(config: "SftConfig") -> Generator["Watcher"]:
             )
 
         yield Watcher(on_rows, on_start, on_step, on_held_out, should_stop=lambda: bool(asked))
+
+
+@contextlib.contextmanager
+def _asking_to_stop(asked: list[int]) -> Generator[None]:
+    """Notes Ctrl-C and SIGTERM in `asked`; the second one stops at once."""
+
+    def ask(number: int, _: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        say("stopping after this step; once more stops at once")
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _config(**settings: object) -> "SftConfig":
