@@ -233,3 +233,19 @@ def test_a_half_written_checkpoint_is_cleared_away(setup):
     (leftover / "model.safetensors").write_bytes(b"half")
     sft(setup.config(max_steps=4))
     assert not leftover.exists()
+
+
+def test_two_runs_in_one_folder_are_refused(setup):
+    def second(report):
+        with pytest.raises(SetupError, match="another process trains in"):
+            sft(setup.config(), resume="none")
+
+    sft(setup.config(max_steps=1), watcher=Watcher(on_step=second))
+    assert sft(setup.config(max_steps=2)).steps == 2
+
+
+def test_what_else_lies_in_the_folder_stays(setup):
+    sft(setup.config(max_steps=1))
+    (setup.folder / "run" / "notes.txt").write_text("mine")
+    sft(setup.config(max_steps=1), resume="none")
+    assert (setup.folder / "run" / "notes.txt").read_text() == "mine"

@@ -1,18 +1,7 @@
-"""Supervised fine-tuning by a plan: enforced before, audited during, resumable after every checkpoint.
-
-```
-OUT/config.json          what was asked for, resolved, with versions and fingerprints
-OUT/metrics.jsonl        loss, rate, norm by step: decided by data and weights
-OUT/throughput.jsonl     seconds and tokens a second: decided by the machine
-OUT/audit.jsonl          what was trained on, chained
-OUT/checkpoints/step-0000006/
-OUT/final/               the trained model, as mlx-lm and transformers open it
-```
-"""
+"""Supervised fine-tuning by a plan: enforced before, audited during, resumable after every checkpoint."""
 
 import hashlib
 import math
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +18,7 @@ from lazarus_train.dataset import Dataset, read_dataset
 from lazarus_train.enforce import Enforced, enforce, fields
 from lazarus_train.errors import ForeignCheckpoint, Interrupted, NonFinite, SetupError
 from lazarus_train.evaluate import HeldOut, held_out, plan_held_out
+from lazarus_train.folder import RunFolder
 from lazarus_train.learner import Learner, weights_digest
 from lazarus_train.manifest import write_manifest
 from lazarus_train.metrics import append_line, keep_steps
@@ -115,12 +105,16 @@ def sft(config: SftConfig, *, resume: str = AUTO, watcher: Watcher = Watcher()) 
     """
     enforced = enforce(config, watcher.on_rows)
     evaluation = _read_evaluation(config, enforced)
-    checkpoint = _find_checkpoint(config.output, resume)
+    checkpoint = _find_checkpoint(RunFolder(config.output), resume)
     base = weights_digest(config.model)
     state = _check_checkpoint(checkpoint, config, enforced.plan, base) if checkpoint else None
-    run = _Run(config, enforced, base, evaluation, watcher)
-    run.start() if checkpoint is None or state is None else run.restore(checkpoint, state)
-    return run.follow_plan()
+    with RunFolder(config.output).held():
+        run = _Run(config, enforced, base, evaluation, watcher)
+        if checkpoint is None or state is None:
+            run.start()
+        else:
+            run.restore(checkpoint, state)
+        return run.follow_plan()
 
 
 def _read_evaluation(config: SftConfig, enforced: Enforced) -> tuple[Dataset, BatchPlan] | None:
@@ -130,12 +124,12 @@ def _read_evaluation(config: SftConfig, enforced: Enforced) -> tuple[Dataset, Ba
     return dataset, plan_held_out(dataset)
 
 
-def _find_checkpoint(output: Path, resume: str) -> Path | None:
+def _find_checkpoint(folder: RunFolder, resume: str) -> Path | None:
     match resume:
         case "none":
             return None
         case "auto":
-            found = checkpoints(output / "checkpoints")
+            found = checkpoints(folder.checkpoints)
             return found[-1] if found else None
         case _:
             path = Path(resume)
@@ -180,23 +174,16 @@ class _Run:
         self._evaluation = evaluation
         self._watcher = watcher
         self._last = min(len(self._plan), config.max_steps or len(self._plan))
-        self._metrics = config.output / "metrics.jsonl"
-        self._throughput = config.output / "throughput.jsonl"
-        self._audit_path = config.output / "audit.jsonl"
+        self._folder = RunFolder(config.output)
         self._learner: Learner
         self._audit: AuditLog
 
     def start(self) -> None:
         """Begins at step 0; an earlier run in the folder gives way."""
         self._learner = self._supported(Learner.fresh(self._config))
-        output = self._config.output
-        output.mkdir(parents=True, exist_ok=True)
-        for name in ("checkpoints", "final"):
-            shutil.rmtree(output / name, ignore_errors=True)
-        for path in (self._metrics, self._throughput, self._audit_path.with_name("audit.jsonl.rewound")):
-            path.unlink(missing_ok=True)
-        self._audit = AuditLog.start(self._audit_path, self._plan.plan_id)
-        write_manifest(output / "config.json", self._config, self._plan)
+        self._folder.clear()
+        self._audit = AuditLog.start(self._folder.audit, self._plan.plan_id)
+        write_manifest(self._folder.config, self._config, self._plan)
         self._measure(0)
 
     def restore(self, checkpoint: Path, state: dict[str, Any]) -> None:
@@ -204,10 +191,10 @@ class _Run:
         self._learner = self._supported(Learner.restored(self._config, checkpoint))
         clear_leftovers(checkpoint.parent)
         place = state["plan"]
-        self._audit = AuditLog.resume(self._audit_path, self._plan.plan_id, place["next_step"], place["audit_head"])
-        for log in (self._metrics, self._throughput):
+        self._audit = AuditLog.resume(self._folder.audit, self._plan.plan_id, place["next_step"], place["audit_head"])
+        for log in (self._folder.metrics, self._folder.throughput):
             keep_steps(log, place["next_step"])
-        write_manifest(self._config.output / "config.json", self._config, self._plan)
+        write_manifest(self._folder.config, self._config, self._plan)
 
     def follow_plan(self) -> RunResult:
         """Does the steps that are left, and writes the trained model."""
@@ -217,9 +204,8 @@ class _Run:
             if share.step.index >= self._last:
                 break
             self._do(share)
-        final = self._config.output / "final"
-        self._learner.finish(final, self._template)
-        return RunResult(final, self._audit.next_step, len(self._plan), self._audit.head.hex())
+        self._learner.finish(self._folder.final, self._template)
+        return RunResult(self._folder.final, self._audit.next_step, len(self._plan), self._audit.head.hex())
 
     def _supported(self, learner: Learner) -> Learner:
         """Refuses what the model cannot do with this plan."""
@@ -266,7 +252,7 @@ class _Run:
 
     def _record(self, report: StepReport, labels: int) -> None:
         append_line(
-            self._metrics,
+            self._folder.metrics,
             {
                 "step": report.step,
                 "loss": report.loss,
@@ -277,7 +263,7 @@ class _Run:
             },
         )
         append_line(
-            self._throughput,
+            self._folder.throughput,
             {
                 "step": report.step,
                 "seconds": round(report.seconds, 6),
@@ -307,7 +293,7 @@ class _Run:
         dataset, plan = self._evaluation
         result = held_out(self._learner.lm.model, dataset, plan, self._learner.lm.tokenizer)
         append_line(
-            self._metrics,
+            self._folder.metrics,
             {
                 "step": done,
                 "eval_loss": result.loss,
@@ -325,7 +311,7 @@ class _Run:
             "trajectory": self._config.trajectory(),
             "base_weights": self._base,
         }
-        write_checkpoint(checkpoint_path(self._config.output / "checkpoints", done), state, self._learner.write)
+        write_checkpoint(checkpoint_path(self._folder.checkpoints, done), state, self._learner.write)
 
 
 def _step_seed(seed: int, step: int) -> int:
