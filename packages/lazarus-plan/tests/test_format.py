@@ -1,12 +1,16 @@
 """FORMAT.md: its golden vectors hold, and a reader in another language that knows nothing else agrees."""
 
 import hashlib
+import importlib
 import json
+import os
 import shutil
 import subprocess
+import sys
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lazarus_plan import BatchPlan, LengthCache, LengthRow, PlanConfig, assign, build_plan, save_plan
@@ -66,3 +70,32 @@ def test_every_member_of_the_documents_is_in_the_format(folder: Path):
     documents = [json.loads((folder / name).read_bytes()) for name in ("metadata.json", "fingerprints.json")]
     missing = {name for name in chain(*documents) if f"`{name}`" not in FORMAT}
     assert not missing
+
+
+def dispatched() -> list[str]:
+    """Instruction sets that numpy chooses at run time on this machine."""
+    umath = importlib.import_module(
+        "numpy._core._multiarray_umath" if np.__version__ >= "2" else "numpy.core._multiarray_umath"
+    )
+    return [name for name in umath.__cpu_dispatch__ if umath.__cpu_features__[name]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["all", "without AVX-512", "baseline"])
+def test_the_bytes_do_not_depend_on_the_processor(level: str):
+    is_off = {
+        "all": lambda _: False,
+        "without AVX-512": lambda name: "512" in name or name == "X86_V4",
+        "baseline": lambda _: True,
+    }
+    off = " ".join(filter(is_off[level], dispatched()))
+    script = (
+        "from lazarus_plan import LengthCache, LengthRow, PlanConfig, build_plan\n"
+        "cache = LengthCache.from_rows(LengthRow(f's{n}', 1 + n * n % 181) for n in range(1000))\n"
+        "print(build_plan(cache, PlanConfig(token_budget=2048, row_len=512, epochs=2, seed=42)).plan_id)"
+    )
+    environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": off}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, check=True, encoding="utf-8"
+    )
+    assert f"`{done.stdout.strip()[7:]}`" in FORMAT

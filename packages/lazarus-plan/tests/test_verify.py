@@ -27,7 +27,11 @@ def test_unchanged_lengths_fit(plan: BatchPlan, cache: LengthCache):
             "vocab",
         ),
         ({"tokenizer": OTHER, "parts": {"tokenizer": PARTS | {"merges": "m2"}}}, "LP-E144", "merges"),
-        ({"tokenizer": OTHER, "parts": {"tokenizer": PARTS | {"special_ids": {"eos": 3}}}}, "LP-E145", "special_ids"),
+        (
+            {"tokenizer": OTHER, "parts": {"tokenizer": PARTS | {"special_ids": {"eos": 3}}}},
+            "LP-E145",
+            "special_ids changed: 'eos' 2 -> 3",
+        ),
         ({"tokenizer": OTHER, "parts": {"tokenizer": PARTS | {"behavioural": "b2"}}}, "LP-E147", "behavioural"),
         ({"encoding": {"max_length": 32}}, "LP-E146", "`max_length`"),
         ({"lengths": [18, *LENGTHS[1:]]}, "LP-E130", "sample 0 (id 's0') has 18 tokens, the plan says 17"),

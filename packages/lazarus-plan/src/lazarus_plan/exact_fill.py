@@ -4,6 +4,7 @@ Each row begins with the longest item left and is filled to the largest sum that
 Reachable sums are bits of one big integer a length; a row's pattern is repeated as often as the counts allow.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping
 
 from lazarus_plan.packing import Pattern
@@ -45,6 +46,7 @@ class _Reachable:
 
     def _compute(self, left: Mapping[int, int]) -> None:
         self.lengths = list(left)
+        self.descending = [-length for length in self.lengths]
         mask = (1 << self.row_len + 1) - 1
         self.sums = [1] * (len(self.lengths) + 1)
         for place in range(len(self.lengths) - 1, -1, -1):
@@ -76,7 +78,10 @@ class _Reachable:
         residual = best[0] - best[1] * longest
         content = {longest: best[1]}
         while residual:
-            place += 1
+            # Longer ones than what is left cannot stand here, and change nothing about what the rest can reach.
+            place = bisect_left(self.descending, -residual, place + 1)
+            if place == len(self.lengths):
+                return None
             length = self.lengths[place]
             copies = min(left.get(length, 0), residual // length)
             while copies >= 0 and not self.sums[place + 1] >> residual - copies * length & 1:

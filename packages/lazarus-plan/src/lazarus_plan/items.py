@@ -145,13 +145,16 @@ def _cut(cache: LengthCache, config: PlanConfig) -> _Cut:
     sample = np.flatnonzero(keep)
     if config.oversize == "exclude" or not oversize:
         return _Cut(sample, narrow(cache.length[keep], row_len), _whole(len(sample)), oversize, empty)
-    pieces = -(-cache.length[sample] // row_len) if config.oversize == "split" else np.ones_like(sample)
-    sample = np.repeat(sample, pieces)
-    first = (np.arange(len(sample)) - np.repeat(np.cumsum(pieces) - pieces, pieces)) * row_len
-    whole = cache.length[sample]
+    whole = narrow(cache.length[sample], int(cache.length.max()))
+    pieces = -(-whole // row_len) if config.oversize == "split" else np.ones_like(whole)
+    ends = np.cumsum(pieces)
+    first = np.arange(int(ends[-1]), dtype=whole.dtype)
+    first -= np.repeat((ends - pieces).astype(whole.dtype), pieces)
+    first *= row_len
+    whole = np.repeat(whole, pieces)
     length = np.minimum(whole - first, row_len)
-    span_start = np.where(length == whole, WHOLE, first)
-    return _Cut(sample, narrow(length, row_len), narrow(span_start, int(whole.max())), 0, empty)
+    span_start = np.where(length == whole, np.int32(WHOLE), first)
+    return _Cut(np.repeat(narrow(sample, len(cache)), pieces), narrow(length, row_len), span_start, 0, empty)
 
 
 def _whole(size: int) -> Integers:

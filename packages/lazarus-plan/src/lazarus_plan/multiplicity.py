@@ -38,9 +38,13 @@ def _count(
     is_cut = ~is_whole
     cut, first = sample[is_cut], span_start[is_cut]
     last = first + (end[is_cut] - start[is_cut])
-    order = np.lexsort((last, first, cut))
-    pieces, copies = np.unique(np.stack([cut, first, last], axis=1)[order], axis=0, return_counts=True)
-    cut, first, last = pieces.T
+    order = _by_sample_and_token(cut, first)
+    cut, first, last = (each[order].astype(np.int64) for each in (cut, first, last))
+    is_new = np.ones(len(cut), dtype=np.bool_)
+    is_new[1:] = (cut[1:] != cut[:-1]) | (first[1:] != first[:-1]) | (last[1:] != last[:-1])
+    piece = np.flatnonzero(is_new)
+    copies = np.diff(np.append(piece, len(cut)))
+    cut, first, last = (each[piece] for each in (cut, first, last))
     follows = np.concatenate([[False], cut[1:] == cut[:-1]])
     due = np.where(follows, np.concatenate([[0], last[:-1]]), 0)
     problems = [
@@ -54,6 +58,14 @@ def _count(
     uneven = cut[copies != most[cut]]
     problems += [("LP-E123", f"the pieces of sample {each} stand unequally often") for each in uneven.tolist()]
     return times, problems
+
+
+def _by_sample_and_token(sample: Integers, first: Integers) -> NDArray[np.int64]:
+    """The order of pieces by sample, then by first token."""
+    width = int(first.max(initial=0)) + 1
+    if (int(sample.max(initial=0)) + 1) * width > np.iinfo(np.int64).max:
+        return np.lexsort((first, sample))  # only damage counts so far
+    return np.argsort(sample.astype(np.int64) * width + first, kind="stable")
 
 
 def _compare(plan: BatchPlan, epoch: Epoch, times: NDArray[np.int64]) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from lazarus_plan.items import Items, Placed
 from lazarus_plan.keyed import keyed_permutation, shuffle_key
 from lazarus_plan.mixture import schedule, stage_weights
 from lazarus_plan.packing import Pattern, best_fit_decreasing, descending, histogram, lower_bounds, slots
-from lazarus_plan.plan import Integers, StagePart, narrow
+from lazarus_plan.plan import Integers, StagePart, narrow, narrow_type
 
 MAX_EXACT_FILL_ROW_LEN = 8192
 """Exact fill is tried up to here: its time grows with the square of the row, and best fit gains with longer rows."""
@@ -168,17 +168,18 @@ def _lay_out(
     item = rows.item[slot]
     del slot
     taken = -(-length // config.align) * config.align if config.align > 1 else length
-    before = np.cumsum(taken)
     row_end = np.cumsum(row_size)
     rows_of_step = np.bincount(step, minlength=part.steps)
     step_rows = np.concatenate([[0], np.cumsum(rows_of_step)])
     row_start = (np.arange(len(order)) - np.repeat(step_rows[:-1], rows_of_step)) * config.resolved_row_len
-    before -= taken
-    row_start -= before[row_end - row_size]
-    before += np.repeat(row_start, row_size)
+    # Sums of all tokens may wrap around; a start is a difference of two of them, below the budget, and comes out right.
+    exact = narrow_type(config.token_budget)
+    start = np.cumsum(taken, dtype=exact)
+    start -= taken
+    start += np.repeat(row_start.astype(exact) - start[row_end - row_size], row_size)
     return Placed(
         item=item,
-        start=narrow(before, config.token_budget),
+        start=start,
         step_splits=np.concatenate([[0], row_end])[step_rows].astype(np.int64),
         row_lens=np.full(part.steps, config.resolved_row_len, dtype=np.int64),
         stages=(part,),

@@ -1,18 +1,21 @@
 """Any step of a plan on disk in microseconds: one seek, one line. For loaders that start fast and check elsewhere."""
 
 import json
+from collections.abc import Callable, Iterable
+from itertools import repeat
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
+from lazarus_plan.canonical import JSON
 from lazarus_plan.errors import CorruptPlan
 from lazarus_plan.keyed import keyed_permutation, shuffle_key
 from lazarus_plan.line import decode_line
 from lazarus_plan.plan import Row, Segment, Step
 from lazarus_plan.store import INDEX, PLAN, read_artifact
 
-WHOLE_SPAN = (0, 0)
-"""Stands for the span of a sample in a line without spans."""
+_new_segment = cast("Callable[..., Segment]", tuple.__new__)  # pyright: ignore[reportUnknownMemberType] # generic in what it makes
 
 
 class PlanReader:
@@ -63,16 +66,24 @@ class PlanReader:
         if members["step"] != index:
             raise CorruptPlan(f"{PLAN}: step {members['step']} stands where step {index} belongs", "LP-E111")
         row_len = members.get("row_len") or self.metadata.config.resolved_row_len
-        rows: dict[int, list[Segment]] = {}
-        spans = members.get("spans") or [WHOLE_SPAN] * len(members["samples"])
+        spans = _spans(members, self.metadata.config.resolved_row_len)
+        rows: list[list[Segment]] = []
+        current = -1
         for sample, (start, end), span in zip(members["samples"], members["packing"], spans, strict=True):
-            row = start // row_len
-            first = start - row * row_len
-            is_cut = span is not WHOLE_SPAN and (span[0] > 0 or end - start == self.metadata.config.row_len)
-            rows.setdefault(row, []).append(
-                Segment(sample, first, first + end - start, (span[0], span[1]) if is_cut else None)
-            )
-        return Step(index, row_len, tuple(Row(tuple(segments)) for segments in rows.values()))
+            if start // row_len != current:
+                current = start // row_len
+                rows.append([])
+                first = current * row_len
+            # Twice as fast as calling Segment, and most of the time goes here.
+            rows[-1].append(_new_segment(Segment, (sample, start - first, end - first, span)))  # pyright: ignore[reportPossiblyUnboundVariable] # no row is -1
+        return Step(index, row_len, tuple(Row(tuple(segments)) for segments in rows))
+
+
+def _spans(members: JSON, row_len: int) -> Iterable[tuple[int, int] | None]:
+    """The span of each sample, None where it is whole."""
+    if "spans" not in members:
+        return repeat(None, len(members["samples"]))
+    return [(first, end) if first > 0 or end == row_len else None for first, end in members["spans"]]
 
 
 def spot_check(path: Path, count: int, seed: int = 0) -> list[int]:

@@ -19,7 +19,7 @@ from lazarus_plan.geometry import check_geometry
 from lazarus_plan.lengths import ABSENT
 from lazarus_plan.line import decode_line
 from lazarus_plan.multiplicity import check_multiplicity
-from lazarus_plan.plan import WHOLE, BatchPlan, Integers, narrow_type
+from lazarus_plan.plan import WHOLE, BatchPlan, Integers, narrow, narrow_type
 from lazarus_plan.stats import plan_stats, rows_a_step
 from lazarus_plan.store import FINGERPRINTS, METADATA, STATS, Artifact, checksum, read_artifact, read_blocks
 
@@ -109,9 +109,12 @@ class _Reading:
         for name, kept in self.columns.items():
             if last > len(kept):  # more than the metadata says: kept all the same, to say what is wrong
                 kept = self.columns[name] = np.concatenate([kept[:first], np.zeros(2 * last, dtype=np.int64)])
-            kept[first:last] = getattr(columns, name)
+            values = getattr(columns, name)
+            if int(values.max(initial=0)) > np.iinfo(kept.dtype).max:  # damage: kept as it is, not wrapped around
+                kept = self.columns[name] = kept.astype(np.int64)
+            kept[first:last] = values
         if (columns.span_start != WHOLE).any():
-            self.span_start[first] = columns.span_start
+            self.span_start[first] = narrow(columns.span_start, int(columns.span_start.max()))
         nothing = np.zeros(0, dtype=np.int32)
         self.steps.append(
             columns._replace(sample=nothing, start=nothing, end=nothing, span_start=nothing, span_end=nothing)
@@ -146,7 +149,7 @@ class _Reading:
         sample, start, end = (column[: self.num_samples] for column in self.columns.values())
         span_start: Integers = np.broadcast_to(np.int32(WHOLE), self.num_samples)
         if self.span_start:
-            span_start = np.array(span_start)
+            span_start = np.full(self.num_samples, WHOLE, np.result_type(*{c.dtype for c in self.span_start.values()}))
             for first, column in self.span_start.items():
                 span_start[first : first + len(column)] = column
             span_start[(span_start == 0) & (end - start != row_len)] = WHOLE

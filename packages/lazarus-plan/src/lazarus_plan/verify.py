@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +87,8 @@ _LINK_CODES = {
     "truncation": "LP-E146",
     "behavioural": "LP-E147",
 }
+SHOWN = 3
+"""Members of a component that a message spells out."""
 _INFORMATION = {"library", "files"}
 """Members of `parts` that inform and are not part of any digest."""
 
@@ -128,14 +131,26 @@ def _check_link(held: _Held, found: LengthCache, link: str) -> None:
     digest = str(getattr(found.header, link))
     if ABSENT in (held.digest(link), digest) or held.digest(link) == digest:
         return
-    names = [
-        name for name in changed_members(held.parts(link), found.header.parts.get(link, {})) if name not in _INFORMATION
-    ]
+    old, new = held.parts(link), found.header.parts.get(link, {})
+    names = [name for name in changed_members(old, new) if name not in _INFORMATION]
     # A changed component changes behaviour too; the cause is named first.
     names.sort(key=lambda name: name == "behavioural")
-    what = f"{link}: {', '.join(names)} changed" if names else f"the {link} changed"
+    what = f"{link}: {_change(names[0], old, new)}" if names else f"the {link} changed"
+    what += f" (and {', '.join(names[1:])})" if names[1:] else ""
     code = _LINK_CODES.get(link) or _LINK_CODES.get(names[0] if names else "", "LP-E146")
     raise StalePlan(f"{what}; lengths are stale: build lengths and plan again, or restore the {link}", code)
+
+
+def _change(name: str, old: JSON, new: JSON) -> str:
+    """What became of a component: member by member where it has members."""
+    before, after = old.get(name), new.get(name)
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return f"{name} changed"
+    members = cast("JSON", before), cast("JSON", after)
+    changed = changed_members(*members)
+    listed = "; ".join(f"{each!r} {members[0].get(each)!r} -> {members[1].get(each)!r}" for each in changed[:SHOWN])
+    more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+    return f"{name} changed: {listed}{more}"
 
 
 def _check_samples(held: _Held, found: LengthCache) -> None:
