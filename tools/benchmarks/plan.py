@@ -189,15 +189,16 @@ def case_shuffle(_kind: str, size: int, _folder: Path) -> dict[str, Any]:
 def case_samples(kind: str, size: int, _folder: Path) -> dict[str, Any]:
     """How much samples a step vary: strata against a plain shuffle of the same rows."""
     from lazarus_plan import LengthCache, LengthsHeader, build_plan
+    from lazarus_plan.stats import rows_a_step
 
     lengths = lengths_of(kind, size)
     plan = build_plan(LengthCache(kind, LengthsHeader(size), "sha256:00", range(size), lengths), config())  # pyright: ignore[reportArgumentType] # ids are not asked for
     step = np.repeat(np.arange(len(plan)), np.diff(plan.step_splits))
     row = step * plan.metadata.config.rows_per_step + plan.start // ROW_LEN
     per_row = np.unique(row, return_counts=True)[1]
-    strata = np.diff(plan.step_splits)[:-1].std()
-    shuffled = np.random.default_rng(0).permutation(per_row)
     rows = plan.metadata.config.rows_per_step
+    strata = np.diff(plan.step_splits)[rows_a_step(plan) == rows].std()  # equally many rows, as in the shuffle
+    shuffled = np.random.default_rng(0).permutation(per_row)
     plain = shuffled[: len(shuffled) // rows * rows].reshape(-1, rows).sum(axis=1).std()
     return {"samples sd, plain/strata": plain / strata}
 
