@@ -34,6 +34,7 @@ KNOWN = {
     "model": Known("lazarus-models", "Make a new model, or describe one."),
     "tokenizer": Known("lazarus-tokenkit", "Encode, decode, fingerprint."),
     "train": Known("lazarus-train", "Train by a plan."),
+    "verify": Known("lazarus-train", "Walk from a trained model back to the rows it was trained on."),
 }
 GROUP_HELP = {"data": "Lengths and batch plans: what training will see, decided once."}
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from lazarus_train.errors import NonFinite as NonFinite
     from lazarus_train.errors import SetupError as SetupError
     from lazarus_train.errors import TrainError as TrainError
+    from lazarus_train.provenance import Link as Link
+    from lazarus_train.provenance import verify_run as verify_run
     from lazarus_train.trainer import RunResult as RunResult
     from lazarus_train.trainer import StepReport as StepReport
     from lazarus_train.trainer import Watcher as Watcher
@@ -23,6 +25,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "CorruptCheckpoint": "errors",
     "ForeignCheckpoint": "errors",
     "Interrupted": "errors",
+    "Link": "provenance",
     "LoraSettings": "config",
     "NonFinite": "errors",
     "OptimizerSettings": "config",
@@ -34,6 +37,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "Watcher": "trainer",
     "enforce": "enforce",
     "sft": "trainer",
+    "verify_run": "provenance",
 }
 
 

@@ -25,6 +25,8 @@ JSON = dict[str, Any]
 MANIFEST = "manifest.json"
 STATE = "state.json"
 OPTIMIZER = "optimizer.safetensors"
+WEIGHTS = "model.safetensors"
+ADAPTERS = "adapters.safetensors"
 CHECKPOINT_VERSION = 1
 _NAME = re.compile(r"step-(\d{7,})")
 
@@ -63,7 +65,7 @@ def write_checkpoint(path: Path, state: JSON, write_files: Callable[[Path], None
     try:
         write_files(beside)
         _write_json(beside / STATE, {"checkpoint_version": CHECKPOINT_VERSION, **state})
-        digests = {file.relative_to(beside).as_posix(): _digest(file) for file in _files(beside)}
+        digests = {file.relative_to(beside).as_posix(): file_digest(file) for file in _files(beside)}
         _write_json(beside / MANIFEST, {"sha256": digests})
         _flush(beside)
         if path.exists():
@@ -105,7 +107,7 @@ def find_damage(path: Path) -> str | None:
         file = path / name
         if not file.is_file():
             return f"{name} is missing"
-        if _digest(file) != digest:
+        if file_digest(file) != digest:
             return f"{name} is damaged: its SHA-256 is not the manifest's"
     return None
 
@@ -114,7 +116,8 @@ def _files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.is_file())
 
 
-def _digest(file: Path) -> str:
+def file_digest(file: Path) -> str:
+    """SHA-256 of a file, 64 hex."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

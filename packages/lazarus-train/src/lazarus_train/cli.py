@@ -110,6 +110,17 @@ def sft(
     show(str(result.final))
 
 
+@app.command()
+def verify(
+    path: Annotated[Path, typer.Argument(help="A run's folder, its `final`, or one of its checkpoints.")],
+) -> None:
+    """Walk from a trained model back to the rows: exit 0 if every link holds, 1 at the first that does not."""
+    from lazarus_train.provenance import verify_run
+
+    for link in verify_run(path):
+        show(f"{link.name:<11} {link.proof}")
+
+
 @contextlib.contextmanager
 def _watching(config: "SftConfig") -> Generator["Watcher"]:
     """Progress on stderr; from the first step on, Ctrl-C is a request to stop after the step."""

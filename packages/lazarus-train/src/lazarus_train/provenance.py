@@ -1,0 +1,101 @@
+"""The walk back from a trained model to the rows: each link of the chain is checked with what the next one says.
+
+final -> checkpoint -> audit log -> plan -> data, template, tokenizer, lengths
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from lazarus_plan import CorruptPlan, StalePlan, check_audit
+from lazarus_train.checkpoint import ADAPTERS, WEIGHTS, checkpoints, file_digest, read_state
+from lazarus_train.config import SftConfig
+from lazarus_train.enforce import Enforced, enforce
+from lazarus_train.errors import CorruptCheckpoint, SetupError
+from lazarus_train.folder import RunFolder
+
+JSON = dict[str, Any]
+
+
+class Link(NamedTuple):
+    """A link of the chain that holds.
+
+    Args:
+        name: What was checked.
+        proof: What was found, in words.
+    """
+
+    name: str
+    proof: str
+
+
+def verify_run(path: Path) -> Iterator[Link]:
+    """Walks from a run, its `final` or one of its checkpoints back to the rows of the data.
+
+    Yields:
+        Each link that holds, from the weights to the data.
+
+    Raises:
+        SetupError: Not part of a run.
+        CorruptCheckpoint: Weights or state are not what the checkpoint's manifest says.
+        CorruptPlan: The plan contradicts itself, or the run did not follow it.
+        StalePlan: Data, template, tokenizer or lengths are not the planned ones; the first broken link is named.
+    """
+    folder, checkpoint = _find(path)
+    record = _read_record(folder.config)
+    state = read_state(checkpoint)
+    done = int(state["plan"]["next_step"])
+    yield Link("checkpoint", f"{checkpoint.name}: every file has the SHA-256 of its manifest")
+    if folder.final.is_dir() and checkpoint == checkpoints(folder.checkpoints)[-1]:
+        _check_final(folder.final, checkpoint)
+        yield Link("final", "the weights are those of the last checkpoint")
+    enforced = enforce(SftConfig.model_validate(record["config"]))
+    plan = enforced.plan
+    if not plan.plan_id == record["plan_id"] == state["plan"]["plan_id"]:
+        raise StalePlan(f"the run followed plan {state['plan']['plan_id']}, its plan is now {plan.plan_id}", "LP-E172")
+    _check_audit(folder.audit, enforced, done, state["plan"]["audit_head"])
+    yield Link("audit log", f"{done} steps, chained to the checkpoint; every digest recomputed from the data")
+    yield Link("plan", f"{plan.plan_id}, {len(plan)} steps")
+    for name in ("lengths", "tokenizer", "template", "data"):
+        yield Link(name, str(plan.fingerprints[name]["digest"]))
+
+
+def _find(path: Path) -> tuple[RunFolder, Path]:
+    """The run that a path belongs to, and the checkpoint to begin with."""
+    for run in (path, path.parent, path.parent.parent):
+        found = checkpoints(run / "checkpoints")
+        if found and (run / "config.json").is_file():
+            return RunFolder(run), path if path in found else found[-1]
+    raise SetupError(f"{path} is not a run, its `final` or one of its checkpoints", "LR-E107")
+
+
+def _read_record(path: Path) -> JSON:
+    try:
+        record: JSON = json.loads(path.read_bytes())
+        SftConfig.model_validate(record["config"])
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        raise SetupError(f"{path} is not the record of a run: {str(error).splitlines()[0]}", "LR-E107") from error
+    return record
+
+
+def _check_final(final: Path, checkpoint: Path) -> None:
+    """Adapters are compared apart, for the merged weights are made from them."""
+    pairs = ((final / "adapters" / ADAPTERS, checkpoint / ADAPTERS), (final / WEIGHTS, checkpoint / WEIGHTS))
+    for mine, theirs in pairs:
+        if theirs.is_file():
+            if not mine.is_file() or file_digest(mine) != file_digest(theirs):
+                raise CorruptCheckpoint(f"{mine} is not what {checkpoint.name} holds: it was changed", "LR-E204")
+            return
+
+
+def _check_audit(log: Path, enforced: Enforced, done: int, head: str) -> None:
+    found = check_audit(log, enforced.plan, lambda segment: enforced.dataset.sample(segment.sample, segment.span)[0])
+    for finding in found.findings:
+        raise CorruptPlan(f"{log}: {finding.message}", finding.code)
+    entries = [json.loads(line) for line in log.read_bytes().splitlines()[1:]]
+    reached = next((entry["head"] for entry in entries if entry["step"] == done - 1), None)
+    if reached != head:
+        raise CorruptPlan(f"{log} does not come to the checkpoint's head after {done} steps", "LP-E174")
