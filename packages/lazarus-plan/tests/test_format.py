@@ -13,8 +13,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lazarus_plan import BatchPlan, LengthCache, LengthRow, PlanConfig, assign, build_plan, save_plan
+from lazarus_plan import (
+    BatchPlan,
+    CorruptPlan,
+    LengthCache,
+    LengthRow,
+    PlanConfig,
+    assign,
+    build_plan,
+    load_plan,
+    save_plan,
+)
 from lazarus_plan.codec import encode_lines
+from lazarus_plan.config import AS_STORED
+from lazarus_plan.lock import materialise, write_lock
+from lazarus_plan.verification import verify_plan
 
 FORMAT = (Path(__file__).parents[1] / "FORMAT.md").read_text("utf-8")
 READER = Path(__file__).with_name("read_plan.mjs")
@@ -70,6 +83,48 @@ def test_every_member_of_the_documents_is_in_the_format(folder: Path):
     documents = [json.loads((folder / name).read_bytes()) for name in ("metadata.json", "fingerprints.json")]
     missing = {name for name in chain(*documents) if f"`{name}`" not in FORMAT}
     assert not missing
+
+
+@pytest.fixture
+def earlier(cache: LengthCache, tmp_path: Path) -> BatchPlan:
+    """A plan in `tmp_path/earlier`, of a version that did not know the last member of the configuration."""
+    *known, (last, _) = PlanConfig(token_budget=128, row_len=64, epochs=2).canonical().items()
+    assert last == "zero_length"
+    config = PlanConfig.model_validate_json(json.dumps(dict(known)), context=AS_STORED)
+    plan = build_plan(cache, config)
+    save_plan(plan, tmp_path / "earlier")
+    assert last not in json.loads((tmp_path / "earlier" / "metadata.json").read_bytes())["config"]
+    return plan
+
+
+def test_a_plan_keeps_its_identity_when_a_later_version_adds_a_member(
+    earlier: BatchPlan, plan: BatchPlan, cache: LengthCache, tmp_path: Path
+):
+    read = load_plan(tmp_path / "earlier")
+    assert read.plan_id == earlier.plan_id != plan.plan_id
+    assert read.metadata.config == plan.metadata.config
+    assert len(list(verify_plan(tmp_path / "earlier", expect=read.plan_id, caches=[cache], rebuild=True))) == 4
+    write_lock(tmp_path / "earlier", tmp_path / "lock")
+    assert materialise(tmp_path / "lock", [cache], tmp_path / "again").plan_id == earlier.plan_id
+    assert load_plan(tmp_path / "again").plan_id == earlier.plan_id
+
+
+@pytest.mark.parametrize("change", [{"zero_length": "error"}, {"zero_length": "exclude"}, {"seed": 1}])
+def test_a_member_that_was_added_or_changed_afterwards_is_noticed(
+    earlier: BatchPlan, tmp_path: Path, change: dict[str, object]
+):
+    document = tmp_path / "earlier" / "metadata.json"
+    metadata = json.loads(document.read_bytes())
+    metadata["config"].update(change)
+    metadata["seed"] = metadata["config"]["seed"]
+    document.write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
+    with pytest.raises(CorruptPlan, match="`plan_id` does not fit") as caught:
+        load_plan(tmp_path / "earlier")
+    assert caught.value.code == "LP-E151"
+
+
+def test_what_is_built_spells_out_every_member(plan: BatchPlan):
+    assert set(plan.metadata.config.canonical()) == set(PlanConfig.model_fields)
 
 
 def dispatched() -> list[str]:

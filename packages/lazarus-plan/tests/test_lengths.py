@@ -67,6 +67,9 @@ def test_a_cache_without_a_header_has_no_fingerprints(tmp_path: Path):
         (b'{"lazarus_lengths":1,"count":0}\n', "LP-E002", "no sample"),
         (b'{"lazarus_lengths":1,"count":2}\n{"id":"a","length":1}\n', "LP-E004", "truncated"),
         (b'{"lazarus_lengths":1,"count":true}\n', "LP-E003", ":1: `count`"),
+        (b'{"lazarus_lengths":1}\n', "LP-E003", ":1: `count` is None"),
+        (b'{"lazarus_lengths":1,"count":1,"data":7}\n', "LP-E003", ":1: `data` is 7"),
+        (b'{"lazarus_lengths":1,"count":1,"parts":[]}\n', "LP-E003", ":1: `parts` is []"),
         (b'{"lazarus_lengths":2,"count":1}\n', "LP-E160", "upgrade"),
         (b'{"id":"a","length":1}\n{"id":"a","length":2}\n', "LP-E120", ":2: id 'a' stands in line 1 too"),
         (b'{"id":"a","length":1}\n{"id":"b"}\n', "LP-E003", ":2: no `length`"),
@@ -106,7 +109,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path):
 def outcome(read: Callable[[Path], LengthCache], path: Path) -> object:
     try:
         found = read(path)
-    except LengthsError as error:
+    except (LengthsError, FormatError) as error:
         return error.message
     columns = [None if each is None else each.tolist() for each in (found.length, found.loss_tokens, found.prefixes)]
     return found.digest, list(found.ids), columns

@@ -44,3 +44,19 @@ def test_the_first_broken_link_is_named(
     with pytest.raises(StalePlan) as caught:
         check_lengths(plan, make_cache(**changes))
     assert caught.value.code == code and words in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data": OTHER, "rows": {7: "ffffffff"}}, "row 7 (id 's7', line 8)"),
+        ({"data": OTHER, "lengths": [*LENGTHS, 9]}, "row 20 (id 's20', line 21)"),
+        ({"h": {2: "ffffffff"}}, "sample 2 (id 's2', line 3)"),
+    ],
+)
+def test_the_line_is_said_where_the_caller_knows_it(
+    plan: BatchPlan, make_cache: Callable[..., LengthCache], changes: dict[str, object], words: str
+):
+    with pytest.raises(StalePlan) as caught:
+        check_lengths(plan, make_cache(**changes), first_line=1)
+    assert words in caught.value.message

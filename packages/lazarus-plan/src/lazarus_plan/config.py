@@ -1,7 +1,11 @@
-"""What a plan is asked for. The resolved form stands in `metadata.json` and is part of the plan's identity."""
+"""What a plan is asked for. The resolved form stands in `metadata.json` and is part of the plan's identity.
+
+Writers spell out every member. A stored configuration has the members that its writer knew, and is hashed with just those:
+so a member that a later version adds, with a default that changes nothing, leaves every stored plan its identity.
+"""
 
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, model_validator
 
@@ -13,10 +17,27 @@ ZeroLengthPolicy = Literal["error", "exclude"]
 Until = Literal["all", "first"]
 
 
-class Stage(BaseModel):
-    """One part of an epoch: which sources it mixes. Stages follow one another: a curriculum."""
+AS_STORED = object()
+"""Validation context of what is read from a plan: members that do not stand there stay out of its identity."""
+
+
+class _Stored(BaseModel):
+    """What stands in `metadata.json` and is hashed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, strict=True)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Spells out the defaults, but for what was read."""
+        if context is not AS_STORED:
+            self.model_fields_set.update(type(self).model_fields)
+
+    def canonical(self) -> JSON:
+        """The members that are hashed: all of them, defaults too; of a stored configuration those that stand there."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class Stage(_Stored):
+    """One part of an epoch: which sources it mixes. Stages follow one another: a curriculum."""
 
     sources: tuple[NonNegativeInt, ...]
     """Positions of the length caches, in the order they were given."""
@@ -36,10 +57,8 @@ class Stage(BaseModel):
         return self
 
 
-class PlanConfig(BaseModel):
+class PlanConfig(_Stored):
     """How samples become steps."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, strict=True)
 
     token_budget: PositiveInt
     """Tokens a step, padding included: a step holds floor(token_budget / row_len) rows."""
@@ -106,7 +125,3 @@ class PlanConfig(BaseModel):
     def rows_per_step(self) -> int:
         """Rows of full length that a step of a plan holds."""
         return self.token_budget // self.resolved_row_len
-
-    def canonical(self) -> JSON:
-        """The members that are hashed, all of them, defaults too."""
-        return self.model_dump(mode="json")

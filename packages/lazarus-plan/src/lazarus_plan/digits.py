@@ -13,6 +13,18 @@ MAX_WIDTH = 16
 """Digits of the largest integer below 2^53."""
 _POWERS = 10 ** np.arange(MAX_WIDTH + 1, dtype=np.int64)
 _ZERO = ord("0")
+_WINDOW = 8
+"""Digits read at once: the bytes of one integer."""
+_DIGITS_OF_WIDTH = np.array(
+    [0x0F0F0F0F0F0F0F0F >> 8 * (_WINDOW - width) << 8 * (_WINDOW - width) for width in range(_WINDOW + 1)],
+    dtype=np.uint64,
+)
+_SUMS = [
+    (np.uint64(8), np.uint64(10), np.uint64(0x00FF00FF00FF00FF)),
+    (np.uint64(16), np.uint64(100), np.uint64(0x0000FFFF0000FFFF)),
+    (np.uint64(32), np.uint64(10_000), np.uint64(0x00000000FFFFFFFF)),
+]
+"""How neighbours become one: shift by, times, and what to keep."""
 
 
 def widths(values: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -37,19 +49,35 @@ def write(text: NDArray[np.uint8], ends: NDArray[np.int64], values: Integers) ->
         left, place = rest[longer], place[longer] - 1
 
 
-def read(text: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def read(text: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Every run of digits.
 
     Returns:
-        The values, and where each begins. Runs of more than 16 digits give an arbitrary value.
+        The values, where each begins, and one past its last digit. Runs of more than 16 digits give an arbitrary value.
     """
     is_digit = np.zeros(len(text) + 2, dtype=np.bool_)
     np.less(text - np.uint8(_ZERO), 10, out=is_digit[1:-1])
     edges = np.flatnonzero(is_digit[1:] != is_digit[:-1])
     begins, ends = edges[::2], edges[1::2]
-    values = np.zeros(len(begins), dtype=np.int64)
     width = ends - begins
-    for place in range(min(int(width.max(initial=0)), MAX_WIDTH)):
-        longer = np.flatnonzero(width > place) if place else slice(None)
-        values[longer] += (text[ends[longer] - 1 - place].astype(np.int64) - _ZERO) * _POWERS[place]
-    return values, begins
+    padded = np.concatenate([np.zeros(MAX_WIDTH, dtype=np.uint8), text])
+    values = _eight(padded, ends + _WINDOW, width)
+    longer = np.flatnonzero(width > _WINDOW)
+    values[longer] += _eight(padded, ends[longer], width[longer] - _WINDOW) * _POWERS[_WINDOW]
+    return values, begins, ends
+
+
+def _eight(padded: NDArray[np.uint8], windows: NDArray[np.int64], width: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The last 8 digits, or as many as there are, of numbers; `windows` are where their last 8 bytes begin.
+
+    Eight bytes are one integer, whose digits are added up in pairs, pairs of pairs, and halves.
+    """
+    every = np.ndarray(len(padded) - _WINDOW + 1, dtype="<u8", buffer=padded.data, strides=(1,))
+    digits = every[windows]
+    digits &= _DIGITS_OF_WIDTH[np.minimum(width, _WINDOW)]
+    for bits, power, mask in _SUMS:
+        low = digits >> bits
+        digits *= power
+        digits += low
+        digits &= mask
+    return digits.astype(np.int64)

@@ -65,11 +65,13 @@ def parse_header(line: bytes, path: Path) -> LengthsHeader | None:
             f"{path} has length format {version!r}, this lazarus-plan reads {FORMAT_VERSION}: upgrade lazarus-plan",
             "LP-E160",
         )
-    known = {item.name for item in fields(LengthsHeader)}
-    header = LengthsHeader(**{name: value for name, value in members.items() if name in known})
-    if not _is_count(header.count):
-        raise LengthsError(f"{path}:1: `count` is {header.count!r}, not a number of samples", "LP-E003")
-    return header
+    if not _is_count(members.get("count")):
+        raise LengthsError(f"{path}:1: `count` is {members.get('count')!r}, not a number of samples", "LP-E003")
+    known = {item.name: members[item.name] for item in fields(LengthsHeader) if item.name in members}
+    for name, value in known.items():
+        if name != "count" and not isinstance(value, dict if name in ("encoding", "parts") else str):
+            raise LengthsError(f"{path}:1: `{name}` is {value!r}", "LP-E003")
+    return LengthsHeader(**known)
 
 
 def _parse_row(line: bytes, path: Path, number: int) -> LengthRow:

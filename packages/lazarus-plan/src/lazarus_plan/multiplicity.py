@@ -8,6 +8,11 @@ from numpy.typing import NDArray
 from lazarus_plan.findings import Finding, at_step
 from lazarus_plan.plan import WHOLE, BatchPlan, Epoch, Integers
 
+SORTED_BITS = 62
+"""Sample, first token and length of a piece are sorted as one integer if they fit, which they do up to 10^8 samples."""
+PORTION = 1 << 16
+"""Pieces looked at together: they stay in the processor's cache."""
+
 
 def check_multiplicity(plan: BatchPlan) -> Iterator[Finding]:
     """Samples that are out of range, repeated, missing, or cut with a gap."""
@@ -33,39 +38,60 @@ def _count(
     """How often each sample stands; every piece of a cut one must stand equally often."""
     if span_start.strides == (0,):
         return np.bincount(sample, minlength=count), []
-    is_whole = span_start == WHOLE
-    times = np.bincount(sample[is_whole], minlength=count)
-    is_cut = ~is_whole
-    cut, first = sample[is_cut], span_start[is_cut]
-    last = first + (end[is_cut] - start[is_cut])
-    order = _by_sample_and_token(cut, first)
-    cut, first, last = (each[order].astype(np.int64) for each in (cut, first, last))
-    is_new = np.ones(len(cut), dtype=np.bool_)
-    is_new[1:] = (cut[1:] != cut[:-1]) | (first[1:] != first[:-1]) | (last[1:] != last[:-1])
-    piece = np.flatnonzero(is_new)
-    copies = np.diff(np.append(piece, len(cut)))
-    cut, first, last = (each[piece] for each in (cut, first, last))
-    follows = np.concatenate([[False], cut[1:] == cut[:-1]])
-    due = np.where(follows, np.concatenate([[0], last[:-1]]), 0)
-    problems = [
-        ("LP-E123", f"the pieces of sample {each} leave a gap or overlap") for each in cut[first != due].tolist()
-    ]
-    both = cut[times[cut] > 0]
-    problems += [("LP-E120", f"sample {each} stands whole and in pieces") for each in np.unique(both).tolist()]
-    most = np.zeros_like(times)
-    np.maximum.at(most, cut, copies)
-    times[cut[~follows]] = copies[~follows]
-    uneven = cut[copies != most[cut]]
-    problems += [("LP-E123", f"the pieces of sample {each} stand unequally often") for each in uneven.tolist()]
+    is_cut = span_start != WHOLE
+    times = np.bincount(sample[~is_cut], minlength=count)
+    problems: list[tuple[str, str]] = []
+    for pieces in _by_sample(sample[is_cut], span_start[is_cut], end[is_cut] - start[is_cut]):
+        problems += _count_cut(*pieces, times)
     return times, problems
 
 
-def _by_sample_and_token(sample: Integers, first: Integers) -> NDArray[np.int64]:
-    """The order of pieces by sample, then by first token."""
-    width = int(first.max(initial=0)) + 1
-    if (int(sample.max(initial=0)) + 1) * width > np.iinfo(np.int64).max:
-        return np.lexsort((first, sample))  # only damage counts so far
-    return np.argsort(sample.astype(np.int64) * width + first, kind="stable")
+def _by_sample(
+    sample: Integers, first: Integers, length: Integers
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+    """Pieces by sample, then by first token; all pieces of a sample in one portion."""
+    room = [int(column.max(initial=0)).bit_length() for column in (sample, first, length)]
+    if sum(room) > SORTED_BITS:
+        order = np.lexsort((length, first, sample))
+        yield sample[order].astype(np.int64), first[order].astype(np.int64), length[order].astype(np.int64)
+        return
+    # The three as one integer: sorting values takes a fifth of the time and memory of sorting places.
+    key = sample.astype(np.int64)
+    for column, bits in ((first, room[1]), (length, room[2])):
+        key <<= bits
+        key |= column
+    key.sort()
+    low = room[1] + room[2]
+    begin = 0
+    while begin < len(key):
+        last = int(key[min(begin + PORTION, len(key)) - 1]) >> low
+        part = key[begin : int(np.searchsorted(key, (last + 1) << low))]
+        yield part >> low, part >> room[2] & (1 << room[1]) - 1, part & (1 << room[2]) - 1
+        begin += len(part)
+
+
+def _count_cut(
+    sample: NDArray[np.int64], first: NDArray[np.int64], length: NDArray[np.int64], times: NDArray[np.int64]
+) -> Iterator[tuple[str, str]]:
+    """Counts the pieces of cut samples, which are sorted, into `times`."""
+    is_new = np.ones(len(sample), dtype=np.bool_)
+    is_new[1:] = (sample[1:] != sample[:-1]) | (first[1:] != first[:-1]) | (length[1:] != length[:-1])
+    piece = np.flatnonzero(is_new)
+    copies = np.diff(np.append(piece, len(sample)))
+    cut, first = sample[piece], first[piece]
+    last = first + length[piece]
+    follows = np.concatenate([[False], cut[1:] == cut[:-1]])
+    due = np.where(follows, np.concatenate([[0], last[:-1]]), 0)
+    for each in cut[first != due].tolist():
+        yield "LP-E123", f"the pieces of sample {each} leave a gap or overlap"
+    for each in np.unique(cut[times[cut] > 0]).tolist():
+        yield "LP-E120", f"sample {each} stands whole and in pieces"
+    begins = np.flatnonzero(~follows)
+    most = np.maximum.reduceat(copies, begins)
+    uneven = copies != np.repeat(most, np.diff(np.append(begins, len(cut))))
+    for each in cut[uneven].tolist():
+        yield "LP-E123", f"the pieces of sample {each} stand unequally often"
+    times[cut[begins]] = copies[begins]
 
 
 def _compare(plan: BatchPlan, epoch: Epoch, times: NDArray[np.int64]) -> Iterator[tuple[str, str]]:

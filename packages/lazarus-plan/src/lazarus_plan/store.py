@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from lazarus_plan.canonical import JSON, canonical_digest
 from lazarus_plan.codec import encode_lines
+from lazarus_plan.config import AS_STORED
 from lazarus_plan.errors import CorruptPlan, FormatError, PlanError
 from lazarus_plan.plan import FORMAT_VERSION, BatchPlan, Metadata
 from lazarus_plan.stats import plan_stats
@@ -89,6 +90,7 @@ def save_plan(plan: BatchPlan, path: Path) -> None:
 def write_documents(path: Path, plan: BatchPlan) -> None:
     """Writes the three documents into a folder: the thin lock, from which the rest can be built again."""
     members, stats = plan.metadata.model_dump(mode="json"), plan_stats(plan)
+    members["config"] = plan.metadata.config.canonical()
     if plan.metadata.parent is None:
         del members["parent"]
     members["checksum"] = checksum(members, plan.fingerprints, stats)
@@ -162,7 +164,7 @@ def _to_metadata(members: JSON, path: Path) -> Metadata:
             "LP-E160",
         )
     try:
-        metadata = Metadata.model_validate_json(json.dumps(members))
+        metadata = Metadata.model_validate_json(json.dumps(members), context=AS_STORED)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

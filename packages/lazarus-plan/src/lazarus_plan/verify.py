@@ -18,7 +18,7 @@ from lazarus_plan.lengths import ABSENT, LengthCache
 from lazarus_plan.plan import WHOLE, BatchPlan, Integers
 
 
-def check_lengths(plan: BatchPlan, found: LengthCache, source: int = 0) -> None:
+def check_lengths(plan: BatchPlan, found: LengthCache, source: int = 0, *, first_line: int | None = None) -> None:
     """Holds a plan against freshly measured lengths and the digests they came with.
 
     Walks the chain from its root: data, template, tokenizer, parameters, lengths.
@@ -27,19 +27,33 @@ def check_lengths(plan: BatchPlan, found: LengthCache, source: int = 0) -> None:
         plan: The plan.
         found: What the data, template and tokenizer at hand give.
         source: Which of the plan's length caches that is.
+        first_line: Line of the data file that holds sample 0, where each sample is one line; messages then say lines too.
 
     Raises:
         StalePlan: Names the first broken link, and the row, component or sample where it is known.
     """
     held = _Held.of(plan, source)
-    _check_data(held, found)
+    name = _Namer(found.ids, first_line)
+    _check_data(held, found, name)
     for link in ("template", "tokenizer"):
         _check_link(held, found, link)
     expected = held.parts("lengths").get("encoding")
     if expected and expected != found.header.encoding:
         names = ", ".join(f"`{name}`" for name in changed_members(expected, found.header.encoding))
         raise StalePlan(f"the encoding parameters changed: {names}; build lengths and plan again", "LP-E146")
-    _check_samples(held, found)
+    _check_samples(held, found, name)
+
+
+@dataclass(frozen=True)
+class _Namer:
+    """Says which sample is meant, so that a person finds it."""
+
+    ids: Sequence[str]
+    first_line: int | None
+
+    def __call__(self, sample: int) -> str:
+        line = "" if self.first_line is None else f", line {self.first_line + sample}"
+        return f"{sample} (id {self.ids[sample]!r}{line})"
 
 
 @dataclass(frozen=True)
@@ -93,7 +107,7 @@ _INFORMATION = {"library", "files"}
 """Members of `parts` that inform and are not part of any digest."""
 
 
-def _check_data(held: _Held, found: LengthCache) -> None:
+def _check_data(held: _Held, found: LengthCache, name: _Namer) -> None:
     expected = held.digest("data")
     if ABSENT in (expected, found.header.data) or expected == found.header.data:
         return
@@ -101,7 +115,7 @@ def _check_data(held: _Held, found: LengthCache) -> None:
     again = "build lengths and plan again, or restore the data"
     row = _first_changed_row(held, found)
     if count != len(found):
-        where = f"; the first row that differs is row {row} (id {found.ids[row]!r})" if row is not None else ""
+        where = f"; the first row that differs is row {name(row)}" if row is not None else ""
         raise StalePlan(f"data: the plan knows {count} rows, {found.name} has {len(found)}{where}; {again}", "LP-E141")
     if row is None:
         raise StalePlan(f"data: a row of {found.name} changed; {again}", "LP-E140")
@@ -109,12 +123,11 @@ def _check_data(held: _Held, found: LengthCache) -> None:
     changed = np.flatnonzero(held.prefixes[:, 0] != found.row_prefix)
     if len(changed) > 1 and sorted(held.prefixes[:, 0].tolist()) == sorted(found.row_prefix.tolist()):
         raise StalePlan(
-            f"data: {len(changed)} rows of {found.name} stand in another order, the first is row {row} "
-            f"(id {found.ids[row]!r}); {again}",
+            f"data: {len(changed)} rows of {found.name} stand in another order, the first is row {name(row)}; {again}",
             "LP-E141",
         )
     more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-    raise StalePlan(f"data: row {row} (id {found.ids[row]!r}){more} of {found.name} changed; {again}", "LP-E140")
+    raise StalePlan(f"data: row {name(row)}{more} of {found.name} changed; {again}", "LP-E140")
 
 
 def _first_changed_row(held: _Held, found: LengthCache) -> int | None:
@@ -153,7 +166,7 @@ def _change(name: str, old: JSON, new: JSON) -> str:
     return f"{name} changed: {listed}{more}"
 
 
-def _check_samples(held: _Held, found: LengthCache) -> None:
+def _check_samples(held: _Held, found: LengthCache, name: _Namer) -> None:
     """Lengths, and where known the token digests, of every sample."""
     is_whole = held.span_start == WHOLE
     sample, planned = held.sample[is_whole], held.length[is_whole]
@@ -162,7 +175,7 @@ def _check_samples(held: _Held, found: LengthCache) -> None:
         which = int(sample[differs].min())
         length = int(planned[differs][sample[differs] == which][0])
         raise StalePlan(
-            f"lengths: sample {which} (id {found.ids[which]!r}) has {int(found.length[which])} tokens, the plan says "
+            f"lengths: sample {name(which)} has {int(found.length[which])} tokens, the plan says "
             f"{length} ({len(np.unique(sample[differs]))} samples differ); build lengths and plan again",
             "LP-E130",
         )
@@ -171,7 +184,7 @@ def _check_samples(held: _Held, found: LengthCache) -> None:
     if len(beyond):
         which = int(held.sample[beyond[0]])
         raise StalePlan(
-            f"lengths: sample {which} (id {found.ids[which]!r}) has {int(found.length[which])} tokens, the plan uses "
+            f"lengths: sample {name(which)} has {int(found.length[which])} tokens, the plan uses "
             f"{int(last[beyond[0]])}; build lengths and plan again",
             "LP-E130",
         )
@@ -180,7 +193,7 @@ def _check_samples(held: _Held, found: LengthCache) -> None:
         if len(changed):
             which = int(changed[0])
             raise StalePlan(
-                f"lengths: sample {which} (id {found.ids[which]!r}) has other token ids ({len(changed)} samples differ); "
+                f"lengths: sample {name(which)} has other token ids ({len(changed)} samples differ); "
                 "build lengths and plan again",
                 "LP-E147",
             )
