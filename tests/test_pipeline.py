@@ -127,7 +127,7 @@ def test_one_changed_character_names_the_row(copy):
     row["answer"] = row["answer"][:-1] + ("1" if row["answer"][-1] != "1" else "2")  # as many tokens as before
     lines[17] = json.dumps(row, ensure_ascii=False)
     (copy / "train.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    assert "row 17 (id '17')" in refusal(copy)
+    assert "row 17 (id '17', line 18)" in refusal(copy)
 
 
 def test_one_edited_merge_is_named(copy):

@@ -38,7 +38,7 @@ def beside_data(tmp_path) -> Path:
 @pytest.mark.slow
 def test_the_pipeline_of_the_readme_runs(beside_data):
     words = [shlex.split(command) for command in commands()]
-    assert [word[1] for word in words] == ["data", "data", "data", "train", "train", "infer"]
+    assert [word[1] for word in words] == ["data", "data", "data", "train", "train", "verify", "infer"]
     for word in words:
         command = [sys.executable, "-m", "lazarus_cli", *word[1:]]
         done = subprocess.run(command, cwd=beside_data, capture_output=True, text=True, check=False)

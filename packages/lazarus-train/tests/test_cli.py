@@ -59,7 +59,7 @@ def test_a_stale_plan_is_one_line_and_exit_1(setup):
     setup.data.write_text(content)
     done = run(setup)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
-    assert "row 0 (id '0')" in done.stderr
+    assert "row 0 (id '0', line 1)" in done.stderr
 
 
 @pytest.mark.slow

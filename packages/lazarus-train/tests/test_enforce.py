@@ -26,7 +26,7 @@ def refused(setup, kind: type[LazarusError], code: str) -> str:
 
 def test_one_changed_character_names_the_row(setup):
     edit_lines(setup.data, lambda lines: [*lines[:7], lines[7].replace(b"make", b"mahe"), *lines[8:]])
-    assert "row 7 (id '7') of data.jsonl changed" in refused(setup, StalePlan, "LP-E140")
+    assert "row 7 (id '7', line 8) of data.jsonl changed" in refused(setup, StalePlan, "LP-E140")
 
 
 def test_a_change_that_leaves_the_length_alone_is_found(setup):
@@ -130,7 +130,7 @@ def test_a_plan_of_bare_lengths_is_held_to_the_lengths(setup):
     assert len(enforce(setup.config()).dataset) == 24
     rows[5] = rows[5]._replace(length=rows[5].length + 1)
     save_plan(build_plan(LengthCache.from_rows(rows), PlanConfig(token_budget=64, row_len=32)), setup.plan)
-    assert "sample 5 (id '5')" in refused(setup, StalePlan, "LP-E130")
+    assert "sample 5 (id '5', line 6)" in refused(setup, StalePlan, "LP-E130")
 
 
 def _lengths(setup):

@@ -47,8 +47,13 @@ def receipt(plan: BatchPlan) -> str:
     lines["cut"] = f"{partial:,} ({config.oversize})" if partial else "none"
     if about.parent is not None:
         lines["parent"] = f"{short(about.parent.plan_id)}, whose first {about.parent.steps:,} steps stay"
-    lines["made from"] = ", ".join(f"{link} {short(plan.fingerprints[link]['digest'])}" for link in LINKS)
+    lines["made from"] = ", ".join(f"{link} {_sources(plan, link)}" for link in LINKS)
     return "\n".join(f"{name:<10}{text}" for name, text in lines.items())
+
+
+def _sources(plan: BatchPlan, link: str) -> str:
+    """Digests of a link as its sources have them: what `lengths build` showed."""
+    return "+".join(map(short, plan.fingerprints[link]["sources"]))
 
 
 def _certificate(epoch: JSON) -> str:

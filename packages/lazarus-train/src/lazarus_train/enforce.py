@@ -55,7 +55,7 @@ def enforce(config: SftConfig, on_progress: Callable[[int], object] = lambda _: 
         )
     encoder = planned_encoder(plan, config)
     dataset = read_dataset(config.data, encoder, fields(config), on_progress)
-    check_lengths(plan, dataset.lengths)
+    check_lengths(plan, dataset.lengths, first_line=1)
     labels = _labels_by_step(plan, dataset)
     if not labels.all():
         step = int(np.argmin(labels))

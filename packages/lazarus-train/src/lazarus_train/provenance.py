@@ -60,7 +60,7 @@ def verify_run(path: Path) -> Iterator[Link]:
     yield Link("audit log", f"{done} steps, chained to the checkpoint; every digest recomputed from the data")
     yield Link("plan", f"{plan.plan_id}, {len(plan)} steps")
     for name in ("lengths", "tokenizer", "template", "data"):
-        yield Link(name, str(plan.fingerprints[name]["digest"]))
+        yield Link(name, str(plan.fingerprints[name]["sources"][0]))
 
 
 def _find(path: Path) -> tuple[RunFolder, Path]:

@@ -184,7 +184,6 @@ class _Run:
         self._folder.clear()
         self._audit = AuditLog.start(self._folder.audit, self._plan.plan_id)
         write_manifest(self._folder.config, self._config, self._plan)
-        self._measure(0)
 
     def restore(self, checkpoint: Path, state: dict[str, Any]) -> None:
         """Goes on where a verified checkpoint stopped; log lines beyond it are done again."""
@@ -199,6 +198,8 @@ class _Run:
     def follow_plan(self) -> RunResult:
         """Does the steps that are left, and writes the trained model."""
         self._watcher.on_start(self._audit.next_step, self._last)
+        if self._audit.next_step == 0:
+            self._measure(0)
         cursor = PlanCursor(self._plan, micro_rows=self._config.micro_rows, next_step=self._audit.next_step)
         for share in cursor:
             if share.step.index >= self._last:
