@@ -78,17 +78,11 @@ def case_read(kind: str, size: int, folder: Path) -> dict[str, Any]:
 
 
 def case_build(kind: str, size: int, folder: Path) -> dict[str, Any]:
-    from lazarus_plan import build_plan, read_lengths, save_plan
+    from lazarus_plan import build_plan, read_lengths
     from lazarus_plan.stats import plan_stats
 
     cache = read_lengths(write_lengths(kind, size, folder))
-
-    def build() -> Any:
-        plan = build_plan(cache, config())
-        save_plan(plan, folder / "plan")
-        return plan
-
-    seconds, plan = timed(build)
+    seconds, plan = timed(lambda: build_plan(cache, config(), folder / "plan"))
     stats = plan_stats(plan)
     tokens, room = stats["efficiency"]
     return {

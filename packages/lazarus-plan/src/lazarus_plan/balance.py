@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lazarus_plan.keyed import keyed_permutation, shuffle_key
+from lazarus_plan.order import order_by
 from lazarus_plan.plan import Integers
 
 
@@ -47,7 +48,7 @@ def deal(cost: NDArray[np.int64], sizes: NDArray[np.int64], *, seed: int, source
         The step of each row, int64 (rows,).
     """
     ties = keyed_permutation(len(cost), shuffle_key("ties", seed, source, epoch))
-    ranked = ties[np.argsort(-cost[ties], kind="stable")]
+    ranked = ties[order_by(cost.max(initial=0) - cost[ties])]
     step_of = np.empty(len(cost), dtype=np.int64)
     first = 0
     for stratum in range(int(sizes.max(initial=0))):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +20,14 @@ from lazarus_plan.errors import PlanningError
 from lazarus_plan.fingerprint import fingerprint_plan
 from lazarus_plan.items import Items, Placed, apply_policies, resolve
 from lazarus_plan.lengths import LengthCache
+from lazarus_plan.memory import keep_freed
 from lazarus_plan.mixture import stages_of
 from lazarus_plan.packed import place_packed
 from lazarus_plan.plan import FORMAT_VERSION, WHOLE, BatchPlan, Epoch, Integers, Metadata, Source, narrow
+from lazarus_plan.store import new_folder, write_lines, write_rest
 
 
-def build_plan(lengths: LengthCache | Sequence[LengthCache], config: PlanConfig) -> BatchPlan:
+def build_plan(lengths: LengthCache | Sequence[LengthCache], config: PlanConfig, path: Path | None = None) -> BatchPlan:
     """Plans every step of a run.
 
     >>> from lazarus_plan import LengthCache, LengthRow, PlanConfig
@@ -36,10 +39,12 @@ def build_plan(lengths: LengthCache | Sequence[LengthCache], config: PlanConfig)
     Args:
         lengths: Of one source, or of several that are mixed.
         config: What is asked for.
+        path: Folder to save the plan in, in the same pass over its lines that fingerprints them.
 
     Raises:
         PlanningError: An oversize or empty sample without a policy for it, or nothing to plan.
     """
+    keep_freed()
     caches = [lengths] if isinstance(lengths, LengthCache) else list(lengths)
     config = resolve(caches, config)
     items, excluded = apply_policies(caches, config)
@@ -55,7 +60,12 @@ def build_plan(lengths: LengthCache | Sequence[LengthCache], config: PlanConfig)
         excluded=excluded,
     )
     plan = assemble(items, epochs, metadata, prefixes_of(caches))
-    return replace(plan, fingerprints=fingerprint_plan(caches, config, encode_lines(plan)))
+    if path is None:
+        return replace(plan, fingerprints=fingerprint_plan(caches, config, encode_lines(plan)))
+    with new_folder(path) as folder:
+        plan = replace(plan, fingerprints=fingerprint_plan(caches, config, write_lines(folder, encode_lines(plan))))
+        write_rest(folder, plan)
+    return plan
 
 
 def place_epoch(items: Items, config: PlanConfig, epoch: int, num_sources: int) -> Placed:

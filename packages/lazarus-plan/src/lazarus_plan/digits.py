@@ -13,6 +13,7 @@ MAX_WIDTH = 16
 """Digits of the largest integer below 2^53."""
 _POWERS = 10 ** np.arange(MAX_WIDTH + 1, dtype=np.int64)
 _ZERO = ord("0")
+_FOUR_DIGITS = np.frombuffer(b"".join(b"%04d" % value for value in range(10_000)), dtype="<u4")
 _WINDOW = 8
 """Digits read at once: the bytes of one integer."""
 _DIGITS_OF_WIDTH = np.array(
@@ -39,14 +40,26 @@ def widths(values: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def write(text: NDArray[np.uint8], ends: NDArray[np.int64], values: Integers) -> None:
-    """Writes each value so that its last digit stands before `ends`."""
-    place = ends - 1
-    left = values.astype(np.uint32) if int(values.max(initial=0)) <= np.iinfo(np.uint32).max else values
+    """Writes each value so that its last digit stands before `ends`: four digits at once, then the rest one by one."""
+    left = values.astype(np.uint32 if int(values.max(initial=0)) <= np.iinfo(np.uint32).max else np.uint64)
+    last = ends - 1
+    is_begun = np.zeros(len(left), dtype=np.bool_)
+    quadruple = np.ndarray(max(len(text) - 3, 0), dtype="<u4", buffer=text.data, strides=(1,))
+    longer = np.flatnonzero(left >= 1000)
+    while len(longer):
+        rest, four = np.divmod(left[longer], left.dtype.type(10_000))
+        quadruple[last[longer] - 3] = _FOUR_DIGITS[four]
+        left[longer] = rest
+        last[longer] -= 4
+        is_begun[longer] = True
+        longer = longer[rest >= 1000]
+    longer = np.flatnonzero((left > 0) | ~is_begun)
+    left, last = left[longer], last[longer]
     while len(left):
-        rest = left // 10
-        text[place] = left - rest * 10 + _ZERO
+        rest = left // left.dtype.type(10)
+        text[last] = (left - rest * left.dtype.type(10)).astype(np.uint8) + np.uint8(_ZERO)
         longer = np.flatnonzero(rest)
-        left, place = rest[longer], place[longer] - 1
+        left, last = rest[longer], last[longer] - 1
 
 
 def read(text: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

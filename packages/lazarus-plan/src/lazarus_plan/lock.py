@@ -10,7 +10,7 @@ from lazarus_plan.errors import PlanError, StalePlan
 from lazarus_plan.fingerprint import short
 from lazarus_plan.lengths import LengthCache
 from lazarus_plan.plan import BatchPlan
-from lazarus_plan.store import FINGERPRINTS, METADATA, STATS, read_artifact, save_plan
+from lazarus_plan.store import FINGERPRINTS, METADATA, STATS, read_artifact
 
 
 def write_lock(plan: Path, output: Path) -> None:
@@ -45,9 +45,7 @@ def materialise(lock: Path, caches: Sequence[LengthCache], output: Path | None =
             f"{short(artifact.metadata.parent.plan_id)}, which lengths alone do not give; keep plan.jsonl",
             "LP-E134",
         )
-    plan = build_plan(caches, artifact.metadata.config)
-    if output is not None:
-        save_plan(plan, output)
+    plan = build_plan(caches, artifact.metadata.config, output)
     check_same(plan, artifact.fingerprints)
     return plan
 

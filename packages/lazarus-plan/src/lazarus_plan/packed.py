@@ -13,6 +13,7 @@ from lazarus_plan.exact_fill import exact_fill
 from lazarus_plan.items import Items, Placed
 from lazarus_plan.keyed import keyed_permutation, shuffle_key
 from lazarus_plan.mixture import schedule, stage_weights
+from lazarus_plan.order import order_by
 from lazarus_plan.packing import Pattern, best_fit_decreasing, descending, histogram, lower_bounds, slots
 from lazarus_plan.plan import Integers, StagePart, narrow, narrow_type
 
@@ -161,7 +162,7 @@ def _lay_out(
     rows: Rows, length: Integers, cost: NDArray[np.int64], step: NDArray[np.int64], config: PlanConfig, part: StagePart
 ) -> Placed:
     """Rows by step, and by descending cost within one: what lets `assign` balance ranks without looking at them."""
-    order = np.lexsort((-cost, step))
+    order = order_by(step, cost.max() - cost)
     row_size = np.diff(rows.row_splits)[order]
     slot = _ranges(rows.row_splits[order], row_size, len(rows.item))
     length = length[slot]

@@ -13,7 +13,9 @@ plan.rows          first 4 bytes of row and token digest a sample, u32 pairs  de
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -71,6 +73,18 @@ def save_plan(plan: BatchPlan, path: Path) -> None:
     Raises:
         PlanError: `path` is there and is not a plan: it is left alone.
     """
+    with new_folder(path) as folder:
+        deque(write_lines(folder, encode_lines(plan)), maxlen=0)
+        write_rest(folder, plan)
+
+
+@contextmanager
+def new_folder(path: Path) -> Generator[Path]:
+    """A folder beside `path` that takes its place at the end, or leaves nothing behind.
+
+    Raises:
+        PlanError: `path` is there and is not a plan: it is left alone.
+    """
     if path.exists() and not is_plan(path) and not (path.is_dir() and not any(path.iterdir())):
         raise PlanError(f"{path} exists and is not a plan: choose another folder, or remove it", "LP-E007")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,13 +92,30 @@ def save_plan(plan: BatchPlan, path: Path) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
     try:
-        _write_lines(beside, encode_lines(plan))
-        write_documents(beside, plan)
-        if plan.prefixes is not None:
-            (beside / ROWS).write_bytes(plan.prefixes.astype("<u4").tobytes())
+        yield beside
         _replace_folder(beside, path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def write_lines(folder: Path, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Writes `plan.jsonl` and its index, and passes the blocks on."""
+    offset = 0
+    with (folder / PLAN).open("wb") as lines, (folder / INDEX).open("wb") as index:
+        index.write(bytes(8))
+        for block in blocks:
+            lines.write(block)
+            ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n")) + 1 + offset
+            index.write(ends.astype("<u8").tobytes())
+            offset += len(block)
+            yield block
+
+
+def write_rest(folder: Path, plan: BatchPlan) -> None:
+    """Writes everything but the lines."""
+    write_documents(folder, plan)
+    if plan.prefixes is not None:
+        (folder / ROWS).write_bytes(plan.prefixes.astype("<u4").tobytes())
 
 
 def write_documents(path: Path, plan: BatchPlan) -> None:
@@ -213,18 +244,6 @@ def _read(path: Path) -> bytes:
 def _document(members: JSON) -> bytes:
     """JSON for people and for git: two spaces, the order given, LF at the end."""
     return json.dumps(members, indent=2, ensure_ascii=False).encode() + b"\n"
-
-
-def _write_lines(path: Path, blocks: Iterable[bytes]) -> None:
-    """Writes `plan.jsonl` and its index."""
-    offset = 0
-    with (path / PLAN).open("wb") as lines, (path / INDEX).open("wb") as index:
-        index.write(bytes(8))
-        for block in blocks:
-            lines.write(block)
-            ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n")) + 1 + offset
-            index.write(ends.astype("<u8").tobytes())
-            offset += len(block)
 
 
 def _replace_folder(beside: Path, path: Path) -> None:

@@ -60,7 +60,6 @@ def build(
     """Plan every step of a run, once."""
     from lazarus_plan.build import build_plan
     from lazarus_plan.receipt import receipt, summary
-    from lazarus_plan.store import save_plan
 
     if predictable and seed not in (None, PREDICTABLE_SEED):
         raise typer.BadParameter("--predictable means seed 0; give one of --predictable and --seed")
@@ -80,9 +79,7 @@ def build(
         oversize=oversize,
         zero_length=zero_length,
     )
-    plan = build_plan(read_caches(lengths), config)
-    if not dry_run:
-        save_plan(plan, output)
+    plan = build_plan(read_caches(lengths), config, None if dry_run else output)
     show(json.dumps(summary(plan), indent=2) if as_json else receipt(plan))
     if dry_run:
         say("dry run: nothing was written")
