@@ -249,3 +249,17 @@ def test_what_else_lies_in_the_folder_stays(setup):
     (setup.folder / "run" / "notes.txt").write_text("mine")
     sft(setup.config(max_steps=1), resume="none")
     assert (setup.folder / "run" / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_that_holds_a_model_is_left_alone(setup):
+    before = {path.name: path.read_bytes() for path in setup.model.iterdir()}
+    for resume in ("auto", "none"):
+        with pytest.raises(SetupError, match=r"holds `config\.json` of something that is not a run"):
+            sft(setup.config("model"), resume=resume)
+    assert {path.name: path.read_bytes() for path in setup.model.iterdir()} == before
+
+
+def test_a_checkpoint_of_another_run_is_refused(setup):
+    sft(setup.config("first", max_steps=2))
+    with pytest.raises(SetupError, match="of another run"):
+        sft(setup.config("second"), resume=str(setup.folder / "first/checkpoints/step-0000002"))

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import shutil
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -51,12 +52,37 @@ class RunFolder:
         """The trained model."""
         return self.path / "final"
 
+    def check_is_ours(self) -> None:
+        """Makes sure that what a run writes replaces nothing but an earlier run.
+
+        Raises:
+            SetupError: The folder holds a model, or something else of the same name, that no run wrote.
+        """
+        taken = [path.name for path in self._written() if path.exists()]
+        if taken and not self._is_run():
+            raise SetupError(
+                f"{self.path} holds {', '.join(f'`{name}`' for name in taken)} of something that is not a run: choose "
+                "another --output",
+                "LR-E108",
+            )
+
     def clear(self) -> None:
-        """Removes what an earlier run left; anything else in the folder stays."""
-        for folder in (self.checkpoints, self.final):
-            shutil.rmtree(folder, ignore_errors=True)
-        for file in (self.metrics, self.throughput, self.audit, self.rewound, self.config):
-            file.unlink(missing_ok=True)
+        """Removes what an earlier run left, its record last; anything else in the folder stays."""
+        for path in self._written():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def _written(self) -> tuple[Path, ...]:
+        return (self.checkpoints, self.final, self.metrics, self.throughput, self.audit, self.rewound, self.config)
+
+    def _is_run(self) -> bool:
+        try:
+            record = json.loads(self.config.read_bytes())
+        except (OSError, ValueError):
+            return False
+        return isinstance(record, dict) and "plan_id" in record
 
     @contextlib.contextmanager
     def held(self) -> Generator[None]:

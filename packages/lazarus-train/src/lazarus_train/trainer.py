@@ -105,15 +105,16 @@ def sft(config: SftConfig, *, resume: str = AUTO, watcher: Watcher = Watcher()) 
     """
     enforced = enforce(config, watcher.on_rows)
     evaluation = _read_evaluation(config, enforced)
-    checkpoint = _find_checkpoint(RunFolder(config.output), resume)
     base = weights_digest(config.model)
-    state = _check_checkpoint(checkpoint, config, enforced.plan, base) if checkpoint else None
-    with RunFolder(config.output).held():
+    folder = RunFolder(config.output)
+    folder.check_is_ours()
+    with folder.held():
         run = _Run(config, enforced, base, evaluation, watcher)
-        if checkpoint is None or state is None:
+        checkpoint = _find_checkpoint(folder, resume)
+        if checkpoint is None:
             run.start()
         else:
-            run.restore(checkpoint, state)
+            run.restore(checkpoint, _check_checkpoint(checkpoint, config, enforced.plan, base))
         return run.follow_plan()
 
 
@@ -135,6 +136,12 @@ def _find_checkpoint(folder: RunFolder, resume: str) -> Path | None:
             path = Path(resume)
             if not path.is_dir():
                 raise SetupError(f"--resume {resume}: no such checkpoint; give `auto`, `none` or its folder", "LR-E103")
+            if path.resolve().parent != folder.checkpoints.resolve():
+                raise SetupError(
+                    f"--resume {resume}: a checkpoint of another run than {folder.path}, whose audit log it would lack; "
+                    "copy that run's folder and give the copy as --output",
+                    "LR-E109",
+                )
             return path
 
 
@@ -182,8 +189,8 @@ class _Run:
         """Begins at step 0; an earlier run in the folder gives way."""
         self._learner = self._supported(Learner.fresh(self._config))
         self._folder.clear()
-        self._audit = AuditLog.start(self._folder.audit, self._plan.plan_id)
         write_manifest(self._folder.config, self._config, self._plan)
+        self._audit = AuditLog.start(self._folder.audit, self._plan.plan_id)
 
     def restore(self, checkpoint: Path, state: dict[str, Any]) -> None:
         """Goes on where a verified checkpoint stopped; log lines beyond it are done again."""
