@@ -37,8 +37,11 @@ class AdamW:
                 bias_correction=True,
             )
 
+        decayed = {is_decayed(name, parameter) for name, parameter in flatten(model.trainable_parameters()).items()}
+        groups = [adamw(settings.weight_decay if each else 0.0) for each in sorted(decayed, reverse=True)]
         self._model = model
-        self._groups: Any = optimizers.MultiOptimizer([adamw(settings.weight_decay), adamw(0.0)], [is_decayed])
+        # Only groups that have parameters: MLX 0.30 cannot hold an empty one.
+        self._groups: Any = optimizers.MultiOptimizer(groups, [is_decayed][: len(groups) - 1])
         self._groups.init(model.trainable_parameters())
 
     def update(self, gradients: Any, learning_rate: float) -> None:
