@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from lazarus_plan.plan import Integers, narrow_type
 
+BLOCK = 1 << 20
+"""Items counted at a time."""
+
 
 class Pattern(NamedTuple):
     """Rows of equal content.
@@ -45,7 +48,9 @@ def histogram(length: Integers) -> dict[int, int]:
     >>> histogram(np.array([3, 5, 3]))
     {3: 2, 5: 1}
     """
-    counts = np.bincount(length)
+    counts = np.zeros(int(length.max(initial=0)) + 1, dtype=np.int64)
+    for begin in range(0, len(length), BLOCK):  # bincount works on a copy of 8 bytes an item
+        counts += np.bincount(length[begin : begin + BLOCK], minlength=len(counts))
     values = np.flatnonzero(counts)
     return dict(zip(values.tolist(), counts[values].tolist(), strict=True))
 
