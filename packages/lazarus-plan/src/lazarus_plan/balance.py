@@ -9,16 +9,21 @@ from numpy.typing import NDArray
 
 from lazarus_plan.keyed import keyed_permutation, shuffle_key
 from lazarus_plan.order import order_by
-from lazarus_plan.plan import Integers
+from lazarus_plan.plan import Integers, narrow
+
+BLOCK_ROWS = 1 << 12
+"""Rows looked at together: what is made of them stays in the processor's cache."""
 
 
-def row_costs(length: Integers, row_splits: NDArray[np.int64]) -> NDArray[np.int64]:
+def row_costs(length: Integers, row_splits: Integers) -> NDArray[np.int64]:
     """Sum of squared segment lengths of each row, int64 (rows,)."""
-    if len(row_splits) == 1:
-        return np.zeros(0, dtype=np.int64)
-    squares = length.astype(np.int64)
-    squares *= squares
-    return np.add.reduceat(squares, row_splits[:-1])
+    cost = np.empty(len(row_splits) - 1, dtype=np.int64)
+    for begin in range(0, len(cost), BLOCK_ROWS):
+        splits = row_splits[begin : begin + BLOCK_ROWS + 1]
+        squares = length[splits[0] : splits[-1]].astype(np.int64)
+        squares *= squares
+        cost[begin : begin + BLOCK_ROWS] = np.add.reduceat(squares, splits[:-1] - splits[0])
+    return cost
 
 
 def even_sizes(rows: int, rows_per_step: int) -> NDArray[np.int64]:
@@ -31,7 +36,7 @@ def even_sizes(rows: int, rows_per_step: int) -> NDArray[np.int64]:
     return -np.diff(np.arange(0, -steps - 1, -1, dtype=np.int64) * rows // steps)
 
 
-def deal(cost: NDArray[np.int64], sizes: NDArray[np.int64], *, seed: int, source: int, epoch: int) -> NDArray[np.int64]:
+def deal(cost: Integers, sizes: NDArray[np.int64], *, seed: int, source: int, epoch: int) -> NDArray[np.int32]:
     """Deals the rows of a source to steps.
 
     Rows are ranked by descending cost (ties in keyed order) and cut into strata of one row a step; each stratum is
@@ -45,11 +50,14 @@ def deal(cost: NDArray[np.int64], sizes: NDArray[np.int64], *, seed: int, source
         epoch: Which one.
 
     Returns:
-        The step of each row, int64 (rows,).
+        The step of each row, int32 (rows,).
     """
-    ties = keyed_permutation(len(cost), shuffle_key("ties", seed, source, epoch))
-    ranked = ties[order_by(cost.max(initial=0) - cost[ties])]
-    step_of = np.empty(len(cost), dtype=np.int64)
+    ties = narrow(keyed_permutation(len(cost), shuffle_key("ties", seed, source, epoch)), len(cost))
+    cheapness = cost[ties]
+    np.subtract(cost.max(initial=0), cheapness, out=cheapness)
+    ranked = ties[order_by(cheapness)]
+    del cheapness
+    step_of = np.empty(len(cost), dtype=np.int32)
     first = 0
     for stratum in range(int(sizes.max(initial=0))):
         steps = np.flatnonzero(sizes > stratum)

@@ -97,11 +97,12 @@ def assemble(
     step_splits = _joined_splits([np.diff(epoch.step_splits) for epoch in epochs])
     row_lens = np.concatenate([epoch.row_lens for epoch in epochs])
     end = narrow(items.length[item], metadata.config.token_budget)
-    end += start
     if items.span_start.strides == (0,):
         span_start = np.broadcast_to(items.span_start[0], len(item))
     else:
-        span_start = _mark_full(items.span_start[item], end - start, step_splits, metadata.config)
+        span_start = items.span_start[item]
+        _mark_full(span_start, end, step_splits, metadata.config)
+    end += start
     return BatchPlan(metadata, {}, items.sample[item], start, end, step_splits, row_lens, span_start, prefixes)
 
 
@@ -121,11 +122,12 @@ def prefixes_of(caches: Sequence[LengthCache]) -> NDArray[np.uint32] | None:
     return np.concatenate(known) if len(known) == len(prefixes) else None
 
 
-def _mark_full(span_start: Integers, length: Integers, step_splits: NDArray[np.int64], config: PlanConfig) -> Integers:
+def _mark_full(span_start: Integers, length: Integers, step_splits: NDArray[np.int64], config: PlanConfig) -> None:
     """In a step with spans, a whole sample of row_len tokens counts as cut: its line cannot tell the two apart."""
     has_spans = np.logical_or.reduceat(span_start != WHOLE, step_splits[:-1])
-    is_full = np.repeat(has_spans, np.diff(step_splits)) & (length == config.row_len)
-    return np.where(is_full, np.maximum(span_start, 0), span_start)
+    full = np.flatnonzero((length == config.row_len) & (span_start == WHOLE))
+    step = np.searchsorted(step_splits, full, side="right") - 1
+    span_start[full[has_spans[step]]] = 0
 
 
 def number_epochs(placed: Sequence[Placed], items: Items) -> tuple[Epoch, ...]:

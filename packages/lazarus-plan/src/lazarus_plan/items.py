@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lazarus_plan.config import PlanConfig
 from lazarus_plan.errors import PlanningError
 from lazarus_plan.lengths import LengthCache
-from lazarus_plan.plan import WHOLE, Excluded, Integers, StagePart, narrow
+from lazarus_plan.plan import WHOLE, Excluded, Integers, StagePart, narrow, narrow_type
 
 ROW_LEN_MULTIPLE = 64
 """Chosen row lengths are multiples of this: fast on every GPU, and few distinct shapes."""
@@ -96,10 +96,10 @@ def apply_policies(caches: Sequence[LengthCache], config: PlanConfig) -> tuple[I
     offsets = np.concatenate([[0], np.cumsum([len(cache) for cache in caches])])
     total = int(offsets[-1])
     items = Items(
-        sample=np.concatenate(
-            [narrow(each.sample + offset, total) for each, offset in zip(pieces, offsets, strict=False)]
+        sample=_joined(
+            [_shifted(each.sample, int(offset), total) for each, offset in zip(pieces, offsets, strict=False)]
         ),
-        length=np.concatenate([each.length for each in pieces]),
+        length=_joined([each.length for each in pieces]),
         span_start=_joined([each.span_start for each in pieces]),
         splits=np.concatenate([[0], np.cumsum([len(each.sample) for each in pieces])]).astype(np.int64),
     )
@@ -140,21 +140,23 @@ def _cut(cache: LengthCache, config: PlanConfig) -> _Cut:
             "LP-E131",
         )
     if not oversize and not empty:
-        return _Cut(np.arange(len(cache)), narrow(cache.length, row_len), _whole(len(cache)), 0, 0)
+        every = np.arange(len(cache), dtype=narrow_type(len(cache)))
+        return _Cut(every, narrow(cache.length, row_len), _whole(len(cache)), 0, 0)
     keep = ~is_empty & ~is_oversize if config.oversize == "exclude" else ~is_empty
-    sample = np.flatnonzero(keep)
+    sample = narrow(np.flatnonzero(keep), len(cache))
     if config.oversize == "exclude" or not oversize:
         return _Cut(sample, narrow(cache.length[keep], row_len), _whole(len(sample)), oversize, empty)
     whole = narrow(cache.length[sample], int(cache.length.max()))
     pieces = -(-whole // row_len) if config.oversize == "split" else np.ones_like(whole)
-    ends = np.cumsum(pieces)
-    first = np.arange(int(ends[-1]), dtype=whole.dtype)
-    first -= np.repeat((ends - pieces).astype(whole.dtype), pieces)
+    begins = np.cumsum(pieces) - pieces
+    first = np.arange(int(pieces.sum()), dtype=whole.dtype)
+    first -= np.repeat(begins.astype(whole.dtype), pieces)
     first *= row_len
-    whole = np.repeat(whole, pieces)
-    length = np.minimum(whole - first, row_len)
-    span_start = np.where(length == whole, np.int32(WHOLE), first)
-    return _Cut(np.repeat(narrow(sample, len(cache)), pieces), narrow(length, row_len), span_start, 0, empty)
+    length = np.repeat(whole, pieces)
+    is_whole = length <= row_len
+    length -= first
+    first[is_whole] = WHOLE
+    return _Cut(np.repeat(sample, pieces), narrow(np.minimum(length, row_len, out=length), row_len), first, 0, empty)
 
 
 def _whole(size: int) -> Integers:
@@ -162,7 +164,16 @@ def _whole(size: int) -> Integers:
     return np.broadcast_to(np.int32(WHOLE), size)
 
 
+def _shifted(sample: Integers, offset: int, total: int) -> Integers:
+    """Samples of a cache as samples of the plan."""
+    shifted = narrow(sample, total)
+    shifted += offset
+    return shifted
+
+
 def _joined(columns: Sequence[Integers]) -> Integers:
+    if len(columns) == 1:
+        return columns[0]
     if all(column.strides == (0,) for column in columns):
         return _whole(sum(map(len, columns)))
     return np.concatenate(columns)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lazarus_plan.findings import Finding, at_step
+from lazarus_plan.order import order_by
 from lazarus_plan.plan import WHOLE, BatchPlan, Epoch, Integers
 
 SORTED_BITS = 62
@@ -41,27 +42,39 @@ def _count(
     is_cut = span_start != WHOLE
     times = np.bincount(sample[~is_cut], minlength=count)
     problems: list[tuple[str, str]] = []
-    for pieces in _by_sample(sample[is_cut], span_start[is_cut], end[is_cut] - start[is_cut]):
+    for pieces in _by_sample(sample, span_start, start, end, is_cut):
         problems += _count_cut(*pieces, times)
     return times, problems
 
 
 def _by_sample(
-    sample: Integers, first: Integers, length: Integers
+    sample: Integers, first: Integers, start: Integers, end: Integers, is_cut: NDArray[np.bool_]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
-    """Pieces by sample, then by first token; all pieces of a sample in one portion."""
-    room = [int(column.max(initial=0)).bit_length() for column in (sample, first, length)]
+    """Sample, first token and length of the cut pieces, sorted by them; all pieces of a sample in one portion."""
+    if not is_cut.any():
+        return
+    longest = int((end - start).max(initial=0))
+    room = [largest.bit_length() for largest in (int(sample.max(initial=0)), int(first.max(initial=0)), longest)]
     if sum(room) > SORTED_BITS:
-        order = np.lexsort((length, first, sample))
-        yield sample[order].astype(np.int64), first[order].astype(np.int64), length[order].astype(np.int64)
+        pieces = [column[is_cut].astype(np.int64) for column in (sample, first, end - start)]
+        order = order_by(*pieces)
+        yield pieces[0][order], pieces[1][order], pieces[2][order]
         return
     # The three as one integer: sorting values takes a fifth of the time and memory of sorting places.
-    key = sample.astype(np.int64)
-    for column, bits in ((first, room[1]), (length, room[2])):
-        key <<= bits
-        key |= column
-    key.sort()
     low = room[1] + room[2]
+    key = np.empty(int(is_cut.sum()), dtype=np.int64)
+    filled = 0
+    for begin in range(0, len(sample), PORTION):
+        part = slice(begin, begin + PORTION)
+        chosen, cut = is_cut[part], sample[part].astype(np.int64)
+        cut <<= room[1]
+        cut |= first[part]
+        cut <<= room[2]
+        cut |= end[part] - start[part]
+        cut = cut[chosen]
+        key[filled : filled + len(cut)] = cut
+        filled += len(cut)
+    key.sort()
     begin = 0
     while begin < len(key):
         last = int(key[min(begin + PORTION, len(key)) - 1]) >> low

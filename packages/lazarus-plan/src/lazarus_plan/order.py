@@ -28,7 +28,7 @@ def order_by(*columns: Integers) -> NDArray[np.int64]:
     key = first.astype(np.uint64)
     for column, bits in zip((*rest, place), room, strict=True):
         key <<= np.uint64(bits)
-        key |= column.astype(np.uint64)
+        key |= column.view(f"u{column.itemsize}")
     key.sort()
     key &= np.uint64((1 << room[-1]) - 1)
     return key.view(np.int64)

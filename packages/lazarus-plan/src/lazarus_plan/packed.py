@@ -1,5 +1,6 @@
 """Mode packed: samples share rows. Pack each source, mix the rows, deal them to steps, lay them out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -7,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lazarus_plan.balance import deal, even_sizes, row_costs
+from lazarus_plan.balance import BLOCK_ROWS, deal, even_sizes, row_costs
 from lazarus_plan.config import PlanConfig, Stage
 from lazarus_plan.exact_fill import exact_fill
 from lazarus_plan.items import Items, Placed
@@ -30,7 +31,7 @@ class Rows(NamedTuple):
     """
 
     item: Integers
-    row_splits: NDArray[np.int64]
+    row_splits: Integers
 
 
 def place_packed(items: Items, config: PlanConfig, epoch: int, number: int, stage: Stage) -> Placed:
@@ -45,28 +46,35 @@ def place_packed(items: Items, config: PlanConfig, epoch: int, number: int, stag
     """
     supplies = [_Supply(items, config, epoch, number, source) for source in stage.sources]
     weights, total = stage_weights([supply.rows for supply in supplies], stage)
-    order = schedule(weights, total) if len(supplies) > 1 else np.zeros(total, dtype=np.int64)
-    step_of_row = np.repeat(np.arange(-(-total // config.rows_per_step)), even_sizes(total, config.rows_per_step))
-    wanted = np.bincount(order, minlength=len(supplies)).tolist()
+    step_sizes = even_sizes(total, config.rows_per_step)
+    shares = _shares(weights, step_sizes)
+    wanted = shares.sum(axis=1).tolist()
     taken = [supply.take(count) for supply, count in zip(supplies, wanted, strict=True)]
     rows = _concatenate([each for each, _ in taken])
-    length = items.length[rows.item]
-    cost = row_costs(length, rows.row_splits)
-    step = np.empty(total, dtype=np.int64)
-    first = 0
-    for place, (source, count) in enumerate(zip(stage.sources, wanted, strict=True)):
-        sizes = np.bincount(step_of_row[order == place], minlength=int(step_of_row[-1]) + 1)
-        mine = slice(first, first + count)
-        step[mine] = deal(cost[mine], sizes, seed=config.seed, source=source, epoch=epoch)
-        first += count
+    cost = narrow(row_costs(items.length[rows.item], rows.row_splits), config.resolved_row_len**2)
     part = StagePart(
         first_step=0,
-        steps=int(step_of_row[-1]) + 1,
+        steps=len(step_sizes),
         sources=stage.sources,
         rows=tuple(wanted),
         passes=tuple(passes for _, passes in taken),
     )
-    return _lay_out(rows, length, cost, step, config, part)
+    step = np.empty(total, dtype=np.int32)
+    first = 0
+    for source, count, share in zip(stage.sources, wanted, shares, strict=True):
+        mine = slice(first, first + count)
+        step[mine] = deal(cost[mine], share, seed=config.seed, source=source, epoch=epoch)
+        first += count
+    return _lay_out(rows, items, cost, step, config, part)
+
+
+def _shares(weights: Sequence[int], step_sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows that each step takes of each source, (sources, steps)."""
+    if len(weights) == 1:
+        return step_sizes[np.newaxis]
+    order = schedule(weights, int(step_sizes.sum()))
+    step = np.repeat(np.arange(len(step_sizes)), step_sizes)
+    return np.stack([np.bincount(step[order == place], minlength=len(step_sizes)) for place in range(len(weights))])
 
 
 @dataclass
@@ -126,8 +134,10 @@ def _pack_window(chosen: Integers, items: Items, config: PlanConfig) -> Rows:
     if config.align > 1:
         length = -(-length // config.align)
     units = config.resolved_row_len // config.align
-    slot_length, row_splits = slots(pack(tuple(sorted(histogram(length).items())), units))
+    patterns = pack(tuple(sorted(histogram(length).items())), units)
     ordered = chosen[descending(length, units)]
+    del length  # of ten million items every column counts
+    slot_length, row_splits = slots(patterns)
     item = np.empty_like(chosen)
     item[descending(slot_length, units)] = ordered
     return Rows(item, row_splits)
@@ -153,31 +163,27 @@ def _concatenate(parts: list[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
     offsets = np.cumsum([0, *(len(part.item) for part in parts[:-1])])
-    splits = [part.row_splits[:-1] + offset for part, offset in zip(parts, offsets, strict=True)]
+    splits = [part.row_splits[:-1].astype(np.int64) + offset for part, offset in zip(parts, offsets, strict=True)]
     end = sum(len(part.item) for part in parts)
-    return Rows(np.concatenate([part.item for part in parts]), np.concatenate([*splits, [end]]).astype(np.int64))
+    return Rows(np.concatenate([part.item for part in parts]), narrow(np.concatenate([*splits, [end]]), end))
 
 
-def _lay_out(
-    rows: Rows, length: Integers, cost: NDArray[np.int64], step: NDArray[np.int64], config: PlanConfig, part: StagePart
-) -> Placed:
+def _lay_out(rows: Rows, items: Items, cost: Integers, step: Integers, config: PlanConfig, part: StagePart) -> Placed:
     """Rows by step, and by descending cost within one: what lets `assign` balance ranks without looking at them."""
     order = order_by(step, cost.max() - cost)
-    row_size = np.diff(rows.row_splits)[order]
-    slot = _ranges(rows.row_splits[order], row_size, len(rows.item))
-    length = length[slot]
-    item = rows.item[slot]
-    del slot
-    taken = -(-length // config.align) * config.align if config.align > 1 else length
-    row_end = np.cumsum(row_size)
-    rows_of_step = np.bincount(step, minlength=part.steps)
-    step_rows = np.concatenate([[0], np.cumsum(rows_of_step)])
-    row_start = (np.arange(len(order)) - np.repeat(step_rows[:-1], rows_of_step)) * config.resolved_row_len
-    # Sums of all tokens may wrap around; a start is a difference of two of them, below the budget, and comes out right.
-    exact = narrow_type(config.token_budget)
-    start = np.cumsum(taken, dtype=exact)
-    start -= taken
-    start += np.repeat(row_start.astype(exact) - start[row_end - row_size], row_size)
+    step_rows = np.concatenate([[0], np.cumsum(np.bincount(step, minlength=part.steps))])
+    row_end = np.cumsum(np.diff(rows.row_splits)[order], dtype=rows.row_splits.dtype)
+    item = np.empty_like(rows.item)
+    start = np.empty(len(item), dtype=narrow_type(config.token_budget))
+    for begin in range(0, len(order), BLOCK_ROWS):
+        chosen = order[begin : begin + BLOCK_ROWS]
+        size = rows.row_splits[chosen + 1] - rows.row_splits[chosen]
+        placed = slice(int(row_end[begin] - size[0]), int(row_end[begin + len(chosen) - 1]))
+        item[placed] = rows.item[_ranges(rows.row_splits[chosen], size)]
+        taken = -(-items.length[item[placed]].astype(np.int64) // config.align) * config.align
+        before = np.cumsum(taken) - taken
+        row_start = (np.arange(begin, begin + len(chosen)) - step_rows[step[chosen]]) * config.resolved_row_len
+        start[placed] = before + np.repeat(row_start - before[np.cumsum(size) - size], size)
     return Placed(
         item=item,
         start=start,
@@ -187,8 +193,7 @@ def _lay_out(
     )
 
 
-def _ranges(first: NDArray[np.int64], size: NDArray[np.int64], total: int) -> NDArray[np.int64]:
+def _ranges(first: Integers, size: Integers) -> NDArray[np.int64]:
     """first[0], first[0] + 1, .., first[1], ..: `size[i]` integers from each `first[i]`."""
-    values = np.arange(total)
-    values += np.repeat(first - (np.cumsum(size) - size), size)
-    return values
+    ends = np.cumsum(size)
+    return np.arange(int(ends[-1])) + np.repeat(first - (ends - size), size)

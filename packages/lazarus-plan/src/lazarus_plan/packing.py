@@ -12,7 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lazarus_plan.plan import Integers
+from lazarus_plan.plan import Integers, narrow_type
+
+BLOCK = 1 << 20
+"""Items counted at a time."""
 
 
 class Pattern(NamedTuple):
@@ -45,7 +48,9 @@ def histogram(length: Integers) -> dict[int, int]:
     >>> histogram(np.array([3, 5, 3]))
     {3: 2, 5: 1}
     """
-    counts = np.bincount(length)
+    counts = np.zeros(int(length.max(initial=0)) + 1, dtype=np.int64)
+    for begin in range(0, len(length), BLOCK):  # bincount works on a copy of 8 bytes an item
+        counts += np.bincount(length[begin : begin + BLOCK], minlength=len(counts))
     values = np.flatnonzero(counts)
     return dict(zip(values.tolist(), counts[values].tolist(), strict=True))
 
@@ -133,18 +138,21 @@ def lower_bounds(counts: Mapping[int, int], row_len: int) -> LowerBounds:
     return LowerBounds(l1, max(l1, l2))
 
 
-def slots(patterns: list[Pattern]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+def slots(patterns: list[Pattern]) -> tuple[NDArray[np.int32], Integers]:
     """Writes patterns out as rows.
 
     Returns:
         The length of every slot, row after row, and row_splits (rows + 1,): row i holds slots
         row_splits[i]..row_splits[i + 1].
     """
-    lengths = [np.zeros(0, dtype=np.int32)]
-    sizes = [np.zeros(1, dtype=np.int64)]
-    for content, rows in patterns:
+    sizes = [sum(count for _, count in content) for content, _ in patterns]
+    total = sum(size * rows for size, (_, rows) in zip(sizes, patterns, strict=True))
+    slot_length = np.empty(total, dtype=np.int32)
+    row_splits = np.zeros(sum(rows for _, rows in patterns) + 1, dtype=narrow_type(total))
+    begin = row = 0
+    for size, (content, rows) in zip(sizes, patterns, strict=True):
         length, count = np.array(content, dtype=np.int32).T
-        one_row = np.repeat(length, count)
-        lengths.append(np.tile(one_row, rows))
-        sizes.append(np.full(rows, len(one_row), dtype=np.int64))
-    return np.concatenate(lengths), np.cumsum(np.concatenate(sizes))
+        slot_length[begin : begin + size * rows].reshape(rows, size)[:] = np.repeat(length, count)
+        row_splits[row + 1 : row + rows + 1] = size
+        begin, row = begin + size * rows, row + rows
+    return slot_length, np.cumsum(row_splits, out=row_splits)

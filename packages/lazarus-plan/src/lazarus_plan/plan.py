@@ -246,8 +246,8 @@ class BatchPlan:
 
 
 def narrow(values: Integers, largest: int) -> Integers:
-    """`values` in 4 bytes an element, if `largest` allows."""
-    return values.astype(narrow_type(largest))
+    """`values` in 4 bytes an element, if `largest` allows; the same array where it has that type."""
+    return values.astype(narrow_type(largest), copy=False)
 
 
 def narrow_type(largest: int) -> type[np.signedinteger[Any]]:

@@ -20,7 +20,7 @@ from lazarus_plan.lengths import ABSENT
 from lazarus_plan.line import decode_line
 from lazarus_plan.memory import keep_freed
 from lazarus_plan.multiplicity import check_multiplicity
-from lazarus_plan.plan import WHOLE, BatchPlan, Integers, narrow, narrow_type
+from lazarus_plan.plan import WHOLE, BatchPlan, Integers, narrow_type
 from lazarus_plan.stats import plan_stats, rows_a_step
 from lazarus_plan.store import FINGERPRINTS, METADATA, STATS, Artifact, checksum, read_artifact, read_blocks
 
@@ -89,8 +89,9 @@ class _Reading:
         metadata = artifact.metadata
         largest = max(metadata.config.token_budget, sum(source.count for source in metadata.sources))
         room = min(sum(epoch.samples for epoch in metadata.epochs), artifact.max_samples)
-        self.columns = {name: np.empty(room, dtype=narrow_type(largest)) for name in ("sample", "start", "end")}
-        self.span_start: dict[int, Integers] = {}  # by first sample, of the blocks that have spans
+        # `cut` is 1 + span_start, 0 where all of a sample stands: zeros that nobody writes take no memory.
+        self.columns = {name: np.zeros(room, dtype=narrow_type(largest)) for name in ("sample", "start", "end", "cut")}
+        self.has_spans = False
 
     def blocks(self) -> Iterator[bytes]:
         """The bytes of the file, each block after it was decoded; ends early where one cannot be."""
@@ -108,15 +109,17 @@ class _Reading:
 
     def _keep(self, columns: Columns) -> None:
         first, last = self.num_samples, self.num_samples + len(columns.sample)
-        for name, kept in self.columns.items():
+        cut = columns.span_start - WHOLE
+        for name, values in zip(self.columns, (columns.sample, columns.start, columns.end, cut), strict=True):
+            kept = self.columns[name]
             if last > len(kept):  # more than the metadata says: kept all the same, to say what is wrong
                 kept = self.columns[name] = np.concatenate([kept[:first], np.zeros(2 * last, dtype=np.int64)])
-            values = getattr(columns, name)
+            if name == "cut" and not values.any():
+                continue
             if int(values.max(initial=0)) > np.iinfo(kept.dtype).max:  # damage: kept as it is, not wrapped around
                 kept = self.columns[name] = kept.astype(np.int64)
             kept[first:last] = values
-        if (columns.span_start != WHOLE).any():
-            self.span_start[first] = narrow(columns.span_start, int(columns.span_start.max()))
+        self.has_spans |= bool(cut.any())
         nothing = np.zeros(0, dtype=np.int32)
         self.steps.append(
             columns._replace(sample=nothing, start=nothing, end=nothing, span_start=nothing, span_end=nothing)
@@ -148,12 +151,11 @@ class _Reading:
         sizes = np.concatenate([part.sizes for part in self.steps])
         row_lens = np.concatenate([part.row_lens for part in self.steps])
         row_len = metadata.config.resolved_row_len
-        sample, start, end = (column[: self.num_samples] for column in self.columns.values())
+        sample, start, end, cut = (column[: self.num_samples] for column in self.columns.values())
         span_start: Integers = np.broadcast_to(np.int32(WHOLE), self.num_samples)
-        if self.span_start:
-            span_start = np.full(self.num_samples, WHOLE, np.result_type(*{c.dtype for c in self.span_start.values()}))
-            for first, column in self.span_start.items():
-                span_start[first : first + len(column)] = column
+        if self.has_spans:
+            span_start = cut
+            span_start += WHOLE
             span_start[(span_start == 0) & (end - start != row_len)] = WHOLE
         return BatchPlan(
             metadata=metadata,
