@@ -4,11 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lazarus_models.architecture import DecoderConfig as DecoderConfig
+    from lazarus_models.architecture import RopeConfig as RopeConfig
+    from lazarus_models.attention import mask_caches as mask_caches
     from lazarus_models.attention import segment_caches as segment_caches
     from lazarus_models.blas import BlasInfo as BlasInfo
     from lazarus_models.blas import ensure_fast_blas as ensure_fast_blas
     from lazarus_models.config import ModelConfig as ModelConfig
-    from lazarus_models.config import RopeConfig as RopeConfig
     from lazarus_models.errors import AdapterError as AdapterError
     from lazarus_models.errors import BlasError as BlasError
     from lazarus_models.errors import ConfigError as ConfigError
@@ -51,6 +53,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "BlasError": "errors",
     "BlasInfo": "blas",
     "ConfigError": "errors",
+    "DecoderConfig": "architecture",
     "Generation": "generation",
     "GenerationConfig": "sample",
     "GenerationError": "errors",
@@ -59,7 +62,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "ModelConfig": "config",
     "ModelsError": "errors",
     "PRESETS": "presets",
-    "RopeConfig": "config",
+    "RopeConfig": "architecture",
     "UnsupportedModel": "errors",
     "WeightsError": "errors",
     "adapter_weights": "lora",
@@ -73,6 +76,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "load": "huggingface",
     "load_adapter": "lora",
     "load_tensors": "tensors",
+    "mask_caches": "attention",
     "merge_lora": "lora",
     "new": "presets",
     "parameter_count": "parameters",

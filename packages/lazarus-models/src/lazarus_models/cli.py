@@ -78,23 +78,32 @@ def info(model: _Model, as_json: _Json = False) -> None:
     """Describe a model from its config and the headers of its weights."""
     from math import prod
 
-    from lazarus_models.families import read_config
+    from lazarus_models.config import TransformerConfig
+    from lazarus_models.families import family_of, read_config
     from lazarus_models.huggingface import stored_tensors
 
     config = read_config(model)
     stored = stored_tensors(model, config)
+    architecture = family_of(config.model_type).architecture(config)
+    attention = {}
+    if isinstance(config, TransformerConfig):
+        attention = {
+            "heads": config.num_attention_heads,
+            "key_value_heads": config.num_key_value_heads,
+            "rope": config.rope.rope_type,
+        }
     said = {
         "family": config.model_type,
         "parameters": sum(prod(tensor.shape) for tensor in stored.values()),
         "dtype": "+".join(sorted({tensor.dtype for tensor in stored.values()})),
         "layers": config.num_hidden_layers,
+        "mixers": "+".join(sorted({block.mixer.kind for block in architecture.blocks})),
         "hidden_size": config.hidden_size,
-        "heads": config.num_attention_heads,
-        "key_value_heads": config.num_key_value_heads,
+        **attention,
         "vocab_size": config.vocab_size,
         "context": config.max_position_embeddings,
-        "rope": config.rope.rope_type,
         "tied_head": config.tie_word_embeddings,
+        "packed_rows": architecture.supports_packing,
     }
     _table(said, as_json)
 

@@ -9,9 +9,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lazarus_models.backend import mx, nn
+from lazarus_models.backend import mx
 from lazarus_models.errors import GenerationError
-from lazarus_models.families.family import import_mlx_lm
 from lazarus_models.huggingface import LoadedModel
 from lazarus_models.parameters import evaluate
 from lazarus_models.sample import GenerationConfig, next_token
@@ -43,7 +42,7 @@ class Generation:
 
 
 def generate_tokens(
-    model: nn.Module, prompt_ids: Sequence[int], config: GenerationConfig, *, use_cache: bool = True
+    model: Any, prompt_ids: Sequence[int], config: GenerationConfig, *, use_cache: bool = True
 ) -> Iterator[int]:
     """Yields new tokens until `max_new_tokens` or, as the last one, a stop id.
 
@@ -105,10 +104,11 @@ def generate(
         GenerationError: The prompt is longer than the model's context, or holds an id that the model does not know.
     """
     ids = prompt_ids(lm, prompt, raw=raw)
-    room = lm.config.max_position_embeddings - len(ids)
+    context = lm.config.max_position_embeddings
+    room = config.max_new_tokens if context is None else context - len(ids)
     if room <= 0:
         raise GenerationError(
-            f"the prompt has {len(ids)} tokens, the model's context is {lm.config.max_position_embeddings} "
+            f"the prompt has {len(ids)} tokens, the model's context is {context} "
             "(`max_position_embeddings`); shorten it",
             "LM-E142",
         )
@@ -162,9 +162,9 @@ def _recorded(tokens: Iterable[int], record: list[int]) -> Iterator[int]:
         yield token
 
 
-def _cached(model: nn.Module, ids: Sequence[int]) -> Generator[mx.array, int]:
+def _cached(model: Any, ids: Sequence[int]) -> Generator[mx.array, int]:
     """Yields the logits (V,) after the prompt, then after each token sent."""
-    cache: list[Any] = import_mlx_lm("models.cache").make_prompt_cache(model)
+    cache: list[Any] = model.make_cache()
     *head, last = ids
     for start in range(0, len(head), _PREFILL):
         model(mx.array([head[start : start + _PREFILL]]), cache=cache)
@@ -173,7 +173,7 @@ def _cached(model: nn.Module, ids: Sequence[int]) -> Generator[mx.array, int]:
         last = yield model(mx.array([[last]]), cache=cache)[0, -1]
 
 
-def _uncached(model: nn.Module, ids: Sequence[int]) -> Generator[mx.array, int]:
+def _uncached(model: Any, ids: Sequence[int]) -> Generator[mx.array, int]:
     read = list(ids)
     while True:
         read.append((yield model(mx.array([read]))[0, -1]))

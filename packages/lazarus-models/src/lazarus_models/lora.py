@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 from lazarus_models.backend import mx, nn
 from lazarus_models.config import in_words, read_json
 from lazarus_models.errors import AdapterError
-from lazarus_models.families.family import import_mlx_lm
+from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_models.parameters import evaluate, layer_count, modules, replace_modules, set_weights, weights
 from lazarus_models.tensors import load_tensors, replacing, save_tensors
 

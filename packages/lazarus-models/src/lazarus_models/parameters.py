@@ -53,3 +53,21 @@ def modules(model: nn.Module) -> dict[str, nn.Module]:
 def replace_modules(model: nn.Module, replacements: Mapping[str, nn.Module]) -> None:
     """Puts other layers in the places of named ones."""
     model.update_modules(unflatten(replacements))  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
+
+
+def part(module: nn.Module, path: str) -> Any:
+    """The layer or array at a dotted name, such as `self_attn.q_proj`."""
+    found: Any = module
+    for name in path.split("."):
+        found = found[int(name) if name.isdecimal() else name]
+    return found
+
+
+def put(module: nn.Module, path: str, new: nn.Module) -> None:
+    """Puts a layer at a dotted name, in containers made as needed."""
+    *outer, last = path.split(".")
+    for name in outer:
+        if name not in module:
+            module[name] = nn.Module()
+        module = cast("nn.Module", module[name])  # pyright: ignore[reportUnknownMemberType] (modules are untyped dicts)
+    module[last] = new

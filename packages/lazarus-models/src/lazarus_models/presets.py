@@ -51,6 +51,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "medium": _llama(512, 2048, 12, 8, initializer_range=0.01),
 }
 
+_RESIDUAL = (".o_proj.weight", ".down_proj.weight", ".out_proj.weight", ".c_proj.weight", ".output_linear.weight")
+
 
 def preset(name: str, *, vocab_size: int) -> ModelConfig:
     """The config of a preset.
@@ -94,13 +96,12 @@ def new(
 
 def initial_weights(model: nn.Module, config: ModelConfig, *, seed: int) -> dict[str, mx.array]:
     """Fresh float32 weights for every parameter of a model, from a generator of their own."""
-    residual = tuple(f".{name}.weight" for name in family_of(config.model_type).residual_projections)
     shapes = {name: tensor.shape for name, tensor in weights(model).items()}
     fresh: dict[str, mx.array] = {}
     for key, (name, shape) in zip(mx.random.split(mx.random.key(seed), len(shapes)), shapes.items(), strict=True):
         if len(shape) == 1:
             fresh[name] = mx.zeros(shape) if name.endswith(".bias") else mx.ones(shape)
         else:
-            smaller = math.sqrt(2 * config.num_hidden_layers) if name.endswith(residual) else 1.0
+            smaller = math.sqrt(2 * config.num_hidden_layers) if name.endswith(_RESIDUAL) else 1.0
             fresh[name] = mx.random.normal(shape, scale=config.initializer_range / smaller, key=key)
     return fresh
