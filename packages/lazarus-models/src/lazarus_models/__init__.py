@@ -8,9 +8,13 @@ if TYPE_CHECKING:
     from lazarus_models.architecture import RopeConfig as RopeConfig
     from lazarus_models.attention import mask_caches as mask_caches
     from lazarus_models.attention import segment_caches as segment_caches
+    from lazarus_models.batch import generate_batch as generate_batch
     from lazarus_models.blas import BlasInfo as BlasInfo
     from lazarus_models.blas import ensure_fast_blas as ensure_fast_blas
+    from lazarus_models.cache import PromptCache as PromptCache
     from lazarus_models.config import ModelConfig as ModelConfig
+    from lazarus_models.diffusion import DiffusionConfig as DiffusionConfig
+    from lazarus_models.diffusion import diffuse as diffuse
     from lazarus_models.errors import AdapterError as AdapterError
     from lazarus_models.errors import BlasError as BlasError
     from lazarus_models.errors import ConfigError as ConfigError
@@ -20,8 +24,8 @@ if TYPE_CHECKING:
     from lazarus_models.errors import WeightsError as WeightsError
     from lazarus_models.families import read_config as read_config
     from lazarus_models.generation import Generation as Generation
-    from lazarus_models.generation import decode_stream as decode_stream
     from lazarus_models.generation import generate as generate
+    from lazarus_models.generation import generate_steps as generate_steps
     from lazarus_models.generation import generate_tokens as generate_tokens
     from lazarus_models.generation import prompt_ids as prompt_ids
     from lazarus_models.huggingface import LoadedModel as LoadedModel
@@ -45,53 +49,63 @@ if TYPE_CHECKING:
     from lazarus_models.presets import new as new
     from lazarus_models.presets import preset as preset
     from lazarus_models.sample import GenerationConfig as GenerationConfig
+    from lazarus_models.sample import TokenLogprob as TokenLogprob
+    from lazarus_models.speculative import speculative_tokens as speculative_tokens
+    from lazarus_models.streaming import decode_stream as decode_stream
     from lazarus_models.tensors import load_tensors as load_tensors
     from lazarus_models.tensors import save_tensors as save_tensors
 
 _HOME = {  # public name -> module that defines it, imported at first use
+    "adapter_weights": "lora",
     "AdapterError": "errors",
+    "apply_lora": "lora",
     "BlasError": "errors",
     "BlasInfo": "blas",
     "ConfigError": "errors",
+    "decode_stream": "streaming",
     "DecoderConfig": "architecture",
-    "Generation": "generation",
-    "GenerationConfig": "sample",
-    "GenerationError": "errors",
-    "LoadedModel": "huggingface",
-    "LoraConfig": "lora",
-    "ModelConfig": "config",
-    "ModelsError": "errors",
-    "PRESETS": "presets",
-    "RopeConfig": "architecture",
-    "UnsupportedModel": "errors",
-    "WeightsError": "errors",
-    "adapter_weights": "lora",
-    "apply_lora": "lora",
-    "decode_stream": "generation",
+    "diffuse": "diffusion",
+    "DiffusionConfig": "diffusion",
     "ensure_fast_blas": "blas",
     "evaluate": "parameters",
     "flatten": "parameters",
     "generate": "generation",
+    "generate_batch": "batch",
+    "generate_steps": "generation",
     "generate_tokens": "generation",
+    "Generation": "generation",
+    "GenerationConfig": "sample",
+    "GenerationError": "errors",
     "load": "huggingface",
     "load_adapter": "lora",
     "load_tensors": "tensors",
+    "LoadedModel": "huggingface",
+    "LoraConfig": "lora",
     "mask_caches": "attention",
     "merge_lora": "lora",
+    "ModelConfig": "config",
+    "ModelsError": "errors",
     "new": "presets",
     "parameter_count": "parameters",
     "preset": "presets",
+    "PRESETS": "presets",
     "prompt_ids": "generation",
+    "PromptCache": "cache",
     "read_config": "families",
+    "RopeConfig": "architecture",
     "save": "huggingface",
     "save_adapter": "lora",
     "save_tensors": "tensors",
     "segment_caches": "attention",
     "segment_mask": "masks",
     "set_weights": "parameters",
+    "speculative_tokens": "speculative",
     "supports_packing": "huggingface",
+    "TokenLogprob": "sample",
     "unflatten": "parameters",
+    "UnsupportedModel": "errors",
     "weights": "parameters",
+    "WeightsError": "errors",
 }
 
 

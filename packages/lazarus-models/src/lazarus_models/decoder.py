@@ -9,7 +9,7 @@ its server take these models for its own.
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
 from typing import Any
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 
 from lazarus_models.architecture import (
     AttentionConfig,
@@ -82,7 +82,7 @@ class Body(nn.Module):
         self.layers = [Block(config.width, block) for block in config.blocks]
         put(self, norm, make_norm(config.norm, config.width))
 
-    def __call__(self, ids: Int[mx.array, "B T"], cache: Any = None) -> Float[mx.array, "B T D"]:
+    def __call__(self, ids: Integer[mx.array, "B T"], cache: Any = None) -> Float[mx.array, "B T D"]:
         _, embedding, norm = self.config.names
         caches: list[Any] = [None] * len(self.layers) if cache is None else cache
         x: mx.array = part(self, embedding)(ids)
@@ -108,7 +108,7 @@ class Decoder(nn.Module):
         if not config.tied:
             self.lm_head = nn.Linear(config.width, config.vocab_size, bias=False)
 
-    def __call__(self, inputs: Int[mx.array, "B T"], cache: Any = None) -> Float[mx.array, "B T V"]:
+    def __call__(self, inputs: Integer[mx.array, "B T"], cache: Any = None) -> Float[mx.array, "B T V"]:
         return self.head(self.body(inputs, cache))
 
     def head(self, x: Float[mx.array, "B T D"]) -> Float[mx.array, "B T V"]:

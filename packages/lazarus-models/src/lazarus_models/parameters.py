@@ -13,6 +13,16 @@ def evaluate(tree: Any) -> None:
     mx.eval(tree)  # pyright: ignore[reportUnknownMemberType] (the stub leaves `*args` untyped)
 
 
+def begin(tree: Any) -> None:
+    """Has every array of a tree computed while the program goes on."""
+    mx.async_eval(tree)  # pyright: ignore[reportUnknownMemberType] (the stub leaves `*args` untyped)
+
+
+def integers(array: mx.array) -> list[int]:
+    """The numbers of an array of one axis."""
+    return cast("list[int]", array.tolist())
+
+
 def flatten(tree: Any) -> dict[str, mx.array]:
     """Name -> array of a nested tree, in the order of the names."""
     pairs = cast("list[tuple[str, mx.array]]", utils.tree_flatten(tree))  # pyright: ignore[reportUnknownMemberType] (`is_leaf` untyped)
