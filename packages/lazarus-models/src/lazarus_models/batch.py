@@ -80,6 +80,14 @@ def generate_batch(
     return [answers[index] for index in range(len(prompts))]
 
 
+def batch_tokens(
+    model: Any, prompts: Sequence[tuple[list[int], GenerationConfig]], *, batch_size: int = 8
+) -> list[list[int]]:
+    """`generate_tokens` of several prompts, each with a config of its own, in their order."""
+    texts = {row.index: row.ids for row in _ended(model, prompts, batch_size)}
+    return [texts[index] for index in range(len(prompts))]
+
+
 def _ended(model: Any, prompts: Iterable[tuple[list[int], GenerationConfig]], batch_size: int) -> Iterator[_Row]:
     waiting = enumerate(prompts)
     rows: list[_Row] = []

@@ -31,14 +31,14 @@ class PromptCache:
         return cls(model.make_cache())
 
     def read(self, model: Any, ids: Sequence[int]) -> mx.array:
-        """Reads on, and gives the logits (V,) after the last token, yet to be computed."""
-        *head, last = ids
-        for start in range(0, len(head), PREFILL):
-            part = head[start : start + PREFILL]
-            model(mx.array([part]), cache=self.layers)
-            evaluate([layer.state for layer in self.layers])  # a prompt's logits are never asked for, so never computed
+        """Reads on, and gives the logits (V,) after the last token, yet to be computed; the others' never are."""
+        last = mx.zeros(0)
+        for start in range(0, len(ids), PREFILL):
+            last = model.body(mx.array([ids[start : start + PREFILL]]), self.layers)[:, -1:]
+            if start + PREFILL < len(ids):
+                evaluate([layer.state for layer in self.layers])
         self.ids += ids
-        return model(mx.array([[last]]), cache=self.layers)[0, -1]
+        return model.head(last)[0, -1]
 
     def rest(self, ids: Sequence[int]) -> list[int]:
         """The tokens of a prompt that are yet to be read, given that it begins with what was; else raises.
