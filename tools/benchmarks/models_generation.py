@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import lazarus_models
-from lazarus_models import GenerationConfig, generate_batch, generate_tokens
+from lazarus_models import GenerationConfig, generate_tokens
 from lazarus_models.backend import mx
 from lazarus_tokenkit import load_tokenizer
 

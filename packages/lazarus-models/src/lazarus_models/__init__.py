@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from lazarus_models.blas import BlasInfo as BlasInfo
     from lazarus_models.blas import ensure_fast_blas as ensure_fast_blas
     from lazarus_models.cache import PromptCache as PromptCache
+    from lazarus_models.chat import ChatHistory as ChatHistory
+    from lazarus_models.chat import Role as Role
     from lazarus_models.config import ModelConfig as ModelConfig
     from lazarus_models.diffusion import DiffusionConfig as DiffusionConfig
     from lazarus_models.diffusion import diffuse as diffuse
@@ -24,10 +26,14 @@ if TYPE_CHECKING:
     from lazarus_models.errors import WeightsError as WeightsError
     from lazarus_models.families import read_config as read_config
     from lazarus_models.generation import Generation as Generation
+    from lazarus_models.generation import GenerationStats as GenerationStats
     from lazarus_models.generation import generate as generate
     from lazarus_models.generation import generate_steps as generate_steps
     from lazarus_models.generation import generate_tokens as generate_tokens
     from lazarus_models.generation import prompt_ids as prompt_ids
+    from lazarus_models.generation import stream as stream
+    from lazarus_models.hub import MODELS as MODELS
+    from lazarus_models.hub import locate as locate
     from lazarus_models.huggingface import LoadedModel as LoadedModel
     from lazarus_models.huggingface import load as load
     from lazarus_models.huggingface import save as save
@@ -45,6 +51,11 @@ if TYPE_CHECKING:
     from lazarus_models.parameters import set_weights as set_weights
     from lazarus_models.parameters import unflatten as unflatten
     from lazarus_models.parameters import weights as weights
+    from lazarus_models.pipeline import ChatReply as ChatReply
+    from lazarus_models.pipeline import DType as DType
+    from lazarus_models.pipeline import ModelFamilyType as ModelFamilyType
+    from lazarus_models.pipeline import UnifiedPipeline as UnifiedPipeline
+    from lazarus_models.pipeline import UnifiedPipelineConfig as UnifiedPipelineConfig
     from lazarus_models.presets import PRESETS as PRESETS
     from lazarus_models.presets import new as new
     from lazarus_models.presets import preset as preset
@@ -54,6 +65,9 @@ if TYPE_CHECKING:
     from lazarus_models.streaming import decode_stream as decode_stream
     from lazarus_models.tensors import load_tensors as load_tensors
     from lazarus_models.tensors import save_tensors as save_tensors
+    from lazarus_models.tools import Tool as Tool
+    from lazarus_models.tools import ToolCall as ToolCall
+    from lazarus_models.tools import parse_calls as parse_calls
 
 _HOME = {  # public name -> module that defines it, imported at first use
     "adapter_weights": "lora",
@@ -61,11 +75,14 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "apply_lora": "lora",
     "BlasError": "errors",
     "BlasInfo": "blas",
+    "ChatHistory": "chat",
+    "ChatReply": "pipeline",
     "ConfigError": "errors",
     "decode_stream": "streaming",
     "DecoderConfig": "architecture",
     "diffuse": "diffusion",
     "DiffusionConfig": "diffusion",
+    "DType": "pipeline",
     "ensure_fast_blas": "blas",
     "evaluate": "parameters",
     "flatten": "parameters",
@@ -76,22 +93,28 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "Generation": "generation",
     "GenerationConfig": "sample",
     "GenerationError": "errors",
+    "GenerationStats": "generation",
     "load": "huggingface",
     "load_adapter": "lora",
     "load_tensors": "tensors",
     "LoadedModel": "huggingface",
+    "locate": "hub",
     "LoraConfig": "lora",
     "mask_caches": "attention",
     "merge_lora": "lora",
     "ModelConfig": "config",
+    "ModelFamilyType": "pipeline",
+    "MODELS": "hub",
     "ModelsError": "errors",
     "new": "presets",
     "parameter_count": "parameters",
+    "parse_calls": "tools",
     "preset": "presets",
     "PRESETS": "presets",
     "prompt_ids": "generation",
     "PromptCache": "cache",
     "read_config": "families",
+    "Role": "chat",
     "RopeConfig": "architecture",
     "save": "huggingface",
     "save_adapter": "lora",
@@ -100,9 +123,14 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "segment_mask": "masks",
     "set_weights": "parameters",
     "speculative_tokens": "speculative",
+    "stream": "generation",
     "supports_packing": "huggingface",
     "TokenLogprob": "sample",
+    "Tool": "tools",
+    "ToolCall": "tools",
     "unflatten": "parameters",
+    "UnifiedPipeline": "pipeline",
+    "UnifiedPipelineConfig": "pipeline",
     "UnsupportedModel": "errors",
     "weights": "parameters",
     "WeightsError": "errors",

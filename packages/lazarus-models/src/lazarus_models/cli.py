@@ -5,11 +5,16 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lazarus_plan.console import run, say, show, version_option
+
+if TYPE_CHECKING:
+    from lazarus_models.generation import Generation
+    from lazarus_models.huggingface import LoadedModel
+    from lazarus_models.sample import GenerationConfig
 
 app = typer.Typer(
     name="lazarus-models",
@@ -25,8 +30,24 @@ model_app = typer.Typer(
 )
 """`lazarus model`."""
 
-_Model = Annotated[Path, typer.Option("--model", help="Directory with config.json, safetensors and tokenizer.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+_Model = Annotated[
+    str, typer.Option("--model", help="A directory, owner/name[@revision] on the hub, or a name of --list.")
+]
+_Directory = Annotated[Path, typer.Option("--model", help="Directory with config.json, safetensors and tokenizer.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="New tokens at most.")]
+_Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="0 takes the likeliest token.")]
+_TopK = Annotated[int, typer.Option("--top-k", min=0, help="Draw from the k likeliest tokens; 0 for all.")]
+_TopP = Annotated[float, typer.Option("--top-p", max=1.0, help="Draw from the fewest tokens that reach p.")]
+_MinP = Annotated[
+    float, typer.Option("--min-p", min=0.0, max=1.0, help="Draw from tokens this likely, as a share of the likeliest.")
+]
+_Repetition = Annotated[float, typer.Option("--repetition-penalty", help="Above 1 makes what came before less likely.")]
+_Frequency = Annotated[float, typer.Option("--frequency-penalty", help="Taken from a logit for each time it came.")]
+_Seed = Annotated[int, typer.Option("--seed", min=0, help="Fixes the text.")]
+_Stop = Annotated[list[str] | None, typer.Option("--stop", help="A text that ends the answer; may be repeated.")]
+_Adapter = Annotated[Path | None, typer.Option("--adapter", help="Directory of a LoRA adapter.")]
+_System = Annotated[str | None, typer.Option("--system", help="Instructions, or @FILE to read them from.")]
 
 
 @app.callback()
@@ -36,45 +57,126 @@ def _root(version: Annotated[bool, version_option("lazarus-models")] = False) ->
 
 @app.command()
 def infer(
-    model: _Model,
-    prompt: Annotated[str, typer.Option("--prompt", help="What to continue or answer.")],
-    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="New tokens at most.")] = 256,
-    temperature: Annotated[float, typer.Option("--temperature", min=0.0, help="0 takes the likeliest token.")] = 0.0,
-    top_k: Annotated[int, typer.Option("--top-k", min=0, help="Draw from the k likeliest tokens; 0 for all.")] = 0,
-    top_p: Annotated[float, typer.Option("--top-p", max=1.0, help="Draw from the fewest tokens that reach p.")] = 1.0,
-    min_p: Annotated[
-        float,
-        typer.Option("--min-p", min=0.0, max=1.0, help="Draw from tokens this likely, as a share of the likeliest."),
-    ] = 0.0,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes the text.")] = 0,
+    model: _Model = "",
+    prompt: Annotated[list[str] | None, typer.Option("--prompt", help="What to answer; may be repeated.")] = None,
+    prompt_file: Annotated[
+        Path | None, typer.Option("--prompt-file", help="One prompt a line; - for standard input, as one prompt.")
+    ] = None,
+    system: _System = None,
+    adapter: _Adapter = None,
+    max_tokens: _MaxTokens = 256,
+    temperature: _Temperature = 0.0,
+    top_k: _TopK = 0,
+    top_p: _TopP = 1.0,
+    min_p: _MinP = 0.0,
+    repetition_penalty: _Repetition = 1.0,
+    frequency_penalty: _Frequency = 0.0,
+    stop: _Stop = None,
+    seed: _Seed = 0,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it is, without the chat template.")] = False,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Prompts answered together.")] = 8,
+    list_models: Annotated[bool, typer.Option("--list", help="Show the short names of published models.")] = False,
     as_json: _Json = False,
 ) -> None:
-    """Continue a prompt: the text on stdout, one line of statistics on stderr."""
-    from pydantic import ValidationError
+    """Answer prompts: the text on stdout, one line of statistics on stderr.
 
-    from lazarus_models.config import in_words
+    One prompt is written as it comes; several are answered together, each behind its number, in their order.
+    """
+    if list_models:
+        from lazarus_models.hub import MODELS
+
+        _table(MODELS, as_json)
+        return
     from lazarus_models.errors import GenerationError
-    from lazarus_models.generation import generate
-    from lazarus_models.huggingface import load
-    from lazarus_models.sample import GenerationConfig
 
-    try:
-        config = GenerationConfig(
-            max_new_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed
-        )
-    except ValidationError as error:
-        raise GenerationError(in_words(error), "LM-E144") from error
-    lm = load(model)
-    done = generate(lm, prompt, config, raw=raw, on_text=str if as_json else _write)
-    rate = round(done.tokens_per_s, 1)
-    _write((json.dumps({**asdict(done), "tokens_per_s": rate}, ensure_ascii=False) if as_json else "") + "\n")
-    say(f"{len(done.ids)} tokens in {done.seconds:.2f} s ({rate} tok/s)")
+    prompts = _prompts(prompt or [], prompt_file)
+    if not model or not prompts:
+        raise GenerationError("`infer` needs --model and --prompt or --prompt-file; --list shows names", "LM-E144")
+    config = _config(
+        max_new_tokens=max_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        frequency_penalty=frequency_penalty,
+        stop=tuple(stop or ()),
+        seed=seed,
+    )
+    from lazarus_models.batch import generate_batch
+    from lazarus_models.chat import ChatHistory
+    from lazarus_models.generation import generate
+
+    lm = _loaded(model, adapter)
+    instructions = _instructions(system)
+    if raw and instructions:
+        raise GenerationError("`--system` has no effect with `--raw`; put it into the prompt", "LM-E144")
+    asked = [one if raw else ChatHistory.of(instructions).user(one).messages for one in prompts]
+    if len(asked) == 1:
+        done = generate(lm, asked[0], config, raw=raw, on_text=str if as_json else _write)
+        _write((_answer_json(done) if as_json else "") + "\n")
+        say(done.stats.summary)
+        return
+    answers = generate_batch(lm, asked, config, raw=raw, batch_size=batch_size)
+    for number, done in enumerate(answers, start=1):
+        show(_answer_json(done) if as_json else f"[{number}] {done.text}")
+    seconds = max(done.seconds for done in answers)
+    tokens = sum(len(done.ids) for done in answers)
+    say(f"{tokens} tokens for {len(answers)} prompts in {seconds:.2f} s ({tokens / seconds:.1f} tok/s)")
+
+
+@app.command()
+def chat(
+    model: _Model,
+    system: _System = None,
+    adapter: _Adapter = None,
+    max_tokens: _MaxTokens = 512,
+    temperature: _Temperature = 0.0,
+    top_k: _TopK = 0,
+    top_p: _TopP = 1.0,
+    min_p: _MinP = 0.0,
+    repetition_penalty: _Repetition = 1.0,
+    frequency_penalty: _Frequency = 0.0,
+    stop: _Stop = None,
+    seed: _Seed = 0,
+) -> None:
+    """Talk to a model: /reset begins anew, /history shows what was said, /exit or Ctrl-D ends."""
+    config = _config(
+        max_new_tokens=max_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        frequency_penalty=frequency_penalty,
+        stop=tuple(stop or ()),
+        seed=seed,
+    )
+    from lazarus_models.chat import ChatHistory
+    from lazarus_models.generation import generate
+
+    lm = _loaded(model, adapter)
+    history = ChatHistory.of(_instructions(system))
+    say(f"{lm.family}; /reset, /history, /exit")
+    while (line := _ask("> ")) is not None:
+        if line == "/exit":
+            break
+        if line == "/reset":
+            history = history.reset()
+        elif line == "/history":
+            for message in history:
+                show(f"{message.role}: {message.content}")
+        elif line:
+            asked = history.user(line)
+            done = generate(lm, asked.messages, config, on_text=_write)
+            _write("\n")
+            say(done.stats.summary)
+            history = asked.assistant(done.text)
 
 
 @model_app.command()
 @app.command()
-def info(model: _Model, as_json: _Json = False) -> None:
+def info(model: _Directory, as_json: _Json = False) -> None:
     """Describe a model from its config and the headers of its weights."""
     from math import prod
 
@@ -158,6 +260,57 @@ def doctor(as_json: _Json = False) -> None:
     )
     if found.advice:
         say(found.advice)
+
+
+def _config(**settings: Any) -> "GenerationConfig":
+    from pydantic import ValidationError
+
+    from lazarus_models.config import in_words
+    from lazarus_models.errors import GenerationError
+    from lazarus_models.sample import GenerationConfig
+
+    try:
+        return GenerationConfig(**settings)
+    except ValidationError as error:
+        raise GenerationError(in_words(error), "LM-E144") from error
+
+
+def _loaded(model: str, adapter: Path | None) -> "LoadedModel":
+    from lazarus_models.huggingface import load
+    from lazarus_models.lora import load_adapter
+
+    lm = load(model)
+    if adapter is not None:
+        load_adapter(lm.model, adapter)
+    return lm
+
+
+def _prompts(given: list[str], file: Path | None) -> list[str]:
+    if file is None:
+        return given
+    if str(file) == "-":
+        return [*given, sys.stdin.read().rstrip("\n")]
+    return [*given, *filter(None, file.read_text(encoding="utf-8").splitlines())]
+
+
+def _instructions(system: str | None) -> str | None:
+    if system is not None and system.startswith("@"):
+        return Path(system[1:]).read_text(encoding="utf-8").rstrip("\n")
+    return system
+
+
+def _ask(sign: str) -> str | None:
+    if sys.stdin.isatty():
+        _write(sign)
+    line = sys.stdin.readline()
+    return line.strip() if line else None
+
+
+def _answer_json(done: "Generation") -> str:
+    said = {**asdict(done), "tokens_per_s": round(done.tokens_per_s, 1)}
+    if done.logprobs is None:
+        del said["logprobs"]
+    return json.dumps(said, ensure_ascii=False)
 
 
 def _write(piece: str) -> None:

@@ -22,6 +22,29 @@ from lazarus_tokenkit import Encoder, Message
 FinishReason = Literal["stop", "length", "context"]
 
 
+class GenerationStats(NamedTuple):
+    """How long a text took.
+
+    >>> GenerationStats(prompt_tokens=8, new_tokens=25, seconds=0.42).summary
+    '25 tokens in 0.42 s (59.5 tok/s)'
+    """
+
+    prompt_tokens: int
+    new_tokens: int
+    seconds: float
+    """From the prompt to the last token."""
+
+    @property
+    def tokens_per_s(self) -> float:
+        """New tokens a second, reading the prompt included."""
+        return self.new_tokens / self.seconds if self.seconds else 0.0
+
+    @property
+    def summary(self) -> str:
+        """In words."""
+        return f"{self.new_tokens} tokens in {self.seconds:.2f} s ({self.tokens_per_s:.1f} tok/s)"
+
+
 @dataclass(frozen=True)
 class Generation:
     """A finished text and how it came about."""
@@ -39,14 +62,14 @@ class Generation:
     """Of each token; None unless `GenerationConfig.logprobs` asks."""
 
     @property
-    def tokens_per_s(self) -> float:
-        """New tokens a second, reading the prompt included."""
-        return len(self.ids) / self.seconds if self.seconds else 0.0
+    def stats(self) -> "GenerationStats":
+        """How long it took."""
+        return GenerationStats(self.prompt_tokens, len(self.ids), self.seconds)
 
     @property
-    def summary(self) -> str:
-        """In words: `25 tokens in 0.42 s (59.5 tok/s)`."""
-        return f"{len(self.ids)} tokens in {self.seconds:.2f} s ({self.tokens_per_s:.1f} tok/s)"
+    def tokens_per_s(self) -> float:
+        """New tokens a second, reading the prompt included."""
+        return self.stats.tokens_per_s
 
 
 class Step(NamedTuple):
@@ -150,6 +173,23 @@ def generate(
     start = time.perf_counter()
     steps = generate_steps(lm.model, ids, own, cache or PromptCache.empty(lm.model))
     return answer(lm, ids, config, own, _recorded(steps, own), start, on_text)
+
+
+def stream(
+    lm: LoadedModel,
+    prompt: str | Sequence[Message],
+    config: GenerationConfig = GenerationConfig(),  # noqa: B008 (frozen)
+    *,
+    raw: bool = False,
+) -> Iterator[str]:
+    """Answers a prompt piece by piece, in whole characters; `generate` for the whole and its figures."""
+    ids = prompt_ids(lm, prompt, raw=raw)
+    own = bounded(lm, ids, config)
+    stop_ids = own.stop_ids or ()
+    steps = generate_steps(lm.model, ids, own, PromptCache.empty(lm.model))
+    yield from until_stop(
+        decode_stream(lm.tokenizer, ids, (step.id for step in steps if step.id not in stop_ids)), own.stop
+    )
 
 
 class Recorded(NamedTuple):

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lazarus_models.backend import mx, nn
+from lazarus_models.backend import mx
 from lazarus_models.config import ModelConfig, Precision, read_json
-from lazarus_models.errors import ConfigError, WeightsError
+from lazarus_models.decoder import Decoder
+from lazarus_models.errors import WeightsError
 from lazarus_models.families import family_of, read_config
+from lazarus_models.hub import locate
 from lazarus_models.parameters import set_weights, weights
 from lazarus_models.quantize import quantize_like
 from lazarus_models.tensors import Stored, load_tensors, read_header, save_tensors
@@ -36,7 +38,7 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl")
 class LoadedModel:
     """A model with what belongs to it."""
 
-    model: nn.Module
+    model: Decoder
     """Callable: ids (B, T) -> logits (B, T, V)."""
     tokenizer: Tokenizer
     config: ModelConfig
@@ -44,6 +46,8 @@ class LoadedModel:
     """The `model_type`, such as `llama`."""
     path: Path | None = None
     """Where it was loaded from; None for a new model."""
+    revision: str | None = None
+    """The commit of the repository that it was loaded from; None for a directory of your own."""
     generation_config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """`generation_config.json` as it was read; empty where there is none."""
 
@@ -57,11 +61,12 @@ class LoadedModel:
         return tuple(sorted(ends))
 
 
-def load(path: Path | str, *, dtype: Precision | None = None) -> LoadedModel:
-    """Loads a model directory.
+def load(path: Path | str, *, dtype: Precision | None = None, revision: str | None = None) -> LoadedModel:
+    """Loads a model.
 
     Args:
-        path: A directory with `config.json`, safetensors and tokenizer files.
+        path: A directory with `config.json`, safetensors and tokenizer files, or what else `locate` finds.
+        revision: Of a repository of the hub: a branch, tag or commit.
         dtype: Precision in memory. Default: float32 on a CPU, the file's on a GPU.
 
     Raises:
@@ -69,9 +74,7 @@ def load(path: Path | str, *, dtype: Precision | None = None) -> LoadedModel:
         UnsupportedModel: The config asks for what this version does not do.
         WeightsError: The tensors are absent, damaged, or not the config's; each is named.
     """
-    path = Path(path)
-    if not path.is_dir():
-        raise ConfigError(f"{path}: no such directory; a model is a directory with config.json", "LM-E100")
+    path, commit = locate(path, revision)
     config = read_config(path)
     family = family_of(config.model_type)
     model = family.build(config)
@@ -98,6 +101,7 @@ def load(path: Path | str, *, dtype: Precision | None = None) -> LoadedModel:
         config=config,
         family=config.model_type,
         path=path,
+        revision=commit,
         generation_config=read_json(generation) if generation.exists() else {},
     )
 
