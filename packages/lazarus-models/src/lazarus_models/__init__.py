@@ -4,6 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lazarus_models.adapters import AdapterSet as AdapterSet
+    from lazarus_models.adapters import load_adapter as load_adapter
+    from lazarus_models.adapters import save_adapter as save_adapter
     from lazarus_models.architecture import DecoderConfig as DecoderConfig
     from lazarus_models.architecture import RopeConfig as RopeConfig
     from lazarus_models.attention import mask_caches as mask_caches
@@ -41,9 +44,8 @@ if TYPE_CHECKING:
     from lazarus_models.lora import LoraConfig as LoraConfig
     from lazarus_models.lora import adapter_weights as adapter_weights
     from lazarus_models.lora import apply_lora as apply_lora
-    from lazarus_models.lora import load_adapter as load_adapter
     from lazarus_models.lora import merge_lora as merge_lora
-    from lazarus_models.lora import save_adapter as save_adapter
+    from lazarus_models.lora import unmerge_lora as unmerge_lora
     from lazarus_models.masks import segment_mask as segment_mask
     from lazarus_models.parameters import evaluate as evaluate
     from lazarus_models.parameters import flatten as flatten
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
 _HOME = {  # public name -> module that defines it, imported at first use
     "adapter_weights": "lora",
     "AdapterError": "errors",
+    "AdapterSet": "adapters",
     "apply_lora": "lora",
     "BlasError": "errors",
     "BlasInfo": "blas",
@@ -95,7 +98,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "GenerationError": "errors",
     "GenerationStats": "generation",
     "load": "huggingface",
-    "load_adapter": "lora",
+    "load_adapter": "adapters",
     "load_tensors": "tensors",
     "LoadedModel": "huggingface",
     "locate": "hub",
@@ -117,7 +120,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "Role": "chat",
     "RopeConfig": "architecture",
     "save": "huggingface",
-    "save_adapter": "lora",
+    "save_adapter": "adapters",
     "save_tensors": "tensors",
     "segment_caches": "attention",
     "segment_mask": "masks",
@@ -131,6 +134,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "unflatten": "parameters",
     "UnifiedPipeline": "pipeline",
     "UnifiedPipelineConfig": "pipeline",
+    "unmerge_lora": "lora",
     "UnsupportedModel": "errors",
     "weights": "parameters",
     "WeightsError": "errors",

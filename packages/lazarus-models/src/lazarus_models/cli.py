@@ -276,8 +276,8 @@ def _config(**settings: Any) -> "GenerationConfig":
 
 
 def _loaded(model: str, adapter: Path | None) -> "LoadedModel":
+    from lazarus_models.adapters import load_adapter
     from lazarus_models.huggingface import load
-    from lazarus_models.lora import load_adapter
 
     lm = load(model)
     if adapter is not None:

@@ -9,12 +9,12 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
+from lazarus_models.adapters import load_adapter
 from lazarus_models.batch import generate_batch
 from lazarus_models.chat import ChatHistory
 from lazarus_models.config import Precision
 from lazarus_models.generation import Generation, GenerationStats, generate, stream
 from lazarus_models.huggingface import LoadedModel, load
-from lazarus_models.lora import load_adapter
 from lazarus_models.sample import GenerationConfig
 from lazarus_models.tools import CALL_ENDS, Tool, ToolCall, parse_calls, told_of
 
