@@ -80,6 +80,22 @@ def test_chat_remembers_until_it_is_told_to_forget(stories, tmp_path):
     assert lines[-1] == "system: Tell stories."
 
 
+def test_a_model_is_estimated_from_its_config(stories):
+    said = json.loads(invoke("estimate", "--model", stories.path, "--bits", 32, "--json").stdout)
+    assert (said["parameters"], said["weights_bytes"]) == (260_032, 4 * 260_032)
+
+
+def test_a_model_is_converted_and_measured(stories, data, tmp_path):
+    text = data / "datasets/text/wikitext2-valid.txt"
+    (tmp_path / "text.txt").write_text(text.read_text(encoding="utf-8")[:2000], encoding="utf-8")
+    some = ("--bits", 8, "--group-size", 32, "--text", tmp_path / "text.txt")
+    done = invoke("convert", "--model", stories.path, "-o", tmp_path / "q", *some)
+    assert done.exit_code == 0
+    assert done.stderr.startswith("perplexity ")
+    said = json.loads(invoke("infer", "--model", tmp_path / "q", "--prompt", "Once upon a", "--raw", "--json").stdout)
+    assert said["text"].startswith(" time, there was")
+
+
 def test_info_reads_headers_only(tiny_directory):
     said = json.loads(invoke("info", "--model", tiny_directory, "--json").stdout)
     assert (said["family"], said["layers"], said["dtype"]) == ("llama", 2, "F32")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lazarus_models.chat import ChatHistory as ChatHistory
     from lazarus_models.chat import Role as Role
     from lazarus_models.config import ModelConfig as ModelConfig
+    from lazarus_models.config import Quantization as Quantization
     from lazarus_models.diffusion import DiffusionConfig as DiffusionConfig
     from lazarus_models.diffusion import diffuse as diffuse
     from lazarus_models.errors import AdapterError as AdapterError
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from lazarus_models.errors import ModelsError as ModelsError
     from lazarus_models.errors import UnsupportedModel as UnsupportedModel
     from lazarus_models.errors import WeightsError as WeightsError
+    from lazarus_models.estimates import Estimate as Estimate
+    from lazarus_models.estimates import estimate as estimate
     from lazarus_models.families import read_config as read_config
     from lazarus_models.generation import Generation as Generation
     from lazarus_models.generation import GenerationStats as GenerationStats
@@ -61,6 +64,8 @@ if TYPE_CHECKING:
     from lazarus_models.presets import PRESETS as PRESETS
     from lazarus_models.presets import new as new
     from lazarus_models.presets import preset as preset
+    from lazarus_models.quantization import perplexity as perplexity
+    from lazarus_models.quantization import quantize as quantize
     from lazarus_models.sample import GenerationConfig as GenerationConfig
     from lazarus_models.sample import TokenLogprob as TokenLogprob
     from lazarus_models.speculative import speculative_tokens as speculative_tokens
@@ -87,6 +92,8 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "DiffusionConfig": "diffusion",
     "DType": "pipeline",
     "ensure_fast_blas": "blas",
+    "estimate": "estimates",
+    "Estimate": "estimates",
     "evaluate": "parameters",
     "flatten": "parameters",
     "generate": "generation",
@@ -112,10 +119,13 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "new": "presets",
     "parameter_count": "parameters",
     "parse_calls": "tools",
+    "perplexity": "quantization",
     "preset": "presets",
     "PRESETS": "presets",
     "prompt_ids": "generation",
     "PromptCache": "cache",
+    "Quantization": "config",
+    "quantize": "quantization",
     "read_config": "families",
     "Role": "chat",
     "RopeConfig": "architecture",

@@ -18,7 +18,6 @@ from lazarus_models.errors import WeightsError
 from lazarus_models.families import family_of, read_config
 from lazarus_models.hub import locate
 from lazarus_models.parameters import set_weights, weights
-from lazarus_models.quantize import quantize_like
 from lazarus_models.tensors import Stored, load_tensors, read_header, save_tensors
 from lazarus_tokenkit import Tokenizer, load_tokenizer
 
@@ -80,6 +79,8 @@ def load(path: Path | str, *, dtype: Precision | None = None, revision: str | No
     model = family.build(config)
     stored = stored_tensors(path, config)
     if config.quantization:
+        from lazarus_models.quantization import quantize_like  # it quantizes what this module loads
+
         quantize_like(model, config.quantization, stored)
     layout = family.layout_of(config)
     ours = weights(model)
