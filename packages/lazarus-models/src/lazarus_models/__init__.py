@@ -7,7 +7,15 @@ if TYPE_CHECKING:
     from lazarus_models.adapters import AdapterSet as AdapterSet
     from lazarus_models.adapters import load_adapter as load_adapter
     from lazarus_models.adapters import save_adapter as save_adapter
+    from lazarus_models.architecture import AttentionConfig as AttentionConfig
+    from lazarus_models.architecture import BlockConfig as BlockConfig
     from lazarus_models.architecture import DecoderConfig as DecoderConfig
+    from lazarus_models.architecture import Mamba2Config as Mamba2Config
+    from lazarus_models.architecture import MambaConfig as MambaConfig
+    from lazarus_models.architecture import MLPConfig as MLPConfig
+    from lazarus_models.architecture import MoEConfig as MoEConfig
+    from lazarus_models.architecture import NormConfig as NormConfig
+    from lazarus_models.architecture import RecurrentConfig as RecurrentConfig
     from lazarus_models.architecture import RopeConfig as RopeConfig
     from lazarus_models.attention import mask_caches as mask_caches
     from lazarus_models.attention import segment_caches as segment_caches
@@ -17,6 +25,7 @@ if TYPE_CHECKING:
     from lazarus_models.cache import PromptCache as PromptCache
     from lazarus_models.chat import ChatHistory as ChatHistory
     from lazarus_models.chat import Role as Role
+    from lazarus_models.compose import model_config as model_config
     from lazarus_models.config import ModelConfig as ModelConfig
     from lazarus_models.config import Quantization as Quantization
     from lazarus_models.diffusion import DiffusionConfig as DiffusionConfig
@@ -38,6 +47,7 @@ if TYPE_CHECKING:
     from lazarus_models.generation import generate_tokens as generate_tokens
     from lazarus_models.generation import prompt_ids as prompt_ids
     from lazarus_models.generation import stream as stream
+    from lazarus_models.heads import SequenceModel as SequenceModel
     from lazarus_models.hub import MODELS as MODELS
     from lazarus_models.hub import locate as locate
     from lazarus_models.huggingface import LoadedModel as LoadedModel
@@ -81,8 +91,10 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "AdapterError": "errors",
     "AdapterSet": "adapters",
     "apply_lora": "lora",
+    "AttentionConfig": "architecture",
     "BlasError": "errors",
     "BlasInfo": "blas",
+    "BlockConfig": "architecture",
     "ChatHistory": "chat",
     "ChatReply": "pipeline",
     "ConfigError": "errors",
@@ -110,13 +122,19 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "LoadedModel": "huggingface",
     "locate": "hub",
     "LoraConfig": "lora",
+    "Mamba2Config": "architecture",
+    "MambaConfig": "architecture",
     "mask_caches": "attention",
     "merge_lora": "lora",
+    "MLPConfig": "architecture",
+    "model_config": "compose",
     "ModelConfig": "config",
     "ModelFamilyType": "pipeline",
     "MODELS": "hub",
     "ModelsError": "errors",
+    "MoEConfig": "architecture",
     "new": "presets",
+    "NormConfig": "architecture",
     "parameter_count": "parameters",
     "parse_calls": "tools",
     "perplexity": "quantization",
@@ -127,6 +145,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "Quantization": "config",
     "quantize": "quantization",
     "read_config": "families",
+    "RecurrentConfig": "architecture",
     "Role": "chat",
     "RopeConfig": "architecture",
     "save": "huggingface",
@@ -134,6 +153,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "save_tensors": "tensors",
     "segment_caches": "attention",
     "segment_mask": "masks",
+    "SequenceModel": "heads",
     "set_weights": "parameters",
     "speculative_tokens": "speculative",
     "stream": "generation",

@@ -28,6 +28,7 @@ class ModelFamilyType(StrEnum):
     GRANITE_MOE = "granitemoe"
     GRANITE_HYBRID = "granitemoehybrid"
     JAMBA = "jamba"
+    COMPOSED = "lazarus_decoder"
     LLAMA = "llama"
     LLAMA4 = "llama4_text"
     MAMBA = "mamba"

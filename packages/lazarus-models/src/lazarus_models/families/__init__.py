@@ -17,6 +17,7 @@ SUPPORTED = (
     "granitemoe",
     "granitemoehybrid",
     "jamba",
+    "lazarus_decoder",
     "llama",
     "llama4_text",
     "mamba",
