@@ -31,7 +31,8 @@ KNOWN = {
     "chat": Known("lazarus-models", "Talk to a model."),
     "doctor": Known("lazarus-models", "Say what this machine computes with, and what to install."),
     "infer": Known("lazarus-models", "Answer prompts."),
-    "model": Known("lazarus-models", "Make a new model, or describe one."),
+    "model": Known("lazarus-models", "Make, convert, estimate or describe models."),
+    "serve": Known("lazarus-models", "Serve a model behind OpenAI's interface."),
     "tokenizer": Known("lazarus-tokenkit", "Encode, decode, fingerprint."),
     "train": Known("lazarus-train", "Train by a plan."),
 }

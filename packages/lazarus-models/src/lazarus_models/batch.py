@@ -19,7 +19,7 @@ from lazarus_tokenkit import Message
 
 
 @dataclass
-class _Row:
+class Row:
     """A text on its way."""
 
     index: int
@@ -88,45 +88,69 @@ def batch_tokens(
     return [texts[index] for index in range(len(prompts))]
 
 
-def _ended(model: Any, prompts: Iterable[tuple[list[int], GenerationConfig]], batch_size: int) -> Iterator[_Row]:
-    waiting = enumerate(prompts)
-    rows: list[_Row] = []
-    layers: list[Any] = []
-    while True:
-        while len(rows) < batch_size and (entry := next(waiting, None)) is not None:
-            index, (ids, config) = entry
-            cache = PromptCache.empty(model)
-            logits = cache.read(model, ids)
-            counts = None if config.is_plain else count(ids, logits.size)
-            rows.append(_Row(index, config, draw(logits, config, 0, counts), logits, counts))
-            layers = _joined(layers, [_batched(layer) for layer in cache.layers])
-        if not rows:
+class BatchRunner:
+    """Texts on their way together; prompts join and ended texts leave between two steps."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._rows: list[Row] = []
+        self._layers: list[Any] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def join(self, index: int, ids: list[int], config: GenerationConfig) -> None:
+        """Reads a prompt, by itself, and puts it among the others."""
+        cache = PromptCache.empty(self._model)
+        logits = cache.read(self._model, ids)
+        counts = None if config.is_plain else count(ids, logits.size)
+        self._rows.append(Row(index, config, draw(logits, config, 0, counts), logits, counts))
+        layers = [_batched(layer) for layer in cache.layers]
+        if self._layers:
+            for layer, other in zip(self._layers, layers, strict=True):
+                layer.extend(other)
+        else:
+            self._layers = layers
+
+    def step(self) -> list[tuple[Row, bool]]:
+        """Waits for every text's next token and has the ones after them begun.
+
+        Returns:
+            Each text, its newest token last in `ids`, and whether it has ended; an ended one has left.
+        """
+        took = [(row, row.take()) for row in self._rows]
+        self.keep([place for place, (_, ended) in enumerate(took) if not ended])
+        if self._rows:
+            logits = self._model(mx.stack([row.token for row in self._rows])[:, None], cache=self._layers)[:, -1]
+            for place, row in enumerate(self._rows):
+                row.draw(logits[place])
+            begin([row.token for row in self._rows])
+        return took
+
+    def keep(self, places: list[int]) -> None:
+        """Lets the texts at all other places go."""
+        if len(places) == len(self._rows):
             return
-        kept: list[int] = []
-        for place, row in enumerate(rows):
-            if row.take():
-                yield row
-            else:
-                kept.append(place)
-        if len(kept) < len(rows):
-            rows = [rows[place] for place in kept]
-            if not rows:
-                layers = []
-                continue
-            for layer in layers:
-                layer.filter(mx.array(kept))
-        logits = model(mx.stack([row.token for row in rows])[:, None], cache=layers)[:, -1]
-        for place, row in enumerate(rows):
-            row.draw(logits[place])
-        begin([row.token for row in rows])
+        self._rows = [self._rows[place] for place in places]
+        if not self._rows:
+            self._layers = []
+        for layer in self._layers:
+            layer.filter(mx.array(places))
+
+    def drop(self, index: int) -> None:
+        """Lets a text go before its end."""
+        self.keep([place for place, row in enumerate(self._rows) if row.index != index])
 
 
-def _joined(layers: list[Any], more: list[Any]) -> list[Any]:
-    if not layers:
-        return more
-    for layer, other in zip(layers, more, strict=True):
-        layer.extend(other)
-    return layers
+def _ended(model: Any, prompts: Iterable[tuple[list[int], GenerationConfig]], batch_size: int) -> Iterator[Row]:
+    waiting = enumerate(prompts)
+    runner = BatchRunner(model)
+    while True:
+        while len(runner) < batch_size and (entry := next(waiting, None)) is not None:
+            runner.join(entry[0], *entry[1])
+        if not len(runner):
+            return
+        yield from (row for row, ended in runner.step() if ended)
 
 
 def _batched(layer: Any) -> Any:
