@@ -35,6 +35,67 @@ def test_infer_json_holds_the_same(stories):
     assert (len(said["ids"]), said["prompt_tokens"], said["finish_reason"]) == (8, 4, "length")
 
 
+def test_several_prompts_are_answered_in_their_order(stories, tmp_path):
+    (tmp_path / "prompts.txt").write_text("One day\n\nLily and\n", encoding="utf-8")
+    some = ("--prompt", "Once upon a", "--prompt-file", tmp_path / "prompts.txt", "--raw", "--max-tokens", 5)
+    lines = invoke("infer", "--model", stories.path, *some).stdout.splitlines()
+    assert [line[:4] for line in lines] == ["[1] ", "[2] ", "[3] "]
+    assert lines[0].startswith("[1]  time, th")
+    answers = [
+        json.loads(line) for line in invoke("infer", "--model", stories.path, *some, "--json").stdout.splitlines()
+    ]
+    assert [f"[{number}] {answer['text']}" for number, answer in enumerate(answers, 1)] == lines
+
+
+def test_a_prompt_comes_from_standard_input(stories):
+    arguments = [
+        "infer",
+        "--model",
+        str(stories.path),
+        "--prompt-file",
+        "-",
+        "--raw",
+        "--max-tokens",
+        "5",
+        "--stop",
+        "th",
+    ]
+    assert CliRunner().invoke(app, arguments, input="Once upon a\n").stdout == " time, \n"
+
+
+def test_names_of_published_models_are_listed():
+    assert (
+        json.loads(invoke("infer", "--list", "--json").stdout)["smollm2-360m"] == "HuggingFaceTB/SmolLM2-360M-Instruct"
+    )
+
+
+def test_chat_remembers_until_it_is_told_to_forget(stories, tmp_path):
+    (tmp_path / "system.txt").write_text("Tell stories.\n", encoding="utf-8")
+    arguments = ["chat", "--model", str(stories.path), "--system", f"@{tmp_path / 'system.txt'}", "--max-tokens", "4"]
+    done = CliRunner().invoke(app, arguments, input="Hello\n/history\n/reset\n/history\n/exit\nnever\n")
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert lines[-4:-2] == ["system: Tell stories.", "user: Hello"]
+    assert lines[-2].startswith("assistant: ")
+    assert lines[-1] == "system: Tell stories."
+
+
+def test_a_model_is_estimated_from_its_config(stories):
+    said = json.loads(invoke("estimate", "--model", stories.path, "--bits", 32, "--json").stdout)
+    assert (said["parameters"], said["weights_bytes"]) == (260_032, 4 * 260_032)
+
+
+def test_a_model_is_converted_and_measured(stories, data, tmp_path):
+    text = data / "datasets/text/wikitext2-valid.txt"
+    (tmp_path / "text.txt").write_text(text.read_text(encoding="utf-8")[:2000], encoding="utf-8")
+    some = ("--bits", 8, "--group-size", 32, "--text", tmp_path / "text.txt")
+    done = invoke("convert", "--model", stories.path, "-o", tmp_path / "q", *some)
+    assert done.exit_code == 0
+    assert done.stderr.startswith("perplexity ")
+    said = json.loads(invoke("infer", "--model", tmp_path / "q", "--prompt", "Once upon a", "--raw", "--json").stdout)
+    assert said["text"].startswith(" time, there was")
+
+
 def test_info_reads_headers_only(tiny_directory):
     said = json.loads(invoke("info", "--model", tiny_directory, "--json").stdout)
     assert (said["family"], said["layers"], said["dtype"]) == ("llama", 2, "F32")

@@ -1,3 +1,4 @@
+import itertools
 import json
 from dataclasses import replace
 
@@ -5,7 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lazarus_models import GenerationConfig, GenerationError, decode_stream, generate, generate_tokens, prompt_ids
+from lazarus_models import (
+    GenerationConfig,
+    GenerationError,
+    PromptCache,
+    decode_stream,
+    generate,
+    generate_steps,
+    generate_tokens,
+    prompt_ids,
+)
+from lazarus_models.backend import mx
+from lazarus_models.streaming import until_stop
 
 # The published sample of stories260K, greedy from BOS.
 STORY = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw"
@@ -109,3 +121,77 @@ def test_words_are_streamed_with_their_spaces(stories):
     assert "".join(pieces) == done.text
     assert done.text.startswith(" time, there was")
     assert len(pieces) > 6
+
+
+def test_stop_texts_end_the_text_and_are_no_part_of_it(stories):
+    free = generate(stories, "", GenerationConfig(max_new_tokens=60), raw=True).text
+    pieces = []
+    config = GenerationConfig(max_new_tokens=60, stop=("named Lily", "never"))
+    done = generate(stories, "", config, raw=True, on_text=pieces.append)
+    assert done.text == free[: free.index("named Lily")]
+    assert "".join(pieces) == done.text
+    assert done.finish_reason == "stop"
+
+
+@given(
+    text=st.text(alphabet="ab", max_size=30),
+    stops=st.lists(st.text(alphabet="ab", min_size=1, max_size=4), max_size=3),
+    cuts=st.lists(st.integers(0, 30), max_size=10),
+)
+def test_a_stop_text_is_found_however_the_text_is_cut(text, stops, cuts):
+    bounds = [0, *sorted(cuts), len(text)]
+    pieces = [text[start:end] for start, end in itertools.pairwise(bounds)]
+    found = [text.find(stop) for stop in stops if stop in text]
+    shown = "".join(until_stop(pieces, stops))
+    # the earliest by its end is met first; an earlier beginning that ends later may be met first in one piece
+    assert shown == text if not found else text.startswith(shown) and len(shown) <= max(found)
+
+
+def test_log_probabilities_are_those_of_the_model(stories):
+    config = GenerationConfig(max_new_tokens=5, temperature=0.8, seed=1, logprobs=3)
+    ids = prompt_ids(stories, "Once upon a", raw=True)
+    done = generate(stories, "Once upon a", config, raw=True)
+    logits = stories.model(mx.array([[*ids, *done.ids[:-1]]]))[0, len(ids) - 1 :]
+    expected = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
+    for place, (token, said) in enumerate(zip(done.ids, done.logprobs, strict=True)):
+        assert said.logprob == pytest.approx(expected[place, token].item(), abs=1e-4)
+        assert [value for _, value in said.top] == pytest.approx(sorted(expected[place].tolist())[:-4:-1], abs=1e-4)
+
+
+def test_a_frequency_penalty_ends_repetition(stories):
+    def ids(**settings):
+        return generate(stories, "", GenerationConfig(max_new_tokens=60, **settings), raw=True).ids
+
+    assert len(set(ids(frequency_penalty=2.0))) > len(set(ids()))
+    assert len(set(ids(repetition_penalty=5.0))) > len(set(ids()))
+    banned = ids()[0]
+    assert banned not in ids(logit_bias={banned: float("-inf")})
+
+
+def test_a_conversation_goes_on_where_its_cache_ends(stories, tmp_path):
+    config = GenerationConfig(max_new_tokens=10)
+    first = prompt_ids(stories, "Once upon a", raw=True)
+    whole = [*first, *generate(stories, "Once upon a", config, raw=True).ids, 403, 407]
+    alone = [step.id for step in generate_steps(stories.model, whole, config, PromptCache.empty(stories.model))]
+    cache = PromptCache.empty(stories.model)
+    generate(stories, "Once upon a", config, raw=True, cache=cache)
+    assert cache.ids == whole[: len(cache.ids)]
+    cache.save(tmp_path / "cache.safetensors")
+    for again in (PromptCache.load(tmp_path / "cache.safetensors"), cache):
+        assert [step.id for step in generate_steps(stories.model, whole, config, again)] == alone
+    assert [file.name for file in tmp_path.iterdir()] == ["cache.safetensors"]
+    with pytest.raises(GenerationError, match="does not go on from the cache"):
+        list(generate_steps(stories.model, first, config, cache))
+
+
+def test_a_file_that_is_no_cache_is_refused(tmp_path):
+    (tmp_path / "x.safetensors").write_text("no", encoding="utf-8")
+    with pytest.raises(GenerationError, match="no prompt cache"):
+        PromptCache.load(tmp_path / "x.safetensors")
+
+
+def test_a_text_that_is_left_early_leaves_a_sound_cache(stories):
+    cache = PromptCache.empty(stories.model)
+    done = generate(stories, "", GenerationConfig(max_new_tokens=60, stop=("there",)), raw=True, cache=cache)
+    assert cache.layers[0].offset == len(cache.ids)
+    assert cache.ids == [1, *done.ids]

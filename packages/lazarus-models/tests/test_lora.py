@@ -5,6 +5,7 @@ import pytest
 
 from lazarus_models import (
     AdapterError,
+    AdapterSet,
     LoraConfig,
     adapter_weights,
     apply_lora,
@@ -15,10 +16,11 @@ from lazarus_models import (
     save_adapter,
     save_tensors,
     set_weights,
+    unmerge_lora,
     weights,
 )
 from lazarus_models.backend import mx
-from lazarus_models.parameters import flatten
+from lazarus_models.parameters import flatten, replace_modules
 
 IDS = [[1, 72, 101, 108, 108, 111]]
 
@@ -160,9 +162,100 @@ def test_an_incomplete_adapter_is_named(adapter, tiny_directory):
         load_adapter(load(tiny_directory).model, adapter)
 
 
-@pytest.mark.parametrize("said", [{"fine_tune_type": "dora"}, {"lora_parameters": {}}, {"lora_parameters": None}])
+@pytest.mark.parametrize("said", [{"fine_tune_type": "full"}, {"lora_parameters": {}}, {"lora_parameters": None}])
 def test_a_foreign_adapter_config_is_refused(adapter, tiny_directory, said):
     file = adapter / "adapter_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text(encoding="utf-8")), **said}), encoding="utf-8")
     with pytest.raises(AdapterError, match=r"adapter_config\.json"):
         load_adapter(load(tiny_directory).model, adapter)
+
+
+@pytest.mark.parametrize("name", ["mamba", "starcoder2", "jamba", "granitemoe", "gpt_oss"])
+def test_every_family_can_be_adapted_without_being_told_where(data, name):
+    lm = load(data / "models/families" / name)
+    before = logits(lm.model)
+    apply_lora(lm.model, LoraConfig(rank=2), seed=0)
+    assert np.array_equal(logits(lm.model), before)
+    adapted = {tensor.rpartition(".")[0] for tensor in adapter_weights(lm.model)}
+    assert adapted
+    assert not any(layer.endswith(("router", "router.layer", "gate", "lm_head")) for layer in adapted)
+    train_a_little(lm.model)
+    learnt = logits(lm.model)
+    merge_lora(lm.model)
+    assert np.abs(logits(lm.model) - learnt).max() < 1e-4 * np.abs(learnt).max()
+
+
+def test_targets_are_names_or_patterns(tiny):
+    apply_lora(tiny.model, LoraConfig(rank=2, targets=("model.layers.1.*_proj", "q_proj")), seed=0)
+    layers = {name.rpartition(".")[0] for name in adapter_weights(tiny.model)}
+    assert len(layers) == 7 + 1
+    assert "model.layers.0.self_attn.q_proj" in layers
+
+
+def test_experts_are_adapted_when_they_are_named(data):
+    lm = load(data / "models/families/mixtral")
+    before = logits(lm.model)
+    apply_lora(lm.model, LoraConfig(rank=2, targets=("gate_proj", "down_proj")), seed=0)
+    assert np.array_equal(logits(lm.model), before)
+    assert {tensor.ndim for tensor in adapter_weights(lm.model).values()} == {3}
+    with pytest.raises(AdapterError, match="PEFT has no place"):
+        save_adapter(lm.model, LoraConfig(rank=2), "unused", layout="peft")
+
+
+def test_unmerging_gives_the_adapted_model_back_to_the_last_bit(tiny):
+    apply_lora(tiny.model, LoraConfig(), seed=0)
+    train_a_little(tiny.model)
+    learnt = logits(tiny.model)
+    adapted = merge_lora(tiny.model)
+    unmerge_lora(tiny.model, adapted)
+    assert np.array_equal(logits(tiny.model), learnt)
+    assert list(flatten(tiny.model.trainable_parameters())) == list(adapter_weights(tiny.model))
+
+
+def test_dora_starts_unchanged_and_learns_lengths(tiny, tmp_path):
+    before = logits(tiny.model)
+    config = LoraConfig(kind="dora", rank=4)
+    apply_lora(tiny.model, config, seed=0)
+    assert np.abs(logits(tiny.model) - before).max() < 1e-5
+    assert sum(name.endswith(".m") for name in adapter_weights(tiny.model)) == 14
+    set_weights(tiny.model, {name: tensor * 1.5 for name, tensor in adapter_weights(tiny.model).items()})
+    learnt = logits(tiny.model)
+    save_adapter(tiny.model, config, tmp_path)
+    adapted = merge_lora(tiny.model)
+    assert np.abs(logits(tiny.model) - learnt).max() < 1e-4
+    replace_modules(tiny.model, {name: layer.linear for name, layer in adapted.items()})
+    assert load_adapter(tiny.model, tmp_path).kind == "dora"
+    assert np.array_equal(logits(tiny.model), learnt)
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_pefts_layout_comes_back(tiny, tiny_directory, tmp_path, kind):
+    config = LoraConfig(kind=kind, rank=4, alpha=12.0, targets=("q_proj", "down_proj"))
+    apply_lora(tiny.model, config, seed=0)
+    train_a_little(tiny.model)
+    save_adapter(tiny.model, config, tmp_path / "peft", layout="peft")
+    stored = load_tensors(tmp_path / "peft/adapter_model.safetensors")
+    assert stored["base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"].shape == (4, 64)
+    assert stored["base_model.model.model.layers.0.mlp.down_proj.lora_B.weight"].shape == (64, 4)
+    again = load(tiny_directory)
+    assert load_adapter(again.model, tmp_path / "peft").alpha == 12.0
+    assert np.array_equal(logits(again.model), logits(tiny.model))
+
+
+def test_several_adapters_share_one_model(tiny, tiny_directory, tmp_path):
+    expected = {None: logits(tiny.model)}
+    for seed, targets in ((1, ("q_proj",)), (2, ("q_proj", "up_proj"))):
+        lm = load(tiny_directory)
+        config = LoraConfig(rank=2, targets=targets)
+        apply_lora(lm.model, config, seed=seed)
+        train_a_little(lm.model)
+        save_adapter(lm.model, config, tmp_path / str(seed))
+        expected[str(seed)] = logits(lm.model)
+    adapters = AdapterSet(tiny.model)
+    for name in ("1", "2"):
+        adapters.add(name, tmp_path / name)
+    for name in ("2", None, "1", "2", None):
+        adapters.use(name)
+        assert np.array_equal(logits(tiny.model), expected[name])
+    with pytest.raises(AdapterError, match="no adapter '3'; there are 1, 2"):
+        adapters.use("3")

@@ -1,10 +1,10 @@
 """Attention of packed rows: segment by segment on a CPU, by mask on a GPU.
 
-B = rows, N = tokens a row, H = query heads, K = key/value heads, D = width of a head
+B = rows, N = tokens a row, M = keys a row, H = query heads, K = key/value heads, D = width of a head
 
-mlx-lm's models take no mask but ask `cache[i].make_mask(...)` and hand the cache to their attention function. A cache
-that keeps nothing and knows the segments of its rows gives every segment the logits, loss and gradients it has alone
-(1e-5). RoPE is relative, so positions need no reset.
+Models take no mask but ask `cache[i].make_mask(...)`, as mlx-lm's do. A cache that keeps nothing and knows the segments
+of its rows gives every segment the logits, loss and gradients it has alone (1e-5). RoPE is relative, so positions need
+no reset.
 
 A mask computes N * N scores a row and throws most of them away, and on a CPU MLX computes every exponential in scalar
 code. Segment by segment, and within one in blocks of queries that look at no later key, a step on GSM8K (rows of 1,088
@@ -14,18 +14,41 @@ tokens) takes 0.25 of the time and 0.4 of the memory. On a GPU one fused kernel 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
 from functools import cached_property
 from itertools import pairwise
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from lazarus_models.backend import mx, nn
+from lazarus_models.errors import UnsupportedModel
 from lazarus_models.masks import segment_mask
 from lazarus_models.parameters import layer_count
 
+if TYPE_CHECKING:
+    from lazarus_models.decoder import Decoder
+
 BLOCK = 128
 """Queries computed at once: of 64 to 512 the fastest forward and backward pass on two cores, heads 8 wide."""
+
+
+class MaskCache:
+    """Looks like mlx-lm's key/value cache, keeps nothing, and answers with the mask it was given."""
+
+    offset = 0
+
+    def __init__(self, mask: Bool[mx.array, "B 1 N N"]) -> None:
+        self._mask = mask
+
+    def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+        """The keys and values of this row alone."""
+        return keys, values
+
+    def make_mask(self, N: int, return_array: bool = True, window_size: int | None = None) -> mx.array:
+        """The mask; within a layer's window, where it has one."""
+        if window_size is None:
+            return self._mask
+        position = mx.arange(N)
+        return self._mask & (mx.abs(position[:, None] - position) < window_size)
 
 
 class SegmentCache:
@@ -73,30 +96,43 @@ def segment_caches(model: nn.Module, segment_ids: Int[mx.array, "B N"]) -> list[
     Args:
         model: Any that `supports_packing`.
         segment_ids: A label a token. Padding is a segment like any other, by custom 0.
+
+    Raises:
+        UnsupportedModel: A layer would let segments see each other.
     """
+    _refuse_states(model)
     return [SegmentCache(segment_ids)] * layer_count(model)
 
 
-def route_packed_rows(module: ModuleType) -> None:
-    """Makes a model module of mlx-lm compute packed rows by `attend_runs`; everything else stays mlx-lm's."""
-    theirs: Any = vars(module).get("scaled_dot_product_attention")
-    if theirs is None or theirs.__module__ == __name__:
-        return
+def mask_caches(model: nn.Module, mask: Bool[mx.array, "B 1 N N"]) -> list[MaskCache]:
+    """One cache a layer: `model(ids, cache=mask_caches(model, mask))` attends as the mask says, uncached."""
+    _refuse_states(model)
+    return [MaskCache(mask)] * layer_count(model)
 
-    def attention(
-        queries: mx.array,
-        keys: mx.array,
-        values: mx.array,
-        cache: Any,
-        scale: float,
-        mask: mx.array | None,
-        sinks: mx.array | None = None,
-    ) -> mx.array:
-        if isinstance(cache, SegmentCache) and mask is None and cache.runs is not None:
-            return attend_runs(queries, keys, values, cache.runs, scale, sinks)
-        return theirs(queries, keys, values, cache=cache, scale=scale, mask=mask, sinks=sinks)
 
-    module.scaled_dot_product_attention = attention  # pyright: ignore[reportAttributeAccessIssue] (a name of mlx-lm's module)
+def _refuse_states(model: nn.Module) -> None:
+    if not cast("Decoder", model).config.supports_packing:
+        raise UnsupportedModel(
+            "this model's layers carry a state, absolute positions or chunks across a row, which no mask can part; "
+            "give one sample a row",
+            "LM-E113",
+        )
+
+
+def attend(
+    queries: Float[mx.array, "B H N D"],
+    keys: Float[mx.array, "B K M D"],
+    values: Float[mx.array, "B K M D"],
+    *,
+    cache: Any,
+    scale: float,
+    mask: Any,
+    sinks: mx.array | None = None,
+) -> Float[mx.array, "B H N D"]:
+    """Softmax attention: the one place that every attention layer goes through."""
+    if isinstance(cache, SegmentCache) and mask is None and cache.runs is not None:
+        return attend_runs(queries, keys, values, cache.runs, scale, sinks)
+    return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=mask, sinks=sinks)
 
 
 def attend_runs(

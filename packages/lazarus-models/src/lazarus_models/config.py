@@ -1,94 +1,63 @@
 """Any Hugging Face `config.json`, read into one canonical form.
 
 Writers differ: RoPE stands in `rope_parameters` (transformers 5) or in `rope_theta` and `rope_scaling` (before), the
-precision in `dtype` or `torch_dtype`, and what equals the family's default is left out, `tie_word_embeddings` among
-it. mlx-lm reads the older spelling only and takes other defaults in silence, so what we write says both spellings and
-leaves nothing out.
+precision in `dtype` or `torch_dtype`, a text model beside a vision model in `text_config`, and what equals the
+family's default is left out. mlx-lm reads the older spelling only and takes other defaults in silence, so what we
+write says both spellings and leaves nothing out.
+
+A family declares the keys it reads as fields of a config of its own, with transformers' defaults. A key that it
+knows but cannot honour is a `Literal` of the one value it can: another value is refused by name.
 """
 
 import json
 import reprlib
+import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
 from pydantic import model_validator as validator
 
+from lazarus_models.architecture import Frozen, RopeConfig
 from lazarus_models.errors import ConfigError
 
 Precision = Literal["float32", "float16", "bfloat16"]
+LayerType = Literal["full_attention", "sliding_attention", "chunked_attention", "linear_attention"]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+class Quantization(Frozen):
+    """How an mlx checkpoint stores its matrices: a scale and a bias for every group of weights."""
+
+    group_size: PositiveInt = 64
+    """Weights that share a scale."""
+    bits: Literal[2, 3, 4, 5, 6, 8] = 4
+    mode: str = "affine"
+    """MLX's word for the format; `affine`, or `mxfp4` with groups of 32."""
+    layers: dict[str, dict[str, Any] | bool] = Field(default_factory=dict[str, dict[str, Any] | bool])
+    """Layers with settings of their own, or left as they are (false)."""
+
+    def to_huggingface(self) -> dict[str, Any]:
+        """The value of `quantization`, as mlx-lm writes it."""
+        return {**self.model_dump(exclude={"layers"}), **self.layers}
 
 
-class RopeConfig(_Frozen):
-    """Rotary position embedding: how fast each pair of dimensions turns."""
-
-    rope_type: Literal["default", "linear", "llama3"] = "default"
-    """`linear` divides every frequency by `factor`; `llama3` only the low ones, with a smooth passage between."""
-    rope_theta: PositiveFloat = 10000.0
-    """Base of the wavelengths, in tokens."""
-    factor: PositiveFloat | None = None
-    """How many times longer the context is than the one trained first."""
-    low_freq_factor: PositiveFloat | None = None
-    """llama3: wavelengths above original length / this are divided by `factor`."""
-    high_freq_factor: PositiveFloat | None = None
-    """llama3: wavelengths below original length / this are kept."""
-    original_max_position_embeddings: PositiveInt | None = None
-    """llama3: the context trained first, in tokens."""
-
-    @validator(mode="after")
-    def _scaling_is_complete(self) -> Self:
-        llama3 = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
-        needed = {"default": (), "linear": ("factor",), "llama3": llama3}[self.rope_type]
-        given = tuple(name for name in llama3 if getattr(self, name) is not None)
-        if given != needed:
-            raise ValueError(f"`rope_type` {self.rope_type!r} takes {needed or 'no scaling'}, the config gives {given}")
-        return self
-
-    @property
-    def scaling(self) -> dict[str, Any] | None:
-        """The older spelling, `rope_scaling`; None for plain RoPE."""
-        return self.model_dump(exclude_none=True) if self.rope_type != "default" else None
-
-
-class ModelConfig(_Frozen):
-    """What a model is, under Hugging Face's names; `raw` keeps the file's own keys."""
+class ModelConfig(Frozen):
+    """What every model says of itself, under Hugging Face's names; `raw` keeps the file's own keys."""
 
     model_type: str
     """The family, such as `llama`."""
     hidden_size: PositiveInt
     """Width of the residual stream."""
-    intermediate_size: PositiveInt
-    """Width inside the MLP."""
     num_hidden_layers: PositiveInt
     """Blocks."""
-    num_attention_heads: PositiveInt
-    """Query heads."""
-    num_key_value_heads: PositiveInt
-    """Key and value heads, each shared by a group of query heads."""
-    head_dim: PositiveInt
-    """Width of a head."""
     vocab_size: PositiveInt
     """Rows of the embedding, at least the tokenizer's largest id + 1."""
-    max_position_embeddings: PositiveInt
-    """Longest context, in tokens."""
-    rms_norm_eps: PositiveFloat
-    """Added to the mean square before the root."""
-    rope: RopeConfig
-    """Rotary position embedding."""
-    attention_bias: bool
-    """Whether the attention's projections have biases."""
-    mlp_bias: bool
-    """Whether the MLP's projections have biases."""
-    hidden_act: str
-    """The MLP's activation."""
-    tie_word_embeddings: bool
+    max_position_embeddings: PositiveInt | None = None
+    """Longest context, in tokens; None where the family has no such limit."""
+    tie_word_embeddings: bool = False
     """Whether the head is the embedding transposed."""
-    initializer_range: NonNegativeFloat
+    initializer_range: NonNegativeFloat = 0.02
     """Standard deviation of fresh weights."""
     bos_token_id: int | None = None
     """First token of a document."""
@@ -98,8 +67,81 @@ class ModelConfig(_Frozen):
     """Filler, never attended to by real tokens."""
     dtype: Precision = "float32"
     """Precision of the stored weights."""
+    quantization: Quantization | None = None
+    """None for plain weights."""
     raw: dict[str, Any] = Field(default_factory=dict[str, Any], repr=False)
     """The `config.json` as it was read."""
+
+    @classmethod
+    def from_huggingface(cls, raw: Mapping[str, Any]) -> Self:
+        """Reads a `config.json`'s content, what it leaves out being the family's default.
+
+        Raises:
+            pydantic.ValidationError: A key is missing, of the wrong type, or contradicts another.
+        """
+        said: dict[str, Any] = {
+            key: tuple(cast("list[Any]", value)) if isinstance(value, list) else value
+            for key, value in raw.items()
+            if value is not None or cls._takes_null(key)
+        }
+        eos = said.get("eos_token_id", ())
+        said |= {
+            "eos_token_ids": eos if isinstance(eos, tuple) else (eos,),
+            "dtype": str(said.get("dtype", said.get("torch_dtype", "float32"))).removeprefix("torch."),
+            "quantization": _quantization(raw),
+            "raw": dict(raw),
+        }
+        cls._complete(said)
+        return cls(**{name: said[name] for name in cls.model_fields if name in said})
+
+    @classmethod
+    def _complete(cls, said: dict[str, Any]) -> None:
+        """Adds to what a config says what follows from it."""
+
+    @classmethod
+    def _takes_null(cls, key: str) -> bool:
+        field = cls.model_fields.get(key)
+        return field is not None and types.NoneType in get_args(field.annotation)
+
+    def to_huggingface(self, *, dtype: Precision) -> dict[str, Any]:
+        """The `config.json` to write: the original keys, and every canonical one in both spellings."""
+        eos = self.eos_token_ids
+        plain = self.model_dump(exclude=_DERIVED, mode="json")
+        quantization = {"quantization": self.quantization.to_huggingface()} if self.quantization else {}
+        kept = {key: value for key, value in self.raw.items() if not key.startswith("quantization")}
+        return {
+            **kept,
+            **{key: value for key, value in plain.items() if value is not None or self._takes_null(key)},
+            **({"eos_token_id": eos[0] if len(eos) == 1 else list(eos)} if eos else {}),
+            **self._rope_keys(),
+            **quantization,
+            "dtype": dtype,
+            "torch_dtype": dtype,
+        }
+
+    def _rope_keys(self) -> dict[str, Any]:
+        return {}
+
+
+_INFINITY: dict[str, Any] = {"__float__": "Infinity"}
+_DERIVED = {"rope", "rope_local", "eos_token_ids", "dtype", "quantization", "raw"}
+
+
+class TransformerConfig(ModelConfig):
+    """What a model with attention says of itself."""
+
+    intermediate_size: PositiveInt
+    """Width inside the MLP, or inside each expert."""
+    num_attention_heads: PositiveInt
+    """Query heads."""
+    num_key_value_heads: PositiveInt
+    """Key and value heads, each shared by a group of query heads."""
+    head_dim: PositiveInt
+    """Width of a head."""
+    rms_norm_eps: PositiveFloat = 1e-6
+    """Added to the mean square before the root."""
+    rope: RopeConfig = RopeConfig()
+    """Rotary position embedding."""
 
     @validator(mode="after")
     def _heads_fit(self) -> Self:
@@ -113,58 +155,67 @@ class ModelConfig(_Frozen):
         return self
 
     @classmethod
-    def from_huggingface(cls, raw: Mapping[str, Any], defaults: Mapping[str, Any]) -> "ModelConfig":
-        """Reads a `config.json`'s content, what it leaves out being the family's default.
-
-        Raises:
-            pydantic.ValidationError: A key is missing, of the wrong type, or contradicts another.
-        """
-        said = {**defaults, **{key: value for key, value in raw.items() if value is not None}}
+    def _complete(cls, said: dict[str, Any]) -> None:
         heads, width = said.get("num_attention_heads"), said.get("hidden_size")
         if isinstance(heads, int) and isinstance(width, int) and heads > 0:
             said.setdefault("num_key_value_heads", heads)
             said.setdefault("head_dim", width // heads)
-        eos = said.get("eos_token_id", [])
-        canonical = {name: said[name] for name in cls.model_fields if name in said and name not in _DERIVED}
-        return cls(
-            **canonical,
-            rope=_rope(said),
-            eos_token_ids=tuple(cast("list[int]", eos)) if isinstance(eos, list) else (eos,),
-            dtype=str(said.get("dtype", said.get("torch_dtype", "float32"))).removeprefix("torch."),  # pyright: ignore[reportArgumentType] (pydantic checks the word)
-            raw=dict(raw),
-        )
+        said["rope"] = read_rope(said)
 
-    def to_huggingface(self, *, dtype: Precision) -> dict[str, Any]:
-        """The `config.json` to write: the original keys, and every canonical one in both spellings."""
-        eos = self.eos_token_ids
-        plain = self.model_dump(exclude=_DERIVED)
+    def _rope_keys(self) -> dict[str, Any]:
         return {
-            **self.raw,
-            **{key: value for key, value in plain.items() if value is not None or key in self.raw},
-            **({"eos_token_id": eos[0] if len(eos) == 1 else list(eos)} if eos else {}),
             "rope_parameters": self.rope.model_dump(exclude_none=True),
             "rope_theta": self.rope.rope_theta,
             "rope_scaling": self.rope.scaling,
-            "dtype": dtype,
-            "torch_dtype": dtype,
         }
 
 
-_DERIVED = {"rope", "eos_token_ids", "dtype", "raw"}
+class LayeredConfig(TransformerConfig):
+    """A transformer whose layers are of several kinds."""
+
+    kinds: ClassVar[tuple[LayerType, ...]]
+    """The ones that the family has."""
+    layer_types: tuple[LayerType, ...]
+    """The kind of each layer, in their order."""
+
+    @validator(mode="after")
+    def _every_layer_has_a_kind(self) -> Self:
+        if unknown := set(self.layer_types) - set(self.kinds):
+            raise ValueError(f"`layer_types` says {sorted(unknown)}, this family has {self.kinds}")
+        if len(self.layer_types) != self.num_hidden_layers:
+            raise ValueError(
+                f"`layer_types` names {len(self.layer_types)} layers, `num_hidden_layers` says {self.num_hidden_layers}"
+            )
+        return self
 
 
-def _rope(said: Mapping[str, Any]) -> RopeConfig:
+def read_rope(said: Mapping[str, Any], *, default_theta: float = 10000.0) -> RopeConfig:
+    """The one RoPE of a config, in whichever spelling."""
     # transformers lets `rope_scaling` win where a file has both; a theta of its own lies beside or inside.
     given: Any = said.get("rope_scaling") or said.get("rope_parameters") or {}
+    return rope_of(given, said.get("rope_theta", default_theta))
+
+
+def rope_of(given: Any, theta: Any) -> RopeConfig:
+    """A RoPE from its parameters; `theta` where they have none."""
     if not isinstance(given, dict):
         return RopeConfig.model_validate(given)  # refuses it in pydantic's words
-    parameters = dict(cast("dict[str, Any]", given))
+    parameters = {key: value for key, value in cast("dict[str, Any]", given).items() if value is not None}
     if "type" in parameters:  # the spelling of 2023
         parameters.setdefault("rope_type", parameters["type"])
         del parameters["type"]
-    if "rope_theta" in said:
-        parameters.setdefault("rope_theta", said["rope_theta"])
+    parameters.setdefault("rope_theta", theta)
     return RopeConfig(**parameters)
+
+
+def _quantization(raw: Mapping[str, Any]) -> Quantization | None:
+    found: Any = raw.get("quantization") or raw.get("quantization_config")
+    if not isinstance(found, dict):
+        return None if found is None else Quantization.model_validate(found)
+    said = cast("dict[str, Any]", found)
+    known = {key: value for key, value in said.items() if key in ("group_size", "bits", "mode")}
+    layers = {key: value for key, value in said.items() if "." in key}
+    return Quantization(**known, layers=layers)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -174,7 +225,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ConfigError: No file, not UTF-8, not JSON, or not an object; names file, line and column.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"), object_hook=_number)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file; a model is a directory with config.json", "LM-E100") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -183,6 +234,11 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: holds a JSON {type(value).__name__}, not an object", "LM-E101")
     return value  # pyright: ignore[reportUnknownVariableType] (JSON's keys are strings)
+
+
+def _number(value: dict[str, Any]) -> Any:
+    # transformers 5 writes infinity as {"__float__": "Infinity"}, JSON having no word for it
+    return float("inf") if value == _INFINITY else value
 
 
 def in_words(error: ValidationError) -> str:

@@ -1,25 +1,48 @@
 """A prompt continued token by token, as ids or as text.
 
 With the key/value cache a prompt is read once and every step costs one token; without it, every step reads
-everything again. Both give the same greedy text.
+everything again. Both give the same greedy text. While a token is on its way to the caller the next one is being
+computed.
 """
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from lazarus_models.backend import mx, nn
+from lazarus_models.backend import mx
+from lazarus_models.cache import PromptCache
 from lazarus_models.errors import GenerationError
-from lazarus_models.families.family import import_mlx_lm
 from lazarus_models.huggingface import LoadedModel
-from lazarus_models.parameters import evaluate
-from lazarus_models.sample import GenerationConfig, next_token
-from lazarus_tokenkit import Encoder, Message, Tokenizer
+from lazarus_models.parameters import begin
+from lazarus_models.sample import Counts, GenerationConfig, TokenLogprob, count, draw, token_logprob
+from lazarus_models.streaming import decode_stream, until_stop
+from lazarus_tokenkit import Encoder, Message
 
-_PREFILL = 512  # tokens of a prompt read at once: enough to keep the matrix products busy, few enough for memory
-_CONTEXT = 6  # tokens decoded again before a new piece: what a decoder looks back for spaces and split characters
-_BROKEN = "\ufffd"  # what decoders give for the first bytes of a character whose last ones are yet to come
+FinishReason = Literal["stop", "length", "context"]
+
+
+class GenerationStats(NamedTuple):
+    """How long a text took.
+
+    >>> GenerationStats(prompt_tokens=8, new_tokens=25, seconds=0.42).summary
+    '25 tokens in 0.42 s (59.5 tok/s)'
+    """
+
+    prompt_tokens: int
+    new_tokens: int
+    seconds: float
+    """From the prompt to the last token."""
+
+    @property
+    def tokens_per_s(self) -> float:
+        """New tokens a second, reading the prompt included."""
+        return self.new_tokens / self.seconds if self.seconds else 0.0
+
+    @property
+    def summary(self) -> str:
+        """In words."""
+        return f"{self.new_tokens} tokens in {self.seconds:.2f} s ({self.tokens_per_s:.1f} tok/s)"
 
 
 @dataclass(frozen=True)
@@ -27,43 +50,56 @@ class Generation:
     """A finished text and how it came about."""
 
     text: str
-    """The new text only, without the stop token."""
+    """The new text only, without what stopped it."""
     ids: tuple[int, ...]
     """The new tokens, a stop token included."""
     prompt_tokens: int
     seconds: float
     """From the prompt to the last token."""
-    finish_reason: Literal["stop", "length", "context"]
-    """A stop token came; `max_new_tokens` was reached; the model's `max_position_embeddings` was."""
+    finish_reason: FinishReason
+    """A stop token or text came; `max_new_tokens` was reached; the model's `max_position_embeddings` was."""
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    """Of each token; None unless `GenerationConfig.logprobs` asks."""
+
+    @property
+    def stats(self) -> "GenerationStats":
+        """How long it took."""
+        return GenerationStats(self.prompt_tokens, len(self.ids), self.seconds)
 
     @property
     def tokens_per_s(self) -> float:
         """New tokens a second, reading the prompt included."""
-        return len(self.ids) / self.seconds
+        return self.stats.tokens_per_s
+
+
+class Step(NamedTuple):
+    """One new token."""
+
+    id: int
+    logits: mx.array
+    """The model's (V,), from which it was drawn."""
 
 
 def generate_tokens(
-    model: nn.Module, prompt_ids: Sequence[int], config: GenerationConfig, *, use_cache: bool = True
+    model: Any, prompt_ids: Sequence[int], config: GenerationConfig, *, use_cache: bool = True
 ) -> Iterator[int]:
     """Yields new tokens until `max_new_tokens` or, as the last one, a stop id.
 
     Args:
         model: Callable: ids (1, T), cache -> logits (1, T, V).
         prompt_ids: At least one token.
-        config: `stop_ids` None means none here: a bare model knows no ends.
+        config: `stop_ids` None means none here: a bare model knows no ends. `stop` needs text: see `generate`.
         use_cache: Whether to keep keys and values; without them every step reads the whole text.
     """
-    if not prompt_ids:
-        raise GenerationError("the prompt has no tokens; give a text, or a tokenizer that begins with BOS", "LM-E140")
-    stop_ids = frozenset(config.stop_ids or ())
-    step = _cached(model, prompt_ids) if use_cache else _uncached(model, prompt_ids)
-    logits = next(step)
-    for position in range(config.max_new_tokens):
-        token = next_token(logits, config, position)
-        yield token
-        if token in stop_ids or position + 1 == config.max_new_tokens:
-            return
-        logits = step.send(token)
+    reader = _Cached(model, PromptCache.empty(model)) if use_cache else _Uncached(model)
+    return (step.id for step in _steps(reader, list(prompt_ids), config))
+
+
+def generate_steps(
+    model: Any, prompt_ids: Sequence[int], config: GenerationConfig, cache: PromptCache
+) -> Iterator[Step]:
+    """`generate_tokens` with the logits, going on from a cache that holds a beginning of the prompt."""
+    return _steps(_Cached(model, cache), cache.rest(prompt_ids), config, whole=list(prompt_ids))
 
 
 def prompt_ids(lm: LoadedModel, prompt: str | Sequence[Message], *, raw: bool = False) -> list[int]:
@@ -84,31 +120,19 @@ def prompt_ids(lm: LoadedModel, prompt: str | Sequence[Message], *, raw: bool = 
     return Encoder(lm.tokenizer).prompt(messages)
 
 
-def generate(
-    lm: LoadedModel,
-    prompt: str | Sequence[Message],
-    config: GenerationConfig = GenerationConfig(),  # noqa: B008 (frozen)
-    *,
-    raw: bool = False,
-    on_text: Callable[[str], object] = str,
-) -> Generation:
-    """Answers a prompt.
-
-    Args:
-        lm: Answers.
-        prompt: A user's text, or messages; see `prompt_ids`.
-        config: How to continue; `stop_ids` None means those of `lm`.
-        raw: Continue a text as it is, without a template.
-        on_text: Is given the text in pieces of whole characters as they come.
+def bounded(lm: LoadedModel, ids: Sequence[int], config: GenerationConfig) -> GenerationConfig:
+    """The config with the model's own ends, and no more tokens than its context has room for.
 
     Raises:
-        GenerationError: The prompt is longer than the model's context, or holds an id that the model does not know.
+        GenerationError: The prompt is empty, longer than the model's context, or holds an id that the model does not
+            know.
     """
-    ids = prompt_ids(lm, prompt, raw=raw)
-    room = lm.config.max_position_embeddings - len(ids)
+    _refuse_empty(ids)
+    context = lm.config.max_position_embeddings
+    room = config.max_new_tokens if context is None else context - len(ids)
     if room <= 0:
         raise GenerationError(
-            f"the prompt has {len(ids)} tokens, the model's context is {lm.config.max_position_embeddings} "
+            f"the prompt has {len(ids)} tokens, the model's context is {context} "
             "(`max_position_embeddings`); shorten it",
             "LM-E142",
         )
@@ -118,62 +142,175 @@ def generate(
             "LM-E143",
         )
     stop_ids = lm.stop_ids if config.stop_ids is None else config.stop_ids
-    bounded = config.model_copy(update={"stop_ids": stop_ids, "max_new_tokens": min(config.max_new_tokens, room)})
-    start = time.perf_counter()
-    new: list[int] = []
-    text: list[str] = []
-    tokens = _recorded(generate_tokens(lm.model, ids, bounded), new)
-    for piece in decode_stream(lm.tokenizer, ids, (token for token in tokens if token not in stop_ids)):
-        text.append(piece)
-        on_text(piece)
-    seconds = time.perf_counter() - start
-    reason = "stop" if new[-1] in stop_ids else "length" if len(new) == config.max_new_tokens else "context"
-    return Generation("".join(text), tuple(new), len(ids), seconds, reason)
+    return config.model_copy(update={"stop_ids": stop_ids, "max_new_tokens": min(config.max_new_tokens, room)})
 
 
-def decode_stream(tokenizer: Tokenizer, before: Sequence[int], new: Iterable[int]) -> Iterator[str]:
-    """Decodes tokens as they come, holding back a character until its last byte is there.
+def generate(
+    lm: LoadedModel,
+    prompt: str | Sequence[Message],
+    config: GenerationConfig = GenerationConfig(),  # noqa: B008 (frozen)
+    *,
+    raw: bool = False,
+    on_text: Callable[[str], object] = str,
+    cache: PromptCache | None = None,
+) -> Generation:
+    """Answers a prompt.
 
     Args:
-        tokenizer: Decodes.
-        before: The prompt, which decides whether the first piece begins with a space.
-        new: The tokens to show.
+        lm: Answers.
+        prompt: A user's text, or messages; see `prompt_ids`.
+        config: How to continue; `stop_ids` None means those of `lm`.
+        raw: Continue a text as it is, without a template.
+        on_text: Is given the text in pieces of whole characters as they come.
+        cache: What was read already, a beginning of this prompt; it reads on.
+
+    Raises:
+        GenerationError: The prompt is empty, longer than the model's context, or holds an id that the model does not
+            know.
     """
-    window = list(before[-_CONTEXT:])
-    shown = len(window)
-    for token in new:
-        window.append(token)
-        piece = _last_piece(tokenizer, window, shown)
-        if piece and not piece.endswith(_BROKEN):
-            yield piece
-            window, shown = window[-_CONTEXT:], min(len(window), _CONTEXT)
-    if piece := _last_piece(tokenizer, window, shown):
-        yield piece
+    ids = prompt_ids(lm, prompt, raw=raw)
+    own = bounded(lm, ids, config)
+    start = time.perf_counter()
+    steps = generate_steps(lm.model, ids, own, cache or PromptCache.empty(lm.model))
+    return answer(lm, ids, config, own, _recorded(steps, own), start, on_text)
 
 
-def _last_piece(tokenizer: Tokenizer, window: list[int], shown: int) -> str:
-    old = tokenizer.decode(window[:shown], skip_special=True)
-    return tokenizer.decode(window, skip_special=True)[len(old) :]
+def stream(
+    lm: LoadedModel,
+    prompt: str | Sequence[Message],
+    config: GenerationConfig = GenerationConfig(),  # noqa: B008 (frozen)
+    *,
+    raw: bool = False,
+) -> Iterator[str]:
+    """Answers a prompt piece by piece, in whole characters; `generate` for the whole and its figures."""
+    ids = prompt_ids(lm, prompt, raw=raw)
+    own = bounded(lm, ids, config)
+    stop_ids = own.stop_ids or ()
+    steps = generate_steps(lm.model, ids, own, PromptCache.empty(lm.model))
+    yield from until_stop(
+        decode_stream(lm.tokenizer, ids, (step.id for step in steps if step.id not in stop_ids)), own.stop
+    )
 
 
-def _recorded(tokens: Iterable[int], record: list[int]) -> Iterator[int]:
-    for token in tokens:
-        record.append(token)
-        yield token
+class Recorded(NamedTuple):
+    """New tokens as they come, and what has come."""
+
+    tokens: Iterator[int]
+    ids: list[int]
+    logprobs: list[TokenLogprob]
 
 
-def _cached(model: nn.Module, ids: Sequence[int]) -> Generator[mx.array, int]:
-    """Yields the logits (V,) after the prompt, then after each token sent."""
-    cache: list[Any] = import_mlx_lm("models.cache").make_prompt_cache(model)
-    *head, last = ids
-    for start in range(0, len(head), _PREFILL):
-        model(mx.array([head[start : start + _PREFILL]]), cache=cache)
-        evaluate([layer.state for layer in cache])  # the logits of a prompt are never asked for, so never computed
+def answer(
+    lm: LoadedModel,
+    ids: Sequence[int],
+    asked: GenerationConfig,
+    own: GenerationConfig,
+    recorded: Recorded,
+    start: float,
+    on_text: Callable[[str], object],
+) -> Generation:
+    """Reads tokens to their end, as text."""
+    stop_ids = own.stop_ids or ()
+    pieces = decode_stream(lm.tokenizer, ids, (token for token in recorded.tokens if token not in stop_ids))
+    text: list[str] = []
+    stopped = _read_out(pieces, own.stop, text, on_text)
+    reason = _finish_reason(recorded.ids, stopped, asked, own)
+    logprobs = None if own.logprobs is None else tuple(recorded.logprobs)
+    return Generation("".join(text), tuple(recorded.ids), len(ids), time.perf_counter() - start, reason, logprobs)
+
+
+def _read_out(pieces: Iterable[str], stops: Sequence[str], text: list[str], on_text: Callable[[str], object]) -> bool:
+    """Hands on pieces of text up to a stop text; says whether one came."""
+    stream = until_stop(pieces, stops)
     while True:
-        last = yield model(mx.array([[last]]), cache=cache)[0, -1]
+        try:
+            piece = next(stream)
+        except StopIteration as done:
+            return bool(done.value)
+        text.append(piece)
+        on_text(piece)
 
 
-def _uncached(model: nn.Module, ids: Sequence[int]) -> Generator[mx.array, int]:
-    read = list(ids)
-    while True:
-        read.append((yield model(mx.array([read]))[0, -1]))
+def _finish_reason(new: Sequence[int], stopped: bool, asked: GenerationConfig, own: GenerationConfig) -> FinishReason:
+    """Why a text ended."""
+    if stopped or (new and new[-1] in (own.stop_ids or ())):
+        return "stop"
+    return "length" if len(new) == asked.max_new_tokens else "context"
+
+
+def _recorded(steps: Iterable[Step], config: GenerationConfig) -> Recorded:
+    ids: list[int] = []
+    logprobs: list[TokenLogprob] = []
+
+    def tokens() -> Iterator[int]:
+        for step in steps:
+            ids.append(step.id)
+            if config.logprobs is not None:
+                logprobs.append(token_logprob(step.logits, step.id, config.logprobs))
+            yield step.id
+
+    return Recorded(tokens(), ids, logprobs)
+
+
+class _Cached:
+    """Reads a prompt once, and then a token at a time."""
+
+    def __init__(self, model: Any, cache: PromptCache) -> None:
+        self._model, self._cache = model, cache
+
+    def start(self, ids: list[int]) -> mx.array:
+        return self._cache.read(self._model, ids)
+
+    def feed(self, token: mx.array) -> mx.array:
+        return self._model(token[None, None], cache=self._cache.layers)[0, -1]
+
+    def record(self, token: int) -> None:
+        self._cache.ids.append(token)
+
+
+class _Uncached:
+    """Reads everything at every step."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._read: list[int] = []
+
+    def start(self, ids: list[int]) -> mx.array:
+        self._read += ids
+        return self._model(mx.array([self._read]))[0, -1]
+
+    def feed(self, token: mx.array) -> mx.array:
+        return self.start([int(token)])
+
+    def record(self, token: int) -> None:
+        """It is in what was read."""
+
+
+def _steps(
+    reader: _Cached | _Uncached, ids: list[int], config: GenerationConfig, whole: list[int] | None = None
+) -> Iterator[Step]:
+    _refuse_empty(ids)
+    stop_ids = frozenset(config.stop_ids or ())
+    logits = reader.start(ids)
+    counts: Counts | None = None if config.is_plain else count(whole or ids, logits.size)
+    token = draw(logits, config, 0, counts)
+    begin(token)
+    for position in range(config.max_new_tokens):
+        current, shown = token, logits
+        is_last = position + 1 == config.max_new_tokens
+        if not is_last:
+            counts = counts and counts.add(current)
+            logits = reader.feed(current)
+            token = draw(logits, config, position + 1, counts)
+            begin(token)
+        step = Step(int(current), shown)
+        if not is_last:
+            reader.record(step.id)
+        yield step
+        if step.id in stop_ids:
+            return
+
+
+def _refuse_empty(ids: Sequence[int]) -> None:
+    if not ids:
+        raise GenerationError("the prompt has no tokens; give a text, or a tokenizer that begins with BOS", "LM-E140")

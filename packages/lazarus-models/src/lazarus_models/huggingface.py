@@ -11,15 +11,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lazarus_models.backend import mx, nn
+from lazarus_models.backend import mx
 from lazarus_models.config import ModelConfig, Precision, read_json
-from lazarus_models.errors import ConfigError, WeightsError
+from lazarus_models.decoder import Decoder
+from lazarus_models.errors import WeightsError
 from lazarus_models.families import family_of, read_config
+from lazarus_models.hub import locate
 from lazarus_models.parameters import set_weights, weights
 from lazarus_models.tensors import Stored, load_tensors, read_header, save_tensors
 from lazarus_tokenkit import Tokenizer, load_tokenizer
 
 _READABLE = ("F32", "F16", "BF16")
+_PACKED = ("U32", "U8")
+_NOT_TEXT = (
+    "vision_tower.",
+    "vision_model.",
+    "multi_modal_projector.",
+    "model.vision_tower.",
+    "model.multi_modal_projector.",
+)
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl")
 
 
@@ -27,7 +37,7 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl")
 class LoadedModel:
     """A model with what belongs to it."""
 
-    model: nn.Module
+    model: Decoder
     """Callable: ids (B, T) -> logits (B, T, V)."""
     tokenizer: Tokenizer
     config: ModelConfig
@@ -35,6 +45,8 @@ class LoadedModel:
     """The `model_type`, such as `llama`."""
     path: Path | None = None
     """Where it was loaded from; None for a new model."""
+    revision: str | None = None
+    """The commit of the repository that it was loaded from; None for a directory of your own."""
     generation_config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """`generation_config.json` as it was read; empty where there is none."""
 
@@ -48,11 +60,12 @@ class LoadedModel:
         return tuple(sorted(ends))
 
 
-def load(path: Path | str, *, dtype: Precision | None = None) -> LoadedModel:
-    """Loads a model directory.
+def load(path: Path | str, *, dtype: Precision | None = None, revision: str | None = None) -> LoadedModel:
+    """Loads a model.
 
     Args:
-        path: A directory with `config.json`, safetensors and tokenizer files.
+        path: A directory with `config.json`, safetensors and tokenizer files, or what else `locate` finds.
+        revision: Of a repository of the hub: a branch, tag or commit.
         dtype: Precision in memory. Default: float32 on a CPU, the file's on a GPU.
 
     Raises:
@@ -60,27 +73,36 @@ def load(path: Path | str, *, dtype: Precision | None = None) -> LoadedModel:
         UnsupportedModel: The config asks for what this version does not do.
         WeightsError: The tensors are absent, damaged, or not the config's; each is named.
     """
-    path = Path(path)
-    if not path.is_dir():
-        raise ConfigError(f"{path}: no such directory; a model is a directory with config.json", "LM-E100")
+    path, commit = locate(path, revision)
     config = read_config(path)
     family = family_of(config.model_type)
     model = family.build(config)
     stored = stored_tensors(path, config)
-    _compare(path, stored, {name: tensor.shape for name, tensor in weights(model).items()})
+    if config.quantization:
+        from lazarus_models.quantization import quantize_like  # it quantizes what this module loads
+
+        quantize_like(model, config.quantization, stored)
+    layout = family.layout_of(config)
+    ours = weights(model)
+    theirs = layout.to_file(ours)
+    as_model = _differences(stored, ours) < _differences(stored, theirs)  # mlx-lm's converter writes that layout
+    _compare(path, stored, ours if as_model else theirs)
     on_cpu = mx.default_device().type == mx.cpu
     precision: mx.Dtype = getattr(mx, dtype or ("float32" if on_cpu else config.dtype))
     tensors: dict[str, mx.array] = {}
     for file in _weight_files(path):
-        tensors |= {name: tensor.astype(precision) for name, tensor in load_tensors(file).items() if name in stored}
-    set_weights(model, tensors)
+        for name, tensor in load_tensors(file).items():
+            if (kept := _name_in_model(name, config)) is not None:
+                tensors[kept] = tensor.astype(precision) if mx.issubdtype(tensor.dtype, mx.floating) else tensor
+    set_weights(model, tensors if as_model else layout.to_model(tensors))
     generation = path / "generation_config.json"
     return LoadedModel(
         model=model,
         tokenizer=load_tokenizer(path),
         config=config,
-        family=family.model_type,
+        family=config.model_type,
         path=path,
+        revision=commit,
         generation_config=read_json(generation) if generation.exists() else {},
     )
 
@@ -99,7 +121,10 @@ def save(lm: LoadedModel, directory: Path | str) -> None:
         raise WeightsError(f"`save`: `{adapted}` is LoRA's; call `merge_lora` first, or `save_adapter`", "LM-E126")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    stored = str(next(iter(tensors.values())).dtype).rpartition(".")[2]
+    if lm.config.quantization is None:
+        tensors = family_of(lm.family).layout_of(lm.config).to_file(tensors)
+    stored = next(str(tensor.dtype) for tensor in tensors.values() if mx.issubdtype(tensor.dtype, mx.floating))
+    stored = stored.rpartition(".")[2]
     config = lm.config.to_huggingface(dtype=stored)  # pyright: ignore[reportArgumentType] (weights have one of the three)
     with tempfile.TemporaryDirectory(dir=directory, prefix=".saving-") as name:
         beside = Path(name)
@@ -114,17 +139,25 @@ def save(lm: LoadedModel, directory: Path | str) -> None:
 
 def supports_packing(lm: LoadedModel) -> bool:
     """Whether every layer of the model honours segment boundaries; false for layers with a state of their own."""
-    return family_of(lm.family).supports_packing
+    return family_of(lm.family).architecture(lm.config).supports_packing
 
 
 def stored_tensors(path: Path, config: ModelConfig) -> dict[str, Stored]:
     """The tensors that a directory's weights hold and a model of this config uses, from the files' headers alone."""
-    unused = (
-        *family_of(config.model_type).unused_tensors,
-        *(("lm_head.weight",) if config.tie_word_embeddings else ()),
-    )
     headers = [read_header(file) for file in _weight_files(path)]
-    return {name: stored for header in headers for name, stored in header.items() if not name.endswith(unused)}
+    named = ((_name_in_model(name, config), stored) for header in headers for name, stored in header.items())
+    return {name: stored for name, stored in named if name is not None}
+
+
+def _name_in_model(name: str, config: ModelConfig) -> str | None:
+    """A stored tensor's name in a text model by itself; None for one that such a model does not use."""
+    if name.startswith(_NOT_TEXT):
+        return None
+    name = name.removeprefix("model.language_model.") if name.startswith("model.language_model.") else name
+    name = name.removeprefix("language_model.")
+    unused = family_of(config.model_type).unused_tensors
+    tied = config.tie_word_embeddings and name.startswith("lm_head.")
+    return None if tied or name.endswith(unused) else name
 
 
 def _write_json(value: Mapping[str, Any], path: Path) -> None:
@@ -156,17 +189,24 @@ def _weight_files(path: Path) -> list[Path]:
     raise WeightsError(f"{path}: no model.safetensors and no {index.name}", "LM-E120")
 
 
-def _compare(path: Path, found: Mapping[str, Stored], expected: Mapping[str, tuple[int, ...]]) -> None:
+def _differences(found: Mapping[str, Stored], expected: Mapping[str, mx.array]) -> int:
+    shapes = {(name, tensor.shape) for name, tensor in expected.items()}
+    return len(shapes ^ {(name, tensor.shape) for name, tensor in found.items()})
+
+
+def _compare(path: Path, found: Mapping[str, Stored], expected: Mapping[str, mx.array]) -> None:
     if missing := sorted(expected.keys() - found.keys()):
         hint = "; is `tie_word_embeddings` meant to be true?" if missing == ["lm_head.weight"] else ""
         raise WeightsError(f"{path}: config.json describes {_some(missing)}, absent from the weights{hint}", "LM-E123")
     if extra := sorted(found.keys() - expected.keys()):
         raise WeightsError(f"{path}: the weights hold {_some(extra)}, which config.json does not describe", "LM-E124")
     for name, tensor in sorted(found.items()):
-        if tensor.shape != expected[name]:
-            raise WeightsError(f"{path}: `{name}` is {tensor.shape}, config.json describes {expected[name]}", "LM-E125")
-        if tensor.dtype not in _READABLE:
-            raise WeightsError(f"{path}: `{name}` is {tensor.dtype}; read are {', '.join(_READABLE)}", "LM-E125")
+        shape = expected[name].shape
+        if tensor.shape != shape:
+            raise WeightsError(f"{path}: `{name}` is {tensor.shape}, config.json describes {shape}", "LM-E125")
+        readable = _READABLE if mx.issubdtype(expected[name].dtype, mx.floating) else _PACKED
+        if tensor.dtype not in readable:
+            raise WeightsError(f"{path}: `{name}` is {tensor.dtype}; read are {', '.join(readable)}", "LM-E125")
 
 
 def _some(names: list[str], shown: int = 3) -> str:

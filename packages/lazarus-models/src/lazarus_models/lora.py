@@ -1,22 +1,25 @@
 """LoRA (Hu et al. 2021, arXiv 2106.09685): y = W x + (alpha / rank) B A x, with W frozen and B = 0 at the start.
 
-Layers and files are mlx-lm's: `mlx_lm.generate --adapter-path` and `mlx_lm.fuse` work on what `save_adapter` writes.
+DoRA (arXiv 2402.09353) learns the length of each row of W beside it. On quantized weights it is QLoRA (arXiv
+2305.14314). The layers are mlx-lm's.
 """
 
-import json
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
+from lazarus_models.architecture import MoEConfig
 from lazarus_models.backend import mx, nn
-from lazarus_models.config import in_words, read_json
 from lazarus_models.errors import AdapterError
-from lazarus_models.families.family import import_mlx_lm
-from lazarus_models.parameters import evaluate, layer_count, modules, replace_modules, set_weights, weights
-from lazarus_models.tensors import load_tensors, replacing, save_tensors
+from lazarus_models.mlx_lm import import_mlx_lm
+from lazarus_models.parameters import evaluate, modules, replace_modules, set_weights, weights
 
-_LEAVES = (".lora_a", ".lora_b")
+if TYPE_CHECKING:
+    from lazarus_models.decoder import Decoder
+
+_LEAVES = (".lora_a", ".lora_b", ".m")
 
 
 class LoraConfig(BaseModel):
@@ -24,14 +27,17 @@ class LoraConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    kind: Literal["lora", "dora"] = "lora"
+    """`dora` learns the length of each row of a weight as well."""
     rank: PositiveInt = 8
     """Width of the bottleneck; parameters grow with it."""
     alpha: PositiveFloat = 16.0
     """Strength: the update is scaled by alpha / rank (mlx-lm's `scale`)."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of inputs to A that training drops."""
-    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-    """Last names of the linear layers to adapt; all of a block's by default (QLoRA, arXiv 2305.14314)."""
+    targets: tuple[str, ...] | None = None
+    """Last names or patterns of the layers to adapt, such as `q_proj` or `model.layers.1?.*`; None for every linear layer
+    of the blocks but routers."""
 
     @property
     def scale(self) -> float:
@@ -50,113 +56,109 @@ def apply_lora(model: nn.Module, config: LoraConfig, *, seed: int) -> None:
     Raises:
         AdapterError: A target names no linear layer, or the model has LoRA already.
     """
-    layers = {name: layer for name, layer in modules(model).items() if name.rpartition(".")[2] in config.targets}
-    found = {name.rpartition(".")[2] for name, layer in layers.items() if isinstance(layer, nn.Linear)}
-    if absent := [target for target in config.targets if target not in found]:
-        has = sorted(
-            {name.rpartition(".")[2] for name, layer in modules(model).items() if isinstance(layer, nn.Linear)}
-        )
-        raise AdapterError(f"`targets` {absent} name no linear layer of this model; it has {has}", "LM-E130")
-    _adapt(model, list(layers), config)
+    adapt(model, target_layers(model, config.targets), config)
+    fresh: dict[str, mx.array] = {}
     adapted = {name: tensor for name, tensor in adapter_weights(model).items() if name.endswith(".lora_a")}
     keys = mx.random.split(mx.random.key(seed), len(adapted))
-    fresh: dict[str, mx.array] = {}
     for key, (name, old) in zip(keys, adapted.items(), strict=True):
-        bound = old.shape[0] ** -0.5
-        fresh[name] = mx.random.uniform(-bound, bound, old.shape, key=key)
+        inputs = old.shape[-1] if old.ndim == 3 else old.shape[0]  # experts: (E, rank, inputs), else (inputs, rank)
+        fresh[name] = mx.random.uniform(-(inputs**-0.5), inputs**-0.5, old.shape, key=key)
     set_weights(model, fresh)
 
 
-def merge_lora(model: nn.Module) -> None:
+def target_layers(model: nn.Module, targets: tuple[str, ...] | None) -> list[str]:
+    """The names of the layers that targets mean.
+
+    Raises:
+        AdapterError: A target means none.
+    """
+    able = {name for name, layer in modules(model).items() if _is_adaptable(layer)}
+    if targets is None:
+        experts = {name for name in able if not isinstance(modules(model)[name], nn.Linear | nn.QuantizedLinear)}
+        return sorted(name for name in able - experts - _routers(model) if ".layers." in name)
+    found = {target: {name for name in able if _means(target, name)} for target in targets}
+    if absent := [target for target, names in found.items() if not names]:
+        has = sorted({name.rpartition(".")[2] for name in able})
+        raise AdapterError(f"`targets` {absent} name no linear layer of this model; it has {has}", "LM-E130")
+    return sorted(set[str]().union(*found.values()))
+
+
+def merge_lora(model: nn.Module) -> dict[str, nn.Module]:
     """Adds every update to its weight and takes LoRA out; the logits agree within 1e-5.
+
+    Returns:
+        The adapted layers, with which `unmerge_lora` undoes it.
 
     Raises:
         AdapterError: The model has no LoRA layers.
     """
-    merged = {name: layer.fuse() for name, layer in _lora_layers(model).items()}
-    if not merged:
+    adapted = lora_layers(model)
+    if not adapted:
         raise AdapterError("`merge_lora`: the model has no LoRA layers", "LM-E131")
-    replace_modules(model, merged)
+    replace_modules(model, {name: layer.fuse() for name, layer in adapted.items()})
     model.unfreeze()
     evaluate(model.parameters())
+    return adapted
+
+
+def unmerge_lora(model: nn.Module, adapted: Mapping[str, nn.Module]) -> None:
+    """Puts the adapted layers back that `merge_lora` took out, to the last bit."""
+    model.freeze()
+    replace_modules(model, adapted)
 
 
 def adapter_weights(model: nn.Module) -> dict[str, mx.array]:
     """The LoRA parameters by name, in the order of the names."""
-    return {name: tensor for name, tensor in weights(model).items() if name.endswith(_LEAVES)}
-
-
-def save_adapter(model: nn.Module, config: LoraConfig, directory: Path | str) -> None:
-    """Writes `adapters.safetensors` and `adapter_config.json` as mlx-lm does."""
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    inside = sorted(
-        {name.split(".", 3)[3] if name.startswith("model.layers.") else name for name in _lora_layers(model)}
-    )
-    said = {
-        "fine_tune_type": "lora",
-        "num_layers": layer_count(model),
-        "lora_parameters": {"rank": config.rank, "scale": config.scale, "dropout": config.dropout, "keys": inside},
+    layers = tuple(f"{name}." for name in lora_layers(model))
+    return {
+        name: tensor for name, tensor in weights(model).items() if name.endswith(_LEAVES) and name.startswith(layers)
     }
-    save_tensors(adapter_weights(model), directory / "adapters.safetensors")
-    with replacing(directory / "adapter_config.json") as beside:
-        beside.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
 
 
-def load_adapter(model: nn.Module, directory: Path | str) -> LoraConfig:
-    """Adds a stored adapter to the model it was trained on.
-
-    Returns:
-        What the adapter was made with.
-
-    Raises:
-        AdapterError: Not a LoRA adapter, or not of this model; the tensor is named.
-    """
-    directory = Path(directory)
-    file = directory / "adapter_config.json"
-    said = read_json(file)
-    if said.get("fine_tune_type", "lora") != "lora":
-        raise AdapterError(f"{file}: `fine_tune_type` {said['fine_tune_type']!r}; only 'lora' is read", "LM-E132")
-    tensors = load_tensors(directory / "adapters.safetensors")
-    layers = sorted({name.rpartition(".")[0] for name in tensors})
-    config = _stored_config(file, said.get("lora_parameters"), layers)
-    linear = {name for name, layer in modules(model).items() if isinstance(layer, nn.Linear)}
-    if unknown := [name for name in layers if name not in linear]:
-        raise AdapterError(f"{directory}: adapts `{unknown[0]}`, no linear layer of this model", "LM-E133")
-    _adapt(model, layers, config)
-    expected = {name: tensor.shape for name, tensor in adapter_weights(model).items()}
-    for name in sorted(expected.keys() | tensors.keys()):
-        found = tensors[name].shape if name in tensors else None
-        if found != expected.get(name):
-            raise AdapterError(f"{directory}: `{name}` is {found}, the model needs {expected.get(name)}", "LM-E134")
-    set_weights(model, tensors)
-    return config
-
-
-def _stored_config(file: Path, said: Any, layers: list[str]) -> LoraConfig:
-    try:
-        targets = tuple(sorted({name.rpartition(".")[2] for name in layers}))
-        alpha = said["scale"] * said["rank"]
-        return LoraConfig(rank=said["rank"], alpha=alpha, dropout=said.get("dropout", 0.0), targets=targets)
-    except (KeyError, TypeError) as error:
-        raise AdapterError(f"{file}: `lora_parameters` needs `rank` and `scale`, found {said!r}", "LM-E132") from error
-    except ValidationError as error:
-        raise AdapterError(f"{file}: {in_words(error)}", "LM-E132") from error
-
-
-def _adapt(model: nn.Module, names: list[str], config: LoraConfig) -> None:
-    if _lora_layers(model):
+def adapt(model: nn.Module, names: list[str], config: LoraConfig) -> None:
+    """Freezes the model and gives layers adapters whose values are yet to be set."""
+    if lora_layers(model):
         raise AdapterError("the model has LoRA layers already; `merge_lora` first", "LM-E131")
-    lora = import_mlx_lm("tuner.lora")
     model.freeze()
+    replace_modules(model, adapted_layers(model, names, config))
+
+
+def adapted_layers(model: nn.Module, names: list[str], config: LoraConfig) -> dict[str, nn.Module]:
+    """The layers with adapters around them, not yet in the model."""
+    lora, dora = import_mlx_lm("tuner.lora"), import_mlx_lm("tuner.dora")
     layers = modules(model)
-    adapted: dict[str, nn.Module] = {
-        name: lora.LoRALinear.from_base(layers[name], r=config.rank, dropout=config.dropout, scale=config.scale)
-        for name in names
+    made: dict[str, nn.Module] = {}
+    for name in names:
+        is_linear = isinstance(layers[name], nn.Linear | nn.QuantizedLinear)
+        if config.kind == "dora" and not is_linear:
+            raise AdapterError(f"`targets`: `{name}` is a stack of experts, which DoRA does not take", "LM-E130")
+        adapter = dora.DoRALinear if config.kind == "dora" else lora.LoRALinear if is_linear else lora.LoRASwitchLinear
+        made[name] = adapter.from_base(layers[name], r=config.rank, dropout=config.dropout, scale=config.scale)
+    return made
+
+
+def lora_layers(model: nn.Module) -> dict[str, Any]:
+    """The adapted layers by name."""
+    lora, dora = import_mlx_lm("tuner.lora"), import_mlx_lm("tuner.dora")
+    kinds = (lora.LoRALinear, lora.LoRASwitchLinear, dora.DoRALinear)
+    return {name: layer for name, layer in modules(model).items() if isinstance(layer, kinds)}
+
+
+def _is_adaptable(layer: nn.Module) -> bool:
+    switch = import_mlx_lm("models.switch_layers")
+    return isinstance(layer, (nn.Linear, nn.QuantizedLinear, switch.SwitchLinear, switch.QuantizedSwitchLinear))
+
+
+def _means(target: str, name: str) -> bool:
+    return name.rpartition(".")[2] == target or fnmatchcase(name, target)
+
+
+def _routers(model: nn.Module) -> set[str]:
+    decoder = cast("Decoder", model)
+    body = decoder.config.names[0]
+    return {
+        f"{body}.layers.{place}.{part.name}.{part.names[0]}"
+        for place, block in enumerate(decoder.config.blocks)
+        for part in block.feed_forward
+        if isinstance(part, MoEConfig)
     }
-    replace_modules(model, adapted)
-
-
-def _lora_layers(model: nn.Module) -> dict[str, Any]:
-    lora = import_mlx_lm("tuner.lora")
-    return {name: layer for name, layer in modules(model).items() if isinstance(layer, lora.LoRALinear)}

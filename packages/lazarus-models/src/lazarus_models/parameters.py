@@ -13,6 +13,16 @@ def evaluate(tree: Any) -> None:
     mx.eval(tree)  # pyright: ignore[reportUnknownMemberType] (the stub leaves `*args` untyped)
 
 
+def begin(tree: Any) -> None:
+    """Has every array of a tree computed while the program goes on."""
+    mx.async_eval(tree)  # pyright: ignore[reportUnknownMemberType] (the stub leaves `*args` untyped)
+
+
+def integers(array: mx.array) -> list[int]:
+    """The numbers of an array of one axis."""
+    return cast("list[int]", array.tolist())
+
+
 def flatten(tree: Any) -> dict[str, mx.array]:
     """Name -> array of a nested tree, in the order of the names."""
     pairs = cast("list[tuple[str, mx.array]]", utils.tree_flatten(tree))  # pyright: ignore[reportUnknownMemberType] (`is_leaf` untyped)
@@ -53,3 +63,21 @@ def modules(model: nn.Module) -> dict[str, nn.Module]:
 def replace_modules(model: nn.Module, replacements: Mapping[str, nn.Module]) -> None:
     """Puts other layers in the places of named ones."""
     model.update_modules(unflatten(replacements))  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
+
+
+def part(module: nn.Module, path: str) -> Any:
+    """The layer or array at a dotted name, such as `self_attn.q_proj`."""
+    found: Any = module
+    for name in path.split("."):
+        found = found[int(name) if name.isdecimal() else name]
+    return found
+
+
+def put(module: nn.Module, path: str, new: nn.Module) -> None:
+    """Puts a layer at a dotted name, in containers made as needed."""
+    *outer, last = path.split(".")
+    for name in outer:
+        if name not in module:
+            module[name] = nn.Module()
+        module = cast("nn.Module", module[name])  # pyright: ignore[reportUnknownMemberType] (modules are untyped dicts)
+    module[last] = new

@@ -10,7 +10,7 @@
 | medium    | 512   | 2048 | 12     | 8     | no        | 83,898,880                 |
 
 Fresh weights: matrices normal(0, `initializer_range`), those that write to the residual stream smaller by
-sqrt(2 * layers) (GPT-2, Radford et al. 2019), norms one, biases zero; the cross-entropy starts at ln V.
+sqrt(2 * layers) (GPT-2, Radford et al. 2019), norms and states at their own values, biases zero; the cross-entropy starts at ln V.
 """
 
 import math
@@ -50,6 +50,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "small": _llama(384, 1536, 7, 6, initializer_range=0.01),
     "medium": _llama(512, 2048, 12, 8, initializer_range=0.01),
 }
+
+_RESIDUAL = (".o_proj.weight", ".down_proj.weight", ".out_proj.weight", ".c_proj.weight", ".output_linear.weight")
+
+_BIASES = (".bias", ".b", ".bhn")  # the last two a GRU's
 
 
 def preset(name: str, *, vocab_size: int) -> ModelConfig:
@@ -94,13 +98,14 @@ def new(
 
 def initial_weights(model: nn.Module, config: ModelConfig, *, seed: int) -> dict[str, mx.array]:
     """Fresh float32 weights for every parameter of a model, from a generator of their own."""
-    residual = tuple(f".{name}.weight" for name in family_of(config.model_type).residual_projections)
-    shapes = {name: tensor.shape for name, tensor in weights(model).items()}
+    own = weights(model)
     fresh: dict[str, mx.array] = {}
-    for key, (name, shape) in zip(mx.random.split(mx.random.key(seed), len(shapes)), shapes.items(), strict=True):
-        if len(shape) == 1:
-            fresh[name] = mx.zeros(shape) if name.endswith(".bias") else mx.ones(shape)
+    for key, (name, tensor) in zip(mx.random.split(mx.random.key(seed), len(own)), own.items(), strict=True):
+        if name.endswith(_BIASES):
+            fresh[name] = mx.zeros(tensor.shape)
+        elif tensor.ndim == 1 or name.endswith("A_log"):
+            fresh[name] = tensor  # norms, decays and sinks begin at values of their own, the same ones always
         else:
-            smaller = math.sqrt(2 * config.num_hidden_layers) if name.endswith(residual) else 1.0
-            fresh[name] = mx.random.normal(shape, scale=config.initializer_range / smaller, key=key)
+            smaller = math.sqrt(2 * config.num_hidden_layers) if name.endswith(_RESIDUAL) else 1.0
+            fresh[name] = mx.random.normal(tensor.shape, scale=config.initializer_range / smaller, key=key)
     return fresh

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -10,7 +10,25 @@ from lazarus_models.config import ModelConfig, in_words, read_json
 from lazarus_models.errors import ConfigError, UnsupportedModel
 from lazarus_models.families.family import Family as Family
 
-SUPPORTED = ("llama",)
+SUPPORTED = (
+    "gemma3_text",
+    "gpt_oss",
+    "granite",
+    "granitemoe",
+    "granitemoehybrid",
+    "jamba",
+    "lazarus_decoder",
+    "llama",
+    "llama4_text",
+    "mamba",
+    "mistral",
+    "mixtral",
+    "olmoe",
+    "qwen3",
+    "starcoder2",
+)
+NESTED = {"gemma3": "gemma3_text", "llama4": "llama4_text"}
+"""Models of text and images, of which the text model in `text_config` is read."""
 
 
 def family_of(model_type: str, source: str = "config") -> Family:
@@ -28,16 +46,28 @@ def family_of(model_type: str, source: str = "config") -> Family:
 
 
 def canonical(raw: dict[str, Any], source: str) -> ModelConfig:
-    """The canonical form of a `config.json`'s content; `source` names it in errors."""
+    """The canonical form of a `config.json`'s content; `source` names it in errors.
+
+    Raises:
+        ConfigError: A key is missing, of the wrong type, or contradicts another.
+        UnsupportedModel: A family or a setting that this version would get wrong.
+    """
     model_type = raw.get("model_type")
     if not isinstance(model_type, str):
         raise ConfigError(f"{source}: no `model_type`; it names the architecture, such as 'llama'", "LM-E102")
-    if "quantization" in raw or "quantization_config" in raw:
-        raise UnsupportedModel(f"{source}: quantized weights are not read; give the unquantized model", "LM-E111")
-    defaults = family_of(model_type, source).defaults
+    if model_type in NESTED and isinstance(raw.get("text_config"), dict):
+        raw = _text_model(raw, NESTED[model_type])
+        model_type = NESTED[model_type]
+    _refuse_foreign_quantization(raw, source)
+    family = family_of(model_type, source)
     try:
-        return ModelConfig.from_huggingface(raw, defaults)
+        return family.config.from_huggingface(raw)
     except ValidationError as error:
+        known = all(item["type"] == "literal_error" and item["loc"][0] in _PINNED for item in error.errors())
+        if known:
+            raise UnsupportedModel(
+                f"{source}: family `{model_type}` cannot honour {in_words(error)}", "LM-E112"
+            ) from error
         raise ConfigError(f"{source}: {in_words(error)}", "LM-E103") from error
 
 
@@ -45,3 +75,31 @@ def read_config(path: Path) -> ModelConfig:
     """Reads `config.json`, given itself or its directory."""
     file = path / "config.json" if path.is_dir() else path
     return canonical(read_json(file), str(file))
+
+
+_PINNED = {  # keys of which a family knows one value; the models are the same with another, but for their outputs
+    "hidden_act",
+    "hidden_activation",
+    "attn_logit_softcapping",
+    "final_logit_softcapping",
+    "use_bidirectional_attention",
+    "attention_bias",
+}
+
+
+def _text_model(raw: dict[str, Any], model_type: str) -> dict[str, Any]:
+    outer = {
+        key: raw[key] for key in ("eos_token_id", "bos_token_id", "pad_token_id", "dtype", "torch_dtype") if key in raw
+    }
+    quantization = {key: raw[key] for key in ("quantization", "quantization_config") if key in raw}
+    return {**outer, **cast("dict[str, Any]", raw["text_config"]), **quantization, "model_type": model_type}
+
+
+def _refuse_foreign_quantization(raw: dict[str, Any], source: str) -> None:
+    said: Any = raw.get("quantization_config")
+    if isinstance(said, dict) and "quantization" not in raw and "bits" not in said:
+        method: Any = cast("dict[str, Any]", said).get("quant_method", "unknown")
+        raise UnsupportedModel(
+            f"{source}: weights quantized by {method!r} are not read; give the unquantized or an mlx checkpoint",
+            "LM-E111",
+        )

@@ -1,0 +1,201 @@
+"""Adapters as directories, in mlx-lm's layout and in PEFT's, and several of them on one model.
+
+mlx-lm stores A as (inputs, rank) and B as (rank, outputs) with the factor `scale`; PEFT stores both transposed, with
+alpha = scale * rank. `mlx_lm.generate --adapter-path` and `mlx_lm.fuse` work on what `save_adapter` writes.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from lazarus_models.backend import mx, nn
+from lazarus_models.config import in_words, read_json
+from lazarus_models.errors import AdapterError
+from lazarus_models.lora import LoraConfig, adapt, adapted_layers, adapter_weights, lora_layers, target_layers
+from lazarus_models.parameters import layer_count, modules, replace_modules, set_weights
+from lazarus_models.tensors import load_tensors, replacing, save_tensors
+
+_PEFT = {".lora_a": ".lora_A.weight", ".lora_b": ".lora_B.weight", ".m": ".lora_magnitude_vector"}
+_PEFT_START = "base_model.model."
+
+
+def save_adapter(
+    model: nn.Module, config: LoraConfig, directory: Path | str, *, layout: Literal["mlx-lm", "peft"] = "mlx-lm"
+) -> None:
+    """Writes a directory that `load_adapter` and mlx-lm open, or, with `peft`, that PEFT opens.
+
+    Raises:
+        AdapterError: PEFT has no place for adapted experts.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = adapter_weights(model)
+    if layout == "peft":
+        said, tensors, file = _peft_config(model, config), _to_peft(tensors), "adapter_model.safetensors"
+    else:
+        said, file = _mlx_lm_config(model, config), "adapters.safetensors"
+    save_tensors(tensors, directory / file)
+    with replacing(directory / "adapter_config.json") as beside:
+        beside.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
+
+
+def load_adapter(model: nn.Module, directory: Path | str) -> LoraConfig:
+    """Adds a stored adapter to the model it was trained on.
+
+    Args:
+        model: Changed in place.
+        directory: In either layout.
+
+    Returns:
+        What the adapter was made with.
+
+    Raises:
+        AdapterError: Not a LoRA adapter, or not of this model; the tensor is named.
+    """
+    directory = Path(directory)
+    config, tensors = _read(model, directory)
+    adapt(model, sorted({name.rpartition(".")[0] for name in tensors}), config)
+    _refuse_misfit(directory, tensors, adapter_weights(model))
+    set_weights(model, tensors)
+    return config
+
+
+class AdapterSet:
+    """Several adapters of one model, of which one is in use."""
+
+    def __init__(self, model: nn.Module) -> None:
+        if lora_layers(model):
+            raise AdapterError("the model has LoRA layers already; `merge_lora` first", "LM-E131")
+        self._model = model
+        self._plain: dict[str, nn.Module] = {}
+        self._adapters: dict[str, dict[str, nn.Module]] = {}
+        self.active: str | None = None
+        """The one in use; None for the model by itself."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that were added, in their order."""
+        return tuple(self._adapters)
+
+    def add(self, name: str, directory: Path | str) -> None:
+        """Reads an adapter, to be used later; the weights that it adapts stay shared."""
+        self.use(None)
+        config, tensors = _read(self._model, Path(directory))
+        layers = adapted_layers(self._model, sorted({name.rpartition(".")[0] for name in tensors}), config)
+        self._plain |= {path: layer for path, layer in modules(self._model).items() if path in layers}
+        self._adapters[name] = layers
+        self.use(name)
+        _refuse_misfit(Path(directory), tensors, adapter_weights(self._model))
+        set_weights(self._model, tensors)
+        self.use(None)
+
+    def use(self, name: str | None) -> None:
+        """Puts an adapter in its place, or, with None, takes the one in use out.
+
+        Raises:
+            AdapterError: None of that name was added.
+        """
+        if name is not None and name not in self._adapters:
+            raise AdapterError(f"no adapter {name!r}; there are {', '.join(self._adapters) or 'none'}", "LM-E135")
+        if self.active is not None:
+            replace_modules(self._model, {path: self._plain[path] for path in self._adapters[self.active]})
+        if name is not None:
+            replace_modules(self._model, self._adapters[name])
+        self.active = name
+
+
+def _read(model: nn.Module, directory: Path) -> tuple[LoraConfig, dict[str, mx.array]]:
+    file = directory / "adapter_config.json"
+    said = read_json(file)
+    if "peft_type" in said:
+        tensors = _from_peft(load_tensors(directory / "adapter_model.safetensors"))
+        settings = {"rank": said.get("r"), "scale": None, "dropout": said.get("lora_dropout", 0.0)}
+        if isinstance(said.get("lora_alpha"), int | float) and isinstance(said.get("r"), int):
+            settings["scale"] = said["lora_alpha"] / said["r"]
+        kind = "dora" if said.get("use_dora") else str(said["peft_type"]).lower()
+    else:
+        tensors = load_tensors(directory / "adapters.safetensors")
+        settings, kind = said.get("lora_parameters"), said.get("fine_tune_type", "lora")
+    if kind not in ("lora", "dora"):
+        raise AdapterError(f"{file}: an adapter of kind {kind!r}; 'lora' and 'dora' are read", "LM-E132")
+    layers = sorted({name.rpartition(".")[0] for name in tensors})
+    known = set(target_layers(model, ("*",)))
+    if unknown := [name for name in layers if name not in known]:
+        raise AdapterError(f"{directory}: adapts `{unknown[0]}`, no linear layer of this model", "LM-E133")
+    return _stored_config(file, kind, settings, layers), tensors
+
+
+def _stored_config(file: Path, kind: Any, said: Any, layers: list[str]) -> LoraConfig:
+    try:
+        targets = tuple(sorted({name.rpartition(".")[2] for name in layers}))
+        alpha = said["scale"] * said["rank"]
+        return LoraConfig(kind=kind, rank=said["rank"], alpha=alpha, dropout=said.get("dropout", 0.0), targets=targets)
+    except (KeyError, TypeError) as error:
+        raise AdapterError(f"{file}: needs a rank and a scale or alpha, found {said!r}", "LM-E132") from error
+    except ValidationError as error:
+        raise AdapterError(f"{file}: {in_words(error)}", "LM-E132") from error
+
+
+def _refuse_misfit(directory: Path, tensors: Mapping[str, mx.array], own: Mapping[str, mx.array]) -> None:
+    for name in sorted(own.keys() | tensors.keys()):
+        found = tensors[name].shape if name in tensors else None
+        needed = own[name].shape if name in own else None
+        if found != needed:
+            raise AdapterError(f"{directory}: `{name}` is {found}, the model needs {needed}", "LM-E134")
+
+
+def _mlx_lm_config(model: nn.Module, config: LoraConfig) -> dict[str, Any]:
+    inside = sorted(
+        {name.split(".", 3)[3] if name.split(".")[1:2] == ["layers"] else name for name in lora_layers(model)}
+    )
+    return {
+        "fine_tune_type": config.kind,
+        "num_layers": layer_count(model),
+        "lora_parameters": {"rank": config.rank, "scale": config.scale, "dropout": config.dropout, "keys": inside},
+    }
+
+
+def _peft_config(model: nn.Module, config: LoraConfig) -> dict[str, Any]:
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": None,
+        "r": config.rank,
+        "lora_alpha": config.alpha,
+        "lora_dropout": config.dropout,
+        "use_dora": config.kind == "dora",
+        "target_modules": sorted({name.rpartition(".")[2] for name in lora_layers(model)}),
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+    }
+
+
+def _to_peft(tensors: Mapping[str, mx.array]) -> dict[str, mx.array]:
+    out: dict[str, mx.array] = {}
+    for name, tensor in tensors.items():
+        if tensor.ndim == 3:
+            raise AdapterError(
+                f"`{name}` adapts a stack of experts, for which PEFT has no place; save mlx-lm's layout", "LM-E136"
+            )
+        layer, _, leaf = name.rpartition(".")
+        out[f"{_PEFT_START}{layer}{_PEFT['.' + leaf]}"] = tensor.T if tensor.ndim == 2 else tensor
+    return out
+
+
+def _from_peft(tensors: Mapping[str, mx.array]) -> dict[str, mx.array]:
+    out: dict[str, mx.array] = {}
+    for name, tensor in tensors.items():
+        ours = name.removeprefix(_PEFT_START)
+        for own, theirs in _PEFT.items():
+            if ours.endswith((theirs, f"{theirs}.weight")):
+                out[ours.removesuffix(".weight").removesuffix(theirs.removesuffix(".weight")) + own] = (
+                    tensor.T if tensor.ndim == 2 else tensor
+                )
+                break
+        else:
+            raise AdapterError(f"`{name}` is no tensor of a LoRA adapter", "LM-E134")
+    return out

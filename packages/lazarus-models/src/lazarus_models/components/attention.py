@@ -1,0 +1,109 @@
+"""Attention of several heads, with every variation that the families know.
+
+B = rows, T = tokens a row, D = model width, H = query heads, K = key/value heads, W = width of a head
+"""
+
+# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# MLX leaves its activations and the shapes of arrays untyped:
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+import math
+from typing import Any
+
+from jaxtyping import Float
+
+from lazarus_models.architecture import AttentionConfig
+from lazarus_models.attention import attend
+from lazarus_models.backend import mx, nn
+from lazarus_models.components.norm import make_norm
+from lazarus_models.components.rope import Rope
+from lazarus_models.masks import Reach
+
+
+class Attention(nn.Module):
+    """Causal self-attention; what a token sees beyond that is the mask's business."""
+
+    def __init__(self, width: int, config: AttentionConfig) -> None:
+        super().__init__()
+        heads, shared, head_dim = config.num_heads, config.num_key_value_heads, config.head_dim
+        self.config = config
+        self.reach = Reach(config.window, config.chunk)
+        self.scale = config.scale or head_dim**-0.5
+        self.q_proj = nn.Linear(width, heads * head_dim, bias=config.bias)
+        self.k_proj = nn.Linear(width, shared * head_dim, bias=config.bias)
+        self.v_proj = nn.Linear(width, shared * head_dim, bias=config.bias)
+        self.o_proj = nn.Linear(heads * head_dim, width, bias=config.output_bias)
+        if config.qk_norm in ("head", "all"):
+            together = config.qk_norm == "all"
+            self.q_norm = make_norm(config.norm, heads * head_dim if together else head_dim)
+            self.k_norm = make_norm(config.norm, shared * head_dim if together else head_dim)
+        if config.sinks:
+            self.sinks = mx.zeros((heads,))
+        if config.rope:
+            self.rope = Rope(head_dim, config.rope, interleaved=config.rope_interleaved)
+        if config.alibi:
+            self._slopes = alibi_slopes(heads)
+
+    def __call__(self, x: Float[mx.array, "B T D"], mask: Any = None, cache: Any = None) -> Float[mx.array, "B T D"]:
+        """What each token gathers from the tokens that it sees.
+
+        Args:
+            x: The residual stream behind its norm.
+            mask: An array, `"causal"`, or None for all keys.
+            cache: Earlier keys and values, which this call adds to.
+        """
+        rows, tokens, _ = x.shape
+        config = self.config
+        queries, keys, values = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+        if config.qk_norm == "all":
+            queries, keys = self.q_norm(queries), self.k_norm(keys)
+        if config.clip:
+            queries, keys, values = (mx.clip(one, -config.clip, config.clip) for one in (queries, keys, values))
+        queries = queries.reshape(rows, tokens, config.num_heads, -1)
+        keys = keys.reshape(rows, tokens, config.num_key_value_heads, -1)
+        values = values.reshape(rows, tokens, config.num_key_value_heads, -1).transpose(0, 2, 1, 3)
+        if config.qk_norm == "head":
+            queries, keys = self.q_norm(queries), self.k_norm(keys)
+        queries, keys = queries.transpose(0, 2, 1, 3), keys.transpose(0, 2, 1, 3)  # (B, H, T, W), (B, K, T, W)
+        offset: Any = 0 if cache is None else cache.offset
+        if config.rope:
+            queries, keys = self.rope(queries, offset=offset), self.rope(keys, offset=offset)
+        if config.qk_norm == "plain":
+            queries, keys = (mx.fast.rms_norm(part, None, config.norm.eps) for part in (queries, keys))
+        if config.temperature:
+            queries = queries * temperature(tokens, offset, *config.temperature).astype(queries.dtype)
+        if cache is not None:
+            keys, values = cache.update_and_fetch(keys, values)
+        if config.alibi:
+            mask = self._biased(mask, tokens, keys.shape[2])
+        sinks = self.sinks if config.sinks else None
+        gathered = attend(queries, keys, values, cache=cache, scale=self.scale, mask=mask, sinks=sinks)
+        return self.o_proj(gathered.transpose(0, 2, 1, 3).reshape(rows, tokens, -1))
+
+    def _biased(self, mask: Any, tokens: int, keys: int) -> mx.array:
+        distance = mx.arange(keys - tokens, keys)[:, None] - mx.arange(keys)[None]  # (T, keys)
+        bias = -self._slopes[:, None, None] * distance
+        seen = distance >= 0 if mask is None or isinstance(mask, str) else mask
+        return mx.where(seen, bias, -mx.inf)
+
+
+def temperature(tokens: int, offset: int | mx.array, length: int, strength: float) -> mx.array:
+    """How much queries grow with their position, (T, 1) or, for offsets a row, (B, 1, T, 1).
+
+    >>> temperature(3, 8190, 8192, 0.1).flatten()
+    array([1, 1.06931, 1.06931], dtype=float32)
+    """
+    start = offset if isinstance(offset, int) else offset[:, None, None]
+    position = mx.arange(tokens) + start
+    return (mx.log1p(mx.floor((position + 1) / length)) * strength + 1)[..., None]
+
+
+def alibi_slopes(heads: int) -> mx.array:
+    """How fast scores fall with distance in each head: a geometric series (arXiv 2108.12409).
+
+    >>> alibi_slopes(4).tolist()
+    [0.25, 0.0625, 0.015625, 0.00390625]
+    """
+    whole = 2 ** math.floor(math.log2(heads))
+    slopes = [2 ** (-8 * (head + 1) / whole) for head in range(whole)]
+    finer = [2 ** (-4 * (head + 1) / whole) for head in range(0, 2 * whole, 2)]
+    return mx.array(slopes + finer[: heads - whole])

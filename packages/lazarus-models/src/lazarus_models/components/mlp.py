@@ -1,0 +1,125 @@
+"""Feed-forward parts: each token by itself.
+
+B = rows, T = tokens a row, D = model width, E = experts, k = experts a token
+"""
+
+# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# MLX leaves its activations and the shapes of arrays untyped:
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+from collections.abc import Callable
+from functools import partial
+
+from jaxtyping import Float, Int
+
+from lazarus_models.architecture import Activation, MLPConfig, MoEConfig
+from lazarus_models.backend import mx, nn
+from lazarus_models.mlx_lm import import_mlx_lm
+from lazarus_models.parameters import part, put
+
+
+@partial(mx.compile, shapeless=True)
+def _swiglu(gate: mx.array, up: mx.array) -> mx.array:
+    return nn.silu(gate) * up
+
+
+ACTIVATIONS: dict[Activation, Callable[[mx.array], mx.array]] = {
+    "silu": nn.silu,
+    "gelu": nn.gelu,
+    "gelu_tanh": nn.gelu_approx,
+    "relu": nn.relu,
+}
+
+
+class MLP(nn.Module):
+    """Out to `config.width` and back."""
+
+    def __init__(self, width: int, config: MLPConfig) -> None:
+        super().__init__()
+        self.config = config
+        inside, bias = config.width, config.bias
+        if config.gated and config.fused:
+            self.input_linear = nn.Linear(width, 2 * inside, bias=bias)
+            self.output_linear = nn.Linear(inside, width, bias=bias)
+        elif config.gated:
+            self.gate_proj = nn.Linear(width, inside, bias=bias)
+            self.up_proj = nn.Linear(width, inside, bias=bias)
+            self.down_proj = nn.Linear(inside, width, bias=bias)
+        else:
+            self.c_fc = nn.Linear(width, inside, bias=bias)
+            self.c_proj = nn.Linear(inside, width, bias=bias)
+
+    def __call__(self, x: Float[mx.array, "B T D"]) -> Float[mx.array, "B T D"]:
+        activation = ACTIVATIONS[self.config.activation]
+        if not self.config.gated:
+            return self.c_proj(activation(self.c_fc(x)))
+        if self.config.fused:
+            gate, up = mx.split(self.input_linear(x), 2, axis=-1)
+        else:
+            gate, up = self.gate_proj(x), self.up_proj(x)
+        inside = _swiglu(gate, up) if self.config.activation == "silu" else activation(gate) * up
+        return self.output_linear(inside) if self.config.fused else self.down_proj(inside)
+
+
+class MoE(nn.Module):
+    """Experts and the router that picks some for each token.
+
+    The experts are mlx-lm's `SwitchGLU`: one matrix product over the sorted tokens of all experts.
+    """
+
+    def __init__(self, width: int, config: MoEConfig) -> None:
+        super().__init__()
+        self.config = config
+        switch, activations = import_mlx_lm("models.switch_layers"), import_mlx_lm("models.activations")
+        activation = switch.SwiGLU() if config.clamp is None else activations.SwigluOAI(*config.clamp)
+        router, experts = config.names
+        put(self, router, nn.Linear(width, config.num_experts, bias=config.bias))
+        put(
+            self,
+            experts,
+            switch.SwitchGLU(width, config.width, config.num_experts, activation=activation, bias=config.bias),
+        )
+        if config.shared:
+            put(self, config.shared.name, MLP(width, config.shared))
+
+    def __call__(self, x: Float[mx.array, "B T D"]) -> Float[mx.array, "B T D"]:
+        chosen, shares = self.route(x)
+        experts = part(self, self.config.names[1])
+        if self.config.router == "sigmoid":
+            # each expert reads the token weighted by its share, so a token goes through once a chosen expert
+            heard = x[..., None, :] * shares[..., None]  # (B, T, k, D)
+            out = experts(heard, chosen[..., None]).squeeze(-2).sum(axis=-2)
+        else:
+            out = (experts(x, chosen) * shares[..., None]).sum(axis=-2)
+        shared = self.config.shared
+        return out + part(self, shared.name)(x) if shared else out
+
+    def route(self, x: Float[mx.array, "B T D"]) -> tuple[Int[mx.array, "B T k"] | mx.array, Float[mx.array, "B T k"]]:
+        """Which experts each token goes to, in no order, and the share of each."""
+        scores: mx.array = part(self, self.config.names[0])(x).astype(mx.float32)  # (B, T, E)
+        k = self.config.num_experts_per_tok
+        chosen = mx.stop_gradient(mx.argpartition(-scores, kth=k - 1, axis=-1)[..., :k])
+        if self.config.router == "all":
+            shares = mx.take_along_axis(mx.softmax(scores, axis=-1, precise=True), chosen, axis=-1)
+            if self.config.renormalise:
+                shares = shares / shares.sum(axis=-1, keepdims=True)
+        else:
+            weigh = mx.sigmoid if self.config.router == "sigmoid" else partial(mx.softmax, axis=-1, precise=True)
+            shares = weigh(mx.take_along_axis(scores, chosen, axis=-1))
+        return chosen, shares.astype(x.dtype)
+
+
+def load_balance_loss(scores: Float[mx.array, "B T E"], k: int) -> Float[mx.array, ""]:
+    """E times the sum over experts of (share of tokens) * (mean probability): k when balanced (arXiv 2101.03961).
+
+    Args:
+        scores: A router's logits.
+        k: Experts a token.
+
+    >>> load_balance_loss(mx.zeros((1, 4, 2)), k=2).item()
+    2.0
+    """
+    experts = scores.shape[-1]
+    probabilities = mx.softmax(scores, axis=-1, precise=True).reshape(-1, experts)
+    chosen = mx.argpartition(-probabilities, kth=k - 1, axis=-1)[:, :k]
+    taken = (chosen[..., None] == mx.arange(experts)).sum(axis=1).mean(axis=0)  # (E,)
+    return experts * (mx.stop_gradient(taken) * probabilities.mean(axis=0)).sum()

@@ -1,0 +1,23 @@
+"""Norms of the residual stream, of queries and of keys."""
+
+from lazarus_models.architecture import NormConfig
+from lazarus_models.backend import mx, nn
+
+
+class OnePlusRMSNorm(nn.Module):
+    """RMSNorm whose weight is what is added to one, as Gemma stores it."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = mx.zeros((width,))
+        self.eps = eps
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return mx.fast.rms_norm(x, 1.0 + self.weight, self.eps)
+
+
+def make_norm(config: NormConfig, width: int) -> nn.Module:
+    """The norm that a config describes, over the last `width` numbers."""
+    if config.kind == "layer":
+        return nn.LayerNorm(width, eps=config.eps, bias=config.bias)
+    return OnePlusRMSNorm(width, config.eps) if config.one_plus else nn.RMSNorm(width, eps=config.eps)

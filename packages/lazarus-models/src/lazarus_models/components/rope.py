@@ -1,0 +1,79 @@
+"""Rotary position embedding, with the four ways to stretch it over a longer context.
+
+D = width of a head
+"""
+
+# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+import math
+
+from jaxtyping import Float
+
+from lazarus_models.architecture import RopeConfig
+from lazarus_models.backend import mx, nn
+
+
+class Rope(nn.Module):
+    """Turns each pair of dimensions by an angle that grows with the position."""
+
+    def __init__(self, head_dim: int, config: RopeConfig, *, interleaved: bool = False) -> None:
+        super().__init__()
+        self._head_dim = head_dim
+        self._interleaved = interleaved
+        self._base = config.rope_theta
+        self._position_scale = 1 / config.factor if config.rope_type == "linear" and config.factor else 1.0
+        self._wavelengths = wavelengths(head_dim, config)
+        self._magnitude = _magnitude(config)
+
+    def __call__(self, x: Float[mx.array, "B H T D"], offset: int | mx.array = 0) -> Float[mx.array, "B H T D"]:
+        """Queries or keys, turned; the first one stands at position `offset`."""
+        return mx.fast.rope(
+            x if self._magnitude == 1 else x * self._magnitude,
+            self._head_dim,
+            traditional=self._interleaved,
+            base=None if self._wavelengths is not None else self._base,
+            scale=self._position_scale,
+            offset=offset,
+            freqs=self._wavelengths,
+        )
+
+
+def wavelengths(head_dim: int, config: RopeConfig) -> mx.array | None:
+    """Tokens a radian for each pair (D / 2,); None where they are the plain powers of `rope_theta`."""
+    plain = config.rope_theta ** (mx.arange(0, head_dim, 2, dtype=mx.float32) / head_dim)
+    if config.rope_type == "llama3":
+        return _llama3(plain, config)
+    if config.rope_type == "yarn":
+        return _yarn(plain, head_dim, config)
+    return None
+
+
+def _llama3(plain: mx.array, config: RopeConfig) -> mx.array:
+    assert config.factor and config.low_freq_factor and config.high_freq_factor
+    assert config.original_max_position_embeddings
+    turns = config.original_max_position_embeddings / (2 * math.pi * plain)  # in the first context
+    smooth = (turns - config.low_freq_factor) / (config.high_freq_factor - config.low_freq_factor)
+    between = 1 / ((1 - smooth) / (config.factor * plain) + smooth / plain)
+    slow = mx.where(turns < config.low_freq_factor, config.factor * plain, between)
+    return mx.where(turns > config.high_freq_factor, plain, slow)
+
+
+def _yarn(plain: mx.array, head_dim: int, config: RopeConfig) -> mx.array:
+    assert config.factor and config.original_max_position_embeddings
+    first = config.original_max_position_embeddings
+
+    def pair_that_turns(times: float) -> float:
+        return head_dim * math.log(first / (times * 2 * math.pi)) / (2 * math.log(config.rope_theta))
+
+    low, high = pair_that_turns(config.beta_fast or 32.0), pair_that_turns(config.beta_slow or 1.0)
+    if config.truncate is not False:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, head_dim - 1)
+    stretched = mx.clip((mx.arange(head_dim // 2) - low) / max(high - low, 0.001), 0, 1)
+    return 1 / (stretched / (config.factor * plain) + (1 - stretched) / plain)
+
+
+def _magnitude(config: RopeConfig) -> float:
+    if config.rope_type != "yarn":
+        return 1.0
+    assert config.factor
+    return config.attention_factor or (0.1 * math.log(config.factor) + 1.0 if config.factor > 1 else 1.0)

@@ -1,0 +1,99 @@
+"""One thread that owns the model and answers everybody: requests join a running batch and leave it when they end."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from lazarus_models.batch import BatchRunner
+from lazarus_models.sample import GenerationConfig, TokenLogprob
+
+
+@dataclass
+class Job:
+    """A request on its way."""
+
+    ids: list[int]
+    config: GenerationConfig
+    new: list[int] = field(default_factory=list[int])
+    """Tokens that came, a stop token included."""
+    logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
+    is_left: threading.Event = field(default_factory=threading.Event)
+    """Set by whoever no longer wants the rest."""
+    arrivals: SimpleQueue[int | BaseException | None] = field(default_factory=SimpleQueue[int | BaseException | None])
+
+    def tokens(self) -> Iterator[int]:
+        """Waits for each token; ends with the text."""
+        while (arrived := self.arrivals.get()) is not None:
+            if isinstance(arrived, BaseException):
+                raise arrived
+            self.new.append(arrived)
+            yield arrived
+
+
+class Engine:
+    """Answers requests together, at most `batch_size` at a time; the others wait."""
+
+    def __init__(self, model: Any, *, batch_size: int) -> None:
+        self._model = model
+        self._batch_size = batch_size
+        self._waiting: SimpleQueue[Job | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="lazarus-engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, ids: list[int], config: GenerationConfig) -> Job:
+        """Has a prompt answered; its tokens arrive at the job."""
+        job = Job(ids, config)
+        self._waiting.put(job)
+        return job
+
+    def stop(self) -> None:
+        """Ends the thread once the texts on their way have ended."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether requests are answered."""
+        return self._thread.is_alive()
+
+    def _work(self) -> None:
+        runner = BatchRunner(self._model)
+        jobs: dict[int, Job] = {}
+        number, is_open = 0, True
+        while is_open or jobs:
+            while is_open and len(runner) < self._batch_size:
+                try:
+                    job = self._waiting.get(block=not jobs)
+                except Empty:
+                    break
+                if job is None:
+                    is_open = False
+                    break
+                number += 1
+                jobs[number] = job
+                _guarded(jobs, runner, number)
+            if len(runner):
+                _step(jobs, runner)
+
+
+def _guarded(jobs: dict[int, Job], runner: BatchRunner, number: int) -> None:
+    job = jobs[number]
+    try:
+        runner.join(number, job.ids, job.config)
+    except Exception as error:  # noqa: BLE001 (it is raised where the request waits; the others go on)
+        job.arrivals.put(error)
+        del jobs[number]
+
+
+def _step(jobs: dict[int, Job], runner: BatchRunner) -> None:
+    for row, ended in runner.step():
+        job = jobs[row.index]
+        job.logprobs[:] = row.logprobs
+        job.arrivals.put(row.ids[-1])
+        if ended or job.is_left.is_set():
+            job.arrivals.put(None)
+            del jobs[row.index]
+            if not ended:
+                runner.drop(row.index)

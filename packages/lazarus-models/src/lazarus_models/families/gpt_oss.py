@@ -1,0 +1,101 @@
+"""gpt-oss: learned sinks, every other layer with a window, experts with a bounded SwiGLU and biases.
+
+In files the columns of gate and up stand in turn, transposed.
+"""
+
+from typing import Any, Literal
+
+from pydantic import PositiveFloat, PositiveInt
+
+from lazarus_models.architecture import BlockConfig, DecoderConfig, MoEConfig, NormConfig
+from lazarus_models.config import LayeredConfig
+from lazarus_models.families.family import Family, attention, decoder
+from lazarus_models.layout import Layout, interleaved, renamed, transposed
+
+_YARN = {  # transformers' default, which is that of the published models
+    "rope_type": "yarn",
+    "factor": 32.0,
+    "beta_fast": 32.0,
+    "beta_slow": 1.0,
+    "truncate": False,
+    "original_max_position_embeddings": 4096,
+}
+
+
+class GptOssConfig(LayeredConfig):
+    """The keys of a gpt-oss's `config.json`."""
+
+    hidden_act: Literal["silu"] = "silu"
+    kinds = ("full_attention", "sliding_attention")
+    max_position_embeddings: PositiveInt | None = 131072
+    num_key_value_heads: PositiveInt = 8
+    rms_norm_eps: PositiveFloat = 1e-5
+    attention_bias: bool = True
+    """Whether the attention's projections have biases."""
+    sliding_window: PositiveInt = 128
+    """Tokens that a token sees in layers of `sliding_attention`, itself included."""
+    num_local_experts: PositiveInt = 128
+    num_experts_per_tok: PositiveInt = 4
+    swiglu_alpha: PositiveFloat = 1.702
+    """Steepness of the gate."""
+    swiglu_limit: PositiveFloat = 7.0
+    """Bound of gate and up."""
+
+    @classmethod
+    def _complete(cls, said: dict[str, Any]) -> None:
+        said.setdefault("head_dim", 64)
+        said.setdefault("num_key_value_heads", 8)
+        said.setdefault("rope_theta", 150000.0)
+        if not said.get("rope_parameters"):
+            said.setdefault("rope_scaling", _YARN)
+        super()._complete(said)
+        layers = said.get("num_hidden_layers")
+        if isinstance(layers, int) and "layer_types" not in said:
+            kinds = ("sliding_attention", "full_attention")
+            said["layer_types"] = tuple(kinds[layer % 2] for layer in range(layers))
+
+
+def _architecture(config: GptOssConfig) -> DecoderConfig:
+    norm = NormConfig(eps=config.rms_norm_eps)
+    experts = MoEConfig(
+        num_experts=config.num_local_experts,
+        num_experts_per_tok=config.num_experts_per_tok,
+        width=config.intermediate_size,
+        clamp=(config.swiglu_alpha, config.swiglu_limit),
+        bias=True,
+        names=("router", "experts"),
+    )
+    blocks = tuple(
+        BlockConfig(
+            mixer=attention(
+                config,
+                bias=config.attention_bias,
+                output_bias=config.attention_bias,
+                sinks=True,
+                window=config.sliding_window if layer_type == "sliding_attention" else None,
+            ),
+            feed_forward=(experts,),
+            norm=norm,
+        )
+        for layer_type in config.layer_types
+    )
+    return decoder(config, blocks, norm)
+
+
+def _interleaved(end: str, leaf: str, *, matrix: bool) -> Any:
+    start = "mlp.experts."
+    return interleaved(f"{start}gate_up_proj{end}", f"{start}gate_proj.{leaf}", f"{start}up_proj.{leaf}", matrix=matrix)
+
+
+FAMILY = Family(
+    GptOssConfig,
+    _architecture,
+    Layout(
+        rules=(
+            _interleaved("", "weight", matrix=True),
+            _interleaved("_bias", "bias", matrix=False),
+            transposed("mlp.experts.down_proj", "mlp.experts.down_proj.weight"),
+            renamed("mlp.experts.down_proj_bias", "mlp.experts.down_proj.bias"),
+        )
+    ),
+)

@@ -1,0 +1,63 @@
+"""What stands on a body in the place of a language model's head: one score, or one a class, for a whole row.
+
+B = rows, T = tokens a row, D = model width, O = outputs
+"""
+
+# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+from typing import Literal
+
+from jaxtyping import Float, Int, Integer
+
+from lazarus_models.architecture import DecoderConfig
+from lazarus_models.backend import mx, nn
+from lazarus_models.decoder import Body
+from lazarus_models.parameters import part, put
+
+
+class SequenceModel(nn.Module):
+    """A body and a linear layer on one vector a row: a classifier, a reward model, a regression.
+
+    Tensors are named as in transformers' `...ForSequenceClassification`: the body's, and `score.weight`.
+    """
+
+    def __init__(self, config: DecoderConfig, outputs: int, *, pooling: Literal["last", "mean"] = "last") -> None:
+        super().__init__()
+        self.config = config
+        self.pooling = pooling
+        put(self, config.names[0], Body(config))
+        self.score = nn.Linear(config.width, outputs, bias=False)
+
+    def __call__(
+        self, ids: Integer[mx.array, "B T"], lengths: Integer[mx.array, " B"] | None = None
+    ) -> Float[mx.array, "B O"]:
+        """Scores of each row.
+
+        Args:
+            ids: Padded on the right.
+            lengths: Tokens of each row; None where none is padded.
+        """
+        x: mx.array = part(self, self.config.names[0])(ids)  # (B, T, D)
+        if lengths is None:
+            lengths = mx.full((ids.shape[0],), ids.shape[1])
+        if self.pooling == "last":
+            return self.score(mx.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)[:, 0])
+        real = (mx.arange(ids.shape[1]) < lengths[:, None])[..., None]
+        return self.score((x * real).sum(axis=1) / lengths[:, None])
+
+
+def classification_loss(scores: Float[mx.array, "B O"], labels: Int[mx.array, " B"]) -> Float[mx.array, ""]:
+    """Mean cross-entropy, in nats.
+
+    >>> classification_loss(mx.zeros((2, 4)), mx.array([0, 3])).item()
+    1.3862943649291992
+    """
+    return nn.losses.cross_entropy(scores, labels).mean()
+
+
+def regression_loss(scores: Float[mx.array, "B 1"], targets: Float[mx.array, " B"]) -> Float[mx.array, ""]:
+    """Mean squared error.
+
+    >>> regression_loss(mx.array([[1.0], [3.0]]), mx.array([2.0, 3.0])).item()
+    0.5
+    """
+    return mx.square(scores[:, 0] - targets).mean()

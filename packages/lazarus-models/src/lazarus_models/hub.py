@@ -1,0 +1,81 @@
+"""Where a model lies: a directory, a short name, or a repository of the Hugging Face hub, fetched once.
+
+A repository is named `owner/name` or `owner/name@revision`. What is in the cache is used without the network; what is
+fetched are configs, tokenizers and safetensors, never pickles or code.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from lazarus_models.errors import ConfigError
+
+MODELS = {
+    "functiongemma-270m": "google/functiongemma-270m-it",
+    "gemma3-1b": "google/gemma-3-1b-it",
+    "gpt-oss-20b": "mlx-community/gpt-oss-20b-MXFP4-Q8",
+    "granite3-2b": "ibm-granite/granite-3.3-2b-instruct",
+    "granite4-1b": "ibm-granite/granite-4.0-h-1b",
+    "llama3.2-1b": "meta-llama/Llama-3.2-1B-Instruct",
+    "mamba-130m": "state-spaces/mamba-130m-hf",
+    "mistral-7b": "mistralai/Mistral-7B-Instruct-v0.3",
+    "olmoe-1b-7b": "allenai/OLMoE-1B-7B-0125-Instruct",
+    "qwen3-0.6b": "Qwen/Qwen3-0.6B",
+    "smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct",
+    "smollm2-360m": "HuggingFaceTB/SmolLM2-360M-Instruct",
+    "starcoder2-3b": "bigcode/starcoder2-3b",
+    "tinyllama-1.1b": "TinyLlama/TinyLlama-1.1B-Chat-v1.0",
+}
+"""Short names of published models, and their repositories."""
+_WANTED = ("*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model")
+
+
+class Source(NamedTuple):
+    """Where a model was found."""
+
+    path: Path
+    revision: str | None = None
+    """The commit of its repository, 40 hex; None for a directory of your own."""
+
+
+def locate(model: Path | str, revision: str | None = None) -> Source:
+    """The directory of a model, fetched if need be.
+
+    Args:
+        model: A directory, a name in `MODELS`, or `owner/name[@revision]`.
+        revision: A branch, tag or commit of the repository; the main branch unless given.
+
+    Raises:
+        ConfigError: None of these, or out of reach.
+    """
+    path = Path(model)
+    if path.is_dir():
+        return Source(path)
+    name, _, pinned = MODELS.get(str(model), str(model)).partition("@")
+    if (isinstance(model, Path) and model.is_absolute()) or name.count("/") != 1 or name.startswith((".", "/")):
+        raise ConfigError(
+            f"{model}: no such directory; a model is a directory with config.json, owner/name on the hub, or one of "
+            f"{', '.join(MODELS)}",
+            "LM-E100",
+        )
+    return _fetch(name, revision or pinned or None)
+
+
+def _fetch(name: str, revision: str | None) -> Source:
+    from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType] (a parameter of it is a bare dict)
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        path = Path(snapshot_download(name, revision=revision, local_files_only=True))
+        if (path / "config.json").exists():
+            return Source(path, path.name)
+    except (LocalEntryNotFoundError, ValueError):
+        pass  # not in the cache: the hub has it
+    try:
+        path = Path(snapshot_download(name, revision=revision, allow_patterns=list(_WANTED)))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        at = f"@{revision}" if revision else ""
+        first = str(error).strip().partition("\n")[0]
+        raise ConfigError(
+            f"{name}{at}: no such directory, not in the cache, and the hub did not give it: {first}", "LM-E107"
+        ) from error
+    return Source(path, path.name)

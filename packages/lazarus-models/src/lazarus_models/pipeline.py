@@ -1,0 +1,159 @@
+"""One object for people who want answers: any supported model, loaded, asked, streamed, chatted with."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from lazarus_models.adapters import load_adapter
+from lazarus_models.batch import generate_batch
+from lazarus_models.chat import ChatHistory
+from lazarus_models.config import Precision
+from lazarus_models.generation import Generation, GenerationStats, generate, stream
+from lazarus_models.huggingface import LoadedModel, load
+from lazarus_models.sample import GenerationConfig
+from lazarus_models.tools import CALL_ENDS, Tool, ToolCall, parse_calls, told_of
+
+
+class ModelFamilyType(StrEnum):
+    """The families that can be loaded."""
+
+    GEMMA3 = "gemma3_text"
+    GPT_OSS = "gpt_oss"
+    GRANITE = "granite"
+    GRANITE_MOE = "granitemoe"
+    GRANITE_HYBRID = "granitemoehybrid"
+    JAMBA = "jamba"
+    COMPOSED = "lazarus_decoder"
+    LLAMA = "llama"
+    LLAMA4 = "llama4_text"
+    MAMBA = "mamba"
+    MISTRAL = "mistral"
+    MIXTRAL = "mixtral"
+    OLMOE = "olmoe"
+    QWEN3 = "qwen3"
+    STARCODER2 = "starcoder2"
+
+
+class DType(StrEnum):
+    """Precisions of weights in memory."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+
+    @property
+    def precision(self) -> Precision:
+        """Its word in a `config.json`."""
+        words: dict[str, Precision] = {"float32": "float32", "float16": "float16", "bfloat16": "bfloat16"}
+        return words[self.value]
+
+
+class UnifiedPipelineConfig(BaseModel):
+    """How a model is loaded and asked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    dtype: DType | None = None
+    """Precision in memory; float32 on a CPU, the file's on a GPU unless given."""
+    revision: str | None = None
+    """Of a repository of the hub: a branch, tag or commit."""
+    adapter: Path | None = None
+    """Directory of a LoRA adapter to add."""
+    system: str | None = None
+    """Instructions that every conversation begins with."""
+    generation: GenerationConfig = GenerationConfig()
+    """How answers are drawn unless a call says otherwise."""
+
+
+@dataclass(frozen=True)
+class UnifiedPipeline:
+    """A model, ready to be asked."""
+
+    lm: LoadedModel
+    config: UnifiedPipelineConfig = field(default_factory=UnifiedPipelineConfig)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: Path | str,
+        config: UnifiedPipelineConfig = UnifiedPipelineConfig(),  # noqa: B008 (frozen)
+    ) -> Self:
+        """Loads a directory, a short name or a repository of the hub; its family is found from its config."""
+        lm = load(model, dtype=config.dtype.precision if config.dtype else None, revision=config.revision)
+        if config.adapter is not None:
+            load_adapter(lm.model, config.adapter)
+        return cls(lm, config)
+
+    @classmethod
+    async def from_pretrained_async(
+        cls,
+        model: Path | str,
+        config: UnifiedPipelineConfig = UnifiedPipelineConfig(),  # noqa: B008 (frozen)
+    ) -> Self:
+        """The same beside other tasks; every array is computed before it is handed over."""
+        return await asyncio.to_thread(cls.from_pretrained, model, config)
+
+    @property
+    def family(self) -> ModelFamilyType:
+        """The model's family."""
+        return ModelFamilyType(self.lm.family)
+
+    def generate(self, prompt: str, config: GenerationConfig | None = None) -> Generation:
+        """Continues a text as it is, without a chat template."""
+        return generate(self.lm, prompt, config or self.config.generation, raw=True)
+
+    def generate_many(self, prompts: Sequence[str], config: GenerationConfig | None = None) -> list[Generation]:
+        """Continues several texts together, in their order."""
+        return generate_batch(self.lm, prompts, config or self.config.generation, raw=True)
+
+    def generate_stream(self, prompt: str, config: GenerationConfig | None = None) -> Iterator[str]:
+        """Continues a text piece by piece, in whole characters."""
+        return stream(self.lm, prompt, config or self.config.generation, raw=True)
+
+    def chat(
+        self,
+        said: str | ChatHistory,
+        config: GenerationConfig | None = None,
+        *,
+        tools: Sequence[Tool] = (),
+    ) -> "ChatReply":
+        """Answers a person, or the last message of a conversation.
+
+        Args:
+            said: A text, which begins a conversation, or a conversation.
+            config: How to answer.
+            tools: Functions that the model may call; the answer then ends with the call.
+        """
+        history = ChatHistory.of(self.config.system).user(said) if isinstance(said, str) else said
+        asked = config or self.config.generation
+        messages = history.messages
+        if tools:
+            messages = told_of(messages, tools)
+            asked = asked.model_copy(update={"stop": (*asked.stop, *CALL_ENDS)})
+        done = generate(self.lm, messages, asked)
+        return ChatReply(done, history.assistant(done.text), parse_calls(done.text) if tools else ())
+
+
+@dataclass(frozen=True)
+class ChatReply:
+    """An answer, and the conversation with it."""
+
+    generation: Generation
+    history: ChatHistory
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Functions that the model asks for; none unless `tools` were given."""
+
+    @property
+    def text(self) -> str:
+        """What the model says."""
+        return self.generation.text
+
+    @property
+    def stats(self) -> GenerationStats:
+        """How long it took."""
+        return self.generation.stats

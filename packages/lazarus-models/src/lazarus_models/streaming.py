@@ -1,0 +1,65 @@
+"""Tokens as text while they come: whole characters only, and no more of it than up to a stop text."""
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+
+from lazarus_tokenkit import Tokenizer
+
+_CONTEXT = 6  # tokens decoded again before a new piece: what a decoder looks back for spaces and split characters
+_BROKEN = "\ufffd"  # what decoders give for the first bytes of a character whose last ones are yet to come
+
+
+def decode_stream(tokenizer: Tokenizer, before: Sequence[int], new: Iterable[int]) -> Iterator[str]:
+    """Decodes tokens as they come, holding back a character until its last byte is there.
+
+    Args:
+        tokenizer: Decodes.
+        before: The prompt, which decides whether the first piece begins with a space.
+        new: The tokens to show.
+    """
+    window = list(before[-_CONTEXT:])
+    shown = len(window)
+    for token in new:
+        window.append(token)
+        piece = _last_piece(tokenizer, window, shown)
+        if piece and not piece.endswith(_BROKEN):
+            yield piece
+            window, shown = window[-_CONTEXT:], min(len(window), _CONTEXT)
+    if piece := _last_piece(tokenizer, window, shown):
+        yield piece
+
+
+def until_stop(pieces: Iterable[str], stops: Sequence[str]) -> Generator[str, None, bool]:
+    """Hands on text up to the first stop text, holding back what may be the beginning of one.
+
+    Returns:
+        Whether a stop text came.
+
+    >>> list(until_stop(["one ", "t", "wo ST", "OP three"], ["STOP"]))
+    ['one ', 't', 'wo ']
+    """
+    held = ""
+    for piece in pieces:
+        held += piece
+        found = [index for stop in stops if (index := held.find(stop)) >= 0]
+        if found:
+            if before := held[: min(found)]:
+                yield before
+            return True
+        keep = max((_overlap(held, stop) for stop in stops), default=0)
+        if ready := held[: len(held) - keep]:
+            yield ready
+        held = held[len(held) - keep :]
+    if held:
+        yield held
+    return False
+
+
+def _overlap(text: str, stop: str) -> int:
+    """How many characters at the end of a text a stop text begins with."""
+    longest = min(len(text), len(stop) - 1)
+    return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)
+
+
+def _last_piece(tokenizer: Tokenizer, window: list[int], shown: int) -> str:
+    old = tokenizer.decode(window[:shown], skip_special=True)
+    return tokenizer.decode(window, skip_special=True)[len(old) :]

@@ -1,0 +1,111 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lazarus_models import Mamba2Config, MambaConfig, MoEConfig, RopeConfig
+from lazarus_models.backend import mx
+from lazarus_models.components.mamba import CHUNK, Mamba, Mamba2, scan
+from lazarus_models.components.mlp import MoE, load_balance_loss
+from lazarus_models.components.rope import Rope, wavelengths
+
+
+def noise(*shape, seed=0):
+    return mx.random.normal(shape, key=mx.random.key(seed))
+
+
+@settings(deadline=None, max_examples=20)
+@given(tokens=st.sampled_from([1, 2, 7, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 5]), started=st.booleans())
+def test_the_scan_equals_a_plain_loop(tokens, started):
+    decay, drive = mx.sigmoid(noise(2, tokens, 3, 4)), noise(2, tokens, 3, 4, seed=1)
+    state = noise(2, 3, 4, seed=2) if started else mx.zeros((2, 3, 4))
+    expected = []
+    current = np.array(state)
+    for token in range(tokens):
+        current = np.array(decay[:, token]) * current + np.array(drive[:, token])
+        expected.append(current)
+    found = scan(decay, drive, state if started else None)
+    assert np.abs(np.array(found) - np.stack(expected, axis=1)).max() < 1e-5
+
+
+def test_mamba2_equals_its_definition():
+    config = Mamba2Config(num_heads=4, head_dim=3, state=5, groups=2, time_step_limit=(0.01, 0.9))
+    layer = Mamba2(8, config)
+    x = noise(1, 11, 8)
+    inner = 12
+    projected = np.array(layer.in_proj(x))[0]
+    gate, heard, steps = projected[:, :inner], projected[:, inner:-4], projected[:, -4:]
+    kernel, bias = np.array(layer.conv1d.weight)[..., 0], np.array(layer.conv1d.bias)
+    padded = np.concatenate([np.zeros((3, heard.shape[1])), heard])
+    heard = np.stack([(padded[t : t + 4] * kernel.T).sum(axis=0) for t in range(11)]) + bias
+    heard = heard / (1 + np.exp(-heard))
+    inputs, b, c = heard[:, :inner].reshape(11, 4, 3), heard[:, inner : inner + 10], heard[:, inner + 10 :]
+    steps = np.clip(np.log1p(np.exp(steps + np.array(layer.dt_bias))), 0.01, 0.9)
+    decay = np.exp(-np.exp(np.array(layer.A_log)) * steps)
+    state, rows = np.zeros((4, 3, 5)), []
+    for t in range(11):
+        shared = np.repeat(b[t].reshape(2, 5), 2, axis=0)
+        state = decay[t][:, None, None] * state + (steps[t][:, None] * inputs[t])[..., None] * shared[:, None]
+        rows.append((state * np.repeat(c[t].reshape(2, 5), 2, axis=0)[:, None]).sum(-1) + inputs[t])  # D is one
+    out = np.stack(rows).reshape(11, inner) * (gate / (1 + np.exp(-gate)))
+    out = out / np.sqrt((out**2).mean(-1, keepdims=True) + 1e-6)
+    expected = out @ np.array(layer.out_proj.weight).T
+    assert np.abs(np.array(layer(x))[0] - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["mamba", "mamba2"])
+def test_padding_of_a_batch_changes_no_state(kind):
+    from mlx_lm.models.cache import ArraysCache
+
+    if kind == "mamba":
+        layer = Mamba(8, MambaConfig(inner=16, state=4, rank=2))
+    else:
+        layer = Mamba2(8, Mamba2Config(num_heads=4, head_dim=4, state=4))
+    x, more = noise(1, 6, 8), noise(1, 1, 8, seed=5)
+    alone = ArraysCache(2)
+    layer(x, None, alone)
+    expected = layer(more, None, alone)
+    left = ArraysCache(2, left_padding=[3])
+    layer(mx.concatenate([noise(1, 3, 8, seed=9), x], axis=1), left.make_mask(9), left)
+    assert mx.allclose(layer(more, None, left), expected, atol=1e-5)
+    right = ArraysCache(2)
+    right.prepare(lengths=[6])
+    layer(mx.concatenate([x, noise(1, 3, 8, seed=9)], axis=1), right.make_mask(9), right)
+    right.finalize()
+    assert mx.allclose(layer(more, None, right), expected, atol=1e-5)
+
+
+def test_experts_equal_a_loop_over_experts():
+    for router in ("chosen", "all", "sigmoid"):
+        layer = MoE(8, MoEConfig(num_experts=5, num_experts_per_tok=2, width=6, router=router))
+        x = noise(1, 40, 8)  # more than 64 choices: sorted by expert inside
+        chosen, shares = (np.array(part)[0] for part in layer.route(x))
+        stack = layer.switch_mlp
+        gate, up, down = (np.array(part.weight) for part in (stack.gate_proj, stack.up_proj, stack.down_proj))
+        expected = np.zeros((40, 8))
+        for token in range(40):
+            for expert, share in zip(chosen[token], shares[token], strict=True):
+                heard = np.array(x)[0, token] * (share if router == "sigmoid" else 1)
+                inside = gate[expert] @ heard
+                out = down[expert] @ (inside / (1 + np.exp(-inside)) * (up[expert] @ heard))
+                expected[token] += out * (1 if router == "sigmoid" else share)
+        assert np.abs(np.array(layer(x))[0] - expected).max() < 1e-5, router
+
+
+def test_the_load_balance_loss_grows_with_imbalance():
+    even = mx.eye(4)[None] * 5
+    assert load_balance_loss(even, k=1).item() == pytest.approx(1.0, abs=1e-5)
+    assert load_balance_loss(mx.broadcast_to(even[:, :1], (1, 4, 4)), k=1).item() > 3
+
+
+def test_yarn_keeps_fast_pairs_and_stretches_slow_ones():
+    config = RopeConfig(
+        rope_type="yarn", rope_theta=150000.0, factor=32.0, original_max_position_embeddings=4096, truncate=False
+    )
+    plain = 150000.0 ** (np.arange(0, 64, 2) / 64)
+    found = np.array(wavelengths(64, config))
+    assert np.allclose(found[:8], plain[:8])
+    assert np.allclose(found[-8:], 32 * plain[-8:])
+    assert Rope(64, config)._magnitude == pytest.approx(0.1 * math.log(32) + 1)

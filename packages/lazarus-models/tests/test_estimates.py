@@ -1,0 +1,47 @@
+import pytest
+
+from lazarus_models import LoraConfig, adapter_weights, apply_lora, load, parameter_count
+from lazarus_models.estimates import estimate
+
+NAMES = ["gemma3_text", "gpt_oss", "jamba", "llama", "llama4_text", "mamba", "mixtral", "granitemoehybrid"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_estimate_counts_what_is_there(data, name):
+    lm = load(data / "models/families" / name)
+    said = estimate(lm.model.config, context=100, bytes_per_weight=4)
+    assert said.parameters == parameter_count(lm.model)
+    assert said.active_parameters <= said.parameters
+    cache = lm.model.make_cache()
+    for start in range(0, 100, 10):
+        lm.model(mx_ids(start), cache=cache)
+    held = sum(array.nbytes for layer in cache for array in arrays(layer))
+    assert said.cache_bytes == held
+
+
+def mx_ids(start):
+    from lazarus_models.backend import mx
+
+    return (mx.arange(10) + start)[None]
+
+
+def arrays(layer):
+    if hasattr(layer, "keys_and_values"):
+        keys, values = layer.keys_and_values()
+        window = getattr(layer, "max_size", keys.shape[2])
+        return keys[:, :, :window], values[:, :, :window]
+    return layer.cache
+
+
+@pytest.mark.parametrize("name", ["llama", "jamba", "qwen3"])
+def test_lora_is_counted_as_it_is_made(data, name):
+    lm = load(data / "models/families" / name)
+    said = estimate(lm.model.config, rank=4)
+    apply_lora(lm.model, LoraConfig(rank=4), seed=0)
+    assert said.lora_parameters == sum(tensor.size for tensor in adapter_weights(lm.model).values())
+
+
+def test_a_dense_llama_costs_two_operations_a_weight(stories):
+    said = estimate(stories.model.config, context=1)
+    assert said.flops_per_token == 2 * 260_032 + 5 * 4 * 64
+    assert said.training_bytes == 16 * 260_032

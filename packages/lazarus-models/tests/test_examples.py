@@ -1,0 +1,21 @@
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def test_every_family_answers_without_a_download():
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "ask.py", "--test-tiny"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 14
+    assert all(line.endswith(" tokens") for line in lines)
+
+
+def test_every_example_says_what_it_shows(stories):
+    command = [sys.executable, EXAMPLES / "ask.py", stories.path, "Once upon a time"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1].endswith("tok/s)")

@@ -1,0 +1,44 @@
+import shutil
+
+import huggingface_hub
+import pytest
+
+from lazarus_models import MODELS, ConfigError, load, locate
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def cached(tiny_directory, tmp_path, monkeypatch):
+    """A repository in the hub's cache, and no network."""
+    cache = tmp_path / "hub"
+    repository = cache / "models--someone--tiny"
+    shutil.copytree(tiny_directory, repository / "snapshots" / COMMIT)
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text(COMMIT, encoding="utf-8")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    return cache
+
+
+@pytest.mark.parametrize("name", ["someone/tiny", f"someone/tiny@{COMMIT}", "someone/tiny@main"])
+def test_what_is_in_the_cache_needs_no_network(cached, tiny, name):
+    lm = load(name)
+    assert lm.revision == COMMIT
+    assert lm.config.hidden_size == tiny.config.hidden_size
+
+
+def test_a_directory_comes_before_the_hub(cached, tiny_directory):
+    assert locate(tiny_directory) == locate(str(tiny_directory)) == (tiny_directory, None)
+
+
+def test_what_is_nowhere_is_one_line(cached):
+    with pytest.raises(ConfigError, match="someone/else@main: no such directory, not in the cache") as failure:
+        load("someone/else", revision="main")
+    assert "\n" not in failure.value.message
+    with pytest.raises(ConfigError, match="nonsense: no such directory; a model is"):
+        load("nonsense")
+
+
+def test_short_names_are_repositories():
+    assert all(name.count("/") == 1 for name in MODELS.values())

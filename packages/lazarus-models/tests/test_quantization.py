@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pytest
+
+from lazarus_models import (
+    GenerationConfig,
+    LoraConfig,
+    UnsupportedModel,
+    apply_lora,
+    generate,
+    load,
+    merge_lora,
+    perplexity,
+    save,
+)
+from lazarus_models.backend import mx, nn
+from lazarus_models.parameters import modules
+from lazarus_models.quantization import quantize
+
+
+def logits(lm):
+    return np.array(lm.model(mx.array([[1, 72, 101, 108, 111]])))
+
+
+@pytest.fixture
+def fresh(data):
+    return load(data / "models/stories260k")
+
+
+@pytest.fixture(scope="module")
+def text(stories, data):
+    story = generate(stories, "", GenerationConfig(max_new_tokens=400, temperature=1.0, seed=1), raw=True)
+    return [1, *story.ids]
+
+
+def test_eight_bits_tell_the_same_story_and_cost_less_than_a_percent(fresh, text):
+    before = perplexity(fresh, text)
+    plain = generate(fresh, "", GenerationConfig(max_new_tokens=40), raw=True).text
+    quantized = quantize(fresh, bits=8, group_size=32)
+    assert perplexity(quantized, text) == pytest.approx(before, rel=0.01)
+    assert generate(quantized, "", GenerationConfig(max_new_tokens=40), raw=True).text == plain
+
+
+def test_fewer_bits_cost_more(data, text):
+    values = []
+    for bits in (8, 6, 4, 3, 2):
+        values.append(perplexity(quantize(load(data / "models/stories260k"), bits=bits, group_size=32), text))
+    assert values == sorted(values)
+
+
+@pytest.mark.parametrize("name", ["stories260k", "families/mixtral", "families/gpt_oss", "families/granitemoehybrid"])
+def test_a_quantized_model_is_saved_and_read(data, tmp_path, name):
+    quantized = quantize(load(data / "models" / name), bits=4, group_size=32)
+    save(quantized, tmp_path / "q")
+    again = load(tmp_path / "q")
+    assert np.array_equal(logits(again), logits(quantized))
+    assert again.config.quantization == quantized.config.quantization
+    with pytest.raises(UnsupportedModel, match="quantized already"):
+        quantize(again)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["stories260k", "families/mixtral", "families/olmoe", "families/qwen3"])
+def test_mlx_lm_and_we_open_each_others_quantized_models(data, tmp_path, name):
+    import mlx_lm
+
+    quantized = quantize(load(data / "models" / name), bits=4, group_size=32)
+    save(quantized, tmp_path / "ours")
+    model, _ = mlx_lm.load(str(tmp_path / "ours"))
+    ids = mx.array([[1, 72, 101, 108, 111]])
+    assert np.allclose(np.array(model(ids)), logits(quantized), atol=1e-4)
+    mlx_lm.convert(
+        str(data / "models" / name), str(tmp_path / "theirs"), quantize=True, q_bits=4, q_group_size=32, dtype="float32"
+    )
+    model, _ = mlx_lm.load(str(tmp_path / "theirs"))
+    assert np.allclose(np.array(model(ids)), logits(load(tmp_path / "theirs")), atol=1e-4)
+
+
+def test_routers_keep_eight_bits_and_recipes_mix(data):
+    quantized = quantize(load(data / "models/families/mixtral"), bits=4, group_size=32)
+    router = "model.layers.0.block_sparse_moe.gate"
+    assert quantized.config.quantization.layers == {
+        router.replace("0", str(layer)): {"bits": 8, "group_size": 32} for layer in range(4)
+    }
+    mixed = quantize(load(data / "models/families/llama3-rope"), recipe="mixed_3_6", group_size=32)
+    assert modules(mixed.model)["lm_head"].bits == 6
+    assert {layer.bits for layer in modules(mixed.model).values() if isinstance(layer, nn.QuantizedLinear)} == {3, 6}
+
+
+def test_a_quantized_model_can_be_adapted_and_merged(fresh):
+    quantized = quantize(fresh, bits=8, group_size=32)
+    before = logits(quantized)
+    apply_lora(quantized.model, LoraConfig(rank=2), seed=0)
+    assert np.array_equal(logits(quantized), before)
+    merge_lora(quantized.model)
+    assert np.abs(logits(quantized) - before).max() < 1e-2 * np.abs(before).max()
+
+
+def test_layers_that_do_not_divide_are_left(tiny):
+    with pytest.raises(UnsupportedModel, match="no layer's width divides by `group_size` 128"):
+        quantize(tiny, group_size=128)
+
+
+def test_a_config_says_which_layers(data, tmp_path):
+    save(quantize(load(data / "models/stories260k"), bits=4, group_size=32, skip=("*.q_proj",)), tmp_path)
+    said = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["quantization"]
+    assert said["model.layers.0.self_attn.q_proj"] is False
+    assert (said["bits"], said["group_size"], said["mode"]) == (4, 32, "affine")

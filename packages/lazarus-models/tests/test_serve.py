@@ -1,0 +1,153 @@
+import json
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from lazarus_models import GenerationConfig, generate
+from lazarus_models.serve import ServeConfig, Server
+
+
+@pytest.fixture(scope="module")
+def server(stories):
+    server = Server(stories, "stories", ServeConfig(port=0, max_new_tokens=40, max_body_bytes=5000, api_key="secret"))
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.close()
+
+
+def ask(server, path, body=None, key="secret"):
+    request = urllib.request.Request(server.address + path, headers={"Authorization": f"Bearer {key}"})
+    if body is not None:
+        request.data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    try:
+        with urllib.request.urlopen(request) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def events(text):
+    lines = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
+    assert lines.pop() == "[DONE]"
+    return [json.loads(line) for line in lines]
+
+
+def test_a_completion_is_what_generate_says(server, stories):
+    status, text = ask(server, "/v1/completions", {"prompt": "Once upon a", "max_tokens": 12})
+    expected = generate(stories, "Once upon a", GenerationConfig(max_new_tokens=12), raw=True)
+    said = json.loads(text)
+    assert (status, said["choices"][0]["text"]) == (200, expected.text)
+    assert said["usage"] == {
+        "prompt_tokens": expected.prompt_tokens,
+        "completion_tokens": 12,
+        "total_tokens": expected.prompt_tokens + 12,
+    }
+    assert said["choices"][0]["finish_reason"] == "length"
+
+
+def test_a_stream_is_the_same_text(server):
+    body = {"messages": [{"role": "user", "content": "Tell a story"}], "max_tokens": 20, "temperature": 0.8, "seed": 4}
+    whole = json.loads(ask(server, "/v1/chat/completions", body)[1])["choices"][0]["message"]["content"]
+    *pieces, last, usage = events(
+        ask(server, "/v1/chat/completions", {**body, "stream": True, "stream_options": {"include_usage": True}})[1]
+    )
+    assert "".join(piece["choices"][0]["delta"]["content"] for piece in pieces) == whole
+    assert last["choices"][0]["finish_reason"] == "length"
+    assert usage["usage"]["completion_tokens"] == 20
+
+
+def test_fifty_requests_at_once_are_each_answered_as_alone(server, stories):
+    prompts = [f"{word} {place}" for place in range(10) for word in ("Once", "The", "One day", "Lily", "Tom")]
+    config = GenerationConfig(max_new_tokens=10)
+    expected = [generate(stories, prompt, config, raw=True).text for prompt in prompts]
+
+    def answer(place):
+        body = {"prompt": prompts[place], "max_tokens": 10, "stream": place % 2 == 0}
+        status, text = ask(server, "/v1/completions", body)
+        assert status == 200, text
+        if place % 2:
+            return json.loads(text)["choices"][0]["text"]
+        return "".join(event["choices"][0]["text"] for event in events(text))
+
+    with ThreadPoolExecutor(50) as pool:
+        assert list(pool.map(answer, range(50))) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "key", "status", "words"),
+    [
+        ("/v1/completions", {"prompt": "x"}, "wrong", 401, "API key"),
+        ("/v1/models", None, "wrong", 401, "API key"),
+        ("/v1/nothing", {"prompt": "x"}, "secret", 404, "no /v1/nothing"),
+        ("/v1/completions", {"prompt": "x" * 6000}, "secret", 413, "at most 5000 bytes"),
+        ("/v1/completions", b"{", "secret", 400, "no JSON"),
+        ("/v1/completions", b"[]", "secret", 400, "no JSON object"),
+        ("/v1/completions", {"prompt": 5}, "secret", 400, "`prompt` is a text"),
+        ("/v1/completions", {"prompt": "x", "temperature": -1}, "secret", 400, "temperature"),
+        ("/v1/completions", {"prompt": "word " * 900}, "secret", 400, "the model's context is 512"),
+        ("/v1/chat/completions", {"messages": []}, "secret", 400, "at least one message"),
+        (
+            "/v1/chat/completions",
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            "secret",
+            400,
+            "`text`",
+        ),
+        (
+            "/v1/chat/completions",
+            {"messages": [{"role": "user", "content": "x"}], "tools": [1]},
+            "secret",
+            400,
+            "`tools`",
+        ),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_in_words(server, path, body, key, status, words):
+    found, text = ask(server, path, body, key)
+    assert (found, words in json.loads(text)["error"]["message"]) == (status, True), text
+
+
+def test_models_and_health_are_told(server):
+    assert json.loads(ask(server, "/v1/models")[1])["data"][0]["id"] == "stories"
+    assert ask(server, "/health", key="none")[0] == 200
+
+
+def test_too_many_requests_are_told_to_come_back(stories):
+    server = Server(stories, "stories", ServeConfig(port=0, max_requests=1))
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    assert server.slots.acquire(blocking=False)
+    assert ask(server, "/v1/completions", {"prompt": "x"})[0] == 429
+    server.slots.release()
+    assert ask(server, "/v1/completions", {"prompt": "x", "max_tokens": 1})[0] == 200
+    server.shutdown()
+    thread.join()
+    server.close()
+    assert not server.engine.is_alive
+
+
+@pytest.mark.slow
+def test_a_signal_ends_the_command_cleanly(stories):
+    code = "from lazarus_models.cli import main; main()"
+    command = [sys.executable, "-c", code, "serve", "--model", str(stories.path), "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        line = process.stderr.readline()
+        while " at http" not in line:  # a warning of a slow BLAS may come first
+            line = process.stderr.readline()
+        address = line.split(" at ")[1].split("/v1")[0]
+        with urllib.request.urlopen(address + "/health") as response:
+            assert response.status == 200
+        process.send_signal(signal.SIGTERM)
+        rest = process.stderr.read()
+        assert process.wait() == 0
+    assert "stopped" in rest
