@@ -37,15 +37,20 @@ def segments(
     at = range(len(text) + 1) if text.isascii() else [0, *accumulate(len(letter.encode()) for letter in text)]
     starts: list[int] = []
     ends.clear()
+    place = 0
     for (first, last), group in groupby(offsets):
         count = sum(1 for _ in group)
         start, end = at[first], at[last]
-        if count > 1 and count == end - start:  # a character spelled in bytes, one token each
-            starts += range(start, end)
-            ends += range(start + 1, end + 1)
+        own = [len(token_bytes.get(number, b"")) for number in ids[place : place + count]]
+        if count > 1 and 0 <= sum(own) - (end - start) <= 1:
+            # One character spelled in bytes, perhaps behind a space that nobody wrote: laid out from its end.
+            bounds = [max(start, end - size) for size in accumulate(reversed(own), initial=0)][::-1]
+            starts += bounds[:-1]
+            ends += bounds[1:]
         else:
             starts += [start] * count
             ends += [end] * count
+        place += count
     return Segments(ids, starts, ends)
 
 
