@@ -20,7 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from lazarus_plan import canonical_json
 from lazarus_tokenkit.errors import TemplateError
-from lazarus_tokenkit.samples import Message
+from lazarus_tokenkit.samples import JSON, Message
 
 RENDERER_VERSION = 1
 """Raised when the same source and messages give another text; every length cache made before is then stale."""
@@ -71,7 +71,9 @@ class ChatTemplate:
     eos_token: str = ""
     pinned_date: str = "2026-01-01"
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
+    def render(
+        self, messages: Sequence[Message], *, add_generation_prompt: bool = False, tools: Sequence[JSON] = ()
+    ) -> str:
         r"""The conversation as text.
 
         >>> hello = ChatTemplate("demo", "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}")
@@ -81,13 +83,13 @@ class ChatTemplate:
         Raises:
             TemplateError: The template is malformed, forbids these messages or exceeds a limit.
         """
-        turns = [{"role": message.role, "content": message.content} for message in messages]
+        turns = [message.to_json() for message in messages]
         compiled = self._compiled
         pieces: list[str] = []
         size = 0
         try:
             for piece in compiled.generate(
-                messages=turns, tools=None, documents=None, add_generation_prompt=add_generation_prompt
+                messages=turns, tools=list(tools) or None, documents=None, add_generation_prompt=add_generation_prompt
             ):
                 size += len(piece)
                 if size > MAX_CHARACTERS:
