@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from lazarus_tokenkit import cli
 from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -136,3 +137,17 @@ def fuzz_texts() -> list[str]:
                 return str(chance.randrange(10 ** chance.randint(1, 12)))
 
     return ["".join(part() for _ in range(chance.randint(0, 12))) for _ in range(10_000)]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Runs a command line as the console script does: exit code, stdout, stderr."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["lazarus-tokenkit", *words])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        shown = capsys.readouterr()
+        return int(exit_.value.code or 0), shown.out, shown.err
+
+    return call

@@ -23,6 +23,8 @@ from lazarus_tokenkit.templates.render import ChatTemplate
 from lazarus_tokenkit.tokenizer import SpecialSpan, Tokenizer
 
 Render = Callable[..., str]
+UNSTABLE = "LT-E205"
+"""Code of a template whose earlier turns change when more follow."""
 NONCHARACTERS = tuple(map(chr, range(0xFDD0, 0xFDF0)))
 
 
@@ -91,14 +93,36 @@ class Cutter:
         text = render(messages, add_generation_prompt=add_generation_prompt)
         pieces: list[Piece] = []
         done = 0
-        for turn, message in enumerate(messages):
-            if message.role == ASSISTANT and turn >= first:
-                start = self._turn_start(render, messages[:turn], text)
-                end = self._turn_end(render, messages[: turn + 1], text, mark)
-                pieces += [_piece(text[done:start], False, shield), _piece(text[start:end], True, shield)]
-                done = end
+        for start, end in self._answers(render, messages, tools, first, text, mark):
+            pieces += [_piece(text[done:start], False, shield), _piece(text[start:end], True, shield)]
+            done = end
         pieces.append(_piece(text[done:], False, shield))
         return [piece for piece in pieces if piece.text]
+
+    def _answers(
+        self, render: Render, messages: Sequence[Message], tools: Sequence[JSON], first: int, text: str, mark: str
+    ) -> list[tuple[int, int]]:
+        """Where the assistant's turns from number `first` on begin and end in the rendered text.
+
+        Found by rendering prefixes, which is what inference sees. A template that rewrites earlier turns shows no
+        prefix; where it marks the assistant's words itself, those marks are taken.
+        """
+        turns = [turn for turn, message in enumerate(messages) if message.role == ASSISTANT and turn >= first]
+        try:
+            return [
+                (
+                    self._turn_start(render, messages[:turn], text),
+                    self._turn_end(render, messages[: turn + 1], text, mark),
+                )
+                for turn in turns
+            ]
+        except TemplateError as error:
+            if error.code != UNSTABLE or not self._template.has_generation_blocks:
+                raise
+            spans = self._template.generation_spans(messages, tools=tools)
+            if len(spans) != sum(message.role == ASSISTANT for message in messages):
+                raise
+            return spans[len(spans) - len(turns) :]
 
     def _turn_start(self, render: Render, before: Sequence[Message], text: str) -> int:
         prompt = render(before, add_generation_prompt=True)
@@ -124,7 +148,7 @@ class Cutter:
         return TemplateError(
             f"template `{self._template.name}` does not show where the loss of message {turn} lies: {reason};"
             " use another template or one answer a sample",
-            "LT-E205",
+            UNSTABLE,
         )
 
     def _shielded(self, message: Message, shield: str) -> Message:

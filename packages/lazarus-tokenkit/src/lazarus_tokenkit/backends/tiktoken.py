@@ -25,7 +25,7 @@ CACHE_VARIABLES = ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR")
 
 # The patterns, in the spelling of Oniguruma: it has no `\z`-like `$`, and reads `{1,3}+` as "repeat", so the possessive
 # marks are left out; what they guard against (backtracking) does not change what matches.
-_GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _CL100K = (
     r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s+\z|\s*[\r\n]|\s+(?!\S)|\s"
@@ -74,12 +74,12 @@ _O200K_SHA256 = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2
 _FILL_IN_THE_MIDDLE = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
 
 ENCODINGS: Mapping[str, TiktokenEncoding] = {
-    "r50k_base": TiktokenEncoding("r50k_base", _R50K_SHA256, _GPT2, {END: 50256}),
-    "p50k_base": TiktokenEncoding("p50k_base", _P50K_SHA256, _GPT2, {END: 50256}),
+    "r50k_base": TiktokenEncoding("r50k_base", _R50K_SHA256, GPT2_PATTERN, {END: 50256}),
+    "p50k_base": TiktokenEncoding("p50k_base", _P50K_SHA256, GPT2_PATTERN, {END: 50256}),
     "p50k_edit": TiktokenEncoding(
         "p50k_base",
         _P50K_SHA256,
-        _GPT2,
+        GPT2_PATTERN,
         {END: 50256} | {text: 50281 + place for place, text in enumerate(_FILL_IN_THE_MIDDLE)},
     ),
     "cl100k_base": TiktokenEncoding(
@@ -103,6 +103,13 @@ ENCODINGS: Mapping[str, TiktokenEncoding] = {
         },
     ),
 }
+
+PATTERNS: Mapping[str, str] = {
+    GPT2_PATTERN: GPT2_PATTERN,
+    _CL100K: _CL100K.replace(r"\z", "$").replace("{1,3}", "{1,3}+"),
+    _O200K: _O200K,
+}
+"""The patterns as they stand here, and as tiktoken's engine spells them."""
 
 MODELS: Mapping[str, str] = {
     "gpt-3.5-turbo": "cl100k_base",
