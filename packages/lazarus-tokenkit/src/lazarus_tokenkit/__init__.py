@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lazarus_tokenkit.doctor.examination import examine as examine
     from lazarus_tokenkit.encode import Encoded as Encoded
     from lazarus_tokenkit.encode import Encoder as Encoder
     from lazarus_tokenkit.errors import TokenkitError as TokenkitError
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
     from lazarus_tokenkit.samples import TextSample as TextSample
     from lazarus_tokenkit.samples import ToolCall as ToolCall
     from lazarus_tokenkit.tokenizer import Tokenizer as Tokenizer
+    from lazarus_tokenkit.training.bpe import BpeConfig as BpeConfig
     from lazarus_tokenkit.training.bpe import train_bpe as train_bpe
+    from lazarus_tokenkit.training.sentencepiece import SentencePieceConfig as SentencePieceConfig
+    from lazarus_tokenkit.training.sentencepiece import train_sentencepiece as train_sentencepiece
 
 _HOME = {  # public name -> module that defines it, imported at first use
     "ChatSample": "samples",
@@ -63,7 +67,11 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "read_samples": "readers",
     "source_header": "lengths",
     "suggest_vocabulary": "metrics.induction",
+    "BpeConfig": "training.bpe",
+    "SentencePieceConfig": "training.sentencepiece",
+    "examine": "doctor.examination",
     "train_bpe": "training.bpe",
+    "train_sentencepiece": "training.sentencepiece",
 }
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from lazarus_plan.console import run, version_option
-from lazarus_tokenkit.commands import analysis, encoding, identity, lengths, samples, templates
+from lazarus_tokenkit.commands import analysis, doctoring, encoding, identity, lengths, samples, templates, training
 
 HELP = "Text to token ids: examine, compare, fingerprint tokenizers, count the tokens of data sets."
 
@@ -30,6 +30,7 @@ app = _app(
         identity.compare,
         identity.fingerprint,
         identity.benchmark,
+        doctoring.doctor,
     ],
 )
 lengths_app = _app(
@@ -53,7 +54,10 @@ templates_app = _app(
     "Chat templates: those built in, a tokenizer's own, any file.",
     [templates.list_, templates.show_, templates.validate, templates.apply],
 )
-for group in (analyze_app, lengths_app, samples_app, templates_app):
+train_app = _app(
+    "train", "New tokenizers from text, the same on every run.", [training.bpe, training.sentencepiece, training.char]
+)
+for group in (analyze_app, lengths_app, samples_app, templates_app, train_app):
     app.add_typer(group)
 
 

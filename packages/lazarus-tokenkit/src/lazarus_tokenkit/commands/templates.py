@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -88,7 +88,7 @@ def apply(
 
     encoder = Encoder(load(tokenizer), name, date)
     value = parse_json(_read(conversation), str(conversation))
-    row: dict[str, Any] = value if isinstance(value, dict) else {"messages": value}
+    row: dict[str, Any] = cast("dict[str, Any]", value) if isinstance(value, dict) else {"messages": value}
     if not isinstance(row.get("messages"), list):
         raise TokenkitError(f"{conversation} is neither a list of messages nor an object with `messages`", "LT-E502")
     if prompt:
