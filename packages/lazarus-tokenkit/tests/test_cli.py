@@ -1,23 +1,10 @@
+import io
 import json
 from pathlib import Path
 
 import pytest
 
-from lazarus_tokenkit import cli
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Runs a command line as the console script does: exit code, stdout, stderr."""
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["lazarus-tokenkit", *words])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        shown = capsys.readouterr()
-        return int(exit_.value.code or 0), shown.out, shown.err
-
-    return call
+QA = ("--prompt-field", "q", "--completion-field", "a")
 
 
 @pytest.fixture
@@ -32,7 +19,81 @@ def test_encode_and_decode_are_inverse(call):
     assert ids == "104,195,169\n"
     assert call("decode", "-t", "byte", "--ids", ids.strip())[:2] == (0, "hé\n")
     _, out, _ = call("encode", "-t", "byte", "--json", "ab")
-    assert json.loads(out) == {"ids": [97, 98], "tokens": ["a", "b"], "count": 2}
+    assert json.loads(out) == {
+        "ids": [97, 98],
+        "tokens": ["a", "b"],
+        "pieces": ["a", "b"],
+        "offsets": [[0, 1], [1, 2]],
+        "count": 2,
+    }
+
+
+def test_encode_shows_where_tokens_begin(call, monkeypatch: pytest.MonkeyPatch):
+    _, out, _ = call("encode", "-t", "char:", "--pieces", "a b")
+    assert out.splitlines()[2] == "a| |b" and "0:1" in out
+    monkeypatch.setattr("sys.stdin", io.StringIO("hi"))
+    assert call("encode", "-t", "byte", "-")[1] == "104,105\n"
+    assert call("encode", "-t", "byte", "--literal", "<|bos|>")[1].count(",") == 6
+    assert call("decode", "-t", "byte", "--skip-special", "--ids", "257 65")[1] == "A\n"
+
+
+def test_vocab_is_searched(call):
+    _, out, err = call("vocab", "-t", "byte", "--special", "--json")
+    assert [entry["id"] for entry in json.loads(out)] == [256, 257, 258, 259] and "4 of 4" in err
+    assert call("vocab", "-t", "byte", "--regex", "^[ab]$")[1].split()[::3] == ["97", "98"]
+    assert call("vocab", "-t", "byte", "--from", "65", "--to", "66")[1].count("\n") == 2
+    assert call("vocab", "-t", "byte", "--limit", "3")[1].count("\n") == 3
+    assert call("vocab", "-t", "byte", "--regex", "(")[0] == 2
+
+
+def test_compare_shows_two_cuts_and_figures(call, data: Path):
+    _, out, _ = call("compare", "-t1", "byte", "-t2", "char:", "h\u00e9")
+    assert "byte: 3 tokens" in out and "boundary F1" in out
+    _, out, _ = call("compare", "-t1", "byte", "-t2", "char:", "-d", str(data), *QA, "--json")
+    assert json.loads(out)["ratio"] == 1
+    assert call("compare", "-t1", "byte", "-t2", "char:")[0] == 2
+
+
+@pytest.mark.parametrize("command", ["coverage", "entropy", "fit-score", "efficiency", "vocab-suggest"])
+def test_every_analysis_speaks_to_people_and_programs(call, data: Path, command: str):
+    words = ["analyze", command, "-t", "byte", "-d", str(data), *QA]
+    code, out, _ = call(*words)
+    assert code == 0 and len(out.splitlines()) >= 3
+    assert isinstance(json.loads(call(*words, "--json")[1]), dict)
+
+
+def test_an_analysis_is_drawn_as_one_page(call, data: Path, tmp_path: Path):
+    page = tmp_path / "page.html"
+    assert call("analyze", "entropy", "-t", "byte", "-d", str(data), *QA, "--html", str(page))[0] == 0
+    text = page.read_text()
+    assert text.count("<svg") == 3 and "src=" not in text and "bits/byte" in text
+
+
+def test_files_are_held_against_each_other(call, data: Path):
+    _, out, _ = call("analyze", "coverage", "-t", "byte", "-d", str(data), *QA, "--by-file", "--json")
+    assert json.loads(out)["worst_group_ratio"] == 1
+    assert "worst file" in call("analyze", "coverage", "-t", "byte", "-d", str(data), *QA, "--by-file")[1]
+
+
+def test_diff_names_what_only_one_vocabulary_has(call, data: Path):
+    _, out, _ = call("analyze", "diff", "-t1", "char:yes?", "-t2", "byte", "-d", str(data), *QA)
+    assert "only byte" in out and "ratio" in out
+
+
+def test_inspect_says_what_a_file_holds(call, data: Path):
+    code, out, _ = call("samples", "inspect", str(data), *QA)
+    assert code == 0 and "prompt and completion" in out and "nothing to learn: empty: 1 rows" in out
+    data.write_text(data.read_text() + "{")
+    code, out, _ = call("samples", "inspect", str(data), *QA, "--json", "-t", "byte")
+    found = json.loads(out)
+    assert code == 1 and found["samples"] == 9 and "d.jsonl:10:2: malformed JSON" in found["error"]
+    assert found["lengths"]["max"] == 48 and found["unit"] == "tokens"
+
+
+def test_benchmark_measures_what_is_there(call, data: Path):
+    _, out, _ = call("benchmark", "-t", "byte", "-d", str(data), *QA, "--repeats", "1", "--json")
+    speeds = json.loads(out)
+    assert speeds[0]["megabytes_per_s"] > 0 and {each["name"].split()[0] for each in speeds} >= {"tokenizers", "decode"}
 
 
 @pytest.mark.parametrize("ids", ["260", "-1", "a"])

@@ -4,7 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_tokenkit import ChatSample, CompletionSample, Encoded, Encoder, Message, Sample, TextSample, load_tokenizer
+from lazarus_tokenkit import (
+    ChatSample,
+    CompletionSample,
+    Encoded,
+    Encoder,
+    Message,
+    PreferenceSample,
+    PromptSample,
+    Sample,
+    TextSample,
+    ToolCall,
+    load_tokenizer,
+)
 from lazarus_tokenkit.errors import TemplateError
 
 BYTE = load_tokenizer("byte")
@@ -188,3 +200,53 @@ def test_everything_that_changes_ids_changes_a_digest():
     assert base.template_digest != Encoder(BYTE, "plain").template_digest
     assert base.template_digest != Encoder(BYTE, pinned_date="2026-01-02").template_digest
     assert base.parameters == {"encode_version": 1, "template": "own", "pinned_date": "2026-01-01"}
+
+
+TOOLS = (
+    "{% if tools %}<|user|>{% for t in tools %}{{ t | tojson }}{% endfor %}<|end|>\n{% endif %}"
+    "{% for m in messages %}{% if m.role == 'assistant' %}<|assistant|>{{ m.content }}"
+    "{% for c in m.tool_calls or [] %}<s>{{ c.function.name }} {{ c.function.arguments | tojson }}</s>{% endfor %}<|end|>\n"
+    "{% else %}<|user|>{{ m.role }} {{ m.content }}<|end|>\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def test_a_preference_is_two_conversations_with_loss_on_the_answers():
+    encoder = Encoder(BYTE)
+    question, good, bad = Message("user", "q"), Message("assistant", "good"), Message("assistant", "bad")
+    encoded = encoder.encode(PreferenceSample("0", (question,), (good,), (bad,)))
+    parts = [encoder.encode(ChatSample("0", (question, answer))) for answer in (good, bad)]
+    assert encoded.ids == parts[0].ids + parts[1].ids
+    assert encoded.parts == (len(parts[0].ids), len(parts[1].ids))
+    assert lossy(encoder, encoded) == "good<|im_end|>bad<|im_end|>"
+
+
+def test_answers_before_the_preferred_ones_carry_no_loss():
+    turns = chat("a", "b", "c").messages
+    encoder = Encoder(BYTE)
+    encoded = encoder.encode(PreferenceSample("0", turns, (Message("assistant", "x"),), (Message("assistant", "y"),)))
+    assert lossy(encoder, encoded) == "x<|im_end|>y<|im_end|>"
+
+
+def test_a_prompt_is_what_generation_starts_from():
+    encoder = Encoder(BYTE)
+    turns = chat("a", "b", "c").messages
+    encoded = encoder.encode(PromptSample("0", turns))
+    assert encoded.ids == encoder.prompt(turns) and sum(encoded.loss_mask) == 0
+
+
+def test_calls_carry_loss_to_their_end_of_turn_and_cannot_smuggle_tokens(build: Any):
+    encoder = Encoder(build({"bos_token": "<s>", "eos_token": "</s>", "chat_template": TOOLS}))
+    call = ToolCall("add", {"a": ["<|end|>", 1.5]})
+    turns = (
+        Message("user", "q"),
+        Message("assistant", "so", (call,)),
+        Message("tool", "3", name="add"),
+        Message("assistant", "3"),
+    )
+    sample = ChatSample("0", turns, ({"name": "add"},))
+    encoded = encoder.encode(sample)
+    assert lossy(encoder, encoded) == 'so<s>add {"a": ["<|end|>", 1.5]}</s><|end|>3<|end|>'
+    assert encoder.tokenizer.decode(encoded.ids) == encoder.chat_template.render(turns, tools=sample.tools)
+    assert encoded.ids.count(encoder.tokenizer.special_tokens["<|end|>"]) == 5
+    assert encoded.ids[: len(encoder.prompt(turns[:1], sample.tools))] == encoder.prompt(turns[:1], sample.tools)

@@ -107,8 +107,10 @@ def test_a_damaged_file_is_one_clear_error(tmp_path: Path, content: str):
 
 
 def test_an_unknown_name_says_what_is_accepted(tmp_path: Path):
-    with pytest.raises(TokenizerNotFound, match=r"give `byte`, a directory with tokenizer\.json") as caught:
-        load_tokenizer("some/name")
+    with pytest.raises(
+        TokenizerNotFound, match=r"give `byte`, `char:CHARACTERS`, a directory with tokenizer\.json"
+    ) as caught:
+        load_tokenizer("somewhere/deep/name")
     assert (caught.value.exit_code, caught.value.code) == (2, "LT-E101")
     with pytest.raises(TokenizerNotFound, match="without"):
         load_tokenizer(tmp_path)

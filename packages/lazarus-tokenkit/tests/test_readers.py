@@ -1,11 +1,23 @@
 import gzip
+import hashlib
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lazarus_tokenkit import ChatSample, CompletionSample, FieldNames, Message, TextSample, read_samples
+from lazarus_tokenkit import (
+    ChatSample,
+    CompletionSample,
+    FieldNames,
+    Message,
+    PreferenceSample,
+    PromptSample,
+    TextSample,
+    ToolCall,
+    read_samples,
+)
 from lazarus_tokenkit.errors import SampleError
 
 GOOD = b'{"text":"a"}\n'
@@ -72,7 +84,13 @@ def test_spelling_of_the_file_does_not_change_digests(tmp_path: Path):
         (b'{"messages":[]}', "no message of role `assistant`"),
         (b'{"messages":["a"]}', r"messages\[0\] is a text, not an object"),
         (b'{"messages":[{"role":"user"}]}', r"messages\[0\]: no field `content` among `role`"),
-        (b'{"messages":[{"role":"a","content":"b","tool_calls":[]}]}', r"messages\[0\] has `tool_calls`"),
+        (b'{"messages":[{"role":"a","content":"b","weight":0}]}', r"messages\[0\] has `weight`"),
+        (b'{"messages":[{"role":"a","content":[{"type":"image_url"}]}]}', "holds more than text"),
+        (b'{"messages":[{"role":"a","tool_calls":[{"name":1}]}]}', "holds what is no call"),
+        (b'{"messages":[{"from":"alien","value":"b"}]}', "`from` is 'alien'"),
+        (b'{"prompt":"p","chosen":"c","rejected":[]}', "`rejected` does not end with an answer"),
+        (b'{"chosen":"c","rejected":"d"}', "share no question"),
+        (b'{"instruction":"i","input":3,"output":"o"}', "`input` is a number"),
         (b"[" * 100_000, "nested too deeply"),
     ],
 )
@@ -86,10 +104,10 @@ def test_a_whole_surrogate_pair_is_a_character(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("none.jsonl", "does not exist"), ("rows.txt", "is not one of"), ("", "is a directory")]
+    ("name", "words"), [("none.jsonl", "does not exist"), ("rows.bin", "is not one of"), ("", "is a directory")]
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, words: str):
-    write(tmp_path, GOOD, "rows.txt")
+    write(tmp_path, GOOD, "rows.bin")
     with pytest.raises(SampleError, match=words):
         read(tmp_path / name)
 
@@ -102,3 +120,122 @@ def test_a_cut_gzip_file_is_named(tmp_path: Path):
 def test_fields_of_two_kinds_are_refused():
     with pytest.raises(SampleError, match="three kinds"):
         FieldNames(text="t", prompt="p")
+
+
+TURNS = (Message("user", "q"), Message("assistant", "a"))
+CALL = {"type": "function", "function": {"name": "add", "arguments": '{"a": 1.5}'}, "id": "c1"}
+
+
+@pytest.mark.parametrize(
+    ("row", "sample"),
+    [
+        ({"instruction": "i", "input": "x", "output": "o"}, CompletionSample("0", "i\n\nx", "o")),
+        ({"instruction": "i", "input": "", "output": "o"}, CompletionSample("0", "i", "o")),
+        ({"prompt": "q"}, PromptSample("0", TURNS[:1])),
+        (
+            {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]},
+            ChatSample("0", TURNS),
+        ),
+        (
+            {"system": "s", "conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]},
+            ChatSample("0", (Message("system", "s"), *TURNS)),
+        ),
+        (
+            {"prompt": "q", "chosen": "a", "rejected": "b"},
+            PreferenceSample("0", TURNS[:1], TURNS[1:], (Message("assistant", "b"),)),
+        ),
+        (
+            {"chosen": "\n\nHuman: q\n\nAssistant: a", "rejected": "\n\nHuman: q\n\nAssistant: b"},
+            PreferenceSample("0", TURNS[:1], TURNS[1:], (Message("assistant", "b"),)),
+        ),
+        (
+            {
+                "prompt": "q",
+                "chosen": [turn.to_json() for turn in TURNS],
+                "rejected": [TURNS[0].to_json(), {"role": "assistant", "content": "b"}],
+            },
+            PreferenceSample("0", TURNS[:1], TURNS[1:], (Message("assistant", "b"),)),
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "q"}]}, TURNS[1].to_json()]},
+            ChatSample("0", TURNS),
+        ),
+        (
+            {"tools": [{"name": "add"}], "messages": [{"role": "assistant", "content": None, "tool_calls": [CALL]}]},
+            ChatSample("0", (Message("assistant", "", (ToolCall("add", {"a": 1.5}, "c1"),)),), ({"name": "add"},)),
+        ),
+    ],
+)
+def test_every_form_is_read(tmp_path: Path, row: dict[str, Any], sample: Any):
+    assert read(write(tmp_path, json.dumps(row).encode())) == [sample]
+    assert len(sample.digest) == 32
+
+
+def test_the_same_rows_in_every_file_are_the_same_samples(tmp_path: Path):
+    rows = [{"prompt": "p,\n1", "completion": "\u00e9"}, {"prompt": "q", "completion": ""}]
+    write(tmp_path, "\n".join(map(json.dumps, rows)).encode())
+    write(tmp_path, json.dumps(rows).encode(), "rows.json")
+    write(tmp_path, '\ufeffprompt,completion\n"p,\n1",\u00e9\nq,\n'.encode(), "rows.csv")
+    write(tmp_path, 'prompt\tcompletion\n"p,\n1"\t\u00e9\nq\t\n'.encode(), "rows.tsv")
+    found = [read(path) for path in sorted(tmp_path.iterdir())]
+    assert len(found) == 4 and all(each == found[0] for each in found)
+
+
+def test_parquet_is_read_like_the_others(tmp_path: Path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra `parquet`")
+    table = pytest.importorskip("pyarrow").table({"text": ["a", "b"], "id": ["x", "y"]})
+    parquet.write_table(table, tmp_path / "t.parquet")
+    assert read(tmp_path / "t.parquet") == [TextSample("x", "a"), TextSample("y", "b")]
+    with pytest.raises(SampleError, match="is not Parquet"):
+        read(write(tmp_path, b"PAR1", "u.parquet"))
+
+
+def test_a_directory_of_texts_is_named_by_its_paths(tmp_path: Path):
+    (tmp_path / "deep").mkdir()
+    write(tmp_path, b"one", "b.txt")
+    write(tmp_path / "deep", b"two", "a.md")
+    write(tmp_path, b"{}", "ignored.json")
+    assert read(tmp_path) == [TextSample("b.txt", "one"), TextSample("deep/a.md", "two")]
+    assert read(tmp_path / "b.txt") == [TextSample("0", "one")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("r.csv", b"prompt,completion\np\n", r"r\.csv:2: the row has not as many cells"),
+        ("r.csv", b'prompt,completion\n"p,c\n', r"r\.csv: malformed CSV"),
+        ("r.csv", b"text\n\xff\n", r"r\.csv: not UTF-8"),
+        ("r.json", b'{"text": "a"}', "is an object, not a list of rows"),
+        ("r.json", b'[{"text": "a"}, 3]', r"r\.json:2: the row is a number"),
+        ("r.json", b'[\n{"text": "a"},\n]', r"r\.json: line 3: malformed JSON"),
+        ("r.txt", b"\xff", r"r\.txt: byte 1 is not UTF-8"),
+    ],
+)
+def test_a_bad_file_of_any_form_is_named(tmp_path: Path, name: str, content: bytes, words: str):
+    with pytest.raises(SampleError, match=words):
+        read(write(tmp_path, content, name))
+
+
+def test_a_saved_data_set_needs_its_extra_or_is_read(tmp_path: Path):
+    write(tmp_path, b"{}", "state.json")
+    if importlib.util.find_spec("datasets") is None:
+        with pytest.raises(SampleError, match=r"install lazarus-tokenkit\[datasets\]"):
+            read(tmp_path)
+
+
+def test_names_and_positions_are_told_apart_wherever_names_begin(tmp_path: Path):
+    lines = [b'{"text":"a"}', b'{"text":"b","id":"x"}', b'{"text":"c","id":0}']
+    with pytest.raises(SampleError, match=r"rows\.jsonl:3: id '0' stands in .*rows\.jsonl:1 too"):
+        read(write(tmp_path, b"\n".join(lines)))
+    assert len(read(write(tmp_path, b"\n".join(lines[:2])))) == 2
+
+
+def test_chosen_and_completion_are_two_kinds():
+    with pytest.raises(SampleError, match="three kinds"):
+        FieldNames(chosen="a", completion="b")
+
+
+def test_a_digest_without_calls_is_what_it_was_before_there_were_any():
+    # Changing this breaks stored length caches and plans.
+    content = b'{"messages":[{"content":"q","role":"user"},{"content":"a","role":"assistant"}]}'
+    assert ChatSample("0", TURNS).digest == hashlib.sha256(content).digest()

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lazarus_tokenkit.doctor.examination import examine as examine
     from lazarus_tokenkit.encode import Encoded as Encoded
     from lazarus_tokenkit.encode import Encoder as Encoder
     from lazarus_tokenkit.errors import TokenkitError as TokenkitError
@@ -15,14 +16,27 @@ if TYPE_CHECKING:
     from lazarus_tokenkit.lengths import encode_rows as encode_rows
     from lazarus_tokenkit.lengths import source_header as source_header
     from lazarus_tokenkit.load import load_tokenizer as load_tokenizer
+    from lazarus_tokenkit.metrics.comparison import compare_tokenizers as compare_tokenizers
+    from lazarus_tokenkit.metrics.coverage import analyze_coverage as analyze_coverage
+    from lazarus_tokenkit.metrics.efficiency import analyze_efficiency as analyze_efficiency
+    from lazarus_tokenkit.metrics.entropy import analyze_entropy as analyze_entropy
+    from lazarus_tokenkit.metrics.fit import calculate_fit_score as calculate_fit_score
+    from lazarus_tokenkit.metrics.induction import suggest_vocabulary as suggest_vocabulary
     from lazarus_tokenkit.readers import FieldNames as FieldNames
     from lazarus_tokenkit.readers import read_samples as read_samples
     from lazarus_tokenkit.samples import ChatSample as ChatSample
     from lazarus_tokenkit.samples import CompletionSample as CompletionSample
     from lazarus_tokenkit.samples import Message as Message
+    from lazarus_tokenkit.samples import PreferenceSample as PreferenceSample
+    from lazarus_tokenkit.samples import PromptSample as PromptSample
     from lazarus_tokenkit.samples import Sample as Sample
     from lazarus_tokenkit.samples import TextSample as TextSample
+    from lazarus_tokenkit.samples import ToolCall as ToolCall
     from lazarus_tokenkit.tokenizer import Tokenizer as Tokenizer
+    from lazarus_tokenkit.training.bpe import BpeConfig as BpeConfig
+    from lazarus_tokenkit.training.bpe import train_bpe as train_bpe
+    from lazarus_tokenkit.training.sentencepiece import SentencePieceConfig as SentencePieceConfig
+    from lazarus_tokenkit.training.sentencepiece import train_sentencepiece as train_sentencepiece
 
 _HOME = {  # public name -> module that defines it, imported at first use
     "ChatSample": "samples",
@@ -32,18 +46,32 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "Encoder": "encode",
     "FieldNames": "readers",
     "Message": "samples",
+    "PreferenceSample": "samples",
+    "PromptSample": "samples",
     "Sample": "samples",
     "TextSample": "samples",
     "Tokenizer": "tokenizer",
     "TokenizerFingerprint": "fingerprint",
     "TokenkitError": "errors",
+    "ToolCall": "samples",
+    "analyze_coverage": "metrics.coverage",
+    "analyze_efficiency": "metrics.efficiency",
+    "analyze_entropy": "metrics.entropy",
     "build_lengths": "lengths",
+    "calculate_fit_score": "metrics.fit",
+    "compare_tokenizers": "metrics.comparison",
     "compute_fingerprint": "fingerprint",
     "diff_parts": "fingerprint",
     "encode_rows": "lengths",
     "load_tokenizer": "load",
     "read_samples": "readers",
     "source_header": "lengths",
+    "suggest_vocabulary": "metrics.induction",
+    "BpeConfig": "training.bpe",
+    "SentencePieceConfig": "training.sentencepiece",
+    "examine": "doctor.examination",
+    "train_bpe": "training.bpe",
+    "train_sentencepiece": "training.sentencepiece",
 }
 
 

@@ -5,14 +5,23 @@ end-of-turn token, or on all tokens of a text but the bos; bos never stands twic
 special token.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.pieces import Cutter, Piece
-from lazarus_tokenkit.samples import Message, Sample, TextSample
+from lazarus_tokenkit.samples import (
+    JSON,
+    ChatSample,
+    CompletionSample,
+    Message,
+    PreferenceSample,
+    PromptSample,
+    Sample,
+    TextSample,
+)
 from lazarus_tokenkit.templates.registry import choose_template
 from lazarus_tokenkit.templates.render import ChatTemplate
 from lazarus_tokenkit.tokenizer import Tokenizer, special_text
@@ -68,25 +77,18 @@ class Encoder:
     def encode_batch(self, samples: Sequence[Sample]) -> list[Encoded]:
         """`encode` of every sample, on all cores."""
         cut = [self._cut(sample) for sample in samples]
-        open_texts = [piece.text for pieces in cut for piece in pieces if not piece.shield]
+        open_texts = [piece.text for parts in cut for pieces in parts for piece in pieces if not piece.shield]
         open_ids = iter(self.tokenizer.encode_batch(open_texts))
-        encoded: list[Encoded] = []
-        for sample, pieces in zip(samples, cut, strict=True):
-            ids = self._start(pieces)
-            loss_mask = [0] * len(ids)
-            for piece in pieces:
-                piece_ids = self._shielded_ids(piece) if piece.shield else next(open_ids)
-                ids += piece_ids
-                loss_mask += [int(piece.has_loss)] * len(piece_ids)
-            if isinstance(sample, TextSample) and self.tokenizer.eos_id is not None:
-                ids.append(self.tokenizer.eos_id)
-                loss_mask.append(1)
-            encoded.append(Encoded(ids, loss_mask))
-        return encoded
+        return [self._join(sample, parts, open_ids) for sample, parts in zip(samples, cut, strict=True)]
 
-    def prompt(self, messages: Sequence[Message]) -> list[int]:
-        """Ids that generation starts from: the conversation and the opening of the assistant's turn."""
-        pieces = self._cutter.conversation(messages, add_generation_prompt=True)
+    def prompt(self, messages: Sequence[Message], tools: Sequence[JSON] = ()) -> list[int]:
+        """Ids that generation starts from: the conversation and the opening of the assistant's turn.
+
+        Args:
+            messages: The conversation so far.
+            tools: JSON schemas of the functions that the assistant may call.
+        """
+        pieces = self._cutter.conversation(messages, tools, add_generation_prompt=True)
         ids = self._start(pieces)
         for piece in pieces:
             ids += self._shielded_ids(piece) if piece.shield else self.tokenizer.encode(piece.text)
@@ -120,14 +122,44 @@ class Encoder:
     def _bos_text(self) -> str | None:
         return special_text(self.tokenizer, self.tokenizer.bos_id)
 
-    def _cut(self, sample: Sample) -> list[Piece]:
+    def _cut(self, sample: Sample) -> list[list[Piece]]:
+        """The pieces of each part of a sample."""
         cutter = self._cutter  # a template that cannot be used at all is no sample's fault
-        if isinstance(sample, TextSample):
-            return [cutter.text(sample.text)]
         try:
-            return cutter.conversation(sample.messages)
+            match sample:
+                case TextSample():
+                    return [[cutter.text(sample.text)]]
+                case PreferenceSample():
+                    answers = sample.chosen, sample.rejected
+                    return [cutter.answer(sample.prompt, answer) for answer in answers]
+                case PromptSample():
+                    return [cutter.conversation(sample.messages, add_generation_prompt=True, has_loss=False)]
+                case ChatSample():
+                    return [cutter.conversation(sample.messages, sample.tools)]
+                case CompletionSample():
+                    return [cutter.conversation(sample.messages)]
         except TemplateError as error:
             raise TemplateError(f"sample {sample.id!r}: {error.message}", error.code) from error
+
+    def _join(self, sample: Sample, parts: list[list[Piece]], open_ids: Iterator[list[int]]) -> Encoded:
+        """Parts one after the other, each with its own bos."""
+        ids: list[int] = []
+        loss_mask: list[int] = []
+        sizes: list[int] = []
+        for pieces in parts:
+            begin = self._start(pieces)
+            before = len(ids)
+            ids += begin
+            loss_mask += [0] * len(begin)
+            for piece in pieces:
+                piece_ids = self._shielded_ids(piece) if piece.shield else next(open_ids)
+                ids += piece_ids
+                loss_mask += [int(piece.has_loss)] * len(piece_ids)
+            sizes.append(len(ids) - before)
+        if isinstance(sample, TextSample) and self.tokenizer.eos_id is not None:
+            ids.append(self.tokenizer.eos_id)
+            loss_mask.append(1)
+        return Encoded(ids, loss_mask, tuple(sizes) if len(sizes) > 1 else None)
 
     def _start(self, pieces: Sequence[Piece]) -> list[int]:
         """The bos that the tokenizer adds, unless the template wrote it."""

@@ -11,6 +11,7 @@ from typing import Any
 from lazarus_plan import LengthRow, LengthsHeader, LengthsWriter, digest_text, merkle_root
 from lazarus_tokenkit.encode import Encoded, Encoder
 from lazarus_tokenkit.errors import TemplateError
+from lazarus_tokenkit.files import data_files
 from lazarus_tokenkit.fingerprint import compute_fingerprint
 from lazarus_tokenkit.readers import FieldNames, Row, as_paths, read_rows
 
@@ -93,7 +94,7 @@ def source_header(paths: Path | Sequence[Path], encoder: Encoder, row_digests: S
         tokenizer=f"sha256:{fingerprint.fingerprint}",
         encoding=encoder.parameters,
         parts={
-            "data": {"files": [_file_digest(path) for path in as_paths(paths)]},
+            "data": {"files": [_file_digest(file) for path in as_paths(paths) for file in data_files(path)]},
             "template": encoder.template_parts,
             "tokenizer": fingerprint.parts,
         },

@@ -9,16 +9,22 @@ contents: one breaks the texts of special tokens that people wrote, so that only
 where a content ends, so that the end-of-turn token is the first special token behind it, whatever the template trims.
 """
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
+from typing import Any, cast
 
 from lazarus_tokenkit.errors import TemplateError
-from lazarus_tokenkit.samples import ASSISTANT, Message
+from lazarus_tokenkit.samples import ASSISTANT, JSON, Message
 from lazarus_tokenkit.templates.render import ChatTemplate
 from lazarus_tokenkit.tokenizer import SpecialSpan, Tokenizer
 
+Render = Callable[..., str]
+UNSTABLE = "LT-E205"
+"""Code of a template whose earlier turns change when more follow."""
 NONCHARACTERS = tuple(map(chr, range(0xFDD0, 0xFDF0)))
 
 
@@ -52,57 +58,129 @@ class Cutter:
         shield, _ = _free_noncharacters([text])
         return _piece(self._break(text, shield), True, shield)
 
-    def conversation(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> list[Piece]:
+    def conversation(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[JSON] = (),
+        *,
+        add_generation_prompt: bool = False,
+        has_loss: bool = True,
+    ) -> list[Piece]:
         """The pieces of a conversation; their texts joined, without shields, are what the template renders.
+
+        Args:
+            messages: Its turns.
+            tools: Functions that the assistant may call.
+            add_generation_prompt: Whether the opening of the assistant's next turn stands at the end.
+            has_loss: Whether the assistant's turns carry loss.
 
         Raises:
             TemplateError: A template that renders a turn differently once more turns follow.
         """
-        shield, mark = _free_noncharacters([message.content for message in messages])
-        messages = [replace(message, content=self._break(message.content, shield)) for message in messages]
-        text = self._template.render(messages, add_generation_prompt=add_generation_prompt)
+        return self._pieces(messages, tools, 0 if has_loss else len(messages), add_generation_prompt)
+
+    def answer(self, prompt: Sequence[Message], answer: Sequence[Message]) -> list[Piece]:
+        """The pieces of a conversation in which only the turns of `answer` carry loss."""
+        return self._pieces([*prompt, *answer], (), len(prompt), False)
+
+    def _pieces(
+        self, messages: Sequence[Message], tools: Sequence[JSON], first: int, add_generation_prompt: bool
+    ) -> list[Piece]:
+        """Cuts the assistant's turns from number `first` on out of the rendered conversation."""
+        shield, mark = _free_noncharacters([text for message in messages for text in _texts(message)])
+        messages = [self._shielded(message, shield) for message in messages]
+        render = partial(self._template.render, tools=tools)
+        text = render(messages, add_generation_prompt=add_generation_prompt)
         pieces: list[Piece] = []
         done = 0
-        for turn, message in enumerate(messages):
-            if message.role == ASSISTANT:
-                start = self._turn_start(messages[:turn], text)
-                end = self._turn_end(messages[: turn + 1], text, mark)
-                pieces += [_piece(text[done:start], False, shield), _piece(text[start:end], True, shield)]
-                done = end
+        for start, end in self._answers(render, messages, tools, first, text, mark):
+            pieces += [_piece(text[done:start], False, shield), _piece(text[start:end], True, shield)]
+            done = end
         pieces.append(_piece(text[done:], False, shield))
         return [piece for piece in pieces if piece.text]
 
-    def _turn_start(self, before: Sequence[Message], text: str) -> int:
-        prompt = self._template.render(before, add_generation_prompt=True)
+    def _answers(
+        self, render: Render, messages: Sequence[Message], tools: Sequence[JSON], first: int, text: str, mark: str
+    ) -> list[tuple[int, int]]:
+        """Where the assistant's turns from number `first` on begin and end in the rendered text.
+
+        Found by rendering prefixes, which is what inference sees. A template that rewrites earlier turns shows no
+        prefix; where it marks the assistant's words itself, those marks are taken.
+        """
+        turns = [turn for turn, message in enumerate(messages) if message.role == ASSISTANT and turn >= first]
+        try:
+            return [
+                (
+                    self._turn_start(render, messages[:turn], text),
+                    self._turn_end(render, messages[: turn + 1], text, mark),
+                )
+                for turn in turns
+            ]
+        except TemplateError as error:
+            if error.code != UNSTABLE or not self._template.has_generation_blocks:
+                raise
+            spans = self._template.generation_spans(messages, tools=tools)
+            if len(spans) != sum(message.role == ASSISTANT for message in messages):
+                raise
+            return spans[len(spans) - len(turns) :]
+
+    def _turn_start(self, render: Render, before: Sequence[Message], text: str) -> int:
+        prompt = render(before, add_generation_prompt=True)
         if not text.startswith(prompt):
             raise self._unstable(len(before), "the prompt for it is not how the turn begins")
         return len(prompt)
 
-    def _turn_end(self, turns: Sequence[Message], text: str, mark: str) -> int:
+    def _turn_end(self, render: Render, turns: Sequence[Message], text: str, mark: str) -> int:
         content = turns[-1].content
         words = content.rstrip()
         marked = replace(turns[-1], content=words + mark + content[len(words) :])
-        head, found, tail = self._template.render([*turns[:-1], marked]).partition(mark)
+        head, found, tail = render([*turns[:-1], marked]).partition(mark)
         if not found or not text.startswith(head):
             raise self._unstable(len(turns) - 1, "its content changes when more turns follow")
-        special = next(iter(self._find_special(tail)), None)
-        if special is None or not text.startswith(head + tail[: special.end]):
+        specials = self._find_special(tail)
+        if turns[-1].tool_calls:  # calls stand behind the words and may be marked by special tokens themselves
+            specials = [span for span in specials if text.startswith(head + tail[: span.end])][-1:]
+        if not specials or not text.startswith(head + tail[: specials[0].end]):
             return len(head)  # no end-of-turn token here: some templates write one behind the last turn only
-        return len(head) + special.end
+        return len(head) + specials[0].end
 
     def _unstable(self, turn: int, reason: str) -> TemplateError:
         return TemplateError(
             f"template `{self._template.name}` does not show where the loss of message {turn} lies: {reason};"
             " use another template or one answer a sample",
-            "LT-E205",
+            UNSTABLE,
         )
+
+    def _shielded(self, message: Message, shield: str) -> Message:
+        calls = tuple(
+            replace(call, arguments=self._break_all(dict(call.arguments), shield)) for call in message.tool_calls
+        )
+        return replace(message, content=self._break(message.content, shield), tool_calls=calls)
 
     def _break(self, text: str, shield: str) -> str:
         return self._special_start.sub(rf"\1{shield}", text)
 
+    def _break_all(self, value: Any, shield: str) -> Any:
+        """`_break` of every text in a JSON value."""
+        match value:
+            case str():
+                return self._break(value, shield)
+            case dict():
+                members = cast("JSON", value)
+                return {key: self._break_all(member, shield) for key, member in members.items()}
+            case list():
+                return [self._break_all(element, shield) for element in cast("list[Any]", value)]
+            case _:
+                return value
+
 
 def _piece(text: str, has_loss: bool, shield: str) -> Piece:
     return Piece(text, has_loss, shield if shield in text else "")
+
+
+def _texts(message: Message) -> list[str]:
+    """What people wrote in a message."""
+    return [message.content, *(json.dumps(call.to_json(), ensure_ascii=False) for call in message.tool_calls)]
 
 
 def _free_noncharacters(contents: Sequence[str]) -> tuple[str, str]:

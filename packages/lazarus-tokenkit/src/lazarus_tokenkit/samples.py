@@ -4,21 +4,64 @@ Order of fields, white space, escapes and unused fields of a file's row do not c
 """
 
 import hashlib
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from lazarus_plan import canonical_json
+
+JSON = dict[str, Any]
 
 ASSISTANT = "assistant"
 """The role whose words carry loss."""
 
 
 @dataclass(frozen=True)
+class ToolCall:
+    """A function that the assistant calls.
+
+    Args:
+        name: Of the function.
+        arguments: By name.
+        id: What its result refers to.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+    id: str | None = None
+
+    def to_json(self) -> JSON:
+        """As chat templates read it."""
+        function = {"name": self.name, "arguments": dict(self.arguments)}
+        return {"type": "function", "function": function} | ({} if self.id is None else {"id": self.id})
+
+
+@dataclass(frozen=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    Args:
+        role: Who speaks.
+        content: What is said.
+        tool_calls: Functions that the assistant calls, after its words.
+        name: Of the tool that speaks.
+        tool_call_id: The call that it answers.
+    """
 
     role: str
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    name: str | None = None
+    tool_call_id: str | None = None
+
+    def to_json(self) -> JSON:
+        """As chat templates read it: what is absent is left out."""
+        members: JSON = {"role": self.role, "content": self.content}
+        if self.tool_calls:
+            members["tool_calls"] = [call.to_json() for call in self.tool_calls]
+        named = {"name": self.name, "tool_call_id": self.tool_call_id}
+        return members | {key: value for key, value in named.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -40,15 +83,23 @@ class TextSample:
 
 @dataclass(frozen=True)
 class ChatSample:
-    """A conversation: the assistant's turns carry loss."""
+    """A conversation: the assistant's turns carry loss.
+
+    Args:
+        id: Its name.
+        messages: Its turns.
+        tools: JSON schemas of the functions that the assistant may call.
+    """
 
     id: str
     messages: tuple[Message, ...]
+    tools: tuple[JSON, ...] = field(default=())
 
     @property
     def digest(self) -> bytes:
         """SHA-256 of the content."""
-        return _digest({"messages": [{"role": turn.role, "content": turn.content} for turn in self.messages]})
+        tools = {"tools": [_spelled(tool) for tool in self.tools]} if self.tools else {}
+        return _digest({"messages": _content(self.messages)} | tools)
 
 
 @dataclass(frozen=True)
@@ -70,8 +121,56 @@ class CompletionSample:
         return (Message("user", self.prompt), Message(ASSISTANT, self.completion))
 
 
-Sample = TextSample | ChatSample | CompletionSample
+@dataclass(frozen=True)
+class PreferenceSample:
+    """A question with a better and a worse answer: both carry loss, each after the question by itself.
+
+    Args:
+        id: Its name.
+        prompt: The conversation before the answers.
+        chosen: The better answer.
+        rejected: The worse.
+    """
+
+    id: str
+    prompt: tuple[Message, ...]
+    chosen: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the content."""
+        parts = {"prompt": self.prompt, "chosen": self.chosen, "rejected": self.rejected}
+        return _digest({name: _content(turns) for name, turns in parts.items()})
 
 
-def _digest(content: dict[str, Any]) -> bytes:
+@dataclass(frozen=True)
+class PromptSample:
+    """A question without an answer, for generating: nothing carries loss."""
+
+    id: str
+    messages: tuple[Message, ...]
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the content."""
+        return _digest({"prompt": _content(self.messages)})
+
+
+Sample = TextSample | ChatSample | CompletionSample | PreferenceSample | PromptSample
+
+
+def _content(messages: Sequence[Message]) -> list[JSON]:
+    return [
+        message.to_json() | ({"tool_calls": _spelled(message.to_json()["tool_calls"])} if message.tool_calls else {})
+        for message in messages
+    ]
+
+
+def _spelled(value: Any) -> str:
+    """JSON that may hold fractions, which canonical JSON does not know, as a text."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _digest(content: JSON) -> bytes:
     return hashlib.sha256(canonical_json(content)).digest()

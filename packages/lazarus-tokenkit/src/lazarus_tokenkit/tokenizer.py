@@ -23,6 +23,20 @@ class SpecialSpan(NamedTuple):
     id: int
 
 
+class Segments(NamedTuple):
+    """A text, cut into its tokens.
+
+    Args:
+        ids: Token ids.
+        starts: First byte of each token in the text's UTF-8, as far as the engine tells.
+        ends: Byte after the last of each.
+    """
+
+    ids: list[int]
+    starts: list[int]
+    ends: list[int]
+
+
 class Tokenizer(Protocol):
     """Text to ids and back."""
 
@@ -72,6 +86,16 @@ class Tokenizer(Protocol):
         ...
 
     @property
+    def vocab(self) -> Mapping[str, int]:
+        """Piece, as the files spell it, to id; in the order of ids."""
+        ...
+
+    @property
+    def token_bytes(self) -> Mapping[int, bytes]:
+        """Id to the bytes that it adds to a text, as far as it has such."""
+        ...
+
+    @property
     def chat_template(self) -> str | None:
         """The tokenizer's own Jinja source."""
         ...
@@ -88,6 +112,10 @@ class Tokenizer(Protocol):
 
     def encode_batch(self, texts: Sequence[str], *, parse_special: bool = True) -> list[list[int]]:
         """`encode` of every text, on all cores."""
+        ...
+
+    def segment_batch(self, texts: Sequence[str], *, parse_special: bool = True) -> list[Segments]:
+        """`encode_batch` with the bytes that each token stands for."""
         ...
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = False) -> str:

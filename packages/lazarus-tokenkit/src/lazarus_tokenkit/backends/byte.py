@@ -10,8 +10,9 @@ import json
 from functools import cache
 from typing import Any
 
+from lazarus_tokenkit.backends.alphabet import byte_alphabet
 from lazarus_tokenkit.backends.huggingface import CONFIG_FILE, TOKENIZER_FILE, HuggingFaceTokenizer
-from lazarus_tokenkit.templates.registry import CHATML
+from lazarus_tokenkit.templates.formats import CHATML
 
 SPECIAL_TOKENS = {"<|pad|>": 256, "<|bos|>": 257, "<|im_start|>": 258, "<|im_end|>": 259}
 
@@ -41,7 +42,7 @@ def byte_tokenizer() -> HuggingFaceTokenizer:
             "special_tokens": {"<|bos|>": {"id": "<|bos|>", "ids": [SPECIAL_TOKENS["<|bos|>"]], "tokens": ["<|bos|>"]}},
         },
         "decoder": byte_level,
-        "model": {"type": "BPE", "vocab": _byte_alphabet() | SPECIAL_TOKENS, "merges": []},
+        "model": {"type": "BPE", "vocab": dict(byte_alphabet()) | SPECIAL_TOKENS, "merges": []},
     }
     config: dict[str, Any] = {
         "bos_token": "<|bos|>",
@@ -55,10 +56,3 @@ def byte_tokenizer() -> HuggingFaceTokenizer:
     files = {TOKENIZER_FILE: tokenizer, CONFIG_FILE: config}
     encoded = {name: (json.dumps(members, indent=1) + "\n").encode() for name, members in files.items()}
     return HuggingFaceTokenizer.from_files(encoded, "byte")
-
-
-def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's printable stand-in for every byte (`bytes_to_unicode` in openai/gpt-2, src/encoder.py)."""
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    stand_ins = iter(range(0x100, 0x200))
-    return {chr(byte if byte in printable else next(stand_ins)): byte for byte in range(256)}

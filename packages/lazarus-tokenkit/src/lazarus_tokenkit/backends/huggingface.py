@@ -17,9 +17,10 @@ from typing import Any, cast
 
 import tokenizers
 
+from lazarus_tokenkit.backends.segments import segments, vocabulary_bytes
 from lazarus_tokenkit.backends.structure import tokenizer_structure
 from lazarus_tokenkit.errors import TokenizerError
-from lazarus_tokenkit.tokenizer import SpecialSpan
+from lazarus_tokenkit.tokenizer import Segments, SpecialSpan
 
 logger = logging.getLogger(__name__)
 
@@ -64,10 +65,16 @@ class HuggingFaceTokenizer:
     adds_bos: bool
     adds_eos: bool
     _engine: tokenizers.Tokenizer = field(repr=False)
+    source: str | None = None
 
     @classmethod
-    def from_files(cls, files: Mapping[str, bytes], name: str) -> "HuggingFaceTokenizer":
+    def from_files(cls, files: Mapping[str, bytes], name: str, source: str | None = None) -> "HuggingFaceTokenizer":
         """Opens a tokenizer from the contents of its files, by file name.
+
+        Args:
+            files: Contents by name; `tokenizer.json` and any of `COMPANIONS`.
+            name: For messages.
+            source: Where it came from, where that says more than the name: a repository at a commit.
 
         Raises:
             TokenizerError: Files that the library refuses, that contradict each other or that are not deterministic.
@@ -75,8 +82,7 @@ class HuggingFaceTokenizer:
         engine = _open_engine(files[TOKENIZER_FILE], name)
         declared = _declared_roles(files, name)
         ids = {role: _role_id(engine, role, declared, name) for role in ROLES}
-        bare = engine.encode("a", add_special_tokens=False).ids
-        whole = engine.encode("a").ids
+        bare, whole = (_encode_once(engine, name, special) for special in (False, True))
         adds_bos = ids["bos"] is not None and whole != bare and whole[0] == ids["bos"]
         adds_eos = ids["eos"] is not None and whole != bare and whole[-1] == ids["eos"]
         return cls(
@@ -92,6 +98,7 @@ class HuggingFaceTokenizer:
             adds_bos=adds_bos,
             adds_eos=adds_eos,
             _engine=engine,
+            source=source,
         )
 
     def encode(self, text: str, *, parse_special: bool = True) -> list[int]:
@@ -104,6 +111,33 @@ class HuggingFaceTokenizer:
         engine = self._engine if parse_special else self._literal_engine
         # The fast form leaves the offsets out; the ids are the same.
         return [encoding.ids for encoding in engine.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def segment_batch(self, texts: Sequence[str], *, parse_special: bool = True) -> list[Segments]:
+        """`encode_batch` with the bytes that each token stands for."""
+        engine = self._engine if parse_special else self._literal_engine
+        encodings = engine.encode_batch(list(texts), add_special_tokens=False)
+        return [
+            segments(text, encoding.ids, encoding.offsets, self.token_bytes)
+            for text, encoding in zip(texts, encodings, strict=True)
+        ]
+
+    @property
+    def vocab(self) -> Mapping[str, int]:
+        """Piece, as the files spell it, to id; in the order of ids."""
+        return self._vocab
+
+    @cached_property
+    def _vocab(self) -> Mapping[str, int]:
+        return dict(sorted(self._engine.get_vocab().items(), key=lambda item: (item[1], item[0])))
+
+    @property
+    def token_bytes(self) -> Mapping[int, bytes]:
+        """Id to the bytes that it adds to a text, as far as it has such."""
+        return self._token_bytes
+
+    @cached_property
+    def _token_bytes(self) -> Mapping[int, bytes]:
+        return vocabulary_bytes(self.vocab, self._engine)
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = False) -> str:
         """Text of `ids`."""
@@ -138,8 +172,8 @@ class HuggingFaceTokenizer:
         }
 
     def library(self) -> str:
-        """Engine and version."""
-        return f"tokenizers {version('tokenizers')}"
+        """Engine and version, and where the files came from."""
+        return f"tokenizers {version('tokenizers')}" + (f", {self.source}" if self.source else "")
 
     def save(self, directory: Path) -> None:
         """Writes the files byte for byte as they were loaded.
@@ -191,6 +225,13 @@ def _open_engine(content: bytes, name: str) -> tokenizers.Tokenizer:
         engine.no_truncation()
         engine.no_padding()
     return engine
+
+
+def _encode_once(engine: tokenizers.Tokenizer, name: str, add_special_tokens: bool) -> list[int]:
+    try:
+        return engine.encode("a", add_special_tokens=add_special_tokens).ids
+    except Exception as error:  # the library raises nothing narrower
+        raise TokenizerError(f"`{name}` cannot encode a text: {error}", "LT-E116") from error
 
 
 def _special_tokens(engine: tokenizers.Tokenizer) -> Iterable[tuple[str, int, str]]:

@@ -6,24 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 from lazarus_tokenkit.errors import TemplateError
+from lazarus_tokenkit.templates import formats
 from lazarus_tokenkit.templates.render import ChatTemplate
 from lazarus_tokenkit.tokenizer import Tokenizer, special_text
 
 OWN = "own"
 """Name of the template that came with the tokenizer."""
-
-CHATML = """\
-{%- for message in messages -%}
-{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' -}}
-{%- endfor -%}
-{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
-"""
-
-PLAIN = """\
-{%- for message in messages -%}
-{{- message.content + (eos_token if message.role == 'assistant' else '\\n') -}}
-{%- endfor -%}
-"""
 
 
 @dataclass(frozen=True)
@@ -32,19 +20,40 @@ class TemplateEntry:
 
     Args:
         source: Jinja source.
+        end_of_turn: What ends a turn of the assistant; `eos` is the tokenizer's own.
         special_tokens: Texts that must be single special tokens; without them no turn would end.
         roles: Roles (`bos`, `eos`) that must have a token.
+        has_system: Whether a system message is rendered; otherwise it is refused.
+        has_tools: Whether tools and calls are rendered.
     """
 
     source: str
+    end_of_turn: str
     special_tokens: tuple[str, ...] = ()
     roles: tuple[Literal["bos", "eos"], ...] = ()
+    has_system: bool = True
+    has_tools: bool = False
 
 
+_LLAMA3_MARKS = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
 REGISTRY: Mapping[str, TemplateEntry] = {
-    "chatml": TemplateEntry(CHATML, special_tokens=("<|im_start|>", "<|im_end|>")),
-    "plain": TemplateEntry(PLAIN, roles=("eos",)),
+    "chatml": TemplateEntry(formats.CHATML, "<|im_end|>", special_tokens=("<|im_start|>", "<|im_end|>")),
+    "plain": TemplateEntry(formats.PLAIN, "eos", roles=("eos",)),
+    "llama2": TemplateEntry(formats.LLAMA2, "eos", roles=("bos", "eos")),
+    "llama3": TemplateEntry(formats.LLAMA3, "<|eot_id|>", special_tokens=_LLAMA3_MARKS, roles=("bos",)),
+    "phi": TemplateEntry(formats.PHI, "<|end|>", special_tokens=("<|user|>", "<|assistant|>", "<|end|>")),
+    "gemma": TemplateEntry(
+        formats.GEMMA,
+        "<end_of_turn>",
+        special_tokens=("<start_of_turn>", "<end_of_turn>"),
+        roles=("bos",),
+        has_system=False,
+    ),
+    "zephyr": TemplateEntry(formats.ZEPHYR, "eos", roles=("eos",)),
+    "vicuna": TemplateEntry(formats.VICUNA, "eos", roles=("eos",)),
+    "alpaca": TemplateEntry(formats.ALPACA, "eos", roles=("eos",)),
 }
+"""ChatML, plain, and the formats of seven families. Which tokenizer suits which is checked, not guessed."""
 
 
 def choose_template(tokenizer: Tokenizer, wanted: str | None, pinned_date: str) -> ChatTemplate:
@@ -68,23 +77,26 @@ def choose_template(tokenizer: Tokenizer, wanted: str | None, pinned_date: str) 
     )
 
 
+def missing_tokens(tokenizer: Tokenizer, entry: TemplateEntry) -> list[str]:
+    """The special tokens that a template needs and a vocabulary lacks."""
+    ids = {"bos": tokenizer.bos_id, "eos": tokenizer.eos_id}
+    missing = [text for text in entry.special_tokens if text not in tokenizer.special_tokens]
+    return missing + [role for role in entry.roles if ids[role] is None]
+
+
 def _source(tokenizer: Tokenizer, name: str) -> str:
     if name == OWN:
         if tokenizer.chat_template is None:
             raise TemplateError(f"tokenizer `{tokenizer.name}` has no chat template: choose {_known()}", "LT-E201")
         return tokenizer.chat_template
     if name in REGISTRY:
-        entry = REGISTRY[name]
-        ids = {"bos": tokenizer.bos_id, "eos": tokenizer.eos_id}
-        missing = [text for text in entry.special_tokens if text not in tokenizer.special_tokens]
-        missing += [role for role in entry.roles if ids[role] is None]
-        if missing:
+        if missing := missing_tokens(tokenizer, REGISTRY[name]):
             needs = ", ".join(f"`{text}`" for text in missing)
             raise TemplateError(
                 f"template `{name}` needs the special tokens {needs}, which tokenizer `{tokenizer.name}` lacks",
                 "LT-E202",
             )
-        return entry.source
+        return REGISTRY[name].source
     if Path(name).is_file():
         return Path(name).read_text(encoding="utf-8")
     raise TemplateError(f"no template `{name}`: choose {_known()}, `{OWN}` or a Jinja file", "LT-E201")

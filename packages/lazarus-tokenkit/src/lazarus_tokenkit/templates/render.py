@@ -5,30 +5,21 @@ the same date for ever, because a text that changes overnight has no reproducibl
 """
 
 import hashlib
-import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import cached_property
-from typing import Any, NoReturn
 
 import jinja2
-from jinja2 import nodes
-from jinja2.ext import Extension, loopcontrols
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from lazarus_plan import canonical_json
 from lazarus_tokenkit.errors import TemplateError
-from lazarus_tokenkit.samples import Message
+from lazarus_tokenkit.samples import JSON, Message
+from lazarus_tokenkit.templates import sandbox
+from lazarus_tokenkit.templates.sandbox import CLOSE, FLAGS, OPEN
 
 RENDERER_VERSION = 1
 """Raised when the same source and messages give another text; every length cache made before is then stale."""
-MAX_CHARACTERS = 64_000_000
-"""Limit on one rendered conversation: forty times the longest context window, a thousandth of what fills a machine."""
-FLAGS = {"trim_blocks": True, "lstrip_blocks": True}
-"""What transformers sets (`utils/chat_template_utils.py`)."""
-
 PROBES: Mapping[str, tuple[Message, ...]] = {
     "one turn": (Message("user", " Hi\n"), Message("assistant", " Hello. ")),
     "two turns": (
@@ -71,7 +62,9 @@ class ChatTemplate:
     eos_token: str = ""
     pinned_date: str = "2026-01-01"
 
-    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
+    def render(
+        self, messages: Sequence[Message], *, add_generation_prompt: bool = False, tools: Sequence[JSON] = ()
+    ) -> str:
         r"""The conversation as text.
 
         >>> hello = ChatTemplate("demo", "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}")
@@ -81,21 +74,7 @@ class ChatTemplate:
         Raises:
             TemplateError: The template is malformed, forbids these messages or exceeds a limit.
         """
-        turns = [{"role": message.role, "content": message.content} for message in messages]
-        compiled = self._compiled
-        pieces: list[str] = []
-        size = 0
-        try:
-            for piece in compiled.generate(
-                messages=turns, tools=None, documents=None, add_generation_prompt=add_generation_prompt
-            ):
-                size += len(piece)
-                if size > MAX_CHARACTERS:
-                    raise jinja2.TemplateError(f"more than {MAX_CHARACTERS:,} characters")
-                pieces.append(piece)
-        except TEMPLATE_FAILURES as error:
-            raise TemplateError(f"template `{self.name}` refuses the conversation: {error}", "LT-E204") from error
-        return "".join(pieces)
+        return self._render(self._compiled, messages, add_generation_prompt, tools)
 
     @cached_property
     def parts(self) -> dict[str, str]:
@@ -121,60 +100,62 @@ class ChatTemplate:
         return texts
 
     @cached_property
+    def has_generation_blocks(self) -> bool:
+        """Whether the template marks the assistant's words itself."""
+        return re.search(r"\{%-?\s*generation\s*-?%\}", self.source) is not None
+
+    def generation_spans(self, messages: Sequence[Message], *, tools: Sequence[JSON] = ()) -> list[tuple[int, int]]:
+        """First character and the one after the last of each `{% generation %}` block in the rendered text."""
+        spans: list[tuple[int, int]] = []
+        done = start = 0
+        for part in re.split(f"([{OPEN}{CLOSE}])", self._render(self._marked, messages, False, tools)):
+            if part == OPEN:
+                start = done
+            elif part == CLOSE:
+                spans.append((start, done))
+            else:
+                done += len(part)
+        return spans
+
+    def _render(
+        self, compiled: jinja2.Template, messages: Sequence[Message], add_generation_prompt: bool, tools: Sequence[JSON]
+    ) -> str:
+        turns = [message.to_json() for message in messages]
+        pieces: list[str] = []
+        size = 0
+        try:
+            with sandbox.time_limit(sandbox.TIMEOUT_S):
+                for piece in compiled.generate(
+                    messages=turns,
+                    tools=list(tools) or None,
+                    documents=None,
+                    add_generation_prompt=add_generation_prompt,
+                ):
+                    size += len(piece)
+                    if size > sandbox.MAX_CHARACTERS:
+                        raise jinja2.TemplateError(f"more than {sandbox.MAX_CHARACTERS:,} characters")
+                    pieces.append(piece)
+        except TEMPLATE_FAILURES as error:
+            raise TemplateError(f"template `{self.name}` refuses the conversation: {error}", "LT-E204") from error
+        return "".join(pieces)
+
+    @cached_property
     def _compiled(self) -> jinja2.Template:
-        environment = _Sandbox(**FLAGS, extensions=[_GenerationBlock, loopcontrols])
-        environment.filters["tojson"] = _to_json
-        del environment.filters["random"], environment.globals["lipsum"]  # another text every time
-        shown: dict[str, Any] = {
-            "raise_exception": _raise_exception,
-            "strftime_now": date.fromisoformat(self.pinned_date).strftime,
+        return self._compile(is_marked=False)
+
+    @cached_property
+    def _marked(self) -> jinja2.Template:
+        return self._compile(is_marked=True)
+
+    def _compile(self, *, is_marked: bool) -> jinja2.Template:
+        shown = {
+            "strftime_now": sandbox.pinned_clock(self.pinned_date),
             "bos_token": self.bos_token,
             "eos_token": self.eos_token,
         }
-        environment.globals.update(shown)
         try:
-            return environment.from_string(self.source)
+            return sandbox.make_environment(shown, is_marked=is_marked).from_string(self.source)
         except (jinja2.TemplateError, RecursionError) as error:
             line = getattr(error, "lineno", None)
             where = f" in line {line}" if line else ""
             raise TemplateError(f"template `{self.name}` is malformed{where}: {error}", "LT-E203") from error
-
-
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, which also refuses to multiply a text or a number into something huge."""
-
-    intercepted_binops = frozenset(("*", "**"))
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        sizes = [len(side) if hasattr(side, "__len__") else abs(side) for side in (left, right)]
-        if operator == "**" or sizes[0] * sizes[1] > MAX_CHARACTERS:
-            raise jinja2.exceptions.SecurityError(f"`{operator}` beyond {MAX_CHARACTERS:,}")
-        return super().call_binop(context, operator, left, right)
-
-
-class _GenerationBlock(Extension):
-    """`{% generation %}`: marks the assistant's words for trainers; here it only shows its body.
-
-    Where the loss lies is found by rendering prefixes, which works for every template and is what inference sees.
-    """
-
-    tags = {"generation"}  # noqa: RUF012 - the base class fixes the type
-
-    def parse(self, parser: Parser) -> list[nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-def _to_json(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    # Jinja's own filter escapes HTML.
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)

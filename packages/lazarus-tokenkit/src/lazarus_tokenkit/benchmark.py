@@ -1,0 +1,73 @@
+"""How fast a tokenizer encodes, by every engine that is installed and exact on the texts at hand."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lazarus_tokenkit.engines import PACKAGES, Unfit, build_engine, check_engine, is_installed, reference_engine
+from lazarus_tokenkit.tokenizer import Tokenizer
+
+SAMPLE = [f"{n}. The quick brown fox jumps over the lazy dog; {n} + {n} = {2 * n}.\n" * 8 for n in range(1000)]
+"""What is measured on where no data is given: 0.5 MB of plain English with numbers."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One engine's speed; zeros where it is not used, and `note` says why.
+
+    Args:
+        name: Engine and way of calling.
+        megabytes_per_s: 10^6 bytes of text a second, the fastest of the runs.
+        documents_per_s: Documents a second.
+        tokens_per_s: Tokens a second.
+        note: Why it is not used.
+    """
+
+    name: str
+    megabytes_per_s: float = 0.0
+    documents_per_s: float = 0.0
+    tokens_per_s: float = 0.0
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is printed with `--json`."""
+        return asdict(self)
+
+
+def measure_speed(tokenizer: Tokenizer, documents: Sequence[str], repeats: int = 3) -> list[Speed]:
+    """Speeds of the reference one by one and in batches, of the other engines, and of decoding."""
+    size = sum(len(text.encode()) for text in documents)
+    ids = tokenizer.encode_batch(documents)
+    tokens = sum(map(len, ids))
+
+    def speed(name: str, run: Callable[[], Any]) -> Speed:
+        seconds = min(_seconds(run) for _ in range(repeats))
+        return Speed(name, size / 1e6 / seconds, len(documents) / seconds, tokens / seconds)
+
+    reference = reference_engine(tokenizer)
+    found = [
+        speed(f"{reference.name}, one by one", lambda: [tokenizer.encode(text) for text in documents]),
+        speed(f"{reference.name}, batch", lambda: reference.encode_batch(documents)),
+    ]
+    for name in PACKAGES:
+        if name == "huggingface":
+            continue
+        if not is_installed(name):
+            found.append(Speed(name, note="not installed"))
+            continue
+        try:
+            engine = build_engine(tokenizer, name)
+            check_engine(engine, tokenizer, documents[:2000])
+        except Unfit as reason:
+            found.append(Speed(name, note=str(reason)))
+            continue
+        found.append(speed(engine.name, lambda engine=engine: engine.encode_batch(documents)))
+    found.append(speed("decode", lambda: [tokenizer.decode(each) for each in ids]))
+    return found
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start

@@ -1,0 +1,179 @@
+"""`analyze`: what a tokenizer makes of a corpus, in numbers."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import typer
+
+from lazarus_plan.console import say, show
+from lazarus_tokenkit.commands.options import (
+    AsJson,
+    CompletionField,
+    Data,
+    MessagesField,
+    PromptField,
+    TextField,
+    TokenizerName,
+    field_names,
+    load,
+)
+
+Html = Annotated[
+    Path | None, typer.Option("--html", help="Write one self-contained page with the histograms to this file.")
+]
+
+
+class Result(Protocol):
+    """What an analysis gives."""
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        ...
+
+    def text(self) -> str:
+        """For people."""
+        ...
+
+
+def coverage(
+    tokenizer: TokenizerName,
+    data: Data,
+    prompt_field: PromptField = None,
+    completion_field: CompletionField = None,
+    text_field: TextField = None,
+    messages_field: MessagesField = None,
+    by_file: Annotated[
+        bool, typer.Option("--by-file", help="Each file by itself, and the worst against the best.")
+    ] = False,
+    as_json: AsJson = False,
+    html: Html = None,
+) -> None:
+    """How much text a token carries, how words and characters break, what is lost."""
+    from lazarus_tokenkit.metrics.coverage import analyze_coverage, worst_group_ratio
+    from lazarus_tokenkit.metrics.documents import read_documents
+
+    fields = field_names(text_field, messages_field, prompt_field, completion_field)
+    if not by_file:
+        documents = _read(data, fields)
+        _finish(analyze_coverage(load(tokenizer), documents), tokenizer, documents, as_json, html)
+        return
+    loaded = load(tokenizer)
+    groups = {path.name: analyze_coverage(loaded, read_documents([path], fields)) for path in data}
+    ratio = worst_group_ratio(groups)
+    if as_json:
+        members = {name: each.to_json() for name, each in groups.items()}
+        show(json.dumps({"files": members, "worst_group_ratio": ratio}, indent=2))
+        return
+    for name, each in groups.items():
+        show(f"{name}\n{each.text()}\n")
+    show(f"worst file against the best, bytes a token: {ratio:.3f}" if ratio is not None else "no tokens")
+
+
+def entropy(
+    tokenizer: TokenizerName,
+    data: Data,
+    prompt_field: PromptField = None,
+    completion_field: CompletionField = None,
+    text_field: TextField = None,
+    messages_field: MessagesField = None,
+    alpha: Annotated[float, typer.Option("--alpha", help="Of the Renyi figures.", min=0.0)] = 2.5,
+    as_json: AsJson = False,
+    html: Html = None,
+) -> None:
+    """How evenly the vocabulary is used, in bits."""
+    from lazarus_tokenkit.metrics.entropy import analyze_entropy
+
+    documents = _read(data, field_names(text_field, messages_field, prompt_field, completion_field))
+    _finish(analyze_entropy(load(tokenizer), documents, alpha), tokenizer, documents, as_json, html)
+
+
+def fit_score(
+    tokenizer: TokenizerName,
+    data: Data,
+    prompt_field: PromptField = None,
+    completion_field: CompletionField = None,
+    text_field: TextField = None,
+    messages_field: MessagesField = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the halves and the resampling.")] = 0,
+    as_json: AsJson = False,
+    html: Html = None,
+) -> None:
+    """0 to 100: how a tokenizer suits a corpus, against one of its size that is made for it."""
+    from lazarus_tokenkit.metrics.fit import calculate_fit_score
+
+    documents = _read(data, field_names(text_field, messages_field, prompt_field, completion_field))
+    _finish(calculate_fit_score(load(tokenizer), documents, seed=seed), tokenizer, documents, as_json, html)
+
+
+def efficiency(
+    tokenizer: TokenizerName,
+    data: Data,
+    prompt_field: PromptField = None,
+    completion_field: CompletionField = None,
+    text_field: TextField = None,
+    messages_field: MessagesField = None,
+    context: Annotated[int, typer.Option("--context", help="Tokens that a document has to fit into.", min=1)] = 2048,
+    as_json: AsJson = False,
+    html: Html = None,
+) -> None:
+    """How long documents are, and what equations, steps and tool calls cost."""
+    from lazarus_tokenkit.metrics.efficiency import analyze_efficiency
+
+    documents = _read(data, field_names(text_field, messages_field, prompt_field, completion_field))
+    _finish(analyze_efficiency(load(tokenizer), documents, context), tokenizer, documents, as_json, html)
+
+
+def diff(
+    first: Annotated[str, typer.Option("-t1", "--first", help="A tokenizer.")],
+    second: Annotated[str, typer.Option("-t2", "--second", help="Another.")],
+    data: Data,
+    prompt_field: PromptField = None,
+    completion_field: CompletionField = None,
+    text_field: TextField = None,
+    messages_field: MessagesField = None,
+    as_json: AsJson = False,
+) -> None:
+    """Where two tokenizers differ: on a corpus, and in their vocabularies."""
+    from lazarus_tokenkit.metrics.comparison import compare_tokenizers
+    from lazarus_tokenkit.vocabularies import diff_vocabularies
+
+    documents = _read(data, field_names(text_field, messages_field, prompt_field, completion_field))
+    one, other = load(first), load(second)
+    found, words = compare_tokenizers(one, other, documents), diff_vocabularies(one, other)
+    if as_json:
+        show(json.dumps(found.to_json() | {"vocabulary": words.to_json()}, indent=2))
+    else:
+        show(f"{found.text()}\n\n{words.text()}")
+
+
+def vocab_suggest(
+    tokenizer: TokenizerName,
+    data: Data,
+    prompt_field: PromptField = None,
+    completion_field: CompletionField = None,
+    text_field: TextField = None,
+    messages_field: MessagesField = None,
+    count: Annotated[int, typer.Option("-n", "--count", help="How many.", min=1)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Strings worth a token of their own, by what adding them really saves."""
+    from lazarus_tokenkit.metrics.induction import suggest_vocabulary
+
+    documents = _read(data, field_names(text_field, messages_field, prompt_field, completion_field))
+    _finish(suggest_vocabulary(load(tokenizer), documents, count), tokenizer, documents, as_json, None)
+
+
+def _read(data: list[Path], fields: Any) -> list[str]:
+    from lazarus_tokenkit.metrics.documents import read_documents
+
+    return list(read_documents(data, fields))
+
+
+def _finish(found: Result, tokenizer: str, documents: list[str], as_json: bool, html: Path | None) -> None:
+    show(json.dumps(found.to_json(), indent=2) if as_json else found.text())
+    if html is not None:
+        from lazarus_tokenkit.metrics.page import analysis_page
+
+        html.write_text(analysis_page(load(tokenizer), documents, found.text()), "utf-8")
+        say(f"wrote {html}")

@@ -1,0 +1,124 @@
+"""Commands about what a tokenizer is: fingerprint, compare, benchmark."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lazarus_plan.console import say, show
+from lazarus_tokenkit.commands.options import (
+    AsJson,
+    CompletionField,
+    MessagesField,
+    PromptField,
+    TextField,
+    TokenizerName,
+    field_names,
+    load,
+    read_text,
+)
+
+if TYPE_CHECKING:
+    from lazarus_tokenkit.tokenizer import Tokenizer
+
+First = Annotated[str, typer.Option("-t1", "--first", help="A tokenizer.")]
+Second = Annotated[str, typer.Option("-t2", "--second", help="Another.")]
+SomeData = Annotated[list[Path] | None, typer.Option("-d", "--data", help="A data file; again to join.")]
+
+
+def fingerprint(
+    tokenizer: TokenizerName,
+    as_json: AsJson = False,
+    save: Annotated[Path | None, typer.Option("--save", help="Write the fingerprint to this file.")] = None,
+    verify: Annotated[
+        Path | None, typer.Option("--verify", help="Compare with a saved fingerprint; exit 1 if it differs.")
+    ] = None,
+) -> None:
+    """Print what makes a tokenizer that tokenizer, by component."""
+    from lazarus_tokenkit.fingerprint import compute_fingerprint, save_fingerprint, verify_fingerprint
+
+    found = compute_fingerprint(load(tokenizer))
+    if verify is not None:
+        verify_fingerprint(found, verify)
+        say(f"{tokenizer} is the tokenizer of {verify}")
+    if save is not None:
+        save_fingerprint(found, save)
+        say(f"wrote {save}")
+    if as_json:
+        show(json.dumps(found.to_json(), indent=2))
+    else:
+        digests = {"fingerprint": found.fingerprint, "structural": found.structural} | dict(found.components)
+        show("\n".join(f"{name:<15} {digest}" for name, digest in digests.items()))
+
+
+def compare(
+    first: First,
+    second: Second,
+    text: Annotated[str | None, typer.Argument(help="A text to show side by side, `-` for stdin.")] = None,
+    data: SomeData = None,
+    prompt_field: PromptField = None,
+    completion_field: CompletionField = None,
+    text_field: TextField = None,
+    messages_field: MessagesField = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold two tokenizers side by side, on a text or on a corpus."""
+    from lazarus_tokenkit.metrics.comparison import compare_tokenizers
+    from lazarus_tokenkit.metrics.documents import read_documents
+
+    if (text is None) == (data is None):
+        raise typer.BadParameter("give a text or --data")
+    one, other = load(first), load(second)
+    text = None if text is None else read_text(text)
+    fields = field_names(text_field, messages_field, prompt_field, completion_field)
+    documents = [text] if text is not None else list(read_documents(data or [], fields))
+    found = compare_tokenizers(one, other, documents)
+    if as_json:
+        show(json.dumps(found.to_json(), indent=2))
+        return
+    if text is not None:
+        show("\n".join(_side(each, text) for each in (one, other)) + "\n")
+    show(found.text())
+
+
+def benchmark(
+    tokenizer: TokenizerName,
+    data: SomeData = None,
+    prompt_field: PromptField = None,
+    completion_field: CompletionField = None,
+    text_field: TextField = None,
+    messages_field: MessagesField = None,
+    repeats: Annotated[int, typer.Option("--repeats", help="Runs of each; the fastest counts.", min=1)] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how fast a tokenizer encodes, by every engine that is installed and exact for it."""
+    from lazarus_tokenkit.benchmark import SAMPLE, measure_speed
+    from lazarus_tokenkit.metrics.documents import read_documents
+    from lazarus_tokenkit.metrics.table import aligned
+
+    fields = field_names(text_field, messages_field, prompt_field, completion_field)
+    documents = SAMPLE if data is None else list(read_documents(data, fields))
+    found = measure_speed(load(tokenizer), documents, repeats)
+    if as_json:
+        show(json.dumps([speed.to_json() for speed in found], indent=2))
+        return
+    rows = [("engine", "MB/s", "documents/s", "tokens/s", "")]
+    rows += [
+        (
+            each.name,
+            f"{each.megabytes_per_s:.2f}",
+            f"{each.documents_per_s:,.0f}",
+            f"{each.tokens_per_s:,.0f}",
+            each.note,
+        )
+        for each in found
+    ]
+    show(aligned(rows, right=[1, 2, 3]))
+
+
+def _side(tokenizer: "Tokenizer", text: str) -> str:
+    from lazarus_tokenkit.metrics.comparison import cut_view
+
+    found = tokenizer.segment_batch([text], parse_special=False)[0]
+    return f"{tokenizer.name}: {len(found.ids)} tokens\n{cut_view(text, found)}"

@@ -1,0 +1,76 @@
+"""Commands about length caches: build, stats."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lazarus_plan.console import progress, say, show
+from lazarus_tokenkit.commands.options import (
+    AsJson,
+    CompletionField,
+    Data,
+    MessagesField,
+    PromptField,
+    Template,
+    TextField,
+    TokenizerName,
+    field_names,
+    load,
+)
+
+if TYPE_CHECKING:
+    from lazarus_tokenkit.stats import LengthStats
+
+
+def build(
+    data: Data,
+    tokenizer: TokenizerName,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The length cache to write.")],
+    prompt_field: PromptField = None,
+    completion_field: CompletionField = None,
+    text_field: TextField = None,
+    messages_field: MessagesField = None,
+    template: Template = None,
+    as_json: AsJson = False,
+) -> None:
+    """Encode a data set and write the length of every sample."""
+    from lazarus_tokenkit.encode import Encoder
+    from lazarus_tokenkit.lengths import build_lengths
+    from lazarus_tokenkit.readers import count_lines
+
+    fields = field_names(text_field, messages_field, prompt_field, completion_field)
+    encoder = Encoder(load(tokenizer), template)
+    with progress("encoding", total=count_lines(data), unit="samples") as advance:
+        header = build_lengths(data, encoder, output, fields, advance)
+    stats = _stats(output)
+    digests = {"data": header.data, "template": header.template, "tokenizer": header.tokenizer}
+    if as_json:
+        receipt = {name: value for name, value in stats.to_json().items() if name != "histogram"}
+        show(json.dumps(receipt | digests | {"encoding": header.encoding}, indent=2))
+        return
+    template_name = encoder.chat_template.name
+    show(f"{stats.headline()}, longest {stats.max:,}, template `{template_name}`")
+    show("  ".join(f"{name} {digest.removeprefix('sha256:')[:16]}" for name, digest in digests.items()))
+    say(f"wrote {output}; next: lazarus data batchplan build -l {output} -e 1 -b {_budget(stats.max)} -o PLAN")
+
+
+def stats(
+    lengths: Annotated[Path, typer.Option("-l", "--lengths", help="A length cache.")], as_json: AsJson = False
+) -> None:
+    """Print quantiles and a histogram of a length cache."""
+    found = _stats(lengths)
+    show(json.dumps(found.to_json(), indent=2) if as_json else found.text())
+
+
+def _stats(path: Path) -> "LengthStats":
+    from lazarus_plan import read_lengths
+    from lazarus_tokenkit.stats import LengthStats
+
+    return LengthStats.of(read_lengths(path))
+
+
+def _budget(longest: int) -> int:
+    """A token budget to suggest: 8,192, or what the longest sample needs."""
+    return max(8192, -(-longest // 64) * 64)

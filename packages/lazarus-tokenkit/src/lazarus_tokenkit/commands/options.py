@@ -1,0 +1,76 @@
+"""Options that several commands share."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lazarus_tokenkit.errors import TokenkitError
+
+if TYPE_CHECKING:
+    from lazarus_tokenkit.forms import FieldNames
+    from lazarus_tokenkit.tokenizer import Tokenizer
+
+TokenizerName = Annotated[
+    str,
+    typer.Option(
+        "-t",
+        "--tokenizer",
+        help="`byte`, `char:CHARACTERS`, a directory or file with a tokenizer, a name of OpenAI, a Hugging Face id.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
+Data = Annotated[
+    list[Path],
+    typer.Option(
+        "-d", "--data", help="JSON Lines, JSON, CSV, Parquet or text, or a directory of texts; again to join."
+    ),
+]
+PromptField = Annotated[str | None, typer.Option(help="Field of the question [default: prompt].")]
+CompletionField = Annotated[str | None, typer.Option(help="Field of the answer [default: completion].")]
+TextField = Annotated[str | None, typer.Option(help="Field of a document [default: text].")]
+MessagesField = Annotated[str | None, typer.Option(help="Field of a conversation [default: messages].")]
+Template = Annotated[
+    str | None,
+    typer.Option(help="A name of `templates list`, `own` or a Jinja file [default: the tokenizer's own, else plain]."),
+]
+
+
+def load(name: str) -> "Tokenizer":
+    """The tokenizer of that name."""
+    from lazarus_tokenkit.load import load_tokenizer
+
+    return load_tokenizer(name)
+
+
+def field_names(text: str | None, messages: str | None, prompt: str | None, completion: str | None) -> "FieldNames":
+    """The names of the fields."""
+    from lazarus_tokenkit.forms import FieldNames
+
+    return FieldNames(text=text, messages=messages, prompt=prompt, completion=completion)
+
+
+def read_text(text: str) -> str:
+    """A text of the command line, or what stands on stdin where it is `-`."""
+    if text == "-":
+        return sys.stdin.read()
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TokenkitError(f"the text is not UTF-8 from character {error.start + 1} on", "LT-E501") from error
+    return text
+
+
+def parse_ids(text: str, tokenizer: "Tokenizer") -> list[int]:
+    """Ids of the command line, all of them rows of the vocabulary."""
+    try:
+        ids = [int(number) for number in text.replace(",", " ").split()]
+    except ValueError as error:
+        raise TokenkitError(f"--ids wants integers, such as 1,2,3: {error}", "LT-E501") from error
+    for number in ids:
+        if not 0 <= number < tokenizer.vocab_size:
+            raise TokenkitError(
+                f"id {number} is outside 0..{tokenizer.vocab_size - 1} of `{tokenizer.name}`", "LT-E501"
+            )
+    return ids

@@ -1,0 +1,41 @@
+"""Commands about data files: inspect."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lazarus_plan.console import show
+from lazarus_tokenkit.commands.options import (
+    AsJson,
+    CompletionField,
+    MessagesField,
+    PromptField,
+    Template,
+    TextField,
+    field_names,
+    load,
+)
+
+
+def inspect(
+    data: Annotated[list[Path], typer.Argument(help="Data files or directories; several are joined.")],
+    tokenizer: Annotated[str | None, typer.Option("-t", "--tokenizer", help="Count tokens with it, too.")] = None,
+    template: Template = None,
+    prompt_field: PromptField = None,
+    completion_field: CompletionField = None,
+    text_field: TextField = None,
+    messages_field: MessagesField = None,
+    rows: Annotated[int, typer.Option("--rows", help="Rows to show as a model sees them.", min=0)] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a data file holds: form, counts, lengths, problems, and its first rows rendered. Exit 1 on problems."""
+    from lazarus_tokenkit.encode import Encoder
+    from lazarus_tokenkit.inspection import inspect_samples
+
+    fields = field_names(text_field, messages_field, prompt_field, completion_field)
+    encoder = Encoder(load(tokenizer or "byte"), template)
+    found = inspect_samples(data, fields, encoder, rows, with_tokens=tokenizer is not None)
+    show(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if as_json else found.text())
+    raise typer.Exit(1 if found.error is not None else 0)

@@ -1,0 +1,133 @@
+"""`train`: bpe, sentencepiece, char."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lazarus_plan.console import say, show
+from lazarus_tokenkit.commands.options import (
+    AsJson,
+    CompletionField,
+    Data,
+    MessagesField,
+    PromptField,
+    TextField,
+    field_names,
+)
+
+if TYPE_CHECKING:
+    from lazarus_tokenkit.forms import FieldNames
+    from lazarus_tokenkit.training.run import Kind
+
+Output = Annotated[
+    Path, typer.Option("-o", "--output", help="New directory for tokenizer, report card and fingerprint.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and stop.")]
+Special = Annotated[list[str] | None, typer.Option("--special", help="A special token; again for more, in this order.")]
+VocabSize = Annotated[int, typer.Option("-v", "--vocab-size", help="Ids, special tokens and bytes included.", min=1)]
+
+
+def bpe(
+    data: Data,
+    output: Output,
+    vocab_size: VocabSize = 8192,
+    special: Special = None,
+    min_frequency: Annotated[
+        int, typer.Option("--min-frequency", help="Occurrences of a pair to be merged.", min=1)
+    ] = 2,
+    split_digits: Annotated[bool, typer.Option("--split-digits", help="Each digit a token of its own.")] = False,
+    prompt_field: PromptField = None,
+    completion_field: CompletionField = None,
+    text_field: TextField = None,
+    messages_field: MessagesField = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a byte-level BPE: no text it cannot spell, the same file on every run."""
+    from lazarus_tokenkit.training.bpe import END_OF_TEXT, BpeConfig
+
+    fields = field_names(text_field, messages_field, prompt_field, completion_field)
+    config = _checked(
+        lambda: BpeConfig(
+            vocab_size=vocab_size,
+            min_frequency=min_frequency,
+            special_tokens=tuple(special or [END_OF_TEXT]),
+            split_digits=split_digits,
+        )
+    )
+    _train(data, output, config, "bpe", fields, dry_run, as_json)
+
+
+def sentencepiece(
+    data: Data,
+    output: Output,
+    vocab_size: VocabSize = 8192,
+    special: Special = None,
+    keep_digits: Annotated[bool, typer.Option("--keep-digits", help="Let digits merge.")] = False,
+    prompt_field: PromptField = None,
+    completion_field: CompletionField = None,
+    text_field: TextField = None,
+    messages_field: MessagesField = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a SentencePiece BPE with byte fallback."""
+    from lazarus_tokenkit.training.sentencepiece import SentencePieceConfig
+
+    fields = field_names(text_field, messages_field, prompt_field, completion_field)
+    config = _checked(
+        lambda: SentencePieceConfig(
+            vocab_size=vocab_size, special_tokens=tuple(special or ()), split_digits=not keep_digits
+        )
+    )
+    _train(data, output, config, "sentencepiece", fields, dry_run, as_json)
+
+
+def char(
+    data: Data,
+    output: Output,
+    prompt_field: PromptField = None,
+    completion_field: CompletionField = None,
+    text_field: TextField = None,
+    messages_field: MessagesField = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a tokenizer of the characters that occur, as small classifiers take."""
+    fields = field_names(text_field, messages_field, prompt_field, completion_field)
+    _train(data, output, None, "char", fields, dry_run, as_json)
+
+
+def _train(
+    data: list[Path], output: Path, config: Any, kind: "Kind", fields: "FieldNames", dry_run: bool, as_json: bool
+) -> None:
+    from lazarus_tokenkit.training.card import freeze
+    from lazarus_tokenkit.training.run import estimate, train_files
+
+    if output.exists():
+        raise typer.BadParameter(f"{output} exists; a trained tokenizer is never overwritten")
+    if dry_run:
+        found = estimate(data, kind, fields)
+        words = (
+            f"{found.documents:,} documents, {found.bytes:,} bytes to train on, {found.held_out:,} held out;"
+            f" about {found.seconds:.0f} s and {found.memory_mb:.0f} MB"
+        )
+        show(json.dumps(vars(found), indent=2) if as_json else words)
+        return
+    tokenizer, card = train_files(data, config, fields, output.name)
+    freeze(tokenizer, card, output)
+    show(json.dumps(card.to_json(), indent=2) if as_json else card.markdown())
+    say(f"wrote {output}; next: lazarus-tokenkit doctor -t {output}")
+
+
+def _checked(make: Callable[[], Any]) -> Any:
+    from pydantic import ValidationError
+
+    try:
+        return make()
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise typer.BadParameter(first["msg"].removeprefix("Value error, ")) from error

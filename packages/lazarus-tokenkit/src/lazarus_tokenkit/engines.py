@@ -1,0 +1,180 @@
+"""Engines that encode batches: the reference, and faster ones that must prove on the data at hand that they are exact.
+
+The reference is what the tokenizer itself uses. Another engine is taken only where it can be built from the tokenizer
+and gives the reference's ids on up to 2,000 documents of the very data; else the reference is used, and a warning says so.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal, Protocol
+
+from lazarus_tokenkit.backends.huggingface import TOKENIZER_FILE, HuggingFaceTokenizer
+from lazarus_tokenkit.errors import TokenkitError
+from lazarus_tokenkit.tokenizer import Tokenizer
+
+logger = logging.getLogger(__name__)
+
+EngineName = Literal["auto", "huggingface", "tiktoken", "sentencepiece", "gigatoken"]
+NUM_CHECKED = 2000
+"""Documents on which an engine must equal the reference; gigatoken's known differences show far sooner."""
+PACKAGES = {
+    "huggingface": "tokenizers",
+    "tiktoken": "tiktoken",
+    "sentencepiece": "sentencepiece",
+    "gigatoken": "gigatoken",
+}
+EXTRAS = {"tiktoken": "openai", "sentencepiece": "sentencepiece", "gigatoken": "fast"}
+
+
+class Engine(Protocol):
+    """Encodes batches with the ids of `Tokenizer.encode_batch`."""
+
+    @property
+    def name(self) -> str:
+        """Name and version, for receipts."""
+        ...
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of every text, special tokens in it parsed, none added."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Engine:
+    name: str
+    encode: Callable[[Sequence[str]], list[list[int]]]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        return self.encode(texts)
+
+
+class Unfit(Exception):
+    """An engine cannot be built for a tokenizer; says why."""
+
+
+def reference_engine(tokenizer: Tokenizer) -> Engine:
+    """The tokenizer's own."""
+    return _Engine(_versioned("huggingface"), tokenizer.encode_batch)
+
+
+def choose_engine(tokenizer: Tokenizer, wanted: EngineName, documents: Sequence[str]) -> Engine:
+    """The engine that was asked for, if it is exact on the documents; else the reference.
+
+    Args:
+        tokenizer: Whose ids are wanted.
+        wanted: A name; `auto` is gigatoken where it is installed.
+        documents: Of the data that is to be encoded; the first `NUM_CHECKED` are compared.
+
+    Raises:
+        TokenkitError: An engine asked for by name that is not installed.
+    """
+    if wanted == "huggingface":
+        return reference_engine(tokenizer)
+    name = "gigatoken" if wanted == "auto" else wanted
+    if not is_installed(name):
+        if wanted == "auto":
+            return reference_engine(tokenizer)
+        raise TokenkitError(f"engine `{name}` is not installed: install lazarus-tokenkit[{EXTRAS[name]}]", "LT-E701")
+    try:
+        engine = build_engine(tokenizer, name)
+        check_engine(engine, tokenizer, documents[:NUM_CHECKED])
+    except Unfit as reason:
+        logger.warning("engine `%s` is not used for `%s`: %s; using the reference", name, tokenizer.name, reason)
+        return reference_engine(tokenizer)
+    return engine
+
+
+def is_installed(name: str) -> bool:
+    """Whether an engine's package is there."""
+    try:
+        version(PACKAGES[name])
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def build_engine(tokenizer: Tokenizer, name: str) -> Engine:
+    """An engine, unchecked.
+
+    Raises:
+        Unfit: It cannot do what this tokenizer does.
+    """
+    if not isinstance(tokenizer, HuggingFaceTokenizer):
+        raise Unfit("the tokenizer has no files to build it from")
+    try:
+        return _Engine(_versioned(name), _BUILDERS[name](tokenizer))
+    except Unfit:
+        raise
+    except Exception as error:  # whatever the package raises: it does not know this tokenizer
+        raise Unfit(" ".join(str(error).split())[:200] or type(error).__name__) from error
+
+
+def check_engine(engine: Engine, tokenizer: Tokenizer, documents: Sequence[str]) -> None:
+    """Compares an engine with the reference.
+
+    Raises:
+        Unfit: It gives other ids; the first text that shows it is named.
+    """
+    try:
+        found = engine.encode_batch(documents)
+    except Exception as error:  # a panic of a native package is one
+        raise Unfit(f"it fails: {' '.join(str(error).split())[:200]}") from error
+    for text, ids, expected in zip(documents, found, tokenizer.encode_batch(documents), strict=True):
+        if ids != expected:
+            raise Unfit(f"it gives other ids for {text[:60]!r}")
+
+
+def _gigatoken(tokenizer: HuggingFaceTokenizer) -> Callable[[Sequence[str]], list[list[int]]]:
+    made = import_module("gigatoken").Tokenizer.from_json(tokenizer.files[TOKENIZER_FILE])
+    return lambda texts: made.encode_batch_list(list(texts)) if texts else []
+
+
+def _tiktoken(tokenizer: HuggingFaceTokenizer) -> Callable[[Sequence[str]], list[list[int]]]:
+    from lazarus_tokenkit.backends.tiktoken import GPT2_PATTERN, PATTERNS
+
+    file: dict[str, Any] = json.loads(tokenizer.files[TOKENIZER_FILE])
+    steps: dict[str, Any] = file["pre_tokenizer"] or {}
+    parts: list[Any] = steps.get("pretokenizers", [steps])
+    match parts:
+        case [{"type": "ByteLevel", "add_prefix_space": False}] if parts[0].get("use_regex", True):
+            pattern = GPT2_PATTERN
+        case [{"type": "Split", "pattern": {"Regex": str(regex)}}, {"type": "ByteLevel"}] if regex in PATTERNS:
+            pattern = PATTERNS[regex]
+        case _:
+            raise Unfit("texts are cut in a way that it has no pattern for")
+    if file["normalizer"] is not None:
+        raise Unfit("it does not normalise")
+    added = {token["content"]: token["id"] for token in file["added_tokens"]}
+    ranks = {tokenizer.token_bytes[n]: n for n in tokenizer.vocab.values() if n not in added.values()}
+    encoding = import_module("tiktoken").Encoding(
+        tokenizer.name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=added
+    )
+    return lambda texts: encoding.encode_batch(list(texts), allowed_special="all", num_threads=2)
+
+
+def _sentencepiece(tokenizer: HuggingFaceTokenizer) -> Callable[[Sequence[str]], list[list[int]]]:
+    if "tokenizer.model" not in tokenizer.files:
+        raise Unfit("there is no tokenizer.model beside it")
+    processor = import_module("sentencepiece").SentencePieceProcessor(model_proto=tokenizer.files["tokenizer.model"])
+
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        plain = [text for text in texts if not tokenizer.special_spans(text)]
+        found = iter(processor.encode(plain))
+        return [tokenizer.encode(text) if tokenizer.special_spans(text) else next(found) for text in texts]
+
+    return encode
+
+
+def _versioned(name: str) -> str:
+    return f"{PACKAGES[name]} {version(PACKAGES[name])}"
+
+
+_BUILDERS: dict[str, Callable[[HuggingFaceTokenizer], Callable[[Sequence[str]], list[list[int]]]]] = {
+    "gigatoken": _gigatoken,
+    "tiktoken": _tiktoken,
+    "sentencepiece": _sentencepiece,
+}

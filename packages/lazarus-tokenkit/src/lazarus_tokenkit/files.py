@@ -1,0 +1,253 @@
+"""Data files to rows, whatever the form: JSON Lines, JSON, CSV, Parquet, text, a Hugging Face data set.
+
+A row is an object with its place. What is wrong with a file is said here; what is wrong with a row's fields, by `forms`.
+Files are read as they come: only JSON arrays are held whole.
+"""
+
+import csv
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
+
+from lazarus_tokenkit.errors import SampleError
+
+JSON = dict[str, Any]
+
+LINES = (".jsonl", ".jsonl.gz", ".ndjson")
+TEXTS = (".txt", ".md", ".rst")
+SUFFIXES = (*LINES, ".json", ".csv", ".tsv", ".parquet", *TEXTS)
+HUB = "hf:"
+"""`hf:owner/name`, `hf:owner/name:config`, `hf:owner/name:config:split`: a data set of the hub."""
+UTF8_BOM = b"\xef\xbb\xbf"
+PARQUET_ROWS = 1000
+# An escaped surrogate: half a character, unless its other half follows. Rare enough to look twice.
+SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+class PlacedRow(NamedTuple):
+    """A row and where it stands.
+
+    Args:
+        members: Its fields.
+        path: Its file.
+        line: Its 1-based line, or its number where the form has no lines.
+        name: The name that its place gives it, or None: its position.
+    """
+
+    members: JSON
+    path: Path
+    line: int
+    name: str | None = None
+
+    @property
+    def place(self) -> str:
+        """`file:line`, for messages."""
+        return f"{self.path}:{self.line}"
+
+
+def read_objects(path: Path) -> Iterator[PlacedRow]:
+    """The rows of a file, a directory of texts or a data set.
+
+    Raises:
+        SampleError: Whatever is wrong with it; the message names file and line.
+    """
+    if str(path).startswith(HUB):
+        return _hub_rows(path)
+    if path.is_dir():
+        return _directory_rows(path)
+    if not path.exists():
+        raise SampleError(f"{path} does not exist", "LT-E302")
+    for suffixes, read in _READERS.items():
+        if path.name.endswith(suffixes):
+            return read(path)
+    raise SampleError(f"{path} is not one of {', '.join(SUFFIXES)}: give JSON Lines files", "LT-E302")
+
+
+def data_files(path: Path) -> list[Path]:
+    """The files that hold the rows: the file itself, or all of a directory, sorted."""
+    if str(path).startswith(HUB):
+        return []
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+
+
+def count_objects(path: Path) -> int | None:
+    """Number of rows, where counting is cheaper than reading; None elsewhere."""
+    if not path.name.endswith(LINES) or not path.is_file():
+        return None
+    return sum(1 for _ in _lines(path))
+
+
+def kind(value: Any) -> str:
+    """What a JSON value is, in words."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a text"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
+
+
+def _line_rows(path: Path) -> Iterator[PlacedRow]:
+    blank = 0
+    for number, line in enumerate(_lines(path), 1):
+        if number == 1:
+            line = line.removeprefix(UTF8_BOM)
+        if not line.strip():
+            blank = blank or number
+            continue
+        if blank:  # at the end of a file it is a matter of taste, elsewhere a row is missing
+            raise SampleError(f"{path}:{blank}: blank line between rows; remove it", "LT-E304")
+        yield PlacedRow(_object(parse_json(line, f"{path}:{number}"), f"{path}:{number}"), path, number)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, without their ends."""
+    try:
+        with _open(path) as stream:
+            for line in stream:
+                yield line.rstrip(b"\r\n")
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise SampleError(f"{path} is not a whole gzip file: {error}", "LT-E302") from error
+
+
+def _open(path: Path) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+
+
+def parse_json(line: bytes, place: str) -> Any:
+    """A JSON value.
+
+    Raises:
+        SampleError: It is malformed, or holds what no UTF-8 text can.
+    """
+    try:
+        value = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        raise SampleError(
+            f"{place}: byte {error.start + 1} of the line is not UTF-8; convert the file", "LT-E305"
+        ) from error
+    except json.JSONDecodeError as error:
+        where = f"{place}:{error.colno}" if error.lineno == 1 else f"{place}: line {error.lineno}"
+        raise SampleError(f"{where}: malformed JSON: {error.msg}", "LT-E306") from error
+    except RecursionError as error:
+        raise SampleError(f"{place}: JSON nested too deeply", "LT-E306") from error
+    if SURROGATE_ESCAPE.search(line):
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise SampleError(f"{place}: half a surrogate pair, which no UTF-8 text can hold", "LT-E305") from error
+    return value
+
+
+def _object(value: Any, place: str) -> JSON:
+    if not isinstance(value, dict):
+        raise SampleError(f"{place}: the row is {kind(value)}, not an object", "LT-E307")
+    return cast("JSON", value)
+
+
+def _json_rows(path: Path) -> Iterator[PlacedRow]:
+    rows = parse_json(path.read_bytes().removeprefix(UTF8_BOM), str(path))
+    if not isinstance(rows, list):
+        raise SampleError(f"{path} is {kind(rows)}, not a list of rows", "LT-E307")
+    for number, row in enumerate(cast("list[Any]", rows), 1):
+        yield PlacedRow(_object(row, f"{path}:{number}"), path, number)
+
+
+def _csv_rows(path: Path) -> Iterator[PlacedRow]:
+    csv.field_size_limit(1 << 30)  # the default of 131,072 is less than a long document
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
+            for row in reader:
+                place = f"{path}:{reader.line_num}"
+                if None in row or None in row.values():
+                    raise SampleError(f"{place}: the row has not as many cells as the head", "LT-E308")
+                yield PlacedRow(row, path, reader.line_num)
+    except UnicodeDecodeError as error:
+        raise SampleError(f"{path}: not UTF-8: {error.reason}; convert the file", "LT-E305") from error
+    except csv.Error as error:
+        raise SampleError(f"{path}: malformed CSV: {error}", "LT-E308") from error
+
+
+def _parquet_rows(path: Path) -> Iterator[PlacedRow]:
+    parquet = optional_module("pyarrow.parquet", "parquet", str(path))
+    number = 0
+    try:
+        for batch in parquet.ParquetFile(path).iter_batches(batch_size=PARQUET_ROWS):
+            for row in batch.to_pylist():
+                number += 1
+                yield PlacedRow(row, path, number)
+    except (ValueError, OSError) as error:  # pyarrow's own derive from these
+        raise SampleError(f"{path} is not Parquet: {error}", "LT-E308") from error
+
+
+def _text_rows(path: Path, name: str | None = None) -> Iterator[PlacedRow]:
+    try:
+        text = path.read_bytes().removeprefix(UTF8_BOM).decode()
+    except UnicodeDecodeError as error:
+        raise SampleError(f"{path}: byte {error.start + 1} is not UTF-8; convert the file", "LT-E305") from error
+    yield PlacedRow({"text": text}, path, 1, name)
+
+
+def _directory_rows(path: Path) -> Iterator[PlacedRow]:
+    if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        yield from _saved_rows(path)
+        return
+    texts = [file for file in data_files(path) if file.suffix in TEXTS]
+    if not texts:
+        raise SampleError(
+            f"{path} is a directory without {', '.join(TEXTS)}: give JSON Lines files, texts or a saved data set",
+            "LT-E302",
+        )
+    for file in texts:
+        yield from _text_rows(file, file.relative_to(path).as_posix())
+
+
+def _saved_rows(path: Path) -> Iterator[PlacedRow]:
+    dataset = optional_module("datasets", "datasets", str(path)).load_from_disk(str(path))
+    if hasattr(dataset, "keys"):
+        raise SampleError(
+            f"{path} has the splits {', '.join(dataset)}: give one, such as {path / next(iter(dataset))}", "LT-E302"
+        )
+    return (PlacedRow(dict(row), path, number) for number, row in enumerate(dataset, 1))
+
+
+def _hub_rows(path: Path) -> Iterator[PlacedRow]:
+    name, *rest = path.as_posix().removeprefix(HUB).split(":")
+    config = rest[0] if rest and rest[0] else None
+    split = rest[1] if len(rest) > 1 else "train"
+    try:
+        dataset = optional_module("datasets", "datasets", name).load_dataset(name, config, split=split, streaming=True)
+        for number, row in enumerate(dataset, 1):
+            yield PlacedRow(dict(row), path, number)
+    except (OSError, ValueError) as error:
+        raise SampleError(f"data set `{name}`: {' '.join(str(error).split())[:300]}", "LT-E309") from error
+
+
+def optional_module(name: str, extra: str, what: str) -> Any:
+    """A module that an extra brings, as an open type: what crosses the border is typed where it is called."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise SampleError(f"{what}: to read it, install lazarus-tokenkit[{extra}]", "LT-E309") from error
+
+
+_READERS: Mapping[tuple[str, ...], Callable[[Path], Iterator[PlacedRow]]] = {
+    LINES: _line_rows,
+    (".json",): _json_rows,
+    (".csv", ".tsv"): _csv_rows,
+    (".parquet",): _parquet_rows,
+    TEXTS: _text_rows,
+}

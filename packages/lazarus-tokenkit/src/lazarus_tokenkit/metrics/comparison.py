@@ -1,0 +1,139 @@
+"""Two tokenizers on one corpus: how many tokens each takes, where they cut alike, on which kinds of text they differ.
+
+```
+ratio = n_first / n_second      boundary F1 = 2 |both| / (|first| + |second|)      over the bytes at which tokens begin
+```
+"""
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from lazarus_tokenkit.errors import TokenkitError
+from lazarus_tokenkit.metrics.bootstrap import interval
+from lazarus_tokenkit.metrics.counts import boundaries
+from lazarus_tokenkit.metrics.table import aligned, number
+from lazarus_tokenkit.tokenizer import Segments, Tokenizer
+
+CATEGORIES = ("letters", "digits", "punctuation", "white space", "other")
+"""Of the character that a token begins with, behind a space in front."""
+_CLASSES = {"L": 0, "M": 0, "N": 1, "P": 2, "S": 2, "Z": 3}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How two tokenizers differ on a corpus.
+
+    Args:
+        names: Of the two.
+        documents: N.
+        bytes: B.
+        tokens: Of the two.
+        ratio: Tokens of the first over those of the second; below 1 the first is shorter.
+        ratio_interval: Where 95 % of resamples of the documents put it.
+        boundary_f1: 1 where both cut at the same bytes.
+        by_category: Tokens of the two, by the kind of character they begin with.
+    """
+
+    names: tuple[str, str]
+    documents: int
+    bytes: int
+    tokens: tuple[int, int]
+    ratio: float
+    ratio_interval: tuple[float, float]
+    boundary_f1: float
+    by_category: dict[str, tuple[int, int]]
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is printed with `--json`."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """As it is printed for people."""
+        first, second = self.names
+        low, high = self.ratio_interval
+        head = [("", first, second, "ratio")]
+        rows = [("tokens", *map(number, self.tokens), number(self.ratio))]
+        rows += [("bytes/token", *(number(self.bytes / count) if count else "-" for count in self.tokens), "")]
+        rows += [
+            (name, number(one), number(other), number(one / other) if other else "-")
+            for name, (one, other) in self.by_category.items()
+        ]
+        return "\n".join(
+            [
+                aligned([*head, *rows], right=[1, 2, 3]),
+                "",
+                f"ratio {self.ratio:.3f}  (95 %: {low:.3f} to {high:.3f}), {self.documents:,} documents",
+                f"boundary F1 {self.boundary_f1:.3f}",
+            ]
+        )
+
+
+def compare_tokenizers(first: Tokenizer, second: Tokenizer, documents: Iterable[str]) -> Comparison:
+    """Compares two tokenizers on a corpus.
+
+    >>> from lazarus_tokenkit import load_tokenizer
+    >>> byte, char = load_tokenizer("byte"), load_tokenizer("char:")
+    >>> compare_tokenizers(byte, char, ["abc", "de"]).boundary_f1
+    1.0
+    """
+    documents = list(documents)
+    found = [tokenizer.segment_batch(documents, parse_special=False) for tokenizer in (first, second)]
+    lengths = [np.array([len(each.ids) for each in segments], dtype=np.int64) for segments in found]
+    if not documents or not lengths[1].sum():
+        raise TokenkitError("the corpus is empty: nothing to compare", "LT-E601")
+    shared = total = 0
+    by_category = np.zeros((len(CATEGORIES), 2), dtype=np.int64)
+    for text, one, other in zip(documents, *found, strict=True):
+        cuts = [boundaries(text, each) for each in (one, other)]
+        shared += len(np.intersect1d(*cuts, assume_unique=True))
+        total += sum(map(len, cuts))
+        for place, each in enumerate((one, other)):
+            by_category[:, place] += categories(text, each)
+    one, other = (int(length.sum()) for length in lengths)
+    columns = {"first": lengths[0], "second": lengths[1]}
+    return Comparison(
+        names=(first.name, second.name),
+        documents=len(documents),
+        bytes=sum(len(text.encode()) for text in documents),
+        tokens=(one, other),
+        ratio=one / other,
+        ratio_interval=interval(columns, lambda sums: sums["first"] / sums["second"].clip(1)),
+        boundary_f1=2 * shared / total if total else 1.0,
+        by_category={
+            name: (int(by_category[place, 0]), int(by_category[place, 1])) for place, name in enumerate(CATEGORIES)
+        },
+    )
+
+
+def categories(text: str, found: Segments) -> Any:
+    """Tokens by the kind of character that they begin with, int64 (5,)."""
+    content = text.encode()
+    counts = np.zeros(len(CATEGORIES), dtype=np.int64)
+    for start, end in zip(found.starts, found.ends, strict=True):
+        piece = content[start:end].decode(errors="replace")
+        words = piece.lstrip(" ") or piece
+        counts[_category(words[:1])] += 1
+    return counts
+
+
+def cut_view(text: str, found: Segments, mark: str = "|") -> str:
+    """A text with a mark where a token begins; characters that tokens share are shown once.
+
+    >>> cut_view("hello world", Segments([1, 2], [0, 5], [5, 11]))
+    'hello| world'
+    """
+    content = text.encode()
+    cuts = [0, *boundaries(text, found).tolist(), len(content)]
+    pieces = (content[start:end] for start, end in pairwise(cuts))
+    return mark.join(piece.decode(errors="backslashreplace") for piece in pieces)
+
+
+def _category(letter: str) -> int:
+    if letter.isspace():
+        return 3
+    return _CLASSES.get(unicodedata.category(letter)[0], 4) if letter else 4

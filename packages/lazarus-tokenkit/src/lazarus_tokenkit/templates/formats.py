@@ -1,0 +1,87 @@
+r"""The chat formats in use, as Jinja sources; white space is part of a format and exact.
+
+Sources: the templates that the models' own repositories publish (Llama-2-chat, Meta-Llama-3-Instruct, Phi-3-mini,
+gemma-it, zephyr-7b-beta, vicuna-7b-v1.5), openai/openai-python's ChatML, tatsu-lab/stanford_alpaca's prompt. They differ
+from those in one way: none writes bos before the first turn unless the format has one there.
+"""
+
+CHATML = """\
+{%- for message in messages -%}
+{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
+"""
+
+PLAIN = """\
+{%- for message in messages -%}
+{{- message.content + (eos_token if message.role == 'assistant' else '\\n') -}}
+{%- endfor -%}
+"""
+
+LLAMA2 = """\
+{%- set system = messages[0].content if messages and messages[0].role == 'system' else none -%}
+{%- for message in messages if message.role != 'system' -%}
+{%- if message.role == 'user' -%}
+{{- bos_token + '[INST] ' -}}
+{%- if loop.first and system is not none -%}{{- '<<SYS>>\\n' + system + '\\n<</SYS>>\\n\\n' -}}{%- endif -%}
+{{- message.content | trim + ' [/INST]' -}}
+{%- elif message.role == 'assistant' -%}
+{{- ' ' + message.content | trim + ' ' + eos_token -}}
+{%- else -%}{{- raise_exception('llama2 knows the roles system, user and assistant') -}}
+{%- endif -%}
+{%- endfor -%}
+"""
+
+LLAMA3 = """\
+{{- bos_token -}}
+{%- for message in messages -%}
+{{- '<|start_header_id|>' + message.role + '<|end_header_id|>\\n\\n' + message.content | trim + '<|eot_id|>' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' -}}{%- endif -%}
+"""
+
+PHI = """\
+{%- for message in messages -%}
+{{- '<|' + message.role + '|>\\n' + message.content + '<|end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|assistant|>\\n' -}}{%- endif -%}
+"""
+
+GEMMA = """\
+{{- bos_token -}}
+{%- for message in messages -%}
+{%- if message.role == 'system' -%}{{- raise_exception('gemma knows no system role') -}}{%- endif -%}
+{%- set role = 'model' if message.role == 'assistant' else message.role -%}
+{{- '<start_of_turn>' + role + '\\n' + message.content | trim + '<end_of_turn>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<start_of_turn>model\\n' -}}{%- endif -%}
+"""
+
+ZEPHYR = """\
+{%- for message in messages -%}
+{{- '<|' + message.role + '|>\\n' + message.content + eos_token + '\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|assistant|>\\n' -}}{%- endif -%}
+"""
+
+VICUNA = """\
+{%- for message in messages -%}
+{%- if message.role == 'system' -%}{{- message.content + ' ' -}}
+{%- elif message.role == 'user' -%}{{- 'USER: ' + message.content + ' ' -}}
+{%- elif message.role == 'assistant' -%}{{- 'ASSISTANT: ' + message.content + eos_token -}}
+{%- else -%}{{- raise_exception('vicuna knows the roles system, user and assistant') -}}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- 'ASSISTANT: ' -}}{%- endif -%}
+"""
+
+ALPACA = """\
+{%- for message in messages -%}
+{%- if message.role == 'system' -%}{{- message.content + '\\n\\n' -}}
+{%- elif message.role == 'user' -%}{{- '### Instruction:\\n' + message.content + '\\n\\n' -}}
+{%- elif message.role == 'assistant' -%}{{- '### Response:\\n' + message.content + eos_token + '\\n\\n' -}}
+{%- else -%}{{- raise_exception('alpaca knows the roles system, user and assistant') -}}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '### Response:\\n' -}}{%- endif -%}
+"""

@@ -1,0 +1,1 @@
+"""New tokenizers from text: the same bytes on every run."""

@@ -1,0 +1,117 @@
+"""The report card of a trained tokenizer: what it was made from and how it does, as Markdown and JSON.
+
+Frozen beside the tokenizer with its fingerprint. Figures are of the held-out documents, file by file.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
+from lazarus_tokenkit.errors import TokenizerError
+from lazarus_tokenkit.fingerprint import TokenizerFingerprint, compute_fingerprint, save_fingerprint
+from lazarus_tokenkit.metrics.coverage import Coverage, analyze_coverage, worst_group_ratio
+
+CARD, FIGURES, LOCK = "report.md", "report.json", "fingerprint.json"
+
+
+@dataclass(frozen=True)
+class ReportCard:
+    """What a trained tokenizer is.
+
+    Args:
+        kind: `bpe`, `sentencepiece` or `char`.
+        config: What it was trained with.
+        files: Name, bytes and SHA-256 of what it was trained on.
+        fingerprint: Its fingerprint.
+        vocab_size: Rows of an embedding.
+        domains: Coverage by file.
+        versions: Of the packages that decide it.
+    """
+
+    kind: str
+    config: dict[str, Any]
+    files: tuple[dict[str, Any], ...]
+    fingerprint: TokenizerFingerprint
+    vocab_size: int
+    domains: dict[str, Coverage]
+    versions: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """As `report.json`."""
+        members = asdict(self) | {"fingerprint": self.fingerprint.to_json(), "files": list(self.files)}
+        return members | {"worst_domain_ratio": worst_group_ratio(self.domains)}
+
+    def markdown(self) -> str:
+        """As `report.md`."""
+        rows = [
+            f"| {name} | {each.bytes:,} | {_figure(each.bytes_per_token)} | {_figure(each.fertility)} |"
+            f" {_share(each.unk_rate)} | {_share(each.byte_fallback_rate)} | {_share(each.lossless_rate)} |"
+            for name, each in self.domains.items()
+        ]
+        sources = [f"- `{file['name']}`, {file['bytes']:,} bytes, sha256 `{file['sha256']}`" for file in self.files]
+        return "\n".join(
+            [
+                f"# Tokenizer {self.fingerprint.short}",
+                "",
+                f"{self.kind}, {self.vocab_size:,} ids, fingerprint `{self.fingerprint.fingerprint}`",
+                "",
+                "| held out | bytes | bytes/token | tokens/word | unknown | byte fallback | lossless |",
+                "|---|---|---|---|---|---|---|",
+                *rows,
+                "",
+                "Trained on:",
+                "",
+                *sources,
+                "",
+                f"Configuration: `{json.dumps(self.config, sort_keys=True, ensure_ascii=False)}`",
+                "",
+                f"Versions: {', '.join(f'{name} {number}' for name, number in sorted(self.versions.items()))}",
+                "",
+            ]
+        )
+
+
+def make_card(
+    tokenizer: HuggingFaceTokenizer,
+    kind: str,
+    config: dict[str, Any],
+    files: Sequence[dict[str, Any]],
+    held_out: Mapping[str, Sequence[str]],
+) -> ReportCard:
+    """Measures a tokenizer on documents by domain."""
+    engine = {"sentencepiece": "sentencepiece"}.get(kind, "tokenizers")
+    return ReportCard(
+        kind=kind,
+        config=config,
+        files=tuple(files),
+        fingerprint=compute_fingerprint(tokenizer),
+        vocab_size=tokenizer.vocab_size,
+        domains={name: analyze_coverage(tokenizer, documents) for name, documents in held_out.items() if documents},
+        versions={name: version(name) for name in {engine, "tokenizers", "lazarus-tokenkit"}},
+    )
+
+
+def freeze(tokenizer: HuggingFaceTokenizer, card: ReportCard, directory: Path) -> None:
+    """Writes tokenizer, card and fingerprint into a directory that is not there yet.
+
+    Raises:
+        TokenizerError: There is something already.
+    """
+    if directory.exists():
+        raise TokenizerError(f"{directory} exists; a trained tokenizer is never overwritten", "LT-E118")
+    tokenizer.save(directory)
+    (directory / FIGURES).write_text(json.dumps(card.to_json(), indent=2) + "\n", "utf-8")
+    (directory / CARD).write_text(card.markdown(), "utf-8")
+    save_fingerprint(card.fingerprint, directory / LOCK)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.3f} %"

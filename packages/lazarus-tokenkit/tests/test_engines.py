@@ -1,0 +1,74 @@
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lazarus_tokenkit import load_tokenizer
+from lazarus_tokenkit.engines import Unfit, build_engine, check_engine, choose_engine, is_installed
+from lazarus_tokenkit.errors import TokenkitError
+
+TEXTS = ["hello world", "", "<|endoftext|> a", "  \n\t caf\u00e9 \u4f60\u597d 12345", "don't <s> x</s>"]
+
+
+def needs(name: str) -> None:
+    if not is_installed(name):
+        pytest.skip(f"engine {name} is not installed")
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("gigatoken", "gpt2"),
+        ("gigatoken", "llama2"),
+        ("tiktoken", "gpt2"),
+        ("sentencepiece", "llama2"),
+        ("sentencepiece", "tok512/tokenizer.model"),
+    ],
+)
+def test_engines_give_the_ids_of_the_reference(real_data: Path, fuzz_texts: list[str], name: str, source: str):
+    needs(name)
+    tokenizer = load_tokenizer(real_data / "tokenizers" / source)
+    check_engine(build_engine(tokenizer, name), tokenizer, [*TEXTS, *fuzz_texts[:2000]])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["cl100k_base", "o200k_base"])
+def test_tiktoken_serves_its_own_encodings(
+    real_data: Path, fuzz_texts: list[str], monkeypatch: pytest.MonkeyPatch, encoding: str
+):
+    needs("tiktoken")
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(real_data / "tokenizers" / "tiktoken"))
+    tokenizer = load_tokenizer(encoding)
+    check_engine(build_engine(tokenizer, "tiktoken"), tokenizer, [*TEXTS, *fuzz_texts[:2000]])
+
+
+def test_an_engine_that_differs_is_not_used_and_that_is_said(
+    build: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    from lazarus_tokenkit import engines
+
+    monkeypatch.setattr(engines, "is_installed", lambda name: True)
+    monkeypatch.setattr(engines, "_versioned", lambda name: f"{name} 1")
+    monkeypatch.setitem(engines._BUILDERS, "gigatoken", lambda tokenizer: lambda texts: [[7] for _ in texts])
+    tokenizer = build()
+    with caplog.at_level(logging.WARNING):
+        engine = choose_engine(tokenizer, "gigatoken", TEXTS)
+    assert engine.encode_batch(TEXTS) == tokenizer.encode_batch(TEXTS)
+    assert "gives other ids for 'hello world'; using the reference" in caplog.text
+
+
+def test_an_engine_asked_for_must_be_installed(build: Any, monkeypatch: pytest.MonkeyPatch):
+    from lazarus_tokenkit import engines
+
+    monkeypatch.setattr(engines, "is_installed", lambda name: False)
+    with pytest.raises(TokenkitError, match=r"install lazarus-tokenkit\[fast\]"):
+        choose_engine(build(), "gigatoken", TEXTS)
+    assert choose_engine(build(), "auto", TEXTS).name.startswith("tokenizers")
+
+
+@pytest.mark.parametrize("name", ["tiktoken", "sentencepiece"])
+def test_an_engine_that_cannot_be_built_says_why(name: str):
+    needs(name)
+    with pytest.raises(Unfit, match=r"pattern|beside"):
+        build_engine(load_tokenizer("char:"), name)

@@ -1,0 +1,145 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lazarus_tokenkit import ChatSample, Encoder, Message
+from lazarus_tokenkit.backends.alphabet import byte_alphabet
+from lazarus_tokenkit.backends.assembly import BYTE_LEVEL, bpe, config_file, tokenizer_file
+from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
+from lazarus_tokenkit.errors import TemplateError
+from lazarus_tokenkit.templates.registry import REGISTRY, choose_template, missing_tokens
+from lazarus_tokenkit.templates.render import ChatTemplate
+from lazarus_tokenkit.templates.validation import failures, validate_template
+
+MARKS = {text for entry in REGISTRY.values() for text in entry.special_tokens}
+SPECIAL = {text: 256 + place for place, text in enumerate(["<s>", "</s>", *sorted(MARKS)])}
+ALL = HuggingFaceTokenizer.from_files(
+    {
+        "tokenizer.json": tokenizer_file(
+            bpe(dict(byte_alphabet()) | SPECIAL, []), SPECIAL, pre_tokenizer=BYTE_LEVEL, decoder=BYTE_LEVEL
+        ),
+        "tokenizer_config.json": config_file({"bos": "<s>", "eos": "</s>", "pad": None, "unk": None}),
+    },
+    "all",
+)
+TURNS = (Message("user", "Hi"), Message("assistant", "Yo."), Message("user", "Bye"), Message("assistant", "So."))
+SYSTEM = Message("system", "Be.")
+WORDS = st.text(min_size=1).filter(
+    lambda text: text.strip() == text and not set(text) & {chr(n) for n in range(0xFDD0, 0xFDF0)}
+)
+GOLDEN = {
+    "chatml": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYo.<|im_end|>\n",
+    "plain": "Hi\nYo.</s>",
+    "llama2": "<s>[INST] Hi [/INST] Yo. </s>",
+    "llama3": "<s><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
+    "<|start_header_id|>assistant<|end_header_id|>\n\nYo.<|eot_id|>",
+    "phi": "<|user|>\nHi<|end|>\n<|assistant|>\nYo.<|end|>\n",
+    "gemma": "<s><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\nYo.<end_of_turn>\n",
+    "zephyr": "<|user|>\nHi</s>\n<|assistant|>\nYo.</s>\n",
+    "vicuna": "USER: Hi ASSISTANT: Yo.</s>",
+    "alpaca": "### Instruction:\nHi\n\n### Response:\nYo.</s>\n\n",
+}
+NAMES = list(REGISTRY)
+
+
+def template(name: str) -> ChatTemplate:
+    return choose_template(ALL, name, "2026-01-01")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_white_space_is_exact(name: str):
+    assert template(name).render(TURNS[:2]) == GOLDEN[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_property_that_matters_holds(name: str):
+    found = validate_template(template(name), ALL)
+    assert failures(found) == []
+    by_name = {each.name: each.holds for each in found}
+    assert by_name["prefix-stable"] and by_name["dateless"]
+    assert by_name["system"] is REGISTRY[name].has_system and by_name["tools"] is REGISTRY[name].has_tools
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(question=WORDS, answer=WORDS)
+def test_loss_lies_on_the_answer_and_its_end(name: str, question: str, answer: str):
+    encoder = Encoder(ALL, name)
+    encoded = encoder.encode(ChatSample("0", (Message("user", question), Message("assistant", answer))))
+    ids = [token for token, has_loss in zip(encoded.ids, encoded.loss_mask, strict=True) if has_loss]
+    end = REGISTRY[name].end_of_turn
+    assert ALL.decode(ids).strip() == answer + (" " if name == "llama2" else "") + ("</s>" if end == "eos" else end)
+    prompt = encoder.prompt([Message("user", question)])
+    assert encoded.ids[: len(prompt)] == prompt
+
+
+def test_llama2_puts_the_system_message_into_the_first_turn():
+    text = template("llama2").render((SYSTEM, *TURNS[:3]))
+    assert text == "<s>[INST] <<SYS>>\nBe.\n<</SYS>>\n\nHi [/INST] Yo. </s><s>[INST] Bye [/INST]"
+
+
+def test_gemma_refuses_a_system_message():
+    with pytest.raises(TemplateError, match="no system role"):
+        template("gemma").render((SYSTEM, *TURNS))
+
+
+def test_what_a_vocabulary_lacks_is_named():
+    from lazarus_tokenkit import load_tokenizer
+
+    byte = load_tokenizer("byte")
+    assert missing_tokens(byte, REGISTRY["phi"]) == ["<|user|>", "<|assistant|>", "<|end|>"]
+    assert missing_tokens(byte, REGISTRY["chatml"]) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("{{ bos_token }}{{ bos_token }}{% for m in messages %}{{ m.content }}</s>{% endfor %}", "bos-once"),
+        ("{% for m in messages %}{{ m.content }}{% endfor %}", "answers-end"),
+        ("{% for m in messages %}{{ m.content * 2 }}</s>{% endfor %}", "contents-once"),
+        (
+            "{% for m in messages %}{{ m.role }}: {{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}bot: {% endif %}",
+            "prompt-begins-answer",
+        ),
+        ("{% for m in messages %}{{ m.content if loop.last else '-' }}</s>{% endfor %}", "loss-exact"),
+        ("{% for m in messages %}{{ m.content }}</s>{% endfor %}{{ strftime_now('%Y') }}", "dateless"),
+        ("{{ nothing.there }}", "renders"),
+        ("{% for m in messages %}{{ m.content if loop.revindex < 3 else '-' }}</s>{% endfor %}", "prefix-stable"),
+    ],
+)
+def test_a_property_that_fails_is_named(source: str, name: str):
+    found = validate_template(ChatTemplate("t", source, "<s>", "</s>"), ALL)
+    assert name in [each.name for each in found if not each.holds]
+
+
+def test_marks_of_the_template_find_the_loss_where_prefixes_cannot():
+    source = (
+        "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}"
+        "{{ m.content.split('#')[-1] if not loop.last else m.content }}</s>{% endgeneration %}{% else %}{{ m.content }}\n"
+        "{% endif %}{% endfor %}"
+    )
+    from dataclasses import replace
+
+    tokenizer = replace(ALL, chat_template=source)
+    turns = [Message("user", "q"), Message("assistant", "x#y"), Message("user", "r"), Message("assistant", "v#w")]
+    encoded = Encoder(tokenizer, "own").encode(ChatSample("0", tuple(turns)))
+    ids = [token for token, has_loss in zip(encoded.ids, encoded.loss_mask, strict=True) if has_loss]
+    assert tokenizer.decode(ids) == "y</s>v#w</s>"
+
+
+def test_commands_list_show_validate_and_apply(call: Any, tmp_path: Path):
+    assert [row["name"] for row in json.loads(call("templates", "list", "--json")[1])] == NAMES
+    assert "<|user|> <|assistant|> <|end|>" in call("templates", "list", "-t", "byte")[1]
+    assert call("templates", "show", "phi")[1].startswith("{%- for message")
+    assert call("templates", "validate", "chatml", "-t", "byte")[0] == 0
+    (tmp_path / "bad.jinja").write_text("{{ messages[0].content }}")
+    code, out, _ = call("templates", "validate", str(tmp_path / "bad.jinja"), "-t", "byte", "--json")
+    assert code == 1 and {each["name"] for each in json.loads(out) if not each["holds"]} >= {"answers-end"}
+    (tmp_path / "c.json").write_text(json.dumps([turn.to_json() for turn in TURNS[:2]]))
+    assert call("templates", "apply", "chatml", "-t", "byte", str(tmp_path / "c.json"))[1] == GOLDEN["chatml"] + "\n"
+    (tmp_path / "p.json").write_text(json.dumps({"messages": [TURNS[0].to_json()]}))
+    _, out, _ = call("templates", "apply", "chatml", "-t", "byte", "--prompt", "--json", str(tmp_path / "p.json"))
+    assert json.loads(out)["text"].endswith("<|im_start|>assistant\n") and sum(json.loads(out)["loss_mask"]) == 0

@@ -1,0 +1,119 @@
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from lazarus_tokenkit import BpeConfig, SentencePieceConfig, load_tokenizer, train_bpe, train_sentencepiece
+from lazarus_tokenkit.errors import TokenizerError, TokenkitError
+from lazarus_tokenkit.training.card import freeze
+from lazarus_tokenkit.training.run import estimate, train_files
+
+TEXTS = [f"she sells {n} sea shells on the {n % 7}th shore, caf\u00e9 {'x' * (n % 5)}\n" for n in range(200)]
+BPE = BpeConfig(vocab_size=300, special_tokens=("<s>", "</s>", "<pad>"))
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    for path, texts in zip(paths, (TEXTS[:120], TEXTS[120:]), strict=True):
+        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return paths
+
+
+def test_three_trainings_give_the_same_bytes():
+    made = [train_bpe(TEXTS, BPE).files for _ in range(3)]
+    assert made[0] == made[1] == made[2]
+
+
+def test_special_tokens_come_first_without_gaps():
+    tokenizer = train_bpe(TEXTS, BPE)
+    assert tokenizer.special_tokens == {"<s>": 0, "</s>": 1, "<pad>": 2}
+    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id, tokenizer.vocab_size) == (0, 1, 2, 300)
+    assert sorted(tokenizer.vocab.values()) == list(range(300))
+
+
+@given(st.text())
+def test_a_byte_level_bpe_spells_any_text(text: str):
+    tokenizer = _trained()
+    assert tokenizer.decode(tokenizer.encode(text, parse_special=False)) == text
+
+
+def _trained(cache: list[Any] = []) -> Any:  # noqa: B006 - trained once
+    if not cache:
+        cache.append(train_bpe(TEXTS, BPE))
+    return cache[0]
+
+
+def test_digits_are_split_on_request():
+    tokenizer = train_bpe(["2024 2024 2024"] * 9, BpeConfig(vocab_size=280, split_digits=True))
+    assert len(tokenizer.encode("2024")) == 4
+
+
+@pytest.mark.parametrize(
+    "members", [{"vocab_size": 200}, {"special_tokens": ("<s>", "<s>")}, {"special_tokens": ("",)}, {"size": 3}]
+)
+def test_a_configuration_that_cannot_be_is_refused(members: dict[str, Any]):
+    with pytest.raises(ValidationError):
+        BpeConfig(**members)
+
+
+@pytest.mark.slow
+def test_sentencepiece_gives_the_same_bytes_and_the_librarys_ids():
+    library = pytest.importorskip("sentencepiece", reason="needs the extra `sentencepiece`")
+    config = SentencePieceConfig(vocab_size=330, special_tokens=("<tool>",))
+    made = [train_sentencepiece(TEXTS, config) for _ in range(3)]
+    assert made[0].files == made[1].files == made[2].files
+    tokenizer = made[0]
+    assert tokenizer.special_tokens == {"<unk>": 0, "<s>": 1, "</s>": 2, "<pad>": 3, "<tool>": 4}
+    reference = library.SentencePieceProcessor(model_proto=tokenizer.files["tokenizer.model"])
+    for text in [*TEXTS, "\U0001fae8  x\n\ty", ""]:
+        ids = tokenizer.encode(text, parse_special=False)
+        assert ids == reference.encode(text) and tokenizer.decode(ids) == text
+
+
+def test_sentencepiece_says_why_it_refuses():
+    pytest.importorskip("sentencepiece", reason="needs the extra `sentencepiece`")
+    with pytest.raises(TokenkitError, match=r"SentencePiece refuses: .*[Vv]ocab"):
+        train_sentencepiece(["a b"], SentencePieceConfig(vocab_size=5000))
+
+
+def test_a_training_on_files_has_a_card_and_is_frozen(corpus: list[Path], tmp_path: Path):
+    tokenizer, card = train_files(corpus, BPE)
+    assert list(card.domains) == ["a.jsonl", "b.jsonl"] and card.domains["a.jsonl"].documents == 6
+    assert card.files[0]["sha256"] == hashlib.sha256(corpus[0].read_bytes()).hexdigest()
+    freeze(tokenizer, card, tmp_path / "out")
+    assert load_tokenizer(tmp_path / "out").encode("she sells") == tokenizer.encode("she sells")
+    written = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert written["fingerprint"] == json.loads((tmp_path / "out" / "fingerprint.json").read_text())
+    assert "| a.jsonl |" in (tmp_path / "out" / "report.md").read_text()
+    with pytest.raises(TokenizerError, match="never overwritten"):
+        freeze(tokenizer, card, tmp_path / "out")
+
+
+def test_characters_are_those_that_occur(corpus: list[Path]):
+    tokenizer, card = train_files(corpus, None)
+    assert set(tokenizer.vocab) - set(tokenizer.special_tokens) == {letter for text in TEXTS for letter in text}
+    assert card.kind == "char"
+
+
+def test_an_estimate_counts_what_a_training_reads(corpus: list[Path]):
+    found = estimate(corpus, "bpe")
+    assert (found.documents, found.held_out) == (190, 10)
+    kept = [text for part in (TEXTS[:120], TEXTS[120:]) for n, text in enumerate(part) if n % 20 != 19]
+    assert found.bytes == sum(len(text.encode()) for text in kept)
+
+
+def test_commands_estimate_train_and_refuse(call: Any, corpus: list[Path], tmp_path: Path):
+    words = ["train", "bpe", "-d", str(corpus[0]), "-o", str(tmp_path / "t"), "-v", "300"]
+    assert "114 documents" in call(*words, "--dry-run")[1] and not (tmp_path / "t").exists()
+    code, out, _ = call(*words)
+    assert code == 0 and "held out" in out
+    assert call("fingerprint", "-t", str(tmp_path / "t"), "--verify", str(tmp_path / "t" / "fingerprint.json"))[0] == 0
+    assert call(*words)[0] == 2
+    assert call("train", "bpe", "-d", str(corpus[0]), "-o", str(tmp_path / "u"), "-v", "9")[0] == 2
+    assert call("train", "char", "-d", str(corpus[0]), "-o", str(tmp_path / "c"), "--json")[0] == 0
