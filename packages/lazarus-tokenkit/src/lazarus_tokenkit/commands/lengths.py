@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -33,17 +33,21 @@ def build(
     text_field: TextField = None,
     messages_field: MessagesField = None,
     template: Template = None,
+    engine: Annotated[
+        Literal["auto", "huggingface", "tiktoken", "sentencepiece", "gigatoken"],
+        typer.Option("--engine", help="Who encodes; compared with the reference, which is used where they differ."),
+    ] = "huggingface",
     as_json: AsJson = False,
 ) -> None:
     """Encode a data set and write the length of every sample."""
     from lazarus_tokenkit.encode import Encoder
-    from lazarus_tokenkit.lengths import build_lengths
+    from lazarus_tokenkit.length_cache import build_lengths
     from lazarus_tokenkit.readers import count_lines
 
     fields = field_names(text_field, messages_field, prompt_field, completion_field)
     encoder = Encoder(load(tokenizer), template)
     with progress("encoding", total=count_lines(data), unit="samples") as advance:
-        header = build_lengths(data, encoder, output, fields, advance)
+        header = build_lengths(data, encoder, output, fields, advance, engine)
     stats = _stats(output)
     digests = {"data": header.data, "template": header.template, "tokenizer": header.tokenizer}
     if as_json:
