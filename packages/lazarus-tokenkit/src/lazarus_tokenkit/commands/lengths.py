@@ -68,6 +68,24 @@ def stats(
     show(json.dumps(found.to_json(), indent=2) if as_json else found.text())
 
 
+def waste(
+    lengths: Annotated[Path, typer.Option("-l", "--lengths", help="A length cache.")],
+    batch_size: Annotated[int, typer.Option("-b", "--batch-size", help="Samples a batch.", min=1)] = 8,
+    max_length: Annotated[int | None, typer.Option("--max-length", help="Longer samples are cut.", min=1)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what share of padded batches would be padding."""
+    from lazarus_plan import read_lengths
+    from lazarus_tokenkit.metrics.waste import padding_waste
+
+    found = padding_waste(read_lengths(lengths).length, batch_size, max_length)
+    show(
+        json.dumps(found, indent=2)
+        if as_json
+        else "\n".join(f"{way:<15} {100 * share:5.1f} %" for way, share in found.items())
+    )
+
+
 def _stats(path: Path) -> "LengthStats":
     from lazarus_plan import read_lengths
     from lazarus_tokenkit.stats import LengthStats
