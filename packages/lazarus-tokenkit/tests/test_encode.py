@@ -18,6 +18,8 @@ from lazarus_tokenkit import (
     load_tokenizer,
 )
 from lazarus_tokenkit.errors import TemplateError
+from lazarus_tokenkit.pieces import Cutter
+from lazarus_tokenkit.templates.render import ChatTemplate
 
 BYTE = load_tokenizer("byte")
 SPECIALS = list(BYTE.special_tokens)
@@ -250,3 +252,44 @@ def test_calls_carry_loss_to_their_end_of_turn_and_cannot_smuggle_tokens(build: 
     assert encoder.tokenizer.decode(encoded.ids) == encoder.chat_template.render(turns, tools=sample.tools)
     assert encoded.ids.count(encoder.tokenizer.special_tokens["<|end|>"]) == 5
     assert encoded.ids[: len(encoder.prompt(turns[:1], sample.tools))] == encoder.prompt(turns[:1], sample.tools)
+
+
+@pytest.mark.parametrize("template", [LLAMA3, PHI3, GENERATION, "plain", "own"])
+def test_filling_a_skeleton_is_rendering(build: Any, template: str, monkeypatch: pytest.MonkeyPatch):
+    """The short way for templates that only pass contents on gives the pieces of the long way."""
+    config = {"bos_token": "<s>", "eos_token": "</s>", "chat_template": PHI3 if template == "own" else template}
+    tokenizer = build({**config, "chat_template": PHI3} if template == "plain" else config)
+    encoder = Encoder(tokenizer, "plain" if template == "plain" else None)
+    cutter = Cutter(tokenizer, encoder.chat_template)
+    for contents in (["a", "b"], ["", ""], [" x\n", "  y  "], ["<|end|>", "\ufdef"], ["q", "a", "r", "c d"], ["only"]):
+        messages = chat(*contents).messages
+        for first, prompt in ((0, False), (0, True), (len(messages), True)):
+            assert cutter._pieces(messages, (), first, prompt) == cutter._cut(messages, (), first, prompt)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{% for m in messages %}{{ m.content }}{% endfor %}", True),
+        ("{% for m in messages %}{{ m['role'] + m['content'] ~ 'x' }}{% endfor %}", True),
+        ("{% for m in messages %}{{ m.content if m.role == 'user' else 'x' }}{% endfor %}", True),
+        ("{% for m in messages if m.role != 'system' %}{% if loop.last %}{{ m.content }}{% endif %}{% endfor %}", True),
+        ("{% for m in messages %}{{ m.content | trim }}{% endfor %}", False),
+        ("{% for m in messages %}{{ m.content.strip() }}{% endfor %}", False),
+        ("{% for m in messages %}{% set x = m.content %}{{ x }}{% endfor %}", False),
+        ("{% for m in messages %}{{ 'x' if m.content else 'y' }}{% endfor %}", False),
+        ("{% for m in messages %}{{ loop.previtem.content }}{% endfor %}", False),
+        ("{% for m in messages %}{{ m }}{% endfor %}", False),
+        ("{% for m in messages %}{{ m.content * 2 }}{% endfor %}", False),
+        ("{% for m in messages %}{{ m.content == 'a' }}{% endfor %}", False),
+        ("{{ messages[0].content }}", False),
+        ("{{ messages | tojson }}", False),
+        ("{% for m in messages[1:] %}{{ m.content }}{% endfor %}", False),
+        ("{% for m in messages %}{% for k in m.content %}x{% endfor %}{% endfor %}", False),
+        ("{% set all = messages %}{% for m in all %}{{ m.content | length }}{% endfor %}", False),
+        ("{% for m in messages %}{{ m[k] }}{% endfor %}", False),
+        ("{% macro f(x) %}{{ x | upper }}{% endmacro %}{% for m in messages %}{{ f(m.content) }}{% endfor %}", False),
+    ],
+)
+def test_a_template_is_opaque_only_if_it_passes_contents_on(source: str, expected: bool):
+    assert ChatTemplate("t", source).is_opaque is expected

@@ -114,21 +114,44 @@ def test_every_edit_changes_the_fingerprint_and_is_named(small_file: JSON, edit:
     assert f"{component} changed" in diff_parts(before.parts, after.parts)
 
 
+@pytest.fixture(scope="module")
+def gpt2_file(real_data: Path) -> bytes:
+    return (real_data / "tokenizers" / "gpt2" / "tokenizer.json").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def gpt2_fingerprint(gpt2_file: bytes) -> TokenizerFingerprint:
+    return fingerprint(json.loads(gpt2_file), GPT2_CONFIG)
+
+
+GPT2_CONFIG: JSON = {"eos_token": "<|endoftext|>"}
+# GPT-2 has one added token, so what those edits name is its text; its pieces have no `<s>`.
+GPT2_EDITS = EDITS | {
+    "unk": ("model", set_model("unk_token", "<|endoftext|>")),
+    "post-processor": ("post_processor", set_part("post_processor", {"type": "ByteLevel", "trim_offsets": True})),
+    "padding": ("padding", set_part("padding", PAD | {"pad_token": "<|endoftext|>", "pad_id": 50256})),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("edit", ["merges swapped", "NFC", "eos"])
-def test_edits_to_gpt2_are_noticed_and_named(real_data: Path, edit: str):
-    file = json.loads((real_data / "tokenizers" / "gpt2" / "tokenizer.json").read_bytes())
-    before, config = fingerprint(file, {"eos_token": "<|endoftext|>"}), {"eos_token": "<|endoftext|>"}
-    match edit:
-        case "merges swapped":
-            swap_merges(file)
-            component = "merges"
-        case "NFC":
-            file["normalizer"], component = {"type": "NFC"}, "normalizer"
-        case _:
-            config, component = {"eos_token": None}, "special_ids"
-    after = fingerprint(file, config)
-    assert after.fingerprint != before.fingerprint and component in changed(before, after)
+@pytest.mark.parametrize("edit", [edit for edit in GPT2_EDITS if edit != "special"])
+def test_every_edit_of_gpt2_is_noticed_and_named(gpt2_file: bytes, gpt2_fingerprint: TokenizerFingerprint, edit: str):
+    component, apply = GPT2_EDITS[edit]
+    file = json.loads(gpt2_file)
+    apply(file)
+    after = fingerprint(file, GPT2_CONFIG)
+    assert after.fingerprint != gpt2_fingerprint.fingerprint
+    assert f"{component} changed" in diff_parts(gpt2_fingerprint.parts, after.parts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("edit", ["eos", "template"])
+def test_what_companions_of_gpt2_say_is_noticed_and_named(
+    gpt2_file: bytes, gpt2_fingerprint: TokenizerFingerprint, edit: str
+):
+    config: JSON = {"eos_token": None} if edit == "eos" else GPT2_CONFIG | {"chat_template": "{{ 1 }}"}
+    after = fingerprint(json.loads(gpt2_file), config)
+    assert changed(gpt2_fingerprint, after) == {"special_ids" if edit == "eos" else "chat_template"}
 
 
 def test_roles_and_template_are_components_of_their_own(small_file: JSON):

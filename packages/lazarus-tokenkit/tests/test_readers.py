@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from lazarus_plan import canonical_json
 from lazarus_tokenkit import (
     ChatSample,
     CompletionSample,
@@ -239,3 +242,12 @@ def test_a_digest_without_calls_is_what_it_was_before_there_were_any():
     # Changing this breaks stored length caches and plans.
     content = b'{"messages":[{"content":"q","role":"user"},{"content":"a","role":"assistant"}]}'
     assert ChatSample("0", TURNS).digest == hashlib.sha256(content).digest()
+
+
+@given(st.text(), st.text())
+def test_digests_are_over_canonical_json(prompt: str, completion: str):
+    sample = CompletionSample("0", prompt, completion)
+    expected = canonical_json({"prompt": prompt, "completion": completion})
+    assert sample.digest == hashlib.sha256(expected).digest()
+    turns = {"messages": [turn.to_json() for turn in sample.messages]}
+    assert ChatSample("0", sample.messages).digest == hashlib.sha256(canonical_json(turns)).digest()

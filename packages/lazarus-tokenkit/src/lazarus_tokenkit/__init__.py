@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from lazarus_tokenkit.fingerprint import TokenizerFingerprint as TokenizerFingerprint
     from lazarus_tokenkit.fingerprint import compute_fingerprint as compute_fingerprint
     from lazarus_tokenkit.fingerprint import diff_parts as diff_parts
+    from lazarus_tokenkit.length_cache import build_lengths as build_lengths
     from lazarus_tokenkit.lengths import EncodedRow as EncodedRow
-    from lazarus_tokenkit.lengths import build_lengths as build_lengths
     from lazarus_tokenkit.lengths import encode_rows as encode_rows
     from lazarus_tokenkit.lengths import source_header as source_header
     from lazarus_tokenkit.load import load_tokenizer as load_tokenizer
@@ -57,7 +57,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "analyze_coverage": "metrics.coverage",
     "analyze_efficiency": "metrics.efficiency",
     "analyze_entropy": "metrics.entropy",
-    "build_lengths": "lengths",
+    "build_lengths": "length_cache",
     "calculate_fit_score": "metrics.fit",
     "compare_tokenizers": "metrics.comparison",
     "compute_fingerprint": "fingerprint",

@@ -6,7 +6,17 @@ from typing import Annotated, Any
 import typer
 
 from lazarus_plan.console import run, version_option
-from lazarus_tokenkit.commands import analysis, doctoring, encoding, identity, lengths, samples, templates, training
+from lazarus_tokenkit.commands import (
+    analysis,
+    doctoring,
+    encoding,
+    identity,
+    lengths,
+    regression,
+    samples,
+    templates,
+    training,
+)
 
 HELP = "Text to token ids: examine, compare, fingerprint tokenizers, count the tokens of data sets."
 
@@ -34,9 +44,11 @@ app = _app(
     ],
 )
 lengths_app = _app(
-    "lengths", "Length caches: how many tokens each sample has, and what decided it.", [lengths.build, lengths.stats]
+    "lengths",
+    "Length caches: how many tokens each sample has, and what decided it.",
+    [lengths.build, lengths.stats, lengths.waste],
 )
-samples_app = _app("samples", "Data files: what they hold.", [samples.inspect])
+samples_app = _app("samples", "Data files: what they hold.", [samples.inspect, samples.curriculum])
 analyze_app = _app(
     "analyze",
     "What a tokenizer makes of a corpus, in numbers with exact formulas.",
@@ -47,6 +59,7 @@ analyze_app = _app(
         analysis.efficiency,
         analysis.diff,
         analysis.vocab_suggest,
+        analysis.words,
     ],
 )
 templates_app = _app(
@@ -57,7 +70,8 @@ templates_app = _app(
 train_app = _app(
     "train", "New tokenizers from text, the same on every run.", [training.bpe, training.sentencepiece, training.char]
 )
-for group in (analyze_app, lengths_app, samples_app, templates_app, train_app):
+regression_app = _app("regression", "What a tokenizer must keep doing.", [regression.run])
+for group in (analyze_app, lengths_app, samples_app, templates_app, train_app, regression_app):
     app.add_typer(group)
 
 

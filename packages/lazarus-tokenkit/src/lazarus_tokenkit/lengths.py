@@ -1,18 +1,18 @@
 """One pass over a data set, shared by the length cache and by training: rows in, ids and digests out."""
 
 import hashlib
-import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from lazarus_plan import LengthRow, LengthsHeader, LengthsWriter, digest_text, merkle_root
-from lazarus_tokenkit.encode import Encoded, Encoder
+from lazarus_plan import LengthRow, LengthsHeader, digest_text, merkle_root
+from lazarus_tokenkit.encode import Encoded, Encoder, ids_prefix
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.files import data_files
-from lazarus_tokenkit.fingerprint import compute_fingerprint
+from lazarus_tokenkit.fingerprint import TokenizerFingerprint, compute_fingerprint
 from lazarus_tokenkit.readers import FieldNames, Row, as_paths, read_rows
 
 CHUNK = 1000
@@ -74,7 +74,7 @@ def encode_rows(
                 loss_mask=encoded.loss_mask,
                 parts=encoded.parts,
                 row_digest=row.sample.digest,
-                h=_ids_prefix(encoded.ids),
+                h=ids_prefix(encoded.ids),
             )
 
 
@@ -86,65 +86,60 @@ def source_header(paths: Path | Sequence[Path], encoder: Encoder, row_digests: S
         encoder: What encoded them.
         row_digests: `EncodedRow.row_digest` of every row, in order.
     """
-    fingerprint = compute_fingerprint(encoder.tokenizer)
+    return header_of(paths, encoder, len(row_digests), merkle_root(row_digests))
+
+
+def header_of(
+    paths: Path | Sequence[Path],
+    encoder: Encoder,
+    count: int,
+    root: bytes,
+    fingerprint: TokenizerFingerprint | None = None,
+    engine: str | None = None,
+) -> LengthsHeader:
+    """`source_header` where the root is known.
+
+    Args:
+        paths: The data files.
+        encoder: What encoded them.
+        count: Number of rows.
+        root: Merkle root over their digests.
+        fingerprint: The tokenizer's, where it is known.
+        engine: What encoded batches, where it was not the tokenizer itself: stands beside the library's version.
+    """
+    fingerprint = fingerprint or compute_fingerprint(encoder.tokenizer)
+    library = {"library": f"{fingerprint.library}, lengths by {engine}"} if engine else {}
     return LengthsHeader(
-        count=len(row_digests),
-        data=digest_text(merkle_root(row_digests)),
+        count=count,
+        data=digest_text(root),
         template=f"sha256:{encoder.template_digest}",
         tokenizer=f"sha256:{fingerprint.fingerprint}",
         encoding=encoder.parameters,
         parts={
             "data": {"files": [_file_digest(file) for path in as_paths(paths) for file in data_files(path)]},
             "template": encoder.template_parts,
-            "tokenizer": fingerprint.parts,
+            "tokenizer": fingerprint.parts | library,
         },
     )
 
 
-def build_lengths(
-    paths: Path | Sequence[Path],
-    encoder: Encoder,
-    output: Path,
-    fields: FieldNames | None = None,
-    on_progress: Callable[[int], Any] | None = None,
-) -> LengthsHeader:
-    """Writes the length cache of data files; the file appears whole or not at all.
-
-    Args:
-        paths: `.jsonl` or `.jsonl.gz` files.
-        encoder: What encodes them.
-        output: The length cache.
-        fields: Names of the fields, where they are not the standard ones.
-        on_progress: Called with the number of samples done since the last call.
-    """
-    digests: list[bytes] = []
-    with LengthsWriter(output) as writer:
-        for row in encode_rows(paths, encoder, fields):
-            writer.add(row.length_row)
-            digests.append(row.row_digest)
-            if on_progress is not None and len(digests) % CHUNK == 0:
-                on_progress(CHUNK)
-        header = source_header(paths, encoder, digests)
-        writer.finish(header)
-    if on_progress is not None:
-        on_progress(len(digests) % CHUNK)
-    return header
-
-
 def _encode(batch: Sequence[Row], encoder: Encoder) -> Iterable[Encoded]:
-    try:
+    with naming_rows(batch, encoder):
         return encoder.encode_batch([row.sample for row in batch])
+
+
+@contextmanager
+def naming_rows(batch: Sequence[Row], encoder: Encoder) -> Generator[None]:
+    """Names file and line of the sample whose conversation a template refuses."""
+    try:
+        yield
     except TemplateError:
-        for row in batch:  # one of them; find it to name its line
+        for row in batch:  # one of them
             try:
                 encoder.encode(row.sample)
             except TemplateError as error:
                 raise TemplateError(f"{row.place}: {error.message}", error.code) from error
         raise
-
-
-def _ids_prefix(ids: Sequence[int]) -> str:
-    return hashlib.sha256(struct.pack(f"<{len(ids)}I", *ids)).digest()[:PREFIX_BYTES].hex()
 
 
 def _file_digest(path: Path) -> dict[str, Any]:

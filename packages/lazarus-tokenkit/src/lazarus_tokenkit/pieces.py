@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any, cast
 
@@ -23,9 +23,11 @@ from lazarus_tokenkit.templates.render import ChatTemplate
 from lazarus_tokenkit.tokenizer import SpecialSpan, Tokenizer
 
 Render = Callable[..., str]
+NONCHARACTERS = tuple(map(chr, range(0xFDD0, 0xFDF0)))
+HOLE = NONCHARACTERS[-1]
+"""Stands around the number of a content in a skeleton."""
 UNSTABLE = "LT-E205"
 """Code of a template whose earlier turns change when more follow."""
-NONCHARACTERS = tuple(map(chr, range(0xFDD0, 0xFDF0)))
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,31 @@ class Piece:
     shield: str = ""
 
 
+@dataclass(frozen=True)
+class _Skeleton:
+    """Pieces with holes: text and the number of a content by turns, and whether the piece carries loss."""
+
+    pieces: tuple[tuple[tuple[str | int, ...], bool], ...]
+
+    @classmethod
+    def of(cls, pieces: Sequence[Piece]) -> "_Skeleton":
+        cut: list[tuple[tuple[str | int, ...], bool]] = []
+        for piece in pieces:
+            parts = re.split(f"{HOLE}([0-9]+){HOLE}", piece.text)
+            named = (int(part) if place % 2 else part for place, part in enumerate(parts))
+            cut.append((tuple(part for part in named if part != ""), piece.has_loss))
+        return cls(tuple(cut))
+
+    def fill(self, contents: Sequence[str]) -> list[Piece]:
+        """The pieces of a conversation with these contents."""
+        filled = [
+            (text, has_loss)
+            for parts, has_loss in self.pieces
+            if (text := "".join([part if isinstance(part, str) else contents[part] for part in parts]))
+        ]
+        return [Piece(text, has_loss) for text, has_loss in filled]
+
+
 class Cutter:
     """Cuts texts and conversations for one tokenizer and one template."""
 
@@ -51,10 +78,20 @@ class Cutter:
         self._find_special: Callable[[str], list[SpecialSpan]] = tokenizer.special_spans
         texts = sorted(tokenizer.special_tokens, key=len, reverse=True)
         # One character where any special token begins; `(?!)` where there is none never matches.
+        self._reserved = re.compile(
+            f"{'|'.join(map(re.escape, texts)) or '(?!)'}|[{NONCHARACTERS[0]}-{NONCHARACTERS[-1]}]"
+        )
+        self._skeletons: dict[tuple[tuple[str, ...], int, bool], _Skeleton] = {}
         self._special_start = re.compile(f"(?=(?:{'|'.join(map(re.escape, texts)) or '(?!)'}))(.)", re.DOTALL)
+
+    @cached_property
+    def _is_opaque(self) -> bool:
+        return self._template.is_opaque
 
     def text(self, text: str) -> Piece:
         """A document: all of it carries loss, and none of it is a special token."""
+        if not self._reserved.search(text):
+            return Piece(text, True)
         shield, _ = _free_noncharacters([text])
         return _piece(self._break(text, shield), True, shield)
 
@@ -87,6 +124,31 @@ class Cutter:
         self, messages: Sequence[Message], tools: Sequence[JSON], first: int, add_generation_prompt: bool
     ) -> list[Piece]:
         """Cuts the assistant's turns from number `first` on out of the rendered conversation."""
+        contents = [message.content for message in messages]
+        if not tools and self._is_opaque and self._are_plain(messages, contents):
+            skeleton = self._skeletons.get(
+                key := (tuple(message.role for message in messages), first, add_generation_prompt)
+            )
+            if skeleton is None:
+                skeleton = self._skeletons[key] = self._skeleton(messages, first, add_generation_prompt)
+            return skeleton.fill(contents)
+        return self._cut(messages, tools, first, add_generation_prompt)
+
+    def _are_plain(self, messages: Sequence[Message], contents: Sequence[str]) -> bool:
+        """Whether messages are roles and contents only, none with the text of a special token or a noncharacter."""
+        if any(message.tool_calls or message.name or message.tool_call_id for message in messages):
+            return False
+        return not any(map(self._reserved.search, contents))
+
+    def _skeleton(self, messages: Sequence[Message], first: int, add_generation_prompt: bool) -> "_Skeleton":
+        """The pieces with a place for each content, cut the slow way once."""
+        places = [f"{HOLE}{number}{HOLE}" for number in range(len(messages))]
+        held = [Message(message.role, place) for message, place in zip(messages, places, strict=True)]
+        return _Skeleton.of(self._cut(held, (), first, add_generation_prompt))
+
+    def _cut(
+        self, messages: Sequence[Message], tools: Sequence[JSON], first: int, add_generation_prompt: bool
+    ) -> list[Piece]:
         shield, mark = _free_noncharacters([text for message in messages for text in _texts(message)])
         messages = [self._shielded(message, shield) for message in messages]
         render = partial(self._template.render, tools=tools)

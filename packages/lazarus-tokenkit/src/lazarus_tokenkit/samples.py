@@ -7,9 +7,8 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-from lazarus_plan import canonical_json
+from json.encoder import encode_basestring
+from typing import Any, cast
 
 JSON = dict[str, Any]
 
@@ -173,4 +172,14 @@ def _spelled(value: Any) -> str:
 
 
 def _digest(content: JSON) -> bytes:
-    return hashlib.sha256(canonical_json(content)).digest()
+    return hashlib.sha256(_canonical(content).encode()).digest()
+
+
+def _canonical(value: Any) -> str:
+    """Canonical JSON (RFC 8785) of texts under ASCII names: written out here, for it is what every row costs."""
+    if isinstance(value, str):
+        return encode_basestring(value)
+    if isinstance(value, dict):
+        members = cast("JSON", value)
+        return "{" + ",".join([f'"{key}":{_canonical(members[key])}' for key in sorted(members)]) + "}"
+    return "[" + ",".join([_canonical(element) for element in value]) + "]"

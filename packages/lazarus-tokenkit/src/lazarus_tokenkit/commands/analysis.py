@@ -164,6 +164,22 @@ def vocab_suggest(
     _finish(suggest_vocabulary(load(tokenizer), documents, count), tokenizer, documents, as_json, None)
 
 
+def words(
+    tokenizer: TokenizerName,
+    data: Data,
+    prompt_field: PromptField = None,
+    completion_field: CompletionField = None,
+    text_field: TextField = None,
+    messages_field: MessagesField = None,
+    as_json: AsJson = False,
+) -> None:
+    """Words out of vocabulary, rare ones, and those that break most."""
+    from lazarus_tokenkit.metrics.words import analyze_words
+
+    documents = _read(data, field_names(text_field, messages_field, prompt_field, completion_field))
+    _finish(analyze_words(load(tokenizer), documents), tokenizer, documents, as_json, None)
+
+
 def _read(data: list[Path], fields: Any) -> list[str]:
     from lazarus_tokenkit.metrics.documents import read_documents
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -33,17 +33,21 @@ def build(
     text_field: TextField = None,
     messages_field: MessagesField = None,
     template: Template = None,
+    engine: Annotated[
+        Literal["auto", "huggingface", "tiktoken", "sentencepiece", "gigatoken"],
+        typer.Option("--engine", help="Who encodes; compared with the reference, which is used where they differ."),
+    ] = "huggingface",
     as_json: AsJson = False,
 ) -> None:
     """Encode a data set and write the length of every sample."""
     from lazarus_tokenkit.encode import Encoder
-    from lazarus_tokenkit.lengths import build_lengths
+    from lazarus_tokenkit.length_cache import build_lengths
     from lazarus_tokenkit.readers import count_lines
 
     fields = field_names(text_field, messages_field, prompt_field, completion_field)
     encoder = Encoder(load(tokenizer), template)
     with progress("encoding", total=count_lines(data), unit="samples") as advance:
-        header = build_lengths(data, encoder, output, fields, advance)
+        header = build_lengths(data, encoder, output, fields, advance, engine)
     stats = _stats(output)
     digests = {"data": header.data, "template": header.template, "tokenizer": header.tokenizer}
     if as_json:
@@ -62,6 +66,24 @@ def stats(
     """Print quantiles and a histogram of a length cache."""
     found = _stats(lengths)
     show(json.dumps(found.to_json(), indent=2) if as_json else found.text())
+
+
+def waste(
+    lengths: Annotated[Path, typer.Option("-l", "--lengths", help="A length cache.")],
+    batch_size: Annotated[int, typer.Option("-b", "--batch-size", help="Samples a batch.", min=1)] = 8,
+    max_length: Annotated[int | None, typer.Option("--max-length", help="Longer samples are cut.", min=1)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what share of padded batches would be padding."""
+    from lazarus_plan import read_lengths
+    from lazarus_tokenkit.metrics.waste import padding_waste
+
+    found = padding_waste(read_lengths(lengths).length, batch_size, max_length)
+    show(
+        json.dumps(found, indent=2)
+        if as_json
+        else "\n".join(f"{way:<15} {100 * share:5.1f} %" for way, share in found.items())
+    )
 
 
 def _stats(path: Path) -> "LengthStats":

@@ -1,8 +1,8 @@
-"""Commands about data files: inspect."""
+"""Commands about data files: inspect, curriculum."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -39,3 +39,25 @@ def inspect(
     found = inspect_samples(data, fields, encoder, rows, with_tokens=tokenizer is not None)
     show(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if as_json else found.text())
     raise typer.Exit(1 if found.error is not None else 0)
+
+
+def curriculum(
+    data: Annotated[list[Path], typer.Argument(help="Data files or directories; several are joined.")],
+    by: Annotated[Literal["length", "reasoning"], typer.Option("--by", help="What to go by.")] = "length",
+    tokenizer: Annotated[str | None, typer.Option("-t", "--tokenizer", help="Counts lengths; else characters.")] = None,
+    stages: Annotated[int, typer.Option("--stages", help="How many stages to mark.", min=1)] = 4,
+    prompt_field: PromptField = None,
+    completion_field: CompletionField = None,
+    text_field: TextField = None,
+    messages_field: MessagesField = None,
+) -> None:
+    """Print, as JSON lines, the samples from easy to hard: id, position, score, stage."""
+    from lazarus_tokenkit.preparation.curriculum import make_curriculum
+    from lazarus_tokenkit.readers import read_samples
+
+    samples = list(read_samples(data, field_names(text_field, messages_field, prompt_field, completion_field)))
+    found = make_curriculum(samples, by, None if tokenizer is None else load(tokenizer), stages)
+    for rank, position in enumerate(found.order):
+        stage = sum(rank >= start for start in found.stages) - 1
+        row = {"id": samples[position].id, "position": position, "score": found.scores[position], "stage": stage}
+        show(json.dumps(row, ensure_ascii=False))

@@ -16,6 +16,7 @@ from lazarus_plan import canonical_json
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.samples import JSON, Message
 from lazarus_tokenkit.templates import sandbox
+from lazarus_tokenkit.templates.opaque import is_opaque
 from lazarus_tokenkit.templates.sandbox import CLOSE, FLAGS, OPEN
 
 RENDERER_VERSION = 1
@@ -103,6 +104,11 @@ class ChatTemplate:
     def has_generation_blocks(self) -> bool:
         """Whether the template marks the assistant's words itself."""
         return re.search(r"\{%-?\s*generation\s*-?%\}", self.source) is not None
+
+    @cached_property
+    def is_opaque(self) -> bool:
+        """Whether it only ever passes contents on; see `templates.opaque`."""
+        return is_opaque(sandbox.make_environment({}).parse(self.source))
 
     def generation_spans(self, messages: Sequence[Message], *, tools: Sequence[JSON] = ()) -> list[tuple[int, int]]:
         """First character and the one after the last of each `{% generation %}` block in the rendered text."""

@@ -1,0 +1,82 @@
+"""Words that a vocabulary does badly by: those with unknown tokens, and those seen too seldom to be learnt."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lazarus_tokenkit.metrics.counts import WORD, lone_bytes
+from lazarus_tokenkit.metrics.table import aligned, percent
+from lazarus_tokenkit.tokenizer import Tokenizer
+
+NUM_SHOWN = 20
+RARE = 3
+"""A word seen at most so often is rare."""
+
+
+@dataclass(frozen=True)
+class WordReport:
+    """Words of a corpus.
+
+    Args:
+        words: Occurrences.
+        distinct: Different words.
+        oov_rate: Share of occurrences with an unknown token or bytes spelled one by one.
+        oov: Such words, most frequent first.
+        rare_rate: Share of the distinct words seen at most `RARE` times.
+        most_split: Words of most tokens, of those not rare: text, tokens, occurrences.
+    """
+
+    words: int
+    distinct: int
+    oov_rate: float | None
+    oov: tuple[tuple[str, int], ...]
+    rare_rate: float | None
+    most_split: tuple[tuple[str, int, int], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is printed with `--json`."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """As it is printed for people."""
+        head = aligned(
+            [
+                ("words", f"{self.words:,}", f"{self.distinct:,} different"),
+                ("out of vocabulary", percent(self.oov_rate), " ".join(repr(word) for word, _ in self.oov[:8])),
+                ("rare", percent(self.rare_rate), f"of the different words, seen at most {RARE} times"),
+            ],
+            right=[1],
+        )
+        rows = [("tokens", "occurs", "word")]
+        rows += [(str(tokens), f"{count:,}", repr(word)) for word, tokens, count in self.most_split]
+        return f"{head}\n\n{aligned(rows, right=[0, 1])}"
+
+
+def analyze_words(tokenizer: Tokenizer, documents: Iterable[str]) -> WordReport:
+    """The words of a corpus, each by itself with a space in front.
+
+    >>> from lazarus_tokenkit import load_tokenizer
+    >>> analyze_words(load_tokenizer("char:ab "), ["ab ac ab"]).oov
+    (('ac', 1),)
+    """
+    counts = Counter(word for text in documents for word in WORD.findall(text))
+    words = list(counts)
+    found = tokenizer.encode_batch([f" {word}" for word in words], parse_special=False)
+    is_lone = lone_bytes(tokenizer)
+    oov = {
+        word: counts[word]
+        for word, ids in zip(words, found, strict=True)
+        if any(number == tokenizer.unk_id or is_lone[number] for number in ids)
+    }
+    total = sum(counts.values())
+    split = [(word, len(ids), counts[word]) for word, ids in zip(words, found, strict=True) if counts[word] > RARE]
+    split.sort(key=lambda each: (-each[1], -each[2], each[0]))
+    return WordReport(
+        words=total,
+        distinct=len(counts),
+        oov_rate=sum(oov.values()) / total if total else None,
+        oov=tuple(sorted(oov.items(), key=lambda each: (-each[1], each[0]))[:NUM_SHOWN]),
+        rare_rate=sum(count <= RARE for count in counts.values()) / len(counts) if counts else None,
+        most_split=tuple(split[:NUM_SHOWN]),
+    )

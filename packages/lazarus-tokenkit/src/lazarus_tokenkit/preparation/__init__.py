@@ -1,0 +1,1 @@
+"""What is done to texts and their order before they are encoded, each of it reversible or counted."""

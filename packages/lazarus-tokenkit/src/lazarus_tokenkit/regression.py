@@ -1,0 +1,124 @@
+"""Regression suites: what a tokenizer must keep doing, written down by people, checked by a command.
+
+```yaml
+tokenizer: gpt2          # optional; --tokenizer overrules it
+fingerprint: 3e6c..      # optional: the first 16 or more digits
+tests:
+  - text: hello world
+    ids: [31373, 995]
+  - text: "  spaces"
+    round_trip: true
+    max_tokens: 4
+  - text: <|endoftext|>
+    special: true
+    count: 1
+    pieces: ["<|endoftext|>"]
+```
+"""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+
+from lazarus_tokenkit.errors import TokenkitError
+from lazarus_tokenkit.fingerprint import compute_fingerprint
+from lazarus_tokenkit.tokenizer import Tokenizer
+
+
+class Case(BaseModel):
+    """One text and what is expected of it; what is left out is not checked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    text: str
+    """What is encoded."""
+    special: bool = False
+    """Whether special tokens in it count as such."""
+    ids: tuple[int, ...] | None = None
+    """Its ids."""
+    pieces: tuple[str, ...] | None = None
+    """Its tokens, each decoded by itself."""
+    count: NonNegativeInt | None = None
+    """How many tokens it has."""
+    max_tokens: NonNegativeInt | None = None
+    """How many it may have."""
+    round_trip: bool | None = None
+    """Whether it comes back."""
+
+
+class Suite(BaseModel):
+    """A file of cases."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    tokenizer: str | None = None
+    """Name or path of the tokenizer."""
+    fingerprint: str | None = None
+    """The first digits of its fingerprint, 16 or more."""
+    tests: tuple[Case, ...]
+    """The cases."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case: `failures` is empty where it held."""
+
+    name: str
+    failures: tuple[str, ...]
+
+
+def read_suite(path: Path) -> Suite:
+    """Reads a suite from YAML, JSON or TOML.
+
+    Raises:
+        TokenkitError: The file is missing, malformed or has what a suite has not.
+    """
+    try:
+        content = path.read_text(encoding="utf-8")
+        members: Any = tomllib.loads(content) if path.suffix == ".toml" else yaml.safe_load(content)
+        return Suite.model_validate(members)
+    except FileNotFoundError:
+        raise TokenkitError(f"{path} does not exist", "LT-E901") from None
+    except (yaml.YAMLError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TokenkitError(f"{path} is malformed: {' '.join(str(error).split())}", "LT-E901") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise TokenkitError(f"{path}: {where}: {first['msg']}", "LT-E902") from error
+
+
+def run_suite(suite: Suite, tokenizer: Tokenizer) -> list[Outcome]:
+    """Checks every case.
+
+    >>> from lazarus_tokenkit import load_tokenizer
+    >>> suite = Suite(tests=(Case(text="Hi", ids=(72, 105)), Case(text="Hi", max_tokens=1)))
+    >>> [outcome.failures for outcome in run_suite(suite, load_tokenizer("byte"))]
+    [(), ('2 tokens, at most 1 expected',)]
+    """
+    outcomes = [Outcome(repr(case.text), tuple(_failures(case, tokenizer))) for case in suite.tests]
+    if suite.fingerprint is None:
+        return outcomes
+    found = compute_fingerprint(tokenizer).fingerprint
+    same = len(suite.fingerprint) >= 16 and found.startswith(suite.fingerprint)
+    return [Outcome("fingerprint", () if same else (f"is {found[:16]}, expected {suite.fingerprint[:16]}",)), *outcomes]
+
+
+def _failures(case: Case, tokenizer: Tokenizer) -> list[str]:
+    ids = tokenizer.encode(case.text, parse_special=case.special)
+    pieces = [tokenizer.decode([number]) for number in ids]
+    back = tokenizer.decode(ids)
+    checks: tuple[tuple[bool, str], ...] = (
+        (case.ids is None or list(case.ids) == ids, f"ids are {ids}"),
+        (case.pieces is None or list(case.pieces) == pieces, f"pieces are {pieces}"),
+        (case.count is None or case.count == len(ids), f"{len(ids)} tokens, {case.count} expected"),
+        (
+            case.max_tokens is None or len(ids) <= case.max_tokens,
+            f"{len(ids)} tokens, at most {case.max_tokens} expected",
+        ),
+        (case.round_trip is None or case.round_trip == (back == case.text), f"comes back as {back!r}"),
+    )
+    return [words for holds, words in checks if not holds]

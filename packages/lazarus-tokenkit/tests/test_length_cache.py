@@ -1,0 +1,100 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lazarus_plan import LengthRow
+from lazarus_tokenkit import Encoder, build_lengths, encode_rows, length_cache, load_tokenizer
+from lazarus_tokenkit.encode import Measure
+from lazarus_tokenkit.engines import is_installed
+from lazarus_tokenkit.length_cache import row_line
+
+BYTE = Encoder(load_tokenizer("byte"))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "d.jsonl"
+    rows = [{"prompt": f"{n}+{n}=", "completion": str(2 * n)} for n in range(25)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@given(st.text(), st.integers(0, 9999), st.none() | st.tuples(st.integers(0, 99), st.integers(0, 99)))
+def test_a_line_is_what_the_plan_would_write(name: str, length: int, parts: Any):
+    digest = bytes(range(32))
+    expected = LengthRow(name, length, 3, parts, "0123abcd", digest[:4].hex()).line()
+    assert row_line(name, Measure(length, 3, parts, "0123abcd"), digest) == expected
+
+
+def test_the_rows_are_those_of_encode_rows(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(length_cache, "CHUNK", 4)
+    build_lengths(data, BYTE, tmp_path / "l.jsonl")
+    lines = (tmp_path / "l.jsonl").read_bytes().splitlines(keepends=True)[1:]
+    assert lines == [row.length_row.line() for row in encode_rows(data, BYTE)]
+
+
+@pytest.mark.parametrize("stop", range(0, 25, 3))
+def test_a_stopped_run_goes_on_and_gives_the_same_bytes(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
+):
+    monkeypatch.setattr(length_cache, "CHUNK", 4)
+    build_lengths(data, BYTE, tmp_path / "whole.jsonl")
+    done: list[int] = []
+
+    def interrupt(count: int) -> None:
+        done.append(count)
+        if sum(done) > stop:
+            raise KeyboardInterrupt
+
+    output = tmp_path / "l.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        build_lengths(data, BYTE, output, on_progress=interrupt)
+    assert not output.exists() and (tmp_path / ".l.jsonl.partial").exists()
+    spared: list[int] = []
+    start = length_cache._start
+
+    def watched(*args: Any) -> Any:
+        chunk = start(*args)
+        spared.append(len(chunk.rows) if chunk.lines is not None else 0)
+        return chunk
+
+    monkeypatch.setattr(length_cache, "_start", watched)
+    build_lengths(data, BYTE, output)
+    assert output.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert sum(spared) == sum(done)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["d.jsonl", "l.jsonl", "whole.jsonl"]
+
+
+@pytest.mark.parametrize("edit", ["row", "template", "torn"])
+def test_what_changed_since_is_encoded_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edit: str):
+    monkeypatch.setattr(length_cache, "CHUNK", 4)
+    output, partial = tmp_path / "l.jsonl", tmp_path / ".l.jsonl.partial"
+
+    def interrupt(count: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_lengths(data, BYTE, output, on_progress=interrupt)
+    encoder = Encoder(BYTE.tokenizer, "plain") if edit == "template" else BYTE
+    if edit == "row":
+        data.write_text(data.read_text().replace('"1+1="', '"1-1="'))
+    if edit == "torn":
+        partial.write_bytes(partial.read_bytes()[:-5])
+    build_lengths(data, encoder, output)
+    build_lengths(data, encoder, tmp_path / "fresh.jsonl")
+    assert output.read_bytes() == (tmp_path / "fresh.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("engine", ["tiktoken", "gigatoken"])
+def test_another_engine_gives_the_same_rows_and_is_named(real_data: Path, data: Path, tmp_path: Path, engine: Any):
+    if not is_installed(engine):
+        pytest.skip(f"engine {engine} is not installed")
+    encoder = Encoder(load_tokenizer(real_data / "tokenizers" / "gpt2"))
+    headers = [build_lengths(data, encoder, tmp_path / name, engine=name) for name in ("huggingface", engine)]
+    rows = [(tmp_path / name).read_bytes().split(b"\n", 1)[1] for name in ("huggingface", engine)]
+    assert rows[0] == rows[1] and headers[0].identity_line() == headers[1].identity_line()
+    assert f"lengths by {engine}" in headers[1].parts["tokenizer"]["library"]

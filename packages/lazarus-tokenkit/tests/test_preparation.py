@@ -1,0 +1,141 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lazarus_tokenkit import BpeConfig, TextSample, compute_fingerprint, load_tokenizer, train_bpe
+from lazarus_tokenkit.errors import TokenizerError, TokenkitError
+from lazarus_tokenkit.metrics.waste import padding_waste
+from lazarus_tokenkit.metrics.words import analyze_words
+from lazarus_tokenkit.preparation.curriculum import make_curriculum, reasoning_density
+from lazarus_tokenkit.preparation.numerals import join_digits, normalize_numbers
+from lazarus_tokenkit.preparation.registry import SpecialTokens
+from lazarus_tokenkit.preparation.structures import PATTERNS, inject, restore, structure_tokens
+from lazarus_tokenkit.regression import read_suite
+
+STRUCTURES = ["https://a.org/b?c=1", "x@y.org", "2024-01-31", "10.0.0.1", "0xff", "/usr/lib/x", "plain words, 3.14"]
+
+
+@given(st.integers(0, 10**15))
+def test_equal_numbers_get_one_spelling(number: int):
+    assert normalize_numbers(f"a {number:,} b") == f"a {number} b" == normalize_numbers(f"a {number} b")
+    assert join_digits(normalize_numbers(f"{number:,}", "spaced")) == str(number)
+
+
+@pytest.mark.parametrize("text", ["1,2,3", "v1.2.3", "12,34", "a1,234", "no numbers", "1,234,56"])
+def test_what_is_no_number_stays(text: str):
+    assert normalize_numbers(text) == text
+
+
+@given(st.lists(st.sampled_from(STRUCTURES) | st.text(max_size=9), max_size=6).map(" ".join))
+def test_what_was_injected_is_restored(text: str):
+    injected = inject(text)
+    assert restore(injected) == text
+    assert len(injected.values) == sum(injected.text.count(token) for token in structure_tokens())
+
+
+def test_every_structure_has_an_example_that_is_found():
+    examples = dict(zip(("url", "email", "date", "ip", "hex", "path"), STRUCTURES, strict=False))
+    examples["uuid"] = "123e4567-e89b-12d3-a456-426614174000"
+    assert set(examples) == set(PATTERNS)
+    assert all(inject(f"see {text} now").text == f"see <|{name}|> now" for name, text in examples.items())
+    with pytest.raises(ValueError, match="could not be restored"):
+        inject("<|url|> https://a.org/b")
+
+
+def test_special_tokens_get_ids_without_gaps_and_are_checked():
+    tokens = SpecialTokens().add("pad", "<pad>").add("bos", "<s>").add("eos", "</s>")
+    tokenizer = train_bpe(["a b c"] * 9, BpeConfig(vocab_size=262, special_tokens=tokens.texts))
+    assert tokens.check(tokenizer) == []
+    assert tokens.add("tool", "<tool>").check(tokenizer) == ["tool '<tool>' has id None, not 3"]
+    assert SpecialTokens().check(tokenizer)[0] == "'</s>' is not agreed on"
+    for purpose, text in (("pad", "<x>"), ("x", "<pad>"), ("x", " x"), ("x", "")):
+        with pytest.raises(TokenizerError):
+            tokens.add(purpose, text)
+
+
+def test_a_curriculum_goes_from_short_to_long_and_keeps_ties():
+    samples = [TextSample(str(n), text) for n, text in enumerate(["ccc", "a", "bb", "d"])]
+    found = make_curriculum(samples, "length", load_tokenizer("byte"), num_stages=2)
+    assert (found.order, found.stages) == ((1, 3, 2, 0), (0, 2))
+    assert make_curriculum(samples, "length").order == found.order
+
+
+def test_reasoning_is_denser_where_there_are_steps():
+    texts = ["The cat sat.", "First, 2 + 2 = 4, so there are four because of that.", ""]
+    assert reasoning_density(texts[1]) > reasoning_density(texts[0]) == reasoning_density(texts[2]) == 0
+    samples = [TextSample(str(n), text) for n, text in enumerate(texts)]
+    assert make_curriculum(samples, "reasoning").order == (0, 2, 1)
+
+
+def test_padding_is_counted_by_way_of_batching():
+    assert padding_waste([4, 4, 4], 2) == {"in order": 0, "sorted": 0, "to the longest": 0}
+    assert padding_waste([1, 9], 2, max_length=1)["in order"] == 0
+    with pytest.raises(TokenkitError):
+        padding_waste([], 2)
+
+
+def test_words_out_of_vocabulary_are_named():
+    report = analyze_words(load_tokenizer("char:abc "), ["abc abx", "abx aa aa aa aa"])
+    assert (report.oov, report.oov_rate, report.distinct) == ((("abx", 2),), 2 / 7, 3)
+    assert report.rare_rate == 2 / 3 and report.most_split == (("aa", 3, 4),)
+
+
+SUITE = """
+tokenizer: byte
+fingerprint: {fingerprint}
+tests:
+  - text: Hi
+    ids: [72, 105]
+    pieces: [H, i]
+    count: 2
+    round_trip: true
+  - text: <|im_end|>
+    special: true
+    max_tokens: 1
+"""
+
+
+def test_a_suite_that_holds_and_one_that_does_not(call: Any, tmp_path: Path):
+    path = tmp_path / "tests.yaml"
+    path.write_text(SUITE.format(fingerprint=compute_fingerprint("byte").fingerprint[:20]))
+    code, out, err = call("regression", "run", str(path))
+    assert (code, out) == (0, "") and "3 of 3 hold" in err
+    code, out, _ = call("regression", "run", str(path), "-t", "char:Hi")
+    assert code == 1 and "FAILED 'Hi': ids are [4, 5]" in out and "FAILED fingerprint: is" in out
+    assert json.loads(call("regression", "run", str(path), "--json")[1])[1] == {"name": "'Hi'", "failures": []}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("tests: [", "is malformed"),
+        ("tests: [{text: a, idz: []}]", r"tests\.0\.idz"),
+        ("[]", "the file"),
+        ("{}", "tests"),
+    ],
+)
+def test_a_suite_that_is_none_is_named(tmp_path: Path, content: str, words: str):
+    path = tmp_path / "t.yaml"
+    path.write_text(content)
+    with pytest.raises(TokenkitError, match=words):
+        read_suite(path)
+
+
+def test_a_suite_may_be_toml(tmp_path: Path):
+    path = tmp_path / "t.toml"
+    path.write_text('[[tests]]\ntext = "a"\ncount = 1\n')
+    assert read_suite(path).tests[0].count == 1
+
+
+def test_commands_of_order_words_and_waste(call: Any, tmp_path: Path):
+    data, lengths = tmp_path / "d.jsonl", tmp_path / "l.jsonl"
+    data.write_text('{"text":"ccc"}\n{"text":"a"}\n')
+    _, out, _ = call("samples", "curriculum", str(data), "--stages", "2")
+    assert [json.loads(line)["position"] for line in out.splitlines()] == [1, 0]
+    assert "out of vocabulary" in call("analyze", "words", "-t", "byte", "-d", str(data))[1]
+    assert call("lengths", "build", "-d", str(data), "-t", "byte", "-o", str(lengths))[0] == 0
+    assert json.loads(call("lengths", "waste", "-l", str(lengths), "-b", "1", "--json")[1])["in order"] == 0
