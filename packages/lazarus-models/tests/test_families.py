@@ -100,6 +100,18 @@ def test_saved_files_hold_the_same_tensors_and_model(lm, directory, reference, t
     assert error(load(tmp_path / "saved"), reference) < 1e-4
 
 
+@pytest.mark.slow
+def test_transformers_reads_the_config_we_write(lm, directory, tmp_path):
+    from transformers import AutoConfig
+
+    save(lm, tmp_path / "saved")
+    ours, theirs = (AutoConfig.from_pretrained(path).to_dict() for path in (tmp_path / "saved", directory))
+    differing = {
+        key: (ours.get(key), value) for key, value in theirs.items() if key[0] != "_" and ours.get(key) != value
+    }
+    assert differing == {}
+
+
 def test_packed_rows_are_exact_or_refused(lm, name, reference):
     first, second = (mx.array(reference[f"{prompt}.input_ids"]) for prompt in "01")
     labels = mx.array([[1] * first.size + [2] * second.size])

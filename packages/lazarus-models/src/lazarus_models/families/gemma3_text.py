@@ -6,7 +6,7 @@ mlx-lm rounds it to bfloat16 always.
 
 from typing import Any, Literal
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import PositiveInt
 
 from lazarus_models.architecture import BlockConfig, DecoderConfig, MLPConfig, NormConfig, RopeConfig
 from lazarus_models.config import LayeredConfig, rope_of
@@ -30,7 +30,7 @@ class Gemma3Config(LayeredConfig):
     """The MLP's activation."""
     attention_bias: bool = False
     """Whether the attention's projections have biases."""
-    query_pre_attn_scalar: PositiveFloat = 256.0
+    query_pre_attn_scalar: PositiveInt = 256
     """Scores are divided by its square root."""
     sliding_window: PositiveInt = 4096
     """Tokens that a token sees in layers of `sliding_attention`, itself included."""
@@ -44,8 +44,6 @@ class Gemma3Config(LayeredConfig):
     def _complete(cls, said: dict[str, Any]) -> None:
         for size in ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim"):
             said.setdefault(size, cls.model_fields[size].default)
-        if isinstance(scalar := said.get("query_pre_attn_scalar"), int) and not isinstance(scalar, bool):
-            said["query_pre_attn_scalar"] = float(scalar)
         nested: Any = said.get("rope_parameters")
         if isinstance(nested, dict) and "full_attention" in nested:
             said["rope"] = rope_of(nested["full_attention"], 1e6)  # pyright: ignore[reportUnknownArgumentType] (JSON)

@@ -41,6 +41,9 @@ class JambaConfig(TransformerConfig):
         said.setdefault("num_key_value_heads", 8)
         super()._complete(said)
 
+    def _rope_keys(self) -> dict[str, Any]:
+        return {}  # its attention knows no positions
+
 
 def _architecture(config: JambaConfig) -> DecoderConfig:
     norm = NormConfig(eps=config.rms_norm_eps)
