@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from lazarus_tokenkit import cli
 from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
+
+settings.register_profile("busy", deadline=None)  # a machine that does other things too is no failure
+settings.load_profile("busy")
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CORPUS = [
@@ -27,6 +31,11 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder} (set LAZARUS_TEST_DATA)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @cache

@@ -72,3 +72,21 @@ def test_an_engine_that_cannot_be_built_says_why(name: str):
     needs(name)
     with pytest.raises(Unfit, match=r"pattern|beside"):
         build_engine(load_tokenizer("char:"), name)
+
+
+def test_a_comparison_that_was_passed_is_remembered_by_tokenizer_and_version(
+    build: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    from lazarus_tokenkit import engines
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(engines, "NUM_CHECKED", len(TEXTS))
+    monkeypatch.setattr(engines, "is_installed", lambda name: True)
+    monkeypatch.setattr(engines, "_versioned", lambda name: f"{name} 1")
+    tokenizer, calls = build(), []
+    monkeypatch.setitem(engines._BUILDERS, "gigatoken", lambda tokenizer: tokenizer.encode_batch)
+    check = engines.check_engine
+    monkeypatch.setattr(engines, "check_engine", lambda *args: (calls.append(1), check(*args)))
+    for fingerprint in ("a" * 64, "a" * 64, "b" * 64):
+        choose_engine(tokenizer, "gigatoken", TEXTS, fingerprint)
+    assert len(calls) == 2

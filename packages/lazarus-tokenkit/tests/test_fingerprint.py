@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from lazarus_tokenkit import TokenizerFingerprint, compute_fingerprint, diff_parts, load_tokenizer
+from lazarus_tokenkit.backends.assembly import begins_with
 from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.errors import FingerprintMismatch, TokenkitError
 from lazarus_tokenkit.fingerprint import save_fingerprint, verify_fingerprint
@@ -128,7 +129,7 @@ GPT2_CONFIG: JSON = {"eos_token": "<|endoftext|>"}
 # GPT-2 has one added token, so what those edits name is its text; its pieces have no `<s>`.
 GPT2_EDITS = EDITS | {
     "unk": ("model", set_model("unk_token", "<|endoftext|>")),
-    "post-processor": ("post_processor", set_part("post_processor", {"type": "ByteLevel", "trim_offsets": True})),
+    "post-processor": ("post_processor", set_part("post_processor", begins_with("<|endoftext|>", 50256))),
     "padding": ("padding", set_part("padding", PAD | {"pad_token": "<|endoftext|>", "pad_id": 50256})),
 }
 

@@ -68,8 +68,9 @@ def build_lengths(
     _ = encoder.chat_template  # fails before the first row, not because of it
     rows = read_rows(paths, fields)
     first = list(islice(rows, NUM_CHECKED)) if engine != "huggingface" else []
-    chosen = choose_engine(encoder.tokenizer, engine, [sample_text(row.sample) for row in first])
     fingerprint = compute_fingerprint(encoder.tokenizer)
+    texts = [sample_text(row.sample) for row in first]
+    chosen = choose_engine(encoder.tokenizer, engine, texts, fingerprint.fingerprint)
     with Partial(output, _identity(paths, encoder, fields, fingerprint)) as partial:
         written = _write(chain(first, rows), encoder, chosen, partial, on_progress or _no_progress)
         root = merkle_root(written)
