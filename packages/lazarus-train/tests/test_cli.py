@@ -34,7 +34,7 @@ def test_a_run_prints_its_result_on_stdout_and_the_next_command_on_stderr(setup)
 def test_bad_input_is_one_line_and_exit_2(setup):
     (setup.folder / "empty.jsonl").touch()
     (setup.folder / "bad.jsonl").write_text('{"prompt":"a","completion":"b"}\n{"prompt":"a"\n')
-    (setup.folder / "field.jsonl").write_text('{"prompt":"a","answer":"b"}\n')
+    (setup.folder / "field.jsonl").write_text('{"question":"a","answer":"b"}\n')
     (setup.folder / "latin.jsonl").write_bytes(b'{"prompt":"\xe9","completion":"b"}\n')
     for keywords, words in (
         ({"data": setup.folder / "none.jsonl"}, "none.jsonl"),

@@ -29,6 +29,7 @@ KNOWN = {
     "data.batching": Known("lazarus-plan", "Look at lengths and choose row length, budget and mode."),
     "data.batchplan": Known("lazarus-plan", "Build, inspect, check and deal batch plans."),
     "data.lengths": Known("lazarus-tokenkit", "Measure samples in tokens."),
+    "data.samples": Known("lazarus-tokenkit", "Look into data files: form, counts, lengths, problems."),
     "chat": Known("lazarus-models", "Talk to a model."),
     "doctor": Known("lazarus-models", "Say what this machine computes with, and what to install."),
     "infer": Known("lazarus-models", "Answer prompts."),
