@@ -64,7 +64,9 @@ def main() -> None:
         path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder) / "small"
         if len(sys.argv) == 1:
             lazarus_models.save(lazarus_models.new("small", load_tokenizer("byte"), seed=0), path)
-        (load_theirs, load_ours), (pair, lm) = best(3, lambda: mlx_lm.load(str(path)), lambda: lazarus_models.load(path))
+        (load_theirs, load_ours), (pair, lm) = best(
+            3, lambda: mlx_lm.load(str(path)), lambda: lazarus_models.load(path)
+        )
         theirs = pair[0]
         config = GenerationConfig(max_new_tokens=TOKENS)
         rows = [("load", load_theirs, load_ours, "s", True)]
@@ -75,7 +77,9 @@ def main() -> None:
         seconds, (a, b) = best(ROUNDS, lambda: theirs_together(theirs), lambda: ours_together(lm.model))
         rows.append(("eight texts", 8 * TOKENS / seconds[0], 8 * TOKENS / seconds[1], "tok/s", a == b))
     for name, one, other, unit, same in rows:
-        print(f"{name:12} mlx-lm {one:8.2f}  ours {other:8.2f} {unit:6} x{other / one:.2f}  {'same' if same else 'OTHER'} result")
+        print(
+            f"{name:12} mlx-lm {one:8.2f}  ours {other:8.2f} {unit:6} x{other / one:.2f}  {'same' if same else 'OTHER'} result"
+        )
 
 
 if __name__ == "__main__":
