@@ -1,6 +1,6 @@
 """Mode packed: samples share rows. Pack each source, mix the rows, deal them to steps, lay them out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from lazarus_plan.config import PlanConfig, Stage
 from lazarus_plan.exact_fill import exact_fill
 from lazarus_plan.items import Items, Placed
 from lazarus_plan.keyed import keyed_permutation, shuffle_key
+from lazarus_plan.mates import MAX_ITEMS, deal_anew
 from lazarus_plan.mixture import schedule, stage_weights
 from lazarus_plan.order import order_by
 from lazarus_plan.packing import Pattern, best_fit_decreasing, descending, histogram, lower_bounds, slots
@@ -116,23 +117,44 @@ class _Supply:
         return self.config.repeats[self.source] if self.config.repeats else 1
 
     def _pack(self, number: int) -> Rows:
-        """Packs the source once, in windows of the keyed order."""
+        """Packs the source once, in windows of the keyed order; from the second pass on in other company."""
         of = self.items.of(self.source)
-        purpose = "shuffle" if (self.stage, number) == (0, 0) else f"shuffle-{self.stage}-{number}"
-        key = shuffle_key(purpose, self.config.seed, self.source, self.epoch)
-        keyed = narrow(keyed_permutation(of.stop - of.start, key), len(self.items.sample))
+        again = "" if (self.stage, number) == (0, 0) else f"-{self.stage}-{number}"
+
+        def key(purpose: str) -> int:
+            return shuffle_key(purpose + again, self.config.seed, self.source, self.epoch)
+
+        keyed = narrow(keyed_permutation(of.stop - of.start, key("shuffle")), len(self.items.sample))
         keyed += of.start
         window = self.config.window or len(keyed)
-        return _concatenate(
+        rows = _concatenate(
             [_pack_window(keyed[i : i + window], self.items, self.config) for i in range(0, len(keyed), window)]
         )
+        if len(keyed) > MAX_ITEMS or not (self.epoch or again):
+            return rows
+        return _in_other_company(rows, self.items, self.config, key)
+
+
+def _in_units(length: Integers, config: PlanConfig) -> Integers:
+    """Lengths as packing sees them: a segment takes up all of its last `align` tokens."""
+    return length if config.align == 1 else -(-length // config.align)
+
+
+def _in_other_company(rows: Rows, items: Items, config: PlanConfig, key: Callable[[str], int]) -> Rows:
+    """The same items in rows that packing by length alone would not make."""
+    chosen = np.sort(rows.item)
+    length = _in_units(items.length[chosen], config).tolist()
+    content = np.split(np.searchsorted(chosen, rows.item), rows.row_splits[1:-1])
+    dealt = deal_anew([row.tolist() for row in content], length, config.resolved_row_len // config.align, key)
+    return Rows(
+        chosen[[place for row in dealt for place in row]],
+        narrow(np.cumsum([0, *map(len, dealt)]), len(chosen)),
+    )
 
 
 def _pack_window(chosen: Integers, items: Items, config: PlanConfig) -> Rows:
     """Packs some items. Those of one length are interchangeable to the packing: their order decides which stands where."""
-    length = items.length[chosen]
-    if config.align > 1:
-        length = -(-length // config.align)
+    length = _in_units(items.length[chosen], config)
     units = config.resolved_row_len // config.align
     patterns = pack(tuple(sorted(histogram(length).items())), units)
     ordered = chosen[descending(length, units)]
