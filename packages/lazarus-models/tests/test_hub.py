@@ -1,6 +1,6 @@
 import shutil
 
-import huggingface_hub
+import huggingface_hub.constants
 import pytest
 
 from lazarus_models import MODELS, ConfigError, load, locate
