@@ -22,16 +22,18 @@ take."""
 LORA_RATE = 10 * FULL_RATE
 """LoRA wants about ten times the rate of full training (Schulman et al. 2025, "LoRA Without Regret")."""
 
+_STRICT = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
 
 class LoraSettings(BaseModel):
     """Low-rank adapters instead of all weights."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = _STRICT
 
     rank: PositiveInt = 8
     """Width of the bottleneck."""
-    alpha: PositiveFloat = 16.0
-    """Strength: the update is scaled by alpha / rank."""
+    alpha: PositiveFloat = Field(default_factory=lambda settings: 2.0 * settings["rank"])
+    """Strength: the update is scaled by alpha / rank. Twice the rank unless given."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of inputs to the adapters that training drops."""
 
@@ -39,7 +41,7 @@ class LoraSettings(BaseModel):
 class OptimizerSettings(BaseModel):
     """AdamW (Loshchilov and Hutter 2019) with warm-up and decay, counted in optimizer steps."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = _STRICT
 
     learning_rate: PositiveFloat = FULL_RATE
     """Peak rate."""
@@ -72,7 +74,7 @@ class OptimizerSettings(BaseModel):
 class SftConfig(BaseModel):
     """Supervised fine-tuning by a plan."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = _STRICT
 
     model: Path
     """Directory of the model to start from, in Hugging Face's layout."""
