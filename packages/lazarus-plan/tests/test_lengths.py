@@ -175,3 +175,28 @@ def test_a_damaged_sidecar_is_ignored(tmp_path: Path, place: int):
     content[place] ^= 1
     (tmp_path / "lengths.npy").write_bytes(content)
     assert read_lengths(path).length.tolist() == [3, 4]
+
+
+def test_a_writer_that_is_killed_leaves_nothing_behind(tmp_path: Path):
+    path = tmp_path / "lengths.jsonl"
+    with LengthsWriter(path) as writer:
+        writer.add(LengthRow("a", 1))
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("step", ["add", "finish"])
+def test_a_full_disk_names_the_file(tmp_path: Path, step: str):
+    resource = pytest.importorskip("resource", reason="limits the size of files")
+    path = tmp_path / "lengths.jsonl"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with LengthsWriter(path) as writer, pytest.raises(OSError) as caught:  # noqa: PT011 # which one is the system's
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16 if step == "add" else 1 << 20, limits[1]))
+        try:
+            for n in range(20_000 if step == "finish" else 100_000):
+                writer.add(LengthRow(f"sample-{n:08d}-and-more", 1))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 10, limits[1]))
+            writer.finish(LengthsHeader(20_000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(caught.value.filename) == str(path)
+    assert not list(tmp_path.iterdir())

@@ -8,7 +8,6 @@ The file is a sequence of npy arrays: a JSON object as bytes, then the columns t
 
 import hashlib
 import json
-import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +19,7 @@ from lazarus_plan.canonical import JSON
 from lazarus_plan.length_scan import scan
 from lazarus_plan.lengths import LengthCache, LengthsHeader, LineIds
 from lazarus_plan.plan import narrow
+from lazarus_plan.whole import whole_file
 
 SIDECAR_VERSION = 1
 MIN_COUNT = 100_000
@@ -51,12 +51,10 @@ def write_sidecar(cache: LengthCache, path: Path) -> None:
         "sha256": _digest(list(columns.values())),
     }
     target = path.with_suffix(".npy")
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    with beside.open("wb") as stream:
+    with whole_file(target) as stream:
         np.save(stream, np.frombuffer(json.dumps(about).encode(), dtype=np.uint8))
         for column in columns.values():
             np.save(stream, column)
-    beside.replace(target)
 
 
 def read_sidecar(path: Path) -> LengthCache | None:
