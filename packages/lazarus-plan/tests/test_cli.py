@@ -126,6 +126,16 @@ def test_a_proof_goes_from_prove_to_check_proof(command, folder: Path, plan, tmp
     assert command("check-proof", tmp_path / "proof.json")[0] == 2
 
 
+@pytest.mark.parametrize("command_line", ["prove --step 1 -o", "attest -o", "stats --html"])
+@pytest.mark.parametrize("name", ["plan.jsonl", "metadata.json", "plan.rows"])
+def test_a_result_is_not_written_over_a_plan(command, folder: Path, command_line: str, name: str):
+    name_of_command, *options = command_line.split()
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    code, _, err = command(name_of_command, "-p", folder, *options, folder / name)
+    assert code == 2 and "belongs to a plan" in err
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_verify_and_lock_and_materialise_and_diff(command, folder: Path, lengths_file: Path, plan, tmp_path: Path):
     assert command("verify", "-p", folder, "-l", lengths_file, "--rebuild", "--expect", plan.plan_id)[0] == 0
     assert command("verify", "-p", folder, "--sample", 2)[0] == 0

@@ -189,7 +189,7 @@ def test_a_full_disk_names_the_file(tmp_path: Path, step: str):
     resource = pytest.importorskip("resource", reason="limits the size of files")
     path = tmp_path / "lengths.jsonl"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with LengthsWriter(path) as writer, pytest.raises(OSError) as caught:  # noqa: PT011 # which one is the system's
+    with LengthsWriter(path) as writer, pytest.raises(OSError) as caught:  # which one is the system's
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16 if step == "add" else 1 << 20, limits[1]))
         try:
             for n in range(20_000 if step == "finish" else 100_000):

@@ -82,6 +82,19 @@ def test_a_lock_gives_the_plan_back_to_the_byte(folder: Path, cache: LengthCache
     assert (tmp_path / "again" / "plan.jsonl").read_bytes() == (folder / "plan.jsonl").read_bytes()
 
 
+def test_a_lock_replaces_a_lock_and_nothing_else(folder: Path, tmp_path: Path):
+    lock = tmp_path / "lock"
+    lock.mkdir()
+    (lock / "README").touch()
+    for _ in range(2):
+        write_lock(folder, lock)
+    assert (lock / "README").exists()
+    (lock / "metadata.json").write_text('{"title":"mine"}\n', "utf-8")
+    with pytest.raises(PlanError, match="not a lock's"):
+        write_lock(folder, lock)
+    assert (lock / "metadata.json").read_text("utf-8") == '{"title":"mine"}\n'
+
+
 def test_a_lock_of_other_lengths_names_the_link(folder: Path, make_cache: Callable[..., LengthCache], tmp_path: Path):
     write_lock(folder, tmp_path / "lock")
     with pytest.raises(StalePlan, match="`tokenizer` changed") as caught:

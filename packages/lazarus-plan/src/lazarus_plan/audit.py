@@ -12,7 +12,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from lazarus_plan.canonical import JSON
 from lazarus_plan.errors import CorruptPlan, StalePlan
 from lazarus_plan.fingerprint import short
 from lazarus_plan.merkle import leaf_hash, merkle_root
+from lazarus_plan.whole import whole_file
 
 AUDIT_VERSION = 1
 
@@ -116,7 +116,8 @@ class AuditLog:
         if beyond:
             with path.with_name(path.name + ".rewound").open("ab") as fork:
                 fork.write(line_of({"rewound_to": next_step, "head": head}) + b"".join(beyond))
-            _replace(path, b"".join(kept))
+            with whole_file(path) as log_file:
+                log_file.writelines(kept)
         return log
 
     def append(self, step: int, digest: StepDigest) -> None:
@@ -153,9 +154,3 @@ def parse(line: bytes) -> JSON:
         return dict(json.loads(line))
     except (ValueError, TypeError):
         return {}
-
-
-def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    beside.write_bytes(content)
-    beside.replace(path)

@@ -11,15 +11,22 @@ from typing import IO
 def whole_file(path: Path) -> Generator[IO[bytes]]:
     """A stream whose content takes the place of `path` at the end, or leaves nothing behind.
 
+    Of a link, what it leads to is replaced; a device, such as `/dev/null`, is written to.
+
     Raises:
         OSError: The system refuses, as on a full disk; its `filename` is `path`.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with naming(path):
+        target = path.resolve()
+        if target.exists() and not target.is_file():
+            with target.open("wb") as stream:
+                yield stream
+            return
+        beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
             with beside.open("wb") as stream:
                 yield stream
-            beside.replace(path)
+            beside.replace(target)
         finally:
             beside.unlink(missing_ok=True)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lazarus_plan.commands.options import AsJson, Lengths, PlanPath, make_config, numbers, read_caches
+from lazarus_plan.commands.options import AsJson, Lengths, PlanPath, make_config, numbers, read_caches, write_result
 from lazarus_plan.console import say, show
 
 if TYPE_CHECKING:
@@ -148,11 +148,7 @@ def export(
     """Write a Python file that replays plans in another trainer, without lazarus-plan."""
     from lazarus_plan.exports import export as source_of
 
-    if output is None:
-        show(source_of(to).rstrip())
-        return
-    output.write_text(source_of(to), "utf-8")
-    say(f"wrote {output}")
+    write_result(source_of(to).rstrip(), output)
 
 
 def _stages(stages: list[str], weights: tuple[int, ...], until: str) -> "tuple[Stage, ...]":
