@@ -76,7 +76,7 @@ class AuditLog:
     next_step: int
 
     @classmethod
-    def start(cls, path: Path, plan_id: str, first_step: int = 0) -> "AuditLog":
+    def start(cls, path: Path | str, plan_id: str, first_step: int = 0) -> "AuditLog":
         """Begins a log; what stood there is replaced.
 
         Args:
@@ -84,12 +84,13 @@ class AuditLog:
             plan_id: What the run follows.
             first_step: Where it begins; above 0 only for a plan that was rebased.
         """
+        path = Path(path)
         start = {"first_step": first_step} if first_step else {}
         path.write_bytes(line_of({"lazarus_audit": AUDIT_VERSION, "plan_id": plan_id, **start}))
         return cls(path, genesis(plan_id), first_step)
 
     @classmethod
-    def resume(cls, path: Path, plan_id: str, next_step: int, head: str) -> "AuditLog":
+    def resume(cls, path: Path | str, plan_id: str, next_step: int, head: str) -> "AuditLog":
         """Goes on after `next_step` steps, where the chain must have come to `head`.
 
         Lines beyond that point (a run that was killed after its last checkpoint) move to `<name>.rewound`, with a line
@@ -99,6 +100,7 @@ class AuditLog:
             CorruptPlan: The log does not reach `head`.
             StalePlan: The log is of another plan.
         """
+        path = Path(path)
         lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
         header = parse(lines[0]) if lines else {}
         first = header.get("first_step", 0)

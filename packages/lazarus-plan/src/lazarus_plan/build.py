@@ -27,7 +27,9 @@ from lazarus_plan.plan import FORMAT_VERSION, WHOLE, BatchPlan, Epoch, Integers,
 from lazarus_plan.store import new_folder, write_lines, write_rest
 
 
-def build_plan(lengths: LengthCache | Sequence[LengthCache], config: PlanConfig, path: Path | None = None) -> BatchPlan:
+def build_plan(
+    lengths: LengthCache | Sequence[LengthCache], config: PlanConfig, path: Path | str | None = None
+) -> BatchPlan:
     """Plans every step of a run.
 
     >>> from lazarus_plan import LengthCache, LengthRow, PlanConfig
@@ -62,7 +64,7 @@ def build_plan(lengths: LengthCache | Sequence[LengthCache], config: PlanConfig,
     plan = assemble(items, epochs, metadata, prefixes_of(caches))
     if path is None:
         return replace(plan, fingerprints=fingerprint_plan(caches, config, encode_lines(plan)))
-    with new_folder(path) as folder:
+    with new_folder(Path(path)) as folder:
         plan = replace(plan, fingerprints=fingerprint_plan(caches, config, write_lines(folder, encode_lines(plan))))
         write_rest(folder, plan)
     return plan

@@ -28,7 +28,8 @@ class PlanReader:
         CorruptPlan: The index is missing or is not that of this plan.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
+        path = Path(path)
         self.metadata = read_artifact(path).metadata
         self._lines = (path / PLAN).open("rb")
         if not (path / INDEX).is_file():

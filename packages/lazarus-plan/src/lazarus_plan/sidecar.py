@@ -27,13 +27,14 @@ MIN_COUNT = 100_000
 _COLUMNS = ("length", "loss_tokens", "token_prefix", "row_prefix")
 
 
-def read_lengths(path: Path) -> LengthCache:
+def read_lengths(path: Path | str) -> LengthCache:
     """Reads a length cache: from its sidecar where that is fresh, else from its lines, with or without a header.
 
     Raises:
         LengthsError: A missing, empty or malformed file; the message names file and line.
         FormatError: A header of a newer format.
     """
+    path = Path(path)
     return read_sidecar(path) or scan(path)
 
 

@@ -39,7 +39,8 @@ def validate(
         case _:
             for finding in findings:
                 show(f"{'error' if finding.is_error or strict else 'warning'} {finding.code}: {finding.message}")
-            say(f"{plan}: {f'{errors} problem(s)' if errors else 'sound'}, {len(findings) - errors} warning(s)")
+            verdict = f"{errors} problem(s)" if errors else "sound in itself"
+            say(f"{plan}: {verdict}, {len(findings) - errors} warning(s); `verify` compares it with data and tokenizer")
     raise typer.Exit(1 if errors else 0)
 
 
