@@ -1,15 +1,26 @@
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_plan import FormatError, LengthCache, LengthRow, LengthsError, LengthsHeader, LengthsWriter, read_lengths
+from lazarus_plan import (
+    FormatError,
+    LengthCache,
+    LengthRow,
+    LengthsError,
+    LengthsHeader,
+    LengthsWriter,
+    read_lengths,
+    sidecar,
+)
 from lazarus_plan.length_lines import read_lines
 from lazarus_plan.length_scan import _scan_plain, scan  # pyright: ignore[reportPrivateUsage] # whether it was fast
-from lazarus_plan.sidecar import read_sidecar, write_sidecar
+from lazarus_plan.sidecar import read_sidecar
 
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 prefixes = st.text("0123456789abcdef", min_size=8, max_size=8)
@@ -153,28 +164,77 @@ def test_the_spelling_of_python_is_scanned_too(tmp_path: Path):
     assert outcome(scan, path) == outcome(read_lines, path)
 
 
-def test_a_sidecar_is_believed_only_while_it_is_fresh(tmp_path: Path):
+ROWS = [LengthRow("a", 3, 1, None, "00000001", "00000002"), LengthRow("b", 4, 2, None, "00000003", "00000004")]
+
+
+@pytest.fixture
+def remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A length cache with its sidecar."""
+    monkeypatch.setattr(sidecar, "MIN_COUNT", 1)
     path = tmp_path / "lengths.jsonl"
-    write(
-        path, [LengthRow("a", 3, 1, None, "00000001", "00000002"), LengthRow("b", 4, 2, None, "00000003", "00000004")]
-    )
-    cache = read_lengths(path)
-    write_sidecar(cache, path)
-    found = read_sidecar(path)
-    assert found is not None and outcome(lambda _: found, path) == outcome(read_lines, path)
-    write(path, [LengthRow("a", 3), LengthRow("b", 5)])
-    assert read_sidecar(path) is None and read_lengths(path).length.tolist() == [3, 5]
+    write(path, ROWS)
+    read_lengths(path, remember=True)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["lengths.jsonl", "lengths.npy"]
+    return path
+
+
+def test_a_sidecar_gives_what_the_lines_give(remembered: Path):
+    found = read_sidecar(remembered)
+    assert found is not None and outcome(lambda _: found, remembered) == outcome(read_lines, remembered)
+
+
+def test_an_edit_that_keeps_size_and_time_is_noticed(remembered: Path):
+    before = remembered.stat()
+    remembered.write_bytes(remembered.read_bytes().replace(b'"length":4', b'"length":5'))
+    os.utime(remembered, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert remembered.stat().st_mtime_ns == before.st_mtime_ns and remembered.stat().st_size == before.st_size
+    assert read_lengths(remembered).length.tolist() == [3, 5]
+
+
+def test_an_edit_while_the_lines_are_read_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sidecar, "MIN_COUNT", 1)
+    path = tmp_path / "lengths.jsonl"
+    write(path, ROWS)
+
+    def scan_and_edit(each: Path) -> LengthCache:
+        cache = scan(each)
+        write(path, [LengthRow("a", 9)])
+        return cache
+
+    monkeypatch.setattr(sidecar, "scan", scan_and_edit)
+    read_lengths(path, remember=True)
+    assert read_sidecar(path) is None
 
 
 @pytest.mark.parametrize("place", [0, 150, -1])
-def test_a_damaged_sidecar_is_ignored(tmp_path: Path, place: int):
-    path = tmp_path / "lengths.jsonl"
-    write(path, [LengthRow("a", 3), LengthRow("b", 4)])
-    write_sidecar(read_lengths(path), path)
-    content = bytearray((tmp_path / "lengths.npy").read_bytes())
+def test_a_damaged_sidecar_is_ignored(remembered: Path, place: int):
+    damaged = remembered.with_suffix(".npy")
+    content = bytearray(damaged.read_bytes())
     content[place] ^= 1
-    (tmp_path / "lengths.npy").write_bytes(content)
-    assert read_lengths(path).length.tolist() == [3, 4]
+    damaged.write_bytes(content)
+    assert read_sidecar(remembered) is None and read_lengths(remembered).length.tolist() == [3, 4]
+
+
+def test_an_array_of_the_users_is_no_sidecar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sidecar, "MIN_COUNT", 1)
+    write(tmp_path / "lengths.jsonl", ROWS)
+    np.save(tmp_path / "lengths.npy", np.arange(100))
+    assert len(read_lengths(tmp_path / "lengths.jsonl", remember=True)) == 2
+    assert np.load(tmp_path / "lengths.npy").tolist() == list(range(100))
+
+
+def test_lengths_are_read_where_no_sidecar_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(sidecar, "MIN_COUNT", 1)
+    write(tmp_path / "lengths.jsonl", ROWS)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "lengths.npy")
+
+    monkeypatch.setattr(sidecar, "write_sidecar", refuse)
+    assert len(read_lengths(tmp_path / "lengths.jsonl", remember=True)) == 2
+    assert "lengths.npy: the next read is as slow" in caplog.text
 
 
 def test_a_writer_that_is_killed_leaves_nothing_behind(tmp_path: Path):

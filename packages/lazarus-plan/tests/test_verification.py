@@ -164,6 +164,20 @@ def test_a_step_read_by_itself_is_the_plans_step(tmp_path_factory: pytest.TempPa
         assert [reader.step(index) for index in range(len(reader))] == [plan.step(i) for i in range(len(plan))]
 
 
+def test_a_reader_does_not_follow_an_index_of_another_plan(folder: Path, plan: BatchPlan):
+    offsets = np.frombuffer((folder / "plan.idx").read_bytes(), dtype="<i8")
+    for place in range(1, len(plan)):
+        for by in (-1, 1, int(offsets[place + 1] - offsets[place])):
+            moved = offsets.copy()
+            moved[place] += by
+            (folder / "plan.idx").write_bytes(moved.tobytes())
+            with PlanReader(folder) as reader, pytest.raises(CorruptPlan, match=r"plan\.idx does not lead"):
+                list(map(reader.step, range(len(plan))))
+    (folder / "plan.idx").write_bytes(offsets[1:].tobytes())
+    with pytest.raises(CorruptPlan, match="is not the index"):
+        PlanReader(folder)
+
+
 def test_a_child_keeps_the_trained_steps_and_every_sample_once(plan: BatchPlan, cache: LengthCache, tmp_path: Path):
     for steps in range(1, len(plan)):
         child = rebase_plan(plan, steps, cache, plan.metadata.config.model_copy(update={"token_budget": 192}))

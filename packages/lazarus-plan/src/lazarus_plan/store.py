@@ -41,6 +41,8 @@ ROWS = "plan.rows"
 DOCUMENTS = (METADATA, FINGERPRINTS, STATS)
 FILES = (PLAN, *DOCUMENTS)
 CACHES = (INDEX, ROWS)
+REMAKE = "delete it, or build the plan again"
+"""What to do about a cache that is not of its plan."""
 
 BLOCK_BYTES = 1 << 19
 """Bytes of `plan.jsonl` read at a time: with the arrays made of them they stay in the processor's cache."""
@@ -57,6 +59,7 @@ class Artifact(NamedTuple):
         fingerprints: `fingerprints.json`.
         stats: `stats.json`.
         prefixes: `plan.rows`, where it is there.
+        offsets: `plan.idx`, where it is there.
         max_samples: What `plan.jsonl` can place at most, by its size.
     """
 
@@ -67,6 +70,7 @@ class Artifact(NamedTuple):
     fingerprints: JSON
     stats: JSON
     prefixes: NDArray[np.uint32] | None
+    offsets: NDArray[np.uint64] | None
     max_samples: int
 
 
@@ -192,6 +196,7 @@ def read_artifact(path: Path | str) -> Artifact:
         fingerprints=read_object(path / FINGERPRINTS),
         stats=read_object(path / STATS),
         prefixes=_read_prefixes(path / ROWS, sum(source.count for source in metadata.sources)),
+        offsets=_read_offsets(path / INDEX),
         max_samples=_size(path / PLAN) // len("0,[0,1],"),
     )
 
@@ -235,14 +240,22 @@ def _to_metadata(members: JSON, path: Path) -> Metadata:
     return metadata
 
 
+def _read_offsets(path: Path) -> NDArray[np.uint64] | None:
+    """The index, not held in memory."""
+    if not path.is_file():
+        return None
+    size = path.stat().st_size
+    if size < 16 or size % 8:
+        raise CorruptPlan(f"{path} has {size} bytes, no offset of 8 bytes for each line: {REMAKE}", "LP-E153")
+    return np.memmap(path, dtype="<u8", mode="r")
+
+
 def _read_prefixes(path: Path, samples: int) -> NDArray[np.uint32] | None:
     if not path.is_file():
         return None
     content = path.read_bytes()
     if len(content) != samples * 8:
-        raise CorruptPlan(
-            f"{path} has {len(content)} bytes, {samples} samples need {samples * 8}: rebuild it", "LP-E151"
-        )
+        raise CorruptPlan(f"{path} has {len(content)} bytes, {samples} samples need {samples * 8}: {REMAKE}", "LP-E153")
     return np.frombuffer(content, dtype="<u4").reshape(samples, 2).astype(np.uint32)
 
 

@@ -23,15 +23,9 @@ Deal = Annotated[Literal["contiguous", "stride", "snake", "lpt"], typer.Option("
 
 def read_caches(paths: list[Path]) -> "list[LengthCache]":
     """The length caches; large ones get a sidecar, for the next time."""
-    from lazarus_plan.sidecar import MIN_COUNT, read_lengths, read_sidecar, write_sidecar
+    from lazarus_plan.sidecar import read_lengths
 
-    caches: list[LengthCache] = []
-    for path in paths:
-        cache = read_lengths(path)
-        if len(cache) >= MIN_COUNT and read_sidecar(path) is None:
-            write_sidecar(cache, path)
-        caches.append(cache)
-    return caches
+    return [read_lengths(path, remember=True) for path in paths]
 
 
 def write_result(text: str, output: Path | None) -> None:
