@@ -90,7 +90,7 @@ def explain(
         positions = sorted({each for row in found["rows"] for each in row["samples"]})
     if data:
         found["text"] = raw_rows(data, positions)
-    show(json.dumps(found, indent=2, ensure_ascii=False) if as_json else _explanation(found))
+    show(json.dumps(found, indent=2) if as_json else _explanation(found))
 
 
 def stats(
