@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from lazarus_plan.__main__ import main as main
 from lazarus_plan.commands import checking, looking, planning
 from lazarus_plan.console import version_option
 
