@@ -101,7 +101,7 @@ def _end_of_turn(tokenizer: HuggingFaceTokenizer, text: str) -> Iterator[Finding
 
 def _block_settings(template: ChatTemplate, text: str) -> Iterator[Finding]:
     """D51: whether another renderer's settings for white space would give another text."""
-    from lazarus_tokenkit.templates import sandbox
+    from lazarus_tokenkit.templates import limits, sandbox
 
     shown = {
         "bos_token": template.bos_token,
@@ -111,9 +111,11 @@ def _block_settings(template: ChatTemplate, text: str) -> Iterator[Finding]:
     environment = sandbox.make_environment(shown)
     environment.trim_blocks = environment.lstrip_blocks = False
     try:
-        other = environment.from_string(template.source).render(
-            messages=[message.to_json() for message in TURNS], tools=None, documents=None, add_generation_prompt=False
-        )
+        turns = [message.to_json() for message in TURNS]
+        with limits.limited():
+            other = environment.from_string(template.source).render(
+                messages=turns, tools=None, documents=None, add_generation_prompt=False
+            )
     except Exception:  # noqa: BLE001 - any failure of that renderer is a difference too
         other = None
     if other != text:
