@@ -61,8 +61,12 @@ def check(patient: Patient) -> Iterator[Finding]:
 
 
 def suggestions(tokenizer: HuggingFaceTokenizer) -> list[str]:
-    """Templates of the registry all of whose own special tokens the vocabulary has."""
-    return [name for name, entry in REGISTRY.items() if entry.special_tokens and not missing_tokens(tokenizer, entry)]
+    """Templates of the registry all of whose own special tokens the vocabulary has; of one family, the simplest."""
+    families: dict[tuple[str, ...], str] = {}
+    for name, entry in REGISTRY.items():
+        if entry.special_tokens and not missing_tokens(tokenizer, entry):
+            families.setdefault(entry.special_tokens, name)
+    return list(families.values())
 
 
 def _marks(template: ChatTemplate, tokenizer: HuggingFaceTokenizer) -> Iterator[Finding]:
