@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lazarus_plan import ChainCheck
 from lazarus_train.evaluate import HeldOut
 
 
@@ -33,7 +34,7 @@ class Watcher:
 
     Args:
         on_rows: Given the number of rows encoded since the last call.
-        on_start: Given what of the plan was checked, in words, the first step to do, and the step to end after.
+        on_start: Given what of the plan was checked, the first step to do, and the step to end after.
         on_step: Given each finished step.
         on_measure: Given the plan rows of the held-out data measured so far, and all of them.
         on_held_out: Given the step and the held-out loss after it.
@@ -42,7 +43,7 @@ class Watcher:
     """
 
     on_rows: Callable[[int], object] = lambda _: None
-    on_start: Callable[[str, int, int], object] = lambda checked, first, last: None
+    on_start: Callable[[ChainCheck, int, int], object] = lambda checked, first, last: None
     on_step: Callable[[StepReport], object] = lambda _: None
     on_measure: Callable[[int, int], object] = lambda done, total: None
     on_held_out: Callable[[int, HeldOut], object] = lambda step, result: None
