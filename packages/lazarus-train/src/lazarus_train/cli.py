@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lazarus_plan.console import progress, run, say, show, version_option
+from lazarus_plan.console import progress, say, show, version_option
 
 if TYPE_CHECKING:
     from lazarus_plan import ChainCheck
@@ -238,8 +238,3 @@ def _default_rate(use_lora: bool) -> float:
     from lazarus_train.config import FULL_RATE, LORA_RATE
 
     return LORA_RATE if use_lora else FULL_RATE
-
-
-def main() -> None:
-    """The console script."""
-    run(app, "lazarus-train")
