@@ -184,6 +184,6 @@ def _line_a_minute(title: str, expected: int | None, unit: str) -> Callable[...,
             last = now
             of = f"/{expected}" if expected is not None else ""
             eta = f", {(now - start) * (expected - done) / done:.0f} s left" if expected and done else ""
-            say(f"{title}: {done}{of} {unit}{eta} {note}".rstrip())
+            say(f"{title}: {done}{of} {unit}{eta}{f', {note}' if note else ''}")
 
     return advance

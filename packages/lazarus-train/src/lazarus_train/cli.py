@@ -1,6 +1,7 @@
 """`lazarus-train`, also `lazarus train`: training that obeys a batch plan."""
 
 import contextlib
+import json
 import re
 import signal
 from collections.abc import Generator
@@ -129,6 +130,22 @@ def verify(
 
     for link in verify_run(path, Elsewhere(model, data, batch_plan)):
         show(f"{link.name:<11} {link.proof}")
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, finished or not; several are compared.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The page.")] = Path("report.html"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures instead, as JSON.")] = False,
+) -> None:
+    """Draw runs on one page: curves, differences, answers, and the rows behind their steps."""
+    from lazarus_train import run_report
+
+    if as_json:
+        show(json.dumps(run_report.as_json(runs), indent=2))
+        return
+    output.write_text(run_report.report_runs(runs), encoding="utf-8")
+    say(f"wrote {output}; open it in a browser")
 
 
 @contextlib.contextmanager
