@@ -90,4 +90,4 @@ def _check_identity(identity: str, expect: str | None) -> Iterator[str]:
 
 def _rebuild(plan: BatchPlan, caches: Sequence[LengthCache]) -> BatchPlan:
     config, parent = plan.metadata.config, plan.metadata.parent
-    return build_plan(caches, config) if parent is None else rebase_plan(plan, parent.steps, caches[0], config)
+    return build_plan(caches, config) if parent is None else rebase_plan(plan, parent.steps, caches, config)
