@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lazarus_plan.batching import place_rows
 from lazarus_plan.codec import encode_lines
-from lazarus_plan.config import PlanConfig
+from lazarus_plan.config import PlanConfig, Stage
 from lazarus_plan.errors import PlanningError
 from lazarus_plan.estimate import check_room, estimate_plan
 from lazarus_plan.fingerprint import fingerprint_plan
@@ -74,8 +74,34 @@ def build_plan(
 
 def place_epoch(items: Items, config: PlanConfig, epoch: int, num_sources: int) -> Placed:
     """Places the stages of one epoch, one after the other."""
+    stages = stages_of(config, num_sources)
+    return join_stages([place_stage(items, config, epoch, number, stage) for number, stage in enumerate(stages)])
+
+
+def place_stage(
+    items: Items,
+    config: PlanConfig,
+    epoch: int,
+    number: int,
+    stage: Stage,
+    consumed: NDArray[np.int64] | None = None,
+) -> Placed:
+    """Places one stage of an epoch.
+
+    Args:
+        items: What there is, of all sources.
+        config: Resolved.
+        epoch: Which one.
+        number: Of the stage in the epoch.
+        stage: Which sources it mixes, and how.
+        consumed: How often each item was placed before in this stage, None for not at all, (M,).
+    """
     place = place_packed if config.mode == "packed" else place_rows
-    parts = [place(items, config, epoch, number, stage) for number, stage in enumerate(stages_of(config, num_sources))]
+    return place(items, config, epoch, number, stage, consumed)
+
+
+def join_stages(parts: Sequence[Placed]) -> Placed:
+    """The stages of an epoch, one after the other."""
     if len(parts) == 1:
         return parts[0]
     first_steps = np.cumsum([0, *(len(part.row_lens) for part in parts)]).tolist()

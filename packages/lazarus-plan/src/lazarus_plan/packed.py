@@ -35,24 +35,17 @@ class Rows(NamedTuple):
     row_splits: Integers
 
 
-def place_packed(items: Items, config: PlanConfig, epoch: int, number: int, stage: Stage) -> Placed:
-    """Places one stage of an epoch.
-
-    Args:
-        items: What there is, of all sources.
-        config: Resolved.
-        epoch: Which one.
-        number: Of the stage in the epoch.
-        stage: Which sources it mixes, and how.
-    """
-    supplies = [_Supply(items, config, epoch, number, source) for source in stage.sources]
+def place_packed(
+    items: Items, config: PlanConfig, epoch: int, number: int, stage: Stage, consumed: NDArray[np.int64] | None
+) -> Placed:
+    """Places one stage of an epoch; takes what `place_stage` takes."""
+    supplies = [_Supply(items, config, epoch, number, source, consumed) for source in stage.sources]
     weights, total = stage_weights([supply.rows for supply in supplies], stage)
     step_sizes = even_sizes(total, config.rows_per_step)
     shares = _shares(weights, step_sizes)
     wanted = shares.sum(axis=1).tolist()
     taken = [supply.take(count) for supply, count in zip(supplies, wanted, strict=True)]
     rows = _concatenate([each for each, _ in taken])
-    cost = narrow(row_costs(items.length[rows.item], rows.row_splits), config.resolved_row_len**2)
     part = StagePart(
         first_step=0,
         steps=len(step_sizes),
@@ -60,6 +53,9 @@ def place_packed(items: Items, config: PlanConfig, epoch: int, number: int, stag
         rows=tuple(wanted),
         passes=tuple(passes for _, passes in taken),
     )
+    if not total:  # all of it was placed before
+        return Placed(rows.item, rows.item, np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int64), (part,))
+    cost = narrow(row_costs(items.length[rows.item], rows.row_splits), config.resolved_row_len**2)
     step = np.empty(total, dtype=np.int32)
     first = 0
     for source, count, share in zip(stage.sources, wanted, shares, strict=True):
@@ -80,13 +76,17 @@ def _shares(weights: Sequence[int], step_sizes: NDArray[np.int64]) -> NDArray[np
 
 @dataclass
 class _Supply:
-    """Rows of one source, pass after pass, each pass shuffled and packed anew."""
+    """Rows of one source, pass after pass, each pass shuffled and packed anew.
+
+    What was placed before is taken into account: pass t goes over the items that were placed t times at most.
+    """
 
     items: Items
     config: PlanConfig
     epoch: int
     stage: int
     source: int
+    consumed: NDArray[np.int64] | None
 
     def __post_init__(self) -> None:
         self._passes = [self._pack(number) for number in range(self._repeats)]
@@ -97,20 +97,29 @@ class _Supply:
         return sum(len(each.row_splits) - 1 for each in self._passes[: self._repeats])
 
     def take(self, count: int) -> tuple[Rows, tuple[int, int]]:
-        """The first `count` rows, and how many passes that is: whole ones, and rows of one more."""
+        """The first `count` rows, and how many passes that makes with what was placed before.
+
+        Returns:
+            The rows; whole passes, and rows of one more, at least one where some of its items were placed before.
+        """
         whole = 0
         chosen: list[Rows] = []
-        while count:
+        while True:
             if whole == len(self._passes):
+                if not count and not self._is_begun(whole):
+                    return _concatenate(chosen), (whole, 0)
                 self._passes.append(self._pack(whole))
             item, row_splits = self._passes[whole]
             if len(row_splits) - 1 > count:
                 chosen.append(Rows(item[: row_splits[count]], row_splits[: count + 1]))
-                return _concatenate(chosen), (whole, count)
+                return _concatenate(chosen), (whole, count or int(self._is_begun(whole)))
             chosen.append(Rows(item, row_splits))
             count -= len(row_splits) - 1
             whole += 1
-        return _concatenate(chosen), (whole, 0)
+
+    def _is_begun(self, number: int) -> bool:
+        """Whether some items of a pass were placed before."""
+        return self.consumed is not None and bool((self.consumed[self.items.of(self.source)] > number).any())
 
     @property
     def _repeats(self) -> int:
@@ -124,8 +133,14 @@ class _Supply:
         def key(purpose: str) -> int:
             return shuffle_key(purpose + again, self.config.seed, self.source, self.epoch)
 
-        keyed = narrow(keyed_permutation(of.stop - of.start, key("shuffle")), len(self.items.sample))
-        keyed += of.start
+        if self.consumed is None:
+            keyed = narrow(keyed_permutation(of.stop - of.start, key("shuffle")), len(self.items.sample))
+            keyed += of.start
+        else:
+            left = np.flatnonzero(self.consumed[of] <= number) + of.start
+            keyed = narrow(left[keyed_permutation(len(left), key("shuffle"))], len(self.items.sample))
+        if not len(keyed):
+            return Rows(keyed, np.zeros(1, dtype=np.int64))
         window = self.config.window or len(keyed)
         rows = _concatenate(
             [_pack_window(keyed[i : i + window], self.items, self.config) for i in range(0, len(keyed), window)]

@@ -116,6 +116,8 @@ class Epoch(BaseModel):
     samples: int
     tokens: int
     stages: tuple[StagePart, ...]
+    absent: int | None = None
+    """Samples that it lacks, where that is not what `excluded` says: they came during a run, too late for it."""
 
 
 class Excluded(BaseModel):

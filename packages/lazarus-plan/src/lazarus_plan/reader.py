@@ -8,8 +8,6 @@ from typing import cast
 
 from lazarus_plan.canonical import JSON
 from lazarus_plan.errors import CorruptPlan
-from lazarus_plan.keyed import keyed_permutation, shuffle_key
-from lazarus_plan.line import decode_line
 from lazarus_plan.plan import Row, Segment, Step
 from lazarus_plan.store import INDEX, PLAN, REMAKE, read_artifact
 
@@ -89,19 +87,3 @@ def _spans(members: JSON, row_len: int) -> Iterable[tuple[int, int] | None]:
     if "spans" not in members:
         return repeat(None, len(members["samples"]))
     return [(first, end) if first > 0 or end == row_len else None for first, end in members["spans"]]
-
-
-def spot_check(path: Path, count: int, seed: int = 0) -> list[int]:
-    """Parses some steps strictly, chosen by a keyed permutation.
-
-    Returns:
-        The steps that were checked.
-
-    Raises:
-        CorruptPlan: A line is not what it should be.
-    """
-    with PlanReader(path) as reader:
-        chosen = sorted(keyed_permutation(len(reader), shuffle_key("spot", seed, 0, 0))[:count].tolist())
-        for index in chosen:
-            decode_line(reader.line(index), index + 1)
-    return chosen
