@@ -113,7 +113,7 @@ def test_a_suite_that_holds_and_one_that_does_not(call: Any, tmp_path: Path):
     ("content", "words"),
     [
         ("tests: [", "is malformed"),
-        ("tests: [{text: a, idz: []}]", r"tests\.0\.idz"),
+        ("tests: [{text: a, idz: []}]", r"tests\.0\.idz: is not one of name, text, .* round_trip$"),
         ("[]", "the file"),
         ("{}", "tests"),
     ],

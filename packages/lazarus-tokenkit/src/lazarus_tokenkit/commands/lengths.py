@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from lazarus_tokenkit.stats import LengthStats
 
 
+WASTE = {
+    "in order": "of batches as the data comes is padding",
+    "sorted": "of batches of samples sorted by length",
+    "to the longest": "where every sample is padded to the longest of all",
+}
+
+
 def build(
     data: Data,
     tokenizer: TokenizerName,
@@ -74,7 +81,7 @@ def waste(
     max_length: Annotated[int | None, typer.Option("--max-length", help="Longer samples are cut.", min=1)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what share of padded batches would be padding."""
+    """Say what share of padded batches is padding."""
     from lazarus_plan import read_lengths
     from lazarus_tokenkit.metrics.waste import padding_waste
 
@@ -82,7 +89,7 @@ def waste(
     show(
         json.dumps(found, indent=2)
         if as_json
-        else "\n".join(f"{way:<15} {100 * share:5.1f} %" for way, share in found.items())
+        else "\n".join(f"{way:<15} {100 * share:5.1f} %  {WASTE[way]}" for way, share in found.items())
     )
 
 

@@ -30,7 +30,10 @@ def inspect(
     rows: Annotated[int, typer.Option("--rows", help="Rows to show as a model sees them.", min=0)] = 2,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a data file holds: form, counts, lengths, problems, and its first rows rendered. Exit 1 on problems."""
+    """Say what data files hold; exit 1 if they cannot be read whole.
+
+    Form, counts, lengths, problems, and the first rows as a model sees them.
+    """
     from lazarus_tokenkit.encode import Encoder
     from lazarus_tokenkit.inspection import inspect_samples
 
@@ -51,7 +54,10 @@ def curriculum(
     text_field: TextField = None,
     messages_field: MessagesField = None,
 ) -> None:
-    """Print, as JSON lines, the samples from easy to hard: id, position, score, stage."""
+    """Print the samples from easy to hard, as JSON lines.
+
+    Members: id, position, score, stage.
+    """
     from lazarus_tokenkit.preparation.curriculum import make_curriculum
     from lazarus_tokenkit.readers import read_samples
 
