@@ -52,7 +52,11 @@ lengths_app = _app(
     "Length caches: how many tokens each sample has.",
     [lengths.build, lengths.stats, lengths.waste],
 )
-samples_app = _app("samples", "Data files: what they hold.", [samples.inspect, samples.curriculum])
+samples_app = _app(
+    "samples",
+    "Data files: what they hold, their spelling, their order.",
+    [samples.inspect, samples.prepare, samples.curriculum],
+)
 analyze_app = _app(
     "analyze",
     "What a tokenizer makes of a corpus, in numbers.",
