@@ -50,12 +50,14 @@ def build(
     from lazarus_tokenkit.encode import Encoder
     from lazarus_tokenkit.length_cache import build_lengths
     from lazarus_tokenkit.readers import count_lines
+    from lazarus_tokenkit.stats import LengthTally
 
     fields = field_names(text_field, messages_field, prompt_field, completion_field)
     encoder = Encoder(load(tokenizer), template)
+    tally = LengthTally()
     with progress("encoding", total=count_lines(data), unit="samples") as advance:
-        header = build_lengths(data, encoder, output, fields, advance, engine)
-    stats = _stats(output)
+        header = build_lengths(data, encoder, output, fields, advance, engine, tally)
+    stats = tally.stats
     digests = {"data": header.data, "template": header.template, "tokenizer": header.tokenizer}
     if as_json:
         receipt = {name: value for name, value in stats.to_json().items() if name != "histogram"}
