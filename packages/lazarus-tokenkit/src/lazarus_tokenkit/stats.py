@@ -1,5 +1,8 @@
-"""The shape of a length cache: quantiles and a histogram."""
+"""The shape of a length cache: quantiles and a histogram, from how often each length occurs: memory for lengths, not rows."""
 
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +13,29 @@ from lazarus_plan import LengthCache
 QUANTILES = (50, 90, 99)
 NUM_BINS = 20
 BAR_WIDTH = 40
+_LENGTHS = re.compile(rb'"length":([0-9]+),"loss_tokens":([0-9]+)')
+"""In a line that was just written; quotation marks inside an id are escaped."""
+
+
+class LengthTally:
+    """Counts rows as they are written."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+        self._loss_tokens = 0
+
+    def add(self, lines: Iterable[bytes]) -> None:
+        """Lines of a length cache."""
+        for line in lines:
+            found = _LENGTHS.search(line)
+            assert found is not None, "written by `row_line`"
+            self._counts[int(found[1])] += 1
+            self._loss_tokens += int(found[2])
+
+    @property
+    def stats(self) -> "LengthStats":
+        """Of what was counted so far."""
+        return LengthStats.of_counts(self._counts, self._loss_tokens)
 
 
 @dataclass(frozen=True)
@@ -42,20 +68,28 @@ class LengthStats:
         >>> LengthStats.of(LengthCache.from_rows([LengthRow("a", 3), LengthRow("b", 5)])).quantiles
         {50: 3, 90: 5, 99: 5}
         """
-        lengths = np.sort(cache.length)
-        size = len(lengths)
+        lengths, counts = np.unique(cache.length, return_counts=True)
+        loss_tokens = None if cache.loss_tokens is None else int(cache.loss_tokens.sum())
+        return cls.of_counts(dict(zip(lengths.tolist(), counts.tolist(), strict=True)), loss_tokens)
+
+    @classmethod
+    def of_counts(cls, occurrences: Mapping[int, int], loss_tokens: int | None) -> "LengthStats":
+        """From how often each length occurs; there is at least one."""
+        lengths = np.array(sorted(occurrences), dtype=np.int64)
+        counts = np.array([occurrences[length] for length in lengths.tolist()], dtype=np.int64)
+        size, reached = int(counts.sum()), np.cumsum(counts)
         low, high = int(lengths[0]), int(lengths[-1])
         width = max(1, -(-(high - low + 1) // NUM_BINS))
-        counts = np.bincount((lengths - low) // width)
+        bins = np.bincount((lengths - low) // width, weights=counts)
         return cls(
             count=size,
-            tokens=int(lengths.sum()),
-            loss_tokens=None if cache.loss_tokens is None else int(cache.loss_tokens.sum()),
+            tokens=int((lengths * counts).sum()),
+            loss_tokens=loss_tokens,
             min=low,
-            quantiles={share: int(lengths[-(-share * size // 100) - 1]) for share in QUANTILES},
+            quantiles={share: int(lengths[np.searchsorted(reached, -(-share * size // 100))]) for share in QUANTILES},
             max=high,
             histogram=tuple(
-                (low + place * width, low + (place + 1) * width - 1, int(count)) for place, count in enumerate(counts)
+                (low + place * width, low + (place + 1) * width - 1, int(count)) for place, count in enumerate(bins)
             ),
         )
 
