@@ -55,6 +55,23 @@ class PromptCache:
             )
         return list(ids[len(self.ids) :])
 
+    def go_back(self, model: Any, ids: Sequence[int]) -> None:
+        """Forgets what a prompt does not begin with, so that the rest of it can be read on.
+
+        Keys and values are cut; states and full windows cannot be, and are all forgotten.
+        """
+        same = next((place for place, (a, b) in enumerate(zip(self.ids, ids, strict=False)) if a != b), len(self.ids))
+        shared = min(same, len(ids) - 1)  # the last token is read for its logits
+        surplus = len(self.ids) - shared
+        if not surplus:
+            return
+        if all(layer.is_trimmable() for layer in self.layers):
+            for layer in self.layers:
+                layer.trim(surplus)
+            del self.ids[shared:]
+        else:
+            self.layers, self.ids = model.make_cache(), []
+
     def save(self, path: Path | str) -> None:
         """Writes a safetensors file that `load` reads, beside the target first."""
         path = Path(path)

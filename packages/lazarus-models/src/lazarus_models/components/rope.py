@@ -33,8 +33,8 @@ class Rope(nn.Module):
     ) -> tuple[mx.array, mx.array]:
         """Queries and keys, turned.
 
-        For one token a row on a CPU, where MLX has no kernel for it and computes every cosine twice, this takes a third of
-        the time.
+        For one token a row on a CPU, where MLX has no kernel for it and computes every cosine twice, this takes half the
+        time.
         """
         if queries.shape[2] > 1 or self._interleaved or mx.default_device().type != mx.cpu:
             return self(queries, offset), self(keys, offset)
