@@ -31,7 +31,6 @@ class Row:
     def take(self, token: int, logits: mx.array) -> bool:
         """Writes a token down; says whether the text has ended."""
         self.ids.append(token)
-        self.counts = self.counts and self.counts.add(mx.array(token))
         if self.config.logprobs is not None:
             self.logprobs.append(token_logprob(logits, token, self.config.logprobs))
         return token in (self.config.stop_ids or ()) or len(self.ids) == self.config.max_new_tokens
@@ -101,7 +100,7 @@ class BatchRunner:
         counts = None if config.is_plain else count(ids, logits.size)
         row = Row(index, config, counts)
         layers = [_batched(layer) for layer in cache.layers]
-        token = _draw([row], logits[None])
+        token = _draw([row], logits[None], 0)
         if self._rows:
             for layer, other in zip(self._layers, layers, strict=True):
                 layer.extend(other)
@@ -114,18 +113,23 @@ class BatchRunner:
         self._rows.append(row)
 
     def step(self) -> list[tuple[Row, bool]]:
-        """Waits for every text's next token and has the ones after them begun.
+        """Has the tokens after the next ones begun and waits for the next ones.
 
         Returns:
             Each text, its newest token last in `ids`, and whether it has ended; an ended one has left.
         """
-        tokens = integers(self._tokens)
-        took = [(row, row.take(tokens[place], self._logits[place])) for place, row in enumerate(self._rows)]
-        self.keep([place for place, (_, ended) in enumerate(took) if not ended])
-        if self._rows:
-            self._logits = self._model(self._tokens[:, None], cache=self._layers)[:, -1]
-            self._tokens = _draw(self._rows, self._logits)
+        tokens, logits = self._tokens, self._logits
+        if any(
+            len(row.ids) + 1 < row.config.max_new_tokens for row in self._rows
+        ):  # begun before it is known who ended
+            for place, row in enumerate(self._rows):
+                row.counts = row.counts and row.counts.add(tokens[place])
+            self._logits = self._model(tokens[:, None], cache=self._layers)[:, -1]
+            self._tokens = _draw(self._rows, self._logits, 1)
             begin(self._tokens)
+        drawn = integers(tokens)
+        took = [(row, row.take(drawn[place], logits[place])) for place, row in enumerate(self._rows)]
+        self.keep([place for place, (_, ended) in enumerate(took) if not ended])
         return took
 
     def keep(self, places: list[int]) -> None:
@@ -155,11 +159,11 @@ def _ended(model: Any, prompts: Iterable[tuple[list[int], GenerationConfig]], ba
         yield from (row for row, ended in runner.step() if ended)
 
 
-def _draw(rows: Sequence[Row], logits: mx.array) -> mx.array:
-    """The next token of each text, yet to be computed."""
+def _draw(rows: Sequence[Row], logits: mx.array, ahead: int) -> mx.array:
+    """A token of each text, `ahead` beyond the next, yet to be computed."""
     if all(row.config.is_plain and row.config.temperature == 0 for row in rows):
         return mx.argmax(logits, axis=-1)
-    drawn = [draw(logits[place], row.config, len(row.ids), row.counts) for place, row in enumerate(rows)]
+    drawn = [draw(logits[place], row.config, len(row.ids) + ahead, row.counts) for place, row in enumerate(rows)]
     return mx.stack(drawn).astype(mx.uint32)
 
 

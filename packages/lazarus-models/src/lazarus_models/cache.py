@@ -1,7 +1,6 @@
 """What a model remembers of a text: its layers' caches and the tokens they have read, in memory and in a file."""
 
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from lazarus_models.backend import mx
 from lazarus_models.errors import GenerationError
 from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_models.parameters import evaluate
-from lazarus_models.tensors import replacing
+from lazarus_models.tensors import plain_name, replacing
 
 PREFILL = 512
 """Tokens of a prompt read at once: enough to keep the matrix products busy, few enough for memory."""
@@ -87,10 +86,8 @@ class PromptCache:
         """
         path = Path(path)
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                plain = Path(folder) / "cache.safetensors"  # MLX cannot open a name that is no UTF-8
-                plain.symlink_to(path.resolve(strict=True))
-                layers, metadata = import_mlx_lm("models.cache").load_prompt_cache(str(plain), return_metadata=True)
+            with plain_name(path) as name:
+                layers, metadata = import_mlx_lm("models.cache").load_prompt_cache(name, return_metadata=True)
                 evaluate([layer.state for layer in layers])
             ids: list[int] = json.loads(metadata["ids"])
         except (OSError, RuntimeError, ValueError, KeyError, IndexError) as error:
