@@ -17,7 +17,7 @@ class _Postponed(ModuleType):
     """A package whose submodules can be imported; its own code runs when a name is missing."""
 
     def __getattr__(self, name: str) -> Any:
-        self.__class__ = ModuleType
+        self.__class__ = ModuleType  # pyright: ignore[reportAttributeAccessIssue] (a package like others again)
         assert self.__spec__ is not None
         assert self.__spec__.loader is not None
         self.__spec__.loader.exec_module(self)
