@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from lazarus_models.quantization import quantize as quantize
     from lazarus_models.sample import GenerationConfig as GenerationConfig
     from lazarus_models.sample import TokenLogprob as TokenLogprob
+    from lazarus_models.speculative import generate_with_draft as generate_with_draft
     from lazarus_models.speculative import speculative_tokens as speculative_tokens
     from lazarus_models.streaming import decode_stream as decode_stream
     from lazarus_models.tensors import load_tensors as load_tensors
@@ -112,6 +113,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "generate_batch": "batch",
     "generate_steps": "generation",
     "generate_tokens": "generation",
+    "generate_with_draft": "speculative",
     "Generation": "generation",
     "GenerationConfig": "sample",
     "GenerationError": "errors",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from lazarus_models.backend import mx
 from lazarus_models.batch import BatchRunner
 from lazarus_models.sample import GenerationConfig, TokenLogprob
 
@@ -39,7 +40,7 @@ class Engine:
         self._model = model
         self._batch_size = batch_size
         self._waiting: SimpleQueue[Job | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="lazarus-engine", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="lazarus-engine", daemon=True)
         self._thread.start()
 
     def submit(self, ids: list[int], config: GenerationConfig) -> Job:
@@ -58,6 +59,12 @@ class Engine:
         """Whether requests are answered."""
         return self._thread.is_alive()
 
+    def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            mx.clear_streams()  # left to the end of the process, they abort it now and then
+
     def _work(self) -> None:
         runner = BatchRunner(self._model)
         jobs: dict[int, Job] = {}
@@ -75,7 +82,12 @@ class Engine:
                 jobs[number] = job
                 _guarded(jobs, runner, number)
             if len(runner):
-                _step(jobs, runner)
+                try:
+                    _step(jobs, runner)
+                except Exception as error:  # noqa: BLE001 (it is raised where the requests wait; the next ones begin anew)
+                    for job in jobs.values():
+                        job.arrivals.put(error)
+                    runner, jobs = BatchRunner(self._model), {}
 
 
 def _guarded(jobs: dict[int, Job], runner: BatchRunner, number: int) -> None:
