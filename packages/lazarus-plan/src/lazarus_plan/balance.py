@@ -52,11 +52,8 @@ def deal(cost: Integers, sizes: NDArray[np.int64], *, seed: int, source: int, ep
     Returns:
         The step of each row, int32 (rows,).
     """
-    ties = narrow(keyed_permutation(len(cost), shuffle_key("ties", seed, source, epoch)), len(cost))
-    cheapness = cost[ties]
-    np.subtract(cost.max(initial=0), cheapness, out=cheapness)
-    ranked = ties[order_by(cheapness)]
-    del cheapness
+    ranked = narrow(keyed_permutation(len(cost), shuffle_key("ties", seed, source, epoch)), len(cost))
+    ranked = ranked[order_by(cost.max(initial=0) - cost[ranked])]
     step_of = np.empty(len(cost), dtype=np.int32)
     first = 0
     for stratum in range(int(sizes.max(initial=0))):

@@ -30,7 +30,7 @@ def place_rows(
     ]
     pool, rows = np.concatenate(passes), iter(map(len, passes))
     key = shuffle_key(f"rows-{number}", config.seed, 0, epoch)
-    pool = narrow(pool[keyed_permutation(len(pool), key)], len(items.sample))
+    pool = narrow(pool[keyed_permutation(len(pool), key)], len(items))
     length = items.length[pool]
     cut = _cut_buckets if config.mode == "bucketed" else _cut_windows
     order, sizes, row_lens = cut(length, config)
@@ -51,6 +51,7 @@ def place_rows(
     )
     return Placed(
         item=item,
+        length=items.length[item],
         start=narrow(place * np.repeat(row_lens, sizes), config.token_budget),
         step_splits=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         row_lens=row_lens,

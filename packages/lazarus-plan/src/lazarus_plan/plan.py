@@ -4,6 +4,7 @@ N = placed samples (over all epochs), S = steps. A *segment* is one sample's pla
 tokens; a *step* is what one optimizer update sees, a flat buffer of rows laid end to end.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -22,6 +23,10 @@ Integers = NDArray[np.signedinteger[Any]]
 WHOLE = -1
 """Stands in `span_start` for a sample that is neither split nor truncated. In a step that has spans, a sample that
 fills its row counts as cut, since its line cannot tell the two apart."""
+
+
+BLOCK_STEPS = 1 << 12
+"""Steps looked at together."""
 
 
 class Segment(NamedTuple):
@@ -208,8 +213,14 @@ class BatchPlan:
     @cached_property
     def tokens(self) -> NDArray[np.int64]:
         """Tokens of each step that are not padding, int64 (S,)."""
-        ends, starts = (np.add.reduceat(each, self.step_splits[:-1], dtype=np.int64) for each in (self.end, self.start))
-        return ends - starts
+        sums = [np.add.reduceat(each.end - each.start, each.step_splits[:-1], dtype=np.int64) for each in self.blocks()]
+        return np.concatenate(sums)
+
+    def blocks(self, begin: int = 0, end: int | None = None) -> Iterator["BatchPlan"]:
+        """Steps begin..end (half-open) in parts, so that what is made of each is small."""
+        end = len(self) if end is None else end
+        for first in range(begin, end, BLOCK_STEPS):
+            yield self.steps(first, min(first + BLOCK_STEPS, end))
 
     def steps(self, begin: int, end: int) -> "BatchPlan":
         """Steps begin..end (half-open) by themselves, still numbered from 0."""
@@ -250,6 +261,11 @@ class BatchPlan:
 def narrow(values: Integers, largest: int) -> Integers:
     """`values` in 4 bytes an element, if `largest` allows; the same array where it has that type."""
     return values.astype(narrow_type(largest), copy=False)
+
+
+def narrow_lengths(values: Integers, row_len: int) -> Integers:
+    """Lengths up to `row_len` in 2 bytes an element, if that allows. Sums of them need a wider type."""
+    return values.astype(np.int16, copy=False) if row_len <= np.iinfo(np.int16).max else narrow(values, row_len)
 
 
 def narrow_type(largest: int) -> type[np.signedinteger[Any]]:

@@ -64,7 +64,7 @@ def rebase_plan(
     left_out = excluded.oversize + excluded.zero_length
     epochs = [
         _with_absent(epoch, each, items, caches, left_out) if epoch.epoch in before else epoch
-        for epoch, each in zip(number_epochs(placed, items), placed, strict=True)
+        for epoch, each in zip(number_epochs(placed), placed, strict=True)
     ]
     earlier = parent.metadata.parent
     metadata = parent.metadata.model_copy(
@@ -151,12 +151,15 @@ class _Kept:
         """
         plan = parent.steps(0, steps)
         place, length = _piece_ids(plan.sample, plan.span_start), plan.end - plan.start
-        pieces = _piece_ids(items.sample, items.span_start)
+        every = np.arange(len(items))
+        samples = items.samples(every)
+        span_starts = items.span_starts(every, samples)
+        pieces = _piece_ids(samples, span_starts)
         item = np.minimum(np.searchsorted(pieces, place), len(pieces) - 1)
         is_other = (pieces[item] != place) | (items.length[item] != length)
         trained = np.zeros(sum(source.count for source in parent.metadata.sources), dtype=np.bool_)
         trained[plan.sample] = True
-        is_other |= _has_other_end(parent, trained, items)[plan.sample]
+        is_other |= _has_other_end(parent, trained, (samples, span_starts, items.length))[plan.sample]
         prefixes = prefixes_of(caches)
         if prefixes is not None and parent.prefixes is not None:
             is_other |= (prefixes[: len(trained)] != parent.prefixes).any(axis=1)[plan.sample]
@@ -166,7 +169,7 @@ class _Kept:
                 "append or mend rows that are still to come, and keep the positions of the others",
                 "LP-E130",
             )
-        return cls(plan, items, item.astype(items.sample.dtype))
+        return cls(plan, items, item)
 
     def finish_epoch(self, epoch: Epoch, config: PlanConfig) -> Placed:
         """An epoch of which some or all steps are kept: its stages as they are, what is left of one, new ones.
@@ -182,7 +185,7 @@ class _Kept:
                 parts.append(place_stage(self.items, config, epoch.epoch, number, stage))
                 continue
             head = self._placed(about.first_step, min(end, len(self.plan)), about)
-            counts = np.bincount(head.item, minlength=len(self.items.sample))
+            counts = np.bincount(head.item, minlength=len(self.items))
             if end <= len(self.plan):
                 if epoch.first_step + epoch.steps > len(self.plan):
                     self._check_whole(counts, about, number)
@@ -202,13 +205,13 @@ class _Kept:
         source = np.searchsorted(self.items.splits, item[begins_row], side="right") - 1
         rows = tuple(int((source == each).sum()) for each in about.sources)
         about = about.model_copy(update={"first_step": 0, "steps": end - begin, "rows": rows})
-        return Placed(item, part.start, part.step_splits, part.row_lens, (about,))
+        return Placed(item, part.end - part.start, part.start, part.step_splits, part.row_lens, (about,))
 
     def _check_whole(self, counts: NDArray[np.int64], about: StagePart, number: int) -> None:
         for source, (whole, _) in zip(about.sources, about.passes, strict=True):
             lacking = np.flatnonzero(counts[self.items.of(source)] < whole)
             if len(lacking):
-                sample = int(self.items.sample[self.items.of(source)][lacking[0]])
+                sample = int(self.items.samples(lacking[:1] + self.items.of(source).start)[0])
                 raise PlanningError(
                     f"stage {number} of the epoch is trained, without sample {sample}: take new rows in at the end of an epoch",
                     "LP-E134",
@@ -221,6 +224,7 @@ def _join(head: Placed, tail: Placed) -> Placed:
     rows = tuple(first + last for first, last in zip(about.rows, rest.rows, strict=True))
     return Placed(
         item=np.concatenate([head.item, tail.item]),
+        length=np.concatenate([head.length, tail.length]),
         start=np.concatenate([head.start, tail.start]),
         step_splits=np.concatenate([head.step_splits, tail.step_splits[1:] + head.step_splits[-1]]),
         row_lens=np.concatenate([head.row_lens, tail.row_lens]),
@@ -234,14 +238,13 @@ def _piece_ids(sample: Integers, span_start: Integers) -> NDArray[np.int64]:
     return (sample.astype(np.int64) << 31) + first
 
 
-def _has_other_end(parent: BatchPlan, trained: NDArray[np.bool_], items: Items) -> NDArray[np.bool_]:
+def _has_other_end(
+    parent: BatchPlan, trained: NDArray[np.bool_], now: tuple[Integers, Integers, Integers]
+) -> NDArray[np.bool_]:
     """Which trained samples end elsewhere now: of a sample in pieces, one may be trained and another to come."""
     ends = [np.zeros(len(trained), dtype=np.int64) for _ in range(2)]
-    columns = (
-        (parent.sample, parent.span_start, parent.end - parent.start),
-        (items.sample, items.span_start, items.length),
-    )
-    for end, (sample, span_start, length) in zip(ends, columns, strict=True):
+    then = parent.sample, parent.span_start, parent.end - parent.start
+    for end, (sample, span_start, length) in zip(ends, (then, now), strict=True):
         known = sample < len(trained)
         np.maximum.at(end, sample[known], (np.maximum(span_start, 0).astype(np.int64) + length)[known])
     return trained & (ends[0] != ends[1])
@@ -249,6 +252,6 @@ def _has_other_end(parent: BatchPlan, trained: NDArray[np.bool_], items: Items) 
 
 def _with_absent(epoch: Epoch, placed: Placed, items: Items, caches: Sequence[LengthCache], left_out: int) -> Epoch:
     """Says how many samples a kept epoch lacks, where that is not what is excluded now: some came too late for it."""
-    times = np.bincount(items.sample[placed.item], minlength=sum(map(len, caches)))
+    times = np.bincount(items.samples(placed.item), minlength=sum(map(len, caches)))
     absent = int((times == 0).sum())
     return epoch.model_copy(update={"absent": None if absent == left_out else absent})
