@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 from lazarus_plan import LengthsHeader, canonical_json, merkle_root
 from lazarus_tokenkit.encode import Encoder, Measure, Prepared
-from lazarus_tokenkit.engines import Engine, EngineName, choose_engine
+from lazarus_tokenkit.engines import NUM_CHECKED, Engine, EngineName, choose_engine
 from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.files import data_files
 from lazarus_tokenkit.fingerprint import TokenizerFingerprint, compute_fingerprint
 from lazarus_tokenkit.forms import FieldNames
-from lazarus_tokenkit.lengths import PREFIX_BYTES, header_of, naming_rows
+from lazarus_tokenkit.lengths import CHUNK, PREFIX_BYTES, header_of, naming_rows
 from lazarus_tokenkit.metrics.documents import sample_text
 from lazarus_tokenkit.partial import Partial
 from lazarus_tokenkit.readers import Row, as_paths, read_rows
@@ -30,12 +30,8 @@ from lazarus_tokenkit.stats import LengthTally
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 1000
-"""Samples encoded at a time: the engine holds about 100 bytes a token, and more at once is no faster."""
 AHEAD = 2
 """Chunks that wait for the engine while the next is read."""
-NUM_CHECKED = 2000
-"""Samples that another engine is compared on."""
 _quote = json.JSONEncoder(ensure_ascii=False).encode
 
 

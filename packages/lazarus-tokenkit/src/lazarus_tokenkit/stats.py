@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from lazarus_plan import LengthCache
+from lazarus_tokenkit.metrics.efficiency import histogram
+from lazarus_tokenkit.metrics.table import bars
 
 QUANTILES = (50, 90, 99)
-NUM_BINS = 20
-BAR_WIDTH = 40
 _LENGTHS = re.compile(rb'"length":([0-9]+),"loss_tokens":([0-9]+)')
 """In a line that was just written; quotation marks inside an id are escaped."""
 
@@ -78,19 +78,14 @@ class LengthStats:
         lengths = np.array(sorted(occurrences), dtype=np.int64)
         counts = np.array([occurrences[length] for length in lengths.tolist()], dtype=np.int64)
         size, reached = int(counts.sum()), np.cumsum(counts)
-        low, high = int(lengths[0]), int(lengths[-1])
-        width = max(1, -(-(high - low + 1) // NUM_BINS))
-        bins = np.bincount((lengths - low) // width, weights=counts)
         return cls(
             count=size,
             tokens=int((lengths * counts).sum()),
             loss_tokens=loss_tokens,
-            min=low,
+            min=int(lengths[0]),
             quantiles={share: int(lengths[np.searchsorted(reached, -(-share * size // 100))]) for share in QUANTILES},
-            max=high,
-            histogram=tuple(
-                (low + place * width, low + (place + 1) * width - 1, int(count)) for place, count in enumerate(bins)
-            ),
+            max=int(lengths[-1]),
+            histogram=histogram(lengths, counts),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -113,14 +108,6 @@ class LengthStats:
     def text(self) -> str:
         """As it is printed for people."""
         quantiles = "  ".join(f"p{share} {length:,}" for share, length in self.quantiles.items())
-        tallest = max(samples for _, _, samples in self.histogram)
         digits = len(f"{self.max:,}")
-        bars = [
-            f"{first:>{digits},} - {last:>{digits},}  {'#' * -(-samples * BAR_WIDTH // tallest):<{BAR_WIDTH}}  {samples:,}"
-            for first, last, samples in self.histogram
-        ]
-        head = [
-            self.headline(),
-            f"min {self.min:,}  {quantiles}  max {self.max:,}",
-        ]
-        return "\n".join([*head, "", *bars])
+        ranges = [(f"{first:>{digits},} - {last:>{digits},}", samples) for first, last, samples in self.histogram]
+        return "\n".join([self.headline(), f"min {self.min:,}  {quantiles}  max {self.max:,}", "", bars(ranges)])
