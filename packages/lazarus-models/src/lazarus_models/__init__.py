@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from lazarus_models.generation import generate_tokens as generate_tokens
     from lazarus_models.generation import prompt_ids as prompt_ids
     from lazarus_models.generation import stream as stream
+    from lazarus_models.gguf import export_gguf as export_gguf
     from lazarus_models.heads import SequenceModel as SequenceModel
     from lazarus_models.hub import MODELS as MODELS
     from lazarus_models.hub import locate as locate
@@ -108,6 +109,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "estimate": "estimates",
     "Estimate": "estimates",
     "evaluate": "parameters",
+    "export_gguf": "gguf",
     "flatten": "parameters",
     "generate": "generation",
     "generate_batch": "batch",

@@ -324,7 +324,7 @@ def estimate(
 @app.command()
 def convert(
     model: _Model,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Directory for the new model.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Directory for the new model, or a file FILE.gguf.")],
     bits: Annotated[int | None, typer.Option("--bits", help="Quantize to 2, 3, 4, 5, 6 or 8 bits.")] = None,
     group_size: Annotated[int, typer.Option("--group-size", help="Weights that share a scale.")] = 64,
     recipe: Annotated[str | None, typer.Option("--recipe", help="mixed_2_6, mixed_3_4, mixed_3_6, mixed_4_6.")] = None,
@@ -332,14 +332,15 @@ def convert(
     dtype: Annotated[str | None, typer.Option("--dtype", help="float32, float16 or bfloat16.")] = None,
     text: Annotated[Path | None, typer.Option("--text", help="Measure perplexity on it before and after.")] = None,
 ) -> None:
-    """Write a model anew: merged with an adapter, in another precision, or quantized."""
+    """Write a model anew: merged with an adapter, in another precision, quantized, or as one GGUF file."""
     from lazarus_models.adapters import load_adapter
     from lazarus_models.errors import ConfigError
+    from lazarus_models.gguf import export_gguf
     from lazarus_models.huggingface import load, save
     from lazarus_models.lora import merge_lora
     from lazarus_models.quantization import MIXED, perplexity, quantize
 
-    if output.exists() and any(output.iterdir()):
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise ConfigError(f"{output} exists; choose another directory, or remove it", "LM-E106")
     if dtype not in (None, "float32", "float16", "bfloat16"):
         raise ConfigError(f"`--dtype` {dtype!r}: float32, float16 or bfloat16", "LM-E106")
@@ -355,7 +356,10 @@ def convert(
         lm = quantize(lm, bits=bits or 4, group_size=group_size, recipe=recipe)
     if before is not None:
         say(f"perplexity {before:.3f} before, {perplexity(lm, ids):.3f} after, of {len(ids):,} tokens")
-    save(lm, output)
+    if output.suffix == ".gguf":
+        export_gguf(lm, output)
+    else:
+        save(lm, output)
     show(str(output))
 
 
