@@ -18,9 +18,3 @@ MODULES = [
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_in_the_docstrings_are_true(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
-
-
-def test_every_public_name_is_there_and_no_module_has_it():
-    for name, module in lazarus_train._HOME.items():
-        assert getattr(lazarus_train, name) is getattr(importlib.import_module(f"lazarus_train.{module}"), name)
-        assert f"lazarus_train.{name}" not in MODULES
