@@ -13,7 +13,7 @@ from lazarus_train import OptimizerSettings
 from lazarus_train.batches import make_batch
 from lazarus_train.dataset import Dataset
 from lazarus_train.objectives.causal import causal_nll
-from lazarus_train.optim import AdamW
+from lazarus_train.optim import Optimizer
 from lazarus_train.step import compute_gradients
 
 
@@ -59,7 +59,7 @@ def test_on_x_to_x_plus_one_the_model_learns_the_next_token_and_not_the_one_afte
     dataset = counting_dataset(rows=16, tokens=24, vocabulary=vocabulary)
     plan = build_plan(dataset.lengths, PlanConfig(token_budget=192, row_len=96, epochs=40))
     model = lazarus_models.new("nano", load_tokenizer("byte"), seed=0).model
-    optimizer = AdamW(OptimizerSettings(learning_rate=1e-2), model)
+    optimizer = Optimizer(OptimizerSettings(learning_rate=1e-2), model)
     for index in range(len(plan)):
         step = plan.step(index)
         batch = make_batch(step.rows, dataset, step.row_len)

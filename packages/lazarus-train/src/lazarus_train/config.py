@@ -1,7 +1,7 @@
 """What a run is asked for. `OUT/config.json` holds it resolved, with the versions it ran on."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import (
     BaseModel,
@@ -23,6 +23,11 @@ LORA_RATE = 10 * FULL_RATE
 """LoRA wants about ten times the rate of full training (Schulman et al. 2025, "LoRA Without Regret")."""
 
 
+MUON_RATE = 0.02
+"""Muon's own (Jordan 2024): its updates have a size of their own, whatever the gradient's."""
+JSON = dict[str, Any]
+
+
 class LoraSettings(BaseModel):
     """Low-rank adapters instead of all weights."""
 
@@ -37,28 +42,47 @@ class LoraSettings(BaseModel):
 
 
 class OptimizerSettings(BaseModel):
-    """AdamW (Loshchilov and Hutter 2019) with warm-up and decay, counted in optimizer steps."""
+    """How weights move: an optimizer, and a rate with warm-up and decay, counted in optimizer steps."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    name: Literal["adamw", "muon", "adafactor", "lion", "sgd"] = "adamw"
+    """AdamW (arXiv 1711.05101), Adafactor (1804.04235), Lion (2302.06675), SGD with momentum, or Muon (Jordan 2024) for the
+    matrices of the blocks and AdamW for the rest."""
     learning_rate: PositiveFloat = FULL_RATE
     """Peak rate."""
     min_learning_rate: NonNegativeFloat = 0.0
     """Rate that the decay ends at."""
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """What follows the warm-up. It spans the whole plan, whatever `max_steps` is."""
+    muon_learning_rate: PositiveFloat = MUON_RATE
+    """Peak rate of the matrices that Muon moves; rises and falls with the other."""
+    rate_factors: dict[str, NonNegativeFloat] = Field(default_factory=dict)
+    """What the rate is multiplied with, by pattern of parameter names such as `*embed*`; the first that matches counts."""
+    schedule: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
+    """What follows the warm-up. It spans the whole plan, whatever `max_steps` is. `wsd` (arXiv 2404.06395) stays at the
+    peak and decays at the end."""
     warmup_steps: NonNegativeInt = 0
     """Steps over which the rate rises to its peak."""
+    decay_steps: PositiveInt | None = None
+    """Steps of the decay that ends `wsd`; None takes a tenth of the plan."""
     beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
-    """Decay of the mean of gradients."""
+    """Decay of the mean of gradients (AdamW, Lion)."""
     beta2: float = Field(default=0.999, ge=0.0, lt=1.0)
-    """Decay of the mean of squared gradients."""
+    """Decay of the mean of squared gradients (AdamW); of the momentum (Lion, which takes 0.99 where nothing is said)."""
     epsilon: PositiveFloat = 1e-8
-    """Added to the root of the latter."""
+    """Added to the root of the mean of squared gradients (AdamW)."""
+    momentum: float = Field(default=0.95, ge=0.0, lt=1.0)
+    """Decay of the sum or mean of gradients (SGD, Muon)."""
     weight_decay: NonNegativeFloat = 0.01
-    """Pull towards zero; spares norms, biases and embeddings."""
+    """Pull towards zero, apart from the gradient whatever the optimizer; spares norms, biases and embeddings."""
     max_grad_norm: PositiveFloat = 1.0
     """Gradients of a larger global norm are scaled down to it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lion_forgets_sooner(cls, members: Any) -> Any:
+        if isinstance(members, dict) and cast("JSON", members).get("name") == "lion":
+            return {"beta2": 0.99, **cast("JSON", members)}
+        return cast("Any", members)
 
     @model_validator(mode="after")
     def _floor_below_peak(self) -> "OptimizerSettings":
@@ -67,6 +91,25 @@ class OptimizerSettings(BaseModel):
                 f"`min_learning_rate` {self.min_learning_rate} is above `learning_rate` {self.learning_rate}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _every_setting_has_an_effect(self) -> "OptimizerSettings":
+        for setting, optimizers in _READ_BY.items():
+            if self.name not in optimizers and getattr(self, setting) != type(self).model_fields[setting].default:
+                raise ValueError(f"`{setting}` has no effect with `name` {self.name}")
+        if self.decay_steps is not None and self.schedule != "wsd":
+            raise ValueError(f"`decay_steps` has no effect with `schedule` {self.schedule}")
+        return self
+
+
+_READ_BY = {
+    "muon_learning_rate": ("muon",),
+    "beta1": ("adamw", "muon", "lion"),
+    "beta2": ("adamw", "muon", "lion"),
+    "epsilon": ("adamw", "muon"),
+    "momentum": ("muon", "sgd"),
+}
+"""Settings that only some optimizers read."""
 
 
 class SftConfig(BaseModel):

@@ -19,7 +19,7 @@ from lazarus_models import (
 from lazarus_models.tensors import replacing
 from lazarus_train.checkpoint import OPTIMIZER
 from lazarus_train.config import LoraSettings, SftConfig
-from lazarus_train.optim import AdamW
+from lazarus_train.optim import Optimizer
 
 CHAT_TEMPLATE = "chat_template.jinja"
 """Where transformers, mlx-lm and lazarus-tokenkit look first."""
@@ -38,7 +38,7 @@ class Learner:
     """
 
     lm: LoadedModel
-    optimizer: AdamW
+    optimizer: Optimizer
     lora: LoraConfig | None
 
     @classmethod
@@ -64,7 +64,7 @@ class Learner:
     @classmethod
     def _ready(cls, lm: LoadedModel, lora: LoraConfig | None, config: SftConfig) -> "Learner":
         lm.model.train()
-        return cls(lm, AdamW(config.optimizer, lm.model), lora)
+        return cls(lm, Optimizer(config.optimizer, lm.model), lora)
 
     def write(self, folder: Path) -> None:
         """Everything `restored` needs: all weights, or the adapters; and the moments."""
