@@ -3,7 +3,7 @@ import json
 import pytest
 
 from lazarus_train import CorruptCheckpoint, ForeignCheckpoint, OptimizerSettings, sft
-from lazarus_train.checkpoint import checkpoints, find_damage, read_state
+from lazarus_train.checkpoint import checkpoints, find_damage, read_state, write_checkpoint
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def test_checkpoints_are_whole_and_in_order(run):
     paths = newest(run)
     assert [path.name for path in paths] == ["step-0000002", "step-0000004"]
     assert [find_damage(path) for path in paths] == [None, None]
-    assert read_state(paths[0])["plan"]["next_step"] == 2
+    assert read_state(paths[0]).next_step == 2
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json", "config.json"])
@@ -47,7 +47,7 @@ def test_one_flipped_bit_is_found(run):
     content = bytearray(last.read_bytes())
     content[-100] ^= 1
     last.write_bytes(content)
-    assert "model.safetensors is damaged" in (find_damage(last.parent) or "")
+    assert "model.safetensors was changed" in (find_damage(last.parent) or "")
 
 
 def test_other_settings_are_refused_and_named(run):
@@ -63,6 +63,40 @@ def test_another_base_model_is_refused(run):
     weights.write_bytes(content)
     with pytest.raises(ForeignCheckpoint, match="`model`"):
         sft(run.config())
+
+
+def test_another_config_of_the_base_is_refused(run):
+    """Adapters hold no config: the base's own decides what they are added to."""
+    config = json.loads((run.model / "config.json").read_text())
+    (run.model / "config.json").write_text(json.dumps({**config, "rms_norm_eps": 0.1}))
+    with pytest.raises(ForeignCheckpoint, match="`model`"):
+        sft(run.config())
+
+
+@pytest.mark.parametrize("manifest", ["{}", '{"sha256": {}}', '{"sha256": 1}', "[]", '{"sha256": {"state.json": 1}}'])
+def test_a_manifest_that_names_nothing_is_refused(run, manifest):
+    last = newest(run)[-1]
+    (last / "manifest.json").write_text(manifest)
+    (last / "state.json").unlink()
+    with pytest.raises(CorruptCheckpoint, match=r"manifest\.json is damaged|state\.json is missing"):
+        sft(run.config())
+
+
+def test_a_checkpoint_is_replaced_whole_or_not_at_all(run, monkeypatch):
+    from lazarus_train import seal
+
+    last = newest(run)[-1]
+    before = {file.name: file.read_bytes() for file in last.iterdir()}
+
+    def full(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(seal, "flush", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_checkpoint(last, {}, lambda folder: (folder / "model.safetensors").write_bytes(b"new") and None)
+    assert caught.value.filename == str(last)
+    assert {file.name: file.read_bytes() for file in last.iterdir()} == before
+    assert [path.name for path in last.parent.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_newer_format_is_refused(run):

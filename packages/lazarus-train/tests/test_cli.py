@@ -53,6 +53,38 @@ def test_bad_input_is_one_line_and_exit_2(setup):
     assert not (setup.folder / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--learning-rate", "inf"], "--learning-rate: input should be a finite number"),
+        (["--learning-rate", "0"], "--learning-rate: input should be greater than 0"),
+        (["--weight-decay", "nan"], "--weight-decay: input should be a finite number"),
+        (["--use-lora", "--lora-alpha", "0"], "--lora-alpha: input should be greater than 0"),
+        (["--use-lora", "--lora-rank", "-1"], "--lora-rank: input should be greater than 0"),
+        (["--lora-rank", "4"], "--lora-rank needs --use-lora"),
+        (["--lora-dropout", "0"], "--lora-dropout needs --use-lora"),
+        (["--eval-every", "4"], "--eval-every needs --eval-data"),
+        (["--max-steps", "0"], "--max-steps: input should be greater than 0"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused_by_the_name_it_was_given(options, words):
+    from typer.testing import CliRunner
+
+    from lazarus_train.cli import app
+
+    needed = ["--model", "m", "--data", "d", "--batch-plan", "p", "-o", "o"]
+    result = CliRunner().invoke(app, ["sft", *needed, *options])
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+def test_settings_not_given_take_their_defaults():
+    from lazarus_train.config import LoraSettings
+
+    assert LoraSettings(rank=6).alpha == 12.0
+    assert LoraSettings(rank=6, alpha=1.5).alpha == 1.5
+
+
 @pytest.mark.slow
 def test_a_stale_plan_is_one_line_and_exit_1(setup):
     content = setup.data.read_text().replace("make 0", "made 0", 1)

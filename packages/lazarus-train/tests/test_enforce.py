@@ -146,3 +146,15 @@ def test_a_plan_of_two_sources_is_refused(setup):
     save_plan(build_plan([lengths, lengths], PlanConfig(token_budget=64, row_len=32)), setup.plan)
     with pytest.raises(SetupError, match="mixes 2 sources"):
         enforce(setup.config())
+
+
+def test_a_template_that_fails_on_another_tokenizer_names_the_tokenizer(setup):
+    """The plan's template needs a turn end that the model's tokenizer lacks: the cause is the tokenizer."""
+    from lazarus_plan import PlanConfig, build_plan, save_plan
+    from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
+    from lazarus_train.dataset import read_dataset
+
+    encoder = Encoder(load_tokenizer("byte"), template="chatml")
+    lengths = read_dataset(setup.data, encoder, FieldNames()).lengths
+    save_plan(build_plan(lengths, PlanConfig(token_budget=256, row_len=256)), setup.plan)
+    assert "tokenizer" in refused(setup, StalePlan, "LP-E147")

@@ -1,18 +1,32 @@
 import json
+import math
 
-from lazarus_train.metrics import append_line, keep_steps
+import pytest
+
+from lazarus_train.metrics import append_line, finite_or_none, keep_lines, read_lines
 
 
-def test_lines_beyond_a_step_are_dropped_and_a_broken_last_line_too(tmp_path):
+@pytest.mark.parametrize("broken", [b'{"step":3,"lo', b"{}", b"[3]", b"null", b"3", b'{"step":"x"}', b"\xff"])
+def test_lines_beyond_a_step_are_dropped_and_a_broken_line_too(tmp_path, broken):
     path = tmp_path / "metrics.jsonl"
     for step in range(1, 6):
         append_line(path, {"step": step, "loss": 1 / step})
-    with path.open("a") as log:
-        log.write('{"step":3,"lo')
-    keep_steps(path, 3)
+    with path.open("ab") as log:
+        log.write(broken)
+    keep_lines(path, lambda line: line["step"] <= 3)
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2, 3]
+    assert [line["step"] for line in read_lines(path)] == [1, 2, 3]
 
 
 def test_a_log_that_is_not_there_is_no_error(tmp_path):
-    keep_steps(tmp_path / "none.jsonl", 3)
+    keep_lines(tmp_path / "none.jsonl", lambda line: True)
     assert not (tmp_path / "none.jsonl").exists()
+    assert read_lines(tmp_path / "none.jsonl") == []
+
+
+def test_what_is_written_is_json(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    with pytest.raises(ValueError, match="JSON"):
+        append_line(path, {"step": 1, "loss": math.inf})
+    append_line(path, {"step": 1, "loss": finite_or_none(math.inf), "rate": finite_or_none(0.5)})
+    assert json.loads(path.read_text()) == {"step": 1, "loss": None, "rate": 0.5}

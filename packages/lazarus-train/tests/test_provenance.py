@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,64 @@ def test_changed_weights_are_found(run):
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(CorruptCheckpoint, match="was changed"):
+        names(run.folder / "run")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_any_changed_file_of_final_is_found(run, name):
+    path = run.folder / "run/final" / name
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(CorruptCheckpoint, match=f"{name} was changed"):
+        names(run.folder / "run")
+
+
+def test_a_final_sealed_anew_around_other_weights_is_found(run):
+    from lazarus_train.seal import seal
+
+    final = run.folder / "run/final"
+    content = {file.relative_to(final): file.read_bytes() for file in final.rglob("*.safetensors")}
+
+    def write(folder):
+        for name, data in content.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+    seal(final, write)
+    with pytest.raises(CorruptCheckpoint, match="is not what step-0000004 holds"):
+        names(run.folder / "run")
+
+
+def test_a_run_is_verified_from_any_folder_and_after_its_parts_moved(setup, monkeypatch, tmp_path_factory):
+    from lazarus_train import Elsewhere, SftConfig
+
+    monkeypatch.chdir(setup.folder)
+    relative = {"model": "model", "data": "data.jsonl", "batch_plan": "plan", "output": "run"}
+    sft(SftConfig(**relative, max_steps=1))
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert names(setup.folder / "run") == LINKS
+    setup.data.rename("moved.jsonl")
+    with pytest.raises(SetupError, match=r"data\.jsonl is gone: give its place now as --data"):
+        names(setup.folder / "run")
+    found = [link.name for link in verify_run(setup.folder / "run", Elsewhere(data=Path("moved.jsonl")))]
+    assert found == LINKS
+
+
+def test_what_the_plan_does_not_know_is_said(setup):
+    from lazarus_plan import PlanConfig, build_plan, read_lengths, save_plan
+
+    lengths = setup.build_plan()
+    bare = setup.folder / "bare.jsonl"
+    bare.write_text("".join(f'{{"id":"{i}","length":{n}}}\n' for i, n in enumerate(lengths.length.tolist())))
+    save_plan(build_plan(read_lengths(bare), PlanConfig(token_budget=64, row_len=32)), setup.plan)
+    sft(setup.config(max_steps=1))
+    unknown = {link.name for link in verify_run(setup.folder / "run") if not link.holds}
+    assert unknown == {"data", "template", "tokenizer"}
+
+
+@pytest.mark.parametrize("record", ["", "[]", "{}", '{"config": {}}', '{"config": 1, "plan_id": 2}'])
+def test_a_record_that_is_none_is_refused(run, record):
+    (run.folder / "run/config.json").write_text(record)
+    with pytest.raises(SetupError, match="is not the record of a run"):
         names(run.folder / "run")
 
 

@@ -263,3 +263,115 @@ def test_a_checkpoint_of_another_run_is_refused(setup):
     sft(setup.config("first", max_steps=2))
     with pytest.raises(SetupError, match="of another run"):
         sft(setup.config("second"), resume=str(setup.folder / "first/checkpoints/step-0000002"))
+
+
+def test_a_resume_from_an_older_checkpoint_sets_the_newer_ones_aside(setup):
+    sft(setup.config("straight", max_steps=8))
+    sft(setup.config("back", max_steps=6))
+    older = setup.folder / "back/checkpoints/step-0000002"
+    with pytest.raises(Interrupted):
+        sft(setup.config("back", save_every=None, max_steps=8), resume=str(older), watcher=stop_after(3))
+    aside = setup.folder / "back/checkpoints.rewound"
+    assert sorted(path.name for path in aside.iterdir()) == ["step-0000004", "step-0000006"]
+    sft(setup.config("back", max_steps=8))
+    assert fingerprints(setup, "back") == fingerprints(setup, "straight")
+    sft(setup.config("back", max_steps=8), resume="none")
+    assert not aside.exists()
+
+
+def test_a_run_that_ended_earlier_leaves_no_trace_of_it_in_the_metrics(setup):
+    for name, ends in (("straight", [6]), ("longer", [2, 3, 6])):
+        for end in ends:
+            sft(setup.config(name, max_steps=end, eval_data=setup.data, eval_every=4))
+    assert fingerprints(setup, "longer") == fingerprints(setup, "straight")
+    lines = [json.loads(line) for line in (setup.folder / "longer/metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "eval_loss" in line] == [0, 4, 6]
+
+
+def test_stopped_while_it_measures_and_resumed_the_run_is_the_same(setup):
+    settings = {"max_steps": 4, "save_every": None, "eval_data": setup.data, "eval_every": 2}
+    sft(setup.config("straight", **settings))
+    for at in range(3):
+        asked: list[int] = []
+        measured: list[int] = []
+
+        def on_measure(done, total, at=at, asked=asked, measured=measured):
+            measured.append(done)
+            if measured.count(0) == at + 1 and done == 1:
+                asked.append(1)
+
+        with pytest.raises(Interrupted, match="the same command goes on"):
+            sft(
+                setup.config(f"stopped-{at}", **settings),
+                watcher=Watcher(on_measure=on_measure, should_stop=lambda asked=asked: bool(asked)),
+            )
+        assert measured[-2:] == [0, 1], "gives up at once"
+        sft(setup.config(f"stopped-{at}", **settings))
+        assert fingerprints(setup, f"stopped-{at}") == fingerprints(setup, "straight")
+
+
+def test_fewer_steps_than_were_done_are_refused_with_the_way_back(setup):
+    sft(setup.config(max_steps=6))
+    with pytest.raises(SetupError, match=r"the run has done 6 steps; --resume .*step-0000004 goes back to it"):
+        sft(setup.config(max_steps=4))
+    with pytest.raises(SetupError, match="the run has done 6 steps; give a higher one"):
+        sft(setup.config(max_steps=3))
+    assert sft(setup.config(max_steps=4), resume=str(setup.folder / "run/checkpoints/step-0000004")).steps == 4
+
+
+def test_a_finished_run_without_checkpoints_is_not_replaced(setup):
+    import shutil
+
+    sft(setup.config(max_steps=2))
+    shutil.rmtree(setup.folder / "run/checkpoints")
+    before = (setup.folder / "run/final/model.safetensors").read_bytes()
+    with pytest.raises(SetupError, match="whose checkpoints are gone"):
+        sft(setup.config())
+    assert (setup.folder / "run/final/model.safetensors").read_bytes() == before
+    sft(setup.config(max_steps=1), resume="none")
+    assert (setup.folder / "run/final/model.safetensors").read_bytes() != before
+
+
+def test_weights_that_are_no_numbers_after_the_last_update_are_not_saved(setup):
+    from lazarus_train import OptimizerSettings
+
+    with pytest.raises(NonFinite, match=r"after step 1 the weights `.*` hold NaN or infinity"):
+        sft(setup.config(max_steps=1, optimizer=OptimizerSettings(learning_rate=1e39)))
+    assert list((setup.folder / "run").glob("checkpoints/*")) == []
+    assert not (setup.folder / "run/final").exists()
+
+
+def test_held_out_rows_without_a_label_are_refused(setup):
+    held_out = setup.folder / "held-out.jsonl"
+    held_out.write_text('{"text": ""}\n')
+    with pytest.raises(SetupError, match=r"held-out\.jsonl: no row has a token that carries loss"):
+        sft(setup.config(eval_data=held_out, max_steps=1))
+
+
+def test_held_out_rows_of_ends_of_turns_only_have_no_bits_a_byte(setup):
+    held_out = setup.folder / "held-out.jsonl"
+    held_out.write_text('{"prompt": "a", "completion": ""}\n')
+    sft(setup.config(eval_data=held_out, max_steps=1))
+    line = json.loads((setup.folder / "run/metrics.jsonl").read_text().splitlines()[0])
+    assert (line["eval_tokens"], line["eval_bits_per_byte"]) == (1, None)
+
+
+def test_a_sample_beyond_the_models_context_is_warned_of(setup):
+    config = json.loads((setup.model / "config.json").read_text())
+    (setup.model / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 8}))
+    warnings: list[str] = []
+    sft(setup.config(max_steps=1), watcher=Watcher(on_warning=warnings.append))
+    assert len(warnings) == 1
+    assert "the model was made for 8" in warnings[0]
+
+
+def test_a_plan_of_lengths_without_a_header_says_what_was_not_checked(setup):
+    from lazarus_plan import PlanConfig, build_plan, read_lengths, save_plan
+
+    lengths = setup.build_plan()
+    bare = setup.folder / "bare.jsonl"
+    bare.write_text("".join(f'{{"id":"{i}","length":{n}}}\n' for i, n in enumerate(lengths.length.tolist())))
+    save_plan(build_plan(read_lengths(bare), PlanConfig(token_budget=64, row_len=32)), setup.plan)
+    said: list[str] = []
+    sft(setup.config(max_steps=1), watcher=Watcher(on_start=lambda checked, *_: said.append(checked)))
+    assert "plan holds for lengths; NOT checked: data, template, tokenizer" in said[0]

@@ -132,7 +132,9 @@ def _train(run: Path, title: str) -> "RunResult":
             losses.append(report.loss)
             advance(1, note=f"loss {report.loss:.3f}, {report.tokens / report.seconds:,.0f} tokens/s")
 
-        result = sft(config, watcher=Watcher(on_start=lambda first, last: advance(first, total=last), on_step=on_step))
+        result = sft(
+            config, watcher=Watcher(on_start=lambda _, first, last: advance(first, total=last), on_step=on_step)
+        )
     show(f"   loss {losses[0]:.3f} -> {losses[-1]:.3f} nats a token")
     return result
 

@@ -14,17 +14,19 @@ if TYPE_CHECKING:
     from lazarus_train.errors import NonFinite as NonFinite
     from lazarus_train.errors import SetupError as SetupError
     from lazarus_train.errors import TrainError as TrainError
+    from lazarus_train.provenance import Elsewhere as Elsewhere
     from lazarus_train.provenance import Link as Link
     from lazarus_train.provenance import verify_run as verify_run
     from lazarus_train.trainer import RunResult as RunResult
-    from lazarus_train.trainer import StepReport as StepReport
-    from lazarus_train.trainer import Watcher as Watcher
     from lazarus_train.trainer import sft as sft
+    from lazarus_train.watcher import StepReport as StepReport
+    from lazarus_train.watcher import Watcher as Watcher
 
 _HOME = {  # public name -> module that defines it, imported at first use
     "CorruptCheckpoint": "errors",
     "ForeignCheckpoint": "errors",
     "Interrupted": "errors",
+    "Elsewhere": "provenance",
     "Link": "provenance",
     "LoraSettings": "config",
     "NonFinite": "errors",
@@ -32,9 +34,9 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "RunResult": "trainer",
     "SetupError": "errors",
     "SftConfig": "config",
-    "StepReport": "trainer",
+    "StepReport": "watcher",
     "TrainError": "errors",
-    "Watcher": "trainer",
+    "Watcher": "watcher",
     "enforce": "enforce",
     "sft": "trainer",
     "verify_run": "provenance",

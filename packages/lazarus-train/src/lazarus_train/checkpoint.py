@@ -7,22 +7,20 @@ OUT/checkpoints/step-0000006/
   state.json                                  place in plan and audit log, settings that decide the weights, versions
   manifest.json                               SHA-256 of every file; written last
 ```
-Written beside and renamed, so a folder with the right name is whole; verified again before it is believed.
+A checkpoint is a sealed folder (see `seal`): whole where it has its name, and verified before it is believed.
 """
 
-import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lazarus_train.errors import CorruptCheckpoint
+from lazarus_train.seal import seal, seal_damage, write_json
 
 JSON = dict[str, Any]
-MANIFEST = "manifest.json"
 STATE = "state.json"
 OPTIMIZER = "optimizer.safetensors"
 WEIGHTS = "model.safetensors"
@@ -51,32 +49,47 @@ def clear_leftovers(folder: Path) -> None:
 
 
 def write_checkpoint(path: Path, state: JSON, write_files: Callable[[Path], None]) -> None:
-    """Writes a checkpoint beside `path` and renames it into place.
+    """Writes a checkpoint.
 
     Args:
         path: The folder; one that is there is replaced.
         state: Content of `state.json`.
         write_files: Writes model and optimizer into the folder it is given.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
-    try:
-        write_files(beside)
-        _write_json(beside / STATE, {"checkpoint_version": CHECKPOINT_VERSION, **state})
-        digests = {file.relative_to(beside).as_posix(): file_digest(file) for file in _files(beside)}
-        _write_json(beside / MANIFEST, {"sha256": digests})
-        _flush(beside)
-        if path.exists():
-            shutil.rmtree(path)
-        beside.rename(path)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+
+    def write_all(folder: Path) -> None:
+        write_files(folder)
+        write_json(folder / STATE, {"checkpoint_version": CHECKPOINT_VERSION, **state})
+
+    seal(path, write_all)
 
 
-def read_state(path: Path) -> JSON:
-    """Verifies a checkpoint and returns `state.json`.
+class State(NamedTuple):
+    """What `state.json` says.
+
+    Args:
+        plan: Place in the plan and the audit log, as `PlanCursor.state` gives it.
+        trajectory: The settings that decide the weights.
+        base: Digest of the model that the run began with.
+    """
+
+    plan: JSON
+    trajectory: JSON
+    base: str
+
+    @property
+    def next_step(self) -> int:
+        """Steps done."""
+        return int(self.plan["next_step"])
+
+    @property
+    def audit_head(self) -> str:
+        """Hash of the audit chain after them."""
+        return str(self.plan["audit_head"])
+
+
+def read_state(path: Path) -> State:
+    """Verifies a checkpoint and returns what its `state.json` says.
 
     Raises:
         CorruptCheckpoint: A file is missing or differs from the manifest; the last good checkpoint is named.
@@ -86,51 +99,25 @@ def read_state(path: Path) -> JSON:
         good = [other for other in checkpoints(path.parent) if other != path and not find_damage(other)]
         way_out = f"resume from the last good one: `--resume {good[-1]}`" if good else "start again: `--resume none`"
         raise CorruptCheckpoint(f"{path}: {problem}; {way_out}", "LR-E201")
-    state = json.loads((path / STATE).read_bytes())
-    if state["checkpoint_version"] > CHECKPOINT_VERSION:
+    try:
+        state: JSON = json.loads((path / STATE).read_bytes())
+        written = int(state["checkpoint_version"])
+        found = State(dict(state["plan"]), dict(state["trajectory"]), str(state["base"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptCheckpoint(f"{path}: {STATE} is no state of a run ({error!r})", "LR-E201") from error
+    if written > CHECKPOINT_VERSION:
         raise CorruptCheckpoint(
-            f"{path} has checkpoint format {state['checkpoint_version']}, this version reads {CHECKPOINT_VERSION}: upgrade",
-            "LR-E202",
+            f"{path} has checkpoint format {written}, this version reads {CHECKPOINT_VERSION}: upgrade", "LR-E202"
         )
-    return state
+    return found
 
 
 def find_damage(path: Path) -> str | None:
     """What is wrong with a checkpoint, in words, or None."""
-    try:
-        digests: JSON = json.loads((path / MANIFEST).read_bytes())["sha256"]
-    except FileNotFoundError:
-        return f"no {MANIFEST}: not a whole checkpoint"
-    except (ValueError, KeyError, TypeError):
-        return f"{MANIFEST} is damaged"
-    for name, digest in digests.items():
-        file = path / name
-        if not file.is_file():
-            return f"{name} is missing"
-        if file_digest(file) != digest:
-            return f"{name} is damaged: its SHA-256 is not the manifest's"
-    return None
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.is_file())
-
-
-def file_digest(file: Path) -> str:
-    """SHA-256 of a file, 64 hex."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _write_json(path: Path, members: JSON) -> None:
-    path.write_bytes(json.dumps(members, indent=2, ensure_ascii=False).encode() + b"\n")
-
-
-def _flush(folder: Path) -> None:
-    """Hands every file to the disk before the rename that makes it count."""
-    for path in [*_files(folder), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    problem = seal_damage(path)
+    if problem:
+        return problem
+    missing = [name for name in (STATE, OPTIMIZER) if not (path / name).is_file()]
+    if not any((path / name).is_file() for name in (WEIGHTS, ADAPTERS)):
+        missing.append(f"{WEIGHTS} or {ADAPTERS}")
+    return f"{missing[0]} is missing" if missing else None

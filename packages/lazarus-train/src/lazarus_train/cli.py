@@ -1,6 +1,7 @@
 """`lazarus-train`, also `lazarus train`: training that obeys a batch plan."""
 
 import contextlib
+import re
 import signal
 from collections.abc import Generator
 from pathlib import Path
@@ -13,7 +14,7 @@ from lazarus_plan.console import progress, run, say, show, version_option
 if TYPE_CHECKING:
     from lazarus_train.config import SftConfig
     from lazarus_train.evaluate import HeldOut
-    from lazarus_train.trainer import StepReport, Watcher
+    from lazarus_train.watcher import StepReport, Watcher
 
 app = typer.Typer(
     name="lazarus-train",
@@ -52,11 +53,13 @@ def sft(
         str, typer.Option("--resume", help="auto (newest checkpoint), none (replace the run), or a checkpoint.")
     ] = "auto",
     use_lora: Annotated[bool, typer.Option("--use-lora", help="Train low-rank adapters, not all weights.")] = False,
-    lora_rank: Annotated[int, typer.Option("--lora-rank", help="Width of the adapters.")] = 8,
+    lora_rank: Annotated[int | None, typer.Option("--lora-rank", help="Width of the adapters [default: 8].")] = None,
     lora_alpha: Annotated[
         float | None, typer.Option("--lora-alpha", help="Strength of the adapters [default: twice the rank].")
     ] = None,
-    lora_dropout: Annotated[float, typer.Option("--lora-dropout", help="Share of their inputs dropped.")] = 0.0,
+    lora_dropout: Annotated[
+        float | None, typer.Option("--lora-dropout", help="Share of their inputs dropped [default: 0].")
+    ] = None,
     learning_rate: Annotated[
         float | None, typer.Option("--learning-rate", help="Peak rate [default: 1e-4, with LoRA 1e-3].")
     ] = None,
@@ -88,9 +91,9 @@ def sft(
         template=template,
         max_steps=max_steps,
         save_every=save_every,
-        lora={"rank": lora_rank, "alpha": lora_alpha or 2.0 * lora_rank, "dropout": lora_dropout} if use_lora else None,
+        lora=_lora(use_lora, rank=lora_rank, alpha=lora_alpha, dropout=lora_dropout),
         optimizer={
-            "learning_rate": learning_rate or _default_rate(use_lora),
+            "learning_rate": _default_rate(use_lora) if learning_rate is None else learning_rate,
             "schedule": schedule,
             "warmup_steps": warmup_steps,
             "weight_decay": weight_decay,
@@ -113,18 +116,21 @@ def sft(
 @app.command()
 def verify(
     path: Annotated[Path, typer.Argument(help="A run's folder, its `final`, or one of its checkpoints.")],
+    model: Annotated[Path | None, typer.Option("--model", help="Where the run's first model lies now.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Where its rows lie now.")] = None,
+    batch_plan: Annotated[Path | None, typer.Option("--batch-plan", help="Where its plan lies now.")] = None,
 ) -> None:
     """Walk from a trained model back to the rows: exit 0 if every link holds, 1 at the first that does not."""
-    from lazarus_train.provenance import verify_run
+    from lazarus_train.provenance import Elsewhere, verify_run
 
-    for link in verify_run(path):
+    for link in verify_run(path, Elsewhere(model, data, batch_plan)):
         show(f"{link.name:<11} {link.proof}")
 
 
 @contextlib.contextmanager
 def _watching(config: "SftConfig") -> Generator["Watcher"]:
     """Progress on stderr; from the first step on, Ctrl-C is a request to stop after the step."""
-    from lazarus_train.trainer import Watcher
+    from lazarus_train.watcher import Watcher
 
     asked: list[int] = []
     with contextlib.ExitStack() as stack:
@@ -132,9 +138,9 @@ def _watching(config: "SftConfig") -> Generator["Watcher"]:
         on_rows = encoding.enter_context(progress(f"encoding {config.data.name}", total=None, unit="rows"))
         training: list[Any] = []
 
-        def on_start(first: int, last: int) -> None:
+        def on_start(checked: str, first: int, last: int) -> None:
             encoding.close()
-            say(f"plan holds: data, template, tokenizer and lengths are the planned ones; steps {first + 1} to {last}")
+            say(f"{checked}; {f'steps {first + 1} to {last}' if first < last else 'no step is left to do'}")
             stack.enter_context(_asking_to_stop(asked))
             training.append(stack.enter_context(progress("training", total=last, unit="steps")))
             training[0](first)
@@ -142,13 +148,18 @@ def _watching(config: "SftConfig") -> Generator["Watcher"]:
         def on_step(report: "StepReport") -> None:
             training[0](1, note=f"loss {report.loss:.3f}, {report.tokens / report.seconds:,.0f} tokens/s")
 
+        def on_measure(done: int, total: int) -> None:
+            training[0](0, note=f"measuring held-out loss, {done / total:.0%}")
+
         def on_held_out(step: int, result: "HeldOut") -> None:
             say(
                 f"held-out loss after step {step}: {result.loss:.4f} nats a token, perplexity {result.perplexity:.2f}, "
                 f"{result.bits_per_byte:.3f} bits a byte, {result.labels:,} tokens"
             )
 
-        yield Watcher(on_rows, on_start, on_step, on_held_out, should_stop=lambda: bool(asked))
+        yield Watcher(
+            on_rows, on_start, on_step, on_measure, on_held_out, on_warning=say, should_stop=lambda: bool(asked)
+        )
 
 
 @contextlib.contextmanager
@@ -178,8 +189,31 @@ def _config(**settings: object) -> "SftConfig":
         return SftConfig.model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
-        option = "--" + str(first["loc"][-1]).replace("_", "-") + ": " if first["loc"] else ""
-        raise typer.BadParameter(f"{option}{first['msg'].removeprefix('Value error, ')}") from error
+        said = re.sub(r"`(\w+)`", lambda name: _option(name[1]), first["msg"].removeprefix("Value error, "))
+        raise typer.BadParameter(f"{_place(first['loc'])}{said[0].lower()}{said[1:]}") from error
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """The option that a setting is given by; none for what two settings say together."""
+    match location:
+        case ("lora", name):
+            return f"{_option(f'lora-{name}')}: "
+        case ("optimizer", name) | (name,) if name not in ("lora", "optimizer"):
+            return f"{_option(str(name))}: "
+        case _:
+            return ""
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _lora(is_used: bool, **settings: float | None) -> dict[str, float] | None:
+    """Settings of the adapters that were given, or None where all weights are trained."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    if given and not is_used:
+        raise typer.BadParameter(f"{_option(f'lora-{next(iter(given))}')} needs --use-lora")
+    return given if is_used else None
 
 
 def _default_rate(use_lora: bool) -> float:

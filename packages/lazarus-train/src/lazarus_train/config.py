@@ -22,6 +22,8 @@ take."""
 LORA_RATE = 10 * FULL_RATE
 """LoRA wants about ten times the rate of full training (Schulman et al. 2025, "LoRA Without Regret")."""
 
+_STRICT = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
 
 MUON_RATE = 0.02
 """Muon's own (Jordan 2024): its updates have a size of their own, whatever the gradient's."""
@@ -31,12 +33,12 @@ JSON = dict[str, Any]
 class LoraSettings(BaseModel):
     """Low-rank adapters instead of all weights."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = _STRICT
 
     rank: PositiveInt = 8
     """Width of the bottleneck."""
-    alpha: PositiveFloat = 16.0
-    """Strength: the update is scaled by alpha / rank."""
+    alpha: PositiveFloat = Field(default_factory=lambda settings: 2.0 * settings["rank"])
+    """Strength: the update is scaled by alpha / rank. Twice the rank unless given."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of inputs to the adapters that training drops."""
 
@@ -44,7 +46,7 @@ class LoraSettings(BaseModel):
 class OptimizerSettings(BaseModel):
     """How weights move: an optimizer, and a rate with warm-up and decay, counted in optimizer steps."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = _STRICT
 
     name: Literal["adamw", "muon", "adafactor", "lion", "sgd"] = "adamw"
     """AdamW (arXiv 1711.05101), Adafactor (1804.04235), Lion (2302.06675), SGD with momentum, or Muon (Jordan 2024) for the
@@ -115,7 +117,7 @@ _READ_BY = {
 class SftConfig(BaseModel):
     """Supervised fine-tuning by a plan."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = _STRICT
 
     model: Path
     """Directory of the model to start from, in Hugging Face's layout."""

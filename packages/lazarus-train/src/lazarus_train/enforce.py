@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lazarus_plan import BatchPlan, check_lengths, load_plan
-from lazarus_tokenkit import Encoder, FieldNames, TextSample, load_tokenizer, read_samples
+from lazarus_plan import BatchPlan, StalePlan, check_lengths, load_plan
+from lazarus_plan.lengths import ABSENT
+from lazarus_tokenkit import Encoder, FieldNames, TextSample, compute_fingerprint, load_tokenizer, read_samples
+from lazarus_tokenkit.errors import TemplateError
 from lazarus_train.config import SftConfig
 from lazarus_train.dataset import Dataset, read_dataset
 from lazarus_train.errors import SetupError
@@ -25,6 +27,7 @@ class Enforced:
         encoder: What encoded it; evaluation and chat use the same.
         labels: Tokens that carry loss in each step, int64 (S,).
         template: Source of the chat template, where the rows are conversations and it is not the tokenizer's own.
+        checked: What was held against the plan and what the plan does not know, in words.
     """
 
     plan: BatchPlan
@@ -32,6 +35,7 @@ class Enforced:
     encoder: Encoder
     labels: np.ndarray
     template: str | None
+    checked: str
 
 
 def enforce(config: SftConfig, on_progress: Callable[[int], object] = lambda _: None) -> Enforced:
@@ -54,7 +58,11 @@ def enforce(config: SftConfig, on_progress: Callable[[int], object] = lambda _: 
             "LR-E105",
         )
     encoder = planned_encoder(plan, config)
-    dataset = read_dataset(config.data, encoder, fields(config), on_progress)
+    try:
+        dataset = read_dataset(config.data, encoder, fields(config), on_progress)
+    except TemplateError:
+        _check_tokenizer(plan, encoder)  # a template fails on a tokenizer that it was not planned with
+        raise
     check_lengths(plan, dataset.lengths, first_line=1)
     labels = _labels_by_step(plan, dataset)
     if not labels.all():
@@ -66,7 +74,8 @@ def enforce(config: SftConfig, on_progress: Callable[[int], object] = lambda _: 
         )
     is_own = encoder.chat_template.source == encoder.tokenizer.chat_template
     is_text = isinstance(next(read_samples(config.data, fields(config))), TextSample)
-    return Enforced(plan, dataset, encoder, labels, None if is_own or is_text else encoder.chat_template.source)
+    template = None if is_own or is_text else encoder.chat_template.source
+    return Enforced(plan, dataset, encoder, labels, template, _checked(plan))
 
 
 def planned_encoder(plan: BatchPlan, config: SftConfig) -> Encoder:
@@ -86,6 +95,27 @@ def fields(config: SftConfig) -> FieldNames:
         messages=config.messages_field,
         prompt=config.prompt_field,
         completion=config.completion_field,
+    )
+
+
+def _check_tokenizer(plan: BatchPlan, encoder: Encoder) -> None:
+    planned, found = plan.fingerprints["tokenizer"]["sources"][0], compute_fingerprint(encoder.tokenizer).fingerprint
+    if planned not in (ABSENT, f"sha256:{found}"):
+        raise StalePlan(
+            f"tokenizer: the plan was measured with tokenizer {planned[:19]}, the model has sha256:{found[:12]}; build "
+            "lengths and plan again with the model's tokenizer",
+            "LP-E147",
+        )
+
+
+def _checked(plan: BatchPlan) -> str:
+    known = [name for name in ("data", "template", "tokenizer") if plan.fingerprints[name]["sources"][0] != ABSENT]
+    if len(known) == 3:
+        return "plan holds: data, template, tokenizer and lengths are the planned ones"
+    unknown = [name for name in ("data", "template", "tokenizer") if name not in known]
+    return (
+        f"plan holds for {', '.join([*known, 'lengths'])}; NOT checked: {', '.join(unknown)}, which its lengths do not "
+        "know (build lengths with `lazarus data lengths build`)"
     )
 
 

@@ -1,6 +1,8 @@
 """Held-out loss: fixed rows, fixed order, no randomness; means weighted by tokens."""
 
 import math
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -13,6 +15,7 @@ from lazarus_train.step import packed_nll
 
 ROWS_AT_ONCE = 8
 """Rows computed together; more is no faster on a CPU and takes memory for the logits."""
+_LARGEST_EXPONENT = math.log(sys.float_info.max)
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,13 @@ class HeldOut:
 
     @property
     def perplexity(self) -> float:
-        """exp(nats a token)."""
-        return math.exp(self.loss)
+        """exp(nats a token); infinite beyond what a float holds."""
+        return math.exp(self.loss) if self.loss < _LARGEST_EXPONENT else math.inf
 
     @property
     def bits_per_byte(self) -> float:
-        """Comparable between tokenizers."""
-        return self.nats / math.log(2) / self.label_bytes
+        """Comparable between tokenizers; NaN where the labels spell nothing, being ends of turns only."""
+        return self.nats / math.log(2) / self.label_bytes if self.label_bytes else math.nan
 
 
 def plan_held_out(dataset: Dataset) -> BatchPlan:
@@ -53,16 +56,37 @@ def plan_held_out(dataset: Dataset) -> BatchPlan:
     )
 
 
-def held_out(model: nn.Module, dataset: Dataset, plan: BatchPlan, tokenizer: Tokenizer) -> HeldOut:
-    """Measures a model on every held-out sample, each by itself."""
+def held_out(
+    model: nn.Module,
+    dataset: Dataset,
+    plan: BatchPlan,
+    tokenizer: Tokenizer,
+    goes_on: Callable[[int], bool] = lambda _: True,
+) -> HeldOut | None:
+    """Measures a model on every held-out sample, each by itself.
+
+    Args:
+        model: In the mode it is left in.
+        dataset: Rows with at least one token that carries loss.
+        plan: `plan_held_out` of them.
+        tokenizer: Tells how many bytes the labels spell.
+        goes_on: Given the plan's steps measured so far, before each; false gives up.
+
+    Returns:
+        What was found, or None where it was given up.
+    """
     was_training = model.training
     model.eval()
-    nats, labels = 0.0, 0
-    for index in range(len(plan)):
-        step = plan.step(index)
-        nats += cast("float", packed_nll(model, make_batch(step.rows, dataset, step.row_len)).item())
-        labels += label_count(step.rows, dataset)
-    model.train(was_training)
+    try:
+        nats, labels = 0.0, 0
+        for index in range(len(plan)):
+            if not goes_on(index):
+                return None
+            step = plan.step(index)
+            nats += cast("float", packed_nll(model, make_batch(step.rows, dataset, step.row_len)).item())
+            labels += label_count(step.rows, dataset)
+    finally:
+        model.train(was_training)
     return HeldOut(nats, labels, _label_bytes(dataset, tokenizer))
 
 

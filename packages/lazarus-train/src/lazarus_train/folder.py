@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import json
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def rewound_checkpoints(self) -> Path:
+        """Checkpoints that a resume from an older one left behind."""
+        return self.path / "checkpoints.rewound"
+
+    @property
     def final(self) -> Path:
         """The trained model."""
         return self.path / "final"
@@ -74,8 +79,26 @@ class RunFolder:
             else:
                 path.unlink(missing_ok=True)
 
+    def set_aside(self, checkpoints: Sequence[Path]) -> None:
+        """Moves checkpoints to `rewound_checkpoints`: the run takes another way from before them."""
+        for checkpoint in checkpoints:
+            self.rewound_checkpoints.mkdir(exist_ok=True)
+            aside = self.rewound_checkpoints / checkpoint.name
+            if aside.exists():
+                shutil.rmtree(aside)
+            checkpoint.rename(aside)
+
     def _written(self) -> tuple[Path, ...]:
-        return (self.checkpoints, self.final, self.metrics, self.throughput, self.audit, self.rewound, self.config)
+        return (
+            self.checkpoints,
+            self.rewound_checkpoints,
+            self.final,
+            self.metrics,
+            self.throughput,
+            self.audit,
+            self.rewound,
+            self.config,
+        )
 
     def _is_run(self) -> bool:
         try:

@@ -16,10 +16,12 @@ from lazarus_models import (
     save_adapter,
     save_tensors,
 )
-from lazarus_models.tensors import replacing
+from lazarus_models.backend import mx
+from lazarus_models.parameters import evaluate, flatten
 from lazarus_train.checkpoint import OPTIMIZER
 from lazarus_train.config import LoraSettings, SftConfig
 from lazarus_train.optim import Optimizer
+from lazarus_train.seal import file_digest, seal
 
 CHAT_TEMPLATE = "chat_template.jinja"
 """Where transformers, mlx-lm and lazarus-tokenkit look first."""
@@ -75,28 +77,37 @@ class Learner:
         save_tensors(self.optimizer.state(), folder / OPTIMIZER)
 
     def finish(self, folder: Path, template: str | None) -> None:
-        """Writes the trained model; adapters are kept apart and merged. Nothing can be learnt afterwards.
+        """Writes the trained model, sealed; adapters are kept apart and merged. Nothing can be learnt afterwards.
 
         Args:
             folder: For the model.
             template: Chat template that it was trained with, where that is not the tokenizer's own: whoever asks the
                 model must ask it in the words it knows.
         """
-        if self.lora is not None:
-            save_adapter(self.lm.model, self.lora, folder / ADAPTERS)
-            merge_lora(self.lm.model)
-        save(self.lm, folder)
-        if template is not None:
-            with replacing(folder / CHAT_TEMPLATE) as beside:
-                beside.write_text(template, encoding="utf-8", newline="\n")
+
+        def write(beside: Path) -> None:
+            if self.lora is not None:
+                save_adapter(self.lm.model, self.lora, beside / ADAPTERS)
+                merge_lora(self.lm.model)
+            save(self.lm, beside)
+            if template is not None:
+                (beside / CHAT_TEMPLATE).write_text(template, encoding="utf-8", newline="\n")
+
+        seal(folder, write)
+
+    def first_not_finite(self) -> str | None:
+        """Name of a trainable parameter that holds NaN or infinity, if any does."""
+        parameters = flatten(self.lm.model.trainable_parameters())
+        finite = {name: mx.isfinite(parameter).all() for name, parameter in parameters.items()}
+        evaluate(finite)
+        return next((name for name, is_finite in finite.items() if not is_finite.item()), None)
 
 
-def weights_digest(model: Path) -> str:
-    """SHA-256 over the weight files of a model directory, in the order of their names."""
+def model_digest(model: Path) -> str:
+    """SHA-256 over what decides a model's outputs: `config.json` and the weight files, in the order of their names."""
     digest = hashlib.sha256()
-    for file in sorted(model.glob("*.safetensors")):
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    for file in sorted([*model.glob("*.safetensors"), *model.glob("config.json")]):
+        digest.update(f"{file.name} {file_digest(file)}\n".encode())
     return f"sha256:{digest.hexdigest()}"
 
 

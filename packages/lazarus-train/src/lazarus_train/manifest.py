@@ -1,6 +1,5 @@
 """`OUT/config.json`: what was asked for, resolved, and what it ran on."""
 
-import json
 import platform
 import sys
 from importlib.metadata import version
@@ -10,6 +9,7 @@ from typing import Any
 from lazarus_models.backend import BLAS, mx
 from lazarus_plan import BatchPlan
 from lazarus_train.config import SftConfig
+from lazarus_train.seal import write_json
 
 PACKAGES = (
     "lazarus-plan",
@@ -27,6 +27,7 @@ def write_manifest(path: Path, config: SftConfig, plan: BatchPlan) -> None:
     """Writes settings, plan, versions and machine: bits are the same where these are."""
     members: dict[str, Any] = {
         "config": config.model_dump(mode="json"),
+        "folder": str(Path.cwd()),  # where relative paths begin
         "plan_id": plan.plan_id,
         "versions": {package: version(package) for package in PACKAGES},
         "python": platform.python_version(),
@@ -34,4 +35,4 @@ def write_manifest(path: Path, config: SftConfig, plan: BatchPlan) -> None:
         "device": str(mx.default_device()),
         "blas": {"library": BLAS.library, "version": BLAS.version, "core": BLAS.core, "threads": BLAS.threads},
     }
-    path.write_bytes(json.dumps(members, indent=2, ensure_ascii=False).encode() + b"\n")
+    write_json(path, members)

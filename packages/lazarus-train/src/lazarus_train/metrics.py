@@ -5,7 +5,9 @@ uninterrupted one. `throughput.jsonl` holds what the machine decides (seconds, t
 """
 
 import json
+import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +17,40 @@ JSON = dict[str, Any]
 def append_line(path: Path, members: JSON) -> None:
     """Adds one line."""
     with path.open("a", encoding="utf-8", newline="\n") as log:
-        log.write(json.dumps(members, separators=(",", ":")) + "\n")
+        log.write(json.dumps(members, separators=(",", ":"), allow_nan=False) + "\n")
 
 
-def keep_steps(path: Path, last_step: int) -> None:
-    """Drops lines beyond a step: they belong to a run that was cut off and is done again from there."""
+def finite_or_none(value: float) -> float | None:
+    """A number as JSON has it: null where it is infinite or NaN."""
+    return value if math.isfinite(value) else None
+
+
+def read_lines(path: Path) -> list[JSON]:
+    """The lines of a log; what a kill cut off in the middle is left out."""
+    raw = path.read_bytes().splitlines() if path.is_file() else []
+    return [members for line in raw if (members := _members(line))]
+
+
+def keep_lines(path: Path, is_kept: Callable[[JSON], bool]) -> None:
+    """Drops lines of a log: they belong to a run that was cut off and is done again from there.
+
+    Args:
+        path: The log; one that is not there stays away.
+        is_kept: Given each whole line. Damaged ones are dropped.
+    """
     if not path.is_file():
         return
-    kept = [line for line in path.read_bytes().splitlines(keepends=True) if _step(line) <= last_step]
+    raw = path.read_bytes().splitlines(keepends=True)
+    kept = [line for line in raw if (members := _members(line)) and is_kept(members)]
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     beside.write_bytes(b"".join(kept))
     beside.replace(path)
 
 
-def _step(line: bytes) -> float:
-    """The step of a line; beyond every step for a line that was cut off in the middle."""
+def _members(line: bytes) -> JSON | None:
+    """What a line holds; None where it is damaged."""
     try:
-        return int(json.loads(line)["step"])
-    except ValueError:
-        return float("inf")
+        members = json.loads(line)
+        return members if isinstance(members["step"], int) else None
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -5,17 +5,20 @@ final -> checkpoint -> audit log -> plan -> data, template, tokenizer, lengths
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from lazarus_plan import CorruptPlan, StalePlan, check_audit
-from lazarus_train.checkpoint import ADAPTERS, WEIGHTS, checkpoints, file_digest, read_state
+from lazarus_plan.lengths import ABSENT
+from lazarus_train.checkpoint import ADAPTERS, WEIGHTS, checkpoints, read_state
 from lazarus_train.config import SftConfig
 from lazarus_train.enforce import Enforced, enforce
 from lazarus_train.errors import CorruptCheckpoint, SetupError
 from lazarus_train.folder import RunFolder
+from lazarus_train.seal import file_digest, seal_damage
 
 JSON = dict[str, Any]
 
@@ -26,17 +29,35 @@ class Link(NamedTuple):
     Args:
         name: What was checked.
         proof: What was found, in words.
+        holds: False where nothing could be checked, for the plan does not know it.
     """
 
     name: str
     proof: str
+    holds: bool = True
 
 
-def verify_run(path: Path) -> Iterator[Link]:
+@dataclass(frozen=True)
+class Elsewhere:
+    """Where what a run was made from lies now; None is where it lay then."""
+
+    model: Path | None = None
+    data: Path | None = None
+    batch_plan: Path | None = None
+
+
+_NOT_MOVED = Elsewhere()
+
+
+def verify_run(path: Path, elsewhere: Elsewhere = _NOT_MOVED) -> Iterator[Link]:
     """Walks from a run, its `final` or one of its checkpoints back to the rows of the data.
 
+    Args:
+        path: The folder of one of them.
+        elsewhere: Model, data and plan, where they moved since.
+
     Yields:
-        Each link that holds, from the weights to the data.
+        Each link that holds, from the weights to the data, and each that the plan knows nothing of.
 
     Raises:
         SetupError: Not part of a run.
@@ -47,20 +68,24 @@ def verify_run(path: Path) -> Iterator[Link]:
     folder, checkpoint = _find(path)
     record = _read_record(folder.config)
     state = read_state(checkpoint)
-    done = int(state["plan"]["next_step"])
+    done = state.next_step
     yield Link("checkpoint", f"{checkpoint.name}: every file has the SHA-256 of its manifest")
     if folder.final.is_dir() and checkpoint == checkpoints(folder.checkpoints)[-1]:
         _check_final(folder.final, checkpoint)
-        yield Link("final", "the weights are those of the last checkpoint")
-    enforced = enforce(SftConfig.model_validate(record["config"]))
+        yield Link("final", "weights, config and tokenizer are as they were written, from the last checkpoint")
+    enforced = enforce(_config(record, elsewhere))
     plan = enforced.plan
-    if not plan.plan_id == record["plan_id"] == state["plan"]["plan_id"]:
-        raise StalePlan(f"the run followed plan {state['plan']['plan_id']}, its plan is now {plan.plan_id}", "LP-E172")
-    _check_audit(folder.audit, enforced, done, state["plan"]["audit_head"])
+    if not plan.plan_id == record["plan_id"] == state.plan["plan_id"]:
+        raise StalePlan(f"the run followed plan {state.plan['plan_id']}, its plan is now {plan.plan_id}", "LP-E172")
+    _check_audit(folder.audit, enforced, done, state.audit_head)
     yield Link("audit log", f"{done} steps, chained to the checkpoint; every digest recomputed from the data")
     yield Link("plan", f"{plan.plan_id}, {len(plan)} steps")
     for name in ("lengths", "tokenizer", "template", "data"):
-        yield Link(name, str(plan.fingerprints[name]["sources"][0]))
+        digest = str(plan.fingerprints[name]["sources"][0])
+        if digest == ABSENT:
+            yield Link(name, "NOT checked: the plan's lengths do not know it", holds=False)
+        else:
+            yield Link(name, digest)
 
 
 def _find(path: Path) -> tuple[RunFolder, Path]:
@@ -76,13 +101,31 @@ def _read_record(path: Path) -> JSON:
     try:
         record: JSON = json.loads(path.read_bytes())
         SftConfig.model_validate(record["config"])
+        return {"config": record["config"], "plan_id": str(record["plan_id"]), "folder": str(record["folder"])}
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise SetupError(f"{path} is not the record of a run: {str(error).splitlines()[0]}", "LR-E107") from error
-    return record
+
+
+def _config(record: JSON, elsewhere: Elsewhere) -> SftConfig:
+    """What was asked for, with paths that hold from any folder."""
+    config = SftConfig.model_validate(record["config"])
+    began_in = Path(record["folder"])
+    moved = {
+        "model": elsewhere.model or began_in / config.model,
+        "data": elsewhere.data or began_in / config.data,
+        "batch_plan": elsewhere.batch_plan or began_in / config.batch_plan,
+    }
+    for name, path in moved.items():
+        if not path.exists():
+            raise SetupError(f"{path} is gone: give its place now as --{name.replace('_', '-')}", "LR-E113")
+    return config.model_copy(update=moved)
 
 
 def _check_final(final: Path, checkpoint: Path) -> None:
-    """Adapters are compared apart, for the merged weights are made from them."""
+    """Every file is as it was written, and the weights, or what they were merged from, are the checkpoint's."""
+    problem = seal_damage(final)
+    if problem:
+        raise CorruptCheckpoint(f"{final}: {problem}; the same training command writes it again", "LR-E204")
     pairs = ((final / "adapters" / ADAPTERS, checkpoint / ADAPTERS), (final / WEIGHTS, checkpoint / WEIGHTS))
     for mine, theirs in pairs:
         if theirs.is_file():

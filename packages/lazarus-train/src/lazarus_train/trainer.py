@@ -3,7 +3,6 @@
 import hashlib
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,62 +10,31 @@ from typing import Any
 from lazarus_models import supports_packing
 from lazarus_models.backend import mx
 from lazarus_plan import AuditLog, BatchPlan, PlanCursor, RankStep, StepDigest, check_state, encode_step
-from lazarus_train.batches import make_batch, row_digests
-from lazarus_train.checkpoint import checkpoint_path, checkpoints, clear_leftovers, read_state, write_checkpoint
+from lazarus_train.batches import label_count, make_batch, row_digests
+from lazarus_train.checkpoint import (
+    State,
+    checkpoint_path,
+    checkpoints,
+    clear_leftovers,
+    read_state,
+    write_checkpoint,
+)
 from lazarus_train.config import SftConfig
 from lazarus_train.dataset import Dataset, read_dataset
 from lazarus_train.enforce import Enforced, enforce, fields
 from lazarus_train.errors import ForeignCheckpoint, Interrupted, NonFinite, SetupError
-from lazarus_train.evaluate import HeldOut, held_out, plan_held_out
+from lazarus_train.evaluate import held_out, plan_held_out
 from lazarus_train.folder import RunFolder
-from lazarus_train.learner import Learner, weights_digest
+from lazarus_train.learner import Learner, model_digest
 from lazarus_train.manifest import write_manifest
-from lazarus_train.metrics import append_line, keep_steps
+from lazarus_train.metrics import append_line, finite_or_none, keep_lines, read_lines
 from lazarus_train.schedule import learning_rate
+from lazarus_train.seal import flush, naming
 from lazarus_train.step import compute_gradients
+from lazarus_train.watcher import NOBODY, StepReport, Watcher
 
 AUTO, NONE = "auto", "none"
 """Resume from the newest checkpoint of the output folder, or from none and replace what is there."""
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """One finished step.
-
-    Args:
-        step: Steps done, this one included.
-        loss: Nats a label token, over the whole step.
-        rate: Learning rate of the update.
-        norm: Global gradient norm before clipping.
-        tokens: Real tokens of the step; padding does not count.
-        seconds: From the first row to the updated weights.
-    """
-
-    step: int
-    loss: float
-    rate: float
-    norm: float
-    tokens: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Watcher:
-    """Who wants to know how far a run is, and may stop it.
-
-    Args:
-        on_rows: Given the number of rows encoded since the last call.
-        on_start: Given the first step to do and the step to end after.
-        on_step: Given each finished step.
-        on_held_out: Given the step and the held-out loss after it.
-        should_stop: Asked after each step; true ends the run with a checkpoint.
-    """
-
-    on_rows: Callable[[int], object] = lambda _: None
-    on_start: Callable[[int, int], object] = lambda first, last: None
-    on_step: Callable[[StepReport], object] = lambda _: None
-    on_held_out: Callable[[int, HeldOut], object] = lambda step, result: None
-    should_stop: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)
@@ -86,7 +54,7 @@ class RunResult:
     audit_head: str
 
 
-def sft(config: SftConfig, *, resume: str = AUTO, watcher: Watcher = Watcher()) -> RunResult:
+def sft(config: SftConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY) -> RunResult:
     """Fine-tunes a model on exactly what a plan says.
 
     Args:
@@ -100,15 +68,15 @@ def sft(config: SftConfig, *, resume: str = AUTO, watcher: Watcher = Watcher()) 
         StalePlan: The plan is of other data, tokenizer, template or lengths; nothing was trained.
         CorruptCheckpoint: The checkpoint to resume from is damaged.
         ForeignCheckpoint: It is of another run.
-        NonFinite: Loss or gradient is NaN or infinite; the last checkpoint is kept.
-        Interrupted: `should_stop` said so; the checkpoint is written.
+        NonFinite: Loss, gradient or weights are NaN or infinite; the last checkpoint is kept.
+        Interrupted: `should_stop` said so; the same call goes on from there.
     """
     enforced = enforce(config, watcher.on_rows)
     evaluation = _read_evaluation(config, enforced)
-    base = weights_digest(config.model)
+    base = model_digest(config.model)
     folder = RunFolder(config.output)
     folder.check_is_ours()
-    with folder.held():
+    with folder.held(), naming(folder.path):
         run = _Run(config, enforced, base, evaluation, watcher)
         checkpoint = _find_checkpoint(folder, resume)
         if checkpoint is None:
@@ -122,7 +90,10 @@ def _read_evaluation(config: SftConfig, enforced: Enforced) -> tuple[Dataset, Ba
     if config.eval_data is None:
         return None
     dataset = read_dataset(config.eval_data, enforced.encoder, fields(config))
-    return dataset, plan_held_out(dataset)
+    plan = plan_held_out(dataset)
+    if not any(label_count(plan.step(index).rows, dataset) for index in range(len(plan))):
+        raise SetupError(f"{config.eval_data}: no row has a token that carries loss; nothing to measure", "LR-E110")
+    return dataset, plan
 
 
 def _find_checkpoint(folder: RunFolder, resume: str) -> Path | None:
@@ -131,6 +102,12 @@ def _find_checkpoint(folder: RunFolder, resume: str) -> Path | None:
             return None
         case "auto":
             found = checkpoints(folder.checkpoints)
+            if not found and folder.final.exists():
+                raise SetupError(
+                    f"{folder.path} holds a finished run whose checkpoints are gone: choose another --output, or give "
+                    "--resume none to replace it",
+                    "LR-E111",
+                )
             return found[-1] if found else None
         case _:
             path = Path(resume)
@@ -142,16 +119,20 @@ def _find_checkpoint(folder: RunFolder, resume: str) -> Path | None:
                     "copy that run's folder and give the copy as --output",
                     "LR-E109",
                 )
-            return path
+            return folder.checkpoints / path.resolve().name
 
 
-def _check_checkpoint(checkpoint: Path, config: SftConfig, plan: BatchPlan, base: str) -> dict[str, Any]:
+def _check_checkpoint(checkpoint: Path, config: SftConfig, plan: BatchPlan, base: str) -> State:
     """The state of a checkpoint that is whole and of this run."""
     state = read_state(checkpoint)
-    check_state(plan, state["plan"])
+    done = check_state(plan, state.plan)
+    if config.max_steps is not None and done > config.max_steps:
+        earlier = checkpoint_path(checkpoint.parent, config.max_steps)
+        other = f"--resume {earlier} goes back to it" if earlier.is_dir() else "give a higher one, or another --output"
+        raise SetupError(f"--max-steps {config.max_steps}: the run has done {done} steps; {other}", "LR-E112")
     settings = config.trajectory()
-    changed = [name for name, value in settings.items() if state["trajectory"].get(name) != value]
-    changed += ["model"] if state["base_weights"] != base else []
+    changed = [name for name, value in settings.items() if state.trajectory.get(name) != value]
+    changed += ["model"] if state.base != base else []
     if changed:
         raise ForeignCheckpoint(
             f"{checkpoint} was trained with other settings: {', '.join(f'`{name}`' for name in changed)} differ; give "
@@ -177,6 +158,7 @@ class _Run:
         self._dataset = enforced.dataset
         self._labels = enforced.labels
         self._template = enforced.template
+        self._checked = enforced.checked
         self._base = base
         self._evaluation = evaluation
         self._watcher = watcher
@@ -192,26 +174,36 @@ class _Run:
         write_manifest(self._folder.config, self._config, self._plan)
         self._audit = AuditLog.start(self._folder.audit, self._plan.plan_id)
 
-    def restore(self, checkpoint: Path, state: dict[str, Any]) -> None:
-        """Goes on where a verified checkpoint stopped; log lines beyond it are done again."""
+    def restore(self, checkpoint: Path, state: State) -> None:
+        """Goes on where a verified checkpoint stopped; what lies beyond it is done again."""
         self._learner = self._supported(Learner.restored(self._config, checkpoint))
         clear_leftovers(checkpoint.parent)
-        place = state["plan"]
-        self._audit = AuditLog.resume(self._folder.audit, self._plan.plan_id, place["next_step"], place["audit_head"])
+        done = state.next_step
+        self._audit = AuditLog.resume(self._folder.audit, self._plan.plan_id, done, state.audit_head)
+        written = checkpoints(checkpoint.parent)
+        self._folder.set_aside(written[written.index(checkpoint) + 1 :])
+
+        def is_kept(line: dict[str, Any]) -> bool:
+            # A run that ended here measured here; one that goes on measures when it is due.
+            is_extra = "eval_loss" in line and line["step"] == done and not self._measures(done)
+            return line["step"] <= done and not is_extra
+
         for log in (self._folder.metrics, self._folder.throughput):
-            keep_steps(log, place["next_step"])
+            keep_lines(log, is_kept)
         write_manifest(self._folder.config, self._config, self._plan)
 
     def follow_plan(self) -> RunResult:
         """Does the steps that are left, and writes the trained model."""
-        self._watcher.on_start(self._audit.next_step, self._last)
-        if self._audit.next_step == 0:
-            self._measure(0)
+        done = self._audit.next_step
+        self._watcher.on_start(self._checked, done, self._last)
+        if self._measures(done) and not self._is_measured(done) and not self._measure(done):
+            raise Interrupted(f"stopped before step {done + 1}; the same command goes on", "LR-E230")
         cursor = PlanCursor(self._plan, micro_rows=self._config.micro_rows, next_step=self._audit.next_step)
         for share in cursor:
             if share.step.index >= self._last:
                 break
             self._do(share)
+        self._check_weights(self._audit.next_step)
         self._learner.finish(self._folder.final, self._template)
         return RunResult(self._folder.final, self._audit.next_step, len(self._plan), self._audit.head.hex())
 
@@ -222,6 +214,12 @@ class _Run:
                 f"a {learner.lm.family} model carries state from one sample to the next and cannot train on packed "
                 "rows; plan it with one sample a row",
                 "LR-E101",
+            )
+        longest, context = int(self._dataset.lengths.length.max()), learner.lm.config.max_position_embeddings
+        if context is not None and min(longest, self._plan.metadata.config.row_len or longest) > context:
+            self._watcher.on_warning(
+                f"warning: the longest sample has {longest} tokens, the model was made for {context}: it has never "
+                "seen the positions beyond; plan with a shorter --row-len"
             )
         highest = int(self._dataset.ids.max())
         if highest >= learner.lm.config.vocab_size:
@@ -284,9 +282,8 @@ class _Run:
         """Measures and saves when it is due; stops when asked to."""
         config = self._config
         is_last = done == self._last
-        if is_last or (config.eval_every and done % config.eval_every == 0):
-            self._measure(done)
-        stops = not is_last and self._watcher.should_stop()
+        is_given_up = self._measures(done) and not self._measure(done)
+        stops = is_given_up or (not is_last and self._watcher.should_stop())
         if is_last or stops or (config.save_every and done % config.save_every == 0):
             self._save(done)
         if stops:
@@ -295,29 +292,58 @@ class _Run:
                 "LR-E230",
             )
 
-    def _measure(self, done: int) -> None:
-        if self._evaluation is None:
-            return
+    def _measures(self, done: int) -> bool:
+        """Whether the held-out loss is due after so many steps: before the first, every so often, after the last."""
+        every = self._config.eval_every
+        is_due = done in (0, self._last) or (every is not None and done % every == 0)
+        return is_due and self._evaluation is not None
+
+    def _is_measured(self, done: int) -> bool:
+        return any("eval_loss" in line and line["step"] == done for line in read_lines(self._folder.metrics))
+
+    def _measure(self, done: int) -> bool:
+        """Measures the held-out loss; false where that was given up because the run is to stop."""
+        assert self._evaluation is not None, "measured only where it is due"
         dataset, plan = self._evaluation
-        result = held_out(self._learner.lm.model, dataset, plan, self._learner.lm.tokenizer)
+
+        def goes_on(measured: int) -> bool:
+            self._watcher.on_measure(measured, len(plan))
+            return not self._watcher.should_stop()
+
+        result = held_out(self._learner.lm.model, dataset, plan, self._learner.lm.tokenizer, goes_on)
+        if result is None:
+            return False
         append_line(
             self._folder.metrics,
             {
                 "step": done,
-                "eval_loss": result.loss,
-                "eval_perplexity": result.perplexity,
-                "eval_bits_per_byte": result.bits_per_byte,
+                "eval_loss": finite_or_none(result.loss),
+                "eval_perplexity": finite_or_none(result.perplexity),
+                "eval_bits_per_byte": finite_or_none(result.bits_per_byte),
                 "eval_tokens": result.labels,
             },
         )
         self._watcher.on_held_out(done, result)
+        return True
+
+    def _check_weights(self, done: int) -> None:
+        """The loss of a step says nothing of the weights after it."""
+        name = self._learner.first_not_finite()
+        if name is not None:
+            raise NonFinite(
+                f"after step {done} the weights `{name}` hold NaN or infinity; they were not saved. Train again with a "
+                "lower --learning-rate into another folder",
+                "LR-E221",
+            )
 
     def _save(self, done: int) -> None:
+        self._check_weights(done)
+        flush(self._folder.audit)
         cursor = PlanCursor(self._plan)
         state = {
             "plan": cursor.state(done, self._audit.head.hex()),
             "trajectory": self._config.trajectory(),
-            "base_weights": self._base,
+            "base": self._base,
         }
         write_checkpoint(checkpoint_path(self._folder.checkpoints, done), state, self._learner.write)
 

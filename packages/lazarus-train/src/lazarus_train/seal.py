@@ -1,0 +1,99 @@
+"""Sealed folders: written beside, hashed, handed to the disk, renamed. What has its name is whole."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.json"
+"""SHA-256 of every other file; written last."""
+
+
+def seal(path: Path, write_files: Callable[[Path], None]) -> None:
+    """Fills a folder beside `path`, hashes what is in it, and renames it into place.
+
+    A kill at any moment leaves what stood at `path`, or nothing there, or the new folder; never a mixture. What was
+    replaced is removed only once the new folder has its name.
+
+    Args:
+        path: The folder; one that is there is replaced.
+        write_files: Writes the files into the folder it is given.
+
+    Raises:
+        OSError: The disk is full or cannot be written to; names `path`.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    replaced = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
+    try:
+        with naming(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(beside, ignore_errors=True)
+            beside.mkdir()
+            write_files(beside)
+            digests = {file.relative_to(beside).as_posix(): file_digest(file) for file in _files(beside)}
+            write_json(beside / MANIFEST, {"sha256": digests})
+            for written in [*_files(beside), beside]:
+                flush(written)
+            if path.exists():
+                path.rename(replaced)
+            beside.rename(path)
+            flush(path.parent)
+    finally:
+        for leftover in (beside, replaced):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def seal_damage(path: Path) -> str | None:
+    """What is wrong with a sealed folder, in words, or None."""
+    try:
+        digests = dict(json.loads((path / MANIFEST).read_bytes())["sha256"])
+    except (FileNotFoundError, NotADirectoryError):
+        return f"no {MANIFEST}: not whole"
+    except (ValueError, KeyError, TypeError):
+        return f"{MANIFEST} is damaged"
+    for name, digest in digests.items():
+        file = path / str(name)
+        if not file.is_file():
+            return f"{name} is missing"
+        if file_digest(file) != digest:
+            return f"{name} was changed: its SHA-256 is not the manifest's"
+    return None
+
+
+def file_digest(file: Path) -> str:
+    """SHA-256 of a file, 64 hex."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_json(path: Path, members: dict[str, Any]) -> None:
+    """Writes an object that people read too."""
+    path.write_bytes(json.dumps(members, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+
+
+def flush(path: Path) -> None:
+    """Hands a file, or the names in a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def naming(path: Path) -> Generator[None]:
+    """Makes an error of the system say what could not be written, which a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file())

@@ -1,0 +1,54 @@
+"""Who wants to know how far a run is, and may stop it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lazarus_train.evaluate import HeldOut
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One finished step.
+
+    Args:
+        step: Steps done, this one included.
+        loss: Nats a label token, over the whole step.
+        rate: Learning rate of the update.
+        norm: Global gradient norm before clipping.
+        tokens: Real tokens of the step; padding does not count.
+        seconds: From the first row to the updated weights.
+    """
+
+    step: int
+    loss: float
+    rate: float
+    norm: float
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Callbacks of a run; each does nothing unless given.
+
+    Args:
+        on_rows: Given the number of rows encoded since the last call.
+        on_start: Given what of the plan was checked, in words, the first step to do, and the step to end after.
+        on_step: Given each finished step.
+        on_measure: Given the plan rows of the held-out data measured so far, and all of them.
+        on_held_out: Given the step and the held-out loss after it.
+        on_warning: Given a line about what is allowed and likely not meant.
+        should_stop: Asked after each step and between held-out rows; true ends the run so that it can go on later.
+    """
+
+    on_rows: Callable[[int], object] = lambda _: None
+    on_start: Callable[[str, int, int], object] = lambda checked, first, last: None
+    on_step: Callable[[StepReport], object] = lambda _: None
+    on_measure: Callable[[int, int], object] = lambda done, total: None
+    on_held_out: Callable[[int, HeldOut], object] = lambda step, result: None
+    on_warning: Callable[[str], object] = lambda _: None
+    should_stop: Callable[[], bool] = lambda: False
+
+
+NOBODY = Watcher()
+"""Nobody watches."""
