@@ -1,5 +1,6 @@
 import itertools
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -176,10 +177,11 @@ def test_a_conversation_goes_on_where_its_cache_ends(stories, tmp_path):
     cache = PromptCache.empty(stories.model)
     generate(stories, "Once upon a", config, raw=True, cache=cache)
     assert cache.ids == whole[: len(cache.ids)]
-    cache.save(tmp_path / "cache.safetensors")
-    for again in (PromptCache.load(tmp_path / "cache.safetensors"), cache):
+    path = tmp_path / os.fsdecode(b"h\xf6ren.safetensors")
+    cache.save(path)
+    for again in (PromptCache.load(path), cache):
         assert [step.id for step in generate_steps(stories.model, whole, config, again)] == alone
-    assert [file.name for file in tmp_path.iterdir()] == ["cache.safetensors"]
+    assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(GenerationError, match="does not go on from the cache"):
         list(generate_steps(stories.model, first, config, cache))
 

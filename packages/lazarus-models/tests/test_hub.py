@@ -36,8 +36,13 @@ def test_what_is_nowhere_is_one_line(cached):
     with pytest.raises(ConfigError, match="someone/else@main: no such directory, not in the cache") as failure:
         load("someone/else", revision="main")
     assert "\n" not in failure.value.message
-    with pytest.raises(ConfigError, match="nonsense: no such directory; a model is"):
-        load("nonsense")
+    with pytest.raises(ConfigError, match=r"zzz: no such directory; a model is .* functiongemma-270m, .*tinyllama"):
+        load("zzz")
+
+
+def test_a_short_name_misspelt_is_told_the_near_ones(cached):
+    with pytest.raises(ConfigError, match=r"short name: smollm2-360m, smollm2-135m$"):
+        load("smollm-360m")
 
 
 def test_short_names_are_repositories():

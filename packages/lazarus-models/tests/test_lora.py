@@ -6,6 +6,7 @@ import pytest
 from lazarus_models import (
     AdapterError,
     AdapterSet,
+    ConfigError,
     LoraConfig,
     adapter_weights,
     apply_lora,
@@ -13,6 +14,7 @@ from lazarus_models import (
     load_adapter,
     load_tensors,
     merge_lora,
+    quantize,
     save_adapter,
     save_tensors,
     set_weights,
@@ -121,6 +123,25 @@ def test_mlx_lm_opens_the_adapter_we_write_and_we_open_its(tiny, tiny_directory,
     ours = load(tiny_directory).model
     load_adapter(ours, tmp_path / "theirs")
     assert np.array_equal(logits(ours), logits(model))
+
+
+@pytest.mark.parametrize("bits", [None, 4])
+def test_a_rank_above_a_layers_narrower_side_is_refused(tiny, bits):
+    if bits:
+        quantize(tiny, bits=bits, group_size=32)
+    apply_lora(tiny.model, LoraConfig(rank=64, targets=("q_proj", "down_proj")), seed=0)
+    merge_lora(tiny.model)
+    with pytest.raises(AdapterError, match=r"`rank` 65 exceeds .*`model.layers.0.mlp.down_proj` \(176 -> 64\)"):
+        apply_lora(tiny.model, LoraConfig(rank=65, targets=("q_proj", "down_proj")), seed=0)
+    with pytest.raises(AdapterError, match="give at most 64"):
+        apply_lora(tiny.model, LoraConfig(rank=100_000_000), seed=0)
+
+
+def test_an_adapter_is_told_from_a_model(tiny, tmp_path):
+    apply_lora(tiny.model, LoraConfig(rank=4), seed=0)
+    save_adapter(tiny.model, LoraConfig(rank=4), tmp_path)
+    with pytest.raises(ConfigError, match="an adapter, no model"):
+        load(tmp_path)
 
 
 def test_a_target_that_is_no_layer_is_named(tiny):

@@ -1,4 +1,5 @@
 import hashlib
+import os
 
 import numpy as np
 import pytest
@@ -26,6 +27,12 @@ def test_what_is_written_reads_back(tmp_path):
         assert again[name].dtype == tensor.dtype
         assert again[name].shape == tensor.shape
         assert mx.array_equal(again[name], tensor)
+
+
+def test_a_path_may_have_a_name_that_is_no_utf8(tmp_path):
+    path = tmp_path / os.fsdecode(b"m\xf6del.safetensors")
+    save_tensors(some(), path)
+    assert load_tensors(path).keys() == some().keys()
 
 
 def test_other_readers_read_it(tmp_path):

@@ -32,6 +32,14 @@ def test_a_dry_run_writes_nothing(command, lengths_file: Path, tmp_path: Path):
     assert code == 0 and "nothing was written" in err and not (tmp_path / "out").exists()
 
 
+def test_a_million_epochs_are_refused_and_a_large_plan_is_announced(command, lengths_file: Path, tmp_path: Path):
+    arguments = ("build", "-l", lengths_file, "-b", 128, "-o", tmp_path / "out", "--predictable")
+    code, out, err = command(*arguments, "-e", 10**9)
+    assert (code, out) == (2, "") and err.splitlines()[-1].startswith("error: 1,000,000,000 epochs are about 20,000,0")
+    assert "planning: about 36,000 placed" in command(*arguments, "-e", 1800, "--dry-run")[2]
+    assert "planning:" not in command(*arguments, "-e", 3, "--dry-run")[2]
+
+
 def test_a_plan_without_a_seed_draws_one_and_records_it(command, lengths_file: Path, tmp_path: Path):
     arguments = ("build", "-l", lengths_file, "-b", 128, "-o", tmp_path / "out", "--json")
     seeds = [json.loads(command(*arguments)[1])["config"]["seed"] for _ in range(2)]
@@ -124,6 +132,16 @@ def test_a_proof_goes_from_prove_to_check_proof(command, folder: Path, plan, tmp
     assert command("check-proof", tmp_path / "proof.json", "--expect", "0" * 64)[0] == 1
     (tmp_path / "proof.json").write_text("[]", "utf-8")
     assert command("check-proof", tmp_path / "proof.json")[0] == 2
+
+
+@pytest.mark.parametrize("command_line", ["prove --step 1 -o", "attest -o", "stats --html"])
+@pytest.mark.parametrize("name", ["plan.jsonl", "metadata.json", "plan.rows"])
+def test_a_result_is_not_written_over_a_plan(command, folder: Path, command_line: str, name: str):
+    name_of_command, *options = command_line.split()
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    code, _, err = command(name_of_command, "-p", folder, *options, folder / name)
+    assert code == 2 and "belongs to a plan" in err
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_verify_and_lock_and_materialise_and_diff(command, folder: Path, lengths_file: Path, plan, tmp_path: Path):

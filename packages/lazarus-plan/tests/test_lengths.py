@@ -1,15 +1,26 @@
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_plan import FormatError, LengthCache, LengthRow, LengthsError, LengthsHeader, LengthsWriter, read_lengths
+from lazarus_plan import (
+    FormatError,
+    LengthCache,
+    LengthRow,
+    LengthsError,
+    LengthsHeader,
+    LengthsWriter,
+    read_lengths,
+    sidecar,
+)
 from lazarus_plan.length_lines import read_lines
 from lazarus_plan.length_scan import _scan_plain, scan  # pyright: ignore[reportPrivateUsage] # whether it was fast
-from lazarus_plan.sidecar import read_sidecar, write_sidecar
+from lazarus_plan.sidecar import read_sidecar
 
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 prefixes = st.text("0123456789abcdef", min_size=8, max_size=8)
@@ -73,14 +84,17 @@ def test_a_cache_without_a_header_has_no_fingerprints(tmp_path: Path):
         (b'{"lazarus_lengths":2,"count":1}\n', "LP-E160", "upgrade"),
         (b'{"id":"a","length":1}\n{"id":"a","length":2}\n', "LP-E120", ":2: id 'a' stands in line 1 too"),
         (b'{"id":"a","length":1}\n{"id":"b"}\n', "LP-E003", ":2: no `length`"),
-        (b'{"id":"a","length":1}\n\n', "LP-E003", ":2:1: not JSON"),
+        (b'{"id":"a","length":1}\n\n', "LP-E003", ":2: a blank line"),
         (b'{"id":"a","length":1.0}\n', "LP-E003", ":1: `length` is 1.0"),
         (b'{"id":"a","length":-1}\n', "LP-E003", ":1: `length` is -1"),
         (b'{"id":"a","length":9007199254740992}\n', "LP-E003", ":1: `length`"),
         (b'{"id":7,"length":1}\n', "LP-E003", ":1: `id` is 7"),
         (b'{"id":"a","length":1,"h":"xyz"}\n', "LP-E003", ":1: `h`"),
         (b'["a",1]\n', "LP-E003", ":1: not a JSON object"),
-        (b'{"id":"\xff","length":1}\n', "LP-E003", ":1: byte 7 is not UTF-8"),
+        (b'{"id":"\xff","length":1}\n', "LP-E003", ":1: byte 8 of the line is not UTF-8 (offset 7 in the file)"),
+        (b'{"id":"a","length":1,"length":2}\n', "LP-E003", ":1: member 'length' stands twice"),
+        (b'{"id":"a","length":1}\n{"id":"b","len', "LP-E003", ":2:11: not JSON"),
+        (b'{"id":"a","length":' + b"1" * 5000 + b"}\n", "LP-E003", ":1:20: an integer of 5,000 digits"),
     ],
 )
 def test_a_bad_cache_is_refused_by_file_and_line(tmp_path: Path, content: bytes, code: str, message: str):
@@ -153,25 +167,99 @@ def test_the_spelling_of_python_is_scanned_too(tmp_path: Path):
     assert outcome(scan, path) == outcome(read_lines, path)
 
 
-def test_a_sidecar_is_believed_only_while_it_is_fresh(tmp_path: Path):
+ROWS = [LengthRow("a", 3, 1, None, "00000001", "00000002"), LengthRow("b", 4, 2, None, "00000003", "00000004")]
+
+
+@pytest.fixture
+def remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A length cache with its sidecar."""
+    monkeypatch.setattr(sidecar, "MIN_COUNT", 1)
     path = tmp_path / "lengths.jsonl"
-    write(
-        path, [LengthRow("a", 3, 1, None, "00000001", "00000002"), LengthRow("b", 4, 2, None, "00000003", "00000004")]
-    )
-    cache = read_lengths(path)
-    write_sidecar(cache, path)
-    found = read_sidecar(path)
-    assert found is not None and outcome(lambda _: found, path) == outcome(read_lines, path)
-    write(path, [LengthRow("a", 3), LengthRow("b", 5)])
-    assert read_sidecar(path) is None and read_lengths(path).length.tolist() == [3, 5]
+    write(path, ROWS)
+    read_lengths(path, remember=True)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["lengths.jsonl", "lengths.npy"]
+    return path
+
+
+def test_a_sidecar_gives_what_the_lines_give(remembered: Path):
+    found = read_sidecar(remembered)
+    assert found is not None and outcome(lambda _: found, remembered) == outcome(read_lines, remembered)
+
+
+def test_an_edit_that_keeps_size_and_time_is_noticed(remembered: Path):
+    before = remembered.stat()
+    remembered.write_bytes(remembered.read_bytes().replace(b'"length":4', b'"length":5'))
+    os.utime(remembered, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert remembered.stat().st_mtime_ns == before.st_mtime_ns and remembered.stat().st_size == before.st_size
+    assert read_lengths(remembered).length.tolist() == [3, 5]
+
+
+def test_an_edit_while_the_lines_are_read_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sidecar, "MIN_COUNT", 1)
+    path = tmp_path / "lengths.jsonl"
+    write(path, ROWS)
+
+    def scan_and_edit(each: Path) -> LengthCache:
+        cache = scan(each)
+        write(path, [LengthRow("a", 9)])
+        return cache
+
+    monkeypatch.setattr(sidecar, "scan", scan_and_edit)
+    read_lengths(path, remember=True)
+    assert read_sidecar(path) is None
 
 
 @pytest.mark.parametrize("place", [0, 150, -1])
-def test_a_damaged_sidecar_is_ignored(tmp_path: Path, place: int):
-    path = tmp_path / "lengths.jsonl"
-    write(path, [LengthRow("a", 3), LengthRow("b", 4)])
-    write_sidecar(read_lengths(path), path)
-    content = bytearray((tmp_path / "lengths.npy").read_bytes())
+def test_a_damaged_sidecar_is_ignored(remembered: Path, place: int):
+    damaged = remembered.with_suffix(".npy")
+    content = bytearray(damaged.read_bytes())
     content[place] ^= 1
-    (tmp_path / "lengths.npy").write_bytes(content)
-    assert read_lengths(path).length.tolist() == [3, 4]
+    damaged.write_bytes(content)
+    assert read_sidecar(remembered) is None and read_lengths(remembered).length.tolist() == [3, 4]
+
+
+def test_an_array_of_the_users_is_no_sidecar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sidecar, "MIN_COUNT", 1)
+    write(tmp_path / "lengths.jsonl", ROWS)
+    np.save(tmp_path / "lengths.npy", np.arange(100))
+    assert len(read_lengths(tmp_path / "lengths.jsonl", remember=True)) == 2
+    assert np.load(tmp_path / "lengths.npy").tolist() == list(range(100))
+
+
+def test_lengths_are_read_where_no_sidecar_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(sidecar, "MIN_COUNT", 1)
+    write(tmp_path / "lengths.jsonl", ROWS)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "lengths.npy")
+
+    monkeypatch.setattr(sidecar, "write_sidecar", refuse)
+    assert len(read_lengths(tmp_path / "lengths.jsonl", remember=True)) == 2
+    assert "lengths.npy: the next read is as slow" in caplog.text
+
+
+def test_a_writer_that_is_killed_leaves_nothing_behind(tmp_path: Path):
+    path = tmp_path / "lengths.jsonl"
+    with LengthsWriter(path) as writer:
+        writer.add(LengthRow("a", 1))
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("step", ["add", "finish"])
+def test_a_full_disk_names_the_file(tmp_path: Path, step: str):
+    resource = pytest.importorskip("resource", reason="limits the size of files")
+    path = tmp_path / "lengths.jsonl"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with LengthsWriter(path) as writer, pytest.raises(OSError) as caught:  # which one is the system's
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16 if step == "add" else 1 << 20, limits[1]))
+        try:
+            for n in range(20_000 if step == "finish" else 100_000):
+                writer.add(LengthRow(f"sample-{n:08d}-and-more", 1))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 10, limits[1]))
+            writer.finish(LengthsHeader(20_000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(caught.value.filename) == str(path)
+    assert not list(tmp_path.iterdir())

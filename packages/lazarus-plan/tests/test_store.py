@@ -28,18 +28,60 @@ def test_the_index_holds_the_offset_of_every_line(folder: Path):
     assert lines == content.splitlines(keepends=True)
 
 
-def test_a_plan_is_replaced_whole(folder: Path, plan: BatchPlan):
-    (folder / "stray").touch()
+def test_a_plan_is_replaced_and_nothing_stays_beside_it(folder: Path, plan: BatchPlan):
+    (folder / "plan.rows").unlink()
     save_plan(plan, folder)
-    assert sorted(path.name for path in folder.parent.iterdir()) == [folder.name]
-    assert not (folder / "stray").exists()
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert (folder / "plan.rows").is_file()
 
 
-def test_a_folder_that_is_no_plan_is_left_alone(plan: BatchPlan, tmp_path: Path):
-    (tmp_path / "precious").touch()
-    with pytest.raises(PlanError, match="is not a plan"):
+@pytest.mark.parametrize("name", ["notes.txt", "metadata.json", "plan.jsonl", "plan.idx"])
+def test_a_folder_that_is_no_plan_is_left_alone(plan: BatchPlan, tmp_path: Path, name: str):
+    (tmp_path / name).write_text('{"plan_format_version":1,"config":{}}\n', "utf-8")
+    with pytest.raises(PlanError, match="is not a plan") as caught:
         save_plan(plan, tmp_path)
-    assert (tmp_path / "precious").exists()
+    assert (caught.value.code, caught.value.exit_code) == ("LP-E007", 2)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_file_is_not_replaced_by_a_plan(plan: BatchPlan, lengths_file: Path):
+    before = lengths_file.read_bytes()
+    with pytest.raises(PlanError, match="is not a plan"):
+        save_plan(plan, lengths_file)
+    assert lengths_file.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["lengths.jsonl", "checkpoints/"])
+def test_other_files_in_the_folder_of_a_plan_are_kept(folder: Path, plan: BatchPlan, name: str):
+    stray = folder / name
+    stray.mkdir() if name.endswith("/") else stray.touch()
+    before = sorted(folder.iterdir())
+    with pytest.raises(PlanError, match=f"holds {stray.name} beside a plan"):
+        save_plan(plan, folder)
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_link_to_a_plan_stays_a_link(folder: Path, plan: BatchPlan, tmp_path: Path):
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    save_plan(plan, link)
+    assert link.is_symlink() and load_plan(link).plan_id == plan.plan_id
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "plan"]
+
+
+def test_a_plan_that_cannot_be_replaced_stays(folder: Path, plan: BatchPlan, monkeypatch: pytest.MonkeyPatch):
+    rename = Path.rename
+
+    def refuse(self: Path, target: Path) -> Path:
+        if self.name.endswith(".tmp"):
+            raise PermissionError(1, "no")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(PermissionError) as caught:
+        save_plan(plan, folder)
+    assert caught.value.filename == str(folder)
+    assert load_plan(folder).plan_id == plan.plan_id and [each.name for each in folder.parent.iterdir()] == ["plan"]
 
 
 @pytest.mark.parametrize("name", ["none", "."])

@@ -118,6 +118,36 @@ def test_records_that_disagree_with_the_plan_are_found(folder: Path, name: str):
     assert caught.value.code == "LP-E151"
 
 
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["plan.idx", "plan.rows"])
+@pytest.mark.parametrize("place", [0, 8, 21, -8, -1])
+def test_an_altered_cache_is_named(folder: Path, name: str, place: int):
+    flip(folder / name, place)
+    assert [(each.code, each.message.split()[0]) for each in validate(folder)] == [("LP-E153", name)]
+    with pytest.raises(CorruptPlan, match="delete it"):
+        load_plan(folder)
+    (folder / name).unlink()
+    assert validate(folder) == []
+
+
+@pytest.mark.parametrize("name", ["plan.idx", "plan.rows"])
+@pytest.mark.parametrize(
+    "change",
+    [lambda content: content[:-8], lambda content: content + bytes(8), lambda _: b"x"],
+    ids=["short", "long", "x"],
+)
+def test_a_cache_of_another_size_is_named(folder: Path, name: str, change: Callable[[bytes], bytes]):
+    (folder / name).write_bytes(change((folder / name).read_bytes()))
+    with pytest.raises(CorruptPlan, match=name) as caught:
+        load_plan(folder)
+    assert caught.value.code == "LP-E153"
+
+
 def test_a_newer_format_is_refused(folder: Path):
     edit_document(folder, "metadata.json", lambda metadata: metadata.update(plan_format_version=2))
     with pytest.raises(LazarusError, match="upgrade lazarus-plan") as caught:

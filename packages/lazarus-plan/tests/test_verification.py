@@ -82,6 +82,19 @@ def test_a_lock_gives_the_plan_back_to_the_byte(folder: Path, cache: LengthCache
     assert (tmp_path / "again" / "plan.jsonl").read_bytes() == (folder / "plan.jsonl").read_bytes()
 
 
+def test_a_lock_replaces_a_lock_and_nothing_else(folder: Path, tmp_path: Path):
+    lock = tmp_path / "lock"
+    lock.mkdir()
+    (lock / "README").touch()
+    for _ in range(2):
+        write_lock(folder, lock)
+    assert (lock / "README").exists()
+    (lock / "metadata.json").write_text('{"title":"mine"}\n', "utf-8")
+    with pytest.raises(PlanError, match="not a lock's"):
+        write_lock(folder, lock)
+    assert (lock / "metadata.json").read_text("utf-8") == '{"title":"mine"}\n'
+
+
 def test_a_lock_of_other_lengths_names_the_link(folder: Path, make_cache: Callable[..., LengthCache], tmp_path: Path):
     write_lock(folder, tmp_path / "lock")
     with pytest.raises(StalePlan, match="`tokenizer` changed") as caught:
@@ -149,6 +162,20 @@ def test_a_step_read_by_itself_is_the_plans_step(tmp_path_factory: pytest.TempPa
     save_plan(plan, path)
     with PlanReader(path) as reader:
         assert [reader.step(index) for index in range(len(reader))] == [plan.step(i) for i in range(len(plan))]
+
+
+def test_a_reader_does_not_follow_an_index_of_another_plan(folder: Path, plan: BatchPlan):
+    offsets = np.frombuffer((folder / "plan.idx").read_bytes(), dtype="<i8")
+    for place in range(1, len(plan)):
+        for by in (-1, 1, int(offsets[place + 1] - offsets[place])):
+            moved = offsets.copy()
+            moved[place] += by
+            (folder / "plan.idx").write_bytes(moved.tobytes())
+            with PlanReader(folder) as reader, pytest.raises(CorruptPlan, match=r"plan\.idx does not lead"):
+                list(map(reader.step, range(len(plan))))
+    (folder / "plan.idx").write_bytes(offsets[1:].tobytes())
+    with pytest.raises(CorruptPlan, match="is not the index"):
+        PlanReader(folder)
 
 
 def test_a_child_keeps_the_trained_steps_and_every_sample_once(plan: BatchPlan, cache: LengthCache, tmp_path: Path):

@@ -2,15 +2,42 @@ from collections.abc import Callable
 
 import pytest
 
-from lazarus_plan import BatchPlan, LengthCache, StalePlan, check_lengths
+from lazarus_plan import BatchPlan, LengthCache, LengthRow, StalePlan, build_plan, check_lengths
+from lazarus_plan.verify import LINKS
 
 LENGTHS = [17, 30, 64, 5, 12, 40, 33, 9, 21, 58, 3, 47, 26, 11, 62, 8, 19, 35, 44, 14]
 OTHER = "sha256:" + "0" * 64
 PARTS = {"vocab": "v1", "merges": "m1", "special_ids": {"eos": 2}, "behavioural": "b1"}
 
 
-def test_unchanged_lengths_fit(plan: BatchPlan, cache: LengthCache):
-    check_lengths(plan, cache)
+def test_unchanged_lengths_fit_and_nothing_is_taken_on_trust(plan: BatchPlan, cache: LengthCache):
+    found = check_lengths(plan, cache)
+    assert found.is_whole and found.checked == LINKS
+    assert found.lines() == ["data, template, tokenizer, encoding, lengths, token ids: as planned"]
+
+
+@pytest.mark.parametrize("side", ["plan", "lengths"])
+def test_what_has_no_fingerprint_is_said_not_to_be_checked(plan: BatchPlan, cache: LengthCache, side: str):
+    bare = LengthCache.from_rows([LengthRow(f"s{place}", length) for place, length in enumerate(LENGTHS)], name="bare")
+    found = (
+        check_lengths(build_plan(bare, plan.metadata.config), cache) if side == "plan" else check_lengths(plan, bare)
+    )
+    if side == "plan":
+        assert found.checked == ("lengths",)
+        why = "the plan has no fingerprint of it: its lengths had none"
+        assert found.lines()[1:] == [f"NOT checked: data, template, tokenizer, encoding, token ids: {why}"]
+    else:
+        assert found.checked == ("lengths",)
+        assert set(found.unchecked.values()) == {"bare has no fingerprint of it"}
+
+
+@pytest.mark.parametrize("count", [0, 1, 19, 21])
+def test_another_number_of_rows_is_named_without_any_fingerprint(plan: BatchPlan, count: int):
+    lengths = [*LENGTHS, 9][:count]
+    bare = LengthCache.from_rows([LengthRow(f"s{place}", length) for place, length in enumerate(lengths)], name="bare")
+    with pytest.raises(StalePlan, match=f"the plan knows 20 rows, bare has {count}") as caught:
+        check_lengths(plan, bare)
+    assert (caught.value.code, caught.value.exit_code) == ("LP-E141", 1)
 
 
 @pytest.mark.parametrize(

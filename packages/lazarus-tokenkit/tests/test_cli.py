@@ -1,5 +1,8 @@
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -129,6 +132,20 @@ def test_lengths_are_built_and_shown(call, data: Path, tmp_path: Path):
         "max": 29,
     }
     assert "9 samples" in call("lengths", "stats", "-l", output)[1]
+
+
+@pytest.mark.slow
+def test_another_locale_changes_neither_names_nor_texts(call, tmp_path: Path):
+    (tmp_path / "d\u00e4").mkdir()
+    (tmp_path / "d\u00e4" / "t\u03a9.txt").write_text("h\u00e9\n", "utf-8")
+    build = ("lengths", "build", "-d", str(tmp_path / "d\u00e4"), "-t", "byte", "-o")
+    call(*build, str(tmp_path / "here"))
+    ascii_only = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", "from lazarus_tokenkit.cli import main; main()"]
+    subprocess.run([*command, *build, tmp_path / "there"], env=ascii_only, check=True, capture_output=True)
+    assert (tmp_path / "there").read_bytes() == (tmp_path / "here").read_bytes()
+    decode = [*command, "decode", "-t", "byte", "--ids", "195,169"]
+    assert subprocess.run(decode, env=ascii_only, check=True, capture_output=True).stdout == b"\xc3\xa9\n"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from lazarus_plan import LengthRow
 from lazarus_tokenkit import Encoder, build_lengths, encode_rows, length_cache, load_tokenizer
 from lazarus_tokenkit.encode import Measure
 from lazarus_tokenkit.engines import is_installed
+from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.length_cache import row_line
 
 BYTE = Encoder(load_tokenizer("byte"))
@@ -87,6 +88,28 @@ def test_what_changed_since_is_encoded_again(data: Path, tmp_path: Path, monkeyp
     build_lengths(data, encoder, output)
     build_lengths(data, encoder, tmp_path / "fresh.jsonl")
     assert output.read_bytes() == (tmp_path / "fresh.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("way", ["path", "symlink", "hard link", "inside"])
+def test_the_data_are_never_replaced_by_their_lengths(data: Path, tmp_path: Path, way: str):
+    given, output = data, tmp_path / "l.jsonl"
+    match way:
+        case "path":
+            output = data
+        case "symlink":
+            output.symlink_to(data)
+        case "hard link":
+            output.hardlink_to(data)
+        case _:
+            given = tmp_path / "texts"
+            given.mkdir()
+            (given / "a.txt").write_text("one")
+            output = given / "l.jsonl"
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    with pytest.raises(SampleError, match="choose another file") as caught:
+        build_lengths(given, BYTE, output)
+    assert caught.value.code == "LT-E315"
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
 
 
 @pytest.mark.parametrize("engine", ["tiktoken", "gigatoken"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lazarus_tokenkit import load_tokenizer
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.metrics.comparison import CATEGORIES, compare_tokenizers, cut_view
-from lazarus_tokenkit.metrics.counts import COLUMNS, boundaries, count_corpus, word_spans
+from lazarus_tokenkit.metrics.counts import COLUMNS, boundaries, count_corpus, word_ids, word_spans
 from lazarus_tokenkit.metrics.coverage import analyze_coverage, worst_group_ratio
 from lazarus_tokenkit.metrics.efficiency import SPANS, analyze_efficiency
 from lazarus_tokenkit.metrics.entropy import analyze_entropy
@@ -163,7 +163,7 @@ def test_spans_of_words_are_in_bytes():
 
 
 def test_a_fit_is_low_for_bytes_and_high_for_what_was_made_for_the_corpus(trained: Any):
-    reference = Reference(4.0, 0.3, "r")
+    reference = Reference(4.0, 0.3, (1, 1), "r")
     assert calculate_fit_score(BYTE, DOCUMENTS, reference).parts["compression"] == 0
     made = calculate_fit_score(train_bpe(DOCUMENTS, BpeConfig(vocab_size=400)), DOCUMENTS)
     assert made.score > 80 > calculate_fit_score(BYTE, DOCUMENTS).score
@@ -180,7 +180,7 @@ def test_a_fit_is_the_same_twice_and_has_its_formula(trained: Any):
 
 
 def test_more_tokens_never_raise_a_fit():
-    reference = Reference(3.0, 0.4, "r")
+    reference = Reference(3.0, 0.4, (1, 1), "r")
     sizes = [260, 280, 300, 340, 400]
     made = [train_bpe(DOCUMENTS, BpeConfig(vocab_size=size)) for size in sizes]
     scored = [(token_count(each, DOCUMENTS), calculate_fit_score(each, DOCUMENTS, reference)) for each in made]
@@ -213,3 +213,19 @@ def test_gpt2_fits_shakespeare_less_than_a_tokenizer_of_its_own(real_data: Path)
     gpt2 = calculate_fit_score(load_tokenizer(real_data / "tokenizers" / "gpt2"), documents)
     assert gpt2.grade in "ABCD" and gpt2.parts["lossless"] == 1
     assert 0 < calculate_fit_score(BYTE, documents).score < gpt2.score
+
+
+@pytest.mark.parametrize(("name", "file"), [("llama2", "tokenizer.model"), ("gpt2", "tokenizer.json")])
+def test_a_word_is_measured_without_what_an_engine_puts_before_a_text(real_data: Path, name: str, file: str):
+    tokenizer = load_tokenizer(real_data / "tokenizers" / name / file)
+    ids = word_ids(tokenizer, ["the", "house", "Xylophonist"], has_space=True)
+    assert [len(each) for each in ids[:2]] == [1, 1] and len(ids[2]) > 1
+    assert [tokenizer.decode(each).strip() for each in ids] == ["the", "house", "Xylophonist"]
+    bare = word_ids(tokenizer, ["the"], has_space=False)
+    assert len(bare[0]) == 1 and bare != ids[:1]
+
+
+def test_one_document_has_no_interval():
+    byte = load_tokenizer("byte")
+    assert compare_tokenizers(byte, byte, ["abc"]).ratio_interval is None
+    assert analyze_coverage(byte, ["abc"]).bytes_per_token_interval is None

@@ -71,7 +71,8 @@ def test_spelling_of_the_file_does_not_change_digests(tmp_path: Path):
         (b"", "no rows"),
         (b"\n\n", "no rows"),
         (GOOD + b'{"text":}\n', r"rows\.jsonl:2:9: malformed JSON"),
-        (GOOD + b'{"text":"a"', r"rows\.jsonl:2:12: malformed JSON"),
+        (GOOD + b'{"text":"a"', r"rows\.jsonl:2:12: malformed JSON: .*; it is the last line .* seems cut off"),
+        (GOOD + b'{"text":"a","n":' + b"9" * 5000 + b"}\n", r"rows\.jsonl:2: an integer of more digits than 4,300"),
         (GOOD + b'{"body":"a","id":1}', r"rows\.jsonl:2: no field `text` among `body`, `id`"),
         (b'{"question":"a","answer":"b"}', r"rows\.jsonl:1: no field .* among `answer`, `question`; name the fields"),
         (GOOD + b'{"text":null}', r"rows\.jsonl:2: `text` is null, not a text"),
@@ -100,6 +101,11 @@ def test_spelling_of_the_file_does_not_change_digests(tmp_path: Path):
 def test_a_bad_row_is_named_by_file_line_and_field(tmp_path: Path, content: bytes, words: str):
     with pytest.raises(SampleError, match=words):
         read(write(tmp_path, content))
+
+
+def test_a_malformed_line_with_an_end_is_not_called_cut_off(tmp_path: Path):
+    with pytest.raises(SampleError, match=r"malformed JSON: [^;]*$"):
+        read(write(tmp_path, b'{"text":}\n'))
 
 
 def test_a_whole_surrogate_pair_is_a_character(tmp_path: Path):

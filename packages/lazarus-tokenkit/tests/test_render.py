@@ -65,6 +65,35 @@ def test_the_date_is_pinned():
         "{{ '%9999999999d' % 1 }}",
         "{{ '%9999999999d' | format(1) }}",
         "{{ '{:>9999999999}'.format(1) }}",
+        "{% set ns = namespace(l=[]) %}{% for a in range(9999) %}{% set ns.l = ns.l + ['a' * 900000 ~ a] %}{% endfor %}",
+        "{% set b = 'a' * 900000 %}{% set x %}{% for a in range(9999) %}{{ b }}{% endfor %}{% endset %}",
+        "{% set b = 'a' * 900000 %}{% macro f() %}{% for a in range(9999) %}{{ b }}{% endfor %}{% endmacro %}{{ f() }}",
+        "{% set b = 'a' * 900000 %}{% filter upper %}{% for a in range(9999) %}{{ b }}{% endfor %}{% endfilter %}",
+        "{% set ns = namespace(l=[]) %}{% for a in range(9999) %}{% set ns.l = [ns.l, range(9999) | list] %}{% endfor %}",
+        "{% set ns = namespace(l=[]) %}{% for a in range(9999) %}{% set ns.l = [ns.l, ([0] * 9999)[:]] %}{% endfor %}",
+        "{% for a in range(99999) %}{% set x = [" + "0," * 9999 + "] %}{% endfor %}",
+        "{{ ('\t' * 900000).expandtabs(60000) }}",
+        "{{ ('{0}' * 999).format('b' * 900000) }}",
+        "{{ ('%(a)s' * 999) % {'a': 'b' * 900000} }}",
+        "{{ '{:{}}'.format(1, 999999999) }}",
+        "{{ '%*d' % (999999999, 1) }}",
+        "{{ ('a' * 60000).translate({97: 'b' * 900000}) }}",
+        "{{ ('a ' * 490000).split() * 9 }}",
+        "{{ (['a' * 900000] * 999) | string }}",
+        "{{ (['a' * 900000] * 999) ~ '' }}",
+        "{{ (['a' * 900000] * 999) | tojson }}",
+        "{{ ([0] * 9999) | tojson(indent=9999) }}",
+        "{% set ns = namespace(l='x') %}{% for a in range(30) %}{% set ns.l = [ns.l, ns.l, ns.l] %}{% endfor %}{{ ns.l }}",
+        "{% set ns = namespace(l='x' * 900000) %}{{ ns }}",
+        "{{ ([[0] * 9999] * 9999) | sum(start=[]) }}",
+        "{{ ('\n' * 900000) | indent(9999) }}",
+        "{{ (5).to_bytes(999999999, 'big') }}",
+        "{{ strftime_now('%999999999Y') }}",
+        "{% set ns = namespace(d=0) %}{% block a %}{% set ns.d = ns.d + 1 %}{% if ns.d < 40 %}{{ self.a() }}{{ self.a() }}"
+        "{% endif %}{% set ns.d = ns.d - 1 %}{% endblock %}",
+        "{% for a in [1] %}" * 30 + "{% endfor %}" * 30,
+        "x" * 200_001,
+        "{{ messages | attr('__class__') }}",
         "{{ raise_exception('no system role') }}",
         "{{ messages[9].content.strip() }}",
         "{% for %}",
@@ -72,10 +101,40 @@ def test_the_date_is_pinned():
     ],
 )
 def test_hostile_and_broken_templates_are_one_clear_error(source: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lazarus_tokenkit.templates.sandbox.MAX_CHARACTERS", 1_000_000)
-    monkeypatch.setattr("lazarus_tokenkit.templates.sandbox.TIMEOUT_S", 0.2)
+    monkeypatch.setattr("lazarus_tokenkit.templates.limits.MAX_CHARACTERS", 1_000_000)
+    monkeypatch.setattr("lazarus_tokenkit.templates.limits.MAX_BYTES", 20_000_000)
+    monkeypatch.setattr("lazarus_tokenkit.templates.limits.TIMEOUT_S", 0.2)
     with pytest.raises(TemplateError, match="template `t` "):
         render(source)
+
+
+@pytest.mark.parametrize(
+    "path", ["''.__class__", "strftime_now.__self__", "raise_exception.__globals__", "messages.__len__"]
+)
+def test_internals_are_not_there(path: str):
+    try:
+        assert render(f"{{{{ {path} }}}}") == ""  # undefined
+    except TemplateError as error:
+        assert "unsafe" in error.message
+
+
+def test_what_templates_do_every_day_is_allowed():
+    assert render("{{ '%s: %5.1f %%' % ('a', 2) }} {{ '{}={:>3}'.format('b', 1) }}") == "a:   2.0 % b=  1"
+    assert render("{{ messages | map(attribute='role') | join(', ') | upper }}") == "SYSTEM, USER, ASSISTANT"
+    assert render("{{ (messages | selectattr('role', 'eq', 'user') | list)[0].content | trim }}") == "q"
+    assert render("{{ messages[1:][0]['content'].split('q')[0] | length }}") == "1"
+    assert render("{{ {'b': 1, 'a': [true]} | dictsort }}") == "[('a', [True]), ('b', 1)]"
+    assert render("{{ 'a\nb' | indent(2) }}{{ ', '.join(['x', 'y']) }}") == "a\n  bx, y"
+    assert render("{{ [{'a': 1}] | tojson(indent=1) }}") == '[\n {\n  "a": 1\n }\n]'
+    assert render("{{ strftime_now('%-d %B %Y, %H:%M') }}") == "1 January 2026, 00:00"
+
+
+def test_a_long_conversation_that_is_put_together_turn_by_turn_is_allowed():
+    source = (
+        "{% set ns = namespace(t='') %}{% for m in messages %}{% set ns.t = ns.t + m.content %}{% endfor %}{{ ns.t }}"
+    )
+    turns = [Message("user", "x" * 1000) for _ in range(1000)]
+    assert len(ChatTemplate("t", source).render(turns)) == 1_000_000
 
 
 def test_a_refused_conversation_is_part_of_the_fingerprint():

@@ -95,6 +95,33 @@ def test_every_name_of_the_issue_is_an_encoding_and_none_is_guessed(ranks: Path)
             load_tokenizer(guess)
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'{"hidden_size": 64}', "it is JSON without a `model`"),
+        (b'{"model": "gpt2"}', "it is JSON without a `model`"),
+        (b'{"a": 1}\n{"a": 2}\n', "the file is not JSON"),
+        (b"\xff", "the file is not JSON"),
+    ],
+)
+def test_a_file_that_is_no_tokenizer_says_what_it_is(tmp_path: Path, content: bytes, words: str):
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(TokenizerNotFound, match=words):
+        load_tokenizer(path)
+
+
+def test_a_config_beside_a_tokenizer_names_the_directory(tmp_path: Path):
+    load_tokenizer("byte").save(tmp_path)
+    with pytest.raises(TokenizerNotFound, match=f"`{tmp_path}` holds one"):
+        load_tokenizer(tmp_path / "tokenizer_config.json")
+
+
+def test_no_name_is_no_tokenizer():
+    with pytest.raises(TokenizerNotFound, match="no tokenizer is named"):
+        load_tokenizer("")
+
+
 def test_a_damaged_encoding_is_refused_and_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     path = tmp_path / "cl100k_base.tiktoken"

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_tokenkit import ChatSample, Encoder, Message
+from lazarus_tokenkit import ChatSample, Encoder, Message, ToolCall
 from lazarus_tokenkit.backends.alphabet import byte_alphabet
 from lazarus_tokenkit.backends.assembly import BYTE_LEVEL, bpe, config_file, tokenizer_file
 from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
@@ -33,6 +34,7 @@ WORDS = st.text(min_size=1).filter(
 )
 GOLDEN = {
     "chatml": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYo.<|im_end|>\n",
+    "chatml-tools": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYo.<|im_end|>\n",
     "plain": "Hi\nYo.</s>",
     "llama2": "<s>[INST] Hi [/INST] Yo. </s>",
     "llama3": "<s><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
@@ -74,6 +76,55 @@ def test_loss_lies_on_the_answer_and_its_end(name: str, question: str, answer: s
     assert ALL.decode(ids).strip() == answer + (" " if name == "llama2" else "") + ("</s>" if end == "eos" else end)
     prompt = encoder.prompt([Message("user", question)])
     assert encoded.ids[: len(prompt)] == prompt
+
+
+WEATHER = {"type": "function", "function": {"name": "weather"}}
+ASKED = (
+    SYSTEM,
+    Message("user", "Rain?"),
+    Message("assistant", "", (ToolCall("weather", {"city": "Bern"}), ToolCall("weather", {"city": "Rom"}))),
+    Message("tool", "no", name="weather"),
+    Message("assistant", "No."),
+)
+
+
+def test_tools_and_calls_are_exact_and_calls_carry_loss():
+    sample = ChatSample("0", ASKED, (WEATHER,))
+    assert template("chatml-tools").render(ASKED, tools=sample.tools) == (
+        "<|im_start|>system\nBe.\n\nYou may call these functions:\n<tools>\n"
+        '{"type": "function", "function": {"name": "weather"}}\n</tools>\n'
+        "To call one, answer with its name and arguments as JSON between tags and nothing else:\n"
+        '<tool_call>\n{"name": "...", "arguments": {...}}\n</tool_call><|im_end|>\n'
+        "<|im_start|>user\nRain?<|im_end|>\n<|im_start|>assistant\n"
+        '<tool_call>\n{"name": "weather", "arguments": {"city": "Bern"}}\n</tool_call>\n'
+        '<tool_call>\n{"name": "weather", "arguments": {"city": "Rom"}}\n</tool_call><|im_end|>\n'
+        "<|im_start|>tool\nno<|im_end|>\n<|im_start|>assistant\nNo.<|im_end|>\n"
+    )
+    encoder = Encoder(ALL, "chatml-tools")
+    encoded = encoder.encode(sample)
+    ids = [token for token, has_loss in zip(encoded.ids, encoded.loss_mask, strict=True) if has_loss]
+    assert ALL.decode(ids) == (
+        '<tool_call>\n{"name": "weather", "arguments": {"city": "Bern"}}\n</tool_call>\n'
+        '<tool_call>\n{"name": "weather", "arguments": {"city": "Rom"}}\n</tool_call><|im_end|>No.<|im_end|>'
+    )
+    assert encoder.prompt(ASKED[:2], sample.tools) == encoded.ids[: len(encoder.prompt(ASKED[:2], sample.tools))]
+
+
+def test_calls_that_more_turns_change_are_refused():
+    source = (
+        "{% for m in messages %}{{ m.content }}{% if m.tool_calls %}"
+        "{{ m.tool_calls | tojson if loop.last else m.tool_calls | length }}{% endif %}</s>{% endfor %}"
+    )
+    encoder = Encoder(replace(ALL, chat_template=source), "own")
+    assert sum(encoder.encode(ChatSample("0", ASKED[:3])).loss_mask) > 50
+    with pytest.raises(TemplateError, match="its calls change when more turns follow"):
+        encoder.encode(ChatSample("0", ASKED))
+
+
+@pytest.mark.parametrize(("tools", "turns"), [((WEATHER,), ASKED[:2] + ASKED[-1:]), ((), ASKED)])
+def test_a_template_that_leaves_tools_or_calls_out_is_refused(tools: Any, turns: Any):
+    with pytest.raises(TemplateError, match=r"`chatml` leaves the tool(s| calls) out; use one .* `chatml-tools`"):
+        Encoder(ALL, "chatml").encode(ChatSample("0", turns, tools))
 
 
 def test_llama2_puts_the_system_message_into_the_first_turn():
@@ -121,8 +172,6 @@ def test_marks_of_the_template_find_the_loss_where_prefixes_cannot():
         "{{ m.content.split('#')[-1] if not loop.last else m.content }}</s>{% endgeneration %}{% else %}{{ m.content }}\n"
         "{% endif %}{% endfor %}"
     )
-    from dataclasses import replace
-
     tokenizer = replace(ALL, chat_template=source)
     turns = [Message("user", "q"), Message("assistant", "x#y"), Message("user", "r"), Message("assistant", "v#w")]
     encoded = Encoder(tokenizer, "own").encode(ChatSample("0", tuple(turns)))

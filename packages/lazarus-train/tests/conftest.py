@@ -94,16 +94,25 @@ def fresh_model(tmp_path_factory):
     return folder / "model"
 
 
-@pytest.fixture
-def setup(tmp_path, fresh_model):
-    """24 questions with answers, a tokenizer, a fresh model, a plan of two epochs."""
+@pytest.fixture(scope="session")
+def make_setup(fresh_model):
+    """Fills a folder: 24 questions with answers, a tokenizer, a fresh model, a plan of two epochs."""
     import shutil
 
-    setup = Setup(tmp_path)
-    setup.write_rows([{"prompt": question, "completion": answer} for question, answer in QUESTIONS])
-    shutil.copytree(fresh_model, setup.model)
-    setup.build_plan()
-    return setup
+    def make(folder: Path) -> Setup:
+        setup = Setup(folder)
+        setup.write_rows([{"prompt": question, "completion": answer} for question, answer in QUESTIONS])
+        shutil.copytree(fresh_model, setup.model)
+        setup.build_plan()
+        return setup
+
+    return make
+
+
+@pytest.fixture
+def setup(tmp_path, make_setup):
+    """A folder of its own with everything that a run needs."""
+    return make_setup(tmp_path)
 
 
 @pytest.fixture

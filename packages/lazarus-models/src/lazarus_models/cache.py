@@ -1,6 +1,7 @@
 """What a model remembers of a text: its layers' caches and the tokens they have read, in memory and in a file."""
 
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,11 +58,8 @@ class PromptCache:
     def save(self, path: Path | str) -> None:
         """Writes a safetensors file that `load` reads, beside the target first."""
         path = Path(path)
-        with replacing(path) as beside:
-            # mlx-lm appends an ending that the temporary name lacks
-            written = beside.with_name(beside.name + ".safetensors")
-            import_mlx_lm("models.cache").save_prompt_cache(str(written), self.layers, {"ids": json.dumps(self.ids)})
-            written.replace(beside)
+        with replacing(path) as beside, beside.open("wb") as file:
+            import_mlx_lm("models.cache").save_prompt_cache(file, self.layers, {"ids": json.dumps(self.ids)})
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -72,11 +70,14 @@ class PromptCache:
         """
         path = Path(path)
         try:
-            layers, metadata = import_mlx_lm("models.cache").load_prompt_cache(str(path), return_metadata=True)
+            with tempfile.TemporaryDirectory() as folder:
+                plain = Path(folder) / "cache.safetensors"  # MLX cannot open a name that is no UTF-8
+                plain.symlink_to(path.resolve(strict=True))
+                layers, metadata = import_mlx_lm("models.cache").load_prompt_cache(str(plain), return_metadata=True)
+                evaluate([layer.state for layer in layers])
             ids: list[int] = json.loads(metadata["ids"])
         except (OSError, RuntimeError, ValueError, KeyError, IndexError) as error:
             raise GenerationError(
                 f"{path}: no prompt cache ({error}); write one with `PromptCache.save`", "LM-E146"
             ) from error
-        evaluate([layer.state for layer in layers])
         return cls(layers, ids)

@@ -4,6 +4,7 @@ A repository is named `owner/name` or `owner/name@revision`. What is in the cach
 fetched are configs, tokenizers and safetensors, never pickles or code.
 """
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,9 +53,10 @@ def locate(model: Path | str, revision: str | None = None) -> Source:
         return Source(path)
     name, _, pinned = MODELS.get(str(model), str(model)).partition("@")
     if (isinstance(model, Path) and model.is_absolute()) or name.count("/") != 1 or name.startswith((".", "/")):
+        near = get_close_matches(str(model), MODELS)
         raise ConfigError(
-            f"{model}: no such directory; a model is a directory with config.json, owner/name on the hub, or one of "
-            f"{', '.join(MODELS)}",
+            f"{model}: no such directory; a model is a directory with config.json, owner/name on the hub, or a short "
+            f"name: {', '.join(near or MODELS)}",
             "LM-E100",
         )
     return _fetch(name, revision or pinned or None)

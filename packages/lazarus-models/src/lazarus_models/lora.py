@@ -14,7 +14,7 @@ from lazarus_models.architecture import MoEConfig
 from lazarus_models.backend import mx, nn
 from lazarus_models.errors import AdapterError
 from lazarus_models.mlx_lm import import_mlx_lm
-from lazarus_models.parameters import evaluate, modules, replace_modules, set_weights, weights
+from lazarus_models.parameters import evaluate, modules, part, replace_modules, set_weights, weights
 
 if TYPE_CHECKING:
     from lazarus_models.decoder import Decoder
@@ -54,9 +54,11 @@ def apply_lora(model: nn.Module, config: LoraConfig, *, seed: int) -> None:
         seed: Of A, uniform in +-1/sqrt(inputs) as in mlx-lm; B is zero.
 
     Raises:
-        AdapterError: A target names no linear layer, or the model has LoRA already.
+        AdapterError: A target names no linear layer, or one too narrow for the rank, or the model has LoRA already.
     """
-    adapt(model, target_layers(model, config.targets), config)
+    names = target_layers(model, config.targets)
+    _refuse_wide(model, names, config.rank)
+    adapt(model, names, config)
     fresh: dict[str, mx.array] = {}
     adapted = {name: tensor for name, tensor in adapter_weights(model).items() if name.endswith(".lora_a")}
     keys = mx.random.split(mx.random.key(seed), len(adapted))
@@ -142,6 +144,22 @@ def lora_layers(model: nn.Module) -> dict[str, Any]:
     lora, dora = import_mlx_lm("tuner.lora"), import_mlx_lm("tuner.dora")
     kinds = (lora.LoRALinear, lora.LoRASwitchLinear, dora.DoRALinear)
     return {name: layer for name, layer in modules(model).items() if isinstance(layer, kinds)}
+
+
+def _refuse_wide(model: nn.Module, names: list[str], rank: int) -> None:
+    """Beyond the narrower side of a weight an update of rank r is the whole weight, in more numbers."""
+    layers = modules(model)
+    for name in names:
+        weight: mx.array = part(layers[name], "weight")
+        outputs, inputs = weight.shape[-2:]
+        if weight.dtype == mx.uint32:
+            inputs = inputs * 32 // cast("nn.QuantizedLinear", layers[name]).bits
+        if rank > min(outputs, inputs):
+            raise AdapterError(
+                f"`rank` {rank} exceeds the narrower side of `{name}` ({inputs} -> {outputs}); "
+                f"give at most {min(outputs, inputs)}, or `targets` without it",
+                "LM-E137",
+            )
 
 
 def _is_adaptable(layer: nn.Module) -> bool:

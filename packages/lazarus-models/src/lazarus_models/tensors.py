@@ -64,8 +64,9 @@ def read_header(path: Path) -> dict[str, Stored]:
 def load_tensors(path: Path) -> dict[str, mx.array]:
     """Every tensor of a file, in memory when this returns."""
     read_header(path)
-    tensors: dict[str, mx.array] = mx.load(str(path), format="safetensors")  # pyright: ignore[reportAssignmentType] (the stub names every format's result)
-    evaluate(tensors)
+    with path.open("rb") as file:  # MLX cannot open a name that is no UTF-8
+        tensors: dict[str, mx.array] = mx.load(file, format="safetensors")  # pyright: ignore[reportAssignmentType] (the stub names every format's result)
+        evaluate(tensors)
     return dict(sorted(tensors.items()))
 
 

@@ -48,12 +48,14 @@ if TYPE_CHECKING:
     from lazarus_plan.validation import load_plan as load_plan
     from lazarus_plan.validation import validate as validate
     from lazarus_plan.verification import verify_plan as verify_plan
+    from lazarus_plan.verify import ChainCheck as ChainCheck
     from lazarus_plan.verify import check_files as check_files
     from lazarus_plan.verify import check_lengths as check_lengths
 
 _HOME = {  # public name -> module that defines it, imported at first use
     "AuditLog": "audit",
     "BatchPlan": "plan",
+    "ChainCheck": "verify",
     "CheckFailed": "errors",
     "CorruptPlan": "errors",
     "Finding": "findings",

@@ -1,5 +1,12 @@
-"""`python -m lazarus_plan`."""
+"""`lazarus-plan` and `python -m lazarus_plan`: what is loaded before Ctrl-C is understood is next to nothing."""
 
-from lazarus_plan.cli import main
+from lazarus_plan.console import run
 
-main()
+
+def main() -> None:
+    """The console script."""
+    run("lazarus_plan.cli:app", "lazarus-plan")
+
+
+if __name__ == "__main__":
+    main()

@@ -14,8 +14,9 @@ from lazarus_plan.store import FILES, read_artifact
 BUILD_TYPE = "urn:lazarus-plan:build:1"
 
 
-def attest(path: Path) -> JSON:
+def attest(path: Path | str) -> JSON:
     """The statement about the files of a plan."""
+    path = Path(path)
     artifact = read_artifact(path)
     prints = artifact.fingerprints
     dependencies = [

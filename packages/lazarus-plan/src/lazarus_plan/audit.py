@@ -12,7 +12,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from lazarus_plan.canonical import JSON
 from lazarus_plan.errors import CorruptPlan, StalePlan
 from lazarus_plan.fingerprint import short
 from lazarus_plan.merkle import leaf_hash, merkle_root
+from lazarus_plan.whole import whole_file
 
 AUDIT_VERSION = 1
 
@@ -76,7 +76,7 @@ class AuditLog:
     next_step: int
 
     @classmethod
-    def start(cls, path: Path, plan_id: str, first_step: int = 0) -> "AuditLog":
+    def start(cls, path: Path | str, plan_id: str, first_step: int = 0) -> "AuditLog":
         """Begins a log; what stood there is replaced.
 
         Args:
@@ -84,12 +84,13 @@ class AuditLog:
             plan_id: What the run follows.
             first_step: Where it begins; above 0 only for a plan that was rebased.
         """
+        path = Path(path)
         start = {"first_step": first_step} if first_step else {}
         path.write_bytes(line_of({"lazarus_audit": AUDIT_VERSION, "plan_id": plan_id, **start}))
         return cls(path, genesis(plan_id), first_step)
 
     @classmethod
-    def resume(cls, path: Path, plan_id: str, next_step: int, head: str) -> "AuditLog":
+    def resume(cls, path: Path | str, plan_id: str, next_step: int, head: str) -> "AuditLog":
         """Goes on after `next_step` steps, where the chain must have come to `head`.
 
         Lines beyond that point (a run that was killed after its last checkpoint) move to `<name>.rewound`, with a line
@@ -99,6 +100,7 @@ class AuditLog:
             CorruptPlan: The log does not reach `head`.
             StalePlan: The log is of another plan.
         """
+        path = Path(path)
         lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
         header = parse(lines[0]) if lines else {}
         first = header.get("first_step", 0)
@@ -116,7 +118,8 @@ class AuditLog:
         if beyond:
             with path.with_name(path.name + ".rewound").open("ab") as fork:
                 fork.write(line_of({"rewound_to": next_step, "head": head}) + b"".join(beyond))
-            _replace(path, b"".join(kept))
+            with whole_file(path) as log_file:
+                log_file.writelines(kept)
         return log
 
     def append(self, step: int, digest: StepDigest) -> None:
@@ -153,9 +156,3 @@ def parse(line: bytes) -> JSON:
         return dict(json.loads(line))
     except (ValueError, TypeError):
         return {}
-
-
-def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    beside.write_bytes(content)
-    beside.replace(path)

@@ -36,7 +36,7 @@ class Audit:
     findings: tuple[Finding, ...]
 
 
-def check_audit(path: Path, plan: BatchPlan, token_ids: TokenIds | None = None) -> Audit:
+def check_audit(path: Path | str, plan: BatchPlan, token_ids: TokenIds | None = None) -> Audit:
     """Holds an audit log against the plan, and against the data where they are at hand.
 
     Args:
@@ -47,6 +47,7 @@ def check_audit(path: Path, plan: BatchPlan, token_ids: TokenIds | None = None) 
     Raises:
         PlanError: There is no log.
     """
+    path = Path(path)
     if not path.is_file():
         raise PlanError(f"{path} does not exist: a run writes its audit log as OUT/audit.jsonl", "LP-E009")
     lines = path.read_bytes().splitlines(keepends=True)

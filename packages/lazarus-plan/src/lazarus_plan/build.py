@@ -17,6 +17,7 @@ from lazarus_plan.batching import place_rows
 from lazarus_plan.codec import encode_lines
 from lazarus_plan.config import PlanConfig
 from lazarus_plan.errors import PlanningError
+from lazarus_plan.estimate import check_room, estimate_plan
 from lazarus_plan.fingerprint import fingerprint_plan
 from lazarus_plan.items import Items, Placed, apply_policies, resolve
 from lazarus_plan.lengths import LengthCache
@@ -27,7 +28,9 @@ from lazarus_plan.plan import FORMAT_VERSION, WHOLE, BatchPlan, Epoch, Integers,
 from lazarus_plan.store import new_folder, write_lines, write_rest
 
 
-def build_plan(lengths: LengthCache | Sequence[LengthCache], config: PlanConfig, path: Path | None = None) -> BatchPlan:
+def build_plan(
+    lengths: LengthCache | Sequence[LengthCache], config: PlanConfig, path: Path | str | None = None
+) -> BatchPlan:
     """Plans every step of a run.
 
     >>> from lazarus_plan import LengthCache, LengthRow, PlanConfig
@@ -42,11 +45,12 @@ def build_plan(lengths: LengthCache | Sequence[LengthCache], config: PlanConfig,
         path: Folder to save the plan in, in the same pass over its lines that fingerprints them.
 
     Raises:
-        PlanningError: An oversize or empty sample without a policy for it, or nothing to plan.
+        PlanningError: An oversize or empty sample without a policy for it, nothing to plan, or more than fits.
     """
     keep_freed()
     caches = [lengths] if isinstance(lengths, LengthCache) else list(lengths)
-    config = resolve(caches, config)
+    config, path = resolve(caches, config), None if path is None else Path(path)
+    check_room(estimate_plan(caches, config), config, path)
     items, excluded = apply_policies(caches, config)
     epochs = [place_epoch(items, config, epoch, len(caches)) for epoch in range(config.epochs)]
     metadata = Metadata(

@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
+from lazarus_plan.__main__ import main as main
 from lazarus_plan.commands import checking, looking, planning
-from lazarus_plan.console import run, version_option
+from lazarus_plan.console import version_option
 
 app = typer.Typer(
     name="lazarus-plan",
@@ -39,8 +40,3 @@ for command in (
 @app.callback()
 def _root(version: Annotated[bool, version_option("lazarus-plan")] = False) -> None:
     """The lockfile for training runs: build, inspect, check and deal batch plans."""
-
-
-def main() -> None:
-    """The console script."""
-    run(app, "lazarus-plan")

@@ -1,16 +1,17 @@
-"""The edge to the terminal, shared by every Lazarus command: errors, versions, progress, tables.
+"""The edge to the terminal, shared by every Lazarus command: errors, signals, versions, progress, tables.
 
-Nothing here loads rich, numpy or pydantic before it is needed, so that `--help` answers at once.
+Nothing here loads typer, rich, numpy or pydantic before it is needed, so that `--help` answers at once and Ctrl-C is
+understood from the first moment.
 """
 
 import contextlib
+import io
+import signal
 import sys
 import time
 from collections.abc import Callable, Generator
-from importlib.metadata import version
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-import typer
 
 from lazarus_plan.errors import LazarusError
 
@@ -19,20 +20,40 @@ if TYPE_CHECKING:
 
 LINE_EVERY_S = 60.0
 """Without a terminal, progress is one line a minute: enough for a log, too little to fill it."""
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+"""Exit codes of a program that a signal ended, as shells give them."""
+NOTHING_HALF = "files appear whole or not at all, and the same command starts again"
 
 
-def run(app: typer.Typer | Callable[..., Any], name: str) -> None:
+def run(app: Callable[..., Any] | str, name: str) -> None:
     """Runs a command line to its exit code.
 
-    An expected failure is one line on stderr and the error's exit code (1 the check said no, 2 bad input or
-    usage); Ctrl-C is one line and 130. A traceback means a bug.
+    An expected failure is one line on stderr and the error's exit code (1 the check said no, 2 bad input or usage);
+    Ctrl-C is one line and 130, SIGTERM one line and 143. A traceback means a bug.
+
+    Args:
+        app: What to call, or where it is, as `package.module:app`: so Ctrl-C is understood while that is imported.
+        name: Of the command, for messages.
     """
-    with _one_line_errors(name):
+    _write_any_text()
+    with _one_line_endings(name):
+        if isinstance(app, str):
+            module, _, attribute = app.partition(":")
+            app = getattr(import_module(module), attribute)
+        assert callable(app), f"{app} is a command line"
         app()
 
 
+def _write_any_text() -> None:
+    """Output that has no form in the terminal's encoding is escaped: no name or text of a user's ends a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 @contextlib.contextmanager
-def _one_line_errors(name: str) -> Generator[None]:
+def _one_line_endings(name: str) -> Generator[None]:
+    previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     except LazarusError as error:
@@ -44,8 +65,27 @@ def _one_line_errors(name: str) -> Generator[None]:
         say(f"error: {where}{error.strerror or error} [{name}]")
         raise SystemExit(2) from error
     except KeyboardInterrupt:
-        say(f"{name}: interrupted; what was written before is whole")
-        raise SystemExit(130) from None
+        say(f"{name}: stopped by Ctrl-C; {NOTHING_HALF}")
+        raise SystemExit(INTERRUPTED) from None
+    except SystemExit as error:
+        if error.code == TERMINATED:
+            say(f"{name}: stopped by SIGTERM; {NOTHING_HALF}")
+        elif error.code == INTERRUPTED and _is_interrupt(error):  # typer makes an exit of Ctrl-C
+            say(f"{name}: stopped by Ctrl-C; {NOTHING_HALF}")
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _terminate(*_: object) -> None:
+    raise SystemExit(TERMINATED)
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C was the cause."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def say(line: str) -> None:
@@ -61,9 +101,12 @@ def show(text: str) -> None:
 
 def version_option(distribution: str) -> Any:
     """The `--version` option of a package's root callback."""
+    import typer
 
     def print_version(wanted: bool) -> None:
         if wanted:
+            from importlib.metadata import version
+
             show(f"{distribution} {version(distribution)}")
             raise typer.Exit
 

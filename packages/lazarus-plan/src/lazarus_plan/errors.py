@@ -6,7 +6,7 @@ LazarusError                  every expected failure of every Lazarus package
     ├── PlanningError         these lengths cannot be planned        LP-E005, E13x
     ├── FormatError           written by a newer version             LP-E160
     └── CheckFailed           the check said no                      exit 1
-        ├── CorruptPlan       the artifact contradicts itself        LP-E10x, E11x, E12x, E151, E152, E174
+        ├── CorruptPlan       the artifact contradicts itself        LP-E10x, E11x, E12x, E151..E153, E174
         └── StalePlan         the artifact is sound, the world moved LP-E13x, E14x, E150, E172
 
 Every error has a stable `code` (FORMAT.md lists them) and the exit code a command ends with.

@@ -15,6 +15,9 @@ canonical JSON of its `sources`. `plan_id` is SHA-256 over the canonical JSON of
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lazarus_plan.canonical import JSON, canonical_digest, digest_text
 from lazarus_plan.config import PlanConfig
 from lazarus_plan.lengths import ABSENT, LengthCache
@@ -62,7 +65,7 @@ def fingerprint_plan(caches: Sequence[LengthCache], config: PlanConfig, blocks: 
         "inputs": list(UPSTREAM),
         "count": sum(map(len, caches)),
         "sources": sources,
-        "parts": [{"encoding": cache.header.encoding} for cache in caches],
+        "parts": [_lengths_parts(cache) for cache in caches],
     }
     canonical = config.canonical()
     chain["config"] = {"digest": canonical_digest(canonical), "inputs": [], "count": len(canonical)}
@@ -70,6 +73,20 @@ def fingerprint_plan(caches: Sequence[LengthCache], config: PlanConfig, blocks: 
     identity = plan_id(config, lengths, root, steps)
     chain["plan"] = {"digest": identity, "inputs": ["lengths", "config"], "count": steps}
     return {**chain, "plan_sha256": sha, "merkle_root": root, "plan_id": identity}
+
+
+def prefixes_digest(prefixes: NDArray[np.uint32]) -> str:
+    """What binds a source's part of `plan.rows` to the plan: SHA-256 of its bytes.
+
+    Args:
+        prefixes: Of its rows and tokens, (samples, 2).
+    """
+    return digest_text(hashlib.sha256(np.ascontiguousarray(prefixes, dtype="<u4").data).digest())
+
+
+def _lengths_parts(cache: LengthCache) -> JSON:
+    prefixes = cache.prefixes
+    return {"encoding": cache.header.encoding} | ({} if prefixes is None else {"rows": prefixes_digest(prefixes)})
 
 
 def digest_lines(blocks: Iterable[bytes]) -> tuple[str, str, int]:

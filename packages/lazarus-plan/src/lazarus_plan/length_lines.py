@@ -1,14 +1,13 @@
 """Length caches line by line: any spelling of JSON, and what is wrong with a line, by file and number."""
 
-import contextlib
-import json
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
 from lazarus_plan.canonical import JSON, MAX_INTEGER
 from lazarus_plan.errors import FormatError, LengthsError
+from lazarus_plan.jsonlines import MalformedLine, PlacedObject, read_objects
 from lazarus_plan.lengths import FORMAT_VERSION, PREFIX_HEX, LengthCache, LengthRow, LengthsHeader, check_unique
 
 
@@ -19,17 +18,13 @@ def read_lines(path: Path) -> LengthCache:
         LengthsError: A missing, empty or malformed file; the message names file and line.
         FormatError: A header of a newer format.
     """
-    with readable(path) as lines:
-        first = next(lines, None)
-        if first is None:
-            raise LengthsError(f"{path} is empty: build it with `lazarus data lengths build`", "LP-E002")
-        header = parse_header(first, path)
-        if header is None:
-            rows = [_parse_row(first, path, 1)]
-        else:
-            rows: list[LengthRow] = []
-        start = len(rows) + (0 if header is None else 1) + 1
-        rows.extend(_parse_row(line, path, number) for number, line in enumerate(lines, start))
+    objects = _objects(path)
+    first = next(objects, None)
+    if first is None:
+        raise LengthsError(f"{path} is empty: build it with `lazarus data lengths build`", "LP-E002")
+    header = header_of(first.members, path)
+    rows = [] if header is not None else [_row(first, path)]
+    rows += [_row(each, path) for each in objects]
     check_unique(rows, str(path), first_line=1 if header is None else 2)
     if header is not None and header.count != len(rows):
         raise LengthsError(
@@ -41,25 +36,36 @@ def read_lines(path: Path) -> LengthCache:
     return LengthCache.from_rows(rows, header, name=path.name)
 
 
-@contextlib.contextmanager
-def readable(path: Path) -> Generator[Iterator[bytes]]:
+def read_head(path: Path) -> tuple[LengthsHeader | None, PlacedObject | None]:
+    """The header, where there is one, and the first sample, where there is any.
+
+    Raises:
+        LengthsError: A missing file, or a first line that is malformed.
+        FormatError: A header of a newer format.
+    """
+    objects = _objects(path)
+    first = next(objects, None)
+    header = None if first is None else header_of(first.members, path)
+    return header, first if header is None else next(objects, None)
+
+
+def _objects(path: Path) -> Iterator[PlacedObject]:
     """The lines of a file, or what to do about its absence."""
     if path.is_dir():
         raise LengthsError(f"{path} is a folder, not a length cache", "LP-E001")
     try:
-        stream = path.open("rb")
+        yield from read_objects(path)
     except FileNotFoundError:
         raise LengthsError(f"{path} does not exist: build it with `lazarus data lengths build`", "LP-E001") from None
-    with stream:
-        yield iter(stream)
+    except MalformedLine as error:
+        raise LengthsError(error.message, error.code) from error
 
 
-def parse_header(line: bytes, path: Path) -> LengthsHeader | None:
+def header_of(members: JSON, path: Path) -> LengthsHeader | None:
     """The header, or None if the first line is a sample."""
-    members = _parse_line(line, path, 1)
     if "lazarus_lengths" not in members:
         return None
-    version = members.pop("lazarus_lengths")
+    version = members["lazarus_lengths"]
     if version != FORMAT_VERSION:
         raise FormatError(
             f"{path} has length format {version!r}, this lazarus-plan reads {FORMAT_VERSION}: upgrade lazarus-plan",
@@ -74,8 +80,8 @@ def parse_header(line: bytes, path: Path) -> LengthsHeader | None:
     return LengthsHeader(**known)
 
 
-def _parse_row(line: bytes, path: Path, number: int) -> LengthRow:
-    members = _parse_line(line, path, number)
+def _row(placed: PlacedObject, path: Path) -> LengthRow:
+    members, number, _ = placed
 
     def refuse(problem: str) -> LengthsError:
         return LengthsError(f'{path}:{number}: {problem}; a line looks like {{"id":"a","length":17}}', "LP-E003")
@@ -105,18 +111,6 @@ def _parse_row(line: bytes, path: Path, number: int) -> LengthRow:
         h=members.get("h"),
         row=members.get("row"),
     )
-
-
-def _parse_line(line: bytes, path: Path, number: int) -> JSON:
-    try:
-        members = json.loads(line)
-    except UnicodeDecodeError as error:
-        raise LengthsError(f"{path}:{number}: byte {error.start} is not UTF-8", "LP-E003") from error
-    except json.JSONDecodeError as error:
-        raise LengthsError(f"{path}:{number}:{error.colno}: not JSON: {error.msg}", "LP-E003") from error
-    if not isinstance(members, dict):
-        raise LengthsError(f"{path}:{number}: not a JSON object", "LP-E003")
-    return cast("JSON", members)
 
 
 def _is_count(value: object) -> bool:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lazarus_plan.canonical import digest_text
-from lazarus_plan.length_lines import parse_header, read_lines, readable
+from lazarus_plan.canonical import JSON, digest_text
+from lazarus_plan.length_lines import read_head, read_lines
 from lazarus_plan.lengths import PREFIX_HEX, LengthCache, LengthsHeader, LineIds
 
 BLOCK_BYTES = 1 << 19
@@ -38,8 +38,8 @@ class _Shape:
     row: bool
 
     @classmethod
-    def of(cls, line: bytes) -> "_Shape":
-        return cls(b',"loss_tokens":' in line, b',"h":"' in line, b',"row":"' in line)
+    def of(cls, members: JSON) -> "_Shape":
+        return cls("loss_tokens" in members, "h" in members, "row" in members)
 
     @property
     def quotes(self) -> int:
@@ -188,17 +188,13 @@ def scan(path: Path) -> LengthCache:
 
 
 def _scan_plain(path: Path) -> LengthCache | None:
-    with readable(path) as lines:
-        first = next(lines, b"")
-        header = parse_header(first, path) if first else None
-        head = first if header is None else next(lines, b"")
-    if not head:
+    header, first = read_head(path)
+    if first is None:
         return None
-    offset = 0 if header is None else len(first)
     if header is None:
         header = LengthsHeader(sum(block.count(b"\n") for block in _blocks(path, 0)))
-    found, shape = _Scan(header), _Shape.of(head)
-    if not all(found.add(block, shape) for block in _blocks(path, offset)):
+    found, shape = _Scan(header), _Shape.of(first.members)
+    if not all(found.add(block, shape) for block in _blocks(path, first.offset)):
         return None
     hashes, length = found.column("id_hash"), found.column("length")
     if hashes is None or length is None or len(length) != header.count:
@@ -210,7 +206,7 @@ def _scan_plain(path: Path) -> LengthCache | None:
         name=path.name,
         header=header,
         digest=digest_text(found.sha.digest()),
-        ids=LineIds(path, header.count, offset),
+        ids=LineIds(path, header.count, first.offset),
         length=length,
         loss_tokens=found.column("loss_tokens"),
         token_prefix=found.column("token_prefix"),

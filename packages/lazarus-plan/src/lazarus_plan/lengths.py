@@ -11,12 +11,12 @@ position. Lines without a header are read too; their fingerprints are then `"abs
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import IO, Any, NamedTuple, overload
 
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from lazarus_plan.canonical import JSON, canonical_json, digest_text
 from lazarus_plan.errors import LengthsError
+from lazarus_plan.whole import naming, whole_file
 
 FORMAT_VERSION = 1
 ABSENT = "absent"
@@ -198,16 +199,15 @@ class LengthsWriter:
     ```
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._body_path = path.with_name(f".{path.name}.{os.getpid()}.rows")
-        self._whole_path = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    def __init__(self, path: Path | str) -> None:
+        self._path = Path(path)
         self._body: IO[bytes] | None = None
         self._count = 0
 
     def __enter__(self) -> "LengthsWriter":
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._body = self._body_path.open("wb+")
+        with naming(self._path):
+            self._body = TemporaryFile(dir=self._path.parent)  # it has no name, so nothing can stay behind
         return self
 
     def __exit__(
@@ -215,24 +215,22 @@ class LengthsWriter:
     ) -> None:
         if self._body is not None:
             self._body.close()
-        for leftover in (self._body_path, self._whole_path):
-            leftover.unlink(missing_ok=True)
 
     def add(self, row: LengthRow) -> None:
         """Appends one sample."""
         assert self._body is not None, "add() outside `with`"
-        self._body.write(row.line())
+        with naming(self._path):
+            self._body.write(row.line())
         self._count += 1
 
     def finish(self, header: LengthsHeader) -> None:
         """Puts the header before the rows and the file in its place."""
         assert self._body is not None, "finish() outside `with`"
         assert header.count == self._count, f"header counts {header.count}, {self._count} rows were written"
-        self._body.seek(0)
-        with self._whole_path.open("wb") as whole:
+        with whole_file(self._path) as whole:
+            self._body.seek(0)
             whole.write(header.line())
             shutil.copyfileobj(self._body, whole, 1 << 20)
-        self._whole_path.replace(self._path)
 
 
 def check_unique(rows: Sequence[LengthRow], name: str, first_line: int) -> None:

@@ -1,6 +1,5 @@
 """The thin lock: three documents of a few KB that people commit, from which the plan is built again when needed."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,24 +9,29 @@ from lazarus_plan.errors import PlanError, StalePlan
 from lazarus_plan.fingerprint import short
 from lazarus_plan.lengths import LengthCache
 from lazarus_plan.plan import BatchPlan
-from lazarus_plan.store import FINGERPRINTS, METADATA, STATS, read_artifact
+from lazarus_plan.store import DOCUMENTS, PLAN, holds_plan, read_artifact
+from lazarus_plan.whole import whole_file
 
 
-def write_lock(plan: Path, output: Path) -> None:
+def write_lock(plan: Path | str, output: Path | str) -> None:
     """Copies the documents of a plan into a folder of their own.
 
     Raises:
-        PlanError: `plan` is no plan, or `output` is one.
+        PlanError: `plan` is no plan, or `output` is one, or holds documents of something else.
     """
+    plan, output = Path(plan), Path(output)
     read_artifact(plan)
-    if (output / "plan.jsonl").exists():
+    if (output / PLAN).exists():
         raise PlanError(f"{output} is a whole plan: choose another folder for its lock", "LP-E007")
+    if any((output / name).exists() for name in DOCUMENTS) and not holds_plan(output):
+        raise PlanError(f"{output} holds documents that are not a lock's: choose another folder", "LP-E007")
     output.mkdir(parents=True, exist_ok=True)
-    for name in (METADATA, FINGERPRINTS, STATS):
-        shutil.copyfile(plan / name, output / name)
+    for name in DOCUMENTS:
+        with whole_file(output / name) as document:
+            document.write((plan / name).read_bytes())
 
 
-def materialise(lock: Path, caches: Sequence[LengthCache], output: Path | None = None) -> BatchPlan:
+def materialise(lock: Path | str, caches: Sequence[LengthCache], output: Path | str | None = None) -> BatchPlan:
     """Builds the plan of a lock again.
 
     Args:

@@ -17,7 +17,7 @@ from lazarus_plan.store import read_artifact, read_blocks
 PROOF_VERSION = 1
 
 
-def prove(path: Path, step: int) -> JSON:
+def prove(path: Path | str, step: int) -> JSON:
     """The proof of one step.
 
     Args:
@@ -27,6 +27,7 @@ def prove(path: Path, step: int) -> JSON:
     Raises:
         PlanError: There is no such step.
     """
+    path = Path(path)
     artifact = read_artifact(path)
     lines = list(chain.from_iterable(block.splitlines() for block in read_blocks(path)))
     if not 0 <= step < len(lines):

@@ -27,8 +27,10 @@ from lazarus_plan.canonical import JSON, canonical_digest
 from lazarus_plan.codec import encode_lines
 from lazarus_plan.config import AS_STORED
 from lazarus_plan.errors import CorruptPlan, FormatError, PlanError
+from lazarus_plan.findings import SHOWN
 from lazarus_plan.plan import FORMAT_VERSION, BatchPlan, Metadata
 from lazarus_plan.stats import plan_stats
+from lazarus_plan.whole import naming
 
 PLAN = "plan.jsonl"
 METADATA = "metadata.json"
@@ -36,8 +38,11 @@ FINGERPRINTS = "fingerprints.json"
 STATS = "stats.json"
 INDEX = "plan.idx"
 ROWS = "plan.rows"
-FILES = (PLAN, METADATA, FINGERPRINTS, STATS)
-
+DOCUMENTS = (METADATA, FINGERPRINTS, STATS)
+FILES = (PLAN, *DOCUMENTS)
+CACHES = (INDEX, ROWS)
+REMAKE = "delete it, or build the plan again"
+"""What to do about a cache that is not of its plan."""
 
 BLOCK_BYTES = 1 << 19
 """Bytes of `plan.jsonl` read at a time: with the arrays made of them they stay in the processor's cache."""
@@ -54,6 +59,7 @@ class Artifact(NamedTuple):
         fingerprints: `fingerprints.json`.
         stats: `stats.json`.
         prefixes: `plan.rows`, where it is there.
+        offsets: `plan.idx`, where it is there.
         max_samples: What `plan.jsonl` can place at most, by its size.
     """
 
@@ -64,16 +70,17 @@ class Artifact(NamedTuple):
     fingerprints: JSON
     stats: JSON
     prefixes: NDArray[np.uint32] | None
+    offsets: NDArray[np.uint64] | None
     max_samples: int
 
 
-def save_plan(plan: BatchPlan, path: Path) -> None:
+def save_plan(plan: BatchPlan, path: Path | str) -> None:
     """Writes the artifact beside `path` and renames it into place. A plan that stood there is replaced.
 
     Raises:
-        PlanError: `path` is there and is not a plan: it is left alone.
+        PlanError: `path` is there and is not a plan, or holds other files too: it is left alone.
     """
-    with new_folder(path) as folder:
+    with new_folder(Path(path)) as folder:
         deque(write_lines(folder, encode_lines(plan)), maxlen=0)
         write_rest(folder, plan)
 
@@ -83,19 +90,50 @@ def new_folder(path: Path) -> Generator[Path]:
     """A folder beside `path` that takes its place at the end, or leaves nothing behind.
 
     Raises:
-        PlanError: `path` is there and is not a plan: it is left alone.
+        PlanError: `path` is there and is not a plan, or holds other files too: it is left alone.
+        OSError: The system refuses, as on a full disk; its `filename` is `path`.
     """
-    if path.exists() and not is_plan(path) and not (path.is_dir() and not any(path.iterdir())):
-        raise PlanError(f"{path} exists and is not a plan: choose another folder, or remove it", "LP-E007")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = path.resolve()  # of a link, what it leads to is replaced
+    check_replaceable(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
-    try:
-        yield beside
-        _replace_folder(beside, path)
-    finally:
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir()
+        try:
+            yield beside
+            _replace_folder(beside, path)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def check_replaceable(path: Path) -> None:
+    """Whether a plan may take the place of what is at `path`: nothing, an empty folder, or a plan and nothing else.
+
+    Raises:
+        PlanError: It may not.
+    """
+    names = {each.name for each in path.iterdir()} if path.is_dir() else set[str]()
+    if not path.exists() or (path.is_dir() and not names):
+        return
+    if not holds_plan(path):
+        raise PlanError(f"{path} exists and is not a plan: choose another folder, or remove it", "LP-E007")
+    others = sorted(names - {*FILES, *CACHES})
+    if others:
+        raise PlanError(
+            f"{path} holds {', '.join(others[:SHOWN])} beside a plan: choose another folder, or move them", "LP-E007"
+        )
+
+
+def holds_plan(path: Path) -> bool:
+    """Whether a folder holds the metadata of a plan that this version reads; `read_artifact` says what is wrong."""
+    try:
+        members = read_object(path / METADATA)
+        members.pop("checksum", "")
+        _to_metadata(members, path / METADATA)
+    except PlanError:
+        return False
+    return True
 
 
 def write_lines(folder: Path, blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -135,7 +173,7 @@ def checksum(metadata: JSON, fingerprints: JSON, stats: JSON) -> str:
     return canonical_digest({"metadata": metadata, "fingerprints": fingerprints, "stats": stats})
 
 
-def read_artifact(path: Path) -> Artifact:
+def read_artifact(path: Path | str) -> Artifact:
     """Reads the documents of a plan.
 
     Raises:
@@ -143,7 +181,8 @@ def read_artifact(path: Path) -> Artifact:
         CorruptPlan: A file is missing or does not parse (LP-E151), exit 1.
         FormatError: A newer format (LP-E160).
     """
-    if not is_plan(path):
+    path = Path(path)
+    if not any((path / name).is_file() for name in (METADATA, PLAN)):
         what = "does not exist" if not path.exists() else f"is not a plan: no {METADATA} and {PLAN} in it"
         raise PlanError(f"{path} {what}; build one with `lazarus data batchplan build`", "LP-E007")
     members = read_object(path / METADATA)
@@ -157,6 +196,7 @@ def read_artifact(path: Path) -> Artifact:
         fingerprints=read_object(path / FINGERPRINTS),
         stats=read_object(path / STATS),
         prefixes=_read_prefixes(path / ROWS, sum(source.count for source in metadata.sources)),
+        offsets=_read_offsets(path / INDEX),
         max_samples=_size(path / PLAN) // len("0,[0,1],"),
     )
 
@@ -182,11 +222,6 @@ def read_blocks(path: Path) -> Iterator[bytes]:
             yield begun
 
 
-def is_plan(path: Path) -> bool:
-    """Whether a folder holds a plan, whole or not."""
-    return (path / METADATA).is_file() or (path / PLAN).is_file()
-
-
 def _to_metadata(members: JSON, path: Path) -> Metadata:
     version = members.get("plan_format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
@@ -205,14 +240,22 @@ def _to_metadata(members: JSON, path: Path) -> Metadata:
     return metadata
 
 
+def _read_offsets(path: Path) -> NDArray[np.uint64] | None:
+    """The index, not held in memory."""
+    if not path.is_file():
+        return None
+    size = path.stat().st_size
+    if size < 16 or size % 8:
+        raise CorruptPlan(f"{path} has {size} bytes, no offset of 8 bytes for each line: {REMAKE}", "LP-E153")
+    return np.memmap(path, dtype="<u8", mode="r")
+
+
 def _read_prefixes(path: Path, samples: int) -> NDArray[np.uint32] | None:
     if not path.is_file():
         return None
     content = path.read_bytes()
     if len(content) != samples * 8:
-        raise CorruptPlan(
-            f"{path} has {len(content)} bytes, {samples} samples need {samples * 8}: rebuild it", "LP-E151"
-        )
+        raise CorruptPlan(f"{path} has {len(content)} bytes, {samples} samples need {samples * 8}: {REMAKE}", "LP-E153")
     return np.frombuffer(content, dtype="<u4").reshape(samples, 2).astype(np.uint32)
 
 
@@ -237,7 +280,7 @@ def _size(path: Path) -> int:
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise CorruptPlan(f"{path} is missing: the plan is not whole", "LP-E151") from None
 
 
@@ -249,9 +292,15 @@ def _document(members: JSON) -> bytes:
 def _replace_folder(beside: Path, path: Path) -> None:
     """Renames `beside` to `path`; what stood there moves aside first and is removed last."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.old")
-    if path.exists():
+    is_there = path.exists()
+    if is_there:
         path.rename(aside)
-    beside.rename(path)
+    try:
+        beside.rename(path)
+    except OSError:
+        if is_there:
+            aside.rename(path)
+        raise
     shutil.rmtree(aside, ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""Holds an artifact against itself: what its own four files are enough to find. Every finding has a stable code.
+"""Holds an artifact against itself: what its own files are enough to find. Every finding has a stable code.
 
 One pass over `plan.jsonl`, in blocks: O(N) time, 12 bytes a sample of memory.
 """
@@ -14,7 +14,7 @@ from lazarus_plan.canonical import JSON, canonical_digest, changed_members
 from lazarus_plan.codec import Columns, decode
 from lazarus_plan.errors import CorruptPlan
 from lazarus_plan.findings import SHOWN, Finding, first_ones
-from lazarus_plan.fingerprint import UPSTREAM, digest_lines, plan_id
+from lazarus_plan.fingerprint import UPSTREAM, digest_lines, plan_id, prefixes_digest
 from lazarus_plan.geometry import check_geometry
 from lazarus_plan.lengths import ABSENT
 from lazarus_plan.line import decode_line
@@ -22,7 +22,19 @@ from lazarus_plan.memory import keep_freed
 from lazarus_plan.multiplicity import check_multiplicity
 from lazarus_plan.plan import WHOLE, BatchPlan, Integers, narrow_type
 from lazarus_plan.stats import plan_stats, rows_a_step
-from lazarus_plan.store import FINGERPRINTS, METADATA, STATS, Artifact, checksum, read_artifact, read_blocks
+from lazarus_plan.store import (
+    FINGERPRINTS,
+    INDEX,
+    METADATA,
+    PLAN,
+    REMAKE,
+    ROWS,
+    STATS,
+    Artifact,
+    checksum,
+    read_artifact,
+    read_blocks,
+)
 
 MIN_EFFICIENCY = (9, 10)
 """LP-W201 below this share of real tokens: best fit leaves over 0.99 of a full row on natural lengths."""
@@ -74,7 +86,7 @@ def inspect(path: Path) -> tuple[BatchPlan | None, list[Finding]]:
         return None, first_ones(findings)
     plan = reading.plan()
     findings = _check_epochs(plan) or first_ones(check_multiplicity(plan))
-    findings += _check_records(plan, artifact, digests)
+    findings += _check_records(plan, artifact, digests) or _check_caches(plan, reading)
     return plan, findings
 
 
@@ -85,7 +97,8 @@ class _Reading:
         self.artifact = artifact
         self.findings: list[Finding] = []
         self.steps: list[Columns] = []  # of each block, what stands once a step
-        self.num_steps = self.num_samples = 0
+        self.stale_index: Finding | None = None
+        self.num_steps = self.num_samples = self.num_bytes = 0
         metadata = artifact.metadata
         largest = max(metadata.config.token_budget, sum(source.count for source in metadata.sources))
         room = min(sum(epoch.samples for epoch in metadata.epochs), artifact.max_samples)
@@ -104,8 +117,19 @@ class _Reading:
             self.findings += first_ones(check_geometry(columns, self.artifact.metadata, self.num_steps))
             if len(self.findings) >= SHOWN:
                 return
+            self._check_index(block)
             self._keep(columns)
             yield block
+
+    def _check_index(self, block: bytes) -> None:
+        """The index leads to the lines of a block; its first step is the one that comes next."""
+        if self.artifact.offsets is None or self.stale_index is not None:
+            return
+        ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n")) + (self.num_bytes + 1)
+        self.num_bytes += len(block)
+        indexed = self.artifact.offsets[self.num_steps + 1 : self.num_steps + 1 + len(ends)]
+        if not np.array_equal(indexed, ends.astype(np.uint64)):
+            self.stale_index = Finding("LP-E153", f"{INDEX} does not lead to the lines of {PLAN}: {REMAKE}")
 
     def _keep(self, columns: Columns) -> None:
         first, last = self.num_samples, self.num_samples + len(columns.sample)
@@ -239,6 +263,20 @@ def _check_records(plan: BatchPlan, artifact: Artifact, digests: tuple[str, str,
     if artifact.checksum != checksum(artifact.members, stored, stats):
         return [Finding("LP-E151", f"{METADATA}: `checksum` does not fit: this file or {FINGERPRINTS} was edited")]
     return []
+
+
+def _check_caches(plan: BatchPlan, reading: _Reading) -> list[Finding]:
+    """What could be derived again was not changed meanwhile: the index of the lines, the prefixes that name rows."""
+    findings = [reading.stale_index] if reading.stale_index else []
+    offsets = reading.artifact.offsets
+    if offsets is not None and not findings and (len(offsets) != len(plan) + 1 or offsets[0]):
+        findings.append(Finding("LP-E153", f"{INDEX} has another number of lines than {PLAN}: {REMAKE}"))
+    if plan.prefixes is None:
+        return findings
+    for source, parts in zip(plan.metadata.sources, plan.fingerprints["lengths"]["parts"], strict=True):
+        if prefixes_digest(plan.prefixes[source.offset : source.offset + source.count]) != parts.get("rows"):
+            findings.append(Finding("LP-E153", f"{ROWS} does not fit the lengths of {source.name}: {REMAKE}"))
+    return findings
 
 
 def _is_sound_link(link: object, sources: list[str] | None) -> bool:

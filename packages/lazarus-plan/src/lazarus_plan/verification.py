@@ -18,11 +18,11 @@ from lazarus_plan.verify import check_files, check_lengths
 
 
 def verify_plan(
-    path: Path,
+    path: Path | str,
     *,
     expect: str | None = None,
     caches: Sequence[LengthCache] = (),
-    data: Sequence[Path] = (),
+    data: Sequence[Path | str] = (),
     rebuild: bool = False,
     sample: int | None = None,
 ) -> Iterator[str]:
@@ -39,6 +39,7 @@ def verify_plan(
     Raises:
         CheckFailed: The first broken link.
     """
+    path = Path(path)
     if sample is not None:
         yield from _verify_bytes(path, expect, sample)
         return
@@ -54,8 +55,8 @@ def verify_plan(
                 f"{len(caches)} length caches for the plan's {len(plan.metadata.sources)} sources", "LP-E133"
             )
         for source, cache in enumerate(caches):
-            check_lengths(plan, cache, source)
-        yield f"data, template, tokenizer, lengths: as planned, {sum(map(len, caches)):,} samples"
+            about = f"{cache.name}, " if len(caches) > 1 else ""
+            yield from (f"{about}{line}" for line in check_lengths(plan, cache, source).lines())
     if rebuild:
         check_same(_rebuild(plan, caches), plan.fingerprints)
         yield "rebuild: the same plan, to the byte"

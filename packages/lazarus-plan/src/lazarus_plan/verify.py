@@ -4,7 +4,8 @@ The chain is walked from its root, and the first broken link is named in words t
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -14,11 +15,47 @@ from numpy.typing import NDArray
 
 from lazarus_plan.canonical import JSON, changed_members
 from lazarus_plan.errors import PlanError, StalePlan
+from lazarus_plan.fingerprint import UPSTREAM
 from lazarus_plan.lengths import ABSENT, LengthCache
 from lazarus_plan.plan import WHOLE, BatchPlan, Integers
 
+NO_FINGERPRINT = "the plan has no fingerprint of it: its lengths had none"
+"""Why a link of the chain could not be checked, where the plan is to blame."""
 
-def check_lengths(plan: BatchPlan, found: LengthCache, source: int = 0, *, first_line: int | None = None) -> None:
+
+@dataclass(frozen=True)
+class ChainCheck:
+    """What of a plan's chain was held against the world, and what could not be.
+
+    Args:
+        checked: Names of `LINKS` that are as planned.
+        unchecked: Why the others could not be checked, by name.
+    """
+
+    checked: tuple[str, ...]
+    unchecked: Mapping[str, str]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing had to be taken on trust."""
+        return not self.unchecked
+
+    def lines(self) -> list[str]:
+        """The same in words: what holds, then what nobody can say, one line for each reason."""
+        names = defaultdict[str, list[str]](list)
+        for name, why in self.unchecked.items():
+            names[why].append(name)
+        return [
+            f"{', '.join(self.checked)}: as planned",
+            *(f"NOT checked: {', '.join(each)}: {why}" for why, each in names.items()),
+        ]
+
+
+LINKS = ("data", "template", "tokenizer", "encoding", "lengths", "token ids")
+"""What `check_lengths` can check: three digests, the parameters of encoding, the length and the ids of every sample."""
+
+
+def check_lengths(plan: BatchPlan, found: LengthCache, source: int = 0, *, first_line: int | None = None) -> ChainCheck:
     """Holds a plan against freshly measured lengths and the digests they came with.
 
     Walks the chain from its root: data, template, tokenizer, parameters, lengths.
@@ -29,6 +66,9 @@ def check_lengths(plan: BatchPlan, found: LengthCache, source: int = 0, *, first
         source: Which of the plan's length caches that is.
         first_line: Line of the data file that holds sample 0, where each sample is one line; messages then say lines too.
 
+    Returns:
+        Which links were checked, and which could not be: a plan of lengths without a header knows lengths only.
+
     Raises:
         StalePlan: Names the first broken link, and the row, component or sample where it is known.
     """
@@ -37,11 +77,25 @@ def check_lengths(plan: BatchPlan, found: LengthCache, source: int = 0, *, first
     _check_data(held, found, name)
     for link in ("template", "tokenizer"):
         _check_link(held, found, link)
-    expected = held.parts("lengths").get("encoding")
-    if expected and expected != found.header.encoding:
+    expected = held.encoding
+    if expected and found.header.encoding and expected != found.header.encoding:
         names = ", ".join(f"`{name}`" for name in changed_members(expected, found.header.encoding))
         raise StalePlan(f"the encoding parameters changed: {names}; build lengths and plan again", "LP-E146")
     _check_samples(held, found, name)
+    unchecked = dict(_unchecked(held, found))
+    return ChainCheck(tuple(link for link in LINKS if link not in unchecked), unchecked)
+
+
+def _unchecked(held: "_Held", found: LengthCache) -> Iterator[tuple[str, str]]:
+    """The links that one of the two sides knows nothing of, and why."""
+    none_given = f"{found.name} has no fingerprint of it"
+    for link in UPSTREAM:
+        if ABSENT in (held.digest(link), getattr(found.header, link)):
+            yield link, NO_FINGERPRINT if held.digest(link) == ABSENT else none_given
+    if not held.encoding or not found.header.encoding:
+        yield "encoding", NO_FINGERPRINT if not held.encoding else none_given
+    if held.prefixes is None or found.token_prefix is None:
+        yield "token ids", NO_FINGERPRINT if held.prefixes is None else none_given
 
 
 @dataclass(frozen=True)
@@ -88,6 +142,10 @@ class _Held:
     def digest(self, link: str) -> str:
         return str(self.fingerprints[link]["sources"][self.source])
 
+    @property
+    def encoding(self) -> JSON:
+        return dict(self.parts("lengths").get("encoding", {}))
+
     def parts(self, link: str) -> JSON:
         return dict(self.fingerprints[link]["parts"][self.source])
 
@@ -108,15 +166,13 @@ _INFORMATION = {"library", "files"}
 
 
 def _check_data(held: _Held, found: LengthCache, name: _Namer) -> None:
-    expected = held.digest("data")
-    if ABSENT in (expected, found.header.data) or expected == found.header.data:
-        return
-    count = held.count
     again = "build lengths and plan again, or restore the data"
-    row = _first_changed_row(held, found)
+    row, count = _first_changed_row(held, found), held.count
     if count != len(found):
         where = f"; the first row that differs is row {name(row)}" if row is not None else ""
         raise StalePlan(f"data: the plan knows {count} rows, {found.name} has {len(found)}{where}; {again}", "LP-E141")
+    if ABSENT in (held.digest("data"), found.header.data) or held.digest("data") == found.header.data:
+        return
     if row is None:
         raise StalePlan(f"data: a row of {found.name} changed; {again}", "LP-E140")
     assert held.prefixes is not None and found.row_prefix is not None, "a changed row was found by its prefix"
@@ -199,7 +255,7 @@ def _check_samples(held: _Held, found: LengthCache, name: _Namer) -> None:
             )
 
 
-def check_files(plan: BatchPlan, paths: Sequence[Path]) -> None:
+def check_files(plan: BatchPlan, paths: Sequence[Path | str]) -> None:
     """Holds data files against the digests that the lengths were measured with, byte by byte.
 
     Args:
@@ -218,7 +274,7 @@ def check_files(plan: BatchPlan, paths: Sequence[Path]) -> None:
     if len(known) != len(paths):
         names = ", ".join(str(file["name"]) for file in known)
         raise StalePlan(f"data: the plan was made from {len(known)} files ({names}), {len(paths)} are given", "LP-E141")
-    for file, path in zip(known, paths, strict=True):
+    for file, path in zip(known, map(Path, paths), strict=True):
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         if digest != file["sha256"]:

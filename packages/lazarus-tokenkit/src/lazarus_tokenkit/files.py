@@ -8,6 +8,7 @@ import csv
 import gzip
 import json
 import re
+import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
@@ -25,6 +26,8 @@ HUB = "hf:"
 """`hf:owner/name`, `hf:owner/name:config`, `hf:owner/name:config:split`: a data set of the hub."""
 UTF8_BOM = b"\xef\xbb\xbf"
 PARQUET_ROWS = 1000
+MALFORMED = "LT-E306"
+MAX_DIGITS = sys.get_int_max_str_digits()
 # An escaped surrogate: half a character, unless its other half follows. Rare enough to look twice.
 SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -109,15 +112,21 @@ def _line_rows(path: Path) -> Iterator[PlacedRow]:
             continue
         if blank:  # at the end of a file it is a matter of taste, elsewhere a row is missing
             raise SampleError(f"{path}:{blank}: blank line between rows; remove it", "LT-E304")
-        yield PlacedRow(_object(parse_json(line, f"{path}:{number}"), f"{path}:{number}"), path, number)
+        try:
+            row = parse_json(line, f"{path}:{number}")
+        except SampleError as error:
+            if line.endswith(b"\n") or error.code != MALFORMED:
+                raise
+            words = "it is the last line and has no end, so the file seems cut off; fetch or write it again"
+            raise SampleError(f"{error.message}; {words}", MALFORMED) from error
+        yield PlacedRow(_object(row, f"{path}:{number}"), path, number)
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file, without their ends."""
+    """The lines of a file, with their ends."""
     try:
         with _open(path) as stream:
-            for line in stream:
-                yield line.rstrip(b"\r\n")
+            yield from stream
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise SampleError(f"{path} is not a whole gzip file: {error}", "LT-E302") from error
 
@@ -140,9 +149,13 @@ def parse_json(line: bytes, place: str) -> Any:
         ) from error
     except json.JSONDecodeError as error:
         where = f"{place}:{error.colno}" if error.lineno == 1 else f"{place}: line {error.lineno}"
-        raise SampleError(f"{where}: malformed JSON: {error.msg}", "LT-E306") from error
+        raise SampleError(f"{where}: malformed JSON: {error.msg}", MALFORMED) from error
     except RecursionError as error:
-        raise SampleError(f"{place}: JSON nested too deeply", "LT-E306") from error
+        raise SampleError(f"{place}: JSON nested too deeply", MALFORMED) from error
+    except ValueError as error:  # Python reads no longer integers, for the time that it would take
+        raise SampleError(
+            f"{place}: an integer of more digits than {MAX_DIGITS:,}; write it as a text", MALFORMED
+        ) from error
     if SURROGATE_ESCAPE.search(line):
         try:
             json.dumps(value, ensure_ascii=False).encode()

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from lazarus_plan import LengthsHeader, canonical_json, merkle_root
 from lazarus_tokenkit.encode import Encoder, Measure, Prepared
 from lazarus_tokenkit.engines import Engine, EngineName, choose_engine
+from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.files import data_files
 from lazarus_tokenkit.fingerprint import TokenizerFingerprint, compute_fingerprint
 from lazarus_tokenkit.forms import FieldNames
@@ -64,7 +65,11 @@ def build_lengths(
         fields: Names of the fields, where they are not the standard ones.
         on_progress: Called with the number of samples done since the last call.
         engine: Encodes in the tokenizer's place; it must be exact on the first samples, else a warning says so.
+
+    Raises:
+        SampleError: `output` is one of the data files, by whatever name, or lies among them.
     """
+    _refuse_input(output, paths)
     _ = encoder.chat_template  # fails before the first row, not because of it
     rows = read_rows(paths, fields)
     first = list(islice(rows, NUM_CHECKED)) if engine != "huggingface" else []
@@ -144,6 +149,19 @@ def _identity(
             "files": files,
         }
     )
+
+
+def _refuse_input(output: Path, paths: Path | Sequence[Path]) -> None:
+    """The data stay as they are: the length cache takes no data file's place, and is none of a folder's files."""
+    for path in as_paths(paths):
+        is_same = output.exists() and any(output.samefile(file) for file in data_files(path) if file.exists())
+        is_inside = path.is_dir() and output.resolve().is_relative_to(path.resolve())
+        if is_same or is_inside:
+            raise SampleError(
+                f"{output} {'is the data file' if is_same else 'lies among the data'} {path}: "
+                "choose another file for the length cache",
+                "LT-E315",
+            )
 
 
 def _no_progress(count: int) -> None:

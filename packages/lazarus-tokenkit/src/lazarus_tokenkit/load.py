@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any, cast
 
 from lazarus_tokenkit.backends.huggingface import (
     COMPANIONS,
@@ -46,6 +47,8 @@ def load_tokenizer(name_or_path: str | Path) -> Tokenizer:
         from lazarus_tokenkit.backends.character import PRINTABLE, character_tokenizer
 
         return character_tokenizer(name.removeprefix(CHARACTERS) or PRINTABLE)
+    if not name:
+        raise TokenizerNotFound(f"no tokenizer is named; give {ACCEPTED}", "LT-E101")
     path = Path(name_or_path)
     if path.is_dir():
         return _from_directory(path, path.resolve().name)
@@ -92,7 +95,22 @@ def _from_file(path: Path) -> Tokenizer:
         return open_ranks(path)
     if path.suffix == ".model":
         return _from_sentencepiece(path.read_bytes(), {}, path.stem, None)
-    return HuggingFaceTokenizer.from_files({TOKENIZER_FILE: path.read_bytes()}, path.stem)
+    content = path.read_bytes()
+    _refuse_other_json(content, path)
+    return HuggingFaceTokenizer.from_files({TOKENIZER_FILE: content}, path.stem)
+
+
+def _refuse_other_json(content: bytes, path: Path) -> None:
+    """Says of a file by any name what it is, where that is no `tokenizer.json`."""
+    if path.name == TOKENIZER_FILE:
+        return
+    try:
+        members = json.loads(content)
+    except (ValueError, RecursionError):
+        raise TokenizerNotFound(f"no tokenizer `{path}`: the file is not JSON; give {ACCEPTED}", "LT-E101") from None
+    if not (isinstance(members, dict) and isinstance(cast("dict[str, Any]", members).get("model"), dict)):
+        beside = f"; `{path.parent}` holds one" if (path.parent / TOKENIZER_FILE).is_file() else f"; give {ACCEPTED}"
+        raise TokenizerNotFound(f"no tokenizer `{path}`: it is JSON without a `model`{beside}", "LT-E101")
 
 
 def _from_sentencepiece(model: bytes, files: dict[str, bytes], name: str, source: str | None) -> Tokenizer:

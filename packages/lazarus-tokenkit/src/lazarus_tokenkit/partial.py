@@ -6,13 +6,13 @@ up, as far as their ids and content are still those of the data; whatever is wro
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from lazarus_plan.whole import naming, whole_file
 from lazarus_tokenkit.errors import TokenkitError
 
 logger = logging.getLogger(__name__)
@@ -78,22 +78,18 @@ class Partial:
         assert self._stream is not None, "entered"
         lines = list(lines)
         if is_new:
-            self._stream.writelines(lines)
+            with naming(self.path):
+                self._stream.writelines(lines)
         self.count += len(lines)
 
     def finish(self, output: Path, header: bytes) -> None:
         """Puts the header before the rows, and the file in its place."""
         assert self._stream is not None, "entered"
-        whole_path = output.with_name(f".{output.name}.{os.getpid()}.tmp")
         self._stream.truncate()
         self._stream.seek(len(self._identity))
-        try:
-            with whole_path.open("wb") as whole:
-                whole.write(header)
-                shutil.copyfileobj(self._stream, whole, 1 << 20)
-            whole_path.replace(output)
-        finally:
-            whole_path.unlink(missing_ok=True)
+        with whole_file(output) as whole:
+            whole.write(header)
+            shutil.copyfileobj(self._stream, whole, 1 << 20)
         self._is_finished = True
 
 

@@ -153,6 +153,7 @@ class Cutter:
         messages = [self._shielded(message, shield) for message in messages]
         render = partial(self._template.render, tools=tools)
         text = render(messages, add_generation_prompt=add_generation_prompt)
+        self._refuse_silence(messages, tools, text, add_generation_prompt)
         pieces: list[Piece] = []
         done = 0
         for start, end in self._answers(render, messages, tools, first, text, mark):
@@ -160,6 +161,31 @@ class Cutter:
             done = end
         pieces.append(_piece(text[done:], False, shield))
         return [piece for piece in pieces if piece.text]
+
+    def _refuse_silence(
+        self, messages: Sequence[Message], tools: Sequence[JSON], text: str, add_generation_prompt: bool
+    ) -> None:
+        """A template that knows no tools leaves them out without a word, and a model would learn to call nothing."""
+        less: dict[str, tuple[Sequence[Message], Sequence[JSON]]] = {}
+        if tools:
+            less["tools"] = messages, ()
+        if any(message.tool_calls for message in messages):
+            less["tool calls"] = [replace(message, tool_calls=()) for message in messages], tools
+        for what, (turns, left) in less.items():
+            if self._render_or_none(turns, left, add_generation_prompt) == text:
+                raise TemplateError(
+                    f"template `{self._template.name}` leaves the {what} out; use one that shows them, such as"
+                    " `chatml-tools`",
+                    "LT-E207",
+                )
+
+    def _render_or_none(
+        self, messages: Sequence[Message], tools: Sequence[JSON], add_generation_prompt: bool
+    ) -> str | None:
+        try:
+            return self._template.render(messages, add_generation_prompt=add_generation_prompt, tools=tools)
+        except TemplateError:
+            return None
 
     def _answers(
         self, render: Render, messages: Sequence[Message], tools: Sequence[JSON], first: int, text: str, mark: str
@@ -171,13 +197,7 @@ class Cutter:
         """
         turns = [turn for turn, message in enumerate(messages) if message.role == ASSISTANT and turn >= first]
         try:
-            return [
-                (
-                    self._turn_start(render, messages[:turn], text),
-                    self._turn_end(render, messages[: turn + 1], text, mark),
-                )
-                for turn in turns
-            ]
+            return [self._turn(render, messages[: turn + 1], text, mark) for turn in turns]
         except TemplateError as error:
             if error.code != UNSTABLE or not self._template.has_generation_blocks:
                 raise
@@ -185,6 +205,12 @@ class Cutter:
             if len(spans) != sum(message.role == ASSISTANT for message in messages):
                 raise
             return spans[len(spans) - len(turns) :]
+
+    def _turn(self, render: Render, turns: Sequence[Message], text: str, mark: str) -> tuple[int, int]:
+        start = self._turn_start(render, turns[:-1], text)
+        if turns[-1].tool_calls:
+            return start, self._calls_end(render, turns, start, text)
+        return start, self._turn_end(render, turns, text, mark)
 
     def _turn_start(self, render: Render, before: Sequence[Message], text: str) -> int:
         prompt = render(before, add_generation_prompt=True)
@@ -200,11 +226,23 @@ class Cutter:
         if not found or not text.startswith(head):
             raise self._unstable(len(turns) - 1, "its content changes when more turns follow")
         specials = self._find_special(tail)
-        if turns[-1].tool_calls:  # calls stand behind the words and may be marked by special tokens themselves
-            specials = [span for span in specials if text.startswith(head + tail[: span.end])][-1:]
         if not specials or not text.startswith(head + tail[: specials[0].end]):
             return len(head)  # no end-of-turn token here: some templates write one behind the last turn only
         return len(head) + specials[0].end
+
+    def _calls_end(self, render: Render, turns: Sequence[Message], start: int, text: str) -> int:
+        """Behind the last special token of a turn: calls may be marked by some themselves, and words may be missing."""
+        whole = render(turns)
+        differing = (place for place, pair in enumerate(zip(whole, text, strict=False)) if pair[0] != pair[1])
+        shared = next(differing, min(len(whole), len(text)))
+        own = whole[start:shared]
+        rest = whole[shared:]  # some templates write an end behind the last turn only
+        for span in reversed(self._find_special(rest)):
+            rest = rest[: span.start] + rest[span.end :]
+        if rest.strip():
+            raise self._unstable(len(turns) - 1, "its calls change when more turns follow")
+        specials = self._find_special(own)
+        return start + (specials[-1].end if specials else len(own.rstrip()))
 
     def _unstable(self, turn: int, reason: str) -> TemplateError:
         return TemplateError(

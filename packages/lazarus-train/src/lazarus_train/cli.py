@@ -104,10 +104,13 @@ def sft(
         eval_data=eval_data,
         eval_every=eval_every,
     )
+    from lazarus_train.ranks import launched
     from lazarus_train.trainer import sft as train
 
-    with _watching(config) as watcher:
+    with _watching(config, speaks=launched().is_first) as watcher:
         result = train(config, resume=resume, watcher=watcher)
+    if not launched().is_first:
+        return
     say(f"{result.steps} of {result.plan_steps} steps of the plan; audit head {result.audit_head[:16]}")
     say(f'next: lazarus infer --model {result.final} --prompt "..."')
     show(str(result.final))
@@ -128,11 +131,22 @@ def verify(
 
 
 @contextlib.contextmanager
-def _watching(config: "SftConfig") -> Generator["Watcher"]:
-    """Progress on stderr; from the first step on, Ctrl-C is a request to stop after the step."""
+def _watching(config: "SftConfig", *, speaks: bool) -> Generator["Watcher"]:
+    """Progress on stderr; from the first step on, Ctrl-C is a request to stop after the step.
+
+    Where several processes train, one speaks and all of them listen.
+    """
     from lazarus_train.watcher import Watcher
 
     asked: list[int] = []
+    if not speaks:
+        with contextlib.ExitStack() as listening:
+
+            def listen(_: str, first: int, last: int) -> None:
+                listening.enter_context(_asking_to_stop(asked, speaks=False))
+
+            yield Watcher(on_start=listen, should_stop=lambda: bool(asked))
+        return
     with contextlib.ExitStack() as stack:
         encoding = stack.enter_context(contextlib.ExitStack())
         on_rows = encoding.enter_context(progress(f"encoding {config.data.name}", total=None, unit="rows"))
@@ -141,7 +155,7 @@ def _watching(config: "SftConfig") -> Generator["Watcher"]:
         def on_start(checked: str, first: int, last: int) -> None:
             encoding.close()
             say(f"{checked}; {f'steps {first + 1} to {last}' if first < last else 'no step is left to do'}")
-            stack.enter_context(_asking_to_stop(asked))
+            stack.enter_context(_asking_to_stop(asked, speaks=True))
             training.append(stack.enter_context(progress("training", total=last, unit="steps")))
             training[0](first)
 
@@ -163,14 +177,15 @@ def _watching(config: "SftConfig") -> Generator["Watcher"]:
 
 
 @contextlib.contextmanager
-def _asking_to_stop(asked: list[int]) -> Generator[None]:
+def _asking_to_stop(asked: list[int], *, speaks: bool) -> Generator[None]:
     """Notes Ctrl-C and SIGTERM in `asked`; the second one stops at once."""
 
     def ask(number: int, _: object) -> None:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
-        say("stopping after this step; once more stops at once")
+        if speaks:
+            say("stopping after this step; once more stops at once")
 
     previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

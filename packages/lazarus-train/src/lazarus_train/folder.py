@@ -108,12 +108,18 @@ class RunFolder:
         return isinstance(record, dict) and "plan_id" in record
 
     @contextlib.contextmanager
-    def held(self) -> Generator[None]:
+    def held(self, *, by_this: bool = True) -> Generator[None]:
         """Makes the folder and holds it until the run ends; the system lets go of it when the process dies.
+
+        Args:
+            by_this: False on the processes of a run that do not write.
 
         Raises:
             SetupError: Another process trains there.
         """
+        if not by_this:
+            yield
+            return
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as lock:
             try:

@@ -8,7 +8,11 @@ from lazarus_models.backend import mx, nn
 from lazarus_models.parameters import evaluate, flatten, unflatten
 from lazarus_train.batches import Batch
 from lazarus_train.objectives.causal import causal_nll
+from lazarus_train.ranks import Ranks
 
+_ALONE = Ranks()
+_LOSS = "loss"
+"""Travels among the gradients; no parameter is called so."""
 _ValueAndGrad = Callable[[Batch], tuple[mx.array, Any]]
 
 
@@ -32,16 +36,19 @@ def packed_nll(model: nn.Module, batch: Batch) -> mx.array:
     return causal_nll(logits, batch.ids, batch.is_label)
 
 
-def compute_gradients(model: nn.Module, batches: Iterable[Batch], labels: int, max_norm: float) -> Gradients:
+def compute_gradients(
+    model: nn.Module, batches: Iterable[Batch], labels: int, max_norm: float, ranks: Ranks = _ALONE
+) -> Gradients:
     """Loss and gradients of a step.
 
     Every micro-batch is divided by the labels of the whole step, so their sum is what one large batch gives.
 
     Args:
         model: Changed in nothing.
-        batches: Micro-batches; one is held in memory at a time.
+        batches: This process's micro-batches, possibly none; one is held in memory at a time.
         labels: Label tokens of the whole step, over all micro-batches and ranks.
         max_norm: Gradients of a larger global norm are scaled down to it.
+        ranks: Processes that compute the rest of the step.
     """
 
     def objective(batch: Batch) -> mx.array:
@@ -56,7 +63,11 @@ def compute_gradients(model: nn.Module, batches: Iterable[Batch], labels: int, m
         gradients = flatten(tree)
         total = {name: total[name] + gradient if total else gradient for name, gradient in gradients.items()}
         evaluate([loss, total])
-    clipped, norm = _clip(total, max_norm)
+    if not total:
+        total = {name: mx.zeros_like(parameter) for name, parameter in flatten(model.trainable_parameters()).items()}
+    shared = ranks.sum({**total, _LOSS: loss})
+    loss = shared.pop(_LOSS)
+    clipped, norm = _clip(shared, max_norm)
     return Gradients(cast("float", loss.item()), cast("float", norm.item()), unflatten(clipped))
 
 

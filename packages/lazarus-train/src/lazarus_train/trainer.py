@@ -5,11 +5,12 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from lazarus_models import supports_packing
 from lazarus_models.backend import mx
-from lazarus_plan import AuditLog, BatchPlan, PlanCursor, RankStep, StepDigest, check_state, encode_step
+from lazarus_plan import BatchPlan, PlanCursor, RankStep, StepDigest, check_state, encode_step
 from lazarus_train.batches import label_count, make_batch, row_digests
 from lazarus_train.checkpoint import (
     State,
@@ -25,11 +26,11 @@ from lazarus_train.enforce import Enforced, enforce, fields
 from lazarus_train.errors import ForeignCheckpoint, Interrupted, NonFinite, SetupError
 from lazarus_train.evaluate import held_out, plan_held_out
 from lazarus_train.folder import RunFolder
+from lazarus_train.journal import Journal
 from lazarus_train.learner import Learner, model_digest
-from lazarus_train.manifest import write_manifest
-from lazarus_train.metrics import append_line, finite_or_none, keep_lines, read_lines
+from lazarus_train.ranks import Ranks, launched
 from lazarus_train.schedule import learning_rate
-from lazarus_train.seal import flush, naming
+from lazarus_train.seal import naming
 from lazarus_train.step import compute_gradients
 from lazarus_train.watcher import NOBODY, StepReport, Watcher
 
@@ -61,7 +62,7 @@ def sft(config: SftConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY) -> 
         config: Model, data, plan, output and how to learn.
         resume: `auto` (the newest checkpoint in the output folder, else from the start), `none` (from the start;
             an earlier run in the folder is replaced), or a checkpoint's path.
-        watcher: Is told how far the run is, and may stop it.
+        watcher: Is told how far the run is, and may stop it; where several processes train, each tells its own.
 
     Raises:
         CorruptPlan: The plan contradicts itself.
@@ -71,18 +72,23 @@ def sft(config: SftConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY) -> 
         NonFinite: Loss, gradient or weights are NaN or infinite; the last checkpoint is kept.
         Interrupted: `should_stop` said so; the same call goes on from there.
     """
+    ranks = launched()
     enforced = enforce(config, watcher.on_rows)
     evaluation = _read_evaluation(config, enforced)
     base = model_digest(config.model)
     folder = RunFolder(config.output)
     folder.check_is_ours()
-    with folder.held(), naming(folder.path):
-        run = _Run(config, enforced, base, evaluation, watcher)
+    with folder.held(by_this=ranks.is_first), naming(folder.path):
         checkpoint = _find_checkpoint(folder, resume)
-        if checkpoint is None:
+        state = None if checkpoint is None else _check_checkpoint(checkpoint, config, enforced.plan, base)
+        ranks.check_same(
+            plan=enforced.plan.plan_id, model=base, settings=config.trajectory(), checkpoint=checkpoint, state=state
+        )
+        run = _Run(config, enforced, base, evaluation, watcher, ranks)
+        if checkpoint is None or state is None:
             run.start()
         else:
-            run.restore(checkpoint, _check_checkpoint(checkpoint, config, enforced.plan, base))
+            run.restore(checkpoint, state)
         return run.follow_plan()
 
 
@@ -152,6 +158,7 @@ class _Run:
         base: str,
         evaluation: tuple[Dataset, BatchPlan] | None,
         watcher: Watcher,
+        ranks: Ranks,
     ) -> None:
         self._config = config
         self._plan = enforced.plan
@@ -162,50 +169,48 @@ class _Run:
         self._base = base
         self._evaluation = evaluation
         self._watcher = watcher
+        self._ranks = ranks
         self._last = min(len(self._plan), config.max_steps or len(self._plan))
         self._folder = RunFolder(config.output)
+        self._journal = Journal(self._folder, config, enforced.plan, ranks.is_first)
         self._learner: Learner
-        self._audit: AuditLog
 
     def start(self) -> None:
         """Begins at step 0; an earlier run in the folder gives way."""
         self._learner = self._supported(Learner.fresh(self._config))
-        self._folder.clear()
-        write_manifest(self._folder.config, self._config, self._plan)
-        self._audit = AuditLog.start(self._folder.audit, self._plan.plan_id)
+        self._journal.start()
 
     def restore(self, checkpoint: Path, state: State) -> None:
         """Goes on where a verified checkpoint stopped; what lies beyond it is done again."""
         self._learner = self._supported(Learner.restored(self._config, checkpoint))
-        clear_leftovers(checkpoint.parent)
-        done = state.next_step
-        self._audit = AuditLog.resume(self._folder.audit, self._plan.plan_id, done, state.audit_head)
-        written = checkpoints(checkpoint.parent)
-        self._folder.set_aside(written[written.index(checkpoint) + 1 :])
-
-        def is_kept(line: dict[str, Any]) -> bool:
-            # A run that ended here measured here; one that goes on measures when it is due.
-            is_extra = "eval_loss" in line and line["step"] == done and not self._measures(done)
-            return line["step"] <= done and not is_extra
-
-        for log in (self._folder.metrics, self._folder.throughput):
-            keep_lines(log, is_kept)
-        write_manifest(self._folder.config, self._config, self._plan)
+        self._journal.resume(state, measures=self._measures(state.next_step))
+        if self._ranks.is_first:
+            clear_leftovers(checkpoint.parent)
+            written = checkpoints(checkpoint.parent)
+            self._folder.set_aside(written[written.index(checkpoint) + 1 :])
 
     def follow_plan(self) -> RunResult:
         """Does the steps that are left, and writes the trained model."""
-        done = self._audit.next_step
+        done = self._journal.next_step
         self._watcher.on_start(self._checked, done, self._last)
-        if self._measures(done) and not self._is_measured(done) and not self._measure(done):
+        if self._measures(done) and not self._ranks.any(self._journal.is_measured(done)) and not self._measure(done):
             raise Interrupted(f"stopped before step {done + 1}; the same command goes on", "LR-E230")
-        cursor = PlanCursor(self._plan, micro_rows=self._config.micro_rows, next_step=self._audit.next_step)
+        cursor = PlanCursor(
+            self._plan,
+            rank=self._ranks.rank,
+            world_size=self._ranks.size,
+            micro_rows=self._config.micro_rows,
+            next_step=done,
+        )
         for share in cursor:
             if share.step.index >= self._last:
                 break
             self._do(share)
-        self._check_weights(self._audit.next_step)
-        self._learner.finish(self._folder.final, self._template)
-        return RunResult(self._folder.final, self._audit.next_step, len(self._plan), self._audit.head.hex())
+        self._check_weights(self._journal.next_step)
+        if self._ranks.is_first:
+            self._learner.finish(self._folder.final, self._template)
+        self._ranks.check_same(steps=self._journal.next_step)
+        return RunResult(self._folder.final, self._journal.next_step, len(self._plan), self._journal.head)
 
     def _supported(self, learner: Learner) -> Learner:
         """Refuses what the model cannot do with this plan."""
@@ -234,11 +239,11 @@ class _Run:
         """One step: gradients, update, logs, and what is due after it."""
         began = time.perf_counter()
         step, config = share.step, self._config
-        mx.random.seed(_step_seed(config.seed, step.index))  # dropout's; the order of the data is the plan's
+        mx.random.seed(_step_seed(config.seed, step.index, self._ranks.rank))  # dropout's; the plan orders the data
         batches = (make_batch(rows, self._dataset, step.row_len) for rows in share.micro_batches if rows)
         labels = int(self._labels[step.index])
         model = self._learner.lm.model
-        gradients = compute_gradients(model, batches, labels, config.optimizer.max_grad_norm)
+        gradients = compute_gradients(model, batches, labels, config.optimizer.max_grad_norm, self._ranks)
         if not math.isfinite(gradients.loss) or not math.isfinite(gradients.norm):
             raise NonFinite(
                 f"step {step.index}: loss {gradients.loss}, gradient norm {gradients.norm}, samples "
@@ -250,40 +255,27 @@ class _Run:
         self._learner.optimizer.update(gradients.tree, rate)
         self._learner.optimizer.evaluate()
         seconds = time.perf_counter() - began
-        self._record(StepReport(step.index + 1, gradients.loss, rate, gradients.norm, step.tokens, seconds), labels)
-        self._audit.append(
-            step.index, StepDigest.of(encode_step(self._plan, step.index), row_digests(step.rows, self._dataset))
-        )
-        self._after(step.index + 1)
-
-    def _record(self, report: StepReport, labels: int) -> None:
-        append_line(
-            self._folder.metrics,
-            {
-                "step": report.step,
-                "loss": report.loss,
-                "learning_rate": report.rate,
-                "grad_norm": report.norm,
-                "tokens": report.tokens,
-                "loss_tokens": labels,
-            },
-        )
-        append_line(
-            self._folder.throughput,
-            {
-                "step": report.step,
-                "seconds": round(report.seconds, 6),
-                "tokens_per_s": round(report.tokens / report.seconds, 1),
-            },
-        )
+        report = StepReport(step.index + 1, gradients.loss, rate, gradients.norm, step.tokens, seconds)
+        digest = StepDigest.of(encode_step(self._plan, step.index), self._row_digests(share))
+        self._journal.step(report, labels, digest)
         self._watcher.on_step(report)
+        self._after(report.step)
+
+    def _row_digests(self, share: RankStep) -> list[bytes]:
+        """Digests of the step's rows, each by the process that trained on it."""
+        table = np.zeros((len(share.step.rows), 32), dtype=np.uint8)
+        mine = [row for rows in share.micro_batches for row in rows]
+        places = {id(row): place for place, row in enumerate(share.step.rows)}  # two rows may hold the same samples
+        for row, digest in zip(mine, row_digests(mine, self._dataset), strict=True):
+            table[places[id(row)]] = np.frombuffer(digest, dtype=np.uint8)
+        return [row.tobytes() for row in self._ranks.join_bytes(table)]
 
     def _after(self, done: int) -> None:
         """Measures and saves when it is due; stops when asked to."""
         config = self._config
         is_last = done == self._last
         is_given_up = self._measures(done) and not self._measure(done)
-        stops = is_given_up or (not is_last and self._watcher.should_stop())
+        stops = is_given_up or (not is_last and self._ranks.any(self._watcher.should_stop()))
         if is_last or stops or (config.save_every and done % config.save_every == 0):
             self._save(done)
         if stops:
@@ -298,9 +290,6 @@ class _Run:
         is_due = done in (0, self._last) or (every is not None and done % every == 0)
         return is_due and self._evaluation is not None
 
-    def _is_measured(self, done: int) -> bool:
-        return any("eval_loss" in line and line["step"] == done for line in read_lines(self._folder.metrics))
-
     def _measure(self, done: int) -> bool:
         """Measures the held-out loss; false where that was given up because the run is to stop."""
         assert self._evaluation is not None, "measured only where it is due"
@@ -310,20 +299,13 @@ class _Run:
             self._watcher.on_measure(measured, len(plan))
             return not self._watcher.should_stop()
 
-        result = held_out(self._learner.lm.model, dataset, plan, self._learner.lm.tokenizer, goes_on)
-        if result is None:
+        lm = self._learner.lm
+        result = held_out(lm.model, dataset, plan, lm.tokenizer, goes_on) if self._ranks.is_first else None
+        if self._ranks.any(self._ranks.is_first and result is None):
             return False
-        append_line(
-            self._folder.metrics,
-            {
-                "step": done,
-                "eval_loss": finite_or_none(result.loss),
-                "eval_perplexity": finite_or_none(result.perplexity),
-                "eval_bits_per_byte": finite_or_none(result.bits_per_byte),
-                "eval_tokens": result.labels,
-            },
-        )
-        self._watcher.on_held_out(done, result)
+        if result is not None:
+            self._journal.held_out(done, result)
+            self._watcher.on_held_out(done, result)
         return True
 
     def _check_weights(self, done: int) -> None:
@@ -338,17 +320,17 @@ class _Run:
 
     def _save(self, done: int) -> None:
         self._check_weights(done)
-        flush(self._folder.audit)
-        cursor = PlanCursor(self._plan)
-        state = {
-            "plan": cursor.state(done, self._audit.head.hex()),
-            "trajectory": self._config.trajectory(),
-            "base": self._base,
-        }
-        write_checkpoint(checkpoint_path(self._folder.checkpoints, done), state, self._learner.write)
+        if self._ranks.is_first:
+            self._journal.flush()
+            state = {
+                "plan": PlanCursor(self._plan).state(done, self._journal.head),
+                "trajectory": self._config.trajectory(),
+                "base": self._base,
+            }
+            write_checkpoint(checkpoint_path(self._folder.checkpoints, done), state, self._learner.write)
 
 
-def _step_seed(seed: int, step: int) -> int:
-    """A seed for one step's random numbers, so that a resumed step draws what the first one drew."""
-    text = f"lazarus-train/1|step|{seed}|{step}"
+def _step_seed(seed: int, step: int, rank: int) -> int:
+    """A seed for one step's random numbers on one process: a resumed step draws what the first one drew."""
+    text = f"lazarus-train/1|step|{seed}|{step}|{rank}"
     return int.from_bytes(hashlib.sha256(text.encode("ascii")).digest()[:8], "little")

@@ -72,8 +72,16 @@ def canonical(raw: dict[str, Any], source: str) -> ModelConfig:
 
 
 def read_config(path: Path) -> ModelConfig:
-    """Reads `config.json`, given itself or its directory."""
+    """Reads `config.json`, given itself or its directory.
+
+    Raises:
+        ConfigError: No such file, or not a model's; see `canonical`.
+    """
     file = path / "config.json" if path.is_dir() else path
+    if not file.exists() and (path / "adapter_config.json").exists():
+        raise ConfigError(
+            f"{path}: an adapter, no model; give it as the adapter of the model it was made for", "LM-E100"
+        )
     return canonical(read_json(file), str(file))
 
 

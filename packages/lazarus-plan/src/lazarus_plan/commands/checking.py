@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lazarus_plan.commands.options import AsJson, Deal, PlanPath, World, read_caches
+from lazarus_plan.commands.options import AsJson, Deal, PlanPath, World, read_caches, write_result
 from lazarus_plan.console import say, show
 
 Expect = Annotated[
@@ -39,7 +39,8 @@ def validate(
         case _:
             for finding in findings:
                 show(f"{'error' if finding.is_error or strict else 'warning'} {finding.code}: {finding.message}")
-            say(f"{plan}: {f'{errors} problem(s)' if errors else 'sound'}, {len(findings) - errors} warning(s)")
+            verdict = f"{errors} problem(s)" if errors else "sound in itself"
+            say(f"{plan}: {verdict}, {len(findings) - errors} warning(s); `verify` compares it with data and tokenizer")
     raise typer.Exit(1 if errors else 0)
 
 
@@ -82,12 +83,7 @@ def prove(
     """Write the proof that a step belongs to the plan: 32 bytes a level of the tree."""
     from lazarus_plan.proof import prove as make
 
-    text = json.dumps(make(plan, step), indent=2)
-    if output is None:
-        show(text)
-    else:
-        output.write_text(text + "\n", "utf-8")
-        say(f"wrote {output}")
+    write_result(json.dumps(make(plan, step), indent=2), output)
 
 
 def check_proof(proof: Annotated[Path, typer.Argument(help="File that `prove` wrote.")], expect: Expect = None) -> None:
@@ -173,9 +169,4 @@ def attest(
     """Write an in-toto statement with SLSA provenance about the plan's files, for others to sign."""
     from lazarus_plan.attest import attest as make
 
-    text = json.dumps(make(plan), indent=2)
-    if output is None:
-        show(text)
-    else:
-        output.write_text(text + "\n", "utf-8")
-        say(f"wrote {output}")
+    write_result(json.dumps(make(plan), indent=2), output)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lazarus_plan.commands.options import AsJson, Deal, PlanPath, World
-from lazarus_plan.console import say, show
+from lazarus_plan.commands.options import AsJson, Deal, PlanPath, World, write_result
+from lazarus_plan.console import show
 
 if TYPE_CHECKING:
     from lazarus_plan.canonical import JSON
@@ -90,7 +90,7 @@ def explain(
         positions = sorted({each for row in found["rows"] for each in row["samples"]})
     if data:
         found["text"] = raw_rows(data, positions)
-    show(json.dumps(found, indent=2, ensure_ascii=False) if as_json else _explanation(found))
+    show(json.dumps(found, indent=2) if as_json else _explanation(found))
 
 
 def stats(
@@ -107,8 +107,7 @@ def stats(
         return
     from lazarus_plan.report import report
 
-    html.write_text(report(loaded), "utf-8")
-    say(f"wrote {html}")
+    write_result(report(loaded), html)
 
 
 def _share_line(step: "Step", rows: "list[Row]") -> str:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lazarus_plan.console import say, show
+
 if TYPE_CHECKING:
     from lazarus_plan.config import PlanConfig
     from lazarus_plan.lengths import LengthCache
@@ -21,15 +23,29 @@ Deal = Annotated[Literal["contiguous", "stride", "snake", "lpt"], typer.Option("
 
 def read_caches(paths: list[Path]) -> "list[LengthCache]":
     """The length caches; large ones get a sidecar, for the next time."""
-    from lazarus_plan.sidecar import MIN_COUNT, read_lengths, read_sidecar, write_sidecar
+    from lazarus_plan.sidecar import read_lengths
 
-    caches: list[LengthCache] = []
-    for path in paths:
-        cache = read_lengths(path)
-        if len(cache) >= MIN_COUNT and read_sidecar(path) is None:
-            write_sidecar(cache, path)
-        caches.append(cache)
-    return caches
+    return [read_lengths(path, remember=True) for path in paths]
+
+
+def write_result(text: str, output: Path | None) -> None:
+    """Prints a result, or writes it to a file that is none of a plan's own.
+
+    Raises:
+        PlanError: `output` is one of the files that a plan consists of.
+    """
+    from lazarus_plan.errors import PlanError
+    from lazarus_plan.store import CACHES, FILES, holds_plan
+    from lazarus_plan.whole import whole_file
+
+    if output is None:
+        show(text)
+        return
+    if output.name in (*FILES, *CACHES) and holds_plan(output.parent):
+        raise PlanError(f"{output} belongs to a plan: choose another file", "LP-E007")
+    with whole_file(output) as stream:
+        stream.write(text.encode() + b"\n")
+    say(f"wrote {output}")
 
 
 def make_config(**settings: object) -> "PlanConfig":

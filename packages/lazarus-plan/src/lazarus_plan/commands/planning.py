@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lazarus_plan.commands.options import AsJson, Lengths, PlanPath, make_config, numbers, read_caches
+from lazarus_plan.commands.options import AsJson, Lengths, PlanPath, make_config, numbers, read_caches, write_result
 from lazarus_plan.console import say, show
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 PREDICTABLE_SEED = 0
 """What `--predictable` plans with."""
+WORTH_A_WORD_S = 3
+"""Seconds of planning from which a user is told beforehand what it will take."""
 
 
 def build(
@@ -59,6 +61,8 @@ def build(
 ) -> None:
     """Plan every step of a run, once."""
     from lazarus_plan.build import build_plan
+    from lazarus_plan.estimate import estimate_plan
+    from lazarus_plan.items import resolve
     from lazarus_plan.receipt import receipt, summary
 
     if predictable and seed not in (None, PREDICTABLE_SEED):
@@ -79,7 +83,11 @@ def build(
         oversize=oversize,
         zero_length=zero_length,
     )
-    plan = build_plan(read_caches(lengths), config, None if dry_run else output)
+    caches = read_caches(lengths)
+    expected = estimate_plan(caches, resolve(caches, config))
+    if expected.seconds > WORTH_A_WORD_S:
+        say(f"planning: {expected}")
+    plan = build_plan(caches, config, None if dry_run else output)
     show(json.dumps(summary(plan), indent=2) if as_json else receipt(plan))
     if dry_run:
         say("dry run: nothing was written")
@@ -148,11 +156,7 @@ def export(
     """Write a Python file that replays plans in another trainer, without lazarus-plan."""
     from lazarus_plan.exports import export as source_of
 
-    if output is None:
-        show(source_of(to).rstrip())
-        return
-    output.write_text(source_of(to), "utf-8")
-    say(f"wrote {output}")
+    write_result(source_of(to).rstrip(), output)
 
 
 def _stages(stages: list[str], weights: tuple[int, ...], until: str) -> "tuple[Stage, ...]":

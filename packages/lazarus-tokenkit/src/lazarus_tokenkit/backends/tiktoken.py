@@ -128,6 +128,7 @@ MODELS: Mapping[str, str] = {
     "gpt-oss-120b": "o200k_harmony",
     "text-embedding-3-small": "cl100k_base",
     "text-embedding-3-large": "cl100k_base",
+    "gpt2": "r50k_base",
     "davinci": "r50k_base",
     "text-davinci-003": "p50k_base",
 }

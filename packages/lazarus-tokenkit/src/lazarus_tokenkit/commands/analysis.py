@@ -49,7 +49,7 @@ def coverage(
     as_json: AsJson = False,
     html: Html = None,
 ) -> None:
-    """How much text a token carries, how words and characters break, what is lost."""
+    """Text a token carries, words that break, what is lost."""
     from lazarus_tokenkit.metrics.coverage import analyze_coverage, worst_group_ratio
     from lazarus_tokenkit.metrics.documents import read_documents
 
@@ -99,7 +99,7 @@ def fit_score(
     as_json: AsJson = False,
     html: Html = None,
 ) -> None:
-    """0 to 100: how a tokenizer suits a corpus, against one of its size that is made for it."""
+    """0 to 100, against a tokenizer made for the corpus."""
     from lazarus_tokenkit.metrics.fit import calculate_fit_score
 
     documents = _read(data, field_names(text_field, messages_field, prompt_field, completion_field))
@@ -117,7 +117,7 @@ def efficiency(
     as_json: AsJson = False,
     html: Html = None,
 ) -> None:
-    """How long documents are, and what equations, steps and tool calls cost."""
+    """Lengths; what equations, steps and tool calls cost."""
     from lazarus_tokenkit.metrics.efficiency import analyze_efficiency
 
     documents = _read(data, field_names(text_field, messages_field, prompt_field, completion_field))
@@ -127,24 +127,27 @@ def efficiency(
 def diff(
     first: Annotated[str, typer.Option("-t1", "--first", help="A tokenizer.")],
     second: Annotated[str, typer.Option("-t2", "--second", help="Another.")],
-    data: Data,
+    data: Annotated[
+        list[Path] | None, typer.Option("-d", "--data", help="A data file; again to join. None: vocabularies only.")
+    ] = None,
     prompt_field: PromptField = None,
     completion_field: CompletionField = None,
     text_field: TextField = None,
     messages_field: MessagesField = None,
     as_json: AsJson = False,
 ) -> None:
-    """Where two tokenizers differ: on a corpus, and in their vocabularies."""
+    """Where two tokenizers differ: vocabularies, and a corpus."""
     from lazarus_tokenkit.metrics.comparison import compare_tokenizers
     from lazarus_tokenkit.vocabularies import diff_vocabularies
 
-    documents = _read(data, field_names(text_field, messages_field, prompt_field, completion_field))
+    fields = field_names(text_field, messages_field, prompt_field, completion_field)
     one, other = load(first), load(second)
-    found, words = compare_tokenizers(one, other, documents), diff_vocabularies(one, other)
+    words = diff_vocabularies(one, other)
+    found = compare_tokenizers(one, other, _read(data, fields)) if data else None
     if as_json:
-        show(json.dumps(found.to_json() | {"vocabulary": words.to_json()}, indent=2))
+        show(json.dumps((found.to_json() if found else {}) | {"vocabulary": words.to_json()}, indent=2))
     else:
-        show(f"{found.text()}\n\n{words.text()}")
+        show("\n\n".join(each.text() for each in (found, words) if each))
 
 
 def vocab_suggest(
@@ -157,7 +160,7 @@ def vocab_suggest(
     count: Annotated[int, typer.Option("-n", "--count", help="How many.", min=1)] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Strings worth a token of their own, by what adding them really saves."""
+    """Strings worth a token, by what they really save."""
     from lazarus_tokenkit.metrics.induction import suggest_vocabulary
 
     documents = _read(data, field_names(text_field, messages_field, prompt_field, completion_field))
@@ -173,7 +176,7 @@ def words(
     messages_field: MessagesField = None,
     as_json: AsJson = False,
 ) -> None:
-    """Words out of vocabulary, rare ones, and those that break most."""
+    """Words out of vocabulary, rare or broken most."""
     from lazarus_tokenkit.metrics.words import analyze_words
 
     documents = _read(data, field_names(text_field, messages_field, prompt_field, completion_field))

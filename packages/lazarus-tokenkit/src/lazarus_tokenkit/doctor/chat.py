@@ -61,8 +61,12 @@ def check(patient: Patient) -> Iterator[Finding]:
 
 
 def suggestions(tokenizer: HuggingFaceTokenizer) -> list[str]:
-    """Templates of the registry all of whose own special tokens the vocabulary has."""
-    return [name for name, entry in REGISTRY.items() if entry.special_tokens and not missing_tokens(tokenizer, entry)]
+    """Templates of the registry all of whose own special tokens the vocabulary has; of one family, the simplest."""
+    families: dict[tuple[str, ...], str] = {}
+    for name, entry in REGISTRY.items():
+        if entry.special_tokens and not missing_tokens(tokenizer, entry):
+            families.setdefault(entry.special_tokens, name)
+    return list(families.values())
 
 
 def _marks(template: ChatTemplate, tokenizer: HuggingFaceTokenizer) -> Iterator[Finding]:
@@ -101,7 +105,7 @@ def _end_of_turn(tokenizer: HuggingFaceTokenizer, text: str) -> Iterator[Finding
 
 def _block_settings(template: ChatTemplate, text: str) -> Iterator[Finding]:
     """D51: whether another renderer's settings for white space would give another text."""
-    from lazarus_tokenkit.templates import sandbox
+    from lazarus_tokenkit.templates import limits, sandbox
 
     shown = {
         "bos_token": template.bos_token,
@@ -111,9 +115,11 @@ def _block_settings(template: ChatTemplate, text: str) -> Iterator[Finding]:
     environment = sandbox.make_environment(shown)
     environment.trim_blocks = environment.lstrip_blocks = False
     try:
-        other = environment.from_string(template.source).render(
-            messages=[message.to_json() for message in TURNS], tools=None, documents=None, add_generation_prompt=False
-        )
+        turns = [message.to_json() for message in TURNS]
+        with limits.limited():
+            other = environment.from_string(template.source).render(
+                messages=turns, tools=None, documents=None, add_generation_prompt=False
+            )
     except Exception:  # noqa: BLE001 - any failure of that renderer is a difference too
         other = None
     if other != text:

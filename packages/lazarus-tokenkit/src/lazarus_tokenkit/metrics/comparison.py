@@ -15,7 +15,7 @@ import numpy as np
 
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.metrics.bootstrap import interval
-from lazarus_tokenkit.metrics.counts import boundaries
+from lazarus_tokenkit.metrics.counts import boundaries, chunks
 from lazarus_tokenkit.metrics.table import aligned, number
 from lazarus_tokenkit.tokenizer import Segments, Tokenizer
 
@@ -34,7 +34,7 @@ class Comparison:
         bytes: B.
         tokens: Of the two.
         ratio: Tokens of the first over those of the second; below 1 the first is shorter.
-        ratio_interval: Where 95 % of resamples of the documents put it.
+        ratio_interval: Where 95 % of resamples of the documents put it; None for one document.
         boundary_f1: 1 where both cut at the same bytes.
         by_category: Tokens of the two, by the kind of character they begin with.
     """
@@ -44,7 +44,7 @@ class Comparison:
     bytes: int
     tokens: tuple[int, int]
     ratio: float
-    ratio_interval: tuple[float, float]
+    ratio_interval: tuple[float, float] | None
     boundary_f1: float
     by_category: dict[str, tuple[int, int]]
 
@@ -55,7 +55,12 @@ class Comparison:
     def text(self) -> str:
         """As it is printed for people."""
         first, second = self.names
-        low, high = self.ratio_interval
+        more = f"{abs(self.ratio - 1):.1%} {'more' if self.ratio > 1 else 'fewer'} tokens than {second}"
+        if self.ratio_interval is None:
+            spread = "1 document, so no interval"
+        else:
+            low, high = self.ratio_interval
+            spread = f"95 % of resamples of {self.documents:,} documents: {low:.3f} to {high:.3f}"
         head = [("", first, second, "ratio")]
         rows = [("tokens", *map(number, self.tokens), number(self.ratio))]
         rows += [("bytes/token", *(number(self.bytes / count) if count else "-" for count in self.tokens), "")]
@@ -67,8 +72,8 @@ class Comparison:
             [
                 aligned([*head, *rows], right=[1, 2, 3]),
                 "",
-                f"ratio {self.ratio:.3f}  (95 %: {low:.3f} to {high:.3f}), {self.documents:,} documents",
-                f"boundary F1 {self.boundary_f1:.3f}",
+                f"ratio        {self.ratio:.3f}  {first} takes {more}  ({spread})",
+                f"boundary F1  {self.boundary_f1:.3f}  1 where both cut at the same places",
             ]
         )
 
@@ -81,28 +86,32 @@ def compare_tokenizers(first: Tokenizer, second: Tokenizer, documents: Iterable[
     >>> compare_tokenizers(byte, char, ["abc", "de"]).boundary_f1
     1.0
     """
-    documents = list(documents)
-    found = [tokenizer.segment_batch(documents, parse_special=False) for tokenizer in (first, second)]
-    lengths = [np.array([len(each.ids) for each in segments], dtype=np.int64) for segments in found]
-    if not documents or not lengths[1].sum():
-        raise TokenkitError("the corpus is empty: nothing to compare", "LT-E601")
-    shared = total = 0
+    lengths: list[tuple[int, int]] = []
+    shared = total = size = 0
     by_category = np.zeros((len(CATEGORIES), 2), dtype=np.int64)
-    for text, one, other in zip(documents, *found, strict=True):
-        cuts = [boundaries(text, each) for each in (one, other)]
-        shared += len(np.intersect1d(*cuts, assume_unique=True))
-        total += sum(map(len, cuts))
-        for place, each in enumerate((one, other)):
-            by_category[:, place] += categories(text, each)
-    one, other = (int(length.sum()) for length in lengths)
-    columns = {"first": lengths[0], "second": lengths[1]}
+    for batch in chunks(documents):
+        one, other = (tokenizer.segment_batch(batch, parse_special=False) for tokenizer in (first, second))
+        for text, *pair in zip(batch, one, other, strict=True):
+            cuts = [boundaries(text, each) for each in pair]
+            shared += len(np.intersect1d(*cuts, assume_unique=True))
+            total += sum(map(len, cuts))
+            size += len(text.encode())
+            lengths.append((len(pair[0].ids), len(pair[1].ids)))
+            for place, each in enumerate(pair):
+                by_category[:, place] += categories(text, each)
+    table = np.array(lengths, dtype=np.int64).reshape(-1, 2)  # (N, 2)
+    if not table[:, 1].sum():
+        raise TokenkitError("the corpus is empty: nothing to compare", "LT-E601")
+    tokens = int(table[:, 0].sum()), int(table[:, 1].sum())
+    columns = {"first": table[:, 0], "second": table[:, 1]}
+    many = len(table) > 1
     return Comparison(
         names=(first.name, second.name),
-        documents=len(documents),
-        bytes=sum(len(text.encode()) for text in documents),
-        tokens=(one, other),
-        ratio=one / other,
-        ratio_interval=interval(columns, lambda sums: sums["first"] / sums["second"].clip(1)),
+        documents=len(table),
+        bytes=size,
+        tokens=tokens,
+        ratio=tokens[0] / tokens[1],
+        ratio_interval=interval(columns, lambda sums: sums["first"] / sums["second"].clip(1)) if many else None,
         boundary_f1=2 * shared / total if total else 1.0,
         by_category={
             name: (int(by_category[place, 0]), int(by_category[place, 1])) for place, name in enumerate(CATEGORIES)

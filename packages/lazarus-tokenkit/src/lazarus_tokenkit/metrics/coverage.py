@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lazarus_tokenkit.metrics.bootstrap import Sums, interval
-from lazarus_tokenkit.metrics.counts import WORD, CorpusCounts, count_corpus
+from lazarus_tokenkit.metrics.counts import WORD, CorpusCounts, count_corpus, word_ids
 from lazarus_tokenkit.metrics.table import aligned, number, percent
 from lazarus_tokenkit.tokenizer import Tokenizer
 
@@ -32,7 +32,7 @@ class Coverage:
         words: W.
         tokens: n, without special tokens.
         bytes_per_token: B/n.
-        bytes_per_token_interval: Where 95 % of resamples of the documents put it.
+        bytes_per_token_interval: Where 95 % of resamples of the documents put it; None for one document.
         chars_per_token: C/n.
         fertility: n/W.
         continued_word_rate: PCW.
@@ -68,11 +68,12 @@ class Coverage:
     def text(self) -> str:
         """As it is printed for people."""
         low, high = self.bytes_per_token_interval or (None, None)
+        spread = f"95 % of resamples: {number(low)} to {number(high)}" if low is not None else ""
         return aligned(
             [
                 ("documents", number(self.documents), f"{self.bytes:,} bytes, {self.chars:,} characters"),
                 ("tokens", number(self.tokens), f"{self.words:,} words between white space"),
-                ("bytes/token", number(self.bytes_per_token), f"95 % of resamples: {number(low)} to {number(high)}"),
+                ("bytes/token", number(self.bytes_per_token), spread),
                 ("chars/token", number(self.chars_per_token), ""),
                 ("fertility", number(self.fertility), "tokens a word"),
                 ("continued words", percent(self.continued_word_rate), "words of several tokens, in their context"),
@@ -109,7 +110,7 @@ def coverage_of(counts: CorpusCounts, whole: float | None = None, bare: float | 
         words=counts.total("words"),
         tokens=counts.total("tokens"),
         bytes_per_token=counts.rate("bytes", "tokens"),
-        bytes_per_token_interval=interval(columns, _bytes_per_token) if counts.total("tokens") else None,
+        bytes_per_token_interval=interval(columns, _bytes_per_token) if len(counts) > 1 else None,
         chars_per_token=counts.rate("chars", "tokens"),
         fertility=counts.rate("tokens", "words"),
         continued_word_rate=counts.rate("continued_words", "words"),
@@ -127,11 +128,9 @@ def single_token_rates(tokenizer: Tokenizer, documents: Iterable[str]) -> tuple[
     words = list(dict.fromkeys(word for text in documents for word in WORD.findall(text)))[:MAX_WORDS]
     if not words:
         return None, None
-    rates: list[float] = []
-    for lead in (" ", ""):
-        found = tokenizer.encode_batch([lead + word for word in words], parse_special=False)
-        rates.append(sum(len(ids) == 1 for ids in found) / len(words))
-    return rates[0], rates[1]
+    found = [word_ids(tokenizer, words, has_space=has_space) for has_space in (True, False)]
+    whole, bare = (sum(len(ids) == 1 for ids in each) / len(words) for each in found)
+    return whole, bare
 
 
 def worst_group_ratio(groups: Mapping[str, Coverage]) -> float | None:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lazarus_tokenkit.metrics.counts import byte_places
+from lazarus_tokenkit.errors import TokenkitError
+from lazarus_tokenkit.metrics.counts import byte_places, chunks
 from lazarus_tokenkit.metrics.table import aligned, bars, number, percent
 from lazarus_tokenkit.tokenizer import Segments, Tokenizer
 
@@ -79,13 +80,15 @@ def analyze_efficiency(tokenizer: Tokenizer, documents: Iterable[str], context_l
     >>> analyze_efficiency(load_tokenizer("byte"), ["1+1=2", "so 12"]).tokens_per["equation"]
     5.0
     """
-    documents = list(documents)
     lengths: list[int] = []
     spent: dict[str, list[int]] = {name: [] for name in SPANS}
-    for text, found in zip(documents, tokenizer.segment_batch(documents, parse_special=False), strict=True):
-        lengths.append(len(found.ids))
-        for name, pattern in SPANS.items():
-            spent[name] += span_tokens(text, found, pattern).tolist()
+    for batch in chunks(documents):
+        for text, found in zip(batch, tokenizer.segment_batch(batch, parse_special=False), strict=True):
+            lengths.append(len(found.ids))
+            for name, pattern in SPANS.items():
+                spent[name] += span_tokens(text, found, pattern).tolist()
+    if not lengths:
+        raise TokenkitError("the corpus is empty: no documents to analyse", "LT-E601")
     sizes = np.array(lengths, dtype=np.int64)
     return Efficiency(
         documents=len(lengths),

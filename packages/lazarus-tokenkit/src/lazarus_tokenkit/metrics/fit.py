@@ -24,7 +24,7 @@ import numpy as np
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.metrics.bootstrap import Sums, interval
 from lazarus_tokenkit.metrics.counts import CorpusCounts, count_corpus
-from lazarus_tokenkit.metrics.table import aligned, number
+from lazarus_tokenkit.metrics.table import aligned, number, percent
 from lazarus_tokenkit.tokenizer import Tokenizer
 
 WEIGHTS = {"compression": 0.7, "words": 0.3}
@@ -42,11 +42,13 @@ class Reference:
     Args:
         bytes_per_token: Geometric mean of the two.
         continued_word_rate: Mean of the two.
+        ids: What the two have learnt, bytes included: fewer than wanted where the text has no more to learn.
         fingerprint: SHA-256 over the two tokenizers' files, 16 hex.
     """
 
     bytes_per_token: float
     continued_word_rate: float
+    ids: tuple[int, int]
     fingerprint: str
 
 
@@ -63,6 +65,7 @@ class FitScore:
         documents: N.
         bytes: B.
         bytes_per_token: Of the tokenizer.
+        continued_word_rate: Of the tokenizer.
         reference: What it is held against.
     """
 
@@ -74,6 +77,7 @@ class FitScore:
     documents: int
     bytes: int
     bytes_per_token: float
+    continued_word_rate: float
     reference: Reference
 
     def to_json(self) -> dict[str, Any]:
@@ -82,19 +86,31 @@ class FitScore:
 
     def text(self) -> str:
         """As it is printed for people."""
-        head = f"{self.score:.1f} of 100, grade {self.grade}  (95 %: {self.interval[0]:.1f} to {self.interval[1]:.1f})"
+        low, high = self.interval
+        grade = (
+            f"grade {self.grade}" if self.bytes >= MIN_BYTES else f"{self.grade}, no grade below {MIN_BYTES:,} bytes"
+        )
         parts, reference = self.parts, self.reference
+        whole, made = 1 - self.continued_word_rate, 1 - reference.continued_word_rate
         rows = [
+            ("", "this", "made for it", "part"),
             (
-                "compression",
+                "bytes/token",
+                number(self.bytes_per_token),
+                number(reference.bytes_per_token),
                 number(parts["compression"]),
-                f"{self.bytes_per_token:.3f} bytes a token; made for it: {reference.bytes_per_token:.3f}",
             ),
-            ("words", number(parts["words"]), f"kept whole; made for it: {1 - reference.continued_word_rate:.3f}"),
-            ("cover", number(parts["cover"]), "bytes neither unknown nor spelled one by one"),
-            ("lossless", number(parts["lossless"]), f"of {self.documents:,} documents, {self.bytes:,} bytes"),
+            ("words kept whole", percent(whole), percent(made), number(parts["words"])),
+            ("bytes covered", percent(parts["cover"]), percent(1.0), number(parts["cover"])),
+            ("lossless", percent(parts["lossless"]), percent(1.0), number(parts["lossless"])),
         ]
-        return f"{head}\n\n{aligned(rows, right=[1])}\n\nreference {reference.fingerprint}"
+        learnt = " and ".join(f"{count:,}" for count in reference.ids)
+        return (
+            f"{self.score:.1f} of 100, {grade}  (95 % of resamples: {low:.1f} to {high:.1f})\n\n"
+            f"{aligned(rows, right=[1, 2, 3])}\n\n"
+            f"{self.documents:,} documents, {self.bytes:,} bytes; made for it: two byte-level BPEs of {learnt} ids, each"
+            f" trained on one half and measured on the other ({reference.fingerprint})"
+        )
 
 
 def calculate_fit_score(
@@ -125,6 +141,7 @@ def calculate_fit_score(
         documents=len(counts),
         bytes=size,
         bytes_per_token=counts.rate("bytes", "tokens") or 0.0,
+        continued_word_rate=counts.rate("continued_words", "words") or 0.0,
         reference=reference,
     )
 
@@ -138,14 +155,16 @@ def train_reference(documents: list[str], vocab_size: int, seed: int = 0) -> Ref
     chosen = {int(place) for place in order[:half]}
     halves = [[text for place, text in enumerate(documents) if (place in chosen) is first] for first in (True, False)]
     measured: list[CorpusCounts] = []
+    ids: list[int] = []
     digest = hashlib.sha256()
     for learned, held_out in (halves, halves[::-1]):
         made = _train(learned, vocab_size)
         digest.update(b"".join(content for _, content in sorted(made.files.items())))
+        ids.append(made.vocab_size)
         measured.append(count_corpus(made, held_out))
     logs = [math.log(counts.rate("bytes", "tokens") or 1.0) for counts in measured]
     rates = [counts.rate("continued_words", "words") or 0.0 for counts in measured]
-    return Reference(math.exp(sum(logs) / 2), sum(rates) / 2, digest.hexdigest()[:16])
+    return Reference(math.exp(sum(logs) / 2), sum(rates) / 2, (ids[0], ids[1]), digest.hexdigest()[:16])
 
 
 def _train(documents: list[str], vocab_size: int) -> Any:

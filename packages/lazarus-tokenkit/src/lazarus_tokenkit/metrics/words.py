@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lazarus_tokenkit.metrics.counts import WORD, lone_bytes
+from lazarus_tokenkit.metrics.counts import WORD, lone_bytes, word_ids
 from lazarus_tokenkit.metrics.table import aligned, percent
 from lazarus_tokenkit.tokenizer import Tokenizer
 
@@ -54,7 +54,7 @@ class WordReport:
 
 
 def analyze_words(tokenizer: Tokenizer, documents: Iterable[str]) -> WordReport:
-    """The words of a corpus, each by itself with a space in front.
+    """The words of a corpus, each behind a space.
 
     >>> from lazarus_tokenkit import load_tokenizer
     >>> analyze_words(load_tokenizer("char:ab "), ["ab ac ab"]).oov
@@ -62,7 +62,7 @@ def analyze_words(tokenizer: Tokenizer, documents: Iterable[str]) -> WordReport:
     """
     counts = Counter(word for text in documents for word in WORD.findall(text))
     words = list(counts)
-    found = tokenizer.encode_batch([f" {word}" for word in words], parse_special=False)
+    found = word_ids(tokenizer, words, has_space=True)
     is_lone = lone_bytes(tokenizer)
     oov = {
         word: counts[word]

@@ -35,9 +35,11 @@ class TemplateEntry:
     has_tools: bool = False
 
 
+_CHATML_MARKS = ("<|im_start|>", "<|im_end|>")
 _LLAMA3_MARKS = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
 REGISTRY: Mapping[str, TemplateEntry] = {
-    "chatml": TemplateEntry(formats.CHATML, "<|im_end|>", special_tokens=("<|im_start|>", "<|im_end|>")),
+    "chatml": TemplateEntry(formats.CHATML, "<|im_end|>", special_tokens=_CHATML_MARKS),
+    "chatml-tools": TemplateEntry(formats.CHATML_TOOLS, "<|im_end|>", special_tokens=_CHATML_MARKS, has_tools=True),
     "plain": TemplateEntry(formats.PLAIN, "eos", roles=("eos",)),
     "llama2": TemplateEntry(formats.LLAMA2, "eos", roles=("bos", "eos")),
     "llama3": TemplateEntry(formats.LLAMA3, "<|eot_id|>", special_tokens=_LLAMA3_MARKS, roles=("bos",)),
@@ -53,7 +55,7 @@ REGISTRY: Mapping[str, TemplateEntry] = {
     "vicuna": TemplateEntry(formats.VICUNA, "eos", roles=("eos",)),
     "alpaca": TemplateEntry(formats.ALPACA, "eos", roles=("eos",)),
 }
-"""ChatML, plain, and the formats of seven families. Which tokenizer suits which is checked, not guessed."""
+"""ChatML without and with tools, plain, and the formats of seven families. Which tokenizer suits which is checked, not guessed."""
 
 
 def choose_template(tokenizer: Tokenizer, wanted: str | None, pinned_date: str) -> ChatTemplate:

@@ -15,7 +15,7 @@ import jinja2
 from lazarus_plan import canonical_json
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.samples import JSON, Message
-from lazarus_tokenkit.templates import sandbox
+from lazarus_tokenkit.templates import limits, sandbox
 from lazarus_tokenkit.templates.opaque import is_opaque
 from lazarus_tokenkit.templates.sandbox import CLOSE, FLAGS, OPEN
 
@@ -39,6 +39,7 @@ TEMPLATE_FAILURES = (
     ArithmeticError,
     AttributeError,
     LookupError,
+    MemoryError,
     RecursionError,
     TypeError,
     ValueError,
@@ -130,7 +131,7 @@ class ChatTemplate:
         pieces: list[str] = []
         size = 0
         try:
-            with sandbox.time_limit(sandbox.TIMEOUT_S):
+            with limits.limited():
                 for piece in compiled.generate(
                     messages=turns,
                     tools=list(tools) or None,
@@ -138,8 +139,7 @@ class ChatTemplate:
                     add_generation_prompt=add_generation_prompt,
                 ):
                     size += len(piece)
-                    if size > sandbox.MAX_CHARACTERS:
-                        raise jinja2.TemplateError(f"more than {sandbox.MAX_CHARACTERS:,} characters")
+                    limits.check_size(size)
                     pieces.append(piece)
         except TEMPLATE_FAILURES as error:
             raise TemplateError(f"template `{self.name}` refuses the conversation: {error}", "LT-E204") from error
@@ -161,7 +161,12 @@ class ChatTemplate:
         }
         try:
             return sandbox.make_environment(shown, is_marked=is_marked).from_string(self.source)
-        except (jinja2.TemplateError, RecursionError) as error:
-            line = getattr(error, "lineno", None)
+        except (
+            jinja2.TemplateError,
+            MemoryError,
+            RecursionError,
+            SyntaxError,
+        ) as error:  # of Jinja's or Python's parser
+            line = error.lineno if isinstance(error, jinja2.TemplateSyntaxError) else None
             where = f" in line {line}" if line else ""
             raise TemplateError(f"template `{self.name}` is malformed{where}: {error}", "LT-E203") from error

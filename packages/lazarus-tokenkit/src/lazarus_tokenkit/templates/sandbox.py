@@ -1,14 +1,12 @@
 """Where a template runs: no attribute access to internals, no change of what it is given, limits on time and size.
 
-A template is a program that came with somebody's weights. Loops and macros look at the clock in every round; whatever
-makes a long text out of a short one (`*`, `+`, `~`, `%`, padding, replacing, joining) is measured before it is done.
+A template is a program that came with somebody's weights. Its syntax tree is rewritten so that every loop, call, list
+and slice passes by `limits`; only the filters and methods that chat templates use are there.
 """
 
 import json
-import threading
-import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from typing import Any, NoReturn, cast
 
@@ -19,26 +17,15 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-MAX_CHARACTERS = 64_000_000
-"""Limit on one rendered conversation: forty times the longest context window, a thousandth of what fills a machine."""
-TIMEOUT_S = 10.0
-"""A conversation renders in a millisecond; one of a thousand turns in a tenth of a second."""
+from lazarus_tokenkit.templates import limits
+
 FLAGS = {"trim_blocks": True, "lstrip_blocks": True}
 """What transformers sets (`utils/chat_template_utils.py`)."""
 OPEN, CLOSE = "\ufdee", "\ufdef"
 """Noncharacters that stand around `{% generation %}` blocks in a marked rendering."""
-GROWING_FILTERS = ("center", "format", "indent", "join", "replace", "wordwrap", "xmlattr", "urlize", "tojson", "pprint")
-_budget = threading.local()
-
-
-@contextmanager
-def time_limit(seconds: float) -> Generator[None]:
-    """Within it, a template of this thread may run so long."""
-    _budget.deadline = time.monotonic() + seconds
-    try:
-        yield
-    finally:
-        _budget.deadline = None
+MAX_SOURCE = 200_000
+"""Characters of a template; the longest in use have 25,000."""
+DATE_PATTERN = re.compile(r"[^%]{0,99}(?:%-?[a-zA-Z%][^%]{0,99}){0,20}")
 
 
 def make_environment(shown: Mapping[str, Any], *, is_marked: bool = False) -> ImmutableSandboxedEnvironment:
@@ -49,11 +36,10 @@ def make_environment(shown: Mapping[str, Any], *, is_marked: bool = False) -> Im
         is_marked: Whether `{% generation %}` blocks stand between `OPEN` and `CLOSE`.
     """
     block = MarkedGenerationBlock if is_marked else GenerationBlock
-    environment = Sandbox(**FLAGS, extensions=[block, loopcontrols])
-    environment.filters["tojson"] = _to_json
-    del environment.filters["random"], environment.globals["lipsum"]  # another text every time
-    for name in GROWING_FILTERS:
-        environment.filters[name] = _measured(environment.filters[name])
+    environment = Sandbox(**FLAGS, extensions=[block, loopcontrols], finalize=_writable)
+    filters = environment.filters | {"tojson": _to_json}
+    environment.filters = {name: _measured(name, filters[name]) for name in filters if name in limits.FILTERS}
+    del environment.globals["lipsum"]  # another text every time
     names: dict[str, Any] = {"raise_exception": _raise_exception, **shown}
     environment.globals.update(names)
     return environment
@@ -61,54 +47,60 @@ def make_environment(shown: Mapping[str, Any], *, is_marked: bool = False) -> Im
 
 def pinned_clock(pinned_date: str) -> Callable[[str], str]:
     """`strftime_now` of a day that stays."""
-    return date.fromisoformat(pinned_date).strftime
+    day = date.fromisoformat(pinned_date)
+
+    def strftime_now(pattern: str) -> str:
+        if not DATE_PATTERN.fullmatch(pattern):  # C libraries pad to any width
+            raise SecurityError(f"{pattern[:60]!r} is no pattern of a date")
+        return day.strftime(pattern)
+
+    return strftime_now
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
     """Jinja's sandbox, with a look at the clock in every round and a measure before everything that grows."""
 
     intercepted_binops = frozenset(("*", "**", "+", "%"))
+    concat = staticmethod(limits.joined)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Refuses to make something huge."""
-        match operator:
-            case "**":
-                raise SecurityError("`**` is refused")
-            case "+" if isinstance(left, str | list | tuple):
-                _check_size(_size(left) + _size(right))
-            case "%" if isinstance(left, str):
-                _check_arguments((left, right))
-            case "*":
-                _check_size(_size(left) * _size(right))
-            case _:
-                pass
-        return super().call_binop(context, operator, left, right)
+        limits.measure_operation(operator, left, right)
+        return limits.charge(super().call_binop(context, operator, left, right))
 
     def call(self, context: Any, callable_: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Refuses arguments from which a method makes something huge."""
-        owner = getattr(getattr(callable_, "__wrapped__", callable_), "__self__", None)
-        if isinstance(owner, str):
-            _check_arguments((owner, *args, *kwargs.values()))
-        return super().call(context, callable_, *args, **kwargs)
+        """Refuses methods from which something huge comes."""
+        function = getattr(callable_, "__wrapped__", callable_)
+        owner = getattr(function, "__self__", None)
+        if owner is self:  # one of the three below
+            return callable_(*args)
+        limits.look_at_clock()
+        given = [_listed(value) for value in args]
+        limits.measure_method(owner, getattr(function, "__name__", ""), [*given, *kwargs.values()])
+        return limits.charge(super().call(context, callable_, *given, **kwargs))
 
     def tick(self) -> str:
-        """Looks at the clock; stands in every loop and macro."""
-        deadline = getattr(_budget, "deadline", None)
-        if deadline is not None and time.monotonic() > deadline:
-            raise SecurityError(f"it runs for more than {TIMEOUT_S:g} s")
+        """Stands in every loop, macro and block."""
+        limits.look_at_clock()
         return ""
 
     def joined(self, *parts: Any) -> str:
         """What `~` does, measured."""
-        texts = [str(part) for part in parts]
-        _check_size(sum(map(len, texts)))
-        return "".join(texts)
+        for part in parts:
+            limits.written_size(part)
+        return limits.joined(map(str, parts))
+
+    def charged(self, made: Any) -> Any:
+        """A list, tuple, dict or slice."""
+        return limits.charge(made)
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        if len(source) > MAX_SOURCE:
+            raise jinja2.TemplateSyntaxError(f"it has more than {MAX_SOURCE:,} characters", 1)
         template = super()._parse(source, name, filename)
-        for loop in template.find_all((nodes.For, nodes.Macro, nodes.CallBlock)):
+        for loop in template.find_all((nodes.For, nodes.Macro, nodes.CallBlock, nodes.Block)):
             loop.body.insert(0, nodes.Output([_call("tick", [])]))
-        _replace_concatenations(template)
+        _rewrite(template)
         return template
 
 
@@ -136,67 +128,52 @@ def _call(method: str, arguments: list[nodes.Expr]) -> nodes.Call:
     return nodes.Call(nodes.EnvironmentAttribute(method), arguments, [], None, None)
 
 
-def _replace_concatenations(node: nodes.Node) -> None:
+def _rewrite(node: nodes.Node) -> None:
+    """Passes what grows by `limits`."""
     for name, value in node.iter_fields():
         if isinstance(value, list):
             elements = cast("list[Any]", value)
             for place, each in enumerate(elements):
                 if isinstance(each, nodes.Node):
-                    _replace_concatenations(each)
-                    elements[place] = _without_concatenation(each)
+                    _rewrite(each)
+                    elements[place] = _passing(each)
         elif isinstance(value, nodes.Node):
-            _replace_concatenations(value)
-            setattr(node, name, _without_concatenation(value))
+            _rewrite(value)
+            setattr(node, name, _passing(value))
 
 
-def _without_concatenation(node: nodes.Node) -> nodes.Node:
-    return _call("joined", node.nodes) if isinstance(node, nodes.Concat) else node
+def _passing(node: nodes.Node) -> nodes.Node:
+    match node:
+        case nodes.Concat():
+            return _call("joined", node.nodes)
+        case nodes.List() | nodes.Dict() | nodes.Tuple(ctx="load") | nodes.Getitem(arg=nodes.Slice()):
+            return _call("charged", [node])
+        case _:
+            return node
 
 
-def _measured(inner: Callable[..., Any]) -> Callable[..., Any]:
+def _measured(name: str, inner: Callable[..., Any]) -> Callable[..., Any]:
+    passed = 1 if hasattr(inner, "jinja_pass_arg") else 0  # the first argument is the environment or the context
+
     def measured(*args: Any, **kwargs: Any) -> Any:
-        _check_arguments((*args, *kwargs.values()))
-        return inner(*args, **kwargs)
+        given = [*args[:passed], *map(_listed, args[passed:])]
+        limits.measure_filter(name, [*given[passed:], *kwargs.values()])
+        return limits.charge(inner(*given, **kwargs))
 
-    for mark in ("jinja_pass_arg",):
-        if hasattr(inner, mark):  # says that the first argument is the environment or the context
-            setattr(measured, mark, getattr(inner, mark))
+    if passed:
+        measured.jinja_pass_arg = inner.jinja_pass_arg  # type: ignore[attr-defined]
     return measured
 
 
-def _check_arguments(values: tuple[Any, ...]) -> None:
-    """Refuses numbers that pad far, and texts that together could give something huge."""
-    texts = [value for value in values if isinstance(value, str)]
-    if any(isinstance(value, int) and abs(value) > MAX_CHARACTERS // 1000 for value in values):
-        raise SecurityError(f"a width beyond {MAX_CHARACTERS // 1000:,}")
-    if any("%" in text or "{" in text for text in texts) and any(_has_wide_field(text) for text in texts):
-        raise SecurityError(f"a width beyond {MAX_CHARACTERS // 1000:,}")
-    if len(texts) == 3:  # replace: every character of the first can become the third
-        _check_size((len(texts[0]) // max(len(texts[1]), 1) + 1) * len(texts[2]))
-    for value in values:
-        if isinstance(value, list | tuple) and texts:  # join
-            value = cast("list[Any]", value)
-            _check_size(sum(map(_size, value)) + len(value) * max(map(len, texts)))
+def _listed(value: Any) -> Any:
+    """What can be gone through once only, as a list."""
+    return limits.charge(list(cast("Iterator[Any]", value))) if isinstance(value, Iterator) else value
 
 
-def _has_wide_field(text: str) -> bool:
-    digits = 0
-    for letter in text:
-        digits = digits + 1 if letter.isdigit() else 0
-        if digits > 5:
-            return True
-    return False
-
-
-def _size(value: Any) -> int:
-    if isinstance(value, int | float):
-        return int(abs(value))
-    return len(value) if hasattr(value, "__len__") else 1
-
-
-def _check_size(size: int) -> None:
-    if size > MAX_CHARACTERS:
-        raise SecurityError(f"more than {MAX_CHARACTERS:,} characters")
+def _writable(value: Any) -> Any:
+    if not isinstance(value, str):
+        limits.written_size(value)
+    return value
 
 
 def _to_json(
@@ -207,6 +184,7 @@ def _to_json(
     sort_keys: bool = False,
 ) -> str:
     # Jinja's own filter escapes HTML.
+    limits.measure_json(value, indent)
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 

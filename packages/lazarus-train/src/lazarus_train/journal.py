@@ -1,0 +1,131 @@
+"""What a run writes about itself while it goes: settings, audit log, metrics. One process writes."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lazarus_plan import AuditLog, BatchPlan, StepDigest
+from lazarus_plan.audit import genesis
+from lazarus_train.checkpoint import State
+from lazarus_train.config import SftConfig
+from lazarus_train.evaluate import HeldOut
+from lazarus_train.folder import RunFolder
+from lazarus_train.manifest import write_manifest
+from lazarus_train.metrics import append_line, finite_or_none, keep_lines, read_lines
+from lazarus_train.seal import flush
+from lazarus_train.watcher import StepReport
+
+
+class Journal:
+    """The logs of a run.
+
+    Args:
+        folder: Where they lie.
+        config: What was asked for.
+        plan: What is followed.
+        is_writer: Whether this process writes. Every process of a run knows the head of the audit chain.
+    """
+
+    def __init__(self, folder: RunFolder, config: SftConfig, plan: BatchPlan, is_writer: bool) -> None:
+        self._folder = folder
+        self._config = config
+        self._plan = plan
+        self._writes = is_writer
+        self._audit: AuditLog
+
+    @property
+    def next_step(self) -> int:
+        """Steps done."""
+        return self._audit.next_step
+
+    @property
+    def head(self) -> str:
+        """Hash of the audit chain, 64 hex."""
+        return self._audit.head.hex()
+
+    def start(self) -> None:
+        """Begins at step 0; an earlier run in the folder gives way."""
+        if not self._writes:
+            self._audit = AuditLog(Path(os.devnull), genesis(self._plan.plan_id), 0)
+            return
+        self._folder.clear()
+        write_manifest(self._folder.config, self._config, self._plan)
+        self._audit = AuditLog.start(self._folder.audit, self._plan.plan_id)
+
+    def resume(self, state: State, measures: bool) -> None:
+        """Goes on where a checkpoint stopped; lines beyond it are dropped.
+
+        Args:
+            state: The checkpoint's.
+            measures: Whether the held-out loss is due there. A run that ended there measured; one that goes on
+                measures only when it is due.
+        """
+        done = state.next_step
+        if not self._writes:
+            self._audit = AuditLog(Path(os.devnull), bytes.fromhex(state.audit_head), done)
+            return
+        self._audit = AuditLog.resume(self._folder.audit, self._plan.plan_id, done, state.audit_head)
+
+        def is_kept(line: dict[str, Any]) -> bool:
+            is_extra = "eval_loss" in line and line["step"] == done and not measures
+            return line["step"] <= done and not is_extra
+
+        for log in (self._folder.metrics, self._folder.throughput):
+            keep_lines(log, is_kept)
+        write_manifest(self._folder.config, self._config, self._plan)
+
+    def step(self, report: StepReport, labels: int, digest: StepDigest) -> None:
+        """Notes a finished step.
+
+        Args:
+            report: What came of it.
+            labels: Tokens that carried loss.
+            digest: What was trained on.
+        """
+        self._audit.append(report.step - 1, digest)
+        self._append(
+            self._folder.metrics,
+            {
+                "step": report.step,
+                "loss": report.loss,
+                "learning_rate": report.rate,
+                "grad_norm": report.norm,
+                "tokens": report.tokens,
+                "loss_tokens": labels,
+            },
+        )
+        self._append(
+            self._folder.throughput,
+            {
+                "step": report.step,
+                "seconds": round(report.seconds, 6),
+                "tokens_per_s": round(report.tokens / report.seconds, 1),
+            },
+        )
+
+    def held_out(self, done: int, result: HeldOut) -> None:
+        """Notes the held-out loss after so many steps."""
+        self._append(
+            self._folder.metrics,
+            {
+                "step": done,
+                "eval_loss": finite_or_none(result.loss),
+                "eval_perplexity": finite_or_none(result.perplexity),
+                "eval_bits_per_byte": finite_or_none(result.bits_per_byte),
+                "eval_tokens": result.labels,
+            },
+        )
+
+    def is_measured(self, done: int) -> bool:
+        """Whether the held-out loss after so many steps stands in the metrics."""
+        lines = read_lines(self._folder.metrics) if self._writes else []
+        return any("eval_loss" in line and line["step"] == done for line in lines)
+
+    def flush(self) -> None:
+        """Hands the audit log to the disk, before a checkpoint counts on it."""
+        if self._writes:
+            flush(self._folder.audit)
+
+    def _append(self, path: Path, members: dict[str, Any]) -> None:
+        if self._writes:
+            append_line(path, members)

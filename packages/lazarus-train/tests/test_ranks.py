@@ -1,0 +1,129 @@
+"""Several processes are one run: the same losses, the same audit log, and any number goes on where any other stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lazarus_train import sft
+
+STEPS = 6
+
+
+def launch(setup, processes: int, output: str, *more: object) -> list[str]:
+    arguments = [
+        *("--model", setup.model, "--data", setup.data, "--batch-plan", setup.plan, "-o", setup.folder / output),
+        *("--learning-rate", "5e-3", "--save-every", 2, *more),
+    ]
+    launcher = Path(sys.executable).with_name("mlx.launch")
+    train = [sys.executable, "-m", "lazarus_train", "sft", *map(str, arguments)]
+    return (
+        [sys.executable, str(launcher), "-n", str(processes), "--backend", "ring", *train] if processes > 1 else train
+    )
+
+
+def run(*arguments) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(launch(*arguments), capture_output=True, text=True, env=os.environ, check=False, timeout=120)
+
+
+def losses(setup, output: str) -> list[float]:
+    return [json.loads(line)["loss"] for line in (setup.folder / output / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory, make_setup):
+    """A plan of ten epochs, and what one process makes of six steps of it."""
+    setup = make_setup(tmp_path_factory.mktemp("ranks"))
+    setup.build_plan(epochs=10)
+    sft(setup.config("alone", max_steps=STEPS))
+    return setup
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 3, 4])
+def test_any_number_of_processes_trains_on_the_same_and_learns_the_same(longer, processes):
+    done = run(longer, processes, f"run-{processes}", "--max-steps", STEPS)
+    assert (longer.folder / f"run-{processes}/final/model.safetensors").is_file(), done.stderr
+    assert losses(longer, f"run-{processes}") == pytest.approx(losses(longer, "alone"), abs=1e-5)
+    logs = [(longer.folder / name / "audit.jsonl").read_bytes() for name in (f"run-{processes}", "alone")]
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.slow
+def test_the_same_number_of_processes_gives_the_same_bits(longer):
+    weights = []
+    for name in ("first", "second"):
+        run(longer, 2, name, "--max-steps", 3)
+        weights.append((longer.folder / name / "final/model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(3, 2), (1, 2), (2, 1)])
+def test_a_run_goes_on_with_another_number_of_processes(longer, before, after):
+    name = f"from-{before}-to-{after}"
+    run(longer, before, name, "--max-steps", 3)
+    run(longer, after, name, "--max-steps", STEPS)
+    assert losses(longer, name) == pytest.approx(losses(longer, "alone"), abs=1e-5)
+    logs = [(longer.folder / each / "audit.jsonl").read_bytes() for each in (name, "alone")]
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_process_stops_the_run_with_a_word_and_another_number_goes_on(longer, victim):
+    name, steps = f"killed-{victim}", 40
+    sft(longer.config("alone-longer", max_steps=steps))
+    audit = longer.folder / name / "audit.jsonl"
+    command = launch(longer, 2, name, "--max-steps", steps)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (audit.is_file() and audit.read_bytes().count(b"\n") > 2):
+            time.sleep(0.001)
+        os.kill(pid_of_rank(process.pid, victim), signal.SIGKILL)
+        _, words = process.communicate(timeout=60)
+    assert "another process of this run ended" in words
+    assert "Traceback" not in words
+    run(longer, 3, name, "--max-steps", steps)
+    assert losses(longer, name) == pytest.approx(losses(longer, "alone-longer"), abs=1e-4)
+    assert audit.read_bytes() == (longer.folder / "alone-longer/audit.jsonl").read_bytes()
+
+
+def pid_of_rank(launcher: int, rank: int) -> int:
+    """The process that the launcher started as this rank, by its environment."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (folder / "environ").read_bytes().split(b"\0")
+            command = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if f"MLX_RANK={rank}".encode() in environment and b"lazarus_train" in command and b"launch" not in command:
+            return int(folder.name)
+    raise LookupError(f"no rank {rank} of {launcher}")
+
+
+@pytest.mark.slow
+def test_processes_that_mean_different_runs_are_refused(longer):
+    script = longer.folder / "differs.sh"
+    launcher, train = (command := launch(longer, 2, "differs"))[:6], command[6:]
+    script.write_text(f'#!/bin/sh\nexec {" ".join(train)} --seed "$MLX_RANK"\n')
+    script.chmod(0o755)
+    command = [*launcher, str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False, timeout=60)
+    assert "the run's processes do not agree on `settings`" in done.stderr
+    assert not (longer.folder / "differs/final").exists()
+
+
+@pytest.mark.slow
+def test_a_launch_that_cannot_be_joined_is_one_line_and_exit_2(longer):
+    (longer.folder / "hosts.json").write_text("")
+    environment = {**os.environ, "MLX_RANK": "0", "MLX_HOSTFILE": str(longer.folder / "hosts.json")}
+    done = subprocess.run(
+        launch(longer, 1, "hosts"), capture_output=True, text=True, env=environment, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    assert "error: rank 0 cannot join the run's processes" in done.stderr
