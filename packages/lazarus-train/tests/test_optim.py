@@ -13,13 +13,18 @@ from lazarus_models.backend import mx, nn
 from lazarus_models.families import family_of
 from lazarus_models.parameters import flatten, unflatten
 from lazarus_train import OptimizerSettings
-from lazarus_train.batches import Batch
+from lazarus_train.batches import Batch, Part
 from lazarus_train.errors import CorruptCheckpoint, SetupError
 from lazarus_train.optim import Optimizer, is_decayed
 from lazarus_train.schedule import learning_rate
 from lazarus_train.step import compute_gradients
+from lazarus_train.tasks import CausalTask
 
 OPTIMIZERS = ("adamw", "muon", "adafactor", "lion", "sgd")
+
+
+def causal_loss(model, batch):
+    return CausalTask().loss(model, batch, seed=0)
 
 
 class Block(nn.Module):
@@ -77,12 +82,15 @@ def test_fifty_steps_are_torchs(tmp_path):
     names = ("learning_rate", "min_learning_rate", "warmup_steps", "weight_decay", "max_grad_norm")
     settings = OptimizerSettings(**{name: golden[name] for name in names})
     optimizer = Optimizer(settings, model)
-    shape = golden["rows"], golden["tokens"]
-    segments, labels = mx.ones(shape, dtype=mx.int32), mx.ones(shape, dtype=mx.bool_)
+    rows, tokens = shape = golden["rows"], golden["tokens"]
+    is_label = np.ones(shape, dtype=np.bool_)
+    is_label[:, 0] = False
+    places = mx.array(np.flatnonzero(is_label))
+    parts = tuple(Part(row, row, 0, tokens, tokens - 1, 1) for row in range(rows))
     for index, step in enumerate(golden["steps"]):
         ids = mx.array(random.integers(0, config.vocab_size, shape).astype(np.int32))
-        count = shape[0] * (shape[1] - 1)
-        found = compute_gradients(model, [Batch(ids, segments, labels)], count, settings.max_grad_norm)
+        batch = Batch(ids, mx.ones_like(ids), mx.array(is_label), places, parts, tuple(range(rows)), rows)
+        found = compute_gradients(model, causal_loss, [batch], rows * (tokens - 1), settings.max_grad_norm)
         rate = learning_rate(settings, index, len(golden["steps"]))
         assert rate == pytest.approx(step["rate"], rel=1e-9)
         assert found.loss == pytest.approx(step["loss"], abs=1e-5)

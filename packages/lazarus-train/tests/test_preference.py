@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from lazarus_models.backend import mx
 from lazarus_train.objectives.preference import (
     Answers,
-    PreferenceSettings,
     dpo_losses,
     hinge_losses,
     ipo_losses,
@@ -24,6 +23,7 @@ from lazarus_train.objectives.preference import (
     preference_loss,
 )
 from lazarus_train.objectives.scores import bradley_terry
+from lazarus_train.objectives.settings import PreferenceSettings
 
 TRL = json.loads((Path(__file__).parent / "golden" / "trl.json").read_text())
 LOSSES = ("dpo", "ipo", "hinge", "kto", "orpo", "simpo")

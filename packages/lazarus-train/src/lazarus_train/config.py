@@ -15,6 +15,8 @@ from pydantic import (
 )
 
 from lazarus_plan.canonical import MAX_INTEGER
+from lazarus_train.early_stop import EarlyStopSettings
+from lazarus_train.objectives.settings import CausalSettings, ObjectiveSettings, PreferenceSettings
 
 FULL_RATE = 1e-4
 """Peak learning rate of full fine-tuning: between what models of billions (1e-5) and of millions (1e-3) of parameters
@@ -22,12 +24,11 @@ take."""
 LORA_RATE = 10 * FULL_RATE
 """LoRA wants about ten times the rate of full training (Schulman et al. 2025, "LoRA Without Regret")."""
 
-_STRICT = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-
 MUON_RATE = 0.02
 """Muon's own (Jordan 2024): its updates have a size of their own, whatever the gradient's."""
 JSON = dict[str, Any]
+
+_STRICT = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class LoraSettings(BaseModel):
@@ -35,12 +36,16 @@ class LoraSettings(BaseModel):
 
     model_config = _STRICT
 
+    kind: Literal["lora", "dora"] = "lora"
+    """`dora` (arXiv 2402.09353) learns the length of each row of a weight as well."""
     rank: PositiveInt = 8
     """Width of the bottleneck."""
     alpha: PositiveFloat = Field(default_factory=lambda settings: 2.0 * settings["rank"])
     """Strength: the update is scaled by alpha / rank. Twice the rank unless given."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of inputs to the adapters that training drops."""
+    targets: tuple[str, ...] | None = None
+    """Last names or patterns of the layers to adapt, such as `q_proj`; None for every linear layer of the blocks."""
 
 
 class OptimizerSettings(BaseModel):
@@ -115,10 +120,12 @@ _READ_BY = {
 
 
 class SftConfig(BaseModel):
-    """Supervised fine-tuning by a plan."""
+    """Training by a plan."""
 
     model_config = _STRICT
 
+    objective: ObjectiveSettings = CausalSettings()
+    """What is minimised."""
     model: Path
     """Directory of the model to start from, in Hugging Face's layout."""
     data: Path
@@ -143,6 +150,8 @@ class SftConfig(BaseModel):
     """Steps between checkpoints; None saves only the last step."""
     lora: LoraSettings | None = None
     """Adapters to train; None trains all weights."""
+    freeze: tuple[str, ...] = ()
+    """Patterns of parameter names, such as `*embed*`, that stay as they are."""
     optimizer: OptimizerSettings = OptimizerSettings()
     """How weights move."""
     micro_rows: PositiveInt | None = None
@@ -153,13 +162,46 @@ class SftConfig(BaseModel):
     """Held-out rows: their loss is measured before the first step and after the last."""
     eval_every: PositiveInt | None = None
     """Steps between further measurements of the held-out loss."""
+    early_stop: EarlyStopSettings | None = None
+    """When to stop for learning by heart; None follows the plan."""
+    ema: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """Decay of a moving average of the weights, saved beside the trained ones; None keeps none."""
+    neftune_alpha: PositiveFloat | None = None
+    """Strength of noise on the embeddings (NEFTune); 5 is usual, None adds none."""
+    recomputes: bool = False
+    """Whether blocks compute their activations again for the gradient, to save memory (gradient checkpointing)."""
 
     @model_validator(mode="after")
     def _evaluates_something(self) -> "SftConfig":
-        if self.eval_every is not None and self.eval_data is None:
-            raise ValueError("`eval_every` needs `eval_data`")
+        for name in ("eval_every", "early_stop"):
+            if getattr(self, name) is not None and self.eval_data is None:
+                raise ValueError(f"`{name}` needs `eval_data`")
+        if self.early_stop is not None and self.eval_every is None:
+            raise ValueError("`early_stop` needs `eval_every`")
+        return self
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> "SftConfig":
+        if self.recomputes and self.lora is not None and self.lora.dropout:
+            raise ValueError("`recomputes` would drop other inputs the second time than `lora` `dropout` did the first")
+        if isinstance(self.objective, PreferenceSettings):
+            if self.objective.reference == "adapters-off" and self.lora is None:
+                raise ValueError("`reference` adapters-off needs `lora`")
+            if self.objective.loss == "kto" and self.micro_rows is not None:
+                raise ValueError("`loss` kto compares with the mean of a step: `micro_rows` must be left out")
         return self
 
     def trajectory(self) -> dict[str, Any]:
         """The settings that decide the weights after n steps: a resumed run must have the same."""
-        return self.model_dump(mode="json", include={"lora", "optimizer", "micro_rows", "seed"})
+        decisive = {
+            "objective",
+            "lora",
+            "freeze",
+            "optimizer",
+            "micro_rows",
+            "seed",
+            "ema",
+            "neftune_alpha",
+            "recomputes",
+        }
+        return self.model_dump(mode="json", include=decisive)

@@ -39,19 +39,29 @@ def mask_times(rows: int, key: mx.array) -> Float[mx.array, " R"]:
     return ((mx.random.uniform(key=key) + mx.arange(rows)) / rows) % 1.0
 
 
-def mask_tokens(ids: Int[mx.array, "R T"], is_maskable: Bool[mx.array, "R T"], mask_id: int, key: mx.array) -> Noised:
-    """Masks every maskable token of a row with p = (1 - e) t + e, weight 1 / p (LLaDA, eq. 3).
+def mask_share(times: Float[mx.array, " R"]) -> Float[mx.array, " R"]:
+    """P = (1 - e) t + e."""
+    return (1 - EPSILON) * times + EPSILON
+
+
+def mask_tokens(
+    ids: Int[mx.array, "R T"],
+    is_maskable: Bool[mx.array, "R T"],
+    mask_id: int,
+    share: Float[mx.array, " R"],
+    draws: Float[mx.array, "R T"],
+) -> Noised:
+    """Masks every maskable token of a row with probability p, weight 1 / p (LLaDA, eq. 3).
 
     Args:
         ids: Token ids.
         is_maskable: All real tokens in pre-training, the answer's in fine-tuning.
         mask_id: Stands for a masked token.
-        key: Decides times and masks.
+        share: p of each row.
+        draws: Uniform in [0, 1): a token is masked where its draw is below p.
     """
-    time_key, mask_key = mx.random.split(key)
-    share = ((1 - EPSILON) * mask_times(ids.shape[0], time_key) + EPSILON)[:, None]  # (R, 1)
-    is_masked = is_maskable & (mx.random.uniform(shape=ids.shape, key=mask_key) < share)
-    return Noised(mx.where(is_masked, mask_id, ids), is_masked, mx.where(is_masked, 1 / share, 0.0))
+    is_masked = is_maskable & (draws < share[:, None])
+    return Noised(mx.where(is_masked, mask_id, ids), is_masked, mx.where(is_masked, 1 / share[:, None], 0.0))
 
 
 def mask_exactly(ids: Int[mx.array, "R T"], is_maskable: Bool[mx.array, "R T"], mask_id: int, key: mx.array) -> Noised:
@@ -81,12 +91,12 @@ def diffusion_nll(logits: Float[mx.array, "R T V"], ids: Int[mx.array, "R T"], n
 
 
 def mntp_nll(logits: Float[mx.array, "R T V"], ids: Int[mx.array, "R T"], noised: Noised) -> Float[mx.array, ""]:
-    """-log p of the masked tokens, each from the position before it (LLM2Vec, arXiv 2404.05961), unweighted.
+    """Weighted sum of -log p of the masked tokens, each from the place before it (LLM2Vec, arXiv 2404.05961).
 
     The mask that counts is the predicted token's; the first token of a row is never predicted.
     """
     nll = nn.losses.cross_entropy(logits[:, :-1].astype(mx.float32), ids[:, 1:])
-    return mx.where(noised.is_masked[:, 1:], nll, 0.0).sum()
+    return (noised.weight[:, 1:] * nll).sum()
 
 
 def joint(diffusion: Float[mx.array, ""], causal: Float[mx.array, ""], share: float) -> Float[mx.array, ""]:

@@ -7,48 +7,14 @@ takes part, h = (log pi - log pi_ref) of the chosen answer minus that of the rej
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from lazarus_models.backend import mx
+from lazarus_train.objectives.settings import PreferenceSettings
 
 Metrics = dict[str, mx.array]
-REFERENCE_FREE = ("orpo", "simpo")
-
-
-class PreferenceSettings(BaseModel):
-    """Which loss, and how strongly the policy is held."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    loss: Literal["dpo", "ipo", "hinge", "kto", "orpo", "simpo"] = "dpo"
-    """dpo (arXiv 2305.18290), ipo (2310.12036), hinge (2305.10425), kto (2402.01306); without a reference: orpo
-    (2403.07691), simpo (2405.14734)."""
-    beta: PositiveFloat = 0.1
-    """How strongly the policy is held to the reference; simpo's papers take 2, orpo's weight of the odds ratio is this."""
-    label_smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
-    """Share of pairs that are taken to be labelled the wrong way round (dpo, simpo)."""
-    is_length_normalized: bool = False
-    """Mean instead of sum over an answer's tokens (dpo, ipo, hinge); orpo and simpo always take the mean."""
-    margin: NonNegativeFloat = 0.0
-    """By how much the chosen answer is to lead (simpo's gamma)."""
-
-    @model_validator(mode="after")
-    def _every_setting_has_an_effect(self) -> "PreferenceSettings":
-        if self.label_smoothing and self.loss not in ("dpo", "simpo"):
-            raise ValueError(f"`label_smoothing` has no effect with `loss` {self.loss}")
-        if self.is_length_normalized and self.loss not in ("dpo", "ipo", "hinge"):
-            raise ValueError(f"`is_length_normalized` has no effect with `loss` {self.loss}")
-        if self.margin and self.loss != "simpo":
-            raise ValueError(f"`margin` has no effect with `loss` {self.loss}")
-        return self
-
-    @property
-    def needs_reference(self) -> bool:
-        """Whether the loss compares with a reference model."""
-        return self.loss not in REFERENCE_FREE
 
 
 class Answers(NamedTuple):
