@@ -13,14 +13,14 @@ HEAVY = {"mlx", "mlx_lm", "transformers", "torch", "numpy", "pydantic", "tokeniz
 SLOWEST = 5.0  # times `import typer`; measured 1 to 2, so only a blunder reaches it
 
 HELP = [
-    "lazarus_plan.cli",
-    "lazarus_tokenkit.cli",
-    "lazarus_models.cli",
-    "lazarus_train.cli",
-    "lazarus_introspect.cli",
-    "lazarus_gym.cli",
-    "lazarus_corpus.cli",
-    "lazarus_cli.main",
+    "lazarus_plan.__main__",
+    "lazarus_tokenkit.__main__",
+    "lazarus_models.__main__",
+    "lazarus_train.__main__",
+    "lazarus_introspect.__main__",
+    "lazarus_gym.__main__",
+    "lazarus_corpus.__main__",
+    "lazarus_cli.__main__",
 ]
 
 
@@ -43,7 +43,7 @@ def test_help_loads_nothing_heavy(module: str):
 
 @pytest.mark.parametrize("command", ["train", "train sft", "data", "tokenizer", "generate", "infer", "quickstart"])
 def test_help_of_a_mounted_command_loads_nothing_heavy(command: str):
-    loaded = loaded_by_help("lazarus_cli.main", *command.split())
+    loaded = loaded_by_help("lazarus_cli.__main__", *command.split())
     assert loaded & (HEAVY - {"pydantic"}) == set()  # typer reads the types of options by pydantic where it is there
 
 
@@ -56,7 +56,7 @@ def test_importing_a_package_loads_none_of_its_modules(module: str):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["lazarus_plan.cli", "lazarus_cli.main"])
+@pytest.mark.parametrize("module", ["lazarus_plan.__main__", "lazarus_cli.__main__"])
 def test_help_takes_about_as_long_as_importing_typer(module: str):
     floor = _seconds("import typer")
     taken = _seconds(f"import sys; from {module} import main; sys.argv[1:] = ['--help']; main()")

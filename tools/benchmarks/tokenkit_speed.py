@@ -67,7 +67,7 @@ def memory(data: Path) -> None:
                 while stream.tell() < megabytes * 1_000_000:
                     stream.write(rows)
             code = (
-                "import sys; sys.argv = ['x', *sys.argv[1:]]; from lazarus_tokenkit.cli import main\n"
+                "import sys; sys.argv = ['x', *sys.argv[1:]]; from lazarus_tokenkit.__main__ import main\n"
                 "try: main()\nfinally:\n import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
             )
             source = str(data / "tokenizers" / "tok512")

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from lazarus_gym import cli, generate_tasks, read_tasks
+from lazarus_gym import generate_tasks, read_tasks
+from lazarus_gym.__main__ import main
 
 
 def gym(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
     """Runs the command in this process and returns its exit code."""
     monkeypatch.setattr(sys, "argv", ["lazarus-gym", *args])
     with pytest.raises(SystemExit) as caught:
-        cli.main()
+        main()
     return int(caught.value.code or 0)
 
 
@@ -82,7 +83,7 @@ def test_verify_scores_replies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 def test_help_loads_only_what_it_shows():
     heavy = "{'numpy', 'pydantic', 'rich', 'mlx', 'hashlib'} & set(sys.modules)"
-    code = f"import sys; sys.argv[1:] = ['--help']\nfrom lazarus_gym import cli\ntry: cli.main()\nfinally: assert not {heavy}, {heavy}"
+    code = f"import sys; sys.argv[1:] = ['--help']\nfrom lazarus_gym.__main__ import main\ntry: main()\nfinally: assert not {heavy}, {heavy}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "generate" in done.stdout

@@ -10,7 +10,7 @@ from lazarus_models.cli import app
 
 def command(*arguments):
     """Runs the console script as a person does."""
-    code = "from lazarus_models.cli import main; main()"
+    code = "from lazarus_models.__main__ import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False
     )

@@ -138,7 +138,7 @@ def test_too_many_requests_are_told_to_come_back(stories):
 
 @pytest.mark.slow
 def test_a_signal_ends_the_command_cleanly(stories):
-    code = "from lazarus_models.cli import main; main()"
+    code = "from lazarus_models.__main__ import main; main()"
     command = [sys.executable, "-c", code, "serve", "--model", str(stories.path), "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         line = process.stderr.readline()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from lazarus_tokenkit import cli
+from lazarus_tokenkit.__main__ import main
 from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 
 settings.register_profile("busy", deadline=None)  # a machine that does other things too is no failure
@@ -155,7 +155,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     def call(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["lazarus-tokenkit", *words])
         with pytest.raises(SystemExit) as exit_:
-            cli.main()
+            main()
         shown = capsys.readouterr()
         return int(exit_.value.code or 0), shown.out, shown.err
 

@@ -141,7 +141,7 @@ def test_another_locale_changes_neither_names_nor_texts(call, tmp_path: Path):
     build = ("lengths", "build", "-d", str(tmp_path / "d\u00e4"), "-t", "byte", "-o")
     call(*build, str(tmp_path / "here"))
     ascii_only = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    command = [sys.executable, "-c", "from lazarus_tokenkit.cli import main; main()"]
+    command = [sys.executable, "-c", "from lazarus_tokenkit.__main__ import main; main()"]
     subprocess.run([*command, *build, tmp_path / "there"], env=ascii_only, check=True, capture_output=True)
     assert (tmp_path / "there").read_bytes() == (tmp_path / "here").read_bytes()
     decode = [*command, "decode", "-t", "byte", "--ids", "195,169"]

@@ -372,6 +372,9 @@ def test_a_plan_of_lengths_without_a_header_says_what_was_not_checked(setup):
     bare = setup.folder / "bare.jsonl"
     bare.write_text("".join(f'{{"id":"{i}","length":{n}}}\n' for i, n in enumerate(lengths.length.tolist())))
     save_plan(build_plan(read_lengths(bare), PlanConfig(token_budget=64, row_len=32)), setup.plan)
-    said: list[str] = []
-    sft(setup.config(max_steps=1), watcher=Watcher(on_start=lambda checked, *_: said.append(checked)))
-    assert "plan holds for lengths; NOT checked: data, template, tokenizer" in said[0]
+    said: list[tuple[str, ...]] = []
+    sft(
+        setup.config(max_steps=1),
+        watcher=Watcher(on_start=lambda check, *_: said.append((*check.checked, *check.unchecked))),
+    )
+    assert said == [("lengths", "data", "template", "tokenizer", "encoding", "token ids")]

@@ -1,5 +1,12 @@
-"""`python -m lazarus_cli`."""
+"""`lazarus` and `python -m lazarus_cli`: what is loaded before Ctrl-C is understood is next to nothing."""
 
-from lazarus_cli.main import main
+from lazarus_plan.console import run
 
-main()
+
+def main() -> None:
+    """The console script."""
+    run("lazarus_cli.main:app", "lazarus")
+
+
+if __name__ == "__main__":
+    main()

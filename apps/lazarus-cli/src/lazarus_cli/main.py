@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from lazarus_cli.catalog import KNOWN, children, installed
-from lazarus_plan.console import run, show
+from lazarus_plan.console import show
 from lazarus_plan.errors import LazarusError
 
 
@@ -91,8 +91,3 @@ def _root(
     ] = False,
 ) -> None:
     """Training runs as reproducible as builds: plan once, obey, prove."""
-
-
-def main() -> None:
-    """The console script."""
-    run(app, "lazarus")

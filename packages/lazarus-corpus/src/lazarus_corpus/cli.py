@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from lazarus_plan.console import run, show, version_option
+from lazarus_plan.console import show, version_option
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -16,8 +16,3 @@ def root(
 ) -> None:
     """Raw documents to clean, deduplicated, split samples. The work comes later: there are no commands yet."""
     show(context.get_help())
-
-
-def main() -> None:
-    """Runs the command `lazarus-corpus`."""
-    run(app, "lazarus-corpus")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from lazarus_gym.errors import SamplesError, TaskError
-from lazarus_plan.console import run, say, show, version_option
+from lazarus_plan.console import say, show, version_option
 
 if TYPE_CHECKING:
     from lazarus_gym.tasks.maths import Kind
@@ -69,8 +69,3 @@ def verify(
     for of, score in scores.items():
         low, high = score.interval
         show(f"{of:<16}{score.correct:>8}{score.n:>8}{score.accuracy:>10.1%}   {low:.1%} to {high:.1%}")
-
-
-def main() -> None:
-    """Runs the command `lazarus-gym`."""
-    run(app, "lazarus-gym")

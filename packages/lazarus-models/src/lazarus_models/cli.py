@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lazarus_plan.console import run, say, show, version_option
+from lazarus_plan.console import say, show, version_option
 
 if TYPE_CHECKING:
     from lazarus_models.generation import Generation
@@ -433,8 +433,3 @@ def _table(rows: Mapping[str, object], as_json: bool) -> None:
     width = max(map(len, rows))
     for name, value in rows.items():
         show(f"{name:<{width}}  {value:,}" if type(value) is int else f"{name:<{width}}  {value}")
-
-
-def main() -> None:
-    """The console script."""
-    run(app, "lazarus-models")

@@ -1,4 +1,4 @@
-"""Three small pictures as SVG text: columns of a histogram, lines over steps, bars of shares. Colours are the page's."""
+"""Small pictures as SVG text: columns of a histogram, lines and curves over steps, bars of shares."""
 
 from collections.abc import Sequence
 from html import escape
@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 440, 180, 52, 24
+WIDTH, HEIGHT, LEFT, BOTTOM = 440, 180, 60, 24
 MAX_POINTS = 400
 """Points of a line: more steps are drawn by the least and the most of each group."""
+COLOURS = ("var(--mark)", "var(--other)", "#3f9a6b", "#8a5fd0", "#c79a1c", "#c4467f", "#2a9db3", "var(--soft)")
+"""Of lines, in this order; more lines begin again."""
 BAR_HEIGHT, BAR_LEFT, BAR_WIDTH = 24, 250, 700
 
 
@@ -45,8 +47,55 @@ def lines(series: Sequence[NDArray[Any]], across: str, unit: str) -> str:
     """Values by step, one path a series."""
     low = min(0.0, *(float(each.min()) for each in series))
     high = max(low + 1e-9, *(float(each.max()) for each in series))
-    parts = [f'<path class="path{number % 3}" d="{_path(each, low, high)}"/>' for number, each in enumerate(series)]
+    parts = [
+        f'<path class="path{number % len(COLOURS)}" d="{_path(each, low, high)}"/>'
+        for number, each in enumerate(series)
+    ]
     return _frame([*parts, *_labels(low, high, 0, len(series[0]) - 1, f"{across} ({unit} upwards)")])
+
+
+class Curve(NamedTuple):
+    """Values at some steps.
+
+    Args:
+        steps: Ascending, (N,).
+        values: Finite, (N,).
+        colour: Number of its colour.
+    """
+
+    steps: NDArray[np.integer]
+    values: NDArray[np.floating]
+    colour: int
+
+
+def curves(found: Sequence[Curve], unit: str, *, from_zero: bool = False) -> str:
+    """Curves over steps, each with its own, on one pair of axes.
+
+    Every curve carries the points it is drawn by as `data-points`, for a page that reads them off.
+
+    Args:
+        found: At least one, none empty.
+        unit: Of the values.
+        from_zero: Whether the vertical axis begins at zero, not at the least value.
+    """
+    low = 0.0 if from_zero else min(float(each.values.min()) for each in found)
+    high = max(float(each.values.max()) for each in found)
+    high = high if high > low else low + (abs(low) or 1.0)
+    first, last = min(int(each.steps[0]) for each in found), max(int(each.steps[-1]) for each in found)
+    parts: list[str] = []
+    for each in found:
+        points = _thinned(each)
+        path = "L".join(
+            f"{_x((step - first) / max(last - first, 1)):.1f},{_y((value - low) / (high - low)):.1f}"
+            for step, value in points
+        )
+        data = ";".join(f"{step:g},{value:.6g}" for step, value in points)
+        parts.append(
+            f'<path class="path{each.colour % len(COLOURS)}" data-colour="{each.colour}" data-points="{data}" d="M{path}"/>'
+        )
+    scale = f'data-first="{first}" data-last="{last}" data-left="{LEFT}" data-right="{WIDTH - 4}"'
+    hair = f'<line class="hair" x1="0" x2="0" y1="{_y(1):.1f}" y2="{_y(0):.1f}"/>'
+    return _frame([*parts, *_labels(low, high, first, last, f"step ({unit} upwards)"), hair], scale)
 
 
 def bars(found: Sequence[Bar]) -> str:
@@ -71,7 +120,21 @@ def _path(values: NDArray[Any], low: float, high: float) -> str:
         part = values[begin : begin + group]
         ends = (float(part.min()), float(part.max())) if group > 1 else (float(part[0]),)
         points += [(begin / max(len(values) - 1, 1), (value - low) / (high - low)) for value in ends]
-    return "M" + "L".join(f"{LEFT + x * (WIDTH - LEFT - 4):.1f},{_y(y):.1f}" for x, y in points)
+    return "M" + "L".join(f"{_x(x):.1f},{_y(y):.1f}" for x, y in points)
+
+
+def _thinned(curve: Curve) -> list[tuple[float, float]]:
+    """The least and the most of each group of points, in their order, where there are too many."""
+    group = -(-2 * len(curve.steps) // MAX_POINTS)
+    kept: set[int] = {0, len(curve.steps) - 1}
+    for begin in range(0, len(curve.steps), group):
+        part = curve.values[begin : begin + group]
+        kept |= {begin + int(part.argmin()), begin + int(part.argmax())}
+    return [(float(curve.steps[at]), float(curve.values[at])) for at in sorted(kept)]
+
+
+def _x(share: float) -> float:
+    return LEFT + share * (WIDTH - LEFT - 4)
 
 
 def _y(share: float) -> float:
@@ -95,8 +158,8 @@ def _short(value: float) -> str:
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(value) >= size:
             return f"{value / size:.3g}{unit}"
-    return f"{np.round(value, 2):g}"
+    return f"{value:.3g}"
 
 
-def _frame(parts: Sequence[str]) -> str:
-    return f'<svg class="chart" role="img" viewBox="0 0 {WIDTH} {HEIGHT}">{"".join(parts)}</svg>'
+def _frame(parts: Sequence[str], data: str = "") -> str:
+    return f'<svg class="chart" role="img" viewBox="0 0 {WIDTH} {HEIGHT}" {data}>{"".join(parts)}</svg>'

@@ -4,8 +4,11 @@ Nothing here loads typer, rich, numpy or pydantic before it is needed, so that `
 understood from the first moment.
 """
 
+import codecs
 import contextlib
 import io
+import locale
+import os
 import signal
 import sys
 import time
@@ -35,6 +38,7 @@ def run(app: Callable[..., Any] | str, name: str) -> None:
         app: What to call, or where it is, as `package.module:app`: so Ctrl-C is understood while that is imported.
         name: Of the command, for messages.
     """
+    _use_utf8()
     _write_any_text()
     with _one_line_endings(name):
         if isinstance(app, str):
@@ -42,6 +46,12 @@ def run(app: Callable[..., Any] | str, name: str) -> None:
             app = getattr(import_module(module), attribute)
         assert callable(app), f"{app} is a command line"
         app()
+
+
+def _use_utf8() -> None:
+    """Starts again in Python's UTF-8 mode where the locale is another: names and texts are the same bytes everywhere."""
+    if not sys.flags.utf8_mode and codecs.lookup(locale.getencoding()).name != "utf-8":
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | {"PYTHONUTF8": "1"})
 
 
 def _write_any_text() -> None:
@@ -174,6 +184,6 @@ def _line_a_minute(title: str, expected: int | None, unit: str) -> Callable[...,
             last = now
             of = f"/{expected}" if expected is not None else ""
             eta = f", {(now - start) * (expected - done) / done:.0f} s left" if expected and done else ""
-            say(f"{title}: {done}{of} {unit}{eta} {note}".rstrip())
+            say(f"{title}: {done}{of} {unit}{eta}{f', {note}' if note else ''}")
 
     return advance

@@ -1,7 +1,6 @@
-"""The plan as one page: self-contained HTML with inline SVG, nothing loaded from anywhere. What is drawn, `charts` draws."""
+"""The plan as one page. What is drawn, `charts` draws; `page` frames it."""
 
 from html import escape
-from importlib.metadata import version
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,24 +8,12 @@ from numpy.typing import NDArray
 from lazarus_plan.balance import row_costs
 from lazarus_plan.charts import Bar, bars, columns, lines
 from lazarus_plan.packers import fill_by_packer
+from lazarus_plan.page import page, section
 from lazarus_plan.plan import BatchPlan
 from lazarus_plan.receipt import receipt
 from lazarus_plan.stats import rows_a_step
 
 NUM_BINS = 40
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c2330; --soft: #5b6675; --line: #d9dee6; --paper: #fff; --mark: #2f6fdb; --other: #c2572b; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e7ebf1; --soft: #9aa6b6; --line: #343c48; --paper: #14181f; --mark: #6ea3ff; --other: #f0935f; } }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 60rem; background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.05rem; margin: 2.25rem 0 .25rem; }
-p { margin: 0 0 .75rem; color: var(--soft); max-width: 46rem; } code, pre { font: 13px/1.6 ui-monospace, monospace; }
-pre { padding: 1rem; border: 1px solid var(--line); border-radius: 8px; overflow-x: auto; }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(22rem, 1fr)); gap: 0 2rem; }
-svg { width: 100%; height: auto; display: block; } svg.chart { max-width: 29rem; } svg text { fill: var(--soft); font: 11px system-ui, sans-serif; }
-svg .axis { stroke: var(--line); } svg .mark { fill: var(--mark); } svg .other { fill: var(--other); }
-svg .path0 { fill: none; stroke: var(--mark); stroke-width: 1.5; } svg .path1 { fill: none; stroke: var(--other); stroke-width: 1.5; }
-svg .path2 { fill: none; stroke: var(--soft); stroke-width: 1.5; } svg .label { fill: var(--ink); }
-"""
 
 
 def report(plan: BatchPlan) -> str:
@@ -35,26 +22,23 @@ def report(plan: BatchPlan) -> str:
     steps = np.diff(plan.step_splits)
     cost = row_costs(length, plan.step_splits)
     sections = [
-        _section("Lengths", "Tokens of the samples, as they are placed.", _histogram(length, "tokens")),
-        _section("Fill of rows", "Rows by the share of their tokens that is real.", _fill(plan)),
-        _section("Samples a step", "How many a step places.", lines([steps], "step", "samples")),
-        _section("Attention cost a step", "Squared segment lengths: what a step takes.", lines([cost], "step", "cost")),
+        section("Lengths", "Tokens of the samples, as they are placed.", _histogram(length, "tokens")),
+        section("Fill of rows", "Rows by the share of their tokens that is real.", _fill(plan)),
+        section("Samples a step", "How many a step places.", lines([steps], "step", "samples")),
+        section("Attention cost a step", "Squared segment lengths: what a step takes.", lines([cost], "step", "cost")),
     ]
-    wide = [_section("Waste by cause", "Where the token budget of all steps goes.", bars(_waste(plan)))]
+    wide = [section("Waste by cause", "Where the token budget of all steps goes.", bars(_waste(plan)))]
     if len(plan.metadata.sources) > 1:
         names = ", ".join(escape(source.name) for source in plan.metadata.sources)
         text = f"Rows of each source ahead of its share ({names}); weights keep it below one at every row."
-        wide.append(_section("Mixture drift", text, lines(_drift(plan), "step", "rows")))
+        wide.append(section("Mixture drift", text, lines(_drift(plan), "step", "rows")))
     text = "The same lengths in other ways: share of the room that is real tokens. Ways, not other projects' code."
-    wide.append(_section("Other packers on these lengths", text, bars(_others(plan))))
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Batch plan {escape(plan.plan_id[7:23])}</title><style>{_STYLE}</style></head><body>\n"
+    wide.append(section("Other packers on these lengths", text, bars(_others(plan))))
+    body = (
         f"<h1>Batch plan</h1><p><code>{escape(plan.plan_id)}</code></p><pre>{escape(receipt(plan))}</pre>\n"
         f'<div class="pair">{"".join(sections)}</div>\n{"".join(wide)}'
-        f"<p>lazarus-plan {escape(version('lazarus-plan'))}</p></body></html>\n"
     )
+    return page(f"Batch plan {plan.plan_id[7:23]}", body, "lazarus-plan")
 
 
 def waste_by_cause(plan: BatchPlan) -> dict[str, int]:
@@ -81,10 +65,6 @@ def waste_by_cause(plan: BatchPlan) -> dict[str, int]:
         "short steps": whole - room,
         "budget not divisible": full - whole,
     }
-
-
-def _section(title: str, text: str, picture: str) -> str:
-    return f"<section><h2>{escape(title)}</h2><p>{text}</p>{picture}</section>\n"
 
 
 def _histogram(values: NDArray[np.signedinteger], unit: str) -> str:

@@ -1,15 +1,11 @@
 """`lazarus-tokenkit`, also `lazarus tokenizer`, `lazarus data lengths` and more: tokenizers, templates, samples, lengths."""
 
-import codecs
-import locale
-import os
-import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
-from lazarus_plan.console import run, version_option
+from lazarus_plan.console import version_option
 from lazarus_tokenkit.commands import (
     analysis,
     doctoring,
@@ -82,15 +78,3 @@ for group in (analyze_app, lengths_app, samples_app, templates_app, train_app, r
 @app.callback(help=HELP)
 def _root(version: Annotated[bool, version_option("lazarus-tokenkit")] = False) -> None:
     pass
-
-
-def main() -> None:
-    """The console script."""
-    _use_utf8()
-    run(app, "lazarus-tokenkit")
-
-
-def _use_utf8() -> None:
-    """Starts again in Python's UTF-8 mode where the locale is another: names and texts are the same bytes everywhere."""
-    if not sys.flags.utf8_mode and codecs.lookup(locale.getencoding()).name != "utf-8":
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | {"PYTHONUTF8": "1"})

@@ -1,5 +1,12 @@
-"""`python -m lazarus_train`."""
+"""`lazarus-train` and `python -m lazarus_train`: what is loaded before Ctrl-C is understood is next to nothing."""
 
-from lazarus_train.cli import main
+from lazarus_plan.console import run
 
-main()
+
+def main() -> None:
+    """The console script."""
+    run("lazarus_train.cli:app", "lazarus-train")
+
+
+if __name__ == "__main__":
+    main()

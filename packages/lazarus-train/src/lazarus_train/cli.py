@@ -1,11 +1,12 @@
 """`lazarus-train`, also `lazarus train`: training that obeys a batch plan."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lazarus_plan.console import run, show, version_option
+from lazarus_plan.console import say, show, version_option
 from lazarus_train.commands import classify, dpo, pretrain, reward, sft
 
 app = typer.Typer(
@@ -43,6 +44,17 @@ def verify(
         show(f"{link.name:<11} {link.proof}")
 
 
-def main() -> None:
-    """The console script."""
-    run(app, "lazarus-train")
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, finished or not; several are compared.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The page.")] = Path("report.html"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures instead, as JSON.")] = False,
+) -> None:
+    """Draw runs on one page: curves, differences, answers, and the rows behind their steps."""
+    from lazarus_train import run_report
+
+    if as_json:
+        show(json.dumps(run_report.as_json(runs), indent=2))
+        return
+    output.write_text(run_report.report_runs(runs), encoding="utf-8")
+    say(f"wrote {output}; open it in a browser")

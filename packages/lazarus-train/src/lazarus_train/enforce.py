@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lazarus_plan import BatchPlan, StalePlan, check_lengths, load_plan
+from lazarus_plan import BatchPlan, ChainCheck, StalePlan, check_lengths, load_plan
 from lazarus_plan.lengths import ABSENT
 from lazarus_tokenkit import Encoder, FieldNames, TextSample, compute_fingerprint, load_tokenizer, read_samples
 from lazarus_tokenkit.errors import TemplateError
@@ -29,7 +29,7 @@ class Enforced:
         encoder: What encoded it; evaluation and chat use the same.
         units: What each step's loss is divided by, int64 (S,).
         template: Source of the chat template, where the rows are conversations and it is not the tokenizer's own.
-        checked: What was held against the plan and what the plan does not know, in words.
+        checked: Which links of the plan's chain hold, and which nobody could check.
     """
 
     plan: BatchPlan
@@ -37,7 +37,7 @@ class Enforced:
     encoder: Encoder
     units: NDArray[np.int64]
     template: str | None
-    checked: str
+    checked: ChainCheck
 
 
 def enforce(config: SftConfig, on_progress: Callable[[int], object] = lambda _: None) -> Enforced:
@@ -65,12 +65,12 @@ def enforce(config: SftConfig, on_progress: Callable[[int], object] = lambda _: 
     except TemplateError:
         _check_tokenizer(plan, encoder)  # a template fails on a tokenizer that it was not planned with
         raise
-    check_lengths(plan, dataset.lengths, first_line=1)
+    checked = check_lengths(plan, dataset.lengths, first_line=1)
     units = units_by_step(plan, dataset, config.objective)
     is_own = encoder.chat_template.source == encoder.tokenizer.chat_template
     is_text = isinstance(next(read_samples(config.data, fields(config))), TextSample)
     template = None if is_own or is_text else encoder.chat_template.source
-    return Enforced(plan, dataset, encoder, units, template, _checked(plan))
+    return Enforced(plan, dataset, encoder, units, template, checked)
 
 
 def planned_encoder(plan: BatchPlan, config: SftConfig) -> Encoder:
@@ -101,14 +101,3 @@ def _check_tokenizer(plan: BatchPlan, encoder: Encoder) -> None:
             "lengths and plan again with the model's tokenizer",
             "LP-E147",
         )
-
-
-def _checked(plan: BatchPlan) -> str:
-    known = [name for name in ("data", "template", "tokenizer") if plan.fingerprints[name]["sources"][0] != ABSENT]
-    if len(known) == 3:
-        return "plan holds: data, template, tokenizer and lengths are the planned ones"
-    unknown = [name for name in ("data", "template", "tokenizer") if name not in known]
-    return (
-        f"plan holds for {', '.join([*known, 'lengths'])}; NOT checked: {', '.join(unknown)}, which its lengths do not "
-        "know (build lengths with `lazarus data lengths build`)"
-    )

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lazarus_models.backend import mx, nn
-from lazarus_models.parameters import replace_modules
+from lazarus_models.parameters import flatten, replace_modules
 from lazarus_train.batches import Batch
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ class NoisyEmbedding(nn.Embedding):
         nn.Module.__init__(self)
         self.weight = plain.weight
         self._noise: mx.array | None = None
+        if not flatten(plain.trainable_parameters()):
+            self.freeze()
 
     def __call__(self, x: mx.array) -> mx.array:
         """Embeddings of ids, with noise in training."""

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from lazarus_plan import CorruptPlan, StalePlan, check_audit
-from lazarus_plan.lengths import ABSENT
 from lazarus_train.checkpoint import ADAPTERS, WEIGHTS, checkpoints, read_state
 from lazarus_train.config import SftConfig
 from lazarus_train.enforce import Enforced, enforce
@@ -81,11 +80,8 @@ def verify_run(path: Path, elsewhere: Elsewhere = _NOT_MOVED) -> Iterator[Link]:
     yield Link("audit log", f"{done} steps, chained to the checkpoint; every digest recomputed from the data")
     yield Link("plan", f"{plan.plan_id}, {len(plan)} steps")
     for name in ("lengths", "tokenizer", "template", "data"):
-        digest = str(plan.fingerprints[name]["sources"][0])
-        if digest == ABSENT:
-            yield Link(name, "NOT checked: the plan's lengths do not know it", holds=False)
-        else:
-            yield Link(name, digest)
+        why = enforced.checked.unchecked.get(name)
+        yield Link(name, f"NOT checked: {why}" if why else str(plan.fingerprints[name]["sources"][0]), why is None)
 
 
 def _find(path: Path) -> tuple[RunFolder, Path]:

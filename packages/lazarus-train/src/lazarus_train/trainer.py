@@ -25,7 +25,7 @@ from lazarus_train.journal import Journal
 from lazarus_train.learner import Learner, model_digest
 from lazarus_train.neftune import embedding_noise
 from lazarus_train.objectives.preference import Metrics
-from lazarus_train.objectives.settings import PreferenceSettings
+from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings, PreferenceSettings
 from lazarus_train.ranks import Ranks, launched
 from lazarus_train.reference import CachedReference, compute_reference, make_reference, read_reference
 from lazarus_train.resume import AUTO, check_checkpoint, find_checkpoint
@@ -147,6 +147,7 @@ class _Run:
     def follow_plan(self) -> RunResult:
         """Does the steps that are left, and writes the trained model."""
         done = self._journal.next_step
+        self._last = done if done and self._overfits() else self._last
         self._watcher.on_start(self._checked, done, self._last)
         if self._measures(done) and not self._ranks.any(self._journal.is_measured(done)) and not self._measure(done):
             raise Interrupted(f"stopped before step {done + 1}; the same command goes on", "LR-E230")
@@ -204,10 +205,12 @@ class _Run:
                 f"warning: the longest sample has {longest} tokens, the model was made for {context}: it has never "
                 "seen the positions beyond; plan with a shorter --row-len"
             )
-        highest = int(self._dataset.ids.max())
+        objective = self._config.objective
+        mask_id = objective.mask_id if isinstance(objective, DiffusionSettings | MntpSettings) else 0
+        highest = max(int(self._dataset.ids.max()), mask_id)
         if highest >= learner.lm.config.vocab_size:
             raise SetupError(
-                f"the data holds token id {highest}, the model knows {learner.lm.config.vocab_size}: "
+                f"the data, or its mask, has token id {highest}, the model knows {learner.lm.config.vocab_size}: "
                 "tokenizer and model do not belong together",
                 "LR-E102",
             )
@@ -275,9 +278,7 @@ class _Run:
         """Measures and saves when it is due; stops when asked to."""
         config = self._config
         is_given_up = self._measures(done) and not self._measure(done)
-        overfits = config.early_stop is not None and self._ranks.any(
-            is_overfitting(self._journal.metrics(), config.early_stop)
-        )
+        overfits = self._overfits()
         self._last = done if overfits else self._last
         is_last = done == self._last
         stops = is_given_up or (not is_last and self._ranks.any(self._watcher.should_stop()))
@@ -292,6 +293,11 @@ class _Run:
                 f"stopped after step {done} of {self._last}; the checkpoint is written, the same command goes on",
                 "LR-E230",
             )
+
+    def _overfits(self) -> bool:
+        """Whether the metrics say to stop; the process that writes them decides."""
+        settings = self._config.early_stop
+        return settings is not None and self._ranks.any(is_overfitting(self._journal.metrics(), settings))
 
     def _measures(self, done: int) -> bool:
         """Whether the held-out loss is due after so many steps: before the first, every so often, after the last."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from lazarus_plan import ChainCheck
 from lazarus_train.evaluate import HeldOut
 
 
@@ -35,7 +36,7 @@ class Watcher:
 
     Args:
         on_rows: Given the number of rows encoded since the last call.
-        on_start: Given what of the plan was checked, in words, the first step to do, and the step to end after.
+        on_start: Given what of the plan was checked, the first step to do, and the step to end after.
         on_reference: Given the pairs whose reference was computed so far, and all of them.
         on_step: Given each finished step.
         on_measure: Given the plan rows of the held-out data measured so far, and all of them.
@@ -45,7 +46,7 @@ class Watcher:
     """
 
     on_rows: Callable[[int], object] = lambda _: None
-    on_start: Callable[[str, int, int], object] = lambda checked, first, last: None
+    on_start: Callable[[ChainCheck, int, int], object] = lambda checked, first, last: None
     on_reference: Callable[[int, int], object] = lambda done, total: None
     on_step: Callable[[StepReport], object] = lambda _: None
     on_measure: Callable[[int, int], object] = lambda done, total: None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lazarus_plan.console import progress, say
 
 if TYPE_CHECKING:
+    from lazarus_plan import ChainCheck
     from lazarus_train.config import SftConfig
     from lazarus_train.evaluate import HeldOut
     from lazarus_train.watcher import StepReport, Watcher
@@ -25,7 +26,7 @@ def watching(config: "SftConfig", *, speaks: bool) -> Generator["Watcher"]:
     if not speaks:
         with contextlib.ExitStack() as listening:
 
-            def listen(_: str, first: int, last: int) -> None:
+            def listen(_: "ChainCheck", first: int, last: int) -> None:
                 listening.enter_context(_asking_to_stop(asked, speaks=False))
 
             yield Watcher(on_start=listen, should_stop=lambda: bool(asked))
@@ -35,9 +36,11 @@ def watching(config: "SftConfig", *, speaks: bool) -> Generator["Watcher"]:
         on_rows = encoding.enter_context(progress(f"encoding {config.data.name}", total=None, unit="rows"))
         training: list[Any] = []
 
-        def on_start(checked: str, first: int, last: int) -> None:
+        def on_start(checked: "ChainCheck", first: int, last: int) -> None:
             encoding.close()
-            say(f"{checked}; {f'steps {first + 1} to {last}' if first < last else 'no step is left to do'}")
+            for line in checked.lines():
+                say(f"plan: {line}")
+            say(f"steps {first + 1} to {last}" if first < last else "no step is left to do")
             stack.enter_context(_asking_to_stop(asked, speaks=True))
             training.append(stack.enter_context(progress("training", total=last, unit="steps")))
             training[0](first)

@@ -1,0 +1,113 @@
+"""The page of `report`, read as text and opened in a real browser where there is one."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from lazarus_train import OptimizerSettings, SetupError, sft
+from lazarus_train.run_report import as_json, report_runs
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, make_setup):
+    setup = make_setup(tmp_path_factory.mktemp("report"))
+    for name, rate in (("slow", 1e-3), ("fast", 5e-3)):
+        settings = {"optimizer": OptimizerSettings(learning_rate=rate), "eval_data": setup.data, "eval_every": 2}
+        sft(setup.config(name, max_steps=6, **settings))
+    return setup
+
+
+def rows_block(html: str, number: int) -> dict:
+    found = re.search(rf'<script type="application/json" id="rows{number}">(.*?)</script>', html, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
+
+
+def test_every_run_is_drawn_in_every_chart_and_what_differs_is_named(runs):
+    html = report_runs([runs.folder / "slow", runs.folder / "fast"])
+    assert html.count('class="path0"') == html.count('class="path1"') == 6
+    differences = html[html.index("<h2>Differences") : html.index("<h2>Rows behind")]
+    assert re.findall(r"<tr><td>([^<]*)</td>", differences) == ["optimizer.learning_rate"]
+
+
+def test_the_points_of_a_curve_are_the_metrics(runs):
+    html = report_runs([runs.folder / "slow"])
+    points = re.search(r'data-points="([^"]*)"', html[html.index("<h2>Loss") :])
+    assert points is not None
+    lines = [json.loads(line) for line in (runs.folder / "slow/metrics.jsonl").read_text().splitlines()]
+    losses = [f"{line['step']},{line['loss']:.6g}" for line in lines if "loss" in line]
+    assert points[1].split(";") == losses
+
+
+def test_the_rows_behind_a_step_are_those_it_was_trained_on(runs):
+    from lazarus_plan import load_plan
+
+    content = rows_block(report_runs([runs.folder / "slow"]), 0)
+    plan = load_plan(runs.plan)
+    assert sorted(each["step"] for each in content["steps"]) == [1, 2, 3, 4, 5, 6]
+    for each in content["steps"]:
+        assert each["samples"] == list(plan.step(each["step"] - 1).samples)
+    rows = [json.loads(line) for line in runs.data.read_text().splitlines()]
+    for sample, text in content["texts"].items():
+        assert rows[int(sample)]["completion"] in text
+
+
+def test_of_a_long_run_the_steps_that_stand_out_are_carried(runs, monkeypatch):
+    from lazarus_train import run_report
+
+    monkeypatch.setattr(run_report, "MOST_TEXT", 600 * 20)
+    content = rows_block(report_runs([runs.folder / "slow"]), 0)
+    assert 0 < len(content["steps"]) < 6
+
+
+def test_a_page_says_why_it_has_no_rows(runs, tmp_path):
+    shutil.copytree(runs.folder / "slow", tmp_path / "moved")
+    record = json.loads((tmp_path / "moved/config.json").read_text())
+    record["config"]["data"] = "gone.jsonl"
+    (tmp_path / "moved/config.json").write_text(json.dumps(record))
+    assert "Not shown:" in report_runs([tmp_path / "moved"])
+
+
+def test_text_of_the_data_cannot_leave_its_place(setup):
+    rows = [json.loads(line) for line in setup.data.read_text().splitlines()]
+    rows[0]["prompt"] = "</script><img src=x onerror=alert(1)>"
+    setup.write_rows(rows)
+    setup.build_plan(row_len=64, token_budget=256)
+    sft(setup.config())
+    html = report_runs([setup.folder / "run"])
+    assert "</script><img" not in html
+    assert any("</script><img" in text for text in rows_block(html, 0)["texts"].values())
+
+
+def test_figures_as_json(runs):
+    found = as_json([runs.folder / "fast"])[0]
+    assert found["steps"] == 6
+    assert found["last_held_out_loss"] < found["first_held_out_loss"]
+
+
+def test_what_is_no_run_is_refused(runs):
+    with pytest.raises(SetupError, match="is not the folder of a run"):
+        report_runs([runs.model])
+
+
+@pytest.mark.slow
+def test_a_browser_draws_the_curves_and_shows_the_rows_of_the_first_step(runs, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("needs chromium")
+    (tmp_path / "report.html").write_text(report_runs([runs.folder / "slow", runs.folder / "fast"]))
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--dump-dom"]
+    done = subprocess.run(
+        [browser, *options, f"--user-data-dir={tmp_path}/profile", (tmp_path / "report.html").as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    content = rows_block(done.stdout, 1)
+    shown = done.stdout[done.stdout.index('id="shown1"') :]
+    assert shown.count("<td>") >= 2 * len(content["steps"][0]["samples"])
+    assert done.stdout.count("<option") == len(rows_block(done.stdout, 0)["steps"]) + len(content["steps"])
