@@ -26,7 +26,7 @@ def test_the_labels_of_a_step_are_those_of_its_batches(setup):
         enforced = enforce(setup.config())
         for share in PlanCursor(enforced.plan):
             batch = make_batch(share.step.rows, enforced.dataset, share.step.row_len)
-            assert int(batch.is_label.sum().item()) == enforced.labels[share.step.index]
+            assert int(batch.is_label.sum().item()) == enforced.units[share.step.index]
 
 
 def test_a_span_is_that_part_of_the_sample(setup):

@@ -1,5 +1,6 @@
 import json
 import re
+import typing
 from pathlib import Path
 
 import pytest
@@ -8,15 +9,19 @@ from pydantic import ValidationError
 import lazarus_train
 from lazarus_train import LoraSettings, OptimizerSettings, SftConfig, sft
 from lazarus_train.config import FULL_RATE, LORA_RATE
+from lazarus_train.early_stop import EarlyStopSettings
+from lazarus_train.objectives.settings import ObjectiveSettings
 
 SOURCE = Path(lazarus_train.__file__).parent
 
 
 def test_every_setting_is_read_somewhere():
     code = "\n".join(path.read_text() for path in SOURCE.glob("**/*.py") if path.name not in ("config.py", "cli.py"))
-    for model in (SftConfig, OptimizerSettings, LoraSettings):
+    objectives = typing.get_args(typing.get_args(ObjectiveSettings)[0])
+    for model in (SftConfig, OptimizerSettings, LoraSettings, EarlyStopSettings, *objectives):
         for name in model.model_fields:
-            assert re.search(rf"(config|settings|_config)\.(\w+\.)?{name}\b", code), f"{model.__name__}.{name}"
+            read = rf"(config|settings|_config|objective)\.(\w+\.)?{name}\b"
+            assert re.search(read, code), f"{model.__name__}.{name}"
 
 
 def test_what_was_run_can_be_run_again_from_its_record(setup):

@@ -6,6 +6,8 @@ import lazarus_models
 from lazarus_models.backend import mx
 from lazarus_train.enforce import enforce
 from lazarus_train.evaluate import held_out, plan_held_out
+from lazarus_train.objectives.settings import CausalSettings
+from lazarus_train.tasks import CausalTask
 
 
 def test_the_held_out_loss_is_that_of_every_sample_by_itself(setup):
@@ -19,8 +21,9 @@ def test_the_held_out_loss_is_that_of_every_sample_by_itself(setup):
         nats += sum(loss for loss, is_label in zip(losses.tolist(), loss_mask[1:], strict=True) if is_label)
         labels += int(loss_mask[1:].sum())
         answers += len(lm.tokenizer.decode(ids[loss_mask].tolist(), skip_special=True).encode())
-    found = held_out(lm.model, dataset, plan_held_out(dataset), lm.tokenizer)
-    assert found.labels == labels
+    data = plan_held_out(dataset, CausalSettings(), lm.tokenizer, "data")
+    found = held_out(lm.model, CausalTask(), data)
+    assert found.units == labels
     assert found.loss == pytest.approx(nats / labels, abs=1e-5)
     assert found.perplexity == pytest.approx(math.exp(nats / labels), rel=1e-4)
     assert found.bits_per_byte == pytest.approx(nats / math.log(2) / answers, rel=1e-5)
@@ -32,9 +35,9 @@ def test_measuring_is_without_dropout_and_leaves_the_mode_as_it_was(setup):
     adapters = lazarus_models.adapter_weights(lm.model)
     lazarus_models.set_weights(lm.model, {name: mx.ones_like(tensor) for name, tensor in adapters.items()})
     dataset = enforce(setup.config()).dataset
-    plan = plan_held_out(dataset)
+    data = plan_held_out(dataset, CausalSettings(), lm.tokenizer, "data")
     lm.model.eval()
-    without = held_out(lm.model, dataset, plan, lm.tokenizer)
+    without = held_out(lm.model, CausalTask(), data)
     lm.model.train()
-    assert held_out(lm.model, dataset, plan, lm.tokenizer) == without
+    assert held_out(lm.model, CausalTask(), data) == without
     assert lm.model.training

@@ -10,7 +10,7 @@ settings_of_any_shape = st.builds(
     OptimizerSettings,
     learning_rate=st.floats(1e-6, 1.0),
     min_learning_rate=st.just(0.0) | st.just(1e-7),
-    schedule=st.sampled_from(["cosine", "linear", "constant"]),
+    schedule=st.sampled_from(["cosine", "linear", "constant", "wsd"]),
     warmup_steps=st.integers(0, 30),
 )
 
@@ -41,3 +41,13 @@ def test_half_way_through_the_cosine_the_rate_is_half():
 def test_linear_decay_by_hand():
     settings = OptimizerSettings(learning_rate=1.0, schedule="linear")
     assert [learning_rate(settings, step, 4) for step in range(5)] == [1.0, 0.75, 0.5, 0.25, 0.0]
+
+
+def test_wsd_stays_at_the_peak_and_decays_at_the_end():
+    settings = OptimizerSettings(learning_rate=1.0, schedule="wsd", warmup_steps=2, decay_steps=4)
+    rates = [learning_rate(settings, step, 12) for step in range(13)]
+    assert rates[:9] == [0.5, *[1.0] * 8]
+    assert rates[9:] == [0.5, *(1 - math.sqrt(done / 4) for done in (2, 3)), 0.0]
+    unsaid = OptimizerSettings(learning_rate=1.0, schedule="wsd")
+    assert [learning_rate(unsaid, step, 100) for step in (89, 90, 100)] == [1.0, 1.0, 0.0]
+    assert learning_rate(unsaid, 91, 100) < 1.0

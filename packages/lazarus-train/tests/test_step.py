@@ -6,9 +6,14 @@ import lazarus_models
 from lazarus_models.backend import mx
 from lazarus_models.parameters import flatten
 from lazarus_plan import PlanCursor, Row, Segment, load_plan
-from lazarus_train.batches import label_count, make_batch
+from lazarus_train.batches import make_batch
 from lazarus_train.enforce import enforce
 from lazarus_train.step import compute_gradients
+from lazarus_train.tasks import CausalTask
+
+
+def causal_loss(model, batch):
+    return CausalTask().loss(model, batch, seed=0)
 
 
 def gradients(setup, micro_rows, step=0):
@@ -16,7 +21,7 @@ def gradients(setup, micro_rows, step=0):
     share = PlanCursor(enforced.plan, micro_rows=micro_rows).share(step)
     batches = [make_batch(rows, enforced.dataset, share.step.row_len) for rows in share.micro_batches]
     model = lazarus_models.load(setup.model).model
-    return compute_gradients(model, batches, int(enforced.labels[step]), 1e9), len(batches)
+    return compute_gradients(model, causal_loss, batches, int(enforced.units[step]), 1e9), len(batches)
 
 
 def assert_close(first, second, tolerance):
@@ -43,10 +48,9 @@ def test_two_packed_samples_have_the_loss_and_gradients_they_have_alone(setup):
     first, second = (int(length) for length in dataset.lengths.length[:2])
     packed = Row((Segment(0, 0, first), Segment(1, first, first + second)))
     alone = [Row((Segment(0, 0, first),)), Row((Segment(1, 0, second),))]
-    labels = label_count([packed], dataset)
-    assert labels == label_count(alone, dataset) > 0
-    together = compute_gradients(model, [make_batch([packed], dataset, 96)], labels, 1e9)
-    apart = compute_gradients(model, [make_batch([row], dataset, 64) for row in alone], labels, 1e9)
+    labels = sum(int(dataset.sample(sample)[1][1:].sum()) for sample in (0, 1))
+    together = compute_gradients(model, causal_loss, [make_batch([packed], dataset, 96)], labels, 1e9)
+    apart = compute_gradients(model, causal_loss, [make_batch([row], dataset, 64) for row in alone], labels, 1e9)
     assert_close(together, apart, 1e-5)
 
 
@@ -70,7 +74,7 @@ def test_gradients_are_clipped_to_the_norm(setup):
     share = PlanCursor(load_plan(setup.plan)).share(0)
     batch = make_batch(share.step.rows, enforced.dataset, share.step.row_len)
     model = lazarus_models.load(setup.model).model
-    found = compute_gradients(model, [batch], int(enforced.labels[0]), 0.01)
+    found = compute_gradients(model, causal_loss, [batch], int(enforced.units[0]), 0.01)
     norm = sum(gradient.square().sum().item() for gradient in flatten(found.tree).values()) ** 0.5
     assert found.norm > 0.01
     assert norm == pytest.approx(0.01, rel=1e-3)

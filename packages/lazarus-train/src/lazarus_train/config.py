@@ -1,7 +1,7 @@
 """What a run is asked for. `OUT/config.json` holds it resolved, with the versions it ran on."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import (
     BaseModel,
@@ -15,12 +15,18 @@ from pydantic import (
 )
 
 from lazarus_plan.canonical import MAX_INTEGER
+from lazarus_train.early_stop import EarlyStopSettings
+from lazarus_train.objectives.settings import CausalSettings, ObjectiveSettings, PreferenceSettings
 
 FULL_RATE = 1e-4
 """Peak learning rate of full fine-tuning: between what models of billions (1e-5) and of millions (1e-3) of parameters
 take."""
 LORA_RATE = 10 * FULL_RATE
 """LoRA wants about ten times the rate of full training (Schulman et al. 2025, "LoRA Without Regret")."""
+
+MUON_RATE = 0.02
+"""Muon's own (Jordan 2024): its updates have a size of their own, whatever the gradient's."""
+JSON = dict[str, Any]
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
@@ -30,37 +36,60 @@ class LoraSettings(BaseModel):
 
     model_config = _STRICT
 
+    kind: Literal["lora", "dora"] = "lora"
+    """`dora` (arXiv 2402.09353) learns the length of each row of a weight as well."""
     rank: PositiveInt = 8
     """Width of the bottleneck."""
     alpha: PositiveFloat = Field(default_factory=lambda settings: 2.0 * settings["rank"])
     """Strength: the update is scaled by alpha / rank. Twice the rank unless given."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of inputs to the adapters that training drops."""
+    targets: tuple[str, ...] | None = None
+    """Last names or patterns of the layers to adapt, such as `q_proj`; None for every linear layer of the blocks."""
 
 
 class OptimizerSettings(BaseModel):
-    """AdamW (Loshchilov and Hutter 2019) with warm-up and decay, counted in optimizer steps."""
+    """How weights move: an optimizer, and a rate with warm-up and decay, counted in optimizer steps."""
 
     model_config = _STRICT
 
+    name: Literal["adamw", "muon", "adafactor", "lion", "sgd"] = "adamw"
+    """AdamW (arXiv 1711.05101), Adafactor (1804.04235), Lion (2302.06675), SGD with momentum, or Muon (Jordan 2024) for the
+    matrices of the blocks and AdamW for the rest."""
     learning_rate: PositiveFloat = FULL_RATE
     """Peak rate."""
     min_learning_rate: NonNegativeFloat = 0.0
     """Rate that the decay ends at."""
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """What follows the warm-up. It spans the whole plan, whatever `max_steps` is."""
+    muon_learning_rate: PositiveFloat = MUON_RATE
+    """Peak rate of the matrices that Muon moves; rises and falls with the other."""
+    rate_factors: dict[str, NonNegativeFloat] = Field(default_factory=dict)
+    """What the rate is multiplied with, by pattern of parameter names such as `*embed*`; the first that matches counts."""
+    schedule: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
+    """What follows the warm-up. It spans the whole plan, whatever `max_steps` is. `wsd` (arXiv 2404.06395) stays at the
+    peak and decays at the end."""
     warmup_steps: NonNegativeInt = 0
     """Steps over which the rate rises to its peak."""
+    decay_steps: PositiveInt | None = None
+    """Steps of the decay that ends `wsd`; None takes a tenth of the plan."""
     beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
-    """Decay of the mean of gradients."""
+    """Decay of the mean of gradients (AdamW, Lion)."""
     beta2: float = Field(default=0.999, ge=0.0, lt=1.0)
-    """Decay of the mean of squared gradients."""
+    """Decay of the mean of squared gradients (AdamW); of the momentum (Lion, which takes 0.99 where nothing is said)."""
     epsilon: PositiveFloat = 1e-8
-    """Added to the root of the latter."""
+    """Added to the root of the mean of squared gradients (AdamW)."""
+    momentum: float = Field(default=0.95, ge=0.0, lt=1.0)
+    """Decay of the sum or mean of gradients (SGD, Muon)."""
     weight_decay: NonNegativeFloat = 0.01
-    """Pull towards zero; spares norms, biases and embeddings."""
+    """Pull towards zero, apart from the gradient whatever the optimizer; spares norms, biases and embeddings."""
     max_grad_norm: PositiveFloat = 1.0
     """Gradients of a larger global norm are scaled down to it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lion_forgets_sooner(cls, members: Any) -> Any:
+        if isinstance(members, dict) and cast("JSON", members).get("name") == "lion":
+            return {"beta2": 0.99, **cast("JSON", members)}
+        return cast("Any", members)
 
     @model_validator(mode="after")
     def _floor_below_peak(self) -> "OptimizerSettings":
@@ -70,12 +99,33 @@ class OptimizerSettings(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _every_setting_has_an_effect(self) -> "OptimizerSettings":
+        for setting, optimizers in _READ_BY.items():
+            if self.name not in optimizers and getattr(self, setting) != type(self).model_fields[setting].default:
+                raise ValueError(f"`{setting}` has no effect with `name` {self.name}")
+        if self.decay_steps is not None and self.schedule != "wsd":
+            raise ValueError(f"`decay_steps` has no effect with `schedule` {self.schedule}")
+        return self
+
+
+_READ_BY = {
+    "muon_learning_rate": ("muon",),
+    "beta1": ("adamw", "muon", "lion"),
+    "beta2": ("adamw", "muon", "lion"),
+    "epsilon": ("adamw", "muon"),
+    "momentum": ("muon", "sgd"),
+}
+"""Settings that only some optimizers read."""
+
 
 class SftConfig(BaseModel):
-    """Supervised fine-tuning by a plan."""
+    """Training by a plan."""
 
     model_config = _STRICT
 
+    objective: ObjectiveSettings = CausalSettings()
+    """What is minimised."""
     model: Path
     """Directory of the model to start from, in Hugging Face's layout."""
     data: Path
@@ -100,6 +150,8 @@ class SftConfig(BaseModel):
     """Steps between checkpoints; None saves only the last step."""
     lora: LoraSettings | None = None
     """Adapters to train; None trains all weights."""
+    freeze: tuple[str, ...] = ()
+    """Patterns of parameter names, such as `*embed*`, that stay as they are."""
     optimizer: OptimizerSettings = OptimizerSettings()
     """How weights move."""
     micro_rows: PositiveInt | None = None
@@ -110,13 +162,46 @@ class SftConfig(BaseModel):
     """Held-out rows: their loss is measured before the first step and after the last."""
     eval_every: PositiveInt | None = None
     """Steps between further measurements of the held-out loss."""
+    early_stop: EarlyStopSettings | None = None
+    """When to stop for learning by heart; None follows the plan."""
+    ema: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """Decay of a moving average of the weights, saved beside the trained ones; None keeps none."""
+    neftune_alpha: PositiveFloat | None = None
+    """Strength of noise on the embeddings (NEFTune); 5 is usual, None adds none."""
+    recomputes: bool = False
+    """Whether blocks compute their activations again for the gradient, to save memory (gradient checkpointing)."""
 
     @model_validator(mode="after")
     def _evaluates_something(self) -> "SftConfig":
-        if self.eval_every is not None and self.eval_data is None:
-            raise ValueError("`eval_every` needs `eval_data`")
+        for name in ("eval_every", "early_stop"):
+            if getattr(self, name) is not None and self.eval_data is None:
+                raise ValueError(f"`{name}` needs `eval_data`")
+        if self.early_stop is not None and self.eval_every is None:
+            raise ValueError("`early_stop` needs `eval_every`")
+        return self
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> "SftConfig":
+        if self.recomputes and self.lora is not None and self.lora.dropout:
+            raise ValueError("`recomputes` would drop other inputs the second time than `lora` `dropout` did the first")
+        if isinstance(self.objective, PreferenceSettings):
+            if self.objective.reference == "adapters-off" and self.lora is None:
+                raise ValueError("`reference` adapters-off needs `lora`")
+            if self.objective.loss == "kto" and self.micro_rows is not None:
+                raise ValueError("`loss` kto compares with the mean of a step: `micro_rows` must be left out")
         return self
 
     def trajectory(self) -> dict[str, Any]:
         """The settings that decide the weights after n steps: a resumed run must have the same."""
-        return self.model_dump(mode="json", include={"lora", "optimizer", "micro_rows", "seed"})
+        decisive = {
+            "objective",
+            "lora",
+            "freeze",
+            "optimizer",
+            "micro_rows",
+            "seed",
+            "ema",
+            "neftune_alpha",
+            "recomputes",
+        }
+        return self.model_dump(mode="json", include=decisive)

@@ -3,8 +3,8 @@
 N = samples. Ids lie end to end in one flat array: 5 bytes a token with the mask, whatever the number of samples.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +23,14 @@ class Dataset:
         ids: Token ids of all samples, end to end, int32.
         loss_mask: Whether each token, as a label, carries loss.
         splits: Sample i is ids[splits[i]:splits[i + 1]], int64 (N + 1,).
+        parts: Tokens of each part of samples of several, by number of the sample.
     """
 
     lengths: LengthCache
     ids: NDArray[np.int32]
     loss_mask: NDArray[np.bool_]
     splits: NDArray[np.int64]
+    parts: Mapping[int, tuple[int, ...]] = field(default_factory=dict[int, tuple[int, ...]])
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -39,6 +41,10 @@ class Dataset:
         if span is not None:
             start, end = start + span[0], min(end, start + span[1])
         return self.ids[start:end], self.loss_mask[start:end]
+
+    def part_lengths(self, index: int) -> tuple[int, ...] | None:
+        """Tokens of each part of a sample, such as chosen and rejected; None where it is one."""
+        return self.parts.get(index)
 
 
 def read_dataset(
@@ -59,9 +65,12 @@ def read_dataset(
     masks: list[NDArray[np.bool_]] = []
     rows: list[LengthRow] = []
     digests: list[bytes] = []
+    parts: dict[int, tuple[int, ...]] = {}
     for row in encode_rows(path, encoder, fields):
         ids.append(np.array(row.ids, dtype=np.int32))
         masks.append(np.array(row.loss_mask, dtype=np.bool_))
+        if row.parts is not None:
+            parts[len(rows)] = row.parts
         rows.append(row.length_row)
         digests.append(row.row_digest)
         on_progress(1)
@@ -70,4 +79,5 @@ def read_dataset(
         ids=np.concatenate(ids),
         loss_mask=np.concatenate(masks),
         splits=np.concatenate([[0], np.cumsum([len(sample) for sample in ids])]).astype(np.int64),
+        parts=parts,
     )

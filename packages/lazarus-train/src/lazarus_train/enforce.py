@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lazarus_plan import BatchPlan, ChainCheck, StalePlan, check_lengths, load_plan
 from lazarus_plan.lengths import ABSENT
@@ -15,6 +16,7 @@ from lazarus_tokenkit.errors import TemplateError
 from lazarus_train.config import SftConfig
 from lazarus_train.dataset import Dataset, read_dataset
 from lazarus_train.errors import SetupError
+from lazarus_train.units import units_by_step
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Enforced:
         plan: Checked against itself.
         dataset: Checked against the plan: data, template, tokenizer, parameters, lengths.
         encoder: What encoded it; evaluation and chat use the same.
-        labels: Tokens that carry loss in each step, int64 (S,).
+        units: What each step's loss is divided by, int64 (S,).
         template: Source of the chat template, where the rows are conversations and it is not the tokenizer's own.
         checked: Which links of the plan's chain hold, and which nobody could check.
     """
@@ -33,7 +35,7 @@ class Enforced:
     plan: BatchPlan
     dataset: Dataset
     encoder: Encoder
-    labels: np.ndarray
+    units: NDArray[np.int64]
     template: str | None
     checked: ChainCheck
 
@@ -48,7 +50,7 @@ def enforce(config: SftConfig, on_progress: Callable[[int], object] = lambda _: 
     Raises:
         CorruptPlan: The plan contradicts itself.
         StalePlan: Names the first broken link of the chain, and the row, component or sample.
-        SetupError: A plan of several sources, or a step without a token that carries loss.
+        SetupError: A plan of several sources, or samples that the objective cannot learn from.
     """
     plan = load_plan(config.batch_plan)
     if len(plan.metadata.sources) > 1:
@@ -64,18 +66,11 @@ def enforce(config: SftConfig, on_progress: Callable[[int], object] = lambda _: 
         _check_tokenizer(plan, encoder)  # a template fails on a tokenizer that it was not planned with
         raise
     checked = check_lengths(plan, dataset.lengths, first_line=1)
-    labels = _labels_by_step(plan, dataset)
-    if not labels.all():
-        step = int(np.argmin(labels))
-        raise SetupError(
-            f"step {step} has no token that carries loss (samples {list(plan.step(step).samples)}): "
-            "give these samples a completion, or a larger token budget",
-            "LR-E104",
-        )
+    units = units_by_step(plan, dataset, config.objective)
     is_own = encoder.chat_template.source == encoder.tokenizer.chat_template
     is_text = isinstance(next(read_samples(config.data, fields(config))), TextSample)
     template = None if is_own or is_text else encoder.chat_template.source
-    return Enforced(plan, dataset, encoder, labels, template, checked)
+    return Enforced(plan, dataset, encoder, units, template, checked)
 
 
 def planned_encoder(plan: BatchPlan, config: SftConfig) -> Encoder:
@@ -106,12 +101,3 @@ def _check_tokenizer(plan: BatchPlan, encoder: Encoder) -> None:
             "lengths and plan again with the model's tokenizer",
             "LP-E147",
         )
-
-
-def _labels_by_step(plan: BatchPlan, dataset: Dataset) -> np.ndarray:
-    """Label tokens of each step: those of its samples, but for the first token of each piece."""
-    labels_before = np.concatenate([[0], np.cumsum(dataset.loss_mask)])
-    first = dataset.splits[plan.sample] + np.maximum(plan.span_start, 0)
-    last = first + plan.end - plan.start
-    by_segment = labels_before[last] - labels_before[np.minimum(first + 1, last)]
-    return np.add.reduceat(by_segment, plan.step_splits[:-1])

@@ -53,6 +53,11 @@ class RunFolder:
         return self.path / "checkpoints.rewound"
 
     @property
+    def reference(self) -> Path:
+        """What the reference of preference training says of every pair."""
+        return self.path / "reference"
+
+    @property
     def final(self) -> Path:
         """The trained model."""
         return self.path / "final"
@@ -93,6 +98,7 @@ class RunFolder:
             self.checkpoints,
             self.rewound_checkpoints,
             self.final,
+            self.reference,
             self.metrics,
             self.throughput,
             self.audit,

@@ -74,12 +74,13 @@ class Journal:
             keep_lines(log, is_kept)
         write_manifest(self._folder.config, self._config, self._plan)
 
-    def step(self, report: StepReport, labels: int, digest: StepDigest) -> None:
+    def step(self, report: StepReport, unit: str, units: int, digest: StepDigest) -> None:
         """Notes a finished step.
 
         Args:
             report: What came of it.
-            labels: Tokens that carried loss.
+            unit: What its loss is a mean over.
+            units: How many there were.
             digest: What was trained on.
         """
         self._audit.append(report.step - 1, digest)
@@ -88,10 +89,11 @@ class Journal:
             {
                 "step": report.step,
                 "loss": report.loss,
+                **report.metrics,
                 "learning_rate": report.rate,
                 "grad_norm": report.norm,
                 "tokens": report.tokens,
-                "loss_tokens": labels,
+                f"loss_{unit}s": units,
             },
         )
         self._append(
@@ -103,23 +105,29 @@ class Journal:
             },
         )
 
-    def held_out(self, done: int, result: HeldOut) -> None:
-        """Notes the held-out loss after so many steps."""
-        self._append(
-            self._folder.metrics,
-            {
-                "step": done,
-                "eval_loss": finite_or_none(result.loss),
+    def held_out(self, done: int, result: HeldOut, mean: HeldOut | None) -> None:
+        """Notes the held-out loss after so many steps, and that of the mean of the weights where one is kept."""
+        members: dict[str, Any] = {"step": done, "eval_loss": finite_or_none(result.loss)}
+        if result.unit == "token":
+            members |= {
                 "eval_perplexity": finite_or_none(result.perplexity),
                 "eval_bits_per_byte": finite_or_none(result.bits_per_byte),
-                "eval_tokens": result.labels,
-            },
-        )
+            }
+        members |= {f"eval_{name}": finite_or_none(value) for name, value in result.metrics.items()}
+        if result.accuracy is not None:
+            members |= {"eval_accuracy_interval": result.interval, "eval_accuracy_baseline": result.baseline}
+        if mean is not None:
+            members["eval_ema_loss"] = finite_or_none(mean.loss)
+        members[f"eval_{result.unit}s"] = result.units
+        self._append(self._folder.metrics, members)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of the metrics so far; none where another process writes."""
+        return read_lines(self._folder.metrics) if self._writes else []
 
     def is_measured(self, done: int) -> bool:
         """Whether the held-out loss after so many steps stands in the metrics."""
-        lines = read_lines(self._folder.metrics) if self._writes else []
-        return any("eval_loss" in line and line["step"] == done for line in lines)
+        return any("eval_loss" in line and line["step"] == done for line in self.metrics())
 
     def flush(self) -> None:
         """Hands the audit log to the disk, before a checkpoint counts on it."""

@@ -1,8 +1,11 @@
-"""What learns: the model, its adapters if any, and the optimizer; fresh, restored, or written out."""
+"""What learns: the model, its adapters if any, the optimizer, the mean of the weights; fresh, restored, or written out."""
 
+import contextlib
 import hashlib
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from lazarus_models import (
     LoadedModel,
@@ -15,18 +18,27 @@ from lazarus_models import (
     save,
     save_adapter,
     save_tensors,
+    set_weights,
 )
 from lazarus_models.backend import mx
 from lazarus_models.parameters import evaluate, flatten
 from lazarus_train.checkpoint import OPTIMIZER
 from lazarus_train.config import LoraSettings, SftConfig
-from lazarus_train.optim import AdamW
+from lazarus_train.ema import Ema
+from lazarus_train.freeze import freeze_matching
+from lazarus_train.neftune import NoisyEmbedding, make_noisy
+from lazarus_train.optim import Optimizer
+from lazarus_train.recompute import recompute_blocks
 from lazarus_train.seal import file_digest, seal
+from lazarus_train.sequence import Head, load_with_head, save_with_head
 
 CHAT_TEMPLATE = "chat_template.jinja"
 """Where transformers, mlx-lm and lazarus-tokenkit look first."""
 ADAPTERS = "adapters"
 """Folder in `final/` that holds the adapters, beside the merged model."""
+MEAN = "ema"
+"""Folder in `final/` that holds the averaged model; with LoRA, its adapters."""
+MEAN_FILE, SCORE_FILE = "ema.safetensors", "score.safetensors"
 
 
 @dataclass(frozen=True)
@@ -37,44 +49,66 @@ class Learner:
         lm: The model, with adapters where there are any.
         optimizer: Moves its trainable parameters.
         lora: What the adapters were made with; None trains all weights.
+        head: What scores stand for, where they are in the place of the language model's head.
+        ema: Mean of the weights, where one is kept.
+        noisy: The embedding, where noise is added to it.
     """
 
     lm: LoadedModel
-    optimizer: AdamW
+    optimizer: Optimizer
     lora: LoraConfig | None
+    head: Head | None
+    ema: Ema | None
+    noisy: NoisyEmbedding | None
 
     @classmethod
-    def fresh(cls, config: SftConfig) -> "Learner":
+    def fresh(cls, config: SftConfig, head: Head | None) -> "Learner":
         """The model a run starts from."""
-        lm = load(config.model)
+        lm = _load(config.model, head, config.seed)
         lora = _lora_config(config.lora)
         if lora is not None:
             apply_lora(lm.model, lora, seed=config.seed)
-        return cls._ready(lm, lora, config)
+        return cls._ready(lm, lora, head, config)
 
     @classmethod
-    def restored(cls, config: SftConfig, checkpoint: Path) -> "Learner":
-        """The model and moments that a verified checkpoint holds."""
+    def restored(cls, config: SftConfig, head: Head | None, checkpoint: Path) -> "Learner":
+        """The model, moments and mean that a verified checkpoint holds."""
         lora = _lora_config(config.lora)
-        lm = load(checkpoint if lora is None else config.model)
+        lm = _load(checkpoint if lora is None else config.model, head, config.seed)
         if lora is not None:
             load_adapter(lm.model, checkpoint)
-        learner = cls._ready(lm, lora, config)
+        if lora is not None and head is not None:
+            set_weights(lm.model, load_tensors(checkpoint / SCORE_FILE))
+        learner = cls._ready(lm, lora, head, config)
         learner.optimizer.load_state(load_tensors(checkpoint / OPTIMIZER))
+        if learner.ema is not None:
+            learner.ema.load_state(load_tensors(checkpoint / MEAN_FILE))
         return learner
 
     @classmethod
-    def _ready(cls, lm: LoadedModel, lora: LoraConfig | None, config: SftConfig) -> "Learner":
+    def _ready(cls, lm: LoadedModel, lora: LoraConfig | None, head: Head | None, config: SftConfig) -> "Learner":
+        if lora is not None and head is not None:
+            cast("Any", lm.model).score.unfreeze()
+        noisy = None if config.neftune_alpha is None else make_noisy(lm.model)
+        if config.freeze:
+            freeze_matching(lm.model, config.freeze)
+        if config.recomputes:
+            recompute_blocks(lm.model)
         lm.model.train()
-        return cls(lm, AdamW(config.optimizer, lm.model), lora)
+        ema = None if config.ema is None else Ema(config.ema, lm.model)
+        return cls(lm, Optimizer(config.optimizer, lm.model), lora, head, ema, noisy)
 
     def write(self, folder: Path) -> None:
-        """Everything `restored` needs: all weights, or the adapters; and the moments."""
+        """Everything `restored` needs: all weights, or the adapters; the moments; the mean."""
         if self.lora is None:
-            save(self.lm, folder)
+            self._save(folder)
         else:
             save_adapter(self.lm.model, self.lora, folder)
+            if self.head is not None:
+                save_tensors(self._score(), folder / SCORE_FILE)
         save_tensors(self.optimizer.state(), folder / OPTIMIZER)
+        if self.ema is not None:
+            save_tensors(self.ema.state(), folder / MEAN_FILE)
 
     def finish(self, folder: Path, template: str | None) -> None:
         """Writes the trained model, sealed; adapters are kept apart and merged. Nothing can be learnt afterwards.
@@ -86,14 +120,28 @@ class Learner:
         """
 
         def write(beside: Path) -> None:
+            if self.ema is not None:
+                with self.averaged():
+                    self._save_trained(beside / MEAN)
             if self.lora is not None:
                 save_adapter(self.lm.model, self.lora, beside / ADAPTERS)
                 merge_lora(self.lm.model)
-            save(self.lm, beside)
+            self._save(beside)
             if template is not None:
                 (beside / CHAT_TEMPLATE).write_text(template, encoding="utf-8", newline="\n")
 
         seal(folder, write)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Generator[None]:
+        """The mean of the weights in the model's place for a while."""
+        assert self.ema is not None, "asked for only where a mean is kept"
+        trained = flatten(self.lm.model.trainable_parameters())
+        set_weights(self.lm.model, self.ema.state())
+        try:
+            yield
+        finally:
+            set_weights(self.lm.model, trained)
 
     def first_not_finite(self) -> str | None:
         """Name of a trainable parameter that holds NaN or infinity, if any does."""
@@ -101,6 +149,21 @@ class Learner:
         finite = {name: mx.isfinite(parameter).all() for name, parameter in parameters.items()}
         evaluate(finite)
         return next((name for name, is_finite in finite.items() if not is_finite.item()), None)
+
+    def _save_trained(self, folder: Path) -> None:
+        if self.lora is None:
+            self._save(folder)
+        else:
+            save_adapter(self.lm.model, self.lora, folder)
+
+    def _save(self, folder: Path) -> None:
+        if self.head is None:
+            save(self.lm, folder)
+        else:
+            save_with_head(self.lm, self.head, folder)
+
+    def _score(self) -> dict[str, mx.array]:
+        return {"score.weight": cast("Any", self.lm.model).score.weight}
 
 
 def model_digest(model: Path) -> str:
@@ -111,7 +174,17 @@ def model_digest(model: Path) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
+def _load(directory: Path, head: Head | None, seed: int) -> LoadedModel:
+    return load(directory) if head is None else load_with_head(directory, head, seed=seed)
+
+
 def _lora_config(settings: LoraSettings | None) -> LoraConfig | None:
     if settings is None:
         return None
-    return LoraConfig(rank=settings.rank, alpha=settings.alpha, dropout=settings.dropout)
+    return LoraConfig(
+        kind=settings.kind,
+        rank=settings.rank,
+        alpha=settings.alpha,
+        dropout=settings.dropout,
+        targets=settings.targets,
+    )

@@ -1,12 +1,18 @@
-"""AdamW on MLX, with weight decay where it belongs and a state that files can hold."""
+"""MLX's optimizers by group of parameters, with weight decay where it belongs and a state that files can hold.
+
+A group is what one rule moves at one rate. Decay is decoupled for every optimizer, W <- (1 - rate * decay) W before the
+update (Loshchilov and Hutter 2019): MLX's own adds it to the gradient for SGD and Muon, where it is then normalised away.
+"""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, cast
 
 from lazarus_models.backend import mx, nn
 from lazarus_models.parameters import evaluate, flatten, unflatten
 from lazarus_train.config import OptimizerSettings
-from lazarus_train.errors import CorruptCheckpoint
+from lazarus_train.errors import CorruptCheckpoint, SetupError
 
 SPARED = ("norm", "embed", "bias")
 """Parts of parameter names that weight decay spares; vectors are spared whatever their name."""
@@ -17,41 +23,77 @@ def is_decayed(name: str, parameter: mx.array) -> bool:
     return parameter.ndim >= 2 and not any(part in name for part in SPARED)
 
 
-class AdamW:
-    """Decoupled weight decay (Loshchilov and Hutter 2019), bias-corrected (Kingma and Ba 2015).
+def is_hidden_matrix(name: str, parameter: mx.array) -> bool:
+    """Whether Muon moves a parameter: matrices of the blocks; not embeddings, heads, or experts in one stack."""
+    return parameter.ndim == 2 and ".layers." in f".{name}" and is_decayed(name, parameter)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Parameters that one of MLX's optimizers moves at one rate.
 
     Args:
-        settings: Rates and decays.
-        model: Whose trainable parameters to move.
+        names: Of the parameters, ascending.
+        factor: The group's rate as a multiple of the schedule's.
+        optimizer: Knows nothing of decay.
+    """
+
+    names: tuple[str, ...]
+    factor: float
+    optimizer: Any
+
+
+class Optimizer:
+    """Moves the trainable parameters of a model.
+
+    Args:
+        settings: Which rule, rates and decay.
+        model: Its trainable parameters are grouped now, by name.
+
+    Raises:
+        SetupError: A pattern of `rate_factors` matches no parameter.
     """
 
     def __init__(self, settings: OptimizerSettings, model: nn.Module) -> None:
-        import mlx.optimizers as optimizers
-
-        def adamw(weight_decay: float) -> Any:
-            return optimizers.AdamW(
-                learning_rate=settings.learning_rate,
-                betas=[settings.beta1, settings.beta2],
-                eps=settings.epsilon,
-                weight_decay=weight_decay,
-                bias_correction=True,
-            )
-
-        decayed = {is_decayed(name, parameter) for name, parameter in flatten(model.trainable_parameters()).items()}
-        groups = [adamw(settings.weight_decay if each else 0.0) for each in sorted(decayed, reverse=True)]
+        parameters = flatten(model.trainable_parameters())
         self._model = model
-        # Only groups that have parameters: MLX 0.30 cannot hold an empty one.
-        self._groups: Any = optimizers.MultiOptimizer(groups, [is_decayed][: len(groups) - 1])
-        self._groups.init(model.trainable_parameters())
+        self._weight_decay = settings.weight_decay
+        self._decayed = {name for name, parameter in parameters.items() if is_decayed(name, parameter)}
+        self._groups = [
+            _Group(tuple(names), factor, _make(rule, settings))
+            for (rule, factor), names in _group(settings, parameters).items()
+        ]
+        for group in self._groups:
+            group.optimizer.init({name: parameters[name] for name in group.names})
 
     def update(self, gradients: Any, learning_rate: float) -> None:
-        """Moves the model one step; call `evaluate` to compute it."""
-        self._groups.learning_rate = learning_rate
-        self._groups.update(self._model, gradients)
+        """Moves the model one step; call `evaluate` to compute it.
+
+        Args:
+            gradients: Of every trainable parameter.
+            learning_rate: The schedule's, which groups take multiples of.
+        """
+        slopes, parameters = flatten(gradients), flatten(self._model.trainable_parameters())
+        moved: dict[str, mx.array] = {}
+        for group in self._groups:
+            rate = learning_rate * group.factor
+            kept = 1 - rate * self._weight_decay
+            pulled = {
+                name: parameters[name] * kept if name in self._decayed else parameters[name] for name in group.names
+            }
+            group.optimizer.learning_rate = rate
+            moved |= group.optimizer.apply_gradients({name: slopes[name] for name in group.names}, pulled)
+        self._model.update(unflatten(moved))  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
 
     def state(self) -> dict[str, mx.array]:
-        """Moments and step counts by name."""
-        return flatten(self._groups.state)
+        """Moments and step counts, by group, parameter and moment."""
+        stored: dict[str, mx.array] = {}
+        for number, group in enumerate(self._groups):
+            stored[f"{number}/step"] = group.optimizer.state["step"]
+            for name in group.names:
+                moments = cast("dict[str, mx.array]", group.optimizer.state[name])
+                stored |= {f"{number}/{name}/{moment}": tensor for moment, tensor in moments.items()}
+        return dict(sorted(stored.items()))
 
     def load_state(self, tensors: Mapping[str, mx.array]) -> None:
         """Puts a stored state back.
@@ -62,8 +104,49 @@ class AdamW:
         expected = {name: tensor.shape for name, tensor in self.state().items()}
         if expected != {name: tensor.shape for name, tensor in tensors.items()}:
             raise CorruptCheckpoint("the optimizer state is of another model or optimizer", "LR-E203")
-        self._groups.state = unflatten(tensors)
+        for place, tensor in tensors.items():
+            number, *path = place.split("/")
+            state = self._groups[int(number)].optimizer.state
+            for name in path[:-1]:
+                state = state[name]
+            state[path[-1]] = tensor
 
     def evaluate(self) -> None:
         """Computes parameters and moments now."""
-        evaluate([self._model.parameters(), self._groups.state])
+        evaluate([self._model.parameters(), self.state()])
+
+
+def _group(settings: OptimizerSettings, parameters: Mapping[str, mx.array]) -> dict[tuple[str, float], list[str]]:
+    """Names by rule and by rate as a multiple of the schedule's."""
+    for pattern in settings.rate_factors:
+        if not any(fnmatchcase(name, pattern) for name in parameters):
+            raise SetupError(f"`rate_factors`: {pattern!r} matches no trainable parameter", "LR-E120")
+    groups: dict[tuple[str, float], list[str]] = {}
+    for name, parameter in parameters.items():
+        factors = (factor for pattern, factor in settings.rate_factors.items() if fnmatchcase(name, pattern))
+        rule, factor = settings.name, next(factors, 1.0)
+        if rule == "muon":
+            if is_hidden_matrix(name, parameter):
+                factor *= settings.muon_learning_rate / settings.learning_rate
+            else:
+                rule = "adamw"
+        groups.setdefault((rule, factor), []).append(name)
+    return dict(sorted(groups.items()))
+
+
+def _make(rule: str, settings: OptimizerSettings) -> Any:
+    """One of MLX's optimizers; decay is not its business, and its rate is set before every step."""
+    import mlx.optimizers as optimizers
+
+    match rule:
+        case "adamw":  # Adam, bias-corrected (Kingma and Ba 2015): the decay is `update`'s
+            betas = [settings.beta1, settings.beta2]
+            return optimizers.Adam(0.0, betas=betas, eps=settings.epsilon, bias_correction=True)
+        case "muon":
+            return optimizers.Muon(0.0, momentum=settings.momentum, weight_decay=0.0)
+        case "adafactor":
+            return optimizers.Adafactor(0.0, scale_parameter=False, relative_step=False)
+        case "lion":
+            return optimizers.Lion(0.0, betas=[settings.beta1, settings.beta2])
+        case _:
+            return optimizers.SGD(0.0, momentum=settings.momentum)

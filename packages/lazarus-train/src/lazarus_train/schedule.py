@@ -4,12 +4,15 @@ import math
 
 from lazarus_train.config import OptimizerSettings
 
+DECAY_SHARE = 0.1
+"""Part of the plan over which `wsd` decays where nothing is said: the tenth of arXiv 2404.06395."""
+
 
 def learning_rate(settings: OptimizerSettings, step: int, total: int) -> float:
     """The rate of one update.
 
     Linear warm-up to the peak, reached at step `warmup_steps` - 1, so that the first update already moves; then cosine
-    (Loshchilov and Hutter 2017), linear, or constant.
+    (Loshchilov and Hutter 2017), linear, constant, or constant with a decay at the end by 1 - sqrt (arXiv 2405.18392).
 
     >>> settings = OptimizerSettings(learning_rate=1.0, warmup_steps=2)
     >>> [round(learning_rate(settings, step, 6), 3) for step in range(7)]
@@ -31,3 +34,7 @@ def learning_rate(settings: OptimizerSettings, step: int, total: int) -> float:
             return floor + (peak - floor) * (1 - done)
         case "constant":
             return peak
+        case "wsd":
+            decay = settings.decay_steps or math.ceil(total * DECAY_SHARE)
+            decayed = min(1.0, max(0.0, (step - (total - decay)) / decay))
+            return floor + (peak - floor) * (1 - math.sqrt(decayed))

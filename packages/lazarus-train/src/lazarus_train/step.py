@@ -1,74 +1,80 @@
 """One optimizer step: loss and gradients over micro-batches, as if they were one batch."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
-from lazarus_models import segment_caches
 from lazarus_models.backend import mx, nn
 from lazarus_models.parameters import evaluate, flatten, unflatten
 from lazarus_train.batches import Batch
-from lazarus_train.objectives.causal import causal_nll
 from lazarus_train.ranks import Ranks
 
+LossSum = Callable[[Any, Batch], tuple[mx.array, Mapping[str, mx.array]]]
+"""Loss and metrics of a model on a batch, summed over its units."""
 _ALONE = Ranks()
-_LOSS = "loss"
-"""Travels among the gradients; no parameter is called so."""
-_ValueAndGrad = Callable[[Batch], tuple[mx.array, Any]]
+_MEANS = "means/"
+"""What names of loss and metrics begin with when they travel among the gradients; no parameter's does."""
+_LOSS = "means/loss"
+_ValueAndGrad = Callable[[Batch], tuple[tuple[mx.array, dict[str, mx.array]], Any]]
 
 
 class Gradients(NamedTuple):
     """What one step found.
 
     Args:
-        loss: Mean negative log-likelihood of the step's labels, in nats.
+        loss: Mean over the step's units.
+        metrics: Means of what the objective tells beside it.
         norm: Global norm of the gradients, before clipping.
         tree: Gradients of the trainable parameters, clipped.
     """
 
     loss: float
+    metrics: Mapping[str, float]
     norm: float
     tree: Any
 
 
-def packed_nll(model: nn.Module, batch: Batch) -> mx.array:
-    """Sum of the labels' negative log-likelihoods, every segment by itself."""
-    logits = cast("mx.array", model(batch.ids, cache=segment_caches(model, batch.segment_ids)))
-    return causal_nll(logits, batch.ids, batch.is_label)
-
-
 def compute_gradients(
-    model: nn.Module, batches: Iterable[Batch], labels: int, max_norm: float, ranks: Ranks = _ALONE
+    model: nn.Module,
+    loss_sum: LossSum,
+    batches: Iterable[Batch],
+    units: int,
+    max_norm: float,
+    *,
+    metrics: tuple[str, ...] = (),
+    ranks: Ranks = _ALONE,
 ) -> Gradients:
     """Loss and gradients of a step.
 
-    Every micro-batch is divided by the labels of the whole step, so their sum is what one large batch gives.
+    Every micro-batch is divided by the units of the whole step, so their sum is what one large batch gives.
 
     Args:
         model: Changed in nothing.
+        loss_sum: What is minimised.
         batches: This process's micro-batches, possibly none; one is held in memory at a time.
-        labels: Label tokens of the whole step, over all micro-batches and ranks.
+        units: Labels, pairs or samples of the whole step, over all micro-batches and ranks.
         max_norm: Gradients of a larger global norm are scaled down to it.
+        metrics: Names of what `loss_sum` tells beside the loss.
         ranks: Processes that compute the rest of the step.
     """
 
-    def objective(batch: Batch) -> mx.array:
-        return packed_nll(model, batch) / labels
+    def mean_part(batch: Batch) -> tuple[mx.array, dict[str, mx.array]]:
+        loss, told = loss_sum(model, batch)
+        return loss / units, {_MEANS + name: told[name] / units for name in metrics}
 
-    value_and_grad = cast("_ValueAndGrad", nn.value_and_grad(model, objective))  # pyright: ignore[reportUnknownMemberType] (untyped in MLX)
-    loss = mx.array(0.0)
+    value_and_grad = cast("_ValueAndGrad", nn.value_and_grad(model, mean_part))  # pyright: ignore[reportUnknownMemberType] (untyped in MLX)
     total: dict[str, mx.array] = {}
     for batch in batches:
-        part, tree = value_and_grad(batch)
-        loss = loss + part
-        gradients = flatten(tree)
-        total = {name: total[name] + gradient if total else gradient for name, gradient in gradients.items()}
-        evaluate([loss, total])
+        (loss, told), tree = value_and_grad(batch)
+        part = {**flatten(tree), _LOSS: loss, **told}
+        total = {name: total[name] + tensor for name, tensor in part.items()} if total else part
+        evaluate(total)
     if not total:
         total = {name: mx.zeros_like(parameter) for name, parameter in flatten(model.trainable_parameters()).items()}
-    shared = ranks.sum({**total, _LOSS: loss})
-    loss = shared.pop(_LOSS)
+        total |= {name: mx.array(0.0) for name in (_LOSS, *(_MEANS + name for name in metrics))}
+    shared = ranks.sum(total)
+    means = {name: cast("float", shared.pop(_MEANS + name).item()) for name in ("loss", *metrics)}
     clipped, norm = _clip(shared, max_norm)
-    return Gradients(cast("float", loss.item()), cast("float", norm.item()), unflatten(clipped))
+    return Gradients(means.pop("loss"), means, cast("float", norm.item()), unflatten(clipped))
 
 
 def _clip(gradients: dict[str, mx.array], max_norm: float) -> tuple[dict[str, mx.array], mx.array]:

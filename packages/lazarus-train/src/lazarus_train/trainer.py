@@ -1,41 +1,39 @@
-"""Supervised fine-tuning by a plan: enforced before, audited during, resumable after every checkpoint."""
+"""Training by a plan: enforced before, audited during, resumable after every checkpoint."""
 
 import hashlib
 import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lazarus_models import supports_packing
 from lazarus_models.backend import mx
-from lazarus_plan import BatchPlan, PlanCursor, RankStep, StepDigest, check_state, encode_step
-from lazarus_train.batches import label_count, make_batch, row_digests
-from lazarus_train.checkpoint import (
-    State,
-    checkpoint_path,
-    checkpoints,
-    clear_leftovers,
-    read_state,
-    write_checkpoint,
-)
+from lazarus_plan import BatchPlan, PlanCursor, RankStep, StepDigest, encode_step
+from lazarus_train.batches import Batch, make_batch, row_digests
+from lazarus_train.checkpoint import State, checkpoint_path, checkpoints, clear_leftovers, write_checkpoint
 from lazarus_train.config import SftConfig
 from lazarus_train.dataset import Dataset, read_dataset
+from lazarus_train.early_stop import is_overfitting
 from lazarus_train.enforce import Enforced, enforce, fields
-from lazarus_train.errors import ForeignCheckpoint, Interrupted, NonFinite, SetupError
-from lazarus_train.evaluate import held_out, plan_held_out
+from lazarus_train.errors import Interrupted, NonFinite, SetupError
+from lazarus_train.evaluate import HeldOut, HeldOutData, held_out, plan_held_out
 from lazarus_train.folder import RunFolder
 from lazarus_train.journal import Journal
 from lazarus_train.learner import Learner, model_digest
+from lazarus_train.neftune import embedding_noise
+from lazarus_train.objectives.preference import Metrics
+from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings, PreferenceSettings
 from lazarus_train.ranks import Ranks, launched
+from lazarus_train.reference import CachedReference, compute_reference, make_reference, read_reference
+from lazarus_train.resume import AUTO, check_checkpoint, find_checkpoint
 from lazarus_train.schedule import learning_rate
 from lazarus_train.seal import naming
-from lazarus_train.step import compute_gradients
+from lazarus_train.step import LossSum, compute_gradients
+from lazarus_train.tasks import Task, head_of, make_task
 from lazarus_train.watcher import NOBODY, StepReport, Watcher
-
-AUTO, NONE = "auto", "none"
-"""Resume from the newest checkpoint of the output folder, or from none and replace what is there."""
 
 
 @dataclass(frozen=True)
@@ -74,17 +72,17 @@ def sft(config: SftConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY) -> 
     """
     ranks = launched()
     enforced = enforce(config, watcher.on_rows)
-    evaluation = _read_evaluation(config, enforced)
+    held_out_data = _read_held_out(config, enforced)
     base = model_digest(config.model)
     folder = RunFolder(config.output)
     folder.check_is_ours()
     with folder.held(by_this=ranks.is_first), naming(folder.path):
-        checkpoint = _find_checkpoint(folder, resume)
-        state = None if checkpoint is None else _check_checkpoint(checkpoint, config, enforced.plan, base)
+        checkpoint = find_checkpoint(folder, resume)
+        state = None if checkpoint is None else check_checkpoint(checkpoint, config, enforced.plan, base)
         ranks.check_same(
             plan=enforced.plan.plan_id, model=base, settings=config.trajectory(), checkpoint=checkpoint, state=state
         )
-        run = _Run(config, enforced, base, evaluation, watcher, ranks)
+        run = _Run(config, enforced, base, held_out_data, watcher, ranks)
         if checkpoint is None or state is None:
             run.start()
         else:
@@ -92,60 +90,11 @@ def sft(config: SftConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY) -> 
         return run.follow_plan()
 
 
-def _read_evaluation(config: SftConfig, enforced: Enforced) -> tuple[Dataset, BatchPlan] | None:
+def _read_held_out(config: SftConfig, enforced: Enforced) -> HeldOutData | None:
     if config.eval_data is None:
         return None
     dataset = read_dataset(config.eval_data, enforced.encoder, fields(config))
-    plan = plan_held_out(dataset)
-    if not any(label_count(plan.step(index).rows, dataset) for index in range(len(plan))):
-        raise SetupError(f"{config.eval_data}: no row has a token that carries loss; nothing to measure", "LR-E110")
-    return dataset, plan
-
-
-def _find_checkpoint(folder: RunFolder, resume: str) -> Path | None:
-    match resume:
-        case "none":
-            return None
-        case "auto":
-            found = checkpoints(folder.checkpoints)
-            if not found and folder.final.exists():
-                raise SetupError(
-                    f"{folder.path} holds a finished run whose checkpoints are gone: choose another --output, or give "
-                    "--resume none to replace it",
-                    "LR-E111",
-                )
-            return found[-1] if found else None
-        case _:
-            path = Path(resume)
-            if not path.is_dir():
-                raise SetupError(f"--resume {resume}: no such checkpoint; give `auto`, `none` or its folder", "LR-E103")
-            if path.resolve().parent != folder.checkpoints.resolve():
-                raise SetupError(
-                    f"--resume {resume}: a checkpoint of another run than {folder.path}, whose audit log it would lack; "
-                    "copy that run's folder and give the copy as --output",
-                    "LR-E109",
-                )
-            return folder.checkpoints / path.resolve().name
-
-
-def _check_checkpoint(checkpoint: Path, config: SftConfig, plan: BatchPlan, base: str) -> State:
-    """The state of a checkpoint that is whole and of this run."""
-    state = read_state(checkpoint)
-    done = check_state(plan, state.plan)
-    if config.max_steps is not None and done > config.max_steps:
-        earlier = checkpoint_path(checkpoint.parent, config.max_steps)
-        other = f"--resume {earlier} goes back to it" if earlier.is_dir() else "give a higher one, or another --output"
-        raise SetupError(f"--max-steps {config.max_steps}: the run has done {done} steps; {other}", "LR-E112")
-    settings = config.trajectory()
-    changed = [name for name, value in settings.items() if state.trajectory.get(name) != value]
-    changed += ["model"] if state.base != base else []
-    if changed:
-        raise ForeignCheckpoint(
-            f"{checkpoint} was trained with other settings: {', '.join(f'`{name}`' for name in changed)} differ; give "
-            "the same ones, another --output, or --resume none to start again",
-            "LR-E210",
-        )
-    return state
+    return plan_held_out(dataset, config.objective, enforced.encoder.tokenizer, str(config.eval_data))
 
 
 class _Run:
@@ -156,42 +105,49 @@ class _Run:
         config: SftConfig,
         enforced: Enforced,
         base: str,
-        evaluation: tuple[Dataset, BatchPlan] | None,
+        held_out_data: HeldOutData | None,
         watcher: Watcher,
         ranks: Ranks,
     ) -> None:
         self._config = config
         self._plan = enforced.plan
         self._dataset = enforced.dataset
-        self._labels = enforced.labels
+        self._units = enforced.units
+        self._tokenizer = enforced.encoder.tokenizer
+        self._head = head_of(config.objective, enforced.dataset, self._tokenizer)
         self._template = enforced.template
         self._checked = enforced.checked
         self._base = base
-        self._evaluation = evaluation
+        self._held_out = held_out_data
         self._watcher = watcher
         self._ranks = ranks
         self._last = min(len(self._plan), config.max_steps or len(self._plan))
         self._folder = RunFolder(config.output)
         self._journal = Journal(self._folder, config, enforced.plan, ranks.is_first)
         self._learner: Learner
+        self._task: Task
+        self._held_out_task: Task
 
     def start(self) -> None:
         """Begins at step 0; an earlier run in the folder gives way."""
-        self._learner = self._supported(Learner.fresh(self._config))
+        self._learner = self._supported(Learner.fresh(self._config, self._head))
         self._journal.start()
+        self._set_tasks()
 
     def restore(self, checkpoint: Path, state: State) -> None:
         """Goes on where a verified checkpoint stopped; what lies beyond it is done again."""
-        self._learner = self._supported(Learner.restored(self._config, checkpoint))
+        self._learner = self._supported(Learner.restored(self._config, self._head, checkpoint))
         self._journal.resume(state, measures=self._measures(state.next_step))
         if self._ranks.is_first:
             clear_leftovers(checkpoint.parent)
             written = checkpoints(checkpoint.parent)
             self._folder.set_aside(written[written.index(checkpoint) + 1 :])
+        self._set_tasks()
 
     def follow_plan(self) -> RunResult:
         """Does the steps that are left, and writes the trained model."""
         done = self._journal.next_step
+        self._last = done if done and self._overfits() else self._last
         self._watcher.on_start(self._checked, done, self._last)
         if self._measures(done) and not self._ranks.any(self._journal.is_measured(done)) and not self._measure(done):
             raise Interrupted(f"stopped before step {done + 1}; the same command goes on", "LR-E230")
@@ -212,6 +168,29 @@ class _Run:
         self._ranks.check_same(steps=self._journal.next_step)
         return RunResult(self._folder.final, self._journal.next_step, len(self._plan), self._journal.head)
 
+    def _set_tasks(self) -> None:
+        """What is learnt and what is measured; the reference of preference training is computed here, once."""
+        self._task = self._make_task("train", self._dataset, self._plan)
+        if self._held_out is not None:
+            self._held_out_task = self._make_task("held-out", self._held_out.dataset, self._held_out.plan)
+
+    def _make_task(self, name: str, dataset: Dataset, plan: BatchPlan) -> Task:
+        objective, config, reference = self._config.objective, self._config, None
+        if isinstance(objective, PreferenceSettings):
+            made_from = {"model": self._base, "plan": plan.plan_id, "lengths": dataset.lengths.digest}
+
+            def table() -> CachedReference:
+                folder = self._folder.reference / name
+                if self._ranks.is_first:
+                    compute_reference(
+                        folder, config.model, plan, dataset, made_from, config.micro_rows, self._watcher.on_reference
+                    )
+                self._ranks.check_same(reference=name)  # nobody reads before it is written
+                return read_reference(folder)
+
+            reference = make_reference(objective, config.model, table)
+        return make_task(objective, dataset, self._tokenizer, self._head, reference)
+
     def _supported(self, learner: Learner) -> Learner:
         """Refuses what the model cannot do with this plan."""
         if not supports_packing(learner.lm):
@@ -226,10 +205,12 @@ class _Run:
                 f"warning: the longest sample has {longest} tokens, the model was made for {context}: it has never "
                 "seen the positions beyond; plan with a shorter --row-len"
             )
-        highest = int(self._dataset.ids.max())
+        objective = self._config.objective
+        mask_id = objective.mask_id if isinstance(objective, DiffusionSettings | MntpSettings) else 0
+        highest = max(int(self._dataset.ids.max()), mask_id)
         if highest >= learner.lm.config.vocab_size:
             raise SetupError(
-                f"the data holds token id {highest}, the model knows {learner.lm.config.vocab_size}: "
+                f"the data, or its mask, has token id {highest}, the model knows {learner.lm.config.vocab_size}: "
                 "tokenizer and model do not belong together",
                 "LR-E102",
             )
@@ -240,10 +221,17 @@ class _Run:
         began = time.perf_counter()
         step, config = share.step, self._config
         mx.random.seed(_step_seed(config.seed, step.index, self._ranks.rank))  # dropout's; the plan orders the data
-        batches = (make_batch(rows, self._dataset, step.row_len) for rows in share.micro_batches if rows)
-        labels = int(self._labels[step.index])
-        model = self._learner.lm.model
-        gradients = compute_gradients(model, batches, labels, config.optimizer.max_grad_norm, self._ranks)
+        batches = (make_batch(rows, self._dataset, step.row_len, step.rows) for rows in share.micro_batches if rows)
+        units = int(self._units[step.index])
+        gradients = compute_gradients(
+            self._learner.lm.model,
+            self._loss_sum(step.index),
+            batches,
+            units,
+            config.optimizer.max_grad_norm,
+            metrics=self._task.metrics,
+            ranks=self._ranks,
+        )
         if not math.isfinite(gradients.loss) or not math.isfinite(gradients.norm):
             raise NonFinite(
                 f"step {step.index}: loss {gradients.loss}, gradient norm {gradients.norm}, samples "
@@ -254,12 +242,28 @@ class _Run:
         rate = learning_rate(config.optimizer, step.index, len(self._plan))
         self._learner.optimizer.update(gradients.tree, rate)
         self._learner.optimizer.evaluate()
+        if self._learner.ema is not None:
+            self._learner.ema.update(step.index + 1)
         seconds = time.perf_counter() - began
-        report = StepReport(step.index + 1, gradients.loss, rate, gradients.norm, step.tokens, seconds)
+        report = StepReport(
+            step.index + 1, gradients.loss, gradients.metrics, rate, gradients.norm, step.tokens, seconds
+        )
         digest = StepDigest.of(encode_step(self._plan, step.index), self._row_digests(share))
-        self._journal.step(report, labels, digest)
+        self._journal.step(report, self._task.unit, units, digest)
         self._watcher.on_step(report)
         self._after(report.step)
+
+    def _loss_sum(self, step: int) -> LossSum:
+        """The task's loss; what it draws, and the noise of embeddings, are the step's."""
+        seed, noise_seed = _step_seed(self._config.seed, step, "draws"), _step_seed(self._config.seed, step, "noise")
+        noisy, alpha = self._learner.noisy, self._config.neftune_alpha
+
+        def loss_sum(model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
+            if noisy is not None and alpha is not None:
+                noisy.add(embedding_noise(batch, noisy.weight.shape[-1], alpha, noise_seed))
+            return self._task.loss(model, batch, seed)
+
+        return loss_sum
 
     def _row_digests(self, share: RankStep) -> list[bytes]:
         """Digests of the step's rows, each by the process that trained on it."""
@@ -273,38 +277,54 @@ class _Run:
     def _after(self, done: int) -> None:
         """Measures and saves when it is due; stops when asked to."""
         config = self._config
-        is_last = done == self._last
         is_given_up = self._measures(done) and not self._measure(done)
+        overfits = self._overfits()
+        self._last = done if overfits else self._last
+        is_last = done == self._last
         stops = is_given_up or (not is_last and self._ranks.any(self._watcher.should_stop()))
         if is_last or stops or (config.save_every and done % config.save_every == 0):
             self._save(done)
+        if overfits:
+            self._watcher.on_warning(
+                f"stopped after step {done}: the held-out loss rises while the training loss falls"
+            )
         if stops:
             raise Interrupted(
                 f"stopped after step {done} of {self._last}; the checkpoint is written, the same command goes on",
                 "LR-E230",
             )
 
+    def _overfits(self) -> bool:
+        """Whether the metrics say to stop; the process that writes them decides."""
+        settings = self._config.early_stop
+        return settings is not None and self._ranks.any(is_overfitting(self._journal.metrics(), settings))
+
     def _measures(self, done: int) -> bool:
         """Whether the held-out loss is due after so many steps: before the first, every so often, after the last."""
         every = self._config.eval_every
         is_due = done in (0, self._last) or (every is not None and done % every == 0)
-        return is_due and self._evaluation is not None
+        return is_due and self._held_out is not None
 
     def _measure(self, done: int) -> bool:
         """Measures the held-out loss; false where that was given up because the run is to stop."""
-        assert self._evaluation is not None, "measured only where it is due"
-        dataset, plan = self._evaluation
+        assert self._held_out is not None, "measured only where it is due"
+        data, learner = self._held_out, self._learner
 
         def goes_on(measured: int) -> bool:
-            self._watcher.on_measure(measured, len(plan))
+            self._watcher.on_measure(measured, len(data.plan))
             return not self._watcher.should_stop()
 
-        lm = self._learner.lm
-        result = held_out(lm.model, dataset, plan, lm.tokenizer, goes_on) if self._ranks.is_first else None
-        if self._ranks.any(self._ranks.is_first and result is None):
+        def found() -> HeldOut | None:
+            return held_out(learner.lm.model, self._held_out_task, data, goes_on) if self._ranks.is_first else None
+
+        result, mean = found(), None
+        if learner.ema is not None:
+            with learner.averaged():
+                mean = found()
+        if self._ranks.any(self._ranks.is_first and (result is None or (learner.ema is not None and mean is None))):
             return False
         if result is not None:
-            self._journal.held_out(done, result)
+            self._journal.held_out(done, result, mean)
             self._watcher.on_held_out(done, result)
         return True
 
@@ -330,7 +350,7 @@ class _Run:
             write_checkpoint(checkpoint_path(self._folder.checkpoints, done), state, self._learner.write)
 
 
-def _step_seed(seed: int, step: int, rank: int) -> int:
-    """A seed for one step's random numbers on one process: a resumed step draws what the first one drew."""
-    text = f"lazarus-train/1|step|{seed}|{step}|{rank}"
+def _step_seed(seed: int, step: int, purpose: int | str) -> int:
+    """A seed for one step's random numbers of one purpose, or of one process: a resumed step draws what the first drew."""
+    text = f"lazarus-train/1|step|{seed}|{step}|{purpose}"
     return int.from_bytes(hashlib.sha256(text.encode("ascii")).digest()[:8], "little")

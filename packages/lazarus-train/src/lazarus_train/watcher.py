@@ -1,6 +1,6 @@
 """Who wants to know how far a run is, and may stop it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lazarus_plan import ChainCheck
@@ -13,7 +13,8 @@ class StepReport:
 
     Args:
         step: Steps done, this one included.
-        loss: Nats a label token, over the whole step.
+        loss: Mean over the units of the whole step: nats a label token, a pair's or a sample's loss.
+        metrics: Means of what the objective tells beside it.
         rate: Learning rate of the update.
         norm: Global gradient norm before clipping.
         tokens: Real tokens of the step; padding does not count.
@@ -22,6 +23,7 @@ class StepReport:
 
     step: int
     loss: float
+    metrics: Mapping[str, float]
     rate: float
     norm: float
     tokens: int
@@ -35,6 +37,7 @@ class Watcher:
     Args:
         on_rows: Given the number of rows encoded since the last call.
         on_start: Given what of the plan was checked, the first step to do, and the step to end after.
+        on_reference: Given the pairs whose reference was computed so far, and all of them.
         on_step: Given each finished step.
         on_measure: Given the plan rows of the held-out data measured so far, and all of them.
         on_held_out: Given the step and the held-out loss after it.
@@ -44,6 +47,7 @@ class Watcher:
 
     on_rows: Callable[[int], object] = lambda _: None
     on_start: Callable[[ChainCheck, int, int], object] = lambda checked, first, last: None
+    on_reference: Callable[[int, int], object] = lambda done, total: None
     on_step: Callable[[StepReport], object] = lambda _: None
     on_measure: Callable[[int, int], object] = lambda done, total: None
     on_held_out: Callable[[int, HeldOut], object] = lambda step, result: None

@@ -1,0 +1,133 @@
+"""The training commands: one loop, a command for each thing that can be learnt."""
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+from lazarus_plan.console import say, show
+from lazarus_train.options import Settings, make_config, with_shared_options
+
+PromptField = Annotated[str | None, typer.Option("--prompt-field", help="Field of the question.")]
+CompletionField = Annotated[str | None, typer.Option("--completion-field", help="Field of the answer.")]
+TextField = Annotated[str | None, typer.Option("--text-field", help="Field of the document.")]
+
+
+@with_shared_options
+def pretrain(
+    settings: Settings,
+    text_field: TextField = None,
+    objective: Annotated[
+        Literal["causal", "diffusion", "mntp"],
+        typer.Option("--objective", help="The next token, masked tokens, or masked tokens from the place before."),
+    ] = "causal",
+    mask_id: Annotated[
+        int | None, typer.Option("--mask-id", help="Token id that stands for a masked one; not in the data.")
+    ] = None,
+    causal_share: Annotated[
+        float | None, typer.Option("--causal-share", help="Weight of the next token beside diffusion [default: 0].")
+    ] = None,
+    draws: Annotated[
+        int | None, typer.Option("--draws", help="Draws of masks in a held-out loss of diffusion [default: 128].")
+    ] = None,
+) -> None:
+    """Train on documents by a plan: next tokens, or masked ones."""
+    given = {"mask_id": mask_id, "causal_share": causal_share, "draws": draws}
+    _train(settings, {"kind": objective, **_given(given)}, text_field=text_field)
+
+
+@with_shared_options
+def sft(
+    settings: Settings,
+    prompt_field: PromptField = None,
+    completion_field: CompletionField = None,
+    messages_field: Annotated[str | None, typer.Option("--messages-field", help="Field of the conversation.")] = None,
+    text_field: TextField = None,
+) -> None:
+    """Fine-tune a model on answers by a plan."""
+    fields = {"prompt_field": prompt_field, "completion_field": completion_field, "messages_field": messages_field}
+    _train(settings, {"kind": "causal"}, **fields, text_field=text_field)
+
+
+@with_shared_options
+def dpo(
+    settings: Settings,
+    loss: Annotated[
+        Literal["dpo", "ipo", "hinge", "kto", "orpo", "simpo"],
+        typer.Option("--loss", help="orpo and simpo need no reference."),
+    ] = "dpo",
+    beta: Annotated[
+        float | None, typer.Option("--beta", help="How strongly the model is held to the reference [default: 0.1].")
+    ] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option("--label-smoothing", help="Share of pairs labelled the wrong way [default: 0].")
+    ] = None,
+    is_length_normalized: Annotated[
+        bool, typer.Option("--length-normalized", help="Means over an answer's tokens instead of sums.")
+    ] = False,
+    margin: Annotated[
+        float | None, typer.Option("--margin", help="Lead of the chosen answer that simpo asks for [default: 0].")
+    ] = None,
+    reference: Annotated[
+        Literal["cached", "copy", "adapters-off"] | None,
+        typer.Option("--reference", help="Computed once, a second model, or the model itself [default: cached]."),
+    ] = None,
+) -> None:
+    """Train a model by a plan to prefer the better of two answers (DPO and its kin)."""
+    given = {"beta": beta, "label_smoothing": label_smoothing, "margin": margin, "reference": reference}
+    normalized = {"is_length_normalized": is_length_normalized}
+    _train(settings, {"kind": "preference", "loss": loss, **normalized, **_given(given)})
+
+
+@with_shared_options
+def reward(
+    settings: Settings,
+    center: Annotated[float, typer.Option("--center", help="Weight that keeps rewards near zero: 0.01.")] = 0.0,
+) -> None:
+    """Train a model by a plan to score the better of two answers higher."""
+    _train(settings, {"kind": "reward", "center": center})
+
+
+@with_shared_options
+def classify(
+    settings: Settings,
+    prompt_field: PromptField = None,
+    completion_field: CompletionField = None,
+    classes: Annotated[
+        str, typer.Option("--classes", help="The answers there are: no,yes [default: the data's].")
+    ] = "",
+    numbers: Annotated[
+        bool, typer.Option("--numbers", help="Answers are numbers to come near to (regression).")
+    ] = False,
+) -> None:
+    """Train a model by a plan to choose an answer, or a number."""
+    if numbers and classes:
+        raise typer.BadParameter("--classes has no effect with --numbers")
+    objective: Settings = {"kind": "classification", "classes": classes.split(",") if classes else ()}
+    fields = {"prompt_field": prompt_field, "completion_field": completion_field}
+    _train(settings, {"kind": "regression"} if numbers else objective, **fields)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _train(settings: Settings, objective: Settings, **fields: str | None) -> None:
+    planning, resume = settings.pop("planning"), settings.pop("resume")
+    config = make_config(**settings, **fields, objective=objective)
+    from lazarus_train.planning import plan_run
+    from lazarus_train.ranks import launched
+    from lazarus_train.trainer import sft as train
+    from lazarus_train.watching import watching
+
+    ranks = launched()
+    if planning is not None:
+        plan_run(config, planning, resume=resume, writes=ranks.is_first)
+        ranks.check_same(planning=planning)  # nobody reads the plan before it is written
+    with watching(config, speaks=ranks.is_first) as watcher:
+        result = train(config, resume=resume, watcher=watcher)
+    if not ranks.is_first:
+        return
+    say(f"{result.steps} of {result.plan_steps} steps of the plan; audit head {result.audit_head[:16]}")
+    if objective["kind"] in ("causal", "preference"):
+        say(f'next: lazarus infer --model {result.final} --prompt "..."')
+    show(str(result.final))

@@ -1,0 +1,77 @@
+"""From a batch to the numbers that objectives read: every part by itself, whatever it shares its row with.
+
+R = rows, T = tokens a row, D = model width, L = labels, P = parts, O = outputs
+
+On a CPU the head is asked for the places before labels alone; on a GPU, where shapes are best fixed, for all places.
+"""
+
+# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+from typing import TYPE_CHECKING, cast
+
+from jaxtyping import Float
+
+from lazarus_models import SequenceModel, mask_caches, segment_caches
+from lazarus_models.backend import mx, nn
+from lazarus_models.masks import bidirectional_mask
+from lazarus_models.parameters import part
+from lazarus_train.batches import Batch
+from lazarus_train.devices import device_policy
+from lazarus_train.objectives.causal import before_labels, causal_nll, token_nll, token_nll_keeping
+
+if TYPE_CHECKING:
+    from lazarus_models.decoder import Body, Decoder
+
+
+def causal_sum(model: nn.Module, batch: Batch) -> Float[mx.array, ""]:
+    """Sum of the labels' negative log-likelihoods, each from what is before it."""
+    if not device_policy().keeps_exponentials:
+        decoder = cast("Decoder", model)
+        return causal_nll(decoder(batch.ids, cache=segment_caches(model, batch.segment_ids)), batch.ids, batch.is_label)
+    return label_nll(model, batch).sum()
+
+
+def label_nll(model: nn.Module, batch: Batch) -> Float[mx.array, " L"]:
+    """-log p of every label, in the order of rows and tokens."""
+    decoder = cast("Decoder", model)
+    states = decoder.body(batch.ids, segment_caches(model, batch.segment_ids))  # (R, T, D)
+    before = mx.flatten(states, 0, 1)[before_labels(batch.places)]  # (L, D)
+    nll = token_nll_keeping if device_policy().keeps_exponentials else token_nll
+    return nll(decoder.head(before), mx.flatten(batch.ids)[batch.places])
+
+
+def part_log_probabilities(model: nn.Module, batch: Batch) -> Float[mx.array, " P"]:
+    """Log p of each part's labels together, given what is before them."""
+    nll = label_nll(model, batch)
+    sums: list[mx.array] = []
+    first = 0
+    for each in batch.parts:
+        sums.append(-nll[first : first + each.labels].sum())
+        first += each.labels
+    return mx.stack(sums)
+
+
+def bidirectional_logits(model: nn.Module, batch: Batch, ids: mx.array) -> Float[mx.array, "R T V"]:
+    """Logits of rows in which every token sees all of its part.
+
+    Args:
+        model: Of layers that a mask can open to later tokens.
+        batch: Tells the parts.
+        ids: What is read in place of the batch's own ids.
+    """
+    decoder = cast("Decoder", model)
+    return decoder(ids, cache=mask_caches(model, bidirectional_mask(batch.segment_ids)))
+
+
+def part_scores(model: SequenceModel, batch: Batch, places: list[int]) -> Float[mx.array, "P O"]:
+    """Scores of each part, read at one token of it.
+
+    Args:
+        model: A body with a linear layer.
+        batch: The parts.
+        places: The token of each part that is read, counted in its row.
+    """
+    body = cast("Body", part(model, model.config.names[0]))
+    states = body(batch.ids, segment_caches(body, batch.segment_ids))  # (R, T, D)
+    row_len = batch.ids.shape[1]
+    flat = [each.row * row_len + place for each, place in zip(batch.parts, places, strict=True)]
+    return model.score(mx.flatten(states, 0, 1)[mx.array(flat)])

@@ -1,0 +1,67 @@
+"""NEFTune (Jain et al. 2023, arXiv 2310.05914): noise on the embeddings of training, uniform in +-alpha / sqrt(L d).
+
+R = rows, T = tokens a row, D = model width
+
+L is the length of the part that a token belongs to, not of the row: so a sample gets the noise that it would get alone.
+The noise of a row is decided by the step's seed and the row's number in the step.
+"""
+
+# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from jaxtyping import Float
+
+from lazarus_models.backend import mx, nn
+from lazarus_models.parameters import flatten, replace_modules
+from lazarus_train.batches import Batch
+
+if TYPE_CHECKING:
+    from lazarus_models.decoder import Decoder
+
+
+class NoisyEmbedding(nn.Embedding):
+    """An embedding that adds the noise it was given; its weights have the name and values that they had."""
+
+    def __init__(self, plain: nn.Embedding) -> None:
+        nn.Module.__init__(self)
+        self.weight = plain.weight
+        self._noise: mx.array | None = None
+        if not flatten(plain.trainable_parameters()):
+            self.freeze()
+
+    def __call__(self, x: mx.array) -> mx.array:
+        """Embeddings of ids, with noise in training."""
+        embedded = self.weight[x]
+        return embedded if self._noise is None or not self.training else embedded + self._noise
+
+    def add(self, noise: mx.array | None) -> None:
+        """Sets the noise of the next calls."""
+        self._noise = noise
+
+
+def make_noisy(model: nn.Module) -> NoisyEmbedding:
+    """Puts a noisy embedding in the place of a model's own, and returns it."""
+    names = cast("Decoder", model).config.names
+    path = f"{names[0]}.{names[1]}"
+    noisy = NoisyEmbedding(cast("Any", model)[names[0]][names[1]])
+    replace_modules(model, {path: noisy})
+    return noisy
+
+
+def embedding_noise(batch: Batch, width: int, alpha: float, seed: int) -> Float[mx.array, "R T D"]:
+    """Noise of a batch's tokens; padding has none.
+
+    Args:
+        batch: Tells the parts and the rows' numbers.
+        width: D.
+        alpha: Strength; 5 is usual.
+        seed: Of the step.
+    """
+    tokens = batch.ids.shape[1]
+    scale = np.zeros(batch.ids.shape, dtype=np.float32)
+    for part in batch.parts:
+        scale[part.row, part.start : part.end] = alpha / np.sqrt((part.end - part.start) * width)
+    keys = mx.random.split(mx.random.key(seed), batch.step_rows)
+    draws = [mx.random.uniform(-1.0, 1.0, (tokens, width), key=keys[number]) for number in batch.numbers]
+    return mx.stack(draws) * mx.array(scale)[..., None]

@@ -1,0 +1,154 @@
+"""Preference optimisation: log-probabilities of a better and a worse answer to the same question, to a loss a pair.
+
+P = pairs
+
+Losses and metrics are sums over pairs: the caller divides by the pairs of the whole optimizer step. Where a reference
+takes part, h = (log pi - log pi_ref) of the chosen answer minus that of the rejected one.
+"""
+
+# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+from typing import NamedTuple
+
+from jaxtyping import Float
+
+from lazarus_models.backend import mx
+from lazarus_train.objectives.settings import PreferenceSettings
+
+Metrics = dict[str, mx.array]
+
+
+class Answers(NamedTuple):
+    """One number for each answer of P pairs: log-probabilities summed over tokens, or token counts."""
+
+    chosen: Float[mx.array, " P"]
+    rejected: Float[mx.array, " P"]
+
+    def __sub__(self, other: "Answers") -> "Answers":
+        return Answers(self.chosen - other.chosen, self.rejected - other.rejected)
+
+    def __truediv__(self, other: "Answers") -> "Answers":
+        return Answers(self.chosen / other.chosen, self.rejected / other.rejected)
+
+    @property
+    def gap(self) -> Float[mx.array, " P"]:
+        """Chosen minus rejected."""
+        return self.chosen - self.rejected
+
+
+def preference_loss(
+    policy: Answers, reference: Answers | None, tokens: Answers, settings: PreferenceSettings
+) -> tuple[Float[mx.array, ""], Metrics]:
+    """Loss and metrics, summed over pairs.
+
+    Args:
+        policy: Summed log-probabilities under the model in training.
+        reference: Under the reference; None where the loss has none.
+        tokens: Tokens of the answers that were summed over.
+        settings: Which loss.
+
+    Returns:
+        The loss, and `reward_chosen`, `reward_rejected`, `reward_margin` and `reward_accuracy` (a tie counts one half).
+        The reward is beta * (log pi - log pi_ref); without a reference beta * mean log pi.
+    """
+    ratios = policy / tokens if reference is None else policy - reference
+    scores = ratios / tokens if settings.is_length_normalized else ratios
+    beta, smoothing = settings.beta, settings.label_smoothing
+    match settings.loss:
+        case "dpo":
+            losses = dpo_losses(scores.gap, beta, smoothing)
+        case "ipo":
+            losses = ipo_losses(scores.gap, beta)
+        case "hinge":
+            losses = hinge_losses(scores.gap, beta)
+        case "kto":
+            losses = kto_losses(scores, kto_points(scores), beta)
+        case "orpo":
+            losses = orpo_losses(scores, beta)
+        case "simpo":
+            losses = simpo_losses(scores.gap, beta, settings.margin, smoothing)
+    return losses.sum(), reward_metrics(ratios, beta)
+
+
+def reward_metrics(ratios: Answers, beta: float) -> Metrics:
+    """What the policy would be paid: sums over pairs, apart from the gradient."""
+    chosen, rejected = (mx.stop_gradient(beta * side) for side in ratios)
+    return {
+        "reward_chosen": chosen.sum(),
+        "reward_rejected": rejected.sum(),
+        "reward_margin": (chosen - rejected).sum(),
+        "reward_accuracy": wins(chosen, rejected).sum(),
+    }
+
+
+def wins(first: Float[mx.array, " P"], second: Float[mx.array, " P"]) -> Float[mx.array, " P"]:
+    """1 where the first is larger, one half at a tie, else 0.
+
+    >>> wins(mx.array([1.0, 2.0, 3.0]), mx.array([2.0, 2.0, 2.0])).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    return 0.5 * ((first > second).astype(mx.float32) + (first >= second).astype(mx.float32))
+
+
+def dpo_losses(gap: Float[mx.array, " P"], beta: float, label_smoothing: float = 0.0) -> Float[mx.array, " P"]:
+    """-(1 - e) log s(beta h) - e log s(-beta h) (Rafailov et al. 2023, eq. 7; e: Mitchell 2023, cDPO).
+
+    >>> round(dpo_losses(mx.array([0.0]), 0.1).item(), 4)
+    0.6931
+    """
+    return -(1 - label_smoothing) * log_sigmoid(beta * gap) - label_smoothing * log_sigmoid(-beta * gap)
+
+
+def log_sigmoid(x: Float[mx.array, " P"]) -> Float[mx.array, " P"]:
+    """log(1 / (1 + exp(-x))), finite far from zero."""
+    return -mx.logaddexp(mx.array(0.0), -x)
+
+
+def ipo_losses(gap: Float[mx.array, " P"], beta: float) -> Float[mx.array, " P"]:
+    """(h - 1 / (2 beta))^2 (Azar et al. 2023, eq. 17)."""
+    return mx.square(gap - 1 / (2 * beta))
+
+
+def hinge_losses(gap: Float[mx.array, " P"], beta: float) -> Float[mx.array, " P"]:
+    """max(0, 1 - beta h) (SLiC, Zhao et al. 2023)."""
+    return mx.maximum(1 - beta * gap, 0.0)
+
+
+def simpo_losses(
+    gap: Float[mx.array, " P"], beta: float, margin: float, label_smoothing: float = 0.0
+) -> Float[mx.array, " P"]:
+    """-log s(beta g - gamma), g the gap of mean log-probabilities (Meng et al. 2024, eq. 6)."""
+    return dpo_losses(gap - margin / beta, beta, label_smoothing)
+
+
+def orpo_losses(means: Answers, weight: float) -> Float[mx.array, " P"]:
+    """-mean log pi(chosen) - weight * log s(log-odds ratio) (Hong et al. 2024, eq. 6 and 7)."""
+    return -means.chosen - weight * log_sigmoid(log_odds(means.chosen) - log_odds(means.rejected))
+
+
+def log_odds(log_probability: Float[mx.array, " P"]) -> Float[mx.array, " P"]:
+    """log(p / (1 - p)) of log p, taken to be below -1e-6: a certain answer has no finite odds."""
+    below = mx.minimum(log_probability, -1e-6)
+    return below - mx.log(-mx.expm1(below))
+
+
+def kto_losses(ratios: Answers, points: Answers, beta: float) -> Float[mx.array, " P"]:
+    """Both answers of a pair as examples by themselves, one desirable and one not (Ethayarajh et al. 2024, eq. 8).
+
+    1 - s(beta (r - z)) for the chosen, 1 - s(beta (z - r)) for the rejected.
+
+    Args:
+        ratios: r, log-ratios to the reference.
+        points: z, the reference points they are held against.
+        beta: How strongly the policy is held to the reference.
+    """
+    chosen = 1 - mx.sigmoid(beta * (ratios.chosen - points.chosen))
+    return chosen + 1 - mx.sigmoid(beta * (points.rejected - ratios.rejected))
+
+
+def kto_points(ratios: Answers) -> Answers:
+    """The reference point of either side: the other side's mean log-ratio, not below zero, apart from the gradient.
+
+    A mean over what is computed at once: the pairs of a step are to be computed together.
+    """
+    chosen, rejected = (mx.stop_gradient(mx.maximum(side.mean(), 0.0)) for side in ratios)
+    return Answers(rejected, chosen)

@@ -1,0 +1,254 @@
+"""The options that all training commands share, declared once, and what they mean together.
+
+A command declares its own options and one parameter, `settings`; `with_shared_options` gives it the shared ones too.
+"""
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+
+import typer
+
+if TYPE_CHECKING:
+    from lazarus_train.config import SftConfig
+
+Settings = dict[str, Any]
+
+
+def _shared(
+    model: Annotated[Path, typer.Option("--model", help="Model directory to start from.")],
+    data: Annotated[Path, typer.Option("--data", help="The rows the plan was made for (.jsonl).")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run, used as given.")],
+    batch_plan: Annotated[Path | None, typer.Option("--batch-plan", help="The plan to obey.")] = None,
+    build_plan: Annotated[
+        bool, typer.Option("--build-plan", help="Build a plan into the run's folder, and obey it.")
+    ] = False,
+    token_budget: Annotated[
+        int | None, typer.Option("-b", "--token-budget", help="With --build-plan: tokens a step, padding included.")
+    ] = None,
+    row_len: Annotated[
+        int | None, typer.Option("--row-len", help="With --build-plan: tokens a row [default: the longest sample's].")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("-e", "--epochs", help="With --build-plan: passes [default: 1].")
+    ] = None,
+    mode: Annotated[
+        Literal["packed", "padded"] | None,
+        typer.Option("--mode", help="With --build-plan: samples share rows, or not [default: packed]."),
+    ] = None,
+    oversize: Annotated[
+        Literal["error", "exclude", "truncate", "split"] | None,
+        typer.Option("--oversize", help="With --build-plan: samples longer than a row [default: error]."),
+    ] = None,
+    predictable: Annotated[
+        bool, typer.Option("--predictable", help="With --build-plan: seed 0, the same plan whenever it is built.")
+    ] = False,
+    template: Annotated[
+        str | None, typer.Option("--template", help="Chat template [default: the one the plan was measured with].")
+    ] = None,
+    max_steps: Annotated[
+        int | None, typer.Option("--max-steps", help="Stop after this many steps of the plan.")
+    ] = None,
+    save_every: Annotated[
+        int | None, typer.Option("--save-every", help="Steps between checkpoints [default: only the last step].")
+    ] = None,
+    resume: Annotated[
+        str, typer.Option("--resume", help="auto (newest checkpoint), none (replace the run), or a checkpoint.")
+    ] = "auto",
+    use_lora: Annotated[bool, typer.Option("--use-lora", help="Train low-rank adapters, not all weights.")] = False,
+    lora_kind: Annotated[
+        Literal["lora", "dora"] | None, typer.Option("--lora-kind", help="Kind of the adapters [default: lora].")
+    ] = None,
+    lora_rank: Annotated[int | None, typer.Option("--lora-rank", help="Width of the adapters [default: 8].")] = None,
+    lora_alpha: Annotated[
+        float | None, typer.Option("--lora-alpha", help="Strength of the adapters [default: twice the rank].")
+    ] = None,
+    lora_dropout: Annotated[
+        float | None, typer.Option("--lora-dropout", help="Share of their inputs dropped [default: 0].")
+    ] = None,
+    lora_targets: Annotated[
+        str | None, typer.Option("--lora-targets", help="Layers to adapt: q_proj,v_proj [default: all of the blocks].")
+    ] = None,
+    freeze: Annotated[
+        str, typer.Option("--freeze", help="Parameters that stay, by patterns: *embed*,model.layers.0.*")
+    ] = "",
+    optimizer: Annotated[
+        Literal["adamw", "muon", "adafactor", "lion", "sgd"],
+        typer.Option("--optimizer", help="muon: for the matrices of the blocks, adamw for the rest."),
+    ] = "adamw",
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", help="Peak rate [default: 1e-4, with LoRA 1e-3].")
+    ] = None,
+    muon_learning_rate: Annotated[
+        float | None, typer.Option("--muon-learning-rate", help="Peak rate of what muon moves [default: 0.02].")
+    ] = None,
+    min_learning_rate: Annotated[float, typer.Option("--min-learning-rate", help="Rate that the decay ends at.")] = 0.0,
+    rate_factors: Annotated[
+        str, typer.Option("--rate-factors", help="Multiples of the rate by pattern: *embed*=0.1,*norm*=2")
+    ] = "",
+    schedule: Annotated[
+        Literal["cosine", "linear", "constant", "wsd"], typer.Option("--schedule", help="Rate after the warm-up.")
+    ] = "cosine",
+    warmup_steps: Annotated[int, typer.Option("--warmup-steps", help="Steps to the peak rate.")] = 0,
+    decay_steps: Annotated[
+        int | None, typer.Option("--decay-steps", help="Steps of wsd's decay [default: a tenth of the plan].")
+    ] = None,
+    momentum: Annotated[float | None, typer.Option("--momentum", help="Of sgd and muon [default: 0.95].")] = None,
+    weight_decay: Annotated[float, typer.Option("--weight-decay", help="Pull of matrices towards zero.")] = 0.01,
+    max_grad_norm: Annotated[float, typer.Option("--max-grad-norm", help="Clip gradients to this norm.")] = 1.0,
+    ema: Annotated[
+        float | None, typer.Option("--ema", help="Decay of a mean of the weights, saved too: 0.999 [default: none].")
+    ] = None,
+    neftune_alpha: Annotated[
+        float | None, typer.Option("--neftune-alpha", help="Noise on the embeddings: 5 [default: none].")
+    ] = None,
+    recomputes: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Compute activations again to save memory.")
+    ] = False,
+    micro_rows: Annotated[
+        int | None, typer.Option("--micro-rows", help="Rows computed at once; the rest accumulates [default: all].")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of adapters, dropout, noise; the plan orders the data.")] = 0,
+    eval_data: Annotated[Path | None, typer.Option("--eval-data", help="Held-out rows (.jsonl).")] = None,
+    eval_every: Annotated[
+        int | None, typer.Option("--eval-every", help="Steps between held-out losses [default: first and last].")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option("--patience", help="Stop when so many held-out losses were no better.")
+    ] = None,
+) -> Settings:
+    """What the shared options say, as settings of a run with, under names of their own, how to plan and to resume."""
+    planning = {
+        "token_budget": token_budget,
+        "row_len": row_len,
+        "epochs": epochs,
+        "mode": mode,
+        "oversize": oversize,
+        "seed": 0 if predictable else None,
+    }
+    planning = {name: value for name, value in planning.items() if value is not None}
+    if build_plan == (batch_plan is not None):
+        raise typer.BadParameter("give the plan to obey as --batch-plan, or --build-plan to have one built")
+    if planning and not build_plan:
+        raise typer.BadParameter(f"{option_of(next(iter(planning)))} needs --build-plan")
+    if build_plan and token_budget is None:
+        raise typer.BadParameter("--build-plan needs --token-budget")
+    adapters = {
+        "kind": lora_kind,
+        "rank": lora_rank,
+        "alpha": lora_alpha,
+        "dropout": lora_dropout,
+        "targets": lora_targets and lora_targets.split(","),
+    }
+    moving = {
+        "learning_rate": _default_rate(use_lora) if learning_rate is None else learning_rate,
+        "muon_learning_rate": muon_learning_rate,
+        "decay_steps": decay_steps,
+        "momentum": momentum,
+    }
+    return {
+        "planning": planning if build_plan else None,
+        "resume": resume,
+        "model": model,
+        "data": data,
+        "batch_plan": output / "batch_plan" if batch_plan is None else batch_plan,
+        "output": output,
+        "template": template,
+        "max_steps": max_steps,
+        "save_every": save_every,
+        "lora": _lora(use_lora, adapters),
+        "freeze": freeze.split(",") if freeze else (),
+        "optimizer": {
+            "name": optimizer,
+            "min_learning_rate": min_learning_rate,
+            "rate_factors": _factors(rate_factors),
+            "schedule": schedule,
+            "warmup_steps": warmup_steps,
+            "weight_decay": weight_decay,
+            "max_grad_norm": max_grad_norm,
+        }
+        | {name: value for name, value in moving.items() if value is not None},
+        "ema": ema,
+        "neftune_alpha": neftune_alpha,
+        "recomputes": recomputes,
+        "micro_rows": micro_rows,
+        "seed": seed,
+        "eval_data": eval_data,
+        "eval_every": eval_every,
+        "early_stop": None if patience is None else {"patience": patience},
+    }
+
+
+def with_shared_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the shared options beside its own, and what they say as its `settings`."""
+    shared = inspect.signature(_shared).parameters
+    own = {name: each for name, each in inspect.signature(command).parameters.items() if name != "settings"}
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        command(settings=_shared(**{name: given.pop(name) for name in shared}), **given)
+
+    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*shared.values(), *own.values())]
+    hints = {**get_type_hints(_shared, include_extras=True), **get_type_hints(command, include_extras=True)}
+    run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue] (what typer reads)
+    run.__annotations__ = {each.name: hints[each.name] for each in parameters}
+    del run.__wrapped__  # pyright: ignore[reportAttributeAccessIssue] (typer would read the command's own options)
+    return run
+
+
+def make_config(**settings: object) -> "SftConfig":
+    """Settings that were checked, or one line that names the option at fault."""
+    from pydantic import ValidationError
+
+    from lazarus_train.config import SftConfig
+
+    try:
+        return SftConfig.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        said = re.sub(r"`(\w+)`", lambda name: option_of(name[1]), first["msg"].removeprefix("Value error, "))
+        raise typer.BadParameter(f"{_place(first['loc'])}{said[0].lower()}{said[1:]}") from error
+
+
+def option_of(name: str) -> str:
+    """How a setting is spelled on the command line."""
+    spelled = {"recomputes": "gradient-checkpointing", "name": "optimizer", "early_stop": "patience"}
+    return f"--{spelled.get(name, name).replace('_', '-')}"
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """The option that a setting is given by; none for what two settings say together."""
+    match location:
+        case ("lora", name, *_):
+            return f"{option_of(f'lora-{name}')}: "
+        case ("optimizer" | "objective" | "early_stop", *_, name) if isinstance(name, str) and len(location) > 1:
+            return f"{option_of(name)}: "
+        case (name,) if name not in ("lora", "optimizer", "objective"):
+            return f"{option_of(str(name))}: "
+        case _:
+            return ""
+
+
+def _lora(is_used: bool, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """Settings of the adapters that were given, or None where all weights are trained."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    if given and not is_used:
+        raise typer.BadParameter(f"{option_of(f'lora-{next(iter(given))}')} needs --use-lora")
+    return given if is_used else None
+
+
+def _factors(text: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in text.split(",") if pair]
+    for pattern, equals, _ in pairs:
+        if not equals:
+            raise typer.BadParameter(f"--rate-factors: {pattern!r} has no =; write *embed*=0.1,*norm*=2")
+    return {pattern: factor for pattern, _, factor in pairs}
+
+
+def _default_rate(use_lora: bool) -> float:
+    from lazarus_train.config import FULL_RATE, LORA_RATE
+
+    return LORA_RATE if use_lora else FULL_RATE

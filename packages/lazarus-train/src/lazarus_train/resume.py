@@ -1,0 +1,73 @@
+"""Where a run goes on: the checkpoint that is asked for, whole and of this run."""
+
+from pathlib import Path
+
+from lazarus_plan import BatchPlan, check_state
+from lazarus_train.checkpoint import State, checkpoint_path, checkpoints, read_state
+from lazarus_train.config import SftConfig
+from lazarus_train.errors import ForeignCheckpoint, SetupError
+from lazarus_train.folder import RunFolder
+
+AUTO, NONE = "auto", "none"
+"""Resume from the newest checkpoint of the output folder, or from none and replace what is there."""
+
+
+def find_checkpoint(folder: RunFolder, resume: str) -> Path | None:
+    """The checkpoint to go on from, or None for the start.
+
+    Args:
+        folder: Of the run.
+        resume: `auto`, `none` or a checkpoint's path.
+
+    Raises:
+        SetupError: Not there, of another run, or of one that is finished.
+    """
+    match resume:
+        case "none":
+            return None
+        case "auto":
+            found = checkpoints(folder.checkpoints)
+            if not found and folder.final.exists():
+                raise SetupError(
+                    f"{folder.path} holds a finished run whose checkpoints are gone: choose another --output, or give "
+                    "--resume none to replace it",
+                    "LR-E111",
+                )
+            return found[-1] if found else None
+        case _:
+            path = Path(resume)
+            if not path.is_dir():
+                raise SetupError(f"--resume {resume}: no such checkpoint; give `auto`, `none` or its folder", "LR-E103")
+            if path.resolve().parent != folder.checkpoints.resolve():
+                raise SetupError(
+                    f"--resume {resume}: a checkpoint of another run than {folder.path}, whose audit log it would lack; "
+                    "copy that run's folder and give the copy as --output",
+                    "LR-E109",
+                )
+            return folder.checkpoints / path.resolve().name
+
+
+def check_checkpoint(checkpoint: Path, config: SftConfig, plan: BatchPlan, base: str) -> State:
+    """The state of a checkpoint that is whole and of this run.
+
+    Raises:
+        CorruptCheckpoint: It is damaged.
+        ForeignCheckpoint: It is of another run.
+        SetupError: It is beyond the steps that are asked for.
+    """
+    state = read_state(checkpoint)
+    done = check_state(plan, state.plan)
+    if config.max_steps is not None and done > config.max_steps:
+        earlier = checkpoint_path(checkpoint.parent, config.max_steps)
+        other = f"--resume {earlier} goes back to it" if earlier.is_dir() else "give a higher one, or another --output"
+        raise SetupError(f"--max-steps {config.max_steps}: the run has done {done} steps; {other}", "LR-E112")
+    settings = config.trajectory()
+    changed = [name for name, value in settings.items() if state.trajectory.get(name) != value]
+    changed += ["model"] if state.base != base else []
+    if changed:
+        raise ForeignCheckpoint(
+            f"{checkpoint} was trained with other settings: {', '.join(f'`{name}`' for name in changed)} differ; give "
+            "the same ones, another --output, or --resume none to start again",
+            "LR-E210",
+        )
+    return state

@@ -1,0 +1,103 @@
+"""Models with a linear layer in the place of the head, as directories that transformers opens: reward models, classifiers.
+
+A directory holds what a language model's does, `score.weight` beside the body's tensors, and in `config.json` the
+architecture `...ForSequenceClassification` and the names of the scores.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from lazarus_models import LoadedModel, SequenceModel, load, load_tensors, read_config, save, set_weights, weights
+from lazarus_models.backend import mx
+from lazarus_models.families import family_of
+from lazarus_models.parameters import part
+from lazarus_tokenkit import load_tokenizer
+from lazarus_train.errors import SetupError
+from lazarus_train.seal import write_json
+
+if TYPE_CHECKING:
+    from lazarus_models.decoder import Block, Body, Decoder
+
+CAUSAL, SEQUENCE = "ForCausalLM", "ForSequenceClassification"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+SCORE = "score.weight"
+FRESH = 0.02
+"""Spread of a fresh layer of scores, as transformers draws it."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the scores stand for.
+
+    Args:
+        outputs: A name for each; one for a reward or a number.
+        problem: transformers' `problem_type`.
+    """
+
+    outputs: tuple[str, ...]
+    problem: str
+
+
+class ScoreModel(SequenceModel):
+    """A model that gives scores, with its blocks where adapters look for them."""
+
+    @property
+    def layers(self) -> "list[Block]":
+        """The blocks."""
+        return cast("Body", part(self, self.config.names[0])).layers
+
+
+def load_with_head(directory: Path, head: Head, *, seed: int) -> LoadedModel:
+    """A model that gives scores, from a directory of one or from a language model, whose head gives way.
+
+    Args:
+        directory: In Hugging Face's layout.
+        head: What the scores stand for.
+        seed: Of the scores' layer, where it is new.
+
+    Raises:
+        SetupError: A model of other scores, or the tensors are not the config's.
+    """
+    file = directory / CONFIG
+    said: dict[str, Any] = json.loads(file.read_bytes()) if file.is_file() else {}
+    if any(str(name).endswith(SEQUENCE) for name in cast("list[Any]", said.get("architectures") or [])):
+        return _load_scores(directory, head, said)
+    lm = load(directory)
+    model = ScoreModel(lm.model.config, len(head.outputs))
+    fresh = mx.random.normal(weights(model)[SCORE].shape, scale=FRESH, key=mx.random.key(seed))
+    known = weights(model)
+    set_weights(model, {SCORE: fresh} | {name: each for name, each in weights(lm.model).items() if name in known})
+    return _as_loaded(lm, model)
+
+
+def save_with_head(lm: LoadedModel, head: Head, directory: Path) -> None:
+    """Writes a directory that `load_with_head` and transformers open."""
+    save(lm, directory)
+    said: dict[str, Any] = json.loads((directory / CONFIG).read_bytes())
+    said["architectures"] = [str(name).replace(CAUSAL, SEQUENCE) for name in said["architectures"]]
+    said["id2label"] = {str(number): name for number, name in enumerate(head.outputs)}
+    said["label2id"] = {name: number for number, name in enumerate(head.outputs)}
+    said["problem_type"] = head.problem
+    write_json(directory / CONFIG, said)
+
+
+def _load_scores(directory: Path, head: Head, said: dict[str, Any]) -> LoadedModel:
+    outputs = tuple(said.get("id2label", {}).values())
+    if outputs != head.outputs:
+        raise SetupError(f"{directory} gives the scores {outputs}, wanted are {head.outputs}", "LR-E140")
+    config = read_config(directory)
+    family = family_of(config.model_type)
+    model = ScoreModel(family.architecture(config), len(outputs))
+    tensors = family.layout_of(config).to_model(load_tensors(directory / WEIGHTS))
+    expected = {name: tensor.shape for name, tensor in weights(model).items()}
+    if expected != {name: tensor.shape for name, tensor in tensors.items()}:
+        raise SetupError(f"{directory}: the tensors are not those that {CONFIG} describes", "LR-E141")
+    set_weights(model, tensors)
+    lm = LoadedModel(cast("Decoder", model), load_tokenizer(directory), config, config.model_type, directory)
+    return _as_loaded(lm, model)
+
+
+def _as_loaded(lm: LoadedModel, model: ScoreModel) -> LoadedModel:
+    return replace(lm, model=cast("Decoder", model))  # what is saved and adapted of a decoder, it has too

@@ -1,0 +1,310 @@
+"""What the one training loop minimises: an objective, with the model's forward pass that it reads.
+
+A task gives sums over units (labels, pairs, samples); the loop divides by the units of the whole step. R = rows,
+P = parts, V = vocabulary.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lazarus_models.backend import mx
+from lazarus_models.parameters import evaluate
+from lazarus_tokenkit import Tokenizer
+from lazarus_train.batches import Batch
+from lazarus_train.dataset import Dataset
+from lazarus_train.forward import bidirectional_logits, causal_sum, part_log_probabilities, part_scores
+from lazarus_train.objectives.diffusion import (
+    Noised,
+    diffusion_nll,
+    joint,
+    mask_exactly,
+    mask_share,
+    mask_times,
+    mask_tokens,
+    mntp_nll,
+)
+from lazarus_train.objectives.preference import Answers, Metrics, preference_loss
+from lazarus_train.objectives.scores import bradley_terry, classification, regression
+from lazarus_train.objectives.settings import (
+    CausalSettings,
+    ClassificationSettings,
+    DiffusionSettings,
+    MntpSettings,
+    ObjectiveSettings,
+    PreferenceSettings,
+    RegressionSettings,
+    RewardSettings,
+)
+from lazarus_train.sequence import Head
+from lazarus_train.units import answers, classes_of, numbers
+
+
+class Task(Protocol):
+    """What is learnt."""
+
+    @property
+    def unit(self) -> str:
+        """What the loss is a mean over, in one word."""
+        ...
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of what is told beside the loss."""
+        ...
+
+    @property
+    def baseline(self) -> float | None:
+        """Accuracy without a model: of chance, or of always giving the commonest answer; None where nothing is chosen."""
+        ...
+
+    def loss(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
+        """Loss and metrics, summed over the units of a batch.
+
+        Args:
+            model: In training or not.
+            batch: Some rows of a step.
+            seed: Of the step: what is drawn for a row is decided by it and the row's number in the step, whatever the
+                row is computed with.
+        """
+        ...
+
+    def measure(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
+        """`loss` of held-out rows, with as little chance in it as can be."""
+        ...
+
+
+@dataclass(frozen=True)
+class CausalTask:
+    """The next token."""
+
+    unit: str = "token"
+    metrics: tuple[str, ...] = ()
+    baseline: None = None
+
+    def loss(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
+        """Sum over labels; nothing is drawn."""
+        return causal_sum(model, batch), {}
+
+    measure = loss
+
+
+@dataclass(frozen=True)
+class DiffusionTask:
+    """Masked tokens, and the next token beside them where that is asked for."""
+
+    settings: DiffusionSettings
+    unit: str = "token"
+    baseline: None = None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Both parts of a joint loss."""
+        return ("diffusion_loss", "causal_loss") if self.settings.causal_share else ()
+
+    def loss(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
+        """Sum over labels, times spread evenly over the rows of the step."""
+        first, *keys = mx.random.split(mx.random.key(seed), batch.step_rows + 1)
+        times = mask_times(batch.step_rows, first)[mx.array(batch.numbers)]
+        noised = _masked(batch, self.settings.mask_id, mask_share(times), keys)
+        diffusion = diffusion_nll(bidirectional_logits(model, batch, noised.ids), batch.ids, noised)
+        share = self.settings.causal_share
+        if not share:
+            return diffusion, {}
+        causal = causal_sum(model, batch)
+        parts = {"diffusion_loss": mx.stop_gradient(diffusion), "causal_loss": mx.stop_gradient(causal)}
+        return joint(diffusion, causal, 1 - share), parts
+
+    def measure(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
+        """The bound by `draws` draws of exactly k masks a row, each row holding one sample."""
+        keys = mx.random.split(mx.random.key(seed), self.settings.draws)
+        total = mx.array(0.0)
+        for key in keys:
+            noised = mask_exactly(batch.ids, batch.is_label, self.settings.mask_id, key)
+            total = total + diffusion_nll(bidirectional_logits(model, batch, noised.ids), batch.ids, noised)
+            evaluate(total)
+        diffusion = total / self.settings.draws
+        share = self.settings.causal_share
+        if not share:
+            return diffusion, {}
+        causal = causal_sum(model, batch)
+        return joint(diffusion, causal, 1 - share), {"diffusion_loss": diffusion, "causal_loss": causal}
+
+
+@dataclass(frozen=True)
+class MntpTask:
+    """Masked tokens from the place before them."""
+
+    settings: MntpSettings
+    unit: str = "token"
+    metrics: tuple[str, ...] = ()
+    baseline: None = None
+
+    def loss(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
+        """Sum over labels, each masked one counting for those that are not."""
+        _, *keys = mx.random.split(mx.random.key(seed), batch.step_rows + 1)
+        share = mx.full((len(batch.numbers),), self.settings.mask_share)
+        noised = _masked(batch, self.settings.mask_id, share, keys)
+        return mntp_nll(bidirectional_logits(model, batch, noised.ids), batch.ids, noised), {}
+
+    measure = loss
+
+
+class Reference(Protocol):
+    """Where the log-probabilities of the reference come from."""
+
+    def __call__(self, model: Any, batch: Batch) -> Answers:
+        """Summed log-probabilities of a batch's pairs, apart from the gradient."""
+        ...
+
+
+@dataclass(frozen=True)
+class PreferenceTask:
+    """The better of two answers."""
+
+    settings: PreferenceSettings
+    reference: Reference | None
+    unit: str = "pair"
+    metrics: tuple[str, ...] = ("reward_chosen", "reward_rejected", "reward_margin", "reward_accuracy")
+    baseline: float = 0.5
+
+    def loss(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
+        """Sum over pairs, with rewards, margin and accuracy."""
+        policy = as_pairs(part_log_probabilities(model, batch))
+        tokens = as_pairs(mx.array([float(part.labels) for part in batch.parts]))
+        reference = None if self.reference is None else self.reference(model, batch)
+        return preference_loss(policy, reference, tokens, self.settings)
+
+    measure = loss
+
+
+@dataclass(frozen=True)
+class RewardTask:
+    """A higher score for the better of two answers, read at their last tokens."""
+
+    settings: RewardSettings
+    unit: str = "pair"
+    metrics: tuple[str, ...] = ("reward_margin", "reward_accuracy")
+    baseline: float = 0.5
+
+    def loss(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
+        """Sum over pairs, with margin and accuracy."""
+        scores = part_scores(model, batch, [part.end - 1 for part in batch.parts])[:, 0]
+        return bradley_terry(*as_pairs(scores), center=self.settings.center)
+
+    measure = loss
+
+
+@dataclass(frozen=True)
+class ClassificationTask:
+    """Which answer a question has, read where the answer would begin."""
+
+    labels: NDArray[np.int32]
+    """Number of each sample's class."""
+    unit: str = "sample"
+    metrics: tuple[str, ...] = ("accuracy",)
+
+    @property
+    def baseline(self) -> float:
+        """Share of the commonest class."""
+        return float(np.bincount(self.labels).max() / len(self.labels))
+
+    def loss(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
+        """Sum over samples, with accuracy."""
+        scores = part_scores(model, batch, _before_answers(batch))
+        return classification(scores, mx.array(self.labels[_samples(batch)]))
+
+    measure = loss
+
+
+@dataclass(frozen=True)
+class RegressionTask:
+    """Which number a question has for an answer, read where the answer would begin."""
+
+    targets: NDArray[np.float32]
+    """Of each sample."""
+    unit: str = "sample"
+    metrics: tuple[str, ...] = ("absolute_error",)
+    baseline: None = None
+
+    def loss(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
+        """Sum over samples, with absolute error."""
+        scores = part_scores(model, batch, _before_answers(batch))
+        return regression(scores, mx.array(self.targets[_samples(batch)]))
+
+    measure = loss
+
+
+def head_of(objective: ObjectiveSettings, dataset: Dataset, tokenizer: Tokenizer) -> Head | None:
+    """What the scores stand for, or None where the model keeps its own head.
+
+    Args:
+        objective: What is learnt.
+        dataset: Gives the classes where the objective does not.
+        tokenizer: Reads them.
+    """
+    match objective:
+        case RewardSettings():
+            return Head(("reward",), "regression")
+        case RegressionSettings():
+            return Head(("value",), "regression")
+        case ClassificationSettings():
+            classes = objective.classes or tuple(sorted(set(answers(dataset, tokenizer))))
+            return Head(classes, "single_label_classification")
+        case _:
+            return None
+
+
+def make_task(
+    objective: ObjectiveSettings, dataset: Dataset, tokenizer: Tokenizer, head: Head | None, reference: Reference | None
+) -> Task:
+    """What is learnt from a data set.
+
+    Args:
+        objective: How.
+        dataset: Gives the answers to classify or to regress on.
+        tokenizer: Reads them.
+        head: What scores stand for.
+        reference: Of preference training, where it has one.
+
+    Raises:
+        SetupError: An answer is no class or no number.
+    """
+    match objective:
+        case CausalSettings():
+            return CausalTask()
+        case DiffusionSettings():
+            return DiffusionTask(objective)
+        case MntpSettings():
+            return MntpTask(objective)
+        case PreferenceSettings():
+            return PreferenceTask(objective, reference)
+        case RewardSettings():
+            return RewardTask(objective)
+        case RegressionSettings():
+            return RegressionTask(numbers(answers(dataset, tokenizer)))
+        case ClassificationSettings():
+            assert head is not None, "classes are scored"
+            return ClassificationTask(classes_of(answers(dataset, tokenizer), head.outputs))
+
+
+def as_pairs(values: mx.array) -> Answers:
+    """Numbers of parts, by turns chosen and rejected."""
+    return Answers(values[0::2], values[1::2])
+
+
+def _masked(batch: Batch, mask_id: int, share: mx.array, keys: list[mx.array]) -> Noised:
+    """The batch's labels masked, each row by its own key."""
+    shape = (batch.ids.shape[1],)
+    draws = mx.stack([mx.random.uniform(shape=shape, key=keys[number]) for number in batch.numbers])
+    return mask_tokens(batch.ids, batch.is_label, mask_id, share, draws)
+
+
+def _samples(batch: Batch) -> list[int]:
+    return [part.sample for part in batch.parts]
+
+
+def _before_answers(batch: Batch) -> list[int]:
+    return [part.answer - 1 for part in batch.parts]

@@ -1,0 +1,134 @@
+"""What the loss of a step is divided by, and what an objective asks of its samples. Loads no array library.
+
+Text, answers and masked tokens are counted in labels; pairs and scores in samples. The denominator is the step's, whatever
+is computed at once and by how many ranks. S = steps.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lazarus_plan import BatchPlan
+from lazarus_tokenkit import Tokenizer
+from lazarus_train.dataset import Dataset
+from lazarus_train.errors import SetupError
+from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings, ObjectiveSettings
+
+LABELS = ("causal", "diffusion", "mntp")
+PAIRS = ("preference", "reward")
+"""Kinds of objectives that are counted in labels, and those of two answers; the others read one answer a sample."""
+
+
+def units_by_step(
+    plan: BatchPlan, dataset: Dataset, objective: ObjectiveSettings, *, may_be_empty: bool = False
+) -> NDArray[np.int64]:
+    """The denominator of each step, int64 (S,).
+
+    Args:
+        plan: The steps.
+        dataset: Their samples.
+        objective: What is learnt from them.
+        may_be_empty: Whether a step may have nothing to learn: held-out steps are summed before they are divided.
+
+    Raises:
+        SetupError: A sample is not what the objective learns from, or a step has nothing to learn.
+    """
+    if objective.kind in LABELS:
+        _check_texts(dataset, objective)
+        labels = _labels_by_step(plan, dataset)
+        if not may_be_empty:
+            _check_labels(plan, labels)
+        return labels
+    _check_whole(plan, dataset)
+    for sample in np.unique(plan.sample).tolist():
+        _check_answers(dataset, sample, pairs=objective.kind in PAIRS)
+    return np.diff(plan.step_splits).astype(np.int64)
+
+
+def answers(dataset: Dataset, tokenizer: Tokenizer) -> list[str]:
+    """What the labels of each sample spell: the class or the number that it stands for."""
+    pairs = (dataset.sample(index) for index in range(len(dataset)))
+    return [tokenizer.decode(ids[loss_mask].tolist(), skip_special=True).strip() for ids, loss_mask in pairs]
+
+
+def numbers(spelled: Sequence[str]) -> NDArray[np.float32]:
+    """Answers as numbers.
+
+    Raises:
+        SetupError: One is none.
+    """
+    found: list[float] = []
+    for index, text in enumerate(spelled):
+        try:
+            found.append(float(text))
+        except ValueError:
+            raise SetupError(
+                f"sample {index}: {text!r} is no number to learn; regression needs one", "LR-E131"
+            ) from None
+    return np.array(found, dtype=np.float32)
+
+
+def classes_of(spelled: Sequence[str], classes: Sequence[str]) -> NDArray[np.int32]:
+    """Answers as numbers of classes.
+
+    Raises:
+        SetupError: One is no class.
+    """
+    number = {name: place for place, name in enumerate(classes)}
+    for index, text in enumerate(spelled):
+        if text not in number:
+            raise SetupError(f"sample {index}: {text!r} is none of the classes {', '.join(classes)}", "LR-E137")
+    return np.array([number[text] for text in spelled], dtype=np.int32)
+
+
+def _check_texts(dataset: Dataset, objective: ObjectiveSettings) -> None:
+    if dataset.parts:
+        raise SetupError(
+            f"sample {min(dataset.parts)} is a pair of answers, one to prefer: train it with `dpo` or `reward`",
+            "LR-E132",
+        )
+    if isinstance(objective, DiffusionSettings | MntpSettings) and (dataset.ids == objective.mask_id).any():
+        raise SetupError(
+            f"`mask_id` {objective.mask_id} stands in the data: a mask is to be told from a token", "LR-E133"
+        )
+
+
+def _check_labels(plan: BatchPlan, labels: NDArray[np.int64]) -> None:
+    if not labels.all():
+        step = int(np.argmin(labels))
+        raise SetupError(
+            f"step {step} has no token that carries loss (samples {list(plan.step(step).samples)}): "
+            "give these samples a completion, or a larger token budget",
+            "LR-E104",
+        )
+
+
+def _check_whole(plan: BatchPlan, dataset: Dataset) -> None:
+    planned, whole = plan.end - plan.start, np.diff(dataset.splits)[plan.sample]
+    if (planned != whole).any():
+        sample = int(plan.sample[np.argmax(planned != whole)])
+        raise SetupError(
+            f"the plan cuts sample {sample}, which is learnt as a whole: plan with `--oversize error` or `exclude`",
+            "LR-E134",
+        )
+
+
+def _check_answers(dataset: Dataset, sample: int, *, pairs: bool) -> None:
+    parts = dataset.part_lengths(sample)
+    if (parts is not None and len(parts) == 2) is not pairs:
+        wanted = "a chosen and a rejected answer" if pairs else "one question and its answer"
+        raise SetupError(f"sample {sample} is not {wanted}, as this objective learns from", "LR-E135")
+    _, loss_mask = dataset.sample(sample)
+    for mask in np.split(loss_mask, np.cumsum(parts)[:-1] if parts else []):
+        if not mask[1:].any():
+            raise SetupError(f"sample {sample} has an answer without a token that carries loss", "LR-E136")
+
+
+def _labels_by_step(plan: BatchPlan, dataset: Dataset) -> NDArray[np.int64]:
+    """Label tokens of each step: those of its samples, but for the first token of each piece."""
+    labels_before = np.concatenate([[0], np.cumsum(dataset.loss_mask)])
+    first = dataset.splits[plan.sample] + np.maximum(plan.span_start, 0)
+    last = first + plan.end - plan.start
+    by_segment = labels_before[last] - labels_before[np.minimum(first + 1, last)]
+    return np.add.reduceat(by_segment, plan.step_splits[:-1])

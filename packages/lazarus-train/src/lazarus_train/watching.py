@@ -1,0 +1,84 @@
+"""What a user sees of a run in progress, and how the user stops it."""
+
+import contextlib
+import signal
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from lazarus_plan.console import progress, say
+
+if TYPE_CHECKING:
+    from lazarus_plan import ChainCheck
+    from lazarus_train.config import SftConfig
+    from lazarus_train.evaluate import HeldOut
+    from lazarus_train.watcher import StepReport, Watcher
+
+
+@contextlib.contextmanager
+def watching(config: "SftConfig", *, speaks: bool) -> Generator["Watcher"]:
+    """Progress on stderr; from the first step on, Ctrl-C is a request to stop after the step.
+
+    Where several processes train, one speaks and all of them listen.
+    """
+    from lazarus_train.watcher import Watcher
+
+    asked: list[int] = []
+    if not speaks:
+        with contextlib.ExitStack() as listening:
+
+            def listen(_: "ChainCheck", first: int, last: int) -> None:
+                listening.enter_context(_asking_to_stop(asked, speaks=False))
+
+            yield Watcher(on_start=listen, should_stop=lambda: bool(asked))
+        return
+    with contextlib.ExitStack() as stack:
+        encoding = stack.enter_context(contextlib.ExitStack())
+        on_rows = encoding.enter_context(progress(f"encoding {config.data.name}", total=None, unit="rows"))
+        training: list[Any] = []
+
+        def on_start(checked: "ChainCheck", first: int, last: int) -> None:
+            encoding.close()
+            for line in checked.lines():
+                say(f"plan: {line}")
+            say(f"steps {first + 1} to {last}" if first < last else "no step is left to do")
+            stack.enter_context(_asking_to_stop(asked, speaks=True))
+            training.append(stack.enter_context(progress("training", total=last, unit="steps")))
+            training[0](first)
+
+        def on_step(report: "StepReport") -> None:
+            training[0](1, note=f"loss {report.loss:.3f}, {report.tokens / report.seconds:,.0f} tokens/s")
+
+        def on_measure(done: int, total: int) -> None:
+            training[0](0, note=f"measuring held-out loss, {done / total:.0%}")
+
+        def on_held_out(step: int, result: "HeldOut") -> None:
+            say(f"held-out loss after step {step}: {result.in_words()}")
+
+        yield Watcher(
+            on_rows=on_rows,
+            on_start=on_start,
+            on_step=on_step,
+            on_measure=on_measure,
+            on_held_out=on_held_out,
+            on_warning=say,
+            should_stop=lambda: bool(asked),
+        )
+
+
+@contextlib.contextmanager
+def _asking_to_stop(asked: list[int], *, speaks: bool) -> Generator[None]:
+    """Notes Ctrl-C and SIGTERM in `asked`; the second one stops at once."""
+
+    def ask(number: int, _: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        if speaks:
+            say("stopping after this step; once more stops at once")
+
+    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,117 @@
+"""Masked diffusion against exact enumeration: four tokens, three letters, every pattern of masks."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lazarus_models.backend import mx
+from lazarus_train.objectives.diffusion import (
+    EPSILON,
+    Noised,
+    diffusion_nll,
+    joint,
+    mask_exactly,
+    mask_share,
+    mask_times,
+    mask_tokens,
+    mntp_nll,
+)
+
+LETTERS, TOKENS, MASK = 3, 4, 3
+
+
+def mask_some(ids, is_maskable, mask_id, key) -> Noised:
+    """Every token with its row's probability, all draws from one key."""
+    time_key, mask_key = mx.random.split(key)
+    share = mask_share(mask_times(ids.shape[0], time_key))
+    return mask_tokens(ids, is_maskable, mask_id, share, mx.random.uniform(shape=ids.shape, key=mask_key))
+
+
+def exact_logits(distribution: np.ndarray) -> np.ndarray:
+    """log q(token | what is not masked) for every pattern of letters and masks: (4, 4, 4, 4, N, V)."""
+    table = np.zeros((LETTERS + 1,) * TOKENS + (TOKENS, LETTERS))
+    for pattern in itertools.product(range(LETTERS + 1), repeat=TOKENS):
+        seen = distribution[tuple(slice(None) if each == MASK else slice(each, each + 1) for each in pattern)]
+        for place in range(TOKENS):
+            marginal = seen.sum(axis=tuple(axis for axis in range(TOKENS) if axis != place))
+            if marginal.size == LETTERS:  # masked
+                table[(*pattern, place)] = np.log(marginal / marginal.sum())
+    return table
+
+
+@pytest.mark.parametrize("mask", [mask_some, mask_exactly])
+def test_with_exact_conditionals_the_loss_is_the_negative_log_likelihood(mask):
+    """Masks in any order are the chain rule in any order, so the bound is tight: a reference without any model."""
+    random = np.random.default_rng(0)
+    distribution = random.dirichlet(np.full(LETTERS**TOKENS, 0.5)).reshape((LETTERS,) * TOKENS)
+    table = mx.array(exact_logits(distribution).astype(np.float32))
+    rows = 200_000
+    for sequence in ((0, 1, 2, 0), (2, 2, 1, 1)):
+        ids = mx.broadcast_to(mx.array(sequence), (rows, TOKENS))
+        noised = mask(ids, mx.ones(ids.shape, dtype=mx.bool_), MASK, mx.random.key(7))
+        logits = table[tuple(noised.ids[:, place] for place in range(TOKENS))]
+        loss = diffusion_nll(logits, ids, noised).item() / rows
+        assert loss == pytest.approx(-math.log(distribution[sequence]), rel=0.02)
+
+
+def test_exactly_k_masks_vary_less():
+    ids = mx.zeros((4000, 64), dtype=mx.int32)
+    everything = mx.ones(ids.shape, dtype=mx.bool_)
+    spread = {
+        mask: mask(ids, everything, MASK, mx.random.key(1)).weight.sum(axis=1) for mask in (mask_some, mask_exactly)
+    }
+    assert mx.allclose(spread[mask_exactly], mx.array(64.0))
+    assert spread[mask_some].std().item() > 1.0
+    assert spread[mask_some].mean().item() == pytest.approx(64.0, rel=0.02)
+
+
+@given(st.integers(1, 40), st.integers(0, 2**30))
+def test_times_are_spread_evenly(rows, seed):
+    times = sorted(mask_times(rows, mx.random.key(seed)).tolist())
+    assert all(0 <= time < 1 for time in times)
+    gaps = [second - first for first, second in itertools.pairwise(times)]
+    assert gaps == pytest.approx([1 / rows] * (rows - 1), abs=1e-5)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 5), st.integers(1, 12), st.integers(0, 2**30), st.sampled_from([mask_some, mask_exactly]))
+def test_only_maskable_tokens_are_masked_and_a_key_fixes_which(rows, tokens, seed, mask):
+    random = np.random.default_rng(seed)
+    ids = mx.array(random.integers(0, MASK, (rows, tokens)).astype(np.int32))
+    is_maskable = mx.array(random.random((rows, tokens)) < 0.6)
+    noised = mask(ids, is_maskable, MASK, mx.random.key(seed))
+    assert not (noised.is_masked & ~is_maskable).any()
+    assert mx.array_equal(noised.ids == MASK, noised.is_masked)
+    assert mx.array_equal(mx.where(noised.is_masked, ids, noised.ids), ids)
+    assert mx.array_equal(noised.weight > 0, noised.is_masked)
+    assert mx.array_equal(mask(ids, is_maskable, MASK, mx.random.key(seed)).ids, noised.ids)
+    if mask is mask_exactly:
+        assert mx.array_equal(noised.is_masked.any(axis=1), is_maskable.any(axis=1))  # at least one where one can be
+
+
+def test_the_weight_is_one_over_the_share():
+    noised = mask_some(
+        mx.zeros((1, 200_000), dtype=mx.int32), mx.ones((1, 200_000), dtype=mx.bool_), MASK, mx.random.key(3)
+    )
+    share = noised.is_masked.mean().item()
+    assert noised.weight.max().item() == pytest.approx(1 / share, rel=0.01)
+    assert noised.weight.max().item() <= 1 / EPSILON
+
+
+def test_mntp_counts_the_mask_of_the_predicted_token():
+    logits = mx.random.normal((1, 4, 3), key=mx.random.key(0))
+    ids = mx.array([[0, 1, 2, 1]])
+    is_masked = mx.array([[True, False, True, False]])  # the first has nothing before it
+    noised = Noised(mx.where(is_masked, MASK, ids), is_masked, is_masked.astype(mx.float32))
+    before = np.array(logits)[0, 1].astype(np.float64)
+    by_hand = math.log(np.exp(before).sum()) - before[2]
+    assert mntp_nll(logits, ids, noised).item() == pytest.approx(by_hand, abs=1e-5)
+
+
+def test_the_joint_loss_lies_between_its_parts():
+    diffusion, causal = mx.array(3.0), mx.array(1.0)
+    assert [joint(diffusion, causal, share).item() for share in (0.0, 0.25, 1.0)] == [1.0, 1.5, 3.0]

@@ -1,0 +1,255 @@
+"""Every objective through the one loop: laws 2, 4, 6 and 7."""
+
+import hashlib
+import json
+import math
+
+import numpy as np
+import pytest
+
+import lazarus_models
+from lazarus_models.backend import mx
+from lazarus_models.parameters import flatten
+from lazarus_plan import PlanCursor
+from lazarus_train import Interrupted, OptimizerSettings, SetupError, Watcher, sft
+from lazarus_train.batches import make_batch
+from lazarus_train.enforce import enforce
+from lazarus_train.forward import causal_sum, part_log_probabilities
+from lazarus_train.objectives.causal import causal_nll
+from lazarus_train.reference import ModelReference
+from lazarus_train.sequence import load_with_head
+from lazarus_train.step import compute_gradients
+from lazarus_train.tasks import head_of, make_task
+
+PAIRS = [
+    {"prompt": f"What is {a} and {b}?", "chosen": f"{a + b}.", "rejected": f"I say {a * b + 7} it is."}
+    for a in range(4)
+    for b in range(4)
+]
+CLASSES = [
+    {"prompt": f"Is {a} more than {b}?", "completion": "yes" if a > b else "no"} for a in range(6) for b in range(4)
+]
+NUMBERS = [{"prompt": f"What is {a} and {b}?", "completion": str(a + b)} for a in range(6) for b in range(4)]
+MASK = 299  # the last of the model's 300 ids, which no text of these spells
+
+OBJECTIVES = {
+    "diffusion": ({"kind": "diffusion", "mask_id": MASK, "draws": 4}, None),
+    "joint": ({"kind": "diffusion", "mask_id": MASK, "draws": 4, "causal_share": 0.5}, None),
+    "mntp": ({"kind": "mntp", "mask_id": MASK}, None),
+    "dpo": ({"kind": "preference"}, PAIRS),
+    "orpo": ({"kind": "preference", "loss": "orpo"}, PAIRS),
+    "reward": ({"kind": "reward", "center": 0.01}, PAIRS),
+    "classification": ({"kind": "classification"}, CLASSES),
+    "regression": ({"kind": "regression"}, NUMBERS),
+}
+
+
+def prepare(setup, name, **settings):
+    """Rows and plan of an objective, and the run's config."""
+    objective, rows = OBJECTIVES[name]
+    if rows is not None:
+        setup.write_rows(rows)
+    setup.build_plan(**{"token_budget": 192, "row_len": 96, **settings})
+    return {"objective": objective}
+
+
+def task_of(setup, config, lm):
+    enforced = enforce(config)
+    objective = config.objective
+    head = head_of(objective, enforced.dataset, lm.tokenizer)
+    reference = ModelReference(lazarus_models.load(setup.model).model) if objective.kind == "preference" else None
+    if head is not None:
+        lm = load_with_head(setup.model, head, seed=0)
+    return enforced, make_task(objective, enforced.dataset, lm.tokenizer, head, reference), lm.model
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_micro_batches_are_one_batch(setup, name):
+    config = setup.config(**prepare(setup, name, token_budget=96 * 5))
+    enforced, task, model = task_of(setup, config, lazarus_models.load(setup.model))
+    if config.objective.kind == "preference":
+        lm = lazarus_models.load(setup.model)
+        moved = {
+            key: each + 0.05 * mx.random.normal(each.shape, key=mx.random.key(1))
+            for key, each in flatten(lm.model.parameters()).items()
+        }
+        lazarus_models.set_weights(lm.model, moved)
+        model = lm.model
+
+    def found(micro_rows):
+        share = PlanCursor(enforced.plan, micro_rows=micro_rows).share(0)
+        rows = share.step.rows
+        batches = [make_batch(part, enforced.dataset, share.step.row_len, rows) for part in share.micro_batches]
+        units = int(enforced.units[0])
+        loss_sum = lambda model, batch: task.loss(model, batch, seed=5)  # noqa: E731
+        return compute_gradients(model, loss_sum, batches, units, 1e9, metrics=task.metrics), len(batches)
+
+    whole, _ = found(None)
+    for micro_rows in (1, 2):
+        parts, count = found(micro_rows)
+        assert count > 1
+        assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
+        assert parts.metrics == pytest.approx(whole.metrics, rel=1e-4, abs=1e-5)
+        ours, theirs = flatten(parts.tree), flatten(whole.tree)
+        assert max(mx.abs(ours[name] - theirs[name]).max().item() for name in theirs) < 1e-5
+    assert whole.norm > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_stopped_and_resumed_the_run_is_the_same_bits(setup, name, lora_settings):
+    settings = prepare(setup, name) | {"eval_data": setup.data, "eval_every": 3, "ema": 0.9, "neftune_alpha": 5.0}
+    if name in ("dpo", "reward"):
+        settings["lora"] = lora_settings
+    sft(setup.config("straight", **settings))
+    seen: list[int] = []
+    watcher = Watcher(on_step=lambda report: seen.append(report.step), should_stop=lambda: seen[-1:] == [2])
+    with pytest.raises(Interrupted):
+        sft(setup.config("stopped", **settings), watcher=watcher)
+    sft(setup.config("stopped", **settings))
+    digests = []
+    for run in ("straight", "stopped"):
+        files = [*(setup.folder / run / "final").rglob("*.safetensors"), setup.folder / run / "metrics.jsonl"]
+        digests.append({file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(files)})
+    assert digests[0] == digests[1]
+    assert "model.safetensors" in digests[0]
+
+
+def test_both_answers_of_a_pair_are_what_they_are_alone(setup):
+    config = setup.config(**prepare(setup, "dpo"))
+    dataset, plan = enforce(config).dataset, enforce(config).plan
+    model = lazarus_models.load(setup.model).model
+    step = plan.step(0)
+    batch = make_batch(step.rows, dataset, step.row_len)
+    found = part_log_probabilities(model, batch)
+    assert len(batch.parts) == 2 * len(step.samples) > 2
+    for place, part in enumerate(batch.parts):
+        ids, loss_mask = dataset.sample(part.sample)
+        chosen = dataset.part_lengths(part.sample)[0]
+        side = slice(0, chosen) if place % 2 == 0 else slice(chosen, None)
+        alone, mask = ids[side], loss_mask[side].copy()
+        mask[0] = False
+        by_itself = -causal_nll(model(mx.array(alone)[None]), mx.array(alone)[None], mx.array(mask)[None]).item()
+        assert found[place].item() == pytest.approx(by_itself, abs=1e-4)
+        assert part.labels == mask.sum() > 0
+
+
+def test_the_head_at_labels_alone_gives_the_loss_of_the_head_everywhere(setup):
+    enforced = enforce(setup.config())
+    model = lazarus_models.load(setup.model).model
+    step = enforced.plan.step(0)
+    batch = make_batch(step.rows, enforced.dataset, step.row_len)
+    logits = model(batch.ids, cache=lazarus_models.segment_caches(model, batch.segment_ids))
+    everywhere = causal_nll(logits, batch.ids, batch.is_label).item()
+    assert causal_sum(model, batch).item() == pytest.approx(everywhere, rel=1e-6)
+
+
+@pytest.mark.parametrize("reference", ["cached", "copy", "adapters-off"])
+def test_dpo_starts_at_ln_2_and_every_reference_says_the_same(setup, lora_settings, reference):
+    objective = prepare(setup, "dpo")["objective"] | {"reference": reference}
+    lora = lora_settings.model_copy(update={"dropout": 0.0})
+    sft(setup.config("run", objective=objective, lora=lora, max_steps=6))
+    lines = [json.loads(line) for line in (setup.folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
+    assert lines[0]["reward_margin"] == pytest.approx(0.0, abs=1e-4)
+    sft(setup.config("other", objective=objective | {"reference": "copy"}, lora=lora, max_steps=6))
+    other = [json.loads(line) for line in (setup.folder / "other" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["loss"] for line in lines] == pytest.approx([line["loss"] for line in other], abs=1e-4)
+    assert lines[-1]["loss"] < math.log(2) - 0.01
+
+
+def test_the_table_of_the_reference_is_made_once_and_again_for_another_model(setup):
+    settings = prepare(setup, "dpo")
+    computed: list[int] = []
+    watcher = Watcher(on_reference=lambda done, total: computed.append(done))
+    sft(setup.config(**settings, max_steps=2), watcher=watcher)
+    assert computed[-1] == len(PAIRS)
+    computed.clear()
+    sft(setup.config(**settings, max_steps=4), watcher=watcher)
+    assert computed == []
+    lm = lazarus_models.load(setup.model)
+    lazarus_models.set_weights(lm.model, {"model.norm.weight": mx.full((32,), 1.1)})
+    lazarus_models.save(lm, setup.model)
+    sft(setup.config(**settings, max_steps=2), watcher=watcher, resume="none")
+    assert computed[-1] == len(PAIRS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "metric"), [("dpo", "reward_accuracy"), ("reward", "reward_accuracy"), ("classification", "accuracy")]
+)
+def test_what_is_preferred_is_learnt(setup, name, metric):
+    settings = prepare(setup, name, epochs=12)
+    sft(setup.config(**settings, eval_data=setup.data, optimizer=OptimizerSettings(learning_rate=5e-3)))
+    lines = [json.loads(line) for line in (setup.folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    before, after = (line for line in lines if "eval_loss" in line)
+    assert after["eval_loss"] < before["eval_loss"]
+    low, high = after["eval_accuracy_interval"]
+    assert after["eval_accuracy_baseline"] < low < after[f"eval_{metric}"] <= high
+
+
+@pytest.mark.slow
+def test_numbers_are_learnt_and_the_scores_model_is_whole(setup):
+    settings = prepare(setup, "regression", epochs=20)
+    sft(setup.config(**settings, eval_data=setup.data, optimizer=OptimizerSettings(learning_rate=1e-2)))
+    lines = [json.loads(line) for line in (setup.folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    before, after = (line for line in lines if "eval_loss" in line)
+    assert after["eval_loss"] < before["eval_loss"] / 4
+    said = json.loads((setup.folder / "run/final/config.json").read_text())
+    assert said["architectures"] == ["LlamaForSequenceClassification"]
+    assert said["id2label"] == {"0": "value"}
+    weights = lazarus_models.load_tensors(setup.folder / "run/final/model.safetensors")
+    assert weights["score.weight"].shape == (1, 32)
+    assert not any(name.startswith("lm_head") for name in weights)
+
+
+def test_a_scores_model_goes_on_from_where_it_was_saved_and_only_for_the_same_scores(setup):
+    settings = prepare(setup, "classification")
+    sft(setup.config("first", **settings, max_steps=2))
+    trained = setup.folder / "first" / "final"
+    config = setup.config("second", **settings, max_steps=1).model_copy(update={"model": trained})
+    sft(config)
+    head = head_of(config.objective, enforce(config).dataset, lazarus_models.load(setup.model).tokenizer)
+    lm = load_with_head(trained, head, seed=9)
+    stored = lazarus_models.load_tensors(trained / "model.safetensors")
+    assert mx.array_equal(lm.model.score.weight, stored["score.weight"])
+    other = setup.config("third", objective={"kind": "classification", "classes": ["no", "perhaps", "yes"]})
+    with pytest.raises(SetupError, match="gives the scores"):
+        sft(other.model_copy(update={"model": trained}))
+
+
+@pytest.mark.parametrize(
+    ("name", "objective", "message"),
+    [
+        ("dpo", {"kind": "causal"}, "train it with `dpo` or `reward`"),
+        ("classification", {"kind": "preference"}, "not a chosen and a rejected answer"),
+        ("dpo", {"kind": "classification"}, "not one question and its answer"),
+        ("classification", {"kind": "regression"}, "'no' is no number"),
+        ("classification", {"kind": "classification", "classes": ["yes", "perhaps"]}, "'no' is none of the classes"),
+        ("classification", {"kind": "diffusion", "mask_id": 0}, "stands in the data"),
+        ("classification", {"kind": "mntp", "mask_id": 300}, "the model knows 300"),
+    ],
+)
+def test_rows_that_an_objective_cannot_learn_from_are_refused(setup, name, objective, message):
+    prepare(setup, name)
+    if objective.get("mask_id") == 0:
+        objective = objective | {"mask_id": int(enforce(setup.config()).dataset.ids[0])}
+    with pytest.raises(SetupError, match=message):
+        sft(setup.config(objective=objective))
+
+
+def test_a_plan_that_cuts_a_pair_is_refused(setup):
+    prepare(setup, "dpo", row_len=24, token_budget=48, oversize="truncate")
+    with pytest.raises(SetupError, match="the plan cuts sample"):
+        sft(setup.config(objective={"kind": "preference"}))
+
+
+@pytest.mark.slow
+def test_the_bound_of_masked_diffusion_falls(setup):
+    settings = prepare(setup, "diffusion", epochs=15)
+    sft(setup.config(**settings, eval_data=setup.data, optimizer=OptimizerSettings(learning_rate=1e-2)))
+    lines = [json.loads(line) for line in (setup.folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    before, after = (line for line in lines if "eval_loss" in line)
+    assert before["eval_loss"] == pytest.approx(math.log(300), abs=0.3)
+    assert after["eval_loss"] < before["eval_loss"] / 2
+    assert np.isfinite([line["loss"] for line in lines if "loss" in line]).all()
