@@ -37,7 +37,7 @@ def build_plan(
     >>> cache = LengthCache.from_rows([LengthRow("a", 40), LengthRow("b", 24), LengthRow("c", 60)])
     >>> plan = build_plan(cache, PlanConfig(token_budget=64))
     >>> [step.samples for step in map(plan.step, range(len(plan)))]
-    [(0, 1), (2,)]
+    [(2,), (0, 1)]
 
     Args:
         lengths: Of one source, or of several that are mixed.

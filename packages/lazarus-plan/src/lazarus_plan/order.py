@@ -40,3 +40,10 @@ def order_by(*columns: Integers) -> NDArray[np.int64]:
     key.sort()
     key &= np.uint64((1 << room[-1]) - 1)
     return key.view(np.int64)
+
+
+def stable_order(values: Integers) -> NDArray[np.int64]:
+    """Places by value, equal ones in their order; integers from 0."""
+    # numpy sorts 16 bits by radix, ten times as fast
+    is_short = int(values.max(initial=0)) <= np.iinfo(np.uint16).max
+    return np.argsort(values.astype(np.uint16) if is_short else values, kind="stable")

@@ -63,12 +63,14 @@ def place_packed(
     if not total:  # all of it was placed before
         return Placed(*rows, np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int64), (part,))
     cost = narrow(row_costs(rows.length, rows.row_splits), config.resolved_row_len**2)
+    samples = np.diff(rows.row_splits)
     step = np.empty(total, dtype=np.int32)
     first = 0
     for source, count, share in zip(stage.sources, wanted, shares, strict=True):
         mine = slice(first, first + count)
-        step[mine] = deal(cost[mine], share, seed=config.seed, source=source, epoch=epoch)
+        step[mine] = deal(cost[mine], samples[mine], share, seed=config.seed, source=source, epoch=epoch)
         first += count
+    del samples
     np.subtract(cost.max(), cost, out=cost)
     order = narrow(order_by(step, cost), total)
     del step, cost  # of ten million samples every column counts

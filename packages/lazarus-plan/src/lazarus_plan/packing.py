@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lazarus_plan.order import stable_order
 from lazarus_plan.plan import Integers, narrow_lengths, narrow_type
 
 BLOCK = 1 << 20
@@ -90,8 +91,7 @@ def by_length(length: Integers, counts: Mapping[int, int]) -> Iterator[Group]:
     for begin in range(0, len(length), block):
         part = slice(begin, min(begin + block, len(length)))
         of = length[part]
-        # numpy sorts 16 bits by radix, ten times as fast
-        order = np.argsort(of.astype(np.uint16) if largest <= np.iinfo(np.uint16).max else of, kind="stable")
+        order = stable_order(of)
         found = np.bincount(of, minlength=largest + 1)
         rank = (first - (np.cumsum(found) - found))[of[order]]
         rank += np.arange(len(of))

@@ -61,23 +61,60 @@ class Row(NamedTuple):
         return sum((segment.end - segment.start) ** 2 for segment in self.segments)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
-    """What one optimizer update sees."""
+    """What one optimizer update sees. Its rows are made when they are asked for, so reading it costs little.
+
+    Args:
+        index: Its number.
+        row_len: Tokens a row.
+        sample: Samples in the order of the plan's line, (n,).
+        start: First token of each in the step's flat buffer, (n,).
+        end: One past the last token there, (n,).
+        span_start: First token of the sample that stands here, WHOLE where all of it does, (n,).
+    """
 
     index: int
     row_len: int
-    rows: tuple[Row, ...]
+    sample: Integers
+    start: Integers
+    end: Integers
+    span_start: Integers
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """Its rows, each with its segments."""
+        rows: list[list[Segment]] = []
+        current = -1
+        columns = (column.tolist() for column in (self.sample, self.start, self.end, self.span_start))
+        for sample, start, end, span_start in zip(*columns, strict=True):
+            row, first = divmod(start, self.row_len)
+            if row != current:
+                rows.append([])
+                current = row
+            span = None if span_start == WHOLE else (span_start, span_start + end - start)
+            rows[-1].append(Segment(sample, first, first + end - start, span))
+        return tuple(Row(tuple(segments)) for segments in rows)
 
     @property
     def tokens(self) -> int:
         """Tokens that are not padding."""
-        return sum(row.tokens for row in self.rows)
+        return int((self.end - self.start).sum())
 
     @property
     def samples(self) -> tuple[int, ...]:
         """Samples in the order of the plan's line."""
-        return tuple(segment.sample for row in self.rows for segment in row.segments)
+        return tuple(self.sample.tolist())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Step) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[int, int, tuple[Row, ...]]:
+        return self.index, self.row_len, self.rows
 
 
 class Source(BaseModel):
@@ -236,7 +273,7 @@ class BatchPlan:
         )
 
     def step(self, index: int) -> Step:
-        """One step, in O(its samples).
+        """One step, in O(1).
 
         Raises:
             IndexError: Outside 0..len(self)-1.
@@ -244,18 +281,8 @@ class BatchPlan:
         if not 0 <= index < len(self):
             raise IndexError(f"step {index} is outside 0..{len(self) - 1}")
         place = slice(int(self.step_splits[index]), int(self.step_splits[index + 1]))
-        row_len = int(self.row_lens[index])
-        rows: list[list[Segment]] = []
-        current = -1
-        columns = (column[place].tolist() for column in (self.sample, self.start, self.end, self.span_start))
-        for sample, start, end, span_start in zip(*columns, strict=True):
-            row, first = divmod(start, row_len)
-            if row != current:
-                rows.append([])
-                current = row
-            span = None if span_start == WHOLE else (span_start, span_start + end - start)
-            rows[-1].append(Segment(sample, first, first + end - start, span))
-        return Step(index, row_len, tuple(Row(tuple(segments)) for segments in rows))
+        columns = (column[place] for column in (self.sample, self.start, self.end, self.span_start))
+        return Step(index, int(self.row_lens[index]), *columns)
 
 
 def narrow(values: Integers, largest: int) -> Integers:
