@@ -102,6 +102,7 @@ def test_another_engine_gives_the_same_rows_and_is_named(real_data: Path, data: 
     assert f"lengths by {engine}" in headers[1].parts["tokenizer"]["library"]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("lazarus_tokenkit.length_cache.CHUNK", 100)
     path, peaks = tmp_path / "d.jsonl", []
@@ -111,4 +112,4 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, monkeypatch: pytest.
         build_lengths(path, Encoder(load_tokenizer("byte")), tmp_path / "l.jsonl", tally=LengthTally())
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[2] < 1.3 * peaks[1]
+    assert peaks[2] < peaks[1] + 300_000  # a hundred bytes a row would be twice that
