@@ -19,6 +19,10 @@ class Job:
     config: GenerationConfig
     new: list[int] = field(default_factory=list[int])
     """Tokens that came, a stop token included."""
+    told: int = 0
+    """Tokens whose log-probabilities were handed on."""
+    told_characters: int = 0
+    """Of these tokens."""
     logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
     is_left: threading.Event = field(default_factory=threading.Event)
     """Set by whoever no longer wants the rest."""
