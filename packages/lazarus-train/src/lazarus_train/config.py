@@ -191,6 +191,12 @@ class SftConfig(BaseModel):
                 raise ValueError("`loss` kto compares with the mean of a step: `micro_rows` must be left out")
         return self
 
+    def threads_of(self, wanted: int) -> int:
+        """Threads that a micro-batch may be shared by: one where dropout draws, or where its pairs are compared."""
+        draws = self.lora is not None and self.lora.dropout > 0
+        compares = isinstance(self.objective, PreferenceSettings) and self.objective.loss == "kto"
+        return 1 if draws or compares else wanted
+
     def trajectory(self) -> dict[str, Any]:
         """The settings that decide the weights after n steps: a resumed run must have the same."""
         decisive = {

@@ -1,41 +1,49 @@
-"""What this machine computes with: the one place that asks which device it is.
+"""What this machine computes with, and how: the one place of this package that asks which device it is.
 
-| device | precision | attention of packed rows | cross-entropy | compiled | threads |
-|---|---|---|---|---|---|
-| CPU | float32: bfloat16 multiplies 30 times slower there | by segment | keeps its exponentials | no | 2 |
-| Metal, CUDA | as stored, bfloat16 by custom | one fused kernel with a mask | MLX's own | yes | 1 |
+| device | precision | cross-entropy | rows of a micro-batch | memory |
+|---|---|---|---|---|
+| CPU, Linux | float32: bfloat16 multiplies 30 times slower | at labels alone, its exponentials kept | two threads, half each | not handed back between steps |
+| CPU, else | float32 | at labels alone, its exponentials kept | at once | the system's way |
+| Metal, CUDA | as stored | MLX's own, everywhere: shapes stay the same | at once | 0.9 of what the GPU recommends is wired |
 
-Attention and precision of a loaded model are decided in lazarus-models by the same question. The CPU's line was run on
-x86-64 Linux; what the other line says was run on a CPU that was told to be one, where it gives the same losses.
+Attention and the precision of a loaded model are decided in lazarus-models by the same question. Run here: the first line,
+on x86-64; and the arithmetic of the last one, on a CPU that took itself for a GPU.
 """
 
+import contextlib
+import ctypes
 import os
+import sys
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from lazarus_models.backend import BLAS, mx
 
 MEMORY_SHARE = 0.9
-"""Part of the memory a GPU recommends that a run may wire down: the rest is the system's."""
+"""Part of the memory a GPU recommends that a run wires down: the rest is the system's."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 2**28
+"""Blocks up to this size come from memory that the process keeps: page faults are an eighth of a step otherwise. Larger
+values made steps no faster and processes larger than they need be."""
 
 
 @dataclass(frozen=True)
 class DevicePolicy:
-    """How a training step is computed.
+    """How a step is computed.
 
     Args:
         device: What MLX computes on.
-        threads: Halves of a step that are computed at the same time, each by a Python thread.
-        keeps_exponentials: Whether the cross-entropy keeps the forward pass's exponentials for the backward pass.
-        compiles: Whether loss and gradients are compiled.
+        threads: Python threads that compute a micro-batch, a share of its rows each.
+        blas_threads: Threads of a matrix product, within each of them; None where MLX does not use BLAS.
+        labels_only: Whether the head is asked for the places before labels alone, and exponentials are kept.
         wired_bytes: Memory that MLX may hold on to; None leaves it as it is.
     """
 
     device: Literal["cpu", "gpu"]
     threads: int
-    keeps_exponentials: bool
-    compiles: bool
+    blas_threads: int | None
+    labels_only: bool
     wired_bytes: int | None
 
 
@@ -43,8 +51,26 @@ class DevicePolicy:
 def device_policy() -> DevicePolicy:
     """The policy of MLX's default device."""
     if mx.default_device().type == mx.cpu:
-        threads = 2 if (os.cpu_count() or 1) > 1 and BLAS.threads == 1 else 1
-        return DevicePolicy("cpu", threads, keeps_exponentials=True, compiles=False, wired_bytes=None)
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+        asked = os.environ.get("OPENBLAS_NUM_THREADS")
+        threads = 2 if cores > 1 and BLAS.library == "openblas" else 1
+        blas_threads = int(asked) if asked else max(1, cores // threads)
+        return DevicePolicy("cpu", threads, blas_threads, labels_only=True, wired_bytes=None)
     recommended = cast("int | None", mx.device_info().get("max_recommended_working_set_size"))
     wired = int(recommended * MEMORY_SHARE) if recommended else None
-    return DevicePolicy("gpu", 1, keeps_exponentials=False, compiles=True, wired_bytes=wired)
+    return DevicePolicy("gpu", 1, None, labels_only=False, wired_bytes=wired)
+
+
+def prepare_device() -> DevicePolicy:
+    """Sets this process up as the policy says, and returns it."""
+    policy = device_policy()
+    if policy.wired_bytes is not None:
+        mx.set_wired_limit(policy.wired_bytes)
+    if policy.blas_threads is not None and BLAS.library == "openblas":
+        ctypes.CDLL(BLAS.path).openblas_set_num_threads(policy.blas_threads)
+    if policy.device == "cpu" and sys.platform == "linux":
+        libc: Any = ctypes.CDLL(None)
+        with contextlib.suppress(AttributeError):  # another C library than GNU's
+            libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+            libc.mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT_BYTES)
+    return policy

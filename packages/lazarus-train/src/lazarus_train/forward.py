@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def causal_sum(model: nn.Module, batch: Batch) -> Float[mx.array, ""]:
     """Sum of the labels' negative log-likelihoods, each from what is before it."""
-    if not device_policy().keeps_exponentials:
+    if not device_policy().labels_only:
         decoder = cast("Decoder", model)
         return causal_nll(decoder(batch.ids, cache=segment_caches(model, batch.segment_ids)), batch.ids, batch.is_label)
     return label_nll(model, batch).sum()
@@ -35,7 +35,7 @@ def label_nll(model: nn.Module, batch: Batch) -> Float[mx.array, " L"]:
     decoder = cast("Decoder", model)
     states = decoder.body(batch.ids, segment_caches(model, batch.segment_ids))  # (R, T, D)
     before = mx.flatten(states, 0, 1)[before_labels(batch.places)]  # (L, D)
-    nll = token_nll_keeping if device_policy().keeps_exponentials else token_nll
+    nll = token_nll_keeping if device_policy().labels_only else token_nll
     return nll(decoder.head(before), mx.flatten(batch.ids)[batch.places])
 
 

@@ -26,7 +26,7 @@ from lazarus_train.checkpoint import OPTIMIZER
 from lazarus_train.config import LoraSettings, SftConfig
 from lazarus_train.ema import Ema
 from lazarus_train.freeze import freeze_matching
-from lazarus_train.neftune import NoisyEmbedding, make_noisy
+from lazarus_train.neftune import make_noisy
 from lazarus_train.optim import Optimizer
 from lazarus_train.recompute import recompute_blocks
 from lazarus_train.seal import file_digest, seal
@@ -51,7 +51,6 @@ class Learner:
         lora: What the adapters were made with; None trains all weights.
         head: What scores stand for, where they are in the place of the language model's head.
         ema: Mean of the weights, where one is kept.
-        noisy: The embedding, where noise is added to it.
     """
 
     lm: LoadedModel
@@ -59,7 +58,6 @@ class Learner:
     lora: LoraConfig | None
     head: Head | None
     ema: Ema | None
-    noisy: NoisyEmbedding | None
 
     @classmethod
     def fresh(cls, config: SftConfig, head: Head | None) -> "Learner":
@@ -89,14 +87,15 @@ class Learner:
     def _ready(cls, lm: LoadedModel, lora: LoraConfig | None, head: Head | None, config: SftConfig) -> "Learner":
         if lora is not None and head is not None:
             cast("Any", lm.model).score.unfreeze()
-        noisy = None if config.neftune_alpha is None else make_noisy(lm.model)
+        if config.neftune_alpha is not None:
+            make_noisy(lm.model)
         if config.freeze:
             freeze_matching(lm.model, config.freeze)
         if config.recomputes:
             recompute_blocks(lm.model)
         lm.model.train()
         ema = None if config.ema is None else Ema(config.ema, lm.model)
-        return cls(lm, Optimizer(config.optimizer, lm.model), lora, head, ema, noisy)
+        return cls(lm, Optimizer(config.optimizer, lm.model), lora, head, ema)
 
     def write(self, folder: Path) -> None:
         """Everything `restored` needs: all weights, or the adapters; the moments; the mean."""

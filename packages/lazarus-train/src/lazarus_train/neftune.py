@@ -7,13 +7,13 @@ The noise of a row is decided by the step's seed and the row's number in the ste
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from jaxtyping import Float
 
 from lazarus_models.backend import mx, nn
-from lazarus_models.parameters import flatten, replace_modules
+from lazarus_models.parameters import flatten, part, replace_modules
 from lazarus_train.batches import Batch
 
 if TYPE_CHECKING:
@@ -40,13 +40,19 @@ class NoisyEmbedding(nn.Embedding):
         self._noise = noise
 
 
-def make_noisy(model: nn.Module) -> NoisyEmbedding:
-    """Puts a noisy embedding in the place of a model's own, and returns it."""
-    names = cast("Decoder", model).config.names
-    path = f"{names[0]}.{names[1]}"
-    noisy = NoisyEmbedding(cast("Any", model)[names[0]][names[1]])
-    replace_modules(model, {path: noisy})
-    return noisy
+def make_noisy(model: nn.Module) -> None:
+    """Puts a noisy embedding in the place of a model's own."""
+    replace_modules(model, {_path(model): NoisyEmbedding(part(model, _path(model)))})
+
+
+def add_noise(model: nn.Module, batch: Batch, alpha: float, seed: int) -> None:
+    """Sets the noise of a model's next call, on this batch."""
+    embedding = cast("NoisyEmbedding", part(model, _path(model)))
+    embedding.add(embedding_noise(batch, embedding.weight.shape[-1], alpha, seed))
+
+
+def _path(model: nn.Module) -> str:
+    return ".".join(cast("Decoder", model).config.names[:2])
 
 
 def embedding_noise(batch: Batch, width: int, alpha: float, seed: int) -> Float[mx.array, "R T D"]:
@@ -60,8 +66,8 @@ def embedding_noise(batch: Batch, width: int, alpha: float, seed: int) -> Float[
     """
     tokens = batch.ids.shape[1]
     scale = np.zeros(batch.ids.shape, dtype=np.float32)
-    for part in batch.parts:
-        scale[part.row, part.start : part.end] = alpha / np.sqrt((part.end - part.start) * width)
+    for each in batch.parts:
+        scale[each.row, each.start : each.end] = alpha / np.sqrt((each.end - each.start) * width)
     keys = mx.random.split(mx.random.key(seed), batch.step_rows)
     draws = [mx.random.uniform(-1.0, 1.0, (tokens, width), key=keys[number]) for number in batch.numbers]
     return mx.stack(draws) * mx.array(scale)[..., None]

@@ -1,12 +1,13 @@
 """One optimizer step: loss and gradients over micro-batches, as if they were one batch."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from lazarus_models.backend import mx, nn
 from lazarus_models.parameters import evaluate, flatten, unflatten
 from lazarus_train.batches import Batch
 from lazarus_train.ranks import Ranks
+from lazarus_train.replicas import Replicas
 
 LossSum = Callable[[Any, Batch], tuple[mx.array, Mapping[str, mx.array]]]
 """Loss and metrics of a model on a batch, summed over its units."""
@@ -14,7 +15,6 @@ _ALONE = Ranks()
 _MEANS = "means/"
 """What names of loss and metrics begin with when they travel among the gradients; no parameter's does."""
 _LOSS = "means/loss"
-_ValueAndGrad = Callable[[Batch], tuple[tuple[mx.array, dict[str, mx.array]], Any]]
 
 
 class Gradients(NamedTuple):
@@ -34,9 +34,9 @@ class Gradients(NamedTuple):
 
 
 def compute_gradients(
-    model: nn.Module,
+    model: nn.Module | Replicas,
     loss_sum: LossSum,
-    batches: Iterable[Batch],
+    batches: Iterable[Batch | Sequence[Batch]],
     units: int,
     max_norm: float,
     *,
@@ -48,28 +48,29 @@ def compute_gradients(
     Every micro-batch is divided by the units of the whole step, so their sum is what one large batch gives.
 
     Args:
-        model: Changed in nothing.
+        model: Changed in nothing; or with its replicas.
         loss_sum: What is minimised.
-        batches: This process's micro-batches, possibly none; one is held in memory at a time.
+        batches: This process's micro-batches, possibly none, each whole or as shares of threads; one is held in memory at
+            a time.
         units: Labels, pairs or samples of the whole step, over all micro-batches and ranks.
         max_norm: Gradients of a larger global norm are scaled down to it.
         metrics: Names of what `loss_sum` tells beside the loss.
         ranks: Processes that compute the rest of the step.
     """
 
-    def mean_part(batch: Batch) -> tuple[mx.array, dict[str, mx.array]]:
-        loss, told = loss_sum(model, batch)
-        return loss / units, {_MEANS + name: told[name] / units for name in metrics}
+    def told(model: nn.Module, batch: Batch) -> tuple[mx.array, dict[str, mx.array]]:
+        loss, beside = loss_sum(model, batch)
+        return loss / units, {_LOSS: loss / units} | {_MEANS + name: beside[name] / units for name in metrics}
 
-    value_and_grad = cast("_ValueAndGrad", nn.value_and_grad(model, mean_part))  # pyright: ignore[reportUnknownMemberType] (untyped in MLX)
+    replicas = model if isinstance(model, Replicas) else Replicas(model, 1)
+    replicas.refresh()
     total: dict[str, mx.array] = {}
     for batch in batches:
-        (loss, told), tree = value_and_grad(batch)
-        part = {**flatten(tree), _LOSS: loss, **told}
+        part = replicas.gradients(told, [batch] if isinstance(batch, Batch) else batch)
         total = {name: total[name] + tensor for name, tensor in part.items()} if total else part
         evaluate(total)
     if not total:
-        total = {name: mx.zeros_like(parameter) for name, parameter in flatten(model.trainable_parameters()).items()}
+        total = {name: mx.zeros_like(each) for name, each in flatten(replicas.model.trainable_parameters()).items()}
         total |= {name: mx.array(0.0) for name in (_LOSS, *(_MEANS + name for name in metrics))}
     shared = ranks.sum(total)
     means = {name: cast("float", shared.pop(_MEANS + name).item()) for name in ("loss", *metrics)}

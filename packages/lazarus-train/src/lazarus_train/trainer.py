@@ -16,6 +16,7 @@ from lazarus_train.batches import Batch, make_batch, row_digests
 from lazarus_train.checkpoint import State, checkpoint_path, checkpoints, clear_leftovers, write_checkpoint
 from lazarus_train.config import SftConfig
 from lazarus_train.dataset import Dataset, read_dataset
+from lazarus_train.devices import prepare_device
 from lazarus_train.early_stop import is_overfitting
 from lazarus_train.enforce import Enforced, enforce, fields
 from lazarus_train.errors import Interrupted, NonFinite, SetupError
@@ -23,11 +24,12 @@ from lazarus_train.evaluate import HeldOut, HeldOutData, held_out, plan_held_out
 from lazarus_train.folder import RunFolder
 from lazarus_train.journal import Journal
 from lazarus_train.learner import Learner, model_digest
-from lazarus_train.neftune import embedding_noise
+from lazarus_train.neftune import add_noise
 from lazarus_train.objectives.preference import Metrics
 from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings, PreferenceSettings
 from lazarus_train.ranks import Ranks, launched
 from lazarus_train.reference import CachedReference, compute_reference, make_reference, read_reference
+from lazarus_train.replicas import Replicas, share_rows
 from lazarus_train.resume import AUTO, check_checkpoint, find_checkpoint
 from lazarus_train.schedule import learning_rate
 from lazarus_train.seal import naming
@@ -127,12 +129,13 @@ class _Run:
         self._learner: Learner
         self._task: Task
         self._held_out_task: Task
+        self._replicas: Replicas
 
     def start(self) -> None:
         """Begins at step 0; an earlier run in the folder gives way."""
         self._learner = self._supported(Learner.fresh(self._config, self._head))
         self._journal.start()
-        self._set_tasks()
+        self._make_ready()
 
     def restore(self, checkpoint: Path, state: State) -> None:
         """Goes on where a verified checkpoint stopped; what lies beyond it is done again."""
@@ -142,7 +145,7 @@ class _Run:
             clear_leftovers(checkpoint.parent)
             written = checkpoints(checkpoint.parent)
             self._folder.set_aside(written[written.index(checkpoint) + 1 :])
-        self._set_tasks()
+        self._make_ready()
 
     def follow_plan(self) -> RunResult:
         """Does the steps that are left, and writes the trained model."""
@@ -168,11 +171,12 @@ class _Run:
         self._ranks.check_same(steps=self._journal.next_step)
         return RunResult(self._folder.final, self._journal.next_step, len(self._plan), self._journal.head)
 
-    def _set_tasks(self) -> None:
-        """What is learnt and what is measured; the reference of preference training is computed here, once."""
+    def _make_ready(self) -> None:
+        """What is learnt, what is measured, who computes; the reference of preference training is computed here, once."""
         self._task = self._make_task("train", self._dataset, self._plan)
         if self._held_out is not None:
             self._held_out_task = self._make_task("held-out", self._held_out.dataset, self._held_out.plan)
+        self._replicas = Replicas(self._learner.lm.model, self._config.threads_of(prepare_device().threads))
 
     def _make_task(self, name: str, dataset: Dataset, plan: BatchPlan) -> Task:
         objective, config, reference = self._config.objective, self._config, None
@@ -221,10 +225,17 @@ class _Run:
         began = time.perf_counter()
         step, config = share.step, self._config
         mx.random.seed(_step_seed(config.seed, step.index, self._ranks.rank))  # dropout's; the plan orders the data
-        batches = (make_batch(rows, self._dataset, step.row_len, step.rows) for rows in share.micro_batches if rows)
+        batches = (
+            [
+                make_batch(part, self._dataset, step.row_len, step.rows)
+                for part in share_rows(rows, self._replicas.threads)
+            ]
+            for rows in share.micro_batches
+            if rows
+        )
         units = int(self._units[step.index])
         gradients = compute_gradients(
-            self._learner.lm.model,
+            self._replicas,
             self._loss_sum(step.index),
             batches,
             units,
@@ -256,11 +267,11 @@ class _Run:
     def _loss_sum(self, step: int) -> LossSum:
         """The task's loss; what it draws, and the noise of embeddings, are the step's."""
         seed, noise_seed = _step_seed(self._config.seed, step, "draws"), _step_seed(self._config.seed, step, "noise")
-        noisy, alpha = self._learner.noisy, self._config.neftune_alpha
+        alpha = self._config.neftune_alpha
 
         def loss_sum(model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
-            if noisy is not None and alpha is not None:
-                noisy.add(embedding_noise(batch, noisy.weight.shape[-1], alpha, noise_seed))
+            if alpha is not None:
+                add_noise(model, batch, alpha, noise_seed)
             return self._task.loss(model, batch, seed)
 
         return loss_sum
