@@ -36,13 +36,15 @@ app.command()(sweep)
 def verify(
     path: Annotated[Path, typer.Argument(help="A run's folder, its `final`, or one of its checkpoints.")],
     model: Annotated[Path | None, typer.Option("--model", help="Where the run's first model lies now.")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Where its rows lie now.")] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option("--data", help="Where its rows lie now; once for each source of the plan.")
+    ] = None,
     batch_plan: Annotated[Path | None, typer.Option("--batch-plan", help="Where its plan lies now.")] = None,
 ) -> None:
     """Walk from a trained model back to the rows: exit 0 if every link holds, 1 at the first that does not."""
     from lazarus_train.provenance import Elsewhere, verify_run
 
-    for link in verify_run(path, Elsewhere(model, data, batch_plan)):
+    for link in verify_run(path, Elsewhere(model, tuple(data or ()), batch_plan)):
         show(f"{link.name:<11} {link.proof}")
 
 

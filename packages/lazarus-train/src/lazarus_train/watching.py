@@ -33,7 +33,8 @@ def watching(config: "SftConfig", *, speaks: bool) -> Generator["Watcher"]:
         return
     with contextlib.ExitStack() as stack:
         encoding = stack.enter_context(contextlib.ExitStack())
-        on_rows = encoding.enter_context(progress(f"encoding {config.data.name}", total=None, unit="rows"))
+        names = ", ".join(path.name for path in config.data_files)
+        on_rows = encoding.enter_context(progress(f"encoding {names}", total=None, unit="rows"))
         training: list[Any] = []
 
         def on_start(checked: "ChainCheck", first: int, last: int) -> None:
