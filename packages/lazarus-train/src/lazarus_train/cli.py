@@ -49,6 +49,25 @@ def verify(
 
 
 @app.command()
+def checkpoints(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check the files of every checkpoint against their digests: exit 1 if one is damaged."""
+    from lazarus_train.inventory import list_checkpoints
+
+    found = list_checkpoints(run)
+    if as_json:
+        show(json.dumps([each._asdict() for each in found], indent=2))
+    for each in found if not as_json else ():
+        loss = "" if each.held_out_loss is None else f"  held-out loss {each.held_out_loss:.4f}"
+        names = f"  {', '.join(each.names)}" if each.names else ""
+        show(f"{each.name}  {each.bytes / 2**20:10,.1f} MiB  {each.damage or 'whole'}{loss}{names}")
+    if any(each.damage for each in found):
+        raise typer.Exit(1)
+
+
+@app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs, finished or not; several are compared.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The page.")] = Path("report.html"),

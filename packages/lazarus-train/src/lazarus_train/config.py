@@ -148,6 +148,8 @@ class SftConfig(BaseModel):
     """Stop after this many steps of the plan; None follows it to its end."""
     save_every: PositiveInt | None = None
     """Steps between checkpoints; None saves only the last step."""
+    keep_checkpoints: PositiveInt | None = None
+    """How many of the newest checkpoints stay, beside the one of the lowest held-out loss; None keeps all."""
     lora: LoraSettings | None = None
     """Adapters to train; None trains all weights."""
     freeze: tuple[str, ...] = ()

@@ -61,6 +61,9 @@ def _shared(
     save_every: Annotated[
         int | None, typer.Option("--save-every", help="Steps between checkpoints [default: only the last step].")
     ] = None,
+    keep_checkpoints: Annotated[
+        int | None, typer.Option("--keep-checkpoints", help="Newest that stay, beside the best [default: all].")
+    ] = None,
     resume: Annotated[
         str, typer.Option("--resume", help="auto (newest checkpoint), none (replace the run), or a checkpoint.")
     ] = "auto",
@@ -166,6 +169,7 @@ def _shared(
         "template": template,
         "max_steps": max_steps,
         "save_every": save_every,
+        "keep_checkpoints": keep_checkpoints,
         "lora": _lora(use_lora, adapters),
         "freeze": freeze.split(",") if freeze else (),
         "optimizer": {

@@ -90,7 +90,8 @@ def _find(path: Path) -> tuple[RunFolder, Path]:
     for run in (path, path.parent, path.parent.parent):
         found = checkpoints(run / "checkpoints")
         if found and (run / "config.json").is_file():
-            return RunFolder(run), path if path in found else found[-1]
+            named = run / "checkpoints" / path.resolve().name  # `latest` and `best` are links
+            return RunFolder(run), named if named in found else found[-1]
     raise SetupError(f"{path} is not a run, its `final` or one of its checkpoints", "LR-E107")
 
 
