@@ -1,10 +1,13 @@
-"""Generation and loading against mlx-lm in the same process: tokens a second, identical tokens, seconds to load.
+"""Generation, loading and the first token on the command line against mlx-lm in one run, with identical tokens.
 
     uv run python tools/benchmarks/models_generation.py [MODEL]
 
-Without a model, one of the preset `small` (22 million parameters over bytes) is made. Rounds alternate and the best of each side counts.
+Without a model, one of the preset `small` (17 million parameters over bytes) is made. Rounds alternate, also in who goes
+first, and the best of each side counts.
 """
 
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -15,8 +18,8 @@ from lazarus_models import GenerationConfig, generate_tokens
 from lazarus_models.backend import mx
 from lazarus_tokenkit import load_tokenizer
 
-TOKENS = 128
-ROUNDS = 5
+TOKENS = 96
+ROUNDS = 12
 PROMPTS = [[1 + (17 * row + place) % 200 for place in range(24 + 3 * row)] for row in range(8)]
 
 
@@ -46,11 +49,30 @@ def ours_together(model) -> list[list[int]]:
     return batch_tokens(model, [(prompt, config) for prompt in PROMPTS], batch_size=8)
 
 
+def command(name: str, *arguments: str) -> None:
+    """Runs a console script of this environment."""
+    script = Path(sys.executable).with_name(name)
+    subprocess.run(
+        [script, *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ
+    )
+
+
+def first_token(path: Path) -> list[float]:
+    """Seconds from the command to the first token's end, theirs and ours."""
+    some = ("--model", str(path), "--prompt", "Once upon a", "--max-tokens", "1")
+    seconds, _ = best(
+        5,
+        lambda: command("mlx_lm.generate", *some, "--ignore-chat-template"),
+        lambda: command("lazarus-models", "infer", *some, "--raw"),
+    )
+    return seconds
+
+
 def best(rounds, *sides):
     """Seconds and result of each side."""
     seconds, results = [float("inf")] * len(sides), [None] * len(sides)
-    for _ in range(rounds):
-        for place, side in enumerate(sides):
+    for number in range(rounds):
+        for place, side in list(enumerate(sides))[:: 1 if number % 2 else -1]:
             start = time.perf_counter()
             results[place] = side()
             seconds[place] = min(seconds[place], time.perf_counter() - start)
@@ -65,11 +87,11 @@ def main() -> None:
         if len(sys.argv) == 1:
             lazarus_models.save(lazarus_models.new("small", load_tokenizer("byte"), seed=0), path)
         (load_theirs, load_ours), (pair, lm) = best(
-            3, lambda: mlx_lm.load(str(path)), lambda: lazarus_models.load(path)
+            ROUNDS, lambda: mlx_lm.load(str(path)), lambda: lazarus_models.load(path)
         )
         theirs = pair[0]
         config = GenerationConfig(max_new_tokens=TOKENS)
-        rows = [("load", load_theirs, load_ours, "s", True)]
+        rows = [("load", load_theirs, load_ours, "s", True), ("first token", *first_token(path), "s", True)]
         seconds, (a, b) = best(
             ROUNDS, lambda: theirs_alone(theirs), lambda: list(generate_tokens(lm.model, PROMPTS[0], config))
         )
@@ -78,7 +100,8 @@ def main() -> None:
         rows.append(("eight texts", 8 * TOKENS / seconds[0], 8 * TOKENS / seconds[1], "tok/s", a == b))
     for name, one, other, unit, same in rows:
         print(
-            f"{name:12} mlx-lm {one:8.2f}  ours {other:8.2f} {unit:6} x{other / one:.2f}  {'same' if same else 'OTHER'} result"
+            f"{name:12} mlx-lm {one:8.3f}  ours {other:8.3f} {unit:6} x{other / one:.2f}"
+            + ("" if same else "  OTHER TOKENS")
         )
 
 

@@ -97,9 +97,9 @@ def case_build(kind: str, size: int, folder: Path) -> dict[str, Any]:
 
 
 def _spread(plan: Any) -> float:
-    from lazarus_plan.balance import row_costs
+    from lazarus_plan.stats import step_costs
 
-    cost = row_costs(plan.end - plan.start, plan.step_splits)[:-1]
+    cost = step_costs(plan)[:-1]
     return float(cost.std() / cost.mean()) if len(cost) else 0.0
 
 

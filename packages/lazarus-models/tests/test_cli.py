@@ -28,6 +28,24 @@ def test_infer_prints_the_text_and_one_line_of_statistics(stories):
     assert done.stderr.endswith(" tok/s)\n")
 
 
+def test_a_draft_changes_nothing_but_the_time(stories, tmp_path):
+    q = tmp_path / "draft"
+    invoke("convert", "--model", stories.path, "-o", q, "--bits", 4, "--group-size", 32)
+    some = (
+        "infer",
+        "--model",
+        stories.path,
+        "--prompt",
+        "Once upon a",
+        "--raw",
+        "--max-tokens",
+        30,
+        "--temperature",
+        0.7,
+    )
+    assert invoke(*some, "--draft", q, "--ahead", 3).stdout == invoke(*some).stdout
+
+
 def test_infer_json_holds_the_same(stories):
     done = invoke("infer", "--model", stories.path, "--prompt", "Once upon a", "--raw", "--max-tokens", 8, "--json")
     said = json.loads(done.stdout)

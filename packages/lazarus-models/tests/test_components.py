@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lazarus_models import Mamba2Config, MambaConfig, MoEConfig, RopeConfig
+from lazarus_models import Mamba2Config, MambaConfig, MoEConfig, RecurrentConfig, RopeConfig, UnsupportedModel
 from lazarus_models.backend import mx
 from lazarus_models.components.mamba import CHUNK, Mamba, Mamba2, scan
 from lazarus_models.components.mlp import MoE, load_balance_loss
+from lazarus_models.components.recurrent import Recurrent
 from lazarus_models.components.rope import Rope, wavelengths
 
 
@@ -50,17 +51,20 @@ def test_mamba2_equals_its_definition():
         state = decay[t][:, None, None] * state + (steps[t][:, None] * inputs[t])[..., None] * shared[:, None]
         rows.append((state * np.repeat(c[t].reshape(2, 5), 2, axis=0)[:, None]).sum(-1) + inputs[t])  # D is one
     out = np.stack(rows).reshape(11, inner) * (gate / (1 + np.exp(-gate)))
-    out = out / np.sqrt((out**2).mean(-1, keepdims=True) + 1e-6)
+    groups = out.reshape(11, 2, 6)
+    out = (groups / np.sqrt((groups**2).mean(-1, keepdims=True) + 1e-6)).reshape(11, inner)
     expected = out @ np.array(layer.out_proj.weight).T
     assert np.abs(np.array(layer(x))[0] - expected).max() < 1e-5
 
 
-@pytest.mark.parametrize("kind", ["mamba", "mamba2"])
+@pytest.mark.parametrize("kind", ["mamba", "mamba2", "min_gru"])
 def test_padding_of_a_batch_changes_no_state(kind):
     from mlx_lm.models.cache import ArraysCache
 
     if kind == "mamba":
         layer = Mamba(8, MambaConfig(inner=16, state=4, rank=2))
+    elif kind == "min_gru":
+        layer = Recurrent(8, RecurrentConfig(kind=kind, inner=8))
     else:
         layer = Mamba2(8, Mamba2Config(num_heads=4, head_dim=4, state=4))
     x, more = noise(1, 6, 8), noise(1, 1, 8, seed=5)
@@ -75,6 +79,13 @@ def test_padding_of_a_batch_changes_no_state(kind):
     layer(mx.concatenate([x, noise(1, 3, 8, seed=9)], axis=1), right.make_mask(9), right)
     right.finalize()
     assert mx.allclose(layer(more, None, right), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_a_cell_that_cannot_skip_padding_says_so(kind):
+    layer = Recurrent(8, RecurrentConfig(kind=kind, inner=8))
+    with pytest.raises(UnsupportedModel, match="cannot skip padding; give rows of one length"):
+        layer(noise(1, 3, 8), mx.array([[False, True, True]]))
 
 
 def test_experts_equal_a_loop_over_experts():

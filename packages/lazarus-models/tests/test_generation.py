@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lazarus_models import (
+    ChatHistory,
     GenerationConfig,
     GenerationError,
     PromptCache,
@@ -15,6 +16,7 @@ from lazarus_models import (
     generate,
     generate_steps,
     generate_tokens,
+    load,
     prompt_ids,
 )
 from lazarus_models.backend import mx
@@ -184,6 +186,34 @@ def test_a_conversation_goes_on_where_its_cache_ends(stories, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(GenerationError, match="does not go on from the cache"):
         list(generate_steps(stories.model, first, config, cache))
+
+
+@pytest.mark.parametrize("name", ["llama", "mistral", "mamba", "gpt_oss"])
+def test_a_conversation_that_goes_otherwise_reads_what_is_other(data, name):
+    lm = load(data / "models/families" / name)
+    config = GenerationConfig(max_new_tokens=12, stop_ids=())
+    cache, first, other = PromptCache.empty(lm.model), [1, *range(5, 25)], [1, *range(5, 15), 40, 41]
+    for prompt in (first, other, other, [*other, 7]):
+        cache.go_back(lm.model, prompt)
+        went_on = [step.id for step in generate_steps(lm.model, prompt, config, cache)]
+        assert went_on == list(generate_tokens(lm.model, prompt, config))
+
+
+def test_a_conversation_reads_only_what_is_new(tiny, monkeypatch):
+    read, sizes = PromptCache.read, []
+
+    def counted(self, model, ids):
+        sizes.append(len(ids))
+        return read(self, model, ids)
+
+    monkeypatch.setattr(PromptCache, "read", counted)
+    cache, history = PromptCache.empty(tiny.model), ChatHistory.of("Be brief.")
+    for _ in range(3):
+        history = history.user("Hello")
+        done = generate(tiny, history.messages, GenerationConfig(max_new_tokens=4, stop_ids=()), cache=cache)
+        history = history.assistant("Hi")
+    assert done.prompt_tokens == len(prompt_ids(tiny, history.messages[:-1]))
+    assert sizes[0] + sizes[1] + sizes[2] == done.prompt_tokens
 
 
 def test_a_file_that_is_no_cache_is_refused(tmp_path):

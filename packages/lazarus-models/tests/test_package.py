@@ -1,6 +1,8 @@
 import doctest
 import importlib
 import pkgutil
+import subprocess
+import sys
 
 import pytest
 
@@ -25,3 +27,22 @@ def test_an_unknown_name_is_an_attribute_error():
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings_are_true(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+@pytest.mark.slow
+def test_mlx_lm_is_whole_only_for_who_asks_for_it():
+    code = """
+import resource, sys
+from lazarus_models import GenerationConfig, LoraConfig, apply_lora, generate_tokens, new
+from lazarus_tokenkit import load_tokenizer
+before = resource.getrlimit(resource.RLIMIT_NOFILE)
+model = new("nano", load_tokenizer("byte"), seed=0).model
+apply_lora(model, LoraConfig(), seed=0)
+assert len(list(generate_tokens(model, [1], GenerationConfig(max_new_tokens=2)))) == 2
+assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
+assert "transformers" not in sys.modules
+import mlx_lm
+assert mlx_lm.load.__module__ == "mlx_lm.utils"
+assert "transformers" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

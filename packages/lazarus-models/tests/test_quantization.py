@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ from lazarus_models import (
     apply_lora,
     generate,
     load,
+    load_tensors,
     merge_lora,
     perplexity,
     save,
+    save_tensors,
 )
 from lazarus_models.backend import mx, nn
 from lazarus_models.parameters import modules
@@ -107,3 +110,39 @@ def test_a_config_says_which_layers(data, tmp_path):
     said = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["quantization"]
     assert said["model.layers.0.self_attn.q_proj"] is False
     assert (said["bits"], said["group_size"], said["mode"]) == (4, 32, "affine")
+
+
+FP4 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6], dtype=np.float32)
+"""E2M1 (OCP Microscaling Formats 1.0), sign in the highest bit."""
+
+
+def mxfp4(weights):
+    """Blocks (..., groups, 16) and scales (..., groups) of a matrix, and what they stand for."""
+    groups = weights.reshape(*weights.shape[:-1], -1, 32)
+    exponent = np.floor(np.log2(np.abs(groups).max(axis=-1, keepdims=True))) - 2
+    codes = np.abs(groups[..., None] / 2.0 ** exponent[..., None] - FP4).argmin(axis=-1)
+    blocks = (codes[..., ::2] | codes[..., 1::2] << 4).astype(np.uint8)
+    meant = (FP4[codes] * 2.0**exponent).astype(np.float32).reshape(weights.shape)
+    return blocks, (exponent[..., 0] + 127).astype(np.uint8), meant
+
+
+def test_gpt_oss_is_read_as_it_is_published(data, tmp_path):
+    source = data / "models/families/gpt_oss"
+    published, plain = tmp_path / "published", tmp_path / "plain"
+    for folder in (published, plain):
+        shutil.copytree(source, folder)
+    tensors = load_tensors(source / "model.safetensors")
+    packed, meant = dict(tensors), dict(tensors)
+    for name in [name for name in tensors if name.endswith(("gate_up_proj", "down_proj"))]:
+        blocks, scales, values = mxfp4(np.array(packed.pop(name)).swapaxes(-1, -2))
+        packed |= {f"{name}_blocks": mx.array(blocks), f"{name}_scales": mx.array(scales)}
+        meant[name] = mx.array(values.swapaxes(-1, -2))
+    save_tensors(packed, published / "model.safetensors")
+    save_tensors(meant, plain / "model.safetensors")
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    config["quantization_config"] = {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}
+    (published / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    expected, found = logits(load(plain)), load(published)
+    assert np.abs(logits(found) - expected).max() < 1e-5 * np.ptp(expected)
+    save(found, tmp_path / "saved")
+    assert np.array_equal(logits(load(tmp_path / "saved")), logits(found))

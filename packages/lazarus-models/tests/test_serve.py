@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lazarus_models import GenerationConfig, generate
+from lazarus_models.batch import BatchRunner
+from lazarus_models.engine import Job
 from lazarus_models.serve import ServeConfig, Server
 
 
@@ -66,6 +68,89 @@ def test_a_stream_is_the_same_text(server):
     assert usage["usage"]["completion_tokens"] == 20
 
 
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_log_probabilities_are_those_of_the_text(server, stories, is_streamed):
+    expected = generate(stories, "Once upon a", GenerationConfig(max_new_tokens=6, logprobs=2), raw=True)
+    body = {"prompt": "Once upon a", "max_tokens": 6, "logprobs": 2, "stream": is_streamed}
+    text = ask(server, "/v1/completions", body)[1]
+    choices = [event["choices"][0] for event in (events(text) if is_streamed else [json.loads(text)])]
+    tokens = [token for choice in choices for token in choice["logprobs"]["tokens"]]
+    offsets = [offset for choice in choices for offset in choice["logprobs"]["text_offset"]]
+    assert "".join(tokens) == expected.text
+    assert [expected.text[offset:].startswith(token) for offset, token in zip(offsets, tokens, strict=True)] == [
+        True
+    ] * 6
+    logprobs = [logprob for choice in choices for logprob in choice["logprobs"]["token_logprobs"]]
+    assert logprobs == pytest.approx([token.logprob for token in expected.logprobs], abs=1e-4)
+
+
+def test_a_chats_log_probabilities_name_the_likeliest_tokens(server):
+    body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4, "logprobs": True, "top_logprobs": 3}
+    content = json.loads(ask(server, "/v1/chat/completions", body)[1])["choices"][0]["logprobs"]["content"]
+    assert [len(token["top_logprobs"]) for token in content] == [3, 3, 3, 3]
+    assert all(token["token"] == token["top_logprobs"][0]["token"] for token in content)  # greedy
+    assert bytes(content[0]["bytes"]).decode() == content[0]["token"]
+
+
+CALL = '<tool_call>{"name": "add", "arguments": {"a": 2}}</tool_call>'
+
+
+@pytest.fixture
+def saying(tiny, monkeypatch):
+    """Asks a server whose model says a given text."""
+    server = Server(tiny, "tiny", ServeConfig(port=0))
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+
+    def said(text, **body):
+        def submit(ids, config):
+            job = Job(ids, config)
+            for token in [*tiny.tokenizer.encode(text), None]:
+                job.arrivals.put(token)
+            return job
+
+        monkeypatch.setattr(server.engine, "submit", submit)
+        tools = [{"type": "function", "function": {"name": "add"}}]
+        body = {"messages": [{"role": "user", "content": "x"}], "tools": tools, **body}
+        return ask(server, "/v1/chat/completions", body)[1]
+
+    yield said
+    server.shutdown()
+    thread.join()
+    server.close()
+
+
+def test_a_streamed_call_comes_as_a_call(saying):
+    *pieces, call, last = (event["choices"][0] for event in events(saying(f"I add. {CALL}", stream=True)))
+    assert "".join(piece["delta"]["content"] for piece in pieces) == "I add. "
+    (function,) = call["delta"]["tool_calls"]
+    assert (function["index"], function["function"]) == (0, {"name": "add", "arguments": '{"a": 2}'})
+    assert last["finish_reason"] == "tool_calls"
+    whole = json.loads(saying(f"I add. {CALL}"))["choices"][0]["message"]
+    assert whole["content"] == "I add. "
+    assert whole["tool_calls"][0]["function"] == function["function"]
+
+
+@pytest.mark.parametrize("text", ['{"no": "call"}', "a <tool_call>{ broken", "plain"])
+def test_what_only_looks_like_a_call_is_text(saying, text):
+    *pieces, last = (event["choices"][0] for event in events(saying(text, stream=True)))
+    assert "".join(piece["delta"]["content"] for piece in pieces) == text
+    assert last["finish_reason"] == "stop"
+    assert json.loads(saying(text))["choices"][0]["message"]["content"] == text
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_a_failure_is_told_and_the_server_goes_on(server, monkeypatch, is_streamed):
+    def fail(self):
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BatchRunner, "step", fail)
+        text = ask(server, "/v1/completions", {"prompt": "x", "stream": is_streamed})[1]
+    assert "RuntimeError: out of memory" in text
+    assert ask(server, "/v1/completions", {"prompt": "x", "max_tokens": 1})[0] == 200
+
+
 def test_fifty_requests_at_once_are_each_answered_as_alone(server, stories):
     prompts = [f"{word} {place}" for place in range(10) for word in ("Once", "The", "One day", "Lily", "Tom")]
     config = GenerationConfig(max_new_tokens=10)
@@ -95,6 +180,9 @@ def test_fifty_requests_at_once_are_each_answered_as_alone(server, stories):
         ("/v1/completions", {"prompt": 5}, "secret", 400, "`prompt` is a text"),
         ("/v1/completions", {"prompt": "x", "temperature": -1}, "secret", 400, "temperature"),
         ("/v1/completions", {"prompt": "word " * 900}, "secret", 400, "the model's context is 512"),
+        ("/v1/completions", {"prompt": "x", "n": 2}, "secret", 400, "`n` 2 is not done here"),
+        ("/v1/completions", {"prompt": "x", "echo": True}, "secret", 400, "`echo`"),
+        ("/v1/completions", {"prompt": "x", "logprobs": 50}, "secret", 400, "logprobs"),
         ("/v1/chat/completions", {"messages": []}, "secret", 400, "at least one message"),
         (
             "/v1/chat/completions",

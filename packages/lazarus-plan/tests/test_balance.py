@@ -1,8 +1,10 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_plan import LengthCache, LengthRow, PlanConfig, build_plan
+from lazarus_plan import LengthCache, LengthRow, LengthsHeader, PlanConfig, build_plan
+from lazarus_plan.stats import rows_a_step
 
 
 @given(st.lists(st.integers(1, 64), min_size=1, max_size=80), st.integers(1, 6), st.integers(0, 9))
@@ -20,6 +22,18 @@ def test_rows_of_a_step_stand_by_descending_cost(lengths: list[int]):
     for index in range(len(plan)):
         costs = [row.cost for row in plan.step(index).rows]
         assert costs == sorted(costs, reverse=True)
+
+
+@pytest.mark.parametrize(("mean", "deviation", "least"), [(6.0, 1.0, 6), (7.3, 1.2, 3)], ids=["web", "code"])
+def test_strata_even_out_how_many_samples_a_step_holds(mean: float, deviation: float, least: int):
+    lengths = np.random.default_rng(7).lognormal(mean, deviation, 100_000).astype(np.int64)
+    lengths = np.clip(lengths, 1, 65_536)
+    cache = LengthCache("lengths", LengthsHeader(len(lengths)), "sha256:00", range(len(lengths)), lengths)  # pyright: ignore[reportArgumentType] # ids are not asked for
+    plan = build_plan(cache, PlanConfig(token_budget=64 * 2048, row_len=2048, oversize="split"))
+    samples, rows = np.diff(plan.step_splits), rows_a_step(plan)
+    row = np.repeat(np.cumsum(rows) - rows, samples) + plan.start // 2048
+    shuffled_sd = np.bincount(row).std() * 64**0.5  # of a sum of 64 independent rows
+    assert samples[rows == 64].std() < shuffled_sd / least
 
 
 def test_strata_even_out_what_a_step_costs():

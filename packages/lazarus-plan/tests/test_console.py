@@ -33,7 +33,11 @@ if sys.argv[1] == "import": stop(signal.SIGINT)
 
 def end(tmp_path: Path, how: str) -> tuple[int, str, str]:
     (tmp_path / "slow_app.py").write_text(APP, "utf-8")
-    code = "from lazarus_plan.console import run; run('slow_app:app', 'act')"
+    # Whoever starts the tests in the background has Ctrl-C ignored, and so have we.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from lazarus_plan.console import run; run('slow_app:app', 'act')"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, how], cwd=tmp_path, capture_output=True, encoding="utf-8", check=False, timeout=30
     )

@@ -84,5 +84,11 @@ def test_mlx_batches_are_rows_of_one_sample(make_cache: Any, data: Any, tmp_path
         next(iter(load("mlx").plan_batches(str(tmp_path / "packed"))(data, 1, 64)))
 
 
+def test_the_head_of_the_torch_file_says_what_a_batch_holds_and_how_a_model_takes_it():
+    head = export("torch").partition("# For torch")[2].partition("class")[0]
+    for name in (*load("torch").fill_rows([], []), "model(**batch, use_cache=False)"):
+        assert name in head, name
+
+
 def test_the_trl_mixin_brings_the_loader():
     assert callable(load("trl").FollowsPlan.get_train_dataloader)

@@ -26,7 +26,7 @@ def residuals(rows: list[list[int]], row_len: int) -> Counter[int]:
 
 
 def rows_of(lengths: list[int], row_len: int) -> list[list[int]]:
-    slot, splits = slots(best_fit_decreasing(histogram(np.array(lengths)), row_len))
+    slot, splits = slots(best_fit_decreasing(histogram(np.array(lengths)), row_len), row_len)
     return [slot[begin:end].tolist() for begin, end in pairwise(splits)]
 
 

@@ -164,6 +164,24 @@ def test_a_step_read_by_itself_is_the_plans_step(tmp_path_factory: pytest.TempPa
         assert [reader.step(index) for index in range(len(reader))] == [plan.step(i) for i in range(len(plan))]
 
 
+@pytest.mark.parametrize("note", ["7", "[1,2,3]", "[[1,2],[3,4],[5,6]]"])
+def test_a_reader_passes_over_unknown_members(
+    folder: Path, plan: BatchPlan, monkeypatch: pytest.MonkeyPatch, note: str
+):
+    with PlanReader(folder) as reader:
+        line = reader.line(0)[:-2] + b',"note":%s}\n' % note.encode()
+        monkeypatch.setattr(reader, "line", lambda _: line)
+        assert reader.step(0) == plan.step(0)
+
+
+def test_a_reader_refuses_a_line_that_lacks_a_number(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    with PlanReader(folder) as reader:
+        line = reader.line(0).replace(b'"packing":[[0,', b'"packing":[[')
+        monkeypatch.setattr(reader, "line", lambda _: line)
+        with pytest.raises(CorruptPlan):
+            reader.step(0)
+
+
 def test_a_reader_does_not_follow_an_index_of_another_plan(folder: Path, plan: BatchPlan):
     offsets = np.frombuffer((folder / "plan.idx").read_bytes(), dtype="<i8")
     for place in range(1, len(plan)):
@@ -199,7 +217,7 @@ def test_a_child_takes_appended_and_mended_rows(
     child = rebase_plan(plan, 1, make_cache([*lengths, 20, 21]))
     save_plan(child, tmp_path / "child")
     assert load_plan(tmp_path / "child").metadata.epochs[0].samples == len(lengths) + 2
-    lengths[plan.step(0).samples[0]] += 1
+    lengths[plan.step(0).samples[0]] -= 1
     with pytest.raises(StalePlan, match="was trained and has another length"):
         rebase_plan(plan, 1, make_cache(lengths))
 

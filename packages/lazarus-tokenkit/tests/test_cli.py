@@ -85,12 +85,40 @@ def test_diff_names_what_only_one_vocabulary_has(call, data: Path):
 
 def test_inspect_says_what_a_file_holds(call, data: Path):
     code, out, _ = call("samples", "inspect", str(data), *QA)
-    assert code == 0 and "prompt and completion" in out and "nothing to learn: empty: 1 rows" in out
+    assert code == 0 and "prompt and completion" in out and "nothing to learn: empty: 1 row (" in out
     data.write_text(data.read_text() + "{")
     code, out, _ = call("samples", "inspect", str(data), *QA, "--json", "-t", "byte")
     found = json.loads(out)
     assert code == 1 and found["samples"] == 9 and "d.jsonl:10:2: malformed JSON" in found["error"]
     assert found["lengths"]["max"] == 48 and found["unit"] == "tokens"
+
+
+def test_inspect_of_nothing_has_no_figures_and_a_missing_file_is_bad_input(call, tmp_path: Path):
+    (tmp_path / "d.jsonl").write_text("{")
+    code, out, _ = call("samples", "inspect", str(tmp_path / "d.jsonl"))
+    assert code == 1 and "p50" not in out and "none was read" in out
+    assert call("samples", "inspect", str(tmp_path / "none.jsonl"))[:2] == (2, "")
+
+
+def test_vocabularies_are_held_against_each_other_without_a_corpus(call):
+    _, out, _ = call("analyze", "diff", "-t1", "char:ab", "-t2", "char:ac", "--json")
+    assert json.loads(out)["vocabulary"]["only_second"] == ["c"]
+
+
+def test_an_engine_that_is_not_used_has_a_dash_and_a_reason(call, data: Path):
+    _, out, _ = call("benchmark", "-t", "byte", "-d", str(data), *QA, "--repeats", "1")
+    assert any(line.split()[:4] == ["sentencepiece", "-", "-", "-"] for line in out.splitlines())
+
+
+def test_a_fingerprint_says_what_is_not_there_and_which_ids(call):
+    out = call("fingerprint", "-t", "char:")[1]
+    assert "chat_template     none" in out and "bos 2, eos 3, pad 0, unk 1, adds_bos True" in out
+
+
+def test_no_line_of_help_is_cut(call):
+    for words in ((), ("analyze",), ("lengths",), ("samples",), ("templates",), ("train",)):
+        lines = call(*words, "--help")[1].partition("Commands:")[2].splitlines()
+        assert [line for line in lines if line.endswith("...")] == []
 
 
 def test_benchmark_measures_what_is_there(call, data: Path):

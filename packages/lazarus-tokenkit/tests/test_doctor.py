@@ -263,6 +263,21 @@ def test_the_built_in_tokenizer_is_healthy():
     assert {each.check for each in examine("byte") if each.severity != "information"} == {"D42"}
 
 
+def test_a_tokenizer_of_characters_loses_what_it_lacks_and_has_no_error():
+    found = examine("char:abc")
+    assert [each.line for each in found if each.severity == "error"] == []
+    assert {each.check: each.message for each in found}["D30"].endswith("lacks become unk")
+
+
+def test_the_command_says_what_it_could_mend(call: Any, tmp_path: Path, small_file: JSON):
+    assert "mends" not in call("doctor", "-t", "byte")[2]
+    files = Files(small_file)
+    FAULTS["dropout"][2](files)
+    for name, content in files.contents().items():
+        (tmp_path / name).write_bytes(content)
+    assert "--fix NEW_DIRECTORY mends D34\n" in call("doctor", "-t", str(tmp_path))[2]
+
+
 def test_a_repair_is_safe_shown_and_in_a_new_directory(small_file: JSON, tmp_path: Path):
     files = Files(small_file)
     for fault in ("dropout", "truncation", "padding", "pad is eos", "decoded text cleaned up", "eos not special"):

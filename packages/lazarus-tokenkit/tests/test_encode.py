@@ -293,3 +293,14 @@ def test_filling_a_skeleton_is_rendering(build: Any, template: str, monkeypatch:
 )
 def test_a_template_is_opaque_only_if_it_passes_contents_on(source: str, expected: bool):
     assert ChatTemplate("t", source).is_opaque is expected
+
+
+@pytest.mark.parametrize("prompt", ["plain", "a<|end|>b", "<", "<|", "caf\u00e9 <|user|>", "\ufdd0", "</s>", ""])
+@pytest.mark.parametrize("name", ["plain", "own"])
+def test_the_short_way_for_questions_and_answers_is_the_long_one(build: Any, prompt: str, name: str):
+    tokenizer = build({"bos_token": "<s>", "eos_token": "</s>", "chat_template": PHI3})
+    encoder = Encoder(tokenizer, name)
+    sample = CompletionSample("0", prompt, "yes")
+    expected = encoder.encode(ChatSample("0", sample.messages))
+    assert encoder.encode(sample) == expected  # by a skeleton that is there now
+    assert Encoder(tokenizer, name).encode(sample) == expected

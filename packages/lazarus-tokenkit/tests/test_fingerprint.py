@@ -271,3 +271,17 @@ def test_a_file_that_is_no_fingerprint_is_bad_input(tmp_path: Path, content: str
     with pytest.raises(TokenkitError) as caught:
         verify_fingerprint(compute_fingerprint(load_tokenizer("byte")), tmp_path / "f.json")
     assert caught.value.exit_code == 2
+
+
+def test_a_change_that_no_probe_shows_is_said_to_be_equivalent_and_refused_all_the_same(
+    tmp_path: Path, small_file: JSON
+):
+    save_fingerprint(fingerprint(small_file), tmp_path / "f.json")
+    add_token(small_file)
+    small_file["added_tokens"][-1] |= {"content": "\U000f0000", "special": False}
+    after = fingerprint(small_file)
+    with pytest.raises(FingerprintMismatch, match=r"added_tokens changed; it does the same on every probe"):
+        verify_fingerprint(after, tmp_path / "f.json")
+    small_file["normalizer"] = {"type": "Lowercase"}
+    with pytest.raises(FingerprintMismatch, match=r"behavioural changed; normalizer changed$"):
+        verify_fingerprint(fingerprint(small_file), tmp_path / "f.json")

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lazarus_tokenkit.encode import Measure
 from lazarus_tokenkit.engines import is_installed
 from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.length_cache import row_line
+from lazarus_tokenkit.stats import LengthTally
 
 BYTE = Encoder(load_tokenizer("byte"))
 
@@ -121,3 +123,23 @@ def test_another_engine_gives_the_same_rows_and_is_named(real_data: Path, data: 
     rows = [(tmp_path / name).read_bytes().split(b"\n", 1)[1] for name in ("huggingface", engine)]
     assert rows[0] == rows[1] and headers[0].identity_line() == headers[1].identity_line()
     assert f"lengths by {engine}" in headers[1].parts["tokenizer"]["library"]
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lazarus_tokenkit.length_cache.CHUNK", 100)
+    path = tmp_path / "d.jsonl"
+    path.write_text("".join(json.dumps({"text": f"{n} " * 20}) + "\n" for n in range(6000)))
+    held: list[int] = []
+    tracemalloc.start()
+    try:
+        build_lengths(
+            path,
+            Encoder(load_tokenizer("byte")),
+            tmp_path / "l.jsonl",
+            on_progress=lambda _: held.append(tracemalloc.get_traced_memory()[0]),
+            tally=LengthTally(),
+        )
+    finally:
+        tracemalloc.stop()
+    assert len(held) == 60 and held[-1] < held[10] + 100_000  # a hundred bytes a row would be five times that

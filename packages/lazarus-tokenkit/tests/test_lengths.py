@@ -1,13 +1,16 @@
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lazarus_plan import LengthRow, merkle_root, read_lengths
 from lazarus_tokenkit import Encoder, FieldNames, build_lengths, diff_parts, encode_rows, load_tokenizer, source_header
 from lazarus_tokenkit.errors import SampleError, TemplateError
-from lazarus_tokenkit.stats import LengthStats
+from lazarus_tokenkit.stats import LengthStats, LengthTally
 
 BYTE = Encoder(load_tokenizer("byte"))
 ROWS = [{"prompt": f"{n}+{n}=", "completion": str(2 * n)} for n in range(25)]
@@ -102,6 +105,22 @@ def test_a_conversation_that_a_template_refuses_is_named_by_line(tmp_path: Path)
 def test_a_template_that_cannot_be_used_is_no_rows_fault(tmp_path: Path):
     with pytest.raises(TemplateError, match=r"^no template `nope`"):
         list(encode_rows(write(tmp_path / "d.jsonl", ROWS), Encoder(BYTE.tokenizer, "nope")))
+
+
+def test_a_tally_on_the_way_is_the_stats_of_the_file(tmp_path: Path):
+    rows = [*ROWS, {"id": '","length":9,"loss_tokens":9', "prompt": "a", "completion": "b"}]
+    tally, output = LengthTally(), tmp_path / "l.jsonl"
+    build_lengths(write(tmp_path / "d.jsonl", rows), BYTE, output, tally=tally)
+    assert tally.stats == LengthStats.of(read_lengths(output))
+
+
+@given(st.lists(st.integers(1, 500), min_size=1, max_size=200))
+def test_quantiles_are_nearest_ranks(lengths: list[int]):
+    stats = LengthStats.of_counts(Counter(lengths), None)
+    ordered = sorted(lengths)
+    assert stats.quantiles == {share: ordered[-(-share * len(ordered) // 100) - 1] for share in (50, 90, 99)}
+    assert (stats.count, stats.tokens, stats.min, stats.max) == (len(ordered), sum(ordered), ordered[0], ordered[-1])
+    assert sum(samples for _, _, samples in stats.histogram) == len(ordered)
 
 
 def test_stats_count_every_sample_once():

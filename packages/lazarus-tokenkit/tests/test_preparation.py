@@ -6,14 +6,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_tokenkit import BpeConfig, TextSample, compute_fingerprint, load_tokenizer, train_bpe
+from lazarus_tokenkit import (
+    BpeConfig,
+    ChatSample,
+    CompletionSample,
+    FieldNames,
+    Message,
+    PreferenceSample,
+    PromptSample,
+    TextSample,
+    ToolCall,
+    compute_fingerprint,
+    load_tokenizer,
+    train_bpe,
+)
 from lazarus_tokenkit.errors import TokenizerError, TokenkitError
+from lazarus_tokenkit.forms import to_sample
 from lazarus_tokenkit.metrics.waste import padding_waste
 from lazarus_tokenkit.metrics.words import analyze_words
 from lazarus_tokenkit.preparation.curriculum import make_curriculum, reasoning_density
 from lazarus_tokenkit.preparation.numerals import join_digits, normalize_numbers
 from lazarus_tokenkit.preparation.registry import SpecialTokens
-from lazarus_tokenkit.preparation.structures import PATTERNS, inject, restore, structure_tokens
+from lazarus_tokenkit.preparation.rewriting import map_texts, to_row
+from lazarus_tokenkit.preparation.structures import PATTERNS, inject_structures, restore_structures, structure_tokens
 from lazarus_tokenkit.regression import read_suite
 
 STRUCTURES = ["https://a.org/b?c=1", "x@y.org", "2024-01-31", "10.0.0.1", "0xff", "/usr/lib/x", "plain words, 3.14"]
@@ -32,8 +47,8 @@ def test_what_is_no_number_stays(text: str):
 
 @given(st.lists(st.sampled_from(STRUCTURES) | st.text(max_size=9), max_size=6).map(" ".join))
 def test_what_was_injected_is_restored(text: str):
-    injected = inject(text)
-    assert restore(injected) == text
+    injected = inject_structures(text)
+    assert restore_structures(injected) == text
     assert len(injected.values) == sum(injected.text.count(token) for token in structure_tokens())
 
 
@@ -41,9 +56,9 @@ def test_every_structure_has_an_example_that_is_found():
     examples = dict(zip(("url", "email", "date", "ip", "hex", "path"), STRUCTURES, strict=False))
     examples["uuid"] = "123e4567-e89b-12d3-a456-426614174000"
     assert set(examples) == set(PATTERNS)
-    assert all(inject(f"see {text} now").text == f"see <|{name}|> now" for name, text in examples.items())
+    assert all(inject_structures(f"see {text} now").text == f"see <|{name}|> now" for name, text in examples.items())
     with pytest.raises(ValueError, match="could not be restored"):
-        inject("<|url|> https://a.org/b")
+        inject_structures("<|url|> https://a.org/b")
 
 
 def test_special_tokens_get_ids_without_gaps_and_are_checked():
@@ -113,7 +128,7 @@ def test_a_suite_that_holds_and_one_that_does_not(call: Any, tmp_path: Path):
     ("content", "words"),
     [
         ("tests: [", "is malformed"),
-        ("tests: [{text: a, idz: []}]", r"tests\.0\.idz"),
+        ("tests: [{text: a, idz: []}]", r"tests\.0\.idz: is not one of name, text, .* round_trip$"),
         ("[]", "the file"),
         ("{}", "tests"),
     ],
@@ -139,3 +154,51 @@ def test_commands_of_order_words_and_waste(call: Any, tmp_path: Path):
     assert "out of vocabulary" in call("analyze", "words", "-t", "byte", "-d", str(data))[1]
     assert call("lengths", "build", "-d", str(data), "-t", "byte", "-o", str(lengths))[0] == 0
     assert json.loads(call("lengths", "waste", "-l", str(lengths), "-b", "1", "--json")[1])["in order"] == 0
+
+
+TURNS = st.lists(
+    st.sampled_from(["user", "assistant", "tool"]).flatmap(lambda role: st.builds(Message, st.just(role), st.text())),
+    min_size=1,
+    max_size=3,
+).map(lambda turns: (*turns, Message("assistant", "end")))
+ANSWER = st.builds(Message, st.just("assistant"), st.text()).map(lambda turn: (turn,))
+CALLS = st.just((Message("user", "q"), Message("assistant", "", (ToolCall("f", {"x": [1.5, None]}, "c1"),))))
+SAMPLES = st.one_of(
+    st.builds(TextSample, st.just("7"), st.text()),
+    st.builds(CompletionSample, st.just("7"), st.text(), st.text()),
+    st.builds(ChatSample, st.just("7"), TURNS | CALLS, st.sampled_from([(), ({"name": "f"},)])),
+    st.builds(PreferenceSample, st.just("7"), TURNS, ANSWER, ANSWER),
+    st.builds(PromptSample, st.just("7"), TURNS),
+)
+
+
+@given(SAMPLES)
+def test_a_row_is_read_as_the_sample_that_it_was_written_from(sample: Any):
+    row = json.loads(json.dumps(to_row(sample)))
+    names = FieldNames().resolve(row)
+    assert names is not None
+    assert to_sample(row, names, row["id"], "here") == sample
+    assert map_texts(sample, str) == sample
+
+
+def test_samples_are_prepared_and_can_be_put_back(call: Any, tmp_path: Path):
+    data, output = tmp_path / "d.jsonl", tmp_path / "o.jsonl"
+    row = {"id": "a", "prompt": "Is 1,234 at https://a.org/1,000?", "completion": "On 2024-05-01, 2,000."}
+    data.write_text(json.dumps(row) + "\n")
+    code, _, err = call(
+        "samples", "prepare", str(data), "-o", str(output), "--numbers", "plain", "--structures", "url,date"
+    )
+    made = json.loads(output.read_text())
+    assert code == 0 and "1 sample, 2 texts changed, 2 structures" in err and "<|url|> <|date|>" in err
+    assert made == {
+        "id": "a",
+        "prompt": "Is 1234 at <|url|>?",
+        "completion": "On <|date|>, 2000.",
+        "structures": ["https://a.org/1,000", "2024-05-01"],
+    }
+    assert call("samples", "prepare", str(data), "-o", str(data))[0] == 2 and json.loads(data.read_text()) == row
+    assert call("samples", "prepare", str(data), "-o", str(output), "--structures", "phone")[0] == 2
+    data.write_text('{"text": "<|url|>"}\n')
+    code, _, err = call("samples", "prepare", str(data), "-o", str(tmp_path / "p.jsonl"), "--structures", "all")
+    assert code == 2 and "d.jsonl:1: the text holds '<|url|>' already" in err
+    assert not (tmp_path / "p.jsonl").exists()

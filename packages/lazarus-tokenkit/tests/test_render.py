@@ -40,71 +40,105 @@ def test_the_date_is_pinned():
     assert render("{{ strftime_now('%Y') }}", pinned_date="1999-05-05") == "1999"
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
+HOSTILE = {  # what stops it, by the words of the error
+    r"is unsafe": [
         "{{ ''.__class__.__mro__ }}",
         "{{ messages.append(1) }}",
+    ],
+    r"No filter named": [
         "{{ [1, 2] | random }}",
+        "{{ 'a' | center(9999999999) }}",
+        "{{ messages | attr('__class__') }}",
+    ],
+    r"is undefined": [
         "{{ lipsum() }}",
+    ],
+    r"no loader": [
         "{% include 'x' %}",
+    ],
+    r"more than 1,000,000 characters": [
         "{{ 'a' * 100000000 }}",
-        "{{ 9 ** 9 ** 9 }}",
         "{% for a in range(99999) %}{% for b in range(99999) %}xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx{% endfor %}{% endfor %}",
-        "{% for a in range(99999) %}{% for b in range(99999) %}{% set c = a %}{% endfor %}{% endfor %}",
-        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
-        "{% macro f(n) %}{% for a in range(9) %}{{ f(n + 1) if n < 40 }}{% endfor %}{% endmacro %}{{ f(0) }}",
         "{% set ns = namespace(x='aaaaaaaa') %}{% for a in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
         "{% set ns = namespace(x='aaaaaaaa') %}{% for a in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
-        "{% set ns = namespace(x=['a']) %}{% for a in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
         "{% set ns = namespace(x='aaaa') %}{% for a in range(60) %}{% set ns.x = ns.x.replace('a', ns.x) %}{% endfor %}",
         "{% set ns = namespace(x='aaaa') %}{% for a in range(60) %}{% set ns.x = ns.x | replace('a', ns.x) %}{% endfor %}",
         "{% set ns = namespace(x='aaaa') %}{% for a in range(60) %}{% set ns.x = [ns.x, ns.x] | join %}{% endfor %}",
-        "{{ 'a'.ljust(9999999999) }}",
-        "{{ 'a' | center(9999999999) }}",
-        "{{ '%9999999999d' % 1 }}",
-        "{{ '%9999999999d' | format(1) }}",
-        "{{ '{:>9999999999}'.format(1) }}",
-        "{% set ns = namespace(l=[]) %}{% for a in range(9999) %}{% set ns.l = ns.l + ['a' * 900000 ~ a] %}{% endfor %}",
         "{% set b = 'a' * 900000 %}{% set x %}{% for a in range(9999) %}{{ b }}{% endfor %}{% endset %}",
         "{% set b = 'a' * 900000 %}{% macro f() %}{% for a in range(9999) %}{{ b }}{% endfor %}{% endmacro %}{{ f() }}",
         "{% set b = 'a' * 900000 %}{% filter upper %}{% for a in range(9999) %}{{ b }}{% endfor %}{% endfilter %}",
-        "{% set ns = namespace(l=[]) %}{% for a in range(9999) %}{% set ns.l = [ns.l, range(9999) | list] %}{% endfor %}",
-        "{% set ns = namespace(l=[]) %}{% for a in range(9999) %}{% set ns.l = [ns.l, ([0] * 9999)[:]] %}{% endfor %}",
-        "{% for a in range(99999) %}{% set x = [" + "0," * 9999 + "] %}{% endfor %}",
-        "{{ ('\t' * 900000).expandtabs(60000) }}",
         "{{ ('{0}' * 999).format('b' * 900000) }}",
         "{{ ('%(a)s' * 999) % {'a': 'b' * 900000} }}",
-        "{{ '{:{}}'.format(1, 999999999) }}",
-        "{{ '%*d' % (999999999, 1) }}",
-        "{{ ('a' * 60000).translate({97: 'b' * 900000}) }}",
-        "{{ ('a ' * 490000).split() * 9 }}",
         "{{ (['a' * 900000] * 999) | string }}",
         "{{ (['a' * 900000] * 999) ~ '' }}",
         "{{ (['a' * 900000] * 999) | tojson }}",
-        "{{ ([0] * 9999) | tojson(indent=9999) }}",
         "{% set ns = namespace(l='x') %}{% for a in range(30) %}{% set ns.l = [ns.l, ns.l, ns.l] %}{% endfor %}{{ ns.l }}",
-        "{% set ns = namespace(l='x' * 900000) %}{{ ns }}",
         "{{ ([[0] * 9999] * 9999) | sum(start=[]) }}",
         "{{ ('\n' * 900000) | indent(9999) }}",
-        "{{ (5).to_bytes(999999999, 'big') }}",
-        "{{ strftime_now('%999999999Y') }}",
+    ],
+    r"`\*\*` is refused": [
+        "{{ 9 ** 9 ** 9 }}",
+    ],
+    r"runs for more than": [
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% set c = a %}{% endfor %}{% endfor %}",
+        "{% macro f(n) %}{% for a in range(9) %}{{ f(n + 1) if n < 40 }}{% endfor %}{% endmacro %}{{ f(0) }}",
         "{% set ns = namespace(d=0) %}{% block a %}{% set ns.d = ns.d + 1 %}{% if ns.d < 40 %}{{ self.a() }}{{ self.a() }}"
         "{% endif %}{% set ns.d = ns.d - 1 %}{% endblock %}",
+    ],
+    r"recursion depth": [
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+    ],
+    r"bytes in all": [
+        "{% set ns = namespace(x=['a']) %}{% for a in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+        "{% set ns = namespace(l=[]) %}{% for a in range(9999) %}{% set ns.l = ns.l + ['a' * 900000 ~ a] %}{% endfor %}",
+        "{% set ns = namespace(l=[]) %}{% for a in range(9999) %}{% set ns.l = [ns.l, range(9999) | list] %}{% endfor %}",
+        "{% set ns = namespace(l=[]) %}{% for a in range(9999) %}{% set ns.l = [ns.l, ([0] * 9999)[:]] %}{% endfor %}",
+        "{% for a in range(99999) %}{% set x = [" + "0," * 9999 + "] %}{% endfor %}",
+        "{{ ('a ' * 490000).split() * 9 }}",
+    ],
+    r"the method `.*` is refused": [
+        "{{ 'a'.ljust(9999999999) }}",
+        "{{ ('\t' * 900000).expandtabs(60000) }}",
+        "{{ ('a' * 60000).translate({97: 'b' * 900000}) }}",
+        "{{ (5).to_bytes(999999999, 'big') }}",
+    ],
+    r"pads beyond": [
+        "{{ '%9999999999d' % 1 }}",
+        "{{ '%9999999999d' | format(1) }}",
+        "{{ '{:>9999999999}'.format(1) }}",
+        "{{ '{:{}}'.format(1, 999999999) }}",
+        "{{ '%*d' % (999999999, 1) }}",
+    ],
+    r"indents by more": [
+        "{{ ([0] * 9999) | tojson(indent=9999) }}",
+    ],
+    r"no text": [
+        "{% set ns = namespace(l='x' * 900000) %}{{ ns }}",
+    ],
+    r"no pattern of a date": [
+        "{{ strftime_now('%999999999Y') }}",
+    ],
+    r"is malformed": [
         "{% for a in [1] %}" * 30 + "{% endfor %}" * 30,
         "x" * 200_001,
-        "{{ messages | attr('__class__') }}",
-        "{{ raise_exception('no system role') }}",
-        "{{ messages[9].content.strip() }}",
         "{% for %}",
         "{{",
     ],
-)
-def test_hostile_and_broken_templates_are_one_clear_error(source: str, monkeypatch: pytest.MonkeyPatch):
+    r"no system role": [
+        "{{ raise_exception('no system role') }}",
+    ],
+    r"no element 9": [
+        "{{ messages[9].content.strip() }}",
+    ],
+}
+
+
+@pytest.mark.parametrize(("words", "source"), [(words, source) for words in HOSTILE for source in HOSTILE[words]])
+def test_hostile_and_broken_templates_are_one_clear_error(words: str, source: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("lazarus_tokenkit.templates.limits.MAX_CHARACTERS", 1_000_000)
     monkeypatch.setattr("lazarus_tokenkit.templates.limits.MAX_BYTES", 20_000_000)
-    monkeypatch.setattr("lazarus_tokenkit.templates.limits.TIMEOUT_S", 0.2)
-    with pytest.raises(TemplateError, match="template `t` "):
+    monkeypatch.setattr("lazarus_tokenkit.templates.limits.TIMEOUT_S", 0.5 if "runs for" in words else 60)
+    with pytest.raises(TemplateError, match=f"template `t` .*{words}"):
         render(source)
 
 
@@ -151,7 +185,7 @@ def test_a_template_is_chosen_by_name_file_or_tokenizer(tmp_path: Path):
     (tmp_path / "mine.jinja").write_text("{{ eos_token }}")
     assert choose_template(byte, None, "2026-01-01").name == "own"
     assert choose_template(byte, str(tmp_path / "mine.jinja"), "2026-01-01").render(TURNS) == "<|im_end|>"
-    with pytest.raises(TemplateError, match="no template `nope`: choose `chatml`, `plain`"):
+    with pytest.raises(TemplateError, match="no template `nope`: choose `chatml`, `chatml-tools`, `plain`"):
         choose_template(byte, "nope", "2026-01-01")
 
 

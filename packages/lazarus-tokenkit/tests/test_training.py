@@ -111,9 +111,16 @@ def test_an_estimate_counts_what_a_training_reads(corpus: list[Path]):
 def test_commands_estimate_train_and_refuse(call: Any, corpus: list[Path], tmp_path: Path):
     words = ["train", "bpe", "-d", str(corpus[0]), "-o", str(tmp_path / "t"), "-v", "300"]
     assert "114 documents" in call(*words, "--dry-run")[1] and not (tmp_path / "t").exists()
-    code, out, _ = call(*words)
-    assert code == 0 and "held out" in out
+    code, out, err = call(*words)
+    assert code == 0 and "held out" in out and "next: lazarus-tokenkit doctor" in err
     assert call("fingerprint", "-t", str(tmp_path / "t"), "--verify", str(tmp_path / "t" / "fingerprint.json"))[0] == 0
     assert call(*words)[0] == 2
     assert call("train", "bpe", "-d", str(corpus[0]), "-o", str(tmp_path / "u"), "-v", "9")[0] == 2
     assert call("train", "char", "-d", str(corpus[0]), "-o", str(tmp_path / "c"), "--json")[0] == 0
+
+
+def test_too_little_text_is_said(call: Any, tmp_path: Path):
+    (tmp_path / "d.txt").write_text("hi hi")
+    code, out, err = call("train", "bpe", "-d", str(tmp_path / "d.txt"), "-o", str(tmp_path / "t"), "-v", "300")
+    assert code == 0 and "nothing: too few documents" in out
+    assert "258 ids instead of 300: the text has no more pairs to merge" in err

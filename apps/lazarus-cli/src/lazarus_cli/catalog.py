@@ -25,6 +25,7 @@ class Known(NamedTuple):
 
 KNOWN = {
     "quickstart": Known("lazarus-cli", "From nothing to a trained model and a proven resume, offline, in a minute."),
+    "bench": Known("lazarus-cli", "Measure your data from rows to training steps: lengths, packing, speed, memory."),
     "generate": Known("lazarus-gym", "Write synthetic tasks as chat samples."),
     "data.batching": Known("lazarus-plan", "Look at lengths and choose row length, budget and mode."),
     "data.batchplan": Known("lazarus-plan", "Build, inspect, check and deal batch plans."),
@@ -35,6 +36,7 @@ KNOWN = {
     "infer": Known("lazarus-models", "Answer prompts."),
     "model": Known("lazarus-models", "Make, convert, estimate or describe models."),
     "serve": Known("lazarus-models", "Serve a model behind OpenAI's interface."),
+    "sweep": Known("lazarus-train", "Find the largest micro-batch that fits and the fastest set-up."),
     "tokenizer": Known("lazarus-tokenkit", "Encode, decode, fingerprint."),
     "train": Known("lazarus-train", "Train by a plan."),
     "verify": Known("lazarus-train", "Walk from a trained model back to the rows it was trained on."),

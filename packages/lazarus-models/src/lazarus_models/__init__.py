@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from lazarus_models.generation import generate_tokens as generate_tokens
     from lazarus_models.generation import prompt_ids as prompt_ids
     from lazarus_models.generation import stream as stream
+    from lazarus_models.gguf import export_gguf as export_gguf
     from lazarus_models.heads import SequenceModel as SequenceModel
     from lazarus_models.hub import MODELS as MODELS
     from lazarus_models.hub import locate as locate
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from lazarus_models.quantization import quantize as quantize
     from lazarus_models.sample import GenerationConfig as GenerationConfig
     from lazarus_models.sample import TokenLogprob as TokenLogprob
+    from lazarus_models.speculative import generate_with_draft as generate_with_draft
     from lazarus_models.speculative import speculative_tokens as speculative_tokens
     from lazarus_models.streaming import decode_stream as decode_stream
     from lazarus_models.tensors import load_tensors as load_tensors
@@ -107,11 +109,13 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "estimate": "estimates",
     "Estimate": "estimates",
     "evaluate": "parameters",
+    "export_gguf": "gguf",
     "flatten": "parameters",
     "generate": "generation",
     "generate_batch": "batch",
     "generate_steps": "generation",
     "generate_tokens": "generation",
+    "generate_with_draft": "speculative",
     "Generation": "generation",
     "GenerationConfig": "sample",
     "GenerationError": "errors",

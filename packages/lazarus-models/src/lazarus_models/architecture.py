@@ -179,7 +179,7 @@ class Mamba2Config(Frozen):
     time_step_limit: tuple[NonNegativeFloat, PositiveFloat] = (0.0, float("inf"))
     """Bounds of the time step."""
     norm: NormConfig = NormConfig()
-    """Of the gated output."""
+    """Of the gated output, each group by itself."""
     name: str = "mamba"
     """Where it stands in its block."""
 

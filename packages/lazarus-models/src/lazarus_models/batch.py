@@ -13,7 +13,7 @@ from lazarus_models.backend import mx
 from lazarus_models.cache import PromptCache
 from lazarus_models.generation import Generation, Recorded, answer, bounded, prompt_ids
 from lazarus_models.huggingface import LoadedModel
-from lazarus_models.parameters import begin
+from lazarus_models.parameters import begin, integers
 from lazarus_models.sample import Counts, GenerationConfig, TokenLogprob, count, draw, token_logprob
 from lazarus_tokenkit import Message
 
@@ -24,26 +24,16 @@ class Row:
 
     index: int
     config: GenerationConfig
-    token: mx.array
-    """The next one, being computed."""
-    logits: mx.array
     counts: Counts | None
     ids: list[int] = field(default_factory=list[int])
     logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
 
-    def take(self) -> bool:
-        """Waits for the token; says whether the text has ended."""
-        token = int(self.token)
+    def take(self, token: int, logits: mx.array) -> bool:
+        """Writes a token down; says whether the text has ended."""
         self.ids.append(token)
         if self.config.logprobs is not None:
-            self.logprobs.append(token_logprob(self.logits, token, self.config.logprobs))
+            self.logprobs.append(token_logprob(logits, token, self.config.logprobs))
         return token in (self.config.stop_ids or ()) or len(self.ids) == self.config.max_new_tokens
-
-    def draw(self, logits: mx.array) -> None:
-        """The token after this one."""
-        self.counts = self.counts and self.counts.add(self.token)
-        self.logits = logits
-        self.token = draw(logits, self.config, len(self.ids), self.counts)
 
 
 def generate_batch(
@@ -95,6 +85,10 @@ class BatchRunner:
         self._model = model
         self._rows: list[Row] = []
         self._layers: list[Any] = []
+        self._logits = mx.zeros((0, 0))
+        """(B, V), from which the tokens on their way are drawn."""
+        self._tokens = mx.zeros((0,), dtype=mx.uint32)
+        """(B,), the next of each text, being computed."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -104,27 +98,38 @@ class BatchRunner:
         cache = PromptCache.empty(self._model)
         logits = cache.read(self._model, ids)
         counts = None if config.is_plain else count(ids, logits.size)
-        self._rows.append(Row(index, config, draw(logits, config, 0, counts), logits, counts))
+        row = Row(index, config, counts)
         layers = [_batched(layer) for layer in cache.layers]
-        if self._layers:
+        token = _draw([row], logits[None], 0)
+        if self._rows:
             for layer, other in zip(self._layers, layers, strict=True):
                 layer.extend(other)
+            self._logits, self._tokens = (
+                mx.concatenate([self._logits, logits[None]]),
+                mx.concatenate([self._tokens, token]),
+            )
         else:
-            self._layers = layers
+            self._layers, self._logits, self._tokens = layers, logits[None], token
+        self._rows.append(row)
 
     def step(self) -> list[tuple[Row, bool]]:
-        """Waits for every text's next token and has the ones after them begun.
+        """Has the tokens after the next ones begun and waits for the next ones.
 
         Returns:
             Each text, its newest token last in `ids`, and whether it has ended; an ended one has left.
         """
-        took = [(row, row.take()) for row in self._rows]
-        self.keep([place for place, (_, ended) in enumerate(took) if not ended])
-        if self._rows:
-            logits = self._model(mx.stack([row.token for row in self._rows])[:, None], cache=self._layers)[:, -1]
+        tokens, logits = self._tokens, self._logits
+        if any(
+            len(row.ids) + 1 < row.config.max_new_tokens for row in self._rows
+        ):  # begun before it is known who ended
             for place, row in enumerate(self._rows):
-                row.draw(logits[place])
-            begin([row.token for row in self._rows])
+                row.counts = row.counts and row.counts.add(tokens[place])
+            self._logits = self._model(tokens[:, None], cache=self._layers)[:, -1]
+            self._tokens = _draw(self._rows, self._logits, 1)
+            begin(self._tokens)
+        drawn = integers(tokens)
+        took = [(row, row.take(drawn[place], logits[place])) for place, row in enumerate(self._rows)]
+        self.keep([place for place, (_, ended) in enumerate(took) if not ended])
         return took
 
     def keep(self, places: list[int]) -> None:
@@ -132,10 +137,11 @@ class BatchRunner:
         if len(places) == len(self._rows):
             return
         self._rows = [self._rows[place] for place in places]
-        if not self._rows:
-            self._layers = []
-        for layer in self._layers:
-            layer.filter(mx.array(places))
+        if self._rows:
+            kept = mx.array(places)
+            self._logits, self._tokens = self._logits[kept], self._tokens[kept]
+            for layer in self._layers:
+                layer.filter(kept)
 
     def drop(self, index: int) -> None:
         """Lets a text go before its end."""
@@ -151,6 +157,14 @@ def _ended(model: Any, prompts: Iterable[tuple[list[int], GenerationConfig]], ba
         if not len(runner):
             return
         yield from (row for row, ended in runner.step() if ended)
+
+
+def _draw(rows: Sequence[Row], logits: mx.array, ahead: int) -> mx.array:
+    """A token of each text, `ahead` beyond the next, yet to be computed."""
+    if all(row.config.is_plain and row.config.temperature == 0 for row in rows):
+        return mx.argmax(logits, axis=-1)
+    drawn = [draw(logits[place], row.config, len(row.ids) + ahead, row.counts) for place, row in enumerate(rows)]
+    return mx.stack(drawn).astype(mx.uint32)
 
 
 def _batched(layer: Any) -> Any:

@@ -1,7 +1,6 @@
 """What a model remembers of a text: its layers' caches and the tokens they have read, in memory and in a file."""
 
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from lazarus_models.backend import mx
 from lazarus_models.errors import GenerationError
 from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_models.parameters import evaluate
-from lazarus_models.tensors import replacing
+from lazarus_models.tensors import plain_name, replacing
 
 PREFILL = 512
 """Tokens of a prompt read at once: enough to keep the matrix products busy, few enough for memory."""
@@ -55,6 +54,23 @@ class PromptCache:
             )
         return list(ids[len(self.ids) :])
 
+    def go_back(self, model: Any, ids: Sequence[int]) -> None:
+        """Forgets what a prompt does not begin with, so that the rest of it can be read on.
+
+        Keys and values are cut; states and full windows cannot be, and are all forgotten.
+        """
+        same = next((place for place, (a, b) in enumerate(zip(self.ids, ids, strict=False)) if a != b), len(self.ids))
+        shared = min(same, len(ids) - 1)  # the last token is read for its logits
+        surplus = len(self.ids) - shared
+        if not surplus:
+            return
+        if all(layer.is_trimmable() for layer in self.layers):
+            for layer in self.layers:
+                layer.trim(surplus)
+            del self.ids[shared:]
+        else:
+            self.layers, self.ids = model.make_cache(), []
+
     def save(self, path: Path | str) -> None:
         """Writes a safetensors file that `load` reads, beside the target first."""
         path = Path(path)
@@ -70,10 +86,8 @@ class PromptCache:
         """
         path = Path(path)
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                plain = Path(folder) / "cache.safetensors"  # MLX cannot open a name that is no UTF-8
-                plain.symlink_to(path.resolve(strict=True))
-                layers, metadata = import_mlx_lm("models.cache").load_prompt_cache(str(plain), return_metadata=True)
+            with plain_name(path) as name:
+                layers, metadata = import_mlx_lm("models.cache").load_prompt_cache(name, return_metadata=True)
                 evaluate([layer.state for layer in layers])
             ids: list[int] = json.loads(metadata["ids"])
         except (OSError, RuntimeError, ValueError, KeyError, IndexError) as error:

@@ -48,6 +48,9 @@ _Frequency = Annotated[float, typer.Option("--frequency-penalty", help="Taken fr
 _Seed = Annotated[int, typer.Option("--seed", min=0, help="Fixes the text.")]
 _Stop = Annotated[list[str] | None, typer.Option("--stop", help="A text that ends the answer; may be repeated.")]
 _Adapter = Annotated[Path | None, typer.Option("--adapter", help="Directory of a LoRA adapter.")]
+_Draft = Annotated[
+    str | None, typer.Option("--draft", help="A smaller model that guesses ahead: the same text, sooner.")
+]
 _System = Annotated[str | None, typer.Option("--system", help="Instructions, or @FILE to read them from.")]
 
 
@@ -65,6 +68,8 @@ def infer(
     ] = None,
     system: _System = None,
     adapter: _Adapter = None,
+    draft: _Draft = None,
+    ahead: Annotated[int, typer.Option("--ahead", min=1, help="Tokens that --draft guesses at a time.")] = 4,
     max_tokens: _MaxTokens = 256,
     temperature: _Temperature = 0.0,
     top_k: _TopK = 0,
@@ -107,14 +112,22 @@ def infer(
     from lazarus_models.batch import generate_batch
     from lazarus_models.chat import ChatHistory
     from lazarus_models.generation import generate
+    from lazarus_models.huggingface import load
+    from lazarus_models.speculative import generate_with_draft
 
     lm = _loaded(model, adapter)
     instructions = _instructions(system)
     if raw and instructions:
         raise GenerationError("`--system` has no effect with `--raw`; put it into the prompt", "LM-E144")
     asked = [one if raw else ChatHistory.of(instructions).user(one).messages for one in prompts]
+    if draft is not None and len(asked) > 1:
+        raise GenerationError("`--draft` takes one prompt; several are faster answered together", "LM-E144")
     if len(asked) == 1:
-        done = generate(lm, asked[0], config, raw=raw, on_text=str if as_json else _write)
+        on_text = str if as_json else _write
+        if draft is None:
+            done = generate(lm, asked[0], config, raw=raw, on_text=on_text)
+        else:
+            done = generate_with_draft(lm, load(draft), asked[0], config, raw=raw, ahead=ahead, on_text=on_text)
         _write((_answer_json(done) if as_json else "") + "\n")
         say(done.stats.summary)
         return
@@ -153,10 +166,12 @@ def chat(
         stop=tuple(stop or ()),
         seed=seed,
     )
+    from lazarus_models.cache import PromptCache
     from lazarus_models.chat import ChatHistory
     from lazarus_models.generation import generate
 
     lm = _loaded(model, adapter)
+    cache = PromptCache.empty(lm.model)
     history = ChatHistory.of(_instructions(system))
     say(f"{lm.family}; /reset, /history, /exit")
     while (line := _ask("> ")) is not None:
@@ -169,7 +184,7 @@ def chat(
                 show(f"{message.role}: {message.content}")
         elif line:
             asked = history.user(line)
-            done = generate(lm, asked.messages, config, on_text=_write)
+            done = generate(lm, asked.messages, config, on_text=_write, cache=cache)
             _write("\n")
             say(done.stats.summary)
             history = asked.assistant(done.text)
@@ -309,7 +324,7 @@ def estimate(
 @app.command()
 def convert(
     model: _Model,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Directory for the new model.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Directory for the new model, or a file FILE.gguf.")],
     bits: Annotated[int | None, typer.Option("--bits", help="Quantize to 2, 3, 4, 5, 6 or 8 bits.")] = None,
     group_size: Annotated[int, typer.Option("--group-size", help="Weights that share a scale.")] = 64,
     recipe: Annotated[str | None, typer.Option("--recipe", help="mixed_2_6, mixed_3_4, mixed_3_6, mixed_4_6.")] = None,
@@ -317,14 +332,15 @@ def convert(
     dtype: Annotated[str | None, typer.Option("--dtype", help="float32, float16 or bfloat16.")] = None,
     text: Annotated[Path | None, typer.Option("--text", help="Measure perplexity on it before and after.")] = None,
 ) -> None:
-    """Write a model anew: merged with an adapter, in another precision, or quantized."""
+    """Write a model anew: merged with an adapter, in another precision, quantized, or as one GGUF file."""
     from lazarus_models.adapters import load_adapter
     from lazarus_models.errors import ConfigError
+    from lazarus_models.gguf import export_gguf
     from lazarus_models.huggingface import load, save
     from lazarus_models.lora import merge_lora
     from lazarus_models.quantization import MIXED, perplexity, quantize
 
-    if output.exists() and any(output.iterdir()):
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise ConfigError(f"{output} exists; choose another directory, or remove it", "LM-E106")
     if dtype not in (None, "float32", "float16", "bfloat16"):
         raise ConfigError(f"`--dtype` {dtype!r}: float32, float16 or bfloat16", "LM-E106")
@@ -340,7 +356,10 @@ def convert(
         lm = quantize(lm, bits=bits or 4, group_size=group_size, recipe=recipe)
     if before is not None:
         say(f"perplexity {before:.3f} before, {perplexity(lm, ids):.3f} after, of {len(ids):,} tokens")
-    save(lm, output)
+    if output.suffix == ".gguf":
+        export_gguf(lm, output)
+    else:
+        save(lm, output)
     show(str(output))
 
 

@@ -213,6 +213,8 @@ def _quantization(raw: Mapping[str, Any]) -> Quantization | None:
     if not isinstance(found, dict):
         return None if found is None else Quantization.model_validate(found)
     said = cast("dict[str, Any]", found)
+    if said.get("quant_method") == "mxfp4":  # as published: experts in 4 bits, the rest plain
+        return Quantization(group_size=32, bits=4, mode="mxfp4")
     known = {key: value for key, value in said.items() if key in ("group_size", "bits", "mode")}
     layers = {key: value for key, value in said.items() if "." in key}
     return Quantization(**known, layers=layers)

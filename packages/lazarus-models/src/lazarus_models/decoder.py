@@ -46,12 +46,9 @@ class Block(nn.Module):
         around = len(names) == 2 * (1 + bool(config.feed_forward))  # a norm before and one after each part
         self._mixer_norms = (names[0], names[1] if around else None)
         self._feed_norms = (names[2], names[3]) if around and config.feed_forward else (names[-1], None)
-
-    @property
-    def reach(self) -> Reach | None:
+        mixer = config.mixer
+        self.reach = Reach(mixer.window, mixer.chunk) if isinstance(mixer, AttentionConfig) else None
         """How far back attention sees; None for a mixer with a state."""
-        config = self.config.mixer
-        return Reach(config.window, config.chunk) if isinstance(config, AttentionConfig) else None
 
     def __call__(self, x: Float[mx.array, "B T D"], mask: Any = None, cache: Any = None) -> Float[mx.array, "B T D"]:
         mixed = part(self, self.config.mixer.name)(part(self, self._mixer_norms[0])(x), mask, cache)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from lazarus_models.backend import mx
 from lazarus_models.batch import BatchRunner
 from lazarus_models.sample import GenerationConfig, TokenLogprob
 
@@ -18,6 +19,10 @@ class Job:
     config: GenerationConfig
     new: list[int] = field(default_factory=list[int])
     """Tokens that came, a stop token included."""
+    told: int = 0
+    """Tokens whose log-probabilities were handed on."""
+    told_characters: int = 0
+    """Of these tokens."""
     logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
     is_left: threading.Event = field(default_factory=threading.Event)
     """Set by whoever no longer wants the rest."""
@@ -39,7 +44,7 @@ class Engine:
         self._model = model
         self._batch_size = batch_size
         self._waiting: SimpleQueue[Job | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="lazarus-engine", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="lazarus-engine", daemon=True)
         self._thread.start()
 
     def submit(self, ids: list[int], config: GenerationConfig) -> Job:
@@ -58,6 +63,12 @@ class Engine:
         """Whether requests are answered."""
         return self._thread.is_alive()
 
+    def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            mx.clear_streams()  # left to the end of the process, they abort it now and then
+
     def _work(self) -> None:
         runner = BatchRunner(self._model)
         jobs: dict[int, Job] = {}
@@ -75,7 +86,12 @@ class Engine:
                 jobs[number] = job
                 _guarded(jobs, runner, number)
             if len(runner):
-                _step(jobs, runner)
+                try:
+                    _step(jobs, runner)
+                except Exception as error:  # noqa: BLE001 (it is raised where the requests wait; the next ones begin anew)
+                    for job in jobs.values():
+                        job.arrivals.put(error)
+                    runner, jobs = BatchRunner(self._model), {}
 
 
 def _guarded(jobs: dict[int, Job], runner: BatchRunner, number: int) -> None:

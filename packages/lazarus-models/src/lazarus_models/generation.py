@@ -162,7 +162,7 @@ def generate(
         config: How to continue; `stop_ids` None means those of `lm`.
         raw: Continue a text as it is, without a template.
         on_text: Is given the text in pieces of whole characters as they come.
-        cache: What was read already, a beginning of this prompt; it reads on.
+        cache: What was read already; what this prompt begins with is not read again.
 
     Raises:
         GenerationError: The prompt is empty, longer than the model's context, or holds an id that the model does not
@@ -171,8 +171,10 @@ def generate(
     ids = prompt_ids(lm, prompt, raw=raw)
     own = bounded(lm, ids, config)
     start = time.perf_counter()
-    steps = generate_steps(lm.model, ids, own, cache or PromptCache.empty(lm.model))
-    return answer(lm, ids, config, own, _recorded(steps, own), start, on_text)
+    if cache is None:
+        cache = PromptCache.empty(lm.model)
+    cache.go_back(lm.model, ids)
+    return answer(lm, ids, config, own, recorded(generate_steps(lm.model, ids, own, cache), own), start, on_text)
 
 
 def stream(
@@ -205,18 +207,18 @@ def answer(
     ids: Sequence[int],
     asked: GenerationConfig,
     own: GenerationConfig,
-    recorded: Recorded,
+    tokens: Recorded,
     start: float,
     on_text: Callable[[str], object],
 ) -> Generation:
     """Reads tokens to their end, as text."""
     stop_ids = own.stop_ids or ()
-    pieces = decode_stream(lm.tokenizer, ids, (token for token in recorded.tokens if token not in stop_ids))
+    pieces = decode_stream(lm.tokenizer, ids, (token for token in tokens.tokens if token not in stop_ids))
     text: list[str] = []
     stopped = _read_out(pieces, own.stop, text, on_text)
-    reason = _finish_reason(recorded.ids, stopped, asked, own)
-    logprobs = None if own.logprobs is None else tuple(recorded.logprobs)
-    return Generation("".join(text), tuple(recorded.ids), len(ids), time.perf_counter() - start, reason, logprobs)
+    reason = _finish_reason(tokens.ids, stopped, asked, own)
+    logprobs = None if own.logprobs is None else tuple(tokens.logprobs)
+    return Generation("".join(text), tuple(tokens.ids), len(ids), time.perf_counter() - start, reason, logprobs)
 
 
 def _read_out(pieces: Iterable[str], stops: Sequence[str], text: list[str], on_text: Callable[[str], object]) -> bool:
@@ -238,7 +240,8 @@ def _finish_reason(new: Sequence[int], stopped: bool, asked: GenerationConfig, o
     return "length" if len(new) == asked.max_new_tokens else "context"
 
 
-def _recorded(steps: Iterable[Step], config: GenerationConfig) -> Recorded:
+def recorded(steps: Iterable[Step], config: GenerationConfig) -> Recorded:
+    """Steps that are written down as they come."""
     ids: list[int] = []
     logprobs: list[TokenLogprob] = []
 

@@ -78,11 +78,11 @@ def load(path: Path | str, *, dtype: Precision | None = None, revision: str | No
     family = family_of(config.model_type)
     model = family.build(config)
     stored = stored_tensors(path, config)
+    layout = family.layout_of(config)
     if config.quantization:
         from lazarus_models.quantization import quantize_like  # it quantizes what this module loads
 
-        quantize_like(model, config.quantization, stored)
-    layout = family.layout_of(config)
+        quantize_like(model, config.quantization, layout.names_in_model(stored))
     ours = weights(model)
     theirs = layout.to_file(ours)
     as_model = _differences(stored, ours) < _differences(stored, theirs)  # mlx-lm's converter writes that layout

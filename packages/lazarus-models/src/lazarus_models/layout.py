@@ -6,7 +6,7 @@ A rule says how, in both directions; its operations are lazy, so that shapes are
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from lazarus_models.backend import mx
@@ -57,6 +57,14 @@ class Layout(NamedTuple):
                 for expert in range(stack.shape[0]):
                     out[name.replace(model, file.format(expert))] = stack[expert]
         return out
+
+    def names_in_model(self, names: Iterable[str]) -> set[str]:
+        """What the tensors of a file that the rules name are called in the model; others keep their names."""
+        found: set[str] = set()
+        for name in names:
+            rule = next((rule for rule in self.rules if name.endswith("." + rule.file)), None)
+            found |= {name.removesuffix(rule.file) + end for end in rule.model} if rule else {name}
+        return found
 
 
 PLAIN = Layout()
@@ -113,6 +121,40 @@ def interleaved(file: str, gate: str, up: str, *, matrix: bool) -> Rule:
         return mx.stack([_turned(part) for part in parts] if matrix else list(parts), axis=-1).flatten(-2)
 
     return Rule(file, (gate, up), split, join)
+
+
+def blocks(file: str, model: str) -> Rule:
+    """Four-bit weights as bytes in blocks of 16, (..., inputs / 32, 16), and as words, (..., inputs / 8)."""
+
+    def split(x: mx.array) -> list[mx.array]:
+        return [_words(x)]
+
+    def join(parts: Sequence[mx.array]) -> mx.array:
+        return _blocks(_only(parts))
+
+    return Rule(file, (model,), split, join)
+
+
+def interleaved_rows(file: str, gate: str, up: str, *, in_blocks: bool) -> Rule:
+    """Rows of gate and up in turn, (..., 2 * inside, .), of four-bit weights in blocks or of their scales."""
+
+    def split(x: mx.array) -> list[mx.array]:
+        x = _words(x) if in_blocks else x
+        return [x[..., ::2, :], x[..., 1::2, :]]
+
+    def join(parts: Sequence[mx.array]) -> mx.array:
+        x = mx.stack(list(parts), axis=-2).flatten(-3, -2)
+        return _blocks(x) if in_blocks else x
+
+    return Rule(file, (gate, up), split, join)
+
+
+def _words(x: mx.array) -> mx.array:
+    return x.view(mx.uint32).flatten(-2)
+
+
+def _blocks(x: mx.array) -> mx.array:
+    return mx.unflatten(x.view(mx.uint8), -1, (-1, 16))
 
 
 def _alone(x: mx.array) -> list[mx.array]:

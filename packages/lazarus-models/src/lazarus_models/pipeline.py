@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from lazarus_models.adapters import load_adapter
 from lazarus_models.batch import generate_batch
+from lazarus_models.cache import PromptCache
 from lazarus_models.chat import ChatHistory
 from lazarus_models.config import Precision
 from lazarus_models.generation import Generation, GenerationStats, generate, stream
@@ -121,6 +122,7 @@ class UnifiedPipeline:
         config: GenerationConfig | None = None,
         *,
         tools: Sequence[Tool] = (),
+        cache: PromptCache | None = None,
     ) -> "ChatReply":
         """Answers a person, or the last message of a conversation.
 
@@ -128,6 +130,7 @@ class UnifiedPipeline:
             said: A text, which begins a conversation, or a conversation.
             config: How to answer.
             tools: Functions that the model may call; the answer then ends with the call.
+            cache: Of the conversation so far; given to every turn, only what is new is read.
         """
         history = ChatHistory.of(self.config.system).user(said) if isinstance(said, str) else said
         asked = config or self.config.generation
@@ -135,7 +138,7 @@ class UnifiedPipeline:
         if tools:
             messages = told_of(messages, tools)
             asked = asked.model_copy(update={"stop": (*asked.stop, *CALL_ENDS)})
-        done = generate(self.lm, messages, asked)
+        done = generate(self.lm, messages, asked, cache=cache)
         return ChatReply(done, history.assistant(done.text), parse_calls(done.text) if tools else ())
 
 

@@ -3,7 +3,7 @@
 Routers and what a recipe names keep more bits. A saved quantized model is mlx-lm's layout: it opens it unchanged.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -57,8 +57,8 @@ def quantize(
     return replace(lm, config=lm.config.model_copy(update={"quantization": quantization}))
 
 
-def quantize_like(model: nn.Module, quantization: Quantization, stored: Mapping[str, Any]) -> None:
-    """Gives a model the quantized layers that a checkpoint has; their values are yet to be loaded."""
+def quantize_like(model: nn.Module, quantization: Quantization, stored: Collection[str]) -> None:
+    """Gives a model the layers quantized whose scales a checkpoint has; their values are yet to be loaded."""
     settings = {
         name: quantization.layers.get(name, True) if f"{name}.scales" in stored else False
         for name, layer in modules(model).items()

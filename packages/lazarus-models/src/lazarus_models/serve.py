@@ -15,17 +15,11 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
-from pydantic import ValidationError
-
-from lazarus_models.config import in_words
 from lazarus_models.engine import Engine, Job
-from lazarus_models.generation import bounded, prompt_ids
 from lazarus_models.huggingface import LoadedModel
-from lazarus_models.sample import GenerationConfig
-from lazarus_models.streaming import decode_stream, until_stop
-from lazarus_models.tools import CALL_ENDS, Tool, parse_calls, told_of
+from lazarus_models.openai_api import Refused, Request
+from lazarus_models.tools import outside_calls
 from lazarus_plan.errors import LazarusError
-from lazarus_tokenkit import Message
 
 
 @dataclass(frozen=True)
@@ -44,14 +38,6 @@ class ServeConfig:
     """Requests on their way, waiting ones included; more are told to come back (429)."""
     batch_size: int = 8
     """Texts computed together."""
-
-
-class Refused(Exception):
-    """A request that is answered with an error."""
-
-    def __init__(self, status: HTTPStatus, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Server(ThreadingHTTPServer):
@@ -81,6 +67,8 @@ class Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Server  # pyright: ignore[reportIncompatibleVariableOverride] (made by it alone)
+    _has_begun = False
+    """Whether an answer is being streamed: then an error is a piece of it."""
 
     def do_GET(self) -> None:
         """Health and models."""
@@ -110,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
                     HTTPStatus.TOO_MANY_REQUESTS, f"{self.server.config.max_requests} requests are on their way"
                 )
             try:
-                self._answer(_Request.read(body, self.server, is_chat=kinds[self.path]))
+                self._answer(self._request(body, is_chat=kinds[self.path]))
             finally:
                 self.server.slots.release()
         except Refused as error:
@@ -119,11 +107,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(HTTPStatus.BAD_REQUEST, error.message)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True  # whoever asked has left
+        except Exception as error:  # noqa: BLE001 (whoever asked is told; the others go on)
+            self._failure(error)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class names it)
         """Says nothing: a library does not log requests to stderr."""
 
-    def _answer(self, request: "_Request") -> None:
+    def _answer(self, request: Request) -> None:
         job = self.server.engine.submit(request.ids, request.config)
         try:
             if request.is_streamed:
@@ -134,18 +124,29 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             job.is_left.set()
 
-    def _stream(self, request: "_Request", job: Job) -> None:
+    def _stream(self, request: Request, job: Job) -> None:
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Cache-Control", "no-cache")
         self.send_header("Connection", "close")
         self.end_headers()
-        self.close_connection = True
+        self._has_begun = self.close_connection = True
         text: list[str] = []
-        for piece in request.pieces(job):
-            text.append(piece)
-            self._event(request.chunk(piece))
-        self._event(request.chunk(None, request.finish("".join(text), job)))
+        pieces = _noted(request.pieces(job), text)
+        shown = 0
+        for piece in outside_calls(pieces) if request.has_tools else pieces:
+            self._event(request.chunk({"content": piece}, job))
+            shown += len(piece)
+        for _ in pieces:
+            pass  # a call, or what looked like one, is noted but not shown
+        whole = "".join(text)
+        reason = request.finish(whole, job)
+        if reason == "tool_calls":
+            calls = [{"index": place, **call} for place, call in enumerate(request.calls(whole))]
+            self._event(request.chunk({"tool_calls": calls}, job))
+        elif shown < len(whole):
+            self._event(request.chunk({"content": whole[shown:]}, job))
+        self._event(request.chunk({}, job, reason))
         if request.wants_usage:
             self._event({**request.head("chunk"), "choices": [], "usage": request.usage(job)})
         self.wfile.write(b"data: [DONE]\n\n")
@@ -153,6 +154,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _event(self, said: dict[str, Any]) -> None:
         self.wfile.write(b"data: " + json.dumps(said, ensure_ascii=False).encode("utf-8") + b"\n\n")
         self.wfile.flush()
+
+    def _request(self, body: dict[str, Any], *, is_chat: bool) -> Request:
+        server = self.server
+        limit = server.config.max_new_tokens
+        return Request.read(body, server.lm, server.name, max_new_tokens=limit, is_chat=is_chat)
+
+    def _failure(self, error: Exception) -> None:
+        said = {"error": {"message": f"{type(error).__name__}: {error}", "type": "server_error"}}
+        if self._has_begun:
+            self._event(said)
+        else:
+            self._json(HTTPStatus.INTERNAL_SERVER_ERROR, said)
 
     def _body(self) -> dict[str, Any]:
         length = self.headers.get("Content-Length", "")
@@ -187,158 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
 
-@dataclass(frozen=True)
-class _Request:
-    """A prompt and how to answer it, and the words of OpenAI's interface around the answer."""
-
-    server: Server
-    is_chat: bool
-    ids: list[int]
-    asked: GenerationConfig
-    config: GenerationConfig
-    is_streamed: bool
-    wants_usage: bool
-    has_tools: bool
-    id: str
-
-    @classmethod
-    def read(cls, body: dict[str, Any], server: Server, *, is_chat: bool) -> "_Request":
-        tools = _tools(body.get("tools")) if is_chat else []
-        asked = _settings(body, server.config.max_new_tokens, tools)
-        if is_chat:
-            messages = _messages(body.get("messages"))
-            ids = prompt_ids(server.lm, told_of(messages, tools) if tools else messages)
-        else:
-            prompt = body.get("prompt")
-            if not isinstance(prompt, str):
-                raise Refused(HTTPStatus.BAD_REQUEST, "`prompt` is a text")
-            ids = prompt_ids(server.lm, prompt, raw=True)
-        options: Any = body.get("stream_options")
-        return cls(
-            server=server,
-            is_chat=is_chat,
-            ids=ids,
-            asked=asked,
-            config=bounded(server.lm, ids, asked),
-            is_streamed=body.get("stream") is True,
-            wants_usage=isinstance(options, dict) and cast("dict[str, Any]", options).get("include_usage") is True,
-            has_tools=bool(tools),
-            id=f"{'chatcmpl' if is_chat else 'cmpl'}-{time.time_ns():x}",
-        )
-
-    def pieces(self, job: Job) -> Iterator[str]:
-        """The answer's text as it comes."""
-        stops = self.config.stop_ids or ()
-        tokens = (token for token in job.tokens() if token not in stops)
-        stream = until_stop(decode_stream(self.server.lm.tokenizer, self.ids, tokens), self.config.stop)
-        yield from stream
-        job.is_left.set()
-
-    def whole(self, text: str, job: Job) -> dict[str, Any]:
-        """The answer in one piece."""
-        reason = self.finish(text, job)
-        if not self.is_chat:
-            choice: dict[str, Any] = {"text": text, "index": 0, "finish_reason": reason, "logprobs": None}
-        else:
-            message: dict[str, Any] = {"role": "assistant", "content": text}
-            if reason == "tool_calls":
-                message |= {"content": None, "tool_calls": self._calls(text)}
-            choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
-        return {**self.head(""), "choices": [choice], "usage": self.usage(job)}
-
-    def chunk(self, piece: str | None, reason: str | None = None) -> dict[str, Any]:
-        """One piece of a streamed answer, or its end."""
-        if not self.is_chat:
-            choice: dict[str, Any] = {"text": piece or "", "index": 0, "finish_reason": reason, "logprobs": None}
-        else:
-            delta = {} if piece is None else {"role": "assistant", "content": piece}
-            choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
-        return {**self.head("chunk"), "choices": [choice]}
-
-    def head(self, kind: str) -> dict[str, Any]:
-        """What every answer begins with."""
-        form = "chat.completion" if self.is_chat else "text_completion"
-        form = f"{form}.chunk" if kind == "chunk" and self.is_chat else form
-        return {"id": self.id, "object": form, "created": int(time.time()), "model": self.server.name}
-
-    def finish(self, text: str, job: Job) -> str:
-        """Why the answer ended, in OpenAI's words."""
-        if self.has_tools and parse_calls(text):
-            return "tool_calls"
-        is_long = len(job.new) >= self.config.max_new_tokens and job.new[-1] not in (self.config.stop_ids or ())
-        return "length" if is_long else "stop"
-
-    def usage(self, job: Job) -> dict[str, int]:
-        """Tokens read and written."""
-        read, written = len(self.ids), len(job.new)
-        return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
-
-    def _calls(self, text: str) -> list[dict[str, Any]]:
-        return [
-            {
-                "id": f"call-{self.id}-{place}",
-                "type": "function",
-                "function": {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)},
-            }
-            for place, call in enumerate(parse_calls(text))
-        ]
-
-
-def _settings(body: dict[str, Any], limit: int, tools: list[Tool]) -> GenerationConfig:
-    wanted = body.get("max_completion_tokens", body.get("max_tokens")) or limit
-    stop: Any = body.get("stop") or ()
-    said: dict[str, Any] = {"max_new_tokens": min(wanted, limit) if isinstance(wanted, int) else wanted}
-    for key in (
-        "temperature",
-        "top_p",
-        "top_k",
-        "min_p",
-        "frequency_penalty",
-        "presence_penalty",
-        "repetition_penalty",
-        "seed",
-        "logit_bias",
-    ):
-        if body.get(key) is not None:
-            said[key] = body[key]
-    if said.get("temperature", 0) == 0:  # greedy has nothing to filter
-        said = {key: value for key, value in said.items() if key not in ("top_p", "top_k", "min_p")}
-    said["stop"] = ((stop,) if isinstance(stop, str) else tuple(stop)) + (CALL_ENDS if tools else ())
-    try:
-        return GenerationConfig.model_validate(said)
-    except ValidationError as error:
-        raise Refused(HTTPStatus.BAD_REQUEST, in_words(error)) from error
-
-
-def _messages(said: Any) -> list[Message]:
-    if not isinstance(said, list) or not said:
-        raise Refused(HTTPStatus.BAD_REQUEST, "`messages` is a list of at least one message")
-    return [_message(one) for one in cast("list[Any]", said)]
-
-
-def _message(said: Any) -> Message:
-    if not isinstance(said, dict):
-        raise Refused(HTTPStatus.BAD_REQUEST, "a message is an object with `role` and `content`")
-    message = cast("dict[str, Any]", said)
-    content: Any = message.get("content")
-    if content is None and message.get("tool_calls"):
-        calls = [call["function"] for call in message["tool_calls"]]
-        content = "\n".join(f"<tool_call>{json.dumps(call, ensure_ascii=False)}</tool_call>" for call in calls)
-    if isinstance(content, list):
-        parts = cast("list[dict[str, Any]]", content)
-        if any(part.get("type") != "text" for part in parts):
-            raise Refused(HTTPStatus.BAD_REQUEST, "only parts of type `text` are read")
-        content = "".join(str(part.get("text", "")) for part in parts)
-    if not isinstance(content, str) or not isinstance(message.get("role"), str):
-        raise Refused(HTTPStatus.BAD_REQUEST, "a message has a `role` and a `content`, both texts")
-    return Message("system" if message["role"] == "developer" else message["role"], content)
-
-
-def _tools(said: Any) -> list[Tool]:
-    if said is None:
-        return []
-    try:
-        functions = [one["function"] for one in said]
-        return [Tool(one["name"], one.get("description", ""), one.get("parameters", {})) for one in functions]
-    except (TypeError, KeyError, AttributeError) as error:
-        raise Refused(HTTPStatus.BAD_REQUEST, "`tools` is a list of functions with names") from error
+def _noted(pieces: Iterator[str], into: list[str]) -> Iterator[str]:
+    for piece in pieces:
+        into.append(piece)
+        yield piece

@@ -4,20 +4,56 @@ A draw depends on seed and position alone, so the text is the one that the large
 drawn or greedy; only the time differs (arXiv 2211.17192, with agreement instead of a coin).
 """
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from lazarus_models.backend import mx
 from lazarus_models.cache import PromptCache
 from lazarus_models.errors import GenerationError
+from lazarus_models.generation import Generation, Step, answer, bounded, prompt_ids, recorded
+from lazarus_models.huggingface import LoadedModel
 from lazarus_models.parameters import evaluate
 from lazarus_models.sample import Counts, GenerationConfig, count, draw
+from lazarus_tokenkit import Message
+
+AHEAD = 4
+"""Guesses before the large model looks, unless told otherwise: more cost more where they are wrong."""
+
+
+def generate_with_draft(
+    lm: LoadedModel,
+    draft: LoadedModel,
+    prompt: str | Sequence[Message],
+    config: GenerationConfig = GenerationConfig(),  # noqa: B008 (frozen)
+    *,
+    raw: bool = False,
+    ahead: int = AHEAD,
+    on_text: Callable[[str], object] = str,
+) -> Generation:
+    """Answers a prompt as `generate` does, to the token, with a small model that guesses ahead.
+
+    Raises:
+        GenerationError: As `generate`; or the models differ in vocabulary, or one cannot take a guess back.
+    """
+    ids = prompt_ids(lm, prompt, raw=raw)
+    own = bounded(lm, ids, config)
+    start = time.perf_counter()
+    steps = speculative_steps(lm.model, draft.model, ids, own, ahead=ahead)
+    return answer(lm, ids, config, own, recorded(steps, own), start, on_text)
 
 
 def speculative_tokens(
-    model: Any, draft: Any, prompt_ids: Sequence[int], config: GenerationConfig, *, ahead: int = 4
+    model: Any, draft: Any, prompt_ids: Sequence[int], config: GenerationConfig, *, ahead: int = AHEAD
 ) -> Iterator[int]:
-    """Yields what `generate_tokens` yields for `model`.
+    """Yields what `generate_tokens` yields for `model`; see `speculative_steps`."""
+    return (step.id for step in speculative_steps(model, draft, prompt_ids, config, ahead=ahead))
+
+
+def speculative_steps(
+    model: Any, draft: Any, prompt_ids: Sequence[int], config: GenerationConfig, *, ahead: int = AHEAD
+) -> Iterator[Step]:
+    """Yields new tokens with the logits of `model`, from which each was drawn.
 
     Args:
         model: Decides.
@@ -47,7 +83,7 @@ def speculative_tokens(
     counts = None if config.is_plain else count(list(prompt_ids), logits.size)
     token = int(draw(logits, config, 0, counts))
     position, behind = 1, [token]
-    yield token
+    yield Step(token, logits)
     while token not in stop_ids and position < config.max_new_tokens:
         counts = counts and counts.add(mx.array(token))
         guesses = _guess(draft, guessed, behind, config, position, min(ahead, config.max_new_tokens - position), counts)
@@ -58,7 +94,7 @@ def speculative_tokens(
                 break
             token = int(draw(verdicts[place], config, position, counts))
             position += 1
-            yield token
+            yield Step(token, verdicts[place])
             if place == len(guesses) or token != guesses[place]:
                 break
             agreed += 1

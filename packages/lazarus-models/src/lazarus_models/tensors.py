@@ -7,6 +7,7 @@
 import contextlib
 import json
 import os
+import tempfile
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,8 +65,8 @@ def read_header(path: Path) -> dict[str, Stored]:
 def load_tensors(path: Path) -> dict[str, mx.array]:
     """Every tensor of a file, in memory when this returns."""
     read_header(path)
-    with path.open("rb") as file:  # MLX cannot open a name that is no UTF-8
-        tensors: dict[str, mx.array] = mx.load(file, format="safetensors")  # pyright: ignore[reportAssignmentType] (the stub names every format's result)
+    with plain_name(path) as name:
+        tensors: dict[str, mx.array] = mx.load(name)  # pyright: ignore[reportAssignmentType] (the stub names every format's result)
         evaluate(tensors)
     return dict(sorted(tensors.items()))
 
@@ -89,6 +90,18 @@ def save_tensors(tensors: Mapping[str, mx.array], path: Path, metadata: Mapping[
         file.write(len(words).to_bytes(8, "little") + words)
         for _, tensor in sorted(tensors.items()):
             file.write(_bytes(tensor))
+
+
+@contextlib.contextmanager
+def plain_name(path: Path) -> Generator[str]:
+    """A name that MLX can open, of a file whose own may be no UTF-8 or end otherwise."""
+    if path.suffix == ".safetensors" and str(path).isascii():
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / "file.safetensors"
+        link.symlink_to(path.resolve(strict=True))
+        yield str(link)
 
 
 def _bytes(tensor: mx.array) -> memoryview:

@@ -6,14 +6,18 @@ FunctionGemma's `<start_function_call>call:name{key:value}<end_function_call>`, 
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, cast
 
+from lazarus_models.streaming import until_stop
 from lazarus_tokenkit import Message
 
 CALL_ENDS = ("</tool_call>", "<end_function_call>")
 """Texts after which a call is whole: stop there, and the function can run."""
+CALL_BEGINS = ("<tool_call>", "<start_function_call>")
+"""Texts with which a call begins."""
 _TAGGED = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|$)", re.DOTALL)
 _GEMMA = re.compile(r"<start_function_call>\s*call:(\w+)\{(.*?)\}\s*(?:<end_function_call>|$)", re.DOTALL)
 _ARGUMENT = re.compile(r"(\w+):(?:<escape>(.*?)<escape>|([^,{}]*))(?:,|$)", re.DOTALL)
@@ -71,6 +75,22 @@ def parse_calls(text: str) -> tuple[ToolCall, ...]:
         return tuple(ToolCall(name, _gemma_arguments(inside)) for name, inside in found)
     written = _TAGGED.findall(text) or ([text] if text.strip().startswith("{") else [])
     return tuple(call for one in written if (call := _json_call(one)) is not None)
+
+
+def outside_calls(pieces: Iterable[str]) -> Iterator[str]:
+    """The text of an answer up to its first call, as it comes.
+
+    >>> list(outside_calls(["I add. ", "<tool", "_call>{", "}</tool_call>"]))
+    ['I add. ']
+    >>> list(outside_calls([" ", "{", '"name": "add"}']))
+    []
+    """
+    waiting = iter(pieces)
+    head = ""
+    while not head.strip() and (piece := next(waiting, None)) is not None:
+        head += piece
+    if head and not head.lstrip().startswith("{"):  # else a bare call, or nothing
+        yield from until_stop(chain([head], waiting), CALL_BEGINS)
 
 
 def _json_call(text: str) -> ToolCall | None:

@@ -1,14 +1,16 @@
 """Which rows make a step: strata of attention cost, one row of each stratum to every step.
 
 A row costs the sum of its squared segment lengths (attention is quadratic in a segment). With one row of every stratum
-the cost of a step varies by tenths of a percent instead of several percent, and no rank waits for another.
+the cost of a step varies by tenths of a percent instead of several percent, and no rank waits for another. Inside a
+stratum rows cost about the same, so the number of samples decides: it varies a third to a seventieth as much as if rows
+were shuffled (`tools/benchmarks/plan.py`).
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lazarus_plan.keyed import keyed_permutation, shuffle_key
-from lazarus_plan.order import order_by
+from lazarus_plan.order import order_by, stable_order
 from lazarus_plan.plan import Integers, narrow
 
 BLOCK_ROWS = 1 << 12
@@ -36,14 +38,18 @@ def even_sizes(rows: int, rows_per_step: int) -> NDArray[np.int64]:
     return -np.diff(np.arange(0, -steps - 1, -1, dtype=np.int64) * rows // steps)
 
 
-def deal(cost: Integers, sizes: NDArray[np.int64], *, seed: int, source: int, epoch: int) -> NDArray[np.int32]:
+def deal(
+    cost: Integers, samples: Integers, sizes: NDArray[np.int64], *, seed: int, source: int, epoch: int
+) -> NDArray[np.int32]:
     """Deals the rows of a source to steps.
 
-    Rows are ranked by descending cost (ties in keyed order) and cut into strata of one row a step; each stratum is
-    dealt by a permutation of its own.
+    Rows are ranked by descending cost (ties in keyed order) and cut into strata of one row a step. From the last stratum,
+    where rows of many short samples stand, to the first, the steps are brought into keyed order; then the row with most
+    samples goes to the step that has fewest so far, and so on.
 
     Args:
         cost: Of each row.
+        samples: Of each row, how many it holds.
         sizes: Rows that each step takes of this source; their sum is the number of rows.
         seed: The plan's.
         source: Which one.
@@ -52,16 +58,20 @@ def deal(cost: Integers, sizes: NDArray[np.int64], *, seed: int, source: int, ep
     Returns:
         The step of each row, int32 (rows,).
     """
-    ties = narrow(keyed_permutation(len(cost), shuffle_key("ties", seed, source, epoch)), len(cost))
-    cheapness = cost[ties]
-    np.subtract(cost.max(initial=0), cheapness, out=cheapness)
-    ranked = ties[order_by(cheapness)]
-    del cheapness
+    ranked = narrow(keyed_permutation(len(cost), shuffle_key("ties", seed, source, epoch)), len(cost))
+    ranked = ranked[order_by(cost.max(initial=0) - cost[ranked])]
     step_of = np.empty(len(cost), dtype=np.int32)
-    first = 0
-    for stratum in range(int(sizes.max(initial=0))):
+    held = np.zeros(len(sizes), dtype=np.int64)  # samples of each step so far
+    end = len(cost)
+    for stratum in reversed(range(int(sizes.max(initial=0)))):
         steps = np.flatnonzero(sizes > stratum)
-        dealt = keyed_permutation(len(steps), shuffle_key(f"stratum-{stratum}", seed, source, epoch))
-        step_of[ranked[first : first + len(steps)]] = steps[dealt]
-        first += len(steps)
+        rows = ranked[end - len(steps) : end]
+        steps = steps[keyed_permutation(len(steps), shuffle_key(f"stratum-{stratum}", seed, source, epoch))]
+        size = samples[rows]
+        if size.min() < size.max():
+            steps = steps[stable_order(held[steps])]
+            rows = rows[stable_order(size.max() - size)]
+        step_of[rows] = steps
+        held[steps] += samples[rows]
+        end -= len(steps)
     return step_of

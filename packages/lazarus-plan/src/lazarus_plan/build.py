@@ -4,7 +4,7 @@ lengths -> `items` (what is placed) -> `packed` or `batching` (where, stage by s
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lazarus_plan.batching import place_rows
 from lazarus_plan.codec import encode_lines
-from lazarus_plan.config import PlanConfig
+from lazarus_plan.config import PlanConfig, Stage
 from lazarus_plan.errors import PlanningError
 from lazarus_plan.estimate import check_room, estimate_plan
 from lazarus_plan.fingerprint import fingerprint_plan
@@ -24,7 +24,7 @@ from lazarus_plan.lengths import LengthCache
 from lazarus_plan.memory import keep_freed
 from lazarus_plan.mixture import stages_of
 from lazarus_plan.packed import place_packed
-from lazarus_plan.plan import FORMAT_VERSION, WHOLE, BatchPlan, Epoch, Integers, Metadata, Source, narrow
+from lazarus_plan.plan import FORMAT_VERSION, WHOLE, BatchPlan, Epoch, Integers, Metadata, Source
 from lazarus_plan.store import new_folder, write_lines, write_rest
 
 
@@ -37,7 +37,7 @@ def build_plan(
     >>> cache = LengthCache.from_rows([LengthRow("a", 40), LengthRow("b", 24), LengthRow("c", 60)])
     >>> plan = build_plan(cache, PlanConfig(token_budget=64))
     >>> [step.samples for step in map(plan.step, range(len(plan)))]
-    [(0, 1), (2,)]
+    [(2,), (0, 1)]
 
     Args:
         lengths: Of one source, or of several that are mixed.
@@ -60,7 +60,7 @@ def build_plan(
         created_at=_now(),
         config=config,
         sources=sources_of(caches),
-        epochs=number_epochs(epochs, items),
+        epochs=number_epochs(epochs),
         excluded=excluded,
     )
     plan = assemble(items, epochs, metadata, prefixes_of(caches))
@@ -74,13 +74,40 @@ def build_plan(
 
 def place_epoch(items: Items, config: PlanConfig, epoch: int, num_sources: int) -> Placed:
     """Places the stages of one epoch, one after the other."""
+    stages = stages_of(config, num_sources)
+    return join_stages([place_stage(items, config, epoch, number, stage) for number, stage in enumerate(stages)])
+
+
+def place_stage(
+    items: Items,
+    config: PlanConfig,
+    epoch: int,
+    number: int,
+    stage: Stage,
+    consumed: NDArray[np.int64] | None = None,
+) -> Placed:
+    """Places one stage of an epoch.
+
+    Args:
+        items: What there is, of all sources.
+        config: Resolved.
+        epoch: Which one.
+        number: Of the stage in the epoch.
+        stage: Which sources it mixes, and how.
+        consumed: How often each item was placed before in this stage, None for not at all, (M,).
+    """
     place = place_packed if config.mode == "packed" else place_rows
-    parts = [place(items, config, epoch, number, stage) for number, stage in enumerate(stages_of(config, num_sources))]
+    return place(items, config, epoch, number, stage, consumed)
+
+
+def join_stages(parts: Sequence[Placed]) -> Placed:
+    """The stages of an epoch, one after the other."""
     if len(parts) == 1:
         return parts[0]
     first_steps = np.cumsum([0, *(len(part.row_lens) for part in parts)]).tolist()
     return Placed(
         item=np.concatenate([part.item for part in parts]),
+        length=np.concatenate([part.length for part in parts]),
         start=np.concatenate([part.start for part in parts]),
         step_splits=_joined_splits([np.diff(part.step_splits) for part in parts]),
         row_lens=np.concatenate([part.row_lens for part in parts]),
@@ -96,18 +123,17 @@ def assemble(
     items: Items, epochs: Sequence[Placed], metadata: Metadata, prefixes: NDArray[np.uint32] | None
 ) -> BatchPlan:
     """One plan of all epochs, not yet fingerprinted."""
-    start = _concatenate(epoch.start for epoch in epochs)
-    item = _concatenate(epoch.item for epoch in epochs)
+    start, item, length = (
+        _concatenate(columns)
+        for columns in zip(*((each.start, each.item, each.length) for each in epochs), strict=True)
+    )
     step_splits = _joined_splits([np.diff(epoch.step_splits) for epoch in epochs])
     row_lens = np.concatenate([epoch.row_lens for epoch in epochs])
-    end = narrow(items.length[item], metadata.config.token_budget)
-    if items.span_start.strides == (0,):
-        span_start = np.broadcast_to(items.span_start[0], len(item))
-    else:
-        span_start = items.span_start[item]
-        _mark_full(span_start, end, step_splits, metadata.config)
-    end += start
-    return BatchPlan(metadata, {}, items.sample[item], start, end, step_splits, row_lens, span_start, prefixes)
+    sample = items.samples(item)
+    span_start = items.span_starts(item, sample)
+    if span_start.flags.writeable:  # some samples are cut
+        _mark_full(span_start, length, step_splits, metadata.config)
+    return BatchPlan(metadata, {}, sample, start, start + length, step_splits, row_lens, span_start, prefixes)
 
 
 def sources_of(caches: Sequence[LengthCache]) -> tuple[Source, ...]:
@@ -134,7 +160,7 @@ def _mark_full(span_start: Integers, length: Integers, step_splits: NDArray[np.i
     span_start[full[has_spans[step]]] = 0
 
 
-def number_epochs(placed: Sequence[Placed], items: Items) -> tuple[Epoch, ...]:
+def number_epochs(placed: Sequence[Placed]) -> tuple[Epoch, ...]:
     """What the metadata says of the epochs."""
     epochs: list[Epoch] = []
     for number, epoch in enumerate(placed):
@@ -146,16 +172,15 @@ def number_epochs(placed: Sequence[Placed], items: Items) -> tuple[Epoch, ...]:
                 first_step=first_step,
                 steps=len(epoch.row_lens),
                 samples=len(epoch.item),
-                tokens=int(items.length[epoch.item].sum(dtype=np.int64)),
+                tokens=int(epoch.length.sum(dtype=np.int64)),
                 stages=tuple(stages),
             )
         )
     return tuple(epochs)
 
 
-def _concatenate(columns: Iterable[Integers]) -> Integers:
-    parts = list(columns)
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+def _concatenate(columns: Sequence[Integers]) -> Integers:
+    return columns[0] if len(columns) == 1 else np.concatenate(columns)
 
 
 def _joined_splits(sizes: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -27,21 +27,10 @@ BLOCK_SAMPLES = 1 << 14
 """Samples encoded at a time: with their text they stay in the processor's cache."""
 
 _HEAD = b'{"step":'
-_AFTER = (
-    b",",  # after most numbers
-    b"],[",  # after a range that another one follows
-    b',"samples":[',
-    b'],"tokens":',
-    b',"packing":[[',
-    b']],"row_len":',
-    b']],"spans":[[',
-    b',"spans":[[',
-    b"]]}\n" + _HEAD,
-    b"}\n" + _HEAD,
-)
-_COMMA, _RANGE, _STEP, _SAMPLES, _TOKENS, _TO_ROW_LEN, _TO_SPANS, _ROW_LEN_TO_SPANS, _END, _ROW_LEN_END = range(10)
+_SAMPLES, _TOKENS, _PACKING, _RANGE = b',"samples":[', b'],"tokens":', b',"packing":[[', b"],["
+_TO_ROW_LEN, _TO_SPANS, _ROW_LEN_TO_SPANS = b']],"row_len":', b']],"spans":[[', b',"spans":[['
+_END, _ROW_LEN_END = b"]]}\n" + _HEAD, b"}\n" + _HEAD
 _ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
-_AFTER_LENGTH = np.array([len(text) for text in _AFTER], dtype=np.int64)
 
 
 class Columns(NamedTuple):
@@ -112,39 +101,48 @@ def encode(columns: Columns) -> bytes:
     has_spans = columns.span_start[first] != WHOLE
     count = 2 + 3 * n + has_row_len + 2 * n * has_spans  # numbers of each line
     begin = np.cumsum(count) - count
-    total = int(count.sum())
-    values = np.empty(total, dtype=np.int64)
-    after = np.zeros(total, dtype=np.uint8)  # which text follows, _COMMA
+    values = np.empty(int(count.sum()), dtype=np.int64)
+    gaps = np.ones(len(values), dtype=np.int64)  # bytes behind each number: a comma
+    following: list[tuple[bytes, NDArray[np.int64]]] = []  # what stands behind others, later ones over earlier ones
 
-    place = np.arange(len(columns.sample)) - np.repeat(first, n)
-    values[begin], after[begin] = columns.step, _STEP
-    values[np.repeat(begin + 1, n) + place] = columns.sample
+    def follow(text: bytes, numbers: NDArray[np.int64]) -> None:
+        gaps[numbers] = len(text)
+        following.append((text, numbers))
+
+    every = np.arange(len(columns.sample))
+    values[begin] = columns.step
+    values[every + np.repeat(begin + 1 - first, n)] = columns.sample
     tokens = begin + 1 + n
-    after[tokens - 1] = _SAMPLES
-    values[tokens], after[tokens] = columns.tokens, _TOKENS
-    ranges = np.repeat(tokens + 1, n) + 2 * place
-    values[ranges], values[ranges + 1], after[ranges + 1] = columns.start, columns.end, _RANGE
+    values[tokens] = columns.tokens
+    every *= 2
+    ranges = every + np.repeat(tokens + 1 - 2 * first, n)
+    values[ranges] = columns.start
+    ranges += 1
+    values[ranges] = columns.end
+    follow(_RANGE, ranges)
     last = tokens + 2 * n  # the end of the last range
-    after[last] = np.where(has_row_len, _TO_ROW_LEN, np.where(has_spans, _TO_SPANS, _END))
-    values[last[has_row_len] + 1] = columns.row_lens[has_row_len]
-    after[last[has_row_len] + 1] = np.where(has_spans[has_row_len], _ROW_LEN_TO_SPANS, _ROW_LEN_END)
     if has_spans.any():
         is_spelt = np.repeat(has_spans, n)
-        spans = (np.repeat(last + 1 + has_row_len, n) + 2 * place)[is_spelt]
+        spans = (every + np.repeat(last + 1 + has_row_len - 2 * first, n))[is_spelt]
         values[spans], values[spans + 1] = columns.span_start[is_spelt], columns.span_end[is_spelt]
-        after[spans + 1] = _RANGE
-        after[(last + has_row_len + 2 * n)[has_spans]] = _END
+        follow(_RANGE, spans + 1)
+        follow(_END, (last + has_row_len + 2 * n)[has_spans])
+    values[last[has_row_len] + 1] = columns.row_lens[has_row_len]
+    follow(_SAMPLES, begin)
+    follow(_TOKENS, tokens - 1)
+    follow(_PACKING, tokens)
+    follow(_TO_ROW_LEN, last[has_row_len])
+    follow(_TO_SPANS, last[~has_row_len & has_spans])
+    follow(_END, last[~has_row_len & ~has_spans])
+    follow(_ROW_LEN_TO_SPANS, last[has_row_len & has_spans] + 1)
+    follow(_ROW_LEN_END, last[has_row_len & ~has_spans] + 1)
 
-    ends = np.cumsum(digits.widths(values) + _AFTER_LENGTH[after])
-    text = np.full(len(_HEAD) + int(ends[-1]), ord(","), dtype=np.uint8)
+    text, ends = digits.write_all(values, gaps, len(_HEAD))
     text[: len(_HEAD)] = np.frombuffer(_HEAD, dtype=np.uint8)
-    ends += len(_HEAD)
-    ends -= _AFTER_LENGTH[after]
-    digits.write(text, ends, values)
-    for kind, following in enumerate(_AFTER[1:], 1):
-        where = ends[after == kind]
-        for offset, byte in enumerate(following):
-            if byte != ord(","):
+    for literal, numbers in following:
+        where = ends[numbers]
+        for offset, byte in enumerate(literal):
+            if byte != ord(",") or literal is not _RANGE:  # most of them, over commas
                 text[where + offset] = byte
     return text[: -len(_HEAD)].tobytes()
 

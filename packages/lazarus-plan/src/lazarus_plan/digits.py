@@ -14,6 +14,20 @@ MAX_WIDTH = 16
 _POWERS = 10 ** np.arange(MAX_WIDTH + 1, dtype=np.int64)
 _ZERO = ord("0")
 _FOUR_DIGITS = np.frombuffer(b"".join(b"%04d" % value for value in range(10_000)), dtype="<u4")
+_SHORT = 10**8
+"""Integers below have at most 8 digits, which are written as one integer."""
+_LEADING = np.array(
+    [int.from_bytes(b"%d" % value if value else b"", "little") for value in range(10_000)], dtype=np.uint64
+)
+"""The digits before the last four, first digit first; none for 0."""
+_LEADING_BITS = np.array([8 * len(str(value)) if value else 0 for value in range(10_000)], dtype=np.uint64)
+_LAST = np.array(
+    [int.from_bytes((b"%04d" % value).ljust(8, b","), "little") for value in range(10_000)]
+    + [int.from_bytes((b"%d" % value).ljust(8, b","), "little") for value in range(10_000)],
+    dtype=np.uint64,
+)
+"""The last four digits and commas behind; from 10,000 on without zeros before, for numbers that have no others."""
+_LAST_WIDTH = np.array([4] * 10_000 + [len(str(value)) for value in range(10_000)], dtype=np.int64)
 _WINDOW = 8
 """Digits read at once: the bytes of one integer."""
 _DIGITS_OF_WIDTH = np.array(
@@ -60,6 +74,52 @@ def write(text: NDArray[np.uint8], ends: NDArray[np.int64], values: Integers) ->
         text[last] = (left - rest * left.dtype.type(10)).astype(np.uint8) + np.uint8(_ZERO)
         longer = np.flatnonzero(rest)
         left, last = rest[longer], last[longer] - 1
+
+
+def words(values: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Each value as 8 bytes, its digits and then commas, and how many digits that are; for values below 10^8.
+
+    >>> text, width = words(np.array([7, 1234567]))
+    >>> text.tobytes(), width.tolist()
+    (b'7,,,,,,,1234567,', [1, 7])
+    """
+    short = values.astype(np.uint32)
+    leading = short // np.uint32(10_000)
+    short -= leading * np.uint32(10_000)
+    short += (leading == 0) * np.uint32(10_000)
+    bits = _LEADING_BITS[leading]
+    text = _LAST[short]
+    text <<= bits
+    text |= _LEADING[leading]
+    return text, _LAST_WIDTH[short] + (bits >> np.uint64(3)).astype(np.int64)
+
+
+def write_all(
+    values: NDArray[np.int64], gaps: NDArray[np.int64], first: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """A text of commas with all values in it.
+
+    Args:
+        values: In their order.
+        gaps: Bytes that follow each value, at least one.
+        first: Where the first begins.
+
+    Returns:
+        The text, and one past the last digit of each value.
+    """
+    longer = np.flatnonzero(values >= _SHORT)
+    text, width = words(np.where(values < _SHORT, values, 0) if len(longer) else values)
+    if len(longer):
+        width[longer] = widths(values[longer])
+    ends = np.cumsum(width + gaps)
+    size = first + int(ends[-1])
+    ends += first - gaps
+    # Eight bytes a number, one number after the other: each writes over the commas of the one before.
+    out = np.full(size + _WINDOW, ord(","), dtype=np.uint8)
+    np.ndarray(size + 1, dtype="<u8", buffer=out.data, strides=(1,))[ends - width] = text
+    if len(longer):
+        write(out, ends[longer], values[longer])
+    return out[:size], ends
 
 
 def read(text: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

@@ -9,31 +9,73 @@ from numpy.typing import NDArray
 from lazarus_plan.config import PlanConfig
 from lazarus_plan.errors import PlanningError
 from lazarus_plan.lengths import LengthCache
-from lazarus_plan.plan import WHOLE, Excluded, Integers, StagePart, narrow, narrow_type
+from lazarus_plan.plan import WHOLE, Excluded, Integers, StagePart, narrow, narrow_lengths, narrow_type
 
 ROW_LEN_MULTIPLE = 64
 """Chosen row lengths are multiples of this: fast on every GPU, and few distinct shapes."""
 
 
+BLOCK = 1 << 16
+"""Items looked at together: what is made of them stays in the processor's cache."""
+
+
 @dataclass(frozen=True)
 class Items:
-    """Samples to place, in the order of the length caches.
+    """What to place, in the order of the length caches: samples or, where the policy splits, consecutive pieces of them.
+
+    Of ten million samples every column counts: which sample an item is of is said when it is asked for.
 
     Args:
-        sample: Sample id of the plan, (M,).
         length: Tokens, (M,).
-        span_start: First token of the sample, WHOLE where all of it is meant, (M,).
         splits: Source i has items splits[i]..splits[i + 1], (sources + 1,).
+        given: Tokens of every sample of the sources, before the policies, (N,).
+        config: Resolved.
     """
 
-    sample: Integers
     length: Integers
-    span_start: Integers
     splits: NDArray[np.int64]
+    given: Integers
+    config: PlanConfig
+
+    def __len__(self) -> int:
+        return len(self.length)
 
     def of(self, source: int) -> slice:
         """The items of one source."""
         return slice(int(self.splits[source]), int(self.splits[source + 1]))
+
+    def samples(self, item: Integers) -> Integers:
+        """The plan's sample ids of some items."""
+        if self._is_plain:
+            return narrow(item, len(self.given))
+        every = np.arange(len(self.given), dtype=narrow_type(len(self.given)))
+        return np.repeat(every, _pieces(self.given, self.config))[item]
+
+    def span_starts(self, item: Integers, sample: Integers) -> Integers:
+        """The first token of the sample that each item begins with, WHOLE where it is all of the sample.
+
+        Args:
+            item: Positions in the items.
+            sample: Their samples, as `samples` says.
+        """
+        row_len = self.config.resolved_row_len
+        if self.config.oversize in ("error", "exclude") or int(self.given.max()) <= row_len:
+            return np.broadcast_to(np.int32(WHOLE), len(item))  # in no memory
+        pieces = _pieces(self.given, self.config)
+        first = np.cumsum(pieces, dtype=narrow_type(len(self)))
+        first -= pieces
+        del pieces
+        span_start = np.empty(len(item), dtype=narrow_type(int(self.given.max())))
+        for begin in range(0, len(item), BLOCK):
+            part = slice(begin, begin + BLOCK)
+            of = sample[part]
+            span_start[part] = np.where(self.given[of] > row_len, (item[part] - first[of]) * row_len, WHOLE)
+        return span_start
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether every sample is one item."""
+        return len(self.given) == len(self) and self.config.oversize != "split"
 
 
 @dataclass(frozen=True)
@@ -42,6 +84,7 @@ class Placed:
 
     Args:
         item: Position in Items, (M,).
+        length: Tokens, (M,).
         start: First token in the step's flat buffer, (M,).
         step_splits: Step i places item[step_splits[i]:step_splits[i + 1]], (S + 1,).
         row_lens: Tokens a row of each step, (S,).
@@ -49,6 +92,7 @@ class Placed:
     """
 
     item: Integers
+    length: Integers
     start: Integers
     step_splits: NDArray[np.int64]
     row_lens: NDArray[np.int64]
@@ -92,91 +136,74 @@ def apply_policies(caches: Sequence[LengthCache], config: PlanConfig) -> tuple[I
     Raises:
         PlanningError: An oversize or empty sample without a policy for it, or nothing left to plan.
     """
-    pieces = [_cut(cache, config) for cache in caches]
-    offsets = np.concatenate([[0], np.cumsum([len(cache) for cache in caches])])
-    total = int(offsets[-1])
-    items = Items(
-        sample=_joined(
-            [_shifted(each.sample, int(offset), total) for each, offset in zip(pieces, offsets, strict=False)]
-        ),
-        length=_joined([each.length for each in pieces]),
-        span_start=_joined([each.span_start for each in pieces]),
-        splits=np.concatenate([[0], np.cumsum([len(each.sample) for each in pieces])]).astype(np.int64),
-    )
-    for cache, each in zip(caches, pieces, strict=True):
-        if not len(each.sample):
+    lengths: list[Integers] = []
+    oversize = empty = 0
+    for cache in caches:
+        is_empty, is_oversize = cache.length == 0, cache.length > config.resolved_row_len
+        _refuse(cache, is_empty, is_oversize, config)
+        lengths.append(_cut(cache.length, config))
+        if not len(lengths[-1]):
             raise PlanningError(f"no sample of {cache.name} is left to plan: all {len(cache)} are excluded", "LP-E131")
-    oversize = sum(each.oversize for each in pieces)
-    return items, Excluded(oversize=oversize, zero_length=sum(each.empty for each in pieces))
+        empty += int(is_empty.sum())
+        oversize += int(is_oversize.sum()) if config.oversize == "exclude" else 0
+    items = Items(
+        length=_joined(lengths),
+        splits=np.concatenate([[0], np.cumsum([len(each) for each in lengths])]).astype(np.int64),
+        given=_joined([cache.length for cache in caches]),
+        config=config,
+    )
+    return items, Excluded(oversize=oversize, zero_length=empty)
 
 
-@dataclass(frozen=True)
-class _Cut:
-    """What is left of one source."""
-
-    sample: Integers
-    length: Integers
-    span_start: Integers
-    oversize: int
-    empty: int
-
-
-def _cut(cache: LengthCache, config: PlanConfig) -> _Cut:
-    row_len = config.resolved_row_len
-    is_empty, is_oversize = cache.length == 0, cache.length > row_len
-    empty, oversize = int(is_empty.sum()), int(is_oversize.sum())
-    if empty and config.zero_length == "error":
+def _refuse(
+    cache: LengthCache, is_empty: NDArray[np.bool_], is_oversize: NDArray[np.bool_], config: PlanConfig
+) -> None:
+    """Refuses samples that no policy says what to do with."""
+    if config.zero_length == "error" and is_empty.any():
         raise PlanningError(
             f"{_first(cache, is_empty)} has no tokens, and the zero-length policy is `error`: mend the data, or choose "
             "`--zero-length exclude`",
             "LP-E132",
         )
-    if oversize and config.oversize == "error":
+    if config.oversize == "error" and is_oversize.any():
+        oversize = int(is_oversize.sum())
         more = f" (and {oversize - 1} more)" if oversize > 1 else ""
         raise PlanningError(
-            f"{_first(cache, is_oversize)}{more} is longer than a row of {row_len}, and the oversize policy is `error`: "
-            f"raise `--row-len` (longest sample: {int(cache.length.max())}), or choose "
+            f"{_first(cache, is_oversize)}{more} is longer than a row of {config.row_len}, and the oversize policy is "
+            f"`error`: raise `--row-len` (longest sample: {int(cache.length.max())}), or choose "
             "`--oversize exclude|truncate|split`",
             "LP-E131",
         )
-    if not oversize and not empty:
-        every = np.arange(len(cache), dtype=narrow_type(len(cache)))
-        return _Cut(every, narrow(cache.length, row_len), _whole(len(cache)), 0, 0)
-    keep = ~is_empty & ~is_oversize if config.oversize == "exclude" else ~is_empty
-    sample = narrow(np.flatnonzero(keep), len(cache))
-    if config.oversize == "exclude" or not oversize:
-        return _Cut(sample, narrow(cache.length[keep], row_len), _whole(len(sample)), oversize, empty)
-    whole = narrow(cache.length[sample], int(cache.length.max()))
-    pieces = -(-whole // row_len) if config.oversize == "split" else np.ones_like(whole)
-    begins = np.cumsum(pieces) - pieces
-    first = np.arange(int(pieces.sum()), dtype=whole.dtype)
-    first -= np.repeat(begins.astype(whole.dtype), pieces)
-    first *= row_len
-    length = np.repeat(whole, pieces)
-    is_whole = length <= row_len
-    length -= first
-    first[is_whole] = WHOLE
-    return _Cut(np.repeat(sample, pieces), narrow(np.minimum(length, row_len, out=length), row_len), first, 0, empty)
 
 
-def _whole(size: int) -> Integers:
-    """WHOLE `size` times, in no memory."""
-    return np.broadcast_to(np.int32(WHOLE), size)
+def _pieces(given: Integers, config: PlanConfig) -> Integers:
+    """How many items become of each sample."""
+    row_len = config.resolved_row_len
+    if config.oversize == "split":
+        pieces = given + (row_len - 1)
+        pieces //= row_len
+        return pieces
+    return ((given > 0) & ((given <= row_len) | (config.oversize != "exclude"))).astype(given.dtype)
 
 
-def _shifted(sample: Integers, offset: int, total: int) -> Integers:
-    """Samples of a cache as samples of the plan."""
-    shifted = narrow(sample, total)
-    shifted += offset
-    return shifted
+def _cut(given: Integers, config: PlanConfig) -> Integers:
+    """Lengths of the items that become of samples: of one in pieces, all but the last have `row_len` tokens."""
+    row_len = config.resolved_row_len
+    pieces = _pieces(given, config)
+    if config.oversize != "split":
+        return narrow_lengths(np.minimum(given[pieces > 0], row_len), row_len)
+    last = np.cumsum(pieces, dtype=np.int64) - 1
+    length = np.full(int(last[-1]) + 1, row_len, dtype=narrow_lengths(given[:0], row_len).dtype)
+    pieces -= 1
+    pieces *= -row_len
+    pieces += given  # tokens of the last piece, 0 or less where there is none
+    there = pieces > 0
+    length[last[there]] = pieces[there]
+    return length
 
 
 def _joined(columns: Sequence[Integers]) -> Integers:
-    if len(columns) == 1:
-        return columns[0]
-    if all(column.strides == (0,) for column in columns):
-        return _whole(sum(map(len, columns)))
-    return np.concatenate(columns)
+    return columns[0] if len(columns) == 1 else np.concatenate(columns)
 
 
 def _first(cache: LengthCache, where: NDArray[np.bool_]) -> str:

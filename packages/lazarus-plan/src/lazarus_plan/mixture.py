@@ -17,7 +17,7 @@ from lazarus_plan.errors import PlanningError
 
 
 def schedule(weights: Sequence[int], total: int) -> NDArray[np.int64]:
-    """The source of each of `total` rows.
+    """The source of each of `total` rows; none is of a source without weight.
 
     >>> schedule([3, 1, 1], 10).tolist()
     [0, 0, 1, 0, 2, 0, 0, 1, 0, 2]
@@ -25,7 +25,7 @@ def schedule(weights: Sequence[int], total: int) -> NDArray[np.int64]:
     weights = [weight // gcd(*weights) for weight in weights]
     period = sum(weights)  # after which every source has its exact share, and all begins again
     waiting: list[list[int]] = [[] for _ in range(min(period, total))]  # sources by the position that releases them
-    waiting[0] = list(range(len(weights)))
+    waiting[0] = [source for source, weight in enumerate(weights) if weight]
     placed = [0] * len(weights)
     due: list[tuple[int, int]] = []  # (last position, source)
     order = np.empty(min(period, total), dtype=np.int64)

@@ -110,6 +110,8 @@ def _count_cut(
 def _compare(plan: BatchPlan, epoch: Epoch, times: NDArray[np.int64]) -> Iterator[tuple[str, str]]:
     """Holds the counts against the recorded passes and exclusions."""
     left_out = plan.metadata.excluded.oversize + plan.metadata.excluded.zero_length
+    if epoch.absent is not None:
+        left_out = epoch.absent
     missing = optional = 0
     example = None
     for position, source in enumerate(plan.metadata.sources):

@@ -5,6 +5,9 @@ from numpy.typing import NDArray
 
 from lazarus_plan.plan import Integers
 
+BLOCK = 1 << 14
+"""Elements put together at a time: they stay in the processor's cache."""
+
 
 def order_by(*columns: Integers) -> NDArray[np.int64]:
     """Places by the first column, then by the next; equal ones in their order.
@@ -18,17 +21,29 @@ def order_by(*columns: Integers) -> NDArray[np.int64]:
         columns: Integers from 0.
     """
     first, rest = columns[0], columns[1:]
-    place = np.arange(len(first), dtype=np.uint32 if len(first) <= 1 << 32 else np.uint64)
-    room = [int(column.max(initial=0)).bit_length() for column in (*rest, place)]
+    room = [int(column.max(initial=0)).bit_length() for column in rest] + [max(len(first) - 1, 0).bit_length()]
     if int(first.max(initial=0)).bit_length() + sum(room) > np.iinfo(np.uint64).bits:
         if not rest:
             return np.argsort(first, kind="stable")
         inner = order_by(*rest)
         return inner[order_by(first[inner])]
-    key = first.astype(np.uint64)
-    for column, bits in zip((*rest, place), room, strict=True):
-        key <<= np.uint64(bits)
-        key |= column.view(f"u{column.itemsize}")
+    key = np.empty(len(first), dtype=np.uint64)
+    for begin in range(0, len(key), BLOCK):
+        part = key[begin : begin + BLOCK]
+        part[:] = first[begin : begin + BLOCK]
+        for column, bits in zip(rest, room, strict=False):
+            part <<= np.uint64(bits)
+            part |= column[begin : begin + BLOCK].view(f"u{column.itemsize}")
+        part <<= np.uint64(room[-1])
+        part |= np.arange(begin, begin + len(part), dtype=np.uint64)
+    del columns, first, rest  # of ten million rows every column counts, and the caller may have no use for them
     key.sort()
     key &= np.uint64((1 << room[-1]) - 1)
     return key.view(np.int64)
+
+
+def stable_order(values: Integers) -> NDArray[np.int64]:
+    """Places by value, equal ones in their order; integers from 0."""
+    # numpy sorts 16 bits by radix, ten times as fast
+    is_short = int(values.max(initial=0)) <= np.iinfo(np.uint16).max
+    return np.argsort(values.astype(np.uint16) if is_short else values, kind="stable")

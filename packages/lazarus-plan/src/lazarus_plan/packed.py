@@ -16,7 +16,7 @@ from lazarus_plan.keyed import keyed_permutation, shuffle_key
 from lazarus_plan.mates import MAX_ITEMS, deal_anew
 from lazarus_plan.mixture import schedule, stage_weights
 from lazarus_plan.order import order_by
-from lazarus_plan.packing import Pattern, best_fit_decreasing, descending, histogram, lower_bounds, slots
+from lazarus_plan.packing import Pattern, best_fit_decreasing, by_length, histogram, lower_bounds, slots
 from lazarus_plan.plan import Integers, StagePart, narrow, narrow_type
 
 MAX_EXACT_FILL_ROW_LEN = 8192
@@ -28,31 +28,31 @@ class Rows(NamedTuple):
 
     Args:
         item: Position in Items of every segment, row after row.
+        length: Its tokens.
         row_splits: Row i holds item[row_splits[i]:row_splits[i + 1]].
     """
 
     item: Integers
+    length: Integers
     row_splits: Integers
 
+    def first(self, count: int) -> "Rows":
+        """Some of them."""
+        end = int(self.row_splits[count])
+        return Rows(self.item[:end], self.length[:end], self.row_splits[: count + 1])
 
-def place_packed(items: Items, config: PlanConfig, epoch: int, number: int, stage: Stage) -> Placed:
-    """Places one stage of an epoch.
 
-    Args:
-        items: What there is, of all sources.
-        config: Resolved.
-        epoch: Which one.
-        number: Of the stage in the epoch.
-        stage: Which sources it mixes, and how.
-    """
-    supplies = [_Supply(items, config, epoch, number, source) for source in stage.sources]
+def place_packed(
+    items: Items, config: PlanConfig, epoch: int, number: int, stage: Stage, consumed: NDArray[np.int64] | None
+) -> Placed:
+    """Places one stage of an epoch; takes what `place_stage` takes."""
+    supplies = [_Supply(items, config, epoch, number, source, consumed) for source in stage.sources]
     weights, total = stage_weights([supply.rows for supply in supplies], stage)
     step_sizes = even_sizes(total, config.rows_per_step)
     shares = _shares(weights, step_sizes)
     wanted = shares.sum(axis=1).tolist()
     taken = [supply.take(count) for supply, count in zip(supplies, wanted, strict=True)]
     rows = _concatenate([each for each, _ in taken])
-    cost = narrow(row_costs(items.length[rows.item], rows.row_splits), config.resolved_row_len**2)
     part = StagePart(
         first_step=0,
         steps=len(step_sizes),
@@ -60,13 +60,21 @@ def place_packed(items: Items, config: PlanConfig, epoch: int, number: int, stag
         rows=tuple(wanted),
         passes=tuple(passes for _, passes in taken),
     )
+    if not total:  # all of it was placed before
+        return Placed(*rows, np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int64), (part,))
+    cost = narrow(row_costs(rows.length, rows.row_splits), config.resolved_row_len**2)
+    samples = np.diff(rows.row_splits)
     step = np.empty(total, dtype=np.int32)
     first = 0
     for source, count, share in zip(stage.sources, wanted, shares, strict=True):
         mine = slice(first, first + count)
-        step[mine] = deal(cost[mine], share, seed=config.seed, source=source, epoch=epoch)
+        step[mine] = deal(cost[mine], samples[mine], share, seed=config.seed, source=source, epoch=epoch)
         first += count
-    return _lay_out(rows, items, cost, step, config, part)
+    del samples
+    np.subtract(cost.max(), cost, out=cost)
+    order = narrow(order_by(step, cost), total)
+    del step, cost  # of ten million samples every column counts
+    return _lay_out(rows, order, step_sizes, config, part)
 
 
 def _shares(weights: Sequence[int], step_sizes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -80,13 +88,17 @@ def _shares(weights: Sequence[int], step_sizes: NDArray[np.int64]) -> NDArray[np
 
 @dataclass
 class _Supply:
-    """Rows of one source, pass after pass, each pass shuffled and packed anew."""
+    """Rows of one source, pass after pass, each pass shuffled and packed anew.
+
+    What was placed before is taken into account: pass t goes over the items that were placed t times at most.
+    """
 
     items: Items
     config: PlanConfig
     epoch: int
     stage: int
     source: int
+    consumed: NDArray[np.int64] | None
 
     def __post_init__(self) -> None:
         self._passes = [self._pack(number) for number in range(self._repeats)]
@@ -97,20 +109,30 @@ class _Supply:
         return sum(len(each.row_splits) - 1 for each in self._passes[: self._repeats])
 
     def take(self, count: int) -> tuple[Rows, tuple[int, int]]:
-        """The first `count` rows, and how many passes that is: whole ones, and rows of one more."""
+        """The first `count` rows, and how many passes that makes with what was placed before.
+
+        Returns:
+            The rows; whole passes, and rows of one more, at least one where some of its items were placed before.
+        """
         whole = 0
         chosen: list[Rows] = []
-        while count:
+        while True:
             if whole == len(self._passes):
+                if not count and not self._is_begun(whole):
+                    return _concatenate(chosen), (whole, 0)
                 self._passes.append(self._pack(whole))
-            item, row_splits = self._passes[whole]
-            if len(row_splits) - 1 > count:
-                chosen.append(Rows(item[: row_splits[count]], row_splits[: count + 1]))
-                return _concatenate(chosen), (whole, count)
-            chosen.append(Rows(item, row_splits))
-            count -= len(row_splits) - 1
+            rows = self._passes[whole]
+            num_rows = len(rows.row_splits) - 1
+            if num_rows > count:
+                chosen.append(rows.first(count))
+                return _concatenate(chosen), (whole, count or int(self._is_begun(whole)))
+            chosen.append(rows)
+            count -= num_rows
             whole += 1
-        return _concatenate(chosen), (whole, 0)
+
+    def _is_begun(self, number: int) -> bool:
+        """Whether some items of a pass were placed before."""
+        return self.consumed is not None and bool((self.consumed[self.items.of(self.source)] > number).any())
 
     @property
     def _repeats(self) -> int:
@@ -124,8 +146,14 @@ class _Supply:
         def key(purpose: str) -> int:
             return shuffle_key(purpose + again, self.config.seed, self.source, self.epoch)
 
-        keyed = narrow(keyed_permutation(of.stop - of.start, key("shuffle")), len(self.items.sample))
-        keyed += of.start
+        if self.consumed is None:
+            keyed = narrow(keyed_permutation(of.stop - of.start, key("shuffle")), len(self.items))
+            keyed += of.start
+        else:
+            left = np.flatnonzero(self.consumed[of] <= number) + of.start
+            keyed = narrow(left[keyed_permutation(len(left), key("shuffle"))], len(self.items))
+        if not len(keyed):
+            return Rows(keyed, keyed, np.zeros(1, dtype=np.int64))
         window = self.config.window or len(keyed)
         rows = _concatenate(
             [_pack_window(keyed[i : i + window], self.items, self.config) for i in range(0, len(keyed), window)]
@@ -146,23 +174,30 @@ def _in_other_company(rows: Rows, items: Items, config: PlanConfig, key: Callabl
     length = _in_units(items.length[chosen], config).tolist()
     content = np.split(np.searchsorted(chosen, rows.item), rows.row_splits[1:-1])
     dealt = deal_anew([row.tolist() for row in content], length, config.resolved_row_len // config.align, key)
-    return Rows(
-        chosen[[place for row in dealt for place in row]],
-        narrow(np.cumsum([0, *map(len, dealt)]), len(chosen)),
-    )
+    item = chosen[[place for row in dealt for place in row]]
+    return Rows(item, items.length[item], narrow(np.cumsum([0, *map(len, dealt)]), len(chosen)))
 
 
 def _pack_window(chosen: Integers, items: Items, config: PlanConfig) -> Rows:
-    """Packs some items. Those of one length are interchangeable to the packing: their order decides which stands where."""
+    """Packs some items. Those of one length are interchangeable to the packing: their order decides which stands where.
+
+    Args:
+        chosen: The items, in their order; is overwritten.
+        items: What there is.
+        config: Resolved.
+    """
     length = _in_units(items.length[chosen], config)
-    units = config.resolved_row_len // config.align
-    patterns = pack(tuple(sorted(histogram(length).items())), units)
-    ordered = chosen[descending(length, units)]
-    del length  # of ten million items every column counts
-    slot_length, row_splits = slots(patterns)
-    item = np.empty_like(chosen)
-    item[descending(slot_length, units)] = ordered
-    return Rows(item, row_splits)
+    counts = histogram(length)
+    patterns = pack(tuple(sorted(counts.items())), config.resolved_row_len // config.align)
+    ordered = np.empty_like(chosen)
+    for part, order, rank in by_length(length, counts):
+        ordered[rank] = chosen[part][order]
+    del length
+    slot_length, row_splits = slots(patterns, config.resolved_row_len)
+    item = chosen  # whose memory it takes: of ten million items every column counts
+    for part, order, rank in by_length(slot_length, counts):
+        item[part][order] = ordered[rank]
+    return Rows(item, slot_length if config.align == 1 else items.length[item], row_splits)
 
 
 @lru_cache(maxsize=1)  # the next epoch has the same lengths
@@ -187,29 +222,47 @@ def _concatenate(parts: list[Rows]) -> Rows:
     offsets = np.cumsum([0, *(len(part.item) for part in parts[:-1])])
     splits = [part.row_splits[:-1].astype(np.int64) + offset for part, offset in zip(parts, offsets, strict=True)]
     end = sum(len(part.item) for part in parts)
-    return Rows(np.concatenate([part.item for part in parts]), narrow(np.concatenate([*splits, [end]]), end))
+    return Rows(
+        np.concatenate([part.item for part in parts]),
+        np.concatenate([part.length for part in parts]),
+        narrow(np.concatenate([*splits, [end]]), end),
+    )
 
 
-def _lay_out(rows: Rows, items: Items, cost: Integers, step: Integers, config: PlanConfig, part: StagePart) -> Placed:
-    """Rows by step, and by descending cost within one: what lets `assign` balance ranks without looking at them."""
-    order = order_by(step, cost.max() - cost)
-    step_rows = np.concatenate([[0], np.cumsum(np.bincount(step, minlength=part.steps))])
-    row_end = np.cumsum(np.diff(rows.row_splits)[order], dtype=rows.row_splits.dtype)
-    item = np.empty_like(rows.item)
+def _lay_out(rows: Rows, order: Integers, step_sizes: NDArray[np.int64], config: PlanConfig, part: StagePart) -> Placed:
+    """The rows in their order, one behind the other in their steps' buffers.
+
+    Args:
+        rows: All rows.
+        order: Rows by step, and by descending cost within one: what lets `assign` balance ranks without looking at them.
+        step_sizes: Rows of each step.
+        config: Resolved.
+        part: What the stage is.
+    """
+    step_rows = np.concatenate([[0], np.cumsum(step_sizes)])
+    step_splits = np.cumsum(np.add.reduceat(np.diff(rows.row_splits)[order], step_rows[:-1], dtype=np.int64))
+    item, length = np.empty_like(rows.item), np.empty_like(rows.length)
     start = np.empty(len(item), dtype=narrow_type(config.token_budget))
+    end = 0
     for begin in range(0, len(order), BLOCK_ROWS):
         chosen = order[begin : begin + BLOCK_ROWS]
-        size = rows.row_splits[chosen + 1] - rows.row_splits[chosen]
-        placed = slice(int(row_end[begin] - size[0]), int(row_end[begin + len(chosen) - 1]))
-        item[placed] = rows.item[_ranges(rows.row_splits[chosen], size)]
-        taken = -(-items.length[item[placed]].astype(np.int64) // config.align) * config.align
+        first = rows.row_splits[chosen]
+        size = rows.row_splits[chosen + 1] - first
+        placed = slice(end, end := end + int(size.sum()))
+        source = _ranges(first, size)
+        item[placed], length[placed] = rows.item[source], rows.length[source]
+        taken = length[placed].astype(np.int64)
+        if config.align > 1:
+            taken = -(-taken // config.align) * config.align
         before = np.cumsum(taken) - taken
-        row_start = (np.arange(begin, begin + len(chosen)) - step_rows[step[chosen]]) * config.resolved_row_len
-        start[placed] = before + np.repeat(row_start - before[np.cumsum(size) - size], size)
+        place = np.arange(begin, begin + len(chosen))
+        row = place - step_rows[np.searchsorted(step_rows, place, side="right") - 1]
+        start[placed] = before + np.repeat(row * config.resolved_row_len - before[np.cumsum(size) - size], size)
     return Placed(
         item=item,
+        length=length,
         start=start,
-        step_splits=np.concatenate([[0], row_end])[step_rows].astype(np.int64),
+        step_splits=np.concatenate([[0], step_splits]),
         row_lens=np.full(part.steps, config.resolved_row_len, dtype=np.int64),
         stages=(part,),
     )

@@ -6,16 +6,19 @@ depends on the number of distinct lengths, not of samples: a million samples pac
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lazarus_plan.plan import Integers, narrow_type
+from lazarus_plan.order import stable_order
+from lazarus_plan.plan import Integers, narrow_lengths, narrow_type
 
 BLOCK = 1 << 20
 """Items counted at a time."""
+SORTED = 1 << 17
+"""Items sorted at a time: with what is made of them they stay in the processor's cache."""
 
 
 class Pattern(NamedTuple):
@@ -55,12 +58,45 @@ def histogram(length: Integers) -> dict[int, int]:
     return dict(zip(values.tolist(), counts[values].tolist(), strict=True))
 
 
-def descending(length: Integers, largest: int) -> NDArray[np.int64]:
-    """Positions by descending length, equal ones in their order."""
-    key = largest - length
-    if largest <= np.iinfo(np.uint16).max:
-        key = key.astype(np.uint16)  # numpy sorts 16 bits by radix, ten times as fast
-    return np.argsort(key, kind="stable")
+class Group(NamedTuple):
+    """A block of items, those of one length side by side.
+
+    Args:
+        part: Which block.
+        order: Positions in the block, by length, equal ones in their order.
+        rank: Of each of them among all items by descending length, equal ones in their order.
+    """
+
+    part: slice
+    order: NDArray[np.int64]
+    rank: NDArray[np.int64]
+
+
+def by_length(length: Integers, counts: Mapping[int, int]) -> Iterator[Group]:
+    """Sorts items by descending length, block after block: a counting sort that never holds more than a block.
+
+    >>> lengths = np.array([3, 5, 3])
+    >>> [(group.order.tolist(), group.rank.tolist()) for group in by_length(lengths, histogram(lengths))]
+    [([0, 2, 1], [1, 2, 0])]
+
+    Args:
+        length: Of the items.
+        counts: Items by length.
+    """
+    largest = max(counts, default=0)
+    block = max(SORTED, 4 * largest)  # so that the counting costs less than the sorting
+    first = np.zeros(largest + 1, dtype=np.int64)  # the rank that the next item of each length takes
+    first[list(counts)] = list(counts.values())
+    first[:] = np.cumsum(first[::-1])[::-1] - first
+    for begin in range(0, len(length), block):
+        part = slice(begin, min(begin + block, len(length)))
+        of = length[part]
+        order = stable_order(of)
+        found = np.bincount(of, minlength=largest + 1)
+        rank = (first - (np.cumsum(found) - found))[of[order]]
+        rank += np.arange(len(of))
+        first += found
+        yield Group(part, order, rank)
 
 
 def best_fit_decreasing(counts: Mapping[int, int], row_len: int) -> list[Pattern]:
@@ -138,8 +174,12 @@ def lower_bounds(counts: Mapping[int, int], row_len: int) -> LowerBounds:
     return LowerBounds(l1, max(l1, l2))
 
 
-def slots(patterns: list[Pattern]) -> tuple[NDArray[np.int32], Integers]:
+def slots(patterns: list[Pattern], row_len: int) -> tuple[Integers, Integers]:
     """Writes patterns out as rows.
+
+    Args:
+        patterns: What rows hold.
+        row_len: Tokens a row.
 
     Returns:
         The length of every slot, row after row, and row_splits (rows + 1,): row i holds slots
@@ -147,7 +187,7 @@ def slots(patterns: list[Pattern]) -> tuple[NDArray[np.int32], Integers]:
     """
     sizes = [sum(count for _, count in content) for content, _ in patterns]
     total = sum(size * rows for size, (_, rows) in zip(sizes, patterns, strict=True))
-    slot_length = np.empty(total, dtype=np.int32)
+    slot_length = np.empty(total, dtype=narrow_lengths(np.zeros(0, dtype=np.int64), row_len).dtype)
     row_splits = np.zeros(sum(rows for _, rows in patterns) + 1, dtype=narrow_type(total))
     begin = row = 0
     for size, (content, rows) in zip(sizes, patterns, strict=True):

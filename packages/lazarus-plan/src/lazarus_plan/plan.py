@@ -4,6 +4,7 @@ N = placed samples (over all epochs), S = steps. A *segment* is one sample's pla
 tokens; a *step* is what one optimizer update sees, a flat buffer of rows laid end to end.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -22,6 +23,10 @@ Integers = NDArray[np.signedinteger[Any]]
 WHOLE = -1
 """Stands in `span_start` for a sample that is neither split nor truncated. In a step that has spans, a sample that
 fills its row counts as cut, since its line cannot tell the two apart."""
+
+
+BLOCK_STEPS = 1 << 12
+"""Steps looked at together."""
 
 
 class Segment(NamedTuple):
@@ -56,23 +61,60 @@ class Row(NamedTuple):
         return sum((segment.end - segment.start) ** 2 for segment in self.segments)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
-    """What one optimizer update sees."""
+    """What one optimizer update sees. Its rows are made when they are asked for, so reading it costs little.
+
+    Args:
+        index: Its number.
+        row_len: Tokens a row.
+        sample: Samples in the order of the plan's line, (n,).
+        start: First token of each in the step's flat buffer, (n,).
+        end: One past the last token there, (n,).
+        span_start: First token of the sample that stands here, WHOLE where all of it does, (n,).
+    """
 
     index: int
     row_len: int
-    rows: tuple[Row, ...]
+    sample: Integers
+    start: Integers
+    end: Integers
+    span_start: Integers
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """Its rows, each with its segments."""
+        rows: list[list[Segment]] = []
+        current = -1
+        columns = (column.tolist() for column in (self.sample, self.start, self.end, self.span_start))
+        for sample, start, end, span_start in zip(*columns, strict=True):
+            row, first = divmod(start, self.row_len)
+            if row != current:
+                rows.append([])
+                current = row
+            span = None if span_start == WHOLE else (span_start, span_start + end - start)
+            rows[-1].append(Segment(sample, first, first + end - start, span))
+        return tuple(Row(tuple(segments)) for segments in rows)
 
     @property
     def tokens(self) -> int:
         """Tokens that are not padding."""
-        return sum(row.tokens for row in self.rows)
+        return int((self.end - self.start).sum())
 
     @property
     def samples(self) -> tuple[int, ...]:
         """Samples in the order of the plan's line."""
-        return tuple(segment.sample for row in self.rows for segment in row.segments)
+        return tuple(self.sample.tolist())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Step) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[int, int, tuple[Row, ...]]:
+        return self.index, self.row_len, self.rows
 
 
 class Source(BaseModel):
@@ -116,6 +158,8 @@ class Epoch(BaseModel):
     samples: int
     tokens: int
     stages: tuple[StagePart, ...]
+    absent: int | None = None
+    """Samples that it lacks, where that is not what `excluded` says: they came during a run, too late for it."""
 
 
 class Excluded(BaseModel):
@@ -206,8 +250,14 @@ class BatchPlan:
     @cached_property
     def tokens(self) -> NDArray[np.int64]:
         """Tokens of each step that are not padding, int64 (S,)."""
-        ends, starts = (np.add.reduceat(each, self.step_splits[:-1], dtype=np.int64) for each in (self.end, self.start))
-        return ends - starts
+        sums = [np.add.reduceat(each.end - each.start, each.step_splits[:-1], dtype=np.int64) for each in self.blocks()]
+        return np.concatenate(sums)
+
+    def blocks(self, begin: int = 0, end: int | None = None) -> Iterator["BatchPlan"]:
+        """Steps begin..end (half-open) in parts, so that what is made of each is small."""
+        end = len(self) if end is None else end
+        for first in range(begin, end, BLOCK_STEPS):
+            yield self.steps(first, min(first + BLOCK_STEPS, end))
 
     def steps(self, begin: int, end: int) -> "BatchPlan":
         """Steps begin..end (half-open) by themselves, still numbered from 0."""
@@ -223,7 +273,7 @@ class BatchPlan:
         )
 
     def step(self, index: int) -> Step:
-        """One step, in O(its samples).
+        """One step, in O(1).
 
         Raises:
             IndexError: Outside 0..len(self)-1.
@@ -231,23 +281,18 @@ class BatchPlan:
         if not 0 <= index < len(self):
             raise IndexError(f"step {index} is outside 0..{len(self) - 1}")
         place = slice(int(self.step_splits[index]), int(self.step_splits[index + 1]))
-        row_len = int(self.row_lens[index])
-        rows: list[list[Segment]] = []
-        current = -1
-        columns = (column[place].tolist() for column in (self.sample, self.start, self.end, self.span_start))
-        for sample, start, end, span_start in zip(*columns, strict=True):
-            row, first = divmod(start, row_len)
-            if row != current:
-                rows.append([])
-                current = row
-            span = None if span_start == WHOLE else (span_start, span_start + end - start)
-            rows[-1].append(Segment(sample, first, first + end - start, span))
-        return Step(index, row_len, tuple(Row(tuple(segments)) for segments in rows))
+        columns = (column[place] for column in (self.sample, self.start, self.end, self.span_start))
+        return Step(index, int(self.row_lens[index]), *columns)
 
 
 def narrow(values: Integers, largest: int) -> Integers:
     """`values` in 4 bytes an element, if `largest` allows; the same array where it has that type."""
     return values.astype(narrow_type(largest), copy=False)
+
+
+def narrow_lengths(values: Integers, row_len: int) -> Integers:
+    """Lengths up to `row_len` in 2 bytes an element, if that allows. Sums of them need a wider type."""
+    return values.astype(np.int16, copy=False) if row_len <= np.iinfo(np.int16).max else narrow(values, row_len)
 
 
 def narrow_type(largest: int) -> type[np.signedinteger[Any]]:

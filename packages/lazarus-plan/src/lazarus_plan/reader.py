@@ -1,19 +1,14 @@
 """Any step of a plan on disk in microseconds: one seek, one line. For loaders that start fast and check elsewhere."""
 
-import json
-from collections.abc import Callable, Iterable
-from itertools import repeat
 from pathlib import Path
-from typing import cast
 
-from lazarus_plan.canonical import JSON
+import numpy as np
+
+from lazarus_plan import digits
 from lazarus_plan.errors import CorruptPlan
-from lazarus_plan.keyed import keyed_permutation, shuffle_key
-from lazarus_plan.line import decode_line
-from lazarus_plan.plan import Row, Segment, Step
+from lazarus_plan.line import Line, decode_line
+from lazarus_plan.plan import WHOLE, Integers, Step
 from lazarus_plan.store import INDEX, PLAN, REMAKE, read_artifact
-
-_new_segment = cast("Callable[..., Segment]", tuple.__new__)  # pyright: ignore[reportUnknownMemberType] # generic in what it makes
 
 
 class PlanReader:
@@ -64,44 +59,42 @@ class PlanReader:
         return line
 
     def step(self, index: int) -> Step:
-        """One step.
+        """One step, its rows not yet made.
 
         Raises:
-            CorruptPlan: What stands there is another step.
+            CorruptPlan: What stands there is not its line.
         """
-        members = json.loads(self.line(index))
-        row_len = members.get("row_len") or self.metadata.config.resolved_row_len
-        spans = _spans(members, self.metadata.config.resolved_row_len)
-        rows: list[list[Segment]] = []
-        current = -1
-        for sample, (start, end), span in zip(members["samples"], members["packing"], spans, strict=True):
-            if start // row_len != current:
-                current = start // row_len
-                rows.append([])
-                first = current * row_len
-            # Twice as fast as calling Segment, and most of the time goes here.
-            rows[-1].append(_new_segment(Segment, (sample, start - first, end - first, span)))  # pyright: ignore[reportPossiblyUnboundVariable] # no row is -1
-        return Step(index, row_len, tuple(Row(tuple(segments)) for segments in rows))
+        line = self.line(index)
+        row_len = self.metadata.config.resolved_row_len
+        has_row_len, has_spans = b'"row_len"' in line, b'"spans"' in line
+        values, _, _ = digits.read(np.frombuffer(line, dtype=np.uint8))
+        size, odd = divmod(len(values) - 2 - has_row_len, 5 if has_spans else 3)
+        if odd or line.count(b'"') != 2 * (4 + has_row_len + has_spans):
+            return _step_of(decode_line(line, index + 1), row_len)  # unknown members, or damage
+        ranges = values[2 + size : 2 + 3 * size].reshape(size, 2)
+        start, end = ranges[:, 0], ranges[:, 1]
+        span_start = np.broadcast_to(np.int64(WHOLE), size)
+        if has_spans:
+            span_start = _cut(values[-2 * size :: 2], end - start, row_len)
+        return Step(
+            index=index,
+            row_len=int(values[2 + 3 * size]) if has_row_len else row_len,
+            sample=values[1 : 1 + size],
+            start=start,
+            end=end,
+            span_start=span_start,
+        )
 
 
-def _spans(members: JSON, row_len: int) -> Iterable[tuple[int, int] | None]:
-    """The span of each sample, None where it is whole."""
-    if "spans" not in members:
-        return repeat(None, len(members["samples"]))
-    return [(first, end) if first > 0 or end == row_len else None for first, end in members["spans"]]
+def _cut(first: Integers, length: Integers, row_len: int) -> Integers:
+    """`span_start` from the first tokens that a line spells out: what begins at 0 and fills no row is whole."""
+    return np.where((first > 0) | (length == row_len), first, WHOLE)
 
 
-def spot_check(path: Path, count: int, seed: int = 0) -> list[int]:
-    """Parses some steps strictly, chosen by a keyed permutation.
-
-    Returns:
-        The steps that were checked.
-
-    Raises:
-        CorruptPlan: A line is not what it should be.
-    """
-    with PlanReader(path) as reader:
-        chosen = sorted(keyed_permutation(len(reader), shuffle_key("spot", seed, 0, 0))[:count].tolist())
-        for index in chosen:
-            decode_line(reader.line(index), index + 1)
-    return chosen
+def _step_of(line: Line, row_len: int) -> Step:
+    ranges = np.array(line.packing, dtype=np.int64).reshape(-1, 2)
+    start, end = ranges[:, 0], ranges[:, 1]
+    span_start = np.full(len(start), WHOLE)
+    if line.spans is not None:
+        span_start = _cut(np.array(line.spans, dtype=np.int64)[:, 0], end - start, row_len)
+    return Step(line.step, line.row_len or row_len, np.array(line.samples, dtype=np.int64), start, end, span_start)

@@ -3,13 +3,18 @@
 For data that was mended or appended, another budget, another number of epochs, in the middle of a run. The child's
 metadata names its parent and the Merkle root of the steps that both have, so a checkpoint of the parent at that step
 may go on with the child.
+
+Kept epochs and stages stand as they are. In the stage that the cut falls into, every sample is placed as often as it was
+still due: pass t of a source goes over what the kept steps placed t times at most.
 """
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lazarus_plan.build import assemble, number_epochs, prefixes_of, sources_of
+from lazarus_plan.build import assemble, join_stages, number_epochs, place_epoch, place_stage, prefixes_of, sources_of
 from lazarus_plan.codec import encode_lines
 from lazarus_plan.config import PlanConfig
 from lazarus_plan.errors import PlanningError, StalePlan
@@ -17,12 +22,15 @@ from lazarus_plan.fingerprint import digest_lines, fingerprint_plan
 from lazarus_plan.items import Items, Placed, apply_policies
 from lazarus_plan.lengths import LengthCache
 from lazarus_plan.mixture import stages_of
-from lazarus_plan.packed import place_packed
-from lazarus_plan.plan import BatchPlan, Parent, StagePart
-from lazarus_plan.stats import rows_a_step
+from lazarus_plan.plan import BatchPlan, Epoch, Integers, Parent, StagePart
+
+FIXED = ("row_len", "align", "mode", "bucket_edges", "oversize", "repeats", "stages")
+"""What the kept steps and the rest have in common."""
 
 
-def rebase_plan(parent: BatchPlan, steps: int, lengths: LengthCache, config: PlanConfig | None = None) -> BatchPlan:
+def rebase_plan(
+    parent: BatchPlan, steps: int, lengths: LengthCache | Sequence[LengthCache], config: PlanConfig | None = None
+) -> BatchPlan:
     """Keeps the first steps of a plan and plans the rest anew.
 
     Samples that the kept steps of the current epoch placed are not placed again in it; all others, also new ones, are.
@@ -30,116 +38,220 @@ def rebase_plan(parent: BatchPlan, steps: int, lengths: LengthCache, config: Pla
     Args:
         parent: The plan that the run followed.
         steps: How many of its steps were trained.
-        lengths: The data as they are now. Samples of the kept steps must stand at their old positions.
-        config: What to ask of the rest; None is what was asked of the parent. `row_len` stays.
+        lengths: The data as they are now, source by source. Samples of the kept steps stand at their old positions; of
+            several sources only the last one may have grown.
+        config: What to ask of the rest; None is what was asked of the parent. Budget, epochs, seed, window and the policy
+            for empty samples may change.
 
     Raises:
-        PlanningError: A plan of several sources, or of another mode than packed; `row_len` differs; nothing is left.
-        StalePlan: A sample of the kept steps has another length now.
+        PlanningError: Another setting differs; nothing to keep or nothing is left; rows that a kept stage lacks.
+        StalePlan: A sample of the kept steps is another one now.
     """
-    config = config or parent.metadata.config
-    if config.row_len is None:
-        config = config.model_copy(update={"row_len": parent.row_len})
-    _check_supported(parent, steps, config)
-    kept = parent.steps(0, steps)
-    _check_kept(kept, lengths)
-    items, excluded = apply_policies([lengths], config)
-    if not np.isin(np.unique(kept.sample), items.sample).all():
-        raise StalePlan("a sample of the steps to keep would be excluded now", "LP-E130")
-
-    whole = [epoch for epoch in parent.metadata.epochs if epoch.first_step + epoch.steps <= steps]
-    if len(whole) > config.epochs or (len(whole) == config.epochs and steps > _end(parent, len(whole))):
+    caches = [lengths] if isinstance(lengths, LengthCache) else list(lengths)
+    config = _settle(parent, steps, config or parent.metadata.config)
+    _check_sources(parent, caches)
+    items, excluded = apply_policies(caches, config)
+    kept = _Kept.of(parent, steps, items, caches)
+    before = {epoch.epoch: epoch for epoch in parent.metadata.epochs if epoch.first_step < steps}
+    if len(before) > config.epochs:
         raise PlanningError(f"{config.epochs} epochs end before step {steps}", "LP-E134")
     placed = [
-        _kept_epoch(parent, items, number, _end(parent, number), _end(parent, number + 1))
-        for number in range(len(whole))
+        kept.finish_epoch(before[number], config)
+        if number in before
+        else place_epoch(items, config, number, len(caches))
+        for number in range(config.epochs)
     ]
-    for epoch in range(len(whole), config.epochs):
-        begin = _end(parent, epoch) if epoch == len(whole) else steps
-        head = _kept_epoch(parent, items, epoch, begin, steps) if begin < steps else None
-        placed.append(_rest_of_epoch(items, head, config, epoch))
-    _, root, _ = digest_lines(encode_lines(kept))
+    left_out = excluded.oversize + excluded.zero_length
+    epochs = [
+        _with_absent(epoch, each, items, caches, left_out) if epoch.epoch in before else epoch
+        for epoch, each in zip(number_epochs(placed), placed, strict=True)
+    ]
+    earlier = parent.metadata.parent
     metadata = parent.metadata.model_copy(
         update={
             "config": config,
             "seed": config.seed,
-            "sources": sources_of([lengths]),
-            "epochs": number_epochs(placed, items),
+            "sources": sources_of(caches),
+            "epochs": tuple(epochs),
             "excluded": excluded,
             "parent": Parent(
-                plan_id=parent.plan_id, steps=steps, prefix_root=root, token_budget=parent.metadata.config.token_budget
+                plan_id=parent.plan_id,
+                steps=steps,
+                prefix_root=digest_lines(encode_lines(kept.plan))[1],
+                token_budget=max(parent.metadata.config.token_budget, earlier.token_budget if earlier else 0),
             ),
         }
     )
-    plan = assemble(items, placed, metadata, prefixes_of([lengths]))
-    plan = replace(plan, fingerprints=fingerprint_plan([lengths], config, encode_lines(plan)))
-    assert digest_lines(encode_lines(plan.steps(0, steps)))[1] == root, "the kept steps are the parent's"
-    return plan
+    plan = assemble(items, placed, metadata, prefixes_of(caches))
+    return replace(plan, fingerprints=fingerprint_plan(caches, config, encode_lines(plan)))
 
 
-def _check_supported(parent: BatchPlan, steps: int, config: PlanConfig) -> None:
-    about = parent.metadata
-    if len(about.sources) > 1 or {about.config.mode, config.mode} != {"packed"} or about.config.oversize == "split":
-        raise PlanningError("`rebase` takes packed plans of one source whose samples are not split", "LP-E134")
-    if (
-        config.row_len != parent.row_len
-        or config.align != about.config.align
-        or config.oversize != about.config.oversize
-    ):
-        raise PlanningError(f"rows stay as they are: row_len {parent.row_len}, align, oversize policy", "LP-E134")
+def _settle(parent: BatchPlan, steps: int, config: PlanConfig) -> PlanConfig:
+    """The configuration of the child, resolved.
+
+    Raises:
+        PlanningError: It cannot be.
+    """
+    asked = parent.metadata.config
+    if config.row_len is None:
+        config = config.model_copy(update={"row_len": parent.row_len})
+    changed = [name for name in FIXED if getattr(config, name) != getattr(asked, name)]
+    if changed:
+        raise PlanningError(
+            f"`{changed[0]}` cannot change from {getattr(asked, changed[0])} to {getattr(config, changed[0])} in the middle "
+            "of a plan: build a new one",
+            "LP-E134",
+        )
     if not 0 < steps < len(parent):
         raise PlanningError(f"{steps} steps to keep of {len(parent)}: nothing to keep, or nothing left", "LP-E134")
+    return config
 
 
-def _check_kept(kept: BatchPlan, lengths: LengthCache) -> None:
-    """The samples of the kept steps are what they were."""
-    if int(kept.sample.max()) >= len(lengths):
-        raise StalePlan(f"sample {int(kept.sample.max())} of the steps to keep is not in {lengths.name}", "LP-E130")
-    changed = np.minimum(lengths.length[kept.sample], kept.row_len) != kept.end - kept.start
-    if changed.any():
-        raise StalePlan(
-            f"sample {int(kept.sample[np.argmax(changed)])} was trained and has another length now: append or mend rows "
-            "that are still to come, and keep the positions of the others",
-            "LP-E130",
-        )
+def _check_sources(parent: BatchPlan, caches: Sequence[LengthCache]) -> None:
+    """Every sample of the parent is there, by its old number.
+
+    Raises:
+        PlanningError: Other sources, or an earlier one that has grown.
+        StalePlan: Rows are missing.
+    """
+    about = parent.metadata.sources
+    if len(caches) != len(about):
+        raise PlanningError(f"{len(caches)} length caches for the plan's {len(about)} sources", "LP-E133")
+    for source, cache in zip(about, caches, strict=True):
+        if len(cache) < source.count:
+            raise StalePlan(f"{cache.name} has {len(cache)} samples, the plan knows {source.count}", "LP-E130")
+        if len(cache) > source.count and source is not about[-1]:
+            raise PlanningError(
+                f"{cache.name} has grown, which would give the samples of later sources other numbers: append rows to the "
+                "last source",
+                "LP-E134",
+            )
 
 
-def _end(plan: BatchPlan, epochs: int) -> int:
-    """The step at which the first `epochs` epochs end."""
-    return sum(epoch.steps for epoch in plan.metadata.epochs[:epochs])
+@dataclass(frozen=True)
+class _Kept:
+    """The steps that stay.
+
+    Args:
+        plan: The parent's first steps.
+        items: What there is to place now.
+        item: Position in Items of every place of `plan`.
+    """
+
+    plan: BatchPlan
+    items: Items
+    item: Integers
+
+    @classmethod
+    def of(cls, parent: BatchPlan, steps: int, items: Items, caches: Sequence[LengthCache]) -> "_Kept":
+        """Finds what the kept steps place among the items.
+
+        Raises:
+            StalePlan: A sample has another length or other tokens now, or would be excluded.
+        """
+        plan = parent.steps(0, steps)
+        place, length = _piece_ids(plan.sample, plan.span_start), plan.end - plan.start
+        every = np.arange(len(items))
+        samples = items.samples(every)
+        span_starts = items.span_starts(every, samples)
+        pieces = _piece_ids(samples, span_starts)
+        item = np.minimum(np.searchsorted(pieces, place), len(pieces) - 1)
+        is_other = (pieces[item] != place) | (items.length[item] != length)
+        trained = np.zeros(sum(source.count for source in parent.metadata.sources), dtype=np.bool_)
+        trained[plan.sample] = True
+        is_other |= _has_other_end(parent, trained, (samples, span_starts, items.length))[plan.sample]
+        prefixes = prefixes_of(caches)
+        if prefixes is not None and parent.prefixes is not None:
+            is_other |= (prefixes[: len(trained)] != parent.prefixes).any(axis=1)[plan.sample]
+        if is_other.any():
+            raise StalePlan(
+                f"sample {int(plan.sample[np.argmax(is_other)])} was trained and has another length or other content now: "
+                "append or mend rows that are still to come, and keep the positions of the others",
+                "LP-E130",
+            )
+        return cls(plan, items, item)
+
+    def finish_epoch(self, epoch: Epoch, config: PlanConfig) -> Placed:
+        """An epoch of which some or all steps are kept: its stages as they are, what is left of one, new ones.
+
+        Raises:
+            PlanningError: A stage that is kept whole lacks samples that its sources have now.
+        """
+        stages = stages_of(config, len(self.items.splits) - 1)
+        parts: list[Placed] = []
+        for number, (stage, about) in enumerate(zip(stages, epoch.stages, strict=True)):
+            end = about.first_step + about.steps
+            if about.first_step >= len(self.plan):
+                parts.append(place_stage(self.items, config, epoch.epoch, number, stage))
+                continue
+            head = self._placed(about.first_step, min(end, len(self.plan)), about)
+            counts = np.bincount(head.item, minlength=len(self.items))
+            if end <= len(self.plan):
+                if epoch.first_step + epoch.steps > len(self.plan):
+                    self._check_whole(counts, about, number)
+                parts.append(head)
+                continue
+            if stage.until == "first" and config.repeats and max(config.repeats) > 1:
+                raise PlanningError("a stage with `until` 'first' and `repeats` is kept whole or not at all", "LP-E134")
+            tail = place_stage(self.items, config, epoch.epoch, number, stage, counts)
+            parts.append(_join(head, tail))
+        return join_stages(parts)
+
+    def _placed(self, begin: int, end: int, about: StagePart) -> Placed:
+        """Steps begin..end (half-open), of one stage."""
+        part = self.plan.steps(begin, end)
+        item = self.item[int(self.plan.step_splits[begin]) : int(self.plan.step_splits[end])]
+        begins_row = part.start % np.repeat(part.row_lens, np.diff(part.step_splits)) == 0
+        source = np.searchsorted(self.items.splits, item[begins_row], side="right") - 1
+        rows = tuple(int((source == each).sum()) for each in about.sources)
+        about = about.model_copy(update={"first_step": 0, "steps": end - begin, "rows": rows})
+        return Placed(item, part.end - part.start, part.start, part.step_splits, part.row_lens, (about,))
+
+    def _check_whole(self, counts: NDArray[np.int64], about: StagePart, number: int) -> None:
+        for source, (whole, _) in zip(about.sources, about.passes, strict=True):
+            lacking = np.flatnonzero(counts[self.items.of(source)] < whole)
+            if len(lacking):
+                sample = int(self.items.samples(lacking[:1] + self.items.of(source).start)[0])
+                raise PlanningError(
+                    f"stage {number} of the epoch is trained, without sample {sample}: take new rows in at the end of an epoch",
+                    "LP-E134",
+                )
 
 
-def _kept_epoch(parent: BatchPlan, items: Items, number: int, begin: int, end: int) -> Placed:
-    """Steps of the parent, as they are, with the items that they place."""
-    part = parent.steps(begin, end)
-    rows = int(rows_a_step(part).sum())
-    about = StagePart(first_step=0, steps=end - begin, sources=(0,), rows=(rows,), passes=((1, 0),))
-    item = np.searchsorted(items.sample, part.sample).astype(items.sample.dtype)
-    return Placed(item, part.start, part.step_splits, part.row_lens, (about,))
-
-
-def _rest_of_epoch(items: Items, head: Placed | None, config: PlanConfig, epoch: int) -> Placed:
-    """An epoch, but for what its kept steps place."""
-    stage = stages_of(config, 1)[0]
-    if head is None:
-        return place_packed(items, config, epoch, 0, stage)
-    is_left = np.ones(len(items.sample), dtype=np.bool_)
-    is_left[head.item] = False
-    left = np.flatnonzero(is_left)
-    if not len(left):
-        return head
-    rest = Items(items.sample[left], items.length[left], items.span_start[left], np.array([0, len(left)]))
-    placed = place_packed(rest, config, epoch, 0, stage)
-    about = head.stages[0].model_copy(
-        update={
-            "steps": len(head.row_lens) + len(placed.row_lens),
-            "rows": (head.stages[0].rows[0] + placed.stages[0].rows[0],),
-        }
-    )
+def _join(head: Placed, tail: Placed) -> Placed:
+    """A stage whose first steps are kept; `passes` of the tail count what the head placed."""
+    about, rest = head.stages[0], tail.stages[0]
+    rows = tuple(first + last for first, last in zip(about.rows, rest.rows, strict=True))
     return Placed(
-        item=np.concatenate([head.item, left[placed.item].astype(head.item.dtype)]),
-        start=np.concatenate([head.start, placed.start]),
-        step_splits=np.concatenate([head.step_splits, placed.step_splits[1:] + head.step_splits[-1]]),
-        row_lens=np.concatenate([head.row_lens, placed.row_lens]),
-        stages=(about,),
+        item=np.concatenate([head.item, tail.item]),
+        length=np.concatenate([head.length, tail.length]),
+        start=np.concatenate([head.start, tail.start]),
+        step_splits=np.concatenate([head.step_splits, tail.step_splits[1:] + head.step_splits[-1]]),
+        row_lens=np.concatenate([head.row_lens, tail.row_lens]),
+        stages=(rest.model_copy(update={"steps": about.steps + rest.steps, "rows": rows}),),
     )
+
+
+def _piece_ids(sample: Integers, span_start: Integers) -> NDArray[np.int64]:
+    """A number for each piece, ascending by sample and then by its first token."""
+    first = np.maximum(span_start, 0).astype(np.int64)
+    return (sample.astype(np.int64) << 31) + first
+
+
+def _has_other_end(
+    parent: BatchPlan, trained: NDArray[np.bool_], now: tuple[Integers, Integers, Integers]
+) -> NDArray[np.bool_]:
+    """Which trained samples end elsewhere now: of a sample in pieces, one may be trained and another to come."""
+    ends = [np.zeros(len(trained), dtype=np.int64) for _ in range(2)]
+    then = parent.sample, parent.span_start, parent.end - parent.start
+    for end, (sample, span_start, length) in zip(ends, (then, now), strict=True):
+        known = sample < len(trained)
+        np.maximum.at(end, sample[known], (np.maximum(span_start, 0).astype(np.int64) + length)[known])
+    return trained & (ends[0] != ends[1])
+
+
+def _with_absent(epoch: Epoch, placed: Placed, items: Items, caches: Sequence[LengthCache], left_out: int) -> Epoch:
+    """Says how many samples a kept epoch lacks, where that is not what is excluded now: some came too late for it."""
+    times = np.bincount(items.samples(placed.item), minlength=sum(map(len, caches)))
+    absent = int((times == 0).sum())
+    return epoch.model_copy(update={"absent": None if absent == left_out else absent})

@@ -1,5 +1,6 @@
 """What a plan costs and wastes, in integers: `stats.json`. Recomputed wherever it matters, never trusted."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def plan_stats(plan: BatchPlan) -> JSON:
         "rows_a_step": _range(rows),
         "samples_a_step": _range(np.diff(plan.step_splits)),
         "tokens_a_step": _range(plan.tokens),
-        "cost_a_step": _range(row_costs(plan.end - plan.start, plan.step_splits)),
+        "cost_a_step": _range(step_costs(plan)),
         "packing": [_certificate(plan, epoch, rows) for epoch in range(len(plan.metadata.epochs))],
     }
 
@@ -40,17 +41,23 @@ def rows_a_step(plan: BatchPlan) -> NDArray[np.int64]:
     return -(-last.astype(np.int64) // plan.row_lens)
 
 
+def step_costs(plan: BatchPlan) -> NDArray[np.int64]:
+    """What attention costs in each step, the sum of squared segment lengths, int64 (S,)."""
+    return np.concatenate([row_costs(part.end - part.start, part.step_splits) for part in plan.blocks()])
+
+
 def _certificate(plan: BatchPlan, epoch: int, rows: NDArray[np.int64]) -> JSON:
     """Rows of one epoch against the rows that any packing needs; without meaning where a sample has its own row."""
     about = plan.metadata.epochs[epoch]
     steps = slice(about.first_step, about.first_step + about.steps)
-    begin, end = plan.step_splits[steps.start], plan.step_splits[steps.stop]
     used = int(rows[steps].sum())
     config = plan.metadata.config
     if config.mode != "packed":
         return {"rows": used}
-    units = -(-(plan.end[begin:end] - plan.start[begin:end]) // config.align)
-    bounds = lower_bounds(histogram(units), plan.row_len // config.align)
+    counts = Counter[int]()
+    for part in plan.blocks(steps.start, steps.stop):
+        counts.update(histogram(-(-(part.end - part.start) // config.align)))
+    bounds = lower_bounds(counts, plan.row_len // config.align)
     return {"rows": used, "l1": bounds.l1, "l2": bounds.l2, "gap": used - bounds.l2, "optimal": used == bounds.l2}
 
 

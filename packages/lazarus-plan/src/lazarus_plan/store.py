@@ -162,6 +162,9 @@ def write_documents(path: Path, plan: BatchPlan) -> None:
     members["config"] = plan.metadata.config.canonical()
     if plan.metadata.parent is None:
         del members["parent"]
+    for epoch in members["epochs"]:
+        if epoch["absent"] is None:
+            del epoch["absent"]
     members["checksum"] = checksum(members, plan.fingerprints, stats)
     (path / METADATA).write_bytes(_document(members))
     (path / FINGERPRINTS).write_bytes(_document(plan.fingerprints))

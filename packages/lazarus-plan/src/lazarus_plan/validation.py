@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from lazarus_plan.balance import row_costs
 from lazarus_plan.canonical import JSON, canonical_digest, changed_members
 from lazarus_plan.codec import Columns, decode
 from lazarus_plan.errors import CorruptPlan
@@ -21,7 +20,7 @@ from lazarus_plan.line import decode_line
 from lazarus_plan.memory import keep_freed
 from lazarus_plan.multiplicity import check_multiplicity
 from lazarus_plan.plan import WHOLE, BatchPlan, Integers, narrow_type
-from lazarus_plan.stats import plan_stats, rows_a_step
+from lazarus_plan.stats import plan_stats, rows_a_step, step_costs
 from lazarus_plan.store import (
     FINGERPRINTS,
     INDEX,
@@ -323,5 +322,5 @@ def _cost_of_full_steps(plan: BatchPlan) -> tuple[int, int]:
     rows = rows_a_step(plan)
     if plan.metadata.config.mode != "packed" or rows.max() < MIN_ROWS_TO_BALANCE:
         return 1, 1
-    costs = row_costs(plan.end - plan.start, plan.step_splits)[rows == rows.max()]
+    costs = step_costs(plan)[rows == rows.max()]
     return int(costs.min()), int(costs.max())

@@ -10,8 +10,8 @@ from lazarus_plan.lengths import LengthCache
 from lazarus_plan.lock import check_same
 from lazarus_plan.plan import BatchPlan
 from lazarus_plan.proof import is_plan_id
-from lazarus_plan.reader import spot_check
 from lazarus_plan.rebase import rebase_plan
+from lazarus_plan.spot import Recipe, encode_some, parse_some
 from lazarus_plan.store import read_artifact, read_blocks
 from lazarus_plan.validation import load_plan
 from lazarus_plan.verify import check_files, check_lengths
@@ -25,6 +25,7 @@ def verify_plan(
     data: Sequence[Path | str] = (),
     rebuild: bool = False,
     sample: int | None = None,
+    recipe: Recipe | None = None,
 ) -> Iterator[str]:
     """Checks what is asked for; yields what holds, in words.
 
@@ -35,13 +36,14 @@ def verify_plan(
         data: Data files, compared byte by byte.
         rebuild: Build from `caches` again and compare.
         sample: Parse only so many steps.
+        recipe: With `sample`: encode one sample of each of these steps again.
 
     Raises:
         CheckFailed: The first broken link.
     """
     path = Path(path)
     if sample is not None:
-        yield from _verify_bytes(path, expect, sample)
+        yield from _verify_bytes(path, expect, sample, recipe)
         return
     plan = load_plan(path)
     yield f"plan: sound, {len(plan):,} steps"
@@ -62,7 +64,7 @@ def verify_plan(
         yield "rebuild: the same plan, to the byte"
 
 
-def _verify_bytes(path: Path, expect: str | None, sample: int) -> Iterator[str]:
+def _verify_bytes(path: Path, expect: str | None, sample: int, recipe: Recipe | None) -> Iterator[str]:
     """All bytes are hashed, so the identity is certain; some steps are parsed, so damage before the build shows too."""
     artifact = read_artifact(path)
     _, root, steps = digest_lines(read_blocks(path))
@@ -71,7 +73,11 @@ def _verify_bytes(path: Path, expect: str | None, sample: int) -> Iterator[str]:
         raise CorruptPlan(f"{path}: the files are of plan {short(identity)}, not of the one they name", "LP-E151")
     yield f"bytes: all hashed, they are those of plan {short(identity)}"
     yield from _check_identity(identity, expect)
-    yield f"steps: {len(spot_check(path, sample)):,} of {steps:,} parsed"
+    parsed = parse_some(path, sample)
+    yield f"steps: {len(parsed):,} of {steps:,} parsed"
+    if recipe is not None:
+        known = "lengths" if artifact.prefixes is None else "rows, lengths and token ids"
+        yield f"samples: {encode_some(path, parsed, recipe):,} encoded again, {known} as planned"
 
 
 def _check_identity(identity: str, expect: str | None) -> Iterator[str]:
@@ -84,4 +90,4 @@ def _check_identity(identity: str, expect: str | None) -> Iterator[str]:
 
 def _rebuild(plan: BatchPlan, caches: Sequence[LengthCache]) -> BatchPlan:
     config, parent = plan.metadata.config, plan.metadata.parent
-    return build_plan(caches, config) if parent is None else rebase_plan(plan, parent.steps, caches[0], config)
+    return build_plan(caches, config) if parent is None else rebase_plan(plan, parent.steps, caches, config)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lazarus_tokenkit.engines import PACKAGES, Unfit, build_engine, check_engine, is_installed, reference_engine
+from lazarus_tokenkit.engines import EXTRAS, PACKAGES, Unfit, build_engine, check_engine, is_installed, reference_engine
 from lazarus_tokenkit.tokenizer import Tokenizer
 
 SAMPLE = [f"{n}. The quick brown fox jumps over the lazy dog; {n} + {n} = {2 * n}.\n" * 8 for n in range(1000)]
@@ -14,7 +14,7 @@ SAMPLE = [f"{n}. The quick brown fox jumps over the lazy dog; {n} + {n} = {2 * n
 
 @dataclass(frozen=True)
 class Speed:
-    """One engine's speed; zeros where it is not used, and `note` says why.
+    """One engine's speed; None where it is not used, and `note` says why.
 
     Args:
         name: Engine and way of calling.
@@ -25,9 +25,9 @@ class Speed:
     """
 
     name: str
-    megabytes_per_s: float = 0.0
-    documents_per_s: float = 0.0
-    tokens_per_s: float = 0.0
+    megabytes_per_s: float | None = None
+    documents_per_s: float | None = None
+    tokens_per_s: float | None = None
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def measure_speed(tokenizer: Tokenizer, documents: Sequence[str], repeats: int =
         if name == "huggingface":
             continue
         if not is_installed(name):
-            found.append(Speed(name, note="not installed"))
+            found.append(Speed(name, note=f"install lazarus-tokenkit[{EXTRAS[name]}]"))
             continue
         try:
             engine = build_engine(tokenizer, name)

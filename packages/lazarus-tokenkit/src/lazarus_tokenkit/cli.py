@@ -45,13 +45,17 @@ app = _app(
 )
 lengths_app = _app(
     "lengths",
-    "Length caches: how many tokens each sample has, and what decided it.",
+    "Length caches: how many tokens each sample has.",
     [lengths.build, lengths.stats, lengths.waste],
 )
-samples_app = _app("samples", "Data files: what they hold.", [samples.inspect, samples.curriculum])
+samples_app = _app(
+    "samples",
+    "Data files: what they hold, their spelling, their order.",
+    [samples.inspect, samples.prepare, samples.curriculum],
+)
 analyze_app = _app(
     "analyze",
-    "What a tokenizer makes of a corpus, in numbers with exact formulas.",
+    "What a tokenizer makes of a corpus, in numbers.",
     [
         analysis.coverage,
         analysis.entropy,
@@ -64,7 +68,7 @@ analyze_app = _app(
 )
 templates_app = _app(
     "templates",
-    "Chat templates: those built in, a tokenizer's own, any file.",
+    "Chat templates: built in, a tokenizer's own, a file.",
     [templates.list_, templates.show_, templates.validate, templates.apply],
 )
 train_app = _app(

@@ -192,7 +192,7 @@ class Encoder:
                 case ChatSample():
                     return [cutter.conversation(sample.messages, sample.tools)]
                 case CompletionSample():
-                    return [cutter.conversation(sample.messages)]
+                    return [cutter.exchange(sample.prompt, sample.completion)]
         except TemplateError as error:
             raise TemplateError(f"sample {sample.id!r}: {error.message}", error.code) from error
 

@@ -26,7 +26,7 @@ HUB = "hf:"
 """`hf:owner/name`, `hf:owner/name:config`, `hf:owner/name:config:split`: a data set of the hub."""
 UTF8_BOM = b"\xef\xbb\xbf"
 PARQUET_ROWS = 1000
-MALFORMED = "LT-E306"
+NO_FILE, MALFORMED = "LT-E302", "LT-E306"
 MAX_DIGITS = sys.get_int_max_str_digits()
 # An escaped surrogate: half a character, unless its other half follows. Rare enough to look twice.
 SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -64,11 +64,11 @@ def read_objects(path: Path) -> Iterator[PlacedRow]:
     if path.is_dir():
         return _directory_rows(path)
     if not path.exists():
-        raise SampleError(f"{path} does not exist", "LT-E302")
+        raise SampleError(f"{path} does not exist", NO_FILE)
     for suffixes, read in _READERS.items():
         if path.name.endswith(suffixes):
             return read(path)
-    raise SampleError(f"{path} is not one of {', '.join(SUFFIXES)}: give JSON Lines files", "LT-E302")
+    raise SampleError(f"{path} is not one of {', '.join(SUFFIXES)}: give JSON Lines files", NO_FILE)
 
 
 def data_files(path: Path) -> list[Path]:
@@ -128,7 +128,7 @@ def _lines(path: Path) -> Iterator[bytes]:
         with _open(path) as stream:
             yield from stream
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise SampleError(f"{path} is not a whole gzip file: {error}", "LT-E302") from error
+        raise SampleError(f"{path} is not a whole gzip file: {error}", NO_FILE) from error
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -222,7 +222,7 @@ def _directory_rows(path: Path) -> Iterator[PlacedRow]:
     if not texts:
         raise SampleError(
             f"{path} is a directory without {', '.join(TEXTS)}: give JSON Lines files, texts or a saved data set",
-            "LT-E302",
+            NO_FILE,
         )
     for file in texts:
         yield from _text_rows(file, file.relative_to(path).as_posix())

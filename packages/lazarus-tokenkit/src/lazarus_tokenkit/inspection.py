@@ -10,6 +10,7 @@ import numpy as np
 
 from lazarus_tokenkit.encode import Encoder
 from lazarus_tokenkit.errors import TokenkitError
+from lazarus_tokenkit.files import NO_FILE
 from lazarus_tokenkit.forms import FieldNames
 from lazarus_tokenkit.metrics.documents import sample_text
 from lazarus_tokenkit.metrics.table import aligned, number
@@ -43,7 +44,7 @@ class Inspection:
     Args:
         form: The form of the rows, None if not one could be read.
         samples: Rows read.
-        lengths: Quantiles of their lengths by name (`p50`, `p90`, `p99`, `max`), in `unit`.
+        lengths: Quantiles of their lengths by name (`p50`, `p90`, `p99`, `max`), in `unit`; none without rows.
         unit: `characters` or `tokens`.
         roles: Messages by role.
         problems: What is worth a look, with the places of some.
@@ -68,13 +69,13 @@ class Inspection:
 
     def text(self) -> str:
         """As it is printed for people."""
-        rows = [("form", self.form or "-"), ("samples", number(self.samples))]
+        rows = [("form", self.form or "none was read"), ("samples", number(self.samples))]
         rows += [(name, f"{length:,} {self.unit}") for name, length in self.lengths.items()]
         rows += [(f"role {role}", number(count)) for role, count in self.roles.items()]
         lines = [aligned(rows)]
         for words, (count, places) in self.problems.items():
             more = ", .." if count > len(places) else ""
-            lines.append(f"warning: {words}: {count:,} rows ({', '.join(places)}{more})")
+            lines.append(f"warning: {words}: {count:,} {'row' if count == 1 else 'rows'} ({', '.join(places)}{more})")
         lines += [f"error: {self.error}"] if self.error is not None else []
         lines += [f"\n--- row {place} ---\n{shown}" for place, shown in enumerate(self.first_rows)]
         return "\n".join(lines)
@@ -109,12 +110,15 @@ def inspect_samples(
             for problem in _problems(row, seen, encoder):
                 found.setdefault(problem, []).append(row.place)
     except TokenkitError as failure:
+        if failure.code == NO_FILE:
+            raise
         error = failure.message
-    sizes = np.array(lengths or [0])
+    sizes = np.array(lengths)
+    quantiles = {f"p{share}": int(np.percentile(sizes, share)) for share in (50, 90, 99)} if lengths else {}
     return Inspection(
         form=form,
         samples=len(lengths),
-        lengths={f"p{share}": int(np.percentile(sizes, share)) for share in (50, 90, 99)} | {"max": int(sizes.max())},
+        lengths=quantiles | ({"max": int(sizes.max())} if lengths else {}),
         unit="tokens" if with_tokens else "characters",
         roles=dict(roles.most_common()),
         problems={words: (len(places), tuple(places[:NUM_PLACES])) for words, places in found.items()},

@@ -8,7 +8,7 @@ now; only the encoding of rows whose content is still the same is spared.
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import chain, islice
@@ -17,24 +17,21 @@ from typing import Any, NamedTuple
 
 from lazarus_plan import LengthsHeader, canonical_json, merkle_root
 from lazarus_tokenkit.encode import Encoder, Measure, Prepared
-from lazarus_tokenkit.engines import Engine, EngineName, choose_engine
+from lazarus_tokenkit.engines import NUM_CHECKED, Engine, EngineName, choose_engine
 from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.files import data_files
 from lazarus_tokenkit.fingerprint import TokenizerFingerprint, compute_fingerprint
 from lazarus_tokenkit.forms import FieldNames
-from lazarus_tokenkit.lengths import PREFIX_BYTES, header_of, naming_rows
+from lazarus_tokenkit.lengths import CHUNK, PREFIX_BYTES, header_of, naming_rows
 from lazarus_tokenkit.metrics.documents import sample_text
 from lazarus_tokenkit.partial import Partial
 from lazarus_tokenkit.readers import Row, as_paths, read_rows
+from lazarus_tokenkit.stats import LengthTally
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 1000
-"""Samples encoded at a time: the engine holds about 100 bytes a token, and more at once is no faster."""
 AHEAD = 2
 """Chunks that wait for the engine while the next is read."""
-NUM_CHECKED = 2000
-"""Samples that another engine is compared on."""
 _quote = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -55,6 +52,7 @@ def build_lengths(
     fields: FieldNames | None = None,
     on_progress: Callable[[int], Any] | None = None,
     engine: EngineName = "huggingface",
+    tally: LengthTally | None = None,
 ) -> LengthsHeader:
     """Writes the length cache of data files; the file appears whole or not at all.
 
@@ -65,6 +63,7 @@ def build_lengths(
         fields: Names of the fields, where they are not the standard ones.
         on_progress: Called with the number of samples done since the last call.
         engine: Encodes in the tokenizer's place; it must be exact on the first samples, else a warning says so.
+        tally: Counts the lengths on the way.
 
     Raises:
         SampleError: `output` is one of the data files, by whatever name, or lies among them.
@@ -77,7 +76,7 @@ def build_lengths(
     texts = [sample_text(row.sample) for row in first]
     chosen = choose_engine(encoder.tokenizer, engine, texts, fingerprint.fingerprint)
     with Partial(output, _identity(paths, encoder, fields, fingerprint)) as partial:
-        written = _write(chain(first, rows), encoder, chosen, partial, on_progress or _no_progress)
+        written = _write(chain(first, rows), encoder, chosen, partial, on_progress or _no_progress, tally)
         root = merkle_root(written)
         header = header_of(
             paths, encoder, partial.count, root, fingerprint, None if engine == "huggingface" else chosen.name
@@ -96,7 +95,12 @@ def row_line(sample_id: str, measure: Measure, digest: bytes) -> bytes:
 
 
 def _write(
-    rows: Iterator[Row], encoder: Encoder, engine: Engine, partial: Partial, on_progress: Callable[[int], Any]
+    rows: Iterator[Row],
+    encoder: Encoder,
+    engine: Engine,
+    partial: Partial,
+    on_progress: Callable[[int], Any],
+    tally: LengthTally | None,
 ) -> Iterator[bytes]:
     """Writes all rows; yields their digests."""
     waiting: deque[_Chunk] = deque()
@@ -107,7 +111,10 @@ def _write(
                 waiting.append(_start(batch, encoder, engine, partial, worker))
             if waiting and (len(waiting) > AHEAD or not batch):
                 chunk = waiting.popleft()
-                partial.write(_finish(chunk, encoder), is_new=chunk.lines is None)
+                lines = _finish(chunk, encoder)
+                partial.write(lines, is_new=chunk.lines is None)
+                if tally is not None:
+                    tally.add(lines)
                 on_progress(len(chunk.rows))
                 yield from chunk.digests
             elif not batch:
@@ -126,7 +133,7 @@ def _start(batch: list[Row], encoder: Encoder, engine: Engine, partial: Partial,
     return _Chunk(batch, digests, None, prepared, worker.submit(engine.encode_batch, prepared.texts))
 
 
-def _finish(chunk: _Chunk, encoder: Encoder) -> Iterable[bytes]:
+def _finish(chunk: _Chunk, encoder: Encoder) -> list[bytes]:
     if chunk.lines is not None:
         return chunk.lines
     assert chunk.prepared is not None and chunk.ids is not None, "a chunk has lines or waits for ids"

@@ -7,7 +7,7 @@ up, as far as their ids and content are still those of the data; whatever is wro
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -73,10 +73,9 @@ class Partial:
         self._stream.truncate()
         return None
 
-    def write(self, lines: Iterable[bytes], *, is_new: bool) -> None:
+    def write(self, lines: Sequence[bytes], *, is_new: bool) -> None:
         """Appends rows, or counts rows that are there already."""
         assert self._stream is not None, "entered"
-        lines = list(lines)
         if is_new:
             with naming(self.path):
                 self._stream.writelines(lines)

@@ -11,11 +11,12 @@ where a content ends, so that the end-of-turn token is the first special token b
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import islice
-from typing import Any, cast
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import Any, NamedTuple, cast
 
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.samples import ASSISTANT, JSON, Message
@@ -26,12 +27,13 @@ Render = Callable[..., str]
 NONCHARACTERS = tuple(map(chr, range(0xFDD0, 0xFDF0)))
 HOLE = NONCHARACTERS[-1]
 """Stands around the number of a content in a skeleton."""
+EXCHANGE = ("user", ASSISTANT)
+"""Roles of a question and its answer."""
 UNSTABLE = "LT-E205"
 """Code of a template whose earlier turns change when more follow."""
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """A stretch of text that is encoded by itself.
 
     Args:
@@ -62,12 +64,11 @@ class _Skeleton:
 
     def fill(self, contents: Sequence[str]) -> list[Piece]:
         """The pieces of a conversation with these contents."""
-        filled = [
-            (text, has_loss)
-            for parts, has_loss in self.pieces
-            if (text := "".join([part if isinstance(part, str) else contents[part] for part in parts]))
-        ]
-        return [Piece(text, has_loss) for text, has_loss in filled]
+        pieces: list[Piece] = []
+        for parts, has_loss in self.pieces:
+            if text := "".join([part if isinstance(part, str) else contents[part] for part in parts]):
+                pieces.append(Piece(text, has_loss))
+        return pieces
 
 
 class Cutter:
@@ -81,6 +82,8 @@ class Cutter:
         self._reserved = re.compile(
             f"{'|'.join(map(re.escape, texts)) or '(?!)'}|[{NONCHARACTERS[0]}-{NONCHARACTERS[-1]}]"
         )
+        # What all special tokens with the same first character begin with: quick to look for.
+        self._beginnings = tuple(_shared_start(group) for _, group in groupby(sorted(texts), itemgetter(0)))
         self._skeletons: dict[tuple[tuple[str, ...], int, bool], _Skeleton] = {}
         self._special_start = re.compile(f"(?=(?:{'|'.join(map(re.escape, texts)) or '(?!)'}))(.)", re.DOTALL)
 
@@ -90,7 +93,7 @@ class Cutter:
 
     def text(self, text: str) -> Piece:
         """A document: all of it carries loss, and none of it is a special token."""
-        if not self._reserved.search(text):
+        if not self._is_reserved(text):
             return Piece(text, True)
         shield, _ = _free_noncharacters([text])
         return _piece(self._break(text, shield), True, shield)
@@ -116,6 +119,15 @@ class Cutter:
         """
         return self._pieces(messages, tools, 0 if has_loss else len(messages), add_generation_prompt)
 
+    def exchange(self, prompt: str, completion: str) -> list[Piece]:
+        """`conversation` of a question and its answer."""
+        contents = prompt, completion
+        if self._is_opaque and not self._is_reserved(prompt) and not self._is_reserved(completion):
+            skeleton = self._skeletons.get((EXCHANGE, 0, False))
+            if skeleton is not None:
+                return skeleton.fill(contents)
+        return self.conversation([Message(*turn) for turn in zip(EXCHANGE, contents, strict=True)])
+
     def answer(self, prompt: Sequence[Message], answer: Sequence[Message]) -> list[Piece]:
         """The pieces of a conversation in which only the turns of `answer` carry loss."""
         return self._pieces([*prompt, *answer], (), len(prompt), False)
@@ -138,7 +150,13 @@ class Cutter:
         """Whether messages are roles and contents only, none with the text of a special token or a noncharacter."""
         if any(message.tool_calls or message.name or message.tool_call_id for message in messages):
             return False
-        return not any(map(self._reserved.search, contents))
+        return not any(map(self._is_reserved, contents))
+
+    def _is_reserved(self, text: str) -> bool:
+        """Whether a text holds that of a special token or a noncharacter."""
+        if text.isascii() and not any([start in text for start in self._beginnings]):  # noqa: C419 - a list is faster
+            return False
+        return self._reserved.search(text) is not None
 
     def _skeleton(self, messages: Sequence[Message], first: int, add_generation_prompt: bool) -> "_Skeleton":
         """The pieces with a place for each content, cut the slow way once."""
@@ -276,6 +294,14 @@ class Cutter:
 
 def _piece(text: str, has_loss: bool, shield: str) -> Piece:
     return Piece(text, has_loss, shield if shield in text else "")
+
+
+def _shared_start(texts: Iterable[str]) -> str:
+    """What all texts, sorted, begin with."""
+    first, *rest = texts
+    last = rest[-1] if rest else first
+    size = next((place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
+    return first[:size]
 
 
 def _texts(message: Message) -> list[str]:

@@ -6,7 +6,8 @@ fingerprint: 3e6c..      # optional: the first 16 or more digits
 tests:
   - text: hello world
     ids: [31373, 995]
-  - text: "  spaces"
+  - name: white space is kept
+    text: "  spaces"
     round_trip: true
     max_tokens: 4
   - text: <|endoftext|>
@@ -34,6 +35,8 @@ class Case(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    name: str | None = None
+    """What the case is called; else its text."""
     text: str
     """What is encoded."""
     special: bool = False
@@ -88,7 +91,9 @@ def read_suite(path: Path) -> Suite:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise TokenkitError(f"{path}: {where}: {first['msg']}", "LT-E902") from error
+        fields = Case.model_fields if "tests" in first["loc"] else Suite.model_fields
+        reason = f"is not one of {', '.join(fields)}" if first["type"] == "extra_forbidden" else first["msg"]
+        raise TokenkitError(f"{path}: {where}: {reason}", "LT-E902") from error
 
 
 def run_suite(suite: Suite, tokenizer: Tokenizer) -> list[Outcome]:
@@ -99,7 +104,7 @@ def run_suite(suite: Suite, tokenizer: Tokenizer) -> list[Outcome]:
     >>> [outcome.failures for outcome in run_suite(suite, load_tokenizer("byte"))]
     [(), ('2 tokens, at most 1 expected',)]
     """
-    outcomes = [Outcome(repr(case.text), tuple(_failures(case, tokenizer))) for case in suite.tests]
+    outcomes = [Outcome(case.name or repr(case.text), tuple(_failures(case, tokenizer))) for case in suite.tests]
     if suite.fingerprint is None:
         return outcomes
     found = compute_fingerprint(tokenizer).fingerprint

@@ -112,7 +112,8 @@ class CompletionSample:
     @property
     def digest(self) -> bytes:
         """SHA-256 of the content."""
-        return _digest({"prompt": self.prompt, "completion": self.completion})
+        prompt, completion = encode_basestring(self.prompt), encode_basestring(self.completion)
+        return hashlib.sha256(f'{{"completion":{completion},"prompt":{prompt}}}'.encode()).digest()
 
     @property
     def messages(self) -> tuple[Message, ...]:

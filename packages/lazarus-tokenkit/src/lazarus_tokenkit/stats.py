@@ -1,15 +1,41 @@
-"""The shape of a length cache: quantiles and a histogram."""
+"""The shape of a length cache: quantiles and a histogram, from how often each length occurs: memory for lengths, not rows."""
 
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lazarus_plan import LengthCache
+from lazarus_tokenkit.metrics.efficiency import histogram
+from lazarus_tokenkit.metrics.table import bars
 
 QUANTILES = (50, 90, 99)
-NUM_BINS = 20
-BAR_WIDTH = 40
+_LENGTHS = re.compile(rb'"length":([0-9]+),"loss_tokens":([0-9]+)')
+"""In a line that was just written; quotation marks inside an id are escaped."""
+
+
+class LengthTally:
+    """Counts rows as they are written."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+        self._loss_tokens = 0
+
+    def add(self, lines: Iterable[bytes]) -> None:
+        """Lines of a length cache."""
+        for line in lines:
+            found = _LENGTHS.search(line)
+            assert found is not None, "written by `row_line`"
+            self._counts[int(found[1])] += 1
+            self._loss_tokens += int(found[2])
+
+    @property
+    def stats(self) -> "LengthStats":
+        """Of what was counted so far."""
+        return LengthStats.of_counts(self._counts, self._loss_tokens)
 
 
 @dataclass(frozen=True)
@@ -42,21 +68,24 @@ class LengthStats:
         >>> LengthStats.of(LengthCache.from_rows([LengthRow("a", 3), LengthRow("b", 5)])).quantiles
         {50: 3, 90: 5, 99: 5}
         """
-        lengths = np.sort(cache.length)
-        size = len(lengths)
-        low, high = int(lengths[0]), int(lengths[-1])
-        width = max(1, -(-(high - low + 1) // NUM_BINS))
-        counts = np.bincount((lengths - low) // width)
+        lengths, counts = np.unique(cache.length, return_counts=True)
+        loss_tokens = None if cache.loss_tokens is None else int(cache.loss_tokens.sum())
+        return cls.of_counts(dict(zip(lengths.tolist(), counts.tolist(), strict=True)), loss_tokens)
+
+    @classmethod
+    def of_counts(cls, occurrences: Mapping[int, int], loss_tokens: int | None) -> "LengthStats":
+        """From how often each length occurs; there is at least one."""
+        lengths = np.array(sorted(occurrences), dtype=np.int64)
+        counts = np.array([occurrences[length] for length in lengths.tolist()], dtype=np.int64)
+        size, reached = int(counts.sum()), np.cumsum(counts)
         return cls(
             count=size,
-            tokens=int(lengths.sum()),
-            loss_tokens=None if cache.loss_tokens is None else int(cache.loss_tokens.sum()),
-            min=low,
-            quantiles={share: int(lengths[-(-share * size // 100) - 1]) for share in QUANTILES},
-            max=high,
-            histogram=tuple(
-                (low + place * width, low + (place + 1) * width - 1, int(count)) for place, count in enumerate(counts)
-            ),
+            tokens=int((lengths * counts).sum()),
+            loss_tokens=loss_tokens,
+            min=int(lengths[0]),
+            quantiles={share: int(lengths[np.searchsorted(reached, -(-share * size // 100))]) for share in QUANTILES},
+            max=int(lengths[-1]),
+            histogram=histogram(lengths, counts),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -79,14 +108,6 @@ class LengthStats:
     def text(self) -> str:
         """As it is printed for people."""
         quantiles = "  ".join(f"p{share} {length:,}" for share, length in self.quantiles.items())
-        tallest = max(samples for _, _, samples in self.histogram)
         digits = len(f"{self.max:,}")
-        bars = [
-            f"{first:>{digits},} - {last:>{digits},}  {'#' * -(-samples * BAR_WIDTH // tallest):<{BAR_WIDTH}}  {samples:,}"
-            for first, last, samples in self.histogram
-        ]
-        head = [
-            self.headline(),
-            f"min {self.min:,}  {quantiles}  max {self.max:,}",
-        ]
-        return "\n".join([*head, "", *bars])
+        ranges = [(f"{first:>{digits},} - {last:>{digits},}", samples) for first, last, samples in self.histogram]
+        return "\n".join([self.headline(), f"min {self.min:,}  {quantiles}  max {self.max:,}", "", bars(ranges)])

@@ -8,6 +8,7 @@ import typer
 
 from lazarus_plan.console import say, show, version_option
 from lazarus_train.commands import classify, dpo, pretrain, reward, sft
+from lazarus_train.sweeping import sweep
 
 app = typer.Typer(
     name="lazarus-train",
@@ -28,6 +29,7 @@ app.command()(sft)
 app.command()(dpo)
 app.command()(reward)
 app.command()(classify)
+app.command()(sweep)
 
 
 @app.command()

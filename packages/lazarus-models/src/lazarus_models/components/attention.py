@@ -66,7 +66,7 @@ class Attention(nn.Module):
         queries, keys = queries.transpose(0, 2, 1, 3), keys.transpose(0, 2, 1, 3)  # (B, H, T, W), (B, K, T, W)
         offset: Any = 0 if cache is None else cache.offset
         if config.rope:
-            queries, keys = self.rope(queries, offset=offset), self.rope(keys, offset=offset)
+            queries, keys = self.rope.both(queries, keys, offset)
         if config.qk_norm == "plain":
             queries, keys = (mx.fast.rms_norm(part, None, config.norm.eps) for part in (queries, keys))
         if config.temperature:

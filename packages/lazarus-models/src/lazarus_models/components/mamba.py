@@ -98,7 +98,15 @@ class Mamba2(nn.Module):
         if cache is not None:
             cache[1] = state
             cache.advance(tokens)
-        return self.out_proj(self.norm(nn.silu(gate) * out.reshape(rows, tokens, inner)))
+        return self.out_proj(self._normed(nn.silu(gate) * out.reshape(rows, tokens, inner)))
+
+    def _normed(self, x: Float[mx.array, "B T E"]) -> Float[mx.array, "B T E"]:
+        """Each group of heads by itself."""
+        if self.config.groups == 1:
+            return self.norm(x)
+        grouped = mx.unflatten(x, -1, (self.config.groups, -1))
+        weight: mx.array = self.norm["weight"]
+        return mx.fast.rms_norm(grouped, None, self.config.norm.eps).flatten(-2) * weight
 
 
 def scan(

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from lazarus_models.architecture import RecurrentConfig
 from lazarus_models.backend import mx, nn
 from lazarus_models.components.mamba import scan
+from lazarus_models.errors import UnsupportedModel
 
 
 class Recurrent(nn.Module):
@@ -30,12 +31,16 @@ class Recurrent(nn.Module):
         self.out_proj = nn.Linear(config.inner, width, bias=False)
 
     def __call__(self, x: Float[mx.array, "B T D"], mask: Any = None, cache: Any = None) -> Float[mx.array, "B T D"]:
-        if mask is not None:
-            raise NotImplementedError("a recurrent layer cannot skip padding; give rows of one length")
+        if mask is not None and self.config.kind != "min_gru":
+            raise UnsupportedModel(
+                f"a layer of kind {self.config.kind!r} cannot skip padding; give rows of one length", "LM-E116"
+            )
         before: Any = (None, None) if cache is None else (cache[0], cache[1])
         nothing = mx.zeros((x.shape[0], 0))
         if self.config.kind == "min_gru":
             update = mx.sigmoid(self.gate_proj(x))
+            if mask is not None:
+                update = update * mask[..., None]  # the state stays
             states = scan((1 - update)[..., None], (update * self.hidden_proj(x))[..., None], before[0])[..., 0]
             after = (states[:, -1, :, None], nothing)
         elif self.config.kind == "lstm":

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from lazarus_models.architecture import RopeConfig
 from lazarus_models.backend import mx, nn
+from lazarus_models.parameters import evaluate
 
 
 class Rope(nn.Module):
@@ -23,6 +24,25 @@ class Rope(nn.Module):
         self._position_scale = 1 / config.factor if config.rope_type == "linear" and config.factor else 1.0
         self._wavelengths = wavelengths(head_dim, config)
         self._magnitude = _magnitude(config)
+        slow = plain_wavelengths(head_dim, config) if self._wavelengths is None else self._wavelengths
+        self._speeds = mx.concatenate([-self._position_scale / slow, self._position_scale / slow])  # radians a token
+        evaluate([slow, self._speeds])  # they are no parameters, and what is yet to be computed cannot leave its thread
+
+    def both(
+        self, queries: Float[mx.array, "B H T D"], keys: Float[mx.array, "B K T D"], offset: int | mx.array
+    ) -> tuple[mx.array, mx.array]:
+        """Queries and keys, turned.
+
+        For one token a row on a CPU, where MLX has no kernel for it and computes every cosine twice, this takes half the
+        time.
+        """
+        if queries.shape[2] > 1 or self._interleaved or mx.default_device().type != mx.cpu:
+            return self(queries, offset), self(keys, offset)
+        angles = self._speeds * (offset if isinstance(offset, int) else offset[:, None, None, None])
+        cosines, sines = mx.cos(angles), mx.sin(angles)
+        if self._magnitude != 1:
+            cosines, sines = cosines * self._magnitude, sines * self._magnitude
+        return self._turned(queries, cosines, sines), self._turned(keys, cosines, sines)
 
     def __call__(self, x: Float[mx.array, "B H T D"], offset: int | mx.array = 0) -> Float[mx.array, "B H T D"]:
         """Queries or keys, turned; the first one stands at position `offset`."""
@@ -36,15 +56,24 @@ class Rope(nn.Module):
             freqs=self._wavelengths,
         )
 
+    def _turned(self, x: mx.array, cosines: mx.array, sines: mx.array) -> mx.array:
+        turned = x * cosines + mx.roll(x, self._head_dim // 2, -1) * sines
+        return turned.astype(x.dtype)
+
 
 def wavelengths(head_dim: int, config: RopeConfig) -> mx.array | None:
     """Tokens a radian for each pair (D / 2,); None where they are the plain powers of `rope_theta`."""
-    plain = config.rope_theta ** (mx.arange(0, head_dim, 2, dtype=mx.float32) / head_dim)
+    plain = plain_wavelengths(head_dim, config)
     if config.rope_type == "llama3":
         return _llama3(plain, config)
     if config.rope_type == "yarn":
         return _yarn(plain, head_dim, config)
     return None
+
+
+def plain_wavelengths(head_dim: int, config: RopeConfig) -> mx.array:
+    """Powers of `rope_theta` (D / 2,)."""
+    return config.rope_theta ** (mx.arange(0, head_dim, 2, dtype=mx.float32) / head_dim)
 
 
 def _llama3(plain: mx.array, config: RopeConfig) -> mx.array:

@@ -107,6 +107,8 @@ def _refuse_foreign_quantization(raw: dict[str, Any], source: str) -> None:
     said: Any = raw.get("quantization_config")
     if isinstance(said, dict) and "quantization" not in raw and "bits" not in said:
         method: Any = cast("dict[str, Any]", said).get("quant_method", "unknown")
+        if method == "mxfp4":
+            return
         raise UnsupportedModel(
             f"{source}: weights quantized by {method!r} are not read; give the unquantized or an mlx checkpoint",
             "LM-E111",

@@ -1,6 +1,6 @@
 """gpt-oss: learned sinks, every other layer with a window, experts with a bounded SwiGLU and biases.
 
-In files the columns of gate and up stand in turn, transposed.
+In files the columns of gate and up stand in turn, transposed; as published (MXFP4) they are rows, four bits a weight.
 """
 
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from pydantic import PositiveFloat, PositiveInt
 from lazarus_models.architecture import BlockConfig, DecoderConfig, MoEConfig, NormConfig
 from lazarus_models.config import LayeredConfig
 from lazarus_models.families.family import Family, attention, decoder
-from lazarus_models.layout import Layout, interleaved, renamed, transposed
+from lazarus_models.layout import Layout, Rule, blocks, interleaved, interleaved_rows, renamed, transposed
 
 _YARN = {  # transformers' default, which is that of the published models
     "rope_type": "yarn",
@@ -82,20 +82,38 @@ def _architecture(config: GptOssConfig) -> DecoderConfig:
     return decoder(config, blocks, norm)
 
 
-def _interleaved(end: str, leaf: str, *, matrix: bool) -> Any:
-    start = "mlp.experts."
-    return interleaved(f"{start}gate_up_proj{end}", f"{start}gate_proj.{leaf}", f"{start}up_proj.{leaf}", matrix=matrix)
+_EXPERTS = "mlp.experts."
 
 
-FAMILY = Family(
-    GptOssConfig,
-    _architecture,
-    Layout(
-        rules=(
-            _interleaved("", "weight", matrix=True),
-            _interleaved("_bias", "bias", matrix=False),
-            transposed("mlp.experts.down_proj", "mlp.experts.down_proj.weight"),
-            renamed("mlp.experts.down_proj_bias", "mlp.experts.down_proj.bias"),
-        )
-    ),
+def _interleaved(end: str, leaf: str, *, matrix: bool) -> Rule:
+    gate, up = (f"{_EXPERTS}{part}_proj.{leaf}" for part in ("gate", "up"))
+    return interleaved(f"{_EXPERTS}gate_up_proj{end}", gate, up, matrix=matrix)
+
+
+def _interleaved_rows(end: str, leaf: str, *, in_blocks: bool) -> Rule:
+    gate, up = (f"{_EXPERTS}{part}_proj.{leaf}" for part in ("gate", "up"))
+    return interleaved_rows(f"{_EXPERTS}gate_up_proj{end}", gate, up, in_blocks=in_blocks)
+
+
+_BIASES = (
+    _interleaved("_bias", "bias", matrix=False),
+    renamed(f"{_EXPERTS}down_proj_bias", f"{_EXPERTS}down_proj.bias"),
 )
+_PLAIN = (
+    _interleaved("", "weight", matrix=True),
+    transposed(f"{_EXPERTS}down_proj", f"{_EXPERTS}down_proj.weight"),
+)
+_PUBLISHED = (
+    _interleaved_rows("_blocks", "weight", in_blocks=True),
+    _interleaved_rows("_scales", "scales", in_blocks=False),
+    blocks(f"{_EXPERTS}down_proj_blocks", f"{_EXPERTS}down_proj.weight"),
+    renamed(f"{_EXPERTS}down_proj_scales", f"{_EXPERTS}down_proj.scales"),
+)
+
+
+def _layout(config: GptOssConfig) -> Layout:
+    is_published = config.quantization is not None and config.quantization.mode == "mxfp4"
+    return Layout(rules=(_PUBLISHED if is_published else _PLAIN) + _BIASES)
+
+
+FAMILY = Family(GptOssConfig, _architecture, _layout)

@@ -59,16 +59,42 @@ def verify(
     sample: Annotated[
         int | None, typer.Option("--sample", help="Parse only so many steps; all bytes are hashed all the same.", min=1)
     ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option("-t", "--tokenizer", help="With --sample and --data: encode a sample of each step again."),
+    ] = None,
+    prompt_field: Annotated[str | None, typer.Option(help="Field of the question, to encode.")] = None,
+    completion_field: Annotated[str | None, typer.Option(help="Field of the answer, to encode.")] = None,
+    text_field: Annotated[str | None, typer.Option(help="Field of a document, to encode.")] = None,
+    messages_field: Annotated[str | None, typer.Option(help="Field of a conversation, to encode.")] = None,
+    template: Annotated[str | None, typer.Option(help="Chat template, to encode [default: as recorded].")] = None,
 ) -> None:
     """Hold a plan against what it was made from: names the first broken link of the chain, exit 1."""
+    from lazarus_plan.spot import Recipe
     from lazarus_plan.verification import verify_plan
 
     if rebuild and not lengths:
         raise typer.BadParameter("--rebuild needs --lengths")
-    if sample and (rebuild or lengths or data):
-        raise typer.BadParameter("--sample checks the plan's own bytes; --lengths, --data and --rebuild need all of it")
+    if sample and (rebuild or lengths or (data and not tokenizer)):
+        raise typer.BadParameter(
+            "--sample checks the plan's own bytes, and with --data and --tokenizer some samples; --lengths and --rebuild "
+            "need all of it"
+        )
+    if tokenizer and not (sample and data):
+        raise typer.BadParameter("--tokenizer encodes samples of --data again: give --sample N and --data too")
+    named = {"prompt": prompt_field, "completion": completion_field, "text": text_field, "messages": messages_field}
+    fields = {role: name for role, name in named.items() if name is not None}
+    if (fields or template) and not tokenizer:
+        raise typer.BadParameter("fields and template say how to encode: give --tokenizer too")
+    recipe = Recipe(data, tokenizer, fields, template) if data and tokenizer else None
     for line in verify_plan(
-        plan, expect=expect, caches=read_caches(lengths or []), data=data or [], rebuild=rebuild, sample=sample
+        plan,
+        expect=expect,
+        caches=read_caches(lengths or []),
+        data=data or [],
+        rebuild=rebuild,
+        sample=sample,
+        recipe=recipe,
     ):
         show(line)
 

@@ -124,7 +124,7 @@ def materialise(
 def rebase(
     plan: PlanPath,
     step: Annotated[int, typer.Option("--step", help="Steps that were trained and stay.")],
-    lengths: Annotated[Path, typer.Option("-l", "--lengths", help="The length cache as it is now.")],
+    lengths: Lengths,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the child plan.")],
     token_budget: Annotated[
         int | None, typer.Option("-b", "--token-budget", help="Of the rest [default: as it was].")
@@ -141,7 +141,7 @@ def rebase(
     parent = load_plan(plan)
     changes = {"token_budget": token_budget, "epochs": epochs, "seed": seed}
     asked = parent.metadata.config.model_dump() | {name: value for name, value in changes.items() if value is not None}
-    child = rebase_plan(parent, step, read_caches([lengths])[0], make_config(**asked))
+    child = rebase_plan(parent, step, read_caches(lengths), make_config(**asked))
     save_plan(child, output)
     show(receipt(child))
     say(f"wrote {output}: goes on at step {step} from a checkpoint of {plan}")

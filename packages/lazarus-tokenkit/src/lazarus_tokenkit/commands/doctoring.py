@@ -19,9 +19,9 @@ def doctor(
     quiet: Annotated[bool, typer.Option("--quiet", help="Errors and warnings only.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Examine a tokenizer, D01 to D51, by trying it; exit 1 if there is an error."""
+    """Examine a tokenizer by trying it; exit 1 on errors."""
     from lazarus_tokenkit.doctor.examination import examine
-    from lazarus_tokenkit.doctor.fix import repair, write_repair
+    from lazarus_tokenkit.doctor.fix import FIXABLE, repair, write_repair
     from lazarus_tokenkit.doctor.patient import Patient
 
     patient = Patient.admit(tokenizer)
@@ -32,6 +32,10 @@ def doctor(
         show("\n".join(each.line for each in found))
     counts = {severity: sum(each.severity == severity for each in found) for severity in ("error", "warning")}
     say(f"{patient.name}: {counts['error']} error(s), {counts['warning']} warning(s)")
+    if fix is None and any(each.check in FIXABLE for each in found) and patient.engine is not None:
+        mended = ", ".join(dict.fromkeys(step.partition(":")[0] for step in repair(patient).steps))
+        if mended:
+            say(f"next: lazarus-tokenkit doctor -t {tokenizer} --fix NEW_DIRECTORY mends {mended}")
     if fix is not None:
         done = repair(patient)
         write_repair(done, fix)

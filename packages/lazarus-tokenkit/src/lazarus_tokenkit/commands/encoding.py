@@ -21,7 +21,7 @@ def encode(
     literal: Annotated[bool, typer.Option("--literal", help="Spell special tokens out, as text of people is.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the ids of a text; no special token is added."""
+    """Print the ids of a text; none are added."""
     loaded = load(tokenizer)
     text = read_text(text)
     found = loaded.segment_batch([text], parse_special=not literal)[0]
@@ -69,7 +69,7 @@ def vocab(
     limit: Annotated[int, typer.Option("--limit", help="At most so many lines; 0 for all.", min=0)] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List the vocabulary: id, piece as the files spell it, the text it stands for."""
+    """List the vocabulary: id, piece, the text it stands for."""
     from lazarus_tokenkit.metrics.table import aligned
 
     loaded = load(tokenizer)

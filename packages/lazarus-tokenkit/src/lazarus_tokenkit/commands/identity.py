@@ -48,8 +48,7 @@ def fingerprint(
     if as_json:
         show(json.dumps(found.to_json(), indent=2))
     else:
-        digests = {"fingerprint": found.fingerprint, "structural": found.structural} | dict(found.components)
-        show("\n".join(f"{name:<15} {digest}" for name, digest in digests.items()))
+        show(found.text())
 
 
 def compare(
@@ -63,7 +62,7 @@ def compare(
     messages_field: MessagesField = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hold two tokenizers side by side, on a text or on a corpus."""
+    """Hold two tokenizers side by side, on a text or a corpus."""
     from lazarus_tokenkit.metrics.comparison import compare_tokenizers
     from lazarus_tokenkit.metrics.documents import read_documents
 
@@ -92,10 +91,10 @@ def benchmark(
     repeats: Annotated[int, typer.Option("--repeats", help="Runs of each; the fastest counts.", min=1)] = 3,
     as_json: AsJson = False,
 ) -> None:
-    """Measure how fast a tokenizer encodes, by every engine that is installed and exact for it."""
+    """Measure encoding by every engine installed and exact."""
     from lazarus_tokenkit.benchmark import SAMPLE, measure_speed
     from lazarus_tokenkit.metrics.documents import read_documents
-    from lazarus_tokenkit.metrics.table import aligned
+    from lazarus_tokenkit.metrics.table import aligned, number
 
     fields = field_names(text_field, messages_field, prompt_field, completion_field)
     documents = SAMPLE if data is None else list(read_documents(data, fields))
@@ -107,9 +106,9 @@ def benchmark(
     rows += [
         (
             each.name,
-            f"{each.megabytes_per_s:.2f}",
-            f"{each.documents_per_s:,.0f}",
-            f"{each.tokens_per_s:,.0f}",
+            number(each.megabytes_per_s, 2),
+            number(each.documents_per_s, 0),
+            number(each.tokens_per_s, 0),
             each.note,
         )
         for each in found

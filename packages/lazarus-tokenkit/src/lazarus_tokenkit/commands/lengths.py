@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from lazarus_tokenkit.stats import LengthStats
 
 
+WASTE = {
+    "in order": "of batches as the data comes is padding",
+    "sorted": "of batches of samples sorted by length",
+    "to the longest": "where every sample is padded to the longest of all",
+}
+
+
 def build(
     data: Data,
     tokenizer: TokenizerName,
@@ -43,12 +50,14 @@ def build(
     from lazarus_tokenkit.encode import Encoder
     from lazarus_tokenkit.length_cache import build_lengths
     from lazarus_tokenkit.readers import count_lines
+    from lazarus_tokenkit.stats import LengthTally
 
     fields = field_names(text_field, messages_field, prompt_field, completion_field)
     encoder = Encoder(load(tokenizer), template)
+    tally = LengthTally()
     with progress("encoding", total=count_lines(data), unit="samples") as advance:
-        header = build_lengths(data, encoder, output, fields, advance, engine)
-    stats = _stats(output)
+        header = build_lengths(data, encoder, output, fields, advance, engine, tally)
+    stats = tally.stats
     digests = {"data": header.data, "template": header.template, "tokenizer": header.tokenizer}
     if as_json:
         receipt = {name: value for name, value in stats.to_json().items() if name != "histogram"}
@@ -74,7 +83,7 @@ def waste(
     max_length: Annotated[int | None, typer.Option("--max-length", help="Longer samples are cut.", min=1)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what share of padded batches would be padding."""
+    """Say what share of padded batches is padding."""
     from lazarus_plan import read_lengths
     from lazarus_tokenkit.metrics.waste import padding_waste
 
@@ -82,7 +91,7 @@ def waste(
     show(
         json.dumps(found, indent=2)
         if as_json
-        else "\n".join(f"{way:<15} {100 * share:5.1f} %" for way, share in found.items())
+        else "\n".join(f"{way:<15} {100 * share:5.1f} %  {WASTE[way]}" for way, share in found.items())
     )
 
 

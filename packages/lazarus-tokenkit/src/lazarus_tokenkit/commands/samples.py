@@ -1,4 +1,4 @@
-"""Commands about data files: inspect, curriculum."""
+"""Commands about data files: inspect, prepare, curriculum."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lazarus_plan.console import show
+from lazarus_plan.console import say, show
 from lazarus_tokenkit.commands.options import (
     AsJson,
     CompletionField,
@@ -30,7 +30,10 @@ def inspect(
     rows: Annotated[int, typer.Option("--rows", help="Rows to show as a model sees them.", min=0)] = 2,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a data file holds: form, counts, lengths, problems, and its first rows rendered. Exit 1 on problems."""
+    """Say what data files hold; exit 1 if they cannot be read whole.
+
+    Form, counts, lengths, problems, and the first rows as a model sees them.
+    """
     from lazarus_tokenkit.encode import Encoder
     from lazarus_tokenkit.inspection import inspect_samples
 
@@ -39,6 +42,49 @@ def inspect(
     found = inspect_samples(data, fields, encoder, rows, with_tokens=tokenizer is not None)
     show(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if as_json else found.text())
     raise typer.Exit(1 if found.error is not None else 0)
+
+
+def prepare(
+    data: Annotated[list[Path], typer.Argument(help="Data files or directories; several are joined.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A new file of JSON Lines.")],
+    numbers: Annotated[
+        Literal["plain", "spaced"] | None,
+        typer.Option("--numbers", help="One spelling: without separators, or also a space between digits."),
+    ] = None,
+    structures: Annotated[
+        str, typer.Option("--structures", help="What becomes one token each, such as url,email,date; or `all`.")
+    ] = "",
+    prompt_field: PromptField = None,
+    completion_field: CompletionField = None,
+    text_field: TextField = None,
+    messages_field: MessagesField = None,
+) -> None:
+    """Write samples with numbers or structures in one spelling."""
+    from lazarus_tokenkit.preparation.rewriting import prepare_samples
+    from lazarus_tokenkit.preparation.structures import PATTERNS, structure_tokens
+    from lazarus_tokenkit.readers import read_rows
+
+    names = tuple(PATTERNS) if structures == "all" else tuple(structures.split(",")) if structures else ()
+    if unknown := [name for name in names if name not in PATTERNS]:
+        raise typer.BadParameter(f"no structure `{unknown[0]}`; known are {', '.join(PATTERNS)}")
+    if output.exists():
+        raise typer.BadParameter(f"{output} exists; name a new file")
+    rows = read_rows(data, field_names(text_field, messages_field, prompt_field, completion_field))
+    beside = output.with_name(f".{output.name}.tmp")
+    samples = texts = values = 0
+    try:
+        with beside.open("w", encoding="utf-8", newline="\n") as stream:
+            for each in prepare_samples(rows, numbers, names):
+                stream.write(json.dumps(each.to_json(), ensure_ascii=False) + "\n")
+                samples, texts, values = samples + 1, texts + each.texts, values + len(each.structures)
+        beside.replace(output)
+    finally:
+        beside.unlink(missing_ok=True)
+    counted = ((samples, "sample", ""), (texts, "text", " changed"), (values, "structure", ""))
+    say(", ".join(f"{count:,} {word}{'' if count == 1 else 's'}{more}" for count, word, more in counted))
+    if names:
+        say(f"special tokens to train or add: {' '.join(structure_tokens(names))}")
+    say(f"wrote {output}; next: lazarus-tokenkit samples inspect {output}")
 
 
 def curriculum(
@@ -51,7 +97,10 @@ def curriculum(
     text_field: TextField = None,
     messages_field: MessagesField = None,
 ) -> None:
-    """Print, as JSON lines, the samples from easy to hard: id, position, score, stage."""
+    """Print the samples from easy to hard, as JSON lines.
+
+    Members: id, position, score, stage.
+    """
     from lazarus_tokenkit.preparation.curriculum import make_curriculum
     from lazarus_tokenkit.readers import read_samples
 

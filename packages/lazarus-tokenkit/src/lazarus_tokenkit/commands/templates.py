@@ -56,7 +56,7 @@ def show_(name: Name, tokenizer: SomeTokenizer = None) -> None:
 
 
 def validate(name: Name, tokenizer: TokenizerName, as_json: AsJson = False) -> None:
-    """Try a template out with a tokenizer, property by property; exit 1 if one does not hold."""
+    """Try a template out with a tokenizer; exit 1 on errors."""
     from lazarus_tokenkit.metrics.table import aligned
     from lazarus_tokenkit.templates.registry import choose_template
     from lazarus_tokenkit.templates.validation import failures, validate_template
@@ -80,7 +80,7 @@ def apply(
     date: Annotated[str, typer.Option("--date", help="What a template that asks for the date is told.")] = "2026-01-01",
     as_json: AsJson = False,
 ) -> None:
-    """Render a conversation; with --json also its ids and where the loss lies."""
+    """Render a conversation; --json shows ids and loss too."""
     from lazarus_tokenkit.encode import Encoder
     from lazarus_tokenkit.files import parse_json
     from lazarus_tokenkit.forms import FieldNames, to_sample

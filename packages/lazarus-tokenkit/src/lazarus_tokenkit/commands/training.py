@@ -46,7 +46,7 @@ def bpe(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a byte-level BPE: no text it cannot spell, the same file on every run."""
+    """Train a byte-level BPE, which spells any text."""
     from lazarus_tokenkit.training.bpe import END_OF_TEXT, BpeConfig
 
     fields = field_names(text_field, messages_field, prompt_field, completion_field)
@@ -96,7 +96,7 @@ def char(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a tokenizer of the characters that occur, as small classifiers take."""
+    """Make a tokenizer of the characters that occur."""
     fields = field_names(text_field, messages_field, prompt_field, completion_field)
     _train(data, output, None, "char", fields, dry_run, as_json)
 
@@ -113,12 +113,14 @@ def _train(
         found = estimate(data, kind, fields)
         words = (
             f"{found.documents:,} documents, {found.bytes:,} bytes to train on, {found.held_out:,} held out;"
-            f" about {found.seconds:.0f} s and {found.memory_mb:.0f} MB"
+            f" about {max(found.seconds, 1):.0f} s and {max(found.memory_mb, 1):.0f} MB"
         )
         show(json.dumps(vars(found), indent=2) if as_json else words)
         return
     tokenizer, card = train_files(data, config, fields, output.name)
     freeze(tokenizer, card, output)
+    if config is not None and tokenizer.vocab_size < config.vocab_size:
+        say(f"{tokenizer.vocab_size:,} ids instead of {config.vocab_size:,}: the text has no more pairs to merge")
     show(json.dumps(card.to_json(), indent=2) if as_json else card.markdown())
     say(f"wrote {output}; next: lazarus-tokenkit doctor -t {output}")
 

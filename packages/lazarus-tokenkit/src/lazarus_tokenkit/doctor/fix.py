@@ -20,6 +20,8 @@ from lazarus_tokenkit.templates.registry import REGISTRY
 JSON = dict[str, Any]
 RESERVED_PADS = ("<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>", "<|reserved_special_token_0|>")
 NEW_PAD = "<|pad|>"
+FIXABLE = frozenset({"D10", "D14", "D33", "D34", "D35", "D40"})
+"""Checks some of whose findings can be repaired."""
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,8 @@ def _injection(patient: Patient) -> Iterator[Finding]:
     leaking = [
         text
         for text, number in tokenizer.special_tokens.items()
-        if number in tokenizer.encode(text, parse_special=False)
+        # Where a character of its text is unknown, unk is right.
+        if number != tokenizer.unk_id and number in tokenizer.encode(text, parse_special=False)
     ]
     if leaking:
         yield Finding(

@@ -12,6 +12,9 @@ SPACE = "\u2581"
 """SentencePiece's mark for a space, which nothing tells from a space that somebody wrote so."""
 
 
+UNKNOWN = "characters that the vocabulary lacks become unk"
+
+
 def check(patient: Patient) -> Iterator[Finding]:
     """What was found."""
     model = patient.file.get("model")
@@ -27,15 +30,19 @@ def check(patient: Patient) -> Iterator[Finding]:
     if patient.engine is not None:
         yield from _streaming(patient.engine)
         yield from _leading_space(patient.engine)
-        yield from _round_trips(patient.engine)
+        yield from _round_trips(patient.engine, None if patient.tokenizer is None else patient.tokenizer.unk_id)
 
 
-def _round_trips(engine: tokenizers.Tokenizer) -> Iterator[Finding]:
+def _round_trips(engine: tokenizers.Tokenizer, unk_id: int | None) -> Iterator[Finding]:
     losses: dict[str, str] = {}
     unstable: str | None = None
     engine.encode_special_tokens = True  # the probes are text of people
     for text in probes(()):
-        once = engine.decode(engine.encode(text, add_special_tokens=False).ids, skip_special_tokens=False)
+        ids = engine.encode(text, add_special_tokens=False).ids
+        if unk_id in ids:
+            losses.setdefault(UNKNOWN, text)
+            continue
+        once = engine.decode(ids, skip_special_tokens=False)
         if once != text:
             losses.setdefault(loss_class(text, once), text)
         twice = engine.decode(engine.encode(once, add_special_tokens=False).ids, skip_special_tokens=False)

@@ -111,9 +111,17 @@ def span_tokens(text: str, found: Segments, pattern: re.Pattern[str]) -> NDArray
     return np.searchsorted(starts, places[:, 1], "left") - np.searchsorted(ends, places[:, 0], "right")
 
 
-def histogram(sizes: NDArray[np.int64], num_bins: int = NUM_BINS) -> tuple[tuple[int, int, int], ...]:
-    """(first, last, count) of ranges of equal width over the sizes."""
+def histogram(
+    sizes: NDArray[np.int64], occurrences: NDArray[np.int64] | None = None, num_bins: int = NUM_BINS
+) -> tuple[tuple[int, int, int], ...]:
+    """(first, last, count) of ranges of equal width over the sizes.
+
+    Args:
+        sizes: At least one, int64 (N,).
+        occurrences: How often each counts, int64 (N,); None is once.
+        num_bins: At most so many ranges.
+    """
     low, high = int(sizes.min()), int(sizes.max())
     width = max(1, -(-(high - low + 1) // num_bins))
-    counts = np.bincount((sizes - low) // width)
+    counts = np.bincount((sizes - low) // width, weights=occurrences)
     return tuple((low + place * width, low + (place + 1) * width - 1, int(count)) for place, count in enumerate(counts))

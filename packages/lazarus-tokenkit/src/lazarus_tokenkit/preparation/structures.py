@@ -1,6 +1,6 @@
 """Things with a form of their own (addresses, identifiers, dates) as one token each, and back.
 
-Each find becomes a marked token and goes into a list; `restore` puts the list back. Finds are made from left to right,
+Each find becomes a marked token and goes into a list; `restore_structures` puts the list back. Finds are made from left to right,
 the first pattern of the list that fits wins.
 """
 
@@ -38,10 +38,10 @@ def structure_tokens(names: Sequence[str] = tuple(PATTERNS)) -> list[str]:
     return [f"<|{name}|>" for name in names]
 
 
-def inject(text: str, names: Sequence[str] = tuple(PATTERNS)) -> Injected:
+def inject_structures(text: str, names: Sequence[str] = tuple(PATTERNS)) -> Injected:
     """Puts tokens in the place of structures.
 
-    >>> inject("see https://example.org/a, 2024-05-01")
+    >>> inject_structures("see https://example.org/a, 2024-05-01")
     Injected(text='see <|url|>, <|date|>', values=('https://example.org/a', '2024-05-01'))
 
     Raises:
@@ -55,14 +55,16 @@ def inject(text: str, names: Sequence[str] = tuple(PATTERNS)) -> Injected:
         values.append(found[0])
         return f"<|{found.lastgroup}|>"
 
+    if not names:
+        return Injected(text, ())
     pattern = "|".join(f"(?P<{name}>{PATTERNS[name]})" for name in names)
     return Injected(re.sub(pattern, replace, text), tuple(values))
 
 
-def restore(injected: Injected, names: Sequence[str] = tuple(PATTERNS)) -> str:
+def restore_structures(injected: Injected, names: Sequence[str] = tuple(PATTERNS)) -> str:
     """The text as it was.
 
-    >>> restore(inject("mail a@b.org"))
+    >>> restore_structures(inject_structures("mail a@b.org"))
     'mail a@b.org'
     """
     values = iter(injected.values)

@@ -80,7 +80,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return limits.charge(super().call(context, callable_, *given, **kwargs))
 
     def tick(self) -> str:
-        """Stands in every loop, macro and block."""
+        """Stands in every loop and macro; calls look at the clock too."""
         limits.look_at_clock()
         return ""
 
@@ -98,7 +98,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if len(source) > MAX_SOURCE:
             raise jinja2.TemplateSyntaxError(f"it has more than {MAX_SOURCE:,} characters", 1)
         template = super()._parse(source, name, filename)
-        for loop in template.find_all((nodes.For, nodes.Macro, nodes.CallBlock, nodes.Block)):
+        for loop in template.find_all((nodes.For, nodes.Macro, nodes.CallBlock)):
             loop.body.insert(0, nodes.Output([_call("tick", [])]))
         _rewrite(template)
         return template

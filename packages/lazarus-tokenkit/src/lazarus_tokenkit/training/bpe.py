@@ -71,7 +71,8 @@ def train_bpe(texts: Iterable[str], config: BpeConfig, name: str = "bpe") -> Hug
         **length,
     )
     engine.train_from_iterator(texts, trainer)
-    end = next((text for text in (END_OF_TEXT, "</s>", "<eos>") if text in config.special_tokens), None)
+    ends = (END_OF_TEXT, "</s>", "<eos>", "<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>")
+    end = next((text for text in ends if text in config.special_tokens), None)
     begin = next((text for text in ("<s>", "<bos>") if text in config.special_tokens), None)
     pad = next((text for text in ("<pad>", "<|pad|>") if text in config.special_tokens), None)
     files = {

@@ -52,6 +52,8 @@ class ReportCard:
             f" {_share(each.unk_rate)} | {_share(each.byte_fallback_rate)} | {_share(each.lossless_rate)} |"
             for name, each in self.domains.items()
         ]
+        if not rows:
+            rows = ["| nothing: too few documents | - | - | - | - | - | - |"]
         sources = [f"- `{file['name']}`, {file['bytes']:,} bytes, sha256 `{file['sha256']}`" for file in self.files]
         return "\n".join(
             [

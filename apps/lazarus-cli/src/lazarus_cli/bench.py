@@ -1,0 +1,303 @@
+"""`lazarus bench`: the pipeline measured on the user's own rows, from reading them to training steps.
+
+Composes the packages as a user would; every figure is that of the public call it stands for.
+"""
+
+import itertools
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from lazarus_plan.console import say, show
+from lazarus_plan.errors import LazarusError
+
+if TYPE_CHECKING:
+    from lazarus_plan import BatchPlan, LengthCache, PlanConfig
+
+JSON = dict[str, Any]
+T = TypeVar("T")
+BENCH_VERSION = 1
+WARM_UP = 1
+"""Steps of each training that are not measured: what is compiled or first touched there is paid once a run."""
+REPORT = "bench.json"
+COMPARABLE = ("data", "tokenizer", "model", "token_budget", "samples", "tokens")
+"""What two reports must have in common."""
+
+
+class BenchFailed(LazarusError):
+    """Nothing to measure, or not with these settings."""
+
+
+class Slower(LazarusError):
+    """A speed fell below the baseline's by more than is tolerated."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is measured.
+
+    Args:
+        data: Rows, JSON Lines.
+        tokenizer: Name or path, as `load_tokenizer` takes it.
+        model: Directory or preset.
+        edges: Row lengths of mode bucketed; empty takes those with the least padding.
+        num_samples: Rows that are read.
+        token_budget: Tokens a step.
+        steps: Training steps measured of each mode.
+        fields: Names of fields, as `FieldNames` takes them.
+    """
+
+    data: Path
+    tokenizer: str
+    model: str
+    edges: tuple[int, ...]
+    num_samples: int
+    token_budget: int
+    steps: int
+    fields: dict[str, str | None]
+
+
+def bench(
+    data: Annotated[Path, typer.Option("-d", "--data", help="Rows (.jsonl).")],
+    tokenizer: Annotated[str, typer.Option("-t", "--tokenizer", help="Name or directory.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for bench.json, .md and .html.")] = Path(
+        "bench"
+    ),
+    model: Annotated[
+        str | None, typer.Option("--model", help="Directory or preset to train [default: the tokenizer's, else nano].")
+    ] = None,
+    bucket_edges: Annotated[
+        str | None, typer.Option("--bucket-edges", help="Row lengths of buckets, as 128,256,512 [default: the best].")
+    ] = None,
+    num_samples: Annotated[int, typer.Option("--num-samples", help="Rows to read at most.", min=1)] = 1000,
+    token_budget: Annotated[int, typer.Option("-b", "--token-budget", help="Tokens a step at most.", min=1)] = 4096,
+    steps: Annotated[int, typer.Option("--steps", help="Training steps to measure of each mode.", min=1)] = 5,
+    baseline: Annotated[Path | None, typer.Option("--baseline", help="An earlier bench.json to compare with.")] = None,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", help="Exit 1 if a speed fell by more than this share of the baseline's.")
+    ] = 0.2,
+    prompt_field: Annotated[str | None, typer.Option("--prompt-field", help="Field of the question.")] = None,
+    completion_field: Annotated[str | None, typer.Option("--completion-field", help="Field of the answer.")] = None,
+    messages_field: Annotated[str | None, typer.Option("--messages-field", help="Field of the conversation.")] = None,
+    text_field: Annotated[str | None, typer.Option("--text-field", help="Field of the document.")] = None,
+) -> None:
+    """Measure your data from rows to training steps: lengths, packing against padding, speed, memory."""
+    from lazarus_cli.bench_report import compare, to_html, to_markdown
+
+    before = _read_report(baseline) if baseline else None
+    has_weights = (Path(tokenizer) / "config.json").is_file()
+    found = measure(
+        Bench(
+            data,
+            tokenizer,
+            model or (tokenizer if has_weights else "nano"),
+            _edges(bucket_edges),
+            num_samples,
+            token_budget,
+            steps,
+            {"prompt": prompt_field, "completion": completion_field, "messages": messages_field, "text": text_field},
+        )
+    )
+    changes = compare(before, found) if before else []
+    other = [name for name in COMPARABLE if before and before.get(name) != found[name]]
+    if other:
+        raise BenchFailed(f"{baseline} measured other work: {', '.join(other)} differ; nothing was written", "LC-E125")
+    output.mkdir(parents=True, exist_ok=True)
+    (output / REPORT).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    (output / "bench.md").write_text(to_markdown(found, changes), encoding="utf-8")
+    (output / "bench.html").write_text(to_html(found, changes), encoding="utf-8")
+    show(to_markdown(found, changes).rstrip())
+    say(f"wrote {output / REPORT}, bench.md and bench.html; later: --baseline {output / REPORT}")
+    fallen = [change for change in changes if change.ratio < 1 - tolerance]
+    if fallen:
+        names = ", ".join(f"{change.name} to {change.ratio:.2f}x" for change in fallen)
+        raise Slower(f"slower than the baseline by more than {tolerance:.0%}: {names}", "LC-E120")
+
+
+def measure(asked: Bench) -> JSON:
+    """Runs every stage and returns its figures; times are in seconds, memory in bytes."""
+    with tempfile.TemporaryDirectory(prefix="lazarus-bench-") as name:
+        folder = Path(name)
+        rows = _first_rows(asked.data, asked.num_samples, folder / "rows.jsonl")
+        say(f"{rows} rows of {asked.data}")
+        lengths, seconds = _lengths(asked, folder)
+        _make_model(asked, folder / "model")
+        tokens = int(lengths.length.sum())
+        return {
+            "bench_version": BENCH_VERSION,
+            "data": asked.data.name,
+            "tokenizer": asked.tokenizer,
+            "model": asked.model,
+            "token_budget": asked.token_budget,
+            "samples": len(lengths),
+            "tokens": tokens,
+            "lengths": {"seconds": seconds, "tokens_per_s": tokens / seconds, "histogram": _histogram(lengths)},
+            "modes": [_mode(asked, folder, lengths, name, config) for name, config in _ways(asked, lengths)],
+            "advice": _advice(asked, lengths),
+            "machine": _machine(),
+        }
+
+
+def _first_rows(data: Path, count: int, path: Path) -> int:
+    with data.open("rb") as lines:
+        rows = list(itertools.islice((line for line in lines if line.strip()), count))
+    if not rows:
+        raise BenchFailed(f"{data} has no rows", "LC-E121")
+    path.write_bytes(b"".join(row if row.endswith(b"\n") else row + b"\n" for row in rows))
+    return len(rows)
+
+
+def _lengths(asked: Bench, folder: Path) -> "tuple[LengthCache, float]":
+    from lazarus_plan import read_lengths
+    from lazarus_tokenkit import Encoder, FieldNames, build_lengths, load_tokenizer
+
+    encoder = Encoder(load_tokenizer(asked.tokenizer))
+    _, seconds = _timed(
+        lambda: build_lengths(folder / "rows.jsonl", encoder, folder / "lengths.jsonl", FieldNames(**asked.fields))
+    )
+    return read_lengths(folder / "lengths.jsonl"), seconds
+
+
+def _make_model(asked: Bench, path: Path) -> None:
+    from lazarus_models import new, save
+    from lazarus_tokenkit import load_tokenizer
+
+    if Path(asked.model).is_dir():
+        shutil.copytree(asked.model, path)
+    else:
+        save(new(asked.model, load_tokenizer(asked.tokenizer), seed=0), path)
+
+
+def _ways(asked: Bench, lengths: "LengthCache") -> "list[tuple[str, PlanConfig]]":
+    """The best of each mode, with the edges that were asked for."""
+    from lazarus_plan import PlanConfig
+    from lazarus_plan.batching_advice import candidates
+
+    longest = int(lengths.length.max())
+    if longest > asked.token_budget:
+        raise BenchFailed(
+            f"the longest sample has {longest} tokens, the budget is {asked.token_budget}: raise -b", "LC-E122"
+        )
+    best = {each.mode: each.config for each in reversed(candidates(lengths.length, asked.token_budget))}
+    if asked.edges:
+        if asked.edges[-1] < longest:
+            raise BenchFailed(
+                f"--bucket-edges end at {asked.edges[-1]}, the longest sample has {longest} tokens: add a longer edge",
+                "LC-E123",
+            )
+        best["bucketed"] = PlanConfig(token_budget=asked.token_budget, mode="bucketed", bucket_edges=asked.edges)
+    return [(mode, best[mode]) for mode in ("packed", "bucketed", "padded")]
+
+
+def _mode(asked: Bench, folder: Path, lengths: "LengthCache", name: str, config: "PlanConfig") -> JSON:
+    """A plan of one mode, and what training by it costs."""
+    from lazarus_plan import build_plan, save_plan
+
+    say(f"{name}: planning, then training {asked.steps + WARM_UP} steps")
+    plan, seconds = _timed(lambda: build_plan(lengths, config))
+    save_plan(plan, folder / f"plan-{name}")
+    return {
+        "mode": name,
+        "row_len": plan.row_len,
+        "bucket_edges": list(config.bucket_edges),
+        "steps": len(plan),
+        "plan_seconds": seconds,
+        "padding_share": 1 - int(plan.tokens.sum()) / _room(plan),
+        **_train(asked, folder, name, len(plan)),
+    }
+
+
+def _room(plan: "BatchPlan") -> int:
+    """Tokens that the rows hold, padding included."""
+    from lazarus_plan.stats import rows_a_step
+
+    return int((rows_a_step(plan) * plan.row_lens).sum())
+
+
+def _train(asked: Bench, folder: Path, name: str, steps: int) -> JSON:
+    import numpy as np
+
+    from lazarus_models.backend import mx
+    from lazarus_train import SftConfig, sft
+
+    run = folder / f"run-{name}"
+    settings: JSON = {
+        "model": folder / "model",
+        "data": folder / "rows.jsonl",
+        "batch_plan": folder / f"plan-{name}",
+        "output": run,
+        "max_steps": min(steps, asked.steps + WARM_UP),
+        **{f"{field}_field": value for field, value in asked.fields.items()},
+    }
+    config = SftConfig.model_validate(settings)
+    mx.reset_peak_memory()
+    sft(config)
+    lines = [json.loads(line) for line in (run / "throughput.jsonl").read_text().splitlines()]
+    measured = lines[WARM_UP:] or lines
+    return {
+        "train_tokens_per_s": float(np.median([line["tokens_per_s"] for line in measured])),
+        "step_seconds": float(np.median([line["seconds"] for line in measured])),
+        "peak_memory_bytes": mx.get_peak_memory(),
+    }
+
+
+def _advice(asked: Bench, lengths: "LengthCache") -> str:
+    from lazarus_plan.batching_advice import candidates, reason
+
+    best, *others = candidates(lengths.length, asked.token_budget)
+    edges = ",".join(map(str, best.bucket_edges))
+    how = f"--bucket-edges {edges}" if edges else f"--row-len {best.row_len}"
+    return f"-b {best.token_budget} --mode {best.mode} {how}: {reason(best, others)}"
+
+
+def _histogram(lengths: "LengthCache", bins: int = 20) -> list[tuple[int, int, int]]:
+    """First length, end (exclusive) and samples of each bar."""
+    import numpy as np
+
+    low, high = int(lengths.length.min()), int(lengths.length.max())
+    width = -(-(high - low + 1) // bins)
+    counts = np.bincount((lengths.length - low) // width).tolist()
+    return [(low + at * width, low + (at + 1) * width, count) for at, count in enumerate(counts)]
+
+
+def _machine() -> JSON:
+    import platform
+
+    from lazarus_models.backend import BLAS, mx
+
+    return {
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "device": str(mx.default_device()),
+        "blas": BLAS.library,
+    }
+
+
+def _timed(work: Callable[[], T]) -> tuple[T, float]:
+    began = time.perf_counter()
+    return work(), time.perf_counter() - began
+
+
+def _edges(text: str | None) -> tuple[int, ...]:
+    try:
+        return tuple(int(edge) for edge in text.split(",")) if text else ()
+    except ValueError as error:
+        raise typer.BadParameter(f"--bucket-edges {text}: give whole numbers with commas, as 128,256,512") from error
+
+
+def _read_report(path: Path) -> JSON:
+    try:
+        report: JSON = json.loads(path.read_bytes())
+        assert report["bench_version"] == BENCH_VERSION
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        raise BenchFailed(f"{path} is not a {REPORT} of this version", "LC-E124") from error
+    return report

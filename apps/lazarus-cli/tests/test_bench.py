@@ -1,0 +1,98 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lazarus_tokenkit import CompletionSample, Encoder, load_tokenizer
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """Forty rows of mixed length, benched once from the command line."""
+    folder = tmp_path_factory.mktemp("bench")
+    rows = [{"prompt": f"{n} times two", "completion": "x" * (4 + 40 * (n % 7 == 0))} for n in range(40)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = run(folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def run(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    options = ["-d", "rows.jsonl", "-t", "byte", "-b", "256", "--steps", "2", "-o", "out", "--num-samples", "30"]
+    return subprocess.run(
+        [sys.executable, "-m", "lazarus_cli", "bench", *options, *more],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def report(folder: Path) -> dict:
+    return json.loads((folder / "out/bench.json").read_text())
+
+
+@pytest.mark.slow
+def test_every_mode_is_planned_and_trained(measured):
+    folder, done = measured
+    found = report(folder)
+    assert found["samples"] == 30
+    assert sum(count for *_, count in found["lengths"]["histogram"]) == 30
+    assert [mode["mode"] for mode in found["modes"]] == ["packed", "bucketed", "padded"]
+    for mode in found["modes"]:
+        assert 0 <= mode["padding_share"] < 1
+        assert mode["train_tokens_per_s"] > 0
+        assert mode["peak_memory_bytes"] > 1_000_000
+    assert done.stdout == (folder / "out/bench.md").read_text()
+    assert (folder / "out/bench.html").read_text().count("<svg") == 3
+
+
+@pytest.mark.slow
+def test_edges_are_taken_as_asked_and_must_hold_the_longest(measured):
+    folder, _ = measured
+    done = run(folder, "--bucket-edges", "8,16")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "add a longer edge" in done.stderr
+    assert run(folder, "--bucket-edges", "48,128", "--num-samples", "20", "-o", "edges").returncode == 0
+    bucketed = json.loads((folder / "edges/bench.json").read_text())["modes"][1]
+    assert bucketed["bucket_edges"] == [48, 128]
+    encoder = Encoder(load_tokenizer("byte"))
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()[:20]]
+    lengths = [len(encoder.encode(CompletionSample("", row["prompt"], row["completion"])).ids) for row in rows]
+    room = sum(48 if length <= 48 else 128 for length in lengths)
+    assert 48 * 20 < room < 128 * 20
+    assert bucketed["padding_share"] == pytest.approx(1 - sum(lengths) / room)
+
+
+@pytest.mark.slow
+def test_a_fall_below_the_baseline_is_exit_1_and_other_work_is_refused(measured):
+    folder, _ = measured
+    before = report(folder)
+    for mode in before["modes"]:
+        mode["train_tokens_per_s"] *= 1000
+    (folder / "fast.json").write_text(json.dumps(before))
+    done = run(folder, "--baseline", "fast.json")
+    assert done.returncode == 1
+    assert "slower than the baseline by more than 20%: training, packed to 0.00x" in done.stderr
+    done = run(folder, "--baseline", "fast.json", "--num-samples", "10")
+    assert done.returncode == 2
+    assert "measured other work: samples, tokens differ" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["-d", "none.jsonl"], "none.jsonl"),
+        (["--bucket-edges", "a,b"], "give whole numbers"),
+        (["--baseline", "rows.jsonl"], "rows.jsonl is not a bench.json"),
+        (["-t", "unknown-tokenizer"], "unknown-tokenizer"),
+    ],
+)
+def test_bad_input_is_exit_2_and_writes_nothing(tmp_path, options, words):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    done = run(tmp_path, *options)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,120 @@
+"""Samples with other words: every text of a sample rewritten, and the row that is read as that sample again."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lazarus_tokenkit.errors import SampleError
+from lazarus_tokenkit.preparation.numerals import Style, normalize_numbers
+from lazarus_tokenkit.preparation.structures import inject_structures
+from lazarus_tokenkit.readers import Row
+from lazarus_tokenkit.samples import (
+    JSON,
+    ChatSample,
+    CompletionSample,
+    Message,
+    PreferenceSample,
+    PromptSample,
+    Sample,
+    TextSample,
+)
+
+Rewrite = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A sample, prepared.
+
+    Args:
+        sample: With its texts rewritten.
+        structures: What stood at each token of a structure, in the order of the texts.
+        texts: How many of its texts changed.
+    """
+
+    sample: Sample
+    structures: tuple[str, ...]
+    texts: int
+
+    def to_json(self) -> JSON:
+        """A row of JSON Lines; what `structures` tells is needed to put them back."""
+        return to_row(self.sample) | ({"structures": list(self.structures)} if self.structures else {})
+
+
+def prepare_samples(rows: Iterable[Row], numbers: Style | None, structures: tuple[str, ...]) -> Iterator[Prepared]:
+    """Rewrites samples.
+
+    Args:
+        rows: Samples with their places.
+        numbers: How numbers are spelled; None leaves them.
+        structures: Names of what becomes a token; none leaves texts as they are.
+
+    Raises:
+        SampleError: A text holds a structure's token already.
+    """
+    for row in rows:
+        values: list[str] = []
+        changed: list[bool] = []
+
+        def rewrite(text: str, values: list[str] = values, changed: list[bool] = changed) -> str:
+            injected = inject_structures(text, structures)  # first: an address is no number
+            values.extend(injected.values)
+            spelled = injected.text if numbers is None else normalize_numbers(injected.text, numbers)
+            changed.append(spelled != text)
+            return spelled
+
+        try:
+            sample = map_texts(row.sample, rewrite)
+        except ValueError as error:
+            raise SampleError(f"{row.place}: {error}", "LT-E315") from error
+        yield Prepared(sample, tuple(values), sum(changed))
+
+
+def map_texts(sample: Sample, rewrite: Rewrite) -> Sample:
+    """A sample with each of its texts rewritten, in order; calls and tools stay.
+
+    >>> map_texts(CompletionSample("0", "a", "b"), str.upper)
+    CompletionSample(id='0', prompt='A', completion='B')
+    """
+    match sample:
+        case TextSample():
+            return replace(sample, text=rewrite(sample.text))
+        case CompletionSample():
+            return replace(sample, prompt=rewrite(sample.prompt), completion=rewrite(sample.completion))
+        case PreferenceSample():
+            prompt, chosen, rejected = (
+                _rewritten(turns, rewrite) for turns in (sample.prompt, sample.chosen, sample.rejected)
+            )
+            return replace(sample, prompt=prompt, chosen=chosen, rejected=rejected)
+        case ChatSample() | PromptSample():
+            return replace(sample, messages=_rewritten(sample.messages, rewrite))
+
+
+def to_row(sample: Sample) -> JSON:
+    """The fields that are read as this sample.
+
+    >>> to_row(TextSample("7", "hello"))
+    {'id': '7', 'text': 'hello'}
+    """
+    match sample:
+        case TextSample():
+            members: dict[str, Any] = {"text": sample.text}
+        case CompletionSample():
+            members = {"prompt": sample.prompt, "completion": sample.completion}
+        case PreferenceSample():
+            parts = {"prompt": sample.prompt, "chosen": sample.chosen, "rejected": sample.rejected}
+            members = {name: _messages(turns) for name, turns in parts.items()}
+        case ChatSample():
+            members = {"messages": _messages(sample.messages)}
+            members |= {"tools": list(sample.tools)} if sample.tools else {}
+        case PromptSample():
+            members = {"prompt": _messages(sample.messages)}
+    return {"id": sample.id, **members}
+
+
+def _rewritten(turns: tuple[Message, ...], rewrite: Rewrite) -> tuple[Message, ...]:
+    return tuple(replace(turn, content=rewrite(turn.content)) for turn in turns)
+
+
+def _messages(turns: tuple[Message, ...]) -> list[JSON]:
+    return [turn.to_json() for turn in turns]

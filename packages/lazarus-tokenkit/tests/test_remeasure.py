@@ -1,0 +1,59 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from lazarus_plan import PlanConfig, StalePlan, build_plan, read_lengths, verify_plan
+from lazarus_plan.spot import Recipe
+from lazarus_tokenkit import Encoder, FieldNames, build_lengths, load_tokenizer
+from lazarus_tokenkit.remeasure import measure_rows
+
+FIELDS = {"prompt": "q", "completion": "a"}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"q": f"{n}+{n}=", "a": str(2 * n)}) + "\n" for n in range(90, 120)), "utf-8")
+    return path
+
+
+@pytest.fixture
+def recipe(data: Path) -> Recipe:
+    return Recipe([data], "byte", FIELDS)
+
+
+@pytest.fixture
+def plan(data: Path, tmp_path: Path) -> Path:
+    encoder = Encoder(load_tokenizer("byte"), "chatml")
+    build_lengths(data, encoder, tmp_path / "lengths.jsonl", FieldNames(**FIELDS))
+    build_plan(read_lengths(tmp_path / "lengths.jsonl"), PlanConfig(token_budget=256), tmp_path / "plan")
+    return tmp_path / "plan"
+
+
+def test_rows_measured_again_are_the_lines_of_the_cache(plan: Path, recipe: Recipe):
+    lines = (plan.parent / "lengths.jsonl").read_bytes().splitlines(keepends=True)
+    encoding = json.loads(lines[0])["encoding"]
+    assert [row.line() for row in measure_rows(recipe, encoding, [0, 7, 29])] == [lines[1], lines[8], lines[30]]
+    assert len(list(measure_rows(recipe, encoding, [29, 30]))) == 1
+
+
+def test_verify_encodes_a_sample_of_each_parsed_step_again(plan: Path, recipe: Recipe):
+    *_, said = verify_plan(plan, sample=5, recipe=recipe)
+    assert said == "samples: 5 encoded again, rows, lengths and token ids as planned"
+
+
+@pytest.mark.parametrize("code", ["LP-E140", "LP-E141"])
+def test_changed_data_are_found_in_a_sample(plan: Path, recipe: Recipe, code: str):
+    rows = recipe.data[0].read_text("utf-8")
+    recipe.data[0].write_text(rows.replace("=", "?") if code == "LP-E140" else rows.splitlines()[0], "utf-8")
+    with pytest.raises(StalePlan) as caught:
+        list(verify_plan(plan, sample=1000, recipe=recipe))
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("tokenizer", ["byte", "char:+=0123456789"])
+def test_another_template_is_found_in_a_sample(plan: Path, recipe: Recipe, tokenizer: str):
+    with pytest.raises(StalePlan) as caught:
+        list(verify_plan(plan, sample=3, recipe=recipe._replace(tokenizer=tokenizer, template="plain")))
+    assert caught.value.code == "LP-E130"
