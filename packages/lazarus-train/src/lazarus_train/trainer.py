@@ -203,7 +203,7 @@ class _Run:
                 "rows; plan it with one sample a row",
                 "LR-E101",
             )
-        longest, context = int(self._dataset.lengths.length.max()), learner.lm.config.max_position_embeddings
+        longest, context = self._dataset.longest, learner.lm.config.max_position_embeddings
         if context is not None and min(longest, self._plan.metadata.config.row_len or longest) > context:
             self._watcher.on_warning(
                 f"warning: the longest sample has {longest} tokens, the model was made for {context}: it has never "
