@@ -43,6 +43,13 @@ class Dataset:
             start, end = start + span[0], min(end, start + span[1])
         return self.ids[start:end], self.loss_mask[start:end]
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sample, or of the longest part of one."""
+        return max(
+            int(self.lengths.length.max()) if not self.parts else 0, *(max(each) for each in self.parts.values()), 0
+        )
+
     def part_lengths(self, index: int) -> tuple[int, ...] | None:
         """Tokens of each part of a sample, such as chosen and rejected; None where it is one."""
         return self.parts.get(index)

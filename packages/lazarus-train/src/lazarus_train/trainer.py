@@ -199,13 +199,14 @@ class _Run:
 
     def _supported(self, learner: Learner) -> Learner:
         """Refuses what the model cannot do with this plan."""
-        if self._plan.metadata.config.mode == "packed" and not supports_packing(learner.lm):
+        shares_rows = self._plan.metadata.config.mode == "packed" or bool(self._dataset.parts)
+        if shares_rows and not supports_packing(learner.lm):
             raise SetupError(
-                f"a {learner.lm.family} model carries state from one sample to the next and cannot train on packed "
-                "rows; plan it with --mode padded: one sample a row",
+                f"a {learner.lm.family} model carries state along a row and cannot train on rows of several samples or "
+                "answers; plan single ones with --mode padded",
                 "LR-E101",
             )
-        longest, context = int(self._dataset.lengths.length.max()), learner.lm.config.max_position_embeddings
+        longest, context = self._dataset.longest, learner.lm.config.max_position_embeddings
         if context is not None and min(longest, self._plan.metadata.config.row_len or longest) > context:
             self._watcher.on_warning(
                 f"warning: the longest sample has {longest} tokens, the model was made for {context}: it has never "

@@ -32,31 +32,45 @@ def watching(config: "SftConfig", *, speaks: bool) -> Generator["Watcher"]:
             yield Watcher(on_start=listen, should_stop=lambda: bool(asked))
         return
     with contextlib.ExitStack() as stack:
-        encoding = stack.enter_context(contextlib.ExitStack())
-        names = ", ".join(path.name for path in config.data_files)
-        on_rows = encoding.enter_context(progress(f"encoding {names}", total=None, unit="rows"))
-        training: list[Any] = []
+        shown = stack.enter_context(contextlib.ExitStack())  # the one bar in sight
+        bars: list[Any] = []
+
+        def show_bar(title: str, total: int | None, unit: str) -> None:
+            shown.close()
+            bars.append(shown.enter_context(progress(title, total=total, unit=unit)))
+
+        def on_reference(done: int, total: int) -> None:
+            if done <= seen.get("pairs", 0) or "pairs" not in seen:  # of other rows than before
+                show_bar("the reference", total, "pairs")
+                seen["pairs"] = 0
+            bars[-1](done - seen["pairs"])
+            seen["pairs"] = done
+
+        seen: dict[str, int] = {}
+        show_bar(f"encoding {', '.join(path.name for path in config.data_files)}", None, "rows")
 
         def on_start(checked: "ChainCheck", first: int, last: int) -> None:
-            encoding.close()
+            shown.close()
             for line in checked.lines():
                 say(f"plan: {line}")
             say(f"steps {first + 1} to {last}" if first < last else "no step is left to do")
             stack.enter_context(_asking_to_stop(asked, speaks=True))
-            training.append(stack.enter_context(progress("training", total=last, unit="steps")))
-            training[0](first)
+            show_bar("training", last, "steps")
+            bars[-1](first)
 
         def on_step(report: "StepReport") -> None:
-            training[0](1, note=f"loss {report.loss:.3f}, {report.tokens / report.seconds:,.0f} tokens/s")
+            told = "".join(f", accuracy {each:.2f}" for name, each in report.metrics.items() if "accuracy" in name)
+            bars[-1](1, note=f"loss {report.loss:.3f}{told}, {report.tokens / report.seconds:,.0f} tokens/s")
 
         def on_measure(done: int, total: int) -> None:
-            training[0](0, note=f"measuring held-out loss, {done / total:.0%}")
+            bars[-1](0, note=f"measuring held-out loss, {done / total:.0%}")
 
         def on_held_out(step: int, result: "HeldOut") -> None:
             say(f"held-out loss after step {step}: {result.in_words()}")
 
         yield Watcher(
-            on_rows=on_rows,
+            on_rows=lambda rows: bars[-1](rows),
+            on_reference=on_reference,
             on_start=on_start,
             on_step=on_step,
             on_measure=on_measure,

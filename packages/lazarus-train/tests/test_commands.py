@@ -1,0 +1,106 @@
+"""Each training command, in this process: its own options, plans of its own, and one line for what cannot be."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from lazarus_plan import load_plan
+from lazarus_plan.errors import LazarusError
+from lazarus_train import SetupError
+from lazarus_train.cli import app
+
+PAIRS = [{"prompt": f"What is {a}?", "chosen": f"{a}.", "rejected": f"{a + 1}, say I."} for a in range(9)]
+CLASSES = [{"prompt": f"Is {a} more than 4?", "completion": "yes" if a > 4 else "no"} for a in range(9)]
+TEXTS = [{"text": f"{a} and {a} make {a + a}."} for a in range(9)]
+NUMBERS = [{"prompt": f"Twice {a}?", "completion": str(a + a)} for a in range(9)]
+
+
+def call(setup, command, *options):
+    """Runs a command; expected failures come back as what they say."""
+    arguments = [command, "--model", setup.model, "--data", setup.data, "-o", setup.folder / "run", *options]
+    result = CliRunner().invoke(app, [*map(str, arguments)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit | LazarusError):
+        raise result.exception
+    return result
+
+
+def metrics(setup):
+    return [json.loads(line) for line in (setup.folder / "run" / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "rows", "options", "told"),
+    [
+        ("pretrain", TEXTS, [], "loss_tokens"),
+        ("pretrain", TEXTS, ["--objective", "diffusion", "--mask-id", 299], "loss_tokens"),
+        ("pretrain", TEXTS, ["--objective", "diffusion", "--mask-id", 299, "--causal-share", 0.5], "diffusion_loss"),
+        ("pretrain", TEXTS, ["--objective", "mntp", "--mask-id", 299], "loss_tokens"),
+        ("sft", CLASSES, ["--optimizer", "muon", "--schedule", "wsd", "--ema", 0.9], "loss_tokens"),
+        ("sft", CLASSES, ["--use-lora", "--lora-kind", "dora", "--lora-targets", "q_proj,v_proj"], "loss_tokens"),
+        ("sft", CLASSES, ["--neftune-alpha", 5, "--gradient-checkpointing", "--freeze", "*embed*"], "loss_tokens"),
+        ("dpo", PAIRS, [], "reward_accuracy"),
+        ("dpo", PAIRS, ["--loss", "simpo", "--beta", 2, "--margin", 0.5], "reward_margin"),
+        ("dpo", PAIRS, ["--use-lora", "--reference", "adapters-off"], "reward_margin"),
+        ("reward", PAIRS, ["--center", 0.01], "reward_accuracy"),
+        ("classify", CLASSES, ["--classes", "no,yes"], "accuracy"),
+        ("classify", NUMBERS, ["--numbers"], "absolute_error"),
+    ],
+)
+def test_a_command_plans_trains_and_says_where_the_model_is(setup, command, rows, options, told):
+    setup.write_rows(rows)
+    result = call(setup, command, "--build-plan", "--predictable", "-b", 128, "-e", 4, "--max-steps", 2, *options)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(setup.folder / "run" / "final")
+    lines = metrics(setup)
+    assert len(lines) == 2
+    assert told in lines[0]
+    assert (
+        load_plan(setup.folder / "run" / "batch_plan").plan_id
+        == json.loads((setup.folder / "run" / "config.json").read_text())["plan_id"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "words"),
+    [
+        ("sft", [], "give the plan to obey as --batch-plan, or --build-plan"),
+        ("sft", ["--build-plan"], "--build-plan needs --token-budget"),
+        ("sft", ["--batch-plan", "plan", "--epochs", 2], "--epochs needs --build-plan"),
+        ("sft", ["--build-plan", "-b", 64, "--optimizer", "sgd", "--muon-learning-rate", 0.1], "has no effect"),
+        ("sft", ["--build-plan", "-b", 64, "--rate-factors", "*embed*"], "has no ="),
+        ("sft", ["--build-plan", "-b", 64, "--patience", 3], "--patience needs --eval-data"),
+        ("pretrain", ["--build-plan", "-b", 64, "--objective", "diffusion"], "--mask-id: field required"),
+        ("pretrain", ["--build-plan", "-b", 64, "--mask-id", 3], "--mask-id: extra inputs are not permitted"),
+        ("dpo", ["--build-plan", "-b", 64, "--reference", "adapters-off"], "--reference adapters-off needs --lora"),
+        ("dpo", ["--build-plan", "-b", 64, "--loss", "kto", "--micro-rows", 1], "--micro-rows must be left out"),
+        ("classify", ["--build-plan", "-b", 64, "--numbers", "--classes", "a,b"], "--classes has no effect"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(setup, command, options, words):
+    result = call(setup, command, *options)
+    assert result.exit_code == 2
+    assert words in " ".join(result.output.replace("│", " ").split())
+    assert not (setup.folder / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_planned_for_itself_goes_on_with_the_plan_it_drew(setup):
+    options = ["--build-plan", "-b", 64, "--epochs", 2, "--save-every", 1]
+    assert call(setup, "sft", *options, "--max-steps", 2).exit_code == 0
+    drawn = load_plan(setup.folder / "run" / "batch_plan")
+    assert drawn.metadata.config.seed > 0
+    assert call(setup, "sft", *options, "--max-steps", 4).exit_code == 0
+    assert load_plan(setup.folder / "run" / "batch_plan").plan_id == drawn.plan_id
+    assert [line["step"] for line in metrics(setup)] == [1, 2, 3, 4]
+
+
+@pytest.mark.slow
+def test_a_run_does_not_go_on_with_another_plan_unless_it_starts_again(setup):
+    options = ["--build-plan", "--predictable", "-b", 64, "--max-steps", 2]
+    assert call(setup, "sft", *options).exit_code == 0
+    other = call(setup, "sft", *options, "--epochs", 3)
+    assert isinstance(other.exception, SetupError)
+    assert "follows plan" in str(other.exception)
+    assert call(setup, "sft", *options, "--epochs", 3, "--resume", "none").exit_code == 0
