@@ -35,6 +35,8 @@ from lazarus_plan.store import (
     read_blocks,
 )
 
+BLOCK = 1 << 16
+"""Places looked at together."""
 MIN_EFFICIENCY = (9, 10)
 """LP-W201 below this share of real tokens: best fit leaves over 0.99 of a full row on natural lengths."""
 MAX_PARTIAL = (1, 100)
@@ -179,7 +181,10 @@ class _Reading:
         if self.has_spans:
             span_start = cut
             span_start += WHOLE
-            span_start[(span_start == 0) & (end - start != row_len)] = WHOLE
+            for begin in range(0, len(cut), BLOCK):
+                part = slice(begin, begin + BLOCK)
+                is_whole = (span_start[part] == 0) & (end[part] - start[part] != row_len)
+                span_start[part][is_whole] = WHOLE
         return BatchPlan(
             metadata=metadata,
             fingerprints=self.artifact.fingerprints,
