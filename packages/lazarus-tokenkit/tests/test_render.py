@@ -1,9 +1,11 @@
 from pathlib import Path
 
 import pytest
+from jinja2.exceptions import SecurityError
 
 from lazarus_tokenkit import Message, load_tokenizer
 from lazarus_tokenkit.errors import TemplateError
+from lazarus_tokenkit.templates import limits
 from lazarus_tokenkit.templates.formats import CHATML, PLAIN
 from lazarus_tokenkit.templates.registry import choose_template
 from lazarus_tokenkit.templates.render import ChatTemplate
@@ -89,6 +91,7 @@ HOSTILE = {  # what stops it, by the words of the error
         "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
     ],
     r"bytes in all": [
+        "{% set x = '%60000d' | format(1) %}" * 900,
         "{% set ns = namespace(x=['a']) %}{% for a in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
         "{% set ns = namespace(l=[]) %}{% for a in range(9999) %}{% set ns.l = ns.l + ['a' * 900000 ~ a] %}{% endfor %}",
         "{% set ns = namespace(l=[]) %}{% for a in range(9999) %}{% set ns.l = [ns.l, range(9999) | list] %}{% endfor %}",
@@ -161,6 +164,15 @@ def test_what_templates_do_every_day_is_allowed():
     assert render("{{ 'a\nb' | indent(2) }}{{ ', '.join(['x', 'y']) }}") == "a\n  bx, y"
     assert render("{{ [{'a': 1}] | tojson(indent=1) }}") == '[\n {\n  "a": 1\n }\n]'
     assert render("{{ strftime_now('%-d %B %Y, %H:%M') }}") == "1 January 2026, 00:00"
+
+
+def test_only_what_a_rendering_makes_is_charged(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(limits, "MAX_BYTES", 100)
+    for _ in range(3):
+        assert limits.charge("x" * 60)
+    with limits.limited(), pytest.raises(SecurityError, match="100 bytes in all"):
+        limits.charge("x" * 60)
+        limits.charge("x" * 60)
 
 
 def test_a_long_conversation_that_is_put_together_turn_by_turn_is_allowed():

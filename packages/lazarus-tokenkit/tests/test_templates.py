@@ -189,6 +189,9 @@ def test_commands_list_show_validate_and_apply(call: Any, tmp_path: Path):
     assert code == 1 and {each["name"] for each in json.loads(out) if not each["holds"]} >= {"answers-end"}
     (tmp_path / "c.json").write_text(json.dumps([turn.to_json() for turn in TURNS[:2]]))
     assert call("templates", "apply", "chatml", "-t", "byte", str(tmp_path / "c.json"))[1] == GOLDEN["chatml"] + "\n"
+    (tmp_path / "t.json").write_text(json.dumps({"messages": [turn.to_json() for turn in ASKED]}))
+    code, out, err = call("templates", "apply", "chatml", "-t", "byte", str(tmp_path / "t.json"))
+    assert (code, out) == (2, "") and "leaves the tool calls out" in err
     (tmp_path / "p.json").write_text(json.dumps({"messages": [TURNS[0].to_json()]}))
     _, out, _ = call("templates", "apply", "chatml", "-t", "byte", "--prompt", "--json", str(tmp_path / "p.json"))
     assert json.loads(out)["text"].endswith("<|im_start|>assistant\n") and sum(json.loads(out)["loss_mask"]) == 0

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from lazarus_tokenkit.errors import TemplateError
-from lazarus_tokenkit.pieces import Cutter, Piece
+from lazarus_tokenkit.pieces import Cutter
 from lazarus_tokenkit.samples import (
     JSON,
     ChatSample,
@@ -25,6 +25,7 @@ from lazarus_tokenkit.samples import (
     Sample,
     TextSample,
 )
+from lazarus_tokenkit.skeleton import Piece
 from lazarus_tokenkit.templates.registry import choose_template
 from lazarus_tokenkit.templates.render import ChatTemplate
 from lazarus_tokenkit.tokenizer import Tokenizer, special_text

@@ -15,7 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from lazarus_tokenkit.backends.huggingface import TOKENIZER_FILE, HuggingFaceTokenizer
+from lazarus_tokenkit.backends.companions import TOKENIZER_FILE
+from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.tokenizer import Tokenizer
 

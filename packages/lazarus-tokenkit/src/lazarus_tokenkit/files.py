@@ -10,7 +10,7 @@ import json
 import re
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
@@ -100,6 +100,11 @@ def kind(value: Any) -> str:
             return "a list"
         case _:
             return "an object"
+
+
+def list_names(names: Iterable[str]) -> str:
+    """Names for a message."""
+    return ", ".join(f"`{name}`" for name in sorted(names)) or "no fields at all"
 
 
 def _line_rows(path: Path) -> Iterator[PlacedRow]:

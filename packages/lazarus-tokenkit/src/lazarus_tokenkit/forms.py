@@ -10,16 +10,15 @@ text          text
 ```
 """
 
-import json
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import Literal
 
 from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.files import kind
 from lazarus_tokenkit.samples import (
     ASSISTANT,
+    JSON,
     ChatSample,
     CompletionSample,
     Message,
@@ -27,26 +26,10 @@ from lazarus_tokenkit.samples import (
     PromptSample,
     Sample,
     TextSample,
-    ToolCall,
 )
+from lazarus_tokenkit.turns import field_of, read_messages, read_tools, read_turns, text_of
 
-JSON = dict[str, Any]
 Form = Literal["text", "messages", "completion", "alpaca", "preference", "prompt"]
-
-SHAREGPT_ROLES = {
-    "human": "user",
-    "user": "user",
-    "gpt": ASSISTANT,
-    "chatgpt": ASSISTANT,
-    "assistant": ASSISTANT,
-    "system": "system",
-    "tool": "tool",
-    "observation": "tool",
-    "function_response": "tool",
-}
-MESSAGE_MEMBERS = {"role", "content", "tool_calls", "name", "tool_call_id"}
-TRANSCRIPT = re.compile(r"\n\n(Human|Assistant): ?")
-"""How Anthropic's helpful-harmless data mark turns."""
 
 
 @dataclass(frozen=True)
@@ -137,33 +120,28 @@ def to_sample(row: JSON, names: FieldNames, sample_id: str, place: str) -> Sampl
     return _FORMS[names.form](row, names, sample_id, place)
 
 
-def list_names(names: Iterable[str]) -> str:
-    """Names for a message."""
-    return ", ".join(f"`{name}`" for name in sorted(names)) or "no fields at all"
-
-
 def _text_sample(row: JSON, names: FieldNames, sample_id: str, place: str) -> Sample:
-    return TextSample(sample_id, _text(row, names.text or "", place))
+    return TextSample(sample_id, text_of(row, names.text or "", place))
 
 
 def _chat_sample(row: JSON, names: FieldNames, sample_id: str, place: str) -> Sample:
     name = names.messages or ""
-    messages = _messages(_field(row, name, place), f"{place}: {name}", f"{place}: `{name}`")
+    messages = read_messages(field_of(row, name, place), f"{place}: {name}", f"{place}: `{name}`")
     if not any(message.role == ASSISTANT for message in messages):
         raise SampleError(f"{place}: `{name}` has no message of role `{ASSISTANT}`, so nothing to learn", "LT-E313")
     system = row.get("system")
     if isinstance(system, str) and system and messages[0].role != "system":
         messages = (Message("system", system), *messages)
-    return ChatSample(sample_id, messages, _tools(row.get("tools"), place))
+    return ChatSample(sample_id, messages, read_tools(row.get("tools"), place))
 
 
 def _completion_sample(row: JSON, names: FieldNames, sample_id: str, place: str) -> Sample:
-    prompt, completion = _text(row, names.prompt or "", place), _text(row, names.completion or "", place)
+    prompt, completion = text_of(row, names.prompt or "", place), text_of(row, names.completion or "", place)
     return CompletionSample(sample_id, prompt, completion)
 
 
 def _alpaca_sample(row: JSON, names: FieldNames, sample_id: str, place: str) -> Sample:
-    prompt, completion = _text(row, names.prompt or "", place), _text(row, names.completion or "", place)
+    prompt, completion = text_of(row, names.prompt or "", place), text_of(row, names.completion or "", place)
     given = row.get(names.input or "")
     if given is not None and not isinstance(given, str):
         raise SampleError(f"{place}: `{names.input}` is {kind(given)}, not a text", "LT-E312")
@@ -171,14 +149,14 @@ def _alpaca_sample(row: JSON, names: FieldNames, sample_id: str, place: str) -> 
 
 
 def _prompt_sample(row: JSON, names: FieldNames, sample_id: str, place: str) -> Sample:
-    return PromptSample(sample_id, _turns(row, names.prompt or "", "user", place))
+    return PromptSample(sample_id, read_turns(row, names.prompt or "", "user", place))
 
 
 def _preference_sample(row: JSON, names: FieldNames, sample_id: str, place: str) -> Sample:
     assert names.chosen is not None and names.rejected is not None, "resolved"
-    answers = [_turns(row, name, ASSISTANT, place) for name in (names.chosen, names.rejected)]
+    answers = [read_turns(row, name, ASSISTANT, place) for name in (names.chosen, names.rejected)]
     if names.prompt is not None:
-        prompt = _turns(row, names.prompt, "user", place)
+        prompt = read_turns(row, names.prompt, "user", place)
         # Some data sets repeat the question in front of both answers.
         answers = [turns[len(prompt) :] if turns[: len(prompt)] == prompt else turns for turns in answers]
     else:
@@ -200,111 +178,6 @@ def _shared(first: tuple[Message, ...], second: tuple[Message, ...]) -> int:
     while count < min(len(first), len(second)) - 1 and first[count] == second[count]:
         count += 1
     return count
-
-
-def _turns(row: JSON, name: str, role: str, place: str) -> tuple[Message, ...]:
-    """A text, a transcript with Human and Assistant, or messages."""
-    value = _field(row, name, place)
-    if isinstance(value, list):
-        return _messages(cast("list[Any]", value), f"{place}: {name}", f"{place}: `{name}`")
-    text = _text(row, name, place)
-    first, *rest = TRANSCRIPT.split(text)
-    if not rest or first.strip():
-        return (Message(role, text),)
-    turns = zip(rest[::2], rest[1::2], strict=True)
-    return tuple(Message("user" if who == "Human" else ASSISTANT, words) for who, words in turns)
-
-
-def _messages(value: Any, where: str, place: str) -> tuple[Message, ...]:
-    if not isinstance(value, list):
-        raise SampleError(f"{place} is {kind(value)}, not a list of messages", "LT-E312")
-    return tuple(_message(turn, f"{where}[{number}]") for number, turn in enumerate(cast("list[Any]", value)))
-
-
-def _message(turn: Any, place: str) -> Message:
-    if not isinstance(turn, dict):
-        raise SampleError(f"{place} is {kind(turn)}, not an object", "LT-E312")
-    turn = cast("JSON", turn)
-    if "from" in turn and "role" not in turn:
-        return _sharegpt_message(turn, place)
-    if extra := turn.keys() - MESSAGE_MEMBERS:
-        # Templates read such members, so leaving them out would change the text in silence.
-        raise SampleError(f"{place} has {list_names(extra)}; a message is {list_names(MESSAGE_MEMBERS)}", "LT-E313")
-    calls = tuple(_tool_call(call, f"{place}.tool_calls") for call in turn.get("tool_calls") or ())
-    content = turn.get("content", None if not calls else "")
-    if isinstance(content, list) or (content is None and calls):
-        content = _joined(cast("list[Any]", content or []), f"{place}.content")
-    named = {key: turn[key] for key in ("name", "tool_call_id") if turn.get(key) is not None}
-    return Message(
-        _text(turn, "role", place),
-        _text(turn | {"content": content} if "content" in turn or calls else turn, "content", place),
-        calls,
-        **{key: _text(named, key, place) for key in named},
-    )
-
-
-def _sharegpt_message(turn: JSON, place: str) -> Message:
-    role = _text(turn, "from", place)
-    if role not in SHAREGPT_ROLES:
-        raise SampleError(f"{place}: `from` is {role!r}, not one of {list_names(SHAREGPT_ROLES)}", "LT-E313")
-    return Message(SHAREGPT_ROLES[role], _text(turn, "value", place))
-
-
-def _joined(parts: list[Any], place: str) -> str:
-    """Content in parts, as vision models have it; only text can be encoded here."""
-    texts: list[str] = []
-    for part in parts:
-        match part:
-            case {"type": "text", "text": str(text)}:
-                texts.append(text)
-            case _:
-                raise SampleError(f"{place} holds more than text, which cannot be encoded", "LT-E312")
-    return "".join(texts)
-
-
-def _tool_call(call: Any, place: str) -> ToolCall:
-    match call:
-        case {"function": {"name": str(name), "arguments": arguments}, **rest}:
-            pass
-        case {"name": str(name), "arguments": arguments, **rest}:
-            pass
-        case _:
-            raise SampleError(f"{place} holds what is no call: `function` with `name` and `arguments`", "LT-E313")
-    if isinstance(arguments, str):  # as OpenAI's interface sends them
-        try:
-            arguments = json.loads(arguments)
-        except ValueError as error:
-            raise SampleError(f"{place}: `arguments` of `{name}` are not JSON: {error}", "LT-E313") from error
-    if not isinstance(arguments, dict):
-        raise SampleError(f"{place}: `arguments` of `{name}` are {kind(arguments)}, not an object", "LT-E313")
-    number = cast("JSON", rest).get("id")
-    return ToolCall(name, cast("JSON", arguments), number if isinstance(number, str) else None)
-
-
-def _tools(value: Any, place: str) -> tuple[JSON, ...]:
-    if isinstance(value, str) and value:
-        try:
-            value = json.loads(value)
-        except ValueError as error:
-            raise SampleError(f"{place}: `tools` is not JSON: {error}", "LT-E313") from error
-    if not value:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in cast("list[Any]", value)):
-        raise SampleError(f"{place}: `tools` is not a list of objects", "LT-E312")
-    return tuple(cast("list[JSON]", value))
-
-
-def _text(row: Mapping[str, Any], name: str, place: str) -> str:
-    value = _field(row, name, place)
-    if not isinstance(value, str):
-        raise SampleError(f"{place}: `{name}` is {kind(value)}, not a text", "LT-E312")
-    return value
-
-
-def _field(row: Mapping[str, Any], name: str, place: str) -> Any:
-    if name not in row:
-        raise SampleError(f"{place}: no field `{name}` among {list_names(row)}", "LT-E311")
-    return row[name]
 
 
 _FORMS: Mapping[Form, Callable[[JSON, FieldNames, str, str], Sample]] = {

@@ -4,12 +4,8 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
-from lazarus_tokenkit.backends.huggingface import (
-    COMPANIONS,
-    CONFIG_FILE,
-    TOKENIZER_FILE,
-    HuggingFaceTokenizer,
-)
+from lazarus_tokenkit.backends.companions import COMPANIONS, CONFIG_FILE, TOKENIZER_FILE
+from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.errors import TokenizerError, TokenizerNotFound
 from lazarus_tokenkit.tokenizer import Tokenizer
 

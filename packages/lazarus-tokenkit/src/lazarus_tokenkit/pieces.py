@@ -12,63 +12,23 @@ where a content ends, so that the end-of-turn token is the first special token b
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from itertools import groupby, islice
 from operator import itemgetter
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.samples import ASSISTANT, JSON, Message
+from lazarus_tokenkit.skeleton import HOLE, NONCHARACTERS, Piece, Skeleton
 from lazarus_tokenkit.templates.render import ChatTemplate
 from lazarus_tokenkit.tokenizer import SpecialSpan, Tokenizer
 
 Render = Callable[..., str]
-NONCHARACTERS = tuple(map(chr, range(0xFDD0, 0xFDF0)))
-HOLE = NONCHARACTERS[-1]
-"""Stands around the number of a content in a skeleton."""
 EXCHANGE = ("user", ASSISTANT)
 """Roles of a question and its answer."""
 UNSTABLE = "LT-E205"
 """Code of a template whose earlier turns change when more follow."""
-
-
-class Piece(NamedTuple):
-    """A stretch of text that is encoded by itself.
-
-    Args:
-        text: The text, with `shield` inside every special token's text that is to stay text.
-        has_loss: Whether its tokens carry loss.
-        shield: A noncharacter, or empty where nothing had to be shielded.
-    """
-
-    text: str
-    has_loss: bool
-    shield: str = ""
-
-
-@dataclass(frozen=True)
-class _Skeleton:
-    """Pieces with holes: text and the number of a content by turns, and whether the piece carries loss."""
-
-    pieces: tuple[tuple[tuple[str | int, ...], bool], ...]
-
-    @classmethod
-    def of(cls, pieces: Sequence[Piece]) -> "_Skeleton":
-        cut: list[tuple[tuple[str | int, ...], bool]] = []
-        for piece in pieces:
-            parts = re.split(f"{HOLE}([0-9]+){HOLE}", piece.text)
-            named = (int(part) if place % 2 else part for place, part in enumerate(parts))
-            cut.append((tuple(part for part in named if part != ""), piece.has_loss))
-        return cls(tuple(cut))
-
-    def fill(self, contents: Sequence[str]) -> list[Piece]:
-        """The pieces of a conversation with these contents."""
-        pieces: list[Piece] = []
-        for parts, has_loss in self.pieces:
-            if text := "".join([part if isinstance(part, str) else contents[part] for part in parts]):
-                pieces.append(Piece(text, has_loss))
-        return pieces
 
 
 class Cutter:
@@ -84,7 +44,7 @@ class Cutter:
         )
         # What all special tokens with the same first character begin with: quick to look for.
         self._beginnings = tuple(_shared_start(group) for _, group in groupby(sorted(texts), itemgetter(0)))
-        self._skeletons: dict[tuple[tuple[str, ...], int, bool], _Skeleton] = {}
+        self._skeletons: dict[tuple[tuple[str, ...], int, bool], Skeleton] = {}
         self._special_start = re.compile(f"(?=(?:{'|'.join(map(re.escape, texts)) or '(?!)'}))(.)", re.DOTALL)
 
     @cached_property
@@ -158,11 +118,11 @@ class Cutter:
             return False
         return self._reserved.search(text) is not None
 
-    def _skeleton(self, messages: Sequence[Message], first: int, add_generation_prompt: bool) -> "_Skeleton":
+    def _skeleton(self, messages: Sequence[Message], first: int, add_generation_prompt: bool) -> Skeleton:
         """The pieces with a place for each content, cut the slow way once."""
         places = [f"{HOLE}{number}{HOLE}" for number in range(len(messages))]
         held = [Message(message.role, place) for message, place in zip(messages, places, strict=True)]
-        return _Skeleton.of(self._cut(held, (), first, add_generation_prompt))
+        return Skeleton.of(self._cut(held, (), first, add_generation_prompt))
 
     def _cut(
         self, messages: Sequence[Message], tools: Sequence[JSON], first: int, add_generation_prompt: bool

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from lazarus_tokenkit.errors import SampleError
-from lazarus_tokenkit.files import PlacedRow, count_objects, kind, read_objects
-from lazarus_tokenkit.forms import FieldNames, list_names, to_sample
+from lazarus_tokenkit.files import PlacedRow, count_objects, kind, list_names, read_objects
+from lazarus_tokenkit.forms import FieldNames, to_sample
 from lazarus_tokenkit.samples import Sample
 
 __all__ = ["FieldNames", "Row", "as_paths", "count_lines", "read_rows", "read_samples"]

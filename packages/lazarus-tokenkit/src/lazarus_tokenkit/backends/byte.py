@@ -11,7 +11,8 @@ from typing import Any
 
 from lazarus_tokenkit.backends.alphabet import byte_alphabet
 from lazarus_tokenkit.backends.assembly import BYTE_LEVEL, bpe, config_file, tokenizer_file
-from lazarus_tokenkit.backends.huggingface import CONFIG_FILE, TOKENIZER_FILE, HuggingFaceTokenizer
+from lazarus_tokenkit.backends.companions import CONFIG_FILE, TOKENIZER_FILE
+from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.templates.formats import CHATML
 
 SPECIAL_TOKENS = {"<|pad|>": 256, "<|bos|>": 257, "<|im_start|>": 258, "<|im_end|>": 259}

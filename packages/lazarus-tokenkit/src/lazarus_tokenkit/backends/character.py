@@ -9,7 +9,8 @@ import string
 from collections.abc import Iterable
 
 from lazarus_tokenkit.backends.assembly import begins_with, config_file, tokenizer_file
-from lazarus_tokenkit.backends.huggingface import CONFIG_FILE, TOKENIZER_FILE, HuggingFaceTokenizer
+from lazarus_tokenkit.backends.companions import CONFIG_FILE, TOKENIZER_FILE
+from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 
 SPECIAL_TOKENS = {"<pad>": 0, "<unk>": 1, "<bos>": 2, "<eos>": 3}
 PRINTABLE = "".join(sorted(string.printable[:95] + "\n"))

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any, cast
 
-from lazarus_tokenkit.backends.huggingface import COMPANIONS, TOKENIZER_FILE
+from lazarus_tokenkit.backends.companions import COMPANIONS, TOKENIZER_FILE
 from lazarus_tokenkit.backends.merges import MERGES_FILE, VOCAB_FILE
 from lazarus_tokenkit.errors import TokenizerNotFound
 

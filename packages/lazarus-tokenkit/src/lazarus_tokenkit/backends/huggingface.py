@@ -17,6 +17,14 @@ from typing import Any, cast
 
 import tokenizers
 
+from lazarus_tokenkit.backends.companions import (
+    CONFIG_FILE,
+    CONVENTIONAL,
+    ROLES,
+    TOKENIZER_FILE,
+    chat_template,
+    declared_roles,
+)
 from lazarus_tokenkit.backends.segments import segments, vocabulary_bytes
 from lazarus_tokenkit.backends.structure import tokenizer_structure
 from lazarus_tokenkit.errors import TokenizerError
@@ -25,28 +33,6 @@ from lazarus_tokenkit.tokenizer import Segments, SpecialSpan
 logger = logging.getLogger(__name__)
 
 JSON = dict[str, Any]
-
-TOKENIZER_FILE = "tokenizer.json"
-CONFIG_FILE = "tokenizer_config.json"
-SPECIAL_TOKENS_FILE = "special_tokens_map.json"
-TEMPLATE_FILE = "chat_template.jinja"
-COMPANIONS = (
-    CONFIG_FILE,
-    SPECIAL_TOKENS_FILE,
-    "added_tokens.json",
-    TEMPLATE_FILE,
-    "chat_template.json",
-    "tokenizer.model",
-)
-
-ROLES = ("bos", "eos", "pad", "unk")
-CONVENTIONAL = {
-    "bos": ("<s>", "<bos>", "<|begin_of_text|>"),
-    "eos": ("</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>"),
-    "pad": ("<pad>", "[PAD]"),
-}
-"""Names that carry a role where no companion names any: bare files, such as GPT-2's, and what transformers re-saves of
-them. Used in this order, for special tokens only."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +66,7 @@ class HuggingFaceTokenizer:
             TokenizerError: Files that the library refuses, that contradict each other or that are not deterministic.
         """
         engine = _open_engine(files[TOKENIZER_FILE], name)
-        declared = _declared_roles(files, name)
+        declared = declared_roles(files, name)
         ids = {role: _role_id(engine, role, declared, name) for role in ROLES}
         bare, whole = (_encode_once(engine, name, special) for special in (False, True))
         adds_bos = ids["bos"] is not None and whole != bare and whole[0] == ids["bos"]
@@ -90,7 +76,7 @@ class HuggingFaceTokenizer:
             files=dict(files),
             vocab_size=max(engine.get_vocab().values()) + 1,
             special_tokens={text: number for text, number, _ in _special_tokens(engine)},
-            chat_template=_chat_template(files, name),
+            chat_template=chat_template(files, name),
             bos_id=ids["bos"],
             eos_id=ids["eos"],
             pad_id=ids["pad"],
@@ -243,19 +229,6 @@ def _special_tokens(engine: tokenizers.Tokenizer) -> Iterable[tuple[str, int, st
             yield token.content, number, f"({left}{re.escape(token.content)}{right})"
 
 
-def _declared_roles(files: Mapping[str, bytes], name: str) -> dict[str, str | None]:
-    """What the companions say of bos, eos, pad and unk; the first file that speaks of a role has the say."""
-    declared: dict[str, str | None] = {}
-    for file_name in (CONFIG_FILE, SPECIAL_TOKENS_FILE):
-        members = _json_file(files, file_name, name)
-        for role in ROLES:
-            key = f"{role}_token"
-            if key in members and role not in declared:
-                value = members[key]
-                declared[role] = value["content"] if isinstance(value, dict) else value
-    return declared
-
-
 def _role_id(engine: tokenizers.Tokenizer, role: str, declared: Mapping[str, str | None], name: str) -> int | None:
     specials = {text: number for text, number, _ in _special_tokens(engine)}
     if not declared:
@@ -276,28 +249,3 @@ def _role_id(engine: tokenizers.Tokenizer, role: str, declared: Mapping[str, str
             "LT-E112",
         )
     return number
-
-
-def _chat_template(files: Mapping[str, bytes], name: str) -> str | None:
-    if TEMPLATE_FILE in files:
-        return files[TEMPLATE_FILE].decode()
-    for file_name in ("chat_template.json", CONFIG_FILE):
-        template = _json_file(files, file_name, name).get("chat_template")
-        if isinstance(template, list):  # several named templates
-            named = {entry["name"]: entry["template"] for entry in cast("list[JSON]", template)}
-            template = named.get("default")
-        if template is not None:
-            return template
-    return None
-
-
-def _json_file(files: Mapping[str, bytes], file_name: str, name: str) -> JSON:
-    if file_name not in files:
-        return {}
-    try:
-        members = json.loads(files[file_name])
-    except ValueError as error:
-        raise TokenizerError(f"{file_name} of `{name}` is not JSON: {error}", "LT-E110") from error
-    if not isinstance(members, dict):
-        raise TokenizerError(f"{file_name} of `{name}` is not a JSON object", "LT-E110")
-    return cast("JSON", members)

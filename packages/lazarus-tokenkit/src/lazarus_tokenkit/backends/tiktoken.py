@@ -15,7 +15,8 @@ from pathlib import Path
 
 from lazarus_tokenkit.backends.alphabet import spell
 from lazarus_tokenkit.backends.assembly import BYTE_LEVEL, bpe, config_file, tokenizer_file
-from lazarus_tokenkit.backends.huggingface import CONFIG_FILE, TOKENIZER_FILE, HuggingFaceTokenizer
+from lazarus_tokenkit.backends.companions import CONFIG_FILE, TOKENIZER_FILE
+from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.errors import TokenizerError, TokenizerNotFound
 
 END = "<|endoftext|>"

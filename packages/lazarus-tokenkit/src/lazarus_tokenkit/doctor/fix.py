@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lazarus_tokenkit.backends.huggingface import CONFIG_FILE, TOKENIZER_FILE, HuggingFaceTokenizer
+from lazarus_tokenkit.backends.companions import CONFIG_FILE, TOKENIZER_FILE
+from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.doctor.chat import suggestions
 from lazarus_tokenkit.doctor.patient import Patient
 from lazarus_tokenkit.errors import TokenizerError

@@ -9,13 +9,8 @@ from typing import Any, Literal, cast
 
 import tokenizers
 
-from lazarus_tokenkit.backends.huggingface import (
-    COMPANIONS,
-    CONFIG_FILE,
-    SPECIAL_TOKENS_FILE,
-    TOKENIZER_FILE,
-    HuggingFaceTokenizer,
-)
+from lazarus_tokenkit.backends.companions import COMPANIONS, CONFIG_FILE, SPECIAL_TOKENS_FILE, TOKENIZER_FILE
+from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.errors import TokenizerError, TokenkitError
 from lazarus_tokenkit.load import load_tokenizer
 

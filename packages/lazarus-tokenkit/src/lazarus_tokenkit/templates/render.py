@@ -160,7 +160,8 @@ class ChatTemplate:
             "eos_token": self.eos_token,
         }
         try:
-            return sandbox.make_environment(shown, is_marked=is_marked).from_string(self.source)
+            with limits.limited():  # constants are made here already
+                return sandbox.make_environment(shown, is_marked=is_marked).from_string(self.source)
         except (
             jinja2.TemplateError,
             MemoryError,

@@ -1,7 +1,7 @@
 """Where a template runs: no attribute access to internals, no change of what it is given, limits on time and size.
 
 A template is a program that came with somebody's weights. Its syntax tree is rewritten so that every loop, call, list
-and slice passes by `limits`; only the filters and methods that chat templates use are there.
+and slice passes by `limits` and `measures`; only the filters and methods that chat templates use are there.
 """
 
 import json
@@ -17,7 +17,7 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from lazarus_tokenkit.templates import limits
+from lazarus_tokenkit.templates import limits, measures
 
 FLAGS = {"trim_blocks": True, "lstrip_blocks": True}
 """What transformers sets (`utils/chat_template_utils.py`)."""
@@ -38,7 +38,7 @@ def make_environment(shown: Mapping[str, Any], *, is_marked: bool = False) -> Im
     block = MarkedGenerationBlock if is_marked else GenerationBlock
     environment = Sandbox(**FLAGS, extensions=[block, loopcontrols], finalize=_writable)
     filters = environment.filters | {"tojson": _to_json}
-    environment.filters = {name: _measured(name, filters[name]) for name in filters if name in limits.FILTERS}
+    environment.filters = {name: _measured(name, filters[name]) for name in filters if name in measures.FILTERS}
     del environment.globals["lipsum"]  # another text every time
     names: dict[str, Any] = {"raise_exception": _raise_exception, **shown}
     environment.globals.update(names)
@@ -65,7 +65,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Refuses to make something huge."""
-        limits.measure_operation(operator, left, right)
+        measures.measure_operation(operator, left, right)
         return limits.charge(super().call_binop(context, operator, left, right))
 
     def call(self, context: Any, callable_: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -76,7 +76,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return callable_(*args)
         limits.look_at_clock()
         given = [_listed(value) for value in args]
-        limits.measure_method(owner, getattr(function, "__name__", ""), [*given, *kwargs.values()])
+        measures.measure_method(owner, getattr(function, "__name__", ""), [*given, *kwargs.values()])
         return limits.charge(super().call(context, callable_, *given, **kwargs))
 
     def tick(self) -> str:
@@ -87,7 +87,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def joined(self, *parts: Any) -> str:
         """What `~` does, measured."""
         for part in parts:
-            limits.written_size(part)
+            measures.written_size(part)
         return limits.joined(map(str, parts))
 
     def charged(self, made: Any) -> Any:
@@ -129,7 +129,7 @@ def _call(method: str, arguments: list[nodes.Expr]) -> nodes.Call:
 
 
 def _rewrite(node: nodes.Node) -> None:
-    """Passes what grows by `limits`."""
+    """Passes what grows by the environment."""
     for name, value in node.iter_fields():
         if isinstance(value, list):
             elements = cast("list[Any]", value)
@@ -157,7 +157,7 @@ def _measured(name: str, inner: Callable[..., Any]) -> Callable[..., Any]:
 
     def measured(*args: Any, **kwargs: Any) -> Any:
         given = [*args[:passed], *map(_listed, args[passed:])]
-        limits.measure_filter(name, [*given[passed:], *kwargs.values()])
+        measures.measure_filter(name, [*given[passed:], *kwargs.values()])
         return limits.charge(inner(*given, **kwargs))
 
     if passed:
@@ -172,7 +172,7 @@ def _listed(value: Any) -> Any:
 
 def _writable(value: Any) -> Any:
     if not isinstance(value, str):
-        limits.written_size(value)
+        measures.written_size(value)
     return value
 
 
@@ -184,7 +184,7 @@ def _to_json(
     sort_keys: bool = False,
 ) -> str:
     # Jinja's own filter escapes HTML.
-    limits.measure_json(value, indent)
+    measures.measure_json(value, indent)
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from lazarus_tokenkit.backends.assembly import config_file
-from lazarus_tokenkit.backends.huggingface import CONFIG_FILE, TOKENIZER_FILE, HuggingFaceTokenizer
+from lazarus_tokenkit.backends.companions import CONFIG_FILE, TOKENIZER_FILE
+from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.backends.sentencepiece import SentencePieceModel
 from lazarus_tokenkit.errors import TokenkitError
 
