@@ -6,11 +6,14 @@ On a CPU without a fast BLAS one warning says what to install; the results are t
 import logging
 
 from lazarus_models.blas import OFF, ensure_fast_blas
+from lazarus_models.packaged_blas import use_packaged_blas
 
-BLAS = ensure_fast_blas()
+_FOUND = ensure_fast_blas()
 
 import mlx.core as mx  # noqa: E402 (after the BLAS, or it has no effect)
 import mlx.nn as nn  # noqa: E402
+
+BLAS = use_packaged_blas(_FOUND) if _FOUND.library == "builtin" and _FOUND.reason != OFF else _FOUND
 
 __all__ = ["BLAS", "mx", "nn"]
 
