@@ -3,7 +3,9 @@
 On a CPU without a fast BLAS one warning says what to install; the results are the same but for their last bits.
 """
 
+import contextlib
 import logging
+from collections.abc import Generator
 
 from lazarus_models.blas import OFF, ensure_fast_blas
 from lazarus_models.packaged_blas import use_packaged_blas
@@ -15,7 +17,19 @@ import mlx.nn as nn  # noqa: E402
 
 BLAS = use_packaged_blas(_FOUND) if _FOUND.library == "builtin" and _FOUND.reason != OFF else _FOUND
 
-__all__ = ["BLAS", "mx", "nn"]
+__all__ = ["BLAS", "mx", "nn", "own_streams"]
+
+
+@contextlib.contextmanager
+def own_streams() -> Generator[None]:
+    """Around all that a thread does with MLX: its streams end here. Left behind, they abort the process at its exit now
+    and then. What leaves the thread is computed before.
+    """
+    try:
+        yield
+    finally:
+        mx.clear_streams()
+
 
 if BLAS.library == "builtin" and BLAS.reason != OFF and mx.default_device().type == mx.cpu:
     logging.getLogger(__name__).warning("MLX runs on its slow built-in BLAS: %s", BLAS.reason)
