@@ -46,6 +46,7 @@ def test_a_conversation_grows_by_question_and_answer(pipeline):
 
 def test_loading_beside_other_tasks_gives_the_same(pipeline, stories):
     async def loaded():
+        await UnifiedPipeline.from_pretrained_async(stories.path)  # a second one must not find the first one's thread
         return await UnifiedPipeline.from_pretrained_async(stories.path, UnifiedPipelineConfig(dtype=DType.FLOAT32))
 
     other = asyncio.run(loaded())

@@ -3,16 +3,33 @@
 On a CPU without a fast BLAS one warning says what to install; the results are the same but for their last bits.
 """
 
+import contextlib
 import logging
+from collections.abc import Generator
 
 from lazarus_models.blas import OFF, ensure_fast_blas
+from lazarus_models.packaged_blas import use_packaged_blas
 
-BLAS = ensure_fast_blas()
+_FOUND = ensure_fast_blas()
 
 import mlx.core as mx  # noqa: E402 (after the BLAS, or it has no effect)
 import mlx.nn as nn  # noqa: E402
 
-__all__ = ["BLAS", "mx", "nn"]
+BLAS = use_packaged_blas(_FOUND) if _FOUND.library == "builtin" and _FOUND.reason != OFF else _FOUND
+
+__all__ = ["BLAS", "mx", "nn", "own_streams"]
+
+
+@contextlib.contextmanager
+def own_streams() -> Generator[None]:
+    """Around all that a thread does with MLX: its streams end here. Left behind, they abort the process at its exit now
+    and then. What leaves the thread is computed before.
+    """
+    try:
+        yield
+    finally:
+        mx.clear_streams()
+
 
 if BLAS.library == "builtin" and BLAS.reason != OFF and mx.default_device().type == mx.cpu:
     logging.getLogger(__name__).warning("MLX runs on its slow built-in BLAS: %s", BLAS.reason)

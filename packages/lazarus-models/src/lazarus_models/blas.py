@@ -4,7 +4,8 @@ The Linux wheel of MLX multiplies matrices with netlib's reference BLAS at 8 GFL
 on one thread (2-core AMD EPYC). The dynamic linker gives MLX whichever `cblas_sgemm` was loaded first, so this
 module must be imported before `mlx.core`: take `mx` from `lazarus_models.backend` and it is.
 
-`LAZARUS_BLAS` decides: unset, the system's OpenBLAS; `off`, none; a path, that library. On macOS MLX uses Accelerate
+`LAZARUS_BLAS` decides: unset, the system's OpenBLAS, else the extra `blas` (`packaged_blas`); `packaged`, that one in any
+case; `off`, none; a path, that library. On macOS MLX uses Accelerate
 and the GPU, and nothing is done.
 """
 
@@ -18,8 +19,10 @@ from functools import cache
 from lazarus_models.errors import BlasError
 
 OFF = "LAZARUS_BLAS=off"  # the reason where a slow BLAS is what was asked for
+PACKAGED = "packaged"  # the word for the extra's
 INSTALL_HINT = (
-    "install OpenBLAS (Debian and Ubuntu: `apt install libopenblas0-pthread`; Fedora: `dnf install openblas`)"
+    "install OpenBLAS (Debian and Ubuntu: `apt install libopenblas0-pthread`; Fedora: `dnf install openblas`; "
+    "without an administrator: `pip install 'lazarus-models[blas]'`)"
 )
 
 
@@ -28,7 +31,7 @@ class BlasInfo:
     """The BLAS that MLX multiplies with, as a run's manifest records it."""
 
     library: str
-    """`openblas`, the file name that `LAZARUS_BLAS` gave, `builtin` (the wheel's own) or `accelerate`."""
+    """`openblas`, `scipy_openblas32`, the file name that `LAZARUS_BLAS` gave, `builtin` (the wheel's own) or `accelerate`."""
     reason: str
     """Why this one, in words."""
     path: str | None = None
@@ -46,13 +49,15 @@ def ensure_fast_blas() -> BlasInfo:
     """Loads the fastest BLAS at hand and says which it is; the work is done once a process.
 
     Raises:
-        BlasError: `LAZARUS_BLAS` is neither `off` nor a library with `cblas_sgemm`.
+        BlasError: `LAZARUS_BLAS` is neither a word known here nor a library with `cblas_sgemm`.
     """
     wanted = os.environ.get("LAZARUS_BLAS", "")
     if sys.platform != "linux":
         return BlasInfo("accelerate", "MLX uses Accelerate and the GPU here")
     if wanted == "off":
         return BlasInfo("builtin", OFF)
+    if wanted == PACKAGED:
+        return BlasInfo("builtin", f"LAZARUS_BLAS={PACKAGED}, and no `lazarus-models[blas]` is installed")
     path = wanted or ctypes.util.find_library("openblas")
     if path is None:
         return BlasInfo("builtin", f"no OpenBLAS on this machine; {INSTALL_HINT}")
@@ -74,16 +79,21 @@ def _load(path: str, reason: str) -> BlasInfo:
         )
     if not hasattr(library, "openblas_get_config"):
         return BlasInfo(os.path.basename(path), reason, path)  # noqa: PTH119 (a library name, not always a path)
-    library.openblas_get_config.restype = ctypes.c_char_p
-    library.openblas_get_corename.restype = ctypes.c_char_p
-    config: list[str] = library.openblas_get_config().decode("ascii", "replace").split()
+    return describe(library, "openblas", reason, path)
+
+
+def describe(library: ctypes.CDLL, name: str, reason: str, path: str, prefix: str = "") -> BlasInfo:
+    """An OpenBLAS in its own words; `prefix` is what its symbols begin with."""
+    get_config, get_core = library[f"{prefix}openblas_get_config"], library[f"{prefix}openblas_get_corename"]
+    get_config.restype = get_core.restype = ctypes.c_char_p
+    config: list[str] = get_config().decode("ascii", "replace").split()
     return BlasInfo(
-        "openblas",
+        name,
         reason,
         path,
         version=next((word for word in config if word[:1].isdigit()), None),
-        core=library.openblas_get_corename().decode("ascii", "replace"),
-        threads=library.openblas_get_num_threads(),
+        core=get_core().decode("ascii", "replace"),
+        threads=library[f"{prefix}openblas_get_num_threads"](),
     )
 
 

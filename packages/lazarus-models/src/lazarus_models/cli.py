@@ -33,7 +33,6 @@ model_app = typer.Typer(
 _Model = Annotated[
     str, typer.Option("--model", help="A directory, owner/name[@revision] on the hub, or a name of --list.")
 ]
-_Directory = Annotated[Path, typer.Option("--model", help="Directory with config.json, safetensors and tokenizer.")]
 _MEASURED = 20_000  # tokens: a perplexity within a percent, in seconds for a small model
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="New tokens at most.")]
@@ -234,16 +233,18 @@ def serve(
 
 @model_app.command()
 @app.command()
-def info(model: _Directory, as_json: _Json = False) -> None:
+def info(model: _Model, as_json: _Json = False) -> None:
     """Describe a model from its config and the headers of its weights."""
     from math import prod
 
     from lazarus_models.config import TransformerConfig
     from lazarus_models.families import family_of, read_config
+    from lazarus_models.hub import locate
     from lazarus_models.huggingface import stored_tensors
 
-    config = read_config(model)
-    stored = stored_tensors(model, config)
+    path, revision = locate(model)
+    config = read_config(path)
+    stored = stored_tensors(path, config)
     architecture = family_of(config.model_type).architecture(config)
     attention = {}
     if isinstance(config, TransformerConfig):
@@ -254,6 +255,7 @@ def info(model: _Directory, as_json: _Json = False) -> None:
         }
     said = {
         "family": config.model_type,
+        **({"revision": revision} if revision else {}),
         "parameters": sum(prod(tensor.shape) for tensor in stored.values()),
         "dtype": "+".join(sorted({tensor.dtype for tensor in stored.values()})),
         "layers": config.num_hidden_layers,
@@ -297,7 +299,7 @@ def new(
 @model_app.command()
 @app.command()
 def estimate(
-    model: _Directory,
+    model: _Model,
     context: Annotated[int, typer.Option("--context", min=1, help="Tokens that the cache holds.")] = 2048,
     bits: Annotated[int, typer.Option("--bits", min=2, max=32, help="A weight: 32, 16, or less when quantized.")] = 16,
     rank: Annotated[int, typer.Option("--rank", min=1, help="Of LoRA.")] = 8,
@@ -306,8 +308,9 @@ def estimate(
     """Say what a model costs in memory and work, from its config alone."""
     from lazarus_models.estimates import estimate as costs
     from lazarus_models.families import family_of, read_config
+    from lazarus_models.hub import locate
 
-    config = read_config(model)
+    config = read_config(locate(model).path)
     grouped = 0.5 if bits < 16 else 0.0  # a scale and a bias of 16 bits for 64 weights
     said = asdict(
         costs(
@@ -374,7 +377,11 @@ def doctor(as_json: _Json = False) -> None:
         return
     blas = " ".join(str(part) for part in (found.blas.library, found.blas.version, found.blas.core) if part)
     threads = f", {found.blas.threads} threads" if found.blas.threads else ""
-    builtin = f" ({found.gflops_builtin:.0f} with the built-in BLAS)" if found.gflops_builtin else ""
+    builtin = ""
+    if found.gflops_builtin:
+        builtin = (
+            f", {found.gflops / found.gflops_builtin:.0f} times the {found.gflops_builtin:.1f} of the built-in BLAS"
+        )
     _table(
         {
             "mlx": found.mlx,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from lazarus_models.backend import mx
+from lazarus_models.backend import own_streams
 from lazarus_models.batch import BatchRunner
 from lazarus_models.sample import GenerationConfig, TokenLogprob
 
@@ -64,10 +64,8 @@ class Engine:
         return self._thread.is_alive()
 
     def _run(self) -> None:
-        try:
+        with own_streams():
             self._work()
-        finally:
-            mx.clear_streams()  # left to the end of the process, they abort it now and then
 
     def _work(self) -> None:
         runner = BatchRunner(self._model)

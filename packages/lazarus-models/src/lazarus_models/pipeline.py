@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict
 
 from lazarus_models.adapters import load_adapter
+from lazarus_models.backend import own_streams
 from lazarus_models.batch import generate_batch
 from lazarus_models.cache import PromptCache
 from lazarus_models.chat import ChatHistory
@@ -97,7 +99,13 @@ class UnifiedPipeline:
         config: UnifiedPipelineConfig = UnifiedPipelineConfig(),  # noqa: B008 (frozen)
     ) -> Self:
         """The same beside other tasks; every array is computed before it is handed over."""
-        return await asyncio.to_thread(cls.from_pretrained, model, config)
+
+        def made() -> Self:
+            with own_streams():
+                return cls.from_pretrained(model, config)
+
+        with ThreadPoolExecutor(1) as thread:  # one of its own: a thread whose streams have ended is of no more use
+            return await asyncio.get_running_loop().run_in_executor(thread, made)
 
     @property
     def family(self) -> ModelFamilyType:
