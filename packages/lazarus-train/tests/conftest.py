@@ -80,6 +80,16 @@ def train_bpe(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Real inputs, described in the data folder's README."""
+    beside = Path(__file__).parents[4] / "shared" / "data"
+    folder = Path(os.environ.get("LAZARUS_TEST_DATA", beside))
+    if not folder.is_dir():
+        pytest.skip(f"no real data: set LAZARUS_TEST_DATA, or put the folder at {beside}")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def fresh_model(tmp_path_factory):
     """A model directory: one layer, 300 pieces."""
     import lazarus_models
