@@ -15,7 +15,12 @@ from lazarus_train.run_report import as_json, report_runs
 def runs(tmp_path_factory, make_setup):
     setup = make_setup(tmp_path_factory.mktemp("report"))
     for name, rate in (("slow", 1e-3), ("fast", 5e-3)):
-        settings = {"optimizer": OptimizerSettings(learning_rate=rate), "eval_data": setup.data, "eval_every": 2}
+        settings = {
+            "optimizer": OptimizerSettings(learning_rate=rate),
+            "eval_data": setup.data,
+            "eval_every": 2,
+            "sample_prompts": ("1 & 2?",),
+        }
         sft(setup.config(name, max_steps=6, **settings))
     return setup
 
@@ -69,6 +74,12 @@ def test_a_page_says_why_it_has_no_rows(runs, tmp_path):
     record["config"]["data"] = "gone.jsonl"
     (tmp_path / "moved/config.json").write_text(json.dumps(record))
     assert "Not shown:" in report_runs([tmp_path / "moved"])
+
+
+def test_answers_are_shown(runs):
+    html = report_runs([runs.folder / "slow"])
+    shown = html[html.index("<h2>What slow answered") :]
+    assert shown.count("1 &amp; 2?") == 4
 
 
 def test_text_of_the_data_cannot_leave_its_place(setup):

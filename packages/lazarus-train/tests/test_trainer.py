@@ -378,3 +378,39 @@ def test_a_plan_of_lengths_without_a_header_says_what_was_not_checked(setup):
         watcher=Watcher(on_start=lambda check, *_: said.append((*check.checked, *check.unchecked))),
     )
     assert said == [("lengths", "data", "template", "tokenizer", "encoding", "token ids")]
+
+
+def test_answers_are_logged_with_the_losses_and_are_the_same_after_a_stop(setup):
+    from lazarus_models import GenerationConfig, generate
+
+    settings = {"max_steps": 6, "eval_every": 4, "sample_prompts": ("What is 1 and 2?", "2 and 3?"), "save_every": None}
+    sft(setup.config("straight", **settings))
+    log = (setup.folder / "straight/samples.jsonl").read_text()
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert [(line["step"], line["prompt"]) for line in lines] == [
+        (step, prompt) for step in (0, 4, 6) for prompt in settings["sample_prompts"]
+    ]
+    final = lazarus_models.load(setup.folder / "straight/final")
+    assert lines[-2]["text"] == generate(final, "What is 1 and 2?", GenerationConfig(max_new_tokens=64)).text
+    for step in (2, 4):
+        with pytest.raises(Interrupted):
+            sft(setup.config(f"stopped-{step}", **settings), watcher=stop_after(step))
+        sft(setup.config(f"stopped-{step}", **settings))
+        assert (setup.folder / f"stopped-{step}/samples.jsonl").read_text() == log
+        assert fingerprints(setup, f"stopped-{step}") == fingerprints(setup, "straight")
+
+
+def test_asking_changes_no_weight(setup):
+    sft(setup.config("silent", max_steps=4))
+    sft(setup.config("asked", max_steps=4, sample_prompts=("1 and 2?",), eval_every=1))
+    assert fingerprints(setup, "asked") == fingerprints(setup, "silent")
+
+
+def test_an_answer_that_a_kill_cut_off_is_given_again(setup):
+    settings = {"max_steps": 2, "sample_prompts": ("1 and 2?", "2 and 3?")}
+    sft(setup.config(**settings))
+    log = setup.folder / "run/samples.jsonl"
+    whole = log.read_text()
+    log.write_text(whole[: len(whole) - 30])
+    sft(setup.config(**settings))
+    assert log.read_text() == whole

@@ -163,7 +163,9 @@ class SftConfig(BaseModel):
     eval_data: Path | None = None
     """Held-out rows: their loss is measured before the first step and after the last."""
     eval_every: PositiveInt | None = None
-    """Steps between further measurements of the held-out loss."""
+    """Steps between further measurements of the held-out loss, and answers."""
+    sample_prompts: tuple[str, ...] = ()
+    """What the model is asked before the first step, every `eval_every` and after the last; answers are logged."""
     early_stop: EarlyStopSettings | None = None
     """When to stop for learning by heart; None follows the plan."""
     ema: float | None = Field(default=None, gt=0.0, lt=1.0)
@@ -175,9 +177,14 @@ class SftConfig(BaseModel):
 
     @model_validator(mode="after")
     def _evaluates_something(self) -> "SftConfig":
-        for name in ("eval_every", "early_stop"):
-            if getattr(self, name) is not None and self.eval_data is None:
-                raise ValueError(f"`{name}` needs `eval_data`")
+        if self.eval_every is not None and self.eval_data is None and not self.sample_prompts:
+            raise ValueError("`eval_every` needs `eval_data` or `sample_prompts`")
+        if self.early_stop is not None and self.eval_data is None:
+            raise ValueError("`early_stop` needs `eval_data`")
+        if self.sample_prompts and self.objective.kind not in ("causal", "preference"):
+            raise ValueError(
+                f"`sample_prompts` asks a model that answers; `objective` {self.objective.kind} makes none"
+            )
         if self.early_stop is not None and self.eval_every is None:
             raise ValueError("`early_stop` needs `eval_every`")
         return self

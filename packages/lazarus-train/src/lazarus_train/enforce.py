@@ -29,6 +29,7 @@ class Enforced:
         encoder: What encoded it; evaluation and chat use the same.
         units: What each step's loss is divided by, int64 (S,).
         template: Source of the chat template, where the rows are conversations and it is not the tokenizer's own.
+        is_text: Whether the rows are texts, not conversations.
         checked: Which links of the plan's chain hold, and which nobody could check.
     """
 
@@ -37,6 +38,7 @@ class Enforced:
     encoder: Encoder
     units: NDArray[np.int64]
     template: str | None
+    is_text: bool
     checked: ChainCheck
 
 
@@ -72,7 +74,7 @@ def enforce(config: SftConfig, on_progress: Callable[[int], object] = lambda _: 
     is_own = encoder.chat_template.source == encoder.tokenizer.chat_template
     is_text = all(isinstance(next(read_samples(path, fields(config))), TextSample) for path in config.data_files)
     template = None if is_own or is_text else encoder.chat_template.source
-    return Enforced(plan, dataset, encoder, units, template, _together(checks))
+    return Enforced(plan, dataset, encoder, units, template, is_text, _together(checks))
 
 
 def _together(checks: Sequence[ChainCheck]) -> ChainCheck:

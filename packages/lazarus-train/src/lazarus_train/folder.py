@@ -38,6 +38,11 @@ class RunFolder:
         return self.path / "audit.jsonl"
 
     @property
+    def samples(self) -> Path:
+        """What the model answered while it learnt."""
+        return self.path / "samples.jsonl"
+
+    @property
     def rewound(self) -> Path:
         """What a kill cut off the audit log."""
         return self.path / "audit.jsonl.rewound"
@@ -101,6 +106,7 @@ class RunFolder:
             self.reference,
             self.metrics,
             self.throughput,
+            self.samples,
             self.audit,
             self.rewound,
             self.config,

@@ -1,6 +1,7 @@
 """What a run writes about itself while it goes: settings, audit log, metrics. One process writes."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +53,13 @@ class Journal:
         write_manifest(self._folder.config, self._config, self._plan)
         self._audit = AuditLog.start(self._folder.audit, self._plan.plan_id)
 
-    def resume(self, state: State, measures: bool) -> None:
+    def resume(self, state: State, *, is_due: bool) -> None:
         """Goes on where a checkpoint stopped; lines beyond it are dropped.
 
         Args:
             state: The checkpoint's.
-            measures: Whether the held-out loss is due there. A run that ended there measured; one that goes on
-                measures only when it is due.
+            is_due: Whether held-out loss and answers are due there. A run that ended there has them; one that goes on
+                has them only when they are due.
         """
         done = state.next_step
         if not self._writes:
@@ -67,10 +68,10 @@ class Journal:
         self._audit = AuditLog.resume(self._folder.audit, self._plan.plan_id, done, state.audit_head)
 
         def is_kept(line: dict[str, Any]) -> bool:
-            is_extra = "eval_loss" in line and line["step"] == done and not measures
+            is_extra = ("eval_loss" in line or "prompt" in line) and line["step"] == done and not is_due
             return line["step"] <= done and not is_extra
 
-        for log in (self._folder.metrics, self._folder.throughput):
+        for log in (self._folder.metrics, self._folder.throughput, self._folder.samples):
             keep_lines(log, is_kept)
         write_manifest(self._folder.config, self._config, self._plan)
 
@@ -128,6 +129,18 @@ class Journal:
     def is_measured(self, done: int) -> bool:
         """Whether the held-out loss after so many steps stands in the metrics."""
         return any("eval_loss" in line and line["step"] == done for line in self.metrics())
+
+    def answers(self, done: int, answers: Mapping[str, str]) -> None:
+        """Notes what the model answered after so many steps, by prompt, in the place of what a kill left of it."""
+        if self._writes:
+            keep_lines(self._folder.samples, lambda line: line["step"] != done)
+        for prompt, text in answers.items():
+            self._append(self._folder.samples, {"step": done, "prompt": prompt, "text": text})
+
+    def has_answered(self, done: int) -> bool:
+        """Whether the answers after so many steps are noted, all of them."""
+        lines = read_lines(self._folder.samples) if self._writes else []
+        return {line["prompt"] for line in lines if line["step"] == done} >= set(self._config.sample_prompts)
 
     def flush(self) -> None:
         """Hands the audit log to the disk, before a checkpoint counts on it."""

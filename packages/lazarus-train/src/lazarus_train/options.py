@@ -125,6 +125,10 @@ def _shared(
     eval_every: Annotated[
         int | None, typer.Option("--eval-every", help="Steps between held-out losses [default: first and last].")
     ] = None,
+    sample_prompt: Annotated[
+        list[str] | None,
+        typer.Option("--sample-prompt", help="Ask the model this at every held-out loss; again for each."),
+    ] = None,
     patience: Annotated[
         int | None, typer.Option("--patience", help="Stop when so many held-out losses were no better.")
     ] = None,
@@ -189,6 +193,7 @@ def _shared(
         "seed": seed,
         "eval_data": eval_data,
         "eval_every": eval_every,
+        "sample_prompts": tuple(sample_prompt or ()),
         "early_stop": None if patience is None else {"patience": patience},
     }
 

@@ -34,6 +34,7 @@ from lazarus_train.resume import AUTO, check_checkpoint, find_checkpoint
 from lazarus_train.retention import tidy
 from lazarus_train.schedule import learning_rate
 from lazarus_train.seal import naming
+from lazarus_train.speaking import answer
 from lazarus_train.step import LossSum, compute_gradients
 from lazarus_train.tasks import Task, head_of, make_task
 from lazarus_train.watcher import NOBODY, StepReport, Watcher
@@ -118,6 +119,8 @@ class _Run:
         self._units = enforced.units
         self._tokenizer = enforced.encoder.tokenizer
         self._head = head_of(config.objective, enforced.dataset, self._tokenizer)
+        self._encoder = enforced.encoder
+        self._is_text = enforced.is_text
         self._template = enforced.template
         self._checked = enforced.checked
         self._base = base
@@ -141,7 +144,7 @@ class _Run:
     def restore(self, checkpoint: Path, state: State) -> None:
         """Goes on where a verified checkpoint stopped; what lies beyond it is done again."""
         self._learner = self._supported(Learner.restored(self._config, self._head, checkpoint))
-        self._journal.resume(state, measures=self._measures(state.next_step))
+        self._journal.resume(state, is_due=self._is_due(state.next_step))
         if self._ranks.is_first:
             clear_leftovers(checkpoint.parent)
             written = checkpoints(checkpoint.parent)
@@ -156,6 +159,8 @@ class _Run:
         self._watcher.on_start(self._checked, done, self._last)
         if self._measures(done) and not self._ranks.any(self._journal.is_measured(done)) and not self._measure(done):
             raise Interrupted(f"stopped before step {done + 1}; the same command goes on", "LR-E230")
+        if self._answers(done) and not self._ranks.any(self._journal.has_answered(done)):
+            self._answer(done)
         cursor = PlanCursor(
             self._plan,
             rank=self._ranks.rank,
@@ -292,6 +297,8 @@ class _Run:
         """Measures and saves when it is due; stops when asked to."""
         config = self._config
         is_given_up = self._measures(done) and not self._measure(done)
+        if self._answers(done) and not is_given_up:
+            self._answer(done)
         overfits = self._overfits()
         self._last = done if overfits else self._last
         is_last = done == self._last
@@ -313,11 +320,24 @@ class _Run:
         settings = self._config.early_stop
         return settings is not None and self._ranks.any(is_overfitting(self._journal.metrics(), settings))
 
-    def _measures(self, done: int) -> bool:
-        """Whether the held-out loss is due after so many steps: before the first, every so often, after the last."""
+    def _is_due(self, done: int) -> bool:
+        """Whether the model is looked at after so many steps: before the first, every so often, after the last."""
         every = self._config.eval_every
-        is_due = done in (0, self._last) or (every is not None and done % every == 0)
-        return is_due and self._held_out is not None
+        return done in (0, self._last) or (every is not None and done % every == 0)
+
+    def _measures(self, done: int) -> bool:
+        return self._is_due(done) and self._held_out is not None
+
+    def _answers(self, done: int) -> bool:
+        return self._is_due(done) and bool(self._config.sample_prompts)
+
+    def _answer(self, done: int) -> None:
+        """Asks the model the prompts of the settings."""
+        if self._ranks.is_first:
+            lm, encoder, is_text = self._learner.lm, self._encoder, self._is_text
+            found = {prompt: answer(lm, encoder, prompt, is_text=is_text) for prompt in self._config.sample_prompts}
+            self._journal.answers(done, found)
+            self._watcher.on_answers(done, found)
 
     def _measure(self, done: int) -> bool:
         """Measures the held-out loss; false where that was given up because the run is to stop."""

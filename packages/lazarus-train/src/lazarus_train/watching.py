@@ -2,7 +2,7 @@
 
 import contextlib
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lazarus_plan.console import progress, say
@@ -68,12 +68,17 @@ def watching(config: "SftConfig", *, speaks: bool) -> Generator["Watcher"]:
         def on_held_out(step: int, result: "HeldOut") -> None:
             say(f"held-out loss after step {step}: {result.in_words()}")
 
+        def on_answers(step: int, answers: "Mapping[str, str]") -> None:
+            for prompt, text in answers.items():
+                say(f"after step {step}, {prompt!r}: {text.strip()!r}")
+
         yield Watcher(
             on_rows=lambda rows: bars[-1](rows),
             on_reference=on_reference,
             on_start=on_start,
             on_step=on_step,
             on_measure=on_measure,
+            on_answers=on_answers,
             on_held_out=on_held_out,
             on_warning=say,
             should_stop=lambda: bool(asked),
