@@ -112,8 +112,9 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _train(settings: Settings, objective: Settings, **fields: str | None) -> None:
-    planning, resume = settings.pop("planning"), settings.pop("resume")
+    planning, resume, log_to = settings.pop("planning"), settings.pop("resume"), settings.pop("log_to")
     config = make_config(**settings, **fields, objective=objective)
+    from lazarus_train.loggers import telling
     from lazarus_train.planning import plan_run
     from lazarus_train.ranks import launched
     from lazarus_train.trainer import sft as train
@@ -123,8 +124,11 @@ def _train(settings: Settings, objective: Settings, **fields: str | None) -> Non
     if planning is not None:
         plan_run(config, planning, resume=resume, writes=ranks.is_first)
         ranks.check_same(planning=planning)  # nobody reads the plan before it is written
-    with watching(config, speaks=ranks.is_first) as watcher:
-        result = train(config, resume=resume, watcher=watcher)
+    with (
+        watching(config, speaks=ranks.is_first) as watcher,
+        telling(watcher, log_to if ranks.is_first else (), config) as teller,
+    ):
+        result = train(config, resume=resume, watcher=teller)
     if not ranks.is_first:
         return
     say(f"{result.steps} of {result.plan_steps} steps of the plan; audit head {result.audit_head[:16]}")

@@ -129,6 +129,9 @@ def _shared(
         list[str] | None,
         typer.Option("--sample-prompt", help="Ask the model this at every held-out loss; again for each."),
     ] = None,
+    log_to: Annotated[
+        str, typer.Option("--log-to", help="Tell the figures to tensorboard, wandb or both, with a comma.")
+    ] = "",
     patience: Annotated[
         int | None, typer.Option("--patience", help="Stop when so many held-out losses were no better.")
     ] = None,
@@ -166,6 +169,7 @@ def _shared(
     return {
         "planning": planning if build_plan else None,
         "resume": resume,
+        "log_to": _loggers(log_to),
         "model": model,
         "data": data[0] if len(data) == 1 else tuple(data),
         "batch_plan": output / "batch_plan" if batch_plan is None else batch_plan,
@@ -271,6 +275,14 @@ def _ratios(text: str, sources: int) -> tuple[int, ...]:
             f"--weights {text}: give a whole number for each --data, as {','.join(['1'] * sources)}"
         )
     return ratios
+
+
+def _loggers(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(",")) if text else ()
+    for name in names:
+        if name not in ("tensorboard", "wandb"):
+            raise typer.BadParameter(f"--log-to {name}: give tensorboard, wandb or both, with a comma")
+    return names
 
 
 def _default_rate(use_lora: bool) -> float:
