@@ -24,6 +24,7 @@ from lazarus_plan import (
     StepDigest,
     build_plan,
     check_state,
+    diff,
     encode_step,
     load_plan,
     row_digest,
@@ -317,3 +318,12 @@ def test_every_one_of_5000_accidents_to_any_file_is_caught_with_the_root_pinned(
             with pytest.raises(PlanError):
                 list(verify_plan(folder, expect=plan.plan_id))
             (folder / name).write_bytes(whole[name])
+
+
+def test_a_diff_tells_the_first_step_of_a_sample_across_blocks(cache: LengthCache, monkeypatch: pytest.MonkeyPatch):
+    plan = build_plan(cache, PlanConfig(token_budget=64, row_len=64, epochs=3))
+    whole = diff._first_steps(plan).tolist()
+    assert whole == [next(at for at in range(len(plan)) if sample in plan.step(at).samples) for sample in range(20)]
+    for size in (1, 2, 5):
+        monkeypatch.setattr(diff, "BLOCK_STEPS", size)
+        assert diff._first_steps(plan).tolist() == whole

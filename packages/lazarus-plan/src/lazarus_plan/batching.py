@@ -21,7 +21,7 @@ PADDED_WINDOW = 16_384
 def place_rows(
     items: Items, config: PlanConfig, epoch: int, number: int, stage: Stage, consumed: NDArray[np.int64] | None
 ) -> Placed:
-    """Places one stage of an epoch, a row a sample; takes what `place_stage` takes."""
+    """Places one stage of an epoch, a row a sample; takes what `place_packed` takes."""
     repeats = [config.repeats[source] if config.repeats else 1 for source in stage.sources]
     passes = [
         _left(items.of(source), consumed, done)

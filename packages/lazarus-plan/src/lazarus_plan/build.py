@@ -1,6 +1,7 @@
 """From lengths to a plan: place, pack, deal, number, fingerprint. Pure: the same input gives the same bytes.
 
-lengths -> `items` (what is placed) -> `packed` or `batching` (where, stage by stage) -> here (one plan of all of it).
+lengths -> `items` (what is placed) -> `packed` or `batching` (where, stage by stage) -> here (one plan of all of it) -> `codec`
+(its lines) -> `fingerprint` (their digests) -> `store` (the folder).
 """
 
 import os
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from lazarus_plan.batching import place_rows
 from lazarus_plan.codec import encode_lines
-from lazarus_plan.config import PlanConfig, Stage
+from lazarus_plan.config import PlanConfig
 from lazarus_plan.errors import PlanningError
 from lazarus_plan.estimate import check_room, estimate_plan
 from lazarus_plan.fingerprint import fingerprint_plan
@@ -26,6 +27,9 @@ from lazarus_plan.mixture import stages_of
 from lazarus_plan.packed import place_packed
 from lazarus_plan.plan import FORMAT_VERSION, WHOLE, BatchPlan, Epoch, Integers, Metadata, Source
 from lazarus_plan.store import new_folder, write_lines, write_rest
+
+PLACE = {"packed": place_packed, "padded": place_rows, "bucketed": place_rows}
+"""What places a stage of an epoch, by mode."""
 
 
 def build_plan(
@@ -75,29 +79,9 @@ def build_plan(
 def place_epoch(items: Items, config: PlanConfig, epoch: int, num_sources: int) -> Placed:
     """Places the stages of one epoch, one after the other."""
     stages = stages_of(config, num_sources)
-    return join_stages([place_stage(items, config, epoch, number, stage) for number, stage in enumerate(stages)])
-
-
-def place_stage(
-    items: Items,
-    config: PlanConfig,
-    epoch: int,
-    number: int,
-    stage: Stage,
-    consumed: NDArray[np.int64] | None = None,
-) -> Placed:
-    """Places one stage of an epoch.
-
-    Args:
-        items: What there is, of all sources.
-        config: Resolved.
-        epoch: Which one.
-        number: Of the stage in the epoch.
-        stage: Which sources it mixes, and how.
-        consumed: How often each item was placed before in this stage, None for not at all, (M,).
-    """
-    place = place_packed if config.mode == "packed" else place_rows
-    return place(items, config, epoch, number, stage, consumed)
+    return join_stages(
+        [PLACE[config.mode](items, config, epoch, number, stage, None) for number, stage in enumerate(stages)]
+    )
 
 
 def join_stages(parts: Sequence[Placed]) -> Placed:

@@ -9,7 +9,7 @@ from lazarus_plan.canonical import JSON, changed_members
 from lazarus_plan.codec import encode_lines
 from lazarus_plan.fingerprint import UPSTREAM
 from lazarus_plan.merkle import leaf_hash
-from lazarus_plan.plan import BatchPlan, Metadata
+from lazarus_plan.plan import BLOCK_STEPS, BatchPlan, Metadata
 from lazarus_plan.store import Artifact
 
 CHAIN = (*UPSTREAM, "lengths", "config", "plan")
@@ -73,12 +73,14 @@ def _leaves(plan: BatchPlan) -> Iterator[bytes]:
     return (leaf_hash(line) for block in encode_lines(plan) for line in block.splitlines())
 
 
-def _first_steps(plan: BatchPlan) -> NDArray[np.int64]:
+def _first_steps(plan: BatchPlan) -> NDArray[np.int32]:
     """The first step that places each sample, -1 for none, by sample id."""
     count = sum(source.count for source in plan.metadata.sources)
-    first = np.full(count, -1, dtype=np.int64)
-    step = np.repeat(np.arange(len(plan)), np.diff(plan.step_splits))
-    first[plan.sample[::-1]] = step[::-1]  # the last assignment stands: the first step
+    first = np.full(count, -1, dtype=np.int32)
+    for begin in reversed(range(0, len(plan), BLOCK_STEPS)):
+        part = plan.steps(begin, min(begin + BLOCK_STEPS, len(plan)))
+        step = np.repeat(np.arange(begin, begin + len(part), dtype=np.int32), np.diff(part.step_splits))
+        first[part.sample[::-1]] = step[::-1]  # the last assignment stands: the first step
     return first
 
 

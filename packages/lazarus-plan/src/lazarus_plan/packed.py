@@ -1,4 +1,8 @@
-"""Mode packed: samples share rows. Pack each source, mix the rows, deal them to steps, lay them out."""
+"""Mode packed: samples share rows. Pack each source, mix the rows, deal them to steps, lay them out.
+
+`_Supply` packs a source pass by pass (`packing`: lengths to patterns of rows; `by_length`: items into them), `mixture` says how
+many rows each step takes of each source, `balance` which ones, `_lay_out` puts them end to end.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +21,7 @@ from lazarus_plan.mates import MAX_ITEMS, deal_anew
 from lazarus_plan.mixture import schedule, stage_weights
 from lazarus_plan.order import order_by
 from lazarus_plan.packing import Pattern, best_fit_decreasing, by_length, histogram, lower_bounds, slots
-from lazarus_plan.plan import Integers, StagePart, narrow, narrow_type
+from lazarus_plan.plan import Integers, StagePart, narrow, narrow_lengths, narrow_type
 
 MAX_EXACT_FILL_ROW_LEN = 8192
 """Exact fill is tried up to here: its time grows with the square of the row, and best fit gains with longer rows."""
@@ -45,7 +49,16 @@ class Rows(NamedTuple):
 def place_packed(
     items: Items, config: PlanConfig, epoch: int, number: int, stage: Stage, consumed: NDArray[np.int64] | None
 ) -> Placed:
-    """Places one stage of an epoch; takes what `place_stage` takes."""
+    """Places one stage of an epoch.
+
+    Args:
+        items: What there is, of all sources.
+        config: Resolved.
+        epoch: Which one.
+        number: Of the stage in the epoch.
+        stage: Which sources it mixes, and how.
+        consumed: How often each item was placed before in this stage, None for not at all, (M,).
+    """
     supplies = [_Supply(items, config, epoch, number, source, consumed) for source in stage.sources]
     weights, total = stage_weights([supply.rows for supply in supplies], stage)
     step_sizes = even_sizes(total, config.rows_per_step)
@@ -63,7 +76,7 @@ def place_packed(
     if not total:  # all of it was placed before
         return Placed(*rows, np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int64), (part,))
     cost = narrow(row_costs(rows.length, rows.row_splits), config.resolved_row_len**2)
-    samples = np.diff(rows.row_splits)
+    samples = narrow_lengths(np.diff(rows.row_splits), config.resolved_row_len)
     step = np.empty(total, dtype=np.int32)
     first = 0
     for source, count, share in zip(stage.sources, wanted, shares, strict=True):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lazarus_plan.build import assemble, join_stages, number_epochs, place_epoch, place_stage, prefixes_of, sources_of
+from lazarus_plan.build import PLACE, assemble, join_stages, number_epochs, place_epoch, prefixes_of, sources_of
 from lazarus_plan.codec import encode_lines
 from lazarus_plan.config import PlanConfig
 from lazarus_plan.errors import PlanningError, StalePlan
@@ -182,7 +182,7 @@ class _Kept:
         for number, (stage, about) in enumerate(zip(stages, epoch.stages, strict=True)):
             end = about.first_step + about.steps
             if about.first_step >= len(self.plan):
-                parts.append(place_stage(self.items, config, epoch.epoch, number, stage))
+                parts.append(PLACE[config.mode](self.items, config, epoch.epoch, number, stage, None))
                 continue
             head = self._placed(about.first_step, min(end, len(self.plan)), about)
             counts = np.bincount(head.item, minlength=len(self.items))
@@ -193,7 +193,7 @@ class _Kept:
                 continue
             if stage.until == "first" and config.repeats and max(config.repeats) > 1:
                 raise PlanningError("a stage with `until` 'first' and `repeats` is kept whole or not at all", "LP-E134")
-            tail = place_stage(self.items, config, epoch.epoch, number, stage, counts)
+            tail = PLACE[config.mode](self.items, config, epoch.epoch, number, stage, counts)
             parts.append(_join(head, tail))
         return join_stages(parts)
 
