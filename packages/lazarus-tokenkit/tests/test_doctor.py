@@ -304,6 +304,26 @@ def test_a_repair_takes_the_only_template_that_fits():
     assert done.steps == ("D40: chat template `chatml`, the only one whose special tokens are there",)
 
 
+def test_a_template_whose_turns_do_not_end_with_eos_is_not_given():
+    byte = byte_tokenizer()
+    config = json.loads(byte.files["tokenizer_config.json"]) | {"chat_template": None, "eos_token": "<|bos|>"}
+    done = repair(Patient.of(dict(byte.files) | {"tokenizer_config.json": json.dumps(config).encode()}, "byte"))
+    assert done.steps == ()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_repair_brings_no_error(small_file: JSON, fault: str):
+    files = Files(small_file)
+    FAULTS[fault][2](files)
+    broken = patient(files)
+    if broken.engine is None:
+        return
+    known = {(found.check, found.message) for found in examine(broken)}
+    found = [each for each in examine(Patient.of(repair(broken).files, "fixed")) if each.severity == "error"]
+    # A pad token that is new needs a row, which the repair says by itself.
+    assert [each.line for each in found if (each.check, each.message) not in known and each.check != "D20"] == []
+
+
 def test_nothing_is_repaired_where_nothing_is_wrong(small_file: JSON):
     files = Files(small_file)
     done = repair(patient(files))

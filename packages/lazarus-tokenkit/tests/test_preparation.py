@@ -161,14 +161,15 @@ TURNS = st.lists(
     min_size=1,
     max_size=3,
 ).map(lambda turns: (*turns, Message("assistant", "end")))
+TOOLS = st.sampled_from([(), ({"name": "f"},)])
 ANSWER = st.builds(Message, st.just("assistant"), st.text()).map(lambda turn: (turn,))
 CALLS = st.just((Message("user", "q"), Message("assistant", "", (ToolCall("f", {"x": [1.5, None]}, "c1"),))))
 SAMPLES = st.one_of(
     st.builds(TextSample, st.just("7"), st.text()),
     st.builds(CompletionSample, st.just("7"), st.text(), st.text()),
-    st.builds(ChatSample, st.just("7"), TURNS | CALLS, st.sampled_from([(), ({"name": "f"},)])),
-    st.builds(PreferenceSample, st.just("7"), TURNS, ANSWER, ANSWER),
-    st.builds(PromptSample, st.just("7"), TURNS),
+    st.builds(ChatSample, st.just("7"), TURNS | CALLS, TOOLS),
+    st.builds(PreferenceSample, st.just("7"), TURNS, ANSWER, ANSWER, TOOLS),
+    st.builds(PromptSample, st.just("7"), TURNS, TOOLS),
 )
 
 

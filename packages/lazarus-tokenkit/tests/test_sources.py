@@ -236,5 +236,5 @@ def test_a_cached_repository_opens_offline_at_a_known_commit(
     assert tokenizer.library().endswith(f"some/thing@{commit}")
     assert tokenizer.encode("she sells") == load_tokenizer(f"some/thing@{commit}").encode("she sells")
     assert compute_fingerprint(tokenizer).library.endswith(commit)
-    with pytest.raises(TokenizerNotFound, match="no tokenizer `some/other`: no path of that name, and the hub says"):
+    with pytest.raises(TokenizerNotFound, match=r"no tokenizer `some/other`: .* the hub cannot be reached"):
         load_tokenizer("some/other")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_tokenkit import ChatSample, Encoder, Message, ToolCall
+from lazarus_tokenkit import ChatSample, Encoder, Message, PreferenceSample, PromptSample, ToolCall
 from lazarus_tokenkit.backends.alphabet import byte_alphabet
 from lazarus_tokenkit.backends.assembly import BYTE_LEVEL, bpe, config_file, tokenizer_file
 from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
@@ -110,6 +110,15 @@ def test_tools_and_calls_are_exact_and_calls_carry_loss():
     assert encoder.prompt(ASKED[:2], sample.tools) == encoded.ids[: len(encoder.prompt(ASKED[:2], sample.tools))]
 
 
+def test_tools_stand_before_prompts_and_preferred_answers_too():
+    encoder = Encoder(ALL, "chatml-tools")
+    prompt = encoder.encode(PromptSample("0", ASKED[:2], (WEATHER,)))
+    assert prompt.ids == encoder.prompt(ASKED[:2], (WEATHER,)) != encoder.prompt(ASKED[:2])
+    pair = encoder.encode(PreferenceSample("0", ASKED[:2], ASKED[-1:], ASKED[2:3], (WEATHER,)))
+    assert pair.ids[: len(prompt.ids)] == prompt.ids and sum(pair.loss_mask) > 0
+    assert PromptSample("0", ASKED[:2], (WEATHER,)).digest != PromptSample("0", ASKED[:2]).digest
+
+
 def test_calls_that_more_turns_change_are_refused():
     source = (
         "{% for m in messages %}{{ m.content }}{% if m.tool_calls %}"
@@ -192,6 +201,12 @@ def test_commands_list_show_validate_and_apply(call: Any, tmp_path: Path):
     (tmp_path / "t.json").write_text(json.dumps({"messages": [turn.to_json() for turn in ASKED]}))
     code, out, err = call("templates", "apply", "chatml", "-t", "byte", str(tmp_path / "t.json"))
     assert (code, out) == (2, "") and "leaves the tool calls out" in err
+    (tmp_path / "u.json").write_text(
+        json.dumps({"messages": [turn.to_json() for turn in ASKED[:2]], "tools": [WEATHER]})
+    )
+    assert (
+        "<tools>" in call("templates", "apply", "chatml-tools", "-t", "byte", "--prompt", str(tmp_path / "u.json"))[1]
+    )
     (tmp_path / "p.json").write_text(json.dumps({"messages": [TURNS[0].to_json()]}))
     _, out, _ = call("templates", "apply", "chatml", "-t", "byte", "--prompt", "--json", str(tmp_path / "p.json"))
     assert json.loads(out)["text"].endswith("<|im_start|>assistant\n") and sum(json.loads(out)["loss_mask"]) == 0

@@ -187,9 +187,11 @@ class Encoder:
                     return [[cutter.text(sample.text)]]
                 case PreferenceSample():
                     answers = sample.chosen, sample.rejected
-                    return [cutter.answer(sample.prompt, answer) for answer in answers]
+                    return [cutter.answer(sample.prompt, answer, sample.tools) for answer in answers]
                 case PromptSample():
-                    return [cutter.conversation(sample.messages, add_generation_prompt=True, has_loss=False)]
+                    return [
+                        cutter.conversation(sample.messages, sample.tools, add_generation_prompt=True, has_loss=False)
+                    ]
                 case ChatSample():
                     return [cutter.conversation(sample.messages, sample.tools)]
                 case CompletionSample():

@@ -149,7 +149,8 @@ def _alpaca_sample(row: JSON, names: FieldNames, sample_id: str, place: str) -> 
 
 
 def _prompt_sample(row: JSON, names: FieldNames, sample_id: str, place: str) -> Sample:
-    return PromptSample(sample_id, read_turns(row, names.prompt or "", "user", place))
+    turns = read_turns(row, names.prompt or "", "user", place)
+    return PromptSample(sample_id, turns, read_tools(row.get("tools"), place))
 
 
 def _preference_sample(row: JSON, names: FieldNames, sample_id: str, place: str) -> Sample:
@@ -169,7 +170,7 @@ def _preference_sample(row: JSON, names: FieldNames, sample_id: str, place: str)
         raise SampleError(
             f"{place}: `{names.chosen}` and `{names.rejected}` share no question; name its field", "LT-E313"
         )
-    return PreferenceSample(sample_id, prompt, answers[0], answers[1])
+    return PreferenceSample(sample_id, prompt, answers[0], answers[1], read_tools(row.get("tools"), place))
 
 
 def _shared(first: tuple[Message, ...], second: tuple[Message, ...]) -> int:

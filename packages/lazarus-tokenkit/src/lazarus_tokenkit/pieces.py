@@ -88,9 +88,9 @@ class Cutter:
                 return skeleton.fill(contents)
         return self.conversation([Message(*turn) for turn in zip(EXCHANGE, contents, strict=True)])
 
-    def answer(self, prompt: Sequence[Message], answer: Sequence[Message]) -> list[Piece]:
+    def answer(self, prompt: Sequence[Message], answer: Sequence[Message], tools: Sequence[JSON] = ()) -> list[Piece]:
         """The pieces of a conversation in which only the turns of `answer` carry loss."""
-        return self._pieces([*prompt, *answer], (), len(prompt), False)
+        return self._pieces([*prompt, *answer], tools, len(prompt), False)
 
     def _pieces(
         self, messages: Sequence[Message], tools: Sequence[JSON], first: int, add_generation_prompt: bool

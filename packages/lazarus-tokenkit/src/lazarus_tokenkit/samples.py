@@ -97,8 +97,7 @@ class ChatSample:
     @property
     def digest(self) -> bytes:
         """SHA-256 of the content."""
-        tools = {"tools": [_spelled(tool) for tool in self.tools]} if self.tools else {}
-        return _digest({"messages": _content(self.messages)} | tools)
+        return _digest({"messages": _content(self.messages)} | _tools(self.tools))
 
 
 @dataclass(frozen=True)
@@ -130,18 +129,20 @@ class PreferenceSample:
         prompt: The conversation before the answers.
         chosen: The better answer.
         rejected: The worse.
+        tools: JSON schemas of the functions that the answers may call.
     """
 
     id: str
     prompt: tuple[Message, ...]
     chosen: tuple[Message, ...]
     rejected: tuple[Message, ...]
+    tools: tuple[JSON, ...] = field(default=())
 
     @property
     def digest(self) -> bytes:
         """SHA-256 of the content."""
         parts = {"prompt": self.prompt, "chosen": self.chosen, "rejected": self.rejected}
-        return _digest({name: _content(turns) for name, turns in parts.items()})
+        return _digest({name: _content(turns) for name, turns in parts.items()} | _tools(self.tools))
 
 
 @dataclass(frozen=True)
@@ -150,11 +151,12 @@ class PromptSample:
 
     id: str
     messages: tuple[Message, ...]
+    tools: tuple[JSON, ...] = field(default=())
 
     @property
     def digest(self) -> bytes:
         """SHA-256 of the content."""
-        return _digest({"prompt": _content(self.messages)})
+        return _digest({"prompt": _content(self.messages)} | _tools(self.tools))
 
 
 Sample = TextSample | ChatSample | CompletionSample | PreferenceSample | PromptSample
@@ -165,6 +167,11 @@ def _content(messages: Sequence[Message]) -> list[JSON]:
         message.to_json() | ({"tool_calls": _spelled(message.to_json()["tool_calls"])} if message.tool_calls else {})
         for message in messages
     ]
+
+
+def _tools(tools: Sequence[JSON]) -> JSON:
+    """A member where there are some."""
+    return {"tools": [_spelled(tool) for tool in tools]} if tools else {}
 
 
 def _spelled(value: Any) -> str:

@@ -35,7 +35,7 @@ def fetch(name: str) -> tuple[Path, str]:
     """
     try:
         import huggingface_hub
-        from huggingface_hub.errors import HfHubHTTPError
+        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ModuleNotFoundError as error:
         raise TokenizerNotFound(
             f"no tokenizer `{name}` on this machine; to fetch it, install lazarus-tokenkit[hub]", "LT-E103"
@@ -52,6 +52,12 @@ def fetch(name: str) -> tuple[Path, str]:
             is_whole, folder = False, Path()
         if not is_whole:
             folder = Path(download(repo, revision=revision, allow_patterns=FILES))
+    except LocalEntryNotFoundError as error:  # after the hub was asked
+        raise TokenizerNotFound(
+            f"no tokenizer `{name}`: no path of that name, not in the hub's cache, and the hub cannot be reached; fetch it"
+            " where there is a network, or give a directory",
+            "LT-E103",
+        ) from error
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise TokenizerNotFound(

@@ -96,9 +96,8 @@ def apply(
     fields = FieldNames(prompt="prompt") if prompt else FieldNames(messages="messages")
     sample = to_sample(row, fields, "0", str(conversation))
     assert isinstance(sample, ChatSample | PromptSample), "of the fields named"
-    tools = sample.tools if isinstance(sample, ChatSample) else ()
     encoded = encoder.encode(sample)  # refuses what it would leave out
-    text = encoder.chat_template.render(sample.messages, add_generation_prompt=prompt, tools=tools)
+    text = encoder.chat_template.render(sample.messages, add_generation_prompt=prompt, tools=sample.tools)
     show(json.dumps({"text": text, "ids": encoded.ids, "loss_mask": encoded.loss_mask}) if as_json else text)
 
 

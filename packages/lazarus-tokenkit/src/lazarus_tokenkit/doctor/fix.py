@@ -1,7 +1,8 @@
 """Repairs that cannot change what a model has learnt, into a new directory, each shown as a difference.
 
 Only these: random merges, truncation and padding switched off; decoded text left alone; a pad token of its own, reserved
-or new; roles marked special; a chat template of the registry where exactly one fits the special tokens.
+or new; roles marked special; a chat template of the registry where exactly one fits the special tokens and eos ends
+its turns.
 """
 
 import copy
@@ -57,7 +58,8 @@ def repair(patient: Patient) -> Repair:
     files = dict(patient.files) | {TOKENIZER_FILE: _dump(file), CONFIG_FILE: _dump(config)}
     if not config.get("chat_template") and "chat_template.jinja" not in files:
         fitting = suggestions(HuggingFaceTokenizer.from_files(files, patient.name))
-        if len(fitting) == 1:
+        # A template whose turns end otherwise than texts would make generation run on.
+        if len(fitting) == 1 and REGISTRY[fitting[0]].end_of_turn == patient.role("eos"):
             config["chat_template"] = REGISTRY[fitting[0]].source
             files[CONFIG_FILE] = _dump(config)
             steps.append(f"D40: chat template `{fitting[0]}`, the only one whose special tokens are there")

@@ -106,10 +106,10 @@ def to_row(sample: Sample) -> JSON:
             members = {name: _messages(turns) for name, turns in parts.items()}
         case ChatSample():
             members = {"messages": _messages(sample.messages)}
-            members |= {"tools": list(sample.tools)} if sample.tools else {}
         case PromptSample():
             members = {"prompt": _messages(sample.messages)}
-    return {"id": sample.id, **members}
+    tools = () if isinstance(sample, TextSample | CompletionSample) else sample.tools
+    return {"id": sample.id, **members} | ({"tools": list(tools)} if tools else {})
 
 
 def _rewritten(turns: tuple[Message, ...], rewrite: Rewrite) -> tuple[Message, ...]:
