@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -123,10 +124,9 @@ def test_info_reads_headers_only(tiny_directory):
 
 @pytest.mark.slow
 def test_doctor_names_the_blas_and_its_speed():
-    said = json.loads(command("doctor", "--json").stdout)
-    assert said["gflops"] > 1
-    assert said["blas"]["library"]
-    assert "GFLOP/s" in command("doctor").stdout
+    said = command("doctor").stdout
+    assert float(re.search(r"float32 +(\d+) GFLOP/s", said)[1]) > 0
+    assert re.search(r"blas +\w+", said)
 
 
 @pytest.mark.slow
@@ -134,7 +134,7 @@ def test_doctor_names_the_blas_and_its_speed():
     ("arguments", "words"),
     [
         (("infer", "--model", "absent", "--prompt", "x"), "absent: no such directory"),
-        (("info", "--model", "absent"), "no such file"),
+        (("info", "--model", "absent"), "absent: no such directory"),
         (("infer", "--model", "absent", "--prompt", "x", "--top-p", "0.9"), "`top_p` has no effect"),
     ],
 )
