@@ -19,3 +19,8 @@ def test_every_example_says_what_it_shows(stories):
     command = [sys.executable, EXAMPLES / "ask.py", stories.path, "Once upon a time"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-1].endswith("tok/s)")
+
+
+def test_a_function_is_called_without_a_download():
+    command = [sys.executable, EXAMPLES / "call_functions.py", "--test-tiny"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "17 * 23 = 391\n"

@@ -22,13 +22,6 @@ from lazarus_models import (
 from lazarus_models.backend import mx
 from lazarus_models.streaming import until_stop
 
-# The published sample of stories260K, greedy from BOS.
-STORY = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw"
-
-
-def test_greedy_text_from_bos_is_the_published_story(stories):
-    assert generate(stories, "", GenerationConfig(max_new_tokens=60), raw=True).text.startswith(STORY)
-
 
 @pytest.mark.slow
 def test_cached_equals_uncached_on_a_trained_model(stories, data):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from lazarus_models import GenerationConfig, GenerationError, generate_tokens, load, new, speculative_tokens
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(
     ahead=st.integers(1, 6),
     tokens=st.integers(1, 25),

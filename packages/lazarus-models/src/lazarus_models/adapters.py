@@ -109,6 +109,8 @@ class AdapterSet:
 
 def _read(model: nn.Module, directory: Path) -> tuple[LoraConfig, dict[str, mx.array]]:
     file = directory / "adapter_config.json"
+    if not file.exists():
+        raise AdapterError(f"{directory}: no adapter_config.json; an adapter is a directory with one", "LM-E132")
     said = read_json(file)
     if "peft_type" in said:
         tensors = _from_peft(load_tensors(directory / "adapter_model.safetensors"))

@@ -207,6 +207,7 @@ def serve(
     import signal
     import threading
 
+    from lazarus_models.errors import GenerationError
     from lazarus_models.serve import ServeConfig, Server
 
     config = ServeConfig(
@@ -218,7 +219,13 @@ def serve(
         max_requests=max_requests,
         batch_size=batch_size,
     )
-    server = Server(_loaded(model, adapter), Path(model).name, config)
+    lm = _loaded(model, adapter)
+    try:
+        server = Server(lm, Path(model).name, config)
+    except OSError as error:
+        raise GenerationError(
+            f"cannot listen at {host}:{port}: {error.strerror}; give another `--host` or `--port`", "LM-E148"
+        ) from error
 
     def stop(signum: int, frame: object) -> None:
         threading.Thread(target=server.shutdown).start()  # it waits for the loop that runs here
@@ -350,7 +357,7 @@ def convert(
     if (recipe is not None and recipe not in MIXED) or bits not in (None, 2, 3, 4, 5, 6, 8):
         raise ConfigError(f"`--bits` is one of 2, 3, 4, 5, 6, 8 and `--recipe` of {', '.join(MIXED)}", "LM-E106")
     lm = load(model, dtype=dtype)
-    ids = lm.tokenizer.encode(text.read_text(encoding="utf-8"))[:_MEASURED] if text else []
+    ids = lm.tokenizer.encode(_text(text))[:_MEASURED] if text else []
     before = perplexity(lm, ids) if ids else None
     if adapter is not None:
         load_adapter(lm.model, adapter)
@@ -423,14 +430,24 @@ def _prompts(given: list[str], file: Path | None) -> list[str]:
     if file is None:
         return given
     if str(file) == "-":
-        return [*given, sys.stdin.read().rstrip("\n")]
-    return [*given, *filter(None, file.read_text(encoding="utf-8").splitlines())]
+        return [*given, _text(file).rstrip("\n")]
+    return [*given, *filter(None, _text(file).splitlines())]
 
 
 def _instructions(system: str | None) -> str | None:
     if system is not None and system.startswith("@"):
-        return Path(system[1:]).read_text(encoding="utf-8").rstrip("\n")
+        return _text(Path(system[1:])).rstrip("\n")
     return system
+
+
+def _text(file: Path) -> str:
+    """What a file says, or standard input for `-`."""
+    from lazarus_models.errors import GenerationError
+
+    try:
+        return (sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise GenerationError(f"{file}: no text in UTF-8 (byte {error.start}); save it as that", "LM-E144") from error
 
 
 def _ask(sign: str) -> str | None:

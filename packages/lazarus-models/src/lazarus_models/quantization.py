@@ -23,6 +23,8 @@ MIXED = {
 }
 """Recipes: bits of most layers, and of the head, the values and the down projections of every third layer and of the first
 and last eighth, where errors cost most (llama.cpp's rule for Q4_K_M, as in mlx-lm)."""
+GROUP_SIZES = (32, 64, 128)
+"""Weights that can share a scale."""
 _ROUTER_BITS = 8
 
 
@@ -43,6 +45,8 @@ def quantize(
     """
     if lm.config.quantization is not None:
         raise UnsupportedModel("`quantize`: the model is quantized already; give the plain one", "LM-E114")
+    if group_size not in GROUP_SIZES:
+        raise UnsupportedModel(f"`quantize`: `group_size` {group_size}; MLX has {GROUP_SIZES}", "LM-E114")
     low, high = MIXED[recipe] if recipe else (bits, bits)
     settings = _layer_settings(lm, low, high, group_size, skip)
     quantized = {name: said for name, said in settings.items() if said is not False}

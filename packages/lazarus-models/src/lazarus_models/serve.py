@@ -48,10 +48,10 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, lm: LoadedModel, name: str, config: ServeConfig) -> None:
         self.lm, self.name, self.config = lm, name, config
-        self.engine = Engine(lm.model, batch_size=config.batch_size)
         self.slots = threading.BoundedSemaphore(config.max_requests)
         self.started = int(time.time())
         super().__init__((config.host, config.port), _Handler)
+        self.engine = Engine(lm.model, batch_size=config.batch_size)
 
     def close(self) -> None:
         """Stops listening; texts on their way are finished first."""

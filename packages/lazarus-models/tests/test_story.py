@@ -1,0 +1,74 @@
+"""The story that llama2.c publishes for stories260K, greedy from BOS, however it is told."""
+
+import pytest
+
+from lazarus_models import (
+    GenerationConfig,
+    LoraConfig,
+    apply_lora,
+    generate,
+    generate_batch,
+    generate_tokens,
+    load,
+    merge_lora,
+    save,
+    speculative_tokens,
+    stream,
+    unmerge_lora,
+)
+from lazarus_models.quantization import quantize
+
+STORY = """Once upon a time, there was a little girl named Lily. She loved to play outside in the park. \
+One day, she saw a big, red ball. She wanted to play with it, but it was too high.
+Lily's mom said, "Lily, let's go to the park." Lily was sad and didn't know what to do. \
+She said, "I want to play with your ball, but I can't find it."
+Lily was sad and didn't know what to do. She said, "I'm sorry, Lily. I didn't know what to do."
+Lily didn't want to help her mom, so she"""
+WHOLE = GenerationConfig(max_new_tokens=200)
+
+
+def told(lm, tokens=200):
+    return generate(lm, "", GenerationConfig(max_new_tokens=tokens), raw=True).text
+
+
+@pytest.fixture
+def own(stories):
+    """A model to change."""
+    return load(stories.path)
+
+
+def test_at_once_and_in_pieces(stories):
+    assert told(stories) == "".join(stream(stories, "", WHOLE, raw=True)) == STORY
+
+
+@pytest.mark.slow
+def test_without_a_cache(stories):
+    some = WHOLE.model_copy(update={"max_new_tokens": 120})
+    assert STORY.startswith(stories.tokenizer.decode(list(generate_tokens(stories.model, [1], some, use_cache=False))))
+
+
+def test_among_others_and_with_a_draft(stories):
+    among = generate_batch(stories, ["Lily", "", "One day"], WHOLE, raw=True)
+    assert among[1].text == STORY
+    ahead = speculative_tokens(stories.model, stories.model, [1], WHOLE, ahead=5)
+    assert stories.tokenizer.decode(list(ahead)) == STORY
+
+
+def test_after_it_was_saved(stories, tmp_path):
+    save(stories, tmp_path)
+    assert told(load(tmp_path)) == STORY
+
+
+def test_with_an_adapter_merged_and_unmerged(own):
+    apply_lora(own.model, LoraConfig(), seed=0)
+    assert STORY.startswith(told(own, 60))
+    adapted = merge_lora(own.model)
+    assert told(own) == STORY
+    unmerge_lora(own.model, adapted)
+    assert STORY.startswith(told(own, 60))
+
+
+def test_in_eight_bits(own):
+    quantized = quantize(own, bits=8, group_size=32)
+    beginning = STORY.partition("\n")[0]  # it goes on otherwise
+    assert told(quantized, 80).startswith(beginning)
