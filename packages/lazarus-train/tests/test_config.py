@@ -20,7 +20,7 @@ def test_every_setting_is_read_somewhere():
     objectives = typing.get_args(typing.get_args(ObjectiveSettings)[0])
     for model in (SftConfig, OptimizerSettings, LoraSettings, EarlyStopSettings, *objectives):
         for name in model.model_fields:
-            read = rf"(config|settings|_config|objective)\.(\w+\.)?{name}\b"
+            read = rf"(config|settings|_config|objective)\.(\w+\.)?{name}(_files)?\b"
             assert re.search(read, code), f"{model.__name__}.{name}"
 
 
@@ -43,6 +43,6 @@ def test_nonsense_is_refused(setup, settings):
 
 
 def test_the_command_states_the_rates_that_are_taken():
-    text = (SOURCE / "cli.py").read_text()
+    text = (SOURCE / "options.py").read_text()
     full, lora = (f"{rate:.0e}".replace("e-0", "e-") for rate in (FULL_RATE, LORA_RATE))
     assert f"[default: {full}, with LoRA {lora}]" in text

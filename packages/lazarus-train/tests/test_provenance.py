@@ -71,7 +71,7 @@ def test_a_run_is_verified_from_any_folder_and_after_its_parts_moved(setup, monk
     setup.data.rename("moved.jsonl")
     with pytest.raises(SetupError, match=r"data\.jsonl is gone: give its place now as --data"):
         names(setup.folder / "run")
-    found = [link.name for link in verify_run(setup.folder / "run", Elsewhere(data=Path("moved.jsonl")))]
+    found = [link.name for link in verify_run(setup.folder / "run", Elsewhere(data=(Path("moved.jsonl"),)))]
     assert found == LINKS
 
 

@@ -205,7 +205,7 @@ def _config(run: Path) -> "SftConfig":
 
 def _command(config: "SftConfig") -> str:
     return (
-        f"lazarus train sft --model {_q(config.model)} --data {_q(config.data)} "
+        f"lazarus train sft --model {_q(config.model)} --data {_q(config.data_files[0])} "
         f"--batch-plan {_q(config.batch_plan)} --learning-rate {config.optimizer.learning_rate} "
         f"--warmup-steps {config.optimizer.warmup_steps} --save-every {config.save_every} -o {_q(config.output)}"
     )

@@ -42,6 +42,11 @@ def checkpoints(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
+def checkpoint_step(path: Path) -> int:
+    """Optimizer steps that a checkpoint was written after."""
+    return int(path.name.removeprefix("step-"))
+
+
 def clear_leftovers(folder: Path) -> None:
     """Removes checkpoints that a kill left half written."""
     for leftover in folder.glob(".step-*.tmp"):

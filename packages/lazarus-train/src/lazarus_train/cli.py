@@ -36,14 +36,35 @@ app.command()(sweep)
 def verify(
     path: Annotated[Path, typer.Argument(help="A run's folder, its `final`, or one of its checkpoints.")],
     model: Annotated[Path | None, typer.Option("--model", help="Where the run's first model lies now.")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Where its rows lie now.")] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option("--data", help="Where its rows lie now; once for each source of the plan.")
+    ] = None,
     batch_plan: Annotated[Path | None, typer.Option("--batch-plan", help="Where its plan lies now.")] = None,
 ) -> None:
     """Walk from a trained model back to the rows: exit 0 if every link holds, 1 at the first that does not."""
     from lazarus_train.provenance import Elsewhere, verify_run
 
-    for link in verify_run(path, Elsewhere(model, data, batch_plan)):
+    for link in verify_run(path, Elsewhere(model, tuple(data or ()), batch_plan)):
         show(f"{link.name:<11} {link.proof}")
+
+
+@app.command()
+def checkpoints(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check the files of every checkpoint against their digests: exit 1 if one is damaged."""
+    from lazarus_train.inventory import list_checkpoints
+
+    found = list_checkpoints(run)
+    if as_json:
+        show(json.dumps([each._asdict() for each in found], indent=2))
+    for each in found if not as_json else ():
+        loss = "" if each.held_out_loss is None else f"  held-out loss {each.held_out_loss:.4f}"
+        names = f"  {', '.join(each.names)}" if each.names else ""
+        show(f"{each.name}  {each.bytes / 2**20:10,.1f} MiB  {each.damage or 'whole'}{loss}{names}")
+    if any(each.damage for each in found):
+        raise typer.Exit(1)
 
 
 @app.command()

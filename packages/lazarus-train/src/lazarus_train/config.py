@@ -1,7 +1,7 @@
 """What a run is asked for. `OUT/config.json` holds it resolved, with the versions it ran on."""
 
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     BaseModel,
@@ -128,8 +128,8 @@ class SftConfig(BaseModel):
     """What is minimised."""
     model: Path
     """Directory of the model to start from, in Hugging Face's layout."""
-    data: Path
-    """The rows the plan was made for."""
+    data: Path | Annotated[tuple[Path, ...], Field(min_length=1)]
+    """The rows the plan was made for: a file for each of its sources, in their order."""
     batch_plan: Path
     """The plan to obey."""
     output: Path
@@ -148,6 +148,8 @@ class SftConfig(BaseModel):
     """Stop after this many steps of the plan; None follows it to its end."""
     save_every: PositiveInt | None = None
     """Steps between checkpoints; None saves only the last step."""
+    keep_checkpoints: PositiveInt | None = None
+    """How many of the newest checkpoints stay, beside the one of the lowest held-out loss; None keeps all."""
     lora: LoraSettings | None = None
     """Adapters to train; None trains all weights."""
     freeze: tuple[str, ...] = ()
@@ -196,6 +198,11 @@ class SftConfig(BaseModel):
         draws = self.lora is not None and self.lora.dropout > 0
         compares = isinstance(self.objective, PreferenceSettings) and self.objective.loss == "kto"
         return 1 if draws or compares else wanted
+
+    @property
+    def data_files(self) -> tuple[Path, ...]:
+        """The data as files, one for each source of the plan."""
+        return (self.data,) if isinstance(self.data, Path) else self.data
 
     def trajectory(self) -> dict[str, Any]:
         """The settings that decide the weights after n steps: a resumed run must have the same."""

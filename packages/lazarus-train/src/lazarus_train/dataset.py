@@ -3,8 +3,9 @@
 N = samples. Ids lie end to end in one flat array: 5 bytes a token with the mask, whatever the number of samples.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,31 @@ class Dataset:
     def part_lengths(self, index: int) -> tuple[int, ...] | None:
         """Tokens of each part of a sample, such as chosen and rejected; None where it is one."""
         return self.parts.get(index)
+
+    @classmethod
+    def joined(cls, sources: "Sequence[Dataset]") -> "Dataset":
+        """The samples of several sources, numbered as a plan of them numbers them: one source after the other."""
+        if len(sources) == 1:
+            return sources[0]
+        sizes = [0, *accumulate(len(source) for source in sources)]
+        ends = [0, *accumulate(len(source.ids) for source in sources)]
+        return cls(
+            lengths=LengthCache.from_rows(
+                LengthRow(f"{number}/{name}", length)
+                for number, source in enumerate(sources)
+                for name, length in zip(source.lengths.ids, source.lengths.length.tolist(), strict=True)
+            ),
+            ids=np.concatenate([source.ids for source in sources]),
+            loss_mask=np.concatenate([source.loss_mask for source in sources]),
+            splits=np.concatenate(
+                [[0], *(source.splits[1:] + end for source, end in zip(sources, ends, strict=False))]
+            ),
+            parts={
+                first + sample: parts
+                for source, first in zip(sources, sizes, strict=False)
+                for sample, parts in source.parts.items()
+            },
+        )
 
 
 def read_dataset(

@@ -3,7 +3,7 @@
 Loads no array library: a run that is refused is refused at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,27 +50,35 @@ def enforce(config: SftConfig, on_progress: Callable[[int], object] = lambda _: 
     Raises:
         CorruptPlan: The plan contradicts itself.
         StalePlan: Names the first broken link of the chain, and the row, component or sample.
-        SetupError: A plan of several sources, or samples that the objective cannot learn from.
+        SetupError: Not one data file for each source of the plan, or samples that the objective cannot learn from.
     """
     plan = load_plan(config.batch_plan)
-    if len(plan.metadata.sources) > 1:
+    sources = plan.metadata.sources
+    if len(sources) != len(config.data_files):
         raise SetupError(
-            f"{config.batch_plan} mixes {len(plan.metadata.sources)} sources; training reads one data file: plan them "
-            "as one",
+            f"{config.batch_plan} is of {len(sources)} sources ({', '.join(source.name for source in sources)}): give "
+            f"--data once for each, in this order; {len(config.data_files)} given",
             "LR-E105",
         )
     encoder = planned_encoder(plan, config)
     try:
-        dataset = read_dataset(config.data, encoder, fields(config), on_progress)
+        datasets = [read_dataset(path, encoder, fields(config), on_progress) for path in config.data_files]
     except TemplateError:
         _check_tokenizer(plan, encoder)  # a template fails on a tokenizer that it was not planned with
         raise
-    checked = check_lengths(plan, dataset.lengths, first_line=1)
+    checks = [check_lengths(plan, each.lengths, number, first_line=1) for number, each in enumerate(datasets)]
+    dataset = Dataset.joined(datasets)
     units = units_by_step(plan, dataset, config.objective)
     is_own = encoder.chat_template.source == encoder.tokenizer.chat_template
-    is_text = isinstance(next(read_samples(config.data, fields(config))), TextSample)
+    is_text = all(isinstance(next(read_samples(path, fields(config))), TextSample) for path in config.data_files)
     template = None if is_own or is_text else encoder.chat_template.source
-    return Enforced(plan, dataset, encoder, units, template, checked)
+    return Enforced(plan, dataset, encoder, units, template, _together(checks))
+
+
+def _together(checks: Sequence[ChainCheck]) -> ChainCheck:
+    """What holds of every source, and why the rest could not be checked."""
+    unchecked = {name: why for check in checks for name, why in check.unchecked.items()}
+    return ChainCheck(tuple(link for link in checks[0].checked if link not in unchecked), unchecked)
 
 
 def planned_encoder(plan: BatchPlan, config: SftConfig) -> Encoder:

@@ -20,7 +20,10 @@ Settings = dict[str, Any]
 
 def _shared(
     model: Annotated[Path, typer.Option("--model", help="Model directory to start from.")],
-    data: Annotated[Path, typer.Option("--data", help="The rows the plan was made for (.jsonl).")],
+    data: Annotated[
+        list[Path],
+        typer.Option("--data", help="The rows the plan was made for (.jsonl); once for each of its sources."),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run, used as given.")],
     batch_plan: Annotated[Path | None, typer.Option("--batch-plan", help="The plan to obey.")] = None,
     build_plan: Annotated[
@@ -43,6 +46,9 @@ def _shared(
         Literal["error", "exclude", "truncate", "split"] | None,
         typer.Option("--oversize", help="With --build-plan: samples longer than a row [default: error]."),
     ] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="With --build-plan: rows of each --data as ratios: 3,1.")
+    ] = None,
     predictable: Annotated[
         bool, typer.Option("--predictable", help="With --build-plan: seed 0, the same plan whenever it is built.")
     ] = False,
@@ -54,6 +60,9 @@ def _shared(
     ] = None,
     save_every: Annotated[
         int | None, typer.Option("--save-every", help="Steps between checkpoints [default: only the last step].")
+    ] = None,
+    keep_checkpoints: Annotated[
+        int | None, typer.Option("--keep-checkpoints", help="Newest that stay, beside the best [default: all].")
     ] = None,
     resume: Annotated[
         str, typer.Option("--resume", help="auto (newest checkpoint), none (replace the run), or a checkpoint.")
@@ -127,6 +136,7 @@ def _shared(
         "epochs": epochs,
         "mode": mode,
         "oversize": oversize,
+        "weights": None if weights is None else _ratios(weights, len(data)),
         "seed": 0 if predictable else None,
     }
     planning = {name: value for name, value in planning.items() if value is not None}
@@ -153,12 +163,13 @@ def _shared(
         "planning": planning if build_plan else None,
         "resume": resume,
         "model": model,
-        "data": data,
+        "data": data[0] if len(data) == 1 else tuple(data),
         "batch_plan": output / "batch_plan" if batch_plan is None else batch_plan,
         "output": output,
         "template": template,
         "max_steps": max_steps,
         "save_every": save_every,
+        "keep_checkpoints": keep_checkpoints,
         "lora": _lora(use_lora, adapters),
         "freeze": freeze.split(",") if freeze else (),
         "optimizer": {
@@ -246,6 +257,15 @@ def _factors(text: str) -> dict[str, str]:
         if not equals:
             raise typer.BadParameter(f"--rate-factors: {pattern!r} has no =; write *embed*=0.1,*norm*=2")
     return {pattern: factor for pattern, _, factor in pairs}
+
+
+def _ratios(text: str, sources: int) -> tuple[int, ...]:
+    ratios = tuple(int(part) for part in text.split(",") if part.strip().isdigit())
+    if len(ratios) != sources or len(text.split(",")) != sources or 0 in ratios:
+        raise typer.BadParameter(
+            f"--weights {text}: give a whole number for each --data, as {','.join(['1'] * sources)}"
+        )
+    return ratios
 
 
 def _default_rate(use_lora: bool) -> float:

@@ -38,10 +38,10 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Where what a run was made from lies now; None is where it lay then."""
+    """Where what a run was made from lies now; None, and no data, is where it lay then."""
 
     model: Path | None = None
-    data: Path | None = None
+    data: tuple[Path, ...] = ()
     batch_plan: Path | None = None
 
 
@@ -81,7 +81,8 @@ def verify_run(path: Path, elsewhere: Elsewhere = _NOT_MOVED) -> Iterator[Link]:
     yield Link("plan", f"{plan.plan_id}, {len(plan)} steps")
     for name in ("lengths", "tokenizer", "template", "data"):
         why = enforced.checked.unchecked.get(name)
-        yield Link(name, f"NOT checked: {why}" if why else str(plan.fingerprints[name]["sources"][0]), why is None)
+        digests = ", ".join(map(str, plan.fingerprints[name]["sources"]))
+        yield Link(name, f"NOT checked: {why}" if why else digests, why is None)
 
 
 def _find(path: Path) -> tuple[RunFolder, Path]:
@@ -89,7 +90,8 @@ def _find(path: Path) -> tuple[RunFolder, Path]:
     for run in (path, path.parent, path.parent.parent):
         found = checkpoints(run / "checkpoints")
         if found and (run / "config.json").is_file():
-            return RunFolder(run), path if path in found else found[-1]
+            named = run / "checkpoints" / path.resolve().name  # `latest` and `best` are links
+            return RunFolder(run), named if named in found else found[-1]
     raise SetupError(f"{path} is not a run, its `final` or one of its checkpoints", "LR-E107")
 
 
@@ -106,15 +108,13 @@ def _config(record: JSON, elsewhere: Elsewhere) -> SftConfig:
     """What was asked for, with paths that hold from any folder."""
     config = SftConfig.model_validate(record["config"])
     began_in = Path(record["folder"])
-    moved = {
-        "model": elsewhere.model or began_in / config.model,
-        "data": elsewhere.data or began_in / config.data,
-        "batch_plan": elsewhere.batch_plan or began_in / config.batch_plan,
-    }
-    for name, path in moved.items():
+    model = elsewhere.model or began_in / config.model
+    data = elsewhere.data or tuple(began_in / path for path in config.data_files)
+    batch_plan = elsewhere.batch_plan or began_in / config.batch_plan
+    for option, path in (("model", model), *(("data", path) for path in data), ("batch-plan", batch_plan)):
         if not path.exists():
-            raise SetupError(f"{path} is gone: give its place now as --{name.replace('_', '-')}", "LR-E113")
-    return config.model_copy(update=moved)
+            raise SetupError(f"{path} is gone: give its place now as --{option}", "LR-E113")
+    return config.model_copy(update={"model": model, "data": data, "batch_plan": batch_plan})
 
 
 def _check_final(final: Path, checkpoint: Path) -> None:

@@ -54,10 +54,10 @@ class RunRecord:
         """What was asked for."""
         return self.about["config"]
 
-    def place(self, name: str) -> Path | None:
-        """The path of a setting, from any folder; None where it was not given."""
-        given = self.config.get(name)
-        return None if given is None else Path(self.about.get("folder", "")) / given
+    def places(self, name: str) -> list[Path]:
+        """The paths of a setting, from any folder; none where it was not given."""
+        given: list[str] | str = self.config.get(name) or []
+        return [Path(self.about.get("folder", "")) / path for path in ([given] if isinstance(given, str) else given)]
 
     def curve(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Steps and values at which something was measured; values that are no numbers are left out."""

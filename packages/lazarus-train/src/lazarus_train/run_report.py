@@ -143,7 +143,7 @@ def _rows(run: RunRecord, number: int) -> str:
     shown = [each for each in steps if all(sample in texts for sample in each.samples)]
     content = {"steps": [each._asdict() for each in shown], "texts": texts}
     is_all = len(shown) == len(steps)
-    command = f"lazarus data batchplan explain -p {shlex.quote(str(run.place('batch_plan')))} --step N"
+    command = f"lazarus data batchplan explain -p {shlex.quote(str(*run.places('batch_plan')))} --step N"
     text = (
         "Steps are listed by how far their loss stands above its neighbours'. "
         + ("" if is_all else f"These are the {len(shown)} that stand out most; any other: ")
@@ -157,13 +157,13 @@ def _rows(run: RunRecord, number: int) -> str:
     return section(title, text, picture)
 
 
-def _plan_and_data(run: RunRecord) -> tuple[BatchPlan, Path]:
-    plan_path, data = run.place("batch_plan"), run.place("data")
-    if plan_path is None or data is None:
+def _plan_and_data(run: RunRecord) -> tuple[BatchPlan, list[Path]]:
+    plan_paths, data = run.places("batch_plan"), run.places("data")
+    if not plan_paths or not data:
         raise FileNotFoundError("the run does not say what its plan and data were")
-    plan = load_plan(plan_path)
+    plan = load_plan(plan_paths[0])
     if plan.plan_id != run.about["plan_id"]:
-        raise FileNotFoundError(f"{plan_path} is no longer the plan that the run followed")
+        raise FileNotFoundError(f"{plan_paths[0]} is no longer the plan that the run followed")
     return plan, data
 
 
@@ -176,14 +176,14 @@ def _steps(run: RunRecord, plan: BatchPlan) -> list[_Step]:
     return [_Step(int(done[at]), round(float(loss[at]), 4), list(plan.step(int(done[at]) - 1).samples)) for at in order]
 
 
-def _texts(steps: Sequence[_Step], data: Path, plan: BatchPlan) -> dict[int, str]:
+def _texts(steps: Sequence[_Step], data: Sequence[Path], plan: BatchPlan) -> dict[int, str]:
     """The text of every sample, or of the steps that stand out where that is too much."""
     chosen = steps
-    if plan.metadata.sources[0].count * ROW_TEXT > MOST_TEXT:
+    if sum(source.count for source in plan.metadata.sources) * ROW_TEXT > MOST_TEXT:
         sizes = accumulate(len(each.samples) * ROW_TEXT for each in steps)
         chosen = [each for each, size in zip(steps, sizes, strict=True) if size <= MOST_TEXT][:STANDING_OUT]
     wanted = sorted({sample for each in chosen for sample in each.samples})
-    return {sample: text[:ROW_TEXT] for sample, text in raw_rows([data], wanted).items()}
+    return {sample: text[:ROW_TEXT] for sample, text in raw_rows(data, wanted).items()}
 
 
 def as_json(paths: Sequence[Path]) -> list[JSON]:

@@ -31,6 +31,7 @@ from lazarus_train.ranks import Ranks, launched
 from lazarus_train.reference import CachedReference, compute_reference, make_reference, read_reference
 from lazarus_train.replicas import Replicas, share_rows
 from lazarus_train.resume import AUTO, check_checkpoint, find_checkpoint
+from lazarus_train.retention import tidy
 from lazarus_train.schedule import learning_rate
 from lazarus_train.seal import naming
 from lazarus_train.step import LossSum, compute_gradients
@@ -145,6 +146,7 @@ class _Run:
             clear_leftovers(checkpoint.parent)
             written = checkpoints(checkpoint.parent)
             self._folder.set_aside(written[written.index(checkpoint) + 1 :])
+            tidy(self._folder.checkpoints, self._journal.metrics(), keep=None)
         self._make_ready()
 
     def follow_plan(self) -> RunResult:
@@ -197,10 +199,10 @@ class _Run:
 
     def _supported(self, learner: Learner) -> Learner:
         """Refuses what the model cannot do with this plan."""
-        if not supports_packing(learner.lm):
+        if self._plan.metadata.config.mode == "packed" and not supports_packing(learner.lm):
             raise SetupError(
                 f"a {learner.lm.family} model carries state from one sample to the next and cannot train on packed "
-                "rows; plan it with one sample a row",
+                "rows; plan it with --mode padded: one sample a row",
                 "LR-E101",
             )
         longest, context = self._dataset.longest, learner.lm.config.max_position_embeddings
@@ -359,6 +361,7 @@ class _Run:
                 "base": self._base,
             }
             write_checkpoint(checkpoint_path(self._folder.checkpoints, done), state, self._learner.write)
+            tidy(self._folder.checkpoints, self._journal.metrics(), self._config.keep_checkpoints)
 
 
 def _step_seed(seed: int, step: int, purpose: int | str) -> int:
