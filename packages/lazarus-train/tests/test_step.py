@@ -5,11 +5,8 @@ import pytest
 import lazarus_models
 from lazarus_models.backend import mx
 from lazarus_models.parameters import flatten
-from lazarus_plan import PlanConfig, PlanCursor, Row, Segment, build_plan, load_plan, save_plan
-from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
-from lazarus_train import SetupError, sft
+from lazarus_plan import PlanCursor, Row, Segment, load_plan
 from lazarus_train.batches import make_batch
-from lazarus_train.dataset import read_dataset
 from lazarus_train.enforce import enforce
 from lazarus_train.step import compute_gradients
 from lazarus_train.tasks import CausalTask
@@ -68,20 +65,6 @@ def test_padded_rows_of_a_model_with_state_have_the_gradients_of_unpadded_ones(f
     exact = [make_batch([row], dataset, row.tokens) for row in rows]
     apart = compute_gradients(model, causal_loss, exact, labels, 1e9)
     assert_close(together, apart, 1e-5 * max(1.0, apart.norm / 10))  # the gradients of random weights are large
-
-
-def test_a_model_with_state_is_refused_a_packed_plan_and_takes_a_padded_one(setup, real_data):
-    model = real_data / "models/families/mamba"
-    config = setup.config(max_steps=1).model_copy(update={"model": model})
-    for mode in ("packed", "padded"):
-        encoder = Encoder(load_tokenizer(str(model)))
-        lengths = read_dataset(setup.data, encoder, FieldNames()).lengths
-        save_plan(build_plan(lengths, PlanConfig(token_budget=256, mode=mode)), setup.plan)
-        if mode == "packed":
-            with pytest.raises(SetupError, match="plan single ones with --mode padded"):
-                sft(config)
-        else:
-            assert sft(config).steps == 1
 
 
 def test_a_prompt_decides_the_answer_but_carries_no_loss_of_its_own(setup):

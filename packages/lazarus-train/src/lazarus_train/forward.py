@@ -17,6 +17,7 @@ from lazarus_models.masks import bidirectional_mask
 from lazarus_models.parameters import part
 from lazarus_train.batches import Batch
 from lazarus_train.devices import device_policy
+from lazarus_train.errors import SetupError
 from lazarus_train.objectives.causal import before_labels, causal_nll, token_nll, token_nll_keeping
 
 if TYPE_CHECKING:
@@ -27,14 +28,14 @@ def causal_sum(model: nn.Module, batch: Batch) -> Float[mx.array, ""]:
     """Sum of the labels' negative log-likelihoods, each from what is before it."""
     if not device_policy().labels_only:
         decoder = cast("Decoder", model)
-        return causal_nll(decoder(batch.ids, cache=_parted(model, batch)), batch.ids, batch.is_label)
+        return causal_nll(decoder(batch.ids, cache=_caches(decoder, batch)), batch.ids, batch.is_label)
     return label_nll(model, batch).sum()
 
 
 def label_nll(model: nn.Module, batch: Batch) -> Float[mx.array, " L"]:
     """-log p of every label, in the order of rows and tokens."""
     decoder = cast("Decoder", model)
-    states = decoder.body(batch.ids, _parted(model, batch))  # (R, T, D)
+    states = decoder.body(batch.ids, _caches(decoder, batch))  # (R, T, D)
     before = mx.flatten(states, 0, 1)[before_labels(batch.places)]  # (L, D)
     nll = token_nll_keeping if device_policy().labels_only else token_nll
     return nll(decoder.head(before), mx.flatten(batch.ids)[batch.places])
@@ -72,15 +73,16 @@ def part_scores(model: SequenceModel, batch: Batch, places: list[int]) -> Float[
         places: The token of each part that is read, counted in its row.
     """
     body = cast("Body", part(model, model.config.names[0]))
-    states = body(batch.ids, _parted(body, batch))  # (R, T, D)
+    states = body(batch.ids, _caches(body, batch))  # (R, T, D)
     row_len = batch.ids.shape[1]
     flat = [each.row * row_len + place for each, place in zip(batch.parts, places, strict=True)]
     return model.score(mx.flatten(states, 0, 1)[mx.array(flat)])
 
 
-def _parted(model: nn.Module, batch: Batch) -> list[SegmentCache] | None:
-    """What keeps the parts of a row from one another.
-
-    A model that carries state along a row has one part a row, from its start: padding comes after what it must not reach.
-    """
-    return segment_caches(model, batch.segment_ids) if cast("Decoder", model).config.supports_packing else None
+def _caches(model: "Decoder | Body", batch: Batch) -> list[SegmentCache] | None:
+    """What holds parts apart; nothing, where a row is one part and the model's layers carry a state."""
+    if model.config.supports_packing:
+        return segment_caches(model, batch.segment_ids)
+    if any(part.start for part in batch.parts):
+        raise SetupError("this model carries state from one part of a row to the next; give it one a row", "LR-E101")
+    return None

@@ -47,7 +47,8 @@ def watching(config: "SftConfig", *, speaks: bool) -> Generator["Watcher"]:
             seen["pairs"] = done
 
         seen: dict[str, int] = {}
-        show_bar(f"encoding {', '.join(path.name for path in config.data_files)}", None, "rows")
+        names = ", ".join(path.name for path in config.data_files)
+        show_bar(f"encoding {names}", None, "rows")
 
         def on_start(checked: "ChainCheck", first: int, last: int) -> None:
             shown.close()
