@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from lazarus_models.hub import locate
 from lazarus_plan.canonical import MAX_INTEGER
 from lazarus_train.early_stop import EarlyStopSettings
 from lazarus_train.objectives.settings import CausalSettings, ObjectiveSettings, PreferenceSettings
@@ -127,7 +128,8 @@ class SftConfig(BaseModel):
     objective: ObjectiveSettings = CausalSettings()
     """What is minimised."""
     model: Path
-    """Directory of the model to start from, in Hugging Face's layout."""
+    """The model to start from: a directory in Hugging Face's layout, `owner/name[@revision]` on the hub, or a short
+    name."""
     data: Path | Annotated[tuple[Path, ...], Field(min_length=1)]
     """The rows the plan was made for: a file for each of its sources, in their order."""
     batch_plan: Path
@@ -205,6 +207,14 @@ class SftConfig(BaseModel):
         draws = self.lora is not None and self.lora.dropout > 0
         compares = isinstance(self.objective, PreferenceSettings) and self.objective.loss == "kto"
         return 1 if draws or compares else wanted
+
+    def located(self) -> "SftConfig":
+        """The same with the directory of its model, fetched where it is a name.
+
+        Raises:
+            ConfigError: There is no such model.
+        """
+        return self.model_copy(update={"model": locate(self.model).path})
 
     @property
     def data_files(self) -> tuple[Path, ...]:

@@ -19,7 +19,7 @@ Settings = dict[str, Any]
 
 
 def _shared(
-    model: Annotated[Path, typer.Option("--model", help="Model directory to start from.")],
+    model: Annotated[Path, typer.Option("--model", help="Model to start from: directory or hub name.")],
     data: Annotated[
         list[Path],
         typer.Option("--data", help="The rows the plan was made for (.jsonl); once for each of its sources."),

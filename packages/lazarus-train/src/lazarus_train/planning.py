@@ -32,6 +32,7 @@ def plan_run(config: SftConfig, planning: dict[str, Any], *, resume: str, writes
     """
     if not writes:
         return
+    config = config.located()
     lies_there = load_plan(config.batch_plan) if config.batch_plan.exists() and resume != NONE else None
     drawn = secrets.randbits(_SEED_BITS) if lies_there is None else lies_there.metadata.config.seed
     encoder = Encoder(load_tokenizer(str(config.model)), template=config.template)

@@ -75,6 +75,7 @@ def sft(config: SftConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY) -> 
         Interrupted: `should_stop` said so; the same call goes on from there.
     """
     ranks = launched()
+    config = config.located()
     enforced = enforce(config, watcher.on_rows)
     held_out_data = _read_held_out(config, enforced)
     base = model_digest(config.model)
