@@ -268,8 +268,7 @@ def _lay_out(rows: Rows, order: Integers, step_sizes: NDArray[np.int64], config:
         if config.align > 1:
             taken = -(-taken // config.align) * config.align
         before = np.cumsum(taken) - taken
-        place = np.arange(begin, begin + len(chosen))
-        row = place - step_rows[np.searchsorted(step_rows, place, side="right") - 1]
+        row = _places_in_steps(step_rows, begin, begin + len(chosen))
         start[placed] = before + np.repeat(row * config.resolved_row_len - before[np.cumsum(size) - size], size)
     return Placed(
         item=item,
@@ -279,6 +278,17 @@ def _lay_out(rows: Rows, order: Integers, step_sizes: NDArray[np.int64], config:
         row_lens=np.full(part.steps, config.resolved_row_len, dtype=np.int64),
         stages=(part,),
     )
+
+
+def _places_in_steps(step_rows: NDArray[np.int64], begin: int, end: int) -> NDArray[np.int64]:
+    """Of rows begin..end (half-open), which row of its step each is; step i has rows step_rows[i]..step_rows[i + 1].
+
+    >>> _places_in_steps(np.array([0, 3, 5, 8]), 2, 7).tolist()
+    [2, 0, 1, 0, 1]
+    """
+    first, last = np.searchsorted(step_rows, [begin, end - 1], side="right").tolist()
+    splits = np.concatenate([[begin], step_rows[first:last], [end]])
+    return np.arange(begin, end) - np.repeat(step_rows[first - 1 : last], np.diff(splits))
 
 
 def _ranges(first: Integers, size: Integers) -> NDArray[np.int64]:
