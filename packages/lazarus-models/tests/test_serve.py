@@ -131,6 +131,12 @@ def test_a_streamed_call_comes_as_a_call(saying):
     assert whole["tool_calls"][0]["function"] == function["function"]
 
 
+def test_a_call_without_tags_is_never_shown_as_text(saying):
+    call, last = (event["choices"][0] for event in events(saying('{"name": "add", "arguments": {}}', stream=True)))
+    assert call["delta"]["tool_calls"][0]["function"]["name"] == "add"
+    assert last["finish_reason"] == "tool_calls"
+
+
 @pytest.mark.parametrize("text", ['{"no": "call"}', "a <tool_call>{ broken", "plain"])
 def test_what_only_looks_like_a_call_is_text(saying, text):
     *pieces, last = (event["choices"][0] for event in events(saying(text, stream=True)))
