@@ -23,9 +23,10 @@ from lazarus_models.backend import BLAS, mx
 MEMORY_SHARE = 0.9
 """Part of the memory a GPU recommends that a run wires down: the rest is the system's."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT_BYTES = 2**28
-"""Blocks up to this size come from memory that the process keeps: page faults are an eighth of a step otherwise. Larger
-values made steps no faster and processes larger than they need be."""
+_KEPT_BYTES = 2**25
+"""Blocks up to this size come from memory that the process keeps: page faults are an eighth of a step otherwise. A dense step
+of 6.5 million parameters at 8 x 512 does 1,470 tokens a second of CPU time in 840 MiB without, 1,970 in 950 MiB with this, and
+2,330 in 1,310 MiB with eight times as much, which is more memory than mlx-lm's trainer takes (1,160)."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from lazarus_train.batches import Batch, make_batch, row_digests
 from lazarus_train.checkpoint import State, checkpoint_path, checkpoints, clear_leftovers, write_checkpoint
 from lazarus_train.config import SftConfig
 from lazarus_train.dataset import Dataset, read_dataset
-from lazarus_train.devices import prepare_device
+from lazarus_train.devices import device_policy, prepare_device
 from lazarus_train.early_stop import is_overfitting
 from lazarus_train.enforce import Enforced, enforce, fields
 from lazarus_train.errors import Interrupted, NonFinite, SetupError
@@ -74,6 +74,7 @@ def sft(config: SftConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY) -> 
         NonFinite: Loss, gradient or weights are NaN or infinite; the last checkpoint is kept.
         Interrupted: `should_stop` said so; the same call goes on from there.
     """
+    prepare_device()  # before the first number: the reference is computed as the policy is
     ranks = launched()
     config = config.located()
     enforced = enforce(config, watcher.on_rows)
@@ -184,7 +185,7 @@ class _Run:
         self._task = self._make_task("train", self._dataset, self._plan)
         if self._held_out is not None:
             self._held_out_task = self._make_task("held-out", self._held_out.dataset, self._held_out.plan)
-        self._replicas = Replicas(self._learner.lm.model, self._config.threads_of(prepare_device().threads))
+        self._replicas = Replicas(self._learner.lm.model, self._config.threads_of(device_policy().threads))
 
     def _make_task(self, name: str, dataset: Dataset, plan: BatchPlan) -> Task:
         objective, config, reference = self._config.objective, self._config, None
