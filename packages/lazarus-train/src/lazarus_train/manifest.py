@@ -11,6 +11,7 @@ from lazarus_models.backend import BLAS, mx
 from lazarus_plan import BatchPlan
 from lazarus_train.config import SftConfig
 from lazarus_train.devices import device_policy
+from lazarus_train.learner import weight_bytes
 from lazarus_train.seal import write_json
 
 PACKAGES = (
@@ -36,6 +37,8 @@ def write_manifest(path: Path, config: SftConfig, plan: BatchPlan) -> None:
         "platform": f"{sys.platform}-{platform.machine()}",
         "device": str(mx.default_device()),
         "blas": {"library": BLAS.library, "version": BLAS.version, "core": BLAS.core},
-        "policy": asdict(device_policy()),  # threads too: other numbers of them, other last bits
+        "policy": asdict(
+            device_policy(weight_bytes(config.model))
+        ),  # threads too: other numbers of them, other last bits
     }
     write_json(path, members)
