@@ -30,6 +30,7 @@ SHAPES = {
 }
 VOCABULARY = {"6M": 8192, "135M": 49152}
 KEY_VALUE_HEADS = {"6M": 8, "135M": 3}
+WEIGHT_BYTES = {"6M": 26_000_000, "135M": 538_000_000}
 IS_TIED = {"6M": False, "135M": True}
 
 OURS = """
@@ -37,7 +38,8 @@ import json, resource, sys, time
 import numpy as np
 from pathlib import Path
 from lazarus_train.devices import prepare_device
-policy = prepare_device()
+weight_bytes = int(sys.argv[5])
+policy = prepare_device(weight_bytes)
 from lazarus_models import read_config, set_weights
 from lazarus_models.families import family_of
 from lazarus_models.presets import initial_weights
@@ -176,7 +178,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "config.json").write_text(json.dumps(config))
-        arguments = [str(folder), str(rows), str(tokens), str(asked.steps)]
+        arguments = [str(folder), str(rows), str(tokens), str(asked.steps), str(WEIGHT_BYTES[asked.shape])]
         print(
             f"{asked.shape} at {rows} x {tokens}, {asked.steps} steps a round; load before: {os.getloadavg()[0]:.1f}\n"
         )

@@ -31,6 +31,7 @@ def test_what_was_run_can_be_run_again_from_its_record(setup):
     assert SftConfig.model_validate(record["config"]) == config
     assert record["plan_id"].startswith("sha256:")
     assert {"mlx", "lazarus-plan"} <= record["versions"].keys()
+    assert {"device", "threads", "blas_threads"} <= record["policy"].keys()
 
 
 @pytest.mark.parametrize(

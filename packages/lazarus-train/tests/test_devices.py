@@ -7,7 +7,7 @@ from lazarus_models.backend import mx
 from lazarus_models.parameters import flatten
 from lazarus_train import forward
 from lazarus_train.batches import make_batch
-from lazarus_train.devices import device_policy, prepare_device
+from lazarus_train.devices import SMALL_BYTES, device_policy, prepare_device
 from lazarus_train.enforce import enforce
 from lazarus_train.objectives.causal import token_nll, token_nll_keeping
 from lazarus_train.step import compute_gradients
@@ -54,3 +54,13 @@ def test_a_cpu_is_prepared_once_and_says_how():
     assert policy.device == "cpu"
     assert policy.threads >= 1
     assert policy.labels_only
+
+
+@pytest.mark.skipif(mx.default_device().type != mx.cpu, reason="tells of a CPU")
+def test_a_large_model_is_computed_by_one_thread_with_every_core_for_its_products(monkeypatch):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    device_policy.cache_clear()
+    small, large = device_policy(SMALL_BYTES), device_policy(SMALL_BYTES + 1)
+    device_policy.cache_clear()
+    assert large.threads == 1
+    assert small.threads * (small.blas_threads or 0) == large.blas_threads or small.threads == 1

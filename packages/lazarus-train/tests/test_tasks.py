@@ -134,6 +134,31 @@ def test_both_answers_of_a_pair_are_what_they_are_alone(setup):
         assert part.labels == mask.sum() > 0
 
 
+def test_a_reward_is_read_at_the_last_token_of_an_answer_and_chosen_comes_first(setup):
+    config = setup.config(**prepare(setup, "reward"))
+    enforced, task, model = task_of(setup, config, lazarus_models.load(setup.model))
+    step = enforced.plan.step(0)
+    _, told = task.loss(model, make_batch(step.rows, enforced.dataset, step.row_len), seed=0)
+    margin = 0.0
+    for sample in step.samples:
+        ids, _ = enforced.dataset.sample(sample)
+        chosen = enforced.dataset.part_lengths(sample)[0]
+        scores = [model(mx.array(each)[None])[0, 0].item() for each in (ids[:chosen], ids[chosen:])]
+        margin += scores[0] - scores[1]
+    assert told["reward_margin"].item() == pytest.approx(margin, abs=1e-5)
+
+
+def test_a_joint_loss_weighs_its_parts_as_asked(setup):
+    config = setup.config(**prepare(setup, "joint"))
+    config = config.model_copy(update={"objective": config.objective.model_copy(update={"causal_share": 0.25})})
+    enforced, task, model = task_of(setup, config, lazarus_models.load(setup.model))
+    step = enforced.plan.step(0)
+    loss, told = task.loss(model, make_batch(step.rows, enforced.dataset, step.row_len), seed=0)
+    by_hand = 0.75 * told["diffusion_loss"].item() + 0.25 * told["causal_loss"].item()
+    assert loss.item() == pytest.approx(by_hand, rel=1e-6)
+    assert told["causal_loss"].item() != pytest.approx(told["diffusion_loss"].item(), rel=1e-3)
+
+
 def test_the_head_at_labels_alone_gives_the_loss_of_the_head_everywhere(setup):
     enforced = enforce(setup.config())
     model = lazarus_models.load(setup.model).model

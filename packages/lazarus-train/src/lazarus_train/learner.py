@@ -182,6 +182,11 @@ def model_digest(model: Path) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
+def weight_bytes(model: Path) -> int:
+    """Bytes of the weight files of a model directory."""
+    return sum(file.stat().st_size for file in model.glob("*.safetensors"))
+
+
 def _load(directory: Path, head: Head | None, seed: int) -> LoadedModel:
     return load(directory) if head is None else load_with_head(directory, head, seed=seed)
 

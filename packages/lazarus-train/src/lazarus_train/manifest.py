@@ -2,6 +2,7 @@
 
 import platform
 import sys
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from lazarus_models.backend import BLAS, mx
 from lazarus_plan import BatchPlan
 from lazarus_train.config import SftConfig
+from lazarus_train.devices import device_policy
+from lazarus_train.learner import weight_bytes
 from lazarus_train.seal import write_json
 
 PACKAGES = (
@@ -33,6 +36,9 @@ def write_manifest(path: Path, config: SftConfig, plan: BatchPlan) -> None:
         "python": platform.python_version(),
         "platform": f"{sys.platform}-{platform.machine()}",
         "device": str(mx.default_device()),
-        "blas": {"library": BLAS.library, "version": BLAS.version, "core": BLAS.core, "threads": BLAS.threads},
+        "blas": {"library": BLAS.library, "version": BLAS.version, "core": BLAS.core},
+        "policy": asdict(
+            device_policy(weight_bytes(config.model))
+        ),  # threads too: other numbers of them, other last bits
     }
     write_json(path, members)

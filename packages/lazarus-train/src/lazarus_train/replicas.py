@@ -74,9 +74,11 @@ class Replicas:
         else:
             waiting = [self._pool.submit(_gradients, told, model, batch) for model, batch in pairs]
             parts = [each.result() for each in waiting]
-        total = parts[0]
-        for part in parts[1:]:
-            total = {name: total[name] + tensor for name, tensor in part.items()}
+        total = parts.pop(0)
+        for part in parts:
+            total = {
+                name: total.pop(name) + part.pop(name) for name in list(part)
+            }  # taken out: the sum takes their place
         return total
 
 

@@ -93,6 +93,7 @@ def _differences(runs: Sequence[RunRecord]) -> str:
     for column, run in zip(columns, runs, strict=True):
         column |= {f"version of {name}": str(each) for name, each in run.about.get("versions", {}).items()}
         column |= {f"blas {name}": str(each) for name, each in run.about.get("blas", {}).items()}
+        column |= {name.replace("_", " "): str(each) for name, each in run.about.get("policy", {}).items()}
     names = dict.fromkeys(name for column in columns for name in column if name not in _NOT_COMPARED)
     lines = [
         f"<tr><td>{escape(name)}</td>{''.join(_code(column.get(name, '-')) for column in columns)}</tr>"

@@ -23,7 +23,7 @@ from lazarus_train.errors import Interrupted, NonFinite, SetupError
 from lazarus_train.evaluate import HeldOut, HeldOutData, held_out, plan_held_out
 from lazarus_train.folder import RunFolder
 from lazarus_train.journal import Journal
-from lazarus_train.learner import Learner, model_digest
+from lazarus_train.learner import Learner, model_digest, weight_bytes
 from lazarus_train.neftune import add_noise
 from lazarus_train.objectives.preference import Metrics
 from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings, PreferenceSettings
@@ -74,7 +74,7 @@ def sft(config: SftConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY) -> 
         NonFinite: Loss, gradient or weights are NaN or infinite; the last checkpoint is kept.
         Interrupted: `should_stop` said so; the same call goes on from there.
     """
-    prepare_device()  # before the first number: the reference is computed as the policy is
+    prepare_device(weight_bytes(config.model))  # before the first number: the reference is computed as the policy is
     ranks = launched()
     config = config.located()
     enforced = enforce(config, watcher.on_rows)
@@ -185,7 +185,9 @@ class _Run:
         self._task = self._make_task("train", self._dataset, self._plan)
         if self._held_out is not None:
             self._held_out_task = self._make_task("held-out", self._held_out.dataset, self._held_out.plan)
-        self._replicas = Replicas(self._learner.lm.model, self._config.threads_of(device_policy().threads))
+        self._replicas = Replicas(
+            self._learner.lm.model, self._config.threads_of(device_policy(weight_bytes(self._config.model)).threads)
+        )
 
     def _make_task(self, name: str, dataset: Dataset, plan: BatchPlan) -> Task:
         objective, config, reference = self._config.objective, self._config, None
