@@ -6,16 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lazarus_models import ModelConfig, load_tensors, read_config, save_tensors, set_weights, weights
+from lazarus_models import ModelConfig, load, load_tensors, read_config, save_tensors, set_weights, weights
 from lazarus_models.backend import mx, nn
 from lazarus_models.families import family_of
 from lazarus_models.parameters import flatten, unflatten
 from lazarus_train import OptimizerSettings
 from lazarus_train.batches import Batch, Part
 from lazarus_train.errors import CorruptCheckpoint, SetupError
-from lazarus_train.optim import Optimizer, is_decayed
+from lazarus_train.optim import Optimizer, is_decayed, shares
+from lazarus_train.ranks import Ranks
 from lazarus_train.schedule import learning_rate
 from lazarus_train.step import compute_gradients
 from lazarus_train.tasks import CausalTask
@@ -267,3 +270,21 @@ def test_a_setting_without_effect_is_refused(settings):
 def test_settings_are_read_again_as_they_were_written(name):
     settings = OptimizerSettings(name=name)
     assert OptimizerSettings.model_validate(settings.model_dump(mode="json")) == settings
+
+
+@given(st.dictionaries(st.text("abc", min_size=1), st.integers(1, 1000), min_size=1), st.integers(1, 5))
+def test_shares_are_a_partition_and_none_is_larger_than_the_mean_by_more_than_one_piece(sizes, count):
+    dealt = shares(sizes, count)
+    assert sorted(name for share in dealt for name in share) == sorted(sizes)
+    held = [sum(sizes[name] for name in share) for share in dealt]
+    assert max(held) <= sum(sizes.values()) / count + max(sizes.values())
+
+
+def test_a_process_keeps_the_moments_of_its_share_alone(setup):
+    model = load(setup.model).model
+    settings = OptimizerSettings()
+    kept = [set(Optimizer(settings, model, Ranks(rank, 3)).kept()) for rank in range(3)]
+    whole = set(Optimizer(settings, model).kept())
+    assert kept[0] | kept[1] | kept[2] == whole
+    steps = {name for name in whole if name.endswith("/step")}
+    assert kept[0] & kept[1] == kept[1] & kept[2] == steps

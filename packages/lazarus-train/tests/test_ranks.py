@@ -64,6 +64,24 @@ def test_the_same_number_of_processes_gives_the_same_bits(longer):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_sharded_optimizer_gives_the_same_bits_and_the_same_checkpoint(longer, optimizer):
+    written = {}
+    for name, options in (("whole", []), ("sharded", ["--shard-optimizer"])):
+        done = run(longer, 2, f"{name}-{optimizer}", "--max-steps", 3, "--optimizer", optimizer, *options)
+        folder = longer.folder / f"{name}-{optimizer}/checkpoints/step-0000003"
+        assert folder.is_dir(), done.stderr
+        written[name] = [(folder / file).read_bytes() for file in ("model.safetensors", "optimizer.safetensors")]
+    assert written["whole"] == written["sharded"]
+    run(longer, 3, f"sharded-{optimizer}", "--max-steps", 5, "--optimizer", optimizer, "--shard-optimizer")
+    run(longer, 3, f"whole-{optimizer}", "--max-steps", 5, "--optimizer", optimizer)
+    final = [
+        (longer.folder / f"{name}-{optimizer}/final/model.safetensors").read_bytes() for name in ("whole", "sharded")
+    ]
+    assert final[0] == final[1]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(3, 2), (1, 2), (2, 1)])
 def test_a_run_goes_on_with_another_number_of_processes(longer, before, after):
     name = f"from-{before}-to-{after}"

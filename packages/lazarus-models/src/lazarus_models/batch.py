@@ -104,10 +104,8 @@ class BatchRunner:
         if self._rows:
             for layer, other in zip(self._layers, layers, strict=True):
                 layer.extend(other)
-            self._logits, self._tokens = (
-                mx.concatenate([self._logits, logits[None]]),
-                mx.concatenate([self._tokens, token]),
-            )
+            self._logits = mx.concatenate([self._logits, logits[None]])
+            self._tokens = mx.concatenate([self._tokens, token])
         else:
             self._layers, self._logits, self._tokens = layers, logits[None], token
         self._rows.append(row)
@@ -119,9 +117,8 @@ class BatchRunner:
             Each text, its newest token last in `ids`, and whether it has ended; an ended one has left.
         """
         tokens, logits = self._tokens, self._logits
-        if any(
-            len(row.ids) + 1 < row.config.max_new_tokens for row in self._rows
-        ):  # begun before it is known who ended
+        goes_on = any(len(row.ids) + 1 < row.config.max_new_tokens for row in self._rows)
+        if goes_on:  # begun before it is known who ended
             for place, row in enumerate(self._rows):
                 row.counts = row.counts and row.counts.add(tokens[place])
             self._logits = self._model(tokens[:, None], cache=self._layers)[:, -1]

@@ -24,7 +24,7 @@ class Estimate:
     training_bytes: int
     """Weights, gradients and Adam's two moments in float32, without activations."""
     lora_parameters: int
-    """Of rank 8 on every linear layer of the blocks but routers."""
+    """Of LoRA at the given rank on every linear layer of the blocks but routers."""
     flops_per_token: int
     """Additions and multiplications of a forward pass for one token that looks back at `context` others."""
     context: int

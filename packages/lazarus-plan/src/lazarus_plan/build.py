@@ -26,7 +26,7 @@ from lazarus_plan.memory import keep_freed
 from lazarus_plan.mixture import stages_of
 from lazarus_plan.packed import place_packed
 from lazarus_plan.plan import FORMAT_VERSION, WHOLE, BatchPlan, Epoch, Integers, Metadata, Source
-from lazarus_plan.store import new_folder, write_lines, write_rest
+from lazarus_plan.store import check_replaceable, new_folder, write_lines, write_rest
 
 PLACE = {"packed": place_packed, "padded": place_rows, "bucketed": place_rows}
 """What places a stage of an epoch, by mode."""
@@ -50,11 +50,14 @@ def build_plan(
 
     Raises:
         PlanningError: An oversize or empty sample without a policy for it, nothing to plan, or more than fits.
+        PlanError: `path` is there and is not a plan, or holds other files too: it is left alone.
     """
     keep_freed()
     caches = [lengths] if isinstance(lengths, LengthCache) else list(lengths)
     config, path = resolve(caches, config), None if path is None else Path(path)
     check_room(estimate_plan(caches, config), config, path)
+    if path is not None:
+        check_replaceable(path)  # before the work, not after it
     items, excluded = apply_policies(caches, config)
     epochs = [place_epoch(items, config, epoch, len(caches)) for epoch in range(config.epochs)]
     metadata = Metadata(

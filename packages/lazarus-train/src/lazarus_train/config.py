@@ -174,6 +174,8 @@ class SftConfig(BaseModel):
     """Decay of a moving average of the weights, saved beside the trained ones; None keeps none."""
     neftune_alpha: PositiveFloat | None = None
     """Strength of noise on the embeddings (NEFTune); 5 is usual, None adds none."""
+    shards_optimizer: bool = False
+    """Whether each process of a run keeps a part of the optimizer's moments; the weights are the same."""
     recomputes: bool = False
     """Whether blocks compute their activations again for the gradient, to save memory (gradient checkpointing)."""
 

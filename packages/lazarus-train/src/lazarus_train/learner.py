@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +28,7 @@ from lazarus_train.ema import Ema
 from lazarus_train.freeze import freeze_matching
 from lazarus_train.neftune import make_noisy
 from lazarus_train.optim import Optimizer
+from lazarus_train.ranks import ALONE, Ranks
 from lazarus_train.recompute import recompute_blocks
 from lazarus_train.seal import file_digest, seal
 from lazarus_train.sequence import Head, load_with_head, save_with_head
@@ -60,16 +61,16 @@ class Learner:
     ema: Ema | None
 
     @classmethod
-    def fresh(cls, config: SftConfig, head: Head | None) -> "Learner":
+    def fresh(cls, config: SftConfig, head: Head | None, ranks: Ranks = ALONE) -> "Learner":
         """The model a run starts from."""
         lm = _load(config.model, head, config.seed)
         lora = _lora_config(config.lora)
         if lora is not None:
             apply_lora(lm.model, lora, seed=config.seed)
-        return cls._ready(lm, lora, head, config)
+        return cls._ready(lm, lora, head, config, ranks)
 
     @classmethod
-    def restored(cls, config: SftConfig, head: Head | None, checkpoint: Path) -> "Learner":
+    def restored(cls, config: SftConfig, head: Head | None, checkpoint: Path, ranks: Ranks = ALONE) -> "Learner":
         """The model, moments and mean that a verified checkpoint holds."""
         lora = _lora_config(config.lora)
         lm = _load(checkpoint if lora is None else config.model, head, config.seed)
@@ -77,14 +78,16 @@ class Learner:
             load_adapter(lm.model, checkpoint)
         if lora is not None and head is not None:
             set_weights(lm.model, load_tensors(checkpoint / SCORE_FILE))
-        learner = cls._ready(lm, lora, head, config)
+        learner = cls._ready(lm, lora, head, config, ranks)
         learner.optimizer.load_state(load_tensors(checkpoint / OPTIMIZER))
         if learner.ema is not None:
             learner.ema.load_state(load_tensors(checkpoint / MEAN_FILE))
         return learner
 
     @classmethod
-    def _ready(cls, lm: LoadedModel, lora: LoraConfig | None, head: Head | None, config: SftConfig) -> "Learner":
+    def _ready(
+        cls, lm: LoadedModel, lora: LoraConfig | None, head: Head | None, config: SftConfig, ranks: Ranks
+    ) -> "Learner":
         if lora is not None and head is not None:
             cast("Any", lm.model).score.unfreeze()
         if config.neftune_alpha is not None:
@@ -95,17 +98,23 @@ class Learner:
             recompute_blocks(lm.model)
         lm.model.train()
         ema = None if config.ema is None else Ema(config.ema, lm.model)
-        return cls(lm, Optimizer(config.optimizer, lm.model), lora, head, ema)
+        optimizer = Optimizer(config.optimizer, lm.model, ranks if config.shards_optimizer else ALONE)
+        return cls(lm, optimizer, lora, head, ema)
 
-    def write(self, folder: Path) -> None:
-        """Everything `restored` needs: all weights, or the adapters; the moments; the mean."""
+    def write(self, folder: Path, moments: Mapping[str, mx.array]) -> None:
+        """Everything `restored` needs: all weights, or the adapters; the moments; the mean.
+
+        Args:
+            folder: For the files.
+            moments: `optimizer.state()`, which all processes of a run ask for together.
+        """
         if self.lora is None:
             self._save(folder)
         else:
             save_adapter(self.lm.model, self.lora, folder)
             if self.head is not None:
                 save_tensors(self._score(), folder / SCORE_FILE)
-        save_tensors(self.optimizer.state(), folder / OPTIMIZER)
+        save_tensors(moments, folder / OPTIMIZER)
         if self.ema is not None:
             save_tensors(self.ema.state(), folder / MEAN_FILE)
 

@@ -13,6 +13,7 @@ from lazarus_models.backend import mx, nn
 from lazarus_models.parameters import evaluate, flatten, unflatten
 from lazarus_train.config import OptimizerSettings
 from lazarus_train.errors import CorruptCheckpoint, SetupError
+from lazarus_train.ranks import ALONE, Ranks
 
 SPARED = ("norm", "embed", "bias")
 """Parts of parameter names that weight decay spares; vectors are spared whatever their name."""
@@ -49,22 +50,30 @@ class Optimizer:
     Args:
         settings: Which rule, rates and decay.
         model: Its trainable parameters are grouped now, by name.
+        shards: Processes that keep a part of the moments each and move the parameters of that part, with equal results
+            (Rajbhandari et al. 2020, ZeRO stage 1); alone, all of them.
 
     Raises:
         SetupError: A pattern of `rate_factors` matches no parameter.
     """
 
-    def __init__(self, settings: OptimizerSettings, model: nn.Module) -> None:
+    def __init__(self, settings: OptimizerSettings, model: nn.Module, shards: Ranks = ALONE) -> None:
         parameters = flatten(model.trainable_parameters())
         self._model = model
+        self._shards = shards
+        self._mine = shares({name: parameter.size for name, parameter in parameters.items()}, shards.size)[shards.rank]
         self._weight_decay = settings.weight_decay
         self._decayed = {name for name, parameter in parameters.items() if is_decayed(name, parameter)}
         self._groups = [
             _Group(tuple(names), factor, _make(rule, settings))
             for (rule, factor), names in _group(settings, parameters).items()
         ]
-        for group in self._groups:
+        for group in self._groups:  # of all parameters: what is never computed takes no memory
             group.optimizer.init({name: parameters[name] for name in group.names})
+        self._like = self.kept()
+        for group in self._groups:
+            for name in set(group.names) - self._mine:
+                del group.optimizer.state[name]
 
     def update(self, gradients: Any, learning_rate: float) -> None:
         """Moves the model one step; call `evaluate` to compute it.
@@ -78,20 +87,27 @@ class Optimizer:
         for group in self._groups:
             rate = learning_rate * group.factor
             kept = 1 - rate * self._weight_decay
-            pulled = {
-                name: parameters[name] * kept if name in self._decayed else parameters[name] for name in group.names
-            }
+            names = [name for name in group.names if name in self._mine]
+            pulled = {name: parameters[name] * kept if name in self._decayed else parameters[name] for name in names}
             group.optimizer.learning_rate = rate
-            moved |= group.optimizer.apply_gradients({name: slopes[name] for name in group.names}, pulled)
+            moved |= group.optimizer.apply_gradients({name: slopes[name] for name in names}, pulled)
+        moved = self._shards.join(moved, parameters)
         self._model.update(unflatten(moved))  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
 
     def state(self) -> dict[str, mx.array]:
-        """Moments and step counts, by group, parameter and moment."""
+        """Moments and step counts of all parameters, by group, parameter and moment; asked for by all processes."""
+        mine = self.kept()
+        steps = {name: mine.pop(name) for name in list(mine) if name.endswith("/step") and name.count("/") == 1}
+        like = {name: tensor for name, tensor in self._like.items() if name not in steps}
+        return dict(sorted({**steps, **self._shards.join(mine, like)}.items()))
+
+    def kept(self) -> dict[str, mx.array]:
+        """What of `state` this process keeps."""
         stored: dict[str, mx.array] = {}
         for number, group in enumerate(self._groups):
             stored[f"{number}/step"] = group.optimizer.state["step"]
             for name in group.names:
-                moments = cast("dict[str, mx.array]", group.optimizer.state[name])
+                moments = cast("dict[str, mx.array]", group.optimizer.state.get(name, {}))
                 stored |= {f"{number}/{name}/{moment}": tensor for moment, tensor in moments.items()}
         return dict(sorted(stored.items()))
 
@@ -101,11 +117,13 @@ class Optimizer:
         Raises:
             CorruptCheckpoint: Not the state of this model and optimizer.
         """
-        expected = {name: tensor.shape for name, tensor in self.state().items()}
+        expected = {name: tensor.shape for name, tensor in self._like.items()}
         if expected != {name: tensor.shape for name, tensor in tensors.items()}:
             raise CorruptCheckpoint("the optimizer state is of another model or optimizer", "LR-E203")
         for place, tensor in tensors.items():
             number, *path = place.split("/")
+            if len(path) > 1 and path[0] not in self._mine:
+                continue
             state = self._groups[int(number)].optimizer.state
             for name in path[:-1]:
                 state = state[name]
@@ -113,7 +131,26 @@ class Optimizer:
 
     def evaluate(self) -> None:
         """Computes parameters and moments now."""
-        evaluate([self._model.parameters(), self.state()])
+        evaluate([self._model.parameters(), self.kept()])
+
+
+def shares(sizes: Mapping[str, int], count: int) -> list[set[str]]:
+    """Names dealt to processes, the largest first, each to the one that has least; the same on all of them.
+
+    >>> shares({"a": 4, "b": 3, "c": 2, "d": 1}, 2) == [{"a", "d"}, {"b", "c"}]
+    True
+
+    Args:
+        sizes: Elements by name.
+        count: Number of processes.
+    """
+    dealt: list[set[str]] = [set() for _ in range(count)]
+    held = [0] * count
+    for name in sorted(sizes, key=lambda each: (-sizes[each], each)):
+        least = held.index(min(held))
+        dealt[least].add(name)
+        held[least] += sizes[name]
+    return dealt
 
 
 def _group(settings: OptimizerSettings, parameters: Mapping[str, mx.array]) -> dict[tuple[str, float], list[str]]:

@@ -114,6 +114,9 @@ def _shared(
     neftune_alpha: Annotated[
         float | None, typer.Option("--neftune-alpha", help="Noise on the embeddings: 5 [default: none].")
     ] = None,
+    shards_optimizer: Annotated[
+        bool, typer.Option("--shard-optimizer", help="Each process of the run keeps a part of the moments.")
+    ] = False,
     recomputes: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Compute activations again to save memory.")
     ] = False,
@@ -192,6 +195,7 @@ def _shared(
         | {name: value for name, value in moving.items() if value is not None},
         "ema": ema,
         "neftune_alpha": neftune_alpha,
+        "shards_optimizer": shards_optimizer,
         "recomputes": recomputes,
         "micro_rows": micro_rows,
         "seed": seed,

@@ -21,6 +21,8 @@ from lazarus_train.errors import PeerLost, SetupError
 
 JOIN_WITHIN_S = 60
 """Seconds to wait for the other processes; the backend itself would wait for ever."""
+_WORD = {1: mx.uint8, 2: mx.uint16, 4: mx.uint32, 8: mx.uint64}
+"""Whole numbers of so many bytes."""
 _LAUNCHED = ("MLX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 """Variables by which a launcher tells a process its rank."""
 
@@ -60,6 +62,23 @@ class Ranks:
             parts = mx.split(flat, ends[:-1])
             summed |= {name: mx.reshape(part, mine[name].shape) for name, part in zip(mine, parts, strict=True)}
         return {name: summed[name] for name in tensors}
+
+    def join(self, mine: Mapping[str, mx.array], like: Mapping[str, mx.array]) -> dict[str, mx.array]:
+        """Arrays of which every process has some, as all of them everywhere, to the bit.
+
+        Args:
+            mine: What this process has; no two processes have the same.
+            like: Shape and type of all, by name, the same everywhere; their values are not computed.
+        """
+        if self.size == 1:
+            return dict(mine)
+        # Summed as whole numbers: what a process lacks is zero, and no sign of a zero is lost.
+        words = {name: _WORD[each.dtype.size] for name, each in like.items()}
+        own = {
+            name: mx.view(mine[name], words[name]) if name in mine else mx.zeros(each.shape, words[name])
+            for name, each in like.items()
+        }
+        return {name: mx.view(each, like[name].dtype) for name, each in self.sum(own).items()}
 
     def sum_numbers(self, *numbers: float) -> tuple[float, ...]:
         """Sums of a few numbers, in single precision."""
@@ -102,6 +121,10 @@ class Ranks:
                 "LR-E240",
             ) from error
         return summed
+
+
+ALONE = Ranks()
+"""One process."""
 
 
 @functools.cache

@@ -139,13 +139,13 @@ class _Run:
 
     def start(self) -> None:
         """Begins at step 0; an earlier run in the folder gives way."""
-        self._learner = self._supported(Learner.fresh(self._config, self._head))
+        self._learner = self._supported(Learner.fresh(self._config, self._head, self._ranks))
         self._journal.start()
         self._make_ready()
 
     def restore(self, checkpoint: Path, state: State) -> None:
         """Goes on where a verified checkpoint stopped; what lies beyond it is done again."""
-        self._learner = self._supported(Learner.restored(self._config, self._head, checkpoint))
+        self._learner = self._supported(Learner.restored(self._config, self._head, checkpoint, self._ranks))
         self._journal.resume(state, is_due=self._is_due(state.next_step))
         if self._ranks.is_first:
             clear_leftovers(checkpoint.parent)
@@ -378,6 +378,7 @@ class _Run:
 
     def _save(self, done: int) -> None:
         self._check_weights(done)
+        moments = self._learner.optimizer.state()
         if self._ranks.is_first:
             self._journal.flush()
             state = {
@@ -385,7 +386,8 @@ class _Run:
                 "trajectory": self._config.trajectory(),
                 "base": self._base,
             }
-            write_checkpoint(checkpoint_path(self._folder.checkpoints, done), state, self._learner.write)
+            path = checkpoint_path(self._folder.checkpoints, done)
+            write_checkpoint(path, state, lambda folder: self._learner.write(folder, moments))
             tidy(self._folder.checkpoints, self._journal.metrics(), self._config.keep_checkpoints)
 
 
