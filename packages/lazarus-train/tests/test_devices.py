@@ -8,7 +8,7 @@ from lazarus_models.parameters import flatten
 from lazarus_train import forward
 from lazarus_train.batches import make_batch
 from lazarus_train.devices import SMALL_BYTES, device_policy, prepare_device
-from lazarus_train.enforce import enforce
+from lazarus_train.gate import enforce
 from lazarus_train.objectives.causal import token_nll, token_nll_keeping
 from lazarus_train.step import compute_gradients
 from lazarus_train.tasks import CausalTask

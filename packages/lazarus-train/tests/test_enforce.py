@@ -7,7 +7,7 @@ import pytest
 
 from lazarus_plan import CorruptPlan, LazarusError, StalePlan
 from lazarus_train import SetupError, sft
-from lazarus_train.enforce import enforce
+from lazarus_train.gate import enforce
 
 
 def edit_lines(path, edit):

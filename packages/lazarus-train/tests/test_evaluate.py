@@ -4,8 +4,8 @@ import pytest
 
 import lazarus_models
 from lazarus_models.backend import mx
-from lazarus_train.enforce import enforce
 from lazarus_train.evaluate import held_out, plan_held_out
+from lazarus_train.gate import enforce
 from lazarus_train.objectives.settings import CausalSettings
 from lazarus_train.tasks import CausalTask
 

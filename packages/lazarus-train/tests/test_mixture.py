@@ -8,7 +8,7 @@ from lazarus_plan import PlanConfig, Stage, StalePlan, build_plan, load_plan, sa
 from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
 from lazarus_train import SetupError, sft, verify_run
 from lazarus_train.dataset import Dataset, read_dataset
-from lazarus_train.enforce import enforce
+from lazarus_train.gate import enforce
 from lazarus_train.run_report import report_runs
 
 

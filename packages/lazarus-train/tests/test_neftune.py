@@ -5,7 +5,7 @@ import lazarus_models
 from lazarus_models.backend import mx
 from lazarus_plan import PlanCursor
 from lazarus_train.batches import make_batch
-from lazarus_train.enforce import enforce
+from lazarus_train.gate import enforce
 from lazarus_train.neftune import embedding_noise, make_noisy
 
 WIDTH = 32

@@ -102,7 +102,7 @@ def test_a_killed_process_stops_the_run_with_a_word_and_another_number_goes_on(l
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not (audit.is_file() and audit.read_bytes().count(b"\n") > 2):
             time.sleep(0.001)
-        os.kill(pid_of_rank(process.pid, victim), signal.SIGKILL)
+        os.kill(pid_of_rank(victim, str(longer.folder / name)), signal.SIGKILL)
         _, words = process.communicate(timeout=60)
     assert "another process of this run ended" in words
     assert "Traceback" not in words
@@ -111,17 +111,17 @@ def test_a_killed_process_stops_the_run_with_a_word_and_another_number_goes_on(l
     assert audit.read_bytes() == (longer.folder / "alone-longer/audit.jsonl").read_bytes()
 
 
-def pid_of_rank(launcher: int, rank: int) -> int:
-    """The process that the launcher started as this rank, by its environment."""
+def pid_of_rank(rank: int, output: str) -> int:
+    """The process that trains into a folder as this rank, by what it was started with."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             environment = (folder / "environ").read_bytes().split(b"\0")
-            command = (folder / "cmdline").read_bytes()
+            command = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
-            continue
-        if f"MLX_RANK={rank}".encode() in environment and b"lazarus_train" in command and b"launch" not in command:
+            continue  # ended in the meantime, or is not ours
+        if f"MLX_RANK={rank}".encode() in environment and {b"lazarus_train", output.encode()} <= set(command):
             return int(folder.name)
-    raise LookupError(f"no rank {rank} of {launcher}")
+    raise LookupError(f"no rank {rank} of {output}")
 
 
 @pytest.mark.slow

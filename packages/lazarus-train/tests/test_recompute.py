@@ -6,7 +6,7 @@ from lazarus_models.backend import mx
 from lazarus_models.decoder import Block
 from lazarus_models.parameters import flatten
 from lazarus_train.batches import make_batch
-from lazarus_train.enforce import enforce
+from lazarus_train.gate import enforce
 from lazarus_train.recompute import RecomputedBlock, recompute_blocks
 from lazarus_train.step import compute_gradients
 from lazarus_train.tasks import CausalTask

@@ -9,7 +9,7 @@ from lazarus_models.parameters import flatten
 from lazarus_plan import Row, Segment
 from lazarus_train import LoraSettings
 from lazarus_train.batches import make_batch
-from lazarus_train.enforce import enforce
+from lazarus_train.gate import enforce
 from lazarus_train.objectives.settings import PreferenceSettings
 from lazarus_train.replicas import Replicas, share_rows
 from lazarus_train.step import compute_gradients

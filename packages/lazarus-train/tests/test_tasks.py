@@ -13,8 +13,8 @@ from lazarus_models.parameters import flatten
 from lazarus_plan import PlanCursor
 from lazarus_train import Interrupted, OptimizerSettings, SetupError, Watcher, sft
 from lazarus_train.batches import make_batch
-from lazarus_train.enforce import enforce
 from lazarus_train.forward import causal_sum, part_log_probabilities
+from lazarus_train.gate import enforce
 from lazarus_train.objectives.causal import causal_nll
 from lazarus_train.reference import ModelReference
 from lazarus_train.sequence import load_with_head

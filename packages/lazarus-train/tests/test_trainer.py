@@ -129,7 +129,7 @@ def test_a_resume_from_nowhere_is_refused(setup):
 
 
 def test_the_logged_loss_is_the_mean_over_the_labels_of_the_step(setup):
-    from lazarus_train.enforce import enforce
+    from lazarus_train.gate import enforce
 
     sft(setup.config(max_steps=1))
     line = json.loads((setup.folder / "run" / "metrics.jsonl").read_text())

@@ -8,9 +8,11 @@ import json
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -224,8 +226,6 @@ def _room(plan: "BatchPlan") -> int:
 
 
 def _train(asked: Bench, folder: Path, name: str, steps: int) -> JSON:
-    import numpy as np
-
     from lazarus_models.backend import mx
     from lazarus_train import SftConfig, sft
 
@@ -244,8 +244,8 @@ def _train(asked: Bench, folder: Path, name: str, steps: int) -> JSON:
     lines = [json.loads(line) for line in (run / "throughput.jsonl").read_text().splitlines()]
     measured = lines[WARM_UP:] or lines
     return {
-        "train_tokens_per_s": float(np.median([line["tokens_per_s"] for line in measured])),
-        "step_seconds": float(np.median([line["seconds"] for line in measured])),
+        "train_tokens_per_s": median(line["tokens_per_s"] for line in measured),
+        "step_seconds": median(line["seconds"] for line in measured),
         "peak_memory_bytes": mx.get_peak_memory(),
     }
 
@@ -261,12 +261,10 @@ def _advice(asked: Bench, lengths: "LengthCache") -> str:
 
 def _histogram(lengths: "LengthCache", bins: int = 20) -> list[tuple[int, int, int]]:
     """First length, end (exclusive) and samples of each bar."""
-    import numpy as np
-
     low, high = int(lengths.length.min()), int(lengths.length.max())
     width = -(-(high - low + 1) // bins)
-    counts = np.bincount((lengths.length - low) // width).tolist()
-    return [(low + at * width, low + (at + 1) * width, count) for at, count in enumerate(counts)]
+    counts = Counter(((lengths.length - low) // width).tolist())
+    return [(low + at * width, low + (at + 1) * width, counts[at]) for at in range(max(counts) + 1)]
 
 
 def _machine() -> JSON:

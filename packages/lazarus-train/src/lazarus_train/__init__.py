@@ -7,13 +7,13 @@ if TYPE_CHECKING:
     from lazarus_train.config import LoraSettings as LoraSettings
     from lazarus_train.config import OptimizerSettings as OptimizerSettings
     from lazarus_train.config import SftConfig as SftConfig
-    from lazarus_train.enforce import enforce as enforce
     from lazarus_train.errors import CorruptCheckpoint as CorruptCheckpoint
     from lazarus_train.errors import ForeignCheckpoint as ForeignCheckpoint
     from lazarus_train.errors import Interrupted as Interrupted
     from lazarus_train.errors import NonFinite as NonFinite
     from lazarus_train.errors import SetupError as SetupError
     from lazarus_train.errors import TrainError as TrainError
+    from lazarus_train.gate import enforce as enforce
     from lazarus_train.provenance import Elsewhere as Elsewhere
     from lazarus_train.provenance import Link as Link
     from lazarus_train.provenance import verify_run as verify_run
@@ -37,7 +37,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "StepReport": "watcher",
     "TrainError": "errors",
     "Watcher": "watcher",
-    "enforce": "enforce",
+    "enforce": "gate",
     "sft": "trainer",
     "verify_run": "provenance",
 }

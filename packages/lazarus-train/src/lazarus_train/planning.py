@@ -8,9 +8,9 @@ from lazarus_tokenkit import Encoder, load_tokenizer
 from lazarus_train.checkpoint import checkpoints
 from lazarus_train.config import SftConfig
 from lazarus_train.dataset import read_dataset
-from lazarus_train.enforce import fields
 from lazarus_train.errors import SetupError
 from lazarus_train.folder import RunFolder
+from lazarus_train.gate import fields
 from lazarus_train.resume import NONE
 
 _SEED_BITS = 32

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from lazarus_plan import CorruptPlan, StalePlan, check_audit
 from lazarus_train.checkpoint import ADAPTERS, WEIGHTS, checkpoints, read_state
 from lazarus_train.config import SftConfig
-from lazarus_train.enforce import Enforced, enforce
 from lazarus_train.errors import CorruptCheckpoint, SetupError
 from lazarus_train.folder import RunFolder
+from lazarus_train.gate import Enforced, enforce
 from lazarus_train.seal import file_digest, seal_damage
 
 JSON = dict[str, Any]

@@ -18,10 +18,10 @@ from lazarus_train.config import SftConfig
 from lazarus_train.dataset import Dataset, read_dataset
 from lazarus_train.devices import device_policy, prepare_device
 from lazarus_train.early_stop import is_overfitting
-from lazarus_train.enforce import Enforced, enforce, fields
 from lazarus_train.errors import Interrupted, NonFinite, SetupError
 from lazarus_train.evaluate import HeldOut, HeldOutData, held_out, plan_held_out
 from lazarus_train.folder import RunFolder
+from lazarus_train.gate import Enforced, enforce, fields
 from lazarus_train.journal import Journal
 from lazarus_train.learner import Learner, model_digest, weight_bytes
 from lazarus_train.neftune import add_noise
