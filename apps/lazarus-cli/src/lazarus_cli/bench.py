@@ -263,7 +263,7 @@ def _histogram(lengths: "LengthCache", bins: int = 20) -> list[tuple[int, int, i
     """First length, end (exclusive) and samples of each bar."""
     low, high = int(lengths.length.min()), int(lengths.length.max())
     width = -(-(high - low + 1) // bins)
-    counts = Counter(((lengths.length - low) // width).tolist())
+    counts = Counter((int(length) - low) // width for length in lengths.length)
     return [(low + at * width, low + (at + 1) * width, counts[at]) for at in range(max(counts) + 1)]
 
 
