@@ -63,4 +63,4 @@ def _columns(items: Sequence[tuple[str, int]]) -> str:
         for place, (label, _) in enumerate(items)
         if place % every == 0
     ]
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT + MARGIN}" role="img">{"".join(columns)}{"".join(labels)}</svg>'
+    return f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT + MARGIN}" role="img">{"".join(columns)}{"".join(labels)}</svg>'
