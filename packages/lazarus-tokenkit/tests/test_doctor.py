@@ -320,8 +320,10 @@ def test_a_repair_brings_no_error(small_file: JSON, fault: str):
         return
     known = {(found.check, found.message) for found in examine(broken)}
     found = [each for each in examine(Patient.of(repair(broken).files, "fixed")) if each.severity == "error"]
-    # A pad token that is new needs a row, which the repair says by itself.
-    assert [each.line for each in found if (each.check, each.message) not in known and each.check != "D20"] == []
+    # A pad token that is new needs a row, which the repair says by itself. An id of two pieces, which no repair takes away,
+    # is decoded to either of them: the engine's table begins anew in each process and each object.
+    expected = {"D20", "D30"} if "D22" in {check for check, _ in known} else {"D20"}
+    assert [each.line for each in found if (each.check, each.message) not in known and each.check not in expected] == []
 
 
 def test_nothing_is_repaired_where_nothing_is_wrong(small_file: JSON):

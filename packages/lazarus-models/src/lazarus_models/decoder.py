@@ -108,7 +108,7 @@ class Decoder(nn.Module):
     def __call__(self, inputs: Integer[mx.array, "B T"], cache: Any = None) -> Float[mx.array, "B T V"]:
         return self.head(self.body(inputs, cache))
 
-    def head(self, x: Float[mx.array, "B T D"]) -> Float[mx.array, "B T V"]:
+    def head(self, x: Float[mx.array, "... D"]) -> Float[mx.array, "... V"]:
         """Logits of a normed residual stream."""
         logits: mx.array = part(self.body, self.config.names[1]).as_linear(x) if self.config.tied else self.lm_head(x)
         return logits if self.config.logits_divisor == 1 else logits / self.config.logits_divisor
