@@ -93,6 +93,15 @@ def test_text_of_the_data_cannot_leave_its_place(setup):
     assert any("</script><img" in text for text in rows_block(html, 0)["texts"].values())
 
 
+def test_a_loss_is_named_by_what_it_is_a_mean_over(runs, setup):
+    pairs = "".join(f'{{"prompt": "{n}", "chosen": "yes", "rejected": "no"}}\n' for n in range(8))
+    setup.data.write_text(pairs)
+    setup.build_plan(row_len=64, token_budget=256)
+    sft(setup.config(objective={"kind": "preference", "loss": "orpo"}))
+    html = report_runs([runs.folder / "slow", setup.folder / "run"])
+    assert html.count("step (nats a token or a pair upwards)") == 2
+
+
 def test_figures_as_json(runs):
     found = as_json([runs.folder / "fast"])[0]
     assert found["steps"] == 6

@@ -54,6 +54,13 @@ class RunRecord:
         """What was asked for."""
         return self.about["config"]
 
+    @property
+    def loss_unit(self) -> str:
+        """What a loss is a mean over, in words."""
+        line = next(line for line in self.metrics if "loss" in line)
+        counted = next(name.removeprefix("loss_") for name in line if name.startswith("loss_"))
+        return "nats a token" if counted == "tokens" else f"a {counted.removesuffix('s')}"
+
     def places(self, name: str) -> list[Path]:
         """The paths of a setting, from any folder; none where it was not given."""
         given: list[str] | str = self.config.get(name) or []

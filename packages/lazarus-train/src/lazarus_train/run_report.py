@@ -24,8 +24,8 @@ STANDING_OUT = 20
 ROW_TEXT = 600
 """Characters shown of one row."""
 _CHARTS = (
-    ("Loss", "loss", "nats a token", "Mean over the tokens of a step that carry loss."),
-    ("Held-out loss", "eval_loss", "nats a token", "On rows that are not trained on."),
+    ("Loss", "loss", "", "Mean over what a step is asked for."),
+    ("Held-out loss", "eval_loss", "", "On rows that are not trained on."),
     ("Learning rate", "learning_rate", "rate", "Of the update."),
     ("Gradient norm", "grad_norm", "norm", "Over all parameters, before clipping."),
     ("Speed", "tokens_per_s", "tokens a second", "Real tokens; padding does not count."),
@@ -81,6 +81,7 @@ def _number(text: str) -> str:
 def _chart(runs: Sequence[RunRecord], title: str, name: str, unit: str, text: str) -> str:
     found = [Curve(*run.curve(name), colour=number) for number, run in enumerate(runs)]
     drawn = [each for each in found if len(each.steps)]
+    unit = unit or " or ".join(dict.fromkeys(run.loss_unit for run in runs))
     return section(title, text, curves(drawn, unit, from_zero=unit.startswith("tokens"))) if drawn else ""
 
 
