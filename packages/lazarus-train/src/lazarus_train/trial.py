@@ -9,11 +9,15 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
 
 from lazarus_plan.console import show
+
+if TYPE_CHECKING:
+    from lazarus_train.batches import Batch
 
 OUT_OF_MEMORY = 77
 """Exit code of a trial that held more memory than it may."""
@@ -58,11 +62,13 @@ class Measured(BaseModel):
 
 
 def measure(setup: Setup) -> Measured:
-    """Trains the steps."""
+    """Trains the steps as a run trains them."""
     from lazarus_models.backend import mx
     from lazarus_train.config import LoraSettings, SftConfig
+    from lazarus_train.devices import prepare_device
     from lazarus_train.forward import causal_sum
-    from lazarus_train.learner import Learner
+    from lazarus_train.learner import Learner, weight_bytes
+    from lazarus_train.replicas import Replicas
     from lazarus_train.step import compute_gradients
 
     nowhere = Path("nowhere")
@@ -70,15 +76,19 @@ def measure(setup: Setup) -> Measured:
     config = SftConfig(
         model=setup.model, data=nowhere, batch_plan=nowhere, output=nowhere, lora=lora, recomputes=setup.recomputes
     )
+    policy = prepare_device(weight_bytes(setup.model))
     learner = Learner.fresh(config, None)
-    batch = _full_batch(setup, learner.lm.config.vocab_size)
+    threads = min(setup.rows, config.threads_of(policy.threads))
+    replicas = Replicas(learner.lm.model, threads)
+    shares = [len(range(thread, setup.rows, threads)) for thread in range(threads)]
+    batches = [_full_batch(rows, setup.row_len, learner.lm.config.vocab_size) for rows in shares]
     labels = setup.rows * (setup.row_len - 1)
     seconds: list[float] = []
     mx.reset_peak_memory()
     for _ in range(1 + setup.steps):
         began = time.perf_counter()
         gradients = compute_gradients(
-            learner.lm.model, lambda model, each: (causal_sum(model, each), {}), [batch], labels, 1.0
+            replicas, lambda model, each: (causal_sum(model, each), {}), [batches], labels, 1.0
         )
         learner.optimizer.update(gradients.tree, config.optimizer.learning_rate)
         learner.optimizer.evaluate()
@@ -89,23 +99,23 @@ def measure(setup: Setup) -> Measured:
     )
 
 
-def _full_batch(setup: Setup, vocab_size: int):
+def _full_batch(rows: int, row_len: int, vocab_size: int) -> "Batch":
     """Rows without padding, of one sample each: the most that a row can cost."""
     from lazarus_models.backend import mx
     from lazarus_train.batches import Batch, Part
 
-    shape = (setup.rows, setup.row_len)
+    shape = (rows, row_len)
     ids = np.random.default_rng(0).integers(0, vocab_size, size=shape, dtype=np.int32)
     is_label = np.ones(shape, dtype=np.bool_)
     is_label[:, 0] = False
     return Batch(
         ids=mx.array(ids),
-        segment_ids=mx.ones(shape, dtype=mx.int32),
+        segment_ids=mx.array(np.ones(shape, dtype=np.int32)),  # computed: a promise cannot go to another thread
         is_label=mx.array(is_label.tolist()),
         places=mx.array(np.flatnonzero(is_label).astype(np.int32)),
-        parts=tuple(Part(row, row, 0, setup.row_len, setup.row_len - 1, 1) for row in range(setup.rows)),
-        numbers=tuple(range(setup.rows)),
-        step_rows=setup.rows,
+        parts=tuple(Part(row, row, 0, row_len, row_len - 1, 1) for row in range(rows)),
+        numbers=tuple(range(rows)),
+        step_rows=rows,
     )
 
 
