@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What must hold beside the tests. Stops at the first check that fails and names it.
 #
-# Needs uv, git and the package index; 2 minutes on two cores with a warm cache. What it builds lies in a temporary
+# Needs uv, git and the package index; 5 minutes on two cores with a warm cache. What it builds lies in a temporary
 # folder, removed at the end; the working tree keeps nothing but `.venv` and the tools' caches.
 set -euo pipefail
 cd "$(dirname "$0")/.."
