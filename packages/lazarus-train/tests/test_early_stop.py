@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_plan import load_plan
-from lazarus_train import OptimizerSettings, Watcher, sft
+from lazarus_train import OptimizerSettings, Watcher, train
 from lazarus_train.early_stop import EarlyStopSettings, is_overfitting
 
 
-def run(train, held_out):
+def run(losses, held_out):
     """Metrics of a run that measures after every step."""
     lines = [{"step": 0, "eval_loss": held_out[0]}]
-    for step, (loss, measured) in enumerate(zip(train, held_out[1:], strict=True), 1):
+    for step, (loss, measured) in enumerate(zip(losses, held_out[1:], strict=True), 1):
         lines += [{"step": step, "loss": loss}, {"step": step, "eval_loss": measured}]
     return lines
 
@@ -50,7 +50,7 @@ def test_a_run_that_learns_by_heart_stops_and_stays_stopped(setup):
     settings = {"eval_data": held_out, "eval_every": 5, "early_stop": EarlyStopSettings(patience=2)}
     config = setup.config(**settings, optimizer=OptimizerSettings(learning_rate=2e-2, schedule="constant"))
     said: list[str] = []
-    first = sft(config, watcher=Watcher(on_warning=said.append))
+    first = train(config, watcher=Watcher(on_warning=said.append))
     assert first.steps < len(load_plan(setup.plan))
     assert any("the held-out loss rises" in line for line in said)
-    assert sft(config).steps == first.steps
+    assert train(config).steps == first.steps

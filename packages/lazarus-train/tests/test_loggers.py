@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from lazarus_train import SetupError, Watcher, sft
+from lazarus_train import SetupError, Watcher, train
 from lazarus_train.loggers import telling
 
 
@@ -28,7 +28,7 @@ def test_tensorboard_is_told_every_step_and_held_out_loss(setup):
     losses = {}
     watcher = Watcher(on_step=lambda report: losses.update({report.step: report.loss}))
     with telling(watcher, ["tensorboard"], config) as teller:
-        sft(config, watcher=teller)
+        train(config, watcher=teller)
     found = scalars(setup.folder / "run/tensorboard")
     assert {step: value for (step, name), value in found.items() if name == "train/loss"} == pytest.approx(losses)
     assert sorted(step for step, name in found if name == "held_out/loss") == [0, 2, 4]
@@ -41,7 +41,7 @@ def test_a_run_that_is_refused_leaves_nothing(setup):
     pytest.importorskip("tensorboardX", reason="needs the extra tensorboard")
     config = setup.config(max_steps=4).model_copy(update={"data": setup.folder / "none.jsonl"})
     with pytest.raises(Exception, match=r"none\.jsonl"), telling(Watcher(), ["tensorboard"], config) as teller:
-        sft(config, watcher=teller)
+        train(config, watcher=teller)
     assert not (setup.folder / "run").exists()
 
 

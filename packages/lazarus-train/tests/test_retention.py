@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from lazarus_train import SetupError, sft, verify_run
+from lazarus_train import SetupError, train, verify_run
 from lazarus_train.cli import app
 from lazarus_train.inventory import list_checkpoints
 from lazarus_train.retention import best_checkpoint, tidy
@@ -54,17 +54,17 @@ def test_a_link_moves_on_and_goes_when_nothing_is_best(folder):
 
 def test_a_run_keeps_what_it_was_asked_to_and_resumes_from_a_link(setup):
     settings = {"keep_checkpoints": 1, "eval_data": setup.data, "eval_every": 2}
-    sft(setup.config(max_steps=8, **settings))
+    train(setup.config(max_steps=8, **settings))
     kept = setup.folder / "run/checkpoints"
     lines = [json.loads(line) for line in (setup.folder / "run/metrics.jsonl").read_text().splitlines()]
     best = min((line for line in lines if "eval_loss" in line and line["step"]), key=lambda line: line["eval_loss"])
     assert left(kept) == sorted({best["step"], 8})
-    assert sft(setup.config(**settings), resume=str(kept / "latest")).steps > 8
+    assert train(setup.config(**settings), resume=str(kept / "latest")).steps > 8
     assert next(verify_run(setup.folder / "run/checkpoints/latest")).name == "checkpoint"
 
 
 def test_the_command_lists_and_finds_damage(setup):
-    sft(setup.config(max_steps=4, eval_data=setup.data))
+    train(setup.config(max_steps=4, eval_data=setup.data))
     first, last = list_checkpoints(setup.folder / "run")
     assert (first.step, first.damage, first.names) == (2, None, ())
     assert last.names == ("latest", "best")

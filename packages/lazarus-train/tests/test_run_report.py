@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from lazarus_train import OptimizerSettings, SetupError, sft
+from lazarus_train import OptimizerSettings, SetupError, train
 from lazarus_train.run_report import as_json, report_runs
 
 
@@ -21,7 +21,7 @@ def runs(tmp_path_factory, make_setup):
             "eval_every": 2,
             "sample_prompts": ("1 & 2?",),
         }
-        sft(setup.config(name, max_steps=6, **settings))
+        train(setup.config(name, max_steps=6, **settings))
     return setup
 
 
@@ -87,7 +87,7 @@ def test_text_of_the_data_cannot_leave_its_place(setup):
     rows[0]["prompt"] = "</script><img src=x onerror=alert(1)>"
     setup.write_rows(rows)
     setup.build_plan(row_len=64, token_budget=256)
-    sft(setup.config())
+    train(setup.config())
     html = report_runs([setup.folder / "run"])
     assert "</script><img" not in html
     assert any("</script><img" in text for text in rows_block(html, 0)["texts"].values())
@@ -97,7 +97,7 @@ def test_a_loss_is_named_by_what_it_is_a_mean_over(runs, setup):
     pairs = "".join(f'{{"prompt": "{n}", "chosen": "yes", "rejected": "no"}}\n' for n in range(8))
     setup.data.write_text(pairs)
     setup.build_plan(row_len=64, token_budget=256)
-    sft(setup.config(objective={"kind": "preference", "loss": "orpo"}))
+    train(setup.config(objective={"kind": "preference", "loss": "orpo"}))
     html = report_runs([runs.folder / "slow", setup.folder / "run"])
     assert html.count("step (nats a token or a pair upwards)") == 2
 

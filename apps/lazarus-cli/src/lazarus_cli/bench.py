@@ -227,7 +227,7 @@ def _room(plan: "BatchPlan") -> int:
 
 def _train(asked: Bench, folder: Path, name: str, steps: int) -> JSON:
     from lazarus_models.backend import mx
-    from lazarus_train import SftConfig, sft
+    from lazarus_train import TrainConfig, train
 
     run = folder / f"run-{name}"
     settings: JSON = {
@@ -238,9 +238,9 @@ def _train(asked: Bench, folder: Path, name: str, steps: int) -> JSON:
         "max_steps": min(steps, asked.steps + WARM_UP),
         **{f"{field}_field": value for field, value in asked.fields.items()},
     }
-    config = SftConfig.model_validate(settings)
+    config = TrainConfig.model_validate(settings)
     mx.reset_peak_memory()
-    sft(config)
+    train(config)
     lines = [json.loads(line) for line in (run / "throughput.jsonl").read_text().splitlines()]
     measured = lines[WARM_UP:] or lines
     return {

@@ -117,7 +117,7 @@ def _train(settings: Settings, objective: Settings, **fields: str | None) -> Non
     from lazarus_train.loggers import telling
     from lazarus_train.planning import plan_run
     from lazarus_train.ranks import launched
-    from lazarus_train.trainer import sft as train
+    from lazarus_train.trainer import train
     from lazarus_train.watching import watching
 
     ranks = launched()

@@ -120,8 +120,8 @@ _READ_BY = {
 """Settings that only some optimizers read."""
 
 
-class SftConfig(BaseModel):
-    """Training by a plan."""
+class TrainConfig(BaseModel):
+    """Training by a plan, whatever is minimised."""
 
     model_config = _STRICT
 
@@ -180,7 +180,7 @@ class SftConfig(BaseModel):
     """Whether blocks compute their activations again for the gradient, to save memory (gradient checkpointing)."""
 
     @model_validator(mode="after")
-    def _evaluates_something(self) -> "SftConfig":
+    def _evaluates_something(self) -> "TrainConfig":
         if self.eval_every is not None and self.eval_data is None and not self.sample_prompts:
             raise ValueError("`eval_every` needs `eval_data` or `sample_prompts`")
         if self.early_stop is not None and self.eval_data is None:
@@ -194,7 +194,7 @@ class SftConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _is_possible(self) -> "SftConfig":
+    def _is_possible(self) -> "TrainConfig":
         if self.recomputes and self.lora is not None and self.lora.dropout:
             raise ValueError("`recomputes` would drop other inputs the second time than `lora` `dropout` did the first")
         if isinstance(self.objective, PreferenceSettings):
@@ -210,7 +210,7 @@ class SftConfig(BaseModel):
         compares = isinstance(self.objective, PreferenceSettings) and self.objective.loss == "kto"
         return 1 if draws or compares else wanted
 
-    def located(self) -> "SftConfig":
+    def located(self) -> "TrainConfig":
         """The same with the directory of its model, fetched where it is a name.
 
         Raises:

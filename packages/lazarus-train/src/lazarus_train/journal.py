@@ -8,7 +8,7 @@ from typing import Any
 from lazarus_plan import AuditLog, BatchPlan, StepDigest
 from lazarus_plan.audit import genesis
 from lazarus_train.checkpoint import State
-from lazarus_train.config import SftConfig
+from lazarus_train.config import TrainConfig
 from lazarus_train.evaluate import HeldOut
 from lazarus_train.folder import RunFolder
 from lazarus_train.manifest import write_manifest
@@ -27,7 +27,7 @@ class Journal:
         is_writer: Whether this process writes. Every process of a run knows the head of the audit chain.
     """
 
-    def __init__(self, folder: RunFolder, config: SftConfig, plan: BatchPlan, is_writer: bool) -> None:
+    def __init__(self, folder: RunFolder, config: TrainConfig, plan: BatchPlan, is_writer: bool) -> None:
         self._folder = folder
         self._config = config
         self._plan = plan

@@ -23,7 +23,7 @@ from lazarus_models import (
 from lazarus_models.backend import mx
 from lazarus_models.parameters import evaluate, flatten
 from lazarus_train.checkpoint import OPTIMIZER
-from lazarus_train.config import LoraSettings, SftConfig
+from lazarus_train.config import LoraSettings, TrainConfig
 from lazarus_train.ema import Ema
 from lazarus_train.freeze import freeze_matching
 from lazarus_train.neftune import make_noisy
@@ -61,7 +61,7 @@ class Learner:
     ema: Ema | None
 
     @classmethod
-    def fresh(cls, config: SftConfig, head: Head | None, ranks: Ranks = ALONE) -> "Learner":
+    def fresh(cls, config: TrainConfig, head: Head | None, ranks: Ranks = ALONE) -> "Learner":
         """The model a run starts from."""
         lm = _load(config.model, head, config.seed)
         lora = _lora_config(config.lora)
@@ -70,7 +70,7 @@ class Learner:
         return cls._ready(lm, lora, head, config, ranks)
 
     @classmethod
-    def restored(cls, config: SftConfig, head: Head | None, checkpoint: Path, ranks: Ranks = ALONE) -> "Learner":
+    def restored(cls, config: TrainConfig, head: Head | None, checkpoint: Path, ranks: Ranks = ALONE) -> "Learner":
         """The model, moments and mean that a verified checkpoint holds."""
         lora = _lora_config(config.lora)
         lm = _load(checkpoint if lora is None else config.model, head, config.seed)
@@ -86,7 +86,7 @@ class Learner:
 
     @classmethod
     def _ready(
-        cls, lm: LoadedModel, lora: LoraConfig | None, head: Head | None, config: SftConfig, ranks: Ranks
+        cls, lm: LoadedModel, lora: LoraConfig | None, head: Head | None, config: TrainConfig, ranks: Ranks
     ) -> "Learner":
         if lora is not None and head is not None:
             cast("Any", lm.model).score.unfreeze()

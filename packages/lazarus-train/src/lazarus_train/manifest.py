@@ -9,7 +9,7 @@ from typing import Any
 
 from lazarus_models.backend import BLAS, mx
 from lazarus_plan import BatchPlan
-from lazarus_train.config import SftConfig
+from lazarus_train.config import TrainConfig
 from lazarus_train.devices import device_policy
 from lazarus_train.learner import weight_bytes
 from lazarus_train.seal import write_json
@@ -26,7 +26,7 @@ PACKAGES = (
 )
 
 
-def write_manifest(path: Path, config: SftConfig, plan: BatchPlan) -> None:
+def write_manifest(path: Path, config: TrainConfig, plan: BatchPlan) -> None:
     """Writes settings, plan, versions and machine: bits are the same where these are."""
     members: dict[str, Any] = {
         "config": config.model_dump(mode="json"),

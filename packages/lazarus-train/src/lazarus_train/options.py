@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import typer
 
 if TYPE_CHECKING:
-    from lazarus_train.config import SftConfig
+    from lazarus_train.config import TrainConfig
 
 Settings = dict[str, Any]
 
@@ -223,14 +223,14 @@ def with_shared_options(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def make_config(**settings: object) -> "SftConfig":
+def make_config(**settings: object) -> "TrainConfig":
     """Settings that were checked, or one line that names the option at fault."""
     from pydantic import ValidationError
 
-    from lazarus_train.config import SftConfig
+    from lazarus_train.config import TrainConfig
 
     try:
-        return SftConfig.model_validate(settings)
+        return TrainConfig.model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
         said = re.sub(r"`(\w+)`", lambda name: option_of(name[1]), first["msg"].removeprefix("Value error, "))

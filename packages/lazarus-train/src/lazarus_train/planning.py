@@ -6,7 +6,7 @@ from typing import Any
 from lazarus_plan import PlanConfig, Stage, build_plan, load_plan, save_plan
 from lazarus_tokenkit import Encoder, load_tokenizer
 from lazarus_train.checkpoint import checkpoints
-from lazarus_train.config import SftConfig
+from lazarus_train.config import TrainConfig
 from lazarus_train.dataset import read_dataset
 from lazarus_train.errors import SetupError
 from lazarus_train.folder import RunFolder
@@ -16,7 +16,7 @@ from lazarus_train.resume import NONE
 _SEED_BITS = 32
 
 
-def plan_run(config: SftConfig, planning: dict[str, Any], *, resume: str, writes: bool = True) -> None:
+def plan_run(config: TrainConfig, planning: dict[str, Any], *, resume: str, writes: bool = True) -> None:
     """Builds the plan of a run at `config.batch_plan`, with the fingerprints of data, template and tokenizer.
 
     Built again it is the same plan: a seed that was drawn is read from the plan that lies there.

@@ -14,7 +14,7 @@ from lazarus_models.backend import mx
 from lazarus_plan import BatchPlan, PlanCursor, RankStep, StepDigest, encode_step
 from lazarus_train.batches import Batch, make_batch, row_digests
 from lazarus_train.checkpoint import State, checkpoint_path, checkpoints, clear_leftovers, write_checkpoint
-from lazarus_train.config import SftConfig
+from lazarus_train.config import TrainConfig
 from lazarus_train.dataset import Dataset, read_dataset
 from lazarus_train.devices import device_policy, prepare_device
 from lazarus_train.early_stop import is_overfitting
@@ -57,8 +57,8 @@ class RunResult:
     audit_head: str
 
 
-def sft(config: SftConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY) -> RunResult:
-    """Fine-tunes a model on exactly what a plan says.
+def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY) -> RunResult:
+    """Trains a model on exactly what a plan says.
 
     Args:
         config: Model, data, plan, output and how to learn.
@@ -96,7 +96,7 @@ def sft(config: SftConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY) -> 
         return run.follow_plan()
 
 
-def _read_held_out(config: SftConfig, enforced: Enforced) -> HeldOutData | None:
+def _read_held_out(config: TrainConfig, enforced: Enforced) -> HeldOutData | None:
     if config.eval_data is None:
         return None
     dataset = read_dataset(config.eval_data, enforced.encoder, fields(config))
@@ -104,11 +104,11 @@ def _read_held_out(config: SftConfig, enforced: Enforced) -> HeldOutData | None:
 
 
 class _Run:
-    """One run in progress: what `sft` sets up, follows and finishes."""
+    """One run in progress: what `train` sets up, follows and finishes."""
 
     def __init__(
         self,
-        config: SftConfig,
+        config: TrainConfig,
         enforced: Enforced,
         base: str,
         held_out_data: HeldOutData | None,

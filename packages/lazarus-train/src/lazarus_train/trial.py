@@ -64,7 +64,7 @@ class Measured(BaseModel):
 def measure(setup: Setup) -> Measured:
     """Trains the steps as a run trains them."""
     from lazarus_models.backend import mx
-    from lazarus_train.config import LoraSettings, SftConfig
+    from lazarus_train.config import LoraSettings, TrainConfig
     from lazarus_train.devices import prepare_device
     from lazarus_train.forward import causal_sum
     from lazarus_train.learner import Learner, weight_bytes
@@ -73,7 +73,7 @@ def measure(setup: Setup) -> Measured:
 
     nowhere = Path("nowhere")
     lora = LoraSettings(rank=setup.lora_rank) if setup.lora_rank else None
-    config = SftConfig(
+    config = TrainConfig(
         model=setup.model, data=nowhere, batch_plan=nowhere, output=nowhere, lora=lora, recomputes=setup.recomputes
     )
     policy = prepare_device(weight_bytes(setup.model))

@@ -9,13 +9,13 @@ from lazarus_plan.console import progress, say
 
 if TYPE_CHECKING:
     from lazarus_plan import ChainCheck
-    from lazarus_train.config import SftConfig
+    from lazarus_train.config import TrainConfig
     from lazarus_train.evaluate import HeldOut
     from lazarus_train.watcher import StepReport, Watcher
 
 
 @contextlib.contextmanager
-def watching(config: "SftConfig", *, speaks: bool) -> Generator["Watcher"]:
+def watching(config: "TrainConfig", *, speaks: bool) -> Generator["Watcher"]:
     """Progress on stderr; from the first step on, Ctrl-C is a request to stop after the step.
 
     Where several processes train, one speaks and all of them listen.
