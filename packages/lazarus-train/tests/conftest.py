@@ -64,13 +64,10 @@ class Setup:
         """SHA-256 of everything in a run's folder that data and weights decide."""
         folder = self.folder / run
         last = sorted((folder / "checkpoints").glob("step-*"))[-1]
-        files = {
-            "weights": folder / "final" / "model.safetensors",
-            "optimizer": last / "optimizer.safetensors",
-            "metrics": folder / "metrics.jsonl",
-            "audit": folder / "audit.jsonl",
-        }
-        return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
+        tensors = [*(folder / "final").rglob("*.safetensors"), *last.glob("*.safetensors")]
+        files = [*tensors, folder / "metrics.jsonl", folder / "audit.jsonl"]
+        assert folder / "final" / "model.safetensors" in files, "a run that ended"
+        return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def train_bpe(folder: Path) -> None:

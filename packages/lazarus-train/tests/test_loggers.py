@@ -1,10 +1,11 @@
 """What loggers are told, read back from their own files."""
 
+import math
 import struct
 
 import pytest
 
-from lazarus_train import SetupError, Watcher, train
+from lazarus_train import SetupError, StepReport, Watcher, train
 from lazarus_train.loggers import telling
 
 
@@ -34,6 +35,18 @@ def test_tensorboard_is_told_every_step_and_held_out_loss(setup):
     assert sorted(step for step, name in found if name == "held_out/loss") == [0, 2, 4]
     assert {name for step, name in found if step == 1} == {
         f"train/{name}" for name in ("loss", "learning_rate", "grad_norm", "tokens_per_s")
+    }
+
+
+def test_figures_that_are_no_numbers_are_kept_from_a_logger(setup):
+    pytest.importorskip("tensorboardX", reason="needs the extra tensorboard")
+    report = StepReport(1, math.inf, {"reward_margin": math.nan}, 1e-3, 2.0, 8, 0.5)
+    with telling(Watcher(), ["tensorboard"], setup.config()) as teller:
+        teller.on_step(report)
+    assert scalars(setup.folder / "run/tensorboard") == {
+        (1, "train/learning_rate"): pytest.approx(1e-3),
+        (1, "train/grad_norm"): 2.0,
+        (1, "train/tokens_per_s"): 16.0,
     }
 
 

@@ -192,9 +192,10 @@ def test_answers_are_logged_with_the_losses_and_are_the_same_after_a_stop(setup,
         assert setup.fingerprints(f"stopped-{step}") == setup.fingerprints("straight")
 
 
-def test_asking_changes_no_weight(setup):
-    train(setup.config("silent", max_steps=4))
-    train(setup.config("asked", max_steps=4, sample_prompts=("1 and 2?",), eval_every=1))
+def test_asking_changes_no_weight(setup, lora_settings):
+    settings = {"max_steps": 4, "lora": lora_settings}  # with dropout, which an answer must switch off and on again
+    train(setup.config("silent", **settings))
+    train(setup.config("asked", **settings, sample_prompts=("1 and 2?",), eval_every=1))
     assert setup.fingerprints("asked") == setup.fingerprints("silent")
 
 

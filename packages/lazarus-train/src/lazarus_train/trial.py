@@ -80,8 +80,7 @@ def measure(setup: Setup) -> Measured:
     learner = Learner.fresh(config, None)
     threads = min(setup.rows, config.threads_of(policy.threads))
     replicas = Replicas(learner.lm.model, threads)
-    shares = [len(range(thread, setup.rows, threads)) for thread in range(threads)]
-    batches = [_full_batch(rows, setup.row_len, learner.lm.config.vocab_size) for rows in shares]
+    batches = full_batches(setup, learner.lm.config.vocab_size, threads)
     labels = setup.rows * (setup.row_len - 1)
     seconds: list[float] = []
     mx.reset_peak_memory()
@@ -99,8 +98,13 @@ def measure(setup: Setup) -> Measured:
     )
 
 
+def full_batches(setup: Setup, vocab_size: int, threads: int) -> "list[Batch]":
+    """The rows of a set-up, dealt to threads: no padding, one sample a row, the most that a row can cost."""
+    shares = [len(range(thread, setup.rows, threads)) for thread in range(threads)]
+    return [_full_batch(rows, setup.row_len, vocab_size) for rows in shares]
+
+
 def _full_batch(rows: int, row_len: int, vocab_size: int) -> "Batch":
-    """Rows without padding, of one sample each: the most that a row can cost."""
     from lazarus_models.backend import mx
     from lazarus_train.batches import Batch, Part
 
