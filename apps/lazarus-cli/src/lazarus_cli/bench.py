@@ -85,7 +85,8 @@ def bench(
     steps: Annotated[int, typer.Option("--steps", help="Training steps to measure of each mode.", min=1)] = 5,
     baseline: Annotated[Path | None, typer.Option("--baseline", help="An earlier bench.json to compare with.")] = None,
     tolerance: Annotated[
-        float, typer.Option("--tolerance", help="Exit 1 if a speed fell by more than this share of the baseline's.")
+        float,
+        typer.Option("--tolerance", min=0.0, help="Exit 1 if a speed fell by more than this share of the baseline's."),
     ] = 0.2,
     prompt_field: Annotated[str | None, typer.Option("--prompt-field", help="Field of the question.")] = None,
     completion_field: Annotated[str | None, typer.Option("--completion-field", help="Field of the answer.")] = None,
