@@ -64,6 +64,12 @@ def test_bad_input_is_one_line_and_exit_2(setup):
         (["--lora-rank", "4"], "--lora-rank needs --use-lora"),
         (["--lora-dropout", "0"], "--lora-dropout needs --use-lora"),
         (["--eval-every", "4"], "--eval-every needs --eval-data"),
+        (["--eval-data", "a/test.jsonl", "--eval-data", "b/test.jsonl"], "two are called 'test'; write NAME=FILE"),
+        (
+            ["--eval-data", "a=t", "--eval-every", "1", "--patience", "1", "--min-gap", "-1"],
+            "--min-gap: input should be",
+        ),
+        (["--min-gap", "1"], "--min-gap needs --patience"),
         (["--max-steps", "0"], "--max-steps: input should be greater than 0"),
     ],
 )

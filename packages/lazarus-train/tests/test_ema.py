@@ -31,7 +31,7 @@ def test_a_mean_of_another_model_is_refused():
 
 
 def test_the_averaged_model_lies_beside_the_trained_one_and_is_measured_too(setup):
-    train(setup.config(ema=0.9, eval_data=setup.data, max_steps=4))
+    train(setup.config(ema=0.9, eval_data={"held-out": setup.data}, max_steps=4))
     final = setup.folder / "run" / "final"
     start, trained, mean = (
         lazarus_models.weights(lazarus_models.load(path).model) for path in (setup.model, final, final / "ema")

@@ -25,14 +25,14 @@ def scalars(folder) -> dict[tuple[int, str], float]:
 
 def test_tensorboard_is_told_every_step_and_held_out_loss(setup):
     pytest.importorskip("tensorboardX", reason="needs the extra tensorboard")
-    config = setup.config(max_steps=4, eval_data=setup.data, eval_every=2)
+    config = setup.config(max_steps=4, eval_data={"held-out": setup.data}, eval_every=2)
     losses = {}
     watcher = Watcher(on_step=lambda report: losses.update({report.step: report.loss}))
     with telling(watcher, ["tensorboard"], config) as teller:
         train(config, watcher=teller)
     found = scalars(setup.folder / "run/tensorboard")
     assert {step: value for (step, name), value in found.items() if name == "train/loss"} == pytest.approx(losses)
-    assert sorted(step for step, name in found if name == "held_out/loss") == [0, 2, 4]
+    assert sorted(step for step, name in found if name == "held_out/held-out/loss") == [0, 2, 4]
     assert {name for step, name in found if step == 1} == {
         f"train/{name}" for name in ("loss", "learning_rate", "grad_norm", "tokens_per_s")
     }

@@ -146,14 +146,14 @@ def test_a_resume_from_an_older_checkpoint_sets_the_newer_ones_aside(setup, stop
 def test_a_run_that_ended_earlier_leaves_no_trace_of_it_in_the_metrics(setup):
     for name, ends in (("straight", [6]), ("longer", [2, 3, 6])):
         for end in ends:
-            train(setup.config(name, max_steps=end, eval_data=setup.data, eval_every=4))
+            train(setup.config(name, max_steps=end, eval_data={"held-out": setup.data}, eval_every=4))
     assert setup.fingerprints("longer") == setup.fingerprints("straight")
     lines = [json.loads(line) for line in (setup.folder / "longer/metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "eval_loss" in line] == [0, 4, 6]
 
 
 def test_stopped_while_it_measures_and_resumed_the_run_is_the_same(setup):
-    settings = {"max_steps": 4, "save_every": None, "eval_data": setup.data, "eval_every": 2}
+    settings = {"max_steps": 4, "save_every": None, "eval_data": {"held-out": setup.data}, "eval_every": 2}
     train(setup.config("straight", **settings))
     for at in range(3):
         asked: list[int] = []

@@ -97,7 +97,12 @@ def test_micro_batches_are_one_batch(setup, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_stopped_and_resumed_the_run_is_the_same_bits(setup, name, lora_settings, stop_after):
-    settings = prepare(setup, name) | {"eval_data": setup.data, "eval_every": 3, "ema": 0.9, "neftune_alpha": 5.0}
+    settings = prepare(setup, name) | {
+        "eval_data": {"held-out": setup.data},
+        "eval_every": 3,
+        "ema": 0.9,
+        "neftune_alpha": 5.0,
+    }
     if name in ("dpo", "reward"):
         settings["lora"] = lora_settings
     train(setup.config("straight", **settings))
@@ -197,7 +202,7 @@ def test_the_table_of_the_reference_is_made_once_and_again_for_another_model(set
 )
 def test_what_is_preferred_is_learnt(setup, name, metric):
     settings = prepare(setup, name, epochs=12)
-    train(setup.config(**settings, eval_data=setup.data, optimizer=OptimizerSettings(learning_rate=5e-3)))
+    train(setup.config(**settings, eval_data={"held-out": setup.data}, optimizer=OptimizerSettings(learning_rate=5e-3)))
     lines = [json.loads(line) for line in (setup.folder / "run" / "metrics.jsonl").read_text().splitlines()]
     before, after = (line for line in lines if "eval_loss" in line)
     assert after["eval_loss"] < before["eval_loss"]
@@ -208,7 +213,7 @@ def test_what_is_preferred_is_learnt(setup, name, metric):
 @pytest.mark.slow
 def test_numbers_are_learnt_and_the_scores_model_is_whole(setup):
     settings = prepare(setup, "regression", epochs=20)
-    train(setup.config(**settings, eval_data=setup.data, optimizer=OptimizerSettings(learning_rate=1e-2)))
+    train(setup.config(**settings, eval_data={"held-out": setup.data}, optimizer=OptimizerSettings(learning_rate=1e-2)))
     lines = [json.loads(line) for line in (setup.folder / "run" / "metrics.jsonl").read_text().splitlines()]
     before, after = (line for line in lines if "eval_loss" in line)
     assert after["eval_loss"] < before["eval_loss"] / 4
@@ -264,7 +269,7 @@ def test_a_plan_that_cuts_a_pair_is_refused(setup):
 @pytest.mark.slow
 def test_the_bound_of_masked_diffusion_falls(setup):
     settings = prepare(setup, "diffusion", epochs=15)
-    train(setup.config(**settings, eval_data=setup.data, optimizer=OptimizerSettings(learning_rate=1e-2)))
+    train(setup.config(**settings, eval_data={"held-out": setup.data}, optimizer=OptimizerSettings(learning_rate=1e-2)))
     lines = [json.loads(line) for line in (setup.folder / "run" / "metrics.jsonl").read_text().splitlines()]
     before, after = (line for line in lines if "eval_loss" in line)
     assert before["eval_loss"] == pytest.approx(math.log(300), abs=0.3)

@@ -32,8 +32,8 @@ def test_the_logged_loss_is_the_mean_over_the_labels_of_the_step(setup):
 def test_training_lowers_the_held_out_loss_and_says_so(setup):
     setup.build_plan(epochs=6)
     held_out: dict[int, float] = {}
-    config = setup.config(eval_data=setup.data, eval_every=10)
-    train(config, watcher=Watcher(on_held_out=lambda step, result: held_out.update({step: result.loss})))
+    config = setup.config(eval_data={"held-out": setup.data}, eval_every=10)
+    train(config, watcher=Watcher(on_held_out=lambda step, name, result: held_out.update({step: result.loss})))
     steps = sorted(held_out)
     assert steps[0] == 0
     assert 10 in steps
@@ -137,13 +137,13 @@ def test_held_out_rows_without_a_label_are_refused(setup):
     held_out = setup.folder / "held-out.jsonl"
     held_out.write_text('{"text": ""}\n')
     with pytest.raises(SetupError, match=r"held-out\.jsonl: no row has a token that carries loss"):
-        train(setup.config(eval_data=held_out, max_steps=1))
+        train(setup.config(eval_data={"held-out": held_out}, max_steps=1))
 
 
 def test_held_out_rows_of_ends_of_turns_only_have_no_bits_a_byte(setup):
     held_out = setup.folder / "held-out.jsonl"
     held_out.write_text('{"prompt": "a", "completion": ""}\n')
-    train(setup.config(eval_data=held_out, max_steps=1))
+    train(setup.config(eval_data={"held-out": held_out}, max_steps=1))
     line = json.loads((setup.folder / "run/metrics.jsonl").read_text().splitlines()[0])
     assert (line["eval_tokens"], line["eval_bits_per_byte"]) == (1, None)
 

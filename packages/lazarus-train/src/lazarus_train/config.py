@@ -28,6 +28,8 @@ LORA_RATE = 10 * FULL_RATE
 MUON_RATE = 0.02
 """Muon's own (Jordan 2024): its updates have a size of their own, whatever the gradient's."""
 JSON = dict[str, Any]
+EvalName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+"""Of held-out rows: stands in metrics, pages and names of folders."""
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
@@ -162,10 +164,11 @@ class TrainConfig(BaseModel):
     """Rows computed at once; gradients of the rest of the step accumulate. None computes a step at once."""
     seed: int = Field(default=0, ge=0, le=MAX_INTEGER)
     """Of adapters and dropout; the order of the data is the plan's."""
-    eval_data: Path | None = None
-    """Held-out rows: their loss is measured before the first step and after the last."""
+    eval_data: dict[EvalName, Path] = Field(default_factory=dict)
+    """Held-out rows by name: their losses are measured before the first step and after the last. The first ones decide which
+    checkpoint is the best and when to stop early."""
     eval_every: PositiveInt | None = None
-    """Steps between further measurements of the held-out loss, and answers."""
+    """Steps between further measurements of the held-out losses, and answers."""
     sample_prompts: tuple[str, ...] = ()
     """What the model is asked before the first step, every `eval_every` and after the last; answers are logged."""
     early_stop: EarlyStopSettings | None = None
@@ -181,9 +184,9 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _evaluates_something(self) -> "TrainConfig":
-        if self.eval_every is not None and self.eval_data is None and not self.sample_prompts:
+        if self.eval_every is not None and not self.eval_data and not self.sample_prompts:
             raise ValueError("`eval_every` needs `eval_data` or `sample_prompts`")
-        if self.early_stop is not None and self.eval_data is None:
+        if self.early_stop is not None and not self.eval_data:
             raise ValueError("`early_stop` needs `eval_data`")
         if self.sample_prompts and self.objective.kind not in ("causal", "preference"):
             raise ValueError(
@@ -217,6 +220,11 @@ class TrainConfig(BaseModel):
             ConfigError: There is no such model.
         """
         return self.model_copy(update={"model": locate(self.model).path})
+
+    @property
+    def deciding_set(self) -> str | None:
+        """Name of the held-out rows that decide, where there are any."""
+        return next(iter(self.eval_data), None)
 
     @property
     def data_files(self) -> tuple[Path, ...]:

@@ -106,9 +106,9 @@ class Journal:
             },
         )
 
-    def held_out(self, done: int, result: HeldOut, mean: HeldOut | None) -> None:
-        """Notes the held-out loss after so many steps, and that of the mean of the weights where one is kept."""
-        members: dict[str, Any] = {"step": done, "eval_loss": finite_or_none(result.loss)}
+    def held_out(self, done: int, eval_set: str, result: HeldOut, mean: HeldOut | None) -> None:
+        """Notes a held-out loss after so many steps, and that of the mean of the weights where one is kept."""
+        members: dict[str, Any] = {"step": done, "eval_set": eval_set, "eval_loss": finite_or_none(result.loss)}
         if result.unit == "token":
             members |= {
                 "eval_perplexity": finite_or_none(result.perplexity),
@@ -126,9 +126,9 @@ class Journal:
         """The lines of the metrics so far; none where another process writes."""
         return read_lines(self._folder.metrics) if self._writes else []
 
-    def is_measured(self, done: int) -> bool:
-        """Whether the held-out loss after so many steps stands in the metrics."""
-        return any("eval_loss" in line and line["step"] == done for line in self.metrics())
+    def is_measured(self, done: int, eval_set: str) -> bool:
+        """Whether a held-out loss after so many steps stands in the metrics."""
+        return any(line.get("eval_set") == eval_set and line["step"] == done for line in self.metrics())
 
     def answers(self, done: int, answers: Mapping[str, str]) -> None:
         """Notes what the model answered after so many steps, by prompt, in the place of what a kill left of it."""

@@ -111,9 +111,10 @@ def telling(watcher: Watcher, names: Sequence[LoggerName], config: TrainConfig) 
             }
             tell(report.step, {f"train/{name}": value for name, value in {**figures, **report.metrics}.items()})
 
-        def on_held_out(step: int, result: HeldOut) -> None:
-            watcher.on_held_out(step, result)
-            tell(step, {f"held_out/{name}": value for name, value in {"loss": result.loss, **result.metrics}.items()})
+        def on_held_out(step: int, eval_set: str, result: HeldOut) -> None:
+            watcher.on_held_out(step, eval_set, result)
+            figures = {"loss": result.loss, **result.metrics}
+            tell(step, {f"held_out/{eval_set}/{name}": value for name, value in figures.items()})
 
         yield replace(watcher, on_step=on_step, on_held_out=on_held_out)
 

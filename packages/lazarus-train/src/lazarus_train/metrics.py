@@ -7,7 +7,7 @@ uninterrupted one. `throughput.jsonl` holds what the machine decides (seconds, t
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,17 @@ def read_lines(path: Path) -> list[JSON]:
     """The lines of a log; what a kill cut off in the middle is left out."""
     raw = path.read_bytes().splitlines() if path.is_file() else []
     return [members for line in raw if (members := _members(line))]
+
+
+def held_out_losses(metrics: Sequence[JSON], eval_set: str | None) -> dict[int, float]:
+    """The finite losses of some held-out rows, by step.
+
+    Args:
+        metrics: Lines of `metrics.jsonl`.
+        eval_set: Name of the rows; None of none.
+    """
+    lines = (line for line in metrics if "eval_set" in line and line["eval_set"] == eval_set)
+    return {line["step"]: line["eval_loss"] for line in lines if line["eval_loss"] is not None}
 
 
 def keep_lines(path: Path, is_kept: Callable[[JSON], bool]) -> None:

@@ -6,7 +6,7 @@ A command declares its own options and one parameter, `settings`; `with_shared_o
 import functools
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
@@ -124,7 +124,10 @@ def _shared(
         int | None, typer.Option("--micro-rows", help="Rows computed at once; the rest accumulates [default: all].")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of adapters, dropout, noise; the plan orders the data.")] = 0,
-    eval_data: Annotated[Path | None, typer.Option("--eval-data", help="Held-out rows (.jsonl).")] = None,
+    eval_data: Annotated[
+        list[str] | None,
+        typer.Option("--eval-data", help="Held-out rows, FILE or NAME=FILE; again for more. The first decide."),
+    ] = None,
     eval_every: Annotated[
         int | None, typer.Option("--eval-every", help="Steps between held-out losses [default: first and last].")
     ] = None,
@@ -137,6 +140,10 @@ def _shared(
     ] = "",
     patience: Annotated[
         int | None, typer.Option("--patience", help="Stop when so many held-out losses were no better.")
+    ] = None,
+    min_gap: Annotated[
+        float | None,
+        typer.Option("--min-gap", help="With --patience: only where they are so far above the training loss."),
     ] = None,
 ) -> Settings:
     """What the shared options say, as settings of a run with, under names of their own, how to plan and to resume."""
@@ -154,6 +161,8 @@ def _shared(
         raise typer.BadParameter("give the plan to obey as --batch-plan, or --build-plan to have one built")
     if planning and not build_plan:
         raise typer.BadParameter(f"{option_of(next(iter(planning)))} needs --build-plan")
+    if min_gap is not None and patience is None:
+        raise typer.BadParameter("--min-gap needs --patience")
     if build_plan and token_budget is None:
         raise typer.BadParameter("--build-plan needs --token-budget")
     adapters = {
@@ -199,10 +208,10 @@ def _shared(
         "recomputes": recomputes,
         "micro_rows": micro_rows,
         "seed": seed,
-        "eval_data": eval_data,
+        "eval_data": _named(eval_data or ()),
         "eval_every": eval_every,
         "sample_prompts": tuple(sample_prompt or ()),
-        "early_stop": None if patience is None else {"patience": patience},
+        "early_stop": None if patience is None else {"patience": patience, "min_gap": min_gap or 0.0},
     }
 
 
@@ -262,6 +271,17 @@ def _lora(is_used: bool, settings: dict[str, Any]) -> dict[str, Any] | None:
     if given and not is_used:
         raise typer.BadParameter(f"{option_of(f'lora-{next(iter(given))}')} needs --use-lora")
     return given if is_used else None
+
+
+def _named(given: Sequence[str]) -> dict[str, Path]:
+    """Held-out rows by name: the one given, or the file's without its ending."""
+    pairs = [re.fullmatch(r"(?:([\w.-]+)=)?(.+)", text, re.DOTALL) for text in given]
+    found = [(pair[1] or re.sub(r"[^\w.-]+", "-", Path(pair[2]).stem), Path(pair[2])) for pair in pairs if pair]
+    names = [name for name, _ in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise typer.BadParameter(f"--eval-data: two are called {name!r}; write NAME=FILE")
+    return dict(found)
 
 
 def _factors(text: str) -> dict[str, str]:

@@ -19,11 +19,13 @@ from lazarus_train.dataset import Dataset, read_dataset
 from lazarus_train.devices import device_policy, prepare_device
 from lazarus_train.early_stop import is_overfitting
 from lazarus_train.errors import Interrupted, NonFinite, SetupError
-from lazarus_train.evaluate import HeldOut, HeldOutData, held_out, plan_held_out
+from lazarus_train.evaluate import HeldOutData, plan_held_out
+from lazarus_train.exam import EvalSet, Exam, is_due
 from lazarus_train.folder import RunFolder
 from lazarus_train.gate import Enforced, enforce, fields
 from lazarus_train.journal import Journal
 from lazarus_train.learner import Learner, model_digest, weight_bytes
+from lazarus_train.metrics import held_out_losses
 from lazarus_train.neftune import add_noise
 from lazarus_train.objectives.preference import Metrics
 from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings, PreferenceSettings
@@ -34,7 +36,6 @@ from lazarus_train.resume import AUTO, check_checkpoint, find_checkpoint
 from lazarus_train.retention import tidy
 from lazarus_train.schedule import learning_rate
 from lazarus_train.seal import naming
-from lazarus_train.speaking import answer
 from lazarus_train.step import LossSum, compute_gradients
 from lazarus_train.tasks import Task, head_of, make_task
 from lazarus_train.watcher import NOBODY, StepReport, Watcher
@@ -96,11 +97,12 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY)
         return run.follow_plan()
 
 
-def _read_held_out(config: TrainConfig, enforced: Enforced) -> HeldOutData | None:
-    if config.eval_data is None:
-        return None
-    dataset = read_dataset(config.eval_data, enforced.encoder, fields(config))
-    return plan_held_out(dataset, config.objective, enforced.encoder.tokenizer, str(config.eval_data))
+def _read_held_out(config: TrainConfig, enforced: Enforced) -> dict[str, HeldOutData]:
+    found: dict[str, HeldOutData] = {}
+    for name, path in config.eval_data.items():
+        dataset = read_dataset(path, enforced.encoder, fields(config))
+        found[name] = plan_held_out(dataset, config.objective, enforced.encoder.tokenizer, str(path))
+    return found
 
 
 class _Run:
@@ -111,7 +113,7 @@ class _Run:
         config: TrainConfig,
         enforced: Enforced,
         base: str,
-        held_out_data: HeldOutData | None,
+        held_out_data: dict[str, HeldOutData],
         watcher: Watcher,
         ranks: Ranks,
     ) -> None:
@@ -134,7 +136,7 @@ class _Run:
         self._journal = Journal(self._folder, config, enforced.plan, ranks.is_first)
         self._learner: Learner
         self._task: Task
-        self._held_out_task: Task
+        self._exam: Exam
         self._replicas: Replicas
 
     def start(self) -> None:
@@ -146,12 +148,12 @@ class _Run:
     def restore(self, checkpoint: Path, state: State) -> None:
         """Goes on where a verified checkpoint stopped; what lies beyond it is done again."""
         self._learner = self._supported(Learner.restored(self._config, self._head, checkpoint, self._ranks))
-        self._journal.resume(state, is_due=self._is_due(state.next_step))
+        self._journal.resume(state, is_due=is_due(self._config, state.next_step, self._last))
         if self._ranks.is_first:
             clear_leftovers(checkpoint.parent)
             written = checkpoints(checkpoint.parent)
             self._folder.set_aside(written[written.index(checkpoint) + 1 :])
-            tidy(self._folder.checkpoints, self._journal.metrics(), keep=None)
+            self._tidy(keep=None)
         self._make_ready()
 
     def follow_plan(self) -> RunResult:
@@ -159,10 +161,8 @@ class _Run:
         done = self._journal.next_step
         self._last = done if done and self._overfits() else self._last
         self._watcher.on_start(self._checked, done, self._last)
-        if self._measures(done) and not self._ranks.any(self._journal.is_measured(done)) and not self._measure(done):
+        if is_due(self._config, done, self._last) and not self._exam.take(done):
             raise Interrupted(f"stopped before step {done + 1}; the same command goes on", "LR-E230")
-        if self._answers(done) and not self._ranks.any(self._journal.has_answered(done)):
-            self._answer(done)
         cursor = PlanCursor(
             self._plan,
             rank=self._ranks.rank,
@@ -183,8 +183,20 @@ class _Run:
     def _make_ready(self) -> None:
         """What is learnt, what is measured, who computes; the reference of preference training is computed here, once."""
         self._task = self._make_task("train", self._dataset, self._plan)
-        if self._held_out is not None:
-            self._held_out_task = self._make_task("held-out", self._held_out.dataset, self._held_out.plan)
+        sets = [
+            EvalSet(name, data, self._make_task(f"held-out-{name}", data.dataset, data.plan))
+            for name, data in self._held_out.items()
+        ]
+        self._exam = Exam(
+            sets,
+            self._config.sample_prompts,
+            self._encoder,
+            self._is_text,
+            self._learner,
+            self._journal,
+            self._watcher,
+            self._ranks,
+        )
         self._replicas = Replicas(
             self._learner.lm.model, self._config.threads_of(device_policy(weight_bytes(self._config.model)).threads)
         )
@@ -300,9 +312,7 @@ class _Run:
     def _after(self, done: int) -> None:
         """Measures and saves when it is due; stops when asked to."""
         config = self._config
-        is_given_up = self._measures(done) and not self._measure(done)
-        if self._answers(done) and not is_given_up:
-            self._answer(done)
+        is_given_up = is_due(config, done, self._last) and not self._exam.take(done)
         overfits = self._overfits()
         self._last = done if overfits else self._last
         is_last = done == self._last
@@ -321,50 +331,10 @@ class _Run:
 
     def _overfits(self) -> bool:
         """Whether the metrics say to stop; the process that writes them decides."""
-        settings = self._config.early_stop
-        return settings is not None and self._ranks.any(is_overfitting(self._journal.metrics(), settings))
-
-    def _is_due(self, done: int) -> bool:
-        """Whether the model is looked at after so many steps: before the first, every so often, after the last."""
-        every = self._config.eval_every
-        return done in (0, self._last) or (every is not None and done % every == 0)
-
-    def _measures(self, done: int) -> bool:
-        return self._is_due(done) and self._held_out is not None
-
-    def _answers(self, done: int) -> bool:
-        return self._is_due(done) and bool(self._config.sample_prompts)
-
-    def _answer(self, done: int) -> None:
-        """Asks the model the prompts of the settings."""
-        if self._ranks.is_first:
-            lm, encoder, is_text = self._learner.lm, self._encoder, self._is_text
-            found = {prompt: answer(lm, encoder, prompt, is_text=is_text) for prompt in self._config.sample_prompts}
-            self._journal.answers(done, found)
-            self._watcher.on_answers(done, found)
-
-    def _measure(self, done: int) -> bool:
-        """Measures the held-out loss; false where that was given up because the run is to stop."""
-        assert self._held_out is not None, "measured only where it is due"
-        data, learner = self._held_out, self._learner
-
-        def goes_on(measured: int) -> bool:
-            self._watcher.on_measure(measured, len(data.plan))
-            return not self._watcher.should_stop()
-
-        def found() -> HeldOut | None:
-            return held_out(learner.lm.model, self._held_out_task, data, goes_on) if self._ranks.is_first else None
-
-        result, mean = found(), None
-        if learner.ema is not None:
-            with learner.averaged():
-                mean = found()
-        if self._ranks.any(self._ranks.is_first and (result is None or (learner.ema is not None and mean is None))):
+        settings, decides = self._config.early_stop, self._config.deciding_set
+        if settings is None or decides is None:
             return False
-        if result is not None:
-            self._journal.held_out(done, result, mean)
-            self._watcher.on_held_out(done, result)
-        return True
+        return self._ranks.any(is_overfitting(self._journal.metrics(), decides, settings))
 
     def _check_weights(self, done: int) -> None:
         """The loss of a step says nothing of the weights after it."""
@@ -388,7 +358,11 @@ class _Run:
             }
             path = checkpoint_path(self._folder.checkpoints, done)
             write_checkpoint(path, state, lambda folder: self._learner.write(folder, moments))
-            tidy(self._folder.checkpoints, self._journal.metrics(), self._config.keep_checkpoints)
+            self._tidy(self._config.keep_checkpoints)
+
+    def _tidy(self, keep: int | None) -> None:
+        losses = held_out_losses(self._journal.metrics(), self._config.deciding_set)
+        tidy(self._folder.checkpoints, losses, keep)
 
 
 def _step_seed(seed: int, step: int, purpose: int | str) -> int:

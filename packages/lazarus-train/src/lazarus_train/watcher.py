@@ -40,7 +40,7 @@ class Watcher:
         on_reference: Given the pairs whose reference was computed so far, and all of them.
         on_step: Given each finished step.
         on_measure: Given the plan rows of the held-out data measured so far, and all of them.
-        on_held_out: Given the step and the held-out loss after it.
+        on_held_out: Given the step, the name of held-out rows, and their loss after it.
         on_answers: Given the step and what the model answered after it, by prompt.
         on_warning: Given a line about what is allowed and likely not meant.
         should_stop: Asked after each step and between held-out rows; true ends the run so that it can go on later.
@@ -51,7 +51,7 @@ class Watcher:
     on_reference: Callable[[int, int], object] = lambda done, total: None
     on_step: Callable[[StepReport], object] = lambda _: None
     on_measure: Callable[[int, int], object] = lambda done, total: None
-    on_held_out: Callable[[int, HeldOut], object] = lambda step, result: None
+    on_held_out: Callable[[int, str, HeldOut], object] = lambda step, name, result: None
     on_answers: Callable[[int, Mapping[str, str]], object] = lambda step, answers: None
     on_warning: Callable[[str], object] = lambda _: None
     should_stop: Callable[[], bool] = lambda: False

@@ -66,8 +66,8 @@ def watching(config: "TrainConfig", *, speaks: bool) -> Generator["Watcher"]:
         def on_measure(done: int, total: int) -> None:
             bars[-1](0, note=f"measuring held-out loss, {done / total:.0%}")
 
-        def on_held_out(step: int, result: "HeldOut") -> None:
-            say(f"held-out loss after step {step}: {result.in_words()}")
+        def on_held_out(step: int, name: str, result: "HeldOut") -> None:
+            say(f"held-out loss of {name} after step {step}: {result.in_words()}")
 
         def on_answers(step: int, answers: "Mapping[str, str]") -> None:
             for prompt, text in answers.items():
