@@ -10,6 +10,9 @@ from pathlib import Path
 
 from lazarus_train.errors import SetupError
 
+INITIAL = "initial"
+"""Name of the folder of the model that a run from nothing began with."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -46,6 +49,11 @@ class RunFolder:
     def rewound(self) -> Path:
         """What a kill cut off the audit log."""
         return self.path / "audit.jsonl.rewound"
+
+    @property
+    def initial(self) -> Path:
+        """The model that was made for the run, where one was."""
+        return self.path / INITIAL
 
     @property
     def checkpoints(self) -> Path:

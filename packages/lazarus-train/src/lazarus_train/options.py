@@ -216,15 +216,18 @@ def _shared(
 
 
 def with_shared_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the shared options beside its own, and what they say as its `settings`."""
+    """The command with the shared options beside its own, and what they say as its `settings`.
+
+    An option that the command declares anew is its own, and read by both.
+    """
     shared = inspect.signature(_shared).parameters
     own = {name: each for name, each in inspect.signature(command).parameters.items() if name != "settings"}
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
-        command(settings=_shared(**{name: given.pop(name) for name in shared}), **given)
+        command(settings=_shared(**{name: given[name] for name in shared}), **{name: given[name] for name in own})
 
-    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*shared.values(), *own.values())]
+    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in {**shared, **own}.values()]
     hints = {**get_type_hints(_shared, include_extras=True), **get_type_hints(command, include_extras=True)}
     run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue] (what typer reads)
     run.__annotations__ = {each.name: hints[each.name] for each in parameters}
