@@ -34,9 +34,9 @@ def metrics(setup):
     ("command", "rows", "options", "told"),
     [
         ("pretrain", TEXTS, [], "loss_tokens"),
-        ("pretrain", TEXTS, ["--objective", "diffusion", "--mask-id", 299], "loss_tokens"),
+        ("pretrain", TEXTS, ["--objective", "diffusion", "--mask-id", 299, "--truncated-share", 0.5], "loss_tokens"),
         ("pretrain", TEXTS, ["--objective", "diffusion", "--mask-id", 299, "--causal-share", 0.5], "diffusion_loss"),
-        ("pretrain", TEXTS, ["--objective", "mntp", "--mask-id", 299], "loss_tokens"),
+        ("pretrain", TEXTS, ["--objective", "mntp", "--mask-id", 299, "--mask-share", 0.3], "loss_tokens"),
         ("sft", CLASSES, ["--optimizer", "muon", "--schedule", "wsd", "--ema", 0.9], "loss_tokens"),
         ("sft", CLASSES, ["--use-lora", "--lora-kind", "dora", "--lora-targets", "q_proj,v_proj"], "loss_tokens"),
         ("sft", CLASSES, ["--neftune-alpha", 5, "--gradient-checkpointing", "--freeze", "*embed*"], "loss_tokens"),

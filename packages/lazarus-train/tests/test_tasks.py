@@ -34,6 +34,7 @@ MASK = 299  # the last of the model's 300 ids, which no text of these spells
 OBJECTIVES = {
     "diffusion": ({"kind": "diffusion", "mask_id": MASK, "draws": 4}, None),
     "joint": ({"kind": "diffusion", "mask_id": MASK, "draws": 4, "causal_share": 0.5}, None),
+    "truncated": ({"kind": "diffusion", "mask_id": MASK, "draws": 4, "truncated_share": 0.7}, None),
     "mntp": ({"kind": "mntp", "mask_id": MASK}, None),
     "dpo": ({"kind": "preference"}, PAIRS),
     "orpo": ({"kind": "preference", "loss": "orpo"}, PAIRS),

@@ -42,6 +42,13 @@ def pretrain(
     causal_share: Annotated[
         float | None, typer.Option("--causal-share", help="Weight of the next token beside diffusion [default: 0].")
     ] = None,
+    truncated_share: Annotated[
+        float | None,
+        typer.Option("--truncated-share", help="Samples that diffusion cuts to a random length [default: 0.01]."),
+    ] = None,
+    mask_share: Annotated[
+        float | None, typer.Option("--mask-share", help="Share of tokens that mntp masks [default: 0.2].")
+    ] = None,
     draws: Annotated[
         int | None, typer.Option("--draws", help="Draws of masks in a held-out loss of diffusion [default: 128].")
     ] = None,
@@ -57,7 +64,13 @@ def pretrain(
         raise typer.BadParameter("--vocab-size has no effect with --model")
     shape = preset or config
     settings["fresh"] = None if shape is None else (shape, tokenizer, vocab_size)
-    given = {"mask_id": mask_id, "causal_share": causal_share, "draws": draws}
+    given = {
+        "mask_id": mask_id,
+        "causal_share": causal_share,
+        "truncated_share": truncated_share,
+        "mask_share": mask_share,
+        "draws": draws,
+    }
     _train(settings, {"kind": objective, **_given(given)}, text_field=text_field)
 
 
