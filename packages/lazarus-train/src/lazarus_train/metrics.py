@@ -6,10 +6,11 @@ uninterrupted one. `throughput.jsonl` holds what the machine decides (seconds, t
 
 import json
 import math
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from lazarus_plan.whole import whole_file
 
 JSON = dict[str, Any]
 
@@ -53,9 +54,8 @@ def keep_lines(path: Path, is_kept: Callable[[JSON], bool]) -> None:
         return
     raw = path.read_bytes().splitlines(keepends=True)
     kept = [line for line in raw if (members := _members(line)) and is_kept(members)]
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    beside.write_bytes(b"".join(kept))
-    beside.replace(path)
+    with whole_file(path) as log:
+        log.writelines(kept)
 
 
 def _members(line: bytes) -> JSON | None:

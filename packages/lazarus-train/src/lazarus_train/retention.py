@@ -1,11 +1,11 @@
 """Which checkpoints stay, and what `latest` and `best` point to."""
 
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from lazarus_train.checkpoint import checkpoint_step, checkpoints
+from lazarus_train.seal import unseal
 
 LATEST, BEST = "latest", "best"
 """Links beside the checkpoints: to the newest, and to the one of the lowest held-out loss."""
@@ -37,7 +37,7 @@ def tidy(folder: Path, losses: Mapping[int, float], keep: int | None) -> None:
         _point(folder / name, target)
     for old in found[:-keep] if keep is not None else ():
         if old != best:
-            shutil.rmtree(old)
+            unseal(old)
 
 
 def _point(link: Path, target: Path | None) -> None:

@@ -13,7 +13,7 @@ from lazarus_models import supports_packing
 from lazarus_models.backend import mx
 from lazarus_plan import BatchPlan, PlanCursor, RankStep, StepDigest, encode_step
 from lazarus_train.batches import Batch, make_batch, row_digests
-from lazarus_train.checkpoint import State, checkpoint_path, checkpoints, clear_leftovers, write_checkpoint
+from lazarus_train.checkpoint import State, checkpoint_path, checkpoints, write_checkpoint
 from lazarus_train.config import TrainConfig
 from lazarus_train.dataset import Dataset, read_dataset
 from lazarus_train.devices import device_policy, prepare_device
@@ -84,6 +84,8 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY)
     folder = RunFolder(config.output)
     folder.check_is_ours()
     with folder.held(by_this=ranks.is_first), naming(folder.path):
+        if ranks.is_first:
+            folder.clear_leftovers()
         checkpoint = find_checkpoint(folder, resume)
         state = None if checkpoint is None else check_checkpoint(checkpoint, config, enforced.plan, base)
         ranks.check_same(
@@ -150,10 +152,9 @@ class _Run:
         self._learner = self._supported(Learner.restored(self._config, self._head, checkpoint, self._ranks))
         self._journal.resume(state, is_due=is_due(self._config, state.next_step, self._last))
         if self._ranks.is_first:
-            clear_leftovers(checkpoint.parent)
             written = checkpoints(checkpoint.parent)
             self._folder.set_aside(written[written.index(checkpoint) + 1 :])
-            self._tidy(keep=None)
+            self._tidy()
         self._make_ready()
 
     def follow_plan(self) -> RunResult:
@@ -358,11 +359,11 @@ class _Run:
             }
             path = checkpoint_path(self._folder.checkpoints, done)
             write_checkpoint(path, state, lambda folder: self._learner.write(folder, moments))
-            self._tidy(self._config.keep_checkpoints)
+            self._tidy()
 
-    def _tidy(self, keep: int | None) -> None:
+    def _tidy(self) -> None:
         losses = held_out_losses(self._journal.metrics(), self._config.deciding_set)
-        tidy(self._folder.checkpoints, losses, keep)
+        tidy(self._folder.checkpoints, losses, self._config.keep_checkpoints)
 
 
 def _step_seed(seed: int, step: int, purpose: int | str) -> int:
