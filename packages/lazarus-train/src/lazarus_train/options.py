@@ -105,6 +105,12 @@ def _shared(
     decay_steps: Annotated[
         int | None, typer.Option("--decay-steps", help="Steps of wsd's decay [default: a tenth of the plan].")
     ] = None,
+    beta1: Annotated[
+        float | None, typer.Option("--beta1", help="Of adamw, lion, muon: memory of gradients [default: 0.9].")
+    ] = None,
+    beta2: Annotated[
+        float | None, typer.Option("--beta2", help="Of their squares [default: 0.999, with lion 0.99].")
+    ] = None,
     momentum: Annotated[float | None, typer.Option("--momentum", help="Of sgd and muon [default: 0.95].")] = None,
     weight_decay: Annotated[float, typer.Option("--weight-decay", help="Pull of matrices towards zero.")] = 0.01,
     max_grad_norm: Annotated[float, typer.Option("--max-grad-norm", help="Clip gradients to this norm.")] = 1.0,
@@ -123,7 +129,9 @@ def _shared(
     micro_rows: Annotated[
         int | None, typer.Option("--micro-rows", help="Rows computed at once; the rest accumulates [default: all].")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of adapters, dropout, noise; the plan orders the data.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Of fresh weights, dropout, noise; the plan orders the data.")
+    ] = 0,
     eval_data: Annotated[
         list[str] | None,
         typer.Option("--eval-data", help="Held-out rows, FILE or NAME=FILE; again for more. The first decide."),
@@ -176,6 +184,8 @@ def _shared(
         "learning_rate": _default_rate(use_lora) if learning_rate is None else learning_rate,
         "muon_learning_rate": muon_learning_rate,
         "decay_steps": decay_steps,
+        "beta1": beta1,
+        "beta2": beta2,
         "momentum": momentum,
     }
     return {
