@@ -199,7 +199,7 @@ class TrainConfig(BaseModel):
     @model_validator(mode="after")
     def _is_possible(self) -> "TrainConfig":
         if self.recomputes and self.lora is not None and self.lora.dropout:
-            raise ValueError("`recomputes` would drop other inputs the second time than `lora` `dropout` did the first")
+            raise ValueError("`recomputes` would drop other inputs the second time than `lora.dropout` did the first")
         if isinstance(self.objective, PreferenceSettings):
             if self.objective.reference == "adapters-off" and self.lora is None:
                 raise ValueError("`reference` adapters-off needs `lora`")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import typer
 
 if TYPE_CHECKING:
+    from pydantic import ValidationError
+
     from lazarus_train.config import TrainConfig
 
 Settings = dict[str, Any]
@@ -111,6 +113,9 @@ def _shared(
     beta2: Annotated[
         float | None, typer.Option("--beta2", help="Of their squares [default: 0.999, with lion 0.99].")
     ] = None,
+    epsilon: Annotated[
+        float | None, typer.Option("--epsilon", help="Of adamw: added to a root [default: 1e-8].")
+    ] = None,
     momentum: Annotated[float | None, typer.Option("--momentum", help="Of sgd and muon [default: 0.95].")] = None,
     weight_decay: Annotated[float, typer.Option("--weight-decay", help="Pull of matrices towards zero.")] = 0.01,
     max_grad_norm: Annotated[float, typer.Option("--max-grad-norm", help="Clip gradients to this norm.")] = 1.0,
@@ -161,14 +166,15 @@ def _shared(
         "epochs": epochs,
         "mode": mode,
         "oversize": oversize,
-        "weights": None if weights is None else _ratios(weights, len(data)),
+        "stages": None if weights is None else _mixture(weights, len(data)),
         "seed": 0 if predictable else None,
     }
     planning = {name: value for name, value in planning.items() if value is not None}
     if build_plan == (batch_plan is not None):
         raise typer.BadParameter("give the plan to obey as --batch-plan, or --build-plan to have one built")
     if planning and not build_plan:
-        raise typer.BadParameter(f"{option_of(next(iter(planning)))} needs --build-plan")
+        name = next(iter(planning))
+        raise typer.BadParameter(f"{'--predictable' if name == 'seed' else option_of(name)} needs --build-plan")
     if min_gap is not None and patience is None:
         raise typer.BadParameter("--min-gap needs --patience")
     if build_plan and token_budget is None:
@@ -186,10 +192,11 @@ def _shared(
         "decay_steps": decay_steps,
         "beta1": beta1,
         "beta2": beta2,
+        "epsilon": epsilon,
         "momentum": momentum,
     }
     return {
-        "planning": planning if build_plan else None,
+        "planning": _checked_planning(planning) if build_plan else None,
         "resume": resume,
         "log_to": _loggers(log_to),
         "model": model,
@@ -254,15 +261,45 @@ def make_config(**settings: object) -> "TrainConfig":
     try:
         return TrainConfig.model_validate(settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        said = re.sub(r"`(\w+)`", lambda name: option_of(name[1]), first["msg"].removeprefix("Value error, "))
-        raise typer.BadParameter(f"{_place(first['loc'])}{said[0].lower()}{said[1:]}") from error
+        raise _refusal(error) from error
 
 
 def option_of(name: str) -> str:
     """How a setting is spelled on the command line."""
-    spelled = {"recomputes": "gradient-checkpointing", "name": "optimizer", "early_stop": "patience"}
-    return f"--{spelled.get(name, name).replace('_', '-')}"
+    return f"--{_SPELLED.get(name, name).replace('_', '-').replace('.', '-')}"
+
+
+_SPELLED = {
+    "early_stop": "patience",
+    "is_length_normalized": "length-normalized",
+    "lora": "use-lora",
+    "name": "optimizer",
+    "recomputes": "gradient-checkpointing",
+    "sample_prompts": "sample-prompt",
+    "shards_optimizer": "shard-optimizer",
+    "stages": "weights",
+}
+"""Settings whose option has another name."""
+
+
+def _refusal(error: "ValidationError") -> typer.BadParameter:
+    """What is wrong with settings, in one line with the names of their options."""
+    first = error.errors()[0]
+    said = re.sub(r"`([\w.]+)`", lambda name: option_of(name[1]), first["msg"].removeprefix("Value error, "))
+    return typer.BadParameter(f"{_place(first['loc'])}{said[0].lower()}{said[1:]}")
+
+
+def _checked_planning(planning: Settings) -> Settings:
+    """Members of a plan's configuration that make sense together."""
+    from pydantic import ValidationError
+
+    from lazarus_plan import PlanConfig
+
+    try:
+        PlanConfig.model_validate(planning)
+    except ValidationError as error:
+        raise _refusal(error) from error
+    return planning
 
 
 def _place(location: tuple[int | str, ...]) -> str:
@@ -270,9 +307,9 @@ def _place(location: tuple[int | str, ...]) -> str:
     match location:
         case ("lora", name, *_):
             return f"{option_of(f'lora-{name}')}: "
-        case ("optimizer" | "objective" | "early_stop", *_, name) if isinstance(name, str) and len(location) > 1:
-            return f"{option_of(name)}: "
-        case (name,) if name not in ("lora", "optimizer", "objective"):
+        case ("optimizer" | "early_stop", name, *_) | ("objective", _, name, *_):
+            return f"{option_of(str(name))}: "
+        case (name, *_) if name not in ("lora", "optimizer", "objective"):
             return f"{option_of(str(name))}: "
         case _:
             return ""
@@ -305,13 +342,16 @@ def _factors(text: str) -> dict[str, str]:
     return {pattern: factor for pattern, _, factor in pairs}
 
 
-def _ratios(text: str, sources: int) -> tuple[int, ...]:
+def _mixture(text: str, sources: int) -> tuple[Any, ...]:
+    """The one stage of a plan that mixes its sources by ratios of rows."""
+    from lazarus_plan import Stage
+
     ratios = tuple(int(part) for part in text.split(",") if part.strip().isdigit())
     if len(ratios) != sources or len(text.split(",")) != sources or 0 in ratios:
         raise typer.BadParameter(
             f"--weights {text}: give a whole number for each --data, as {','.join(['1'] * sources)}"
         )
-    return ratios
+    return (Stage(sources=tuple(range(sources)), weights=ratios),)
 
 
 def _loggers(text: str) -> tuple[str, ...]:
