@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lazarus_train import Interrupted, OptimizerSettings, Watcher, train
+from lazarus_train import Interrupted, OptimizerSettings, SetupError, Watcher, train
 from lazarus_train.early_stop import EarlyStopSettings
 
 
@@ -31,6 +31,16 @@ def test_every_set_is_measured_by_its_name_as_it_is_alone(setup, sets):
     ]
     assert [line for line in both if line["eval_set"] == "own"] == measured(setup, "own")
     assert both[0]["eval_tokens"] != both[1]["eval_tokens"]
+
+
+def test_a_file_that_is_not_there_is_named_before_anything_is_read(setup, sets):
+    rows: list[int] = []
+    with pytest.raises(SetupError, match=r"--eval-data gone=.*nothing\.jsonl: there is no such file"):
+        train(
+            setup.config(eval_data={**sets, "gone": setup.folder / "nothing.jsonl"}),
+            watcher=Watcher(on_rows=rows.append),
+        )
+    assert rows == []
 
 
 def test_the_first_set_decides_what_is_best_and_when_to_stop(setup, sets):

@@ -179,6 +179,8 @@ class TrainConfig(BaseModel):
     """Strength of noise on the embeddings (NEFTune); 5 is usual, None adds none."""
     shards_optimizer: bool = False
     """Whether each process of a run keeps a part of the optimizer's moments; the weights are the same."""
+    mixed_precision: bool = False
+    """Whether steps compute in bfloat16, from weights and moments that are kept in float32."""
     recomputes: bool = False
     """Whether blocks compute their activations again for the gradient, to save memory (gradient checkpointing)."""
 
@@ -242,6 +244,7 @@ class TrainConfig(BaseModel):
             "seed",
             "ema",
             "neftune_alpha",
+            "mixed_precision",
             "recomputes",
         }
         return self.model_dump(mode="json", include=decisive)

@@ -78,7 +78,7 @@ def part_scores(model: SequenceModel, batch: Batch, places: list[int]) -> Float[
     states = body(batch.ids, _caches(body, batch))  # (R, T, D)
     row_len = batch.ids.shape[1]
     flat = [each.row * row_len + place for each, place in zip(batch.parts, places, strict=True)]
-    return model.score(mx.flatten(states, 0, 1)[mx.array(flat)])
+    return model.score(mx.flatten(states, 0, 1)[mx.array(flat)]).astype(mx.float32)
 
 
 def _caches(model: "Decoder | Body", batch: Batch) -> list[SegmentCache] | None:

@@ -29,6 +29,7 @@ from lazarus_train.errors import SetupError
 from lazarus_train.freeze import freeze_matching
 from lazarus_train.neftune import make_noisy
 from lazarus_train.optim import Optimizer
+from lazarus_train.precision import cast_weights
 from lazarus_train.ranks import ALONE, Ranks
 from lazarus_train.recompute import recompute_blocks
 from lazarus_train.seal import file_digest, seal
@@ -68,7 +69,7 @@ class Learner:
         Raises:
             SetupError: Its weights are quantized, and not adapted.
         """
-        lm = _load(config.model, head, config.seed)
+        lm = _load(config.model, head, config)
         lora = _lora_config(config.lora)
         if lora is None and lm.config.quantization is not None:
             raise SetupError(
@@ -84,7 +85,7 @@ class Learner:
     def restored(cls, config: TrainConfig, head: Head | None, checkpoint: Path, ranks: Ranks = ALONE) -> "Learner":
         """The model, moments and mean that a verified checkpoint holds."""
         lora = _lora_config(config.lora)
-        lm = _load(checkpoint if lora is None else config.model, head, config.seed)
+        lm = _load(checkpoint if lora is None else config.model, head, config)
         if lora is not None:
             load_adapter(lm.model, checkpoint)
         if lora is not None and head is not None:
@@ -199,8 +200,13 @@ def weight_bytes(model: Path) -> int:
     return sum(file.stat().st_size for file in model.glob("*.safetensors"))
 
 
-def _load(directory: Path, head: Head | None, seed: int) -> LoadedModel:
-    return load(directory) if head is None else load_with_head(directory, head, seed=seed)
+def _load(directory: Path, head: Head | None, config: TrainConfig) -> LoadedModel:
+    """A model in the precision that it learns in; under adapters it stays as it is stored."""
+    lm = load(directory) if head is None else load_with_head(directory, head, seed=config.seed)
+    if config.mixed_precision and config.lora is None:
+        cast_weights(lm.model, mx.float32)
+        evaluate(lm.model.parameters())  # before threads compute with them
+    return lm
 
 
 def _merged(lm: LoadedModel) -> LoadedModel:

@@ -128,6 +128,9 @@ def _shared(
     shards_optimizer: Annotated[
         bool, typer.Option("--shard-optimizer", help="Each process of the run keeps a part of the moments.")
     ] = False,
+    mixed_precision: Annotated[
+        bool, typer.Option("--mixed-precision", help="Compute in bfloat16 from weights kept in float32, on a GPU.")
+    ] = False,
     recomputes: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Compute activations again to save memory.")
     ] = False,
@@ -222,6 +225,7 @@ def _shared(
         "ema": ema,
         "neftune_alpha": neftune_alpha,
         "shards_optimizer": shards_optimizer,
+        "mixed_precision": mixed_precision,
         "recomputes": recomputes,
         "micro_rows": micro_rows,
         "seed": seed,

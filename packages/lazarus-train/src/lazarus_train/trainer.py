@@ -1,5 +1,6 @@
 """Training by a plan: enforced before, audited during, resumable after every checkpoint."""
 
+import functools
 import hashlib
 import math
 import time
@@ -29,8 +30,9 @@ from lazarus_train.metrics import held_out_losses
 from lazarus_train.neftune import add_noise
 from lazarus_train.objectives.preference import Metrics
 from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings, PreferenceSettings
+from lazarus_train.precision import computing_in_bfloat16
 from lazarus_train.ranks import Ranks, launched
-from lazarus_train.reference import CachedReference, compute_reference, make_reference, read_reference
+from lazarus_train.reference import CachedReference, compute_reference, frozen_model, make_reference, read_reference
 from lazarus_train.replicas import Replicas, share_rows
 from lazarus_train.resume import AUTO, check_checkpoint, find_checkpoint
 from lazarus_train.retention import tidy
@@ -75,7 +77,14 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY)
         NonFinite: Loss, gradient or weights are NaN or infinite; the last checkpoint is kept.
         Interrupted: `should_stop` said so; the same call goes on from there.
     """
-    prepare_device(weight_bytes(config.model))  # before the first number: the reference is computed as the policy is
+    policy = prepare_device(
+        weight_bytes(config.model)
+    )  # before the first number: the reference is computed as the policy is
+    if config.mixed_precision and policy.device == "cpu":
+        watcher.on_warning("warning: bfloat16 is slower than float32 on a CPU; leave --mixed-precision to a GPU")
+    for name, path in config.eval_data.items():  # read last, after all that is trained on
+        if not path.exists():
+            raise SetupError(f"--eval-data {name}={path}: there is no such file", "LR-E117")
     ranks = launched()
     config = config.located()
     enforced = enforce(config, watcher.on_rows)
@@ -183,7 +192,7 @@ class _Run:
 
     def _make_ready(self) -> None:
         """What is learnt, what is measured, who computes; the reference of preference training is computed here, once."""
-        self._task = self._make_task("train", self._dataset, self._plan)
+        self._task = self._make_task("train", self._dataset, self._plan, mixed=self._config.mixed_precision)
         sets = [
             EvalSet(name, data, self._make_task(f"held-out-{name}", data.dataset, data.plan))
             for name, data in self._held_out.items()
@@ -202,21 +211,24 @@ class _Run:
             self._learner.lm.model, self._config.threads_of(device_policy(weight_bytes(self._config.model)).threads)
         )
 
-    def _make_task(self, name: str, dataset: Dataset, plan: BatchPlan) -> Task:
+    def _make_task(self, name: str, dataset: Dataset, plan: BatchPlan, *, mixed: bool = False) -> Task:
+        """What is minimised or measured; a reference computes in the precision of the policy that it is compared with."""
         objective, config, reference = self._config.objective, self._config, None
         if isinstance(objective, PreferenceSettings):
             made_from = {"model": self._base, "plan": plan.plan_id, "lengths": dataset.lengths.digest}
+            made_from |= {"precision": "mixed"} if mixed else {}
+            load_reference = functools.partial(frozen_model, config.model, mixed=mixed)
 
             def table() -> CachedReference:
                 folder = self._folder.reference / name
                 if self._ranks.is_first:
                     compute_reference(
-                        folder, config.model, plan, dataset, made_from, config.micro_rows, self._watcher.on_reference
+                        folder, load_reference, plan, dataset, made_from, config.micro_rows, self._watcher.on_reference
                     )
                 self._ranks.check_same(reference=name)  # nobody reads before it is written
                 return read_reference(folder)
 
-            reference = make_reference(objective, config.model, table)
+            reference = make_reference(objective, load_reference, table)
         return make_task(objective, dataset, self._tokenizer, self._head, reference)
 
     def _supported(self, learner: Learner) -> Learner:
@@ -297,7 +309,10 @@ class _Run:
         def loss_sum(model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
             if alpha is not None:
                 add_noise(model, batch, alpha, noise_seed)
-            return self._task.loss(model, batch, seed)
+            if not self._config.mixed_precision:
+                return self._task.loss(model, batch, seed)
+            with computing_in_bfloat16(model):
+                return self._task.loss(model, batch, seed)
 
         return loss_sum
 
