@@ -40,7 +40,7 @@ def test_tensorboard_is_told_every_step_and_held_out_loss(setup):
 
 def test_figures_that_are_no_numbers_are_kept_from_a_logger(setup):
     pytest.importorskip("tensorboardX", reason="needs the extra tensorboard")
-    report = StepReport(1, math.inf, {"reward_margin": math.nan}, 1e-3, 2.0, 8, 0.5)
+    report = StepReport(1, math.inf, {"reward_margin": math.nan}, 1e-3, 2.0, tokens=8, seconds=0.5, epochs=0.1)
     with telling(Watcher(), ["tensorboard"], setup.config()) as teller:
         teller.on_step(report)
     assert scalars(setup.folder / "run/tensorboard") == {

@@ -29,6 +29,15 @@ def test_the_logged_loss_is_the_mean_over_the_labels_of_the_step(setup):
     assert line["loss"] == pytest.approx(total / labels, abs=1e-5)
 
 
+def test_a_watcher_is_told_how_often_the_data_was_seen(setup):
+    setup.build_plan(epochs=2)
+    epochs: list[float] = []
+    train(setup.config(), watcher=Watcher(on_step=lambda report: epochs.append(report.epochs)))
+    assert epochs == sorted(epochs)
+    assert epochs[-1] == pytest.approx(2.0)
+    assert epochs[0] == pytest.approx(epochs[-1] / len(epochs), rel=0.3)
+
+
 def test_training_lowers_the_held_out_loss_and_says_so(setup):
     setup.build_plan(epochs=6)
     held_out: dict[int, float] = {}

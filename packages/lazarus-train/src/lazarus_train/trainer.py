@@ -40,6 +40,7 @@ from lazarus_train.schedule import learning_rate
 from lazarus_train.seal import naming
 from lazarus_train.step import LossSum, compute_gradients
 from lazarus_train.tasks import Task, head_of, make_task
+from lazarus_train.units import epochs_by_step
 from lazarus_train.watcher import NOBODY, StepReport, Watcher
 
 
@@ -132,6 +133,7 @@ class _Run:
         self._plan = enforced.plan
         self._dataset = enforced.dataset
         self._units = enforced.units
+        self._epochs = epochs_by_step(enforced.plan, enforced.dataset)
         self._tokenizer = enforced.encoder.tokenizer
         self._head = head_of(config.objective, enforced.dataset, self._tokenizer)
         self._encoder = enforced.encoder
@@ -294,7 +296,14 @@ class _Run:
             self._learner.ema.update(step.index + 1)
         seconds = time.perf_counter() - began
         report = StepReport(
-            step.index + 1, gradients.loss, gradients.metrics, rate, gradients.norm, step.tokens, seconds
+            step=step.index + 1,
+            loss=gradients.loss,
+            metrics=gradients.metrics,
+            rate=rate,
+            norm=gradients.norm,
+            tokens=step.tokens,
+            seconds=seconds,
+            epochs=float(self._epochs[step.index]),
         )
         digest = StepDigest.of(encode_step(self._plan, step.index), self._row_digests(share))
         self._journal.step(report, self._task.unit, units, digest)

@@ -19,6 +19,7 @@ class StepReport:
         norm: Global gradient norm before clipping.
         tokens: Real tokens of the step; padding does not count.
         seconds: From the first row to the updated weights.
+        epochs: Tokens trained on since the run began, as a multiple of those of the data (equivalent epochs).
     """
 
     step: int
@@ -28,6 +29,7 @@ class StepReport:
     norm: float
     tokens: int
     seconds: float
+    epochs: float
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,8 @@ def watching(config: "TrainConfig", *, speaks: bool) -> Generator["Watcher"]:
 
         def on_step(report: "StepReport") -> None:
             told = "".join(f", accuracy {each:.2f}" for name, each in report.metrics.items() if "accuracy" in name)
-            bars[-1](1, note=f"loss {report.loss:.3f}{told}, {report.tokens / report.seconds:,.0f} tokens/s")
+            speed = f"{report.tokens / report.seconds:,.0f} tokens/s"
+            bars[-1](1, note=f"loss {report.loss:.3f}{told}, {speed}, {report.epochs:.2f} epochs")
 
         def on_measure(done: int, total: int) -> None:
             bars[-1](0, note=f"measuring held-out loss, {done / total:.0%}")
