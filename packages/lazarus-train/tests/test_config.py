@@ -13,7 +13,7 @@ from lazarus_train.cli import app
 from lazarus_train.config import _READ_BY, FULL_RATE, LORA_RATE
 from lazarus_train.early_stop import EarlyStopSettings
 from lazarus_train.objectives.settings import ObjectiveSettings
-from lazarus_train.options import option_of
+from lazarus_train.spelling import option_of
 
 SOURCE = Path(lazarus_train.__file__).parent
 

@@ -7,7 +7,8 @@ import typer
 
 from lazarus_plan.console import say, show
 from lazarus_train.folder import INITIAL
-from lazarus_train.options import Settings, make_config, with_shared_options
+from lazarus_train.options import Settings, with_shared_options
+from lazarus_train.spelling import make_config
 
 PromptField = Annotated[str | None, typer.Option("--prompt-field", help="Field of the question.")]
 CompletionField = Annotated[str | None, typer.Option("--completion-field", help="Field of the answer.")]

@@ -8,14 +8,11 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
-if TYPE_CHECKING:
-    from pydantic import ValidationError
-
-    from lazarus_train.config import TrainConfig
+from lazarus_train.spelling import checked_planning, option_of
 
 Settings = dict[str, Any]
 
@@ -199,7 +196,7 @@ def _shared(
         "momentum": momentum,
     }
     return {
-        "planning": _checked_planning(planning) if build_plan else None,
+        "planning": checked_planning(planning) if build_plan else None,
         "resume": resume,
         "log_to": _loggers(log_to),
         "model": model,
@@ -254,69 +251,6 @@ def with_shared_options(command: Callable[..., None]) -> Callable[..., None]:
     run.__annotations__ = {each.name: hints[each.name] for each in parameters}
     del run.__wrapped__  # pyright: ignore[reportAttributeAccessIssue] (typer would read the command's own options)
     return run
-
-
-def make_config(**settings: object) -> "TrainConfig":
-    """Settings that were checked, or one line that names the option at fault."""
-    from pydantic import ValidationError
-
-    from lazarus_train.config import TrainConfig
-
-    try:
-        return TrainConfig.model_validate(settings)
-    except ValidationError as error:
-        raise _refusal(error) from error
-
-
-def option_of(name: str) -> str:
-    """How a setting is spelled on the command line."""
-    return f"--{_SPELLED.get(name, name).replace('_', '-').replace('.', '-')}"
-
-
-_SPELLED = {
-    "early_stop": "patience",
-    "is_length_normalized": "length-normalized",
-    "lora": "use-lora",
-    "name": "optimizer",
-    "recomputes": "gradient-checkpointing",
-    "sample_prompts": "sample-prompt",
-    "shards_optimizer": "shard-optimizer",
-    "stages": "weights",
-}
-"""Settings whose option has another name."""
-
-
-def _refusal(error: "ValidationError") -> typer.BadParameter:
-    """What is wrong with settings, in one line with the names of their options."""
-    first = error.errors()[0]
-    said = re.sub(r"`([\w.]+)`", lambda name: option_of(name[1]), first["msg"].removeprefix("Value error, "))
-    return typer.BadParameter(f"{_place(first['loc'])}{said[0].lower()}{said[1:]}")
-
-
-def _checked_planning(planning: Settings) -> Settings:
-    """Members of a plan's configuration that make sense together."""
-    from pydantic import ValidationError
-
-    from lazarus_plan import PlanConfig
-
-    try:
-        PlanConfig.model_validate(planning)
-    except ValidationError as error:
-        raise _refusal(error) from error
-    return planning
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    """The option that a setting is given by; none for what two settings say together."""
-    match location:
-        case ("lora", name, *_):
-            return f"{option_of(f'lora-{name}')}: "
-        case ("optimizer" | "early_stop", name, *_) | ("objective", _, name, *_):
-            return f"{option_of(str(name))}: "
-        case (name, *_) if name not in ("lora", "optimizer", "objective"):
-            return f"{option_of(str(name))}: "
-        case _:
-            return ""
 
 
 def _lora(is_used: bool, settings: dict[str, Any]) -> dict[str, Any] | None:

@@ -78,16 +78,14 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY)
         NonFinite: Loss, gradient or weights are NaN or infinite; the last checkpoint is kept.
         Interrupted: `should_stop` said so; the same call goes on from there.
     """
-    policy = prepare_device(
-        weight_bytes(config.model)
-    )  # before the first number: the reference is computed as the policy is
+    config = config.located()
+    policy = prepare_device(weight_bytes(config.model))  # before the first number: a reference is computed by it too
     if config.mixed_precision and policy.device == "cpu":
         watcher.on_warning("warning: bfloat16 is slower than float32 on a CPU; leave --mixed-precision to a GPU")
     for name, path in config.eval_data.items():  # read last, after all that is trained on
         if not path.exists():
             raise SetupError(f"--eval-data {name}={path}: there is no such file", "LR-E117")
     ranks = launched()
-    config = config.located()
     enforced = enforce(config, watcher.on_rows)
     held_out_data = _read_held_out(config, enforced)
     base = model_digest(config.model)
