@@ -40,6 +40,7 @@ def metrics(setup):
         ("sft", CLASSES, ["--optimizer", "muon", "--schedule", "wsd", "--ema", 0.9, "--beta2", 0.95], "loss_tokens"),
         ("sft", CLASSES, ["--use-lora", "--lora-kind", "dora", "--lora-targets", "q_proj,v_proj"], "loss_tokens"),
         ("sft", CLASSES, ["--neftune-alpha", 5, "--gradient-checkpointing", "--freeze", "*embed*"], "loss_tokens"),
+        ("sft", CLASSES, ["--objective", "diffusion", "--mask-id", 299], "loss_tokens"),
         ("dpo", PAIRS, [], "reward_accuracy"),
         ("dpo", PAIRS, ["--loss", "simpo", "--beta", 2, "--margin", 0.5], "reward_margin"),
         ("dpo", PAIRS, ["--use-lora", "--reference", "adapters-off"], "reward_margin"),

@@ -12,6 +12,12 @@ from lazarus_train.spelling import make_config
 
 PromptField = Annotated[str | None, typer.Option("--prompt-field", help="Field of the question.")]
 CompletionField = Annotated[str | None, typer.Option("--completion-field", help="Field of the answer.")]
+MaskId = Annotated[
+    int | None, typer.Option("--mask-id", help="Token id that stands for a masked one; not in the data.")
+]
+Draws = Annotated[
+    int | None, typer.Option("--draws", help="Draws of masks in a held-out loss of diffusion [default: 128].")
+]
 TextField = Annotated[str | None, typer.Option("--text-field", help="Field of the document.")]
 
 
@@ -37,9 +43,7 @@ def pretrain(
         Literal["causal", "diffusion", "mntp"],
         typer.Option("--objective", help="The next token, masked tokens, or masked tokens from the place before."),
     ] = "causal",
-    mask_id: Annotated[
-        int | None, typer.Option("--mask-id", help="Token id that stands for a masked one; not in the data.")
-    ] = None,
+    mask_id: MaskId = None,
     causal_share: Annotated[
         float | None, typer.Option("--causal-share", help="Weight of the next token beside diffusion [default: 0].")
     ] = None,
@@ -50,9 +54,7 @@ def pretrain(
     mask_share: Annotated[
         float | None, typer.Option("--mask-share", help="Share of tokens that mntp masks [default: 0.2].")
     ] = None,
-    draws: Annotated[
-        int | None, typer.Option("--draws", help="Draws of masks in a held-out loss of diffusion [default: 128].")
-    ] = None,
+    draws: Draws = None,
 ) -> None:
     """Train on documents by a plan, from a model or from nothing: next tokens, or masked ones."""
     if sum(each is not None for each in (model, preset, config)) != 1:
@@ -82,10 +84,17 @@ def sft(
     completion_field: CompletionField = None,
     messages_field: Annotated[str | None, typer.Option("--messages-field", help="Field of the conversation.")] = None,
     text_field: TextField = None,
+    objective: Annotated[
+        Literal["causal", "diffusion"],
+        typer.Option("--objective", help="The next token of an answer, or its masked tokens."),
+    ] = "causal",
+    mask_id: MaskId = None,
+    draws: Draws = None,
 ) -> None:
     """Fine-tune a model on answers by a plan."""
     fields = {"prompt_field": prompt_field, "completion_field": completion_field, "messages_field": messages_field}
-    _train(settings, {"kind": "causal"}, **fields, text_field=text_field)
+    given = {"mask_id": mask_id, "draws": draws, "truncated_share": 0.0 if objective == "diffusion" else None}
+    _train(settings, {"kind": objective, **_given(given)}, **fields, text_field=text_field)
 
 
 @with_shared_options
