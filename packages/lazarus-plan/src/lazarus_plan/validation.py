@@ -1,6 +1,6 @@
 """Holds an artifact against itself: what its own files are enough to find. Every finding has a stable code.
 
-One pass over `plan.jsonl`, in blocks: O(N) time, 12 bytes a sample of memory.
+One pass over `plan.jsonl`, in blocks: O(N) time, 10 bytes of memory a placed sample, 14 where some are cut.
 """
 
 from collections.abc import Iterator
