@@ -123,9 +123,8 @@ def _write(
 
 def _start(batch: list[Row], encoder: Encoder, engine: Engine, partial: Partial, worker: ThreadPoolExecutor) -> _Chunk:
     digests = [row.sample.digest for row in batch]
-    lines = partial.take(
-        [(row.sample.id, digest[:PREFIX_BYTES].hex()) for row, digest in zip(batch, digests, strict=True)]
-    )
+    rows = zip(batch, digests, strict=True)
+    lines = partial.take((row.sample.id, digest[:PREFIX_BYTES].hex()) for row, digest in rows)
     if lines is not None:
         return _Chunk(batch, digests, lines, None, None)
     with naming_rows(batch, encoder):
