@@ -90,3 +90,14 @@ def test_a_comparison_that_was_passed_is_remembered_by_tokenizer_and_version(
     for fingerprint in ("a" * 64, "a" * 64, "b" * 64):
         choose_engine(tokenizer, "gigatoken", TEXTS, fingerprint)
     assert len(calls) == 2
+
+
+def test_an_engine_stays_open_for_the_next_data(build: Any, monkeypatch: pytest.MonkeyPatch):
+    from lazarus_tokenkit import engines
+
+    monkeypatch.setattr(engines, "is_installed", lambda name: True)
+    monkeypatch.setattr(engines, "_versioned", lambda name: f"{name} 1")
+    monkeypatch.setitem(engines._BUILDERS, "gigatoken", lambda tokenizer: tokenizer.encode_batch)
+    first, second = build(), build()
+    assert choose_engine(first, "gigatoken", TEXTS) is choose_engine(first, "gigatoken", TEXTS)
+    assert choose_engine(second, "gigatoken", TEXTS) is not choose_engine(first, "gigatoken", TEXTS)

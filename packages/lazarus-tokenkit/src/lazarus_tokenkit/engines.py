@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -87,7 +88,7 @@ def choose_engine(
             return reference_engine(tokenizer)
         raise TokenkitError(f"engine `{name}` is not installed: install lazarus-tokenkit[{EXTRAS[name]}]", "LT-E701")
     try:
-        engine = build_engine(tokenizer, name)
+        engine = _open(tokenizer, name)
         passed = _passed(engine.name, fingerprint)
         if passed is None or not passed.is_file():
             check_engine(engine, tokenizer, documents[:NUM_CHECKED])
@@ -123,6 +124,12 @@ def build_engine(tokenizer: Tokenizer, name: str) -> Engine:
         raise
     except Exception as error:  # whatever the package raises: it does not know this tokenizer
         raise Unfit(" ".join(str(error).split())[:200] or type(error).__name__) from error
+
+
+@lru_cache(maxsize=2)
+def _open(tokenizer: Tokenizer, name: str) -> Engine:
+    """`build_engine`, kept for the next data set: it takes as long as encoding 5 MB."""
+    return build_engine(tokenizer, name)
 
 
 def check_engine(engine: Engine, tokenizer: Tokenizer, documents: Sequence[str]) -> None:
