@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from lazarus_tokenkit.errors import TemplateError
+from lazarus_tokenkit.fingerprint import TokenizerFingerprint, compute_fingerprint
 from lazarus_tokenkit.pieces import Cutter
 from lazarus_tokenkit.samples import (
     JSON,
@@ -171,6 +172,11 @@ class Encoder:
     def template_parts(self) -> dict[str, str]:
         """Digests of the template by component."""
         return self.chat_template.parts
+
+    @cached_property
+    def fingerprint(self) -> TokenizerFingerprint:
+        """The tokenizer's."""
+        return compute_fingerprint(self.tokenizer)
 
     @cached_property
     def chat_template(self) -> ChatTemplate:
