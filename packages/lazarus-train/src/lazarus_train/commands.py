@@ -5,14 +5,14 @@ from typing import Annotated, Any, Literal
 import typer
 
 from lazarus_plan.console import say, show
-from lazarus_train.options import Settings, make_config, with_shared_options
+from lazarus_train.options import Settings, make_config, with_training_options
 
 PromptField = Annotated[str | None, typer.Option("--prompt-field", help="Field of the question.")]
 CompletionField = Annotated[str | None, typer.Option("--completion-field", help="Field of the answer.")]
 TextField = Annotated[str | None, typer.Option("--text-field", help="Field of the document.")]
 
 
-@with_shared_options
+@with_training_options
 def pretrain(
     settings: Settings,
     text_field: TextField = None,
@@ -35,7 +35,7 @@ def pretrain(
     _train(settings, {"kind": objective, **_given(given)}, text_field=text_field)
 
 
-@with_shared_options
+@with_training_options
 def sft(
     settings: Settings,
     prompt_field: PromptField = None,
@@ -48,7 +48,7 @@ def sft(
     _train(settings, {"kind": "causal"}, **fields, text_field=text_field)
 
 
-@with_shared_options
+@with_training_options
 def dpo(
     settings: Settings,
     loss: Annotated[
@@ -78,7 +78,7 @@ def dpo(
     _train(settings, {"kind": "preference", "loss": loss, **normalized, **_given(given)})
 
 
-@with_shared_options
+@with_training_options
 def reward(
     settings: Settings,
     center: Annotated[float, typer.Option("--center", help="Weight that keeps rewards near zero: 0.01.")] = 0.0,
@@ -87,7 +87,7 @@ def reward(
     _train(settings, {"kind": "reward", "center": center})
 
 
-@with_shared_options
+@with_training_options
 def classify(
     settings: Settings,
     prompt_field: PromptField = None,
