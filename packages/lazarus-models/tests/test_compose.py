@@ -18,6 +18,7 @@ from lazarus_models import (
     weights,
 )
 from lazarus_models.backend import mx, nn
+from lazarus_models.batch import batch_tokens
 from lazarus_models.compose import compose, hybrid, mamba, mamba_mixer, model_config, recurrent, transformer
 from lazarus_models.families import family_of
 from lazarus_models.heads import classification_loss, regression_loss
@@ -62,6 +63,13 @@ IDS = mx.array([[1, 5, 9, 200, 7, 7, 31, 2, 8]])
 @pytest.fixture(params=MODELS)
 def lm(request, byte_tokenizer):
     return compose(MODELS[request.param], byte_tokenizer, seed=0)
+
+
+def test_a_batch_says_what_each_prompt_says_alone(lm):
+    config = GenerationConfig(max_new_tokens=8)
+    prompts = [[5, 6, 7], [8, 9], [3, 4, 5, 6, 7]]
+    alone = [list(generate_tokens(lm.model, prompt, config)) for prompt in prompts]
+    assert batch_tokens(lm.model, [(prompt, config) for prompt in prompts], batch_size=2) == alone
 
 
 def test_every_part_has_a_gradient_and_the_right_shape(lm):
