@@ -4,17 +4,20 @@ import pytest
 from lazarus_models import (
     AttentionConfig,
     GenerationConfig,
+    LoraConfig,
     MLPConfig,
     MoEConfig,
     NormConfig,
     RecurrentConfig,
     RopeConfig,
     SequenceModel,
+    apply_lora,
     generate_tokens,
     load,
     parameter_count,
     preset,
     save,
+    segment_caches,
     weights,
 )
 from lazarus_models.backend import mx, nn
@@ -151,6 +154,16 @@ def test_a_row_is_scored_whatever_its_padding(pooling):
     assert mx.allclose(model(IDS), model(padded, mx.array([9])), atol=1e-5)
     assert "score.weight" in weights(model)
     assert parameter_count(model) > 0
+
+
+def test_packed_rows_of_scores_are_exact_and_take_adapters():
+    model = SequenceModel(MODELS["transformer"], outputs=3)
+    labels = mx.array([[1] * 4 + [2] * 5])
+    states = model.body(IDS, segment_caches(model, labels))
+    alone = mx.concatenate([model(IDS[:, :4]), model(IDS[:, 4:])])
+    assert mx.allclose(model.head(states[0, mx.array([3, 8])]), alone, atol=1e-5)
+    apply_lora(model, LoraConfig(rank=2), seed=0)
+    assert {name.rpartition(".")[2] for name in flatten(model.trainable_parameters())} == {"lora_a", "lora_b"}
 
 
 def test_a_classifier_and_a_regression_learn():
