@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 
 from lazarus_models import (
     GenerationConfig,
+    ModelFamilyType,
     ModelsError,
     RopeConfig,
     UnsupportedModel,
@@ -23,23 +24,7 @@ from lazarus_models import (
 )
 from lazarus_models.backend import mx
 
-FAMILIES = [
-    "gemma3_text",
-    "gpt_oss",
-    "granite",
-    "granitemoe",
-    "granitemoehybrid",
-    "jamba",
-    "llama",
-    "llama3-rope",
-    "llama4_text",
-    "mamba",
-    "mistral",
-    "mixtral",
-    "olmoe",
-    "qwen3",
-    "starcoder2",
-]
+FAMILIES = sorted({*ModelFamilyType, "llama3-rope"} - {"lazarus_decoder"})
 UNPACKED = {"granitemoehybrid", "jamba", "llama4_text", "mamba"}
 
 
