@@ -46,6 +46,12 @@ def units_by_step(
     return np.diff(plan.step_splits).astype(np.int64)
 
 
+def epochs_by_step(plan: BatchPlan, dataset: Dataset) -> NDArray[np.float64]:
+    """Tokens up to the end of each step as a multiple of the data's, float64 (S,): equivalent epochs."""
+    tokens = np.add.reduceat(plan.end - plan.start, plan.step_splits[:-1])
+    return np.cumsum(tokens) / dataset.lengths.length.sum()
+
+
 def answers(dataset: Dataset, tokenizer: Tokenizer) -> list[str]:
     """What the labels of each sample spell: the class or the number that it stands for."""
     pairs = (dataset.sample(index) for index in range(len(dataset)))
