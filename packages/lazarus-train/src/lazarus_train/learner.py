@@ -110,7 +110,7 @@ class Learner:
             freeze_matching(lm.model, config.freeze)
         if config.recomputes:
             recompute_blocks(lm.model)
-        if device_policy().device == "cpu":
+        if device_policy().device == "cpu" and not config.mixed_precision:  # NumPy has no bfloat16
             make_lean(lm.model)
         lm.model.train()
         ema = None if config.ema is None else Ema(config.ema, lm.model)
