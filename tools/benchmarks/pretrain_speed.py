@@ -47,6 +47,7 @@ from lazarus_plan import LengthCache, LengthRow, PlanConfig, build_plan
 from lazarus_train import OptimizerSettings
 from lazarus_train.batches import make_batch
 from lazarus_train.dataset import Dataset
+from lazarus_train.lean import make_lean
 from lazarus_train.optim import Optimizer
 from lazarus_train.replicas import Replicas, share_rows
 from lazarus_train.step import compute_gradients
@@ -61,6 +62,7 @@ lengths = LengthCache.from_rows(LengthRow(str(row), tokens) for row in range(cou
 data = Dataset(lengths, ids, np.ones(len(ids), dtype=np.bool_), np.arange(count + 1) * tokens)
 plan = build_plan(lengths, PlanConfig(token_budget=rows * tokens, row_len=tokens))
 settings, task = OptimizerSettings(), CausalTask()
+make_lean(model)
 optimizer, replicas = Optimizer(settings, model), Replicas(model, policy.threads)
 model.train()
 seconds = []
@@ -73,6 +75,7 @@ for step in map(plan.step, range(len(plan))):
     found = compute_gradients(replicas, loss_sum, [shares], rows * (tokens - 1), settings.max_grad_norm)
     optimizer.update(found.tree, 1e-4)
     optimizer.evaluate()
+    del found
     seconds.append(time.perf_counter() - began)
 usage = resource.getrusage(resource.RUSAGE_SELF)
 work = time.process_time() - began_work

@@ -7,7 +7,7 @@ import typer
 
 from lazarus_plan.console import say, show
 from lazarus_train.folder import INITIAL
-from lazarus_train.options import Settings, with_shared_options
+from lazarus_train.options import Settings, with_training_options
 from lazarus_train.spelling import make_config
 
 PromptField = Annotated[str | None, typer.Option("--prompt-field", help="Field of the question.")]
@@ -21,7 +21,7 @@ Draws = Annotated[
 TextField = Annotated[str | None, typer.Option("--text-field", help="Field of the document.")]
 
 
-@with_shared_options
+@with_training_options
 def pretrain(
     settings: Settings,
     model: Annotated[Path | None, typer.Option("--model", help="Model to go on from: directory or hub name.")] = None,
@@ -77,7 +77,7 @@ def pretrain(
     _train(settings, {"kind": objective, **_given(given)}, text_field=text_field)
 
 
-@with_shared_options
+@with_training_options
 def sft(
     settings: Settings,
     prompt_field: PromptField = None,
@@ -97,7 +97,7 @@ def sft(
     _train(settings, {"kind": objective, **_given(given)}, **fields, text_field=text_field)
 
 
-@with_shared_options
+@with_training_options
 def dpo(
     settings: Settings,
     loss: Annotated[
@@ -127,7 +127,7 @@ def dpo(
     _train(settings, {"kind": "preference", "loss": loss, **normalized, **_given(given)})
 
 
-@with_shared_options
+@with_training_options
 def reward(
     settings: Settings,
     center: Annotated[float, typer.Option("--center", help="Weight that keeps rewards near zero: 0.01.")] = 0.0,
@@ -136,7 +136,7 @@ def reward(
     _train(settings, {"kind": "reward", "center": center})
 
 
-@with_shared_options
+@with_training_options
 def classify(
     settings: Settings,
     prompt_field: PromptField = None,

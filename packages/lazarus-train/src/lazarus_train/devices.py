@@ -52,6 +52,11 @@ class DevicePolicy:
     labels_only: bool
     wired_bytes: int | None
 
+    @property
+    def cores(self) -> int:
+        """How many cores of a CPU a step may use."""
+        return self.threads * (self.blas_threads or 1)
+
 
 @cache
 def device_policy(weight_bytes: int = 0) -> DevicePolicy:

@@ -18,7 +18,7 @@ from lazarus_models.parameters import part
 from lazarus_train.batches import Batch
 from lazarus_train.devices import device_policy
 from lazarus_train.errors import SetupError
-from lazarus_train.objectives.causal import before_labels, causal_nll, token_nll, token_nll_keeping
+from lazarus_train.objectives.causal import before_labels, causal_nll, token_nll, token_nll_in_place
 
 if TYPE_CHECKING:
     from lazarus_models.decoder import Body, Decoder
@@ -37,7 +37,7 @@ def label_nll(model: nn.Module, batch: Batch) -> Float[mx.array, " L"]:
     decoder = cast("Decoder", model)
     states = decoder.body(batch.ids, _caches(decoder, batch))  # (R, T, D)
     before = mx.flatten(states, 0, 1)[before_labels(batch.places)]  # (L, D)
-    nll = token_nll_keeping if device_policy().labels_only else token_nll
+    nll = token_nll_in_place if device_policy().labels_only else token_nll
     return nll(decoder.head(before), mx.flatten(batch.ids)[batch.places])
 
 

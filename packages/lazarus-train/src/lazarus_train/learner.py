@@ -24,9 +24,11 @@ from lazarus_models.lora import lora_layers
 from lazarus_models.parameters import evaluate, flatten, replace_modules
 from lazarus_train.checkpoint import OPTIMIZER
 from lazarus_train.config import LoraSettings, TrainConfig
+from lazarus_train.devices import device_policy
 from lazarus_train.ema import Ema
 from lazarus_train.errors import SetupError
 from lazarus_train.freeze import freeze_matching
+from lazarus_train.lean import make_lean
 from lazarus_train.neftune import make_noisy
 from lazarus_train.optim import Optimizer
 from lazarus_train.precision import cast_weights
@@ -108,6 +110,8 @@ class Learner:
             freeze_matching(lm.model, config.freeze)
         if config.recomputes:
             recompute_blocks(lm.model)
+        if device_policy().device == "cpu" and not config.mixed_precision:  # NumPy has no bfloat16
+            make_lean(lm.model)
         lm.model.train()
         ema = None if config.ema is None else Ema(config.ema, lm.model)
         optimizer = Optimizer(config.optimizer, lm.model, ranks if config.shards_optimizer else ALONE)

@@ -11,7 +11,9 @@ from typing import Any, cast
 
 from lazarus_models.backend import mx, nn
 from lazarus_models.parameters import evaluate, flatten, unflatten
+from lazarus_train.adam import VectorAdam
 from lazarus_train.config import OptimizerSettings
+from lazarus_train.devices import device_policy
 from lazarus_train.errors import CorruptCheckpoint, SetupError
 from lazarus_train.ranks import ALONE, Ranks
 
@@ -68,9 +70,11 @@ class Optimizer:
             _Group(tuple(names), factor, _make(rule, settings))
             for (rule, factor), names in _group(settings, parameters).items()
         ]
-        for group in self._groups:  # of all parameters: what is never computed takes no memory
+        for group in self._groups:
             group.optimizer.init({name: parameters[name] for name in group.names})
-        self._like = self.kept()
+        self._like = {  # zeros of its own, which are never computed: the moments' would stay in memory beside the moments
+            name: mx.zeros(tensor.shape, tensor.dtype) for name, tensor in self.kept().items()
+        }
         for group in self._groups:
             for name in set(group.names) - self._mine:
                 del group.optimizer.state[name]
@@ -88,7 +92,7 @@ class Optimizer:
             rate = learning_rate * group.factor
             kept = 1 - rate * self._weight_decay
             names = [name for name in group.names if name in self._mine]
-            pulled = {name: parameters[name] * kept if name in self._decayed else parameters[name] for name in names}
+            pulled = {name: parameters[name] * (kept if name in self._decayed else 1.0) for name in names}  # new arrays
             group.optimizer.learning_rate = rate
             moved |= group.optimizer.apply_gradients({name: slopes[name] for name in names}, pulled)
         moved = self._shards.join(moved, parameters)
@@ -177,8 +181,10 @@ def _make(rule: str, settings: OptimizerSettings) -> Any:
 
     match rule:
         case "adamw":  # Adam, bias-corrected (Kingma and Ba 2015): the decay is `update`'s
-            betas = [settings.beta1, settings.beta2]
-            return optimizers.Adam(0.0, betas=betas, eps=settings.epsilon, bias_correction=True)
+            policy, betas = device_policy(), (settings.beta1, settings.beta2)
+            if policy.device == "gpu":
+                return optimizers.Adam(0.0, betas=list(betas), eps=settings.epsilon, bias_correction=True)
+            return VectorAdam(betas, settings.epsilon, policy.cores)
         case "muon":
             return optimizers.Muon(0.0, momentum=settings.momentum, weight_decay=0.0)
         case "adafactor":

@@ -1,17 +1,16 @@
 """The options that all training commands share, declared once, and what they mean together.
 
-A command declares its own options and one parameter, `settings`; `with_shared_options` gives it the shared ones too.
+A command declares its own options and one parameter, `settings`; `with_training_options` gives it the shared ones too.
 """
 
-import functools
-import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
 import typer
 
+from lazarus_plan.shared_options import shared_options
 from lazarus_train.spelling import checked_planning, option_of
 
 Settings = dict[str, Any]
@@ -233,24 +232,8 @@ def _shared(
     }
 
 
-def with_shared_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the shared options beside its own, and what they say as its `settings`.
-
-    An option that the command declares anew is its own, and read by both.
-    """
-    shared = inspect.signature(_shared).parameters
-    own = {name: each for name, each in inspect.signature(command).parameters.items() if name != "settings"}
-
-    @functools.wraps(command)
-    def run(**given: Any) -> None:
-        command(settings=_shared(**{name: given[name] for name in shared}), **{name: given[name] for name in own})
-
-    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in {**shared, **own}.values()]
-    hints = {**get_type_hints(_shared, include_extras=True), **get_type_hints(command, include_extras=True)}
-    run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue] (what typer reads)
-    run.__annotations__ = {each.name: hints[each.name] for each in parameters}
-    del run.__wrapped__  # pyright: ignore[reportAttributeAccessIssue] (typer would read the command's own options)
-    return run
+with_training_options = shared_options("settings", _shared)
+"""Gives a command the shared options beside its own, and what they say as its `settings`."""
 
 
 def _lora(is_used: bool, settings: dict[str, Any]) -> dict[str, Any] | None:

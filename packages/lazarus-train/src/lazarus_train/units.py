@@ -111,7 +111,7 @@ def _check_labels(plan: BatchPlan, labels: NDArray[np.int64]) -> None:
 
 
 def _check_whole(plan: BatchPlan, dataset: Dataset) -> None:
-    planned, whole = plan.end - plan.start, np.diff(dataset.splits)[plan.sample]
+    planned, whole = plan.length, np.diff(dataset.splits)[plan.sample]
     if (planned != whole).any():
         sample = int(plan.sample[np.argmax(planned != whole)])
         raise SetupError(
@@ -135,6 +135,6 @@ def _labels_by_step(plan: BatchPlan, dataset: Dataset) -> NDArray[np.int64]:
     """Label tokens of each step: those of its samples, but for the first token of each piece."""
     labels_before = np.concatenate([[0], np.cumsum(dataset.loss_mask)])
     first = dataset.splits[plan.sample] + np.maximum(plan.span_start, 0)
-    last = first + plan.end - plan.start
+    last = first + plan.length
     by_segment = labels_before[last] - labels_before[np.minimum(first + 1, last)]
     return np.add.reduceat(by_segment, plan.step_splits[:-1])

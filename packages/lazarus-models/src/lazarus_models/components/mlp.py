@@ -49,15 +49,20 @@ class MLP(nn.Module):
             self.c_proj = nn.Linear(inside, width, bias=bias)
 
     def __call__(self, x: Float[mx.array, "B T D"]) -> Float[mx.array, "B T D"]:
-        activation = ACTIVATIONS[self.config.activation]
         if not self.config.gated:
-            return self.c_proj(activation(self.c_fc(x)))
+            return self.c_proj(ACTIVATIONS[self.config.activation](self.c_fc(x)))
         if self.config.fused:
             gate, up = mx.split(self.input_linear(x), 2, axis=-1)
         else:
             gate, up = self.gate_proj(x), self.up_proj(x)
-        inside = _swiglu(gate, up) if self.config.activation == "silu" else activation(gate) * up
+        inside = self.gated(gate, up)
         return self.output_linear(inside) if self.config.fused else self.down_proj(inside)
+
+    def gated(self, gate: Float[mx.array, "B T I"], up: Float[mx.array, "B T I"]) -> Float[mx.array, "B T I"]:
+        """The activation of the one times the other."""
+        if self.config.activation == "silu":
+            return _swiglu(gate, up)
+        return ACTIVATIONS[self.config.activation](gate) * up
 
 
 class MoE(nn.Module):

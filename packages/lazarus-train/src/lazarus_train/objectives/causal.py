@@ -9,9 +9,14 @@ before labels are asked for their logits, a prompt costs no head and no softmax.
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
 from typing import Any, cast
 
+import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from lazarus_models.backend import mx, nn
+from lazarus_models.vectors import fresh, view
+
+_BLOCK = 2**17
+"""Logits computed at once: they stay in a core's cache."""
 
 
 def causal_nll(
@@ -41,31 +46,39 @@ def token_nll(logits: Float[mx.array, "*L V"], targets: Int[mx.array, "*L"]) -> 
     return nn.losses.cross_entropy(logits.astype(mx.float32), targets)
 
 
-def token_nll_keeping(logits: Float[mx.array, "L V"], targets: Int[mx.array, " L"]) -> Float[mx.array, " L"]:
-    """`token_nll`, whose backward pass takes the exponentials of the forward pass.
+def token_nll_in_place(logits: Float[mx.array, "L V"], targets: Int[mx.array, " L"]) -> Float[mx.array, " L"]:
+    """`token_nll` on a CPU, by vectors, in the memory of the logits: they are overwritten, by their exponentials in the forward
+    pass and by their gradient in the backward pass.
 
-    On a CPU MLX computes exponentials in scalar code, and a second time for the gradient. Kept, they cost no more memory
-    than the logits do: 0.6 of the time for 4,096 lines of 8,192, the same bits.
+    4,096 lines of 8,192: 0.2 of the time and a third of the memory that MLX's own operations take, which compute exponentials in
+    scalar code, for the forward and for the backward pass.
     """
-    return cast("tuple[mx.array, ...]", _nll_and_exponentials(logits.astype(mx.float32), targets))[0]
+    return cast("tuple[mx.array, ...]", _nll_in_place(logits.astype(mx.float32), targets))[0]
 
 
 @mx.custom_function
-def _nll_and_exponentials(logits: Any, targets: Any) -> Any:
-    top = mx.stop_gradient(mx.max(logits, axis=-1, keepdims=True))
-    exponentials = mx.exp(logits - top)
-    total = exponentials.sum(axis=-1, keepdims=True)
-    picked = mx.take_along_axis(logits, targets[:, None], axis=-1)
-    return (mx.log(total) + top - picked)[:, 0], exponentials, total
+@np.errstate(all="ignore")  # what is not finite tells itself by the loss
+def _nll_in_place(logits: Any, targets: Any) -> Any:
+    lines, ids = view(logits), np.asarray(targets)
+    nll, totals = np.empty(len(lines), dtype=np.float32), np.empty(len(lines), dtype=np.float32)
+    count = max(1, _BLOCK // lines.shape[1])
+    for first in range(0, len(lines), count):
+        block = slice(first, first + count)
+        part, total = lines[block], totals[block]
+        picked = part[np.arange(len(part)), ids[block]]
+        top = part.max(axis=-1)
+        np.exp(np.subtract(part, top[:, None], out=part), out=part)
+        part.sum(axis=-1, out=total)
+        np.subtract(np.log(total) + top, picked, out=nll[block])
+    return fresh(nll), fresh(totals)
 
 
-@_nll_and_exponentials.vjp  # pyright: ignore[reportUnknownMemberType, reportUntypedFunctionDecorator] (untyped in MLX)
+@_nll_in_place.vjp  # pyright: ignore[reportUnknownMemberType, reportUntypedFunctionDecorator] (untyped in MLX)
+@np.errstate(all="ignore")
 def _slope(primals: Any, cotangents: Any, outputs: Any) -> Any:
     """D nll / d logits = softmax - one-hot."""
-    _, targets = primals
-    weight = cotangents[0][:, None]
-    _, exponentials, total = outputs
-    slope = exponentials * (weight / total)
-    at = targets[:, None]
-    slope = mx.put_along_axis(slope, at, mx.take_along_axis(slope, at, axis=-1) - weight, axis=-1)
-    return slope, mx.zeros_like(targets)
+    logits, targets = primals
+    lines, weight = view(logits), view(cotangents[0])
+    np.multiply(lines, (weight / view(outputs[1]))[:, None], out=lines)
+    lines[np.arange(len(lines)), np.asarray(targets)] -= weight
+    return logits, mx.zeros_like(targets)
