@@ -2,8 +2,8 @@
 
     uv run python tools/benchmarks/tokenkit_speed.py DATA lengths|memory|train
 
-DATA is the folder of real inputs. Figures are the best of three; `x` says how often the reference's time is in it. The
-extra `fast` is measured where it is installed.
+DATA is the folder of real inputs. Figures are the best of some runs; `x` says how often the reference's time is in it.
+Runs take turns, so that what else the machine does slows all of them. Extras are measured where they are installed.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lazarus_tokenkit import BpeConfig, Encoder, FieldNames, build_lengths, load_tokenizer, read_samples, train_bpe
-from lazarus_tokenkit.engines import build_engine, is_installed
+from lazarus_tokenkit.engines import is_installed
 
 GSM8K = FieldNames(prompt="question", completion="answer")
 
@@ -35,44 +35,52 @@ class Cost(NamedTuple):
         return f"{self.clock:5.2f} s {times[0]:6.2f} x   CPU {self.cpu:5.2f} s {times[1]:6.2f} x"
 
 
-def best(run: Callable[[], Any], repeats: int = 3) -> Cost:
-    """The fastest of some runs."""
-    costs: list[Cost] = []
+def race(runs: dict[str, Callable[[], Any]], repeats: int = 5) -> dict[str, list[Cost]]:
+    """Costs of runs that take turns, in the order they were paid."""
+    costs: dict[str, list[Cost]] = {name: [] for name in runs}
     for _ in range(repeats):
-        clock, cpu = time.perf_counter(), time.process_time()
-        run()
-        costs.append(Cost(time.perf_counter() - clock, time.process_time() - cpu))
+        for name, run in runs.items():
+            clock, cpu = time.perf_counter(), time.process_time()
+            run()
+            costs[name].append(Cost(time.perf_counter() - clock, time.process_time() - cpu))
+    return costs
+
+
+def fastest(costs: list[Cost]) -> Cost:
+    """The least of each."""
     return Cost(min(cost.clock for cost in costs), min(cost.cpu for cost in costs))
 
 
 def lengths(data: Path) -> None:
-    """The length cache of GSM8K, once and ten times, beside the reference's own batch encoding of the same texts."""
+    """The length cache of GSM8K, once and ten times, beside the reference's own batch encoding of the same texts.
+
+    The tokenizer is open, as the reference's is; the first run also takes its fingerprint and opens the engine.
+    """
     import tokenizers
 
-    tokenizer = load_tokenizer(data / "tokenizers" / "gpt2")
     gsm8k = [data / "datasets" / "gsm8k" / name for name in ("train.jsonl", "test.jsonl")]
-    encoder = Encoder(tokenizer)
-    raw = tokenizers.Tokenizer.from_buffer(tokenizer.files["tokenizer.json"])
+    engines = [name for name in ("huggingface", "tiktoken", "gigatoken") if is_installed(name)]
     for times in (1, 10):
+        tokenizer = load_tokenizer(data / "tokenizers" / "gpt2")
+        raw = tokenizers.Tokenizer.from_buffer(tokenizer.files["tokenizer.json"])
         paths = gsm8k * times
-        texts = encoder.prepare(list(read_samples(paths, GSM8K))).texts
-        reference = best(lambda texts=texts: raw.encode_batch(texts, add_special_tokens=False))
-        print(f"{times} x GSM8K: encode_batch {reference.clock:.2f} s, CPU {reference.cpu:.2f} s")
-        for engine in ("huggingface", "tiktoken", "gigatoken"):
-            if not is_installed(engine):
-                continue
-            with tempfile.TemporaryDirectory() as folder:
-                output = Path(folder) / "lengths.jsonl"
-                taken = best(
-                    lambda paths=paths, engine=engine, output=output: build_lengths(
-                        paths, encoder, output, GSM8K, engine=engine
-                    )
+        texts = Encoder(tokenizer).prepare(list(read_samples(paths, GSM8K))).texts
+        with tempfile.TemporaryDirectory() as folder:
+            output = Path(folder) / "lengths.jsonl"
+            runs: dict[str, Callable[[], Any]] = {
+                "encode_batch": lambda texts=texts, raw=raw: raw.encode_batch(texts, add_special_tokens=False)
+            }
+            for name in engines:
+                encoder = Encoder(load_tokenizer(data / "tokenizers" / "gpt2"))
+                runs[f"lengths, {name}"] = lambda encoder=encoder, name=name, paths=paths, output=output: build_lengths(
+                    paths, encoder, output, GSM8K, engine=name
                 )
-            print(f"  lengths, {engine:<12} {taken.beside(reference)}")
-            if engine != "huggingface":
-                made = build_engine(tokenizer, engine)
-                alone = best(lambda made=made, texts=texts: made.encode_batch(texts))
-                print(f"  {engine + ' alone':<21} {alone.beside(reference)}")
+            costs = race(runs, 5 if times == 1 else 3)
+        reference = fastest(costs["encode_batch"])
+        print(f"{times} x GSM8K: {len(texts):,} texts")
+        for name, found in costs.items():
+            first = f"   first CPU {found[0].cpu:5.2f} s {reference.cpu / found[0].cpu:5.2f} x"
+            print(f"  {name:<20} {fastest(found).beside(reference)}{first}")
 
 
 def memory(data: Path) -> None:
@@ -120,7 +128,8 @@ def train(data: Path) -> None:
         files = train_bpe(texts, BpeConfig(vocab_size=8192)).files
         digests.append(hashlib.sha256(json.dumps({k: v.decode() for k, v in files.items()}).encode()).hexdigest())
 
-    reference, taken = best(bare), best(ours)
+    costs = race({"bare": bare, "ours": ours}, 3)
+    reference, taken = fastest(costs["bare"]), fastest(costs["ours"])
     print(f"trainer   {reference.clock:5.2f} s            CPU {reference.cpu:5.2f} s")
     print(f"train_bpe {taken.beside(reference)}")
     print(f"{len(set(digests))} SHA-256 in {len(digests)} runs: {digests[0][:16]}")

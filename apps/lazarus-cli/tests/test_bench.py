@@ -88,6 +88,7 @@ def test_a_fall_below_the_baseline_is_exit_1_and_other_work_is_refused(measured)
         (["--bucket-edges", "a,b"], "give whole numbers"),
         (["--baseline", "rows.jsonl"], "rows.jsonl is not a bench.json"),
         (["-t", "unknown-tokenizer"], "unknown-tokenizer"),
+        (["--tolerance", "-1"], "Invalid value for '--tolerance'"),
     ],
 )
 def test_bad_input_is_exit_2_and_writes_nothing(tmp_path, options, words):

@@ -1,8 +1,10 @@
 """Array shapes are checked at run time here: jaxtyping's axes by beartype, from the first import of the package."""
 
+import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
@@ -54,3 +56,38 @@ def stories(data):
     from lazarus_models import load
 
     return load(data / "models/stories260k")
+
+
+class Larger:
+    """Larger random models, with the figures that transformers computed of them."""
+
+    def __init__(self, tokenizer):
+        said = json.loads((Path(__file__).parent / "larger_families.json").read_text(encoding="utf-8"))
+        self.models, self.prompt, self._tokenizer = said["models"], said["prompt"], tokenizer
+
+    def made(self, config):
+        """The model that `models_golden.py` makes."""
+        from lazarus_models import new, set_weights, weights
+        from lazarus_models.backend import mx
+        from lazarus_models.families import canonical
+
+        config = canonical(config, "golden")
+        lm = new(config, self._tokenizer, seed=0, vocab_size=config.vocab_size)
+        noisy = {
+            name: tensor + mx.random.normal(tensor.shape, scale=0.05, key=mx.random.key(place))
+            for place, (name, tensor) in enumerate(weights(lm.model).items())
+        }
+        set_weights(lm.model, noisy)
+        return lm.model
+
+    def error(self, model, entry):
+        """Largest difference of logits, as a share of the reference's range."""
+        from lazarus_models.backend import mx
+
+        found = np.array(model(mx.array([self.prompt]))[0, -1, : len(entry["logits"])])
+        return np.abs(found - entry["logits"]).max() / entry["range"]
+
+
+@pytest.fixture(scope="session")
+def larger(byte_tokenizer):
+    return Larger(byte_tokenizer)

@@ -1,6 +1,6 @@
 import pytest
 
-from lazarus_models import GenerationConfig, generate, generate_batch, load
+from lazarus_models import GenerationConfig, cache, generate, generate_batch, load
 
 PROMPTS = ["Once upon a time", "The", "One day, a big dog", "Lily liked to", "Tom and", "She", "It was a sunny day and"]
 
@@ -31,6 +31,16 @@ def test_every_kind_of_cache_can_be_joined_and_left(data, name):
     prompts = ["Once upon a time there", "a", "She saw the big", "no"]
     alone = [generate(lm, prompt, config, raw=True).ids for prompt in prompts]
     assert [done.ids for done in generate_batch(lm, prompts, config, raw=True, batch_size=2)] == alone
+
+
+def test_texts_too_long_for_one_row_are_read_in_several(stories, monkeypatch):
+    monkeypatch.setattr(cache, "PREFILL", 6)
+    texts = [[1, 50, 60], [1, 70, 80], [1, 90], [1, *range(40, 50)]]
+    for ids, (remembered, logits) in zip(texts, cache.read_texts(stories.model, texts), strict=True):
+        alone = cache.PromptCache.empty(stories.model)
+        assert abs(alone.read(stories.model, ids) - logits).max().item() < 1e-4
+        assert remembered.ids == alone.ids == ids
+        assert [layer.offset for layer in remembered.layers] == [len(ids)] * 5
 
 
 def test_answers_are_handed_over_as_they_are_finished(stories):

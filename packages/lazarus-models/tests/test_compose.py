@@ -4,20 +4,24 @@ import pytest
 from lazarus_models import (
     AttentionConfig,
     GenerationConfig,
+    LoraConfig,
     MLPConfig,
     MoEConfig,
     NormConfig,
     RecurrentConfig,
     RopeConfig,
     SequenceModel,
+    apply_lora,
     generate_tokens,
     load,
     parameter_count,
     preset,
     save,
+    segment_caches,
     weights,
 )
 from lazarus_models.backend import mx, nn
+from lazarus_models.batch import batch_tokens
 from lazarus_models.compose import compose, hybrid, mamba, mamba_mixer, model_config, recurrent, transformer
 from lazarus_models.families import family_of
 from lazarus_models.heads import classification_loss, regression_loss
@@ -62,6 +66,13 @@ IDS = mx.array([[1, 5, 9, 200, 7, 7, 31, 2, 8]])
 @pytest.fixture(params=MODELS)
 def lm(request, byte_tokenizer):
     return compose(MODELS[request.param], byte_tokenizer, seed=0)
+
+
+def test_a_batch_says_what_each_prompt_says_alone(lm):
+    config = GenerationConfig(max_new_tokens=8)
+    prompts = [[5, 6, 7], [8, 9], [3, 4, 5, 6, 7]]
+    alone = [list(generate_tokens(lm.model, prompt, config)) for prompt in prompts]
+    assert batch_tokens(lm.model, [(prompt, config) for prompt in prompts], batch_size=2) == alone
 
 
 def test_every_part_has_a_gradient_and_the_right_shape(lm):
@@ -143,6 +154,16 @@ def test_a_row_is_scored_whatever_its_padding(pooling):
     assert mx.allclose(model(IDS), model(padded, mx.array([9])), atol=1e-5)
     assert "score.weight" in weights(model)
     assert parameter_count(model) > 0
+
+
+def test_packed_rows_of_scores_are_exact_and_take_adapters():
+    model = SequenceModel(MODELS["transformer"], outputs=3)
+    labels = mx.array([[1] * 4 + [2] * 5])
+    states = model.body(IDS, segment_caches(model, labels))
+    alone = mx.concatenate([model(IDS[:, :4]), model(IDS[:, 4:])])
+    assert mx.allclose(model.head(states[0, mx.array([3, 8])]), alone, atol=1e-5)
+    apply_lora(model, LoraConfig(rank=2), seed=0)
+    assert {name.rpartition(".")[2] for name in flatten(model.trainable_parameters())} == {"lora_a", "lora_b"}
 
 
 def test_a_classifier_and_a_regression_learn():

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 
 from lazarus_models import (
     GenerationConfig,
-    ModelsError,
+    ModelFamilyType,
     RopeConfig,
     UnsupportedModel,
     WeightsError,
@@ -23,23 +23,7 @@ from lazarus_models import (
 )
 from lazarus_models.backend import mx
 
-FAMILIES = [
-    "gemma3_text",
-    "gpt_oss",
-    "granite",
-    "granitemoe",
-    "granitemoehybrid",
-    "jamba",
-    "llama",
-    "llama3-rope",
-    "llama4_text",
-    "mamba",
-    "mistral",
-    "mixtral",
-    "olmoe",
-    "qwen3",
-    "starcoder2",
-]
+FAMILIES = sorted({*ModelFamilyType, "llama3-rope"} - {"lazarus_decoder"})
 UNPACKED = {"granitemoehybrid", "jamba", "llama4_text", "mamba"}
 
 
@@ -140,107 +124,6 @@ def test_tensors_that_do_not_fit_are_named(directory, tmp_path, change):
     with pytest.raises(WeightsError) as failure:
         load(copy)
     assert f"`{'model.layers.0.surprise.weight' if change == 'extra' else name}`" in failure.value.message
-
-
-# Keys that say how a model was trained, stored or run, not what it computes.
-INERT = {
-    "architectures",
-    "attention_dropout",
-    "bos_token_id",
-    "dtype",
-    "embedding_dropout",
-    "eos_token_id",
-    "initializer_range",
-    "mamba_chunk_size",  # how the same sum is cut
-    "max_position_embeddings",  # where generation stops
-    "output_router_logits",
-    "pad_token_id",
-    "pretraining_tp",
-    "rescale_prenorm_residual",
-    "residual_dropout",
-    "residual_in_fp32",
-    "router_aux_loss_coef",
-    "router_jitter_noise",
-    "time_step_floor",
-    "time_step_init_scheme",
-    "time_step_max",
-    "time_step_min",
-    "time_step_scale",
-    "transformers_version",
-    "use_associative_scan",
-    "use_cache",
-    "use_mamba_kernels",
-    "use_mambapy",
-}
-# Keys that another key of the same file outdoes.
-OUTDONE = {
-    "_sliding_window_pattern": "layer_types",
-    "sliding_window_pattern": "layer_types",
-    "max_window_layers": "layer_types",
-    "use_sliding_window": "layer_types",
-    "no_rope_layer_interval": "no_rope_layers",
-    "interleave_moe_layer_step": "moe_layers",
-    "expand": "intermediate_size",
-    "mamba_expand": "mamba_d_head",
-    "attn_scale": "attn_temperature_tuning",
-    "floor_scale": "attn_temperature_tuning",
-}
-
-
-UNREAD = {("sliding_window", "qwen3")}  # null, as long as `use_sliding_window` is false
-SMALLER = ("swiglu_limit", "low_freq_factor", "attn_layer_period")  # there what is larger changes nothing
-
-
-def mutations(config):
-    """(name, changes) for every key that decides an output."""
-    for key, value in config.items():
-        if key in INERT or OUTDONE.get(key) in config or (key, config["model_type"]) in UNREAD:
-            continue
-        if key == "rope_parameters" and config.get("position_embedding_type") == "nope":
-            continue
-        if key == "rope_parameters":
-            nested = value if "rope_theta" not in value else {None: value}
-            for kind, rope in nested.items():
-                for name in rope.keys() - {"rope_type"}:
-                    changed = {**rope, name: another(name, rope[name])}
-                    yield f"{key}.{name}", {key: changed if kind is None else {**value, kind: changed}}
-        elif key == "attn_temperature_tuning":  # felt from token `floor_scale` on
-            yield key, {key: True, "floor_scale": 4}
-        else:
-            yield key, {key: another(key, value)}
-
-
-def another(key, value):
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, int):
-        if key == "original_max_position_embeddings":
-            return value * 4
-        return value + 1 if "offset" in key or value == 1 else value // 2 if value > 63 or key in SMALLER else value * 2
-    if isinstance(value, float):
-        return 0.5 if "eps" in key else value / 50 if key in SMALLER else value * 5
-    if isinstance(value, str):
-        return {"nope": "rope"}.get(value, "gelu_new")
-    if isinstance(value, list):
-        known = {"time_step_limit": [0.0, 0.01], "no_rope_layers": [1] * len(value), "moe_layers": [0, 2]}
-        return known.get(key, [value[-1], *value[:-1]] if len(set(map(str, value))) > 1 else value[1:])
-    return 3 if "window" in key or "dim" in key else 0.01
-
-
-def test_a_change_of_any_key_that_matters_is_noticed(directory, reference, tmp_path):
-    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    copy = tmp_path / "model"
-    shutil.copytree(directory, copy)
-    unnoticed = []
-    for name, changes in mutations(config):
-        (copy / "config.json").write_text(json.dumps({**config, **changes}), encoding="utf-8")
-        try:
-            changed = load(copy)
-        except ModelsError:
-            continue
-        if max(error(changed, reference, prompt) for prompt in "01") < 1e-4:
-            unnoticed.append(name)
-    assert unnoticed == []
 
 
 @pytest.mark.parametrize("prompt", [0, 1, 2])

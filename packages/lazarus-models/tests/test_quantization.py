@@ -18,6 +18,7 @@ from lazarus_models import (
     save_tensors,
 )
 from lazarus_models.backend import mx, nn
+from lazarus_models.families import canonical, family_of
 from lazarus_models.parameters import modules
 from lazarus_models.quantization import quantize
 
@@ -124,6 +125,34 @@ def mxfp4(weights):
     blocks = (codes[..., ::2] | codes[..., 1::2] << 4).astype(np.uint8)
     meant = (FP4[codes] * 2.0**exponent).astype(np.float32).reshape(weights.shape)
     return blocks, (exponent[..., 0] + 127).astype(np.uint8), meant
+
+
+def meaning(blocks, scales):
+    """What bytes (..., groups, 16) and exponents (..., groups) stand for: the lower half of a byte first."""
+    codes = np.stack([blocks & 15, blocks >> 4], axis=-1).reshape(*blocks.shape[:-1], 32)
+    values = FP4[codes] * np.exp2(scales.astype(np.float64) - 127)[..., None]
+    return values.reshape(*blocks.shape[:-2], -1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_bytes_mean_what_the_format_says(data, seed):
+    config = json.loads((data / "models/families/gpt_oss/config.json").read_text(encoding="utf-8"))
+    config = canonical({**config, "quantization_config": {"quant_method": "mxfp4"}}, "config")
+    random = np.random.default_rng(seed)
+    experts, rows, groups = 3, 6, 4
+    blocks = random.integers(0, 256, (experts, 2 * rows, groups, 16), dtype=np.uint8)
+    scales = random.integers(1, 250, (experts, 2 * rows, groups), dtype=np.uint8)
+    name = "model.layers.0.mlp.experts."
+    file = {f"{name}gate_up_proj_blocks": mx.array(blocks), f"{name}gate_up_proj_scales": mx.array(scales)}
+    read = family_of("gpt_oss").layout_of(config).to_model(file)
+    expected = meaning(blocks, scales)
+    for part, first in (("gate", 0), ("up", 1)):  # rows in turn
+        stored = read[f"{name}{part}_proj.weight"], read[f"{name}{part}_proj.scales"]
+        found = mx.dequantize(*stored, group_size=32, bits=4, mode="mxfp4").astype(mx.float32)
+        assert np.array_equal(np.array(found, np.float64), expected[:, first::2])
+        chosen = {"rhs_indices": mx.arange(experts), "group_size": 32, "bits": 4, "mode": "mxfp4"}
+        columns = mx.gather_qmm(mx.eye(groups * 32)[None], *stored, **chosen)  # what the experts multiply with
+        assert np.array_equal(np.array(columns.swapaxes(-1, -2), np.float64), expected[:, first::2])
 
 
 def test_gpt_oss_is_read_as_it_is_published(data, tmp_path):

@@ -1,10 +1,32 @@
 from collections import Counter
+from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_plan import BatchPlan, LengthCache, LengthRow, PlanConfig, PlanningError, build_plan
+from lazarus_plan import (
+    BatchPlan,
+    LengthCache,
+    LengthRow,
+    PlanConfig,
+    PlanningError,
+    balance,
+    build_plan,
+    codec,
+    items,
+    keyed,
+    load_plan,
+    multiplicity,
+    order,
+    packed,
+    packing,
+    store,
+    validation,
+)
+from lazarus_plan import plan as plan_module
 from lazarus_plan.codec import encode_lines
 from lazarus_plan.testing import length_caches, plan_configs, plans
 
@@ -18,6 +40,21 @@ def epoch_pieces(plan: BatchPlan, epoch: int) -> list[tuple[int, int, int]]:
         for row in step.rows
         for segment in row.segments
     ]
+
+
+BLOCKS = (
+    (balance, "BLOCK_ROWS"),
+    (codec, "BLOCK_SAMPLES"),
+    (items, "BLOCK"),
+    (keyed, "BLOCK"),
+    (multiplicity, "PORTION"),
+    (order, "BLOCK"),
+    (packed, "BLOCK_ROWS"),
+    (packing, "SORTED"),
+    (plan_module, "BLOCK_STEPS"),
+    (store, "BLOCK_BYTES"),
+    (validation, "BLOCK"),
+)
 
 
 @given(length_caches(), plan_configs())
@@ -91,6 +128,14 @@ def test_a_truncated_sample_says_which_tokens_stand():
     assert plan.step(0).rows[0].segments[0] == (0, 0, 64, (0, 64))
 
 
+def test_a_sample_that_just_fills_its_row_is_whole():
+    cache = LengthCache.from_rows([LengthRow("a", 64), LengthRow("b", 130)])
+    plan = build_plan(cache, PlanConfig(token_budget=64, oversize="split"))
+    segments = [plan.step(index).rows[0].segments[0] for index in range(len(plan))]
+    assert sorted(segment[0::3] for segment in segments if segment.span is None) == [(0, None)]
+    assert sorted(segment.span for segment in segments if segment.span) == [(0, 64), (64, 128), (128, 130)]
+
+
 def test_nothing_left_to_plan_is_an_error():
     cache = LengthCache.from_rows([LengthRow("a", 0)])
     with pytest.raises(PlanningError, match="all 1 are excluded"):
@@ -104,3 +149,20 @@ def test_source_date_epoch_sets_the_build_time(cache: LengthCache, monkeypatch: 
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
     with pytest.raises(PlanningError, match="SOURCE_DATE_EPOCH"):
         build_plan(cache, PlanConfig(token_budget=128))
+
+
+@pytest.mark.parametrize("oversize", ["split", "truncate"])
+def test_how_much_is_looked_at_together_decides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, oversize: Literal["split", "truncate"]
+):
+    lengths = np.random.default_rng(0).integers(1, 200, 300).tolist()
+    cache = LengthCache.from_rows(LengthRow(f"s{place}", length) for place, length in enumerate(lengths))
+    config = PlanConfig(token_budget=256, row_len=64, epochs=2, oversize=oversize)
+    at_once = build_plan(cache, config)
+    for module, name in BLOCKS:
+        monkeypatch.setattr(module, name, 7)
+    in_blocks = build_plan(cache, config, tmp_path / "plan")
+    assert in_blocks.plan_id == at_once.plan_id
+    read = load_plan(tmp_path / "plan")
+    for name in ("sample", "start", "length", "span_start"):
+        assert np.array_equal(getattr(read, name), getattr(at_once, name))

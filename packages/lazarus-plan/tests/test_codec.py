@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_plan import BatchPlan, CorruptPlan, digits, encode_step
-from lazarus_plan.codec import _from_lines, decode, encode_lines  # pyright: ignore[reportPrivateUsage] # the slow way
+from lazarus_plan.codec import (
+    Columns,
+    _decode_fast,  # pyright: ignore[reportPrivateUsage] # the fast way
+    _from_lines,  # pyright: ignore[reportPrivateUsage] # the slow way
+    decode,
+    encode_lines,
+)
 from lazarus_plan.line import decode_line
 from lazarus_plan.testing import plans
 
@@ -40,8 +46,27 @@ def test_the_fast_decoder_reads_what_the_slow_one_reads(plan: BatchPlan):
     block = b"".join(encode_lines(plan))
     lines = [decode_line(line, number) for number, line in enumerate(block.splitlines(keepends=True), 1)]
     assert b"".join(line.encode() for line in lines) == block
-    fast, slow = decode(block, 1), _from_lines(lines)
-    assert all(np.array_equal(one, other) for one, other in zip(fast, slow, strict=True))
+    fast = _decode_fast(block)
+    assert fast is not None and same(fast, _from_lines(lines))
+
+
+@given(plans(), st.data())
+def test_a_byte_that_changes_comes_and_goes_is_judged_as_line_by_line(plan: BatchPlan, data: st.DataObject):
+    block = b"".join(encode_lines(plan))
+    place = data.draw(st.integers(0, len(block) - 1))
+    written = data.draw(st.sampled_from([*(bytes([byte]) for byte in b'0123456789#,[]{}":- w\n'), b"\xff", b""]))
+    block = block[:place] + written + block[place + data.draw(st.integers(0, 1)) :]
+    try:
+        slow = _from_lines([decode_line(raw, at) for at, raw in enumerate(block.splitlines(keepends=True), 1)])
+    except CorruptPlan:
+        with pytest.raises(CorruptPlan):
+            decode(block, 1)
+    else:
+        assert same(decode(block, 1), slow)
+
+
+def same(one: Columns, other: Columns) -> bool:
+    return all(np.array_equal(mine, theirs) for mine, theirs in zip(one, other, strict=True))
 
 
 @given(st.lists(st.integers(0, 2**53 - 1), min_size=1))

@@ -15,7 +15,7 @@ Piece = tuple[int, int, int]  # sample, first token (WHOLE where all of it stand
 
 def count(pieces: list[Piece], samples: int) -> tuple[list[int], set[str]]:
     sample, first, length = np.array(pieces, dtype=np.int32).reshape(-1, 3).T
-    times, problems = _count(sample, first, length, np.zeros_like(length), samples)
+    times, problems = _count(sample, first, length, samples)
     return times.tolist(), {code for code, _ in problems}
 
 
@@ -77,3 +77,9 @@ def test_the_fast_count_finds_what_the_plain_one_finds(pieces: list[Piece]):
 )
 def test_pieces_that_do_not_make_up_a_sample_are_found(pieces: list[Piece], code: str):
     assert count(pieces, 1)[1] == {code}
+
+
+@pytest.mark.parametrize("first", [WHOLE, 0])
+def test_more_copies_than_two_bytes_count(first: int):
+    copies = 2**16 + 1  # of which two bytes leave one
+    assert count([(0, first, 2)] * copies + [(1, WHOLE, 2)], 2) == ([copies, 1], set())

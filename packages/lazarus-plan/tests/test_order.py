@@ -13,5 +13,10 @@ def test_columns_are_sorted_from_the_first_to_the_last_and_equal_ones_stay(
 ):
     value = st.integers(0, 3).map(lambda small: small * (largest // 3))
     columns = [np.array(data.draw(st.lists(value, min_size=size, max_size=size)), dtype=np.int64) for _ in range(3)]
-    expected = sorted(range(size), key=lambda place: [int(column[place]) for column in columns])
-    assert order_by(*columns).tolist() == expected
+
+    def key(place: int) -> list[int]:
+        return [int(column[place]) for column in columns]
+
+    assert order_by(*columns).tolist() == sorted(range(size), key=key)
+    among = data.draw(st.lists(st.sampled_from(range(size)), unique=True)) if size else []
+    assert order_by(*columns, among=np.array(among, dtype=np.int32)).tolist() == sorted(among, key=key)

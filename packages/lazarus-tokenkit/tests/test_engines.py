@@ -1,4 +1,6 @@
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +92,26 @@ def test_a_comparison_that_was_passed_is_remembered_by_tokenizer_and_version(
     for fingerprint in ("a" * 64, "a" * 64, "b" * 64):
         choose_engine(tokenizer, "gigatoken", TEXTS, fingerprint)
     assert len(calls) == 2
+
+
+def test_an_engine_stays_open_for_the_next_data(build: Any, monkeypatch: pytest.MonkeyPatch):
+    from lazarus_tokenkit import engines
+
+    monkeypatch.setattr(engines, "is_installed", lambda name: True)
+    monkeypatch.setattr(engines, "_versioned", lambda name: f"{name} 1")
+    monkeypatch.setitem(engines._BUILDERS, "gigatoken", lambda tokenizer: tokenizer.encode_batch)
+    first, second = build(), build()
+    assert choose_engine(first, "gigatoken", TEXTS) is choose_engine(first, "gigatoken", TEXTS)
+    assert choose_engine(second, "gigatoken", TEXTS) is not choose_engine(first, "gigatoken", TEXTS)
+
+
+@pytest.mark.slow
+def test_gigatoken_encodes_without_loading_awkward():
+    needs("gigatoken")
+    code = (
+        "import sys; from lazarus_tokenkit import load_tokenizer; from lazarus_tokenkit.engines import build_engine\n"
+        "engine = build_engine(load_tokenizer('byte'), 'gigatoken')\n"
+        "print(engine.encode_batch(['a', '']), 'awkward' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "[[97], []] False\n"

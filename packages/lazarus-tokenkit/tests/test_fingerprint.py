@@ -1,15 +1,19 @@
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from lazarus_tokenkit import TokenizerFingerprint, compute_fingerprint, diff_parts, load_tokenizer
+from lazarus_plan import canonical_json
+from lazarus_tokenkit import Encoder, TokenizerFingerprint, compute_fingerprint, diff_parts, load_tokenizer
 from lazarus_tokenkit.backends.assembly import begins_with
 from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.errors import FingerprintMismatch, TokenkitError
-from lazarus_tokenkit.fingerprint import save_fingerprint, verify_fingerprint
+from lazarus_tokenkit.fingerprint import _digest, save_fingerprint, verify_fingerprint
 
 JSON = dict[str, Any]
 CONFIG: JSON = {"bos_token": "<s>", "eos_token": "</s>", "chat_template": "{{ messages }}"}
@@ -285,3 +289,23 @@ def test_a_change_that_no_probe_shows_is_said_to_be_equivalent_and_refused_all_t
     small_file["normalizer"] = {"type": "Lowercase"}
     with pytest.raises(FingerprintMismatch, match=r"behavioural changed; normalizer changed$"):
         verify_fingerprint(fingerprint(small_file), tmp_path / "f.json")
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-9, 9) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=9,
+    )
+)
+@example({"\U0001f600": 1, "\uffee": 2})
+@example({'a\U0001f600"b': 1, "a\uffee": [{"\\": '"'}]})
+@example(["\U0001f600", '\U0001f600\\"'])
+def test_components_are_digested_as_canonical_json(value: Any):
+    assert _digest(value) == hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def test_an_encoder_takes_the_fingerprint_once():
+    encoder = Encoder(load_tokenizer("byte"))
+    assert encoder.fingerprint == compute_fingerprint("byte")
+    assert encoder.fingerprint is encoder.fingerprint

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 
 from lazarus_tokenkit import compute_fingerprint, load_tokenizer
 from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
@@ -44,6 +45,26 @@ def test_special_text_becomes_a_token_only_on_request(build: Any):
     assert end in tokenizer.encode("a<|end|>b")
     assert end not in tokenizer.encode("a<|end|>b", parse_special=False)
     assert tokenizer.decode(tokenizer.encode("a<|end|>b", parse_special=False)) == "a<|end|>b"
+
+
+WORD = {"content": "Sea Shore", "special": False, "single_word": True, "normalized": True}
+KEPT = {"content": "<keep>", "special": False, "single_word": False, "normalized": False}
+
+
+def test_literal_ids_are_those_of_an_engine_of_its_own(build: Any, small_file: dict[str, Any], fuzz_texts: list[str]):
+    size = len(small_file["model"]["vocab"])
+    added = [
+        {"id": size, "lstrip": False, "rstrip": True} | WORD,
+        {"id": size + 1, "lstrip": True, "rstrip": False} | KEPT,
+    ]
+    small_file["added_tokens"] += added
+    tokenizer = build(file=small_file | {"normalizer": {"type": "Lowercase"}})
+    own = tokenizers.Tokenizer.from_buffer(tokenizer.files["tokenizer.json"])
+    own.encode_special_tokens = True
+    texts = [f"<|end|>{text}<s> Sea  sea SHORE {text}<keep>  shoreSea Shore" for text in fuzz_texts[:500]]
+    found = tokenizer.encode_batch(texts, parse_special=False)
+    assert found == [encoding.ids for encoding in own.encode_batch(texts, add_special_tokens=False)]
+    assert {size, size + 1} <= {number for ids in found for number in ids}
 
 
 def test_batches_equal_single_texts(build: Any):

@@ -178,7 +178,7 @@ def test_a_row_is_read_as_the_sample_that_it_was_written_from(sample: Any):
     row = json.loads(json.dumps(to_row(sample)))
     names = FieldNames().resolve(row)
     assert names is not None
-    assert to_sample(row, names, row["id"], "here") == sample
+    assert to_sample(row, names, row["id"]) == sample
     assert map_texts(sample, str) == sample
 
 

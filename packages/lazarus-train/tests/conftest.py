@@ -1,5 +1,6 @@
 """Tiny and real: a BPE trained here, a model of a few thousand parameters, two dozen questions."""
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -33,9 +34,9 @@ class Setup:
         return self.folder / "model"
 
     def config(self, output="run", **settings):
-        from lazarus_train import OptimizerSettings, SftConfig
+        from lazarus_train import OptimizerSettings, TrainConfig
 
-        return SftConfig(
+        return TrainConfig(
             model=self.model,
             data=self.data,
             batch_plan=self.plan,
@@ -58,6 +59,15 @@ class Setup:
             build_plan(lengths, PlanConfig(**{"token_budget": 64, "row_len": 32, "epochs": 2, **settings})), self.plan
         )
         return lengths
+
+    def fingerprints(self, run: str) -> dict[str, str]:
+        """SHA-256 of everything in a run's folder that data and weights decide."""
+        folder = self.folder / run
+        last = sorted((folder / "checkpoints").glob("step-*"))[-1]
+        tensors = [*(folder / "final").rglob("*.safetensors"), *last.glob("*.safetensors")]
+        files = [*tensors, folder / "metrics.jsonl", folder / "audit.jsonl"]
+        assert folder / "final" / "model.safetensors" in files, "a run that ended"
+        return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def train_bpe(folder: Path) -> None:
@@ -130,3 +140,15 @@ def lora_settings():
     from lazarus_train import LoraSettings
 
     return LoraSettings(rank=4, alpha=8.0, dropout=0.1)
+
+
+@pytest.fixture
+def stop_after():
+    """Makes a watcher that stops a run after a step."""
+    from lazarus_train import Watcher
+
+    def make(step: int) -> Watcher:
+        seen: list[int] = []
+        return Watcher(on_step=lambda report: seen.append(report.step), should_stop=lambda: seen[-1:] == [step])
+
+    return make

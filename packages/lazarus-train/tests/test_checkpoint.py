@@ -2,13 +2,13 @@ import json
 
 import pytest
 
-from lazarus_train import CorruptCheckpoint, ForeignCheckpoint, OptimizerSettings, sft
+from lazarus_train import CorruptCheckpoint, ForeignCheckpoint, OptimizerSettings, train
 from lazarus_train.checkpoint import checkpoints, find_damage, read_state, write_checkpoint
 
 
 @pytest.fixture
 def run(setup):
-    sft(setup.config(max_steps=4))
+    train(setup.config(max_steps=4))
     return setup
 
 
@@ -28,10 +28,10 @@ def test_a_truncated_file_is_refused_and_the_last_good_checkpoint_named(run, nam
     good, last = newest(run)
     (last / name).write_bytes((last / name).read_bytes()[:-1])
     with pytest.raises(CorruptCheckpoint, match=name) as caught:
-        sft(run.config())
+        train(run.config())
     assert str(good) in caught.value.message
     assert caught.value.exit_code == 1
-    assert sft(run.config(), resume=str(good)).steps == sft(run.config()).steps
+    assert train(run.config(), resume=str(good)).steps == train(run.config()).steps
 
 
 def test_a_missing_file_and_a_missing_manifest_are_refused(run):
@@ -39,7 +39,7 @@ def test_a_missing_file_and_a_missing_manifest_are_refused(run):
     (last / "optimizer.safetensors").unlink()
     (good / "manifest.json").unlink()
     with pytest.raises(CorruptCheckpoint, match=r"optimizer\.safetensors is missing; start again"):
-        sft(run.config())
+        train(run.config())
 
 
 def test_one_flipped_bit_is_found(run):
@@ -53,7 +53,7 @@ def test_one_flipped_bit_is_found(run):
 def test_other_settings_are_refused_and_named(run):
     for settings in ({"optimizer": OptimizerSettings(learning_rate=1e-3)}, {"seed": 1}, {"micro_rows": 1}):
         with pytest.raises(ForeignCheckpoint, match=f"`{next(iter(settings))}`"):
-            sft(run.config(**settings))
+            train(run.config(**settings))
 
 
 def test_another_base_model_is_refused(run):
@@ -62,7 +62,7 @@ def test_another_base_model_is_refused(run):
     content[-1] ^= 1
     weights.write_bytes(content)
     with pytest.raises(ForeignCheckpoint, match="`model`"):
-        sft(run.config())
+        train(run.config())
 
 
 def test_another_config_of_the_base_is_refused(run):
@@ -70,7 +70,7 @@ def test_another_config_of_the_base_is_refused(run):
     config = json.loads((run.model / "config.json").read_text())
     (run.model / "config.json").write_text(json.dumps({**config, "rms_norm_eps": 0.1}))
     with pytest.raises(ForeignCheckpoint, match="`model`"):
-        sft(run.config())
+        train(run.config())
 
 
 @pytest.mark.parametrize("manifest", ["{}", '{"sha256": {}}', '{"sha256": 1}', "[]", '{"sha256": {"state.json": 1}}'])
@@ -79,7 +79,7 @@ def test_a_manifest_that_names_nothing_is_refused(run, manifest):
     (last / "manifest.json").write_text(manifest)
     (last / "state.json").unlink()
     with pytest.raises(CorruptCheckpoint, match=r"manifest\.json is damaged|state\.json is missing"):
-        sft(run.config())
+        train(run.config())
 
 
 def test_a_checkpoint_is_replaced_whole_or_not_at_all(run, monkeypatch):
@@ -110,4 +110,4 @@ def test_a_newer_format_is_refused(run):
     manifest["sha256"]["state.json"] = hashlib.sha256(content).hexdigest()
     (last / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(CorruptCheckpoint, match="99"):
-        sft(run.config())
+        train(run.config())

@@ -1,12 +1,15 @@
 """The command: exit codes, one line for what is expected to go wrong, Ctrl-C."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+
+from lazarus_train import train
 
 
 def command(setup, *more: object, model=None, data=None, plan=None) -> list[str]:
@@ -64,6 +67,12 @@ def test_bad_input_is_one_line_and_exit_2(setup):
         (["--lora-rank", "4"], "--lora-rank needs --use-lora"),
         (["--lora-dropout", "0"], "--lora-dropout needs --use-lora"),
         (["--eval-every", "4"], "--eval-every needs --eval-data"),
+        (["--eval-data", "a/test.jsonl", "--eval-data", "b/test.jsonl"], "two are called 'test'; write NAME=FILE"),
+        (
+            ["--eval-data", "a=t", "--eval-every", "1", "--patience", "1", "--min-gap", "-1"],
+            "--min-gap: input should be",
+        ),
+        (["--min-gap", "1"], "--min-gap needs --patience"),
         (["--max-steps", "0"], "--max-steps: input should be greater than 0"),
     ],
 )
@@ -108,6 +117,28 @@ def test_ctrl_c_writes_a_checkpoint_and_the_same_command_goes_on(setup):
     assert len(list((setup.folder / "run" / "checkpoints").glob("step-*"))) == 1
     done = run(setup)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(setup):
+    options = ("--save-every", 1, "--max-steps", 3)
+    train(setup.config("straight", save_every=1, max_steps=3))
+    train(setup.config("run", save_every=1, max_steps=1))
+    for most in (400, 20_000):  # bytes of a file: less than the record, less than the weights
+        done = subprocess.run(
+            command(setup, *options),
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=lambda most=most: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
+        )
+        lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert (done.returncode, len(lines)) == (2, 1), done.stderr
+        assert "File too large" in lines[0]
+        assert "Traceback" not in done.stderr
+    done = run(setup, *options)
+    assert done.returncode == 0, done.stderr
+    assert setup.fingerprints("run") == setup.fingerprints("straight")
 
 
 @pytest.mark.slow

@@ -4,13 +4,16 @@ import typing
 from pathlib import Path
 
 import pytest
+import typer
 from pydantic import ValidationError
 
 import lazarus_train
-from lazarus_train import LoraSettings, OptimizerSettings, SftConfig, sft
-from lazarus_train.config import FULL_RATE, LORA_RATE
+from lazarus_train import LoraSettings, OptimizerSettings, TrainConfig, train
+from lazarus_train.cli import app
+from lazarus_train.config import _READ_BY, FULL_RATE, LORA_RATE
 from lazarus_train.early_stop import EarlyStopSettings
 from lazarus_train.objectives.settings import ObjectiveSettings
+from lazarus_train.options import option_of
 
 SOURCE = Path(lazarus_train.__file__).parent
 
@@ -18,17 +21,27 @@ SOURCE = Path(lazarus_train.__file__).parent
 def test_every_setting_is_read_somewhere():
     code = "\n".join(path.read_text() for path in SOURCE.glob("**/*.py") if path.name not in ("config.py", "cli.py"))
     objectives = typing.get_args(typing.get_args(ObjectiveSettings)[0])
-    for model in (SftConfig, OptimizerSettings, LoraSettings, EarlyStopSettings, *objectives):
+    for model in (TrainConfig, OptimizerSettings, LoraSettings, EarlyStopSettings, *objectives):
         for name in model.model_fields:
             read = rf"(config|settings|_config|objective)\.(\w+\.)?{name}(_files)?\b"
             assert re.search(read, code), f"{model.__name__}.{name}"
 
 
+def test_every_setting_that_a_refusal_names_is_an_option():
+    code = "".join((SOURCE / path).read_text() for path in ("config.py", "objectives/settings.py"))
+    messages = re.findall(r'ValueError\(\s*f?"([^"]*)"', code)
+    named = {name for message in messages for name in re.findall(r"`([\w.]+)`", message)} | set(_READ_BY)
+    commands = typer.main.get_command(app).commands.values()
+    options = {spelling for command in commands for option in command.params for spelling in option.opts}
+    assert len(named) > 15
+    assert {option_of(name) for name in named} <= options
+
+
 def test_what_was_run_can_be_run_again_from_its_record(setup):
     config = setup.config(max_steps=2, lora=LoraSettings())
-    sft(config)
+    train(config)
     record = json.loads((setup.folder / "run" / "config.json").read_text())
-    assert SftConfig.model_validate(record["config"]) == config
+    assert TrainConfig.model_validate(record["config"]) == config
     assert record["plan_id"].startswith("sha256:")
     assert {"mlx", "lazarus-plan"} <= record["versions"].keys()
     assert {"device", "threads", "blas_threads"} <= record["policy"].keys()

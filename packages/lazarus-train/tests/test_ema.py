@@ -5,7 +5,7 @@ import pytest
 
 import lazarus_models
 from lazarus_models.backend import mx, nn
-from lazarus_train import sft
+from lazarus_train import train
 from lazarus_train.ema import Ema
 from lazarus_train.errors import CorruptCheckpoint
 
@@ -31,7 +31,7 @@ def test_a_mean_of_another_model_is_refused():
 
 
 def test_the_averaged_model_lies_beside_the_trained_one_and_is_measured_too(setup):
-    sft(setup.config(ema=0.9, eval_data=setup.data, max_steps=4))
+    train(setup.config(ema=0.9, eval_data={"held-out": setup.data}, max_steps=4))
     final = setup.folder / "run" / "final"
     start, trained, mean = (
         lazarus_models.weights(lazarus_models.load(path).model) for path in (setup.model, final, final / "ema")

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from lazarus_plan import CorruptPlan, LazarusError, StalePlan
-from lazarus_train import SetupError, sft
+from lazarus_train import SetupError, train
 from lazarus_train.gate import enforce
 
 
@@ -18,7 +18,7 @@ def edit_lines(path, edit):
 def refused(setup, kind: type[LazarusError], code: str) -> str:
     """The message of a run that is refused with exit 1 before anything is written."""
     with pytest.raises(kind) as caught:
-        sft(setup.config())
+        train(setup.config())
     assert (caught.value.exit_code, caught.value.code) == (1, code)
     assert not (setup.folder / "run").exists()
     return caught.value.message

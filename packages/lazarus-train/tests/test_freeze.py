@@ -2,12 +2,12 @@ import pytest
 
 import lazarus_models
 from lazarus_models.backend import mx
-from lazarus_train import SetupError, sft
+from lazarus_train import SetupError, train
 from lazarus_train.freeze import freeze_matching
 
 
 def test_what_is_frozen_stays_and_the_rest_learns(setup):
-    sft(setup.config(freeze=("*embed*", "*.mlp.*"), max_steps=2))
+    train(setup.config(freeze=("*embed*", "*.mlp.*"), max_steps=2))
     before, after = (
         lazarus_models.weights(lazarus_models.load(path).model)
         for path in (setup.model, setup.folder / "run" / "final")

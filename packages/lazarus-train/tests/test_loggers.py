@@ -1,10 +1,11 @@
 """What loggers are told, read back from their own files."""
 
+import math
 import struct
 
 import pytest
 
-from lazarus_train import SetupError, Watcher, sft
+from lazarus_train import SetupError, StepReport, Watcher, train
 from lazarus_train.loggers import telling
 
 
@@ -24,16 +25,28 @@ def scalars(folder) -> dict[tuple[int, str], float]:
 
 def test_tensorboard_is_told_every_step_and_held_out_loss(setup):
     pytest.importorskip("tensorboardX", reason="needs the extra tensorboard")
-    config = setup.config(max_steps=4, eval_data=setup.data, eval_every=2)
+    config = setup.config(max_steps=4, eval_data={"held-out": setup.data}, eval_every=2)
     losses = {}
     watcher = Watcher(on_step=lambda report: losses.update({report.step: report.loss}))
     with telling(watcher, ["tensorboard"], config) as teller:
-        sft(config, watcher=teller)
+        train(config, watcher=teller)
     found = scalars(setup.folder / "run/tensorboard")
     assert {step: value for (step, name), value in found.items() if name == "train/loss"} == pytest.approx(losses)
-    assert sorted(step for step, name in found if name == "held_out/loss") == [0, 2, 4]
+    assert sorted(step for step, name in found if name == "held_out/held-out/loss") == [0, 2, 4]
     assert {name for step, name in found if step == 1} == {
         f"train/{name}" for name in ("loss", "learning_rate", "grad_norm", "tokens_per_s")
+    }
+
+
+def test_figures_that_are_no_numbers_are_kept_from_a_logger(setup):
+    pytest.importorskip("tensorboardX", reason="needs the extra tensorboard")
+    report = StepReport(1, math.inf, {"reward_margin": math.nan}, 1e-3, 2.0, tokens=8, seconds=0.5, epochs=0.1)
+    with telling(Watcher(), ["tensorboard"], setup.config()) as teller:
+        teller.on_step(report)
+    assert scalars(setup.folder / "run/tensorboard") == {
+        (1, "train/learning_rate"): pytest.approx(1e-3),
+        (1, "train/grad_norm"): 2.0,
+        (1, "train/tokens_per_s"): 16.0,
     }
 
 
@@ -41,7 +54,7 @@ def test_a_run_that_is_refused_leaves_nothing(setup):
     pytest.importorskip("tensorboardX", reason="needs the extra tensorboard")
     config = setup.config(max_steps=4).model_copy(update={"data": setup.folder / "none.jsonl"})
     with pytest.raises(Exception, match=r"none\.jsonl"), telling(Watcher(), ["tensorboard"], config) as teller:
-        sft(config, watcher=teller)
+        train(config, watcher=teller)
     assert not (setup.folder / "run").exists()
 
 

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from lazarus_train.metrics import append_line, finite_or_none, keep_lines, read_lines
+from lazarus_train.metrics import append_line, finite_or_none, held_out_losses, keep_lines, read_lines
 
 
 @pytest.mark.parametrize("broken", [b'{"step":3,"lo', b"{}", b"[3]", b"null", b"3", b'{"step":"x"}', b"\xff"])
@@ -30,3 +30,15 @@ def test_what_is_written_is_json(tmp_path):
         append_line(path, {"step": 1, "loss": math.inf})
     append_line(path, {"step": 1, "loss": finite_or_none(math.inf), "rate": finite_or_none(0.5)})
     assert json.loads(path.read_text()) == {"step": 1, "loss": None, "rate": 0.5}
+
+
+def test_held_out_losses_are_those_of_the_rows_asked_for():
+    lines = [
+        {"step": 0, "eval_set": "own", "eval_loss": 3.0},
+        {"step": 0, "eval_set": "other", "eval_loss": 9.0},
+        {"step": 1, "loss": 2.0},
+        {"step": 1, "eval_set": "own", "eval_loss": None},
+    ]
+    assert held_out_losses(lines, "own") == {0: 3.0}
+    assert held_out_losses(lines, "other") == {0: 9.0}
+    assert held_out_losses(lines, None) == {}

@@ -6,7 +6,7 @@ import pytest
 
 from lazarus_plan import PlanConfig, Stage, StalePlan, build_plan, load_plan, save_plan
 from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
-from lazarus_train import SetupError, sft, verify_run
+from lazarus_train import SetupError, train, verify_run
 from lazarus_train.dataset import Dataset, read_dataset
 from lazarus_train.gate import enforce
 from lazarus_train.run_report import report_runs
@@ -39,7 +39,7 @@ def test_samples_are_numbered_as_the_plan_numbers_them(mixed):
 
 
 def test_a_mixture_is_trained_verified_and_drawn(mixed):
-    sft(config(mixed))
+    train(config(mixed))
     links = {link.name: link for link in verify_run(mixed.folder / "run")}
     assert all(link.holds for link in links.values())
     assert links["data"].proof.count("sha256:") == 2

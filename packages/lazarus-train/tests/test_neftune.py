@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 import lazarus_models
-from lazarus_models.backend import mx
+from lazarus_models.backend import mx, nn
 from lazarus_plan import PlanCursor
 from lazarus_train.batches import make_batch
 from lazarus_train.gate import enforce
-from lazarus_train.neftune import embedding_noise, make_noisy
+from lazarus_train.neftune import NoisyEmbedding, embedding_noise, make_noisy
 
 WIDTH = 32
 
@@ -67,3 +67,11 @@ def test_an_embedding_that_adapters_froze_stays_frozen(setup):
     make_noisy(lm.model)
     trainable = lazarus_models.flatten(lm.model.trainable_parameters())
     assert all("lora" in name for name in trainable)
+
+
+def test_noise_takes_the_precision_of_the_embedding():
+    plain = nn.Embedding(4, 8)
+    plain.weight = plain.weight.astype(mx.bfloat16)
+    noisy = NoisyEmbedding(plain)
+    noisy.add(mx.ones((1, 2, 8)))
+    assert noisy(mx.array([[0, 1]])).dtype == mx.bfloat16

@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 
 from lazarus_plan import CorruptPlan, StalePlan
-from lazarus_train import CorruptCheckpoint, LoraSettings, SetupError, sft, verify_run
+from lazarus_train import CorruptCheckpoint, LoraSettings, SetupError, train, verify_run
 
 LINKS = ["checkpoint", "final", "audit log", "plan", "lengths", "tokenizer", "template", "data"]
 
 
 @pytest.fixture(params=["full", "lora"])
 def run(setup, request):
-    sft(setup.config(max_steps=4, lora=LoraSettings(rank=2, alpha=4.0) if request.param == "lora" else None))
+    train(setup.config(max_steps=4, lora=LoraSettings(rank=2, alpha=4.0) if request.param == "lora" else None))
     return setup
 
 
@@ -61,11 +61,11 @@ def test_a_final_sealed_anew_around_other_weights_is_found(run):
 
 
 def test_a_run_is_verified_from_any_folder_and_after_its_parts_moved(setup, monkeypatch, tmp_path_factory):
-    from lazarus_train import Elsewhere, SftConfig
+    from lazarus_train import Elsewhere, TrainConfig
 
     monkeypatch.chdir(setup.folder)
     relative = {"model": "model", "data": "data.jsonl", "batch_plan": "plan", "output": "run"}
-    sft(SftConfig(**relative, max_steps=1))
+    train(TrainConfig(**relative, max_steps=1))
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert names(setup.folder / "run") == LINKS
     setup.data.rename("moved.jsonl")
@@ -82,7 +82,7 @@ def test_what_the_plan_does_not_know_is_said(setup):
     bare = setup.folder / "bare.jsonl"
     bare.write_text("".join(f'{{"id":"{i}","length":{n}}}\n' for i, n in enumerate(lengths.length.tolist())))
     save_plan(build_plan(read_lengths(bare), PlanConfig(token_budget=64, row_len=32)), setup.plan)
-    sft(setup.config(max_steps=1))
+    train(setup.config(max_steps=1))
     unknown = {link.name for link in verify_run(setup.folder / "run") if not link.holds}
     assert unknown == {"data", "template", "tokenizer"}
 

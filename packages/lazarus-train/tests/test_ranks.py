@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lazarus_train import sft
+from lazarus_train import train
 
 STEPS = 6
 
@@ -21,9 +21,11 @@ def launch(setup, processes: int, output: str, *more: object) -> list[str]:
         *("--learning-rate", "5e-3", "--save-every", 2, *more),
     ]
     launcher = Path(sys.executable).with_name("mlx.launch")
-    train = [sys.executable, "-m", "lazarus_train", "sft", *map(str, arguments)]
+    command = [sys.executable, "-m", "lazarus_train", "sft", *map(str, arguments)]
     return (
-        [sys.executable, str(launcher), "-n", str(processes), "--backend", "ring", *train] if processes > 1 else train
+        [sys.executable, str(launcher), "-n", str(processes), "--backend", "ring", *command]
+        if processes > 1
+        else command
     )
 
 
@@ -40,7 +42,7 @@ def longer(tmp_path_factory, make_setup):
     """A plan of ten epochs, and what one process makes of six steps of it."""
     setup = make_setup(tmp_path_factory.mktemp("ranks"))
     setup.build_plan(epochs=10)
-    sft(setup.config("alone", max_steps=STEPS))
+    train(setup.config("alone", max_steps=STEPS))
     return setup
 
 
@@ -96,7 +98,7 @@ def test_a_run_goes_on_with_another_number_of_processes(longer, before, after):
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_process_stops_the_run_with_a_word_and_another_number_goes_on(longer, victim):
     name, steps = f"killed-{victim}", 40
-    sft(longer.config("alone-longer", max_steps=steps))
+    train(longer.config("alone-longer", max_steps=steps))
     audit = longer.folder / name / "audit.jsonl"
     command = launch(longer, 2, name, "--max-steps", steps)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -127,8 +129,8 @@ def pid_of_rank(rank: int, output: str) -> int:
 @pytest.mark.slow
 def test_processes_that_mean_different_runs_are_refused(longer):
     script = longer.folder / "differs.sh"
-    launcher, train = (command := launch(longer, 2, "differs"))[:6], command[6:]
-    script.write_text(f'#!/bin/sh\nexec {" ".join(train)} --seed "$MLX_RANK"\n')
+    launcher, training = (command := launch(longer, 2, "differs"))[:6], command[6:]
+    script.write_text(f'#!/bin/sh\nexec {" ".join(training)} --seed "$MLX_RANK"\n')
     script.chmod(0o755)
     command = [*launcher, str(script)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False, timeout=60)

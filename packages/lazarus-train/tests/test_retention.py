@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from lazarus_train import SetupError, sft, verify_run
+from lazarus_train import SetupError, train, verify_run
 from lazarus_train.cli import app
 from lazarus_train.inventory import list_checkpoints
 from lazarus_train.retention import best_checkpoint, tidy
@@ -19,7 +19,7 @@ def folder(tmp_path):
 
 
 def measured(**losses):
-    return [{"step": int(step[1:]), "eval_loss": loss} for step, loss in losses.items()]
+    return {int(step[1:]): loss for step, loss in losses.items()}
 
 
 def left(folder):
@@ -34,7 +34,7 @@ def test_the_newest_stay_and_the_best(folder):
 
 
 def test_all_stay_where_nothing_is_said_and_none_is_best_where_none_was_measured(folder):
-    tidy(folder, [{"step": 2, "loss": 1.0}, {"step": 4, "eval_loss": None}], keep=None)
+    tidy(folder, {}, keep=None)
     assert left(folder) == [2, 4, 6, 8]
     assert not (folder / "best").exists()
     assert best_checkpoint(folder, measured(s5=0.1)) is None
@@ -48,23 +48,23 @@ def test_a_link_moves_on_and_goes_when_nothing_is_best(folder):
     tidy(folder, measured(s4=1.0), keep=None)
     tidy(folder, measured(s4=1.0, s6=0.5), keep=None)
     assert (folder / "best").resolve().name == "step-0000006"
-    tidy(folder, [], keep=None)
+    tidy(folder, {}, keep=None)
     assert not (folder / "best").is_symlink()
 
 
 def test_a_run_keeps_what_it_was_asked_to_and_resumes_from_a_link(setup):
-    settings = {"keep_checkpoints": 1, "eval_data": setup.data, "eval_every": 2}
-    sft(setup.config(max_steps=8, **settings))
+    settings = {"keep_checkpoints": 1, "eval_data": {"held-out": setup.data}, "eval_every": 2}
+    train(setup.config(max_steps=8, **settings))
     kept = setup.folder / "run/checkpoints"
     lines = [json.loads(line) for line in (setup.folder / "run/metrics.jsonl").read_text().splitlines()]
     best = min((line for line in lines if "eval_loss" in line and line["step"]), key=lambda line: line["eval_loss"])
     assert left(kept) == sorted({best["step"], 8})
-    assert sft(setup.config(**settings), resume=str(kept / "latest")).steps > 8
+    assert train(setup.config(**settings), resume=str(kept / "latest")).steps > 8
     assert next(verify_run(setup.folder / "run/checkpoints/latest")).name == "checkpoint"
 
 
 def test_the_command_lists_and_finds_damage(setup):
-    sft(setup.config(max_steps=4, eval_data=setup.data))
+    train(setup.config(max_steps=4, eval_data={"held-out": setup.data}))
     first, last = list_checkpoints(setup.folder / "run")
     assert (first.step, first.damage, first.names) == (2, None, ())
     assert last.names == ("latest", "best")

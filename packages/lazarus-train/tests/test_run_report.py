@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from lazarus_train import OptimizerSettings, SetupError, sft
+from lazarus_train import OptimizerSettings, SetupError, train
 from lazarus_train.run_report import as_json, report_runs
 
 
@@ -17,11 +17,11 @@ def runs(tmp_path_factory, make_setup):
     for name, rate in (("slow", 1e-3), ("fast", 5e-3)):
         settings = {
             "optimizer": OptimizerSettings(learning_rate=rate),
-            "eval_data": setup.data,
+            "eval_data": {"held-out": setup.data, "same": setup.data},
             "eval_every": 2,
             "sample_prompts": ("1 & 2?",),
         }
-        sft(setup.config(name, max_steps=6, **settings))
+        train(setup.config(name, max_steps=6, **settings))
     return setup
 
 
@@ -33,7 +33,7 @@ def rows_block(html: str, number: int) -> dict:
 
 def test_every_run_is_drawn_in_every_chart_and_what_differs_is_named(runs):
     html = report_runs([runs.folder / "slow", runs.folder / "fast"])
-    assert html.count('class="path0"') == html.count('class="path1"') == 6
+    assert html.count('class="path0"') == html.count('class="path1"') == 7
     differences = html[html.index("<h2>Differences") : html.index("<h2>Rows behind")]
     assert re.findall(r"<tr><td>([^<]*)</td>", differences) == ["optimizer.learning_rate"]
 
@@ -87,7 +87,7 @@ def test_text_of_the_data_cannot_leave_its_place(setup):
     rows[0]["prompt"] = "</script><img src=x onerror=alert(1)>"
     setup.write_rows(rows)
     setup.build_plan(row_len=64, token_budget=256)
-    sft(setup.config())
+    train(setup.config())
     html = report_runs([setup.folder / "run"])
     assert "</script><img" not in html
     assert any("</script><img" in text for text in rows_block(html, 0)["texts"].values())
@@ -97,15 +97,18 @@ def test_a_loss_is_named_by_what_it_is_a_mean_over(runs, setup):
     pairs = "".join(f'{{"prompt": "{n}", "chosen": "yes", "rejected": "no"}}\n' for n in range(8))
     setup.data.write_text(pairs)
     setup.build_plan(row_len=64, token_budget=256)
-    sft(setup.config(objective={"kind": "preference", "loss": "orpo"}))
+    train(setup.config(objective={"kind": "preference", "loss": "orpo"}))
     html = report_runs([runs.folder / "slow", setup.folder / "run"])
-    assert html.count("step (nats a token or a pair upwards)") == 2
+    assert html.count("step (nats a token or a pair upwards)") == 1
+    assert html.count("step (nats a token upwards)") == 2, "of held-out rows that only one was measured on"
 
 
 def test_figures_as_json(runs):
     found = as_json([runs.folder / "fast"])[0]
     assert found["steps"] == 6
-    assert found["last_held_out_loss"] < found["first_held_out_loss"]
+    assert found["held_out_losses"].keys() == {"held-out", "same"}
+    first, *_, last = found["held_out_losses"]["same"]
+    assert last < first
 
 
 def test_what_is_no_run_is_refused(runs):

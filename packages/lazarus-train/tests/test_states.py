@@ -6,7 +6,7 @@ import pytest
 
 from lazarus_models import load
 from lazarus_models.backend import mx
-from lazarus_train import SetupError, sft
+from lazarus_train import SetupError, train
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def plan_for(setup, model, rows, **settings):
 @pytest.mark.slow
 def test_padded_rows_have_the_loss_they_have_alone(setup, mamba):
     dataset = plan_for(setup, mamba, [{"prompt": "a" * n, "completion": "b c d"} for n in range(1, 5)], mode="padded")
-    sft(setup.config(max_steps=1).model_copy(update={"model": mamba}))
+    train(setup.config(max_steps=1).model_copy(update={"model": mamba}))
     line = json.loads((setup.folder / "run" / "metrics.jsonl").read_text())
     model = load(mamba).model
     total, labels = 0.0, 0
@@ -47,7 +47,7 @@ def test_what_shares_a_row_is_refused(setup, mamba):
     rows = [{"prompt": "a", "completion": "b c d"} for _ in range(4)]
     plan_for(setup, mamba, rows)
     with pytest.raises(SetupError, match="carries state"):
-        sft(setup.config().model_copy(update={"model": mamba}))
+        train(setup.config().model_copy(update={"model": mamba}))
     plan_for(setup, mamba, [{"prompt": "a", "chosen": "b", "rejected": "c"}] * 2, mode="padded")
     with pytest.raises(SetupError, match="carries state"):
-        sft(setup.config(objective={"kind": "preference"}).model_copy(update={"model": mamba}))
+        train(setup.config(objective={"kind": "preference"}).model_copy(update={"model": mamba}))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lazarus_train import SetupError
 from lazarus_train.sweep import Sweep, Trial, largest_that_fits, read_trials, run_sweep, summary
-from lazarus_train.trial import Measured, Setup
+from lazarus_train.trial import Measured, Setup, full_batches
 
 
 @given(st.integers(0, 300), st.integers(1, 200))
@@ -50,6 +50,14 @@ def test_a_cut_off_last_line_is_left_out_and_any_other_refused(tmp_path):
     path.write_text('{"x": 1}\n' + trial(1, 5.0).model_dump_json() + "\n")
     with pytest.raises(SetupError, match=r"trials\.jsonl:1 is no trial"):
         read_trials(path)
+
+
+@given(st.integers(1, 9), st.integers(1, 4), st.integers(2, 8))
+def test_the_batches_of_a_set_up_are_its_rows_and_tokens(rows, threads, row_len):
+    batches = full_batches(Setup(model=Path("m"), row_len=row_len, rows=rows), 50, min(rows, threads))
+    assert sum(batch.ids.shape[0] for batch in batches) == rows
+    assert sum(batch.is_label.sum().item() for batch in batches) == rows * (row_len - 1)
+    assert {batch.ids.shape[1] for batch in batches} == {row_len}
 
 
 @pytest.mark.slow

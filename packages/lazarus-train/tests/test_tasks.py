@@ -1,6 +1,5 @@
 """Every objective through the one loop: laws 2, 4, 6 and 7."""
 
-import hashlib
 import json
 import math
 
@@ -11,7 +10,7 @@ import lazarus_models
 from lazarus_models.backend import mx
 from lazarus_models.parameters import flatten
 from lazarus_plan import PlanCursor
-from lazarus_train import Interrupted, OptimizerSettings, SetupError, Watcher, sft
+from lazarus_train import Interrupted, OptimizerSettings, SetupError, Watcher, train
 from lazarus_train.batches import make_batch
 from lazarus_train.forward import causal_sum, part_log_probabilities
 from lazarus_train.gate import enforce
@@ -35,6 +34,7 @@ MASK = 299  # the last of the model's 300 ids, which no text of these spells
 OBJECTIVES = {
     "diffusion": ({"kind": "diffusion", "mask_id": MASK, "draws": 4}, None),
     "joint": ({"kind": "diffusion", "mask_id": MASK, "draws": 4, "causal_share": 0.5}, None),
+    "truncated": ({"kind": "diffusion", "mask_id": MASK, "draws": 4, "truncated_share": 0.7}, None),
     "mntp": ({"kind": "mntp", "mask_id": MASK}, None),
     "dpo": ({"kind": "preference"}, PAIRS),
     "orpo": ({"kind": "preference", "loss": "orpo"}, PAIRS),
@@ -97,22 +97,20 @@ def test_micro_batches_are_one_batch(setup, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_stopped_and_resumed_the_run_is_the_same_bits(setup, name, lora_settings):
-    settings = prepare(setup, name) | {"eval_data": setup.data, "eval_every": 3, "ema": 0.9, "neftune_alpha": 5.0}
+def test_stopped_and_resumed_the_run_is_the_same_bits(setup, name, lora_settings, stop_after):
+    settings = prepare(setup, name) | {
+        "eval_data": {"held-out": setup.data},
+        "eval_every": 3,
+        "ema": 0.9,
+        "neftune_alpha": 5.0,
+    }
     if name in ("dpo", "reward"):
         settings["lora"] = lora_settings
-    sft(setup.config("straight", **settings))
-    seen: list[int] = []
-    watcher = Watcher(on_step=lambda report: seen.append(report.step), should_stop=lambda: seen[-1:] == [2])
+    train(setup.config("straight", **settings))
     with pytest.raises(Interrupted):
-        sft(setup.config("stopped", **settings), watcher=watcher)
-    sft(setup.config("stopped", **settings))
-    digests = []
-    for run in ("straight", "stopped"):
-        files = [*(setup.folder / run / "final").rglob("*.safetensors"), setup.folder / run / "metrics.jsonl"]
-        digests.append({file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(files)})
-    assert digests[0] == digests[1]
-    assert "model.safetensors" in digests[0]
+        train(setup.config("stopped", **settings), watcher=stop_after(2))
+    train(setup.config("stopped", **settings))
+    assert setup.fingerprints("stopped") == setup.fingerprints("straight")
 
 
 def test_both_answers_of_a_pair_are_what_they_are_alone(setup):
@@ -173,11 +171,11 @@ def test_the_head_at_labels_alone_gives_the_loss_of_the_head_everywhere(setup):
 def test_dpo_starts_at_ln_2_and_every_reference_says_the_same(setup, lora_settings, reference):
     objective = prepare(setup, "dpo")["objective"] | {"reference": reference}
     lora = lora_settings.model_copy(update={"dropout": 0.0})
-    sft(setup.config("run", objective=objective, lora=lora, max_steps=6))
+    train(setup.config("run", objective=objective, lora=lora, max_steps=6))
     lines = [json.loads(line) for line in (setup.folder / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
     assert lines[0]["reward_margin"] == pytest.approx(0.0, abs=1e-4)
-    sft(setup.config("other", objective=objective | {"reference": "copy"}, lora=lora, max_steps=6))
+    train(setup.config("other", objective=objective | {"reference": "copy"}, lora=lora, max_steps=6))
     other = [json.loads(line) for line in (setup.folder / "other" / "metrics.jsonl").read_text().splitlines()]
     assert [line["loss"] for line in lines] == pytest.approx([line["loss"] for line in other], abs=1e-4)
     assert lines[-1]["loss"] < math.log(2) - 0.01
@@ -187,15 +185,15 @@ def test_the_table_of_the_reference_is_made_once_and_again_for_another_model(set
     settings = prepare(setup, "dpo")
     computed: list[int] = []
     watcher = Watcher(on_reference=lambda done, total: computed.append(done))
-    sft(setup.config(**settings, max_steps=2), watcher=watcher)
+    train(setup.config(**settings, max_steps=2), watcher=watcher)
     assert computed[-1] == len(PAIRS)
     computed.clear()
-    sft(setup.config(**settings, max_steps=4), watcher=watcher)
+    train(setup.config(**settings, max_steps=4), watcher=watcher)
     assert computed == []
     lm = lazarus_models.load(setup.model)
     lazarus_models.set_weights(lm.model, {"model.norm.weight": mx.full((32,), 1.1)})
     lazarus_models.save(lm, setup.model)
-    sft(setup.config(**settings, max_steps=2), watcher=watcher, resume="none")
+    train(setup.config(**settings, max_steps=2), watcher=watcher, resume="none")
     assert computed[-1] == len(PAIRS)
 
 
@@ -205,7 +203,7 @@ def test_the_table_of_the_reference_is_made_once_and_again_for_another_model(set
 )
 def test_what_is_preferred_is_learnt(setup, name, metric):
     settings = prepare(setup, name, epochs=12)
-    sft(setup.config(**settings, eval_data=setup.data, optimizer=OptimizerSettings(learning_rate=5e-3)))
+    train(setup.config(**settings, eval_data={"held-out": setup.data}, optimizer=OptimizerSettings(learning_rate=5e-3)))
     lines = [json.loads(line) for line in (setup.folder / "run" / "metrics.jsonl").read_text().splitlines()]
     before, after = (line for line in lines if "eval_loss" in line)
     assert after["eval_loss"] < before["eval_loss"]
@@ -216,7 +214,7 @@ def test_what_is_preferred_is_learnt(setup, name, metric):
 @pytest.mark.slow
 def test_numbers_are_learnt_and_the_scores_model_is_whole(setup):
     settings = prepare(setup, "regression", epochs=20)
-    sft(setup.config(**settings, eval_data=setup.data, optimizer=OptimizerSettings(learning_rate=1e-2)))
+    train(setup.config(**settings, eval_data={"held-out": setup.data}, optimizer=OptimizerSettings(learning_rate=1e-2)))
     lines = [json.loads(line) for line in (setup.folder / "run" / "metrics.jsonl").read_text().splitlines()]
     before, after = (line for line in lines if "eval_loss" in line)
     assert after["eval_loss"] < before["eval_loss"] / 4
@@ -230,17 +228,17 @@ def test_numbers_are_learnt_and_the_scores_model_is_whole(setup):
 
 def test_a_scores_model_goes_on_from_where_it_was_saved_and_only_for_the_same_scores(setup):
     settings = prepare(setup, "classification")
-    sft(setup.config("first", **settings, max_steps=2))
+    train(setup.config("first", **settings, max_steps=2))
     trained = setup.folder / "first" / "final"
     config = setup.config("second", **settings, max_steps=1).model_copy(update={"model": trained})
-    sft(config)
+    train(config)
     head = head_of(config.objective, enforce(config).dataset, lazarus_models.load(setup.model).tokenizer)
     lm = load_with_head(trained, head, seed=9)
     stored = lazarus_models.load_tensors(trained / "model.safetensors")
     assert mx.array_equal(lm.model.score.weight, stored["score.weight"])
     other = setup.config("third", objective={"kind": "classification", "classes": ["no", "perhaps", "yes"]})
     with pytest.raises(SetupError, match="gives the scores"):
-        sft(other.model_copy(update={"model": trained}))
+        train(other.model_copy(update={"model": trained}))
 
 
 @pytest.mark.parametrize(
@@ -260,19 +258,19 @@ def test_rows_that_an_objective_cannot_learn_from_are_refused(setup, name, objec
     if objective.get("mask_id") == 0:
         objective = objective | {"mask_id": int(enforce(setup.config()).dataset.ids[0])}
     with pytest.raises(SetupError, match=message):
-        sft(setup.config(objective=objective))
+        train(setup.config(objective=objective))
 
 
 def test_a_plan_that_cuts_a_pair_is_refused(setup):
     prepare(setup, "dpo", row_len=24, token_budget=48, oversize="truncate")
     with pytest.raises(SetupError, match="the plan cuts sample"):
-        sft(setup.config(objective={"kind": "preference"}))
+        train(setup.config(objective={"kind": "preference"}))
 
 
 @pytest.mark.slow
 def test_the_bound_of_masked_diffusion_falls(setup):
     settings = prepare(setup, "diffusion", epochs=15)
-    sft(setup.config(**settings, eval_data=setup.data, optimizer=OptimizerSettings(learning_rate=1e-2)))
+    train(setup.config(**settings, eval_data={"held-out": setup.data}, optimizer=OptimizerSettings(learning_rate=1e-2)))
     lines = [json.loads(line) for line in (setup.folder / "run" / "metrics.jsonl").read_text().splitlines()]
     before, after = (line for line in lines if "eval_loss" in line)
     assert before["eval_loss"] == pytest.approx(math.log(300), abs=0.3)

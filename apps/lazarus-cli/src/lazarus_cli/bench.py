@@ -85,7 +85,8 @@ def bench(
     steps: Annotated[int, typer.Option("--steps", help="Training steps to measure of each mode.", min=1)] = 5,
     baseline: Annotated[Path | None, typer.Option("--baseline", help="An earlier bench.json to compare with.")] = None,
     tolerance: Annotated[
-        float, typer.Option("--tolerance", help="Exit 1 if a speed fell by more than this share of the baseline's.")
+        float,
+        typer.Option("--tolerance", min=0.0, help="Exit 1 if a speed fell by more than this share of the baseline's."),
     ] = 0.2,
     prompt_field: Annotated[str | None, typer.Option("--prompt-field", help="Field of the question.")] = None,
     completion_field: Annotated[str | None, typer.Option("--completion-field", help="Field of the answer.")] = None,
@@ -227,7 +228,7 @@ def _room(plan: "BatchPlan") -> int:
 
 def _train(asked: Bench, folder: Path, name: str, steps: int) -> JSON:
     from lazarus_models.backend import mx
-    from lazarus_train import SftConfig, sft
+    from lazarus_train import TrainConfig, train
 
     run = folder / f"run-{name}"
     settings: JSON = {
@@ -238,9 +239,9 @@ def _train(asked: Bench, folder: Path, name: str, steps: int) -> JSON:
         "max_steps": min(steps, asked.steps + WARM_UP),
         **{f"{field}_field": value for field, value in asked.fields.items()},
     }
-    config = SftConfig.model_validate(settings)
+    config = TrainConfig.model_validate(settings)
     mx.reset_peak_memory()
-    sft(config)
+    train(config)
     lines = [json.loads(line) for line in (run / "throughput.jsonl").read_text().splitlines()]
     measured = lines[WARM_UP:] or lines
     return {

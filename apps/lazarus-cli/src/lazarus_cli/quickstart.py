@@ -19,7 +19,7 @@ from lazarus_plan.console import progress, show
 from lazarus_plan.errors import LazarusError
 
 if TYPE_CHECKING:
-    from lazarus_train import RunResult, SftConfig, StepReport
+    from lazarus_train import RunResult, StepReport, TrainConfig
 
 TASKS = 90
 KINDS = ("comparison",)
@@ -121,7 +121,7 @@ def _new_model(path: Path) -> None:
 
 
 def _train(run: Path, title: str) -> "RunResult":
-    from lazarus_train import Watcher, sft
+    from lazarus_train import Watcher, train
 
     config = _config(run)
     _stage(title, _command(config))
@@ -132,7 +132,7 @@ def _train(run: Path, title: str) -> "RunResult":
             losses.append(report.loss)
             advance(1, note=f"loss {report.loss:.3f}, {report.tokens / report.seconds:,.0f} tokens/s")
 
-        result = sft(
+        result = train(
             config, watcher=Watcher(on_start=lambda _, first, last: advance(first, total=last), on_step=on_step)
         )
     show(f"   loss {losses[0]:.3f} -> {losses[-1]:.3f} nats a token")
@@ -189,11 +189,11 @@ def _ask(model: Path, samples: Path) -> None:
     show(f"   {reply}   ({'right' if verdict.correct else f'wrong: it is {task.answer}'})")
 
 
-def _config(run: Path) -> "SftConfig":
-    from lazarus_train import OptimizerSettings, SftConfig
+def _config(run: Path) -> "TrainConfig":
+    from lazarus_train import OptimizerSettings, TrainConfig
 
     folder = run.parent
-    return SftConfig(
+    return TrainConfig(
         model=folder / "model",
         data=folder / "samples.jsonl",
         batch_plan=folder / "plan",
@@ -203,7 +203,7 @@ def _config(run: Path) -> "SftConfig":
     )
 
 
-def _command(config: "SftConfig") -> str:
+def _command(config: "TrainConfig") -> str:
     return (
         f"lazarus train sft --model {_q(config.model)} --data {_q(config.data_files[0])} "
         f"--batch-plan {_q(config.batch_plan)} --learning-rate {config.optimizer.learning_rate} "

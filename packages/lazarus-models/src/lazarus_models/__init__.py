@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from lazarus_models.errors import WeightsError as WeightsError
     from lazarus_models.estimates import Estimate as Estimate
     from lazarus_models.estimates import estimate as estimate
+    from lazarus_models.families import ModelFamilyType as ModelFamilyType
     from lazarus_models.families import read_config as read_config
     from lazarus_models.generation import Generation as Generation
     from lazarus_models.generation import GenerationStats as GenerationStats
@@ -69,7 +70,6 @@ if TYPE_CHECKING:
     from lazarus_models.parameters import weights as weights
     from lazarus_models.pipeline import ChatReply as ChatReply
     from lazarus_models.pipeline import DType as DType
-    from lazarus_models.pipeline import ModelFamilyType as ModelFamilyType
     from lazarus_models.pipeline import UnifiedPipeline as UnifiedPipeline
     from lazarus_models.pipeline import UnifiedPipelineConfig as UnifiedPipelineConfig
     from lazarus_models.presets import PRESETS as PRESETS
@@ -133,7 +133,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "MLPConfig": "architecture",
     "model_config": "compose",
     "ModelConfig": "config",
-    "ModelFamilyType": "pipeline",
+    "ModelFamilyType": "families",
     "MODELS": "hub",
     "ModelsError": "errors",
     "MoEConfig": "architecture",

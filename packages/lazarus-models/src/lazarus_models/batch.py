@@ -1,16 +1,17 @@
-"""Several prompts at once: each is read by itself and joins the others, who take a step together.
+"""Several prompts at once: each is read without padding and joins the others, who take a step together.
 
-Reading by itself keeps every family exact: a state-space layer would carry padding along, and chunks of positions would
-begin elsewhere. When a text ends, the next prompt takes its place.
+Without padding every family stays exact: a state-space layer would carry it along, and chunks of positions would begin
+elsewhere. When a text ends, the next prompt takes its place.
 """
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from lazarus_models.backend import mx
-from lazarus_models.cache import PromptCache
+from lazarus_models.cache import read_texts
 from lazarus_models.generation import Generation, Recorded, answer, bounded, prompt_ids
 from lazarus_models.huggingface import LoadedModel
 from lazarus_models.parameters import begin, integers
@@ -93,22 +94,26 @@ class BatchRunner:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def join(self, index: int, ids: list[int], config: GenerationConfig) -> None:
-        """Reads a prompt, by itself, and puts it among the others."""
-        cache = PromptCache.empty(self._model)
-        logits = cache.read(self._model, ids)
-        counts = None if config.is_plain else count(ids, logits.size)
-        row = Row(index, config, counts)
-        layers = [_batched(layer) for layer in cache.layers]
-        token = _draw([row], logits[None], 0)
+    def join(self, prompts: Sequence[tuple[int, list[int], GenerationConfig]]) -> None:
+        """Reads prompts, each with an index and its config, and puts them among the others."""
+        if not prompts:
+            return
+        read = list(read_texts(self._model, [ids for _, ids, _ in prompts]))
+        logits = mx.stack([last for _, last in read])
+        rows = [
+            Row(index, config, None if config.is_plain else count(ids, logits.shape[1]))
+            for index, ids, config in prompts
+        ]
+        layers = [kinds[0].merge(kinds) for kinds in zip(*(cache.layers for cache, _ in read), strict=True)]
+        tokens = _draw(rows, logits, 0)
         if self._rows:
             for layer, other in zip(self._layers, layers, strict=True):
                 layer.extend(other)
-            self._logits = mx.concatenate([self._logits, logits[None]])
-            self._tokens = mx.concatenate([self._tokens, token])
+            self._logits = mx.concatenate([self._logits, logits])
+            self._tokens = mx.concatenate([self._tokens, tokens])
         else:
-            self._layers, self._logits, self._tokens = layers, logits[None], token
-        self._rows.append(row)
+            self._layers, self._logits, self._tokens = layers, logits, tokens
+        self._rows += rows
 
     def step(self) -> list[tuple[Row, bool]]:
         """Has the tokens after the next ones begun and waits for the next ones.
@@ -149,8 +154,7 @@ def _ended(model: Any, prompts: Iterable[tuple[list[int], GenerationConfig]], ba
     waiting = enumerate(prompts)
     runner = BatchRunner(model)
     while True:
-        while len(runner) < batch_size and (entry := next(waiting, None)) is not None:
-            runner.join(entry[0], *entry[1])
+        runner.join([(index, ids, config) for index, (ids, config) in islice(waiting, batch_size - len(runner))])
         if not len(runner):
             return
         yield from (row for row, ended in runner.step() if ended)
@@ -162,7 +166,3 @@ def _draw(rows: Sequence[Row], logits: mx.array, ahead: int) -> mx.array:
         return mx.argmax(logits, axis=-1)
     drawn = [draw(logits[place], row.config, len(row.ids) + ahead, row.counts) for place, row in enumerate(rows)]
     return mx.stack(drawn).astype(mx.uint32)
-
-
-def _batched(layer: Any) -> Any:
-    return layer.merge([layer])

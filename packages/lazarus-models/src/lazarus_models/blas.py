@@ -20,10 +20,8 @@ from lazarus_models.errors import BlasError
 
 OFF = "LAZARUS_BLAS=off"  # the reason where a slow BLAS is what was asked for
 PACKAGED = "packaged"  # the word for the extra's
-INSTALL_HINT = (
-    "install OpenBLAS (Debian and Ubuntu: `apt install libopenblas0-pthread`; Fedora: `dnf install openblas`; "
-    "without an administrator: `pip install 'lazarus-models[blas]'`)"
-)
+SYSTEM_HINT = "Debian and Ubuntu: `apt install libopenblas0-pthread`; Fedora: `dnf install openblas`"
+INSTALL_HINT = f"install OpenBLAS ({SYSTEM_HINT}; without an administrator: `pip install 'lazarus-models[blas]'`)"
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from lazarus_models.architecture import (
     MLPConfig,
 )
 from lazarus_models.backend import mx, nn
+from lazarus_models.cache import PartedCache
 from lazarus_models.components.attention import Attention
 from lazarus_models.components.mamba import Mamba, Mamba2
 from lazarus_models.components.mlp import MLP, MoE
@@ -51,13 +52,19 @@ class Block(nn.Module):
         """How far back attention sees; None for a mixer with a state."""
 
     def __call__(self, x: Float[mx.array, "B T D"], mask: Any = None, cache: Any = None) -> Float[mx.array, "B T D"]:
-        mixed = part(self, self.config.mixer.name)(part(self, self._mixer_norms[0])(x), mask, cache)
+        mixed = self._mixed(part(self, self._mixer_norms[0])(x), mask, cache)
         x = self._added(x, mixed, self._mixer_norms[1])
         if not self.config.feed_forward:
             return x
         normed = part(self, self._feed_norms[0])(x)
         outputs: list[mx.array] = [part(self, feed.name)(normed) for feed in self.config.feed_forward]
         return self._added(x, sum(outputs[1:], start=outputs[0]), self._feed_norms[1])
+
+    def _mixed(self, x: mx.array, mask: Any, cache: Any) -> mx.array:
+        mixer = part(self, self.config.mixer.name)
+        if not isinstance(cache, PartedCache):
+            return mixer(x, mask, cache)
+        return mx.concatenate(list(map(mixer, cache.split(x), mask, cache.parts)), axis=1)
 
     def _added(self, x: mx.array, update: mx.array, norm: str | None) -> mx.array:
         if norm is not None:
@@ -86,7 +93,7 @@ class Body(nn.Module):
         if self.config.embedding_scale != 1:
             x = x * mx.array(self.config.embedding_scale, x.dtype)
         if self.config.positions:
-            x = x + self.embed_positions(mx.arange(ids.shape[1]) + (0 if caches[0] is None else caches[0].offset))
+            x = x + self.embed_positions(_positions(ids.shape[1], caches[0]))
         masks: dict[Reach | None, Any] = {}  # layers of one reach share a mask
         for layer, own in zip(self.layers, caches, strict=True):
             if layer.reach not in masks:
@@ -146,7 +153,17 @@ def make_mixer(width: int, mixer: Mixer) -> nn.Module:
     return Mamba2(width, mixer) if isinstance(mixer, Mamba2Config) else Recurrent(width, mixer)
 
 
+def _positions(tokens: int, cache: Any) -> mx.array:
+    """Of new tokens, (T,) or, for offsets a row, (B, T)."""
+    if isinstance(cache, PartedCache):
+        return mx.concatenate(list(map(_positions, cache.lengths, cache.parts)))
+    offset: Any = 0 if cache is None else cache.offset
+    return mx.arange(tokens) + (offset if isinstance(offset, int) else offset[:, None])
+
+
 def _mask(tokens: int, cache: Any, reach: Reach | None) -> Any:
+    if isinstance(cache, PartedCache):
+        return [_mask(length, own, reach) for length, own in zip(cache.lengths, cache.parts, strict=True)]
     if reach is not None:
         return layer_mask(tokens, cache, reach)
     return None if cache is None else cache.make_mask(tokens)

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -44,6 +45,7 @@ class Engine:
         self._model = model
         self._batch_size = batch_size
         self._waiting: SimpleQueue[Job | None] = SimpleQueue()
+        self._is_open = True
         self._thread = threading.Thread(target=self._run, name="lazarus-engine", daemon=True)
         self._thread.start()
 
@@ -70,39 +72,41 @@ class Engine:
     def _work(self) -> None:
         runner = BatchRunner(self._model)
         jobs: dict[int, Job] = {}
-        number, is_open = 0, True
-        while is_open or jobs:
-            while is_open and len(runner) < self._batch_size:
-                try:
-                    job = self._waiting.get(block=not jobs)
-                except Empty:
-                    break
-                if job is None:
-                    is_open = False
-                    break
-                number += 1
-                jobs[number] = job
-                _guarded(jobs, runner, number)
-            if len(runner):
-                try:
-                    _step(jobs, runner)
-                except Exception as error:  # noqa: BLE001 (it is raised where the requests wait; the next ones begin anew)
-                    for job in jobs.values():
-                        job.arrivals.put(error)
-                    runner, jobs = BatchRunner(self._model), {}
+        numbers = count()
+        while self._is_open or jobs:
+            new = {next(numbers): job for job in self._arrived(self._batch_size - len(jobs), wait=not jobs)}
+            try:
+                runner.join([(number, job.ids, job.config) for number, job in new.items()])
+                jobs |= new
+            except Exception as error:  # noqa: BLE001 (it is raised where these requests wait; the others go on)
+                _tell(new, error)
+            try:
+                _step(jobs, runner)
+            except Exception as error:  # noqa: BLE001 (it is raised where the requests wait; the next ones begin anew)
+                _tell(jobs, error)
+                runner, jobs = BatchRunner(self._model), {}
+
+    def _arrived(self, room: int, *, wait: bool) -> Iterator[Job]:
+        """Requests that wait, as many as there is room for; `wait` for the first one."""
+        while room and self._is_open:
+            try:
+                job = self._waiting.get(block=wait)
+            except Empty:
+                return
+            if job is None:
+                self._is_open = False
+                return
+            yield job
+            room, wait = room - 1, False
 
 
-def _guarded(jobs: dict[int, Job], runner: BatchRunner, number: int) -> None:
-    job = jobs[number]
-    try:
-        runner.join(number, job.ids, job.config)
-    except Exception as error:  # noqa: BLE001 (it is raised where the request waits; the others go on)
+def _tell(jobs: dict[int, Job], error: Exception) -> None:
+    for job in jobs.values():
         job.arrivals.put(error)
-        del jobs[number]
 
 
 def _step(jobs: dict[int, Job], runner: BatchRunner) -> None:
-    for row, ended in runner.step():
+    for row, ended in runner.step() if jobs else ():
         job = jobs[row.index]
         job.logprobs[:] = row.logprobs
         job.arrivals.put(row.ids[-1])

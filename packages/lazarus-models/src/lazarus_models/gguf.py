@@ -1,76 +1,116 @@
 """A model as one GGUF file, which llama.cpp and its kin read.
 
-The tensors' names and order and the description are mlx-lm's; the tokens' scores are ours, since it writes the same one
-for all, with which llama.cpp cuts text at random. What such a file has no words for is refused.
+The names are those of the format's table today; mlx-lm still writes experts one by one under names that have left it, and
+the same score for every token, with which llama.cpp cuts text at random. What such a file has no words for is refused.
 """
 
 import json
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from lazarus_models.architecture import AttentionConfig
 from lazarus_models.backend import mx
 from lazarus_models.config import TransformerConfig
 from lazarus_models.errors import UnsupportedModel
-from lazarus_models.families import family_of
 from lazarus_models.huggingface import LoadedModel
-from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_models.parameters import weights
 from lazarus_models.tensors import replacing
 
 FAMILIES = ("llama", "mistral", "mixtral")
+_NAMES = (  # ours, and the format's; https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+    ("model.layers.", "blk."),
+    ("model.embed_tokens", "token_embd"),
+    ("model.norm", "output_norm"),
+    ("lm_head", "output"),
+    ("input_layernorm", "attn_norm"),
+    ("post_attention_layernorm", "ffn_norm"),
+    ("self_attn.o_proj", "attn_output"),
+    ("self_attn.", "attn_"),
+    ("block_sparse_moe.switch_mlp.gate_proj", "ffn_gate_exps"),
+    ("block_sparse_moe.switch_mlp.up_proj", "ffn_up_exps"),
+    ("block_sparse_moe.switch_mlp.down_proj", "ffn_down_exps"),
+    ("block_sparse_moe.gate", "ffn_gate_inp"),
+    ("mlp.", "ffn_"),
+    ("_proj.", "."),
+)
 _NEWLINE = "<0x0A>"  # the piece by which a vocabulary with bytes, as SentencePiece makes them, is known
 
 
+class TokenKind(IntEnum):
+    """The format's numbers for what a token is."""
+
+    NORMAL = 1
+    UNKNOWN = 2
+    CONTROL = 3
+    UNUSED = 5
+    BYTE = 6
+
+
 def export_gguf(lm: LoadedModel, path: Path) -> None:
-    """Writes a model's matrices as float16 and its norms as float32, beside the target first.
+    """Writes a model's matrices as float16, its norms and routers as float32, beside the target first.
 
     Raises:
         UnsupportedModel: The file could not say what the model computes, or how its tokenizer cuts.
     """
     config = _refuse_unsaid(lm)
-    gguf = import_mlx_lm("gguf")
-    tensors = family_of(lm.family).layout_of(config).to_file(weights(lm.model))
-    named: dict[str, mx.array] = {}
-    for name, tensor in tensors.items():
-        if name.endswith(("q_proj.weight", "k_proj.weight")):  # llama.cpp turns neighbours, Hugging Face halves
-            is_key = name.endswith("k_proj.weight")
-            heads = config.num_key_value_heads if is_key else config.num_attention_heads
-            tensor = gguf.permute_weights(tensor, heads)
-        precision = mx.float32 if "norm" in name else mx.float16
-        named[gguf.translate_weight_names(name)] = tensor.astype(precision)
-    said = config.to_huggingface(dtype="float16")
-    if config.rope.scaling:
-        said["rope_scaling"] = {**config.rope.scaling, "type": config.rope.rope_type}
-    metadata = gguf.prepare_metadata(said, _vocabulary(lm, gguf.TokenType))
+    metadata = _description(config, path.stem) | _vocabulary(lm)
+    named = dict(_entry(name, tensor, config) for name, tensor in weights(lm.model).items())
     with replacing(path) as beside, tempfile.TemporaryDirectory(dir=path.parent) as folder:
         written = Path(folder) / "model.gguf"  # MLX wants the ending
         mx.save_gguf(str(written), named, metadata)  # pyright: ignore[reportUnknownMemberType] (the stub leaves the result out)
         written.replace(beside)
 
 
-@dataclass(frozen=True)
-class _Vocabulary:
-    """What mlx-lm asks of one."""
-
-    tokens: list[tuple[str, float, Any]]
-    tokenizer: SimpleNamespace
-
-    @property
-    def vocab_size(self) -> int:
-        return len(self.tokens)
-
-    def all_tokens(self) -> Iterator[tuple[str, float, Any]]:
-        """Text, score and kind of each, in the order of the ids."""
-        yield from self.tokens
+def _entry(name: str, tensor: mx.array, config: TransformerConfig) -> tuple[str, mx.array]:
+    """A tensor under the format's name, in its order and precision."""
+    for ours, theirs in _NAMES:
+        name = name.replace(ours, theirs)
+    if name.endswith(("attn_q.weight", "attn_k.weight")):  # llama.cpp turns neighbours, Hugging Face halves
+        heads = config.num_attention_heads if name.endswith("q.weight") else config.num_key_value_heads
+        halves = mx.reshape(tensor, (heads, 2, -1, tensor.shape[-1]))
+        tensor = mx.reshape(mx.swapaxes(halves, 1, 2), tensor.shape)
+    in_full = name.endswith(("norm.weight", "ffn_gate_inp.weight"))
+    return name, tensor.astype(mx.float32 if in_full else mx.float16)
 
 
-def _vocabulary(lm: LoadedModel, kinds: Any) -> _Vocabulary:
-    """Pieces score higher the earlier they stand, as SentencePiece's do."""
+def _description(config: TransformerConfig, name: str) -> dict[str, Any]:
+    """What the model is; a Mistral is a Llama to this format, and a Mixtral one with experts."""
+    said: dict[str, Any] = config.to_huggingface(dtype="float16")
+    counts = {
+        "context_length": config.max_position_embeddings,
+        "embedding_length": config.hidden_size,
+        "block_count": config.num_hidden_layers,
+        "feed_forward_length": config.intermediate_size,
+        "rope.dimension_count": config.head_dim,
+        "attention.head_count": config.num_attention_heads,
+        "attention.head_count_kv": config.num_key_value_heads,
+        "vocab_size": config.vocab_size,
+        "expert_count": said.get("num_local_experts"),
+        "expert_used_count": said.get("num_experts_per_tok"),
+    }
+    scaling: dict[str, Any] = {}
+    if config.rope.factor is not None:
+        scaling = {
+            "llama.rope.scaling.type": config.rope.rope_type,
+            "llama.rope.scaling.factor": mx.array(config.rope.factor),
+        }
+    return {
+        "general.architecture": "llama",
+        "general.name": name,
+        "general.alignment": _count(32),
+        "general.file_type": _count(1),  # mostly float16
+        "general.quantization_version": _count(2),
+        **{f"llama.{key}": _count(value) for key, value in counts.items() if value is not None},
+        "llama.attention.layer_norm_rms_epsilon": mx.array(config.rms_norm_eps),
+        "llama.rope.freq_base": mx.array(config.rope.rope_theta),
+        **scaling,
+    }
+
+
+def _vocabulary(lm: LoadedModel) -> dict[str, Any]:
+    """The tokens; pieces score higher the earlier they stand, as SentencePiece's do."""
     with tempfile.TemporaryDirectory() as folder:
         lm.tokenizer.save(Path(folder))
         file = Path(folder) / "tokenizer.json"
@@ -85,23 +125,36 @@ def _vocabulary(lm: LoadedModel, kinds: Any) -> _Vocabulary:
     added: list[dict[str, Any]] = said.get("added_tokens", [])
     special = {token["id"] for token in added if token.get("special")}
     by_id = {index: text for text, index in pieces.items()} | {token["id"]: token["content"] for token in added}
+    unknown = pieces.get(said["model"].get("unk_token"))
 
-    def described(index: int) -> tuple[str, float, Any]:
+    def described(index: int) -> tuple[str, float, TokenKind]:
         text = by_id.get(index)
         if text is None:  # a row of the embedding that no token has
-            return f"<unused{index}>", -float(index), kinds.UNUSED
+            return f"<unused{index}>", -float(index), TokenKind.UNUSED
+        if index == unknown:
+            return text, 0.0, TokenKind.UNKNOWN
         if index in special:
-            return text, 0.0, kinds.CONTROL
+            return text, 0.0, TokenKind.CONTROL
         is_byte = len(text) == len(_NEWLINE) and text.startswith("<0x")
-        return (text, 0.0, kinds.BYTE) if is_byte else (text, -float(index), kinds.NORMAL)
+        return (text, 0.0, TokenKind.BYTE) if is_byte else (text, -float(index), TokenKind.NORMAL)
 
-    unknown = said["model"].get("unk_token")
-    ids = SimpleNamespace(
-        bos_token_id=lm.tokenizer.bos_id,
-        eos_token_id=lm.tokenizer.eos_id,
-        unk_token_id=pieces.get(unknown) if unknown else None,
-    )
-    return _Vocabulary([described(index) for index in range(lm.config.vocab_size)], ids)
+    texts, scores, kinds = zip(*map(described, range(lm.config.vocab_size)), strict=True)
+    tokenizer = lm.tokenizer
+    ids = {"bos": tokenizer.bos_id, "eos": tokenizer.eos_id, "unknown": unknown, "padding": tokenizer.pad_id}
+    return {
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.tokens": list(texts),
+        "tokenizer.ggml.scores": mx.array(scores),
+        "tokenizer.ggml.token_type": mx.array(list(map(int, kinds)), dtype=mx.int32),
+        **{f"tokenizer.ggml.{name}_token_id": _count(index) for name, index in ids.items() if index is not None},
+        "tokenizer.ggml.add_bos_token": mx.array(tokenizer.adds_bos),
+        "tokenizer.ggml.add_eos_token": mx.array(tokenizer.adds_eos),
+        **({"tokenizer.chat_template": tokenizer.chat_template} if tokenizer.chat_template else {}),
+    }
+
+
+def _count(number: int) -> mx.array:
+    return mx.array(number, dtype=mx.uint32)
 
 
 def _refuse_unsaid(lm: LoadedModel) -> TransformerConfig:

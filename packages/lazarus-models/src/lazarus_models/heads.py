@@ -10,14 +10,15 @@ from jaxtyping import Float, Int, Integer
 
 from lazarus_models.architecture import DecoderConfig
 from lazarus_models.backend import mx, nn
-from lazarus_models.decoder import Body
+from lazarus_models.decoder import Block, Body
 from lazarus_models.parameters import part, put
 
 
 class SequenceModel(nn.Module):
     """A body and a linear layer on one vector a row: a classifier, a reward model, a regression.
 
-    Tensors are named as in transformers' `...ForSequenceClassification`: the body's, and `score.weight`.
+    Tensors are named as in transformers' `...ForSequenceClassification`: the body's, and `score.weight`. Its `config`,
+    `body`, `layers` and `head` are a `Decoder`'s, so that what packs, adapts and trains those does the same to these.
     """
 
     def __init__(self, config: DecoderConfig, outputs: int, *, pooling: Literal["last", "mean"] = "last") -> None:
@@ -36,13 +37,27 @@ class SequenceModel(nn.Module):
             ids: Padded on the right.
             lengths: Tokens of each row; None where none is padded.
         """
-        x: mx.array = part(self, self.config.names[0])(ids)  # (B, T, D)
+        x = self.body(ids)  # (B, T, D)
         if lengths is None:
             lengths = mx.full((ids.shape[0],), ids.shape[1])
         if self.pooling == "last":
-            return self.score(mx.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)[:, 0])
+            return self.head(mx.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)[:, 0])
         real = (mx.arange(ids.shape[1]) < lengths[:, None])[..., None]
-        return self.score((x * real).sum(axis=1) / lengths[:, None])
+        return self.head((x * real).sum(axis=1) / lengths[:, None])
+
+    def head(self, x: Float[mx.array, "... D"]) -> Float[mx.array, "... O"]:
+        """Scores of a normed residual stream."""
+        return self.score(x)
+
+    @property
+    def body(self) -> Body:
+        """Embedding, blocks and the last norm."""
+        return part(self, self.config.names[0])
+
+    @property
+    def layers(self) -> list[Block]:
+        """The blocks."""
+        return self.body.layers
 
 
 def classification_loss(scores: Float[mx.array, "B O"], labels: Int[mx.array, " B"]) -> Float[mx.array, ""]:

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from lazarus_models.blas import BlasInfo, describe
+from lazarus_models.blas import SYSTEM_HINT, BlasInfo, describe
 
 PACKAGE = "scipy_openblas32"
 _CALLS = ("cblas_sgemm", "cblas_dgemm", "cblas_cgemm")
@@ -49,15 +49,19 @@ def use_packaged_blas(found: BlasInfo) -> BlasInfo:
     library = ctypes.CDLL(str(path))
     slots = _slots()
     if set(slots) != set(_CALLS):
-        return BlasInfo("builtin", f"{PACKAGE} is installed, but MLX's library has no table to enter it in")
+        return _not_this_one("MLX's library has no table to enter it in")
     before = {name: slot.value for name, slot in slots.items()}
     for name, slot in slots.items():
         slot.value = ctypes.cast(library[f"scipy_{name}"], ctypes.c_void_p).value
     if not _multiplies_rightly():
         for name, slot in slots.items():
             slot.value = before[name]
-        return BlasInfo("builtin", f"{PACKAGE} is installed, but MLX multiplies wrongly with it")
+        return _not_this_one("MLX multiplies wrongly with it")
     return describe(library, PACKAGE, "the extra `blas`", str(path), prefix="scipy_")
+
+
+def _not_this_one(why: str) -> BlasInfo:
+    return BlasInfo("builtin", f"{PACKAGE} is installed, but {why}; install the system's OpenBLAS ({SYSTEM_HINT})")
 
 
 def _slots() -> dict[str, ctypes.c_void_p]:

@@ -16,30 +16,11 @@ from lazarus_models.batch import generate_batch
 from lazarus_models.cache import PromptCache
 from lazarus_models.chat import ChatHistory
 from lazarus_models.config import Precision
+from lazarus_models.families import ModelFamilyType
 from lazarus_models.generation import Generation, GenerationStats, generate, stream
 from lazarus_models.huggingface import LoadedModel, load
 from lazarus_models.sample import GenerationConfig
 from lazarus_models.tools import CALL_ENDS, Tool, ToolCall, parse_calls, told_of
-
-
-class ModelFamilyType(StrEnum):
-    """The families that can be loaded."""
-
-    GEMMA3 = "gemma3_text"
-    GPT_OSS = "gpt_oss"
-    GRANITE = "granite"
-    GRANITE_MOE = "granitemoe"
-    GRANITE_HYBRID = "granitemoehybrid"
-    JAMBA = "jamba"
-    COMPOSED = "lazarus_decoder"
-    LLAMA = "llama"
-    LLAMA4 = "llama4_text"
-    MAMBA = "mamba"
-    MISTRAL = "mistral"
-    MIXTRAL = "mixtral"
-    OLMOE = "olmoe"
-    QWEN3 = "qwen3"
-    STARCODER2 = "starcoder2"
 
 
 class DType(StrEnum):

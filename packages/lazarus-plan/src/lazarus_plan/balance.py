@@ -39,7 +39,7 @@ def even_sizes(rows: int, rows_per_step: int) -> NDArray[np.int64]:
 
 
 def deal(
-    cost: Integers, samples: Integers, sizes: NDArray[np.int64], *, seed: int, source: int, epoch: int
+    cheapness: Integers, samples: Integers, sizes: NDArray[np.int64], *, seed: int, source: int, epoch: int
 ) -> NDArray[np.int32]:
     """Deals the rows of a source to steps.
 
@@ -48,7 +48,7 @@ def deal(
     samples goes to the step that has fewest so far, and so on.
 
     Args:
-        cost: Of each row.
+        cheapness: Of each row, how much less than the costliest one it costs.
         samples: Of each row, how many it holds.
         sizes: Rows that each step takes of this source; their sum is the number of rows.
         seed: The plan's.
@@ -58,20 +58,23 @@ def deal(
     Returns:
         The step of each row, int32 (rows,).
     """
-    ranked = narrow(keyed_permutation(len(cost), shuffle_key("ties", seed, source, epoch)), len(cost))
-    ranked = ranked[order_by(cost.max(initial=0) - cost[ranked])]
-    step_of = np.empty(len(cost), dtype=np.int32)
+    rows = len(cheapness)
+    ranked = narrow(keyed_permutation(rows, shuffle_key("ties", seed, source, epoch)), rows)
+    ranked = order_by(cheapness, among=ranked)
+    ranked = narrow(ranked, rows)
+    step_of = np.empty(rows, dtype=np.int32)
     held = np.zeros(len(sizes), dtype=np.int64)  # samples of each step so far
-    end = len(cost)
+    end = rows
     for stratum in reversed(range(int(sizes.max(initial=0)))):
         steps = np.flatnonzero(sizes > stratum)
-        rows = ranked[end - len(steps) : end]
+        chosen = ranked[end - len(steps) : end]
         steps = steps[keyed_permutation(len(steps), shuffle_key(f"stratum-{stratum}", seed, source, epoch))]
-        size = samples[rows]
+        size = samples[chosen]
         if size.min() < size.max():
             steps = steps[stable_order(held[steps])]
-            rows = rows[stable_order(size.max() - size)]
-        step_of[rows] = steps
-        held[steps] += samples[rows]
+            by_size = stable_order(size.max() - size)
+            chosen, size = chosen[by_size], size[by_size]
+        step_of[chosen] = steps
+        held[steps] += size
         end -= len(steps)
     return step_of

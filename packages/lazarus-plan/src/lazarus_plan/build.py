@@ -117,10 +117,10 @@ def assemble(
     step_splits = _joined_splits([np.diff(epoch.step_splits) for epoch in epochs])
     row_lens = np.concatenate([epoch.row_lens for epoch in epochs])
     sample = items.samples(item)
-    span_start = items.span_starts(item, sample)
+    span_start = items.span_starts(item)
     if span_start.flags.writeable:  # some samples are cut
         _mark_full(span_start, length, step_splits, metadata.config)
-    return BatchPlan(metadata, {}, sample, start, start + length, step_splits, row_lens, span_start, prefixes)
+    return BatchPlan(metadata, {}, sample, start, length, step_splits, row_lens, span_start, prefixes)
 
 
 def sources_of(caches: Sequence[LengthCache]) -> tuple[Source, ...]:

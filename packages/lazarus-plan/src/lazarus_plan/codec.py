@@ -6,11 +6,10 @@ where a sample of the step was split or truncated. Whatever parses to the same v
 so one plan has one file.
 
 A line is numbers and fixed text between them, so steps are written and read by the million numbers (`digits`). A line in
-which every number is written as 0 is its *outline*: the number of samples decides it, so comparing outlines checks the
+which a sign stands for every number is its *outline*: the number of samples decides it, so comparing outlines checks the
 spelling of all but the numbers, and `line` says what is wrong where they differ.
 """
 
-import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lazarus_plan import digits
+from lazarus_plan.ahead import ahead
 from lazarus_plan.canonical import MAX_INTEGER
 from lazarus_plan.line import Line, decode_line
 from lazarus_plan.plan import WHOLE, BatchPlan, Integers
@@ -30,7 +30,7 @@ _HEAD = b'{"step":'
 _SAMPLES, _TOKENS, _PACKING, _RANGE = b',"samples":[', b'],"tokens":', b',"packing":[[', b"],["
 _TO_ROW_LEN, _TO_SPANS, _ROW_LEN_TO_SPANS = b']],"row_len":', b']],"spans":[[', b',"spans":[['
 _END, _ROW_LEN_END = b"]]}\n" + _HEAD, b"}\n" + _HEAD
-_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
+_NUMBER = b"#"
 
 
 class Columns(NamedTuple):
@@ -66,11 +66,16 @@ def encode_step(plan: BatchPlan, index: int) -> bytes:
 
 def encode_lines(plan: BatchPlan) -> Iterator[bytes]:
     """The lines of `plan.jsonl`, in blocks of whole lines."""
+    return ahead(lambda steps: encode(columns_of(plan, *steps)), _blocks(plan))
+
+
+def _blocks(plan: BatchPlan) -> Iterator[tuple[int, int]]:
+    """Ranges of steps that place about BLOCK_SAMPLES samples."""
     begin = 0
     while begin < len(plan):
         last = int(np.searchsorted(plan.step_splits, int(plan.step_splits[begin]) + BLOCK_SAMPLES))
         end = min(max(last, begin + 1), len(plan))
-        yield encode(columns_of(plan, begin, end))
+        yield begin, end
         begin = end
 
 
@@ -90,7 +95,7 @@ def columns_of(plan: BatchPlan, begin: int, end: int) -> Columns:
         start=part.start,
         end=part.end,
         span_start=np.where(is_spelt, first, WHOLE),
-        span_end=np.where(is_spelt, first + (part.end - part.start), WHOLE),
+        span_end=np.where(is_spelt, first + part.length, WHOLE),
     )
 
 
@@ -172,7 +177,8 @@ def _decode_fast(block: bytes) -> Columns | None:
     upto = np.searchsorted(begins, line_ends)
     begin = np.concatenate([[0], upto[:-1]])
     count = upto - begin
-    has_row_len, has_spans = (_lines_with(block, name, line_ends) for name in (b'"row_len"', b'"spans"'))
+    has_row_len = _count(text, "w", line_ends) > 0  # a letter of no other name
+    has_spans = _count(text, '"', line_ends) > 8 + 2 * has_row_len  # four other names
     ranges = count - 2 - has_row_len
     n = ranges // np.where(has_spans, 5, 3)
     if not len(n) or (n < 1).any() or (n * np.where(has_spans, 5, 3) != ranges).any():
@@ -181,7 +187,7 @@ def _decode_fast(block: bytes) -> Columns | None:
     is_padded = (width > 1) & (text[begins] == ord("0"))
     if is_padded.any() or int(width.max()) > digits.MAX_WIDTH or int(values.max()) > MAX_INTEGER:
         return None
-    if _outline(block) != b"".join(map(_outline_of, n.tolist(), has_row_len.tolist(), has_spans.tolist())):
+    if _outline(block, begins) != b"".join(map(_outline_of, n.tolist(), has_row_len.tolist(), has_spans.tolist())):
         return None
     first = np.cumsum(n) - n
     place = np.arange(int(n.sum())) - np.repeat(first, n)
@@ -208,19 +214,16 @@ def _decode_fast(block: bytes) -> Columns | None:
     )
 
 
-def _lines_with(block: bytes, name: bytes, line_ends: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which lines contain `name`."""
-    has = np.zeros(len(line_ends) + 1, dtype=np.bool_)  # the last one is what follows the last line feed
-    has[np.searchsorted(line_ends, [found.start() for found in re.finditer(re.escape(name), block)])] = True
-    return has[:-1]
+def _count(text: NDArray[np.uint8], sign: str, line_ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How often a sign stands in each line."""
+    return np.diff(np.searchsorted(np.flatnonzero(text == ord(sign)), line_ends), prepend=0)
 
 
-def _outline(block: bytes) -> bytes:
-    """The text with every number written as 0."""
-    zeros = np.frombuffer(block.translate(_ZEROS), dtype=np.uint8)
-    is_kept = zeros != ord("0")
-    is_kept[1:] |= is_kept[:-1].copy()
-    return zeros[is_kept].tobytes()
+def _outline(block: bytes, begins: NDArray[np.int64]) -> bytes:
+    """The text with `_NUMBER` in place of every number, which are where `begins` says."""
+    text = bytearray(block)
+    np.frombuffer(text, dtype=np.uint8)[begins] = ord(_NUMBER)
+    return bytes(text.translate(None, b"0123456789"))
 
 
 @lru_cache(maxsize=1024)
@@ -228,10 +231,11 @@ def _outline_of(samples: int, has_row_len: bool, has_spans: bool) -> bytes:
     r"""The outline of a line.
 
     >>> _outline_of(2, False, False)
-    b'{"step":0,"samples":[0,0],"tokens":0,"packing":[[0,0],[0,0]]}\n'
+    b'{"step":#,"samples":[#,#],"tokens":#,"packing":[[#,#],[#,#]]}\n'
     """
     ranges = [[0, 0]] * samples
-    return Line(0, [0] * samples, 0, ranges, 0 if has_row_len else None, ranges if has_spans else None).encode()
+    line = Line(0, [0] * samples, 0, ranges, 0 if has_row_len else None, ranges if has_spans else None)
+    return line.encode().replace(b"0", _NUMBER)
 
 
 def _from_lines(lines: list[Line]) -> Columns:

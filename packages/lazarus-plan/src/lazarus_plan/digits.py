@@ -136,7 +136,8 @@ def read(text: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64],
     padded = np.concatenate([np.zeros(MAX_WIDTH, dtype=np.uint8), text])
     values = _eight(padded, ends + _WINDOW, width)
     longer = np.flatnonzero(width > _WINDOW)
-    values[longer] += _eight(padded, ends[longer], width[longer] - _WINDOW) * _POWERS[_WINDOW]
+    if len(longer):
+        values[longer] += _eight(padded, ends[longer], width[longer] - _WINDOW) * _POWERS[_WINDOW]
     return values, begins, ends
 
 

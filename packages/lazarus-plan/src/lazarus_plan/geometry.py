@@ -68,13 +68,14 @@ def _range_problems(
         budget[: max(0, metadata.parent.steps - first_step)] = metadata.parent.token_budget
     row_len, room = lens[step], (budget // lens * lens)[step]
     start, end = columns.start, columns.end
+    place = start % row_len
     is_next = np.concatenate([[False], step[1:] == step[:-1]])
     previous_end = np.where(is_next, np.concatenate([[0], end[:-1]]), 0)
     alignment = config.align if config.mode == "packed" else row_len
     return [
         ("LP-E108", start >= end, "is empty or reversed"),
         ("LP-E108", start < previous_end, "overlaps the one before it"),
-        ("LP-E109", start // row_len != (end - 1) // row_len, "straddles two rows"),
+        ("LP-E109", place + (end - start) > row_len, "straddles two rows"),
         ("LP-E109", end > room, "lies beyond the step's rows"),
-        ("LP-E109", start % row_len % alignment != 0, "does not begin where alignment or mode put it"),
+        ("LP-E109", place % alignment != 0, "does not begin where alignment or mode put it"),
     ]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lazarus_plan.config import PlanConfig
 from lazarus_plan.errors import PlanningError
 from lazarus_plan.lengths import LengthCache
-from lazarus_plan.plan import WHOLE, Excluded, Integers, StagePart, narrow, narrow_lengths, narrow_type
+from lazarus_plan.plan import WHOLE, Excluded, Integers, StagePart, length_type, narrow, narrow_lengths, narrow_type
 
 ROW_LEN_MULTIPLE = 64
 """Chosen row lengths are multiples of this: fast on every GPU, and few distinct shapes."""
@@ -51,26 +51,32 @@ class Items:
         every = np.arange(len(self.given), dtype=narrow_type(len(self.given)))
         return np.repeat(every, _pieces(self.given, self.config))[item]
 
-    def span_starts(self, item: Integers, sample: Integers) -> Integers:
-        """The first token of the sample that each item begins with, WHOLE where it is all of the sample.
-
-        Args:
-            item: Positions in the items.
-            sample: Their samples, as `samples` says.
-        """
+    def span_starts(self, item: Integers) -> Integers:
+        """The first token of the sample that some items begin with, WHOLE where one is all of its sample."""
         row_len = self.config.resolved_row_len
         if self.config.oversize in ("error", "exclude") or int(self.given.max()) <= row_len:
             return np.broadcast_to(np.int32(WHOLE), len(item))  # in no memory
-        pieces = _pieces(self.given, self.config)
-        first = np.cumsum(pieces, dtype=narrow_type(len(self)))
-        first -= pieces
-        del pieces
+        piece = self._piece_numbers()
         span_start = np.empty(len(item), dtype=narrow_type(int(self.given.max())))
         for begin in range(0, len(item), BLOCK):
-            part = slice(begin, begin + BLOCK)
-            of = sample[part]
-            span_start[part] = np.where(self.given[of] > row_len, (item[part] - first[of]) * row_len, WHOLE)
+            number = piece[item[begin : begin + BLOCK]].astype(np.int64)
+            span_start[begin : begin + BLOCK] = np.where(number == WHOLE, WHOLE, number * row_len)
         return span_start
+
+    def _piece_numbers(self) -> Integers:
+        """Which piece of its sample each item is, WHOLE where it is all of it."""
+        row_len = self.config.resolved_row_len
+        numbers = np.empty(len(self), dtype=length_type(int(self.given.max()) // row_len + 1))
+        end = 0
+        for begin in range(0, len(self.given), BLOCK):
+            given = self.given[begin : begin + BLOCK]
+            pieces = _pieces(given, self.config)
+            ends = np.cumsum(pieces, dtype=np.int64)
+            number = np.arange(int(ends[-1])) - np.repeat(ends - pieces, pieces)
+            number[np.repeat(given <= row_len, pieces)] = WHOLE
+            numbers[end : end + len(number)] = number
+            end += len(number)
+        return numbers
 
     @property
     def _is_plain(self) -> bool:
@@ -193,7 +199,7 @@ def _cut(given: Integers, config: PlanConfig) -> Integers:
     if config.oversize != "split":
         return narrow_lengths(np.minimum(given[pieces > 0], row_len), row_len)
     last = np.cumsum(pieces, dtype=np.int64) - 1
-    length = np.full(int(last[-1]) + 1, row_len, dtype=narrow_lengths(given[:0], row_len).dtype)
+    length = np.full(int(last[-1]) + 1, row_len, dtype=length_type(row_len))
     pieces -= 1
     pieces *= -row_len
     pieces += given  # tokens of the last piece, 0 or less where there is none

@@ -9,37 +9,45 @@ BLOCK = 1 << 14
 """Elements put together at a time: they stay in the processor's cache."""
 
 
-def order_by(*columns: Integers) -> NDArray[np.int64]:
+def order_by(*columns: Integers, among: Integers | None = None) -> NDArray[np.int64]:
     """Places by the first column, then by the next; equal ones in their order.
 
     What is sorted are integers that end in their own place: they are unique, so any sort gives the same order.
 
     >>> order_by(np.array([1, 0, 1, 0]), np.array([5, 6, 4, 6])).tolist()
     [1, 3, 2, 0]
+    >>> order_by(np.array([1, 0, 1, 0]), among=np.array([3, 2, 1])).tolist()
+    [3, 1, 2]
 
     Args:
         columns: Integers from 0.
+        among: Places to sort, in the order that equal ones keep; all of them if None.
     """
     first, rest = columns[0], columns[1:]
-    room = [int(column.max(initial=0)).bit_length() for column in rest] + [max(len(first) - 1, 0).bit_length()]
+    size = len(first) if among is None else len(among)
+    room = [int(column.max(initial=0)).bit_length() for column in rest] + [max(size - 1, 0).bit_length()]
     if int(first.max(initial=0)).bit_length() + sum(room) > np.iinfo(np.uint64).bits:
-        if not rest:
-            return np.argsort(first, kind="stable")
-        inner = order_by(*rest)
-        return inner[order_by(first[inner])]
-    key = np.empty(len(first), dtype=np.uint64)
-    for begin in range(0, len(key), BLOCK):
+        if rest:
+            return order_by(first, among=order_by(*rest, among=among))
+        order = np.argsort(first if among is None else first[among], kind="stable")
+        return order if among is None else among[order].astype(np.int64)
+    key = np.empty(size, dtype=np.uint64)
+    for begin in range(0, size, BLOCK):
         part = key[begin : begin + BLOCK]
-        part[:] = first[begin : begin + BLOCK]
+        of = slice(begin, begin + BLOCK) if among is None else among[begin : begin + BLOCK]
+        part[:] = first[of]
         for column, bits in zip(rest, room, strict=False):
             part <<= np.uint64(bits)
-            part |= column[begin : begin + BLOCK].view(f"u{column.itemsize}")
+            part |= column[of].view(f"u{column.itemsize}")
         part <<= np.uint64(room[-1])
         part |= np.arange(begin, begin + len(part), dtype=np.uint64)
-    del columns, first, rest  # of ten million rows every column counts, and the caller may have no use for them
     key.sort()
     key &= np.uint64((1 << room[-1]) - 1)
-    return key.view(np.int64)
+    order = key.view(np.int64)
+    if among is not None:
+        for begin in range(0, size, BLOCK):  # in place: of ten million rows every column counts
+            order[begin : begin + BLOCK] = among[order[begin : begin + BLOCK]]
+    return order
 
 
 def stable_order(values: Integers) -> NDArray[np.int64]:

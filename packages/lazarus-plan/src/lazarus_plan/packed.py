@@ -75,18 +75,19 @@ def place_packed(
     )
     if not total:  # all of it was placed before
         return Placed(*rows, np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int64), (part,))
-    cost = narrow(row_costs(rows.length, rows.row_splits), config.resolved_row_len**2)
+    cheapness = narrow(row_costs(rows.length, rows.row_splits), config.resolved_row_len**2)
+    np.subtract(cheapness.max(), cheapness, out=cheapness)
     samples = narrow_lengths(np.diff(rows.row_splits), config.resolved_row_len)
     step = np.empty(total, dtype=np.int32)
     first = 0
     for source, count, share in zip(stage.sources, wanted, shares, strict=True):
         mine = slice(first, first + count)
-        step[mine] = deal(cost[mine], samples[mine], share, seed=config.seed, source=source, epoch=epoch)
+        step[mine] = deal(cheapness[mine], samples[mine], share, seed=config.seed, source=source, epoch=epoch)
         first += count
-    del samples
-    np.subtract(cost.max(), cost, out=cost)
-    order = narrow(order_by(step, cost), total)
-    del step, cost  # of ten million samples every column counts
+    del samples  # of ten million samples every column counts
+    order = order_by(step, cheapness)
+    del step, cheapness
+    order = narrow(order, total)
     return _lay_out(rows, order, step_sizes, config, part)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lazarus_plan.order import stable_order
-from lazarus_plan.plan import Integers, narrow_lengths, narrow_type
+from lazarus_plan.plan import Integers, length_type, narrow_type
 
 BLOCK = 1 << 20
 """Items counted at a time."""
@@ -187,7 +187,7 @@ def slots(patterns: list[Pattern], row_len: int) -> tuple[Integers, Integers]:
     """
     sizes = [sum(count for _, count in content) for content, _ in patterns]
     total = sum(size * rows for size, (_, rows) in zip(sizes, patterns, strict=True))
-    slot_length = np.empty(total, dtype=narrow_lengths(np.zeros(0, dtype=np.int64), row_len).dtype)
+    slot_length = np.empty(total, dtype=length_type(row_len))
     row_splits = np.zeros(sum(rows for _, rows in patterns) + 1, dtype=narrow_type(total))
     begin = row = 0
     for size, (content, rows) in zip(sizes, patterns, strict=True):

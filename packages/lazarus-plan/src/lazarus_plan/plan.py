@@ -70,7 +70,7 @@ class Step:
         row_len: Tokens a row.
         sample: Samples in the order of the plan's line, (n,).
         start: First token of each in the step's flat buffer, (n,).
-        end: One past the last token there, (n,).
+        length: Tokens of each, (n,).
         span_start: First token of the sample that stands here, WHOLE where all of it does, (n,).
     """
 
@@ -78,7 +78,7 @@ class Step:
     row_len: int
     sample: Integers
     start: Integers
-    end: Integers
+    length: Integers
     span_start: Integers
 
     @cached_property
@@ -86,20 +86,20 @@ class Step:
         """Its rows, each with its segments."""
         rows: list[list[Segment]] = []
         current = -1
-        columns = (column.tolist() for column in (self.sample, self.start, self.end, self.span_start))
-        for sample, start, end, span_start in zip(*columns, strict=True):
+        columns = (column.tolist() for column in (self.sample, self.start, self.length, self.span_start))
+        for sample, start, length, span_start in zip(*columns, strict=True):
             row, first = divmod(start, self.row_len)
             if row != current:
                 rows.append([])
                 current = row
-            span = None if span_start == WHOLE else (span_start, span_start + end - start)
-            rows[-1].append(Segment(sample, first, first + end - start, span))
+            span = None if span_start == WHOLE else (span_start, span_start + length)
+            rows[-1].append(Segment(sample, first, first + length, span))
         return tuple(Row(tuple(segments)) for segments in rows)
 
     @property
     def tokens(self) -> int:
         """Tokens that are not padding."""
-        return int((self.end - self.start).sum())
+        return int(self.length.sum())
 
     @property
     def samples(self) -> tuple[int, ...]:
@@ -211,7 +211,7 @@ class BatchPlan:
         fingerprints: `fingerprints.json`: the chain, `plan_sha256`, `merkle_root`, `plan_id`.
         sample: Position in the length caches, (N,), step after step.
         start: First token in the step's flat buffer, (N,).
-        end: One past the last token in the step's flat buffer, (N,).
+        length: Tokens, 2 bytes each where `row_len` allows: widen them before adding up, (N,).
         step_splits: Step i places sample[step_splits[i]:step_splits[i + 1]], int64 (S + 1,).
         row_lens: Tokens a row of each step, int64 (S,).
         span_start: First token of the sample that stands here, WHOLE where all of it does, (N,).
@@ -223,7 +223,7 @@ class BatchPlan:
     fingerprints: JSON
     sample: Integers
     start: Integers
-    end: Integers
+    length: Integers
     step_splits: NDArray[np.int64]
     row_lens: NDArray[np.int64]
     span_start: Integers
@@ -247,10 +247,15 @@ class BatchPlan:
         """Tokens of the longest row there may be; in mode packed, of every row."""
         return self.metadata.config.resolved_row_len
 
+    @property
+    def end(self) -> Integers:
+        """One past the last token in the step's flat buffer, (N,)."""
+        return self.start + self.length
+
     @cached_property
     def tokens(self) -> NDArray[np.int64]:
         """Tokens of each step that are not padding, int64 (S,)."""
-        sums = [np.add.reduceat(each.end - each.start, each.step_splits[:-1], dtype=np.int64) for each in self.blocks()]
+        sums = [np.add.reduceat(each.length, each.step_splits[:-1], dtype=np.int64) for each in self.blocks()]
         return np.concatenate(sums)
 
     def blocks(self, begin: int = 0, end: int | None = None) -> Iterator["BatchPlan"]:
@@ -266,7 +271,7 @@ class BatchPlan:
             self,
             sample=self.sample[place],
             start=self.start[place],
-            end=self.end[place],
+            length=self.length[place],
             step_splits=self.step_splits[begin : end + 1] - self.step_splits[begin],
             row_lens=self.row_lens[begin:end],
             span_start=self.span_start[place],
@@ -281,7 +286,7 @@ class BatchPlan:
         if not 0 <= index < len(self):
             raise IndexError(f"step {index} is outside 0..{len(self) - 1}")
         place = slice(int(self.step_splits[index]), int(self.step_splits[index + 1]))
-        columns = (column[place] for column in (self.sample, self.start, self.end, self.span_start))
+        columns = (column[place] for column in (self.sample, self.start, self.length, self.span_start))
         return Step(index, int(self.row_lens[index]), *columns)
 
 
@@ -291,8 +296,13 @@ def narrow(values: Integers, largest: int) -> Integers:
 
 
 def narrow_lengths(values: Integers, row_len: int) -> Integers:
-    """Lengths up to `row_len` in 2 bytes an element, if that allows. Sums of them need a wider type."""
-    return values.astype(np.int16, copy=False) if row_len <= np.iinfo(np.int16).max else narrow(values, row_len)
+    """Lengths up to `row_len` in as few bytes as `length_type` allows; the same array where it has that type."""
+    return values.astype(length_type(row_len), copy=False)
+
+
+def length_type(row_len: int) -> type[np.signedinteger[Any]]:
+    """The type of a column of lengths up to `row_len`: 2 bytes, if that allows. Sums of them need a wider one."""
+    return np.int16 if row_len <= np.iinfo(np.int16).max else narrow_type(row_len)
 
 
 def narrow_type(largest: int) -> type[np.signedinteger[Any]]:

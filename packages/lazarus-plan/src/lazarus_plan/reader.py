@@ -66,22 +66,24 @@ class PlanReader:
         """
         line = self.line(index)
         row_len = self.metadata.config.resolved_row_len
-        has_row_len, has_spans = b'"row_len"' in line, b'"spans"' in line
+        names = line.count(b'"') // 2
+        has_row_len, has_spans = (names > 4 and name in line for name in (b'"row_len"', b'"spans"'))
         values, _, _ = digits.read(np.frombuffer(line, dtype=np.uint8))
         size, odd = divmod(len(values) - 2 - has_row_len, 5 if has_spans else 3)
-        if odd or line.count(b'"') != 2 * (4 + has_row_len + has_spans):
+        if odd or names != 4 + has_row_len + has_spans:
             return _step_of(decode_line(line, index + 1), row_len)  # unknown members, or damage
         ranges = values[2 + size : 2 + 3 * size].reshape(size, 2)
-        start, end = ranges[:, 0], ranges[:, 1]
-        span_start = np.broadcast_to(np.int64(WHOLE), size)
+        start = ranges[:, 0]
+        length = ranges[:, 1] - start
+        span_start = np.full(size, WHOLE)
         if has_spans:
-            span_start = _cut(values[-2 * size :: 2], end - start, row_len)
+            span_start = _cut(values[-2 * size :: 2], length, row_len)
         return Step(
             index=index,
             row_len=int(values[2 + 3 * size]) if has_row_len else row_len,
             sample=values[1 : 1 + size],
             start=start,
-            end=end,
+            length=length,
             span_start=span_start,
         )
 
@@ -93,8 +95,9 @@ def _cut(first: Integers, length: Integers, row_len: int) -> Integers:
 
 def _step_of(line: Line, row_len: int) -> Step:
     ranges = np.array(line.packing, dtype=np.int64).reshape(-1, 2)
-    start, end = ranges[:, 0], ranges[:, 1]
+    start = ranges[:, 0]
+    length = ranges[:, 1] - start
     span_start = np.full(len(start), WHOLE)
     if line.spans is not None:
-        span_start = _cut(np.array(line.spans, dtype=np.int64)[:, 0], end - start, row_len)
-    return Step(line.step, line.row_len or row_len, np.array(line.samples, dtype=np.int64), start, end, span_start)
+        span_start = _cut(np.array(line.spans, dtype=np.int64)[:, 0], length, row_len)
+    return Step(line.step, line.row_len or row_len, np.array(line.samples, dtype=np.int64), start, length, span_start)

@@ -150,10 +150,10 @@ class _Kept:
             StalePlan: A sample has another length or other tokens now, or would be excluded.
         """
         plan = parent.steps(0, steps)
-        place, length = _piece_ids(plan.sample, plan.span_start), plan.end - plan.start
+        place, length = _piece_ids(plan.sample, plan.span_start), plan.length
         every = np.arange(len(items))
         samples = items.samples(every)
-        span_starts = items.span_starts(every, samples)
+        span_starts = items.span_starts(every)
         pieces = _piece_ids(samples, span_starts)
         item = np.minimum(np.searchsorted(pieces, place), len(pieces) - 1)
         is_other = (pieces[item] != place) | (items.length[item] != length)
@@ -205,7 +205,7 @@ class _Kept:
         source = np.searchsorted(self.items.splits, item[begins_row], side="right") - 1
         rows = tuple(int((source == each).sum()) for each in about.sources)
         about = about.model_copy(update={"first_step": 0, "steps": end - begin, "rows": rows})
-        return Placed(item, part.end - part.start, part.start, part.step_splits, part.row_lens, (about,))
+        return Placed(item, part.length, part.start, part.step_splits, part.row_lens, (about,))
 
     def _check_whole(self, counts: NDArray[np.int64], about: StagePart, number: int) -> None:
         for source, (whole, _) in zip(about.sources, about.passes, strict=True):
@@ -243,7 +243,7 @@ def _has_other_end(
 ) -> NDArray[np.bool_]:
     """Which trained samples end elsewhere now: of a sample in pieces, one may be trained and another to come."""
     ends = [np.zeros(len(trained), dtype=np.int64) for _ in range(2)]
-    then = parent.sample, parent.span_start, parent.end - parent.start
+    then = parent.sample, parent.span_start, parent.length
     for end, (sample, span_start, length) in zip(ends, (then, now), strict=True):
         known = sample < len(trained)
         np.maximum.at(end, sample[known], (np.maximum(span_start, 0).astype(np.int64) + length)[known])

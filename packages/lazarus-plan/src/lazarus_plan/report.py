@@ -18,11 +18,10 @@ NUM_BINS = 40
 
 def report(plan: BatchPlan) -> str:
     """The page."""
-    length = plan.end - plan.start
     steps = np.diff(plan.step_splits)
-    cost = row_costs(length, plan.step_splits)
+    cost = row_costs(plan.length, plan.step_splits)
     sections = [
-        section("Lengths", "Tokens of the samples, as they are placed.", _histogram(length, "tokens")),
+        section("Lengths", "Tokens of the samples, as they are placed.", _histogram(plan.length, "tokens")),
         section("Fill of rows", "Rows by the share of their tokens that is real.", _fill(plan)),
         section("Samples a step", "How many a step places.", lines([steps], "step", "samples")),
         section("Attention cost a step", "Squared segment lengths: what a step takes.", lines([cost], "step", "cost")),
@@ -55,10 +54,10 @@ def waste_by_cause(plan: BatchPlan) -> dict[str, int]:
     room = int((rows * plan.row_lens).sum())
     full = len(plan) * config.token_budget
     whole = int((config.token_budget // plan.row_lens * plan.row_lens).sum())
-    follows = plan.start[1:] - plan.end[:-1]
-    same_row = plan.start[1:] // plan.row_len == (plan.end[:-1] - 1) // plan.row_len
+    start, end = plan.start[1:], plan.end[:-1]
+    same_row = start // plan.row_len == (end - 1) // plan.row_len
     same_row[plan.step_splits[1:-1] - 1] = False
-    aligned = int(follows[same_row].sum()) if config.mode == "packed" else 0
+    aligned = int((start - end)[same_row].sum()) if config.mode == "packed" else 0
     return {
         "alignment": aligned,
         "row ends": room - tokens - aligned,
@@ -80,7 +79,7 @@ def _fill(plan: BatchPlan) -> str:
     is_first = np.ones(len(row), dtype=np.bool_)
     is_first[1:] = (row[1:] != row[:-1]) | (step[1:] != step[:-1])
     first = np.flatnonzero(is_first)
-    tokens = np.add.reduceat(plan.end - plan.start, first, dtype=np.int64)
+    tokens = np.add.reduceat(plan.length, first, dtype=np.int64)
     share = np.minimum(tokens * 20 // plan.row_lens[step[first]], 19)
     return columns(np.bincount(share, minlength=20).tolist(), list(range(0, 101, 5)), "% of the row")
 
@@ -98,7 +97,7 @@ def _others(plan: BatchPlan) -> list[Bar]:
     rows = max(1, plan.metadata.config.token_budget // plan.row_len)
     first = plan.metadata.epochs[0]
     last = int(plan.step_splits[first.first_step + first.steps])
-    found = fill_by_packer((plan.end - plan.start)[:last], plan.row_len, rows)
+    found = fill_by_packer(plan.length[:last], plan.row_len, rows)
     ours = int(plan.tokens.sum()), int((rows_a_step(plan) * plan.row_lens).sum())
     return [
         Bar(name, tokens / room, f"{100 * tokens / room:.2f} %", is_ours=name == "this plan")

@@ -37,13 +37,13 @@ def plan_stats(plan: BatchPlan) -> JSON:
 
 def rows_a_step(plan: BatchPlan) -> NDArray[np.int64]:
     """Rows of each step, int64 (S,): its segments stand in order, so the last one stands in the last row."""
-    last = plan.end[plan.step_splits[1:] - 1]
-    return -(-last.astype(np.int64) // plan.row_lens)
+    last = plan.step_splits[1:] - 1
+    return -(-(plan.start[last].astype(np.int64) + plan.length[last]) // plan.row_lens)
 
 
 def step_costs(plan: BatchPlan) -> NDArray[np.int64]:
     """What attention costs in each step, the sum of squared segment lengths, int64 (S,)."""
-    return np.concatenate([row_costs(part.end - part.start, part.step_splits) for part in plan.blocks()])
+    return np.concatenate([row_costs(part.length, part.step_splits) for part in plan.blocks()])
 
 
 def _certificate(plan: BatchPlan, epoch: int, rows: NDArray[np.int64]) -> JSON:
@@ -56,7 +56,7 @@ def _certificate(plan: BatchPlan, epoch: int, rows: NDArray[np.int64]) -> JSON:
         return {"rows": used}
     counts = Counter[int]()
     for part in plan.blocks(steps.start, steps.stop):
-        counts.update(histogram(-(-(part.end - part.start) // config.align)))
+        counts.update(histogram(-(-part.length // config.align)))
     bounds = lower_bounds(counts, plan.row_len // config.align)
     return {"rows": used, "l1": bounds.l1, "l2": bounds.l2, "gap": used - bounds.l2, "optimal": used == bounds.l2}
 

@@ -1,6 +1,6 @@
 """Holds an artifact against itself: what its own files are enough to find. Every finding has a stable code.
 
-One pass over `plan.jsonl`, in blocks: O(N) time, 12 bytes a sample of memory.
+One pass over `plan.jsonl`, in blocks: O(N) time, 10 bytes of memory a placed sample, 14 where some are cut.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from lazarus_plan.lengths import ABSENT
 from lazarus_plan.line import decode_line
 from lazarus_plan.memory import keep_freed
 from lazarus_plan.multiplicity import check_multiplicity
-from lazarus_plan.plan import WHOLE, BatchPlan, Integers, narrow_type
+from lazarus_plan.plan import WHOLE, BatchPlan, Integers, length_type, narrow_type
 from lazarus_plan.stats import plan_stats, rows_a_step, step_costs
 from lazarus_plan.store import (
     FINGERPRINTS,
@@ -104,7 +104,9 @@ class _Reading:
         largest = max(metadata.config.token_budget, sum(source.count for source in metadata.sources))
         room = min(sum(epoch.samples for epoch in metadata.epochs), artifact.max_samples)
         # `cut` is 1 + span_start, 0 where all of a sample stands: zeros that nobody writes take no memory.
-        self.columns = {name: np.zeros(room, dtype=narrow_type(largest)) for name in ("sample", "start", "end", "cut")}
+        types = {name: narrow_type(largest) for name in ("sample", "start", "cut")}
+        types["length"] = length_type(metadata.config.resolved_row_len)
+        self.columns = {name: np.zeros(room, dtype=each) for name, each in types.items()}
         self.has_spans = False
 
     def blocks(self) -> Iterator[bytes]:
@@ -135,7 +137,8 @@ class _Reading:
     def _keep(self, columns: Columns) -> None:
         first, last = self.num_samples, self.num_samples + len(columns.sample)
         cut = columns.span_start - WHOLE
-        for name, values in zip(self.columns, (columns.sample, columns.start, columns.end, cut), strict=True):
+        length = columns.end - columns.start
+        for name, values in zip(self.columns, (columns.sample, columns.start, cut, length), strict=True):
             kept = self.columns[name]
             if last > len(kept):  # more than the metadata says: kept all the same, to say what is wrong
                 kept = self.columns[name] = np.concatenate([kept[:first], np.zeros(2 * last, dtype=np.int64)])
@@ -176,21 +179,22 @@ class _Reading:
         sizes = np.concatenate([part.sizes for part in self.steps])
         row_lens = np.concatenate([part.row_lens for part in self.steps])
         row_len = metadata.config.resolved_row_len
-        sample, start, end, cut = (column[: self.num_samples] for column in self.columns.values())
+        sample, start, cut, length = (column[: self.num_samples] for column in self.columns.values())
         span_start: Integers = np.broadcast_to(np.int32(WHOLE), self.num_samples)
         if self.has_spans:
             span_start = cut
             span_start += WHOLE
             for begin in range(0, len(cut), BLOCK):
                 part = slice(begin, begin + BLOCK)
-                is_whole = (span_start[part] == 0) & (end[part] - start[part] != row_len)
+                is_whole = (span_start[part] == 0) & (length[part] != row_len)
                 span_start[part][is_whole] = WHOLE
+        self.steps.clear()
         return BatchPlan(
             metadata=metadata,
             fingerprints=self.artifact.fingerprints,
             sample=sample,
             start=start,
-            end=end,
+            length=length,
             step_splits=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             row_lens=np.where(row_lens > 0, row_lens, row_len).astype(np.int64),
             span_start=span_start,

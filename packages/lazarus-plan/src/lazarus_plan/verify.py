@@ -134,7 +134,7 @@ class _Held:
             source=source,
             count=about.count,
             sample=plan.sample[mine] - about.offset,
-            length=plan.end[mine] - plan.start[mine],
+            length=plan.length[mine],
             span_start=plan.span_start[mine],
             prefixes=None if prefixes is None else prefixes[about.offset : about.offset + about.count],
         )

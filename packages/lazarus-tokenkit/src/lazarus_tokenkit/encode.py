@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from lazarus_tokenkit.errors import TemplateError
+from lazarus_tokenkit.fingerprint import TokenizerFingerprint, compute_fingerprint
 from lazarus_tokenkit.pieces import Cutter
 from lazarus_tokenkit.samples import (
     JSON,
@@ -32,9 +33,6 @@ from lazarus_tokenkit.tokenizer import Tokenizer, special_text
 
 ENCODE_VERSION = 1
 """Raised when the same sample, tokenizer and template give other ids or another mask; caches are then stale."""
-
-
-_LOSS, _NO_LOSS = [1], [0]
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,14 @@ class Prepared(NamedTuple):
     samples: Sequence[Sample]
     cut: list[list[list[Piece]]]
     texts: list[str]
+
+
+class _Joined(NamedTuple):
+    """A sample's ids; the lengths of their stretches and whether each carries loss; tokens of each part of several."""
+
+    ids: list[int]
+    spans: list[tuple[int, bool]]
+    parts: tuple[int, ...] | None
 
 
 class Measure(NamedTuple):
@@ -113,9 +119,8 @@ class Encoder:
     def encode_batch(self, samples: Sequence[Sample]) -> list[Encoded]:
         """`encode` of every sample, on all cores."""
         prepared = self.prepare(samples)
-        open_ids = iter(self.tokenizer.encode_batch(prepared.texts))
-        pairs = zip(samples, prepared.cut, strict=True)
-        return [self._join(sample, parts, open_ids) for sample, parts in pairs]
+        joined = self._join(prepared, self.tokenizer.encode_batch(prepared.texts))
+        return [Encoded(each.ids, _mask(each.spans), each.parts) for each in joined]
 
     def prepare(self, samples: Sequence[Sample]) -> Prepared:
         """The first half of encoding: everything but the engine's part."""
@@ -130,12 +135,15 @@ class Encoder:
             prepared: What `prepare` gave.
             ids: Of `prepared.texts`.
         """
-        open_ids = iter(ids)
-        measures: list[Measure] = []
-        for sample, parts in zip(prepared.samples, prepared.cut, strict=True):
-            encoded = self._join(sample, parts, open_ids)
-            measures.append(Measure(len(encoded.ids), sum(encoded.loss_mask), encoded.parts, ids_prefix(encoded.ids)))
-        return measures
+        return [
+            Measure(
+                len(each.ids),
+                sum([size for size, has_loss in each.spans if has_loss]),
+                each.parts,
+                ids_prefix(each.ids),
+            )
+            for each in self._join(prepared, ids)
+        ]
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[JSON] = ()) -> list[int]:
         """Ids that generation starts from: the conversation and the opening of the assistant's turn.
@@ -166,6 +174,11 @@ class Encoder:
         return self.chat_template.parts
 
     @cached_property
+    def fingerprint(self) -> TokenizerFingerprint:
+        """The tokenizer's."""
+        return compute_fingerprint(self.tokenizer)
+
+    @cached_property
     def chat_template(self) -> ChatTemplate:
         """The template in force."""
         return choose_template(self.tokenizer, self.template, self.pinned_date)
@@ -175,16 +188,24 @@ class Encoder:
         return Cutter(self.tokenizer, self.chat_template)
 
     @cached_property
+    def _added_bos(self) -> int | None:
+        return self.tokenizer.bos_id if self.tokenizer.adds_bos else None
+
+    @cached_property
     def _bos_text(self) -> str | None:
-        return special_text(self.tokenizer, self.tokenizer.bos_id)
+        return special_text(self.tokenizer, self._added_bos)
 
     def _cut(self, sample: Sample) -> list[list[Piece]]:
         """The pieces of each part of a sample."""
         cutter = self._cutter  # a template that cannot be used at all is no sample's fault
         try:
             match sample:
+                case CompletionSample():
+                    return [cutter.exchange(sample.prompt, sample.completion)]
                 case TextSample():
                     return [[cutter.text(sample.text)]]
+                case ChatSample():
+                    return [cutter.conversation(sample.messages, sample.tools)]
                 case PreferenceSample():
                     answers = sample.chosen, sample.rejected
                     return [cutter.answer(sample.prompt, answer, sample.tools) for answer in answers]
@@ -192,38 +213,37 @@ class Encoder:
                     return [
                         cutter.conversation(sample.messages, sample.tools, add_generation_prompt=True, has_loss=False)
                     ]
-                case ChatSample():
-                    return [cutter.conversation(sample.messages, sample.tools)]
-                case CompletionSample():
-                    return [cutter.exchange(sample.prompt, sample.completion)]
         except TemplateError as error:
             raise TemplateError(f"sample {sample.id!r}: {error.message}", error.code) from error
 
-    def _join(self, sample: Sample, parts: list[list[Piece]], open_ids: Iterator[list[int]]) -> Encoded:
-        """Parts one after the other, each with its own bos."""
-        ids: list[int] = []
-        loss_mask: list[int] = []
-        sizes: list[int] = []
-        for pieces in parts:
-            begin = self._start(pieces)
-            before = len(ids)
-            ids += begin
-            loss_mask += [0] * len(begin)
-            for piece in pieces:
-                piece_ids = self._shielded_ids(piece) if piece.shield else next(open_ids)
-                ids += piece_ids
-                loss_mask += (_LOSS if piece.has_loss else _NO_LOSS) * len(piece_ids)
-            sizes.append(len(ids) - before)
-        if isinstance(sample, TextSample) and self.tokenizer.eos_id is not None:
-            ids.append(self.tokenizer.eos_id)
-            loss_mask.append(1)
-        return Encoded(ids, loss_mask, tuple(sizes) if len(sizes) > 1 else None)
+    def _join(self, prepared: Prepared, ids: Sequence[list[int]]) -> Iterator[_Joined]:
+        """Pieces one after the other, each part with its own bos."""
+        open_ids = iter(ids)
+        for sample, parts in zip(prepared.samples, prepared.cut, strict=True):
+            whole: list[int] = []
+            spans: list[tuple[int, bool]] = []
+            sizes: list[int] = []
+            for pieces in parts:
+                before = len(whole)
+                if begin := self._start(pieces):
+                    whole += begin
+                    spans.append((len(begin), False))
+                for piece in pieces:
+                    piece_ids = self._shielded_ids(piece) if piece.shield else next(open_ids)
+                    whole += piece_ids
+                    spans.append((len(piece_ids), piece.has_loss))
+                sizes.append(len(whole) - before)
+            if isinstance(sample, TextSample) and self.tokenizer.eos_id is not None:
+                whole.append(self.tokenizer.eos_id)
+                spans.append((1, True))
+            yield _Joined(whole, spans, tuple(sizes) if len(sizes) > 1 else None)
 
     def _start(self, pieces: Sequence[Piece]) -> list[int]:
         """The bos that the tokenizer adds, unless the template wrote it."""
-        bos_id = self.tokenizer.bos_id
+        if self._added_bos is None:
+            return []
         is_written = self._bos_text is not None and bool(pieces) and pieces[0].text.startswith(self._bos_text)
-        return [bos_id] if bos_id is not None and self.tokenizer.adds_bos and not is_written else []
+        return [] if is_written else [self._added_bos]
 
     def _shielded_ids(self, piece: Piece) -> list[int]:
         """The template's special tokens as tokens; everything between them, special or not, spelled out."""
@@ -237,3 +257,11 @@ class Encoder:
 
     def _literal_ids(self, text: str, shield: str) -> list[int]:
         return self.tokenizer.encode(text.replace(shield, ""), parse_special=False) if text else []
+
+
+def _mask(spans: Sequence[tuple[int, bool]]) -> list[int]:
+    """Spans as a loss mask."""
+    mask: list[int] = []
+    for size, has_loss in spans:
+        mask += [int(has_loss)] * size
+    return mask

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -87,7 +88,7 @@ def choose_engine(
             return reference_engine(tokenizer)
         raise TokenkitError(f"engine `{name}` is not installed: install lazarus-tokenkit[{EXTRAS[name]}]", "LT-E701")
     try:
-        engine = build_engine(tokenizer, name)
+        engine = _open(tokenizer, name)
         passed = _passed(engine.name, fingerprint)
         if passed is None or not passed.is_file():
             check_engine(engine, tokenizer, documents[:NUM_CHECKED])
@@ -125,6 +126,12 @@ def build_engine(tokenizer: Tokenizer, name: str) -> Engine:
         raise Unfit(" ".join(str(error).split())[:200] or type(error).__name__) from error
 
 
+@lru_cache(maxsize=2)
+def _open(tokenizer: Tokenizer, name: str) -> Engine:
+    """`build_engine`, kept for the next data set: it takes as long as encoding 5 MB."""
+    return build_engine(tokenizer, name)
+
+
 def check_engine(engine: Engine, tokenizer: Tokenizer, documents: Sequence[str]) -> None:
     """Compares an engine with the reference.
 
@@ -154,8 +161,14 @@ def _passed(engine: str, fingerprint: str | None) -> Path | None:
 
 
 def _gigatoken(tokenizer: HuggingFaceTokenizer) -> Callable[[Sequence[str]], list[list[int]]]:
-    made = import_module("gigatoken").Tokenizer.from_json(tokenizer.files[TOKENIZER_FILE])
-    return lambda texts: made.encode_batch_list(list(texts)) if texts else []
+    gigatoken = import_module("gigatoken")
+    made = gigatoken.Tokenizer.from_json(tokenizer.files[TOKENIZER_FILE])
+
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        # Of a list it would ask whether it is awkward's, and load that for half a second.
+        return made.encode_batch_list(gigatoken.BytesSource([text.encode() for text in texts]))
+
+    return encode
 
 
 def _tiktoken(tokenizer: HuggingFaceTokenizer) -> Callable[[Sequence[str]], list[list[int]]]:

@@ -6,9 +6,6 @@ Files are read as they come: only JSON arrays are held whole.
 
 import csv
 import gzip
-import json
-import re
-import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
@@ -16,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
 from lazarus_tokenkit.errors import SampleError
+from lazarus_tokenkit.strict_json import MALFORMED, NOT_UTF8, parse_json
 
 JSON = dict[str, Any]
 
@@ -26,10 +24,7 @@ HUB = "hf:"
 """`hf:owner/name`, `hf:owner/name:config`, `hf:owner/name:config:split`: a data set of the hub."""
 UTF8_BOM = b"\xef\xbb\xbf"
 PARQUET_ROWS = 1000
-NO_FILE, MALFORMED = "LT-E302", "LT-E306"
-MAX_DIGITS = sys.get_int_max_str_digits()
-# An escaped surrogate: half a character, unless its other half follows. Rare enough to look twice.
-SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+NO_FILE = "LT-E302"
 
 
 class PlacedRow(NamedTuple):
@@ -118,13 +113,13 @@ def _line_rows(path: Path) -> Iterator[PlacedRow]:
         if blank:  # at the end of a file it is a matter of taste, elsewhere a row is missing
             raise SampleError(f"{path}:{blank}: blank line between rows; remove it", "LT-E304")
         try:
-            row = parse_json(line, f"{path}:{number}")
+            row = parse_json(line, path, number)
         except SampleError as error:
             if line.endswith(b"\n") or error.code != MALFORMED:
                 raise
             words = "it is the last line and has no end, so the file seems cut off; fetch or write it again"
             raise SampleError(f"{error.message}; {words}", MALFORMED) from error
-        yield PlacedRow(_object(row, f"{path}:{number}"), path, number)
+        yield PlacedRow(_object(row, path, number), path, number)
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -140,47 +135,18 @@ def _open(path: Path) -> IO[bytes]:
     return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
-def parse_json(line: bytes, place: str) -> Any:
-    """A JSON value.
-
-    Raises:
-        SampleError: It is malformed, or holds what no UTF-8 text can.
-    """
-    try:
-        value = json.loads(line.decode())
-    except UnicodeDecodeError as error:
-        raise SampleError(
-            f"{place}: byte {error.start + 1} of the line is not UTF-8; convert the file", "LT-E305"
-        ) from error
-    except json.JSONDecodeError as error:
-        where = f"{place}:{error.colno}" if error.lineno == 1 else f"{place}: line {error.lineno}"
-        raise SampleError(f"{where}: malformed JSON: {error.msg}", MALFORMED) from error
-    except RecursionError as error:
-        raise SampleError(f"{place}: JSON nested too deeply", MALFORMED) from error
-    except ValueError as error:  # Python reads no longer integers, for the time that it would take
-        raise SampleError(
-            f"{place}: an integer of more digits than {MAX_DIGITS:,}; write it as a text", MALFORMED
-        ) from error
-    if SURROGATE_ESCAPE.search(line):
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            raise SampleError(f"{place}: half a surrogate pair, which no UTF-8 text can hold", "LT-E305") from error
-    return value
-
-
-def _object(value: Any, place: str) -> JSON:
+def _object(value: Any, path: Path, number: int) -> JSON:
     if not isinstance(value, dict):
-        raise SampleError(f"{place}: the row is {kind(value)}, not an object", "LT-E307")
+        raise SampleError(f"{path}:{number}: the row is {kind(value)}, not an object", "LT-E307")
     return cast("JSON", value)
 
 
 def _json_rows(path: Path) -> Iterator[PlacedRow]:
-    rows = parse_json(path.read_bytes().removeprefix(UTF8_BOM), str(path))
+    rows = parse_json(path.read_bytes().removeprefix(UTF8_BOM), path)
     if not isinstance(rows, list):
         raise SampleError(f"{path} is {kind(rows)}, not a list of rows", "LT-E307")
     for number, row in enumerate(cast("list[Any]", rows), 1):
-        yield PlacedRow(_object(row, f"{path}:{number}"), path, number)
+        yield PlacedRow(_object(row, path, number), path, number)
 
 
 def _csv_rows(path: Path) -> Iterator[PlacedRow]:
@@ -194,7 +160,7 @@ def _csv_rows(path: Path) -> Iterator[PlacedRow]:
                     raise SampleError(f"{place}: the row has not as many cells as the head", "LT-E308")
                 yield PlacedRow(row, path, reader.line_num)
     except UnicodeDecodeError as error:
-        raise SampleError(f"{path}: not UTF-8: {error.reason}; convert the file", "LT-E305") from error
+        raise SampleError(f"{path}: not UTF-8: {error.reason}; convert the file", NOT_UTF8) from error
     except csv.Error as error:
         raise SampleError(f"{path}: malformed CSV: {error}", "LT-E308") from error
 
@@ -215,7 +181,7 @@ def _text_rows(path: Path, name: str | None = None) -> Iterator[PlacedRow]:
     try:
         text = path.read_bytes().removeprefix(UTF8_BOM).decode()
     except UnicodeDecodeError as error:
-        raise SampleError(f"{path}: byte {error.start + 1} is not UTF-8; convert the file", "LT-E305") from error
+        raise SampleError(f"{path}: byte {error.start + 1} is not UTF-8; convert the file", NOT_UTF8) from error
     yield PlacedRow({"text": text}, path, 1, name)
 
 

@@ -195,14 +195,15 @@ def _describe_files(before: list[JSON], now: list[JSON]) -> list[str]:
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
-_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
+_ASTRAL = re.compile(r'[\U00010000-\U0010ffff](?:[^"\\]|\\.)*+"(:?)')
+"""A text with a character beyond 16 bits, from there to its end; behind a member's name stands a colon."""
 
 
 def _digest(value: Any) -> str:
-    # Without characters beyond 16 bits the C encoder's order is that of canonical JSON, five times as fast.
+    # Without such characters in names the C encoder's order is that of canonical JSON, five times as fast.
     text = _encode(value)
-    content = canonical_json(value) if _ASTRAL.search(text) else text.encode()
-    return hashlib.sha256(content).hexdigest()
+    has_names = any(found[1] for found in _ASTRAL.finditer(text))
+    return hashlib.sha256(canonical_json(value) if has_names else text.encode()).hexdigest()
 
 
 NOTHING = _digest(None)

@@ -27,7 +27,7 @@ from lazarus_tokenkit.samples import (
     Sample,
     TextSample,
 )
-from lazarus_tokenkit.turns import field_of, read_messages, read_tools, read_turns, text_of
+from lazarus_tokenkit.turns import read_messages, read_tools, read_turns, text_of
 
 Form = Literal["text", "messages", "completion", "alpaca", "preference", "prompt"]
 
@@ -105,59 +105,62 @@ STANDARD: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
 """The fields that say a form, in the order they are looked for, and the names to read."""
 
 
-def to_sample(row: JSON, names: FieldNames, sample_id: str, place: str) -> Sample:
+def to_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
     """A row as a sample.
 
     Args:
         row: Its fields.
         names: Resolved names.
         sample_id: Its name.
-        place: For messages.
 
     Raises:
-        SampleError: A field is missing or of the wrong kind; the message names it.
+        SampleError: A field is missing or of the wrong kind; the message names it, and not yet the place of the row.
     """
-    return _FORMS[names.form](row, names, sample_id, place)
+    return sample_maker(names)(row, sample_id)
 
 
-def _text_sample(row: JSON, names: FieldNames, sample_id: str, place: str) -> Sample:
-    return TextSample(sample_id, text_of(row, names.text or "", place))
+def sample_maker(names: FieldNames) -> Callable[[JSON, str], Sample]:
+    """`to_sample` for many rows: the form is looked up once."""
+    make = _FORMS[names.form]
+    return lambda row, sample_id: make(row, names, sample_id)
 
 
-def _chat_sample(row: JSON, names: FieldNames, sample_id: str, place: str) -> Sample:
+def _text_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
+    return TextSample(sample_id, text_of(row, names.text or ""))
+
+
+def _chat_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
     name = names.messages or ""
-    messages = read_messages(field_of(row, name, place), f"{place}: {name}", f"{place}: `{name}`")
+    messages = read_messages(row, name)
     if not any(message.role == ASSISTANT for message in messages):
-        raise SampleError(f"{place}: `{name}` has no message of role `{ASSISTANT}`, so nothing to learn", "LT-E313")
+        raise SampleError(f"`{name}` has no message of role `{ASSISTANT}`, so nothing to learn", "LT-E313")
     system = row.get("system")
     if isinstance(system, str) and system and messages[0].role != "system":
         messages = (Message("system", system), *messages)
-    return ChatSample(sample_id, messages, read_tools(row.get("tools"), place))
+    return ChatSample(sample_id, messages, read_tools(row))
 
 
-def _completion_sample(row: JSON, names: FieldNames, sample_id: str, place: str) -> Sample:
-    prompt, completion = text_of(row, names.prompt or "", place), text_of(row, names.completion or "", place)
-    return CompletionSample(sample_id, prompt, completion)
+def _completion_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
+    return CompletionSample(sample_id, text_of(row, names.prompt or ""), text_of(row, names.completion or ""))
 
 
-def _alpaca_sample(row: JSON, names: FieldNames, sample_id: str, place: str) -> Sample:
-    prompt, completion = text_of(row, names.prompt or "", place), text_of(row, names.completion or "", place)
+def _alpaca_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
+    prompt, completion = text_of(row, names.prompt or ""), text_of(row, names.completion or "")
     given = row.get(names.input or "")
     if given is not None and not isinstance(given, str):
-        raise SampleError(f"{place}: `{names.input}` is {kind(given)}, not a text", "LT-E312")
+        raise SampleError(f"`{names.input}` is {kind(given)}, not a text", "LT-E312")
     return CompletionSample(sample_id, f"{prompt}\n\n{given}" if given else prompt, completion)
 
 
-def _prompt_sample(row: JSON, names: FieldNames, sample_id: str, place: str) -> Sample:
-    turns = read_turns(row, names.prompt or "", "user", place)
-    return PromptSample(sample_id, turns, read_tools(row.get("tools"), place))
+def _prompt_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
+    return PromptSample(sample_id, read_turns(row, names.prompt or "", "user"), read_tools(row))
 
 
-def _preference_sample(row: JSON, names: FieldNames, sample_id: str, place: str) -> Sample:
+def _preference_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
     assert names.chosen is not None and names.rejected is not None, "resolved"
-    answers = [read_turns(row, name, ASSISTANT, place) for name in (names.chosen, names.rejected)]
+    answers = [read_turns(row, name, ASSISTANT) for name in (names.chosen, names.rejected)]
     if names.prompt is not None:
-        prompt = read_turns(row, names.prompt, "user", place)
+        prompt = read_turns(row, names.prompt, "user")
         # Some data sets repeat the question in front of both answers.
         answers = [turns[len(prompt) :] if turns[: len(prompt)] == prompt else turns for turns in answers]
     else:
@@ -165,12 +168,10 @@ def _preference_sample(row: JSON, names: FieldNames, sample_id: str, place: str)
         prompt, answers = answers[0][:shared], [turns[shared:] for turns in answers]
     for name, turns in zip((names.chosen, names.rejected), answers, strict=True):
         if not turns or turns[-1].role != ASSISTANT:
-            raise SampleError(f"{place}: `{name}` does not end with an answer of role `{ASSISTANT}`", "LT-E313")
+            raise SampleError(f"`{name}` does not end with an answer of role `{ASSISTANT}`", "LT-E313")
     if not prompt:
-        raise SampleError(
-            f"{place}: `{names.chosen}` and `{names.rejected}` share no question; name its field", "LT-E313"
-        )
-    return PreferenceSample(sample_id, prompt, answers[0], answers[1], read_tools(row.get("tools"), place))
+        raise SampleError(f"`{names.chosen}` and `{names.rejected}` share no question; name its field", "LT-E313")
+    return PreferenceSample(sample_id, prompt, answers[0], answers[1], read_tools(row))
 
 
 def _shared(first: tuple[Message, ...], second: tuple[Message, ...]) -> int:
@@ -181,7 +182,7 @@ def _shared(first: tuple[Message, ...], second: tuple[Message, ...]) -> int:
     return count
 
 
-_FORMS: Mapping[Form, Callable[[JSON, FieldNames, str, str], Sample]] = {
+_FORMS: Mapping[Form, Callable[[JSON, FieldNames, str], Sample]] = {
     "text": _text_sample,
     "messages": _chat_sample,
     "completion": _completion_sample,

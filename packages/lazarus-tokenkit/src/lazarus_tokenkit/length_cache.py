@@ -20,7 +20,6 @@ from lazarus_tokenkit.encode import Encoder, Measure, Prepared
 from lazarus_tokenkit.engines import NUM_CHECKED, Engine, EngineName, choose_engine
 from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.files import data_files
-from lazarus_tokenkit.fingerprint import TokenizerFingerprint, compute_fingerprint
 from lazarus_tokenkit.forms import FieldNames
 from lazarus_tokenkit.lengths import CHUNK, PREFIX_BYTES, header_of, naming_rows
 from lazarus_tokenkit.metrics.documents import sample_text
@@ -72,15 +71,12 @@ def build_lengths(
     _ = encoder.chat_template  # fails before the first row, not because of it
     rows = read_rows(paths, fields)
     first = list(islice(rows, NUM_CHECKED)) if engine != "huggingface" else []
-    fingerprint = compute_fingerprint(encoder.tokenizer)
     texts = [sample_text(row.sample) for row in first]
-    chosen = choose_engine(encoder.tokenizer, engine, texts, fingerprint.fingerprint)
-    with Partial(output, _identity(paths, encoder, fields, fingerprint)) as partial:
+    chosen = choose_engine(encoder.tokenizer, engine, texts, encoder.fingerprint.fingerprint)
+    with Partial(output, _identity(paths, encoder, fields)) as partial:
         written = _write(chain(first, rows), encoder, chosen, partial, on_progress or _no_progress, tally)
         root = merkle_root(written)
-        header = header_of(
-            paths, encoder, partial.count, root, fingerprint, None if engine == "huggingface" else chosen.name
-        )
+        header = header_of(paths, encoder, partial.count, root, None if engine == "huggingface" else chosen.name)
         partial.finish(output, header.line())
     return header
 
@@ -123,9 +119,8 @@ def _write(
 
 def _start(batch: list[Row], encoder: Encoder, engine: Engine, partial: Partial, worker: ThreadPoolExecutor) -> _Chunk:
     digests = [row.sample.digest for row in batch]
-    lines = partial.take(
-        [(row.sample.id, digest[:PREFIX_BYTES].hex()) for row, digest in zip(batch, digests, strict=True)]
-    )
+    rows = zip(batch, digests, strict=True)
+    lines = partial.take((row.sample.id, digest[:PREFIX_BYTES].hex()) for row, digest in rows)
     if lines is not None:
         return _Chunk(batch, digests, lines, None, None)
     with naming_rows(batch, encoder):
@@ -142,14 +137,12 @@ def _finish(chunk: _Chunk, encoder: Encoder) -> list[bytes]:
     return [row_line(row.sample.id, measure, digest) for row, measure, digest in rows]
 
 
-def _identity(
-    paths: Path | Sequence[Path], encoder: Encoder, fields: FieldNames | None, fingerprint: TokenizerFingerprint
-) -> bytes:
+def _identity(paths: Path | Sequence[Path], encoder: Encoder, fields: FieldNames | None) -> bytes:
     """What must be the same for an earlier run's rows to be this one's."""
     files = [[file.name, file.stat().st_size] for path in as_paths(paths) for file in data_files(path) if file.exists()]
     return canonical_json(
         {
-            "tokenizer": fingerprint.fingerprint,
+            "tokenizer": encoder.fingerprint.fingerprint,
             "template": encoder.template_digest,
             "encoding": encoder.parameters,
             "fields": asdict(fields or FieldNames()),

@@ -7,7 +7,7 @@ up, as far as their ids and content are still those of the data; whatever is wro
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -55,7 +55,7 @@ class Partial:
         if self._is_finished or isinstance(error, TokenkitError):
             self.path.unlink(missing_ok=True)
 
-    def take(self, rows: Sequence[tuple[str, str]]) -> list[bytes] | None:
+    def take(self, rows: Iterable[tuple[str, str]]) -> list[bytes] | None:
         """The lines of these rows, if an earlier run has written them all; else all it has from here on is dropped.
 
         Args:
@@ -65,8 +65,9 @@ class Partial:
             return None
         assert self._stream is not None, "entered"
         start = self._stream.tell()
-        lines = [self._stream.readline() for _ in rows]
-        if all(map(_is_row, lines, rows)):
+        wanted = list(rows)
+        lines = [self._stream.readline() for _ in wanted]
+        if all(map(_is_row, lines, wanted)):
             return lines
         self._has_more = False
         self._stream.seek(start)

@@ -7,22 +7,21 @@ row that has a name, which find names that occur twice.
 
 import hashlib
 from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.files import PlacedRow, count_objects, kind, list_names, read_objects
-from lazarus_tokenkit.forms import FieldNames, to_sample
-from lazarus_tokenkit.samples import Sample
+from lazarus_tokenkit.forms import FieldNames, sample_maker
+from lazarus_tokenkit.samples import JSON, Sample
 
 __all__ = ["FieldNames", "Row", "as_paths", "count_lines", "read_rows", "read_samples"]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A sample and where it stands.
 
     Args:
@@ -57,20 +56,17 @@ def read_samples(paths: Path | Sequence[Path], fields: FieldNames | None = None)
 def read_rows(paths: Path | Sequence[Path], fields: FieldNames | None = None) -> Iterator[Row]:
     """`read_samples` with the place of each; a name that occurs twice is refused at the end."""
     wanted = fields or FieldNames()
-    names: FieldNames | None = None
+    make: Callable[[JSON, str], Sample] | None = None
     ledger = _Ledger()
     for position, row in enumerate(_objects(paths)):
-        names = names or wanted.resolve(row.members)
-        if names is None:
-            raise SampleError(
-                f"{row.place}: no field `messages`, `text` or `prompt` with `completion` among {list_names(row.members)};"
-                " name the fields, such as --prompt-field question --completion-field answer",
-                "LT-E310",
-            )
+        make = make or sample_maker(_resolved(wanted, row))
         given = _given_name(row)
         ledger.add(given)
-        sample_id = str(position) if given is None else given
-        yield Row(to_sample(row.members, names, sample_id, row.place), row.path, row.line)
+        try:
+            sample = make(row.members, str(position) if given is None else given)
+        except SampleError as error:
+            raise SampleError(f"{row.place}: {error.message}", error.code) from error
+        yield Row(sample, row.path, row.line)
     if not ledger.count:
         raise SampleError(f"{', '.join(map(str, as_paths(paths)))} is empty: no rows", "LT-E303")
     if ledger.may_repeat():
@@ -118,6 +114,17 @@ def _refuse_repeated(paths: Path | Sequence[Path]) -> None:
         if name in places:
             raise SampleError(f"{row.place}: id {name!r} stands in {places[name]} too; ids must be unique", "LT-E314")
         places[name] = row.place
+
+
+def _resolved(wanted: FieldNames, first: PlacedRow) -> FieldNames:
+    names = wanted.resolve(first.members)
+    if names is None:
+        raise SampleError(
+            f"{first.place}: no field `messages`, `text`, `prompt` with `completion`, or `chosen` with `rejected` among"
+            f" {list_names(first.members)}; name the fields, such as --prompt-field question --completion-field answer",
+            "LT-E310",
+        )
+    return names
 
 
 def _objects(paths: Path | Sequence[Path]) -> Iterator[PlacedRow]:

@@ -27,23 +27,19 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Skeleton:
-    """Pieces with holes: text and the number of a content by turns, and whether the piece carries loss."""
+    """Pieces with holes: texts for `str.format`, with the numbers of contents, and whether each carries loss."""
 
-    pieces: tuple[tuple[tuple[str | int, ...], bool], ...]
+    pieces: tuple[tuple[str, bool], ...]
 
     @classmethod
     def of(cls, pieces: Sequence[Piece]) -> "Skeleton":
-        cut: list[tuple[tuple[str | int, ...], bool]] = []
-        for piece in pieces:
-            parts = re.split(f"{HOLE}([0-9]+){HOLE}", piece.text)
-            named = (int(part) if place % 2 else part for place, part in enumerate(parts))
-            cut.append((tuple(part for part in named if part != ""), piece.has_loss))
-        return cls(tuple(cut))
+        """Pieces in which `HOLE` stands around the number of each content."""
+        return cls(tuple((_form(piece.text), piece.has_loss) for piece in pieces))
 
     def fill(self, contents: Sequence[str]) -> list[Piece]:
         """The pieces of a conversation with these contents."""
-        pieces: list[Piece] = []
-        for parts, has_loss in self.pieces:
-            if text := "".join([part if isinstance(part, str) else contents[part] for part in parts]):
-                pieces.append(Piece(text, has_loss))
-        return pieces
+        return [Piece(text, has_loss) for form, has_loss in self.pieces if (text := form.format(*contents))]
+
+
+def _form(text: str) -> str:
+    return re.sub(f"{HOLE}([0-9]+){HOLE}", r"{\1}", text.replace("{", "{{").replace("}", "}}"))

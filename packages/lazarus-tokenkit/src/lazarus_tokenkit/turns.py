@@ -1,4 +1,7 @@
-"""Turns of a conversation, as files spell them: OpenAI's and ShareGPT's messages, transcripts, plain texts; tools, calls."""
+"""Turns of a conversation, as files spell them: OpenAI's and ShareGPT's messages, transcripts, plain texts; tools, calls.
+
+Errors name the field; the reader adds file and line.
+"""
 
 import json
 import re
@@ -25,12 +28,11 @@ TRANSCRIPT = re.compile(r"\n\n(Human|Assistant): ?")
 """How Anthropic's helpful-harmless data mark turns."""
 
 
-def read_turns(row: JSON, name: str, role: str, place: str) -> tuple[Message, ...]:
+def read_turns(row: JSON, name: str, role: str) -> tuple[Message, ...]:
     """A text, a transcript with Human and Assistant, or messages."""
-    value = field_of(row, name, place)
-    if isinstance(value, list):
-        return read_messages(cast("list[Any]", value), f"{place}: {name}", f"{place}: `{name}`")
-    text = text_of(row, name, place)
+    if isinstance(field_of(row, name), list):
+        return read_messages(row, name)
+    text = text_of(row, name)
     first, *rest = TRANSCRIPT.split(text)
     if not rest or first.strip():
         return (Message(role, text),)
@@ -38,11 +40,12 @@ def read_turns(row: JSON, name: str, role: str, place: str) -> tuple[Message, ..
     return tuple(Message("user" if who == "Human" else ASSISTANT, words) for who, words in turns)
 
 
-def read_messages(value: Any, where: str, place: str) -> tuple[Message, ...]:
+def read_messages(row: JSON, name: str) -> tuple[Message, ...]:
     """A list of messages, in either spelling."""
+    value = field_of(row, name)
     if not isinstance(value, list):
-        raise SampleError(f"{place} is {kind(value)}, not a list of messages", "LT-E312")
-    return tuple(_message(turn, f"{where}[{number}]") for number, turn in enumerate(cast("list[Any]", value)))
+        raise SampleError(f"`{name}` is {kind(value)}, not a list of messages", "LT-E312")
+    return tuple(_message(turn, f"{name}[{number}]") for number, turn in enumerate(cast("list[Any]", value)))
 
 
 def _message(turn: Any, place: str) -> Message:
@@ -60,18 +63,18 @@ def _message(turn: Any, place: str) -> Message:
         content = _joined(cast("list[Any]", content or []), f"{place}.content")
     named = {key: turn[key] for key in ("name", "tool_call_id") if turn.get(key) is not None}
     return Message(
-        text_of(turn, "role", place),
-        text_of(turn | {"content": content} if "content" in turn or calls else turn, "content", place),
+        text_of(turn, "role", f"{place}: "),
+        text_of(turn | {"content": content} if "content" in turn or calls else turn, "content", f"{place}: "),
         calls,
-        **{key: text_of(named, key, place) for key in named},
+        **{key: text_of(named, key, f"{place}: ") for key in named},
     )
 
 
 def _sharegpt_message(turn: JSON, place: str) -> Message:
-    role = text_of(turn, "from", place)
+    role = text_of(turn, "from", f"{place}: ")
     if role not in SHAREGPT_ROLES:
         raise SampleError(f"{place}: `from` is {role!r}, not one of {list_names(SHAREGPT_ROLES)}", "LT-E313")
-    return Message(SHAREGPT_ROLES[role], text_of(turn, "value", place))
+    return Message(SHAREGPT_ROLES[role], text_of(turn, "value", f"{place}: "))
 
 
 def _joined(parts: list[Any], place: str) -> str:
@@ -105,27 +108,37 @@ def _tool_call(call: Any, place: str) -> ToolCall:
     return ToolCall(name, cast("JSON", arguments), number if isinstance(number, str) else None)
 
 
-def read_tools(value: Any, place: str) -> tuple[JSON, ...]:
+def read_tools(row: JSON) -> tuple[JSON, ...]:
+    """The field `tools`, as JSON or as a text that is JSON; none where there is none."""
+    value = row.get("tools")
     if isinstance(value, str) and value:
         try:
             value = json.loads(value)
         except ValueError as error:
-            raise SampleError(f"{place}: `tools` is not JSON: {error}", "LT-E313") from error
+            raise SampleError(f"`tools` is not JSON: {error}", "LT-E313") from error
     if not value:
         return ()
     if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in cast("list[Any]", value)):
-        raise SampleError(f"{place}: `tools` is not a list of objects", "LT-E312")
+        raise SampleError("`tools` is not a list of objects", "LT-E312")
     return tuple(cast("list[JSON]", value))
 
 
-def text_of(row: Mapping[str, Any], name: str, place: str) -> str:
-    value = field_of(row, name, place)
+def text_of(row: Mapping[str, Any], name: str, where: str = "") -> str:
+    """A field that must be a text.
+
+    Args:
+        row: The fields.
+        name: Of the field.
+        where: What the row is part of, in front of a message.
+    """
+    value = field_of(row, name, where)
     if not isinstance(value, str):
-        raise SampleError(f"{place}: `{name}` is {kind(value)}, not a text", "LT-E312")
+        raise SampleError(f"{where}`{name}` is {kind(value)}, not a text", "LT-E312")
     return value
 
 
-def field_of(row: Mapping[str, Any], name: str, place: str) -> Any:
+def field_of(row: Mapping[str, Any], name: str, where: str = "") -> Any:
+    """A field that must be there."""
     if name not in row:
-        raise SampleError(f"{place}: no field `{name}` among {list_names(row)}", "LT-E311")
+        raise SampleError(f"{where}no field `{name}` among {list_names(row)}", "LT-E311")
     return row[name]

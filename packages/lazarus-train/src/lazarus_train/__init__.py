@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lazarus_train.config import LoraSettings as LoraSettings
     from lazarus_train.config import OptimizerSettings as OptimizerSettings
-    from lazarus_train.config import SftConfig as SftConfig
+    from lazarus_train.config import TrainConfig as TrainConfig
     from lazarus_train.errors import CorruptCheckpoint as CorruptCheckpoint
     from lazarus_train.errors import ForeignCheckpoint as ForeignCheckpoint
     from lazarus_train.errors import Interrupted as Interrupted
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lazarus_train.provenance import Link as Link
     from lazarus_train.provenance import verify_run as verify_run
     from lazarus_train.trainer import RunResult as RunResult
-    from lazarus_train.trainer import sft as sft
+    from lazarus_train.trainer import train as train
     from lazarus_train.watcher import StepReport as StepReport
     from lazarus_train.watcher import Watcher as Watcher
 
@@ -33,12 +33,12 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "OptimizerSettings": "config",
     "RunResult": "trainer",
     "SetupError": "errors",
-    "SftConfig": "config",
     "StepReport": "watcher",
+    "TrainConfig": "config",
     "TrainError": "errors",
     "Watcher": "watcher",
     "enforce": "gate",
-    "sft": "trainer",
+    "train": "trainer",
     "verify_run": "provenance",
 }
 

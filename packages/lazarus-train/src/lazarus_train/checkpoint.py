@@ -12,7 +12,6 @@ A checkpoint is a sealed folder (see `seal`): whole where it has its name, and v
 
 import json
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,12 +44,6 @@ def checkpoints(folder: Path) -> list[Path]:
 def checkpoint_step(path: Path) -> int:
     """Optimizer steps that a checkpoint was written after."""
     return int(path.name.removeprefix("step-"))
-
-
-def clear_leftovers(folder: Path) -> None:
-    """Removes checkpoints that a kill left half written."""
-    for leftover in folder.glob(".step-*.tmp"):
-        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def write_checkpoint(path: Path, state: JSON, write_files: Callable[[Path], None]) -> None:

@@ -1,20 +1,36 @@
 """The training commands: one loop, a command for each thing that can be learnt."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from lazarus_plan.console import say, show
-from lazarus_train.options import Settings, make_config, with_shared_options
+from lazarus_train.folder import INITIAL
+from lazarus_train.options import Settings, make_config, with_training_options
 
 PromptField = Annotated[str | None, typer.Option("--prompt-field", help="Field of the question.")]
 CompletionField = Annotated[str | None, typer.Option("--completion-field", help="Field of the answer.")]
 TextField = Annotated[str | None, typer.Option("--text-field", help="Field of the document.")]
 
 
-@with_shared_options
+@with_training_options
 def pretrain(
     settings: Settings,
+    model: Annotated[Path | None, typer.Option("--model", help="Model to go on from: directory or hub name.")] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="From nothing: nano, tiny-test, micro, tiny, small or medium.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="From nothing: a config.json, or a directory with one.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option("-t", "--tokenizer", help="From nothing: a tokenizer's directory or file, or `byte`.")
+    ] = None,
+    vocab_size: Annotated[
+        int | None,
+        typer.Option("--vocab-size", min=1, help="From nothing: rows of the embedding [default: the tokenizer's]."),
+    ] = None,
     text_field: TextField = None,
     objective: Annotated[
         Literal["causal", "diffusion", "mntp"],
@@ -26,16 +42,39 @@ def pretrain(
     causal_share: Annotated[
         float | None, typer.Option("--causal-share", help="Weight of the next token beside diffusion [default: 0].")
     ] = None,
+    truncated_share: Annotated[
+        float | None,
+        typer.Option("--truncated-share", help="Samples that diffusion cuts to a random length [default: 0.01]."),
+    ] = None,
+    mask_share: Annotated[
+        float | None, typer.Option("--mask-share", help="Share of tokens that mntp masks [default: 0.2].")
+    ] = None,
     draws: Annotated[
         int | None, typer.Option("--draws", help="Draws of masks in a held-out loss of diffusion [default: 128].")
     ] = None,
 ) -> None:
-    """Train on documents by a plan: next tokens, or masked ones."""
-    given = {"mask_id": mask_id, "causal_share": causal_share, "draws": draws}
+    """Train on documents by a plan, from a model or from nothing: next tokens, or masked ones."""
+    if sum(each is not None for each in (model, preset, config)) != 1:
+        raise typer.BadParameter("give one of --model, --preset and --config")
+    if (model is None) is not (tokenizer is not None):
+        raise typer.BadParameter(
+            "--tokenizer has no effect with --model" if model else "--preset and --config need --tokenizer"
+        )
+    if model is not None and vocab_size is not None:
+        raise typer.BadParameter("--vocab-size has no effect with --model")
+    shape = preset or config
+    settings["fresh"] = None if shape is None else (shape, tokenizer, vocab_size)
+    given = {
+        "mask_id": mask_id,
+        "causal_share": causal_share,
+        "truncated_share": truncated_share,
+        "mask_share": mask_share,
+        "draws": draws,
+    }
     _train(settings, {"kind": objective, **_given(given)}, text_field=text_field)
 
 
-@with_shared_options
+@with_training_options
 def sft(
     settings: Settings,
     prompt_field: PromptField = None,
@@ -48,7 +87,7 @@ def sft(
     _train(settings, {"kind": "causal"}, **fields, text_field=text_field)
 
 
-@with_shared_options
+@with_training_options
 def dpo(
     settings: Settings,
     loss: Annotated[
@@ -78,7 +117,7 @@ def dpo(
     _train(settings, {"kind": "preference", "loss": loss, **normalized, **_given(given)})
 
 
-@with_shared_options
+@with_training_options
 def reward(
     settings: Settings,
     center: Annotated[float, typer.Option("--center", help="Weight that keeps rewards near zero: 0.01.")] = 0.0,
@@ -87,7 +126,7 @@ def reward(
     _train(settings, {"kind": "reward", "center": center})
 
 
-@with_shared_options
+@with_training_options
 def classify(
     settings: Settings,
     prompt_field: PromptField = None,
@@ -112,15 +151,25 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _train(settings: Settings, objective: Settings, **fields: str | None) -> None:
+    """Makes the model and the plan where they are asked for, then trains."""
     planning, resume, log_to = settings.pop("planning"), settings.pop("resume"), settings.pop("log_to")
+    fresh: tuple[str | Path, str, int | None] | None = settings.pop("fresh", None)
+    if fresh is not None:
+        settings["model"] = settings["output"] / INITIAL
     config = make_config(**settings, **fields, objective=objective)
     from lazarus_train.loggers import telling
     from lazarus_train.planning import plan_run
     from lazarus_train.ranks import launched
-    from lazarus_train.trainer import sft as train
+    from lazarus_train.trainer import train
     from lazarus_train.watching import watching
 
     ranks = launched()
+    if fresh is not None:
+        from lazarus_train.fresh import FreshModel, make_model
+
+        if ranks.is_first:
+            make_model(FreshModel(*fresh, seed=config.seed), config.output, resume=resume)
+        ranks.check_same(fresh=str(fresh))  # nobody reads the model before it is written
     if planning is not None:
         plan_run(config, planning, resume=resume, writes=ranks.is_first)
         ranks.check_same(planning=planning)  # nobody reads the plan before it is written

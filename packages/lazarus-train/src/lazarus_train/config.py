@@ -28,6 +28,8 @@ LORA_RATE = 10 * FULL_RATE
 MUON_RATE = 0.02
 """Muon's own (Jordan 2024): its updates have a size of their own, whatever the gradient's."""
 JSON = dict[str, Any]
+EvalName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+"""Of held-out rows: stands in metrics, pages and names of folders."""
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
@@ -120,8 +122,8 @@ _READ_BY = {
 """Settings that only some optimizers read."""
 
 
-class SftConfig(BaseModel):
-    """Training by a plan."""
+class TrainConfig(BaseModel):
+    """Training by a plan, whatever is minimised."""
 
     model_config = _STRICT
 
@@ -162,10 +164,11 @@ class SftConfig(BaseModel):
     """Rows computed at once; gradients of the rest of the step accumulate. None computes a step at once."""
     seed: int = Field(default=0, ge=0, le=MAX_INTEGER)
     """Of adapters and dropout; the order of the data is the plan's."""
-    eval_data: Path | None = None
-    """Held-out rows: their loss is measured before the first step and after the last."""
+    eval_data: dict[EvalName, Path] = Field(default_factory=dict)
+    """Held-out rows by name: their losses are measured before the first step and after the last. The first ones decide which
+    checkpoint is the best and when to stop early."""
     eval_every: PositiveInt | None = None
-    """Steps between further measurements of the held-out loss, and answers."""
+    """Steps between further measurements of the held-out losses, and answers."""
     sample_prompts: tuple[str, ...] = ()
     """What the model is asked before the first step, every `eval_every` and after the last; answers are logged."""
     early_stop: EarlyStopSettings | None = None
@@ -176,14 +179,16 @@ class SftConfig(BaseModel):
     """Strength of noise on the embeddings (NEFTune); 5 is usual, None adds none."""
     shards_optimizer: bool = False
     """Whether each process of a run keeps a part of the optimizer's moments; the weights are the same."""
+    mixed_precision: bool = False
+    """Whether steps compute in bfloat16, from weights and moments that are kept in float32."""
     recomputes: bool = False
     """Whether blocks compute their activations again for the gradient, to save memory (gradient checkpointing)."""
 
     @model_validator(mode="after")
-    def _evaluates_something(self) -> "SftConfig":
-        if self.eval_every is not None and self.eval_data is None and not self.sample_prompts:
+    def _evaluates_something(self) -> "TrainConfig":
+        if self.eval_every is not None and not self.eval_data and not self.sample_prompts:
             raise ValueError("`eval_every` needs `eval_data` or `sample_prompts`")
-        if self.early_stop is not None and self.eval_data is None:
+        if self.early_stop is not None and not self.eval_data:
             raise ValueError("`early_stop` needs `eval_data`")
         if self.sample_prompts and self.objective.kind not in ("causal", "preference"):
             raise ValueError(
@@ -194,9 +199,9 @@ class SftConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _is_possible(self) -> "SftConfig":
+    def _is_possible(self) -> "TrainConfig":
         if self.recomputes and self.lora is not None and self.lora.dropout:
-            raise ValueError("`recomputes` would drop other inputs the second time than `lora` `dropout` did the first")
+            raise ValueError("`recomputes` would drop other inputs the second time than `lora.dropout` did the first")
         if isinstance(self.objective, PreferenceSettings):
             if self.objective.reference == "adapters-off" and self.lora is None:
                 raise ValueError("`reference` adapters-off needs `lora`")
@@ -210,13 +215,18 @@ class SftConfig(BaseModel):
         compares = isinstance(self.objective, PreferenceSettings) and self.objective.loss == "kto"
         return 1 if draws or compares else wanted
 
-    def located(self) -> "SftConfig":
+    def located(self) -> "TrainConfig":
         """The same with the directory of its model, fetched where it is a name.
 
         Raises:
             ConfigError: There is no such model.
         """
         return self.model_copy(update={"model": locate(self.model).path})
+
+    @property
+    def deciding_set(self) -> str | None:
+        """Name of the held-out rows that decide, where there are any."""
+        return next(iter(self.eval_data), None)
 
     @property
     def data_files(self) -> tuple[Path, ...]:
@@ -234,6 +244,7 @@ class SftConfig(BaseModel):
             "seed",
             "ema",
             "neftune_alpha",
+            "mixed_precision",
             "recomputes",
         }
         return self.model_dump(mode="json", include=decisive)

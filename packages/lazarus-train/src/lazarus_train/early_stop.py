@@ -23,11 +23,12 @@ class EarlyStopSettings(BaseModel):
     """By how much the held-out loss must lie above the training loss, in the loss's unit."""
 
 
-def is_overfitting(metrics: Iterable[dict[str, Any]], settings: EarlyStopSettings) -> bool:
+def is_overfitting(metrics: Iterable[dict[str, Any]], decides: str, settings: EarlyStopSettings) -> bool:
     """Whether a run is to stop.
 
     Args:
         metrics: Lines of `metrics.jsonl` so far, in order.
+        decides: Name of the held-out rows that count.
         settings: Patience and gap.
     """
     train: float | None = None
@@ -35,7 +36,7 @@ def is_overfitting(metrics: Iterable[dict[str, Any]], settings: EarlyStopSetting
     for line in metrics:
         if "loss" in line:
             train = line["loss"] if train is None else SMOOTHING * train + (1 - SMOOTHING) * line["loss"]
-        elif line.get("eval_loss") is not None:
+        elif line.get("eval_set") == decides and line["eval_loss"] is not None:
             measured.append((line["eval_loss"], train))
     if not measured:
         return False

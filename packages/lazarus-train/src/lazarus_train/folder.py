@@ -3,12 +3,15 @@
 import contextlib
 import fcntl
 import json
-import shutil
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lazarus_train.errors import SetupError
+from lazarus_train.seal import clear_leftovers, unseal
+
+INITIAL = "initial"
+"""Name of the folder of the model that a run from nothing began with."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,11 @@ class RunFolder:
         return self.path / "audit.jsonl.rewound"
 
     @property
+    def initial(self) -> Path:
+        """The model that was made for the run, where one was."""
+        return self.path / INITIAL
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self.path / "checkpoints"
@@ -81,11 +89,16 @@ class RunFolder:
                 "LR-E108",
             )
 
+    def clear_leftovers(self) -> None:
+        """Removes what kills left half written."""
+        for folder in (self.path, self.checkpoints, self.rewound_checkpoints, self.reference):
+            clear_leftovers(folder)
+
     def clear(self) -> None:
         """Removes what an earlier run left, its record last; anything else in the folder stays."""
         for path in self._written():
             if path.is_dir():
-                shutil.rmtree(path)
+                unseal(path)
             else:
                 path.unlink(missing_ok=True)
 
@@ -95,14 +108,14 @@ class RunFolder:
             self.rewound_checkpoints.mkdir(exist_ok=True)
             aside = self.rewound_checkpoints / checkpoint.name
             if aside.exists():
-                shutil.rmtree(aside)
+                unseal(aside)
             checkpoint.rename(aside)
 
     def _written(self) -> tuple[Path, ...]:
         return (
+            self.final,
             self.checkpoints,
             self.rewound_checkpoints,
-            self.final,
             self.reference,
             self.metrics,
             self.throughput,

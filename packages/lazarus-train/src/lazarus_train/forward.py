@@ -8,7 +8,7 @@ On a CPU the head is asked for the places before labels alone; on a GPU, where s
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
 from typing import TYPE_CHECKING, cast
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from lazarus_models import SequenceModel, mask_caches, segment_caches
 from lazarus_models.attention import SegmentCache
@@ -52,16 +52,18 @@ def part_log_probabilities(model: nn.Module, batch: Batch) -> Float[mx.array, " 
     return mx.stack(sums)
 
 
-def bidirectional_logits(model: nn.Module, batch: Batch, ids: mx.array) -> Float[mx.array, "R T V"]:
+def bidirectional_logits(
+    model: nn.Module, ids: Int[mx.array, "R T"], segment_ids: Int[mx.array, "R T"]
+) -> Float[mx.array, "R T V"]:
     """Logits of rows in which every token sees all of its part.
 
     Args:
         model: Of layers that a mask can open to later tokens.
-        batch: Tells the parts.
-        ids: What is read in place of the batch's own ids.
+        ids: What is read: a batch's ids with masks.
+        segment_ids: Tell the parts.
     """
     decoder = cast("Decoder", model)
-    return decoder(ids, cache=mask_caches(model, bidirectional_mask(batch.segment_ids)))
+    return decoder(ids, cache=mask_caches(model, bidirectional_mask(segment_ids)))
 
 
 def part_scores(model: SequenceModel, batch: Batch, places: list[int]) -> Float[mx.array, "P O"]:
@@ -76,7 +78,7 @@ def part_scores(model: SequenceModel, batch: Batch, places: list[int]) -> Float[
     states = body(batch.ids, _caches(body, batch))  # (R, T, D)
     row_len = batch.ids.shape[1]
     flat = [each.row * row_len + place for each, place in zip(batch.parts, places, strict=True)]
-    return model.score(mx.flatten(states, 0, 1)[mx.array(flat)])
+    return model.score(mx.flatten(states, 0, 1)[mx.array(flat)]).astype(mx.float32)
 
 
 def _caches(model: "Decoder | Body", batch: Batch) -> list[SegmentCache] | None:

@@ -13,7 +13,7 @@ from lazarus_plan import BatchPlan, ChainCheck, StalePlan, check_lengths, load_p
 from lazarus_plan.lengths import ABSENT
 from lazarus_tokenkit import Encoder, FieldNames, TextSample, compute_fingerprint, load_tokenizer, read_samples
 from lazarus_tokenkit.errors import TemplateError
-from lazarus_train.config import SftConfig
+from lazarus_train.config import TrainConfig
 from lazarus_train.dataset import Dataset, read_dataset
 from lazarus_train.errors import SetupError
 from lazarus_train.units import units_by_step
@@ -42,7 +42,7 @@ class Enforced:
     checked: ChainCheck
 
 
-def enforce(config: SftConfig, on_progress: Callable[[int], object] = lambda _: None) -> Enforced:
+def enforce(config: TrainConfig, on_progress: Callable[[int], object] = lambda _: None) -> Enforced:
     """Reads plan, tokenizer and data, and refuses what does not fit.
 
     Args:
@@ -83,7 +83,7 @@ def _together(checks: Sequence[ChainCheck]) -> ChainCheck:
     return ChainCheck(tuple(link for link in checks[0].checked if link not in unchecked), unchecked)
 
 
-def planned_encoder(plan: BatchPlan, config: SftConfig) -> Encoder:
+def planned_encoder(plan: BatchPlan, config: TrainConfig) -> Encoder:
     """The model's tokenizer with the template and date that the lengths were measured with."""
     tokenizer = load_tokenizer(str(config.model))
     encoding = plan.encoding
@@ -93,7 +93,7 @@ def planned_encoder(plan: BatchPlan, config: SftConfig) -> Encoder:
     return Encoder(tokenizer, template=template)
 
 
-def fields(config: SftConfig) -> FieldNames:
+def fields(config: TrainConfig) -> FieldNames:
     """The fields of a row that a run reads."""
     return FieldNames(
         text=config.text_field,

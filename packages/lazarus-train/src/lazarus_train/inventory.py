@@ -6,7 +6,8 @@ from typing import NamedTuple
 from lazarus_train.checkpoint import checkpoint_step, checkpoints, find_damage
 from lazarus_train.errors import SetupError
 from lazarus_train.folder import RunFolder
-from lazarus_train.metrics import read_lines
+from lazarus_train.metrics import held_out_losses
+from lazarus_train.record import RunRecord
 from lazarus_train.retention import BEST, LATEST
 
 
@@ -18,7 +19,7 @@ class Listed(NamedTuple):
         step: Optimizer steps done.
         bytes: Of its files.
         damage: What is wrong with it, or None.
-        held_out_loss: Measured after its step, where it was.
+        held_out_loss: Measured after its step, where it was: of the rows that decide which is best.
         names: Of the links that point to it.
     """
 
@@ -40,7 +41,8 @@ def list_checkpoints(run: Path) -> list[Listed]:
     found = checkpoints(folder.checkpoints)
     if not found:
         raise SetupError(f"{run} has no checkpoints: give the folder of a run", "LR-E107")
-    losses = {line["step"]: line.get("eval_loss") for line in read_lines(folder.metrics) if "eval_loss" in line}
+    record = RunRecord.read(run)
+    losses = held_out_losses(record.metrics, next(iter(record.eval_sets), None))
     pointed = {name: (folder.checkpoints / name).resolve().name for name in (LATEST, BEST)}
     return [
         Listed(

@@ -8,7 +8,7 @@ from typing import Any
 from lazarus_plan import AuditLog, BatchPlan, StepDigest
 from lazarus_plan.audit import genesis
 from lazarus_train.checkpoint import State
-from lazarus_train.config import SftConfig
+from lazarus_train.config import TrainConfig
 from lazarus_train.evaluate import HeldOut
 from lazarus_train.folder import RunFolder
 from lazarus_train.manifest import write_manifest
@@ -27,7 +27,7 @@ class Journal:
         is_writer: Whether this process writes. Every process of a run knows the head of the audit chain.
     """
 
-    def __init__(self, folder: RunFolder, config: SftConfig, plan: BatchPlan, is_writer: bool) -> None:
+    def __init__(self, folder: RunFolder, config: TrainConfig, plan: BatchPlan, is_writer: bool) -> None:
         self._folder = folder
         self._config = config
         self._plan = plan
@@ -106,9 +106,9 @@ class Journal:
             },
         )
 
-    def held_out(self, done: int, result: HeldOut, mean: HeldOut | None) -> None:
-        """Notes the held-out loss after so many steps, and that of the mean of the weights where one is kept."""
-        members: dict[str, Any] = {"step": done, "eval_loss": finite_or_none(result.loss)}
+    def held_out(self, done: int, eval_set: str, result: HeldOut, mean: HeldOut | None) -> None:
+        """Notes a held-out loss after so many steps, and that of the mean of the weights where one is kept."""
+        members: dict[str, Any] = {"step": done, "eval_set": eval_set, "eval_loss": finite_or_none(result.loss)}
         if result.unit == "token":
             members |= {
                 "eval_perplexity": finite_or_none(result.perplexity),
@@ -126,9 +126,9 @@ class Journal:
         """The lines of the metrics so far; none where another process writes."""
         return read_lines(self._folder.metrics) if self._writes else []
 
-    def is_measured(self, done: int) -> bool:
-        """Whether the held-out loss after so many steps stands in the metrics."""
-        return any("eval_loss" in line and line["step"] == done for line in self.metrics())
+    def is_measured(self, done: int, eval_set: str) -> bool:
+        """Whether a held-out loss after so many steps stands in the metrics."""
+        return any(line.get("eval_set") == eval_set and line["step"] == done for line in self.metrics())
 
     def answers(self, done: int, answers: Mapping[str, str]) -> None:
         """Notes what the model answered after so many steps, by prompt, in the place of what a kill left of it."""

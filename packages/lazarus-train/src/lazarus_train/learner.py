@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,22 +14,24 @@ from lazarus_models import (
     load,
     load_adapter,
     load_tensors,
-    merge_lora,
     save,
     save_adapter,
     save_tensors,
     set_weights,
 )
 from lazarus_models.backend import mx
-from lazarus_models.parameters import evaluate, flatten
+from lazarus_models.lora import lora_layers
+from lazarus_models.parameters import evaluate, flatten, replace_modules
 from lazarus_train.checkpoint import OPTIMIZER
-from lazarus_train.config import LoraSettings, SftConfig
+from lazarus_train.config import LoraSettings, TrainConfig
 from lazarus_train.devices import device_policy
 from lazarus_train.ema import Ema
+from lazarus_train.errors import SetupError
 from lazarus_train.freeze import freeze_matching
 from lazarus_train.lean import make_lean
 from lazarus_train.neftune import make_noisy
 from lazarus_train.optim import Optimizer
+from lazarus_train.precision import cast_weights
 from lazarus_train.ranks import ALONE, Ranks
 from lazarus_train.recompute import recompute_blocks
 from lazarus_train.seal import file_digest, seal
@@ -63,19 +65,29 @@ class Learner:
     ema: Ema | None
 
     @classmethod
-    def fresh(cls, config: SftConfig, head: Head | None, ranks: Ranks = ALONE) -> "Learner":
-        """The model a run starts from."""
-        lm = _load(config.model, head, config.seed)
+    def fresh(cls, config: TrainConfig, head: Head | None, ranks: Ranks = ALONE) -> "Learner":
+        """The model a run starts from.
+
+        Raises:
+            SetupError: Its weights are quantized, and not adapted.
+        """
+        lm = _load(config.model, head, config)
         lora = _lora_config(config.lora)
+        if lora is None and lm.config.quantization is not None:
+            raise SetupError(
+                f"{config.model} is quantized: its matrices cannot learn. Give --use-lora to train adapters on them, or the "
+                "model before it was quantized",
+                "LR-E116",
+            )
         if lora is not None:
             apply_lora(lm.model, lora, seed=config.seed)
         return cls._ready(lm, lora, head, config, ranks)
 
     @classmethod
-    def restored(cls, config: SftConfig, head: Head | None, checkpoint: Path, ranks: Ranks = ALONE) -> "Learner":
+    def restored(cls, config: TrainConfig, head: Head | None, checkpoint: Path, ranks: Ranks = ALONE) -> "Learner":
         """The model, moments and mean that a verified checkpoint holds."""
         lora = _lora_config(config.lora)
-        lm = _load(checkpoint if lora is None else config.model, head, config.seed)
+        lm = _load(checkpoint if lora is None else config.model, head, config)
         if lora is not None:
             load_adapter(lm.model, checkpoint)
         if lora is not None and head is not None:
@@ -88,7 +100,7 @@ class Learner:
 
     @classmethod
     def _ready(
-        cls, lm: LoadedModel, lora: LoraConfig | None, head: Head | None, config: SftConfig, ranks: Ranks
+        cls, lm: LoadedModel, lora: LoraConfig | None, head: Head | None, config: TrainConfig, ranks: Ranks
     ) -> "Learner":
         if lora is not None and head is not None:
             cast("Any", lm.model).score.unfreeze()
@@ -98,7 +110,7 @@ class Learner:
             freeze_matching(lm.model, config.freeze)
         if config.recomputes:
             recompute_blocks(lm.model)
-        if device_policy().is_lean:
+        if device_policy().is_lean and not config.mixed_precision:  # NumPy has no bfloat16
             make_lean(lm.model, drops=lora is not None and lora.dropout > 0)
         lm.model.train()
         ema = None if config.ema is None else Ema(config.ema, lm.model)
@@ -113,7 +125,7 @@ class Learner:
             moments: `optimizer.state()`, which all processes of a run ask for together.
         """
         if self.lora is None:
-            self._save(folder)
+            self._save(self.lm, folder)
         else:
             save_adapter(self.lm.model, self.lora, folder)
             if self.head is not None:
@@ -135,10 +147,11 @@ class Learner:
             if self.ema is not None:
                 with self.averaged():
                     self._save_trained(beside / MEAN)
+            lm = self.lm
             if self.lora is not None:
                 save_adapter(self.lm.model, self.lora, beside / ADAPTERS)
-                merge_lora(self.lm.model)
-            self._save(beside)
+                lm = _merged(self.lm)
+            self._save(lm, beside)
             if template is not None:
                 (beside / CHAT_TEMPLATE).write_text(template, encoding="utf-8", newline="\n")
 
@@ -164,15 +177,15 @@ class Learner:
 
     def _save_trained(self, folder: Path) -> None:
         if self.lora is None:
-            self._save(folder)
+            self._save(self.lm, folder)
         else:
             save_adapter(self.lm.model, self.lora, folder)
 
-    def _save(self, folder: Path) -> None:
+    def _save(self, lm: LoadedModel, folder: Path) -> None:
         if self.head is None:
-            save(self.lm, folder)
+            save(lm, folder)
         else:
-            save_with_head(self.lm, self.head, folder)
+            save_with_head(lm, self.head, folder)
 
     def _score(self) -> dict[str, mx.array]:
         return {"score.weight": cast("Any", self.lm.model).score.weight}
@@ -191,8 +204,28 @@ def weight_bytes(model: Path) -> int:
     return sum(file.stat().st_size for file in model.glob("*.safetensors"))
 
 
-def _load(directory: Path, head: Head | None, seed: int) -> LoadedModel:
-    return load(directory) if head is None else load_with_head(directory, head, seed=seed)
+def _load(directory: Path, head: Head | None, config: TrainConfig) -> LoadedModel:
+    """A model in the precision that it learns in; under adapters it stays as it is stored."""
+    lm = load(directory) if head is None else load_with_head(directory, head, seed=config.seed)
+    if config.mixed_precision and config.lora is None:
+        cast_weights(lm.model, mx.float32)
+        evaluate(lm.model.parameters())  # before threads compute with them
+    return lm
+
+
+def _merged(lm: LoadedModel) -> LoadedModel:
+    """The model with its adapters added to their weights.
+
+    Quantized weights that were adapted are not quantized again: rounding would take back part of what was learnt (of 3.2 nats
+    a token that a LoRA run on 4 bits won, 0.6).
+    """
+    adapted = lora_layers(lm.model)
+    replace_modules(lm.model, {name: layer.fuse(dequantize=True) for name, layer in adapted.items()})
+    if lm.config.quantization is None:
+        return lm
+    as_they_are = lm.config.quantization.layers | dict.fromkeys(adapted, False)
+    quantization = lm.config.quantization.model_copy(update={"layers": as_they_are})
+    return replace(lm, config=lm.config.model_copy(update={"quantization": quantization}))
 
 
 def _lora_config(settings: LoraSettings | None) -> LoraConfig | None:

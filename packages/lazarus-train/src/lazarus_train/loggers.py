@@ -8,7 +8,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any, Literal, Protocol
 
-from lazarus_train.config import SftConfig
+from lazarus_train.config import TrainConfig
 from lazarus_train.errors import SetupError
 from lazarus_train.evaluate import HeldOut
 from lazarus_train.watcher import StepReport, Watcher
@@ -31,7 +31,7 @@ class Logger(Protocol):
 class _TensorBoard:
     """Event files in `OUT/tensorboard`; steps that are done again replace those of before."""
 
-    def __init__(self, config: SftConfig) -> None:
+    def __init__(self, config: TrainConfig) -> None:
         with _extra("tensorboard", "tensorboardX"):
             self._package: Any = import_module("tensorboardX")
         self._folder = config.output / "tensorboard"
@@ -51,7 +51,7 @@ class _TensorBoard:
 class _WandB:
     """A run of the project `lazarus`, named by the output folder; goes on where a run of that folder stopped."""
 
-    def __init__(self, config: SftConfig) -> None:
+    def __init__(self, config: TrainConfig) -> None:
         with _extra("wandb", "wandb"):
             self._wandb: Any = import_module("wandb")
         self._config = config
@@ -75,11 +75,11 @@ class _WandB:
             self._run.finish()
 
 
-_LOGGERS: dict[LoggerName, Callable[[SftConfig], Logger]] = {"tensorboard": _TensorBoard, "wandb": _WandB}
+_LOGGERS: dict[LoggerName, Callable[[TrainConfig], Logger]] = {"tensorboard": _TensorBoard, "wandb": _WandB}
 
 
 @contextlib.contextmanager
-def telling(watcher: Watcher, names: Sequence[LoggerName], config: SftConfig) -> Generator[Watcher]:
+def telling(watcher: Watcher, names: Sequence[LoggerName], config: TrainConfig) -> Generator[Watcher]:
     """The watcher, with loggers that are told each step and each held-out loss.
 
     Args:
@@ -111,9 +111,10 @@ def telling(watcher: Watcher, names: Sequence[LoggerName], config: SftConfig) ->
             }
             tell(report.step, {f"train/{name}": value for name, value in {**figures, **report.metrics}.items()})
 
-        def on_held_out(step: int, result: HeldOut) -> None:
-            watcher.on_held_out(step, result)
-            tell(step, {f"held_out/{name}": value for name, value in {"loss": result.loss, **result.metrics}.items()})
+        def on_held_out(step: int, eval_set: str, result: HeldOut) -> None:
+            watcher.on_held_out(step, eval_set, result)
+            figures = {"loss": result.loss, **result.metrics}
+            tell(step, {f"held_out/{eval_set}/{name}": value for name, value in figures.items()})
 
         yield replace(watcher, on_step=on_step, on_held_out=on_held_out)
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from lazarus_models.backend import BLAS, mx
 from lazarus_plan import BatchPlan
-from lazarus_train.config import SftConfig
+from lazarus_plan.whole import whole_file
+from lazarus_train.config import TrainConfig
 from lazarus_train.devices import device_policy
 from lazarus_train.learner import weight_bytes
-from lazarus_train.seal import write_json
+from lazarus_train.seal import as_json
 
 PACKAGES = (
     "lazarus-plan",
@@ -26,7 +27,7 @@ PACKAGES = (
 )
 
 
-def write_manifest(path: Path, config: SftConfig, plan: BatchPlan) -> None:
+def write_manifest(path: Path, config: TrainConfig, plan: BatchPlan) -> None:
     """Writes settings, plan, versions and machine: bits are the same where these are."""
     members: dict[str, Any] = {
         "config": config.model_dump(mode="json"),
@@ -41,4 +42,5 @@ def write_manifest(path: Path, config: SftConfig, plan: BatchPlan) -> None:
             device_policy(weight_bytes(config.model))
         ),  # threads too: other numbers of them, other last bits
     }
-    write_json(path, members)
+    with whole_file(path) as file:  # half of it would make the folder no run's, which nothing goes on in
+        file.write(as_json(members))

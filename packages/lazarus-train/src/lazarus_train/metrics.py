@@ -6,10 +6,11 @@ uninterrupted one. `throughput.jsonl` holds what the machine decides (seconds, t
 
 import json
 import math
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from lazarus_plan.whole import whole_file
 
 JSON = dict[str, Any]
 
@@ -31,6 +32,17 @@ def read_lines(path: Path) -> list[JSON]:
     return [members for line in raw if (members := _members(line))]
 
 
+def held_out_losses(metrics: Sequence[JSON], eval_set: str | None) -> dict[int, float]:
+    """The finite losses of some held-out rows, by step.
+
+    Args:
+        metrics: Lines of `metrics.jsonl`.
+        eval_set: Name of the rows; None of none.
+    """
+    lines = (line for line in metrics if "eval_set" in line and line["eval_set"] == eval_set)
+    return {line["step"]: line["eval_loss"] for line in lines if line["eval_loss"] is not None}
+
+
 def keep_lines(path: Path, is_kept: Callable[[JSON], bool]) -> None:
     """Drops lines of a log: they belong to a run that was cut off and is done again from there.
 
@@ -42,9 +54,8 @@ def keep_lines(path: Path, is_kept: Callable[[JSON], bool]) -> None:
         return
     raw = path.read_bytes().splitlines(keepends=True)
     kept = [line for line in raw if (members := _members(line)) and is_kept(members)]
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    beside.write_bytes(b"".join(kept))
-    beside.replace(path)
+    with whole_file(path) as log:
+        log.writelines(kept)
 
 
 def _members(line: bytes) -> JSON | None:

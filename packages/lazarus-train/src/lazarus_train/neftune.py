@@ -33,7 +33,9 @@ class NoisyEmbedding(nn.Embedding):
     def __call__(self, x: mx.array) -> mx.array:
         """Embeddings of ids, with noise in training."""
         embedded = self.weight[x]
-        return embedded if self._noise is None or not self.training else embedded + self._noise
+        if self._noise is None or not self.training:
+            return embedded
+        return embedded + self._noise.astype(embedded.dtype)
 
     def add(self, noise: mx.array | None) -> None:
         """Sets the noise of the next calls."""

@@ -1,19 +1,21 @@
 """The options that all training commands share, declared once, and what they mean together.
 
-A command declares its own options and one parameter, `settings`; `with_shared_options` gives it the shared ones too.
+A command declares its own options and one parameter, `settings`; `with_training_options` gives it the shared ones too.
 """
 
-import functools
-import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from lazarus_plan.shared_options import shared_options
+
 if TYPE_CHECKING:
-    from lazarus_train.config import SftConfig
+    from pydantic import ValidationError
+
+    from lazarus_train.config import TrainConfig
 
 Settings = dict[str, Any]
 
@@ -105,6 +107,15 @@ def _shared(
     decay_steps: Annotated[
         int | None, typer.Option("--decay-steps", help="Steps of wsd's decay [default: a tenth of the plan].")
     ] = None,
+    beta1: Annotated[
+        float | None, typer.Option("--beta1", help="Of adamw, lion, muon: memory of gradients [default: 0.9].")
+    ] = None,
+    beta2: Annotated[
+        float | None, typer.Option("--beta2", help="Of their squares [default: 0.999, with lion 0.99].")
+    ] = None,
+    epsilon: Annotated[
+        float | None, typer.Option("--epsilon", help="Of adamw: added to a root [default: 1e-8].")
+    ] = None,
     momentum: Annotated[float | None, typer.Option("--momentum", help="Of sgd and muon [default: 0.95].")] = None,
     weight_decay: Annotated[float, typer.Option("--weight-decay", help="Pull of matrices towards zero.")] = 0.01,
     max_grad_norm: Annotated[float, typer.Option("--max-grad-norm", help="Clip gradients to this norm.")] = 1.0,
@@ -117,14 +128,22 @@ def _shared(
     shards_optimizer: Annotated[
         bool, typer.Option("--shard-optimizer", help="Each process of the run keeps a part of the moments.")
     ] = False,
+    mixed_precision: Annotated[
+        bool, typer.Option("--mixed-precision", help="Compute in bfloat16 from weights kept in float32, on a GPU.")
+    ] = False,
     recomputes: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Compute activations again to save memory.")
     ] = False,
     micro_rows: Annotated[
         int | None, typer.Option("--micro-rows", help="Rows computed at once; the rest accumulates [default: all].")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of adapters, dropout, noise; the plan orders the data.")] = 0,
-    eval_data: Annotated[Path | None, typer.Option("--eval-data", help="Held-out rows (.jsonl).")] = None,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Of fresh weights, dropout, noise; the plan orders the data.")
+    ] = 0,
+    eval_data: Annotated[
+        list[str] | None,
+        typer.Option("--eval-data", help="Held-out rows, FILE or NAME=FILE; again for more. The first decide."),
+    ] = None,
     eval_every: Annotated[
         int | None, typer.Option("--eval-every", help="Steps between held-out losses [default: first and last].")
     ] = None,
@@ -138,6 +157,10 @@ def _shared(
     patience: Annotated[
         int | None, typer.Option("--patience", help="Stop when so many held-out losses were no better.")
     ] = None,
+    min_gap: Annotated[
+        float | None,
+        typer.Option("--min-gap", help="With --patience: only where they are so far above the training loss."),
+    ] = None,
 ) -> Settings:
     """What the shared options say, as settings of a run with, under names of their own, how to plan and to resume."""
     planning = {
@@ -146,14 +169,17 @@ def _shared(
         "epochs": epochs,
         "mode": mode,
         "oversize": oversize,
-        "weights": None if weights is None else _ratios(weights, len(data)),
+        "stages": None if weights is None else _mixture(weights, len(data)),
         "seed": 0 if predictable else None,
     }
     planning = {name: value for name, value in planning.items() if value is not None}
     if build_plan == (batch_plan is not None):
         raise typer.BadParameter("give the plan to obey as --batch-plan, or --build-plan to have one built")
     if planning and not build_plan:
-        raise typer.BadParameter(f"{option_of(next(iter(planning)))} needs --build-plan")
+        name = next(iter(planning))
+        raise typer.BadParameter(f"{'--predictable' if name == 'seed' else option_of(name)} needs --build-plan")
+    if min_gap is not None and patience is None:
+        raise typer.BadParameter("--min-gap needs --patience")
     if build_plan and token_budget is None:
         raise typer.BadParameter("--build-plan needs --token-budget")
     adapters = {
@@ -167,10 +193,13 @@ def _shared(
         "learning_rate": _default_rate(use_lora) if learning_rate is None else learning_rate,
         "muon_learning_rate": muon_learning_rate,
         "decay_steps": decay_steps,
+        "beta1": beta1,
+        "beta2": beta2,
+        "epsilon": epsilon,
         "momentum": momentum,
     }
     return {
-        "planning": planning if build_plan else None,
+        "planning": _checked_planning(planning) if build_plan else None,
         "resume": resume,
         "log_to": _loggers(log_to),
         "model": model,
@@ -196,51 +225,69 @@ def _shared(
         "ema": ema,
         "neftune_alpha": neftune_alpha,
         "shards_optimizer": shards_optimizer,
+        "mixed_precision": mixed_precision,
         "recomputes": recomputes,
         "micro_rows": micro_rows,
         "seed": seed,
-        "eval_data": eval_data,
+        "eval_data": _named(eval_data or ()),
         "eval_every": eval_every,
         "sample_prompts": tuple(sample_prompt or ()),
-        "early_stop": None if patience is None else {"patience": patience},
+        "early_stop": None if patience is None else {"patience": patience, "min_gap": min_gap or 0.0},
     }
 
 
-def with_shared_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the shared options beside its own, and what they say as its `settings`."""
-    shared = inspect.signature(_shared).parameters
-    own = {name: each for name, each in inspect.signature(command).parameters.items() if name != "settings"}
-
-    @functools.wraps(command)
-    def run(**given: Any) -> None:
-        command(settings=_shared(**{name: given.pop(name) for name in shared}), **given)
-
-    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*shared.values(), *own.values())]
-    hints = {**get_type_hints(_shared, include_extras=True), **get_type_hints(command, include_extras=True)}
-    run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue] (what typer reads)
-    run.__annotations__ = {each.name: hints[each.name] for each in parameters}
-    del run.__wrapped__  # pyright: ignore[reportAttributeAccessIssue] (typer would read the command's own options)
-    return run
+with_training_options = shared_options("settings", _shared)
+"""Gives a command the shared options beside its own, and what they say as its `settings`."""
 
 
-def make_config(**settings: object) -> "SftConfig":
+def make_config(**settings: object) -> "TrainConfig":
     """Settings that were checked, or one line that names the option at fault."""
     from pydantic import ValidationError
 
-    from lazarus_train.config import SftConfig
+    from lazarus_train.config import TrainConfig
 
     try:
-        return SftConfig.model_validate(settings)
+        return TrainConfig.model_validate(settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        said = re.sub(r"`(\w+)`", lambda name: option_of(name[1]), first["msg"].removeprefix("Value error, "))
-        raise typer.BadParameter(f"{_place(first['loc'])}{said[0].lower()}{said[1:]}") from error
+        raise _refusal(error) from error
 
 
 def option_of(name: str) -> str:
     """How a setting is spelled on the command line."""
-    spelled = {"recomputes": "gradient-checkpointing", "name": "optimizer", "early_stop": "patience"}
-    return f"--{spelled.get(name, name).replace('_', '-')}"
+    return f"--{_SPELLED.get(name, name).replace('_', '-').replace('.', '-')}"
+
+
+_SPELLED = {
+    "early_stop": "patience",
+    "is_length_normalized": "length-normalized",
+    "lora": "use-lora",
+    "name": "optimizer",
+    "recomputes": "gradient-checkpointing",
+    "sample_prompts": "sample-prompt",
+    "shards_optimizer": "shard-optimizer",
+    "stages": "weights",
+}
+"""Settings whose option has another name."""
+
+
+def _refusal(error: "ValidationError") -> typer.BadParameter:
+    """What is wrong with settings, in one line with the names of their options."""
+    first = error.errors()[0]
+    said = re.sub(r"`([\w.]+)`", lambda name: option_of(name[1]), first["msg"].removeprefix("Value error, "))
+    return typer.BadParameter(f"{_place(first['loc'])}{said[0].lower()}{said[1:]}")
+
+
+def _checked_planning(planning: Settings) -> Settings:
+    """Members of a plan's configuration that make sense together."""
+    from pydantic import ValidationError
+
+    from lazarus_plan import PlanConfig
+
+    try:
+        PlanConfig.model_validate(planning)
+    except ValidationError as error:
+        raise _refusal(error) from error
+    return planning
 
 
 def _place(location: tuple[int | str, ...]) -> str:
@@ -248,9 +295,9 @@ def _place(location: tuple[int | str, ...]) -> str:
     match location:
         case ("lora", name, *_):
             return f"{option_of(f'lora-{name}')}: "
-        case ("optimizer" | "objective" | "early_stop", *_, name) if isinstance(name, str) and len(location) > 1:
-            return f"{option_of(name)}: "
-        case (name,) if name not in ("lora", "optimizer", "objective"):
+        case ("optimizer" | "early_stop", name, *_) | ("objective", _, name, *_):
+            return f"{option_of(str(name))}: "
+        case (name, *_) if name not in ("lora", "optimizer", "objective"):
             return f"{option_of(str(name))}: "
         case _:
             return ""
@@ -264,6 +311,17 @@ def _lora(is_used: bool, settings: dict[str, Any]) -> dict[str, Any] | None:
     return given if is_used else None
 
 
+def _named(given: Sequence[str]) -> dict[str, Path]:
+    """Held-out rows by name: the one given, or the file's without its ending."""
+    pairs = [re.fullmatch(r"(?:([\w.-]+)=)?(.+)", text, re.DOTALL) for text in given]
+    found = [(pair[1] or re.sub(r"[^\w.-]+", "-", Path(pair[2]).stem), Path(pair[2])) for pair in pairs if pair]
+    names = [name for name, _ in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise typer.BadParameter(f"--eval-data: two are called {name!r}; write NAME=FILE")
+    return dict(found)
+
+
 def _factors(text: str) -> dict[str, str]:
     pairs = [pair.partition("=") for pair in text.split(",") if pair]
     for pattern, equals, _ in pairs:
@@ -272,13 +330,16 @@ def _factors(text: str) -> dict[str, str]:
     return {pattern: factor for pattern, _, factor in pairs}
 
 
-def _ratios(text: str, sources: int) -> tuple[int, ...]:
+def _mixture(text: str, sources: int) -> tuple[Any, ...]:
+    """The one stage of a plan that mixes its sources by ratios of rows."""
+    from lazarus_plan import Stage
+
     ratios = tuple(int(part) for part in text.split(",") if part.strip().isdigit())
     if len(ratios) != sources or len(text.split(",")) != sources or 0 in ratios:
         raise typer.BadParameter(
             f"--weights {text}: give a whole number for each --data, as {','.join(['1'] * sources)}"
         )
-    return ratios
+    return (Stage(sources=tuple(range(sources)), weights=ratios),)
 
 
 def _loggers(text: str) -> tuple[str, ...]:

@@ -3,10 +3,10 @@
 import secrets
 from typing import Any
 
-from lazarus_plan import PlanConfig, Stage, build_plan, load_plan, save_plan
+from lazarus_plan import PlanConfig, build_plan, load_plan, save_plan
 from lazarus_tokenkit import Encoder, load_tokenizer
 from lazarus_train.checkpoint import checkpoints
-from lazarus_train.config import SftConfig
+from lazarus_train.config import TrainConfig
 from lazarus_train.dataset import read_dataset
 from lazarus_train.errors import SetupError
 from lazarus_train.folder import RunFolder
@@ -16,14 +16,14 @@ from lazarus_train.resume import NONE
 _SEED_BITS = 32
 
 
-def plan_run(config: SftConfig, planning: dict[str, Any], *, resume: str, writes: bool = True) -> None:
+def plan_run(config: TrainConfig, planning: dict[str, Any], *, resume: str, writes: bool = True) -> None:
     """Builds the plan of a run at `config.batch_plan`, with the fingerprints of data, template and tokenizer.
 
     Built again it is the same plan: a seed that was drawn is read from the plan that lies there.
 
     Args:
         config: Model, data and template; where the plan goes.
-        planning: Members of `PlanConfig`; `weights` are ratios of rows, one for each data file.
+        planning: Members of `PlanConfig`; its seed is drawn where they give none.
         resume: `none` lets another plan take the place of the one that lies there.
         writes: Whether this process writes it; the others of a run only wait.
 
@@ -37,11 +37,7 @@ def plan_run(config: SftConfig, planning: dict[str, Any], *, resume: str, writes
     drawn = secrets.randbits(_SEED_BITS) if lies_there is None else lies_there.metadata.config.seed
     encoder = Encoder(load_tokenizer(str(config.model)), template=config.template)
     lengths = [read_dataset(path, encoder, fields(config)).lengths for path in config.data_files]
-    settings: dict[str, Any] = {"seed": drawn, **planning}
-    weights = settings.pop("weights", None)
-    if weights is not None:
-        settings["stages"] = (Stage(sources=tuple(range(len(lengths))), weights=weights),)
-    plan = build_plan(lengths, PlanConfig.model_validate(settings))
+    plan = build_plan(lengths, PlanConfig.model_validate({"seed": drawn, **planning}))
     if lies_there is not None and lies_there.plan_id == plan.plan_id:
         return
     if lies_there is not None and checkpoints(RunFolder(config.output).checkpoints):

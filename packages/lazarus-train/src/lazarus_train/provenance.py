@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from lazarus_plan import CorruptPlan, StalePlan, check_audit
 from lazarus_train.checkpoint import ADAPTERS, WEIGHTS, checkpoints, read_state
-from lazarus_train.config import SftConfig
+from lazarus_train.config import TrainConfig
 from lazarus_train.errors import CorruptCheckpoint, SetupError
 from lazarus_train.folder import RunFolder
 from lazarus_train.gate import Enforced, enforce
@@ -98,15 +98,15 @@ def _find(path: Path) -> tuple[RunFolder, Path]:
 def _read_record(path: Path) -> JSON:
     try:
         record: JSON = json.loads(path.read_bytes())
-        SftConfig.model_validate(record["config"])
+        TrainConfig.model_validate(record["config"])
         return {"config": record["config"], "plan_id": str(record["plan_id"]), "folder": str(record["folder"])}
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise SetupError(f"{path} is not the record of a run: {str(error).splitlines()[0]}", "LR-E107") from error
 
 
-def _config(record: JSON, elsewhere: Elsewhere) -> SftConfig:
+def _config(record: JSON, elsewhere: Elsewhere) -> TrainConfig:
     """What was asked for, with paths that hold from any folder."""
-    config = SftConfig.model_validate(record["config"])
+    config = TrainConfig.model_validate(record["config"])
     began_in = Path(record["folder"])
     model = elsewhere.model or began_in / config.model
     data = elsewhere.data or tuple(began_in / path for path in config.data_files)

@@ -7,6 +7,7 @@ from typing import Any
 
 from lazarus_models.backend import mx
 from lazarus_models.decoder import Block, Decoder
+from lazarus_models.parameters import flatten, unflatten
 
 
 class RecomputedBlock(Block):
@@ -16,8 +17,11 @@ class RecomputedBlock(Block):
         """As the block does."""
 
         def compute(parameters: Any, x: mx.array) -> mx.array:
+            own = flatten(self.trainable_parameters())
             self.update(parameters)  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
-            return super(RecomputedBlock, self).__call__(x, mask, cache)
+            computed = super(RecomputedBlock, self).__call__(x, mask, cache)
+            self.update(unflatten(own))  # pyright: ignore[reportUnknownMemberType] (as above)
+            return computed  # the second time is after the step's loss: what the block holds by then is the optimizer's
 
         return mx.checkpoint(compute)(self.trainable_parameters(), x)
 

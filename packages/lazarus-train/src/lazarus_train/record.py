@@ -61,14 +61,24 @@ class RunRecord:
         counted = next(name.removeprefix("loss_") for name in line if name.startswith("loss_"))
         return "nats a token" if counted == "tokens" else f"a {counted.removesuffix('s')}"
 
+    @property
+    def eval_sets(self) -> list[str]:
+        """Names of the held-out rows; the first decide."""
+        return list(self.config.get("eval_data") or ())
+
     def places(self, name: str) -> list[Path]:
         """The paths of a setting, from any folder; none where it was not given."""
         given: list[str] | str = self.config.get(name) or []
         return [Path(self.about.get("folder", "")) / path for path in ([given] if isinstance(given, str) else given)]
 
-    def curve(self, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Steps and values at which something was measured; values that are no numbers are left out."""
-        lines: list[Any] = [*self.metrics, *self.throughput]
+    def curve(self, name: str, eval_set: str | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Steps and values at which something was measured; values that are no numbers are left out.
+
+        Args:
+            name: Of what was measured.
+            eval_set: On which held-out rows; None in training.
+        """
+        lines: list[Any] = [line for line in (*self.metrics, *self.throughput) if line.get("eval_set") == eval_set]
         points = [(line["step"], line[name]) for line in lines if isinstance(line.get(name), int | float)]
         steps, values = zip(*points, strict=True) if points else ((), ())
         return np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64)

@@ -23,6 +23,7 @@ from lazarus_train.dataset import Dataset
 from lazarus_train.forward import part_log_probabilities
 from lazarus_train.objectives.preference import Answers
 from lazarus_train.objectives.settings import PreferenceSettings
+from lazarus_train.precision import cast_weights
 from lazarus_train.seal import seal, seal_damage, write_json
 from lazarus_train.tasks import Reference, as_pairs
 
@@ -53,12 +54,29 @@ class ModelReference:
         return as_pairs(mx.stop_gradient(part_log_probabilities(self.reference, batch)))
 
 
-def make_reference(settings: PreferenceSettings, model: Path, table: Callable[[], CachedReference]) -> Reference | None:
+def frozen_model(directory: Path, *, mixed: bool) -> nn.Module:
+    """A reference that is asked.
+
+    Args:
+        directory: Of the model.
+        mixed: Whether it computes in bfloat16, as a policy in mixed precision does.
+    """
+    model = load(directory).model
+    model.eval()
+    if mixed:
+        cast_weights(model, mx.bfloat16)
+        evaluate(model.parameters())  # before a thread asks it
+    return model
+
+
+def make_reference(
+    settings: PreferenceSettings, load_model: Callable[[], nn.Module], table: Callable[[], CachedReference]
+) -> Reference | None:
     """Where the log-probabilities of the reference come from; None where the loss has none.
 
     Args:
         settings: Say which.
-        model: Directory of the reference.
+        load_model: Loads the reference.
         table: Computes or reads what is kept.
     """
     if not settings.needs_reference:
@@ -67,9 +85,7 @@ def make_reference(settings: PreferenceSettings, model: Path, table: Callable[[]
         case "cached":
             return table()
         case "copy":
-            frozen = load(model).model
-            frozen.eval()
-            return ModelReference(frozen)
+            return ModelReference(load_model())
         case "adapters-off":
             return without_adapters
 
@@ -82,7 +98,7 @@ def without_adapters(model: Any, batch: Batch) -> Answers:
 
 def compute_reference(
     folder: Path,
-    model: Path,
+    load_model: Callable[[], nn.Module],
     plan: BatchPlan,
     dataset: Dataset,
     made_from: dict[str, str],
@@ -93,7 +109,7 @@ def compute_reference(
 
     Args:
         folder: For them; written whole or not at all.
-        model: Directory of the reference.
+        load_model: Loads the reference.
         plan: Every sample of it is computed once, in the rows that it first stands in.
         dataset: The pairs.
         made_from: What the numbers hang on, such as digests of model and plan; others are computed anew.
@@ -102,7 +118,7 @@ def compute_reference(
     """
     if seal_damage(folder) is None and json.loads((folder / SOURCE).read_bytes()) == made_from:
         return
-    table = _compute(load(model).model, plan, dataset, micro_rows, on_pairs)
+    table = _compute(load_model(), plan, dataset, micro_rows, on_pairs)
 
     def write(beside: Path) -> None:
         save_tensors(table, beside / TABLE)
@@ -124,7 +140,6 @@ def _compute(
     micro_rows: int | None,
     on_pairs: Callable[[int, int], object],
 ) -> dict[str, mx.array]:
-    model.eval()
     total = len(np.unique(plan.sample))
     chosen, rejected = (np.zeros(len(dataset), dtype=np.float32) for _ in range(2))
     known: set[int] = set()

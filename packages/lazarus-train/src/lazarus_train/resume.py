@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lazarus_plan import BatchPlan, check_state
 from lazarus_train.checkpoint import State, checkpoint_path, checkpoints, read_state
-from lazarus_train.config import SftConfig
+from lazarus_train.config import TrainConfig
 from lazarus_train.errors import ForeignCheckpoint, SetupError
 from lazarus_train.folder import RunFolder
 
@@ -47,7 +47,7 @@ def find_checkpoint(folder: RunFolder, resume: str) -> Path | None:
             return folder.checkpoints / path.resolve().name
 
 
-def check_checkpoint(checkpoint: Path, config: SftConfig, plan: BatchPlan, base: str) -> State:
+def check_checkpoint(checkpoint: Path, config: TrainConfig, plan: BatchPlan, base: str) -> State:
     """The state of a checkpoint that is whole and of this run.
 
     Raises:

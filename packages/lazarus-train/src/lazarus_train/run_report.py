@@ -25,12 +25,12 @@ ROW_TEXT = 600
 """Characters shown of one row."""
 _CHARTS = (
     ("Loss", "loss", "", "Mean over what a step is asked for."),
-    ("Held-out loss", "eval_loss", "", "On rows that are not trained on."),
     ("Learning rate", "learning_rate", "rate", "Of the update."),
     ("Gradient norm", "grad_norm", "norm", "Over all parameters, before clipping."),
     ("Speed", "tokens_per_s", "tokens a second", "Real tokens; padding does not count."),
     ("Tokens a step", "tokens", "tokens", "Real tokens that the plan gave it."),
 )
+_HELD_OUT = "On rows that are not trained on."
 _NOT_COMPARED = ("output", "folder")
 
 
@@ -44,7 +44,10 @@ def report_runs(paths: Sequence[Path]) -> str:
         SetupError: One is not the folder of a run.
     """
     runs = [RunRecord.read(path) for path in paths]
-    charts = [_chart(runs, *about) for about in _CHARTS]
+    loss, *others = _CHARTS
+    sets = dict.fromkeys(name for run in runs for name in run.eval_sets)
+    held_out = [(f"Held-out loss of {escape(name)}", "eval_loss", "", _HELD_OUT, name) for name in sets]
+    charts = [_chart(runs, *about) for about in (loss, *held_out, *others)]
     rows = [_rows(run, number) for number, run in enumerate(runs)]
     body = (
         f"<h1>{len(runs)} training run{'s' if len(runs) > 1 else ''}</h1>{_summary(runs)}\n"
@@ -58,13 +61,14 @@ def _summary(runs: Sequence[RunRecord]) -> str:
     lines: list[str] = []
     for number, run in enumerate(runs):
         steps, loss = run.curve("loss")
-        _, held_out = run.curve("eval_loss")
+        held_out = [(name, run.curve("eval_loss", name)[1]) for name in run.eval_sets]
+        told = [f"{name} {losses[0]:.4f} → {losses[-1]:.4f}" for name, losses in held_out if len(losses)]
         _, speed = run.curve("tokens_per_s")
         cells = (
             f'<td><span class="key key{number % 8}"></span>{escape(str(run.path))}</td>',
             _number(f"{steps[-1]:,}"),
             _number(f"{loss[0]:.4f} → {loss[-1]:.4f}"),
-            _number(f"{held_out[0]:.4f} → {held_out[-1]:.4f}" if len(held_out) else "not measured"),
+            _number(", ".join(told) or "not measured"),
             _number(f"{run.curve('tokens')[1].sum():,.0f}"),
             _number(f"{np.median(speed):,.0f}" if len(speed) else "-"),
             f'<td class="code">{escape(run.about["plan_id"][7:23])}</td>',
@@ -78,10 +82,10 @@ def _number(text: str) -> str:
     return f'<td class="number">{escape(text)}</td>'
 
 
-def _chart(runs: Sequence[RunRecord], title: str, name: str, unit: str, text: str) -> str:
-    found = [Curve(*run.curve(name), colour=number) for number, run in enumerate(runs)]
+def _chart(runs: Sequence[RunRecord], title: str, name: str, unit: str, text: str, eval_set: str | None = None) -> str:
+    found = [Curve(*run.curve(name, eval_set), colour=number) for number, run in enumerate(runs)]
     drawn = [each for each in found if len(each.steps)]
-    unit = unit or " or ".join(dict.fromkeys(run.loss_unit for run in runs))
+    unit = unit or " or ".join(dict.fromkeys(runs[each.colour].loss_unit for each in drawn))
     return section(title, text, curves(drawn, unit, from_zero=unit.startswith("tokens"))) if drawn else ""
 
 
@@ -198,7 +202,7 @@ def as_json(paths: Sequence[Path]) -> list[JSON]:
     for path in paths:
         run = RunRecord.read(path)
         steps, loss = run.curve("loss")
-        _, held_out = run.curve("eval_loss")
+        held_out = {name: run.curve("eval_loss", name)[1].tolist() for name in run.eval_sets}
         _, speed = run.curve("tokens_per_s")
         found.append(
             {
@@ -207,8 +211,7 @@ def as_json(paths: Sequence[Path]) -> list[JSON]:
                 "steps": int(steps[-1]),
                 "first_loss": float(loss[0]),
                 "last_loss": float(loss[-1]),
-                "first_held_out_loss": float(held_out[0]) if len(held_out) else None,
-                "last_held_out_loss": float(held_out[-1]) if len(held_out) else None,
+                "held_out_losses": held_out,
                 "tokens": int(run.curve("tokens")[1].sum()),
                 "median_tokens_per_s": float(np.median(speed)) if len(speed) else None,
             }

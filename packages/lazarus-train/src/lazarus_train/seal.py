@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import Any
 
 MANIFEST = "manifest.json"
 """SHA-256 of every other file; written last."""
+_LEFTOVER = re.compile(r"\..+\.\d+(\.old)?\.tmp")
+"""A name and the number of the process that wrote beside it."""
 
 
 def seal(path: Path, write_files: Callable[[Path], None]) -> None:
@@ -47,6 +50,24 @@ def seal(path: Path, write_files: Callable[[Path], None]) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
+def unseal(path: Path) -> None:
+    """Removes a folder that may be sealed: its name first, so that a kill leaves it whole or gone."""
+    nameless = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
+    path.rename(nameless)
+    shutil.rmtree(nameless)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Removes what kills left half written, or half removed, in a folder."""
+    for leftover in folder.glob(".*.tmp"):
+        if not _LEFTOVER.fullmatch(leftover.name):
+            continue
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
+
+
 def seal_damage(path: Path) -> str | None:
     """What is wrong with a sealed folder, in words, or None."""
     try:
@@ -72,7 +93,12 @@ def file_digest(file: Path) -> str:
 
 def write_json(path: Path, members: dict[str, Any]) -> None:
     """Writes an object that people read too."""
-    path.write_bytes(json.dumps(members, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+    path.write_bytes(as_json(members))
+
+
+def as_json(members: dict[str, Any]) -> bytes:
+    """An object as people read it too."""
+    return json.dumps(members, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def flush(path: Path) -> None:

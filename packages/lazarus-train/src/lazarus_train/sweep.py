@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from lazarus_plan.whole import whole_file
 from lazarus_train.errors import SetupError
 from lazarus_train.trial import OUT_OF_MEMORY, Measured, Setup
 
@@ -148,9 +149,8 @@ def read_trials(path: Path) -> list[Trial]:
 
 
 def _write_trials(path: Path, trials: Sequence[Trial]) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    beside.write_text("".join(trial.model_dump_json() + "\n" for trial in trials), encoding="utf-8")
-    beside.replace(path)
+    with whole_file(path) as log:
+        log.writelines(f"{trial.model_dump_json()}\n".encode() for trial in trials)
 
 
 def physical_memory() -> int:

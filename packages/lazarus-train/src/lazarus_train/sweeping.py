@@ -29,7 +29,7 @@ def sweep(
     steps: Annotated[int, typer.Option("--steps", help="Steps measured of each trial.", min=1)] = 3,
     time_limit: Annotated[float, typer.Option("--time-limit", help="Seconds a trial may take.", min=1.0)] = 120.0,
     memory: Annotated[
-        float | None, typer.Option("--memory", help="GiB a trial may hold [default: 80 % of the machine's].")
+        float | None, typer.Option("--memory", min=0.01, help="GiB a trial may hold [default: 80 % of the machine's].")
     ] = None,
 ) -> None:
     """Find the largest micro-batch that fits and the fastest set-up, each tried in a process of its own."""

@@ -39,6 +39,7 @@ from lazarus_train.objectives.settings import (
     RewardSettings,
 )
 from lazarus_train.sequence import Head
+from lazarus_train.truncation import truncate
 from lazarus_train.units import answers, classes_of, numbers
 
 
@@ -108,8 +109,10 @@ class DiffusionTask:
         """Sum over labels, times spread evenly over the rows of the step."""
         first, *keys = mx.random.split(mx.random.key(seed), batch.step_rows + 1)
         times = mask_times(batch.step_rows, first)[mx.array(batch.numbers)]
-        noised = _masked(batch, self.settings.mask_id, mask_share(times), keys)
-        diffusion = diffusion_nll(bidirectional_logits(model, batch, noised.ids), batch.ids, noised)
+        cut = truncate(batch, self.settings.truncated_share, seed)
+        noised = _masked(batch, cut.is_label, self.settings.mask_id, mask_share(times), keys)
+        noised = noised._replace(weight=cut.weight * noised.weight)
+        diffusion = diffusion_nll(bidirectional_logits(model, noised.ids, cut.segment_ids), batch.ids, noised)
         share = self.settings.causal_share
         if not share:
             return diffusion, {}
@@ -123,7 +126,7 @@ class DiffusionTask:
         total = mx.array(0.0)
         for key in keys:
             noised = mask_exactly(batch.ids, batch.is_label, self.settings.mask_id, key)
-            total = total + diffusion_nll(bidirectional_logits(model, batch, noised.ids), batch.ids, noised)
+            total = total + diffusion_nll(bidirectional_logits(model, noised.ids, batch.segment_ids), batch.ids, noised)
             evaluate(total)
         diffusion = total / self.settings.draws
         share = self.settings.causal_share
@@ -146,8 +149,8 @@ class MntpTask:
         """Sum over labels, each masked one counting for those that are not."""
         _, *keys = mx.random.split(mx.random.key(seed), batch.step_rows + 1)
         share = mx.full((len(batch.numbers),), self.settings.mask_share)
-        noised = _masked(batch, self.settings.mask_id, share, keys)
-        return mntp_nll(bidirectional_logits(model, batch, noised.ids), batch.ids, noised), {}
+        noised = _masked(batch, batch.is_label, self.settings.mask_id, share, keys)
+        return mntp_nll(bidirectional_logits(model, noised.ids, batch.segment_ids), batch.ids, noised), {}
 
     measure = loss
 
@@ -295,11 +298,11 @@ def as_pairs(values: mx.array) -> Answers:
     return Answers(values[0::2], values[1::2])
 
 
-def _masked(batch: Batch, mask_id: int, share: mx.array, keys: list[mx.array]) -> Noised:
-    """The batch's labels masked, each row by its own key."""
+def _masked(batch: Batch, is_maskable: mx.array, mask_id: int, share: mx.array, keys: list[mx.array]) -> Noised:
+    """Some of the batch's tokens masked, each row by its own key."""
     shape = (batch.ids.shape[1],)
     draws = mx.stack([mx.random.uniform(shape=shape, key=keys[number]) for number in batch.numbers])
-    return mask_tokens(batch.ids, batch.is_label, mask_id, share, draws)
+    return mask_tokens(batch.ids, is_maskable, mask_id, share, draws)
 
 
 def _samples(batch: Batch) -> list[int]:

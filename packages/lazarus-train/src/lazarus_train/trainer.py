@@ -1,5 +1,6 @@
 """Training by a plan: enforced before, audited during, resumable after every checkpoint."""
 
+import functools
 import hashlib
 import math
 import time
@@ -13,30 +14,33 @@ from lazarus_models import supports_packing
 from lazarus_models.backend import mx
 from lazarus_plan import BatchPlan, PlanCursor, RankStep, StepDigest, encode_step
 from lazarus_train.batches import Batch, make_batch, row_digests
-from lazarus_train.checkpoint import State, checkpoint_path, checkpoints, clear_leftovers, write_checkpoint
-from lazarus_train.config import SftConfig
+from lazarus_train.checkpoint import State, checkpoint_path, checkpoints, write_checkpoint
+from lazarus_train.config import TrainConfig
 from lazarus_train.dataset import Dataset, read_dataset
 from lazarus_train.devices import device_policy, prepare_device
 from lazarus_train.early_stop import is_overfitting
 from lazarus_train.errors import Interrupted, NonFinite, SetupError
-from lazarus_train.evaluate import HeldOut, HeldOutData, held_out, plan_held_out
+from lazarus_train.evaluate import HeldOutData, plan_held_out
+from lazarus_train.exam import EvalSet, Exam, is_due
 from lazarus_train.folder import RunFolder
 from lazarus_train.gate import Enforced, enforce, fields
 from lazarus_train.journal import Journal
 from lazarus_train.learner import Learner, model_digest, weight_bytes
+from lazarus_train.metrics import held_out_losses
 from lazarus_train.neftune import add_noise
 from lazarus_train.objectives.preference import Metrics
 from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings, PreferenceSettings
+from lazarus_train.precision import computing_in_bfloat16
 from lazarus_train.ranks import Ranks, launched
-from lazarus_train.reference import CachedReference, compute_reference, make_reference, read_reference
+from lazarus_train.reference import CachedReference, compute_reference, frozen_model, make_reference, read_reference
 from lazarus_train.replicas import Replicas, share_rows
 from lazarus_train.resume import AUTO, check_checkpoint, find_checkpoint
 from lazarus_train.retention import tidy
 from lazarus_train.schedule import learning_rate
 from lazarus_train.seal import naming
-from lazarus_train.speaking import answer
 from lazarus_train.step import LossSum, compute_gradients
 from lazarus_train.tasks import Task, head_of, make_task
+from lazarus_train.units import epochs_by_step
 from lazarus_train.watcher import NOBODY, StepReport, Watcher
 
 
@@ -57,8 +61,8 @@ class RunResult:
     audit_head: str
 
 
-def sft(config: SftConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY) -> RunResult:
-    """Fine-tunes a model on exactly what a plan says.
+def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY) -> RunResult:
+    """Trains a model on exactly what a plan says.
 
     Args:
         config: Model, data, plan, output and how to learn.
@@ -74,7 +78,14 @@ def sft(config: SftConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY) -> 
         NonFinite: Loss, gradient or weights are NaN or infinite; the last checkpoint is kept.
         Interrupted: `should_stop` said so; the same call goes on from there.
     """
-    prepare_device(weight_bytes(config.model))  # before the first number: the reference is computed as the policy is
+    policy = prepare_device(
+        weight_bytes(config.model)
+    )  # before the first number: the reference is computed as the policy is
+    if config.mixed_precision and policy.device == "cpu":
+        watcher.on_warning("warning: bfloat16 is slower than float32 on a CPU; leave --mixed-precision to a GPU")
+    for name, path in config.eval_data.items():  # read last, after all that is trained on
+        if not path.exists():
+            raise SetupError(f"--eval-data {name}={path}: there is no such file", "LR-E117")
     ranks = launched()
     config = config.located()
     enforced = enforce(config, watcher.on_rows)
@@ -83,6 +94,8 @@ def sft(config: SftConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY) -> 
     folder = RunFolder(config.output)
     folder.check_is_ours()
     with folder.held(by_this=ranks.is_first), naming(folder.path):
+        if ranks.is_first:
+            folder.clear_leftovers()
         checkpoint = find_checkpoint(folder, resume)
         state = None if checkpoint is None else check_checkpoint(checkpoint, config, enforced.plan, base)
         ranks.check_same(
@@ -96,22 +109,23 @@ def sft(config: SftConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY) -> 
         return run.follow_plan()
 
 
-def _read_held_out(config: SftConfig, enforced: Enforced) -> HeldOutData | None:
-    if config.eval_data is None:
-        return None
-    dataset = read_dataset(config.eval_data, enforced.encoder, fields(config))
-    return plan_held_out(dataset, config.objective, enforced.encoder.tokenizer, str(config.eval_data))
+def _read_held_out(config: TrainConfig, enforced: Enforced) -> dict[str, HeldOutData]:
+    found: dict[str, HeldOutData] = {}
+    for name, path in config.eval_data.items():
+        dataset = read_dataset(path, enforced.encoder, fields(config))
+        found[name] = plan_held_out(dataset, config.objective, enforced.encoder.tokenizer, str(path))
+    return found
 
 
 class _Run:
-    """One run in progress: what `sft` sets up, follows and finishes."""
+    """One run in progress: what `train` sets up, follows and finishes."""
 
     def __init__(
         self,
-        config: SftConfig,
+        config: TrainConfig,
         enforced: Enforced,
         base: str,
-        held_out_data: HeldOutData | None,
+        held_out_data: dict[str, HeldOutData],
         watcher: Watcher,
         ranks: Ranks,
     ) -> None:
@@ -119,6 +133,7 @@ class _Run:
         self._plan = enforced.plan
         self._dataset = enforced.dataset
         self._units = enforced.units
+        self._epochs = epochs_by_step(enforced.plan, enforced.dataset)
         self._tokenizer = enforced.encoder.tokenizer
         self._head = head_of(config.objective, enforced.dataset, self._tokenizer)
         self._encoder = enforced.encoder
@@ -134,7 +149,7 @@ class _Run:
         self._journal = Journal(self._folder, config, enforced.plan, ranks.is_first)
         self._learner: Learner
         self._task: Task
-        self._held_out_task: Task
+        self._exam: Exam
         self._replicas: Replicas
 
     def start(self) -> None:
@@ -146,12 +161,11 @@ class _Run:
     def restore(self, checkpoint: Path, state: State) -> None:
         """Goes on where a verified checkpoint stopped; what lies beyond it is done again."""
         self._learner = self._supported(Learner.restored(self._config, self._head, checkpoint, self._ranks))
-        self._journal.resume(state, is_due=self._is_due(state.next_step))
+        self._journal.resume(state, is_due=is_due(self._config, state.next_step, self._last))
         if self._ranks.is_first:
-            clear_leftovers(checkpoint.parent)
             written = checkpoints(checkpoint.parent)
             self._folder.set_aside(written[written.index(checkpoint) + 1 :])
-            tidy(self._folder.checkpoints, self._journal.metrics(), keep=None)
+            self._tidy()
         self._make_ready()
 
     def follow_plan(self) -> RunResult:
@@ -159,10 +173,8 @@ class _Run:
         done = self._journal.next_step
         self._last = done if done and self._overfits() else self._last
         self._watcher.on_start(self._checked, done, self._last)
-        if self._measures(done) and not self._ranks.any(self._journal.is_measured(done)) and not self._measure(done):
+        if is_due(self._config, done, self._last) and not self._exam.take(done):
             raise Interrupted(f"stopped before step {done + 1}; the same command goes on", "LR-E230")
-        if self._answers(done) and not self._ranks.any(self._journal.has_answered(done)):
-            self._answer(done)
         cursor = PlanCursor(
             self._plan,
             rank=self._ranks.rank,
@@ -182,28 +194,43 @@ class _Run:
 
     def _make_ready(self) -> None:
         """What is learnt, what is measured, who computes; the reference of preference training is computed here, once."""
-        self._task = self._make_task("train", self._dataset, self._plan)
-        if self._held_out is not None:
-            self._held_out_task = self._make_task("held-out", self._held_out.dataset, self._held_out.plan)
+        self._task = self._make_task("train", self._dataset, self._plan, mixed=self._config.mixed_precision)
+        sets = [
+            EvalSet(name, data, self._make_task(f"held-out-{name}", data.dataset, data.plan))
+            for name, data in self._held_out.items()
+        ]
+        self._exam = Exam(
+            sets,
+            self._config.sample_prompts,
+            self._encoder,
+            self._is_text,
+            self._learner,
+            self._journal,
+            self._watcher,
+            self._ranks,
+        )
         self._replicas = Replicas(
             self._learner.lm.model, self._config.threads_of(device_policy(weight_bytes(self._config.model)).threads)
         )
 
-    def _make_task(self, name: str, dataset: Dataset, plan: BatchPlan) -> Task:
+    def _make_task(self, name: str, dataset: Dataset, plan: BatchPlan, *, mixed: bool = False) -> Task:
+        """What is minimised or measured; a reference computes in the precision of the policy that it is compared with."""
         objective, config, reference = self._config.objective, self._config, None
         if isinstance(objective, PreferenceSettings):
             made_from = {"model": self._base, "plan": plan.plan_id, "lengths": dataset.lengths.digest}
+            made_from |= {"precision": "mixed"} if mixed else {}
+            load_reference = functools.partial(frozen_model, config.model, mixed=mixed)
 
             def table() -> CachedReference:
                 folder = self._folder.reference / name
                 if self._ranks.is_first:
                     compute_reference(
-                        folder, config.model, plan, dataset, made_from, config.micro_rows, self._watcher.on_reference
+                        folder, load_reference, plan, dataset, made_from, config.micro_rows, self._watcher.on_reference
                     )
                 self._ranks.check_same(reference=name)  # nobody reads before it is written
                 return read_reference(folder)
 
-            reference = make_reference(objective, config.model, table)
+            reference = make_reference(objective, load_reference, table)
         return make_task(objective, dataset, self._tokenizer, self._head, reference)
 
     def _supported(self, learner: Learner) -> Learner:
@@ -269,7 +296,14 @@ class _Run:
             self._learner.ema.update(step.index + 1)
         seconds = time.perf_counter() - began
         report = StepReport(
-            step.index + 1, gradients.loss, gradients.metrics, rate, gradients.norm, step.tokens, seconds
+            step=step.index + 1,
+            loss=gradients.loss,
+            metrics=gradients.metrics,
+            rate=rate,
+            norm=gradients.norm,
+            tokens=step.tokens,
+            seconds=seconds,
+            epochs=float(self._epochs[step.index]),
         )
         digest = StepDigest.of(encode_step(self._plan, step.index), self._row_digests(share))
         self._journal.step(report, self._task.unit, units, digest)
@@ -284,7 +318,10 @@ class _Run:
         def loss_sum(model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
             if alpha is not None:
                 add_noise(model, batch, alpha, noise_seed)
-            return self._task.loss(model, batch, seed)
+            if not self._config.mixed_precision:
+                return self._task.loss(model, batch, seed)
+            with computing_in_bfloat16(model):
+                return self._task.loss(model, batch, seed)
 
         return loss_sum
 
@@ -300,9 +337,7 @@ class _Run:
     def _after(self, done: int) -> None:
         """Measures and saves when it is due; stops when asked to."""
         config = self._config
-        is_given_up = self._measures(done) and not self._measure(done)
-        if self._answers(done) and not is_given_up:
-            self._answer(done)
+        is_given_up = is_due(config, done, self._last) and not self._exam.take(done)
         overfits = self._overfits()
         self._last = done if overfits else self._last
         is_last = done == self._last
@@ -321,50 +356,10 @@ class _Run:
 
     def _overfits(self) -> bool:
         """Whether the metrics say to stop; the process that writes them decides."""
-        settings = self._config.early_stop
-        return settings is not None and self._ranks.any(is_overfitting(self._journal.metrics(), settings))
-
-    def _is_due(self, done: int) -> bool:
-        """Whether the model is looked at after so many steps: before the first, every so often, after the last."""
-        every = self._config.eval_every
-        return done in (0, self._last) or (every is not None and done % every == 0)
-
-    def _measures(self, done: int) -> bool:
-        return self._is_due(done) and self._held_out is not None
-
-    def _answers(self, done: int) -> bool:
-        return self._is_due(done) and bool(self._config.sample_prompts)
-
-    def _answer(self, done: int) -> None:
-        """Asks the model the prompts of the settings."""
-        if self._ranks.is_first:
-            lm, encoder, is_text = self._learner.lm, self._encoder, self._is_text
-            found = {prompt: answer(lm, encoder, prompt, is_text=is_text) for prompt in self._config.sample_prompts}
-            self._journal.answers(done, found)
-            self._watcher.on_answers(done, found)
-
-    def _measure(self, done: int) -> bool:
-        """Measures the held-out loss; false where that was given up because the run is to stop."""
-        assert self._held_out is not None, "measured only where it is due"
-        data, learner = self._held_out, self._learner
-
-        def goes_on(measured: int) -> bool:
-            self._watcher.on_measure(measured, len(data.plan))
-            return not self._watcher.should_stop()
-
-        def found() -> HeldOut | None:
-            return held_out(learner.lm.model, self._held_out_task, data, goes_on) if self._ranks.is_first else None
-
-        result, mean = found(), None
-        if learner.ema is not None:
-            with learner.averaged():
-                mean = found()
-        if self._ranks.any(self._ranks.is_first and (result is None or (learner.ema is not None and mean is None))):
+        settings, decides = self._config.early_stop, self._config.deciding_set
+        if settings is None or decides is None:
             return False
-        if result is not None:
-            self._journal.held_out(done, result, mean)
-            self._watcher.on_held_out(done, result)
-        return True
+        return self._ranks.any(is_overfitting(self._journal.metrics(), decides, settings))
 
     def _check_weights(self, done: int) -> None:
         """The loss of a step says nothing of the weights after it."""
@@ -388,7 +383,11 @@ class _Run:
             }
             path = checkpoint_path(self._folder.checkpoints, done)
             write_checkpoint(path, state, lambda folder: self._learner.write(folder, moments))
-            tidy(self._folder.checkpoints, self._journal.metrics(), self._config.keep_checkpoints)
+            self._tidy()
+
+    def _tidy(self) -> None:
+        losses = held_out_losses(self._journal.metrics(), self._config.deciding_set)
+        tidy(self._folder.checkpoints, losses, self._config.keep_checkpoints)
 
 
 def _step_seed(seed: int, step: int, purpose: int | str) -> int:

@@ -64,7 +64,7 @@ class Measured(BaseModel):
 def measure(setup: Setup) -> Measured:
     """Trains the steps as a run trains them."""
     from lazarus_models.backend import mx
-    from lazarus_train.config import LoraSettings, SftConfig
+    from lazarus_train.config import LoraSettings, TrainConfig
     from lazarus_train.devices import prepare_device
     from lazarus_train.forward import causal_sum
     from lazarus_train.learner import Learner, weight_bytes
@@ -73,15 +73,14 @@ def measure(setup: Setup) -> Measured:
 
     nowhere = Path("nowhere")
     lora = LoraSettings(rank=setup.lora_rank) if setup.lora_rank else None
-    config = SftConfig(
+    config = TrainConfig(
         model=setup.model, data=nowhere, batch_plan=nowhere, output=nowhere, lora=lora, recomputes=setup.recomputes
     )
     policy = prepare_device(weight_bytes(setup.model))
     learner = Learner.fresh(config, None)
     threads = min(setup.rows, config.threads_of(policy.threads))
     replicas = Replicas(learner.lm.model, threads)
-    shares = [len(range(thread, setup.rows, threads)) for thread in range(threads)]
-    batches = [_full_batch(rows, setup.row_len, learner.lm.config.vocab_size) for rows in shares]
+    batches = full_batches(setup, learner.lm.config.vocab_size, threads)
     labels = setup.rows * (setup.row_len - 1)
     seconds: list[float] = []
     mx.reset_peak_memory()
@@ -99,8 +98,13 @@ def measure(setup: Setup) -> Measured:
     )
 
 
+def full_batches(setup: Setup, vocab_size: int, threads: int) -> "list[Batch]":
+    """The rows of a set-up, dealt to threads: no padding, one sample a row, the most that a row can cost."""
+    shares = [len(range(thread, setup.rows, threads)) for thread in range(threads)]
+    return [_full_batch(rows, setup.row_len, vocab_size) for rows in shares]
+
+
 def _full_batch(rows: int, row_len: int, vocab_size: int) -> "Batch":
-    """Rows without padding, of one sample each: the most that a row can cost."""
     from lazarus_models.backend import mx
     from lazarus_train.batches import Batch, Part
 

@@ -46,6 +46,12 @@ def units_by_step(
     return np.diff(plan.step_splits).astype(np.int64)
 
 
+def epochs_by_step(plan: BatchPlan, dataset: Dataset) -> NDArray[np.float64]:
+    """Tokens up to the end of each step as a multiple of the data's, float64 (S,): equivalent epochs."""
+    tokens = np.add.reduceat(plan.end - plan.start, plan.step_splits[:-1])
+    return np.cumsum(tokens) / dataset.lengths.length.sum()
+
+
 def answers(dataset: Dataset, tokenizer: Tokenizer) -> list[str]:
     """What the labels of each sample spell: the class or the number that it stands for."""
     pairs = (dataset.sample(index) for index in range(len(dataset)))
@@ -105,7 +111,7 @@ def _check_labels(plan: BatchPlan, labels: NDArray[np.int64]) -> None:
 
 
 def _check_whole(plan: BatchPlan, dataset: Dataset) -> None:
-    planned, whole = plan.end - plan.start, np.diff(dataset.splits)[plan.sample]
+    planned, whole = plan.length, np.diff(dataset.splits)[plan.sample]
     if (planned != whole).any():
         sample = int(plan.sample[np.argmax(planned != whole)])
         raise SetupError(
@@ -129,6 +135,6 @@ def _labels_by_step(plan: BatchPlan, dataset: Dataset) -> NDArray[np.int64]:
     """Label tokens of each step: those of its samples, but for the first token of each piece."""
     labels_before = np.concatenate([[0], np.cumsum(dataset.loss_mask)])
     first = dataset.splits[plan.sample] + np.maximum(plan.span_start, 0)
-    last = first + plan.end - plan.start
+    last = first + plan.length
     by_segment = labels_before[last] - labels_before[np.minimum(first + 1, last)]
     return np.add.reduceat(by_segment, plan.step_splits[:-1])

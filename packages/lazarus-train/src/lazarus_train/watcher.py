@@ -19,6 +19,7 @@ class StepReport:
         norm: Global gradient norm before clipping.
         tokens: Real tokens of the step; padding does not count.
         seconds: From the first row to the updated weights.
+        epochs: Tokens trained on since the run began, as a multiple of those of the data (equivalent epochs).
     """
 
     step: int
@@ -28,6 +29,7 @@ class StepReport:
     norm: float
     tokens: int
     seconds: float
+    epochs: float
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Watcher:
         on_reference: Given the pairs whose reference was computed so far, and all of them.
         on_step: Given each finished step.
         on_measure: Given the plan rows of the held-out data measured so far, and all of them.
-        on_held_out: Given the step and the held-out loss after it.
+        on_held_out: Given the step, the name of held-out rows, and their loss after it.
         on_answers: Given the step and what the model answered after it, by prompt.
         on_warning: Given a line about what is allowed and likely not meant.
         should_stop: Asked after each step and between held-out rows; true ends the run so that it can go on later.
@@ -51,7 +53,7 @@ class Watcher:
     on_reference: Callable[[int, int], object] = lambda done, total: None
     on_step: Callable[[StepReport], object] = lambda _: None
     on_measure: Callable[[int, int], object] = lambda done, total: None
-    on_held_out: Callable[[int, HeldOut], object] = lambda step, result: None
+    on_held_out: Callable[[int, str, HeldOut], object] = lambda step, name, result: None
     on_answers: Callable[[int, Mapping[str, str]], object] = lambda step, answers: None
     on_warning: Callable[[str], object] = lambda _: None
     should_stop: Callable[[], bool] = lambda: False

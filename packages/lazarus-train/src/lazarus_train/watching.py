@@ -9,13 +9,13 @@ from lazarus_plan.console import progress, say
 
 if TYPE_CHECKING:
     from lazarus_plan import ChainCheck
-    from lazarus_train.config import SftConfig
+    from lazarus_train.config import TrainConfig
     from lazarus_train.evaluate import HeldOut
     from lazarus_train.watcher import StepReport, Watcher
 
 
 @contextlib.contextmanager
-def watching(config: "SftConfig", *, speaks: bool) -> Generator["Watcher"]:
+def watching(config: "TrainConfig", *, speaks: bool) -> Generator["Watcher"]:
     """Progress on stderr; from the first step on, Ctrl-C is a request to stop after the step.
 
     Where several processes train, one speaks and all of them listen.
@@ -61,13 +61,14 @@ def watching(config: "SftConfig", *, speaks: bool) -> Generator["Watcher"]:
 
         def on_step(report: "StepReport") -> None:
             told = "".join(f", accuracy {each:.2f}" for name, each in report.metrics.items() if "accuracy" in name)
-            bars[-1](1, note=f"loss {report.loss:.3f}{told}, {report.tokens / report.seconds:,.0f} tokens/s")
+            speed = f"{report.tokens / report.seconds:,.0f} tokens/s"
+            bars[-1](1, note=f"loss {report.loss:.3f}{told}, {speed}, {report.epochs:.2f} epochs")
 
         def on_measure(done: int, total: int) -> None:
             bars[-1](0, note=f"measuring held-out loss, {done / total:.0%}")
 
-        def on_held_out(step: int, result: "HeldOut") -> None:
-            say(f"held-out loss after step {step}: {result.in_words()}")
+        def on_held_out(step: int, name: str, result: "HeldOut") -> None:
+            say(f"held-out loss of {name} after step {step}: {result.in_words()}")
 
         def on_answers(step: int, answers: "Mapping[str, str]") -> None:
             for prompt, text in answers.items():

@@ -1,5 +1,6 @@
 """The families this version knows, each a file named by its `model_type`."""
 
+from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -10,23 +11,27 @@ from lazarus_models.config import ModelConfig, in_words, read_json
 from lazarus_models.errors import ConfigError, UnsupportedModel
 from lazarus_models.families.family import Family as Family
 
-SUPPORTED = (
-    "gemma3_text",
-    "gpt_oss",
-    "granite",
-    "granitemoe",
-    "granitemoehybrid",
-    "jamba",
-    "lazarus_decoder",
-    "llama",
-    "llama4_text",
-    "mamba",
-    "mistral",
-    "mixtral",
-    "olmoe",
-    "qwen3",
-    "starcoder2",
-)
+
+class ModelFamilyType(StrEnum):
+    """The families that can be loaded, by their `model_type`."""
+
+    GEMMA3 = "gemma3_text"
+    GPT_OSS = "gpt_oss"
+    GRANITE = "granite"
+    GRANITE_MOE = "granitemoe"
+    GRANITE_HYBRID = "granitemoehybrid"
+    JAMBA = "jamba"
+    COMPOSED = "lazarus_decoder"
+    LLAMA = "llama"
+    LLAMA4 = "llama4_text"
+    MAMBA = "mamba"
+    MISTRAL = "mistral"
+    MIXTRAL = "mixtral"
+    OLMOE = "olmoe"
+    QWEN3 = "qwen3"
+    STARCODER2 = "starcoder2"
+
+
 NESTED = {"gemma3": "gemma3_text", "llama4": "llama4_text"}
 """Models of text and images, of which the text model in `text_config` is read."""
 
@@ -35,11 +40,11 @@ def family_of(model_type: str, source: str = "config") -> Family:
     """The family of a `model_type`; `source` names in errors where it stands.
 
     Raises:
-        UnsupportedModel: Not one of `SUPPORTED`.
+        UnsupportedModel: Not a `ModelFamilyType`.
     """
-    if model_type not in SUPPORTED:
+    if model_type not in list(ModelFamilyType):
         raise UnsupportedModel(
-            f"{source}: `model_type` {model_type!r} is not supported; this version knows {', '.join(SUPPORTED)}",
+            f"{source}: `model_type` {model_type!r} is not supported; this version knows {', '.join(ModelFamilyType)}",
             "LM-E110",
         )
     return import_module(f"{__name__}.{model_type}").FAMILY

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
+import jiter
 import tokenizers
 
 from lazarus_tokenkit.backends.companions import (
@@ -138,7 +139,9 @@ class HuggingFaceTokenizer:
         """Named components as canonical JSON values, the same for every spelling of the same tokenizer."""
         ids = {role: getattr(self, f"{role}_id") for role in ROLES}
         special_ids = ids | {"adds_bos": self.adds_bos, "adds_eos": self.adds_eos}
-        return tokenizer_structure(json.loads(self.files[TOKENIZER_FILE])) | {"special_ids": special_ids}
+        return tokenizer_structure(jiter.from_json(self.files[TOKENIZER_FILE], cache_mode="none")) | {
+            "special_ids": special_ids
+        }
 
     def observe(self, probe: str) -> Any:
         """What the engine makes of one probe: ids with and without specials, offsets, decoded texts, a pair."""
@@ -180,8 +183,13 @@ class HuggingFaceTokenizer:
 
     @cached_property
     def _literal_engine(self) -> tokenizers.Tokenizer:
-        # A second engine: the switch belongs to the engine, and one that threads share must not be flipped.
-        engine = _open_engine(self.files[TOKENIZER_FILE], self.name)
+        # A second engine of the same parts: the switch belongs to the engine, and one that threads share must not be flipped.
+        engine: Any = tokenizers.Tokenizer(self._engine.model)  # the stubs leave lists of tokens open
+        for part in ("normalizer", "pre_tokenizer"):
+            if (shared := getattr(self._engine, part)) is not None:
+                setattr(engine, part, shared)
+        for _, token in sorted(self._engine.get_added_tokens_decoder().items()):
+            (engine.add_special_tokens if token.special else engine.add_tokens)([token])
         engine.encode_special_tokens = True
         return engine
 

@@ -2,22 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
 from lazarus_plan.console import say, show
-from lazarus_tokenkit.commands.options import (
-    AsJson,
-    CompletionField,
-    Data,
-    MessagesField,
-    PromptField,
-    TextField,
-    TokenizerName,
-    field_names,
-    load,
-)
+from lazarus_tokenkit.commands.options import AsJson, Data, TokenizerName, load, with_fields
+
+if TYPE_CHECKING:
+    from lazarus_tokenkit.forms import FieldNames
 
 Html = Annotated[
     Path | None, typer.Option("--html", help="Write one self-contained page with the histograms to this file.")
@@ -36,13 +29,11 @@ class Result(Protocol):
         ...
 
 
+@with_fields
 def coverage(
     tokenizer: TokenizerName,
     data: Data,
-    prompt_field: PromptField = None,
-    completion_field: CompletionField = None,
-    text_field: TextField = None,
-    messages_field: MessagesField = None,
+    fields: "FieldNames",
     by_file: Annotated[
         bool, typer.Option("--by-file", help="Each file by itself, and the worst against the best.")
     ] = False,
@@ -53,7 +44,6 @@ def coverage(
     from lazarus_tokenkit.metrics.coverage import analyze_coverage, worst_group_ratio
     from lazarus_tokenkit.metrics.documents import read_documents
 
-    fields = field_names(text_field, messages_field, prompt_field, completion_field)
     if not by_file:
         documents = _read(data, fields)
         _finish(analyze_coverage(load(tokenizer), documents), tokenizer, documents, as_json, html)
@@ -70,13 +60,11 @@ def coverage(
     show(f"worst file against the best, bytes a token: {ratio:.3f}" if ratio is not None else "no tokens")
 
 
+@with_fields
 def entropy(
     tokenizer: TokenizerName,
     data: Data,
-    prompt_field: PromptField = None,
-    completion_field: CompletionField = None,
-    text_field: TextField = None,
-    messages_field: MessagesField = None,
+    fields: "FieldNames",
     alpha: Annotated[float, typer.Option("--alpha", help="Of the Renyi figures.", min=0.0)] = 2.5,
     as_json: AsJson = False,
     html: Html = None,
@@ -84,17 +72,15 @@ def entropy(
     """How evenly the vocabulary is used, in bits."""
     from lazarus_tokenkit.metrics.entropy import analyze_entropy
 
-    documents = _read(data, field_names(text_field, messages_field, prompt_field, completion_field))
+    documents = _read(data, fields)
     _finish(analyze_entropy(load(tokenizer), documents, alpha), tokenizer, documents, as_json, html)
 
 
+@with_fields
 def fit_score(
     tokenizer: TokenizerName,
     data: Data,
-    prompt_field: PromptField = None,
-    completion_field: CompletionField = None,
-    text_field: TextField = None,
-    messages_field: MessagesField = None,
+    fields: "FieldNames",
     seed: Annotated[int, typer.Option("--seed", help="Of the halves and the resampling.")] = 0,
     as_json: AsJson = False,
     html: Html = None,
@@ -102,17 +88,15 @@ def fit_score(
     """0 to 100, against a tokenizer made for the corpus."""
     from lazarus_tokenkit.metrics.fit import calculate_fit_score
 
-    documents = _read(data, field_names(text_field, messages_field, prompt_field, completion_field))
+    documents = _read(data, fields)
     _finish(calculate_fit_score(load(tokenizer), documents, seed=seed), tokenizer, documents, as_json, html)
 
 
+@with_fields
 def efficiency(
     tokenizer: TokenizerName,
     data: Data,
-    prompt_field: PromptField = None,
-    completion_field: CompletionField = None,
-    text_field: TextField = None,
-    messages_field: MessagesField = None,
+    fields: "FieldNames",
     context: Annotated[int, typer.Option("--context", help="Tokens that a document has to fit into.", min=1)] = 2048,
     as_json: AsJson = False,
     html: Html = None,
@@ -120,27 +104,25 @@ def efficiency(
     """Lengths; what equations, steps and tool calls cost."""
     from lazarus_tokenkit.metrics.efficiency import analyze_efficiency
 
-    documents = _read(data, field_names(text_field, messages_field, prompt_field, completion_field))
+    documents = _read(data, fields)
     _finish(analyze_efficiency(load(tokenizer), documents, context), tokenizer, documents, as_json, html)
 
 
+@with_fields
 def diff(
     first: Annotated[str, typer.Option("-t1", "--first", help="A tokenizer.")],
     second: Annotated[str, typer.Option("-t2", "--second", help="Another.")],
     data: Annotated[
         list[Path] | None, typer.Option("-d", "--data", help="A data file; again to join. None: vocabularies only.")
     ] = None,
-    prompt_field: PromptField = None,
-    completion_field: CompletionField = None,
-    text_field: TextField = None,
-    messages_field: MessagesField = None,
+    *,
+    fields: "FieldNames",
     as_json: AsJson = False,
 ) -> None:
     """Where two tokenizers differ: vocabularies, and a corpus."""
     from lazarus_tokenkit.metrics.comparison import compare_tokenizers
     from lazarus_tokenkit.vocabularies import diff_vocabularies
 
-    fields = field_names(text_field, messages_field, prompt_field, completion_field)
     one, other = load(first), load(second)
     words = diff_vocabularies(one, other)
     found = compare_tokenizers(one, other, _read(data, fields)) if data else None
@@ -150,36 +132,32 @@ def diff(
         show("\n\n".join(each.text() for each in (found, words) if each))
 
 
+@with_fields
 def vocab_suggest(
     tokenizer: TokenizerName,
     data: Data,
-    prompt_field: PromptField = None,
-    completion_field: CompletionField = None,
-    text_field: TextField = None,
-    messages_field: MessagesField = None,
+    fields: "FieldNames",
     count: Annotated[int, typer.Option("-n", "--count", help="How many.", min=1)] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Strings worth a token, by what they really save."""
     from lazarus_tokenkit.metrics.induction import suggest_vocabulary
 
-    documents = _read(data, field_names(text_field, messages_field, prompt_field, completion_field))
+    documents = _read(data, fields)
     _finish(suggest_vocabulary(load(tokenizer), documents, count), tokenizer, documents, as_json, None)
 
 
+@with_fields
 def words(
     tokenizer: TokenizerName,
     data: Data,
-    prompt_field: PromptField = None,
-    completion_field: CompletionField = None,
-    text_field: TextField = None,
-    messages_field: MessagesField = None,
+    fields: "FieldNames",
     as_json: AsJson = False,
 ) -> None:
     """Words out of vocabulary, rare or broken most."""
     from lazarus_tokenkit.metrics.words import analyze_words
 
-    documents = _read(data, field_names(text_field, messages_field, prompt_field, completion_field))
+    documents = _read(data, fields)
     _finish(analyze_words(load(tokenizer), documents), tokenizer, documents, as_json, None)
 
 

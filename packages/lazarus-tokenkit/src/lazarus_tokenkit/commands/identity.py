@@ -7,19 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lazarus_plan.console import say, show
-from lazarus_tokenkit.commands.options import (
-    AsJson,
-    CompletionField,
-    MessagesField,
-    PromptField,
-    TextField,
-    TokenizerName,
-    field_names,
-    load,
-    read_text,
-)
+from lazarus_tokenkit.commands.options import AsJson, TokenizerName, load, read_text, with_fields
 
 if TYPE_CHECKING:
+    from lazarus_tokenkit.forms import FieldNames
     from lazarus_tokenkit.tokenizer import Tokenizer
 
 First = Annotated[str, typer.Option("-t1", "--first", help="A tokenizer.")]
@@ -51,15 +42,14 @@ def fingerprint(
         show(found.text())
 
 
+@with_fields
 def compare(
     first: First,
     second: Second,
     text: Annotated[str | None, typer.Argument(help="A text to show side by side, `-` for stdin.")] = None,
     data: SomeData = None,
-    prompt_field: PromptField = None,
-    completion_field: CompletionField = None,
-    text_field: TextField = None,
-    messages_field: MessagesField = None,
+    *,
+    fields: "FieldNames",
     as_json: AsJson = False,
 ) -> None:
     """Hold two tokenizers side by side, on a text or a corpus."""
@@ -70,7 +60,6 @@ def compare(
         raise typer.BadParameter("give a text or --data")
     one, other = load(first), load(second)
     text = None if text is None else read_text(text)
-    fields = field_names(text_field, messages_field, prompt_field, completion_field)
     documents = [text] if text is not None else list(read_documents(data or [], fields))
     found = compare_tokenizers(one, other, documents)
     if as_json:
@@ -81,13 +70,12 @@ def compare(
     show(found.text())
 
 
+@with_fields
 def benchmark(
     tokenizer: TokenizerName,
     data: SomeData = None,
-    prompt_field: PromptField = None,
-    completion_field: CompletionField = None,
-    text_field: TextField = None,
-    messages_field: MessagesField = None,
+    *,
+    fields: "FieldNames",
     repeats: Annotated[int, typer.Option("--repeats", help="Runs of each; the fastest counts.", min=1)] = 3,
     as_json: AsJson = False,
 ) -> None:
@@ -96,7 +84,6 @@ def benchmark(
     from lazarus_tokenkit.metrics.documents import read_documents
     from lazarus_tokenkit.metrics.table import aligned, number
 
-    fields = field_names(text_field, messages_field, prompt_field, completion_field)
     documents = SAMPLE if data is None else list(read_documents(data, fields))
     found = measure_speed(load(tokenizer), documents, repeats)
     if as_json:

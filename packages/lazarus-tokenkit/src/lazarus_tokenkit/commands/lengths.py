@@ -7,20 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lazarus_plan.console import progress, say, show
-from lazarus_tokenkit.commands.options import (
-    AsJson,
-    CompletionField,
-    Data,
-    MessagesField,
-    PromptField,
-    Template,
-    TextField,
-    TokenizerName,
-    field_names,
-    load,
-)
+from lazarus_tokenkit.commands.options import AsJson, Data, Template, TokenizerName, load, with_fields
 
 if TYPE_CHECKING:
+    from lazarus_tokenkit.forms import FieldNames
     from lazarus_tokenkit.stats import LengthStats
 
 
@@ -31,14 +21,12 @@ WASTE = {
 }
 
 
+@with_fields
 def build(
     data: Data,
     tokenizer: TokenizerName,
     output: Annotated[Path, typer.Option("-o", "--output", help="The length cache to write.")],
-    prompt_field: PromptField = None,
-    completion_field: CompletionField = None,
-    text_field: TextField = None,
-    messages_field: MessagesField = None,
+    fields: "FieldNames",
     template: Template = None,
     engine: Annotated[
         Literal["auto", "huggingface", "tiktoken", "sentencepiece", "gigatoken"],
@@ -52,7 +40,6 @@ def build(
     from lazarus_tokenkit.readers import count_lines
     from lazarus_tokenkit.stats import LengthTally
 
-    fields = field_names(text_field, messages_field, prompt_field, completion_field)
     encoder = Encoder(load(tokenizer), template)
     tally = LengthTally()
     with progress("encoding", total=count_lines(data), unit="samples") as advance:

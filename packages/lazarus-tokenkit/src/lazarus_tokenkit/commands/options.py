@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lazarus_plan.shared_options import shared_options
 from lazarus_tokenkit.errors import TokenkitError
 
 if TYPE_CHECKING:
@@ -27,10 +28,6 @@ Data = Annotated[
         "-d", "--data", help="JSON Lines, JSON, CSV, Parquet or text, or a directory of texts; again to join."
     ),
 ]
-PromptField = Annotated[str | None, typer.Option(help="Field of the question [default: prompt].")]
-CompletionField = Annotated[str | None, typer.Option(help="Field of the answer [default: completion].")]
-TextField = Annotated[str | None, typer.Option(help="Field of a document [default: text].")]
-MessagesField = Annotated[str | None, typer.Option(help="Field of a conversation [default: messages].")]
 Template = Annotated[
     str | None,
     typer.Option(help="A name of `templates list`, `own` or a Jinja file [default: the tokenizer's own, else plain]."),
@@ -44,11 +41,19 @@ def load(name: str) -> "Tokenizer":
     return load_tokenizer(name)
 
 
-def field_names(text: str | None, messages: str | None, prompt: str | None, completion: str | None) -> "FieldNames":
-    """The names of the fields."""
+def _fields(
+    prompt_field: Annotated[str | None, typer.Option(help="Field of the question [default: prompt].")] = None,
+    completion_field: Annotated[str | None, typer.Option(help="Field of the answer [default: completion].")] = None,
+    text_field: Annotated[str | None, typer.Option(help="Field of a document [default: text].")] = None,
+    messages_field: Annotated[str | None, typer.Option(help="Field of a conversation [default: messages].")] = None,
+) -> "FieldNames":
     from lazarus_tokenkit.forms import FieldNames
 
-    return FieldNames(text=text, messages=messages, prompt=prompt, completion=completion)
+    return FieldNames(text=text_field, messages=messages_field, prompt=prompt_field, completion=completion_field)
+
+
+with_fields = shared_options("fields", _fields)
+"""Gives a command the options that name fields, and what they say as its `fields`."""
 
 
 def read_text(text: str) -> str:

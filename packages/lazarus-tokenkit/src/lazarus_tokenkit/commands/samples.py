@@ -2,31 +2,24 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from lazarus_plan.console import say, show
-from lazarus_tokenkit.commands.options import (
-    AsJson,
-    CompletionField,
-    MessagesField,
-    PromptField,
-    Template,
-    TextField,
-    field_names,
-    load,
-)
+from lazarus_tokenkit.commands.options import AsJson, Template, load, with_fields
+
+if TYPE_CHECKING:
+    from lazarus_tokenkit.forms import FieldNames
 
 
+@with_fields
 def inspect(
     data: Annotated[list[Path], typer.Argument(help="Data files or directories; several are joined.")],
     tokenizer: Annotated[str | None, typer.Option("-t", "--tokenizer", help="Count tokens with it, too.")] = None,
     template: Template = None,
-    prompt_field: PromptField = None,
-    completion_field: CompletionField = None,
-    text_field: TextField = None,
-    messages_field: MessagesField = None,
+    *,
+    fields: "FieldNames",
     rows: Annotated[int, typer.Option("--rows", help="Rows to show as a model sees them.", min=0)] = 2,
     as_json: AsJson = False,
 ) -> None:
@@ -37,13 +30,13 @@ def inspect(
     from lazarus_tokenkit.encode import Encoder
     from lazarus_tokenkit.inspection import inspect_samples
 
-    fields = field_names(text_field, messages_field, prompt_field, completion_field)
     encoder = Encoder(load(tokenizer or "byte"), template)
     found = inspect_samples(data, fields, encoder, rows, with_tokens=tokenizer is not None)
     show(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if as_json else found.text())
     raise typer.Exit(1 if found.error is not None else 0)
 
 
+@with_fields
 def prepare(
     data: Annotated[list[Path], typer.Argument(help="Data files or directories; several are joined.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="A new file of JSON Lines.")],
@@ -54,10 +47,8 @@ def prepare(
     structures: Annotated[
         str, typer.Option("--structures", help="What becomes one token each, such as url,email,date; or `all`.")
     ] = "",
-    prompt_field: PromptField = None,
-    completion_field: CompletionField = None,
-    text_field: TextField = None,
-    messages_field: MessagesField = None,
+    *,
+    fields: "FieldNames",
 ) -> None:
     """Write samples with numbers or structures in one spelling."""
     from lazarus_tokenkit.preparation.rewriting import prepare_samples
@@ -69,7 +60,7 @@ def prepare(
         raise typer.BadParameter(f"no structure `{unknown[0]}`; known are {', '.join(PATTERNS)}")
     if output.exists():
         raise typer.BadParameter(f"{output} exists; name a new file")
-    rows = read_rows(data, field_names(text_field, messages_field, prompt_field, completion_field))
+    rows = read_rows(data, fields)
     beside = output.with_name(f".{output.name}.tmp")
     samples = texts = values = 0
     try:
@@ -87,15 +78,14 @@ def prepare(
     say(f"wrote {output}; next: lazarus-tokenkit samples inspect {output}")
 
 
+@with_fields
 def curriculum(
     data: Annotated[list[Path], typer.Argument(help="Data files or directories; several are joined.")],
     by: Annotated[Literal["length", "reasoning"], typer.Option("--by", help="What to go by.")] = "length",
     tokenizer: Annotated[str | None, typer.Option("-t", "--tokenizer", help="Counts lengths; else characters.")] = None,
     stages: Annotated[int, typer.Option("--stages", help="How many stages to mark.", min=1)] = 4,
-    prompt_field: PromptField = None,
-    completion_field: CompletionField = None,
-    text_field: TextField = None,
-    messages_field: MessagesField = None,
+    *,
+    fields: "FieldNames",
 ) -> None:
     """Print the samples from easy to hard, as JSON lines.
 
@@ -104,7 +94,7 @@ def curriculum(
     from lazarus_tokenkit.preparation.curriculum import make_curriculum
     from lazarus_tokenkit.readers import read_samples
 
-    samples = list(read_samples(data, field_names(text_field, messages_field, prompt_field, completion_field)))
+    samples = list(read_samples(data, fields))
     found = make_curriculum(samples, by, None if tokenizer is None else load(tokenizer), stages)
     for rank, position in enumerate(found.order):
         stage = sum(rank >= start for start in found.stages) - 1

@@ -82,19 +82,22 @@ def apply(
 ) -> None:
     """Render a conversation; --json shows ids and loss too."""
     from lazarus_tokenkit.encode import Encoder
-    from lazarus_tokenkit.files import parse_json
     from lazarus_tokenkit.forms import FieldNames, to_sample
     from lazarus_tokenkit.samples import ChatSample, PromptSample
+    from lazarus_tokenkit.strict_json import parse_json
 
     encoder = Encoder(load(tokenizer), name, date)
-    value = parse_json(_read(conversation), str(conversation))
+    value = parse_json(_read(conversation), conversation)
     row: dict[str, Any] = cast("dict[str, Any]", value) if isinstance(value, dict) else {"messages": value}
     if not isinstance(row.get("messages"), list):
         raise TokenkitError(f"{conversation} is neither a list of messages nor an object with `messages`", "LT-E502")
     if prompt:
         row = {"prompt": row["messages"]} | {key: each for key, each in row.items() if key != "messages"}
     fields = FieldNames(prompt="prompt") if prompt else FieldNames(messages="messages")
-    sample = to_sample(row, fields, "0", str(conversation))
+    try:
+        sample = to_sample(row, fields, "0")
+    except TokenkitError as error:
+        raise TokenkitError(f"{conversation}: {error.message}", error.code) from error
     assert isinstance(sample, ChatSample | PromptSample), "of the fields named"
     encoded = encoder.encode(sample)  # refuses what it would leave out
     text = encoder.chat_template.render(sample.messages, add_generation_prompt=prompt, tools=sample.tools)

@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lazarus_plan.console import say, show
-from lazarus_tokenkit.commands.options import (
-    AsJson,
-    CompletionField,
-    Data,
-    MessagesField,
-    PromptField,
-    TextField,
-    field_names,
-)
+from lazarus_tokenkit.commands.options import AsJson, Data, with_fields
 
 if TYPE_CHECKING:
     from lazarus_tokenkit.forms import FieldNames
@@ -30,6 +22,7 @@ Special = Annotated[list[str] | None, typer.Option("--special", help="A special 
 VocabSize = Annotated[int, typer.Option("-v", "--vocab-size", help="Ids, special tokens and bytes included.", min=1)]
 
 
+@with_fields
 def bpe(
     data: Data,
     output: Output,
@@ -39,17 +32,14 @@ def bpe(
         int, typer.Option("--min-frequency", help="Occurrences of a pair to be merged.", min=1)
     ] = 2,
     split_digits: Annotated[bool, typer.Option("--split-digits", help="Each digit a token of its own.")] = False,
-    prompt_field: PromptField = None,
-    completion_field: CompletionField = None,
-    text_field: TextField = None,
-    messages_field: MessagesField = None,
+    *,
+    fields: "FieldNames",
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a byte-level BPE, which spells any text."""
     from lazarus_tokenkit.training.bpe import END_OF_TEXT, BpeConfig
 
-    fields = field_names(text_field, messages_field, prompt_field, completion_field)
     config = _checked(
         lambda: BpeConfig(
             vocab_size=vocab_size,
@@ -61,23 +51,21 @@ def bpe(
     _train(data, output, config, "bpe", fields, dry_run, as_json)
 
 
+@with_fields
 def sentencepiece(
     data: Data,
     output: Output,
     vocab_size: VocabSize = 8192,
     special: Special = None,
     keep_digits: Annotated[bool, typer.Option("--keep-digits", help="Let digits merge.")] = False,
-    prompt_field: PromptField = None,
-    completion_field: CompletionField = None,
-    text_field: TextField = None,
-    messages_field: MessagesField = None,
+    *,
+    fields: "FieldNames",
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a SentencePiece BPE with byte fallback."""
     from lazarus_tokenkit.training.sentencepiece import SentencePieceConfig
 
-    fields = field_names(text_field, messages_field, prompt_field, completion_field)
     config = _checked(
         lambda: SentencePieceConfig(
             vocab_size=vocab_size, special_tokens=tuple(special or ()), split_digits=not keep_digits
@@ -86,18 +74,15 @@ def sentencepiece(
     _train(data, output, config, "sentencepiece", fields, dry_run, as_json)
 
 
+@with_fields
 def char(
     data: Data,
     output: Output,
-    prompt_field: PromptField = None,
-    completion_field: CompletionField = None,
-    text_field: TextField = None,
-    messages_field: MessagesField = None,
+    fields: "FieldNames",
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a tokenizer of the characters that occur."""
-    fields = field_names(text_field, messages_field, prompt_field, completion_field)
     _train(data, output, None, "char", fields, dry_run, as_json)
 
 

@@ -34,6 +34,9 @@ class DiffusionSettings(BaseModel):
     """The token that stands for a masked one; the data must not hold it."""
     causal_share: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Weight of next-token prediction beside it: the joint loss."""
+    truncated_share: float = Field(default=0.01, ge=0.0, le=1.0)
+    """Share of samples that diffusion sees cut to a random length, anew in every step; LLaDA's in pre-training, 0 when it
+    learns answers."""
     draws: PositiveInt = 128
     """Draws of masks that a held-out loss is the mean of, LLaDA's number."""
 

@@ -1,0 +1,207 @@
+"""`infer` and `chat`: what a model answers."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lazarus_models.commands.options import Adapter, AsJson, Model, load_model, read_text, show_table
+from lazarus_plan.console import say, show
+
+if TYPE_CHECKING:
+    from lazarus_models.generation import Generation
+    from lazarus_models.sample import GenerationConfig
+
+MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="New tokens at most.")]
+Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="0 takes the likeliest token.")]
+TopK = Annotated[int, typer.Option("--top-k", min=0, help="Draw from the k likeliest tokens; 0 for all.")]
+TopP = Annotated[float, typer.Option("--top-p", max=1.0, help="Draw from the fewest tokens that reach p.")]
+MinP = Annotated[
+    float, typer.Option("--min-p", min=0.0, max=1.0, help="Draw from tokens this likely, as a share of the likeliest.")
+]
+Repetition = Annotated[float, typer.Option("--repetition-penalty", help="Above 1 makes what came before less likely.")]
+Frequency = Annotated[float, typer.Option("--frequency-penalty", help="Taken from a logit for each time it came.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Fixes the text.")]
+Stop = Annotated[list[str] | None, typer.Option("--stop", help="A text that ends the answer; may be repeated.")]
+Draft = Annotated[
+    str | None, typer.Option("--draft", help="A smaller model that guesses ahead: the same text, sooner.")
+]
+System = Annotated[str | None, typer.Option("--system", help="Instructions, or @FILE to read them from.")]
+
+
+def infer(
+    model: Model = "",
+    prompt: Annotated[list[str] | None, typer.Option("--prompt", help="What to answer; may be repeated.")] = None,
+    prompt_file: Annotated[
+        Path | None, typer.Option("--prompt-file", help="One prompt a line; - for standard input, as one prompt.")
+    ] = None,
+    system: System = None,
+    adapter: Adapter = None,
+    draft: Draft = None,
+    ahead: Annotated[int, typer.Option("--ahead", min=1, help="Tokens that --draft guesses at a time.")] = 4,
+    max_tokens: MaxTokens = 256,
+    temperature: Temperature = 0.0,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    min_p: MinP = 0.0,
+    repetition_penalty: Repetition = 1.0,
+    frequency_penalty: Frequency = 0.0,
+    stop: Stop = None,
+    seed: Seed = 0,
+    raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it is, without the chat template.")] = False,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Prompts answered together.")] = 8,
+    list_models: Annotated[bool, typer.Option("--list", help="Show the short names of published models.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Answer prompts: the text on stdout, one line of statistics on stderr.
+
+    One prompt is written as it comes; several are answered together, each behind its number, in their order.
+    """
+    if list_models:
+        from lazarus_models.hub import MODELS
+
+        show_table(MODELS, as_json)
+        return
+    from lazarus_models.errors import GenerationError
+
+    prompts = _prompts(prompt or [], prompt_file)
+    if not model or not prompts:
+        raise GenerationError("`infer` needs --model and --prompt or --prompt-file; --list shows names", "LM-E144")
+    config = _config(
+        max_new_tokens=max_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        frequency_penalty=frequency_penalty,
+        stop=tuple(stop or ()),
+        seed=seed,
+    )
+    from lazarus_models.batch import generate_batch
+    from lazarus_models.chat import ChatHistory
+    from lazarus_models.generation import generate
+    from lazarus_models.huggingface import load
+    from lazarus_models.speculative import generate_with_draft
+
+    lm = load_model(model, adapter)
+    instructions = _instructions(system)
+    if raw and instructions:
+        raise GenerationError("`--system` has no effect with `--raw`; put it into the prompt", "LM-E144")
+    asked = [one if raw else ChatHistory.of(instructions).user(one).messages for one in prompts]
+    if draft is not None and len(asked) > 1:
+        raise GenerationError("`--draft` takes one prompt; several are faster answered together", "LM-E144")
+    if len(asked) == 1:
+        on_text = str if as_json else _write
+        if draft is None:
+            done = generate(lm, asked[0], config, raw=raw, on_text=on_text)
+        else:
+            done = generate_with_draft(lm, load(draft), asked[0], config, raw=raw, ahead=ahead, on_text=on_text)
+        _write((_answer_json(done) if as_json else "") + "\n")
+        say(done.stats.summary)
+        return
+    answers = generate_batch(lm, asked, config, raw=raw, batch_size=batch_size)
+    for number, done in enumerate(answers, start=1):
+        show(_answer_json(done) if as_json else f"[{number}] {done.text}")
+    seconds = max(done.seconds for done in answers)
+    tokens = sum(len(done.ids) for done in answers)
+    say(f"{tokens} tokens for {len(answers)} prompts in {seconds:.2f} s ({tokens / seconds:.1f} tok/s)")
+
+
+def chat(
+    model: Model,
+    system: System = None,
+    adapter: Adapter = None,
+    max_tokens: MaxTokens = 512,
+    temperature: Temperature = 0.0,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    min_p: MinP = 0.0,
+    repetition_penalty: Repetition = 1.0,
+    frequency_penalty: Frequency = 0.0,
+    stop: Stop = None,
+    seed: Seed = 0,
+) -> None:
+    """Talk to a model: /reset begins anew, /history shows what was said, /exit or Ctrl-D ends."""
+    config = _config(
+        max_new_tokens=max_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        frequency_penalty=frequency_penalty,
+        stop=tuple(stop or ()),
+        seed=seed,
+    )
+    from lazarus_models.cache import PromptCache
+    from lazarus_models.chat import ChatHistory
+    from lazarus_models.generation import generate
+
+    lm = load_model(model, adapter)
+    cache = PromptCache.empty(lm.model)
+    history = ChatHistory.of(_instructions(system))
+    say(f"{lm.family}; /reset, /history, /exit")
+    while (line := _ask("> ")) is not None:
+        if line == "/exit":
+            break
+        if line == "/reset":
+            history = history.reset()
+        elif line == "/history":
+            for message in history:
+                show(f"{message.role}: {message.content}")
+        elif line:
+            asked = history.user(line)
+            done = generate(lm, asked.messages, config, on_text=_write, cache=cache)
+            _write("\n")
+            say(done.stats.summary)
+            history = asked.assistant(done.text)
+
+
+def _config(**settings: Any) -> "GenerationConfig":
+    from pydantic import ValidationError
+
+    from lazarus_models.config import in_words
+    from lazarus_models.errors import GenerationError
+    from lazarus_models.sample import GenerationConfig
+
+    try:
+        return GenerationConfig(**settings)
+    except ValidationError as error:
+        raise GenerationError(in_words(error), "LM-E144") from error
+
+
+def _prompts(given: list[str], file: Path | None) -> list[str]:
+    if file is None:
+        return given
+    if str(file) == "-":
+        return [*given, read_text(file).rstrip("\n")]
+    return [*given, *filter(None, read_text(file).splitlines())]
+
+
+def _instructions(system: str | None) -> str | None:
+    if system is not None and system.startswith("@"):
+        return read_text(Path(system[1:])).rstrip("\n")
+    return system
+
+
+def _ask(sign: str) -> str | None:
+    if sys.stdin.isatty():
+        _write(sign)
+    line = sys.stdin.readline()
+    return line.strip() if line else None
+
+
+def _answer_json(done: "Generation") -> str:
+    said = {**asdict(done), "tokens_per_s": round(done.tokens_per_s, 1)}
+    if done.logprobs is None:
+        del said["logprobs"]
+    return json.dumps(said, ensure_ascii=False)
+
+
+def _write(piece: str) -> None:
+    sys.stdout.write(piece)
+    sys.stdout.flush()

@@ -1,0 +1,75 @@
+"""A run that is killed thirty times, anywhere, comes to the bytes of the run that never was: law 4, hardened."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from lazarus_train import train
+from lazarus_train.checkpoint import checkpoints, find_damage
+from lazarus_train.folder import RunFolder
+
+KILLS = 30
+KILLER = """
+import os, signal, sys
+folder, moment = sys.argv[1], int(sys.argv[2])
+left = moment
+
+def hook(event, arguments):
+    global left
+    if any(isinstance(each, str | bytes | os.PathLike) and folder in os.fsdecode(each) for each in arguments):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(hook)
+sys.argv = ["lazarus-train", *sys.argv[3:]]
+from lazarus_train.__main__ import main
+main()
+"""
+"""Ends the process when it touches the folder for the nth time: to open, rename, list or remove something there."""
+
+
+@pytest.mark.slow
+def test_killed_thirty_times_the_run_is_the_same_and_its_checkpoints_are_always_whole(setup, lora_settings):
+    held_out = setup.folder / "held-out.jsonl"
+    held_out.write_text("".join(setup.data.read_text().splitlines(keepends=True)[:4]))
+    setup.build_plan(epochs=8)
+    settings = {"save_every": 1, "keep_checkpoints": 2, "eval_data": {"held-out": held_out}, "eval_every": 3}
+    train(setup.config("straight", **settings, lora=lora_settings))
+    folder = RunFolder(setup.folder / "killed")
+    options = {
+        "model": setup.model,
+        "data": setup.data,
+        "batch-plan": setup.plan,
+        "output": folder.path,
+        "learning-rate": 5e-3,
+        "save-every": 1,
+        "keep-checkpoints": 2,
+        "eval-data": held_out,
+        "eval-every": 3,
+        "lora-rank": 4,
+        "lora-alpha": 8,
+        "lora-dropout": 0.1,
+    }
+    words = ["sft", "--use-lora", *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
+    in_a_save, seeded = 0, random.Random(7)
+    for _ in range(KILLS):
+        command = [sys.executable, "-c", KILLER, str(folder.path), str(seeded.randint(1, 150)), *words]
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        found = checkpoints(folder.checkpoints)
+        assert [find_damage(path) for path in found] == [None] * len(found)
+        in_a_save += any(folder.checkpoints.glob(".step-*.tmp"))
+    assert in_a_save >= 5
+    done = subprocess.run([sys.executable, "-m", "lazarus_train", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert setup.fingerprints("killed") == setup.fingerprints("straight")
+    left = [
+        {path.relative_to(setup.folder / run) for path in (setup.folder / run).rglob("*")}
+        for run in ("straight", "killed")
+    ]
+    assert left[0] == left[1] - {folder.rewound.relative_to(folder.path)}, "nothing half written, nothing gone"

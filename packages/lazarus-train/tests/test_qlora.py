@@ -1,0 +1,78 @@
+"""QLoRA end to end: a model that lazarus-models quantized, adapters that learn on it, and what comes of them."""
+
+import hashlib
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+import lazarus_models
+from lazarus_models.backend import mx
+from lazarus_models.cli import app as models_app
+from lazarus_train import Interrupted, LoraSettings, SetupError, train
+from lazarus_train.learner import ADAPTERS
+
+LORA = LoraSettings(rank=4, dropout=0.1)
+
+
+@pytest.fixture
+def quantized(setup):
+    """The folder's model in 4 bits, in the place of the one in 32."""
+    options = ["--model", setup.model, "-o", setup.folder / "quantized", "--bits", 4, "--group-size", 32]
+    assert CliRunner().invoke(models_app, ["convert", *map(str, options)]).exit_code == 0
+    setup.model.rename(setup.folder / "full")
+    (setup.folder / "quantized").rename(setup.model)
+    return setup
+
+
+def digests(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def logits(model):
+    model.eval()
+    return model(mx.arange(20)[None])
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_the_merged_model_is_what_was_trained_and_the_base_is_untouched(quantized, kind):
+    before = digests(quantized.model)
+    config = quantized.config(lora=LORA.model_copy(update={"kind": kind}), eval_data={"held-out": quantized.data})
+    train(config)
+    assert digests(quantized.model) == before
+    final = quantized.folder / "run" / "final"
+    base, merged = lazarus_models.load(quantized.model), lazarus_models.load(final)
+    untrained = logits(base.model)
+    lazarus_models.load_adapter(base.model, final / ADAPTERS)
+    assert mx.abs(logits(base.model) - logits(merged.model)).max().item() < 1e-5
+    assert mx.abs(logits(base.model) - untrained).max().item() > 0.1
+    stored = lazarus_models.load_tensors(final / "model.safetensors")
+    assert stored["model.embed_tokens.weight"].dtype == mx.uint32, "what was not adapted stays quantized"
+    lines = [json.loads(line) for line in (quantized.folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["eval_loss"] for line in lines if "eval_loss" in line]
+    assert losses[-1] < losses[0]
+
+
+def test_stopped_and_resumed_the_run_is_the_same_bits(quantized, stop_after):
+    train(quantized.config("straight", lora=LORA))
+    with pytest.raises(Interrupted):
+        train(quantized.config("stopped", lora=LORA), watcher=stop_after(3))
+    train(quantized.config("stopped", lora=LORA))
+    assert quantized.fingerprints("stopped") == quantized.fingerprints("straight")
+    assert f"final/{ADAPTERS}/adapters.safetensors" in quantized.fingerprints("straight")
+
+
+@pytest.mark.slow
+def test_the_merged_model_opens_in_mlx_lm_unchanged(quantized):
+    from mlx_lm import load
+
+    train(quantized.config(lora=LORA, max_steps=2))
+    final = quantized.folder / "run" / "final"
+    theirs, _ = load(str(final))
+    assert mx.array_equal(logits(theirs), logits(lazarus_models.load(final).model))
+
+
+def test_all_weights_of_a_quantized_model_cannot_be_trained(quantized):
+    with pytest.raises(SetupError, match=r"is quantized: its matrices cannot learn\. Give --use-lora"):
+        train(quantized.config())
+    assert not (quantized.folder / "run" / "config.json").exists()
