@@ -7,12 +7,14 @@ are. A step of 135 million parameters at 4 x 256 takes 3.8 GiB for 6.3.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, cast
 
 from lazarus_models.backend import mx, nn
 from lazarus_models.components.mlp import MLP
 from lazarus_models.components.rope import Rope
 from lazarus_models.decoder import Block
+from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_models.parameters import evaluate, modules
 from lazarus_models.vectors import fresh, view
 from lazarus_train.swiglu import swiglu
@@ -82,12 +84,34 @@ _OF_WEIGHTS = (nn.Linear, nn.Embedding)
 """Kinds that are left alone where their weight is frozen: its gradient is a matrix product."""
 
 
-def make_lean(model: nn.Module) -> None:
-    """Gives the layers of a model, those of a kind known here, the calls of this module; their weights are left alone."""
+def make_lean(model: nn.Module, *, drops: bool = False) -> None:
+    """Gives the layers of a model, those of a kind known here, the calls of this module; their weights are left alone.
+
+    Args:
+        model: With its adapters.
+        drops: Whether adapters drop inputs. They are left as they are: computed again, they would drop others.
+    """
     for module in modules(model).values():
-        kind = type(module)
-        if kind in _LEAN and (kind not in _OF_WEIGHTS or "weight" in cast("Any", module).trainable_parameters()):
+        kind, learns = type(module), cast("Any", module).trainable_parameters()
+        if kind in _LEAN and (kind not in _OF_WEIGHTS or "weight" in learns):
             module.__class__ = _LEAN[kind]
+        elif "lora_a" in learns and not drops and _lean_adapter().__base__ is kind:
+            module.__class__ = _lean_adapter()
+
+
+@cache
+def _lean_adapter() -> type[nn.Module]:
+    """mlx-lm's LoRA layer, whose parts are computed again for its gradient; asked for where there are such layers."""
+    base: Any = import_mlx_lm("tuner.lora").LoRALinear
+
+    class LeanLoRALinear(base):
+        def __call__(self, x: mx.array) -> mx.array:
+            def adapted(x: mx.array, a: mx.array, b: mx.array) -> mx.array:
+                return self.linear(x) + self.scale * ((x @ a) @ b)
+
+            return _released(adapted, x, self.lora_a, self.lora_b)
+
+    return LeanLoRALinear
 
 
 @mx.custom_function

@@ -110,8 +110,8 @@ class Learner:
             freeze_matching(lm.model, config.freeze)
         if config.recomputes:
             recompute_blocks(lm.model)
-        if device_policy().device == "cpu" and not config.mixed_precision:  # NumPy has no bfloat16
-            make_lean(lm.model)
+        if device_policy().is_lean and not config.mixed_precision:  # NumPy has no bfloat16
+            make_lean(lm.model, drops=lora is not None and lora.dropout > 0)
         lm.model.train()
         ema = None if config.ema is None else Ema(config.ema, lm.model)
         optimizer = Optimizer(config.optimizer, lm.model, ranks if config.shards_optimizer else ALONE)

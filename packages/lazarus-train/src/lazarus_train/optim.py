@@ -182,9 +182,9 @@ def _make(rule: str, settings: OptimizerSettings) -> Any:
     match rule:
         case "adamw":  # Adam, bias-corrected (Kingma and Ba 2015): the decay is `update`'s
             policy, betas = device_policy(), (settings.beta1, settings.beta2)
-            if policy.device == "gpu":
-                return optimizers.Adam(0.0, betas=list(betas), eps=settings.epsilon, bias_correction=True)
-            return VectorAdam(betas, settings.epsilon, policy.cores)
+            if policy.is_lean:
+                return VectorAdam(betas, settings.epsilon, policy.cores)
+            return optimizers.Adam(0.0, betas=list(betas), eps=settings.epsilon, bias_correction=True)
         case "muon":
             return optimizers.Muon(0.0, momentum=settings.momentum, weight_decay=0.0)
         case "adafactor":
