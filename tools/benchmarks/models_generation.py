@@ -3,15 +3,17 @@
     uv run python tools/benchmarks/models_generation.py [MODEL]
 
 Without a model, one of the preset `small` (17 million parameters over bytes) is made. Rounds alternate, also in who goes
-first, and the best of each side counts.
+first, and the best of each side counts: of its seconds, and of its CPU seconds, which tell more on a busy machine.
 """
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import lazarus_models
 from lazarus_models import GenerationConfig, generate_tokens
@@ -57,26 +59,47 @@ def command(name: str, *arguments: str) -> None:
     )
 
 
-def first_token(path: Path) -> list[float]:
-    """Seconds from the command to the first token's end, theirs and ours."""
+def first_token(path: Path) -> "Measured":
+    """From the command to the first token's end."""
     some = ("--model", str(path), "--prompt", "Once upon a", "--max-tokens", "1")
-    seconds, _ = best(
+    return measure(
         5,
         lambda: command("mlx_lm.generate", *some, "--ignore-chat-template"),
         lambda: command("lazarus-models", "infer", *some, "--raw"),
     )
-    return seconds
 
 
-def best(rounds, *sides):
-    """Seconds and result of each side."""
-    seconds, results = [float("inf")] * len(sides), [None] * len(sides)
+class Measured(NamedTuple):
+    """Theirs and ours."""
+
+    seconds: list[float]
+    cpu_seconds: list[float]
+    results: list[Any]
+
+
+def measure(rounds, *sides) -> Measured:
+    seconds, used, results = [float("inf")] * len(sides), [float("inf")] * len(sides), [None] * len(sides)
     for number in range(rounds):
         for place, side in list(enumerate(sides))[:: 1 if number % 2 else -1]:
-            start = time.perf_counter()
+            start, cpu_start = time.perf_counter(), cpu_seconds()
             results[place] = side()
             seconds[place] = min(seconds[place], time.perf_counter() - start)
-    return seconds, results
+            used[place] = min(used[place], cpu_seconds() - cpu_start)
+    return Measured(seconds, used, results)
+
+
+def cpu_seconds() -> float:
+    """Of this process, all its threads, and its children."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def show(name: str, measured: Measured, tokens: int = 0) -> None:
+    (theirs, ours), (their_cpu, our_cpu) = measured.seconds, measured.cpu_seconds
+    one, other, unit = (tokens / theirs, tokens / ours, "tok/s") if tokens else (theirs, ours, "s")
+    ratios = (theirs / ours, their_cpu / our_cpu) if tokens else (ours / theirs, our_cpu / their_cpu)
+    print(f"{name:12} mlx-lm {one:8.3f}  ours {other:8.3f} {unit:6} x{ratios[0]:.2f}, by CPU x{ratios[1]:.2f}", end="")
+    print("  OTHER TOKENS" if tokens and measured.results[0] != measured.results[1] else "", flush=True)
 
 
 def main() -> None:
@@ -86,22 +109,19 @@ def main() -> None:
         path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder) / "small"
         if len(sys.argv) == 1:
             lazarus_models.save(lazarus_models.new("small", load_tokenizer("byte"), seed=0), path)
-        (load_theirs, load_ours), (pair, lm) = best(
-            ROUNDS, lambda: mlx_lm.load(str(path)), lambda: lazarus_models.load(path)
-        )
-        theirs = pair[0]
+        loaded = measure(ROUNDS, lambda: mlx_lm.load(str(path)), lambda: lazarus_models.load(path))
+        show("load", loaded)
+        show("first token", first_token(path))
+        theirs, lm = loaded.results[0][0], loaded.results[1]
         config = GenerationConfig(max_new_tokens=TOKENS)
-        rows = [("load", load_theirs, load_ours, "s", True), ("first token", *first_token(path), "s", True)]
-        seconds, (a, b) = best(
+        alone = measure(
             ROUNDS, lambda: theirs_alone(theirs), lambda: list(generate_tokens(lm.model, PROMPTS[0], config))
         )
-        rows.append(("one text", TOKENS / seconds[0], TOKENS / seconds[1], "tok/s", a == b))
-        seconds, (a, b) = best(ROUNDS, lambda: theirs_together(theirs), lambda: ours_together(lm.model))
-        rows.append(("eight texts", 8 * TOKENS / seconds[0], 8 * TOKENS / seconds[1], "tok/s", a == b))
-    for name, one, other, unit, same in rows:
-        print(
-            f"{name:12} mlx-lm {one:8.3f}  ours {other:8.3f} {unit:6} x{other / one:.2f}"
-            + ("" if same else "  OTHER TOKENS")
+        show("one text", alone, TOKENS)
+        show(
+            "eight texts",
+            measure(ROUNDS, lambda: theirs_together(theirs), lambda: ours_together(lm.model)),
+            8 * TOKENS,
         )
 
 

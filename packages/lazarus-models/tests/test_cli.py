@@ -1,5 +1,6 @@
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -99,6 +100,24 @@ def test_chat_remembers_until_it_is_told_to_forget(stories, tmp_path):
     assert lines[-4:-2] == ["system: Tell stories.", "user: Hello"]
     assert lines[-2].startswith("assistant: ")
     assert lines[-1] == "system: Tell stories."
+
+
+@pytest.mark.slow
+def test_an_interrupt_stops_an_answer_and_not_the_chat(stories):
+    code = "from lazarus_models.__main__ import main; main()"
+    chat = [sys.executable, "-c", code, "chat", "--model", str(stories.path), "--max-tokens", "400"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*chat, "--system", "Tell stories."], text=True, **pipes) as process:
+        process.stdin.write("Hello\n")
+        process.stdin.flush()
+        process.stdout.read(10)  # the answer has begun
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate("/history\nHi\n/exit\n", timeout=60)
+    assert process.returncode == 0, err
+    assert "stopped; what you asked is forgotten" in err
+    assert "\nsystem: Tell stories.\n" in f"\n{out}"
+    assert "user: Hello" not in out
+    assert err.count(" tok/s)") == 1  # the second question was answered
 
 
 def test_a_model_is_estimated_from_its_config(stories):

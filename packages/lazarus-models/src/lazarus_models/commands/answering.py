@@ -12,6 +12,8 @@ from lazarus_models.commands.options import Adapter, AsJson, Model, load_model, 
 from lazarus_plan.console import say, show
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lazarus_models.generation import Generation
     from lazarus_models.sample import GenerationConfig
 
@@ -103,9 +105,7 @@ def infer(
         _write((_answer_json(done) if as_json else "") + "\n")
         say(done.stats.summary)
         return
-    answers = generate_batch(lm, asked, config, raw=raw, batch_size=batch_size)
-    for number, done in enumerate(answers, start=1):
-        show(_answer_json(done) if as_json else f"[{number}] {done.text}")
+    answers = generate_batch(lm, asked, config, raw=raw, batch_size=batch_size, on_done=_in_order(as_json))
     seconds = max(done.seconds for done in answers)
     tokens = sum(len(done.ids) for done in answers)
     say(f"{tokens} tokens for {len(answers)} prompts in {seconds:.2f} s ({tokens / seconds:.1f} tok/s)")
@@ -125,7 +125,7 @@ def chat(
     stop: Stop = None,
     seed: Seed = 0,
 ) -> None:
-    """Talk to a model: /reset begins anew, /history shows what was said, /exit or Ctrl-D ends."""
+    """Talk to a model: /reset begins anew, /history shows what was said, Ctrl-C stops an answer, /exit or Ctrl-D ends."""
     config = _config(
         max_new_tokens=max_tokens,
         temperature=temperature,
@@ -155,7 +155,12 @@ def chat(
                 show(f"{message.role}: {message.content}")
         elif line:
             asked = history.user(line)
-            done = generate(lm, asked.messages, config, on_text=_write, cache=cache)
+            try:
+                done = generate(lm, asked.messages, config, on_text=_write, cache=cache)
+            except KeyboardInterrupt:
+                cache = PromptCache.empty(lm.model)  # it may have read a token that was not written down
+                say("\nstopped; what you asked is forgotten")
+                continue
             _write("\n")
             say(done.stats.summary)
             history = asked.assistant(done.text)
@@ -186,6 +191,22 @@ def _instructions(system: str | None) -> str | None:
     if system is not None and system.startswith("@"):
         return read_text(Path(system[1:])).rstrip("\n")
     return system
+
+
+def _in_order(as_json: bool) -> "Callable[[int, Generation], None]":
+    """What prints answers in the order of their prompts, each as soon as those before it are finished."""
+    finished: dict[int, Generation] = {}
+    number = 0
+
+    def show_next(index: int, done: "Generation") -> None:
+        nonlocal number
+        finished[index] = done
+        while number in finished:
+            done = finished.pop(number)
+            number += 1
+            _write((_answer_json(done) if as_json else f"[{number}] {done.text}") + "\n")
+
+    return show_next
 
 
 def _ask(sign: str) -> str | None:
