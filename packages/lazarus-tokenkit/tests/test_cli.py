@@ -206,3 +206,15 @@ def test_bad_input_is_one_line_and_exit_2(call, words: list[str], message: str):
     code, out, err = call(*words)
     assert (code, out) == (2, "")
     assert err.startswith("error: ") and message in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("place", [".", "/"])
+def test_a_directory_is_no_place_for_a_file(call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "d.jsonl").write_text('{"text":"a"}\n')
+    lengths = call("lengths", "build", "-t", "byte", "-d", "d.jsonl", "-o", place)
+    saved = call("fingerprint", "-t", "byte", "--save", place)
+    page = call("analyze", "coverage", "-t", "byte", "-d", "d.jsonl", "--html", place)
+    for code, _, err in (lengths, saved, page):
+        assert code == 2 and f"{place}" in err and "directory" in err and "\n" not in err.strip()
+    assert [file.name for file in tmp_path.iterdir()] == ["d.jsonl"]

@@ -8,6 +8,7 @@ import pytest
 
 from lazarus_tokenkit import compute_fingerprint, load_tokenizer
 from lazarus_tokenkit.backends.byte import byte_tokenizer
+from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.doctor.examination import examine
 from lazarus_tokenkit.doctor.fix import repair, write_repair
 from lazarus_tokenkit.doctor.patient import Patient
@@ -294,6 +295,14 @@ def test_a_repair_is_safe_shown_and_in_a_new_directory(small_file: JSON, tmp_pat
     assert [each.line for each in examine(tmp_path / "fixed") if each.severity == "error" and each.check != "D20"] == []
     with pytest.raises(TokenizerError, match="exists; name a new directory"):
         write_repair(done, tmp_path / "fixed")
+
+
+def test_a_repair_of_a_bare_file_keeps_the_roles_that_it_had(small_file: JSON):
+    bare = HuggingFaceTokenizer.from_files({"tokenizer.json": json.dumps(small_file).encode()}, "bare")
+    done = repair(Patient.of(bare.files, "bare"))
+    fixed = HuggingFaceTokenizer.from_files(done.files, "fixed")
+    assert (fixed.bos_id, fixed.eos_id, fixed.pad_id) == (bare.bos_id, bare.eos_id, done.new_rows - 1)
+    assert (bare.bos_id, bare.eos_id, bare.pad_id) == (0, 1, None)
 
 
 def test_a_repair_takes_the_only_template_that_fits():

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from lazarus_plan import canonical_json
+from lazarus_plan.whole import whole_file
 from lazarus_tokenkit.errors import FingerprintMismatch, TokenkitError
 from lazarus_tokenkit.load import load_tokenizer
 from lazarus_tokenkit.metrics.table import aligned
@@ -132,9 +133,8 @@ def diff_parts(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[st
 def save_fingerprint(fingerprint: TokenizerFingerprint, path: Path) -> None:
     """Writes a fingerprint as JSON, to be committed beside what depends on it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.tmp")
-    beside.write_text(json.dumps(fingerprint.to_json(), indent=2) + "\n", encoding="utf-8", newline="\n")
-    beside.replace(path)
+    with whole_file(path) as stream:
+        stream.write((json.dumps(fingerprint.to_json(), indent=2) + "\n").encode())
 
 
 def verify_fingerprint(found: TokenizerFingerprint, path: Path) -> None:

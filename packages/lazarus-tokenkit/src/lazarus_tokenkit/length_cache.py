@@ -65,9 +65,9 @@ def build_lengths(
         tally: Counts the lengths on the way.
 
     Raises:
-        SampleError: `output` is one of the data files, by whatever name, or lies among them.
+        SampleError: `output` is one of the data files, by whatever name, lies among them, or is a directory.
     """
-    _refuse_input(output, paths)
+    _refuse_output(output, paths)
     _ = encoder.chat_template  # fails before the first row, not because of it
     rows = read_rows(paths, fields)
     first = list(islice(rows, NUM_CHECKED)) if engine != "huggingface" else []
@@ -151,8 +151,10 @@ def _identity(paths: Path | Sequence[Path], encoder: Encoder, fields: FieldNames
     )
 
 
-def _refuse_input(output: Path, paths: Path | Sequence[Path]) -> None:
+def _refuse_output(output: Path, paths: Path | Sequence[Path]) -> None:
     """The data stay as they are: the length cache takes no data file's place, and is none of a folder's files."""
+    if output.is_dir():
+        raise SampleError(f"{output} is a directory: name a file for the length cache", "LT-E315")
     for path in as_paths(paths):
         is_same = output.exists() and any(output.samefile(file) for file in data_files(path) if file.exists())
         is_inside = path.is_dir() and output.resolve().is_relative_to(path.resolve())

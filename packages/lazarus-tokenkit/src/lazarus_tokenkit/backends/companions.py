@@ -1,7 +1,7 @@
 """The files beside `tokenizer.json`: which tokens are bos, eos, pad and unk, and the chat template. They never change ids."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 from lazarus_tokenkit.errors import TokenizerError
@@ -42,6 +42,11 @@ def declared_roles(files: Mapping[str, bytes], name: str) -> dict[str, str | Non
                 value = members[key]
                 declared[role] = value["content"] if isinstance(value, dict) else value
     return declared
+
+
+def conventional_role(role: str, specials: Collection[str]) -> str | None:
+    """The special token that carries a role where no companion names any."""
+    return next((text for text in CONVENTIONAL.get(role, ()) if text in specials), None)
 
 
 def chat_template(files: Mapping[str, bytes], name: str) -> str | None:

@@ -20,10 +20,10 @@ import tokenizers
 
 from lazarus_tokenkit.backends.companions import (
     CONFIG_FILE,
-    CONVENTIONAL,
     ROLES,
     TOKENIZER_FILE,
     chat_template,
+    conventional_role,
     declared_roles,
 )
 from lazarus_tokenkit.backends.segments import segments, vocabulary_bytes
@@ -239,10 +239,7 @@ def _special_tokens(engine: tokenizers.Tokenizer) -> Iterable[tuple[str, int, st
 
 def _role_id(engine: tokenizers.Tokenizer, role: str, declared: Mapping[str, str | None], name: str) -> int | None:
     specials = {text: number for text, number, _ in _special_tokens(engine)}
-    if not declared:
-        named = next((text for text in CONVENTIONAL.get(role, ()) if text in specials), None)
-    else:
-        named = declared.get(role)
+    named = declared.get(role) if declared else conventional_role(role, specials)
     if role == "unk":  # the model decides what it falls back to, whatever a companion calls it
         named = getattr(engine.model, "unk_token", None) or named
     if named is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from lazarus_plan.console import say, show
+from lazarus_plan.whole import whole_file
 from lazarus_tokenkit.commands.options import AsJson, Data, TokenizerName, load, with_fields
 
 if TYPE_CHECKING:
@@ -172,5 +173,6 @@ def _finish(found: Result, tokenizer: str, documents: list[str], as_json: bool, 
     if html is not None:
         from lazarus_tokenkit.metrics.page import analysis_page
 
-        html.write_text(analysis_page(load(tokenizer), documents, found.text()), "utf-8")
+        with whole_file(html) as stream:
+            stream.write(analysis_page(load(tokenizer), documents, found.text()).encode())
         say(f"wrote {html}")

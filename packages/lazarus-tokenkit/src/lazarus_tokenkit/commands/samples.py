@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lazarus_plan.console import say, show
+from lazarus_plan.whole import whole_file
 from lazarus_tokenkit.commands.options import AsJson, Template, load, with_fields
 
 if TYPE_CHECKING:
@@ -61,16 +62,11 @@ def prepare(
     if output.exists():
         raise typer.BadParameter(f"{output} exists; name a new file")
     rows = read_rows(data, fields)
-    beside = output.with_name(f".{output.name}.tmp")
     samples = texts = values = 0
-    try:
-        with beside.open("w", encoding="utf-8", newline="\n") as stream:
-            for each in prepare_samples(rows, numbers, names):
-                stream.write(json.dumps(each.to_json(), ensure_ascii=False) + "\n")
-                samples, texts, values = samples + 1, texts + each.texts, values + len(each.structures)
-        beside.replace(output)
-    finally:
-        beside.unlink(missing_ok=True)
+    with whole_file(output) as stream:
+        for each in prepare_samples(rows, numbers, names):
+            stream.write((json.dumps(each.to_json(), ensure_ascii=False) + "\n").encode())
+            samples, texts, values = samples + 1, texts + each.texts, values + len(each.structures)
     counted = ((samples, "sample", ""), (texts, "text", " changed"), (values, "structure", ""))
     say(", ".join(f"{count:,} {word}{'' if count == 1 else 's'}{more}" for count, word, more in counted))
     if names:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lazarus_tokenkit.backends.companions import CONFIG_FILE, TOKENIZER_FILE
+from lazarus_tokenkit.backends.companions import CONFIG_FILE, ROLES, TOKENIZER_FILE, conventional_role
 from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.doctor.chat import suggestions
 from lazarus_tokenkit.doctor.patient import Patient
@@ -114,6 +114,10 @@ def _own_pad(patient: Patient, file: JSON, config: JSON) -> tuple[list[str], int
     if pad is not None and pad != eos:
         return [], None
     special = {token["content"] for token in _added(file) if token.get("special")}
+    named = patient.config.keys() | patient.special_tokens_map.keys()
+    if not named & {f"{role}_token" for role in ROLES}:  # once one is named, nothing goes by convention any more
+        held = {role: conventional_role(role, special) for role in ("bos", "eos")}
+        config |= {f"{role}_token": text for role, text in held.items() if text is not None}
     reserved = next((text for text in RESERVED_PADS if text in special), None)
     if reserved is not None:
         config["pad_token"] = reserved
