@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from lazarus_models.backend import mx
-from lazarus_models.cache import read_texts
+from lazarus_models.cache import read_texts, read_tokens
 from lazarus_models.generation import Generation, Recorded, answer, bounded, prompt_ids
 from lazarus_models.huggingface import LoadedModel
 from lazarus_models.parameters import begin, integers
@@ -126,7 +126,7 @@ class BatchRunner:
         if goes_on:  # begun before it is known who ended
             for place, row in enumerate(self._rows):
                 row.counts = row.counts and row.counts.add(tokens[place])
-            self._logits = self._model(tokens[:, None], cache=self._layers)[:, -1]
+            self._logits = read_tokens(self._model, tokens, self._layers)
             self._tokens = _draw(self._rows, self._logits, 1)
             begin(self._tokens)
         drawn = integers(tokens)

@@ -10,7 +10,7 @@ from typing import Any, Self, cast
 from lazarus_models.backend import mx
 from lazarus_models.errors import GenerationError
 from lazarus_models.mlx_lm import import_mlx_lm
-from lazarus_models.parameters import evaluate
+from lazarus_models.parameters import begin, evaluate
 from lazarus_models.tensors import plain_name, replacing
 
 PREFILL = 512
@@ -110,6 +110,17 @@ class PromptCache:
                 f"{path}: no prompt cache ({error}); write one with `PromptCache.save`", "LM-E146"
             ) from error
         return cls(layers, ids)
+
+
+def read_tokens(model: Any, tokens: mx.array, layers: Sequence[Any]) -> mx.array:
+    """Reads one more token of each text, (B,), and gives the logits (B, V) after it, yet to be computed.
+
+    On a CPU MLX takes some hundred operations and then has the program wait; begun block by block, a step is computed
+    while the rest of it is written down.
+    """
+    on_cpu = mx.default_device().type == mx.cpu
+    states = model.body(tokens[:, None], layers, begin) if on_cpu else model.body(tokens[:, None], layers)
+    return model.head(states[:, -1])
 
 
 def read_texts(model: Any, texts: Sequence[Sequence[int]]) -> Iterator[tuple[PromptCache, mx.array]]:

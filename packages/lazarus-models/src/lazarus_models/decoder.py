@@ -7,6 +7,7 @@ its server take these models for its own.
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+from collections.abc import Callable
 from typing import Any
 
 from jaxtyping import Float, Integer
@@ -86,7 +87,19 @@ class Body(nn.Module):
         self.layers = [Block(config.width, block) for block in config.blocks]
         put(self, norm, make_norm(config.norm, config.width))
 
-    def __call__(self, ids: Integer[mx.array, "B T"], cache: Any = None) -> Float[mx.array, "B T D"]:
+    def __call__(
+        self,
+        ids: Integer[mx.array, "B T"],
+        cache: Any = None,
+        on_block: Callable[[mx.array], object] = lambda x: None,
+    ) -> Float[mx.array, "B T D"]:
+        """The normed residual stream.
+
+        Args:
+            ids: Tokens.
+            cache: A layer's each; None for none.
+            on_block: Is given the residual stream after each block.
+        """
         _, embedding, norm = self.config.names
         caches: list[Any] = [None] * len(self.layers) if cache is None else cache
         x: mx.array = part(self, embedding)(ids)
@@ -99,6 +112,7 @@ class Body(nn.Module):
             if layer.reach not in masks:
                 masks[layer.reach] = _mask(ids.shape[1], own, layer.reach)
             x = layer(x, masks[layer.reach], own)
+            on_block(x)
         return part(self, norm)(x)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from lazarus_models.backend import mx
-from lazarus_models.cache import PromptCache
+from lazarus_models.cache import PromptCache, read_tokens
 from lazarus_models.errors import GenerationError
 from lazarus_models.huggingface import LoadedModel
 from lazarus_models.parameters import begin
@@ -265,7 +265,7 @@ class _Cached:
         return self._cache.read(self._model, ids)
 
     def feed(self, token: mx.array) -> mx.array:
-        return self._model(token[None, None], cache=self._cache.layers)[0, -1]
+        return read_tokens(self._model, token[None], self._cache.layers)[0]
 
     def record(self, token: int) -> None:
         self._cache.ids.append(token)
