@@ -1,13 +1,15 @@
 """Dense pre-training: a step of ours against mlx_lm.lora's own and PyTorch's, on the same shape, in one run.
 
-    uv run python tools/benchmarks/pretrain_speed.py [--shape 6M|135M] [--torch-python PATH] [--rounds 3] [--steps 4]
+    uv run python tools/benchmarks/pretrain_speed.py [--shape 6M|135M] [--torch-python PATH] [--rounds 3] [--steps 4] [--threads 2]
 
 A Llama with fresh weights in float32 on full rows of random tokens: 8 x 512 for 6.5 million parameters, 4 x 256 for 135
 million. Sides take turns, A B C A B C .., each in a process of its own whose first step is left out; the ratio is taken round
 by round. All use OpenBLAS's AVX-512 kernels where the machine has them, two cores, and what memory they like, whose peak is
-told. Tokens a second of CPU time tell more than tokens a second where the machine is busy. PyTorch needs a Python with torch and transformers: `--torch-python`.
+told. Tokens a second of CPU time tell more than tokens a second where the machine is busy; there `--threads 1` is the fair way, for
+threads of a matrix product that wait for each other take CPU time too. PyTorch needs a Python with torch and transformers:
+`--torch-python`.
 
-Ours is what `lazarus train pretrain` does: batches from a plan, two threads, clipping, AdamW. mlx-lm's is `mlx_lm.tuner`'s own
+Ours is what `lazarus train pretrain` does: batches from a plan, lean layers, the threads of the device's policy, clipping, AdamW. mlx-lm's is `mlx_lm.tuner`'s own
 trainer. PyTorch's is transformers' model with its loss, AdamW and clipping.
 """
 
@@ -114,11 +116,11 @@ print(json.dumps([speed, rows * tokens * steps / (work[-1] - work[0]), memory]))
 """
 
 TORCH = """
-import json, resource, sys, time
+import json, os, resource, sys, time
 from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
-torch.set_num_threads(2)
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 folder, rows, tokens, steps = Path(sys.argv[1]), *map(int, sys.argv[2:5])
 torch.manual_seed(0)
 model = LlamaForCausalLM(LlamaConfig.from_pretrained(folder))
@@ -157,6 +159,7 @@ def main() -> None:
     parser.add_argument("--torch-python", default="", help="a Python with torch and transformers")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--threads", default="2", help="of the others, and of our products where one thread computes")
     asked = parser.parse_args()
     rows, tokens, shape = SHAPES[asked.shape]
     config = {
@@ -173,11 +176,15 @@ def main() -> None:
     wide = "avx512f" in Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else False
     kernels = {"OPENBLAS_CORETYPE": "SkylakeX"} if wide else {}
     sides = {
-        "lazarus": (sys.executable, OURS, kernels),
-        "mlx-lm": (sys.executable, MLX_LM, {**kernels, "OPENBLAS_NUM_THREADS": "2"}),
+        "lazarus": (
+            sys.executable,
+            OURS,
+            {**kernels, **({"OPENBLAS_NUM_THREADS": "1"} if asked.threads == "1" else {})},
+        ),
+        "mlx-lm": (sys.executable, MLX_LM, {**kernels, "OPENBLAS_NUM_THREADS": asked.threads}),
     }
     if asked.torch_python:
-        sides["torch"] = (asked.torch_python, TORCH, {"OMP_NUM_THREADS": "2"})
+        sides["torch"] = (asked.torch_python, TORCH, {"OMP_NUM_THREADS": asked.threads})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "config.json").write_text(json.dumps(config))

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lazarus_models.backend import mx
@@ -16,6 +16,7 @@ def test_bradley_terry_by_hand():
     assert metrics["reward_margin"].item() == 0.0
 
 
+@settings(deadline=None)
 @given(st.floats(-5, 5), st.floats(-5, 5), st.floats(-5, 5))
 def test_a_reward_has_no_zero_unless_centred(chosen, rejected, shift):
     def loss(by, center):
@@ -26,6 +27,7 @@ def test_a_reward_has_no_zero_unless_centred(chosen, rejected, shift):
     assert loss(shift, 0.1) == pytest.approx(centred, rel=1e-3, abs=1e-3)
 
 
+@settings(deadline=None)
 @given(st.integers(2, 9))
 def test_a_classifier_that_knows_nothing_has_the_log_of_its_classes(classes):
     loss, _ = classification(mx.zeros((3, classes)), mx.array([0, 1, 1]))

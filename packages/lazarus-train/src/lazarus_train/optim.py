@@ -99,7 +99,10 @@ class Optimizer:
         self._model.update(unflatten(moved))  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
 
     def state(self) -> dict[str, mx.array]:
-        """Moments and step counts of all parameters, by group, parameter and moment; asked for by all processes."""
+        """Moments and step counts of all parameters, by group, parameter and moment; asked for by all processes.
+
+        They are the optimizer's own: the next update moves them.
+        """
         mine = self.kept()
         steps = {name: mine.pop(name) for name in list(mine) if name.endswith("/step") and name.count("/") == 1}
         like = {name: tensor for name, tensor in self._like.items() if name not in steps}
