@@ -8,14 +8,16 @@ from lazarus_models import (
     GenerationConfig,
     LoraConfig,
     UnsupportedModel,
+    adapter_weights,
     apply_lora,
     generate,
     load,
     load_tensors,
-    merge_lora,
+    merge_adapter,
     perplexity,
     save,
     save_tensors,
+    set_weights,
 )
 from lazarus_models.backend import mx, nn
 from lazarus_models.families import canonical, family_of
@@ -92,13 +94,16 @@ def test_routers_keep_eight_bits_and_recipes_mix(data):
     assert {layer.bits for layer in modules(mixed.model).values() if isinstance(layer, nn.QuantizedLinear)} == {3, 6}
 
 
-def test_a_quantized_model_can_be_adapted_and_merged(fresh):
-    quantized = quantize(fresh, bits=8, group_size=32)
+def test_a_quantized_model_is_adapted_merged_and_saved_as_it_answers(fresh, tmp_path):
+    quantized = quantize(fresh, bits=4, group_size=32)
     before = logits(quantized)
-    apply_lora(quantized.model, LoraConfig(rank=2), seed=0)
+    apply_lora(quantized.model, LoraConfig(rank=2, targets=("q_proj", "down_proj")), seed=0)
     assert np.array_equal(logits(quantized), before)
-    merge_lora(quantized.model)
-    assert np.abs(logits(quantized) - before).max() < 1e-2 * np.abs(before).max()
+    set_weights(quantized.model, {name: each + 0.02 for name, each in adapter_weights(quantized.model).items()})
+    adapted = logits(quantized)
+    assert np.abs(adapted - before).max() > 1e-2
+    save(merge_adapter(quantized), tmp_path)
+    assert np.abs(logits(load(tmp_path)) - adapted).max() < 1e-5 * np.abs(adapted).max()
 
 
 def test_layers_that_do_not_divide_are_left(tiny):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lazarus_models.adapters import AdapterSet as AdapterSet
     from lazarus_models.adapters import load_adapter as load_adapter
+    from lazarus_models.adapters import merge_adapter as merge_adapter
     from lazarus_models.adapters import save_adapter as save_adapter
     from lazarus_models.architecture import AttentionConfig as AttentionConfig
     from lazarus_models.architecture import BlockConfig as BlockConfig
@@ -129,6 +130,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "Mamba2Config": "architecture",
     "MambaConfig": "architecture",
     "mask_caches": "attention",
+    "merge_adapter": "adapters",
     "merge_lora": "lora",
     "MLPConfig": "architecture",
     "model_config": "compose",

@@ -6,6 +6,7 @@ alpha = scale * rank. `mlx_lm.generate --adapter-path` and `mlx_lm.fuse` work on
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,16 @@ from pydantic import ValidationError
 from lazarus_models.backend import mx, nn
 from lazarus_models.config import in_words, read_json
 from lazarus_models.errors import AdapterError
-from lazarus_models.lora import LoraConfig, adapt, adapted_layers, adapter_weights, lora_layers, target_layers
+from lazarus_models.huggingface import LoadedModel
+from lazarus_models.lora import (
+    LoraConfig,
+    adapt,
+    adapted_layers,
+    adapter_weights,
+    lora_layers,
+    merge_lora,
+    target_layers,
+)
 from lazarus_models.parameters import layer_count, modules, replace_modules, set_weights
 from lazarus_models.tensors import load_tensors, replacing, save_tensors
 
@@ -40,6 +50,20 @@ def save_adapter(
     save_tensors(tensors, directory / file)
     with replacing(directory / "adapter_config.json") as beside:
         beside.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
+
+
+def merge_adapter(lm: LoadedModel) -> LoadedModel:
+    """The model with its adapter merged (`merge_lora`), and a config that says which layers are not quantized any more.
+
+    Raises:
+        AdapterError: The model has no LoRA layers.
+    """
+    adapted = merge_lora(lm.model)
+    if lm.config.quantization is None:
+        return lm
+    as_they_are = lm.config.quantization.layers | dict.fromkeys(adapted, False)
+    quantization = lm.config.quantization.model_copy(update={"layers": as_they_are})
+    return replace(lm, config=lm.config.model_copy(update={"quantization": quantization}))
 
 
 def load_adapter(model: nn.Module, directory: Path | str) -> LoraConfig:

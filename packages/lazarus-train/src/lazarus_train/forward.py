@@ -14,7 +14,6 @@ from lazarus_models import SequenceModel, mask_caches, segment_caches
 from lazarus_models.attention import SegmentCache
 from lazarus_models.backend import mx, nn
 from lazarus_models.masks import bidirectional_mask
-from lazarus_models.parameters import part
 from lazarus_train.batches import Batch
 from lazarus_train.devices import device_policy
 from lazarus_train.errors import SetupError
@@ -74,11 +73,10 @@ def part_scores(model: SequenceModel, batch: Batch, places: list[int]) -> Float[
         batch: The parts.
         places: The token of each part that is read, counted in its row.
     """
-    body = cast("Body", part(model, model.config.names[0]))
-    states = body(batch.ids, _caches(body, batch))  # (R, T, D)
+    states = model.body(batch.ids, _caches(model.body, batch))  # (R, T, D)
     row_len = batch.ids.shape[1]
     flat = [each.row * row_len + place for each, place in zip(batch.parts, places, strict=True)]
-    return model.score(mx.flatten(states, 0, 1)[mx.array(flat)]).astype(mx.float32)
+    return model.head(mx.flatten(states, 0, 1)[mx.array(flat)]).astype(mx.float32)
 
 
 def _caches(model: "Decoder | Body", batch: Batch) -> list[SegmentCache] | None:

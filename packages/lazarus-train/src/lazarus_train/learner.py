@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,14 +14,14 @@ from lazarus_models import (
     load,
     load_adapter,
     load_tensors,
+    merge_adapter,
     save,
     save_adapter,
     save_tensors,
     set_weights,
 )
 from lazarus_models.backend import mx
-from lazarus_models.lora import lora_layers
-from lazarus_models.parameters import evaluate, flatten, replace_modules
+from lazarus_models.parameters import evaluate, flatten
 from lazarus_train.checkpoint import OPTIMIZER
 from lazarus_train.config import LoraSettings, TrainConfig
 from lazarus_train.devices import device_policy
@@ -150,7 +150,7 @@ class Learner:
             lm = self.lm
             if self.lora is not None:
                 save_adapter(self.lm.model, self.lora, beside / ADAPTERS)
-                lm = _merged(self.lm)
+                lm = merge_adapter(self.lm)
             self._save(lm, beside)
             if template is not None:
                 (beside / CHAT_TEMPLATE).write_text(template, encoding="utf-8", newline="\n")
@@ -211,21 +211,6 @@ def _load(directory: Path, head: Head | None, config: TrainConfig) -> LoadedMode
         cast_weights(lm.model, mx.float32)
         evaluate(lm.model.parameters())  # before threads compute with them
     return lm
-
-
-def _merged(lm: LoadedModel) -> LoadedModel:
-    """The model with its adapters added to their weights.
-
-    Quantized weights that were adapted are not quantized again: rounding would take back part of what was learnt (of 3.2 nats
-    a token that a LoRA run on 4 bits won, 0.6).
-    """
-    adapted = lora_layers(lm.model)
-    replace_modules(lm.model, {name: layer.fuse(dequantize=True) for name, layer in adapted.items()})
-    if lm.config.quantization is None:
-        return lm
-    as_they_are = lm.config.quantization.layers | dict.fromkeys(adapted, False)
-    quantization = lm.config.quantization.model_copy(update={"layers": as_they_are})
-    return replace(lm, config=lm.config.model_copy(update={"quantization": quantization}))
 
 
 def _lora_config(settings: LoraSettings | None) -> LoraConfig | None:

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, cast
 from lazarus_models import LoadedModel, SequenceModel, load, load_tensors, read_config, save, set_weights, weights
 from lazarus_models.backend import mx
 from lazarus_models.families import family_of
-from lazarus_models.parameters import part
 from lazarus_tokenkit import load_tokenizer
 from lazarus_train.errors import SetupError
 from lazarus_train.seal import write_json
 
 if TYPE_CHECKING:
-    from lazarus_models.decoder import Block, Body, Decoder
+    from lazarus_models.decoder import Decoder
 
 CAUSAL, SEQUENCE = "ForCausalLM", "ForSequenceClassification"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -40,15 +39,6 @@ class Head:
     problem: str
 
 
-class ScoreModel(SequenceModel):
-    """A model that gives scores, with its blocks where adapters look for them."""
-
-    @property
-    def layers(self) -> "list[Block]":
-        """The blocks."""
-        return cast("Body", part(self, self.config.names[0])).layers
-
-
 def load_with_head(directory: Path, head: Head, *, seed: int) -> LoadedModel:
     """A model that gives scores, from a directory of one or from a language model, whose head gives way.
 
@@ -65,7 +55,7 @@ def load_with_head(directory: Path, head: Head, *, seed: int) -> LoadedModel:
     if any(str(name).endswith(SEQUENCE) for name in cast("list[Any]", said.get("architectures") or [])):
         return _load_scores(directory, head, said)
     lm = load(directory)
-    model = ScoreModel(lm.model.config, len(head.outputs))
+    model = SequenceModel(lm.model.config, len(head.outputs))
     fresh = mx.random.normal(weights(model)[SCORE].shape, scale=FRESH, key=mx.random.key(seed))
     known = weights(model)
     set_weights(model, {SCORE: fresh} | {name: each for name, each in weights(lm.model).items() if name in known})
@@ -89,7 +79,7 @@ def _load_scores(directory: Path, head: Head, said: dict[str, Any]) -> LoadedMod
         raise SetupError(f"{directory} gives the scores {outputs}, wanted are {head.outputs}", "LR-E140")
     config = read_config(directory)
     family = family_of(config.model_type)
-    model = ScoreModel(family.architecture(config), len(outputs))
+    model = SequenceModel(family.architecture(config), len(outputs))
     tensors = family.layout_of(config).to_model(load_tensors(directory / WEIGHTS))
     expected = {name: tensor.shape for name, tensor in weights(model).items()}
     if expected != {name: tensor.shape for name, tensor in tensors.items()}:
@@ -99,5 +89,5 @@ def _load_scores(directory: Path, head: Head, said: dict[str, Any]) -> LoadedMod
     return _as_loaded(lm, model)
 
 
-def _as_loaded(lm: LoadedModel, model: ScoreModel) -> LoadedModel:
+def _as_loaded(lm: LoadedModel, model: SequenceModel) -> LoadedModel:
     return replace(lm, model=cast("Decoder", model))  # what is saved and adapted of a decoder, it has too

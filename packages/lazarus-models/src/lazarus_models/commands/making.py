@@ -46,11 +46,10 @@ def convert(
     text: Annotated[Path | None, typer.Option("--text", help="Measure perplexity on it before and after.")] = None,
 ) -> None:
     """Write a model anew: merged with an adapter, in another precision, quantized, or as one GGUF file."""
-    from lazarus_models.adapters import load_adapter
+    from lazarus_models.adapters import load_adapter, merge_adapter
     from lazarus_models.errors import ConfigError
     from lazarus_models.gguf import export_gguf
     from lazarus_models.huggingface import load, save
-    from lazarus_models.lora import merge_lora
     from lazarus_models.quantization import MIXED, perplexity, quantize
 
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
@@ -64,7 +63,7 @@ def convert(
     before = perplexity(lm, ids) if ids else None
     if adapter is not None:
         load_adapter(lm.model, adapter)
-        merge_lora(lm.model)
+        lm = merge_adapter(lm)
     if bits is not None or recipe is not None:
         lm = quantize(lm, bits=bits or 4, group_size=group_size, recipe=recipe)
     if before is not None:
