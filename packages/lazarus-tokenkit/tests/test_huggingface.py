@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,7 @@ import pytest
 import tokenizers
 
 from lazarus_tokenkit import compute_fingerprint, load_tokenizer
-from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
+from lazarus_tokenkit.backends.huggingface import PARALLELISM, HuggingFaceTokenizer, batches_on_one_thread
 from lazarus_tokenkit.errors import TokenizerError, TokenizerNotFound
 
 BOS_FIRST = {
@@ -71,6 +72,17 @@ def test_batches_equal_single_texts(build: Any):
     tokenizer = build()
     texts = ["she sells", "", "<s>sea</s>", "\u00e9\u4f60\n\n "]
     assert tokenizer.encode_batch(texts) == [tokenizer.encode(text) for text in texts]
+
+
+@pytest.mark.parametrize("before", [None, "true"])
+def test_the_library_s_switch_is_put_back(monkeypatch: pytest.MonkeyPatch, before: str | None):
+    monkeypatch.delenv(PARALLELISM, raising=False)
+    if before is not None:
+        monkeypatch.setenv(PARALLELISM, before)
+    with pytest.raises(KeyboardInterrupt), batches_on_one_thread():
+        assert os.environ[PARALLELISM] == "false"
+        raise KeyboardInterrupt
+    assert os.environ.get(PARALLELISM) == before
 
 
 def test_special_spans_swallow_the_white_space_that_encode_swallows(build: Any, small_file: dict[str, Any]):

@@ -1,5 +1,7 @@
 import json
+import time
 import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,26 @@ def test_the_rows_are_those_of_encode_rows(data: Path, tmp_path: Path, monkeypat
     build_lengths(data, BYTE, tmp_path / "l.jsonl")
     lines = (tmp_path / "l.jsonl").read_bytes().splitlines(keepends=True)[1:]
     assert lines == [row.length_row.line() for row in encode_rows(data, BYTE)]
+
+
+def test_chunks_that_are_done_early_wait_for_their_turn(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    build_lengths(data, BYTE, tmp_path / "l.jsonl")
+    finished: list[str] = []
+
+    class Uneven:
+        name = "uneven"
+
+        def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+            time.sleep(0.05 if texts[0].startswith("0+0") else 0)
+            finished.append(texts[0])
+            return BYTE.tokenizer.encode_batch(texts)
+
+    monkeypatch.setattr(length_cache, "CHUNK", 1)
+    monkeypatch.setattr(length_cache, "WORKERS", 4)
+    monkeypatch.setattr(length_cache, "choose_engine", lambda *given: Uneven())
+    build_lengths(data, BYTE, tmp_path / "uneven.jsonl")
+    assert not finished[0].startswith("0+0")
+    assert (tmp_path / "uneven.jsonl").read_bytes() == (tmp_path / "l.jsonl").read_bytes()
 
 
 @pytest.mark.parametrize("stop", range(0, 25, 3))

@@ -7,6 +7,7 @@ now; only the encoding of rows whose content is still the same is spared.
 
 import json
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lazarus_plan import LengthsHeader, canonical_json, merkle_root
+from lazarus_tokenkit.backends.huggingface import batches_on_one_thread
 from lazarus_tokenkit.encode import Encoder, Measure, Prepared
 from lazarus_tokenkit.engines import NUM_CHECKED, Engine, EngineName, choose_engine
 from lazarus_tokenkit.errors import SampleError
@@ -29,8 +31,8 @@ from lazarus_tokenkit.stats import LengthTally
 
 logger = logging.getLogger(__name__)
 
-AHEAD = 2
-"""Chunks that wait for the engine while the next is read."""
+WORKERS = min(os.cpu_count() or 1, 8)
+"""Chunks that are encoded at the same time; more than eight would wait for the rows, which one thread reads."""
 _quote = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -100,12 +102,12 @@ def _write(
 ) -> Iterator[bytes]:
     """Writes all rows; yields their digests."""
     waiting: deque[_Chunk] = deque()
-    with ThreadPoolExecutor(1) as worker:
+    with batches_on_one_thread(), ThreadPoolExecutor(WORKERS) as workers:
         while True:
             batch = list(islice(rows, CHUNK))
             if batch:
-                waiting.append(_start(batch, encoder, engine, partial, worker))
-            if waiting and (len(waiting) > AHEAD or not batch):
+                waiting.append(_start(batch, encoder, engine, partial, workers))
+            if waiting and (len(waiting) > 2 * WORKERS or not batch):
                 chunk = waiting.popleft()
                 lines = _finish(chunk, encoder)
                 partial.write(lines, is_new=chunk.lines is None)
@@ -117,7 +119,7 @@ def _write(
                 return
 
 
-def _start(batch: list[Row], encoder: Encoder, engine: Engine, partial: Partial, worker: ThreadPoolExecutor) -> _Chunk:
+def _start(batch: list[Row], encoder: Encoder, engine: Engine, partial: Partial, workers: ThreadPoolExecutor) -> _Chunk:
     digests = [row.sample.digest for row in batch]
     rows = zip(batch, digests, strict=True)
     lines = partial.take((row.sample.id, digest[:PREFIX_BYTES].hex()) for row, digest in rows)
@@ -125,7 +127,7 @@ def _start(batch: list[Row], encoder: Encoder, engine: Engine, partial: Partial,
         return _Chunk(batch, digests, lines, None, None)
     with naming_rows(batch, encoder):
         prepared = encoder.prepare([row.sample for row in batch])
-    return _Chunk(batch, digests, None, prepared, worker.submit(engine.encode_batch, prepared.texts))
+    return _Chunk(batch, digests, None, prepared, workers.submit(engine.encode_batch, prepared.texts))
 
 
 def _finish(chunk: _Chunk, encoder: Encoder) -> list[bytes]:
