@@ -104,7 +104,8 @@ def test_chat_remembers_until_it_is_told_to_forget(stories, tmp_path):
 
 @pytest.mark.slow
 def test_an_interrupt_stops_an_answer_and_not_the_chat(stories):
-    code = "from lazarus_models.__main__ import main; main()"
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # not so in the background
+    code = f"{listening}; from lazarus_models.__main__ import main; main()"
     chat = [sys.executable, "-c", code, "chat", "--model", str(stories.path), "--max-tokens", "400"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen([*chat, "--system", "Tell stories."], text=True, **pipes) as process:
