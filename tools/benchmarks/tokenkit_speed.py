@@ -84,10 +84,10 @@ def lengths(data: Path) -> None:
 
 
 def memory(data: Path) -> None:
-    """Peak memory of a length cache of 50 MB and of 200 MB, each in a process of its own."""
+    """Peak memory of a length cache of 50 MB and of 500 MB, each in a process of its own."""
     rows = (data / "datasets" / "gsm8k" / "train.jsonl").read_bytes()
     with tempfile.TemporaryDirectory() as folder:
-        for megabytes in (50, 200):
+        for megabytes in (50, 500):
             path = Path(folder) / f"{megabytes}.jsonl"
             with path.open("wb") as stream:
                 while stream.tell() < megabytes * 1_000_000:
