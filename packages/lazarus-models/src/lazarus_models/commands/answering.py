@@ -10,6 +10,7 @@ import typer
 
 from lazarus_models.commands.options import Adapter, AsJson, Model, load_model, read_text, show_table
 from lazarus_plan.console import say, show
+from lazarus_plan.shared_options import shared_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,22 +19,49 @@ if TYPE_CHECKING:
     from lazarus_models.sample import GenerationConfig
 
 MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="New tokens at most.")]
-Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="0 takes the likeliest token.")]
-TopK = Annotated[int, typer.Option("--top-k", min=0, help="Draw from the k likeliest tokens; 0 for all.")]
-TopP = Annotated[float, typer.Option("--top-p", max=1.0, help="Draw from the fewest tokens that reach p.")]
-MinP = Annotated[
-    float, typer.Option("--min-p", min=0.0, max=1.0, help="Draw from tokens this likely, as a share of the likeliest.")
-]
-Repetition = Annotated[float, typer.Option("--repetition-penalty", help="Above 1 makes what came before less likely.")]
-Frequency = Annotated[float, typer.Option("--frequency-penalty", help="Taken from a logit for each time it came.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Fixes the text.")]
-Stop = Annotated[list[str] | None, typer.Option("--stop", help="A text that ends the answer; may be repeated.")]
 Draft = Annotated[
     str | None, typer.Option("--draft", help="A smaller model that guesses ahead: the same text, sooner.")
 ]
 System = Annotated[str | None, typer.Option("--system", help="Instructions, or @FILE to read them from.")]
+Drawing = dict[str, Any]
 
 
+def _drawing(
+    temperature: Annotated[float, typer.Option("--temperature", min=0.0, help="0 takes the likeliest token.")] = 0.0,
+    top_k: Annotated[int, typer.Option("--top-k", min=0, help="Draw from the k likeliest tokens; 0 for all.")] = 0,
+    top_p: Annotated[float, typer.Option("--top-p", max=1.0, help="Draw from the fewest tokens that reach p.")] = 1.0,
+    min_p: Annotated[
+        float,
+        typer.Option("--min-p", min=0.0, max=1.0, help="Draw from tokens this likely, as a share of the likeliest."),
+    ] = 0.0,
+    repetition_penalty: Annotated[
+        float, typer.Option("--repetition-penalty", help="Above 1 makes what came before less likely.")
+    ] = 1.0,
+    frequency_penalty: Annotated[
+        float, typer.Option("--frequency-penalty", help="Taken from a logit for each time it came.")
+    ] = 0.0,
+    stop: Annotated[
+        list[str] | None, typer.Option("--stop", help="A text that ends the answer; may be repeated.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes the text.")] = 0,
+) -> Drawing:
+    return {
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "min_p": min_p,
+        "repetition_penalty": repetition_penalty,
+        "frequency_penalty": frequency_penalty,
+        "stop": tuple(stop or ()),
+        "seed": seed,
+    }
+
+
+with_drawing = shared_options("drawing", _drawing)
+"""Gives a command the options of how tokens are drawn, and what they say as its `drawing`."""
+
+
+@with_drawing
 def infer(
     model: Model = "",
     prompt: Annotated[list[str] | None, typer.Option("--prompt", help="What to answer; may be repeated.")] = None,
@@ -45,14 +73,8 @@ def infer(
     draft: Draft = None,
     ahead: Annotated[int, typer.Option("--ahead", min=1, help="Tokens that --draft guesses at a time.")] = 4,
     max_tokens: MaxTokens = 256,
-    temperature: Temperature = 0.0,
-    top_k: TopK = 0,
-    top_p: TopP = 1.0,
-    min_p: MinP = 0.0,
-    repetition_penalty: Repetition = 1.0,
-    frequency_penalty: Frequency = 0.0,
-    stop: Stop = None,
-    seed: Seed = 0,
+    *,
+    drawing: Drawing,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it is, without the chat template.")] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Prompts answered together.")] = 8,
     list_models: Annotated[bool, typer.Option("--list", help="Show the short names of published models.")] = False,
@@ -72,17 +94,7 @@ def infer(
     prompts = _prompts(prompt or [], prompt_file)
     if not model or not prompts:
         raise GenerationError("`infer` needs --model and --prompt or --prompt-file; --list shows names", "LM-E144")
-    config = _config(
-        max_new_tokens=max_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        frequency_penalty=frequency_penalty,
-        stop=tuple(stop or ()),
-        seed=seed,
-    )
+    config = _config(max_new_tokens=max_tokens, **drawing)
     from lazarus_models.batch import generate_batch
     from lazarus_models.chat import ChatHistory
     from lazarus_models.generation import generate
@@ -111,32 +123,17 @@ def infer(
     say(f"{tokens} tokens for {len(answers)} prompts in {seconds:.2f} s ({tokens / seconds:.1f} tok/s)")
 
 
+@with_drawing
 def chat(
     model: Model,
     system: System = None,
     adapter: Adapter = None,
     max_tokens: MaxTokens = 512,
-    temperature: Temperature = 0.0,
-    top_k: TopK = 0,
-    top_p: TopP = 1.0,
-    min_p: MinP = 0.0,
-    repetition_penalty: Repetition = 1.0,
-    frequency_penalty: Frequency = 0.0,
-    stop: Stop = None,
-    seed: Seed = 0,
+    *,
+    drawing: Drawing,
 ) -> None:
     """Talk to a model: /reset begins anew, /history shows what was said, Ctrl-C stops an answer, /exit or Ctrl-D ends."""
-    config = _config(
-        max_new_tokens=max_tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        frequency_penalty=frequency_penalty,
-        stop=tuple(stop or ()),
-        seed=seed,
-    )
+    config = _config(max_new_tokens=max_tokens, **drawing)
     from lazarus_models.cache import PromptCache
     from lazarus_models.chat import ChatHistory
     from lazarus_models.generation import generate
