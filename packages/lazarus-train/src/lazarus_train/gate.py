@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lazarus_plan import BatchPlan, ChainCheck, StalePlan, check_lengths, load_plan
 from lazarus_plan.lengths import ABSENT
-from lazarus_tokenkit import Encoder, FieldNames, TextSample, compute_fingerprint, load_tokenizer, read_samples
+from lazarus_tokenkit import Encoder, FieldNames, TextSample, load_tokenizer, read_samples
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_train.config import TrainConfig
 from lazarus_train.dataset import Dataset, read_dataset
@@ -104,7 +104,7 @@ def fields(config: TrainConfig) -> FieldNames:
 
 
 def _check_tokenizer(plan: BatchPlan, encoder: Encoder) -> None:
-    planned, found = plan.fingerprints["tokenizer"]["sources"][0], compute_fingerprint(encoder.tokenizer).fingerprint
+    planned, found = plan.fingerprints["tokenizer"]["sources"][0], encoder.fingerprint.fingerprint
     if planned not in (ABSENT, f"sha256:{found}"):
         raise StalePlan(
             f"tokenizer: the plan was measured with tokenizer {planned[:19]}, the model has sha256:{found[:12]}; build "
