@@ -104,6 +104,8 @@ def test_a_quantized_model_is_adapted_merged_and_saved_as_it_answers(fresh, tmp_
     assert np.abs(adapted - before).max() > 1e-2
     save(merge_adapter(quantized), tmp_path)
     assert np.abs(logits(load(tmp_path)) - adapted).max() < 1e-5 * np.abs(adapted).max()
+    said = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["quantization"]
+    assert said["model.layers.0.self_attn.q_proj"] is said["model.layers.0.mlp.down_proj"] is False
 
 
 def test_layers_that_do_not_divide_are_left(tiny):

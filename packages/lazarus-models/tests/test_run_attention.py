@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 
 from lazarus_models.backend import mx
 from lazarus_models.masks import segment_mask
-from lazarus_models.run_attention import BLOCK, attend_runs
+from lazarus_models.run_attention import (
+    BLOCK,
+    _gather,  # pyright: ignore[reportPrivateUsage] # the sums that the backward pass needs
+    attend_runs,
+)
 from lazarus_models.vectors import fresh, view
 
 SCALE = 0.3
@@ -106,3 +110,10 @@ def test_what_is_written_to_a_view_is_the_arrays_and_a_fresh_array_is_another():
     view(array)[0] = 7
     assert array.tolist() == [7, 2, 4, 6]
     assert other.tolist() == [0, 2, 4, 6]
+
+
+def test_a_sink_far_above_all_scores_takes_everything_and_no_sum_overflows():
+    queries, keys, values = some(20)
+    found, logs = _gather(queries, keys, values, mx.full((4,), 1e3), [[(0, 20)]] * 2)
+    assert np.array_equal(np.array(found), np.zeros(found.shape))
+    assert np.array_equal(np.array(logs), np.full(logs.shape, 1e3))
