@@ -1,3 +1,4 @@
+import inspect
 from pathlib import Path
 from typing import Annotated
 
@@ -51,3 +52,13 @@ def test_what_shared_options_refuse_is_bad_usage(words: str, said: str):
 def test_help_shows_them_where_their_parameter_stands():
     told = CliRunner().invoke(app, ["--help"]).output
     assert told.index("Draws a page.") < told.index("Of the page.") < told.index("--dark") and "sizes" not in told
+
+
+def test_an_option_that_a_command_declares_is_its_own_wherever_it_stands():
+    def before(height: int = 9, *, sizes: tuple[int, int]) -> None: ...
+
+    def behind(*, sizes: tuple[int, int], height: int = 9) -> None: ...
+
+    for command in (before, behind):
+        options = inspect.signature(shared_options("sizes", _sizes)(command)).parameters
+        assert (sorted(options), options["height"].default) == (["height", "width"], 9)
