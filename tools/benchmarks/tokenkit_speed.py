@@ -6,6 +6,7 @@ DATA is the folder of real inputs. Figures are the best of some runs; `x` says h
 Runs take turns, so that what else the machine does slows all of them. Extras are measured where they are installed.
 """
 
+import gc
 import hashlib
 import json
 import resource
@@ -38,6 +39,8 @@ class Cost(NamedTuple):
 def race(runs: dict[str, Callable[[], Any]], repeats: int = 5) -> dict[str, list[Cost]]:
     """Costs of runs that take turns, in the order they were paid."""
     costs: dict[str, list[Cost]] = {name: [] for name in runs}
+    gc.collect()
+    gc.freeze()  # what the benchmark holds is not for the runs to walk through
     for _ in range(repeats):
         for name, run in runs.items():
             clock, cpu = time.perf_counter(), time.process_time()

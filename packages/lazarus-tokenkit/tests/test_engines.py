@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from lazarus_tokenkit import load_tokenizer
-from lazarus_tokenkit.engines import Unfit, build_engine, check_engine, choose_engine, is_installed
+from lazarus_tokenkit.engines import Unfit, build_engine, check_engine, choose_engine, is_installed, reference_engine
 from lazarus_tokenkit.errors import TokenkitError
+from lazarus_tokenkit.ids import id_array
 
 TEXTS = ["hello world", "", "<|endoftext|> a", "  \n\t caf\u00e9 \u4f60\u597d 12345", "don't <s> x</s>"]
 
@@ -52,11 +53,11 @@ def test_an_engine_that_differs_is_not_used_and_that_is_said(
 
     monkeypatch.setattr(engines, "is_installed", lambda name: True)
     monkeypatch.setattr(engines, "_versioned", lambda name: f"{name} 1")
-    monkeypatch.setitem(engines._BUILDERS, "gigatoken", lambda tokenizer: lambda texts: [[7] for _ in texts])
+    monkeypatch.setitem(engines._BUILDERS, "gigatoken", lambda tokenizer: lambda texts: [id_array([7]) for _ in texts])
     tokenizer = build()
     with caplog.at_level(logging.WARNING):
         engine = choose_engine(tokenizer, "gigatoken", TEXTS)
-    assert engine.encode_batch(TEXTS) == tokenizer.encode_batch(TEXTS)
+    assert engine.encode_batch(TEXTS) == list(map(id_array, tokenizer.encode_batch(TEXTS)))
     assert "gives other ids for 'hello world'; using the reference" in caplog.text
 
 
@@ -86,7 +87,7 @@ def test_a_comparison_that_was_passed_is_remembered_by_tokenizer_and_version(
     monkeypatch.setattr(engines, "is_installed", lambda name: True)
     monkeypatch.setattr(engines, "_versioned", lambda name: f"{name} 1")
     tokenizer, calls = build(), []
-    monkeypatch.setitem(engines._BUILDERS, "gigatoken", lambda tokenizer: tokenizer.encode_batch)
+    monkeypatch.setitem(engines._BUILDERS, "gigatoken", lambda tokenizer: reference_engine(tokenizer).encode_batch)
     check = engines.check_engine
     monkeypatch.setattr(engines, "check_engine", lambda *args: (calls.append(1), check(*args)))
     for fingerprint in ("a" * 64, "a" * 64, "b" * 64):
@@ -99,7 +100,7 @@ def test_an_engine_stays_open_for_the_next_data(build: Any, monkeypatch: pytest.
 
     monkeypatch.setattr(engines, "is_installed", lambda name: True)
     monkeypatch.setattr(engines, "_versioned", lambda name: f"{name} 1")
-    monkeypatch.setitem(engines._BUILDERS, "gigatoken", lambda tokenizer: tokenizer.encode_batch)
+    monkeypatch.setitem(engines._BUILDERS, "gigatoken", lambda tokenizer: reference_engine(tokenizer).encode_batch)
     first, second = build(), build()
     assert choose_engine(first, "gigatoken", TEXTS) is choose_engine(first, "gigatoken", TEXTS)
     assert choose_engine(second, "gigatoken", TEXTS) is not choose_engine(first, "gigatoken", TEXTS)
@@ -111,7 +112,29 @@ def test_gigatoken_encodes_without_loading_awkward():
     code = (
         "import sys; from lazarus_tokenkit import load_tokenizer; from lazarus_tokenkit.engines import build_engine\n"
         "engine = build_engine(load_tokenizer('byte'), 'gigatoken')\n"
-        "print(engine.encode_batch(['a', '']), 'awkward' in sys.modules)"
+        "print(*map(list, engine.encode_batch(['a', ''])), 'awkward' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout == "[[97], []] False\n"
+    assert result.stdout == "[97] [] False\n"
+
+
+def test_one_long_text_does_not_make_all_others_as_wide(build: Any, monkeypatch: pytest.MonkeyPatch):
+    """gigatoken's matrix has a row for each text, as wide as the longest."""
+    needs("gigatoken")
+    from lazarus_tokenkit import engines
+
+    tokenizer = load_tokenizer("byte")
+    engine = build_engine(tokenizer, "gigatoken")
+    texts = ["a" * size for size in (1, 900, 0, 7, 100, 2)]
+    made: list[int] = []
+    frombytes = engines.id_array
+
+    def watched(content: Any) -> Any:
+        found = frombytes(content)
+        made.append(len(found))
+        return found
+
+    monkeypatch.setattr(engines, "id_array", watched)
+    monkeypatch.setattr(engines, "MATRIX_IDS", 1000)
+    assert list(map(list, engine.encode_batch(texts))) == tokenizer.encode_batch(texts)
+    assert max(made) <= 1000 and len(made) > 1

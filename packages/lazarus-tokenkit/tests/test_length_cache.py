@@ -14,6 +14,7 @@ from lazarus_tokenkit import Encoder, build_lengths, encode_rows, length_cache, 
 from lazarus_tokenkit.encode import Measure
 from lazarus_tokenkit.engines import is_installed
 from lazarus_tokenkit.errors import SampleError
+from lazarus_tokenkit.ids import Ids, id_array
 from lazarus_tokenkit.length_cache import row_line
 from lazarus_tokenkit.stats import LengthTally
 
@@ -48,11 +49,12 @@ def test_chunks_that_are_done_early_wait_for_their_turn(data: Path, tmp_path: Pa
 
     class Uneven:
         name = "uneven"
+        is_parallel = False
 
-        def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
             time.sleep(0.05 if texts[0].startswith("0+0") else 0)
             finished.append(texts[0])
-            return BYTE.tokenizer.encode_batch(texts)
+            return list(map(id_array, BYTE.tokenizer.encode_batch(texts)))
 
     monkeypatch.setattr(length_cache, "CHUNK", 1)
     monkeypatch.setattr(length_cache, "WORKERS", 4)

@@ -5,16 +5,14 @@ end-of-turn token, or on all tokens of a text but the bos; bos never stands twic
 special token.
 """
 
-import hashlib
-import sys
-from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.fingerprint import TokenizerFingerprint, compute_fingerprint
+from lazarus_tokenkit.ids import Ids, id_array, ids_prefix
 from lazarus_tokenkit.pieces import Cutter
 from lazarus_tokenkit.samples import (
     JSON,
@@ -59,10 +57,10 @@ class Prepared(NamedTuple):
 
 
 class _Joined(NamedTuple):
-    """A sample's ids; the lengths of their stretches and whether each carries loss; tokens of each part of several."""
+    """A sample's ids; 1 for each that carries loss, else 0; tokens of each part of several."""
 
-    ids: list[int]
-    spans: list[tuple[int, bool]]
+    ids: Ids
+    mask: bytearray
     parts: tuple[int, ...] | None
 
 
@@ -73,18 +71,6 @@ class Measure(NamedTuple):
     loss_tokens: int
     parts: tuple[int, ...] | None
     h: str
-
-
-def ids_prefix(ids: Sequence[int]) -> str:
-    """8 hexadecimal digits of SHA-256 over ids as u32 little-endian.
-
-    >>> ids_prefix([1, 2])
-    '34fb5c82'
-    """
-    words = array("I", ids)
-    if sys.byteorder == "big":
-        words.byteswap()
-    return hashlib.sha256(words).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -120,15 +106,15 @@ class Encoder:
         """`encode` of every sample, on all cores."""
         prepared = self.prepare(samples)
         joined = self._join(prepared, self.tokenizer.encode_batch(prepared.texts))
-        return [Encoded(each.ids, _mask(each.spans), each.parts) for each in joined]
+        return [Encoded(each.ids.tolist(), list(each.mask), each.parts) for each in joined]
 
     def prepare(self, samples: Sequence[Sample]) -> Prepared:
         """The first half of encoding: everything but the engine's part."""
         cut = [self._cut(sample) for sample in samples]
-        texts = [piece.text for parts in cut for pieces in parts for piece in pieces if not piece.shield]
+        texts = [text for parts in cut for pieces in parts for text, _, shield in pieces if not shield]
         return Prepared(samples, cut, texts)
 
-    def measure(self, prepared: Prepared, ids: Sequence[list[int]]) -> list[Measure]:
+    def measure(self, prepared: Prepared, ids: Sequence[Ids]) -> list[Measure]:
         """The second half, where only lengths and digests are kept.
 
         Args:
@@ -136,13 +122,7 @@ class Encoder:
             ids: Of `prepared.texts`.
         """
         return [
-            Measure(
-                len(each.ids),
-                sum([size for size, has_loss in each.spans if has_loss]),
-                each.parts,
-                ids_prefix(each.ids),
-            )
-            for each in self._join(prepared, ids)
+            Measure(len(ids), mask.count(1), parts, ids_prefix(ids)) for ids, mask, parts in self._join(prepared, ids)
         ]
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[JSON] = ()) -> list[int]:
@@ -155,7 +135,7 @@ class Encoder:
         pieces = self._cutter.conversation(messages, tools, add_generation_prompt=True)
         ids = self._start(pieces)
         for piece in pieces:
-            ids += self._shielded_ids(piece) if piece.shield else self.tokenizer.encode(piece.text)
+            ids += self._shielded_ids(piece.text, piece.shield) if piece.shield else self.tokenizer.encode(piece.text)
         return ids
 
     @property
@@ -216,27 +196,26 @@ class Encoder:
         except TemplateError as error:
             raise TemplateError(f"sample {sample.id!r}: {error.message}", error.code) from error
 
-    def _join(self, prepared: Prepared, ids: Sequence[list[int]]) -> Iterator[_Joined]:
+    def _join(self, prepared: Prepared, ids: Iterable[Sequence[int]]) -> Iterator[_Joined]:
         """Pieces one after the other, each part with its own bos."""
         open_ids = iter(ids)
         for sample, parts in zip(prepared.samples, prepared.cut, strict=True):
-            whole: list[int] = []
-            spans: list[tuple[int, bool]] = []
+            whole, mask = id_array(()), bytearray()
             sizes: list[int] = []
             for pieces in parts:
                 before = len(whole)
                 if begin := self._start(pieces):
-                    whole += begin
-                    spans.append((len(begin), False))
-                for piece in pieces:
-                    piece_ids = self._shielded_ids(piece) if piece.shield else next(open_ids)
-                    whole += piece_ids
-                    spans.append((len(piece_ids), piece.has_loss))
+                    whole.extend(begin)
+                    mask += bytes(len(begin))
+                for text, has_loss, shield in pieces:
+                    piece_ids = self._shielded_ids(text, shield) if shield else next(open_ids)
+                    whole.extend(piece_ids)
+                    mask += (b"\1" if has_loss else b"\0") * len(piece_ids)
                 sizes.append(len(whole) - before)
             if isinstance(sample, TextSample) and self.tokenizer.eos_id is not None:
                 whole.append(self.tokenizer.eos_id)
-                spans.append((1, True))
-            yield _Joined(whole, spans, tuple(sizes) if len(sizes) > 1 else None)
+                mask.append(1)
+            yield _Joined(whole, mask, tuple(sizes) if len(sizes) > 1 else None)
 
     def _start(self, pieces: Sequence[Piece]) -> list[int]:
         """The bos that the tokenizer adds, unless the template wrote it."""
@@ -245,23 +224,15 @@ class Encoder:
         is_written = self._bos_text is not None and bool(pieces) and pieces[0].text.startswith(self._bos_text)
         return [] if is_written else [self._added_bos]
 
-    def _shielded_ids(self, piece: Piece) -> list[int]:
+    def _shielded_ids(self, text: str, shield: str) -> list[int]:
         """The template's special tokens as tokens; everything between them, special or not, spelled out."""
         ids: list[int] = []
         done = 0
-        for span in self.tokenizer.special_spans(piece.text):
-            ids += self._literal_ids(piece.text[done : span.start], piece.shield)
+        for span in self.tokenizer.special_spans(text):
+            ids += self._literal_ids(text[done : span.start], shield)
             ids.append(span.id)
             done = span.end
-        return ids + self._literal_ids(piece.text[done:], piece.shield)
+        return ids + self._literal_ids(text[done:], shield)
 
     def _literal_ids(self, text: str, shield: str) -> list[int]:
         return self.tokenizer.encode(text.replace(shield, ""), parse_special=False) if text else []
-
-
-def _mask(spans: Sequence[tuple[int, bool]]) -> list[int]:
-    """Spans as a loss mask."""
-    mask: list[int] = []
-    for size, has_loss in spans:
-        mask += [int(has_loss)] * size
-    return mask

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from lazarus_tokenkit.backends.companions import TOKENIZER_FILE
 from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.errors import TokenkitError
+from lazarus_tokenkit.ids import Ids, id_array
 from lazarus_tokenkit.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -32,18 +34,30 @@ PACKAGES = {
     "sentencepiece": "sentencepiece",
     "gigatoken": "gigatoken",
 }
+PARALLEL = ("gigatoken",)
+"""Those that encode one batch on all cores."""
+MATRIX_IDS = 4_000_000
+"""Ids, padding included, that gigatoken lays out at once: 16 MB."""
 EXTRAS = {"tiktoken": "openai", "sentencepiece": "sentencepiece", "gigatoken": "fast"}
 
 
+Encode = Callable[[Sequence[str]], list[Ids]]
+
+
 class Engine(Protocol):
-    """Encodes batches with the ids of `Tokenizer.encode_batch`."""
+    """Encodes batches with the ids of `Tokenizer.encode_batch`, as u32: a list of integers takes five times as long."""
 
     @property
     def name(self) -> str:
         """Name and version, for receipts."""
         ...
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+    @property
+    def is_parallel(self) -> bool:
+        """Whether it encodes one batch on all cores by itself."""
+        ...
+
+    def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
         """Ids of every text, special tokens in it parsed, none added."""
         ...
 
@@ -51,9 +65,10 @@ class Engine(Protocol):
 @dataclass(frozen=True)
 class _Engine:
     name: str
-    encode: Callable[[Sequence[str]], list[list[int]]]
+    encode: Encode
+    is_parallel: bool
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+    def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
         return self.encode(texts)
 
 
@@ -63,7 +78,7 @@ class Unfit(Exception):
 
 def reference_engine(tokenizer: Tokenizer) -> Engine:
     """The tokenizer's own."""
-    return _Engine(_versioned("huggingface"), tokenizer.encode_batch)
+    return _Engine(_versioned("huggingface"), lambda texts: list(map(id_array, tokenizer.encode_batch(texts))), False)
 
 
 def choose_engine(
@@ -119,7 +134,7 @@ def build_engine(tokenizer: Tokenizer, name: str) -> Engine:
     if not isinstance(tokenizer, HuggingFaceTokenizer):
         raise Unfit("the tokenizer has no files to build it from")
     try:
-        return _Engine(_versioned(name), _BUILDERS[name](tokenizer))
+        return _Engine(_versioned(name), _BUILDERS[name](tokenizer), name in PARALLEL)
     except Unfit:
         raise
     except Exception as error:  # whatever the package raises: it does not know this tokenizer
@@ -143,7 +158,7 @@ def check_engine(engine: Engine, tokenizer: Tokenizer, documents: Sequence[str])
     except Exception as error:  # a panic of a native package is one
         raise Unfit(f"it fails: {' '.join(str(error).split())[:200]}") from error
     for text, ids, expected in zip(documents, found, tokenizer.encode_batch(documents), strict=True):
-        if ids != expected:
+        if ids != id_array(expected):
             raise Unfit(f"it gives other ids for {text[:60]!r}")
 
 
@@ -160,18 +175,25 @@ def _passed(engine: str, fingerprint: str | None) -> Path | None:
     )
 
 
-def _gigatoken(tokenizer: HuggingFaceTokenizer) -> Callable[[Sequence[str]], list[list[int]]]:
+def _gigatoken(tokenizer: HuggingFaceTokenizer) -> Encode:
     gigatoken = import_module("gigatoken")
     made = gigatoken.Tokenizer.from_json(tokenizer.files[TOKENIZER_FILE])
 
-    def encode(texts: Sequence[str]) -> list[list[int]]:
+    def encode(texts: Sequence[str]) -> list[Ids]:
         # Of a list it would ask whether it is awkward's, and load that for half a second.
-        return made.encode_batch_list(gigatoken.BytesSource([text.encode() for text in texts]))
+        contents = [text.encode() for text in texts]
+        if len(contents) > 1 and len(contents) * max(map(len, contents)) > MATRIX_IDS:
+            middle = len(contents) // 2
+            return encode(texts[:middle]) + encode(texts[middle:])
+        # Its lists take longer than its ids do, and its arrays are awkward's; a matrix is neither.
+        matrix, sizes = made.encode_batch_padded(gigatoken.BytesSource(contents), pad_id=0)
+        flat, width = id_array(matrix.tobytes()), matrix.shape[1]
+        return [flat[start : start + size] for start, size in zip(count(0, width), sizes.tolist(), strict=False)]
 
     return encode
 
 
-def _tiktoken(tokenizer: HuggingFaceTokenizer) -> Callable[[Sequence[str]], list[list[int]]]:
+def _tiktoken(tokenizer: HuggingFaceTokenizer) -> Encode:
     from lazarus_tokenkit.backends.tiktoken import GPT2_PATTERN, PATTERNS
 
     file: dict[str, Any] = json.loads(tokenizer.files[TOKENIZER_FILE])
@@ -191,18 +213,18 @@ def _tiktoken(tokenizer: HuggingFaceTokenizer) -> Callable[[Sequence[str]], list
     encoding = import_module("tiktoken").Encoding(
         tokenizer.name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=added
     )
-    return lambda texts: encoding.encode_batch(list(texts), allowed_special="all", num_threads=os.cpu_count() or 1)
+    return lambda texts: [id_array(encoding.encode_to_numpy(text, allowed_special="all").tobytes()) for text in texts]
 
 
-def _sentencepiece(tokenizer: HuggingFaceTokenizer) -> Callable[[Sequence[str]], list[list[int]]]:
+def _sentencepiece(tokenizer: HuggingFaceTokenizer) -> Encode:
     if "tokenizer.model" not in tokenizer.files:
         raise Unfit("there is no tokenizer.model beside it")
     processor = import_module("sentencepiece").SentencePieceProcessor(model_proto=tokenizer.files["tokenizer.model"])
 
-    def encode(texts: Sequence[str]) -> list[list[int]]:
+    def encode(texts: Sequence[str]) -> list[Ids]:
         plain = [text for text in texts if not tokenizer.special_spans(text)]
         found = iter(processor.encode(plain))
-        return [tokenizer.encode(text) if tokenizer.special_spans(text) else next(found) for text in texts]
+        return [id_array(tokenizer.encode(text) if tokenizer.special_spans(text) else next(found)) for text in texts]
 
     return encode
 
@@ -211,7 +233,7 @@ def _versioned(name: str) -> str:
     return f"{PACKAGES[name]} {version(PACKAGES[name])}"
 
 
-_BUILDERS: dict[str, Callable[[HuggingFaceTokenizer], Callable[[Sequence[str]], list[list[int]]]]] = {
+_BUILDERS: dict[str, Callable[[HuggingFaceTokenizer], Encode]] = {
     "gigatoken": _gigatoken,
     "tiktoken": _tiktoken,
     "sentencepiece": _sentencepiece,

@@ -107,7 +107,7 @@ def _line_rows(path: Path) -> Iterator[PlacedRow]:
     for number, line in enumerate(_lines(path), 1):
         if number == 1:
             line = line.removeprefix(UTF8_BOM)
-        if not line.strip():
+        if line.isspace():
             blank = blank or number
             continue
         if blank:  # at the end of a file it is a matter of taste, elsewhere a row is missing

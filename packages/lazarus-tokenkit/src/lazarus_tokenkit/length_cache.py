@@ -23,6 +23,7 @@ from lazarus_tokenkit.engines import NUM_CHECKED, Engine, EngineName, choose_eng
 from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.files import data_files
 from lazarus_tokenkit.forms import FieldNames
+from lazarus_tokenkit.ids import Ids
 from lazarus_tokenkit.lengths import CHUNK, PREFIX_BYTES, header_of, naming_rows
 from lazarus_tokenkit.metrics.documents import sample_text
 from lazarus_tokenkit.partial import Partial
@@ -43,7 +44,7 @@ class _Chunk(NamedTuple):
     digests: list[bytes]
     lines: list[bytes] | None
     prepared: Prepared | None
-    ids: "Future[list[list[int]]] | None"
+    ids: Future[list[Ids]] | None
 
 
 def build_lengths(
@@ -102,7 +103,7 @@ def _write(
 ) -> Iterator[bytes]:
     """Writes all rows; yields their digests."""
     waiting: deque[_Chunk] = deque()
-    with batches_on_one_thread(), ThreadPoolExecutor(WORKERS) as workers:
+    with batches_on_one_thread(), ThreadPoolExecutor(1 if engine.is_parallel else WORKERS) as workers:
         while True:
             batch = list(islice(rows, CHUNK))
             if batch:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lazarus_plan import LengthRow, LengthsHeader, digest_text, merkle_root
-from lazarus_tokenkit.encode import Encoded, Encoder, ids_prefix
+from lazarus_tokenkit.encode import Encoded, Encoder
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.files import data_files
+from lazarus_tokenkit.ids import ids_prefix
 from lazarus_tokenkit.readers import FieldNames, Row, as_paths, read_rows
 
 CHUNK = 250

@@ -27,6 +27,8 @@ from lazarus_tokenkit.tokenizer import SpecialSpan, Tokenizer
 Render = Callable[..., str]
 EXCHANGE = ("user", ASSISTANT)
 """Roles of a question and its answer."""
+EXCHANGE_SHAPE = EXCHANGE, 0, False
+"""Roles, first turn with loss, whether a prompt follows: what a skeleton is of."""
 UNSTABLE = "LT-E205"
 """Code of a template whose earlier turns change when more follow."""
 
@@ -83,7 +85,7 @@ class Cutter:
         """`conversation` of a question and its answer."""
         contents = prompt, completion
         if self._is_opaque and not self._is_reserved(prompt) and not self._is_reserved(completion):
-            skeleton = self._skeletons.get((EXCHANGE, 0, False))
+            skeleton = self._skeletons.get(EXCHANGE_SHAPE)
             if skeleton is not None:
                 return skeleton.fill(contents)
         return self.conversation([Message(*turn) for turn in zip(EXCHANGE, contents, strict=True)])

@@ -5,7 +5,8 @@ from typing import Any
 
 from lazarus_plan import LengthRow
 from lazarus_plan.spot import Recipe
-from lazarus_tokenkit.encode import Encoder, ids_prefix
+from lazarus_tokenkit.encode import Encoder
+from lazarus_tokenkit.ids import ids_prefix
 from lazarus_tokenkit.lengths import EncodedRow, naming_rows
 from lazarus_tokenkit.load import load_tokenizer
 from lazarus_tokenkit.readers import FieldNames, read_rows

@@ -14,6 +14,8 @@ JSON = dict[str, Any]
 
 ASSISTANT = "assistant"
 """The role whose words carry loss."""
+CONTROLS = bytes(range(32))
+"""Characters that JSON escapes, besides the quotation mark and the backslash."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,8 @@ class CompletionSample:
     @property
     def digest(self) -> bytes:
         """SHA-256 of the content."""
-        prompt, completion = encode_basestring(self.prompt), encode_basestring(self.completion)
-        return hashlib.sha256(f'{{"completion":{completion},"prompt":{prompt}}}'.encode()).digest()
+        prompt, completion = _quoted(self.prompt), _quoted(self.completion)
+        return hashlib.sha256(b'{"completion":%b,"prompt":%b}' % (completion, prompt)).digest()
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -180,14 +182,22 @@ def _spelled(value: Any) -> str:
 
 
 def _digest(content: JSON) -> bytes:
-    return hashlib.sha256(_canonical(content).encode()).digest()
+    return hashlib.sha256(_canonical(content)).digest()
 
 
-def _canonical(value: Any) -> str:
+def _canonical(value: Any) -> bytes:
     """Canonical JSON (RFC 8785) of texts under ASCII names: written out here, for it is what every row costs."""
     if isinstance(value, str):
-        return encode_basestring(value)
+        return _quoted(value)
     if isinstance(value, dict):
         members = cast("JSON", value)
-        return "{" + ",".join([f'"{key}":{_canonical(members[key])}' for key in sorted(members)]) + "}"
-    return "[" + ",".join([_canonical(element) for element in value]) + "]"
+        return b"{%b}" % b",".join([b'"%b":%b' % (key.encode(), _canonical(members[key])) for key in sorted(members)])
+    return b"[%b]" % b",".join([_canonical(element) for element in value])
+
+
+def _quoted(text: str) -> bytes:
+    """A text in JSON: what ordinary text needs in a third of the time, the rest by the standard library."""
+    escaped = text.encode().replace(b"\\", rb"\\").replace(b'"', rb"\"").replace(b"\n", rb"\n")
+    if len(escaped.translate(None, CONTROLS)) < len(escaped):
+        return encode_basestring(text).encode()
+    return b'"%b"' % escaped
