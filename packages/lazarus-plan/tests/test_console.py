@@ -22,7 +22,7 @@ def act(how: str) -> None:
     if how == "sigterm": stop(signal.SIGTERM)
     if how == "stale": raise StalePlan("moved", "LP-E140")
     if how == "refused": raise PermissionError(13, "Permission denied", "plan")
-    if how == "own 130": raise typer.Exit(130)
+    if how == "own 3": raise typer.Exit(3)
     if how == "cleaned":
         try: stop(signal.SIGTERM)
         finally: print("cleaned")
@@ -36,7 +36,7 @@ def end(tmp_path: Path, how: str) -> tuple[int, str, str]:
     # Whoever starts the tests in the background has Ctrl-C ignored, and so have we.
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from lazarus_plan.console import run; run('slow_app:app', 'act')"
+        "import sys; sys.argv[0] = 'act'; from lazarus_plan.console import run; run('slow_app:app', 'act')"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, how], cwd=tmp_path, capture_output=True, encoding="utf-8", check=False, timeout=30
@@ -56,7 +56,8 @@ HALF = "files appear whole or not at all, and the same command starts again\n"
         ("sigterm", 143, f"act: stopped by SIGTERM; {HALF}"),
         ("stale", 1, "error: moved [LP-E140]\n"),
         ("refused", 2, "error: plan: Permission denied [act]\n"),
-        ("own 130", 130, ""),
+        ("own 3", 3, ""),
+        ("--nope", 2, "error: No such option: --nope; see act --help [act]\n"),
         ("done", 0, ""),
     ],
 )

@@ -32,10 +32,11 @@ def run(app: Callable[..., Any] | str, name: str) -> None:
     """Runs a command line to its exit code.
 
     An expected failure is one line on stderr and the error's exit code (1 the check said no, 2 bad input or usage);
-    Ctrl-C is one line and 130, SIGTERM one line and 143. A traceback means a bug.
+    a command line that cannot be read is one line and 2, Ctrl-C one line and 130, SIGTERM one line and 143. A traceback
+    means a bug.
 
     Args:
-        app: What to call, or where it is, as `package.module:app`: so Ctrl-C is understood while that is imported.
+        app: A typer application, or where it is, as `package.module:app`: so Ctrl-C is understood while that is imported.
         name: Of the command, for messages.
     """
     _use_utf8()
@@ -45,7 +46,10 @@ def run(app: Callable[..., Any] | str, name: str) -> None:
             module, _, attribute = app.partition(":")
             app = getattr(import_module(module), attribute)
         assert callable(app), f"{app} is a command line"
-        app()
+        code = app(standalone_mode=False)
+        if code == INTERRUPTED:  # typer makes an exit of Ctrl-C
+            raise KeyboardInterrupt
+        raise SystemExit(code if isinstance(code, int) else 0)
 
 
 def _use_utf8() -> None:
@@ -80,9 +84,12 @@ def _one_line_endings(name: str) -> Generator[None]:
     except SystemExit as error:
         if error.code == TERMINATED:
             say(f"{name}: stopped by SIGTERM; {NOTHING_HALF}")
-        elif error.code == INTERRUPTED and _is_interrupt(error):  # typer makes an exit of Ctrl-C
-            say(f"{name}: stopped by Ctrl-C; {NOTHING_HALF}")
         raise
+    except Exception as error:
+        if not _is_usage(error):
+            raise
+        say(_usage_line(error, name))
+        raise SystemExit(2) from error
     finally:
         signal.signal(signal.SIGTERM, previous)
 
@@ -91,11 +98,19 @@ def _terminate(*_: object) -> None:
     raise SystemExit(TERMINATED)
 
 
-def _is_interrupt(error: BaseException | None) -> bool:
-    """Whether Ctrl-C was the cause."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
+def _is_usage(error: Exception) -> bool:
+    """Whether its parser did not understand the command line; the class of this moved between typer's versions."""
+    typer = sys.modules.get("typer")
+    return typer is not None and isinstance(error, typer.BadParameter.__base__)
+
+
+def _usage_line(error: Any, name: str) -> str:
+    """What was wrong and where to read more; the help itself, where a group was called without a command."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return str(error)
+    words = " ".join(error.format_message().split()).replace("Value error, ", "").removesuffix(".")
+    see = f"; see {error.ctx.command_path} --help" if error.ctx else ""
+    return f"error: {words}{see} [{name}]"
 
 
 def say(line: str) -> None:
