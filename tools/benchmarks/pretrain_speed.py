@@ -73,8 +73,7 @@ for step in map(plan.step, range(len(plan))):
     if len(seconds) == 1:
         began_work = time.process_time()
     shares = [make_batch(part, data, tokens, step.rows) for part in share_rows(step.rows, replicas.threads)]
-    loss_sum = lambda model, batch: task.loss(model, batch, 0)
-    found = compute_gradients(replicas, loss_sum, [shares], rows * (tokens - 1), settings.max_grad_norm)
+    found = compute_gradients(replicas, task.loss, [shares], rows * (tokens - 1), settings.max_grad_norm)
     optimizer.update(found.tree, 1e-4)
     optimizer.evaluate()
     del found

@@ -1,21 +1,28 @@
 import dataclasses
+import json
 
 import pytest
 
 import lazarus_models
+from lazarus_models.attention import SegmentCache
 from lazarus_models.backend import mx
 from lazarus_models.parameters import flatten
-from lazarus_train import forward
+from lazarus_train import forward, learner, optim, trainer
 from lazarus_train.batches import make_batch
+from lazarus_train.compiled import CompiledGradients
+from lazarus_train.config import LoraSettings, OptimizerSettings
 from lazarus_train.devices import SMALL_BYTES, device_policy, prepare_device
+from lazarus_train.errors import Interrupted
 from lazarus_train.gate import enforce
 from lazarus_train.objectives.causal import token_nll, token_nll_in_place
+from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings
 from lazarus_train.step import compute_gradients
 from lazarus_train.tasks import CausalTask
+from lazarus_train.trainer import train
 
 
 def causal_loss(model, batch):
-    return CausalTask().loss(model, batch, seed=0)
+    return CausalTask().loss(model, batch)
 
 
 def test_what_a_gpu_computes_is_what_a_cpu_computes(setup, monkeypatch):
@@ -64,3 +71,81 @@ def test_a_large_model_is_computed_by_one_thread_with_every_core_for_its_product
     device_policy.cache_clear()
     assert large.threads == 1
     assert small.threads * (small.blas_threads or 0) == large.blas_threads or small.threads == 1
+
+
+@pytest.fixture
+def as_gpu(monkeypatch):
+    """A CPU that takes itself for a GPU; returns what says whether graphs are compiled."""
+
+    def set_up(compiles):
+        policy = dataclasses.replace(device_policy(), labels_only=False, is_lean=False, threads=1, compiles=compiles)
+        for module in (forward, learner, optim, trainer):
+            monkeypatch.setattr(module, "device_policy", lambda *given: policy)
+        monkeypatch.setattr(SegmentCache, "runs", None)
+
+    return set_up
+
+
+RUNS = {
+    "pretrain": {},
+    "recomputed": {"recomputes": True},
+    "noise": {"neftune_alpha": 5.0, "ema": 0.9},
+    "mixed precision": {"mixed_precision": True},
+    "accumulation": {"micro_rows": 1},
+    "lora with dropout": {"lora": LoraSettings(rank=2, dropout=0.3)},
+    "muon": {"optimizer": OptimizerSettings(name="muon")},
+    "adafactor": {"optimizer": OptimizerSettings(name="adafactor")},
+    "lion": {"optimizer": OptimizerSettings(name="lion")},
+    "sgd": {"optimizer": OptimizerSettings(name="sgd")},
+    "mntp": {"objective": MntpSettings(mask_id=299)},
+    "joint diffusion": {"objective": DiffusionSettings(mask_id=299, causal_share=0.5, truncated_share=0.3)},
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_compiled_run_is_the_run(setup, as_gpu, monkeypatch, name):
+    """Same losses and weights; a graph is written down once for all steps of a shape."""
+    written = []
+    write_down = CompiledGradients._write_down
+    monkeypatch.setattr(CompiledGradients, "_write_down", lambda *given: (written.append(1), write_down(*given))[1])
+    setup.build_plan(token_budget=96 * 2, row_len=96)
+    found = {}
+    for compiles in (False, True):
+        as_gpu(compiles)
+        train(setup.config(f"run-{compiles}", **RUNS[name]))
+        lines = (setup.folder / f"run-{compiles}/metrics.jsonl").read_text().splitlines()
+        weights = lazarus_models.weights(lazarus_models.load(setup.folder / f"run-{compiles}/final").model)
+        found[compiles] = [json.loads(line)["loss"] for line in lines], weights
+        assert bool(written) is compiles
+    (losses, weights), (expected, expected_weights) = found[True], found[False]
+    assert len(losses) > 2 * len(written)
+    assert losses == pytest.approx(expected, rel=1e-5)
+    for each in weights:
+        assert mx.allclose(weights[each], expected_weights[each], rtol=1e-4, atol=1e-5), each
+
+
+def test_a_compiled_run_that_was_stopped_goes_on_with_the_same_bits(setup, as_gpu, stop_after):
+    as_gpu(True)
+    settings = {"lora": LoraSettings(rank=2, dropout=0.3), "neftune_alpha": 5.0}
+    train(setup.config("straight", **settings))
+    with pytest.raises(Interrupted):
+        train(setup.config("stopped", **settings), watcher=stop_after(2))
+    train(setup.config("stopped", **settings))
+    assert setup.fingerprints("stopped") == setup.fingerprints("straight")
+
+
+def test_a_row_as_long_as_its_sample_is_not_compiled(setup, as_gpu, monkeypatch):
+    """Every step of a padded plan may have another shape: each would be a graph of its own."""
+    as_gpu(True)
+    monkeypatch.setattr(CompiledGradients, "_write_down", lambda *given: pytest.fail("compiled"))
+    setup.build_plan(mode="padded", token_budget=192)
+    train(setup.config())
+
+
+def test_what_reads_parts_of_rows_is_not_compiled(setup, as_gpu, monkeypatch):
+    """Two batches of one shape may have other parts, which a graph would take from the first."""
+    as_gpu(True)
+    monkeypatch.setattr(CompiledGradients, "_write_down", lambda *given: pytest.fail("compiled"))
+    setup.write_rows([{"prompt": f"Is {a} more than 3?", "completion": "yes" if a > 3 else "no"} for a in range(8)])
+    setup.build_plan(token_budget=192, row_len=96)
+    train(setup.config(objective={"kind": "classification"}))

@@ -13,7 +13,7 @@ from lazarus_train.tasks import CausalTask
 
 
 def causal_loss(model, batch):
-    return CausalTask().loss(model, batch, seed=0)
+    return CausalTask().loss(model, batch)
 
 
 @pytest.mark.parametrize("use_lora", [False, True])

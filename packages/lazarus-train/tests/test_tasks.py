@@ -81,8 +81,8 @@ def test_micro_batches_are_one_batch(setup, name):
         rows = share.step.rows
         batches = [make_batch(part, enforced.dataset, share.step.row_len, rows) for part in share.micro_batches]
         units = int(enforced.units[0])
-        loss_sum = lambda model, batch: task.loss(model, batch, seed=5)  # noqa: E731
-        return compute_gradients(model, loss_sum, batches, units, 1e9, metrics=task.metrics), len(batches)
+        batches = [task.draw(batch, seed=5) for batch in batches]
+        return compute_gradients(model, task.loss, batches, units, 1e9, metrics=task.metrics), len(batches)
 
     whole, _ = found(None)
     for micro_rows in (1, 2):
@@ -136,7 +136,7 @@ def test_a_reward_is_read_at_the_last_token_of_an_answer_and_chosen_comes_first(
     config = setup.config(**prepare(setup, "reward"))
     enforced, task, model = task_of(setup, config, lazarus_models.load(setup.model))
     step = enforced.plan.step(0)
-    _, told = task.loss(model, make_batch(step.rows, enforced.dataset, step.row_len), seed=0)
+    _, told = task.loss(model, task.draw(make_batch(step.rows, enforced.dataset, step.row_len), seed=0))
     margin = 0.0
     for sample in step.samples:
         ids, _ = enforced.dataset.sample(sample)
@@ -151,7 +151,7 @@ def test_a_joint_loss_weighs_its_parts_as_asked(setup):
     config = config.model_copy(update={"objective": config.objective.model_copy(update={"causal_share": 0.25})})
     enforced, task, model = task_of(setup, config, lazarus_models.load(setup.model))
     step = enforced.plan.step(0)
-    loss, told = task.loss(model, make_batch(step.rows, enforced.dataset, step.row_len), seed=0)
+    loss, told = task.loss(model, task.draw(make_batch(step.rows, enforced.dataset, step.row_len), seed=0))
     by_hand = 0.75 * told["diffusion_loss"].item() + 0.25 * told["causal_loss"].item()
     assert loss.item() == pytest.approx(by_hand, rel=1e-6)
     assert told["causal_loss"].item() != pytest.approx(told["diffusion_loss"].item(), rel=1e-3)

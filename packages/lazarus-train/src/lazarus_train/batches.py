@@ -7,8 +7,8 @@ together; they lie one after the other, and each is a segment of its own to the 
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,6 +54,7 @@ class Batch:
         parts: What lies where, in the order of rows and tokens.
         numbers: Of each row in its step.
         step_rows: Rows of the whole step.
+        drawn: What chance decides for these rows, by name.
     """
 
     ids: Int[mx.array, "R T"]
@@ -63,6 +64,7 @@ class Batch:
     parts: tuple[Part, ...]
     numbers: tuple[int, ...]
     step_rows: int
+    drawn: Mapping[str, mx.array] = field(default_factory=dict[str, mx.array])
 
 
 def make_batch(rows: Sequence[Row], dataset: Dataset, row_len: int, step: Sequence[Row] | None = None) -> Batch:

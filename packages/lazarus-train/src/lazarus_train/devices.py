@@ -1,10 +1,10 @@
 """What this machine computes with, and how: the one place of this package that asks which device it is.
 
-| device | precision | cross-entropy | exponentials, roots | rows of a micro-batch | memory |
-|---|---|---|---|---|---|
-| CPU, Linux | float32: bfloat16 multiplies 30 times slower | at labels alone, in the logits' memory | NumPy's, in lean layers and Adam | small models: two threads, half each | not handed back between steps |
-| CPU, else | float32 | at labels alone, in the logits' memory | NumPy's, in lean layers and Adam | at once | the system's way |
-| Metal, CUDA | as stored | MLX's own, everywhere: shapes stay the same | MLX's | at once | 0.9 of what the GPU recommends is wired |
+| device | precision | cross-entropy | exponentials, roots | rows of a micro-batch | graphs | memory |
+|---|---|---|---|---|---|---|
+| CPU, Linux | float32: bfloat16 multiplies 30 times slower | at labels alone, in the logits' memory | NumPy's, in lean layers and Adam | small models: two threads, half each | written down each time | not handed back between steps |
+| CPU, else | float32 | at labels alone, in the logits' memory | NumPy's, in lean layers and Adam | at once | written down each time | the system's way |
+| Metal, CUDA | as stored | MLX's own, everywhere: shapes stay the same | MLX's | at once | compiled: gradients of packed rows, updates | 0.9 of what the GPU recommends is wired |
 
 Attention and the precision of a loaded model are decided in lazarus-models by the same question. Run here: the first line,
 on x86-64; and the arithmetic of the last one, on a CPU that took itself for a GPU.
@@ -43,6 +43,7 @@ class DevicePolicy:
         blas_threads: Threads of a matrix product, within each of them; None where MLX does not use BLAS.
         labels_only: Whether the head is asked for the places before labels alone, and its logits are overwritten.
         is_lean: Whether layers let go of what they have used (`lean`), and exponentials and roots are NumPy's.
+        compiles: Whether gradients of packed rows and the optimizer's updates are compiled graphs.
         wired_bytes: Memory that MLX may hold on to; None leaves it as it is.
     """
 
@@ -51,6 +52,7 @@ class DevicePolicy:
     blas_threads: int | None
     labels_only: bool
     is_lean: bool
+    compiles: bool
     wired_bytes: int | None
 
     @property
@@ -72,10 +74,12 @@ def device_policy(weight_bytes: int = 0) -> DevicePolicy:
         is_small = weight_bytes <= SMALL_BYTES
         threads = 2 if cores > 1 and is_small and BLAS.library == "openblas" else 1
         blas_threads = int(asked) if asked else max(1, cores // threads)
-        return DevicePolicy("cpu", threads, blas_threads, labels_only=True, is_lean=True, wired_bytes=None)
+        return DevicePolicy(
+            "cpu", threads, blas_threads, labels_only=True, is_lean=True, compiles=False, wired_bytes=None
+        )
     recommended = cast("int | None", mx.device_info().get("max_recommended_working_set_size"))
     wired = int(recommended * MEMORY_SHARE) if recommended else None
-    return DevicePolicy("gpu", 1, None, labels_only=False, is_lean=False, wired_bytes=wired)
+    return DevicePolicy("gpu", 1, None, labels_only=False, is_lean=False, compiles=True, wired_bytes=wired)
 
 
 def prepare_device(weight_bytes: int = 0) -> DevicePolicy:

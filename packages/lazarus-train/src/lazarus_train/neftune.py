@@ -7,6 +7,8 @@ The noise of a row is decided by the step's seed and the row's number in the ste
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+import contextlib
+from collections.abc import Generator
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -47,10 +49,20 @@ def make_noisy(model: nn.Module) -> None:
     replace_modules(model, {_path(model): NoisyEmbedding(part(model, _path(model)))})
 
 
-def add_noise(model: nn.Module, batch: Batch, alpha: float, seed: int) -> None:
-    """Sets the noise of a model's next call, on this batch."""
+@contextlib.contextmanager
+def noisy(model: nn.Module, noise: mx.array) -> Generator[None]:
+    """Noise on the embeddings of a model's calls for a while."""
     embedding = cast("NoisyEmbedding", part(model, _path(model)))
-    embedding.add(embedding_noise(batch, embedding.weight.shape[-1], alpha, seed))
+    embedding.add(noise)
+    try:
+        yield
+    finally:
+        embedding.add(None)
+
+
+def embedding_width(model: nn.Module) -> int:
+    """D."""
+    return part(model, _path(model)).weight.shape[-1]
 
 
 def _path(model: nn.Module) -> str:

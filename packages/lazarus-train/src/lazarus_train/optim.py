@@ -4,7 +4,7 @@ A group is what one rule moves at one rate. Decay is decoupled for every optimiz
 update (Loshchilov and Hutter 2019): MLX's own adds it to the gradient for SGD and Muon, where it is then normalised away.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, cast
@@ -78,6 +78,11 @@ class Optimizer:
         for group in self._groups:
             for name in set(group.names) - self._mine:
                 del group.optimizer.state[name]
+        self._move = self._moved
+        if device_policy().compiles:
+            compile_function: Any = mx.compile  # the stub knows no trees of captured arrays
+            states = [group.optimizer.state for group in self._groups]
+            self._move = compile_function(self._moved, inputs=states, outputs=states)
 
     def update(self, gradients: Any, learning_rate: float) -> None:
         """Moves the model one step; call `evaluate` to compute it.
@@ -87,16 +92,30 @@ class Optimizer:
             learning_rate: The schedule's, which groups take multiples of.
         """
         slopes, parameters = flatten(gradients), flatten(self._model.trainable_parameters())
-        moved: dict[str, mx.array] = {}
+        kept: list[mx.array] = []
         for group in self._groups:
             rate = learning_rate * group.factor
-            kept = 1 - rate * self._weight_decay
-            names = [name for name in group.names if name in self._mine]
-            pulled = {name: parameters[name] * (kept if name in self._decayed else 1.0) for name in names}  # new arrays
             group.optimizer.learning_rate = rate
-            moved |= group.optimizer.apply_gradients({name: slopes[name] for name in names}, pulled)
+            kept.append(mx.array(1 - rate * self._weight_decay))
+        mine = {name: parameters[name] for name in parameters if name in self._mine}
+        moved = self._move({name: slopes[name] for name in mine}, mine, kept)
         moved = self._shards.join(moved, parameters)
         self._model.update(unflatten(moved))  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
+
+    def _moved(
+        self, slopes: Mapping[str, mx.array], parameters: Mapping[str, mx.array], kept: Sequence[mx.array]
+    ) -> dict[str, mx.array]:
+        """Parameters after a step: pulled by decay, then moved by each group's rule; moments are moved along."""
+        moved: dict[str, mx.array] = {}
+        for group, share in zip(self._groups, kept, strict=True):
+            names = [name for name in group.names if name in self._mine]
+            pulled = {name: parameters[name] * self._share(name, share, parameters[name]) for name in names}
+            moved |= group.optimizer.apply_gradients({name: slopes[name] for name in names}, pulled)
+        return moved
+
+    def _share(self, name: str, kept: mx.array, parameter: mx.array) -> mx.array | float:
+        """What decay leaves of a parameter; times one is a new array too."""
+        return kept.astype(parameter.dtype) if name in self._decayed else 1.0
 
     def state(self) -> dict[str, mx.array]:
         """Moments and step counts of all parameters, by group, parameter and moment; asked for by all processes.

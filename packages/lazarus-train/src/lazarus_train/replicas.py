@@ -7,17 +7,22 @@ number of threads gives other last bits.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, cast
 
 from lazarus_models.backend import mx, nn
 from lazarus_models.parameters import evaluate, flatten
 from lazarus_plan import Row, assign
 from lazarus_train.batches import Batch
+from lazarus_train.compiled import CompiledGradients, Gradients
 
 Found = dict[str, mx.array]
-_Told = Callable[[nn.Module, Batch], tuple[mx.array, Found]]
+LossSum = Callable[[Any, Batch], tuple[mx.array, Mapping[str, mx.array]]]
+"""Loss and metrics of a model on a batch, summed over its units."""
+MEANS = "means/"
+"""What names of loss and metrics begin with when they travel among the gradients; no parameter's does."""
 _ValueAndGrad = Callable[[Batch], tuple[tuple[mx.array, Found], Any]]
 
 
@@ -38,11 +43,14 @@ class Replicas:
     Args:
         model: Whose gradients are wanted.
         threads: How many compute at the same time. With dropout one: MLX's own generator is not made for several.
+        compiles: Whether batches of the same shapes go by one graph, by one thread.
     """
 
-    def __init__(self, model: nn.Module, threads: int) -> None:
+    def __init__(self, model: nn.Module, threads: int, *, compiles: bool = False) -> None:
         self._models = [model, *(copy.deepcopy(model) for _ in range(threads - 1))]
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._compiles = compiles and threads == 1
+        self._compiled: dict[tuple[LossSum, tuple[str, ...]], CompiledGradients] = {}
 
     @property
     def model(self) -> nn.Module:
@@ -61,18 +69,21 @@ class Replicas:
             other.update(first.parameters())  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
             other.train(first.training)
 
-    def gradients(self, told: _Told, shares: Sequence[Batch]) -> Found:
-        """Gradients of the first number that `told` gives, with what it gives beside it, summed over shares.
+    def gradients(self, loss_sum: LossSum, metrics: tuple[str, ...], shares: Sequence[Batch], units: mx.array) -> Found:
+        """Gradients of a loss, with loss and metrics beside them, summed over shares.
 
         Args:
-            told: Of a model and a batch.
+            loss_sum: What is minimised.
+            metrics: Names of what it tells beside the loss.
             shares: At most one a thread.
+            units: Of the whole step: loss, metrics and gradients are divided by them.
         """
+        compute = self._function(loss_sum, metrics)
         pairs = list(zip(self._models, shares, strict=False))
         if self._pool is None or len(pairs) == 1:
-            parts = [_gradients(told, model, batch) for model, batch in pairs]
+            parts = [compute(model, batch, units) for model, batch in pairs]
         else:
-            waiting = [self._pool.submit(_gradients, told, model, batch) for model, batch in pairs]
+            waiting = [self._pool.submit(compute, model, batch, units) for model, batch in pairs]
             parts = [each.result() for each in waiting]
         total = parts.pop(0)
         for part in parts:
@@ -81,13 +92,29 @@ class Replicas:
             }  # taken out: the sum takes their place
         return total
 
+    def _function(self, loss_sum: LossSum, metrics: tuple[str, ...]) -> Gradients:
+        """What computes a share; a graph, once written down, is kept for the steps to come."""
+        plain = partial(_gradients, loss_sum, metrics)
+        if not self._compiles:
+            return lambda *given: _computed(plain(*given))
+        key = loss_sum, metrics
+        if key not in self._compiled:
+            self._compiled[key] = CompiledGradients(plain, self.model)
+        return lambda _, batch, units: _computed(self._compiled[key](batch, units))
 
-def _gradients(told: _Told, model: nn.Module, batch: Batch) -> Found:
-    def of_batch(batch: Batch) -> tuple[mx.array, Found]:
-        return told(model, batch)
 
-    value_and_grad = cast("_ValueAndGrad", nn.value_and_grad(model, of_batch))  # pyright: ignore[reportUnknownMemberType] (untyped in MLX)
+def _gradients(loss_sum: LossSum, metrics: tuple[str, ...], model: nn.Module, batch: Batch, units: mx.array) -> Found:
+    def told(batch: Batch) -> tuple[mx.array, Found]:
+        loss, beside = loss_sum(model, batch)
+        mean = loss / units
+        return mean, {f"{MEANS}loss": mean} | {MEANS + name: beside[name] / units for name in metrics}
+
+    value_and_grad = cast("_ValueAndGrad", nn.value_and_grad(model, told))  # pyright: ignore[reportUnknownMemberType] (untyped in MLX)
     (_, beside), tree = value_and_grad(batch)
-    found = {**flatten(tree), **beside}
-    evaluate(found)  # before another thread reads it: what is not computed yet belongs to the thread that asked for it
+    return {**flatten(tree), **beside}
+
+
+def _computed(found: Found) -> Found:
+    """Computed before another thread reads it: what is not, belongs to the thread that asked for it."""
+    evaluate(found)
     return found

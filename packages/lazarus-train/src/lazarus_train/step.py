@@ -7,14 +7,9 @@ from lazarus_models.backend import mx, nn
 from lazarus_models.parameters import evaluate, flatten, unflatten
 from lazarus_train.batches import Batch
 from lazarus_train.ranks import Ranks
-from lazarus_train.replicas import Replicas
+from lazarus_train.replicas import MEANS, LossSum, Replicas
 
-LossSum = Callable[[Any, Batch], tuple[mx.array, Mapping[str, mx.array]]]
-"""Loss and metrics of a model on a batch, summed over its units."""
 _ALONE = Ranks()
-_MEANS = "means/"
-"""What names of loss and metrics begin with when they travel among the gradients; no parameter's does."""
-_LOSS = "means/loss"
 
 
 class Gradients(NamedTuple):
@@ -57,23 +52,20 @@ def compute_gradients(
         metrics: Names of what `loss_sum` tells beside the loss.
         ranks: Processes that compute the rest of the step.
     """
-
-    def told(model: nn.Module, batch: Batch) -> tuple[mx.array, dict[str, mx.array]]:
-        loss, beside = loss_sum(model, batch)
-        return loss / units, {_LOSS: loss / units} | {_MEANS + name: beside[name] / units for name in metrics}
-
     replicas = model if isinstance(model, Replicas) else Replicas(model, 1)
     replicas.refresh()
+    divisor = mx.array(units, mx.float32)
+    evaluate(divisor)  # before threads divide by it
     total: dict[str, mx.array] = {}
     for batch in batches:
-        part = replicas.gradients(told, [batch] if isinstance(batch, Batch) else batch)
+        part = replicas.gradients(loss_sum, metrics, [batch] if isinstance(batch, Batch) else batch, divisor)
         total = {name: total[name] + tensor for name, tensor in part.items()} if total else part
         evaluate(total)
     if not total:
         total = {name: mx.zeros_like(each) for name, each in flatten(replicas.model.trainable_parameters()).items()}
-        total |= {name: mx.array(0.0) for name in (_LOSS, *(_MEANS + name for name in metrics))}
+        total |= {name: mx.array(0.0) for name in (MEANS + name for name in ("loss", *metrics))}
     shared = ranks.sum(total)
-    means = {name: cast("float", shared.pop(_MEANS + name).item()) for name in ("loss", *metrics)}
+    means = {name: cast("float", shared.pop(MEANS + name).item()) for name in ("loss", *metrics)}
     clipped, norm = _clip(shared, max_norm)
     return Gradients(means.pop("loss"), means, cast("float", norm.item()), unflatten(clipped))
 

@@ -4,7 +4,8 @@ A task gives sums over units (labels, pairs, samples); the loop divides by the u
 P = parts, V = vocabulary.
 """
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -61,35 +62,71 @@ class Task(Protocol):
         """Accuracy without a model: of chance, or of always giving the commonest answer; None where nothing is chosen."""
         ...
 
-    def loss(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
-        """Loss and metrics, summed over the units of a batch.
+    @property
+    def is_static(self) -> bool:
+        """Whether arrays alone tell what is computed of a batch, so that one graph serves all of the same shapes."""
+        ...
+
+    def draw(self, batch: Batch, seed: int) -> Batch:
+        """The batch with all that chance decides about its loss.
 
         Args:
-            model: In training or not.
             batch: Some rows of a step.
             seed: Of the step: what is drawn for a row is decided by it and the row's number in the step, whatever the
                 row is computed with.
         """
         ...
 
+    def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
+        """Loss and metrics, summed over the units of a batch.
+
+        Args:
+            model: In training or not.
+            batch: From `draw`.
+        """
+        ...
+
     def measure(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
-        """`loss` of held-out rows, with as little chance in it as can be."""
+        """Loss and metrics of held-out rows, with as little chance in them as can be.
+
+        Args:
+            model: Not in training.
+            batch: As `make_batch` gives it.
+            seed: Of the step.
+        """
         ...
 
 
+class _Certain(ABC):
+    """A task in which nothing is drawn, and parts of rows decide what is computed."""
+
+    is_static: bool = False
+
+    def draw(self, batch: Batch, seed: int) -> Batch:
+        """The batch as it is."""
+        return batch
+
+    @abstractmethod
+    def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
+        """`Task.loss`."""
+
+    def measure(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
+        """The loss."""
+        return self.loss(model, batch)
+
+
 @dataclass(frozen=True)
-class CausalTask:
+class CausalTask(_Certain):
     """The next token."""
 
     unit: str = "token"
     metrics: tuple[str, ...] = ()
     baseline: None = None
+    is_static: bool = True
 
-    def loss(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
-        """Sum over labels; nothing is drawn."""
+    def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
+        """Sum over labels."""
         return causal_sum(model, batch), {}
-
-    measure = loss
 
 
 @dataclass(frozen=True)
@@ -99,20 +136,25 @@ class DiffusionTask:
     settings: DiffusionSettings
     unit: str = "token"
     baseline: None = None
+    is_static: bool = True
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """Both parts of a joint loss."""
         return ("diffusion_loss", "causal_loss") if self.settings.causal_share else ()
 
-    def loss(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
-        """Sum over labels, times spread evenly over the rows of the step."""
+    def draw(self, batch: Batch, seed: int) -> Batch:
+        """Samples cut, tokens masked; times spread evenly over the rows of the step."""
         first, *keys = mx.random.split(mx.random.key(seed), batch.step_rows + 1)
         times = mask_times(batch.step_rows, first)[mx.array(batch.numbers)]
         cut = truncate(batch, self.settings.truncated_share, seed)
         noised = _masked(batch, cut.is_label, self.settings.mask_id, mask_share(times), keys)
-        noised = noised._replace(weight=cut.weight * noised.weight)
-        diffusion = diffusion_nll(bidirectional_logits(model, noised.ids, cut.segment_ids), batch.ids, noised)
+        return _with_masks(batch, noised._replace(weight=cut.weight * noised.weight), cut.segment_ids)
+
+    def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
+        """Sum over labels."""
+        noised = _masks(batch)
+        diffusion = diffusion_nll(bidirectional_logits(model, noised.ids, batch.drawn["seen"]), batch.ids, noised)
         share = self.settings.causal_share
         if not share:
             return diffusion, {}
@@ -144,15 +186,22 @@ class MntpTask:
     unit: str = "token"
     metrics: tuple[str, ...] = ()
     baseline: None = None
+    is_static: bool = True
 
-    def loss(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
-        """Sum over labels, each masked one counting for those that are not."""
+    def draw(self, batch: Batch, seed: int) -> Batch:
+        """Tokens masked."""
         _, *keys = mx.random.split(mx.random.key(seed), batch.step_rows + 1)
         share = mx.full((len(batch.numbers),), self.settings.mask_share)
-        noised = _masked(batch, batch.is_label, self.settings.mask_id, share, keys)
-        return mntp_nll(bidirectional_logits(model, noised.ids, batch.segment_ids), batch.ids, noised), {}
+        return _with_masks(batch, _masked(batch, batch.is_label, self.settings.mask_id, share, keys), batch.segment_ids)
 
-    measure = loss
+    def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
+        """Sum over labels, each masked one counting for those that are not."""
+        noised = _masks(batch)
+        return mntp_nll(bidirectional_logits(model, noised.ids, batch.drawn["seen"]), batch.ids, noised), {}
+
+    def measure(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
+        """The loss by one draw."""
+        return self.loss(model, self.draw(batch, seed))
 
 
 class Reference(Protocol):
@@ -164,7 +213,7 @@ class Reference(Protocol):
 
 
 @dataclass(frozen=True)
-class PreferenceTask:
+class PreferenceTask(_Certain):
     """The better of two answers."""
 
     settings: PreferenceSettings
@@ -173,18 +222,16 @@ class PreferenceTask:
     metrics: tuple[str, ...] = ("reward_chosen", "reward_rejected", "reward_margin", "reward_accuracy")
     baseline: float = 0.5
 
-    def loss(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
+    def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
         """Sum over pairs, with rewards, margin and accuracy."""
         policy = as_pairs(part_log_probabilities(model, batch))
         tokens = as_pairs(mx.array([float(part.labels) for part in batch.parts]))
         reference = None if self.reference is None else self.reference(model, batch)
         return preference_loss(policy, reference, tokens, self.settings)
 
-    measure = loss
-
 
 @dataclass(frozen=True)
-class RewardTask:
+class RewardTask(_Certain):
     """A higher score for the better of two answers, read at their last tokens."""
 
     settings: RewardSettings
@@ -192,16 +239,14 @@ class RewardTask:
     metrics: tuple[str, ...] = ("reward_margin", "reward_accuracy")
     baseline: float = 0.5
 
-    def loss(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
+    def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
         """Sum over pairs, with margin and accuracy."""
         scores = part_scores(model, batch, [part.end - 1 for part in batch.parts])[:, 0]
         return bradley_terry(*as_pairs(scores), center=self.settings.center)
 
-    measure = loss
-
 
 @dataclass(frozen=True)
-class ClassificationTask:
+class ClassificationTask(_Certain):
     """Which answer a question has, read where the answer would begin."""
 
     labels: NDArray[np.int32]
@@ -214,16 +259,14 @@ class ClassificationTask:
         """Share of the commonest class."""
         return float(np.bincount(self.labels).max() / len(self.labels))
 
-    def loss(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
+    def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
         """Sum over samples, with accuracy."""
         scores = part_scores(model, batch, _before_answers(batch))
         return classification(scores, mx.array(self.labels[_samples(batch)]))
 
-    measure = loss
-
 
 @dataclass(frozen=True)
-class RegressionTask:
+class RegressionTask(_Certain):
     """Which number a question has for an answer, read where the answer would begin."""
 
     targets: NDArray[np.float32]
@@ -232,12 +275,10 @@ class RegressionTask:
     metrics: tuple[str, ...] = ("absolute_error",)
     baseline: None = None
 
-    def loss(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
+    def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
         """Sum over samples, with absolute error."""
         scores = part_scores(model, batch, _before_answers(batch))
         return regression(scores, mx.array(self.targets[_samples(batch)]))
-
-    measure = loss
 
 
 def head_of(objective: ObjectiveSettings, dataset: Dataset, tokenizer: Tokenizer) -> Head | None:
@@ -303,6 +344,15 @@ def _masked(batch: Batch, is_maskable: mx.array, mask_id: int, share: mx.array, 
     shape = (batch.ids.shape[1],)
     draws = mx.stack([mx.random.uniform(shape=shape, key=keys[number]) for number in batch.numbers])
     return mask_tokens(batch.ids, is_maskable, mask_id, share, draws)
+
+
+def _with_masks(batch: Batch, noised: Noised, seen: mx.array) -> Batch:
+    """Masks drawn for a batch, and the segment ids that the model sees."""
+    return replace(batch, drawn={**batch.drawn, **noised._asdict(), "seen": seen})
+
+
+def _masks(batch: Batch) -> Noised:
+    return Noised(**{name: batch.drawn[name] for name in Noised._fields})
 
 
 def _samples(batch: Batch) -> list[int]:

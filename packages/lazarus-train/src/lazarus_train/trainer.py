@@ -1,10 +1,12 @@
 """Training by a plan: enforced before, audited during, resumable after every checkpoint."""
 
+import contextlib
 import functools
 import hashlib
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ import numpy as np
 
 from lazarus_models import supports_packing
 from lazarus_models.backend import mx
-from lazarus_plan import BatchPlan, PlanCursor, RankStep, StepDigest, encode_step
+from lazarus_models.parameters import evaluate
+from lazarus_plan import BatchPlan, PlanCursor, RankStep, Row, Step, StepDigest, encode_step
 from lazarus_train.batches import Batch, make_batch, row_digests
 from lazarus_train.checkpoint import State, checkpoint_path, checkpoints, write_checkpoint
 from lazarus_train.config import TrainConfig
@@ -27,7 +30,7 @@ from lazarus_train.gate import Enforced, enforce, fields
 from lazarus_train.journal import Journal
 from lazarus_train.learner import Learner, model_digest, weight_bytes
 from lazarus_train.metrics import held_out_losses
-from lazarus_train.neftune import add_noise
+from lazarus_train.neftune import embedding_noise, embedding_width, noisy
 from lazarus_train.objectives.preference import Metrics
 from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings, PreferenceSettings
 from lazarus_train.precision import computing_in_bfloat16
@@ -38,10 +41,13 @@ from lazarus_train.resume import AUTO, check_checkpoint, find_checkpoint
 from lazarus_train.retention import tidy
 from lazarus_train.schedule import learning_rate
 from lazarus_train.seal import naming
-from lazarus_train.step import LossSum, compute_gradients
+from lazarus_train.step import compute_gradients
 from lazarus_train.tasks import Task, head_of, make_task
 from lazarus_train.units import epochs_by_step
 from lazarus_train.watcher import NOBODY, StepReport, Watcher
+
+NOISE = "noise"
+"""Name of the embeddings' noise among what is drawn for a batch."""
 
 
 @dataclass(frozen=True)
@@ -207,8 +213,11 @@ class _Run:
             self._watcher,
             self._ranks,
         )
+        policy = device_policy(weight_bytes(self._config.model))
         self._replicas = Replicas(
-            self._learner.lm.model, self._config.threads_of(device_policy(weight_bytes(self._config.model)).threads)
+            self._learner.lm.model,
+            self._config.threads_of(policy.threads),
+            compiles=policy.compiles and self._task.is_static and self._plan.metadata.config.mode == "packed",
         )
 
     def _make_task(self, name: str, dataset: Dataset, plan: BatchPlan, *, mixed: bool = False) -> Task:
@@ -263,17 +272,14 @@ class _Run:
         step, config = share.step, self._config
         mx.random.seed(_step_seed(config.seed, step.index, self._ranks.rank))  # dropout's; the plan orders the data
         batches = (
-            [
-                make_batch(part, self._dataset, step.row_len, step.rows)
-                for part in share_rows(rows, self._replicas.threads)
-            ]
+            [self._batch(part, step) for part in share_rows(rows, self._replicas.threads)]
             for rows in share.micro_batches
             if rows
         )
         units = int(self._units[step.index])
         gradients = compute_gradients(
             self._replicas,
-            self._loss_sum(step.index),
+            self._loss_sum,
             batches,
             units,
             config.optimizer.max_grad_norm,
@@ -308,20 +314,25 @@ class _Run:
         self._watcher.on_step(report)
         self._after(report.step)
 
-    def _loss_sum(self, step: int) -> LossSum:
-        """The task's loss; what it draws, and the noise of embeddings, are the step's."""
-        seed, noise_seed = _step_seed(self._config.seed, step, "draws"), _step_seed(self._config.seed, step, "noise")
-        alpha = self._config.neftune_alpha
+    def _batch(self, rows: Sequence[Row], step: Step) -> Batch:
+        """Some rows of a step, with what is drawn for them: by the task, and the noise of embeddings."""
+        config, alpha = self._config, self._config.neftune_alpha
+        batch = make_batch(rows, self._dataset, step.row_len, step.rows)
+        batch = self._task.draw(batch, _step_seed(config.seed, step.index, "draws"))
+        if alpha is not None:
+            seed, width = _step_seed(config.seed, step.index, "noise"), embedding_width(self._replicas.model)
+            batch = replace(batch, drawn={**batch.drawn, NOISE: embedding_noise(batch, width, alpha, seed)})
+        evaluate(batch.drawn)  # before another thread reads it
+        return batch
 
-        def loss_sum(model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
-            if alpha is not None:
-                add_noise(model, batch, alpha, noise_seed)
-            if not self._config.mixed_precision:
-                return self._task.loss(model, batch, seed)
-            with computing_in_bfloat16(model):
-                return self._task.loss(model, batch, seed)
-
-        return loss_sum
+    def _loss_sum(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
+        """The task's loss, as this run computes it."""
+        with contextlib.ExitStack() as stack:
+            if NOISE in batch.drawn:
+                stack.enter_context(noisy(model, batch.drawn[NOISE]))
+            if self._config.mixed_precision:
+                stack.enter_context(computing_in_bfloat16(model))
+            return self._task.loss(model, batch)
 
     def _row_digests(self, share: RankStep) -> list[bytes]:
         """Digests of the step's rows, each by the process that trained on it."""

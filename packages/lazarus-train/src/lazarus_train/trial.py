@@ -66,10 +66,10 @@ def measure(setup: Setup) -> Measured:
     from lazarus_models.backend import mx
     from lazarus_train.config import LoraSettings, TrainConfig
     from lazarus_train.devices import prepare_device
-    from lazarus_train.forward import causal_sum
     from lazarus_train.learner import Learner, weight_bytes
     from lazarus_train.replicas import Replicas
     from lazarus_train.step import compute_gradients
+    from lazarus_train.tasks import CausalTask
 
     nowhere = Path("nowhere")
     lora = LoraSettings(rank=setup.lora_rank) if setup.lora_rank else None
@@ -79,16 +79,14 @@ def measure(setup: Setup) -> Measured:
     policy = prepare_device(weight_bytes(setup.model))
     learner = Learner.fresh(config, None)
     threads = min(setup.rows, config.threads_of(policy.threads))
-    replicas = Replicas(learner.lm.model, threads)
+    replicas, task = Replicas(learner.lm.model, threads, compiles=policy.compiles), CausalTask()
     batches = full_batches(setup, learner.lm.config.vocab_size, threads)
     labels = setup.rows * (setup.row_len - 1)
     seconds: list[float] = []
     mx.reset_peak_memory()
     for _ in range(1 + setup.steps):
         began = time.perf_counter()
-        gradients = compute_gradients(
-            replicas, lambda model, each: (causal_sum(model, each), {}), [batches], labels, 1.0
-        )
+        gradients = compute_gradients(replicas, task.loss, [batches], labels, 1.0)
         learner.optimizer.update(gradients.tree, config.optimizer.learning_rate)
         learner.optimizer.evaluate()
         seconds.append(time.perf_counter() - began)
