@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,6 +92,21 @@ def test_a_run_goes_on_with_another_number_of_processes(longer, before, after):
     run(longer, after, name, "--max-steps", STEPS)
     assert losses(longer, name) == pytest.approx(losses(longer, "alone"), abs=1e-5)
     logs = [(longer.folder / each / "audit.jsonl").read_bytes() for each in (name, "alone")]
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.slow
+def test_mpi_joins_processes_as_the_ring_does(longer):
+    if shutil.which("mpirun") is None:
+        pytest.skip("no MPI on this machine")
+    environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    for processes, steps in ((2, 3), (3, STEPS)):
+        command = ["mpirun", "--oversubscribe", "-n", str(processes), *launch(longer, 1, "mpi", "--max-steps", steps)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert f"rank {processes - 1}: joining" in done.stderr
+    assert losses(longer, "mpi") == pytest.approx(losses(longer, "alone"), abs=1e-5)
+    logs = [(longer.folder / name / "audit.jsonl").read_bytes() for name in ("mpi", "alone")]
     assert logs[0] == logs[1]
 
 

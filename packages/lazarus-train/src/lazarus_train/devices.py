@@ -6,8 +6,14 @@
 | CPU, else | float32 | at labels alone, in the logits' memory | NumPy's, in lean layers and Adam | at once | written down each time | the system's way |
 | Metal, CUDA | as stored | MLX's own, everywhere: shapes stay the same | MLX's | at once | compiled: gradients of packed rows, updates | 0.9 of what the GPU recommends is wired |
 
-Attention and the precision of a loaded model are decided in lazarus-models by the same question. Run here: the first line,
-on x86-64; and the arithmetic of the last one, on a CPU that took itself for a GPU.
+Attention and the precision of a loaded model are decided in lazarus-models by the same question.
+
+| run by the authors | on |
+|---|---|
+| the first line | x86-64, two cores, with OpenBLAS and without |
+| the last line's arithmetic and graphs | a CPU that took itself for a GPU, in `tests/test_devices.py` |
+| processes joined by the ring and by MPI | loopback, Open MPI 4.1 (by `mpirun`: `mlx.launch --backend mpi` asks for Open MPI 5) |
+| macOS, Metal, CUDA, NCCL | not yet |
 """
 
 import contextlib
