@@ -40,6 +40,15 @@ def test_encode_shows_where_tokens_begin(call, monkeypatch: pytest.MonkeyPatch):
     assert call("decode", "-t", "byte", "--skip-special", "--ids", "257 65")[1] == "A\n"
 
 
+@pytest.mark.parametrize("handler", ["strict", "surrogateescape"])
+def test_stdin_that_is_not_utf8_or_closed_is_refused(call, monkeypatch: pytest.MonkeyPatch, handler: str):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a\xff"), "utf-8", handler))
+    code, _, err = call("encode", "-t", "byte", "-")
+    assert code == 2 and "not UTF-8 from" in err and " 2 on [LT-E501]" in err
+    monkeypatch.setattr("sys.stdin", None)
+    assert "stdin is closed" in call("compare", "-t1", "byte", "-t2", "char:", "-")[2]
+
+
 def test_vocab_is_searched(call):
     _, out, err = call("vocab", "-t", "byte", "--special", "--json")
     assert [entry["id"] for entry in json.loads(out)] == [256, 257, 258, 259] and "4 of 4" in err
