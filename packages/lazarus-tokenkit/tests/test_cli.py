@@ -40,6 +40,15 @@ def test_encode_shows_where_tokens_begin(call, monkeypatch: pytest.MonkeyPatch):
     assert call("decode", "-t", "byte", "--skip-special", "--ids", "257 65")[1] == "A\n"
 
 
+@pytest.mark.parametrize("handler", ["strict", "surrogateescape"])
+def test_stdin_that_is_not_utf8_or_closed_is_refused(call, monkeypatch: pytest.MonkeyPatch, handler: str):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a\xff"), "utf-8", handler))
+    code, _, err = call("encode", "-t", "byte", "-")
+    assert code == 2 and "not UTF-8 from" in err and " 2 on [LT-E501]" in err
+    monkeypatch.setattr("sys.stdin", None)
+    assert "stdin is closed" in call("compare", "-t1", "byte", "-t2", "char:", "-")[2]
+
+
 def test_vocab_is_searched(call):
     _, out, err = call("vocab", "-t", "byte", "--special", "--json")
     assert [entry["id"] for entry in json.loads(out)] == [256, 257, 258, 259] and "4 of 4" in err
@@ -218,3 +227,19 @@ def test_a_directory_is_no_place_for_a_file(call, tmp_path: Path, monkeypatch: p
     for code, _, err in (lengths, saved, page):
         assert code == 2 and f"{place}" in err and "directory" in err and "\n" not in err.strip()
     assert [file.name for file in tmp_path.iterdir()] == ["d.jsonl"]
+
+
+def test_only_a_file_of_its_kind_is_replaced(call, data: Path, tmp_path: Path):
+    writers = {
+        "length cache": ("lengths", "build", "-t", "byte", "-d", str(data), *QA, "-o"),
+        "saved fingerprint": ("fingerprint", "-t", "byte", "--save"),
+        "page": ("analyze", "efficiency", "-t", "byte", "-d", str(data), *QA, "--html"),
+    }
+    for what, words in writers.items():
+        place = tmp_path / "precious.csv"
+        place.write_text("text\nmine\n")
+        code, out, err = call(*words, str(place))
+        assert (code, out) == (2, "") and f"is there and is no {what}: name another" in err
+        assert place.read_text() == "text\nmine\n"
+        place.write_text("")  # as `mktemp` makes it
+        assert [call(*words, str(place))[0] for _ in range(2)] == [0, 0], "its own kind is replaced"

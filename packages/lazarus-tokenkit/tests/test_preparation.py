@@ -129,8 +129,14 @@ def test_a_suite_that_holds_and_one_that_does_not(call: Any, tmp_path: Path):
     [
         ("tests: [", "is malformed"),
         ("tests: [{text: a, idz: []}]", r"tests\.0\.idz: is not one of name, text, .* round_trip$"),
-        ("[]", "the file"),
-        ("{}", "tests"),
+        ("[]", "the file: is no object with"),
+        ("{}", "tests: is missing"),
+        ("", "the file: is no object with"),
+        ("tests: []", "the file: `tests` is empty .* nothing is checked"),
+        ("tests: [{text: a}]", r"tests\.0: expects nothing: give `ids`"),
+        ("tests: [{text: 3}]", r"tests\.0\.text: is not a text; put it in quotation marks"),
+        ('tests: [{text: "\\ud800", count: 1}]', r"tests\.0\.text: half a surrogate pair"),
+        ("fingerprint: 3e6c\ntests: []", "fingerprint: is not 16 to 64 digits"),
     ],
 )
 def test_a_suite_that_is_none_is_named(tmp_path: Path, content: str, words: str):

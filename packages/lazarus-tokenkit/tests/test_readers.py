@@ -2,6 +2,7 @@ import gzip
 import hashlib
 import importlib.util
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,41 @@ def test_parquet_is_read_like_the_others(tmp_path: Path):
         read(write(tmp_path, b"PAR1", "u.parquet"))
 
 
+def write_table(path: Path, **columns: Any) -> Path:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra `parquet`")
+    parquet.write_table(pytest.importorskip("pyarrow").table(columns), path)
+    return path
+
+
+def test_calls_in_parquet_have_no_arguments_of_other_calls(tmp_path: Path):
+    turns = [
+        {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": arguments}}]}
+        for arguments in ({"city": "Bern"}, {"day": 3})
+    ]
+    (sample,) = read(write_table(tmp_path / "t.parquet", messages=[turns]))
+    assert [dict(turn.tool_calls[0].arguments) for turn in sample.messages] == [{"city": "Bern"}, {"day": 3}]
+    assert [sample] == read(write(tmp_path, json.dumps({"messages": turns}).encode()))
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(b"a", "`text` is bytes"), (date(2020, 1, 1), "`text` is a date"), (None, "`text` is null")]
+)
+def test_what_parquet_alone_can_hold_is_named(tmp_path: Path, value: Any, words: str):
+    with pytest.raises(SampleError, match=rf"t\.parquet:1: {words}, not a text"):
+        read(write_table(tmp_path / "t.parquet", text=[value]))
+
+
+def test_parquet_that_python_cannot_hold_is_refused(tmp_path: Path):
+    arrow = pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
+    times = arrow.array([0, 2**60], arrow.timestamp("us"))
+    with pytest.raises(SampleError, match=r"t\.parquet: behind row 0: .* leave the column with that date out"):
+        read(write_table(tmp_path / "t.parquet", text=["a", "b"], when=times))
+    twice = arrow.table([["a"], ["b"]], names=["text", "text"])
+    pytest.importorskip("pyarrow.parquet").write_table(twice, tmp_path / "u.parquet")
+    with pytest.raises(SampleError, match=r"u\.parquet has 2 columns `text`"):
+        read(tmp_path / "u.parquet")
+
+
 def test_a_directory_of_texts_is_named_by_its_paths(tmp_path: Path):
     (tmp_path / "deep").mkdir()
     write(tmp_path, b"one", "b.txt")
@@ -213,7 +249,13 @@ def test_a_directory_of_texts_is_named_by_its_paths(tmp_path: Path):
     [
         ("r.csv", b"prompt,completion\np\n", r"r\.csv:2: the row has not as many cells"),
         ("r.csv", b'prompt,completion\n"p,c\n', r"r\.csv: malformed CSV"),
-        ("r.csv", b"text\n\xff\n", r"r\.csv: not UTF-8"),
+        ("r.csv", b"text\na\n\xff\n", r"r\.csv:3: not UTF-8; convert"),
+        ("r.csv", b"text,n,text\na,1,b\n", r"r\.csv has 2 columns `text`; rename all but one"),
+        (
+            "r.json",
+            b'{"text": "a"}\n{"text": "b"}\n',
+            r"r\.json: line 2: malformed .* by itself: .* name the file r\.jsonl",
+        ),
         ("r.json", b'{"text": "a"}', "is an object, not a list of rows"),
         ("r.json", b'[{"text": "a"}, 3]', r"r\.json:2: the row is a number"),
         ("r.json", b'[\n{"text": "a"},\n]', r"r\.json: line 3: malformed JSON"),
@@ -227,9 +269,10 @@ def test_a_bad_file_of_any_form_is_named(tmp_path: Path, name: str, content: byt
 
 def test_a_saved_data_set_needs_its_extra_or_is_read(tmp_path: Path):
     write(tmp_path, b"{}", "state.json")
-    if importlib.util.find_spec("datasets") is None:
-        with pytest.raises(SampleError, match=r"install lazarus-tokenkit\[datasets\]"):
-            read(tmp_path)
+    is_there = importlib.util.find_spec("datasets") is not None
+    words = "is no whole saved data set: .*; save it again" if is_there else r"install lazarus-tokenkit\[datasets\]"
+    with pytest.raises(SampleError, match=words):
+        read(tmp_path)
 
 
 def test_names_and_positions_are_told_apart_wherever_names_begin(tmp_path: Path):

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from jinja2.exceptions import SecurityError
 
-from lazarus_tokenkit import Message, load_tokenizer
+from lazarus_tokenkit import CompletionSample, Encoder, Message, load_tokenizer
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.templates import limits
 from lazarus_tokenkit.templates.formats import CHATML, PLAIN
@@ -143,6 +143,26 @@ def test_hostile_and_broken_templates_are_one_clear_error(words: str, source: st
     monkeypatch.setattr("lazarus_tokenkit.templates.limits.TIMEOUT_S", 0.5 if "runs for" in words else 60)
     with pytest.raises(TemplateError, match=f"template `t` .*{words}"):
         render(source)
+
+
+@pytest.mark.parametrize("source", [*HOSTILE["is malformed"], "{{ " + "(" * 90 + "1" + ")" * 90 + " }}"])
+def test_encoding_refuses_a_malformed_template_before_anything_else(tmp_path: Path, source: str):
+    (tmp_path / "t").write_text(source)
+    with pytest.raises(TemplateError, match="template `t` is malformed"):
+        Encoder(load_tokenizer("byte"), str(tmp_path / "t")).encode(CompletionSample("0", "q", "a"))
+
+
+def test_a_date_that_is_none_is_refused():
+    with pytest.raises(
+        TemplateError, match=r"'2024-02-30' is no date: day is out of range for month; write one such as"
+    ):
+        render("{{ messages[0].content }}", pinned_date="2024-02-30")
+
+
+def test_a_template_file_that_is_not_utf8_is_refused_with_the_place(tmp_path: Path):
+    (tmp_path / "t.jinja").write_bytes(b"{{ '\xff' }}")
+    with pytest.raises(TemplateError, match=r"t\.jinja: byte 5 is not UTF-8"):
+        choose_template(load_tokenizer("byte"), str(tmp_path / "t.jinja"), "2026-01-01")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ Files are read as they come: only JSON arrays are held whole.
 import csv
 import gzip
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -81,7 +82,7 @@ def count_objects(path: Path) -> int | None:
 
 
 def kind(value: Any) -> str:
-    """What a JSON value is, in words."""
+    """What a value is, in words."""
     match value:
         case None:
             return "null"
@@ -93,8 +94,12 @@ def kind(value: Any) -> str:
             return "a text"
         case list():
             return "a list"
-        case _:
+        case dict():
             return "an object"
+        case bytes():
+            return "bytes"
+        case _:  # Parquet has more kinds than JSON
+            return f"a {type(cast('object', value)).__name__}"
 
 
 def list_names(names: Iterable[str]) -> str:
@@ -142,11 +147,27 @@ def _object(value: Any, path: Path, number: int) -> JSON:
 
 
 def _json_rows(path: Path) -> Iterator[PlacedRow]:
-    rows = parse_json(path.read_bytes().removeprefix(UTF8_BOM), path)
+    content = path.read_bytes().removeprefix(UTF8_BOM)
+    try:
+        rows = parse_json(content, path)
+    except SampleError as error:
+        if error.code == MALFORMED and _begins_with_a_row(content):
+            words = f"{error.message}; line 1 is a row by itself: if each line is, name the file {path.stem}.jsonl"
+            raise SampleError(words, MALFORMED) from error
+        raise
     if not isinstance(rows, list):
         raise SampleError(f"{path} is {kind(rows)}, not a list of rows", "LT-E307")
     for number, row in enumerate(cast("list[Any]", rows), 1):
         yield PlacedRow(_object(row, path, number), path, number)
+
+
+def _begins_with_a_row(content: bytes) -> bool:
+    """Whether the first of several lines is an object, as in JSON Lines."""
+    first, _, rest = content.partition(b"\n")
+    try:
+        return bool(rest.strip()) and isinstance(parse_json(first, Path()), dict)
+    except SampleError:
+        return False
 
 
 def _csv_rows(path: Path) -> Iterator[PlacedRow]:
@@ -154,27 +175,71 @@ def _csv_rows(path: Path) -> Iterator[PlacedRow]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
+            _refuse_twice(reader.fieldnames or (), path)
             for row in reader:
                 place = f"{path}:{reader.line_num}"
                 if None in row or None in row.values():
                     raise SampleError(f"{place}: the row has not as many cells as the head", "LT-E308")
                 yield PlacedRow(row, path, reader.line_num)
     except UnicodeDecodeError as error:
-        raise SampleError(f"{path}: not UTF-8: {error.reason}; convert the file", NOT_UTF8) from error
+        raise SampleError(f"{path}:{_line_not_utf8(path)}: not UTF-8; convert the file", NOT_UTF8) from error
     except csv.Error as error:
         raise SampleError(f"{path}: malformed CSV: {error}", "LT-E308") from error
 
 
+def _line_not_utf8(path: Path) -> int:
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    raise AssertionError(f"{path} changed while it was read")
+
+
+def _refuse_twice(names: Iterable[str], path: Path) -> None:
+    """Of two columns of one name, readers take one in silence, and not all the same."""
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise SampleError(f"{path} has {count} columns `{name}`; rename all but one", "LT-E308")
+
+
 def _parquet_rows(path: Path) -> Iterator[PlacedRow]:
     parquet = optional_module("pyarrow.parquet", "parquet", str(path))
+    arrow_error = optional_module("pyarrow", "parquet", str(path)).ArrowException
     number = 0
     try:
-        for batch in parquet.ParquetFile(path).iter_batches(batch_size=PARQUET_ROWS):
+        file = parquet.ParquetFile(path)
+        _refuse_twice(file.schema_arrow.names, path)
+        for batch in file.iter_batches(batch_size=PARQUET_ROWS):
             for row in batch.to_pylist():
                 number += 1
-                yield PlacedRow(row, path, number)
-    except (ValueError, OSError) as error:  # pyarrow's own derive from these
-        raise SampleError(f"{path} is not Parquet: {error}", "LT-E308") from error
+                yield PlacedRow(_arrow_row(row), path, number)
+    except OverflowError as error:
+        where = f"{path}: behind row {number}"
+        raise SampleError(f"{where}: {error}; leave the column with that date out", "LT-E308") from error
+    except (arrow_error, ValueError, OSError) as error:
+        raise SampleError(f"{path} is not Parquet: {_one_line(error)}", "LT-E308") from error
+
+
+def _arrow_row(row: Mapping[str, Any]) -> JSON:
+    """A row without the members that Arrow gave it.
+
+    Every struct of a column has all members that any has, with null for those that it came without: a call
+    `{"city": "Bern"}` beside another `{"day": 3}` would become `{"city": "Bern", "day": null}`.
+    """
+    return {name: _without_null(value) for name, value in row.items()}
+
+
+def _without_null(value: Any) -> Any:
+    match value:
+        case dict():
+            members = cast("JSON", value)
+            return {name: _without_null(member) for name, member in members.items() if member is not None}
+        case list():
+            return [_without_null(element) for element in cast("list[Any]", value)]
+        case _:
+            return value
 
 
 def _text_rows(path: Path, name: str | None = None) -> Iterator[PlacedRow]:
@@ -200,12 +265,17 @@ def _directory_rows(path: Path) -> Iterator[PlacedRow]:
 
 
 def _saved_rows(path: Path) -> Iterator[PlacedRow]:
-    dataset = optional_module("datasets", "datasets", str(path)).load_from_disk(str(path))
-    if hasattr(dataset, "keys"):
-        raise SampleError(
-            f"{path} has the splits {', '.join(dataset)}: give one, such as {path / next(iter(dataset))}", "LT-E302"
-        )
-    return (PlacedRow(dict(row), path, number) for number, row in enumerate(dataset, 1))
+    datasets = optional_module("datasets", "datasets", str(path))
+    try:
+        dataset = datasets.load_from_disk(str(path))
+        if hasattr(dataset, "keys"):
+            raise SampleError(
+                f"{path} has the splits {', '.join(dataset)}: give one, such as {path / next(iter(dataset))}", "LT-E302"
+            )
+        for number, row in enumerate(dataset, 1):
+            yield PlacedRow(_arrow_row(row), path, number)
+    except (ArithmeticError, LookupError, OSError, TypeError, ValueError) as error:  # of a folder that is not whole
+        raise SampleError(f"{path} is no whole saved data set: {_one_line(error)}; save it again", "LT-E308") from error
 
 
 def _hub_rows(path: Path) -> Iterator[PlacedRow]:
@@ -215,9 +285,13 @@ def _hub_rows(path: Path) -> Iterator[PlacedRow]:
     try:
         dataset = optional_module("datasets", "datasets", name).load_dataset(name, config, split=split, streaming=True)
         for number, row in enumerate(dataset, 1):
-            yield PlacedRow(dict(row), path, number)
+            yield PlacedRow(_arrow_row(row), path, number)
     except (OSError, ValueError) as error:
-        raise SampleError(f"data set `{name}`: {' '.join(str(error).split())[:300]}", "LT-E309") from error
+        raise SampleError(f"data set `{name}`: {_one_line(error)}", "LT-E309") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def optional_module(name: str, extra: str, what: str) -> Any:

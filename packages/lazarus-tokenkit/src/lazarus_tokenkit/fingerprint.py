@@ -19,6 +19,7 @@ from lazarus_plan.whole import whole_file
 from lazarus_tokenkit.errors import FingerprintMismatch, TokenkitError
 from lazarus_tokenkit.load import load_tokenizer
 from lazarus_tokenkit.metrics.table import aligned
+from lazarus_tokenkit.outputs import FINGERPRINT, refuse_to_replace
 from lazarus_tokenkit.probes import PROBES_VERSION, probes
 from lazarus_tokenkit.tokenizer import Tokenizer
 
@@ -131,7 +132,12 @@ def diff_parts(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[st
 
 
 def save_fingerprint(fingerprint: TokenizerFingerprint, path: Path) -> None:
-    """Writes a fingerprint as JSON, to be committed beside what depends on it."""
+    """Writes a fingerprint as JSON, to be committed beside what depends on it.
+
+    Raises:
+        TokenkitError: `path` is there and is no fingerprint.
+    """
+    refuse_to_replace(path, FINGERPRINT, "saved fingerprint")
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as stream:
         stream.write((json.dumps(fingerprint.to_json(), indent=2) + "\n").encode())

@@ -26,6 +26,7 @@ from lazarus_tokenkit.forms import FieldNames
 from lazarus_tokenkit.ids import Ids
 from lazarus_tokenkit.lengths import CHUNK, PREFIX_BYTES, header_of, naming_rows
 from lazarus_tokenkit.metrics.documents import sample_text
+from lazarus_tokenkit.outputs import LENGTHS, refuse_to_replace
 from lazarus_tokenkit.partial import Partial
 from lazarus_tokenkit.readers import Row, as_paths, read_rows
 from lazarus_tokenkit.stats import LengthTally
@@ -69,6 +70,7 @@ def build_lengths(
 
     Raises:
         SampleError: `output` is one of the data files, by whatever name, lies among them, or is a directory.
+        TokenkitError: `output` is there and is no length cache.
     """
     _refuse_output(output, paths)
     _ = encoder.chat_template  # fails before the first row, not because of it
@@ -167,6 +169,7 @@ def _refuse_output(output: Path, paths: Path | Sequence[Path]) -> None:
                 "choose another file for the length cache",
                 "LT-E315",
             )
+    refuse_to_replace(output, LENGTHS, "length cache")
 
 
 def _no_progress(count: int) -> None:

@@ -20,10 +20,10 @@ tests:
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.fingerprint import compute_fingerprint
@@ -52,6 +52,19 @@ class Case(BaseModel):
     round_trip: bool | None = None
     """Whether it comes back."""
 
+    @field_validator("text")
+    @classmethod
+    def _is_text(cls, text: str) -> str:
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise ValueError("half a surrogate pair, which no UTF-8 text can hold")
+        return text
+
+    @model_validator(mode="after")
+    def _expects_something(self) -> "Case":
+        if all(each is None for each in (self.ids, self.pieces, self.count, self.max_tokens, self.round_trip)):
+            raise ValueError("expects nothing: give `ids`, `pieces`, `count`, `max_tokens` or `round_trip`")
+        return self
+
 
 class Suite(BaseModel):
     """A file of cases."""
@@ -60,10 +73,25 @@ class Suite(BaseModel):
 
     tokenizer: str | None = None
     """Name or path of the tokenizer."""
-    fingerprint: str | None = None
+    fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{16,64}$")] | None = None
     """The first digits of its fingerprint, 16 or more."""
     tests: tuple[Case, ...]
     """The cases."""
+
+    @model_validator(mode="after")
+    def _checks_something(self) -> "Suite":
+        if not self.tests and self.fingerprint is None:
+            raise ValueError("`tests` is empty and there is no `fingerprint`, so nothing is checked")
+        return self
+
+
+_REASONS = {
+    "string_type": "is not a text; put it in quotation marks",
+    "string_pattern_mismatch": "is not 16 to 64 digits 0-9 and a-f, as `lazarus-tokenkit fingerprint` prints them",
+    "model_type": "is no object with `text` or `tests`",
+    "missing": "is missing",
+}
+"""What is wrong, in words, by the type of pydantic's error."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +120,9 @@ def read_suite(path: Path) -> Suite:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         fields = Case.model_fields if "tests" in first["loc"] else Suite.model_fields
-        reason = f"is not one of {', '.join(fields)}" if first["type"] == "extra_forbidden" else first["msg"]
-        raise TokenkitError(f"{path}: {where}: {reason}", "LT-E902") from error
+        unknown = f"is not one of {', '.join(fields)}"
+        reason = unknown if first["type"] == "extra_forbidden" else _REASONS.get(first["type"], first["msg"])
+        raise TokenkitError(f"{path}: {where}: {reason.removeprefix('Value error, ')}", "LT-E902") from error
 
 
 def run_suite(suite: Suite, tokenizer: Tokenizer) -> list[Outcome]:

@@ -13,8 +13,19 @@ from lazarus_tokenkit.commands.options import AsJson, Data, TokenizerName, load,
 if TYPE_CHECKING:
     from lazarus_tokenkit.forms import FieldNames
 
+
+def _new_page(path: Path | None) -> Path | None:
+    """Said before the analysis, which takes its time."""
+    if path is not None:
+        from lazarus_tokenkit.outputs import PAGE, refuse_to_replace
+
+        refuse_to_replace(path, PAGE, "page")
+    return path
+
+
 Html = Annotated[
-    Path | None, typer.Option("--html", help="Write one self-contained page with the histograms to this file.")
+    Path | None,
+    typer.Option("--html", help="Write one self-contained page with the histograms to this file.", callback=_new_page),
 ]
 
 

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 import typer
 
@@ -59,12 +59,22 @@ with_fields = shared_options("fields", _fields)
 def read_text(text: str) -> str:
     """A text of the command line, or what stands on stdin where it is `-`."""
     if text == "-":
-        return sys.stdin.read()
+        text = _read_stdin()
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise TokenkitError(f"the text is not UTF-8 from character {error.start + 1} on", "LT-E501") from error
     return text
+
+
+def _read_stdin() -> str:
+    stream = cast("TextIO | None", sys.stdin)  # None where the shell closed it
+    if stream is None:
+        raise TokenkitError("stdin is closed: give the text itself", "LT-E501")
+    try:
+        return stream.read()
+    except UnicodeDecodeError as error:
+        raise TokenkitError(f"stdin is not UTF-8 from byte {error.start + 1} on", "LT-E501") from error
 
 
 def parse_ids(text: str, tokenizer: "Tokenizer") -> list[int]:

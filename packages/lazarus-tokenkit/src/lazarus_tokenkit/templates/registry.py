@@ -100,7 +100,10 @@ def _source(tokenizer: Tokenizer, name: str) -> str:
             )
         return REGISTRY[name].source
     if Path(name).is_file():
-        return Path(name).read_text(encoding="utf-8")
+        try:
+            return Path(name).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise TemplateError(f"{name}: byte {error.start + 1} is not UTF-8; convert the file", "LT-E203") from error
     raise TemplateError(f"no template `{name}`: choose {_known()}, `{OWN}` or a Jinja file", "LT-E201")
 
 

@@ -108,7 +108,12 @@ class ChatTemplate:
 
     @cached_property
     def is_opaque(self) -> bool:
-        """Whether it only ever passes contents on; see `templates.opaque`."""
+        """Whether it only ever passes contents on; see `templates.opaque`.
+
+        Raises:
+            TemplateError: The template is malformed.
+        """
+        _ = self._compiled  # refuses what is malformed or too deep to be walked
         return is_opaque(sandbox.make_environment({}).parse(self.source))
 
     def generation_spans(self, messages: Sequence[Message], *, tools: Sequence[JSON] = ()) -> list[tuple[int, int]]:

@@ -17,6 +17,7 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.templates import limits, measures
 
 FLAGS = {"trim_blocks": True, "lstrip_blocks": True}
@@ -47,7 +48,10 @@ def make_environment(shown: Mapping[str, Any], *, is_marked: bool = False) -> Im
 
 def pinned_clock(pinned_date: str) -> Callable[[str], str]:
     """`strftime_now` of a day that stays."""
-    day = date.fromisoformat(pinned_date)
+    try:
+        day = date.fromisoformat(pinned_date)
+    except ValueError as error:
+        raise TemplateError(f"{pinned_date!r} is no date: {error}; write one such as 2026-01-31", "LT-E208") from error
 
     def strftime_now(pattern: str) -> str:
         if not DATE_PATTERN.fullmatch(pattern):  # C libraries pad to any width
