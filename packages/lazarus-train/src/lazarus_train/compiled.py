@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from lazarus_models.backend import mx, nn
+from lazarus_models.parameters import flatten, unflatten
 from lazarus_train.batches import Batch
 
 Gradients = Callable[[nn.Module, Batch, mx.array], dict[str, mx.array]]
@@ -39,10 +40,10 @@ class CompiledGradients:
         self, arrays: Mapping[str, mx.array], drawn: Mapping[str, mx.array], units: mx.array
     ) -> dict[str, mx.array]:
         """Runs once for each shape; what it does to the model's own attributes would stay there as promises."""
-        kept = self._model.trainable_parameters()
+        kept = flatten(self._model.trainable_parameters())
         batch = Batch(
             **arrays, places=mx.zeros(0, mx.int32), parts=(), numbers=(), step_rows=0, drawn=drawn
         )  # places are as many as labels: no fixed shape
         found = self._gradients(self._model, batch, units)
-        self._model.update(kept)  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
+        self._model.update(unflatten(kept))  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
         return found

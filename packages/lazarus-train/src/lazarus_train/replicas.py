@@ -16,7 +16,7 @@ from lazarus_models.backend import mx, nn
 from lazarus_models.parameters import evaluate, flatten
 from lazarus_plan import Row, assign
 from lazarus_train.batches import Batch
-from lazarus_train.compiled import CompiledGradients, Gradients
+from lazarus_train.compiled import CompiledGradients
 
 Found = dict[str, mx.array]
 LossSum = Callable[[Any, Batch], tuple[mx.array, Mapping[str, mx.array]]]
@@ -78,7 +78,7 @@ class Replicas:
             shares: At most one a thread.
             units: Of the whole step: loss, metrics and gradients are divided by them.
         """
-        compute = self._function(loss_sum, metrics)
+        compute = partial(self._compute, loss_sum, metrics)
         pairs = list(zip(self._models, shares, strict=False))
         if self._pool is None or len(pairs) == 1:
             parts = [compute(model, batch, units) for model, batch in pairs]
@@ -92,15 +92,23 @@ class Replicas:
             }  # taken out: the sum takes their place
         return total
 
-    def _function(self, loss_sum: LossSum, metrics: tuple[str, ...]) -> Gradients:
-        """What computes a share; a graph, once written down, is kept for the steps to come."""
-        plain = partial(_gradients, loss_sum, metrics)
-        if not self._compiles:
-            return lambda *given: _computed(plain(*given))
+    def _compute(
+        self, loss_sum: LossSum, metrics: tuple[str, ...], model: nn.Module, batch: Batch, units: mx.array
+    ) -> Found:
+        """A share, computed before another thread reads it: what is not, belongs to the thread that asked for it."""
+        if self._compiles:
+            found = self._graph(loss_sum, metrics)(batch, units)
+        else:
+            found = _gradients(loss_sum, metrics, model, batch, units)
+        evaluate(found)
+        return found
+
+    def _graph(self, loss_sum: LossSum, metrics: tuple[str, ...]) -> CompiledGradients:
+        """The compiled gradients, kept for the steps to come."""
         key = loss_sum, metrics
         if key not in self._compiled:
-            self._compiled[key] = CompiledGradients(plain, self.model)
-        return lambda _, batch, units: _computed(self._compiled[key](batch, units))
+            self._compiled[key] = CompiledGradients(partial(_gradients, *key), self.model)
+        return self._compiled[key]
 
 
 def _gradients(loss_sum: LossSum, metrics: tuple[str, ...], model: nn.Module, batch: Batch, units: mx.array) -> Found:
@@ -112,9 +120,3 @@ def _gradients(loss_sum: LossSum, metrics: tuple[str, ...], model: nn.Module, ba
     value_and_grad = cast("_ValueAndGrad", nn.value_and_grad(model, told))  # pyright: ignore[reportUnknownMemberType] (untyped in MLX)
     (_, beside), tree = value_and_grad(batch)
     return {**flatten(tree), **beside}
-
-
-def _computed(found: Found) -> Found:
-    """Computed before another thread reads it: what is not, belongs to the thread that asked for it."""
-    evaluate(found)
-    return found
