@@ -1,5 +1,6 @@
 """Attention by runs against MLX's own with a mask, and its gradients."""
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,8 @@ from lazarus_models.backend import mx
 from lazarus_models.masks import segment_mask
 from lazarus_models.run_attention import (
     BLOCK,
+    TOGETHER,
+    _blocks,  # pyright: ignore[reportPrivateUsage] # what is computed at once
     _gather,  # pyright: ignore[reportPrivateUsage] # the sums that the backward pass needs
     attend_runs,
 )
@@ -52,7 +55,7 @@ def some(tokens: int, *, heads: int = 4, groups: int = 2, rows: int = 2) -> list
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.integers(1, 2 * BLOCK + 3), st.lists(st.sets(st.integers(1, 2 * BLOCK), max_size=3), min_size=2, max_size=2))
+@given(st.integers(1, 2 * BLOCK + 3), st.lists(st.sets(st.integers(1, 2 * BLOCK), max_size=40), min_size=2, max_size=2))
 def test_each_run_attends_as_a_mask_says_forward_and_backward(tokens, ends):
     rows = [cut(tokens, each) for each in ends]
     primals = some(tokens)
@@ -60,6 +63,22 @@ def test_each_run_attends_as_a_mask_says_forward_and_backward(tokens, ends):
     ours, theirs = (mx.vjp(attend, primals, [slope]) for attend in (by_runs(rows), masked(rows)))
     for mine, other in zip([*ours[0], *ours[1]], [*theirs[0], *theirs[1]], strict=True):
         assert mx.abs(mine - other).max().item() < 1e-4 * max(1.0, mx.abs(other).max().item())
+
+
+@given(st.sets(st.integers(1, 4 * BLOCK), max_size=60), st.sampled_from([1, 4, 9, 64]))
+def test_short_runs_that_follow_each_other_are_one_block(ends, heads):
+    row = cut(4 * BLOCK, ends)
+    blocks = list(_blocks([row], heads))
+    assert [token for block in blocks for token in range(block.first, block.last)] == list(range(4 * BLOCK))
+    most = min(BLOCK, math.isqrt(TOGETHER // heads))
+    ends_of = dict(row)
+    for block, after in pairwise(blocks):
+        if ends_of[block.start] - block.start > most:
+            assert block.last - block.first <= BLOCK
+            assert block.last <= ends_of[block.start]
+        else:
+            assert block.last - block.start <= most
+            assert ends_of[after.start] - block.start > most
 
 
 def test_sinks_take_their_share_and_learn():

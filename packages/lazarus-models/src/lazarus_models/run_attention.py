@@ -10,7 +10,9 @@ own operations, in the same blocks, 92 ms.
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -23,17 +25,18 @@ from lazarus_models.vectors import fresh, view
 
 BLOCK = 128
 """Queries computed at once: of 64 to 512 the fastest."""
-_LATER = np.triu(np.full((BLOCK, BLOCK), -np.inf, dtype=np.float32), 1)
-"""What is added to the scores of a block's own keys."""
+TOGETHER = 2**15
+"""Scores, of all heads, up to which short runs are computed at once, as a block with a mask: so many cost less than the calls."""
 
 
 class _Block(NamedTuple):
-    """Queries `first:last` of a row, which see its keys `start:last`."""
+    """Queries `first:last` of a row, which see its keys `start:last` as far as the mask, of its own keys, lets them."""
 
     row: int
     start: int
     first: int
     last: int
+    mask: NDArray[np.float32]
 
 
 def attend_runs(
@@ -80,11 +83,11 @@ def _gather(
     gathered = np.empty((rows, tokens, heads, width), dtype=np.float32)  # laid out as the next layer reads it
     logs = np.empty((rows, heads, tokens), dtype=np.float32)
     sink = view(sinks)[:, None]
-    for block in _blocks(runs):
-        row, start, first, last = block
+    for block in _blocks(runs, heads):
+        row, start, first, last, mask = block
         products = _products(queries, keys, block)
         scores = _by_head(products, heads)
-        scores[..., first - start :] += _LATER[: last - first, : last - first]
+        scores[..., first - start :] += mask
         top = np.maximum(scores.max(axis=-1), sink)
         np.exp(np.subtract(scores, top[..., None], out=scores), out=scores)
         total = scores.sum(axis=-1) + np.exp(sink - top)
@@ -113,12 +116,12 @@ def _slopes(
     shared = (view(slope) * view(gathered)).sum(axis=-1)  # (B, H, N)
     of_queries = np.empty(queries.shape, dtype=np.float32)
     of_keys, of_values = np.zeros(keys.shape, dtype=np.float32), np.zeros(values.shape, dtype=np.float32)
-    for block in _blocks(runs):
-        row, start, first, last = block
+    for block in _blocks(runs, heads):
+        row, start, first, last, mask = block
         shares, changes = _products(queries, keys, block), _products(slope, values, block)
         evaluate([shares, changes])
         p, change = _by_head(shares, heads), _by_head(changes, heads)
-        p[..., first - start :] += _LATER[: last - first, : last - first]
+        p[..., first - start :] += mask
         np.exp(np.subtract(p, logs[row, :, first:last, None], out=p), out=p)
         np.multiply(np.subtract(change, shared[row, :, first:last, None], out=change), p, out=change)
         found = [
@@ -134,11 +137,32 @@ def _slopes(
     return fresh(of_queries), fresh(of_keys), fresh(of_values), fresh(of_sinks)
 
 
-def _blocks(runs: list[list[tuple[int, int]]]) -> Iterator[_Block]:
+def _blocks(runs: list[list[tuple[int, int]]], heads: int) -> Iterator[_Block]:
+    """Long runs in blocks of their own, short ones that follow each other in one."""
+    most = min(BLOCK, math.isqrt(TOGETHER // heads))
     for row, bounds in enumerate(runs):
-        for start, end in bounds:
-            for first in range(start, end, BLOCK):
-                yield _Block(row, start, first, min(first + BLOCK, end))
+        start, short = 0, list[int]()
+        for first, last in bounds:
+            if short and last - start > most:
+                yield _Block(row, start, start, first, _mask(*short))
+                short.clear()
+            if last - first > most:
+                for block in range(first, last, BLOCK):
+                    end = min(block + BLOCK, last)
+                    yield _Block(row, first, block, end, _mask(end - block))
+            else:
+                start = start if short else first
+                short.append(last - first)
+        if short:
+            yield _Block(row, start, start, start + sum(short), _mask(*short))
+
+
+@lru_cache(maxsize=256)
+def _mask(*lengths: int) -> NDArray[np.float32]:
+    """What is added to scores within runs of these lengths: minus infinity for later keys and those of other runs."""
+    number = np.repeat(np.arange(len(lengths)), lengths)
+    is_seen = np.tri(len(number), dtype=np.bool_) & (number[:, None] == number)
+    return np.where(is_seen, np.float32(0), np.float32(-np.inf))
 
 
 def _products(
