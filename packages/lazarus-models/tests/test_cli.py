@@ -8,6 +8,8 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from lazarus_models import doctor
+from lazarus_models.backend import mx
 from lazarus_models.cli import app
 from lazarus_plan.errors import LazarusError
 
@@ -145,6 +147,15 @@ def test_info_reads_headers_only(tiny_directory):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(mx.default_device().type != mx.cpu, reason="tells of a CPU")
+def test_a_gpu_that_mlx_does_not_use_is_told(monkeypatch, tmp_path):
+    driver = tmp_path / "version"
+    monkeypatch.setattr(doctor, "NVIDIA_DRIVER", driver)
+    assert "NVIDIA" not in doctor.diagnose().advice
+    driver.touch()
+    assert "`uv pip uninstall mlx-cpu`" in doctor.diagnose().advice
+
+
 def test_doctor_names_the_blas_and_its_speed():
     said = command("doctor").stdout
     assert float(re.search(r"float32 +(\d+) GFLOP/s", said)[1]) > 0

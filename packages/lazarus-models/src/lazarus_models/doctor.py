@@ -7,11 +7,14 @@ import sys
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 from lazarus_models.backend import BLAS, mx
 from lazarus_models.blas import BlasInfo
 from lazarus_models.parameters import evaluate
 
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+"""There where Linux has loaded the driver of an NVIDIA GPU."""
 _SIZE = 1024  # of the square matrices: 2 * 1024**3 operations take 0.3 s at netlib's 8 GFLOP/s
 _REPEATS = 3  # the best of which counts
 
@@ -37,7 +40,6 @@ class Diagnosis:
 def diagnose() -> Diagnosis:
     """Looks and measures; takes under two seconds."""
     fast = BLAS.library not in ("builtin", "accelerate")
-    slow = BLAS.library == "builtin" and mx.default_device().type == mx.cpu
     return Diagnosis(
         mlx=version("mlx"),
         mlx_lm=version("mlx-lm"),
@@ -46,8 +48,21 @@ def diagnose() -> Diagnosis:
         blas=BLAS,
         gflops=measure_gflops(),
         gflops_builtin=_measure_builtin() if fast else None,
-        advice=f"matrix products are 20 to 30 times faster with OpenBLAS: {BLAS.reason}" if slow else "",
+        advice=_advice(),
     )
+
+
+def _advice() -> str:
+    if mx.default_device().type != mx.cpu:
+        return ""
+    if NVIDIA_DRIVER.exists():
+        return (
+            "this machine has an NVIDIA GPU, and MLX is its build for CPUs: `uv pip uninstall mlx-cpu`, then `uv pip install "
+            "'mlx[cuda13]'`, or 'mlx[cuda12]' for an older driver"
+        )
+    if BLAS.library == "builtin":
+        return f"matrix products are 20 to 30 times faster with OpenBLAS: {BLAS.reason}"
+    return ""
 
 
 def measure_gflops() -> float:
