@@ -97,6 +97,8 @@ def test_words_out_of_vocabulary_are_named():
     report = analyze_words(load_tokenizer("char:abc "), ["abc abx", "abx aa aa aa aa"])
     assert (report.oov, report.oov_rate, report.distinct) == ((("abx", 2),), 2 / 7, 3)
     assert report.rare_rate == 2 / 3 and report.most_split == (("aa", 3, 4),)
+    assert report.by_tokens == ((1, 1, 0), (2, 2, 0), (3, 3, 1), (4, 4, 2))
+    assert report.by_occurrence == ((1, 1, 1), (2, 2, 1), (3, 3, 0), (4, 9, 1))
 
 
 SUITE = """
