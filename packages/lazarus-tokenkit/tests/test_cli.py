@@ -156,6 +156,14 @@ def test_inspect_says_what_a_file_holds(call, data: Path):
     assert found["lengths"]["max"] == 48 and found["unit"] == "tokens"
 
 
+def test_inspect_and_stats_say_the_same_of_lengths(call, data: Path, tmp_path: Path):
+    lengths = str(tmp_path / "l.jsonl")
+    assert call("lengths", "build", "-t", "byte", "-d", str(data), *QA, "-o", lengths)[0] == 0
+    _, stats, _ = call("lengths", "stats", "-l", lengths, "--json")
+    _, found, _ = call("samples", "inspect", str(data), *QA, "-t", "byte", "--json")
+    assert json.loads(stats).items() >= json.loads(found)["lengths"].items()
+
+
 def test_inspect_of_nothing_has_no_figures_and_a_missing_file_is_bad_input(call, tmp_path: Path):
     (tmp_path / "d.jsonl").write_text("{")
     code, out, _ = call("samples", "inspect", str(tmp_path / "d.jsonl"))

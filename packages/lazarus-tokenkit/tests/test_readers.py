@@ -235,6 +235,15 @@ def test_parquet_that_python_cannot_hold_is_refused(tmp_path: Path):
         read(tmp_path / "u.parquet")
 
 
+def test_a_row_of_another_form_is_told_who_decided(tmp_path: Path):
+    files = [write(tmp_path, b'{"prompt": "p", "completion": "c"}', "a.jsonl"), write(tmp_path, b"one", "b.txt")]
+    words = r"b\.txt:1: no field `prompt` among `text`; all rows have to be `completion`, as .*a\.jsonl:1 is$"
+    with pytest.raises(SampleError, match=words):
+        list(read_samples(files))
+    with pytest.raises(SampleError, match=r"a\.jsonl:1: no field `x` among `completion`, `prompt`$"):
+        list(read_samples(files, FieldNames(text="x")))
+
+
 def test_a_directory_of_texts_is_named_by_its_paths(tmp_path: Path):
     (tmp_path / "deep").mkdir()
     write(tmp_path, b"one", "b.txt")

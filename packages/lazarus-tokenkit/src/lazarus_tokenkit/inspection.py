@@ -23,6 +23,7 @@ from lazarus_tokenkit.samples import (
     Sample,
     TextSample,
 )
+from lazarus_tokenkit.stats import QUANTILES
 
 KINDS: dict[type[Any], str] = {
     TextSample: "text",
@@ -114,7 +115,8 @@ def inspect_samples(
             raise
         error = failure.message
     sizes = np.array(lengths)
-    quantiles = {f"p{share}": int(np.percentile(sizes, share)) for share in (50, 90, 99)} if lengths else {}
+    nearest_rank = "inverted_cdf"  # as `lengths stats` has it
+    quantiles = {f"p{q}": int(np.percentile(sizes, q, method=nearest_rank)) for q in QUANTILES} if lengths else {}
     return Inspection(
         form=form,
         samples=len(lengths),

@@ -57,15 +57,21 @@ def read_rows(paths: Path | Sequence[Path], fields: FieldNames | None = None) ->
     """`read_samples` with the place of each; a name that occurs twice is refused at the end."""
     wanted = fields or FieldNames()
     make: Callable[[JSON, str], Sample] | None = None
+    form, first = "", ""
     ledger = _Ledger()
     for position, row in enumerate(_objects(paths)):
-        make = make or sample_maker(_resolved(wanted, row))
+        if make is None:
+            names = _resolved(wanted, row)
+            make, form, first = sample_maker(names), names.form, row.place
         given = _given_name(row)
         ledger.add(given)
         try:
             sample = make(row.members, str(position) if given is None else given)
         except SampleError as error:
-            raise SampleError(f"{row.place}: {error.message}", error.code) from error
+            own = FieldNames().resolve(row.members)
+            is_other = position > 0 and own is not None and own.form != form
+            more = f"; all rows have to be `{form}`, as {first} is" if is_other else ""
+            raise SampleError(f"{row.place}: {error.message}{more}", error.code) from error
         yield Row(sample, row.path, row.line)
     if not ledger.count:
         raise SampleError(f"{', '.join(map(str, as_paths(paths)))} is empty: no rows", "LT-E303")
