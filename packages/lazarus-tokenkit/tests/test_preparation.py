@@ -77,6 +77,8 @@ def test_a_curriculum_goes_from_short_to_long_and_keeps_ties():
     found = make_curriculum(samples, "length", load_tokenizer("byte"), num_stages=2)
     assert (found.order, found.stages) == ((1, 3, 2, 0), (0, 2))
     assert make_curriculum(samples, "length").order == found.order
+    assert make_curriculum(samples, "length", num_stages=9).stages == (0, 1, 2, 3), "no stage is empty"
+    assert make_curriculum([], "length").stages == ()
 
 
 def test_reasoning_is_denser_where_there_are_steps():

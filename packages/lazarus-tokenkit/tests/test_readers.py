@@ -14,12 +14,15 @@ from lazarus_plan import canonical_json
 from lazarus_tokenkit import (
     ChatSample,
     CompletionSample,
+    Encoder,
     FieldNames,
     Message,
     PreferenceSample,
     PromptSample,
     TextSample,
     ToolCall,
+    build_lengths,
+    load_tokenizer,
     read_samples,
 )
 from lazarus_tokenkit.errors import SampleError
@@ -242,6 +245,12 @@ def test_a_row_of_another_form_is_told_who_decided(tmp_path: Path):
         list(read_samples(files))
     with pytest.raises(SampleError, match=r"a\.jsonl:1: no field `x` among `completion`, `prompt`$"):
         list(read_samples(files, FieldNames(text="x")))
+
+
+def test_places_may_be_given_as_texts(tmp_path: Path):
+    path = write(tmp_path, b'{"text":"a"}\n')
+    assert [*read_samples(str(path))] == [*read_samples([str(path)])] == read(path)
+    assert build_lengths(str(path), Encoder(load_tokenizer("byte")), str(tmp_path / "l.jsonl")).count == 1
 
 
 def test_a_directory_of_texts_is_named_by_its_paths(tmp_path: Path):

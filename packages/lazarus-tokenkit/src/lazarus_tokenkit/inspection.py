@@ -3,14 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lazarus_tokenkit.encode import Encoder
 from lazarus_tokenkit.errors import TokenkitError
-from lazarus_tokenkit.files import NO_FILE
+from lazarus_tokenkit.files import NO_FILE, Paths
 from lazarus_tokenkit.forms import FieldNames
 from lazarus_tokenkit.metrics.documents import sample_text
 from lazarus_tokenkit.metrics.table import aligned, number
@@ -83,7 +82,7 @@ class Inspection:
 
 
 def inspect_samples(
-    paths: Path | Sequence[Path], fields: FieldNames | None, encoder: Encoder, num_rows: int = 2, *, with_tokens: bool
+    paths: Paths, fields: FieldNames | None, encoder: Encoder, num_rows: int = 2, *, with_tokens: bool
 ) -> Inspection:
     """Reads data files to their end, or to what cannot be read.
 
