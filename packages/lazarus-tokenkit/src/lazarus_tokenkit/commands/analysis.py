@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from lazarus_tokenkit.forms import FieldNames
     from lazarus_tokenkit.metrics.page import Analysis
 
+MAX_ALPHA = 1000.0
+"""Beyond it the Renyi entropy is, but for a thousandth, that of the most frequent token; infinity is no JSON."""
+
 
 def _new_page(path: Path | None) -> Path | None:
     """Said before the analysis, which takes its time."""
@@ -61,7 +64,7 @@ def entropy(
     tokenizer: TokenizerName,
     data: Data,
     fields: "FieldNames",
-    alpha: Annotated[float, typer.Option("--alpha", help="Of the Renyi figures.", min=0.0)] = 2.5,
+    alpha: Annotated[float, typer.Option("--alpha", help="Of the Renyi figures.", min=0.0, max=MAX_ALPHA)] = 2.5,
     as_json: AsJson = False,
     html: Html = None,
 ) -> None:
