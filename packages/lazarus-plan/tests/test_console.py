@@ -65,6 +65,17 @@ def test_every_ending_is_one_line_and_its_code(tmp_path: Path, how: str, code: i
     assert end(tmp_path, how) == (code, "", line)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_a_closed_stream_is_no_reason_to_fail(closed: str):
+    code = "from lazarus_plan.console import run, say, show; run(lambda **_: (show('result'), say('words')), 'act')"
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, code], capture_output=True, encoding="utf-8", check=False
+    )
+    expected = ("", "words\n") if closed == ">&-" else ("result\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, *expected)
+
+
 def test_a_terminated_command_cleans_up(tmp_path: Path):
     code, out, _ = end(tmp_path, "cleaned")
     assert (code, out) == (143, "cleaned\n")

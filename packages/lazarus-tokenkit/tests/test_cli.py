@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,60 @@ def test_an_analysis_is_drawn_as_one_page(call, data: Path, tmp_path: Path):
     page = tmp_path / "page.html"
     assert call("analyze", "entropy", "-t", "byte", "-d", str(data), *QA, "--html", str(page))[0] == 0
     text = page.read_text()
-    assert text.count("<svg") == 3 and "src=" not in text and "bits/byte" in text
+    assert text.count("<svg") == 3 and "src=" not in text and text.count("bits/byte") == 1
+
+
+PAGES = {
+    "coverage": ("--by-file",),
+    "efficiency": (),
+    "entropy": (),
+    "fit-score": (),
+    "vocab-suggest": ("-n", "3"),
+    "words": (),
+}
+
+
+@pytest.mark.parametrize("command", PAGES)
+def test_every_analysis_has_a_page_that_says_each_thing_once(call, data: Path, tmp_path: Path, command: str):
+    page = tmp_path / "page.html"
+    found = call("analyze", command, "-t", "byte", "-d", str(data), *QA, *PAGES[command], "--html", str(page))
+    text = unescape(page.read_text())
+    assert found[0] == 0 and f"<pre>{found[1].rstrip()}</pre>" in text, "what is printed stands on top"
+    assert text.count("<svg") >= 3 and "tokens a document (documents upwards)" in text
+    assert text.count("unseen mass") == 1
+    assert "'y', id 121</text>" in text and ">36</text>" in text, "a frequent token and its count"
+
+
+def test_a_page_of_nothing_is_a_page(call, tmp_path: Path):
+    (tmp_path / "d.jsonl").write_text('{"text":""}\n')
+    for command in ("coverage", "efficiency", "entropy", "vocab-suggest", "words"):
+        page = tmp_path / f"{command}.html"
+        assert call("analyze", command, "-t", "byte", "-d", str(tmp_path / "d.jsonl"), "--html", str(page))[0] == 0
+        assert "words kept whole" in page.read_text()
+
+
+def test_a_difference_is_drawn_as_one_page(call, data: Path, tmp_path: Path):
+    page = tmp_path / "page.html"
+    words = ("analyze", "diff", "-t1", "byte", "-t2", "char:yes?", "--html", str(page))
+    assert call(*words)[0] == 0 and page.read_text().count("<svg") == 1
+    assert call(*words, "-d", str(data), *QA)[0] == 0
+    text = page.read_text()
+    assert text.count("<svg") == 4 and "boundary F1" in text and "only char</text>" in text
+
+
+def test_two_tokenizers_of_one_name_are_told_apart(call, tmp_path: Path):
+    page = tmp_path / "page.html"
+    _, out, _ = call("analyze", "diff", "-t1", "byte", "-t2", "byte", "--html", str(page))
+    assert "only byte (1): nothing\nonly byte (2): nothing" in out and "only byte (2)</text>" in page.read_text()
+    assert "byte (2): 1 tokens" in call("compare", "-t1", "byte", "-t2", "byte", "a")[1]
+
+
+def test_files_of_one_name_are_told_apart(call, data: Path, tmp_path: Path):
+    (tmp_path / "b").mkdir()
+    other = tmp_path / "b" / data.name
+    other.write_bytes(data.read_bytes())
+    words = ("analyze", "coverage", "-t", "byte", "-d", str(data), "-d", str(other), *QA, "--by-file", "--json")
+    assert list(json.loads(call(*words)[1])["files"]) == [str(data), str(other)]
 
 
 def test_files_are_held_against_each_other(call, data: Path):
@@ -100,6 +154,14 @@ def test_inspect_says_what_a_file_holds(call, data: Path):
     found = json.loads(out)
     assert code == 1 and found["samples"] == 9 and "d.jsonl:10:2: malformed JSON" in found["error"]
     assert found["lengths"]["max"] == 48 and found["unit"] == "tokens"
+
+
+def test_inspect_and_stats_say_the_same_of_lengths(call, data: Path, tmp_path: Path):
+    lengths = str(tmp_path / "l.jsonl")
+    assert call("lengths", "build", "-t", "byte", "-d", str(data), *QA, "-o", lengths)[0] == 0
+    _, stats, _ = call("lengths", "stats", "-l", lengths, "--json")
+    _, found, _ = call("samples", "inspect", str(data), *QA, "-t", "byte", "--json")
+    assert json.loads(stats).items() >= json.loads(found)["lengths"].items()
 
 
 def test_inspect_of_nothing_has_no_figures_and_a_missing_file_is_bad_input(call, tmp_path: Path):

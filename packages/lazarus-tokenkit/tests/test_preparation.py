@@ -77,6 +77,8 @@ def test_a_curriculum_goes_from_short_to_long_and_keeps_ties():
     found = make_curriculum(samples, "length", load_tokenizer("byte"), num_stages=2)
     assert (found.order, found.stages) == ((1, 3, 2, 0), (0, 2))
     assert make_curriculum(samples, "length").order == found.order
+    assert make_curriculum(samples, "length", num_stages=9).stages == (0, 1, 2, 3), "no stage is empty"
+    assert make_curriculum([], "length").stages == ()
 
 
 def test_reasoning_is_denser_where_there_are_steps():
@@ -97,6 +99,8 @@ def test_words_out_of_vocabulary_are_named():
     report = analyze_words(load_tokenizer("char:abc "), ["abc abx", "abx aa aa aa aa"])
     assert (report.oov, report.oov_rate, report.distinct) == ((("abx", 2),), 2 / 7, 3)
     assert report.rare_rate == 2 / 3 and report.most_split == (("aa", 3, 4),)
+    assert report.by_tokens == ((1, 1, 0), (2, 2, 0), (3, 3, 1), (4, 4, 2))
+    assert report.by_occurrence == ((1, 1, 1), (2, 2, 1), (3, 3, 0), (4, 9, 1))
 
 
 SUITE = """

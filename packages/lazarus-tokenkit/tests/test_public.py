@@ -16,6 +16,11 @@ def test_every_public_name_resolves(name: str):
     assert getattr(lazarus_tokenkit, name) is not None
 
 
+def test_public_names_are_listed_before_their_first_use():
+    code = "import lazarus_tokenkit; print('load_tokenizer' in dir(lazarus_tokenkit))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = lazarus_tokenkit.nothing

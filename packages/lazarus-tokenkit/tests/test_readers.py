@@ -14,12 +14,15 @@ from lazarus_plan import canonical_json
 from lazarus_tokenkit import (
     ChatSample,
     CompletionSample,
+    Encoder,
     FieldNames,
     Message,
     PreferenceSample,
     PromptSample,
     TextSample,
     ToolCall,
+    build_lengths,
+    load_tokenizer,
     read_samples,
 )
 from lazarus_tokenkit.errors import SampleError
@@ -233,6 +236,21 @@ def test_parquet_that_python_cannot_hold_is_refused(tmp_path: Path):
     pytest.importorskip("pyarrow.parquet").write_table(twice, tmp_path / "u.parquet")
     with pytest.raises(SampleError, match=r"u\.parquet has 2 columns `text`"):
         read(tmp_path / "u.parquet")
+
+
+def test_a_row_of_another_form_is_told_who_decided(tmp_path: Path):
+    files = [write(tmp_path, b'{"prompt": "p", "completion": "c"}', "a.jsonl"), write(tmp_path, b"one", "b.txt")]
+    words = r"b\.txt:1: no field `prompt` among `text`; all rows have to be `completion`, as .*a\.jsonl:1 is$"
+    with pytest.raises(SampleError, match=words):
+        list(read_samples(files))
+    with pytest.raises(SampleError, match=r"a\.jsonl:1: no field `x` among `completion`, `prompt`$"):
+        list(read_samples(files, FieldNames(text="x")))
+
+
+def test_places_may_be_given_as_texts(tmp_path: Path):
+    path = write(tmp_path, b'{"text":"a"}\n')
+    assert [*read_samples(str(path))] == [*read_samples([str(path)])] == read(path)
+    assert build_lengths(str(path), Encoder(load_tokenizer("byte")), str(tmp_path / "l.jsonl")).count == 1
 
 
 def test_a_directory_of_texts_is_named_by_its_paths(tmp_path: Path):

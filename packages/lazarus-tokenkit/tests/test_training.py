@@ -78,8 +78,14 @@ def test_sentencepiece_gives_the_same_bytes_and_the_librarys_ids():
 
 def test_sentencepiece_says_why_it_refuses():
     pytest.importorskip("sentencepiece", reason="needs the extra `sentencepiece`")
-    with pytest.raises(TokenkitError, match=r"SentencePiece refuses: .*[Vv]ocab"):
-        train_sentencepiece(["a b"], SentencePieceConfig(vocab_size=5000))
+    for wanted, words in (
+        (5000, r"of 5000 is more than .*; give (\d+) or less"),
+        (250, r"of 250 is .*; give (\d+) or more"),
+    ):
+        with pytest.raises(TokenkitError, match=f"SentencePiece refuses: a vocabulary {words}") as caught:
+            train_sentencepiece(["a b"], SentencePieceConfig(vocab_size=wanted))
+        given = int(caught.value.message.split()[-3])
+        assert train_sentencepiece(["a b"], SentencePieceConfig(vocab_size=given)).vocab_size == given
 
 
 def test_a_training_on_files_has_a_card_and_is_frozen(corpus: list[Path], tmp_path: Path):

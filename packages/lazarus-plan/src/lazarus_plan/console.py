@@ -40,6 +40,7 @@ def run(app: Callable[..., Any] | str, name: str) -> None:
         name: Of the command, for messages.
     """
     _use_utf8()
+    _open_closed_streams()
     _write_any_text()
     with _one_line_endings(name):
         if isinstance(app, str):
@@ -56,6 +57,13 @@ def _use_utf8() -> None:
     """Starts again in Python's UTF-8 mode where the locale is another: names and texts are the same bytes everywhere."""
     if not sys.flags.utf8_mode and codecs.lookup(locale.getencoding()).name != "utf-8":
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | {"PYTHONUTF8": "1"})
+
+
+def _open_closed_streams() -> None:
+    """What a shell closed (`>&-`) leads nowhere: else the next file to be opened would get the words meant for it."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 # open until the end
 
 
 def _write_any_text() -> None:

@@ -8,7 +8,7 @@ import csv
 import gzip
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
@@ -17,6 +17,8 @@ from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.strict_json import MALFORMED, NOT_UTF8, parse_json
 
 JSON = dict[str, Any]
+Paths = Path | str | Sequence[Path | str]
+"""Where data are: one place or several."""
 
 LINES = (".jsonl", ".jsonl.gz", ".ndjson")
 TEXTS = (".txt", ".md", ".rst")

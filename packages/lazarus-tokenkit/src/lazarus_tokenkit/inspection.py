@@ -3,14 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lazarus_tokenkit.encode import Encoder
 from lazarus_tokenkit.errors import TokenkitError
-from lazarus_tokenkit.files import NO_FILE
+from lazarus_tokenkit.files import NO_FILE, Paths
 from lazarus_tokenkit.forms import FieldNames
 from lazarus_tokenkit.metrics.documents import sample_text
 from lazarus_tokenkit.metrics.table import aligned, number
@@ -23,6 +22,7 @@ from lazarus_tokenkit.samples import (
     Sample,
     TextSample,
 )
+from lazarus_tokenkit.stats import QUANTILES
 
 KINDS: dict[type[Any], str] = {
     TextSample: "text",
@@ -82,7 +82,7 @@ class Inspection:
 
 
 def inspect_samples(
-    paths: Path | Sequence[Path], fields: FieldNames | None, encoder: Encoder, num_rows: int = 2, *, with_tokens: bool
+    paths: Paths, fields: FieldNames | None, encoder: Encoder, num_rows: int = 2, *, with_tokens: bool
 ) -> Inspection:
     """Reads data files to their end, or to what cannot be read.
 
@@ -114,7 +114,8 @@ def inspect_samples(
             raise
         error = failure.message
     sizes = np.array(lengths)
-    quantiles = {f"p{share}": int(np.percentile(sizes, share)) for share in (50, 90, 99)} if lengths else {}
+    nearest_rank = "inverted_cdf"  # as `lengths stats` has it
+    quantiles = {f"p{q}": int(np.percentile(sizes, q, method=nearest_rank)) for q in QUANTILES} if lengths else {}
     return Inspection(
         form=form,
         samples=len(lengths),

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import chain, islice
@@ -21,7 +21,7 @@ from lazarus_tokenkit.backends.huggingface import batches_on_one_thread
 from lazarus_tokenkit.encode import Encoder, Measure, Prepared
 from lazarus_tokenkit.engines import NUM_CHECKED, Engine, EngineName, choose_engine
 from lazarus_tokenkit.errors import SampleError
-from lazarus_tokenkit.files import data_files
+from lazarus_tokenkit.files import Paths, data_files
 from lazarus_tokenkit.forms import FieldNames
 from lazarus_tokenkit.ids import Ids
 from lazarus_tokenkit.lengths import CHUNK, PREFIX_BYTES, header_of, naming_rows
@@ -49,9 +49,9 @@ class _Chunk(NamedTuple):
 
 
 def build_lengths(
-    paths: Path | Sequence[Path],
+    paths: Paths,
     encoder: Encoder,
-    output: Path,
+    output: Path | str,
     fields: FieldNames | None = None,
     on_progress: Callable[[int], Any] | None = None,
     engine: EngineName = "huggingface",
@@ -72,6 +72,7 @@ def build_lengths(
         SampleError: `output` is one of the data files, by whatever name, lies among them, or is a directory.
         TokenkitError: `output` is there and is no length cache.
     """
+    output = Path(output)
     _refuse_output(output, paths)
     _ = encoder.chat_template  # fails before the first row, not because of it
     rows = read_rows(paths, fields)
@@ -142,7 +143,7 @@ def _finish(chunk: _Chunk, encoder: Encoder) -> list[bytes]:
     return [row_line(row.sample.id, measure, digest) for row, measure, digest in rows]
 
 
-def _identity(paths: Path | Sequence[Path], encoder: Encoder, fields: FieldNames | None) -> bytes:
+def _identity(paths: Paths, encoder: Encoder, fields: FieldNames | None) -> bytes:
     """What must be the same for an earlier run's rows to be this one's."""
     files = [[file.name, file.stat().st_size] for path in as_paths(paths) for file in data_files(path) if file.exists()]
     return canonical_json(
@@ -156,7 +157,7 @@ def _identity(paths: Path | Sequence[Path], encoder: Encoder, fields: FieldNames
     )
 
 
-def _refuse_output(output: Path, paths: Path | Sequence[Path]) -> None:
+def _refuse_output(output: Path, paths: Paths) -> None:
     """The data stay as they are: the length cache takes no data file's place, and is none of a folder's files."""
     if output.is_dir():
         raise SampleError(f"{output} is a directory: name a file for the length cache", "LT-E315")

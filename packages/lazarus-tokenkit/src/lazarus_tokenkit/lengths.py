@@ -11,7 +11,7 @@ from typing import Any
 from lazarus_plan import LengthRow, LengthsHeader, digest_text, merkle_root
 from lazarus_tokenkit.encode import Encoded, Encoder
 from lazarus_tokenkit.errors import TemplateError
-from lazarus_tokenkit.files import data_files
+from lazarus_tokenkit.files import Paths, data_files
 from lazarus_tokenkit.ids import ids_prefix
 from lazarus_tokenkit.readers import FieldNames, Row, as_paths, read_rows
 
@@ -54,7 +54,7 @@ class EncodedRow:
 
 
 def encode_rows(
-    paths: Path | Sequence[Path], encoder: Encoder, fields: FieldNames | None = None, chunk: int = CHUNK
+    paths: Paths, encoder: Encoder, fields: FieldNames | None = None, chunk: int = CHUNK
 ) -> Iterator[EncodedRow]:
     """Encodes data files row by row, in order; holds `chunk` samples at a time.
 
@@ -78,7 +78,7 @@ def encode_rows(
             )
 
 
-def source_header(paths: Path | Sequence[Path], encoder: Encoder, row_digests: Sequence[bytes]) -> LengthsHeader:
+def source_header(paths: Paths, encoder: Encoder, row_digests: Sequence[bytes]) -> LengthsHeader:
     """What rows were made from: the first three links of the chain.
 
     Args:
@@ -90,7 +90,7 @@ def source_header(paths: Path | Sequence[Path], encoder: Encoder, row_digests: S
 
 
 def header_of(
-    paths: Path | Sequence[Path],
+    paths: Paths,
     encoder: Encoder,
     count: int,
     root: bytes,

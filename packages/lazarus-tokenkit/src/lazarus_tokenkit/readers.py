@@ -7,14 +7,14 @@ row that has a name, which find names that occur twice.
 
 import hashlib
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from lazarus_tokenkit.errors import SampleError
-from lazarus_tokenkit.files import PlacedRow, count_objects, kind, list_names, read_objects
+from lazarus_tokenkit.files import Paths, PlacedRow, count_objects, kind, list_names, read_objects
 from lazarus_tokenkit.forms import FieldNames, sample_maker
 from lazarus_tokenkit.samples import JSON, Sample
 
@@ -40,7 +40,7 @@ class Row(NamedTuple):
         return f"{self.path}:{self.line}"
 
 
-def read_samples(paths: Path | Sequence[Path], fields: FieldNames | None = None) -> Iterator[Sample]:
+def read_samples(paths: Paths, fields: FieldNames | None = None) -> Iterator[Sample]:
     """Samples of one or more files, in order.
 
     Args:
@@ -53,19 +53,25 @@ def read_samples(paths: Path | Sequence[Path], fields: FieldNames | None = None)
     return (row.sample for row in read_rows(paths, fields))
 
 
-def read_rows(paths: Path | Sequence[Path], fields: FieldNames | None = None) -> Iterator[Row]:
+def read_rows(paths: Paths, fields: FieldNames | None = None) -> Iterator[Row]:
     """`read_samples` with the place of each; a name that occurs twice is refused at the end."""
     wanted = fields or FieldNames()
     make: Callable[[JSON, str], Sample] | None = None
+    form, first = "", ""
     ledger = _Ledger()
     for position, row in enumerate(_objects(paths)):
-        make = make or sample_maker(_resolved(wanted, row))
+        if make is None:
+            names = _resolved(wanted, row)
+            make, form, first = sample_maker(names), names.form, row.place
         given = _given_name(row)
         ledger.add(given)
         try:
             sample = make(row.members, str(position) if given is None else given)
         except SampleError as error:
-            raise SampleError(f"{row.place}: {error.message}", error.code) from error
+            own = FieldNames().resolve(row.members)
+            is_other = position > 0 and own is not None and own.form != form
+            more = f"; all rows have to be `{form}`, as {first} is" if is_other else ""
+            raise SampleError(f"{row.place}: {error.message}{more}", error.code) from error
         yield Row(sample, row.path, row.line)
     if not ledger.count:
         raise SampleError(f"{', '.join(map(str, as_paths(paths)))} is empty: no rows", "LT-E303")
@@ -73,15 +79,15 @@ def read_rows(paths: Path | Sequence[Path], fields: FieldNames | None = None) ->
         _refuse_repeated(paths)
 
 
-def count_lines(paths: Path | Sequence[Path]) -> int | None:
+def count_lines(paths: Paths) -> int | None:
     """Number of rows: what a progress bar counts to; None where only reading tells."""
     counts = [count_objects(path) for path in as_paths(paths)]
     return None if None in counts else sum(count or 0 for count in counts)
 
 
-def as_paths(paths: Path | Sequence[Path]) -> list[Path]:
+def as_paths(paths: Paths) -> list[Path]:
     """One path or several, as a list."""
-    return [paths] if isinstance(paths, Path) else list(paths)
+    return [Path(paths)] if isinstance(paths, Path | str) else [Path(path) for path in paths]
 
 
 class _Ledger:
@@ -106,7 +112,7 @@ class _Ledger:
         return bool((seen[1:] == seen[:-1]).any())
 
 
-def _refuse_repeated(paths: Path | Sequence[Path]) -> None:
+def _refuse_repeated(paths: Paths) -> None:
     """Reads again to name the rows; with 64 bits, rows that merely look alike are no worry, and pass."""
     places: dict[str, str] = {}
     for position, row in enumerate(_objects(paths)):
@@ -127,7 +133,7 @@ def _resolved(wanted: FieldNames, first: PlacedRow) -> FieldNames:
     return names
 
 
-def _objects(paths: Path | Sequence[Path]) -> Iterator[PlacedRow]:
+def _objects(paths: Paths) -> Iterator[PlacedRow]:
     return (row for path in as_paths(paths) for row in read_objects(path))
 
 

@@ -103,7 +103,8 @@ class LengthStats:
     def headline(self) -> str:
         """Samples and tokens in one line."""
         loss = "" if self.loss_tokens is None else f", {self.loss_tokens:,} with loss"
-        return f"{self.count:,} samples, {self.tokens:,} tokens{loss}"
+        samples, tokens = ("" if count == 1 else "s" for count in (self.count, self.tokens))
+        return f"{self.count:,} sample{samples}, {self.tokens:,} token{tokens}{loss}"
 
     def text(self) -> str:
         """As it is printed for people."""

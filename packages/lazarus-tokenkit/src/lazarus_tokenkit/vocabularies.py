@@ -57,13 +57,20 @@ def diff_vocabularies(first: Tokenizer, second: Tokenizer) -> VocabularyDiff:
     one, other = (_by_bytes(tokenizer) for tokenizer in (first, second))
     shared = one.keys() & other.keys()
     return VocabularyDiff(
-        names=(first.name, second.name),
+        names=names_apart(first, second),
         sizes=(len(one), len(other)),
         shared=len(shared),
         moved=sum(one[content] != other[content] for content in shared),
         only_first=_longest(one.keys() - shared),
         only_second=_longest(other.keys() - shared),
     )
+
+
+def names_apart(first: Tokenizer, second: Tokenizer) -> tuple[str, str]:
+    """The names of two tokenizers, numbered where they are the same, as those of a directory and its copy are."""
+    if first.name == second.name:
+        return f"{first.name} (1)", f"{second.name} (2)"
+    return first.name, second.name
 
 
 def _by_bytes(tokenizer: Tokenizer) -> dict[bytes, int]:

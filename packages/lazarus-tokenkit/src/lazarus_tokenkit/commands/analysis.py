@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,10 @@ from lazarus_tokenkit.commands.options import AsJson, Data, TokenizerName, load,
 
 if TYPE_CHECKING:
     from lazarus_tokenkit.forms import FieldNames
+    from lazarus_tokenkit.metrics.page import Analysis
+
+MAX_ALPHA = 1000.0
+"""Beyond it the Renyi entropy is, but for a thousandth, that of the most frequent token; infinity is no JSON."""
 
 
 def _new_page(path: Path | None) -> Path | None:
@@ -29,18 +33,6 @@ Html = Annotated[
 ]
 
 
-class Result(Protocol):
-    """What an analysis gives."""
-
-    def to_json(self) -> dict[str, Any]:
-        """For programs."""
-        ...
-
-    def text(self) -> str:
-        """For people."""
-        ...
-
-
 @with_fields
 def coverage(
     tokenizer: TokenizerName,
@@ -53,23 +45,18 @@ def coverage(
     html: Html = None,
 ) -> None:
     """Text a token carries, words that break, what is lost."""
-    from lazarus_tokenkit.metrics.coverage import analyze_coverage, worst_group_ratio
-    from lazarus_tokenkit.metrics.documents import read_documents
+    from lazarus_tokenkit.metrics.coverage import CoverageByFile, analyze_coverage, worst_group_ratio
 
     if not by_file:
         documents = _read(data, fields)
         _finish(analyze_coverage(load(tokenizer), documents), tokenizer, documents, as_json, html)
         return
     loaded = load(tokenizer)
-    groups = {path.name: analyze_coverage(loaded, read_documents([path], fields)) for path in data}
-    ratio = worst_group_ratio(groups)
-    if as_json:
-        members = {name: each.to_json() for name, each in groups.items()}
-        show(json.dumps({"files": members, "worst_group_ratio": ratio}, indent=2))
-        return
-    for name, each in groups.items():
-        show(f"{name}\n{each.text()}\n")
-    show(f"worst file against the best, bytes a token: {ratio:.3f}" if ratio is not None else "no tokens")
+    are_named_apart = len({path.name for path in data}) == len(data)
+    texts = {path.name if are_named_apart else str(path): _read([path], fields) for path in data}
+    groups = {name: analyze_coverage(loaded, documents) for name, documents in texts.items()}
+    documents = [text for each in texts.values() for text in each]
+    _finish(CoverageByFile(groups, worst_group_ratio(groups)), tokenizer, documents, as_json, html)
 
 
 @with_fields
@@ -77,7 +64,7 @@ def entropy(
     tokenizer: TokenizerName,
     data: Data,
     fields: "FieldNames",
-    alpha: Annotated[float, typer.Option("--alpha", help="Of the Renyi figures.", min=0.0)] = 2.5,
+    alpha: Annotated[float, typer.Option("--alpha", help="Of the Renyi figures.", min=0.0, max=MAX_ALPHA)] = 2.5,
     as_json: AsJson = False,
     html: Html = None,
 ) -> None:
@@ -130,6 +117,7 @@ def diff(
     *,
     fields: "FieldNames",
     as_json: AsJson = False,
+    html: Html = None,
 ) -> None:
     """Where two tokenizers differ: vocabularies, and a corpus."""
     from lazarus_tokenkit.metrics.comparison import compare_tokenizers
@@ -137,11 +125,16 @@ def diff(
 
     one, other = load(first), load(second)
     words = diff_vocabularies(one, other)
-    found = compare_tokenizers(one, other, _read(data, fields)) if data else None
+    documents = _read(data, fields) if data else []
+    found = compare_tokenizers(one, other, documents) if data else None
     if as_json:
         show(json.dumps((found.to_json() if found else {}) | {"vocabulary": words.to_json()}, indent=2))
     else:
         show("\n\n".join(each.text() for each in (found, words) if each))
+    if html is not None:
+        from lazarus_tokenkit.metrics.page import diff_page
+
+        _write(html, diff_page((one, other), documents, words, found))
 
 
 @with_fields
@@ -151,12 +144,13 @@ def vocab_suggest(
     fields: "FieldNames",
     count: Annotated[int, typer.Option("-n", "--count", help="How many.", min=1)] = 20,
     as_json: AsJson = False,
+    html: Html = None,
 ) -> None:
     """Strings worth a token, by what they really save."""
     from lazarus_tokenkit.metrics.induction import suggest_vocabulary
 
     documents = _read(data, fields)
-    _finish(suggest_vocabulary(load(tokenizer), documents, count), tokenizer, documents, as_json, None)
+    _finish(suggest_vocabulary(load(tokenizer), documents, count), tokenizer, documents, as_json, html)
 
 
 @with_fields
@@ -165,12 +159,13 @@ def words(
     data: Data,
     fields: "FieldNames",
     as_json: AsJson = False,
+    html: Html = None,
 ) -> None:
     """Words out of vocabulary, rare or broken most."""
     from lazarus_tokenkit.metrics.words import analyze_words
 
     documents = _read(data, fields)
-    _finish(analyze_words(load(tokenizer), documents), tokenizer, documents, as_json, None)
+    _finish(analyze_words(load(tokenizer), documents), tokenizer, documents, as_json, html)
 
 
 def _read(data: list[Path], fields: Any) -> list[str]:
@@ -179,11 +174,15 @@ def _read(data: list[Path], fields: Any) -> list[str]:
     return list(read_documents(data, fields))
 
 
-def _finish(found: Result, tokenizer: str, documents: list[str], as_json: bool, html: Path | None) -> None:
+def _finish(found: "Analysis", tokenizer: str, documents: list[str], as_json: bool, html: Path | None) -> None:
     show(json.dumps(found.to_json(), indent=2) if as_json else found.text())
     if html is not None:
         from lazarus_tokenkit.metrics.page import analysis_page
 
-        with whole_file(html) as stream:
-            stream.write(analysis_page(load(tokenizer), documents, found.text()).encode())
-        say(f"wrote {html}")
+        _write(html, analysis_page(load(tokenizer), documents, found))
+
+
+def _write(path: Path, content: str) -> None:
+    with whole_file(path) as stream:
+        stream.write(content.encode())
+    say(f"wrote {path}")

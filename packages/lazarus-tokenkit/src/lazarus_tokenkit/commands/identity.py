@@ -57,7 +57,7 @@ def compare(
     from lazarus_tokenkit.metrics.documents import read_documents
 
     if (text is None) == (data is None):
-        raise typer.BadParameter("give a text or --data")
+        raise typer.BadParameter("give a text or --data, not both")
     one, other = load(first), load(second)
     text = None if text is None else read_text(text)
     documents = [text] if text is not None else list(read_documents(data or [], fields))
@@ -66,7 +66,8 @@ def compare(
         show(json.dumps(found.to_json(), indent=2))
         return
     if text is not None:
-        show("\n".join(_side(each, text) for each in (one, other)) + "\n")
+        sides = zip(found.names, (one, other), strict=True)
+        show("\n".join(_side(name, each, text) for name, each in sides) + "\n")
     show(found.text())
 
 
@@ -103,8 +104,8 @@ def benchmark(
     show(aligned(rows, right=[1, 2, 3]))
 
 
-def _side(tokenizer: "Tokenizer", text: str) -> str:
+def _side(name: str, tokenizer: "Tokenizer", text: str) -> str:
     from lazarus_tokenkit.metrics.comparison import cut_view
 
     found = tokenizer.segment_batch([text], parse_special=False)[0]
-    return f"{tokenizer.name}: {len(found.ids)} tokens\n{cut_view(text, found)}"
+    return f"{name}: {len(found.ids)} tokens\n{cut_view(text, found)}"

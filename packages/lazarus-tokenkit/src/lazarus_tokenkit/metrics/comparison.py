@@ -18,6 +18,7 @@ from lazarus_tokenkit.metrics.bootstrap import interval
 from lazarus_tokenkit.metrics.counts import boundaries, chunks
 from lazarus_tokenkit.metrics.table import aligned, number
 from lazarus_tokenkit.tokenizer import Segments, Tokenizer
+from lazarus_tokenkit.vocabularies import names_apart
 
 CATEGORIES = ("letters", "digits", "punctuation", "white space", "other")
 """Of the character that a token begins with, behind a space in front."""
@@ -106,7 +107,7 @@ def compare_tokenizers(first: Tokenizer, second: Tokenizer, documents: Iterable[
     columns = {"first": table[:, 0], "second": table[:, 1]}
     many = len(table) > 1
     return Comparison(
-        names=(first.name, second.name),
+        names=names_apart(first, second),
         documents=len(table),
         bytes=size,
         tokens=tokens,

@@ -88,6 +88,29 @@ class Coverage:
         )
 
 
+@dataclass(frozen=True)
+class CoverageByFile:
+    """Coverage of each of several files.
+
+    Args:
+        files: By name.
+        worst_group_ratio: Bytes a token of the worst over those of the best.
+    """
+
+    files: dict[str, Coverage]
+    worst_group_ratio: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is printed with `--json`."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """As it is printed for people."""
+        ratio = self.worst_group_ratio
+        last = "no tokens" if ratio is None else f"worst file against the best, bytes a token: {ratio:.3f}"
+        return "\n".join([*(f"{name}\n{each.text()}\n" for name, each in self.files.items()), last])
+
+
 def analyze_coverage(tokenizer: Tokenizer, documents: Iterable[str]) -> Coverage:
     """Coverage of a corpus.
 

@@ -1,8 +1,8 @@
 """Data files to the texts that metrics are taken of: what people wrote, without a template."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
+from lazarus_tokenkit.files import Paths
 from lazarus_tokenkit.forms import FieldNames
 from lazarus_tokenkit.readers import read_samples
 from lazarus_tokenkit.samples import (
@@ -18,7 +18,7 @@ MAX_CHARACTERS = 10_000
 """A longer text is cut at line ends into documents of at least this much, so that intervals have documents to draw."""
 
 
-def read_documents(paths: Path | Sequence[Path], fields: FieldNames | None = None) -> Iterator[str]:
+def read_documents(paths: Paths, fields: FieldNames | None = None) -> Iterator[str]:
     """The texts of data files: of a sample of several parts, the parts with a line feed between."""
     for sample in read_samples(paths, fields):
         yield from cut_document(sample_text(sample))

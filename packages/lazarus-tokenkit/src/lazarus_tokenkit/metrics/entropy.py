@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lazarus_tokenkit.metrics.counts import CorpusCounts, count_corpus
 from lazarus_tokenkit.metrics.table import aligned, number, percent
@@ -94,7 +95,7 @@ def entropy_of(counts: CorpusCounts, alpha: float = ALPHA) -> Entropy:
         return Entropy(0, counts.vocab_size, 0, None, None, None, alpha, None, None, None, 0.0, None)
     shares = seen / tokens
     bits = float(-(shares * np.log2(shares)).sum()) + 0.0  # no -0.0
-    renyi = bits if alpha == 1 else float(np.log2((shares**alpha).sum()) / (1 - alpha)) + 0.0
+    renyi = bits if alpha == 1 else _renyi(shares, alpha)
     return Entropy(
         tokens=tokens,
         vocab_size=counts.vocab_size,
@@ -109,6 +110,13 @@ def entropy_of(counts: CorpusCounts, alpha: float = ALPHA) -> Entropy:
         utilisation=observed / counts.vocab_size,
         unseen_mass=int((seen == 1).sum()) / tokens,
     )
+
+
+def _renyi(shares: NDArray[np.float64], alpha: float) -> float:
+    """log2(sum p^a) / (1 - a), relative to the largest p: powers of small shares by themselves would be 0."""
+    top = float(shares.max())
+    inside = float(np.log2(((shares / top) ** alpha).sum()))
+    return (alpha * math.log2(top) + inside) / (1 - alpha) + 0.0  # no -0.0
 
 
 def _of_log2(bits: float, size: int) -> float:

@@ -1,7 +1,8 @@
 """Words that a vocabulary does badly by: those with unknown tokens, and those seen too seldom to be learnt."""
 
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +13,12 @@ from lazarus_tokenkit.tokenizer import Tokenizer
 NUM_SHOWN = 20
 RARE = 3
 """A word seen at most so often is rare."""
+TOKEN_STEPS = (0, 1, 2, 3, 4, 5, 6, 8, 16)
+OCCURRENCE_STEPS = (1, 2, 3, 4, 10, 100)
+"""Where the ranges of the two histograms begin; the last has no end."""
+
+Ranges = tuple[tuple[int, int | None, int], ...]
+"""(first, last or None, words)."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,8 @@ class WordReport:
         oov: Such words, most frequent first.
         rare_rate: Share of the distinct words seen at most `RARE` times.
         most_split: Words of most tokens, of those not rare: text, tokens, occurrences.
+        by_tokens: Different words by how many tokens they take.
+        by_occurrence: Different words by how often they stand in the corpus.
     """
 
     words: int
@@ -33,6 +42,8 @@ class WordReport:
     oov: tuple[tuple[str, int], ...]
     rare_rate: float | None
     most_split: tuple[tuple[str, int, int], ...]
+    by_tokens: Ranges
+    by_occurrence: Ranges
 
     def to_json(self) -> dict[str, Any]:
         """As it is printed with `--json`."""
@@ -79,4 +90,14 @@ def analyze_words(tokenizer: Tokenizer, documents: Iterable[str]) -> WordReport:
         oov=tuple(sorted(oov.items(), key=lambda each: (-each[1], each[0]))[:NUM_SHOWN]),
         rare_rate=sum(count <= RARE for count in counts.values()) / len(counts) if counts else None,
         most_split=tuple(split[:NUM_SHOWN]),
+        by_tokens=_ranges(map(len, found), TOKEN_STEPS),
+        by_occurrence=_ranges(counts.values(), OCCURRENCE_STEPS),
     )
+
+
+def _ranges(values: Iterable[int], steps: Sequence[int]) -> Ranges:
+    """How many values lie in each range, up to the last that has any; 0 only where there is one."""
+    places = Counter(bisect_right(steps, value) - 1 for value in values)
+    ends = [*(step - 1 for step in steps[1:]), None]
+    found = [(steps[place], ends[place], places[place]) for place in range(max(places, default=-1) + 1)]
+    return tuple(each for each in found if each[0] or each[2])

@@ -62,7 +62,7 @@ def make_curriculum(
         samples: The samples.
         by: What to go by.
         tokenizer: Counts lengths; None counts characters.
-        num_stages: How many stages to mark.
+        num_stages: How many stages to mark; no more than there are samples, so that none is empty.
     """
     texts = [sample_text(sample) for sample in samples]
     if by == "reasoning":
@@ -72,5 +72,6 @@ def make_curriculum(
     else:
         scores = [float(len(text)) for text in texts]
     order = np.argsort(np.array(scores), kind="stable")
+    num_stages = min(num_stages, len(texts))
     stages = tuple(len(texts) * stage // num_stages for stage in range(num_stages))
     return Curriculum(by, tuple(int(place) for place in order), tuple(scores), stages)

@@ -72,7 +72,7 @@ def train_sentencepiece(
         )
     except (RuntimeError, OSError) as error:
         reason = re.sub(r"^.*?\[.*?\]\s*", "", " ".join(str(error).split()))
-        raise TokenkitError(f"SentencePiece refuses: {reason}", "LT-E802") from error
+        raise TokenkitError(f"SentencePiece refuses: {_in_our_words(reason)}", "LT-E802") from error
     parsed = SentencePieceModel.parse(model.getvalue(), name)
     files = {
         TOKENIZER_FILE: parsed.tokenizer_file(add_bos=True),
@@ -80,3 +80,12 @@ def train_sentencepiece(
         "tokenizer.model": model.getvalue(),
     }
     return HuggingFaceTokenizer.from_files(files, name)
+
+
+def _in_our_words(reason: str) -> str:
+    """What SentencePiece says, without the options that only its own command has."""
+    if found := re.search(r"smaller than required_chars\. (\d+) vs (\d+)", reason):
+        return f"a vocabulary of {found[1]} is below the {found[2]} characters, bytes and special tokens; give {found[2]} or more"
+    if found := re.search(r"size too high \((\d+)\).* <= (\d+)", reason):
+        return f"a vocabulary of {found[1]} is more than the text has pieces for; give {found[2]} or less"
+    return reason
