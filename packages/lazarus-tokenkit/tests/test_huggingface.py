@@ -161,3 +161,14 @@ def test_llama2_gives_the_published_ids(real_data: Path):
     tokenizer = load_tokenizer(real_data / "tokenizers" / "llama2")
     assert tokenizer.encode("I believe the meaning of life is") == [306, 4658, 278, 6593, 310, 2834, 338]
     assert tokenizer.adds_bos and tokenizer.bos_id == 1
+
+
+def test_what_is_no_text_is_refused_by_number_and_place(build):
+    tokenizer = build()
+    for encode in (tokenizer.encode_batch, tokenizer.segment_batch):
+        with pytest.raises(TokenizerError, match=r"text 2 of 2 has at character 3 half a surrogate pair, U\+D83D"):
+            encode(["fine", "no\ud83d"])
+    with pytest.raises(TokenizerError, match="the text has at character 1"):
+        tokenizer.encode("\udc00")
+    with pytest.raises(TokenizerError, match="text 1 of 2 is of type `int`"):
+        tokenizer.encode_batch([3, "x"])

@@ -12,10 +12,12 @@ from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.metrics.comparison import CATEGORIES, compare_tokenizers, cut_view
 from lazarus_tokenkit.metrics.counts import COLUMNS, boundaries, count_corpus, word_ids, word_spans
 from lazarus_tokenkit.metrics.coverage import analyze_coverage, worst_group_ratio
+from lazarus_tokenkit.metrics.documents import cut_document
 from lazarus_tokenkit.metrics.efficiency import SPANS, analyze_efficiency
 from lazarus_tokenkit.metrics.entropy import analyze_entropy
 from lazarus_tokenkit.metrics.fit import INSUFFICIENT, Reference, calculate_fit_score
 from lazarus_tokenkit.metrics.induction import suggest_vocabulary, token_count
+from lazarus_tokenkit.metrics.words import analyze_words
 from lazarus_tokenkit.tokenizer import Segments
 from lazarus_tokenkit.training.bpe import BpeConfig, train_bpe
 
@@ -230,3 +232,18 @@ def test_one_document_has_no_interval():
     byte = load_tokenizer("byte")
     assert compare_tokenizers(byte, byte, ["abc"]).ratio_interval is None
     assert analyze_coverage(byte, ["abc"]).bytes_per_token_interval is None
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [analyze_coverage, analyze_efficiency, analyze_entropy, analyze_words, suggest_vocabulary, calculate_fit_score],
+)
+def test_one_text_is_a_document_and_a_name_opens_a_tokenizer(measure):
+    text = "".join(f"{n} and {n} is {2 * n}.\n" for n in range(1500))
+    documents = list(cut_document(text))
+    assert len(documents) > 1
+    assert measure("byte", text) == measure(load_tokenizer("byte"), documents)
+
+
+def test_tokenizers_are_compared_by_name():
+    assert compare_tokenizers("byte", "char:", "one text").documents == 1

@@ -17,11 +17,10 @@ from typing import Any, cast
 from lazarus_plan import canonical_json
 from lazarus_plan.whole import whole_file
 from lazarus_tokenkit.errors import FingerprintMismatch, TokenkitError
-from lazarus_tokenkit.load import load_tokenizer
+from lazarus_tokenkit.load import TokenizerOrName, opened
 from lazarus_tokenkit.metrics.table import aligned
 from lazarus_tokenkit.outputs import FINGERPRINT, refuse_to_replace
 from lazarus_tokenkit.probes import PROBES_VERSION, probes
-from lazarus_tokenkit.tokenizer import Tokenizer
 
 JSON = dict[str, Any]
 
@@ -87,14 +86,13 @@ class TokenizerFingerprint:
         }
 
 
-def compute_fingerprint(tokenizer: Tokenizer | str | Path) -> TokenizerFingerprint:
+def compute_fingerprint(tokenizer: TokenizerOrName) -> TokenizerFingerprint:
     """The fingerprint of a tokenizer, or of the one at a path.
 
     >>> compute_fingerprint("byte").short
     '3e6cc8846c939715'
     """
-    if isinstance(tokenizer, str | Path):
-        tokenizer = load_tokenizer(tokenizer)
+    tokenizer = opened(tokenizer)
     structure = tokenizer.structure()
     structural = {name: _digest(value) for name, value in structure.items()}
     observed = [[probe, tokenizer.observe(probe)] for probe in probes(tokenizer.special_tokens)]

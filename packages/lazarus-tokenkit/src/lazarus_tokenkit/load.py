@@ -16,6 +16,9 @@ ACCEPTED = (
     " those files, an encoding or model of OpenAI, or a Hugging Face id"
 )
 
+TokenizerOrName = Tokenizer | str | Path
+"""What is measured: an open tokenizer, or what `load_tokenizer` takes."""
+
 
 def load_tokenizer(name_or_path: str | Path) -> Tokenizer:
     """Opens a tokenizer.
@@ -51,6 +54,11 @@ def load_tokenizer(name_or_path: str | Path) -> Tokenizer:
     if path.is_file():
         return _from_file(path)
     return _from_name(name)
+
+
+def opened(tokenizer: TokenizerOrName) -> Tokenizer:
+    """A tokenizer, or the one that `load_tokenizer` opens."""
+    return load_tokenizer(tokenizer) if isinstance(tokenizer, str | Path) else tokenizer
 
 
 def _from_directory(path: Path, name: str, source: str | None = None) -> Tokenizer:

@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 JSON = dict[str, Any]
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 PARALLELISM = "TOKENIZERS_PARALLELISM"
 """The library's one switch, looked at for every batch."""
 
@@ -114,18 +115,27 @@ class HuggingFaceTokenizer:
     def encode(self, text: str, *, parse_special: bool = True) -> list[int]:
         """Ids of `text`, without bos or eos."""
         engine = self._engine if parse_special else self._literal_engine
-        return engine.encode(text, add_special_tokens=False).ids
+        try:
+            return engine.encode(text, add_special_tokens=False).ids
+        except TypeError as error:
+            raise _no_text([text]) from error
 
     def encode_batch(self, texts: Sequence[str], *, parse_special: bool = True) -> list[list[int]]:
         """`encode` of every text, on all cores."""
         engine = self._engine if parse_special else self._literal_engine
-        # The fast form leaves the offsets out; the ids are the same.
-        return [encoding.ids for encoding in engine.encode_batch_fast(list(texts), add_special_tokens=False)]
+        try:
+            # The fast form leaves the offsets out; the ids are the same.
+            return [encoding.ids for encoding in engine.encode_batch_fast(list(texts), add_special_tokens=False)]
+        except TypeError as error:
+            raise _no_text(texts) from error
 
     def segment_batch(self, texts: Sequence[str], *, parse_special: bool = True) -> list[Segments]:
         """`encode_batch` with the bytes that each token stands for."""
         engine = self._engine if parse_special else self._literal_engine
-        encodings = engine.encode_batch(list(texts), add_special_tokens=False)
+        try:
+            encodings = engine.encode_batch(list(texts), add_special_tokens=False)
+        except TypeError as error:
+            raise _no_text(texts) from error
         return [
             segments(text, encoding.ids, encoding.offsets, self.token_bytes)
             for text, encoding in zip(texts, encodings, strict=True)
@@ -223,6 +233,18 @@ class HuggingFaceTokenizer:
         if not specials:
             return re.compile(r"(?!)"), []
         return re.compile("|".join(pattern for _, _, pattern in specials)), [number for _, number, _ in specials]
+
+
+def _no_text(texts: Sequence[Any]) -> TokenizerError:
+    """Why the library takes one of these for no text."""
+    for place, text in enumerate(texts):
+        which = f"text {place + 1} of {len(texts)}" if len(texts) > 1 else "the text"
+        if not isinstance(text, str):
+            return TokenizerError(f"{which} is of type `{type(text).__name__}`, not `str`", "LT-E121")
+        if half := _SURROGATE.search(text):
+            words = f"half a surrogate pair, U+{ord(half[0]):04X}, which no UTF-8 text can hold; take it out"
+            return TokenizerError(f"{which} has at character {half.start() + 1} {words}", "LT-E121")
+    return TokenizerError("the library takes these for no texts", "LT-E121")
 
 
 def _open_engine(content: bytes, name: str) -> tokenizers.Tokenizer:

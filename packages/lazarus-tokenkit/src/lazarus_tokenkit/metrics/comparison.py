@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from lazarus_tokenkit.errors import TokenkitError
+from lazarus_tokenkit.load import TokenizerOrName, opened
 from lazarus_tokenkit.metrics.bootstrap import interval
 from lazarus_tokenkit.metrics.counts import boundaries, chunks
+from lazarus_tokenkit.metrics.documents import as_documents
 from lazarus_tokenkit.metrics.table import aligned, number
-from lazarus_tokenkit.tokenizer import Segments, Tokenizer
+from lazarus_tokenkit.tokenizer import Segments
 from lazarus_tokenkit.vocabularies import names_apart
 
 CATEGORIES = ("letters", "digits", "punctuation", "white space", "other")
@@ -79,7 +81,7 @@ class Comparison:
         )
 
 
-def compare_tokenizers(first: Tokenizer, second: Tokenizer, documents: Iterable[str]) -> Comparison:
+def compare_tokenizers(first: TokenizerOrName, second: TokenizerOrName, documents: Iterable[str]) -> Comparison:
     """Compares two tokenizers on a corpus.
 
     >>> from lazarus_tokenkit import load_tokenizer
@@ -87,6 +89,7 @@ def compare_tokenizers(first: Tokenizer, second: Tokenizer, documents: Iterable[
     >>> compare_tokenizers(byte, char, ["abc", "de"]).boundary_f1
     1.0
     """
+    first, second, documents = opened(first), opened(second), as_documents(documents)
     lengths: list[tuple[int, int]] = []
     shared = total = size = 0
     by_category = np.zeros((len(CATEGORIES), 2), dtype=np.int64)

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lazarus_tokenkit.load import TokenizerOrName, opened
 from lazarus_tokenkit.metrics.bootstrap import Sums, interval
 from lazarus_tokenkit.metrics.counts import WORD, CorpusCounts, count_corpus, word_ids
+from lazarus_tokenkit.metrics.documents import as_documents
 from lazarus_tokenkit.metrics.table import aligned, number, percent
 from lazarus_tokenkit.tokenizer import Tokenizer
 
@@ -111,7 +113,7 @@ class CoverageByFile:
         return "\n".join([*(f"{name}\n{each.text()}\n" for name, each in self.files.items()), last])
 
 
-def analyze_coverage(tokenizer: Tokenizer, documents: Iterable[str]) -> Coverage:
+def analyze_coverage(tokenizer: TokenizerOrName, documents: Iterable[str]) -> Coverage:
     """Coverage of a corpus.
 
     >>> from lazarus_tokenkit import load_tokenizer
@@ -119,7 +121,7 @@ def analyze_coverage(tokenizer: Tokenizer, documents: Iterable[str]) -> Coverage
     >>> coverage.bytes_per_token, coverage.fertility, coverage.continued_word_rate
     (1.0, 3.5, 1.0)
     """
-    documents = list(documents)
+    tokenizer, documents = opened(tokenizer), list(as_documents(documents))
     return coverage_of(count_corpus(tokenizer, documents), *single_token_rates(tokenizer, documents))
 
 

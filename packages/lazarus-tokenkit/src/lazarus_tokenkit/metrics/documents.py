@@ -1,6 +1,6 @@
 """Data files to the texts that metrics are taken of: what people wrote, without a template."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from lazarus_tokenkit.files import Paths
 from lazarus_tokenkit.forms import FieldNames
@@ -22,6 +22,15 @@ def read_documents(paths: Paths, fields: FieldNames | None = None) -> Iterator[s
     """The texts of data files: of a sample of several parts, the parts with a line feed between."""
     for sample in read_samples(paths, fields):
         yield from cut_document(sample_text(sample))
+
+
+def as_documents(documents: Iterable[str]) -> Iterable[str]:
+    """Texts as they are; one text by itself as a file of it would be read, not letter by letter.
+
+    >>> list(as_documents("one text"))
+    ['one text']
+    """
+    return cut_document(documents) if isinstance(documents, str) else documents
 
 
 def sample_text(sample: Sample) -> str:

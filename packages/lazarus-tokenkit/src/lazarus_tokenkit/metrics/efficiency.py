@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lazarus_tokenkit.errors import TokenkitError
+from lazarus_tokenkit.load import TokenizerOrName, opened
 from lazarus_tokenkit.metrics.counts import byte_places, chunks
+from lazarus_tokenkit.metrics.documents import as_documents
 from lazarus_tokenkit.metrics.table import aligned, bars, number, percent
-from lazarus_tokenkit.tokenizer import Segments, Tokenizer
+from lazarus_tokenkit.tokenizer import Segments
 
 QUANTILES = (50, 90, 95, 99)
 NUM_BINS = 20
@@ -73,13 +75,14 @@ class Efficiency:
         return aligned(rows, right=[1]) + "\n\n" + shown
 
 
-def analyze_efficiency(tokenizer: Tokenizer, documents: Iterable[str], context_length: int = 2048) -> Efficiency:
+def analyze_efficiency(tokenizer: TokenizerOrName, documents: Iterable[str], context_length: int = 2048) -> Efficiency:
     """Efficiency on a corpus.
 
     >>> from lazarus_tokenkit import load_tokenizer
     >>> analyze_efficiency(load_tokenizer("byte"), ["1+1=2", "so 12"]).tokens_per["equation"]
     5.0
     """
+    tokenizer, documents = opened(tokenizer), as_documents(documents)
     lengths: list[int] = []
     spent: dict[str, list[int]] = {name: [] for name in SPANS}
     for batch in chunks(documents):

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lazarus_tokenkit.load import TokenizerOrName, opened
 from lazarus_tokenkit.metrics.counts import CorpusCounts, count_corpus
+from lazarus_tokenkit.metrics.documents import as_documents
 from lazarus_tokenkit.metrics.table import aligned, number, percent
-from lazarus_tokenkit.tokenizer import Tokenizer
 
 ALPHA = 2.5
 """As in the paper; the package `tokenization-scorer` takes 3.0."""
@@ -77,14 +78,14 @@ class Entropy:
         )
 
 
-def analyze_entropy(tokenizer: Tokenizer, documents: Iterable[str], alpha: float = ALPHA) -> Entropy:
+def analyze_entropy(tokenizer: TokenizerOrName, documents: Iterable[str], alpha: float = ALPHA) -> Entropy:
     """Entropy of a corpus.
 
     >>> from lazarus_tokenkit import load_tokenizer
     >>> analyze_entropy(load_tokenizer("byte"), ["abcd"]).entropy_bits
     2.0
     """
-    return entropy_of(count_corpus(tokenizer, documents), alpha)
+    return entropy_of(count_corpus(opened(tokenizer), as_documents(documents)), alpha)
 
 
 def entropy_of(counts: CorpusCounts, alpha: float = ALPHA) -> Entropy:

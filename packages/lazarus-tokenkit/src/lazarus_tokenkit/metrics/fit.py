@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 
 from lazarus_tokenkit.errors import TokenkitError
+from lazarus_tokenkit.load import TokenizerOrName, opened
 from lazarus_tokenkit.metrics.bootstrap import Sums, interval
 from lazarus_tokenkit.metrics.counts import CorpusCounts, count_corpus
+from lazarus_tokenkit.metrics.documents import as_documents
 from lazarus_tokenkit.metrics.table import aligned, number, percent
-from lazarus_tokenkit.tokenizer import Tokenizer
 
 WEIGHTS = {"compression": 0.7, "words": 0.3}
 GRADES = ((90, "A"), (80, "B"), (70, "C"), (60, "D"))
@@ -114,7 +115,7 @@ class FitScore:
 
 
 def calculate_fit_score(
-    tokenizer: Tokenizer, documents: Iterable[str], reference: Reference | None = None, seed: int = 0
+    tokenizer: TokenizerOrName, documents: Iterable[str], reference: Reference | None = None, seed: int = 0
 ) -> FitScore:
     """The fit of a tokenizer to a corpus.
 
@@ -124,7 +125,7 @@ def calculate_fit_score(
         reference: What to hold it against; None trains it.
         seed: Of the halves and the resampling.
     """
-    documents = list(documents)
+    tokenizer, documents = opened(tokenizer), list(as_documents(documents))
     reference = reference or train_reference(documents, len(tokenizer.vocab), seed)
     counts = count_corpus(tokenizer, documents)
     columns = {name: counts.columns[name] for name in COLUMNS}

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
+from lazarus_tokenkit.load import TokenizerOrName, opened
+from lazarus_tokenkit.metrics.documents import as_documents
 from lazarus_tokenkit.metrics.table import aligned
 from lazarus_tokenkit.tokenizer import Tokenizer
 
@@ -73,7 +75,9 @@ class Induction:
         )
 
 
-def suggest_vocabulary(tokenizer: Tokenizer, documents: Iterable[str], count: int = 20, least: int = 3) -> Induction:
+def suggest_vocabulary(
+    tokenizer: TokenizerOrName, documents: Iterable[str], count: int = 20, least: int = 3
+) -> Induction:
     """Strings that would save most tokens as tokens of their own.
 
     Args:
@@ -82,7 +86,8 @@ def suggest_vocabulary(tokenizer: Tokenizer, documents: Iterable[str], count: in
         count: How many to suggest.
         least: Occurrences that a candidate must have.
     """
-    documents = [text for text in documents if text]
+    tokenizer = opened(tokenizer)
+    documents = [text for text in as_documents(documents) if text]
     spent = _lengths(tokenizer, documents, [])
     before = sum(spent)
     chosen: list[Suggestion] = []

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lazarus_tokenkit.load import TokenizerOrName, opened
 from lazarus_tokenkit.metrics.counts import WORD, lone_bytes, word_ids
+from lazarus_tokenkit.metrics.documents import as_documents
 from lazarus_tokenkit.metrics.table import aligned, percent
-from lazarus_tokenkit.tokenizer import Tokenizer
 
 NUM_SHOWN = 20
 RARE = 3
@@ -64,13 +65,14 @@ class WordReport:
         return f"{head}\n\n{aligned(rows, right=[0, 1])}"
 
 
-def analyze_words(tokenizer: Tokenizer, documents: Iterable[str]) -> WordReport:
+def analyze_words(tokenizer: TokenizerOrName, documents: Iterable[str]) -> WordReport:
     """The words of a corpus, each behind a space.
 
     >>> from lazarus_tokenkit import load_tokenizer
     >>> analyze_words(load_tokenizer("char:ab "), ["ab ac ab"]).oov
     (('ac', 1),)
     """
+    tokenizer, documents = opened(tokenizer), as_documents(documents)
     counts = Counter(word for text in documents for word in WORD.findall(text))
     words = list(counts)
     found = word_ids(tokenizer, words, has_space=True)
