@@ -62,6 +62,19 @@ def test_stopped_and_resumed_the_run_is_the_same_bits(quantized, stop_after):
     assert f"final/{ADAPTERS}/adapters.safetensors" in quantized.fingerprints("straight")
 
 
+def test_noise_on_packed_embeddings_changes_what_is_learnt_and_not_what_is_merged(quantized):
+    for name, alpha in (("plain", None), ("noisy", 5.0), ("again", 5.0)):
+        train(quantized.config(name, lora=LoraSettings(rank=4), max_steps=2, neftune_alpha=alpha))
+    plain, noisy, again = map(quantized.fingerprints, ("plain", "noisy", "again"))
+    assert noisy == again != plain
+    stored = [
+        lazarus_models.load_tensors(quantized.folder / f"{name}/final/model.safetensors") for name in ("plain", "noisy")
+    ]
+    embeddings = [each["model.embed_tokens.weight"] for each in stored]
+    assert embeddings[0].dtype == mx.uint32
+    assert mx.array_equal(*embeddings)
+
+
 @pytest.mark.slow
 def test_the_merged_model_opens_in_mlx_lm_unchanged(quantized):
     from mlx_lm import load
