@@ -46,7 +46,8 @@ class NoisyQuantizedEmbedding(nn.QuantizedEmbedding):
 
     def __call__(self, x: mx.array) -> mx.array:
         """Embeddings of ids, with noise in training."""
-        return _with_noise(super().__call__(x), self._noise if self.training else None)
+        embedded = super().__call__(x)  # pyright: ignore[reportUnknownMemberType] (untyped in MLX)
+        return _with_noise(embedded, self._noise if self.training else None)
 
     def add(self, noise: mx.array | None) -> None:
         """Sets the noise of the next calls."""

@@ -87,11 +87,16 @@ def verify_run(path: Path, elsewhere: Elsewhere = _NOT_MOVED) -> Iterator[Link]:
 
 def _find(path: Path) -> tuple[RunFolder, Path]:
     """The run that a path belongs to, and the checkpoint to begin with."""
-    for run in (path, path.parent, path.parent.parent):
-        found = checkpoints(run / "checkpoints")
-        if found and (run / "config.json").is_file():
-            named = run / "checkpoints" / path.resolve().name  # `latest` and `best` are links
-            return RunFolder(run), named if named in found else found[-1]
+    for run in (path, path.parent, path.parent.parent) if path.exists() else ():
+        folder = RunFolder(run)
+        found = checkpoints(folder.checkpoints)
+        if not found or not folder.config.is_file():
+            continue
+        by_place = {each.resolve(): each for each in found}  # `latest` and `best` are links
+        if path.resolve() in by_place:
+            return folder, by_place[path.resolve()]
+        if path.resolve() in {each.resolve() for each in (run, folder.final, folder.checkpoints)}:
+            return folder, found[-1]
     raise SetupError(f"{path} is not a run, its `final` or one of its checkpoints", "LR-E107")
 
 
