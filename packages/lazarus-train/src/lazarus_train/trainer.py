@@ -288,7 +288,7 @@ class _Run:
         )
         if not math.isfinite(gradients.loss) or not math.isfinite(gradients.norm):
             raise NonFinite(
-                f"step {step.index}: loss {gradients.loss}, gradient norm {gradients.norm}, samples "
+                f"step {step.index + 1} ({step.index} in the plan): loss {gradients.loss}, gradient norm {gradients.norm}, samples "
                 f"{list(step.samples)}; nothing was updated. Resume with a lower --learning-rate into another folder, "
                 "or look at these samples",
                 "LR-E220",
