@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from lazarus_plan import CorruptPlan, StalePlan
-from lazarus_train import CorruptCheckpoint, LoraSettings, SetupError, train, verify_run
+from lazarus_train import CorruptCheckpoint, ForeignCheckpoint, LoraSettings, SetupError, train, verify_run
 
-LINKS = ["checkpoint", "final", "audit log", "plan", "lengths", "tokenizer", "template", "data"]
+LINKS = ["checkpoint", "final", "first model", "audit log", "plan", "lengths", "tokenizer", "template", "data"]
 
 
 @pytest.fixture(params=["full", "lora"])
@@ -52,6 +52,18 @@ def test_changed_weights_are_found(run):
     path.write_bytes(content)
     with pytest.raises(CorruptCheckpoint, match="was changed"):
         names(run.folder / "run")
+
+
+def test_a_changed_first_model_is_found(run):
+    path = run.model / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ForeignCheckpoint, match="the run began with the model sha256:"):
+        names(run.folder / "run")
+    path.unlink()
+    link = next(link for link in verify_run(run.folder / "run") if link.name == "first model")
+    assert (link.holds, link.proof) == (False, f"NOT checked: {run.model} holds no weights")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])

@@ -28,7 +28,7 @@ from lazarus_train.exam import EvalSet, Exam, is_due
 from lazarus_train.folder import RunFolder
 from lazarus_train.gate import Enforced, enforce, fields
 from lazarus_train.journal import Journal
-from lazarus_train.learner import Learner, model_digest, weight_bytes
+from lazarus_train.learner import Learner, weight_bytes
 from lazarus_train.metrics import held_out_losses
 from lazarus_train.neftune import embedding_noise, embedding_width, noisy
 from lazarus_train.objectives.preference import Metrics
@@ -40,7 +40,7 @@ from lazarus_train.replicas import Replicas, share_rows
 from lazarus_train.resume import AUTO, check_checkpoint, find_checkpoint
 from lazarus_train.retention import tidy
 from lazarus_train.schedule import learning_rate
-from lazarus_train.seal import naming
+from lazarus_train.seal import model_digest, naming
 from lazarus_train.step import compute_gradients
 from lazarus_train.tasks import Task, head_of, make_task
 from lazarus_train.units import epochs_by_step
