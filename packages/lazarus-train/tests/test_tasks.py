@@ -226,6 +226,16 @@ def test_numbers_are_learnt_and_the_scores_model_is_whole(setup):
     assert not any(name.startswith("lm_head") for name in weights)
 
 
+def test_a_config_with_an_infinity_is_saved_with_the_scores(setup):
+    settings = prepare(setup, "classification")
+    said = json.loads((setup.model / "config.json").read_text())
+    (setup.model / "config.json").write_text(json.dumps({**said, "time_step_limit": [0.0, math.inf]}))
+    train(setup.config(**settings, max_steps=1))
+    saved = json.loads((setup.folder / "run/final/config.json").read_text())
+    assert saved["time_step_limit"] == [0.0, math.inf]
+    assert saved["id2label"] == {"0": "no", "1": "yes"}
+
+
 def test_a_scores_model_goes_on_from_where_it_was_saved_and_only_for_the_same_scores(setup):
     settings = prepare(setup, "classification")
     train(setup.config("first", **settings, max_steps=2))

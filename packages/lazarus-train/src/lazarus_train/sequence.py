@@ -14,7 +14,6 @@ from lazarus_models.backend import mx
 from lazarus_models.families import family_of
 from lazarus_tokenkit import load_tokenizer
 from lazarus_train.errors import SetupError
-from lazarus_train.seal import write_json
 
 if TYPE_CHECKING:
     from lazarus_models.decoder import Decoder
@@ -70,7 +69,8 @@ def save_with_head(lm: LoadedModel, head: Head, directory: Path) -> None:
     said["id2label"] = {str(number): name for number, name in enumerate(head.outputs)}
     said["label2id"] = {name: number for number, name in enumerate(head.outputs)}
     said["problem_type"] = head.problem
-    write_json(directory / CONFIG, said)
+    text = json.dumps(said, indent=2, ensure_ascii=False)  # some families have an Infinity in it, which `save` wrote
+    (directory / CONFIG).write_text(f"{text}\n", encoding="utf-8", newline="\n")
 
 
 def _load_scores(directory: Path, head: Head, said: dict[str, Any]) -> LoadedModel:
