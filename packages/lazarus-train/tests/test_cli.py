@@ -89,6 +89,25 @@ def test_a_setting_that_makes_no_sense_is_refused_by_the_name_it_was_given(optio
     assert words in result.output
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--objective", "diffusion"], "--objective diffusion needs --mask-id"),
+        (["--mask-id", "5"], "--mask-id has no effect with --objective causal"),
+        (["--objective", "mntp", "--mask-id", "5", "--draws", "2"], "--draws has no effect with --objective mntp"),
+    ],
+)
+def test_an_option_of_another_objective_is_refused_in_words(options, words):
+    from typer.testing import CliRunner
+
+    from lazarus_train.cli import app
+
+    needed = ["--model", "m", "--data", "d", "--batch-plan", "p", "-o", "o"]
+    result = CliRunner().invoke(app, ["pretrain", *needed, *options])
+    assert result.exit_code == 2
+    assert words in " ".join(result.output.replace("│", "").split())
+
+
 def test_held_out_rows_have_a_name_whatever_their_files_is():
     from lazarus_train.options import _named
 
