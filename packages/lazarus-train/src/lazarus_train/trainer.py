@@ -39,7 +39,7 @@ from lazarus_train.reference import CachedReference, compute_reference, frozen_m
 from lazarus_train.replicas import Replicas, share_rows
 from lazarus_train.resume import AUTO, check_checkpoint, find_checkpoint
 from lazarus_train.retention import tidy
-from lazarus_train.schedule import learning_rate
+from lazarus_train.schedule import beyond_plan, learning_rate
 from lazarus_train.seal import model_digest, naming
 from lazarus_train.step import compute_gradients
 from lazarus_train.tasks import Task, head_of, make_task
@@ -93,6 +93,8 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY)
             raise SetupError(f"--eval-data {name}={path}: there is no such file", "LR-E117")
     ranks = launched()
     enforced = enforce(config, watcher.on_rows)
+    for line in beyond_plan(config.optimizer, len(enforced.plan)):
+        watcher.on_warning(f"warning: {line}")
     held_out_data = _read_held_out(config, enforced)
     base = model_digest(config.model)
     folder = RunFolder(config.output)
