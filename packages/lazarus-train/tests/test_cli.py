@@ -73,6 +73,8 @@ def test_bad_input_is_one_line_and_exit_2(setup):
             "--min-gap: input should be",
         ),
         (["--min-gap", "1"], "--min-gap needs --patience"),
+        (["--eval-data", ""], "--eval-data '': give FILE or NAME=FILE"),
+        (["--eval-data", "=test.jsonl"], "--eval-data '=test.jsonl': give FILE or NAME=FILE"),
         (["--max-steps", "0"], "--max-steps: input should be greater than 0"),
     ],
 )
@@ -85,6 +87,33 @@ def test_a_setting_that_makes_no_sense_is_refused_by_the_name_it_was_given(optio
     result = CliRunner().invoke(app, ["sft", *needed, *options])
     assert result.exit_code == 2
     assert words in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--objective", "diffusion"], "--objective diffusion needs --mask-id"),
+        (["--mask-id", "5"], "--mask-id has no effect with --objective causal"),
+        (["--objective", "mntp", "--mask-id", "5", "--draws", "2"], "--draws has no effect with --objective mntp"),
+    ],
+)
+def test_an_option_of_another_objective_is_refused_in_words(options, words):
+    from typer.testing import CliRunner
+
+    from lazarus_train.cli import app
+
+    needed = ["--model", "m", "--data", "d", "--batch-plan", "p", "-o", "o"]
+    result = CliRunner().invoke(app, ["pretrain", *needed, *options])
+    assert result.exit_code == 2
+    assert words in " ".join(result.output.replace("│", "").split())
+
+
+def test_held_out_rows_have_a_name_whatever_their_files_is():
+    from lazarus_train.options import _named
+
+    given = ["a/(test).jsonl", "b=c=d.jsonl", ".hidden", "-x.jsonl", "a b=c.jsonl"]
+    assert list(_named(given)) == ["test-", "b", "hidden", "x", "a-b-c"]
+    assert str(_named(given)["b"]) == "c=d.jsonl"
 
 
 def test_settings_not_given_take_their_defaults():

@@ -84,8 +84,8 @@ def test_a_command_plans_trains_and_says_where_the_model_is(setup, command, rows
         ("sft", ["--build-plan", "-b", 64, "--optimizer", "sgd", "--beta2", 0.95], "--beta2 has no effect"),
         ("sft", ["--build-plan", "-b", 64, "--beta1", 1.0], "--beta1: input should be less than 1"),
         ("sft", ["--build-plan", "-b", 64, "--patience", 3], "--patience needs --eval-data"),
-        ("pretrain", ["--build-plan", "-b", 64, "--objective", "diffusion"], "--mask-id: field required"),
-        ("pretrain", ["--build-plan", "-b", 64, "--mask-id", 3], "--mask-id: extra inputs are not permitted"),
+        ("pretrain", ["--build-plan", "-b", 64, "--objective", "diffusion"], "--objective diffusion needs --mask-id"),
+        ("pretrain", ["--build-plan", "-b", 64, "--mask-id", 3], "--mask-id has no effect with --objective causal"),
         ("dpo", ["--build-plan", "-b", 64, "--reference", "adapters-off"], "--reference adapters-off needs --use-lora"),
         ("dpo", ["--build-plan", "-b", 64, "--loss", "kto", "--micro-rows", 1], "--micro-rows must be left out"),
         ("classify", ["--build-plan", "-b", 64, "--numbers", "--classes", "a,b"], "--classes has no effect"),
@@ -117,3 +117,33 @@ def test_a_run_does_not_go_on_with_another_plan_unless_it_starts_again(setup):
     assert isinstance(other.exception, SetupError)
     assert "follows plan" in str(other.exception)
     assert call(setup, "sft", *options, "--epochs", 3, "--resume", "none").exit_code == 0
+
+
+def test_a_plan_of_its_own_takes_nobody_elses_place(setup):
+    from lazarus_train.folder import RunFolder
+
+    options = ["--build-plan", "--predictable", "--max-steps", 1]
+    assert call(setup, "sft", *options, "-b", 128).exit_code == 0
+    plan = setup.folder / "run" / "batch_plan"
+    before = load_plan(plan).plan_id
+    with RunFolder(setup.folder / "run").held():
+        refused = call(setup, "sft", *options, "-b", 256, "--resume", "none")
+    assert isinstance(refused.exception, SetupError)
+    assert "another process trains in" in refused.exception.message
+    assert load_plan(plan).plan_id == before
+    refused = call(setup, "sft", *options, "-b", 128, "-o", setup.model)
+    assert isinstance(refused.exception, SetupError)
+    assert "of something that is not a run" in refused.exception.message
+    assert not (setup.model / "batch_plan").exists()
+
+
+def test_a_model_of_its_own_takes_nobody_elses_place(setup):
+    from lazarus_train.folder import RunFolder
+    from lazarus_train.fresh import FreshModel, make_model
+
+    run = setup.folder / "run"
+    make_model(FreshModel("nano", "byte", None, seed=0), run, resume="auto")
+    before = (run / "initial" / "source.json").read_bytes()
+    with RunFolder(run).held(), pytest.raises(SetupError, match="another process trains in"):
+        make_model(FreshModel("nano", "byte", None, seed=1), run, resume="none")
+    assert (run / "initial" / "source.json").read_bytes() == before

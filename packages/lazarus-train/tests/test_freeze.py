@@ -17,7 +17,9 @@ def test_what_is_frozen_stays_and_the_rest_learns(setup):
 
 
 def test_a_pattern_that_matches_nothing_is_refused(setup):
-    with pytest.raises(SetupError, match=r"'\*\.mpl\.\*' matches no trainable parameter"):
+    with pytest.raises(
+        SetupError, match=r"'\*\.mpl\.\*' matches no trainable parameter; they have names such as `model\."
+    ):
         freeze_matching(lazarus_models.load(setup.model).model, ["*.mpl.*"])
 
 

@@ -208,7 +208,7 @@ def test_rates_by_group():
 
 
 def test_a_pattern_that_matches_nothing_is_refused():
-    with pytest.raises(SetupError, match="matches no trainable parameter"):
+    with pytest.raises(SetupError, match="matches no trainable parameter; they have names such as `"):
         Optimizer(OptimizerSettings(rate_factors={"*embde*": 0.1}), Small())
 
 

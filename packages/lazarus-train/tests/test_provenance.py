@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from lazarus_plan import CorruptPlan, StalePlan
-from lazarus_train import CorruptCheckpoint, LoraSettings, SetupError, train, verify_run
+from lazarus_train import CorruptCheckpoint, ForeignCheckpoint, LoraSettings, SetupError, train, verify_run
 
-LINKS = ["checkpoint", "final", "audit log", "plan", "lengths", "tokenizer", "template", "data"]
+LINKS = ["checkpoint", "final", "first model", "audit log", "plan", "lengths", "tokenizer", "template", "data"]
 
 
 @pytest.fixture(params=["full", "lora"])
@@ -25,6 +25,24 @@ def test_every_link_holds_from_the_run_its_final_and_each_checkpoint(run):
     assert names(folder / "checkpoints/step-0000002") == [name for name in LINKS if name != "final"]
 
 
+@pytest.mark.parametrize(
+    "name", ["nothing", "checkpoints/step-0000099", "checkpoints.rewound/step-0000002", "metrics.jsonl", "batch_plan"]
+)
+def test_what_is_no_part_of_the_chain_is_not_taken_for_the_newest_checkpoint(setup, name):
+    train(setup.config(max_steps=4))
+    train(setup.config(max_steps=2), resume=str(setup.folder / "run/checkpoints/step-0000002"))
+    aside = setup.folder / "run/checkpoints.rewound"
+    (aside / "step-0000004").rename(aside / "step-0000002")
+    (setup.folder / "run/batch_plan").mkdir()
+    with pytest.raises(SetupError, match="is not a run, its `final` or one of its checkpoints"):
+        names(setup.folder / "run" / name)
+
+
+def test_a_link_to_a_checkpoint_is_that_checkpoint(setup):
+    train(setup.config(max_steps=4))
+    assert names(setup.folder / "run/checkpoints/latest") == LINKS
+
+
 def test_changed_weights_are_found(run):
     final = run.folder / "run/final"
     path = final / "adapters/adapters.safetensors"
@@ -34,6 +52,18 @@ def test_changed_weights_are_found(run):
     path.write_bytes(content)
     with pytest.raises(CorruptCheckpoint, match="was changed"):
         names(run.folder / "run")
+
+
+def test_a_changed_first_model_is_found(run):
+    path = run.model / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ForeignCheckpoint, match="the run began with the model sha256:"):
+        names(run.folder / "run")
+    path.unlink()
+    link = next(link for link in verify_run(run.folder / "run") if link.name == "first model")
+    assert (link.holds, link.proof) == (False, f"NOT checked: {run.model} holds no weights")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])

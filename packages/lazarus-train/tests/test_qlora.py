@@ -62,6 +62,45 @@ def test_stopped_and_resumed_the_run_is_the_same_bits(quantized, stop_after):
     assert f"final/{ADAPTERS}/adapters.safetensors" in quantized.fingerprints("straight")
 
 
+@pytest.mark.parametrize("objective", ["reward", "classification", "regression"])
+def test_scores_of_a_quantized_model_are_learnt_resumed_merged_and_gone_on_from(quantized, stop_after, objective):
+    rows = {
+        "reward": [{"prompt": f"{a}?", "chosen": f"{a}.", "rejected": f"{a} and 1."} for a in range(8)],
+        "classification": [{"prompt": f"{a}?", "completion": "yes" if a > 4 else "no"} for a in range(8)],
+        "regression": [{"prompt": f"{a}?", "completion": str(a)} for a in range(8)],
+    }
+    quantized.write_rows(rows[objective])
+    quantized.build_plan(token_budget=128, row_len=64)
+    settings = {"lora": LORA, "objective": {"kind": objective}, "max_steps": 3}
+    train(quantized.config("straight", **settings))
+    with pytest.raises(Interrupted):
+        train(quantized.config("stopped", **settings), watcher=stop_after(1))
+    train(quantized.config("stopped", **settings))
+    assert quantized.fingerprints("stopped") == quantized.fingerprints("straight")
+    final = quantized.folder / "straight" / "final"
+    stored = lazarus_models.load_tensors(final / "model.safetensors")
+    assert stored["model.embed_tokens.weight"].dtype == mx.uint32
+    assert stored["score.weight"].dtype == mx.float32
+    further = quantized.config("further", **settings | {"max_steps": 1}).model_copy(update={"model": final})
+    train(further)
+    last = [json.loads(line)["loss"] for line in (quantized.folder / "straight/metrics.jsonl").read_text().splitlines()]
+    first = json.loads((quantized.folder / "further/metrics.jsonl").read_text().splitlines()[0])["loss"]
+    assert abs(first - last[0]) > 1e-6, "what was learnt is there"
+
+
+def test_noise_on_packed_embeddings_changes_what_is_learnt_and_not_what_is_merged(quantized):
+    for name, alpha in (("plain", None), ("noisy", 5.0), ("again", 5.0)):
+        train(quantized.config(name, lora=LoraSettings(rank=4), max_steps=2, neftune_alpha=alpha))
+    plain, noisy, again = map(quantized.fingerprints, ("plain", "noisy", "again"))
+    assert noisy == again != plain
+    stored = [
+        lazarus_models.load_tensors(quantized.folder / f"{name}/final/model.safetensors") for name in ("plain", "noisy")
+    ]
+    embeddings = [each["model.embed_tokens.weight"] for each in stored]
+    assert embeddings[0].dtype == mx.uint32
+    assert mx.array_equal(*embeddings)
+
+
 @pytest.mark.slow
 def test_the_merged_model_opens_in_mlx_lm_unchanged(quantized):
     from mlx_lm import load

@@ -104,6 +104,14 @@ def test_a_resume_from_nowhere_is_refused(setup):
         train(setup.config(), resume=str(setup.folder / "nothing"))
 
 
+@pytest.mark.parametrize("place", ["run", "run/final", "run/checkpoints", ""])
+def test_a_resume_from_a_folder_that_is_no_checkpoint_says_what_one_is(setup, place):
+    train(setup.config(max_steps=2))
+    resume = str(setup.folder / place) if place else ""
+    with pytest.raises(SetupError, match=r"no such checkpoint; give .* such as .*run/checkpoints/step-0000001"):
+        train(setup.config(), resume=resume)
+
+
 def test_what_kills_left_half_written_is_cleared_away_and_nothing_else(setup):
     train(setup.config(max_steps=2))
     run = setup.folder / "run"

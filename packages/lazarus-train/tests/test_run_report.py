@@ -103,6 +103,19 @@ def test_a_loss_is_named_by_what_it_is_a_mean_over(runs, setup):
     assert html.count("step (nats a token upwards)") == 2, "of held-out rows that only one was measured on"
 
 
+def test_how_often_pairs_are_in_order_is_drawn_of_training_and_of_held_out_rows(setup):
+    setup.data.write_text("".join(f'{{"prompt": "{n}", "chosen": "yes", "rejected": "no"}}\n' for n in range(8)))
+    setup.build_plan(row_len=64, token_budget=256)
+    train(setup.config(objective={"kind": "preference", "loss": "orpo"}, eval_data={"held-out": setup.data}))
+    html = report_runs([setup.folder / "run"])
+    titles = re.findall("<h2>([^<]*)</h2>", html)
+    assert [each for each in titles if "accuracy" in each] == ["Reward accuracy", "Reward accuracy of held-out"]
+
+
+def test_the_command_behind_a_step_counts_as_the_plan_does(runs):
+    assert "--step N</code>, N being one less than here: the plan counts from 0." in report_runs([runs.folder / "slow"])
+
+
 def test_figures_as_json(runs):
     found = as_json([runs.folder / "fast"])[0]
     assert found["steps"] == 6

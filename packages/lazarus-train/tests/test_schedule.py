@@ -51,3 +51,13 @@ def test_wsd_stays_at_the_peak_and_decays_at_the_end():
     unsaid = OptimizerSettings(learning_rate=1.0, schedule="wsd")
     assert [learning_rate(unsaid, step, 100) for step in (89, 90, 100)] == [1.0, 1.0, 0.0]
     assert learning_rate(unsaid, 91, 100) < 1.0
+
+
+def test_a_schedule_that_a_plan_is_too_short_for_is_told():
+    from lazarus_train.schedule import beyond_plan
+
+    assert beyond_plan(OptimizerSettings(warmup_steps=10), 10) == []
+    assert "never reaches its peak" in beyond_plan(OptimizerSettings(warmup_steps=11), 10)[0]
+    settings = OptimizerSettings(schedule="wsd", warmup_steps=4, decay_steps=6)
+    assert beyond_plan(settings, 10) == []
+    assert "the decay has begun before the peak" in beyond_plan(settings, 9)[0]

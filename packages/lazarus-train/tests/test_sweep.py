@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lazarus_train import SetupError
@@ -52,6 +52,7 @@ def test_a_cut_off_last_line_is_left_out_and_any_other_refused(tmp_path):
         read_trials(path)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9), st.integers(1, 4), st.integers(2, 8))
 def test_the_batches_of_a_set_up_are_its_rows_and_tokens(rows, threads, row_len):
     batches = full_batches(Setup(model=Path("m"), row_len=row_len, rows=rows), 50, min(rows, threads))
@@ -90,6 +91,23 @@ def test_a_trial_beyond_its_memory_or_time_or_model_ends_alone(setup):
     failed = run_sweep(Sweep(model=setup.model, row_lens=(32,), max_rows=1), setup.folder / "failed")[0]
     assert failed.outcome == "failed"
     assert "model.safetensors" in failed.words
+
+
+@pytest.mark.slow
+def test_a_sweep_of_which_nothing_runs_says_why_and_tries_again_once_it_is_mended(setup):
+    from typer.testing import CliRunner
+
+    from lazarus_train.cli import app
+
+    weights = (setup.model / "model.safetensors").read_bytes()
+    (setup.model / "model.safetensors").write_bytes(b"nothing")
+    options = ["--model", setup.model, "-o", setup.folder / "sweep", "--row-len", 32, "--max-rows", 1, "--steps", 1]
+    failed = CliRunner().invoke(app, ["sweep", *map(str, options)])
+    assert failed.exit_code == 1
+    assert "Nothing ran: the table says why" in failed.output
+    assert "lazarus_models.errors" not in failed.output
+    (setup.model / "model.safetensors").write_bytes(weights)
+    assert CliRunner().invoke(app, ["sweep", *map(str, options)]).exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,16 @@ def test_numbers_are_learnt_and_the_scores_model_is_whole(setup):
     assert not any(name.startswith("lm_head") for name in weights)
 
 
+def test_a_config_with_an_infinity_is_saved_with_the_scores(setup):
+    settings = prepare(setup, "classification")
+    said = json.loads((setup.model / "config.json").read_text())
+    (setup.model / "config.json").write_text(json.dumps({**said, "time_step_limit": [0.0, math.inf]}))
+    train(setup.config(**settings, max_steps=1))
+    saved = json.loads((setup.folder / "run/final/config.json").read_text())
+    assert saved["time_step_limit"] == [0.0, math.inf]
+    assert saved["id2label"] == {"0": "no", "1": "yes"}
+
+
 def test_a_scores_model_goes_on_from_where_it_was_saved_and_only_for_the_same_scores(setup):
     settings = prepare(setup, "classification")
     train(setup.config("first", **settings, max_steps=2))
@@ -248,7 +258,7 @@ def test_a_scores_model_goes_on_from_where_it_was_saved_and_only_for_the_same_sc
         ("classification", {"kind": "preference"}, "not a chosen and a rejected answer"),
         ("dpo", {"kind": "classification"}, "not one question and its answer"),
         ("classification", {"kind": "regression"}, "'no' is no number"),
-        ("classification", {"kind": "classification", "classes": ["yes", "perhaps"]}, "'no' is none of the classes"),
+        ("classification", {"kind": "classification", "classes": ["yes", "perhaps"]}, "'no' is none of the 2 classes"),
         ("classification", {"kind": "diffusion", "mask_id": 0}, "stands in the data"),
         ("classification", {"kind": "mntp", "mask_id": 300}, "the model knows 300"),
     ],
@@ -259,6 +269,60 @@ def test_rows_that_an_objective_cannot_learn_from_are_refused(setup, name, objec
         objective = objective | {"mask_id": int(enforce(setup.config()).dataset.ids[0])}
     with pytest.raises(SetupError, match=message):
         train(setup.config(objective=objective))
+
+
+@pytest.mark.parametrize(
+    ("row", "objective", "message"),
+    [
+        ({"text": "This is a text."}, "classification", "sample 0 of .*more.jsonl is not one question and its answer"),
+        (
+            {"messages": [{"role": role, "content": "1"} for role in ("user", "assistant") * 2]},
+            "regression",
+            "sample 0 of .*more.jsonl is not one question and its answer",
+        ),
+        (
+            {"prompt": "What is it?", "completion": "perhaps"},
+            "classification",
+            "sample 0 of .*more.jsonl: 'perhaps' is none",
+        ),
+        ({"prompt": "What is it?", "completion": "inf"}, "regression", "sample 0 of .*more.jsonl: 'inf' is no number"),
+        ({"prompt": "What is it?", "chosen": "1", "rejected": "2"}, "causal", "sample 0 of .*more.jsonl is a pair"),
+    ],
+)
+def test_a_refused_row_is_named_by_its_file_and_its_number_there(setup, row, objective, message):
+    prepare(setup, "classification" if objective == "classification" else "regression")
+    more = setup.folder / "more.jsonl"
+    more.write_text(json.dumps(row) + "\n")
+    with pytest.raises(SetupError, match=message):
+        train(setup.config(objective={"kind": objective}, eval_data={"held-out": more}))
+
+
+def test_of_several_files_the_one_is_named_that_holds_the_refused_row(setup):
+    from lazarus_train.dataset import Dataset, read_dataset
+    from lazarus_train.gate import fields
+
+    encoder = enforce(setup.config()).encoder
+    one = read_dataset(setup.data, encoder, fields(setup.config()))
+    joined = Dataset.joined([one, one])
+    assert joined.place(len(one) + 3) == f"sample 3 of {setup.data}"
+
+
+def test_a_class_alone_is_nothing_to_learn(setup):
+    setup.write_rows([{"prompt": f"Is {a} more than 9?", "completion": "no"} for a in range(9)])
+    setup.build_plan(token_budget=192, row_len=96)
+    with pytest.raises(SetupError, match="every answer of the data is 'no'"):
+        train(setup.config(objective={"kind": "classification"}))
+    train(setup.config(objective={"kind": "classification", "classes": ["no", "yes"]}, max_steps=1))
+
+
+@pytest.mark.parametrize("classes", [["yes"], ["no", "yes", "no"], ["no", ""], ["no", " yes"]])
+def test_classes_that_are_not_several_are_refused(classes):
+    from pydantic import ValidationError
+
+    from lazarus_train.objectives.settings import ClassificationSettings
+
+    with pytest.raises(ValidationError, match="classes"):
+        ClassificationSettings(classes=classes)
 
 
 def test_a_plan_that_cuts_a_pair_is_refused(setup):

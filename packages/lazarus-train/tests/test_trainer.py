@@ -7,7 +7,7 @@ import pytest
 
 import lazarus_models
 from lazarus_models.backend import mx
-from lazarus_train import Interrupted, NonFinite, SetupError, Watcher, train
+from lazarus_train import Interrupted, NonFinite, OptimizerSettings, SetupError, Watcher, train
 from lazarus_train.learner import ADAPTERS
 
 
@@ -69,7 +69,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_samples(setup):
     lm = lazarus_models.load(setup.model)
     lazarus_models.set_weights(lm.model, {"model.norm.weight": mx.full((32,), math.inf)})
     lazarus_models.save(lm, setup.model)
-    with pytest.raises(NonFinite, match=r"step 0: loss nan.*samples \[") as caught:
+    with pytest.raises(NonFinite, match=r"step 1 \(0 in the plan\): loss nan.*samples \[") as caught:
         train(setup.config())
     assert caught.value.exit_code == 1
     assert not (setup.folder / "run" / "final").exists()
@@ -216,3 +216,11 @@ def test_an_answer_that_a_kill_cut_off_is_given_again(setup):
     log.write_text(whole[: len(whole) - 30])
     train(setup.config(**settings))
     assert log.read_text() == whole
+
+
+def test_a_warm_up_longer_than_the_plan_is_warned_of(setup):
+    warnings: list[str] = []
+    settings = OptimizerSettings(warmup_steps=1000)
+    train(setup.config(max_steps=1, optimizer=settings), watcher=Watcher(on_warning=warnings.append))
+    assert len(warnings) == 1
+    assert warnings[0].startswith("warning: `warmup_steps` 1000 are more than the plan's")

@@ -41,6 +41,11 @@ def checkpoints(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether a path has the name of a checkpoint."""
+    return _NAME.fullmatch(path.name) is not None
+
+
 def checkpoint_step(path: Path) -> int:
     """Optimizer steps that a checkpoint was written after."""
     return int(path.name.removeprefix("step-"))

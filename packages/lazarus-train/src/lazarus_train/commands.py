@@ -151,7 +151,10 @@ def classify(
     """Train a model by a plan to choose an answer, or a number."""
     if numbers and classes:
         raise typer.BadParameter("--classes has no effect with --numbers")
-    objective: Settings = {"kind": "classification", "classes": classes.split(",") if classes else ()}
+    objective: Settings = {
+        "kind": "classification",
+        "classes": [name.strip() for name in classes.split(",")] if classes else (),
+    }
     fields = {"prompt_field": prompt_field, "completion_field": completion_field}
     _train(settings, {"kind": "regression"} if numbers else objective, **fields)
 

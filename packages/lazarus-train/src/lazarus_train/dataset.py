@@ -25,6 +25,7 @@ class Dataset:
         loss_mask: Whether each token, as a label, carries loss.
         splits: Sample i is ids[splits[i]:splits[i + 1]], int64 (N + 1,).
         parts: Tokens of each part of samples of several, by number of the sample.
+        files: Name and number of samples of each file, in the order of the samples.
     """
 
     lengths: LengthCache
@@ -32,6 +33,7 @@ class Dataset:
     loss_mask: NDArray[np.bool_]
     splits: NDArray[np.int64]
     parts: Mapping[int, tuple[int, ...]] = field(default_factory=dict[int, tuple[int, ...]])
+    files: tuple[tuple[str, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -49,6 +51,14 @@ class Dataset:
         return max(
             int(self.lengths.length.max()) if not self.parts else 0, *(max(each) for each in self.parts.values()), 0
         )
+
+    def place(self, index: int) -> str:
+        """Where a sample stands, in words, as its file counts from 0."""
+        for name, count in self.files:
+            if index < count:
+                return f"sample {index} of {name}"
+            index -= count
+        return f"sample {index}"
 
     def part_lengths(self, index: int) -> tuple[int, ...] | None:
         """Tokens of each part of a sample, such as chosen and rejected; None where it is one."""
@@ -77,6 +87,7 @@ class Dataset:
                 for source, first in zip(sources, sizes, strict=False)
                 for sample, parts in source.parts.items()
             },
+            files=tuple(each for source in sources for each in source.files),
         )
 
 
@@ -113,4 +124,5 @@ def read_dataset(
         loss_mask=np.concatenate(masks),
         splits=np.concatenate([[0], np.cumsum([len(sample) for sample in ids])]).astype(np.int64),
         parts=parts,
+        files=((str(path), len(rows)),),
     )

@@ -18,7 +18,9 @@ def freeze_matching(model: nn.Module, patterns: Sequence[str]) -> None:
     for pattern in patterns:
         matching = [name for name in names if fnmatchcase(name, pattern)]
         if not matching:
-            raise SetupError(f"`freeze`: {pattern!r} matches no trainable parameter", "LR-E121")
+            raise SetupError(
+                f"`freeze`: {pattern!r} matches no trainable parameter; they have names such as `{names[0]}`", "LR-E121"
+            )
         owners = modules(model)
         for name in matching:
             owner, _, leaf = name.rpartition(".")

@@ -43,7 +43,7 @@ def make_model(asked: FreshModel, output: Path, *, resume: str) -> None:
 
     Raises:
         ConfigError: There is no such preset, or the config is none.
-        SetupError: The folder holds a run that began with another model.
+        SetupError: The folder holds a run that began with another model, or is in progress.
     """
     folder = RunFolder(output)
     folder.check_is_ours()
@@ -70,4 +70,5 @@ def make_model(asked: FreshModel, output: Path, *, resume: str) -> None:
         save(lm, beside)
         write_json(beside / SOURCE, source)
 
-    seal(folder.initial, write)
+    with folder.held():  # another process may train the model that lies there
+        seal(folder.initial, write)

@@ -1,7 +1,6 @@
 """What learns: the model, its adapters if any, the optimizer, the mean of the weights; fresh, restored, or written out."""
 
 import contextlib
-import hashlib
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +33,7 @@ from lazarus_train.optim import Optimizer
 from lazarus_train.precision import cast_weights
 from lazarus_train.ranks import ALONE, Ranks
 from lazarus_train.recompute import recompute_blocks
-from lazarus_train.seal import file_digest, seal
+from lazarus_train.seal import seal
 from lazarus_train.sequence import Head, load_with_head, save_with_head
 
 CHAT_TEMPLATE = "chat_template.jinja"
@@ -189,14 +188,6 @@ class Learner:
 
     def _score(self) -> dict[str, mx.array]:
         return {"score.weight": cast("Any", self.lm.model).score.weight}
-
-
-def model_digest(model: Path) -> str:
-    """SHA-256 over what decides a model's outputs: `config.json` and the weight files, in the order of their names."""
-    digest = hashlib.sha256()
-    for file in sorted([*model.glob("*.safetensors"), *model.glob("config.json")]):
-        digest.update(f"{file.name} {file_digest(file)}\n".encode())
-    return f"sha256:{digest.hexdigest()}"
 
 
 def weight_bytes(model: Path) -> int:

@@ -34,10 +34,20 @@ class NoisyEmbedding(nn.Embedding):
 
     def __call__(self, x: mx.array) -> mx.array:
         """Embeddings of ids, with noise in training."""
-        embedded = self.weight[x]
-        if self._noise is None or not self.training:
-            return embedded
-        return embedded + self._noise.astype(embedded.dtype)
+        return _with_noise(self.weight[x], self._noise if self.training else None)
+
+    def add(self, noise: mx.array | None) -> None:
+        """Sets the noise of the next calls."""
+        self._noise = noise
+
+
+class NoisyQuantizedEmbedding(nn.QuantizedEmbedding):
+    """The same of an embedding whose weights are packed: what they stand for is the embedding, not what they hold."""
+
+    def __call__(self, x: mx.array) -> mx.array:
+        """Embeddings of ids, with noise in training."""
+        embedded = super().__call__(x)  # pyright: ignore[reportUnknownMemberType] (untyped in MLX)
+        return _with_noise(embedded, self._noise if self.training else None)
 
     def add(self, noise: mx.array | None) -> None:
         """Sets the noise of the next calls."""
@@ -46,13 +56,18 @@ class NoisyEmbedding(nn.Embedding):
 
 def make_noisy(model: nn.Module) -> None:
     """Puts a noisy embedding in the place of a model's own."""
-    replace_modules(model, {_path(model): NoisyEmbedding(part(model, _path(model)))})
+    plain = part(model, _path(model))
+    if isinstance(plain, nn.QuantizedEmbedding):
+        plain.__class__ = NoisyQuantizedEmbedding
+        cast("NoisyQuantizedEmbedding", plain).add(None)
+    else:
+        replace_modules(model, {_path(model): NoisyEmbedding(plain)})
 
 
 @contextlib.contextmanager
 def noisy(model: nn.Module, noise: mx.array) -> Generator[None]:
     """Noise on the embeddings of a model's calls for a while."""
-    embedding = cast("NoisyEmbedding", part(model, _path(model)))
+    embedding = cast("NoisyEmbedding | NoisyQuantizedEmbedding", part(model, _path(model)))
     embedding.add(noise)
     try:
         yield
@@ -62,7 +77,11 @@ def noisy(model: nn.Module, noise: mx.array) -> Generator[None]:
 
 def embedding_width(model: nn.Module) -> int:
     """D."""
-    return part(model, _path(model)).weight.shape[-1]
+    return cast("Decoder", model).config.width  # of the weight it is another where that is packed
+
+
+def _with_noise(embedded: mx.array, noise: mx.array | None) -> mx.array:
+    return embedded if noise is None else embedded + noise.astype(embedded.dtype)
 
 
 def _path(model: nn.Module) -> str:

@@ -183,7 +183,10 @@ def _group(settings: OptimizerSettings, parameters: Mapping[str, mx.array]) -> d
     """Names by rule and by rate as a multiple of the schedule's."""
     for pattern in settings.rate_factors:
         if not any(fnmatchcase(name, pattern) for name in parameters):
-            raise SetupError(f"`rate_factors`: {pattern!r} matches no trainable parameter", "LR-E120")
+            raise SetupError(
+                f"`rate_factors`: {pattern!r} matches no trainable parameter; they have names such as `{next(iter(parameters))}`",
+                "LR-E120",
+            )
     groups: dict[tuple[str, float], list[str]] = {}
     for name, parameter in parameters.items():
         factors = (factor for pattern, factor in settings.rate_factors.items() if fnmatchcase(name, pattern))

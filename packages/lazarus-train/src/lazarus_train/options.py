@@ -183,7 +183,7 @@ def _shared(
         "rank": lora_rank,
         "alpha": lora_alpha,
         "dropout": lora_dropout,
-        "targets": lora_targets and lora_targets.split(","),
+        "targets": None if lora_targets is None else lora_targets.split(","),
     }
     moving = {
         "learning_rate": _default_rate(use_lora) if learning_rate is None else learning_rate,
@@ -246,8 +246,13 @@ def _lora(is_used: bool, settings: dict[str, Any]) -> dict[str, Any] | None:
 
 def _named(given: Sequence[str]) -> dict[str, Path]:
     """Held-out rows by name: the one given, or the file's without its ending."""
-    pairs = [re.fullmatch(r"(?:([\w.-]+)=)?(.+)", text, re.DOTALL) for text in given]
-    found = [(pair[1] or re.sub(r"[^\w.-]+", "-", Path(pair[2]).stem), Path(pair[2])) for pair in pairs if pair]
+    found: list[tuple[str, Path]] = []
+    for text in given:
+        pair = re.fullmatch(r"(?:(\w[\w.-]*)=)?([^=].*)", text, re.DOTALL)
+        if pair is None:
+            raise typer.BadParameter(f"--eval-data {text!r}: give FILE or NAME=FILE")
+        name, path = pair[1], Path(pair[2])
+        found.append((name or re.sub(r"[^\w.-]+", "-", path.stem).lstrip("-.") or "held-out", path))
     names = [name for name, _ in found]
     for name in names:
         if names.count(name) > 1:

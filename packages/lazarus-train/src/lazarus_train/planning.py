@@ -28,11 +28,13 @@ def plan_run(config: TrainConfig, planning: dict[str, Any], *, resume: str, writ
         writes: Whether this process writes it; the others of a run only wait.
 
     Raises:
-        SetupError: The folder holds a run that follows another plan.
+        SetupError: The folder holds a run that follows another plan, or is in progress, or something that is no run.
     """
     if not writes:
         return
     config = config.located()
+    folder = RunFolder(config.output)
+    folder.check_is_ours()
     lies_there = load_plan(config.batch_plan) if config.batch_plan.exists() and resume != NONE else None
     drawn = secrets.randbits(_SEED_BITS) if lies_there is None else lies_there.metadata.config.seed
     encoder = Encoder(load_tokenizer(str(config.model)), template=config.template)
@@ -40,10 +42,11 @@ def plan_run(config: TrainConfig, planning: dict[str, Any], *, resume: str, writ
     plan = build_plan(lengths, PlanConfig.model_validate({"seed": drawn, **planning}))
     if lies_there is not None and lies_there.plan_id == plan.plan_id:
         return
-    if lies_there is not None and checkpoints(RunFolder(config.output).checkpoints):
+    if lies_there is not None and checkpoints(folder.checkpoints):
         raise SetupError(
             f"{config.output} follows plan {lies_there.plan_id[:19]}, these options and data give {plan.plan_id[:19]}: "
             "give what it was planned with, another --output, or --resume none to start again",
             "LR-E150",
         )
-    save_plan(plan, config.batch_plan)
+    with folder.held():  # another process may train by the plan that lies there
+        save_plan(plan, config.batch_plan)

@@ -1,6 +1,6 @@
 """The walk back from a trained model to the rows: each link of the chain is checked with what the next one says.
 
-final -> checkpoint -> audit log -> plan -> data, template, tokenizer, lengths
+final -> checkpoint -> first model, audit log -> plan -> data, template, tokenizer, lengths
 """
 
 import json
@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from lazarus_plan import CorruptPlan, StalePlan, check_audit
 from lazarus_train.checkpoint import ADAPTERS, WEIGHTS, checkpoints, read_state
 from lazarus_train.config import TrainConfig
-from lazarus_train.errors import CorruptCheckpoint, SetupError
+from lazarus_train.errors import CorruptCheckpoint, ForeignCheckpoint, SetupError
 from lazarus_train.folder import RunFolder
 from lazarus_train.gate import Enforced, enforce
-from lazarus_train.seal import file_digest, seal_damage
+from lazarus_train.seal import file_digest, model_digest, seal_damage
 
 JSON = dict[str, Any]
 
@@ -61,6 +61,7 @@ def verify_run(path: Path, elsewhere: Elsewhere = _NOT_MOVED) -> Iterator[Link]:
     Raises:
         SetupError: Not part of a run.
         CorruptCheckpoint: Weights or state are not what the checkpoint's manifest says.
+        ForeignCheckpoint: The model is not the one that the run began with.
         CorruptPlan: The plan contradicts itself, or the run did not follow it.
         StalePlan: Data, template, tokenizer or lengths are not the planned ones; the first broken link is named.
     """
@@ -72,7 +73,9 @@ def verify_run(path: Path, elsewhere: Elsewhere = _NOT_MOVED) -> Iterator[Link]:
     if folder.final.is_dir() and checkpoint == checkpoints(folder.checkpoints)[-1]:
         _check_final(folder.final, checkpoint)
         yield Link("final", "weights, config and tokenizer are as they were written, from the last checkpoint")
-    enforced = enforce(_config(record, elsewhere))
+    config = _config(record, elsewhere)
+    yield _check_first_model(config.model, state.base)
+    enforced = enforce(config)
     plan = enforced.plan
     if not plan.plan_id == record["plan_id"] == state.plan["plan_id"]:
         raise StalePlan(f"the run followed plan {state.plan['plan_id']}, its plan is now {plan.plan_id}", "LP-E172")
@@ -87,11 +90,16 @@ def verify_run(path: Path, elsewhere: Elsewhere = _NOT_MOVED) -> Iterator[Link]:
 
 def _find(path: Path) -> tuple[RunFolder, Path]:
     """The run that a path belongs to, and the checkpoint to begin with."""
-    for run in (path, path.parent, path.parent.parent):
-        found = checkpoints(run / "checkpoints")
-        if found and (run / "config.json").is_file():
-            named = run / "checkpoints" / path.resolve().name  # `latest` and `best` are links
-            return RunFolder(run), named if named in found else found[-1]
+    for run in (path, path.parent, path.parent.parent) if path.exists() else ():
+        folder = RunFolder(run)
+        found = checkpoints(folder.checkpoints)
+        if not found or not folder.config.is_file():
+            continue
+        by_place = {each.resolve(): each for each in found}  # `latest` and `best` are links
+        if path.resolve() in by_place:
+            return folder, by_place[path.resolve()]
+        if path.resolve() in {each.resolve() for each in (run, folder.final, folder.checkpoints)}:
+            return folder, found[-1]
     raise SetupError(f"{path} is not a run, its `final` or one of its checkpoints", "LR-E107")
 
 
@@ -128,6 +136,20 @@ def _check_final(final: Path, checkpoint: Path) -> None:
             if not mine.is_file() or file_digest(mine) != file_digest(theirs):
                 raise CorruptCheckpoint(f"{mine} is not what {checkpoint.name} holds: it was changed", "LR-E204")
             return
+
+
+def _check_first_model(model: Path, base: str) -> Link:
+    """Weights and config that the run began with; a directory of the tokenizer alone proves nothing of them."""
+    if not any(model.glob("*.safetensors")):
+        return Link("first model", f"NOT checked: {model} holds no weights", holds=False)
+    found = model_digest(model)
+    if found != base:
+        raise ForeignCheckpoint(
+            f"{model}: the run began with the model {base[:19]}, its weights and config are now {found[:19]}; restore it, "
+            "or give its place now as --model",
+            "LR-E211",
+        )
+    return Link("first model", base)
 
 
 def _check_audit(log: Path, enforced: Enforced, done: int, head: str) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lazarus_plan import BatchPlan, check_state
-from lazarus_train.checkpoint import State, checkpoint_path, checkpoints, read_state
+from lazarus_train.checkpoint import State, checkpoint_path, checkpoints, is_checkpoint, read_state
 from lazarus_train.config import TrainConfig
 from lazarus_train.errors import ForeignCheckpoint, SetupError
 from lazarus_train.folder import RunFolder
@@ -36,8 +36,12 @@ def find_checkpoint(folder: RunFolder, resume: str) -> Path | None:
             return found[-1] if found else None
         case _:
             path = Path(resume)
-            if not path.is_dir():
-                raise SetupError(f"--resume {resume}: no such checkpoint; give `auto`, `none` or its folder", "LR-E103")
+            if not resume or not path.is_dir() or not is_checkpoint(path.resolve()):
+                raise SetupError(
+                    f"--resume {resume}: no such checkpoint; give `auto`, `none` or its folder, such as "
+                    f"{checkpoint_path(folder.checkpoints, 1)}",
+                    "LR-E103",
+                )
             if path.resolve().parent != folder.checkpoints.resolve():
                 raise SetupError(
                     f"--resume {resume}: a checkpoint of another run than {folder.path}, whose audit log it would lack; "

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import accumulate
 from pathlib import Path
@@ -30,6 +30,8 @@ _CHARTS = (
     ("Speed", "tokens_per_s", "tokens a second", "Real tokens; padding does not count."),
     ("Tokens a step", "tokens", "tokens", "Real tokens that the plan gave it."),
 )
+_CHOICES = {"accuracy": "right", "reward_accuracy": "pairs in order", "absolute_error": "absolute error"}
+"""What objectives tell beside their loss that a reader looks for first, and its unit."""
 _HELD_OUT = "On rows that are not trained on."
 _NOT_COMPARED = ("output", "folder")
 
@@ -47,13 +49,23 @@ def report_runs(paths: Sequence[Path]) -> str:
     loss, *others = _CHARTS
     sets = dict.fromkeys(name for run in runs for name in run.eval_sets)
     held_out = [(f"Held-out loss of {escape(name)}", "eval_loss", "", _HELD_OUT, name) for name in sets]
-    charts = [_chart(runs, *about) for about in (loss, *held_out, *others)]
+    charts = [_chart(runs, *about) for about in (loss, *held_out, *_choices(sets), *others)]
     rows = [_rows(run, number) for number, run in enumerate(runs)]
     body = (
         f"<h1>{len(runs)} training run{'s' if len(runs) > 1 else ''}</h1>{_summary(runs)}\n"
         f'<div class="pair">{"".join(charts)}</div>\n{_differences(runs)}{"".join(map(_samples, runs))}{"".join(rows)}'
     )
     return page(f"Training: {', '.join(run.path.name for run in runs)}", body, "lazarus-train", _SCRIPT)
+
+
+def _choices(sets: Iterable[str]) -> list[tuple[str, ...]]:
+    """Charts of how often a choice is right, in training and on held-out rows."""
+    found: list[tuple[str, ...]] = []
+    for name, unit in _CHOICES.items():
+        title = name.replace("_", " ").capitalize()
+        found.append((title, name, unit, "Mean over a step."))
+        found += [(f"{title} of {escape(each)}", f"eval_{name}", unit, _HELD_OUT, each) for each in sets]
+    return found
 
 
 def _summary(runs: Sequence[RunRecord]) -> str:
@@ -153,7 +165,7 @@ def _rows(run: RunRecord, number: int) -> str:
     text = (
         "Steps are listed by how far their loss stands above its neighbours'. "
         + ("" if is_all else f"These are the {len(shown)} that stand out most; any other: ")
-        + f"<code>{escape(command)}</code>"
+        + f"<code>{escape(command)}</code>, N being one less than here: the plan counts from 0."
     )
     data_block = json.dumps(content).replace("<", "\\u003c")
     picture = (

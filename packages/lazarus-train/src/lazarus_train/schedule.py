@@ -38,3 +38,18 @@ def learning_rate(settings: OptimizerSettings, step: int, total: int) -> float:
             decay = settings.decay_steps or math.ceil(total * DECAY_SHARE)
             decayed = min(1.0, max(0.0, (step - (total - decay)) / decay))
             return floor + (peak - floor) * (1 - math.sqrt(decayed))
+
+
+def beyond_plan(settings: OptimizerSettings, total: int) -> list[str]:
+    """What of a schedule a plan of `total` steps is too short for, in words."""
+    found: list[str] = []
+    if settings.warmup_steps > total:
+        found.append(
+            f"`warmup_steps` {settings.warmup_steps} are more than the plan's {total}: the rate never reaches its peak"
+        )
+    if settings.decay_steps is not None and settings.warmup_steps + settings.decay_steps > total:
+        found.append(
+            f"`warmup_steps` {settings.warmup_steps} and `decay_steps` {settings.decay_steps} are more than the plan's "
+            f"{total}: the decay has begun before the peak"
+        )
+    return found

@@ -91,6 +91,14 @@ def file_digest(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def model_digest(model: Path) -> str:
+    """SHA-256 over what decides a model's outputs: `config.json` and the weight files, in the order of their names."""
+    digest = hashlib.sha256()
+    for file in sorted([*model.glob("*.safetensors"), *model.glob("config.json")]):
+        digest.update(f"{file.name} {file_digest(file)}\n".encode())
+    return f"sha256:{digest.hexdigest()}"
+
+
 def write_json(path: Path, members: dict[str, Any]) -> None:
     """Writes an object that people read too."""
     path.write_bytes(as_json(members))

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, cast
 from lazarus_models import LoadedModel, SequenceModel, load, load_tensors, read_config, save, set_weights, weights
 from lazarus_models.backend import mx
 from lazarus_models.families import family_of
+from lazarus_models.quantization import quantize_like
 from lazarus_tokenkit import load_tokenizer
 from lazarus_train.errors import SetupError
-from lazarus_train.seal import write_json
 
 if TYPE_CHECKING:
     from lazarus_models.decoder import Decoder
@@ -57,6 +57,8 @@ def load_with_head(directory: Path, head: Head, *, seed: int) -> LoadedModel:
     lm = load(directory)
     model = SequenceModel(lm.model.config, len(head.outputs))
     fresh = mx.random.normal(weights(model)[SCORE].shape, scale=FRESH, key=mx.random.key(seed))
+    if lm.config.quantization is not None:
+        quantize_like(model, lm.config.quantization, weights(lm.model))
     known = weights(model)
     set_weights(model, {SCORE: fresh} | {name: each for name, each in weights(lm.model).items() if name in known})
     return _as_loaded(lm, model)
@@ -70,7 +72,8 @@ def save_with_head(lm: LoadedModel, head: Head, directory: Path) -> None:
     said["id2label"] = {str(number): name for number, name in enumerate(head.outputs)}
     said["label2id"] = {name: number for number, name in enumerate(head.outputs)}
     said["problem_type"] = head.problem
-    write_json(directory / CONFIG, said)
+    text = json.dumps(said, indent=2, ensure_ascii=False)  # some families have an Infinity in it, which `save` wrote
+    (directory / CONFIG).write_text(f"{text}\n", encoding="utf-8", newline="\n")
 
 
 def _load_scores(directory: Path, head: Head, said: dict[str, Any]) -> LoadedModel:
@@ -80,7 +83,11 @@ def _load_scores(directory: Path, head: Head, said: dict[str, Any]) -> LoadedMod
     config = read_config(directory)
     family = family_of(config.model_type)
     model = SequenceModel(family.architecture(config), len(outputs))
-    tensors = family.layout_of(config).to_model(load_tensors(directory / WEIGHTS))
+    tensors = load_tensors(directory / WEIGHTS)
+    if config.quantization is None:
+        tensors = family.layout_of(config).to_model(tensors)
+    else:  # `save` leaves packed weights by the model's names
+        quantize_like(model, config.quantization, tensors)
     expected = {name: tensor.shape for name, tensor in weights(model).items()}
     if expected != {name: tensor.shape for name, tensor in tensors.items()}:
         raise SetupError(f"{directory}: the tensors are not those that {CONFIG} describes", "LR-E141")

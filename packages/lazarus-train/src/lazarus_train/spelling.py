@@ -43,6 +43,13 @@ def option_of(name: str) -> str:
 def _refusal(error: "ValidationError") -> typer.BadParameter:
     """What is wrong with settings, in one line with the names of their options."""
     first = error.errors()[0]
+    match first["loc"], first["type"]:
+        case ("objective", str(kind), str(name)), "extra_forbidden":
+            return typer.BadParameter(f"{option_of(name)} has no effect with --objective {kind}")
+        case ("objective", str(kind), str(name)), "missing":
+            return typer.BadParameter(f"--objective {kind} needs {option_of(name)}")
+        case _:
+            pass
     said = re.sub(r"`([\w.]+)`", lambda name: option_of(name[1]), first["msg"].removeprefix("Value error, "))
     return typer.BadParameter(f"{_place(first['loc'])}{said[0].lower()}{said[1:]}")
 

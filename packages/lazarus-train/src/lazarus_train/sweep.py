@@ -84,14 +84,14 @@ def run_sweep(asked: Sweep, folder: Path, on_trial: Callable[[Trial], object] = 
 
     Args:
         asked: What to try.
-        folder: Keeps `trials.jsonl`; what stands there is not tried again.
+        folder: Keeps `trials.jsonl`; what stands there is not tried again, unless it failed: its reason may be mended.
         on_trial: Given every trial, old or new.
 
     Raises:
         SetupError: `trials.jsonl` is not one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    known = {trial.setup: trial for trial in read_trials(folder / TRIALS)}
+    known = {trial.setup: trial for trial in read_trials(folder / TRIALS) if trial.outcome != "failed"}
     _write_trials(folder / TRIALS, list(known.values()))  # without a line that was cut off
     found: list[Trial] = []
 
@@ -181,7 +181,16 @@ def summary(trials: Sequence[Trial]) -> str:
             f"{fastest[1].tokens_per_s:,.0f} | {fastest[1].peak_bytes / 2**20:,.0f} MiB | "
             f"{_millions(fastest[1].tokens_per_s * HOURS_8)} |"
         )
-    return "\n".join([*lines, "", _suggestion(best)]) + "\n"
+    return "\n".join([*lines, "", _nothing_fits(trials) if best is None else _suggestion(*best)]) + "\n"
+
+
+def _nothing_fits(trials: Sequence[Trial]) -> str:
+    if all(trial.outcome == "failed" for trial in trials):
+        return "Nothing ran: the table says why. What failed is tried again the next time."
+    time = ", more time with --time-limit" if any(trial.outcome == "out of time" for trial in trials) else ""
+    return (
+        f"Nothing fits: try shorter rows with --row-len, adapters with --lora-rank 8, --gradient-checkpointing{time}."
+    )
 
 
 def _end(trials: Sequence[Trial]) -> str:
@@ -190,10 +199,7 @@ def _end(trials: Sequence[Trial]) -> str:
     return f" ({', '.join(sorted(reasons))} beyond)" if reasons else ""
 
 
-def _suggestion(best: tuple[Setup, Measured] | None) -> str:
-    if best is None:
-        return "Nothing fits: try shorter rows, --use-lora, or --gradient-checkpointing."
-    setup, measured = best
+def _suggestion(setup: Setup, measured: Measured) -> str:
     options = [f"--micro-rows {setup.rows}"]
     options += [f"--use-lora --lora-rank {setup.lora_rank}"] if setup.lora_rank else []
     options += ["--gradient-checkpointing"] if setup.recomputes else []

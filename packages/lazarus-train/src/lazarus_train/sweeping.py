@@ -32,7 +32,7 @@ def sweep(
         float | None, typer.Option("--memory", min=0.01, help="GiB a trial may hold [default: 80 % of the machine's].")
     ] = None,
 ) -> None:
-    """Find the largest micro-batch that fits and the fastest set-up, each tried in a process of its own."""
+    """Find the largest micro-batch that fits and the fastest set-up, each tried in a process of its own: exit 1 if none fits."""
     from lazarus_train.sweep import Sweep, run_sweep, summary
 
     if not (model / "config.json").is_file():
@@ -51,6 +51,8 @@ def sweep(
     (output / "summary.md").write_text(summary(trials), encoding="utf-8")
     show(summary(trials).rstrip())
     say(f"wrote {output / 'summary.md'}; every trial stands in {output / 'trials.jsonl'}")
+    if not any(trial.outcome == "fits" for trial in trials):
+        raise typer.Exit(1)
 
 
 def _line(trial: "Trial") -> str:

@@ -16,6 +16,7 @@ from lazarus_models.parameters import evaluate
 from lazarus_tokenkit import Tokenizer
 from lazarus_train.batches import Batch
 from lazarus_train.dataset import Dataset
+from lazarus_train.errors import SetupError
 from lazarus_train.forward import bidirectional_logits, causal_sum, part_log_probabilities, part_scores
 from lazarus_train.objectives.diffusion import (
     Noised,
@@ -288,6 +289,9 @@ def head_of(objective: ObjectiveSettings, dataset: Dataset, tokenizer: Tokenizer
         objective: What is learnt.
         dataset: Gives the classes where the objective does not.
         tokenizer: Reads them.
+
+    Raises:
+        SetupError: The data knows one class only.
     """
     match objective:
         case RewardSettings():
@@ -296,6 +300,12 @@ def head_of(objective: ObjectiveSettings, dataset: Dataset, tokenizer: Tokenizer
             return Head(("value",), "regression")
         case ClassificationSettings():
             classes = objective.classes or tuple(sorted(set(answers(dataset, tokenizer))))
+            if len(classes) < 2:
+                raise SetupError(
+                    f"every answer of the data is {''.join(classes)!r}, and one class is nothing to learn: give rows of "
+                    "several, or name all of them as `classes`",
+                    "LR-E138",
+                )
             return Head(classes, "single_label_classification")
         case _:
             return None
@@ -328,10 +338,10 @@ def make_task(
         case RewardSettings():
             return RewardTask(objective)
         case RegressionSettings():
-            return RegressionTask(numbers(answers(dataset, tokenizer)))
+            return RegressionTask(numbers(dataset, tokenizer))
         case ClassificationSettings():
             assert head is not None, "classes are scored"
-            return ClassificationTask(classes_of(answers(dataset, tokenizer), head.outputs))
+            return ClassificationTask(classes_of(dataset, tokenizer, head.outputs))
 
 
 def as_pairs(values: mx.array) -> Answers:

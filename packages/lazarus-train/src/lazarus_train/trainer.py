@@ -28,7 +28,7 @@ from lazarus_train.exam import EvalSet, Exam, is_due
 from lazarus_train.folder import RunFolder
 from lazarus_train.gate import Enforced, enforce, fields
 from lazarus_train.journal import Journal
-from lazarus_train.learner import Learner, model_digest, weight_bytes
+from lazarus_train.learner import Learner, weight_bytes
 from lazarus_train.metrics import held_out_losses
 from lazarus_train.neftune import embedding_noise, embedding_width, noisy
 from lazarus_train.objectives.preference import Metrics
@@ -39,8 +39,8 @@ from lazarus_train.reference import CachedReference, compute_reference, frozen_m
 from lazarus_train.replicas import Replicas, share_rows
 from lazarus_train.resume import AUTO, check_checkpoint, find_checkpoint
 from lazarus_train.retention import tidy
-from lazarus_train.schedule import learning_rate
-from lazarus_train.seal import naming
+from lazarus_train.schedule import beyond_plan, learning_rate
+from lazarus_train.seal import model_digest, naming
 from lazarus_train.step import compute_gradients
 from lazarus_train.tasks import Task, head_of, make_task
 from lazarus_train.units import epochs_by_step
@@ -93,6 +93,8 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY)
             raise SetupError(f"--eval-data {name}={path}: there is no such file", "LR-E117")
     ranks = launched()
     enforced = enforce(config, watcher.on_rows)
+    for line in beyond_plan(config.optimizer, len(enforced.plan)):
+        watcher.on_warning(f"warning: {line}")
     held_out_data = _read_held_out(config, enforced)
     base = model_digest(config.model)
     folder = RunFolder(config.output)
@@ -288,7 +290,7 @@ class _Run:
         )
         if not math.isfinite(gradients.loss) or not math.isfinite(gradients.norm):
             raise NonFinite(
-                f"step {step.index}: loss {gradients.loss}, gradient norm {gradients.norm}, samples "
+                f"step {step.index + 1} ({step.index} in the plan): loss {gradients.loss}, gradient norm {gradients.norm}, samples "
                 f"{list(step.samples)}; nothing was updated. Resume with a lower --learning-rate into another folder, "
                 "or look at these samples",
                 "LR-E220",

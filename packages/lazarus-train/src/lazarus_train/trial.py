@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
 
-from lazarus_plan.console import show
+from lazarus_plan.console import say, show
+from lazarus_plan.errors import LazarusError
 
 if TYPE_CHECKING:
     from lazarus_train.batches import Batch
@@ -126,7 +127,11 @@ def main(text: str) -> int:
     setup = Setup.model_validate_json(text)
     if setup.memory_bytes is not None:
         threading.Thread(target=_watch_memory, args=(setup.memory_bytes,), daemon=True).start()
-    show(measure(setup).model_dump_json())
+    try:
+        show(measure(setup).model_dump_json())
+    except LazarusError as error:  # the sweep repeats the last line
+        say(error.message)
+        return error.exit_code
     return 0
 
 

@@ -15,6 +15,8 @@ from lazarus_train.dataset import Dataset
 from lazarus_train.errors import SetupError
 from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings, ObjectiveSettings
 
+_MOST_NAMED = 8
+"""Classes that a message names."""
 LABELS = ("causal", "diffusion", "mntp")
 PAIRS = ("preference", "reward")
 """Kinds of objectives that are counted in labels, and those of two answers; the others read one answer a sample."""
@@ -38,7 +40,7 @@ def units_by_step(
         _check_texts(dataset, objective)
         labels = _labels_by_step(plan, dataset)
         if not may_be_empty:
-            _check_labels(plan, labels)
+            _check_labels(plan, dataset, labels)
         return labels
     _check_whole(plan, dataset)
     for sample in np.unique(plan.sample).tolist():
@@ -58,40 +60,53 @@ def answers(dataset: Dataset, tokenizer: Tokenizer) -> list[str]:
     return [tokenizer.decode(ids[loss_mask].tolist(), skip_special=True).strip() for ids, loss_mask in pairs]
 
 
-def numbers(spelled: Sequence[str]) -> NDArray[np.float32]:
+def numbers(dataset: Dataset, tokenizer: Tokenizer) -> NDArray[np.float32]:
     """Answers as numbers.
 
     Raises:
         SetupError: One is none.
     """
     found: list[float] = []
-    for index, text in enumerate(spelled):
-        try:
-            found.append(float(text))
-        except ValueError:
-            raise SetupError(
-                f"sample {index}: {text!r} is no number to learn; regression needs one", "LR-E131"
-            ) from None
+    for index, text in enumerate(answers(dataset, tokenizer)):
+        number = _as_number(text)
+        if number is None:
+            raise SetupError(f"{dataset.place(index)}: {text!r} is no number to learn; regression needs one", "LR-E131")
+        found.append(number)
     return np.array(found, dtype=np.float32)
 
 
-def classes_of(spelled: Sequence[str], classes: Sequence[str]) -> NDArray[np.int32]:
+def classes_of(dataset: Dataset, tokenizer: Tokenizer, classes: Sequence[str]) -> NDArray[np.int32]:
     """Answers as numbers of classes.
 
     Raises:
         SetupError: One is no class.
     """
     number = {name: place for place, name in enumerate(classes)}
+    spelled = answers(dataset, tokenizer)
     for index, text in enumerate(spelled):
         if text not in number:
-            raise SetupError(f"sample {index}: {text!r} is none of the classes {', '.join(classes)}", "LR-E137")
+            known = ", ".join(map(repr, classes[:_MOST_NAMED])) + (", .." if len(classes) > _MOST_NAMED else "")
+            raise SetupError(
+                f"{dataset.place(index)}: {text!r} is none of the {len(classes)} classes {known}; leave this row out, or "
+                "give all classes as `classes`",
+                "LR-E137",
+            )
     return np.array([number[text] for text in spelled], dtype=np.int32)
+
+
+def _as_number(text: str) -> float | None:
+    """A finite number in single precision, or None."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if abs(number) <= np.finfo(np.float32).max else None
 
 
 def _check_texts(dataset: Dataset, objective: ObjectiveSettings) -> None:
     if dataset.parts:
         raise SetupError(
-            f"sample {min(dataset.parts)} is a pair of answers, one to prefer: train it with `dpo` or `reward`",
+            f"{dataset.place(min(dataset.parts))} is a pair of answers, one to prefer: train it with `dpo` or `reward`",
             "LR-E132",
         )
     if isinstance(objective, DiffusionSettings | MntpSettings) and (dataset.ids == objective.mask_id).any():
@@ -100,11 +115,11 @@ def _check_texts(dataset: Dataset, objective: ObjectiveSettings) -> None:
         )
 
 
-def _check_labels(plan: BatchPlan, labels: NDArray[np.int64]) -> None:
+def _check_labels(plan: BatchPlan, dataset: Dataset, labels: NDArray[np.int64]) -> None:
     if not labels.all():
         step = int(np.argmin(labels))
         raise SetupError(
-            f"step {step} has no token that carries loss (samples {list(plan.step(step).samples)}): "
+            f"step {step} has no token that carries loss ({dataset.place(plan.step(step).samples[0])} and what is with it): "
             "give these samples a completion, or a larger token budget",
             "LR-E104",
         )
@@ -115,7 +130,7 @@ def _check_whole(plan: BatchPlan, dataset: Dataset) -> None:
     if (planned != whole).any():
         sample = int(plan.sample[np.argmax(planned != whole)])
         raise SetupError(
-            f"the plan cuts sample {sample}, which is learnt as a whole: plan with `--oversize error` or `exclude`",
+            f"the plan cuts {dataset.place(sample)}, which is learnt as a whole: plan with `--oversize error` or `exclude`",
             "LR-E134",
         )
 
@@ -124,11 +139,17 @@ def _check_answers(dataset: Dataset, sample: int, *, pairs: bool) -> None:
     parts = dataset.part_lengths(sample)
     if (parts is not None and len(parts) == 2) is not pairs:
         wanted = "a chosen and a rejected answer" if pairs else "one question and its answer"
-        raise SetupError(f"sample {sample} is not {wanted}, as this objective learns from", "LR-E135")
+        raise SetupError(f"{dataset.place(sample)} is not {wanted}, as this objective learns from", "LR-E135")
     _, loss_mask = dataset.sample(sample)
     for mask in np.split(loss_mask, np.cumsum(parts)[:-1] if parts else []):
         if not mask[1:].any():
-            raise SetupError(f"sample {sample} has an answer without a token that carries loss", "LR-E136")
+            raise SetupError(f"{dataset.place(sample)} has an answer without a token that carries loss", "LR-E136")
+    if not pairs and (loss_mask[1:].all() or np.count_nonzero(np.diff(loss_mask.astype(np.int8)) == 1) > 1):
+        raise SetupError(
+            f"{dataset.place(sample)} is not one question and its answer, as this objective learns from, but a text or a "
+            "conversation of several answers",
+            "LR-E135",
+        )
 
 
 def _labels_by_step(plan: BatchPlan, dataset: Dataset) -> NDArray[np.int64]:

@@ -111,6 +111,16 @@ class ClassificationSettings(BaseModel):
     classes: tuple[str, ...] = ()
     """The answers there are; empty takes those of the data, in alphabetical order."""
 
+    @model_validator(mode="after")
+    def _classes_differ(self) -> "ClassificationSettings":
+        if any(name != name.strip() or not name for name in self.classes):
+            raise ValueError(
+                f"`classes` {list(self.classes)}: one is empty or has spaces around it, which no answer has"
+            )
+        if len(set(self.classes)) < len(self.classes) or len(self.classes) == 1:
+            raise ValueError(f"`classes` {list(self.classes)}: give two or more, each once")
+        return self
+
 
 class RegressionSettings(BaseModel):
     """The number that a question has for an answer."""
