@@ -86,6 +86,7 @@ def test_a_fall_below_the_baseline_is_exit_1_and_other_work_is_refused(measured)
     [
         (["-d", "none.jsonl"], "none.jsonl"),
         (["--bucket-edges", "a,b"], "give whole numbers"),
+        (["--bucket-edges", "64,32"], "give whole numbers, ascending"),
         (["--baseline", "rows.jsonl"], "rows.jsonl is not a bench.json"),
         (["-t", "unknown-tokenizer"], "unknown-tokenizer"),
         (["--tolerance", "-1"], "Invalid value for '--tolerance'"),
@@ -97,3 +98,10 @@ def test_bad_input_is_exit_2_and_writes_nothing(tmp_path, options, words):
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_the_work(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    done = run(tmp_path, "-o", "rows.jsonl/out")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: rows.jsonl/out: Not a directory")

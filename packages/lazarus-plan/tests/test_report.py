@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 
 from lazarus_plan import BatchPlan, LengthCache, LengthRow, PlanConfig, Stage, build_plan
+from lazarus_plan.charts import Curve, curves, lines
 from lazarus_plan.packers import fill_by_packer
 from lazarus_plan.report import report, waste_by_cause
 from lazarus_plan.testing import plans
@@ -65,3 +66,10 @@ def test_a_browser_draws_every_picture(tmp_path: Path):
 def test_other_packers_never_fill_more_than_there_is():
     for tokens, room in fill_by_packer(np.arange(1, 65), row_len=64, rows_per_batch=4).values():
         assert tokens <= room
+
+
+def test_a_curve_of_one_point_is_drawn():
+    curve = curves([Curve(np.array([3]), np.array([0.5]), 0)], "nats")
+    assert re.search(r'd="M[0-9.]+,[0-9.]+h4"', curve)
+    assert re.search(r'd="M[0-9.]+,[0-9.]+h4"', lines([np.array([0.5])], "step", "rows"))
+    assert "h4" not in curves([Curve(np.array([3, 4]), np.array([0.5, 0.4]), 0)], "nats")

@@ -1,6 +1,7 @@
 """Each training command, in this process: its own options, plans of its own, and one line for what cannot be."""
 
 import json
+import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -117,6 +118,24 @@ def test_a_run_does_not_go_on_with_another_plan_unless_it_starts_again(setup):
     assert isinstance(other.exception, SetupError)
     assert "follows plan" in str(other.exception)
     assert call(setup, "sft", *options, "--epochs", 3, "--resume", "none").exit_code == 0
+
+
+def test_a_plan_that_no_run_follows_stays_too_unless_it_is_given_up(setup):
+    shutil.copytree(setup.plan, setup.folder / "run" / "batch_plan")
+    theirs = load_plan(setup.plan).plan_id
+    options = ["--build-plan", "--predictable", "-b", 96, "--max-steps", 1]
+    refused = call(setup, "sft", *options)
+    assert "run holds plan" in str(refused.exception)
+    assert load_plan(setup.folder / "run" / "batch_plan").plan_id == theirs
+    assert call(setup, "sft", *options, "--resume", "none").exit_code == 0
+    assert load_plan(setup.folder / "run" / "batch_plan").plan_id != theirs
+
+
+def test_a_prompt_that_the_model_cannot_read_is_refused_before_the_first_step(setup):
+    refused = call(setup, "sft", "--batch-plan", setup.plan, "--max-steps", 1, "--sample-prompt", "why? " * 2000)
+    assert "--sample-prompt 'why? why? " in str(refused.exception)
+    assert "the model's context is" in str(refused.exception)
+    assert not (setup.folder / "run" / "metrics.jsonl").exists()
 
 
 def test_a_plan_of_its_own_takes_nobody_elses_place(setup):

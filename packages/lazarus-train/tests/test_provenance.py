@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,23 @@ def test_a_run_is_verified_from_any_folder_and_after_its_parts_moved(setup, monk
         names(setup.folder / "run")
     found = [link.name for link in verify_run(setup.folder / "run", Elsewhere(data=(Path("moved.jsonl"),)))]
     assert found == LINKS
+
+
+def test_what_a_run_made_for_itself_is_looked_for_where_the_run_is_now(setup):
+    from lazarus_train.planning import plan_run
+
+    config = setup.config(max_steps=1)
+    config = config.model_copy(update={"batch_plan": config.output / "batch_plan"})
+    plan_run(config, {"token_budget": 64, "row_len": 32, "seed": 0}, resume="auto")
+    train(config)
+    shutil.copytree(setup.folder / "run", setup.folder / "copy")
+    assert names(setup.folder / "copy") == LINKS
+    (setup.folder / "copy/batch_plan/metadata.json").unlink()
+    with pytest.raises(CorruptPlan):
+        names(setup.folder / "copy")
+    shutil.rmtree(setup.folder / "copy")
+    (setup.folder / "run").rename(setup.folder / "copy")
+    assert names(setup.folder / "copy") == LINKS
 
 
 def test_what_the_plan_does_not_know_is_said(setup):

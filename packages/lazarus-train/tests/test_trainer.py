@@ -224,3 +224,14 @@ def test_a_warm_up_longer_than_the_plan_is_warned_of(setup):
     train(setup.config(max_steps=1, optimizer=settings), watcher=Watcher(on_warning=warnings.append))
     assert len(warnings) == 1
     assert warnings[0].startswith("warning: `warmup_steps` 1000 are more than the plan's")
+
+
+@pytest.mark.parametrize(("answers", "is_told"), [(["no", "yes"], False), ([f"it is {a}" for a in range(8)], True)])
+def test_answers_that_are_texts_rather_than_classes_are_told(setup, answers, is_told):
+    rows = [{"prompt": f"Is it {a}?", "completion": answers[a % len(answers)]} for a in range(8)]
+    setup.write_rows(rows)
+    setup.build_plan()
+    said = []
+    config = setup.config(max_steps=1, objective={"kind": "classification"})
+    train(config, watcher=Watcher(on_warning=said.append))
+    assert any("the 8 answers are 8 classes" in line for line in said) is is_told

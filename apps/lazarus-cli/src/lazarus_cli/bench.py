@@ -3,13 +3,14 @@
 Composes the packages as a user would; every figure is that of the public call it stands for.
 """
 
+import contextlib
 import itertools
 import json
 import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -98,23 +99,22 @@ def bench(
 
     before = _read_report(baseline) if baseline else None
     has_weights = (Path(tokenizer) / "config.json").is_file()
-    found = measure(
-        Bench(
-            data,
-            tokenizer,
-            model or (tokenizer if has_weights else "nano"),
-            _edges(bucket_edges),
-            num_samples,
-            token_budget,
-            steps,
-            {"prompt": prompt_field, "completion": completion_field, "messages": messages_field, "text": text_field},
-        )
+    asked = Bench(
+        data,
+        tokenizer,
+        model or (tokenizer if has_weights else "nano"),
+        _edges(bucket_edges),
+        num_samples,
+        token_budget,
+        steps,
+        {"prompt": prompt_field, "completion": completion_field, "messages": messages_field, "text": text_field},
     )
+    with _made(output):
+        found = measure(asked)
     changes = compare(before, found) if before else []
     other = [name for name in COMPARABLE if before and before.get(name) != found[name]]
     if other:
         raise BenchFailed(f"{baseline} measured other work: {', '.join(other)} differ; nothing was written", "LC-E125")
-    output.mkdir(parents=True, exist_ok=True)
     (output / REPORT).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     (output / "bench.md").write_text(to_markdown(found, changes), encoding="utf-8")
     (output / "bench.html").write_text(to_html(found, changes), encoding="utf-8")
@@ -124,6 +124,19 @@ def bench(
     if fallen:
         names = ", ".join(f"{change.name} to {change.ratio:.2f}x" for change in fallen)
         raise Slower(f"slower than the baseline by more than {tolerance:.0%}: {names}", "LC-E120")
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Generator[None]:
+    """A folder, made before the work that takes its time; gone again where the work fails."""
+    was_there = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if not was_there:
+            folder.rmdir()
+        raise
 
 
 def measure(asked: Bench) -> JSON:
@@ -288,9 +301,12 @@ def _timed(work: Callable[[], T]) -> tuple[T, float]:
 
 def _edges(text: str | None) -> tuple[int, ...]:
     try:
-        return tuple(int(edge) for edge in text.split(",")) if text else ()
-    except ValueError as error:
-        raise typer.BadParameter(f"--bucket-edges {text}: give whole numbers with commas, as 128,256,512") from error
+        edges = tuple(int(edge) for edge in text.split(",")) if text else ()
+    except ValueError:
+        edges = (0,)
+    if list(edges) != sorted(set(edges)) or 0 in edges:
+        raise typer.BadParameter(f"--bucket-edges {text}: give whole numbers, ascending, with commas, as 128,256,512")
+    return edges
 
 
 def _read_report(path: Path) -> JSON:

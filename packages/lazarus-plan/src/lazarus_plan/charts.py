@@ -12,6 +12,8 @@ MAX_POINTS = 400
 """Points of a line: more steps are drawn by the least and the most of each group."""
 COLOURS = ("var(--mark)", "var(--other)", "#3f9a6b", "#8a5fd0", "#c79a1c", "#c4467f", "#2a9db3", "var(--soft)")
 """Of lines, in this order; more lines begin again."""
+_DOT = "h4"
+"""A point by itself is drawn as a stroke so wide: a path of one point is nothing."""
 BAR_HEIGHT, BAR_LEFT, BAR_WIDTH = 24, 250, 700
 
 
@@ -88,7 +90,7 @@ def curves(found: Sequence[Curve], unit: str, *, from_zero: bool = False) -> str
         path = "L".join(
             f"{_x((step - first) / max(last - first, 1)):.1f},{_y((value - low) / (high - low)):.1f}"
             for step, value in points
-        )
+        ) + (_DOT if len(points) == 1 else "")
         data = ";".join(f"{step:g},{value:.6g}" for step, value in points)
         parts.append(
             f'<path class="path{each.colour % len(COLOURS)}" data-colour="{each.colour}" data-points="{data}" d="M{path}"/>'
@@ -120,7 +122,7 @@ def _path(values: NDArray[Any], low: float, high: float) -> str:
         part = values[begin : begin + group]
         ends = (float(part.min()), float(part.max())) if group > 1 else (float(part[0]),)
         points += [(begin / max(len(values) - 1, 1), (value - low) / (high - low)) for value in ends]
-    return "M" + "L".join(f"{_x(x):.1f},{_y(y):.1f}" for x, y in points)
+    return "M" + "L".join(f"{_x(x):.1f},{_y(y):.1f}" for x, y in points) + (_DOT if len(points) == 1 else "")
 
 
 def _thinned(curve: Curve) -> list[tuple[float, float]]:

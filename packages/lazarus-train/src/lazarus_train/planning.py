@@ -28,7 +28,7 @@ def plan_run(config: TrainConfig, planning: dict[str, Any], *, resume: str, writ
         writes: Whether this process writes it; the others of a run only wait.
 
     Raises:
-        SetupError: The folder holds a run that follows another plan, or is in progress, or something that is no run.
+        SetupError: The folder holds another plan, a run in progress, or something that is no run.
     """
     if not writes:
         return
@@ -42,10 +42,11 @@ def plan_run(config: TrainConfig, planning: dict[str, Any], *, resume: str, writ
     plan = build_plan(lengths, PlanConfig.model_validate({"seed": drawn, **planning}))
     if lies_there is not None and lies_there.plan_id == plan.plan_id:
         return
-    if lies_there is not None and checkpoints(folder.checkpoints):
+    if lies_there is not None:
         raise SetupError(
-            f"{config.output} follows plan {lies_there.plan_id[:19]}, these options and data give {plan.plan_id[:19]}: "
-            "give what it was planned with, another --output, or --resume none to start again",
+            f"{config.output} {'follows' if checkpoints(folder.checkpoints) else 'holds'} plan {lies_there.plan_id[:19]}, "
+            f"these options and data give {plan.plan_id[:19]}: give what it was planned with, another --output, or --resume "
+            "none to start again",
             "LR-E150",
         )
     with folder.held():  # another process may train by the plan that lies there

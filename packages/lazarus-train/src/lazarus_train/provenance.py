@@ -73,7 +73,7 @@ def verify_run(path: Path, elsewhere: Elsewhere = _NOT_MOVED) -> Iterator[Link]:
     if folder.final.is_dir() and checkpoint == checkpoints(folder.checkpoints)[-1]:
         _check_final(folder.final, checkpoint)
         yield Link("final", "weights, config and tokenizer are as they were written, from the last checkpoint")
-    config = _config(record, elsewhere)
+    config = _config(record, folder, elsewhere)
     yield _check_first_model(config.model, state.base)
     enforced = enforce(config)
     plan = enforced.plan
@@ -112,13 +112,18 @@ def _read_record(path: Path) -> JSON:
         raise SetupError(f"{path} is not the record of a run: {str(error).splitlines()[0]}", "LR-E107") from error
 
 
-def _config(record: JSON, elsewhere: Elsewhere) -> TrainConfig:
-    """What was asked for, with paths that hold from any folder."""
+def _config(record: JSON, folder: RunFolder, elsewhere: Elsewhere) -> TrainConfig:
+    """What was asked for, with paths that hold from any folder; what the run made for itself lies in the run, where it is now."""
     config = TrainConfig.model_validate(record["config"])
     began_in = Path(record["folder"])
-    model = elsewhere.model or began_in / config.model
-    data = elsewhere.data or tuple(began_in / path for path in config.data_files)
-    batch_plan = elsewhere.batch_plan or began_in / config.batch_plan
+
+    def now(path: Path) -> Path:
+        own, path = began_in / config.output, began_in / path
+        return folder.path / path.relative_to(own) if path.is_relative_to(own) else path
+
+    model = elsewhere.model or now(config.model)
+    data = elsewhere.data or tuple(now(path) for path in config.data_files)
+    batch_plan = elsewhere.batch_plan or now(config.batch_plan)
     for option, path in (("model", model), *(("data", path) for path in data), ("batch-plan", batch_plan)):
         if not path.exists():
             raise SetupError(f"{path} is gone: give its place now as --{option}", "LR-E113")

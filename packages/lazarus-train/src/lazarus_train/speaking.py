@@ -1,21 +1,27 @@
 """What the model in training answers: greedy, in the words that it is trained with."""
 
-from lazarus_models import GenerationConfig, LoadedModel
+from lazarus_models import GenerationConfig, GenerationError, LoadedModel
 from lazarus_models.generation import bounded, generate_tokens
 from lazarus_tokenkit import Encoder, Message
+from lazarus_train.errors import SetupError
 
 MOST_TOKENS = 64
 """Tokens of an answer."""
+_SHOWN = 40
+"""Characters of a prompt in a message."""
 
 
-def answer(lm: LoadedModel, encoder: Encoder, prompt: str, *, is_text: bool) -> str:
-    """The likeliest continuation of a prompt.
+def prepare(lm: LoadedModel, encoder: Encoder, prompt: str, *, is_text: bool) -> tuple[list[int], GenerationConfig]:
+    """A prompt's ids, and how it is answered.
 
     Args:
-        lm: In training or not; left as it was.
+        lm: What answers.
         encoder: What encodes the training data.
         prompt: A user's words, or the beginning of a text.
         is_text: Whether the model is trained on texts, not on conversations.
+
+    Raises:
+        SetupError: The model cannot read it.
     """
     tokenizer = encoder.tokenizer
     if is_text:
@@ -23,10 +29,19 @@ def answer(lm: LoadedModel, encoder: Encoder, prompt: str, *, is_text: bool) -> 
         ids = [*bos, *tokenizer.encode(prompt)]
     else:
         ids = encoder.prompt([Message("user", prompt)])
+    try:
+        return ids, bounded(lm, ids, GenerationConfig(max_new_tokens=MOST_TOKENS))
+    except GenerationError as error:
+        shown = prompt if len(prompt) <= _SHOWN else f"{prompt[:_SHOWN]}.."
+        raise SetupError(f"--sample-prompt {shown!r}: {error.message}", "LR-E118") from error
+
+
+def answer(lm: LoadedModel, encoder: Encoder, prompt: str, *, is_text: bool) -> str:
+    """The likeliest continuation of a prompt; the model is left in the mode it was in."""
+    ids, config = prepare(lm, encoder, prompt, is_text=is_text)
     was_training = lm.model.training
     lm.model.eval()
     try:
-        config = bounded(lm, ids, GenerationConfig(max_new_tokens=MOST_TOKENS))
-        return tokenizer.decode(list(generate_tokens(lm.model, ids, config)), skip_special=True)
+        return encoder.tokenizer.decode(list(generate_tokens(lm.model, ids, config)), skip_special=True)
     finally:
         lm.model.train(was_training)

@@ -41,6 +41,7 @@ from lazarus_train.resume import AUTO, check_checkpoint, find_checkpoint
 from lazarus_train.retention import tidy
 from lazarus_train.schedule import beyond_plan, learning_rate
 from lazarus_train.seal import model_digest, naming
+from lazarus_train.speaking import prepare
 from lazarus_train.step import compute_gradients
 from lazarus_train.tasks import Task, head_of, make_task
 from lazarus_train.units import epochs_by_step
@@ -247,8 +248,8 @@ class _Run:
         shares_rows = self._plan.metadata.config.mode == "packed" or bool(self._dataset.parts)
         if shares_rows and not supports_packing(learner.lm):
             raise SetupError(
-                f"a {learner.lm.family} model carries state along a row and cannot train on rows of several samples or "
-                "answers; plan single ones with --mode padded",
+                f"a {learner.lm.family} model lets the samples of a row see each other, by a state, positions or chunks of "
+                "attention, so it cannot train on rows of several samples or answers; plan single ones with --mode padded",
                 "LR-E101",
             )
         longest, context = self._dataset.longest, learner.lm.config.max_position_embeddings
@@ -257,6 +258,14 @@ class _Run:
                 f"warning: the longest sample has {longest} tokens, the model was made for {context}: it has never "
                 "seen the positions beyond; plan with a shorter --row-len"
             )
+        classes = len(self._head.outputs) if self._head is not None else 0
+        if 2 * classes > len(self._dataset):
+            self._watcher.on_warning(
+                f"warning: the {len(self._dataset)} answers are {classes} classes, so most stand once; if they are texts to "
+                "write, `sft` learns that"
+            )
+        for prompt in self._config.sample_prompts:  # before hours of work, not behind them
+            prepare(learner.lm, self._encoder, prompt, is_text=self._is_text)
         objective = self._config.objective
         mask_id = objective.mask_id if isinstance(objective, DiffusionSettings | MntpSettings) else 0
         highest = max(int(self._dataset.ids.max()), mask_id)
