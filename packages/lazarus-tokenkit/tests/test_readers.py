@@ -285,6 +285,19 @@ def test_a_bad_file_of_any_form_is_named(tmp_path: Path, name: str, content: byt
         read(write(tmp_path, content, name))
 
 
+@pytest.mark.slow
+def test_saved_data_sets_are_read_by_split(tmp_path: Path):
+    datasets = pytest.importorskip("datasets", reason="needs the extra `datasets`")
+    one = datasets.Dataset.from_dict({"text": ["a", "b"], "id": ["x", "y"]})
+    one.save_to_disk(str(tmp_path / "one"))
+    datasets.DatasetDict(train=one).save_to_disk(str(tmp_path / "train-only"))
+    datasets.DatasetDict(train=one, test=one).save_to_disk(str(tmp_path / "both"))
+    for folder in ("one", "train-only", "both/test"):
+        assert list(read_samples(tmp_path / folder)) == [TextSample("x", "a"), TextSample("y", "b")]
+    with pytest.raises(SampleError, match=r"has the splits train, test: give one, such as .*both/train"):
+        list(read_samples(tmp_path / "both"))
+
+
 def test_a_saved_data_set_needs_its_extra_or_is_read(tmp_path: Path):
     write(tmp_path, b"{}", "state.json")
     is_there = importlib.util.find_spec("datasets") is not None

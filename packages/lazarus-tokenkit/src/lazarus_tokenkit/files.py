@@ -271,9 +271,12 @@ def _saved_rows(path: Path) -> Iterator[PlacedRow]:
     try:
         dataset = datasets.load_from_disk(str(path))
         if hasattr(dataset, "keys"):
-            raise SampleError(
-                f"{path} has the splits {', '.join(dataset)}: give one, such as {path / next(iter(dataset))}", "LT-E302"
-            )
+            split, *others = dataset
+            if others:
+                raise SampleError(
+                    f"{path} has the splits {', '.join(dataset)}: give one, such as {path / split}", "LT-E302"
+                )
+            dataset = dataset[split]
         for number, row in enumerate(dataset, 1):
             yield PlacedRow(_arrow_row(row), path, number)
     except (ArithmeticError, LookupError, OSError, TypeError, ValueError) as error:  # of a folder that is not whole
