@@ -235,3 +235,11 @@ def test_answers_that_are_texts_rather_than_classes_are_told(setup, answers, is_
     config = setup.config(max_steps=1, objective={"kind": "classification"})
     train(config, watcher=Watcher(on_warning=said.append))
     assert any("the 8 answers are 8 classes" in line for line in said) is is_told
+
+
+def test_one_pair_to_score_is_no_matter_of_classes(setup):
+    setup.write_rows([{"prompt": "What is it?", "chosen": "It is 4.", "rejected": "It is 5."}])
+    setup.build_plan()
+    said = []
+    train(setup.config(max_steps=1, objective={"kind": "reward"}), watcher=Watcher(on_warning=said.append))
+    assert not said

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from lazarus_models import supports_packing
 from lazarus_models.backend import mx
 from lazarus_models.parameters import evaluate
 from lazarus_plan import BatchPlan, PlanCursor, RankStep, Row, Step, StepDigest, encode_step
@@ -32,7 +31,7 @@ from lazarus_train.learner import Learner, weight_bytes
 from lazarus_train.metrics import held_out_losses
 from lazarus_train.neftune import embedding_noise, embedding_width, noisy
 from lazarus_train.objectives.preference import Metrics
-from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings, PreferenceSettings
+from lazarus_train.objectives.settings import PreferenceSettings
 from lazarus_train.precision import computing_in_bfloat16
 from lazarus_train.ranks import Ranks, launched
 from lazarus_train.reference import CachedReference, compute_reference, frozen_model, make_reference, read_reference
@@ -41,8 +40,8 @@ from lazarus_train.resume import AUTO, check_checkpoint, find_checkpoint
 from lazarus_train.retention import tidy
 from lazarus_train.schedule import beyond_plan, learning_rate
 from lazarus_train.seal import model_digest, naming
-from lazarus_train.speaking import prepare
 from lazarus_train.step import compute_gradients
+from lazarus_train.suitable import check_suitable
 from lazarus_train.tasks import Task, head_of, make_task
 from lazarus_train.units import epochs_by_step
 from lazarus_train.watcher import NOBODY, StepReport, Watcher
@@ -137,16 +136,12 @@ class _Run:
         ranks: Ranks,
     ) -> None:
         self._config = config
+        self._enforced = enforced
         self._plan = enforced.plan
         self._dataset = enforced.dataset
-        self._units = enforced.units
         self._epochs = epochs_by_step(enforced.plan, enforced.dataset)
         self._tokenizer = enforced.encoder.tokenizer
         self._head = head_of(config.objective, enforced.dataset, self._tokenizer)
-        self._encoder = enforced.encoder
-        self._is_text = enforced.is_text
-        self._template = enforced.template
-        self._checked = enforced.checked
         self._base = base
         self._held_out = held_out_data
         self._watcher = watcher
@@ -161,13 +156,13 @@ class _Run:
 
     def start(self) -> None:
         """Begins at step 0; an earlier run in the folder gives way."""
-        self._learner = self._supported(Learner.fresh(self._config, self._head, self._ranks))
+        self._learner = self._suitable(Learner.fresh(self._config, self._head, self._ranks))
         self._journal.start()
         self._make_ready()
 
     def restore(self, checkpoint: Path, state: State) -> None:
         """Goes on where a verified checkpoint stopped; what lies beyond it is done again."""
-        self._learner = self._supported(Learner.restored(self._config, self._head, checkpoint, self._ranks))
+        self._learner = self._suitable(Learner.restored(self._config, self._head, checkpoint, self._ranks))
         self._journal.resume(state, is_due=is_due(self._config, state.next_step, self._last))
         if self._ranks.is_first:
             written = checkpoints(checkpoint.parent)
@@ -179,7 +174,7 @@ class _Run:
         """Does the steps that are left, and writes the trained model."""
         done = self._journal.next_step
         self._last = done if done and self._overfits() else self._last
-        self._watcher.on_start(self._checked, done, self._last)
+        self._watcher.on_start(self._enforced.checked, done, self._last)
         if is_due(self._config, done, self._last) and not self._exam.take(done):
             raise Interrupted(f"stopped before step {done + 1}; the same command goes on", "LR-E230")
         cursor = PlanCursor(
@@ -195,9 +190,13 @@ class _Run:
             self._do(share)
         self._check_weights(self._journal.next_step)
         if self._ranks.is_first:
-            self._learner.finish(self._folder.final, self._template)
+            self._learner.finish(self._folder.final, self._enforced.template)
         self._ranks.check_same(steps=self._journal.next_step)
         return RunResult(self._folder.final, self._journal.next_step, len(self._plan), self._journal.head)
+
+    def _suitable(self, learner: Learner) -> Learner:
+        check_suitable(learner.lm, self._enforced, self._config, self._head, self._watcher.on_warning)
+        return learner
 
     def _make_ready(self) -> None:
         """What is learnt, what is measured, who computes; the reference of preference training is computed here, once."""
@@ -209,8 +208,8 @@ class _Run:
         self._exam = Exam(
             sets,
             self._config.sample_prompts,
-            self._encoder,
-            self._is_text,
+            self._enforced.encoder,
+            self._enforced.is_text,
             self._learner,
             self._journal,
             self._watcher,
@@ -243,40 +242,6 @@ class _Run:
             reference = make_reference(objective, load_reference, table)
         return make_task(objective, dataset, self._tokenizer, self._head, reference)
 
-    def _supported(self, learner: Learner) -> Learner:
-        """Refuses what the model cannot do with this plan."""
-        shares_rows = self._plan.metadata.config.mode == "packed" or bool(self._dataset.parts)
-        if shares_rows and not supports_packing(learner.lm):
-            raise SetupError(
-                f"a {learner.lm.family} model lets the samples of a row see each other, by a state, positions or chunks of "
-                "attention, so it cannot train on rows of several samples or answers; plan single ones with --mode padded",
-                "LR-E101",
-            )
-        longest, context = self._dataset.longest, learner.lm.config.max_position_embeddings
-        if context is not None and min(longest, self._plan.metadata.config.row_len or longest) > context:
-            self._watcher.on_warning(
-                f"warning: the longest sample has {longest} tokens, the model was made for {context}: it has never "
-                "seen the positions beyond; plan with a shorter --row-len"
-            )
-        classes = len(self._head.outputs) if self._head is not None else 0
-        if 2 * classes > len(self._dataset):
-            self._watcher.on_warning(
-                f"warning: the {len(self._dataset)} answers are {classes} classes, so most stand once; if they are texts to "
-                "write, `sft` learns that"
-            )
-        for prompt in self._config.sample_prompts:  # before hours of work, not behind them
-            prepare(learner.lm, self._encoder, prompt, is_text=self._is_text)
-        objective = self._config.objective
-        mask_id = objective.mask_id if isinstance(objective, DiffusionSettings | MntpSettings) else 0
-        highest = max(int(self._dataset.ids.max()), mask_id)
-        if highest >= learner.lm.config.vocab_size:
-            raise SetupError(
-                f"the data, or its mask, has token id {highest}, the model knows {learner.lm.config.vocab_size}: "
-                "tokenizer and model do not belong together",
-                "LR-E102",
-            )
-        return learner
-
     def _do(self, share: RankStep) -> None:
         """One step: gradients, update, logs, and what is due after it."""
         began = time.perf_counter()
@@ -287,7 +252,7 @@ class _Run:
             for rows in share.micro_batches
             if rows
         )
-        units = int(self._units[step.index])
+        units = int(self._enforced.units[step.index])
         gradients = compute_gradients(
             self._replicas,
             self._loss_sum,

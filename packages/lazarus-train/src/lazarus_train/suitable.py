@@ -1,0 +1,58 @@
+"""Whether a model can learn what a run asks of it: said before the first step, not behind hours of work."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lazarus_models import LoadedModel, supports_packing
+from lazarus_train.config import TrainConfig
+from lazarus_train.errors import SetupError
+from lazarus_train.gate import Enforced
+from lazarus_train.objectives.settings import ClassificationSettings, DiffusionSettings, MntpSettings
+from lazarus_train.sequence import Head
+from lazarus_train.speaking import prepare
+
+
+def check_suitable(
+    lm: LoadedModel, enforced: Enforced, config: TrainConfig, head: Head | None, on_warning: Callable[[str], Any]
+) -> None:
+    """Refuses what a model cannot do, and warns of what it may not be meant to.
+
+    Args:
+        lm: The model.
+        enforced: Data and plan.
+        config: What is asked for.
+        head: What scores stand for, if any.
+        on_warning: Is told in words.
+
+    Raises:
+        SetupError: The plan puts several samples in a row and the model cannot tell them apart, the data holds ids that it does
+            not know, or a prompt is longer than it reads.
+    """
+    dataset, plan, objective = enforced.dataset, enforced.plan.metadata.config, config.objective
+    if (plan.mode == "packed" or dataset.parts) and not supports_packing(lm):
+        raise SetupError(
+            f"a {lm.family} model lets the samples of a row see each other, by a state, positions or chunks of attention, so it "
+            "cannot train on rows of several samples or answers; plan single ones with --mode padded",
+            "LR-E101",
+        )
+    mask_id = objective.mask_id if isinstance(objective, DiffusionSettings | MntpSettings) else 0
+    highest = max(int(dataset.ids.max()), mask_id)
+    if highest >= lm.config.vocab_size:
+        raise SetupError(
+            f"the data, or its mask, has token id {highest}, the model knows {lm.config.vocab_size}: tokenizer and model do "
+            "not belong together",
+            "LR-E102",
+        )
+    for prompt in config.sample_prompts:
+        prepare(lm, enforced.encoder, prompt, is_text=enforced.is_text)
+    longest, context = dataset.longest, lm.config.max_position_embeddings
+    if context is not None and min(longest, plan.row_len or longest) > context:
+        on_warning(
+            f"warning: the longest sample has {longest} tokens, the model was made for {context}: it has never seen the "
+            "positions beyond; plan with a shorter --row-len"
+        )
+    if isinstance(objective, ClassificationSettings) and head is not None and 2 * len(head.outputs) > len(dataset):
+        on_warning(
+            f"warning: the {len(dataset)} answers are {len(head.outputs)} classes, so most stand once; if they are texts to "
+            "write, `sft` learns that"
+        )
