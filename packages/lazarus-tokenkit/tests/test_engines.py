@@ -127,14 +127,14 @@ def test_one_long_text_does_not_make_all_others_as_wide(build: Any, monkeypatch:
     engine = build_engine(tokenizer, "gigatoken")
     texts = ["a" * size for size in (1, 900, 0, 7, 100, 2)]
     made: list[int] = []
-    frombytes = engines.id_array
+    frombytes = engines.ids_in
 
     def watched(content: Any) -> Any:
         found = frombytes(content)
         made.append(len(found))
         return found
 
-    monkeypatch.setattr(engines, "id_array", watched)
+    monkeypatch.setattr(engines, "ids_in", watched)
     monkeypatch.setattr(engines, "MATRIX_IDS", 1000)
     assert list(map(list, engine.encode_batch(texts))) == tokenizer.encode_batch(texts)
     assert max(made) <= 1000 and len(made) > 1

@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 
 import lazarus_models
-from lazarus_models.backend import mx, nn
+from lazarus_models.backend import mx
+from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_plan import PlanCursor
 from lazarus_train.batches import make_batch
 from lazarus_train.gate import enforce
-from lazarus_train.neftune import NoisyEmbedding, embedding_noise, make_noisy
+from lazarus_train.neftune import embedding_noise, make_noisy
 
 WIDTH = 32
 
@@ -69,9 +70,28 @@ def test_an_embedding_that_adapters_froze_stays_frozen(setup):
     assert all("lora" in name for name in trainable)
 
 
-def test_noise_takes_the_precision_of_the_embedding():
-    plain = nn.Embedding(4, 8)
-    plain.weight = plain.weight.astype(mx.bfloat16)
-    noisy = NoisyEmbedding(plain)
-    noisy.add(mx.ones((1, 2, 8)))
-    assert noisy(mx.array([[0, 1]])).dtype == mx.bfloat16
+def test_noise_takes_the_precision_of_the_embedding(setup):
+    model = lazarus_models.load(setup.model).model
+    embedding = model.model.embed_tokens
+    embedding.weight = embedding.weight.astype(mx.bfloat16)
+    make_noisy(model)
+    embedding.add(mx.ones((1, 2, WIDTH)))
+    model.train()
+    assert embedding(mx.array([[0, 1]])).dtype == mx.bfloat16
+    assert not mx.array_equal(embedding(mx.array([[0, 1]])), embedding.weight[:2][None])
+
+
+def test_an_adapted_embedding_is_noisy_beside_its_adapter(setup):
+    model = lazarus_models.load(setup.model).model
+    model.freeze()
+    adapted = import_mlx_lm("tuner.lora").LoRAEmbedding.from_base(model.model.embed_tokens, r=2)
+    model.model.embed_tokens = adapted
+    ids, noise = mx.array([[0, 1]]), mx.ones((1, 2, WIDTH))
+    plain = adapted(ids)
+    make_noisy(model)
+    model.train()
+    adapted.add(noise)
+    assert mx.allclose(adapted(ids), plain + noise)
+    assert set(lazarus_models.flatten(model.trainable_parameters())) == {
+        f"model.embed_tokens.lora_{side}" for side in "ab"
+    }

@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol
 from lazarus_tokenkit.backends.companions import TOKENIZER_FILE
 from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.errors import TokenkitError
-from lazarus_tokenkit.ids import Ids, id_array
+from lazarus_tokenkit.ids import Ids, id_array, ids_in
 from lazarus_tokenkit.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -187,7 +187,7 @@ def _gigatoken(tokenizer: HuggingFaceTokenizer) -> Encode:
             return encode(texts[:middle]) + encode(texts[middle:])
         # Its lists take longer than its ids do, and its arrays are awkward's; a matrix is neither.
         matrix, sizes = made.encode_batch_padded(gigatoken.BytesSource(contents), pad_id=0)
-        flat, width = id_array(matrix.tobytes()), matrix.shape[1]
+        flat, width = ids_in(matrix.tobytes()), matrix.shape[1]
         return [flat[start : start + size] for start, size in zip(count(0, width), sizes.tolist(), strict=False)]
 
     return encode
@@ -213,7 +213,7 @@ def _tiktoken(tokenizer: HuggingFaceTokenizer) -> Encode:
     encoding = import_module("tiktoken").Encoding(
         tokenizer.name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=added
     )
-    return lambda texts: [id_array(encoding.encode_to_numpy(text, allowed_special="all").tobytes()) for text in texts]
+    return lambda texts: [ids_in(encoding.encode_to_numpy(text, allowed_special="all").tobytes()) for text in texts]
 
 
 def _sentencepiece(tokenizer: HuggingFaceTokenizer) -> Encode:

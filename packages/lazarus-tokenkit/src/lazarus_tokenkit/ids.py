@@ -19,6 +19,17 @@ def id_array(ids: Iterable[int]) -> Ids:
     return array("I", ids)
 
 
+def ids_in(words: bytes) -> Ids:
+    """The ids that lie in memory as u32 in the machine's order.
+
+    >>> ids_in(id_array([464, 2068]).tobytes())
+    array('I', [464, 2068])
+    """
+    ids = array("I")
+    ids.frombytes(words)
+    return ids
+
+
 def ids_prefix(ids: Iterable[int]) -> str:
     """8 hexadecimal digits of SHA-256 over ids as u32 little-endian.
 

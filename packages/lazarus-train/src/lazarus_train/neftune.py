@@ -9,45 +9,32 @@ The noise of a row is decided by the step's seed and the row's number in the ste
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
 import contextlib
 from collections.abc import Generator
-from typing import TYPE_CHECKING, cast
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from jaxtyping import Float
 
 from lazarus_models.backend import mx, nn
-from lazarus_models.parameters import flatten, part, replace_modules
+from lazarus_models.parameters import part
 from lazarus_train.batches import Batch
 
 if TYPE_CHECKING:
     from lazarus_models.decoder import Decoder
 
 
-class NoisyEmbedding(nn.Embedding):
-    """An embedding that adds the noise it was given; its weights have the name and values that they had."""
+class Noisy(nn.Module):
+    """What an embedding of any kind becomes, plain, packed or adapted: one that adds the noise it was given."""
 
-    def __init__(self, plain: nn.Embedding) -> None:
-        nn.Module.__init__(self)
-        self.weight = plain.weight
-        self._noise: mx.array | None = None
-        if not flatten(plain.trainable_parameters()):
-            self.freeze()
+    _noise: mx.array | None
 
     def __call__(self, x: mx.array) -> mx.array:
         """Embeddings of ids, with noise in training."""
-        return _with_noise(self.weight[x], self._noise if self.training else None)
-
-    def add(self, noise: mx.array | None) -> None:
-        """Sets the noise of the next calls."""
-        self._noise = noise
-
-
-class NoisyQuantizedEmbedding(nn.QuantizedEmbedding):
-    """The same of an embedding whose weights are packed: what they stand for is the embedding, not what they hold."""
-
-    def __call__(self, x: mx.array) -> mx.array:
-        """Embeddings of ids, with noise in training."""
-        embedded = super().__call__(x)  # pyright: ignore[reportUnknownMemberType] (untyped in MLX)
-        return _with_noise(embedded, self._noise if self.training else None)
+        kind = cast("Any", super())  # what it was: the next class in order
+        embedded: mx.array = kind.__call__(x)
+        if self._noise is None or not self.training:
+            return embedded
+        return embedded + self._noise.astype(embedded.dtype)
 
     def add(self, noise: mx.array | None) -> None:
         """Sets the noise of the next calls."""
@@ -55,19 +42,21 @@ class NoisyQuantizedEmbedding(nn.QuantizedEmbedding):
 
 
 def make_noisy(model: nn.Module) -> None:
-    """Puts a noisy embedding in the place of a model's own."""
-    plain = part(model, _path(model))
-    if isinstance(plain, nn.QuantizedEmbedding):
-        plain.__class__ = NoisyQuantizedEmbedding
-        cast("NoisyQuantizedEmbedding", plain).add(None)
-    else:
-        replace_modules(model, {_path(model): NoisyEmbedding(plain)})
+    """Makes a model's embedding noisy; its weights are left alone."""
+    embedding = cast("nn.Module", part(model, _path(model)))
+    embedding.__class__ = _noisy_kind(type(embedding))
+    cast("Noisy", embedding).add(None)
+
+
+@cache
+def _noisy_kind(kind: type[nn.Module]) -> type[nn.Module]:
+    return type(f"Noisy{kind.__name__}", (Noisy, kind), {})
 
 
 @contextlib.contextmanager
 def noisy(model: nn.Module, noise: mx.array) -> Generator[None]:
     """Noise on the embeddings of a model's calls for a while."""
-    embedding = cast("NoisyEmbedding | NoisyQuantizedEmbedding", part(model, _path(model)))
+    embedding = cast("Noisy", part(model, _path(model)))
     embedding.add(noise)
     try:
         yield
@@ -78,10 +67,6 @@ def noisy(model: nn.Module, noise: mx.array) -> Generator[None]:
 def embedding_width(model: nn.Module) -> int:
     """D."""
     return cast("Decoder", model).config.width  # of the weight it is another where that is packed
-
-
-def _with_noise(embedded: mx.array, noise: mx.array | None) -> mx.array:
-    return embedded if noise is None else embedded + noise.astype(embedded.dtype)
 
 
 def _path(model: nn.Module) -> str:
