@@ -147,6 +147,14 @@ plain_rows = st.builds(
 )
 
 
+@pytest.mark.parametrize("letter", [chr(code) for code in range(33, 127) if chr(code) not in '0123456789abcdef"\\'])
+def test_no_other_character_is_a_hexadecimal_digit(letter: str, tmp_path: Path):
+    path = tmp_path / "lengths.jsonl"
+    path.write_text('{"id":"a","length":3,"h":"0000LETTER000"}\n'.replace("LETTER", letter), "utf-8")
+    with pytest.raises(LengthsError, match="`h` is"):
+        scan(path)
+
+
 @given(plain_rows, st.booleans(), st.data())
 def test_the_scan_reads_what_the_slow_reader_reads(
     tmp_path_factory: pytest.TempPathFactory, content: list[LengthRow], is_damaged: bool, data: st.DataObject

@@ -142,6 +142,7 @@ class _Lines:
         nibble = (word & np.uint64(0x0F * _ONES)) + np.uint64(9) * ((word >> np.uint64(6)) & np.uint64(_ONES))
         is_letter = ((nibble + np.uint64(6 * _ONES)) >> np.uint64(4)) & np.uint64(_ONES)
         self._require(nibble + np.uint64(0x30 * _ONES) + is_letter * np.uint64(39) == word)
+        self._require((nibble & np.uint64(0xF0 * _ONES)) == 0)  # `g` to `o` would give 16 to 24
         self._step_back(PREFIX_HEX)
         self.expect(name)
         value = np.zeros(len(word), dtype=np.uint32)
