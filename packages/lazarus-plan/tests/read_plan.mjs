@@ -25,14 +25,25 @@ function merkleRoot(leaves) {
 const [folder, step, worldSize] = process.argv.slice(2);
 const read = (name) => readFileSync(join(folder, name));
 const metadata = JSON.parse(read("metadata.json"));
-if (metadata.plan_format_version > 1) throw new Error("a newer format");
+if (metadata.plan_format_version !== 2) throw new Error("another format");
 const lines = read("plan.jsonl").toString("latin1").split("\n");
 if (lines.pop() !== "") throw new Error("no line feed at the end");
 
 if (step === undefined) {
-  const lengths = sha256(canonical(metadata.sources.map((source) => source.lengths))).toString("hex");
+  const chain = JSON.parse(read("fingerprints.json"));
+  const sources = metadata.sources.map(({ count, lengths }, place) => ({
+    data: chain.data.sources[place],
+    template: chain.template.sources[place],
+    tokenizer: chain.tokenizer.sources[place],
+    encoding: `sha256:${sha256(canonical(chain.lengths.parts[place].encoding ?? {})).toString("hex")}`,
+    files: (chain.data.parts[place].files ?? []).map((file) => file.sha256),
+    rows: chain.lengths.parts[place].rows ?? "absent",
+    lengths,
+    count,
+  }));
   const root = merkleRoot(lines.map((line) => sha256(Buffer.of(0), line))).toString("hex");
-  const identity = { config: metadata.config, lengths: `sha256:${lengths}`, merkle_root: root, steps: lines.length };
+  const { config, parent, plan_format_version } = metadata;
+  const identity = { plan_format_version, config, sources, merkle_root: root, steps: lines.length, ...(parent && { parent }) };
   console.log(`sha256:${sha256(canonical(identity)).toString("hex")}`);
 } else {
   const { samples, packing, row_len = metadata.config.row_len } = JSON.parse(lines[Number(step)]);

@@ -103,7 +103,8 @@ def test_a_plan_keeps_its_identity_when_a_later_version_adds_a_member(
     read = load_plan(tmp_path / "earlier")
     assert read.plan_id == earlier.plan_id != plan.plan_id
     assert read.metadata.config == plan.metadata.config
-    assert len(list(verify_plan(tmp_path / "earlier", expect=read.plan_id, caches=[cache], rebuild=True))) == 4
+    said = list(verify_plan(tmp_path / "earlier", expect=read.plan_id, caches=[cache], rebuild=True))
+    assert said[-1] == "rebuild: the same plan, to the byte"
     write_lock(tmp_path / "earlier", tmp_path / "lock")
     assert materialise(tmp_path / "lock", [cache], tmp_path / "again").plan_id == earlier.plan_id
     assert load_plan(tmp_path / "again").plan_id == earlier.plan_id
@@ -118,7 +119,7 @@ def test_a_member_that_was_added_or_changed_afterwards_is_noticed(
     metadata["config"].update(change)
     metadata["seed"] = metadata["config"]["seed"]
     document.write_text(json.dumps(metadata, indent=2) + "\n", "utf-8")
-    with pytest.raises(CorruptPlan, match="`plan_id` does not fit") as caught:
+    with pytest.raises(CorruptPlan, match="`config` does not match") as caught:
         load_plan(tmp_path / "earlier")
     assert caught.value.code == "LP-E151"
 

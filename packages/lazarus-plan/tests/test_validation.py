@@ -149,10 +149,18 @@ def test_a_cache_of_another_size_is_named(folder: Path, name: str, change: Calla
 
 
 def test_a_newer_format_is_refused(folder: Path):
-    edit_document(folder, "metadata.json", lambda metadata: metadata.update(plan_format_version=2))
+    edit_document(folder, "metadata.json", lambda metadata: metadata.update(plan_format_version=3))
     with pytest.raises(LazarusError, match="upgrade lazarus-plan") as caught:
         load_plan(folder)
     assert (caught.value.code, caught.value.exit_code) == ("LP-E160", 2)
+
+
+def test_a_plan_whose_id_does_not_cover_its_data_is_refused_by_its_format(folder: Path):
+    edit_document(folder, "metadata.json", lambda metadata: metadata.update(plan_format_version=1))
+    with pytest.raises(LazarusError, match="format 1, whose plan_id does not cover the data") as caught:
+        load_plan(folder)
+    assert (caught.value.code, caught.value.exit_code) == ("LP-E161", 2)
+    save_plan(build_plan(LengthCache.from_rows([LengthRow("a", 3)]), PlanConfig(token_budget=8)), folder)  # replaces it
 
 
 def test_unknown_members_of_this_version_are_read(folder: Path):

@@ -15,6 +15,7 @@ from lazarus_plan import (
     AuditLog,
     BatchPlan,
     CorruptPlan,
+    FormatError,
     LengthCache,
     PlanConfig,
     PlanCursor,
@@ -58,15 +59,42 @@ def test_every_step_can_be_proven_from_its_proof_alone(folder: Path, plan: Batch
         assert check_proof(json.loads(json.dumps(prove(folder, step))), plan.plan_id[7:30]) == plan.plan_id
 
 
-@pytest.mark.parametrize("name", ["line", "path", "step", "steps", "config", "lengths", "merkle_root", "plan_id"])
-def test_a_changed_proof_is_refused(folder: Path, name: str):
+@pytest.mark.parametrize("name", ["line", "path", "step", "identity", "plan_id"])
+@pytest.mark.parametrize("value", [None, True, 1.5, "x", [], {}, [[]], [1], 2**63, "of another step"])
+def test_a_changed_proof_is_refused(folder: Path, name: str, value: object):
     proof, other = prove(folder, 1), prove(folder, 2)
-    proof[name] = {"config": {}, "lengths": "x", "merkle_root": "00", "plan_id": "x", "steps": 11}.get(
-        name, other[name]
-    )
+    proof[name] = other[name] if value == "of another step" and name not in ("identity", "plan_id") else value
     with pytest.raises(CorruptPlan) as caught:
         check_proof(proof)
     assert caught.value.code == "LP-E152"
+
+
+@pytest.mark.parametrize("name", ["config", "sources", "merkle_root", "steps", "plan_format_version"])
+@pytest.mark.parametrize("value", [None, True, 11, "00" * 32, [], {}])
+def test_a_proof_with_another_identity_is_refused(folder: Path, name: str, value: object):
+    proof = prove(folder, 1)
+    proof["identity"] = proof["identity"] | {name: value}
+    with pytest.raises(CorruptPlan) as caught:
+        check_proof(proof)
+    assert caught.value.code == "LP-E152"
+
+
+def test_a_proof_with_a_member_more_or_less_is_refused(folder: Path):
+    proof = prove(folder, 1)
+    for changed in ({**proof, "note": 1}, {name: value for name, value in proof.items() if name != "path"}):
+        with pytest.raises(CorruptPlan):
+            check_proof(changed)
+    with pytest.raises(FormatError, match="make it again") as caught:
+        check_proof(proof | {"lazarus_proof": 1})
+    assert caught.value.code == "LP-E161"
+
+
+def test_an_edited_plan_proves_nothing(folder: Path):
+    text = (folder / "fingerprints.json").read_text("utf-8")
+    (folder / "fingerprints.json").write_text(text.replace("sha256:ddd", "sha256:ccc"), "utf-8")
+    for make in (lambda: prove(folder, 1), lambda: attest(folder), lambda: write_lock(folder, folder / "lock")):
+        with pytest.raises(CorruptPlan):
+            make()
 
 
 def test_the_proof_of_another_plan_is_refused(folder: Path):
@@ -104,8 +132,20 @@ def test_a_lock_of_other_lengths_names_the_link(folder: Path, make_cache: Callab
 
 
 def test_verify_says_what_holds(folder: Path, plan: BatchPlan, cache: LengthCache):
-    assert len(list(verify_plan(folder, expect=plan.plan_id, caches=[cache], rebuild=True))) == 4
-    assert len(list(verify_plan(folder, expect=plan.plan_id[7:23], sample=3))) == 3
+    assert list(verify_plan(folder, expect=plan.plan_id, caches=[cache], rebuild=True)) == [
+        "plan: valid, 10 steps",
+        f"identity: {plan.plan_id}, the pinned plan",
+        "data: not compared with any file",
+        "lengths: recomputed, as planned",
+        "data, template, tokenizer, encoding, token ids: lengths.jsonl claims what the plan claims; not recomputed",
+        "rebuild: the same plan, to the byte",
+    ]
+    assert list(verify_plan(folder, expect=plan.plan_id[7:23], sample=3))[1:] == [
+        f"identity: {plan.plan_id}, the pinned plan",
+        "data: not compared with any file",
+        "steps: 3 of 10 parsed",
+    ]
+    assert "not pinned" in list(verify_plan(folder, caches=[cache]))[1]
 
 
 @pytest.mark.parametrize("sample", [None, 2])
@@ -204,7 +244,8 @@ def test_a_child_keeps_the_trained_steps_and_every_sample_once(plan: BatchPlan, 
         save_plan(child, tmp_path / "child")
         assert load_plan(tmp_path / "child").plan_id == child.plan_id  # checks that every sample stands once an epoch
         assert check_state(child, PlanCursor(plan).state(steps, "00")) == steps
-        assert len(list(verify_plan(tmp_path / "child", caches=[cache], rebuild=True))) == 3
+        said = list(verify_plan(tmp_path / "child", caches=[cache], rebuild=True))
+        assert (said[2][:7], said[-1]) == ("parent:", "rebuild: the same plan, to the byte")
     with pytest.raises(StalePlan):
         check_state(child, PlanCursor(plan).state(1, "00"))
 

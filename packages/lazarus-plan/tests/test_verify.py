@@ -11,9 +11,25 @@ PARTS = {"vocab": "v1", "merges": "m1", "special_ids": {"eos": 2}, "behavioural"
 
 
 def test_unchanged_lengths_fit_and_nothing_is_taken_on_trust(plan: BatchPlan, cache: LengthCache):
-    found = check_lengths(plan, cache)
+    found = check_lengths(plan, cache, is_measured=True)
     assert found.is_whole and found.checked == LINKS
-    assert found.lines() == ["data, template, tokenizer, encoding, lengths, token ids: as planned"]
+    assert found.lines() == ["data, template, tokenizer, encoding, lengths, token ids: recomputed, as planned"]
+
+
+def test_a_length_cache_recomputes_lengths_and_claims_the_rest(plan: BatchPlan, cache: LengthCache):
+    found = check_lengths(plan, cache)
+    assert found.checked == ("lengths",)
+    assert found.claimed == ("data", "template", "tokenizer", "encoding", "token ids")
+
+
+def test_a_sample_with_other_loss_tokens_has_another_digest(plan: BatchPlan, cache: LengthCache):
+    rows = [
+        LengthRow(f"s{place}", length, 1, None, f"{place + 100:08x}", f"{place:08x}")
+        for place, length in enumerate(LENGTHS)
+    ]
+    with pytest.raises(StalePlan, match="`loss_tokens`") as caught:
+        check_lengths(plan, LengthCache.from_rows(rows, cache.header))
+    assert caught.value.code == "LP-E146"
 
 
 @pytest.mark.parametrize("side", ["plan", "lengths"])

@@ -7,17 +7,29 @@ import hashlib
 from pathlib import Path
 
 from lazarus_plan.canonical import JSON
+from lazarus_plan.documents import load_documents
 from lazarus_plan.fingerprint import UPSTREAM
 from lazarus_plan.lengths import ABSENT
-from lazarus_plan.store import FILES, read_artifact
+from lazarus_plan.store import FILES
+from lazarus_plan.validation import load_plan
 
 BUILD_TYPE = "urn:lazarus-plan:build:1"
 
 
 def attest(path: Path | str) -> JSON:
-    """The statement about the files of a plan."""
+    """The statement about the files of a plan, after every check that the plan alone allows.
+
+    The digests of data, template and tokenizer are those that `plan_id` covers; they are not recomputed from the data.
+
+    Args:
+        path: Folder of the plan.
+
+    Raises:
+        CorruptPlan: The plan contradicts itself.
+    """
     path = Path(path)
-    artifact = read_artifact(path)
+    load_plan(path)
+    artifact = load_documents(path)
     prints = artifact.fingerprints
     dependencies = [
         {"name": f"{link}:{source.name}", "digest": {"sha256": digest.removeprefix("sha256:")}}

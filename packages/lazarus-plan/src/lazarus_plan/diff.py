@@ -1,6 +1,7 @@
 """How two plans differ: which link of the chain changed first, the first step that differs, what became of samples."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,11 +43,24 @@ def diff_plans(old: BatchPlan, new: BatchPlan) -> JSON:
 
 
 def diff_locks(old: Artifact, new: Artifact) -> JSON:
-    """What the documents alone tell: as `diff_plans`, without steps and samples."""
+    """What changed, from the documents alone: as `diff_plans`, without steps and samples.
+
+    Args:
+        old: Documents that `load_documents` checked.
+        new: The same of the other plan.
+    """
     return {
         **_documents(old.metadata, new.metadata, old.fingerprints, new.fingerprints),
         "steps": [old.fingerprints["plan"]["count"], new.fingerprints["plan"]["count"]],
     }
+
+
+def first_difference(old: BatchPlan, new: BatchPlan, steps: int) -> int | None:
+    """The first of `steps` lines in which two plans differ, None where all are the same."""
+    if min(len(old), len(new)) < steps:
+        return min(len(old), len(new))
+    pairs = zip(islice(_leaves(old), steps), islice(_leaves(new), steps), strict=True)
+    return next((step for step, (left, right) in enumerate(pairs) if left != right), None)
 
 
 def describe_diff(found: JSON) -> list[str]:

@@ -4,7 +4,7 @@ LazarusError                  every expected failure of every Lazarus package
 └── PlanError                 bad input or usage                     exit 2
     ├── LengthsError          a length cache cannot be read          LP-E0xx
     ├── PlanningError         these lengths cannot be planned        LP-E005, E13x
-    ├── FormatError           written by a newer version             LP-E160
+    ├── FormatError           a newer format, or one too old         LP-E160, E161
     └── CheckFailed           the check said no                      exit 1
         ├── CorruptPlan       the artifact contradicts itself        LP-E10x, E11x, E12x, E151..E153, E174
         └── StalePlan         the artifact is sound, the world moved LP-E13x, E14x, E150, E172
@@ -46,7 +46,7 @@ class PlanningError(PlanError):
 
 
 class FormatError(PlanError):
-    """Written by a newer version of the format than this one reads."""
+    """Written in a newer format than this version reads, or in one that proves too little."""
 
 
 class CheckFailed(PlanError):

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from lazarus_plan.canonical import JSON
-from lazarus_plan.errors import PlanError
+from lazarus_plan.errors import PlanError, StalePlan
 from lazarus_plan.plan import BatchPlan, Step
 from lazarus_plan.shard import Policy, assign
+from lazarus_plan.verify import check_files, knows_files
 
 
 def explain_sample(plan: BatchPlan, sample: int, world_size: int = 1, policy: Policy = "snake") -> JSON:
@@ -76,8 +77,33 @@ def explain_step(plan: BatchPlan, index: int, world_size: int = 1, policy: Polic
     }
 
 
+def plan_rows(plan: BatchPlan, paths: Sequence[Path], positions: Sequence[int]) -> dict[int, str]:
+    """The text of some samples, from files that are the plan's data byte by byte.
+
+    Args:
+        plan: The plan. Where it has no digests of its files, nothing is compared: `knows_files` tells.
+        paths: Its data files, in the order in which they were encoded.
+        positions: Sample ids.
+
+    Raises:
+        PlanError: A file is missing, or is not the plan's data.
+    """
+    try:
+        if knows_files(plan):
+            check_files(plan, paths)
+    except StalePlan as error:
+        raise PlanError(f"{error.message}: its rows are not the plan's samples", error.code) from error
+    except FileNotFoundError as error:
+        raise PlanError(f"{error.filename} does not exist: give the data files of the plan", "LP-E009") from error
+    return raw_rows(paths, positions)
+
+
 def raw_rows(paths: Sequence[Path], positions: Sequence[int]) -> dict[int, str]:
     """The lines of JSON Lines files at some positions; blank lines are no rows.
+
+    Args:
+        paths: The files, in order.
+        positions: 0-based, over all files.
 
     Raises:
         PlanError: A file is missing, or the files have fewer rows.

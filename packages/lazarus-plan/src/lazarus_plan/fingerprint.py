@@ -6,10 +6,10 @@ template ─┼─> lengths ─┐
 tokenizer ┘            ├─> plan
                config ─┘
 ```
-Each link has `digest`, `inputs` (the links it depends on) and `count`; the first four also `sources`, one digest a
+Each link has `digest`, `inputs` (the links it depends on) and `count`; the first four also `sources`, one digest per
 length cache, and `parts`, the component digests that let a mismatch be named. A link's digest is SHA-256 over the
-canonical JSON of its `sources`. `plan_id` is SHA-256 over the canonical JSON of
-`{"config":{..},"lengths":digest,"merkle_root":hex,"steps":n}`.
+canonical JSON of its `sources`. `plan_id` is the digest of `plan_identity`: it covers every link, the parent of a
+rebased plan and every byte of `plan.jsonl`.
 """
 
 import hashlib
@@ -22,8 +22,11 @@ from lazarus_plan.canonical import JSON, canonical_digest, digest_text
 from lazarus_plan.config import PlanConfig
 from lazarus_plan.lengths import ABSENT, LengthCache
 from lazarus_plan.merkle import merkle_root
+from lazarus_plan.plan import FORMAT_VERSION, Parent
 
 UPSTREAM = ("data", "template", "tokenizer")
+PLAN_INPUTS = (*UPSTREAM, "lengths", "config")
+"""The links that `plan_id` covers."""
 SHORT = 16
 """Hexadecimal digits of a digest shown to people; stored digests are whole."""
 
@@ -33,18 +36,62 @@ def short(digest: str) -> str:
     return digest.removeprefix("sha256:")[:SHORT]
 
 
-def plan_id(config: PlanConfig, lengths: str, root: str, steps: int) -> str:
-    """The identity of a plan."""
-    return canonical_digest({"config": config.canonical(), "lengths": lengths, "merkle_root": root, "steps": steps})
+def plan_identity(
+    config: PlanConfig, sources: Sequence[JSON], root: str, steps: int, parent: Parent | None = None
+) -> JSON:
+    """What a plan is: the object whose digest is `plan_id`.
+
+    Args:
+        config: Resolved configuration.
+        sources: From `source_identities`, one object per length cache.
+        root: Merkle root over the lines of `plan.jsonl`, 64 hexadecimal digits.
+        steps: Number of lines.
+        parent: Of a rebased plan: the plan whose first steps it repeats.
+    """
+    identity: JSON = {
+        "plan_format_version": FORMAT_VERSION,
+        "config": config.canonical(),
+        "sources": list(sources),
+        "merkle_root": root,
+        "steps": steps,
+    }
+    return identity if parent is None else identity | {"parent": parent.model_dump(mode="json")}
 
 
-def fingerprint_plan(caches: Sequence[LengthCache], config: PlanConfig, blocks: Iterable[bytes]) -> JSON:
+def plan_id(identity: JSON) -> str:
+    """The identifier of a plan: `sha256:` and 64 hexadecimal digits over `plan_identity`."""
+    return canonical_digest(identity)
+
+
+def source_identities(chain: JSON, counts: Sequence[int]) -> list[JSON]:
+    """What the identity of a plan holds of each of its length caches.
+
+    Args:
+        chain: The links `data`, `template`, `tokenizer` and `lengths` of `fingerprints.json`.
+        counts: Samples of each cache.
+    """
+    return [
+        {
+            **{link: chain[link]["sources"][source] for link in (*UPSTREAM, "lengths")},
+            "encoding": canonical_digest(chain["lengths"]["parts"][source].get("encoding", {})),
+            "files": [file["sha256"] for file in chain["data"]["parts"][source].get("files", [])],
+            "rows": chain["lengths"]["parts"][source].get("rows", ABSENT),
+            "count": count,
+        }
+        for source, count in enumerate(counts)
+    ]
+
+
+def fingerprint_plan(
+    caches: Sequence[LengthCache], config: PlanConfig, blocks: Iterable[bytes], parent: Parent | None = None
+) -> JSON:
     """The content of `fingerprints.json`.
 
     Args:
         caches: What the plan was made from.
         config: Resolved configuration.
         blocks: The bytes of `plan.jsonl`, in pieces of whole lines.
+        parent: Of a rebased plan: the plan whose first steps it repeats.
     """
     chain: JSON = {}
     for link in UPSTREAM:
@@ -70,8 +117,9 @@ def fingerprint_plan(caches: Sequence[LengthCache], config: PlanConfig, blocks: 
     canonical = config.canonical()
     chain["config"] = {"digest": canonical_digest(canonical), "inputs": [], "count": len(canonical)}
     sha, root, steps = digest_lines(blocks)
-    identity = plan_id(config, lengths, root, steps)
-    chain["plan"] = {"digest": identity, "inputs": ["lengths", "config"], "count": steps}
+    sources_held = source_identities(chain, list(map(len, caches)))
+    identity = plan_id(plan_identity(config, sources_held, root, steps, parent))
+    chain["plan"] = {"digest": identity, "inputs": list(PLAN_INPUTS), "count": steps}
     return {**chain, "plan_sha256": sha, "merkle_root": root, "plan_id": identity}
 
 

@@ -5,22 +5,29 @@ from pathlib import Path
 
 from lazarus_plan.build import build_plan
 from lazarus_plan.diff import CHAIN
+from lazarus_plan.documents import load_documents
 from lazarus_plan.errors import PlanError, StalePlan
 from lazarus_plan.fingerprint import short
 from lazarus_plan.lengths import LengthCache
 from lazarus_plan.plan import BatchPlan
-from lazarus_plan.store import DOCUMENTS, PLAN, holds_plan, read_artifact
+from lazarus_plan.store import DOCUMENTS, PLAN, holds_plan
+from lazarus_plan.validation import load_plan
 from lazarus_plan.whole import whole_file
 
 
 def write_lock(plan: Path | str, output: Path | str) -> None:
-    """Copies the documents of a plan into a folder of their own.
+    """Copy the documents of a plan into a folder of their own, after every check that the plan alone allows.
+
+    Args:
+        plan: Folder of the plan.
+        output: Folder for the lock.
 
     Raises:
         PlanError: `plan` is no plan, or `output` is one, or holds documents of something else.
+        CorruptPlan: The plan contradicts itself.
     """
     plan, output = Path(plan), Path(output)
-    read_artifact(plan)
+    load_plan(plan)
     if (output / PLAN).exists():
         raise PlanError(f"{output} is a whole plan: choose another folder for its lock", "LP-E007")
     if any((output / name).exists() for name in DOCUMENTS) and not holds_plan(output):
@@ -41,8 +48,9 @@ def materialise(lock: Path | str, caches: Sequence[LengthCache], output: Path | 
 
     Raises:
         StalePlan: What comes out is not the locked plan; the message names the first link that differs.
+        CorruptPlan: The lock was edited.
     """
-    artifact = read_artifact(lock)
+    artifact = load_documents(lock)
     if artifact.metadata.parent is not None:
         raise PlanError(
             f"{lock} was made by `rebase`: its first {artifact.metadata.parent.steps} steps are those of plan "

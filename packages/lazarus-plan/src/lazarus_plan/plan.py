@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict
 from lazarus_plan.canonical import JSON
 from lazarus_plan.config import PlanConfig
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Version 2: `plan_id` covers data, template, tokenizer and parent too; version 1 left them out."""
 Integers = NDArray[np.signedinteger[Any]]
 """A column: 4 bytes an element where its values allow, which halves the memory of a large plan."""
 WHOLE = -1

@@ -1,20 +1,25 @@
 """Proof that one step belongs to a plan, for those who have only the `plan_id`: 32 bytes a level of the tree.
 
-A proof holds the step's line, the path of its leaf to the Merkle root, and the rest of what `plan_id` is made of.
+A proof holds the step's line, the path of its leaf to the Merkle root, and the identity that `plan_id` is the digest of.
 """
 
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from lazarus_plan.canonical import JSON, canonical_digest
-from lazarus_plan.errors import CorruptPlan, PlanError, StalePlan
-from lazarus_plan.fingerprint import short
+from lazarus_plan.canonical import JSON, MAX_INTEGER
+from lazarus_plan.documents import identity_of, load_documents
+from lazarus_plan.errors import CorruptPlan, FormatError, PlanError
+from lazarus_plan.fingerprint import plan_id
 from lazarus_plan.line import decode_line
-from lazarus_plan.merkle import leaf_hash, merkle_path, root_of_path
-from lazarus_plan.store import read_artifact, read_blocks
+from lazarus_plan.merkle import DIGEST_BYTES, leaf_hash, merkle_path, root_of_path
+from lazarus_plan.pin import check_pin
+from lazarus_plan.store import read_blocks
 
-PROOF_VERSION = 1
+PROOF_VERSION = 2
+MEMBERS = {"lazarus_proof", "plan_id", "step", "line", "path", "identity"}
+MAX_DEPTH = 64
+"""Nodes of a path: more than any tree of steps below 2^53 is deep."""
 
 
 def prove(path: Path | str, step: int) -> JSON:
@@ -26,31 +31,31 @@ def prove(path: Path | str, step: int) -> JSON:
 
     Raises:
         PlanError: There is no such step.
+        CorruptPlan: The plan contradicts itself.
     """
     path = Path(path)
-    artifact = read_artifact(path)
+    artifact = load_documents(path)
     lines = list(chain.from_iterable(block.splitlines() for block in read_blocks(path)))
     if not 0 <= step < len(lines):
         raise PlanError(f"step {step} is outside 0..{len(lines) - 1}", "LP-E008")
-    return {
+    proof: JSON = {
         "lazarus_proof": PROOF_VERSION,
         "plan_id": artifact.fingerprints["plan_id"],
         "step": step,
         "line": lines[step].decode("ascii", "replace"),
         "path": [node.hex() for node in merkle_path([leaf_hash(line) for line in lines], step)],
-        "config": artifact.metadata.config.canonical(),
-        "lengths": artifact.fingerprints["lengths"]["digest"],
-        "merkle_root": artifact.fingerprints["merkle_root"],
-        "steps": len(lines),
+        "identity": identity_of(artifact),
     }
+    check_proof(proof)
+    return proof
 
 
-def check_proof(proof: JSON, expect: str | None = None) -> str:
-    """Recomputes root and identity from a proof alone.
+def check_proof(proof: JSON, expect: Path | str | None = None) -> str:
+    """Recompute root and identity from a proof alone.
 
     Args:
         proof: From `prove`.
-        expect: The `plan_id` that is known to be right, or its first 16 or more hexadecimal digits.
+        expect: The `plan_id` that is known to be right, or its first 16 or more hexadecimal digits, or a lock.
 
     Returns:
         The `plan_id` of the plan that the step belongs to.
@@ -58,31 +63,47 @@ def check_proof(proof: JSON, expect: str | None = None) -> str:
     Raises:
         CorruptPlan: The proof contradicts itself.
         StalePlan: It is the proof of another plan.
+        FormatError: It is of another format.
     """
+    version = proof.get("lazarus_proof")
+    if isinstance(version, int) and version != PROOF_VERSION:
+        raise FormatError(
+            f"the proof has format {version}, this lazarus-plan reads {PROOF_VERSION}: make it again with `prove`",
+            "LP-E160" if version > PROOF_VERSION else "LP-E161",
+        )
     try:
         identity, root = _recompute(proof)
     except (KeyError, TypeError, ValueError, AttributeError, PlanError) as error:
-        raise CorruptPlan(f"not a proof: {error}", "LP-E152") from error
-    if root != proof["merkle_root"] or identity != proof["plan_id"]:
+        raise CorruptPlan(f"not a proof: {str(error)[:100]}", "LP-E152") from error
+    if root != proof["identity"]["merkle_root"] or identity != proof["plan_id"]:
         raise CorruptPlan("the proof does not lead to its own plan_id: the step or the path was changed", "LP-E152")
-    if expect is not None and not is_plan_id(identity, expect):
-        raise StalePlan(f"the proof is of plan {short(identity)}, not of {short(expect)}", "LP-E150")
+    if expect is not None:
+        check_pin(identity, expect, "the proof")
     return identity
 
 
-def is_plan_id(identity: str, expect: str) -> bool:
-    """Whether `expect` is this identity, whole or at least the 16 digits that people see."""
-    wanted = expect.removeprefix("sha256:")
-    return len(wanted) >= 16 and identity.removeprefix("sha256:").startswith(wanted)
-
-
 def _recompute(proof: JSON) -> tuple[str, str]:
-    line, step, steps = proof["line"].encode("ascii"), int(proof["step"]), int(proof["steps"])
-    if not 0 <= step < steps or decode_line(line + b"\n", step + 1).step != step:
+    """`plan_id` and Merkle root (hex) of what a proof holds."""
+    if proof.keys() != MEMBERS or type(proof["lazarus_proof"]) is not int:
+        raise ValueError(f"its members are not {', '.join(sorted(MEMBERS))}")
+    identity, step = proof["identity"], proof["step"]
+    steps = identity["steps"]
+    if type(step) is not int or type(steps) is not int or not 0 <= step < steps <= MAX_INTEGER:
+        raise ValueError("the step is no number of a step")
+    line, path = proof["line"].encode("ascii"), proof["path"]
+    if decode_line(line + b"\n", step + 1).step != step:
         raise ValueError("the line is of another step")
-    path: list[Any] = proof["path"]
-    root = root_of_path(leaf_hash(line), step, steps, [bytes.fromhex(node) for node in path])
+    if not isinstance(path, list) or len(cast("list[Any]", path)) > MAX_DEPTH:
+        raise ValueError("the path is no list of nodes")
+    nodes = [_node(node) for node in cast("list[Any]", path)]
+    root = root_of_path(leaf_hash(line), step, steps, nodes)
     if root is None:
         raise ValueError("the path has another length than the tree is deep")
-    members = {name: proof[name] for name in ("config", "lengths", "merkle_root", "steps")}
-    return canonical_digest(members), root.hex()
+    return plan_id(identity), root.hex()
+
+
+def _node(text: Any) -> bytes:
+    node = bytes.fromhex(text)
+    if len(node) != DIGEST_BYTES or node.hex() != text:
+        raise ValueError("a node of the path is no SHA-256 in lower-case hexadecimal digits")
+    return node

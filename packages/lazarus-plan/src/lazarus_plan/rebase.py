@@ -83,7 +83,25 @@ def rebase_plan(
         }
     )
     plan = assemble(items, placed, metadata, prefixes_of(caches))
-    return replace(plan, fingerprints=fingerprint_plan(caches, config, encode_lines(plan)))
+    return replace(plan, fingerprints=fingerprint_plan(caches, config, encode_lines(plan), metadata.parent))
+
+
+def rebuild_child(child: BatchPlan, caches: Sequence[LengthCache]) -> BatchPlan:
+    """Plan the rest of a rebased plan again, after its own first steps, under the parent that it names.
+
+    Args:
+        child: A rebased plan.
+        caches: The lengths that it was made from, one per source.
+
+    Raises:
+        PlanError: As `rebase_plan`.
+    """
+    parent = child.metadata.parent
+    assert parent is not None, "asked for rebased plans only"
+    again = rebase_plan(child, parent.steps, caches, child.metadata.config)
+    metadata = again.metadata.model_copy(update={"parent": parent})
+    prints = fingerprint_plan(caches, metadata.config, encode_lines(again), parent)
+    return replace(again, metadata=metadata, fingerprints=prints)
 
 
 def _settle(parent: BatchPlan, steps: int, config: PlanConfig) -> PlanConfig:

@@ -126,11 +126,13 @@ def check_replaceable(path: Path) -> None:
 
 
 def holds_plan(path: Path) -> bool:
-    """Whether a folder holds the metadata of a plan that this version reads; `read_artifact` says what is wrong."""
+    """Whether a folder holds the metadata of a plan, of this format or an older one."""
     try:
         members = read_object(path / METADATA)
         members.pop("checksum", "")
         _to_metadata(members, path / METADATA)
+    except FormatError as error:
+        return error.code == "LP-E161"
     except PlanError:
         return False
     return True
@@ -231,6 +233,12 @@ def _to_metadata(members: JSON, path: Path) -> Metadata:
         raise FormatError(
             f"{path} has plan format {version}, this lazarus-plan reads {FORMAT_VERSION}: upgrade lazarus-plan",
             "LP-E160",
+        )
+    if isinstance(version, int) and version < FORMAT_VERSION:
+        raise FormatError(
+            f"{path} has plan format {version}, whose plan_id does not cover the data: build the plan again from the "
+            "same lengths and configuration, which gives the same steps and a new plan_id",
+            "LP-E161",
         )
     try:
         metadata = Metadata.model_validate_json(json.dumps(members), context=AS_STORED)

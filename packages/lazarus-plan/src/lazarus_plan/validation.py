@@ -4,20 +4,23 @@ One pass over `plan.jsonl`, in blocks: O(N) time, 10 bytes of memory a placed sa
 """
 
 from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
-from lazarus_plan.canonical import JSON, canonical_digest, changed_members
+from lazarus_plan.canonical import JSON, changed_members
 from lazarus_plan.codec import Columns, decode
+from lazarus_plan.documents import check_documents
 from lazarus_plan.errors import CorruptPlan
 from lazarus_plan.findings import SHOWN, Finding, first_ones
-from lazarus_plan.fingerprint import UPSTREAM, digest_lines, plan_id, prefixes_digest
+from lazarus_plan.fingerprint import UPSTREAM, digest_lines, prefixes_digest
 from lazarus_plan.geometry import check_geometry
 from lazarus_plan.lengths import ABSENT
 from lazarus_plan.line import decode_line
 from lazarus_plan.memory import keep_freed
+from lazarus_plan.merkle import merkle_root
 from lazarus_plan.multiplicity import check_multiplicity
 from lazarus_plan.plan import WHOLE, BatchPlan, Integers, length_type, narrow_type
 from lazarus_plan.stats import plan_stats, rows_a_step, step_costs
@@ -30,7 +33,6 @@ from lazarus_plan.store import (
     ROWS,
     STATS,
     Artifact,
-    checksum,
     read_artifact,
     read_blocks,
 )
@@ -241,36 +243,42 @@ def _check_epochs(plan: BatchPlan) -> list[Finding]:
 
 
 def _check_records(plan: BatchPlan, artifact: Artifact, digests: tuple[str, str, int]) -> list[Finding]:
-    """Fingerprints and stats say what the plan gives, and no member of the documents was changed."""
-    findings: list[Finding] = []
+    """Fingerprints and stats say what the lines give, and the documents agree with each other."""
     sha, root, steps = digests
     stored = artifact.fingerprints
-    canonical = plan.metadata.config.canonical()
-    sources = [source.lengths for source in plan.metadata.sources]
-    lengths = canonical_digest(sources)
-    expected: dict[str, Any] = {
-        "plan_sha256": sha,
-        "merkle_root": root,
-        "plan_id": plan_id(plan.metadata.config, lengths, root, steps),
-        "config": {"digest": canonical_digest(canonical), "inputs": [], "count": len(canonical)},
-    }
-    expected["plan"] = {"digest": expected["plan_id"], "inputs": ["lengths", "config"], "count": steps}
-    for name, value in expected.items():
-        if stored.get(name) != value:
-            what = "the plan was edited after it was built" if name in ("plan_sha256", "merkle_root") else "edited"
-            findings.append(Finding("LP-E151", f"{FINGERPRINTS}: `{name}` does not fit the files: {what}"))
-    for link in (*UPSTREAM, "lengths"):
-        if not _is_sound_link(stored.get(link), sources if link == "lengths" else None):
-            findings.append(Finding("LP-E151", f"{FINGERPRINTS}: the link `{link}` does not fit its sources"))
+    findings = [
+        Finding("LP-E151", f"{FINGERPRINTS}: `{name}` does not match {PLAN}: the plan was edited after it was built")
+        for name, value in (("plan_sha256", sha), ("merkle_root", root))
+        if stored.get(name) != value
+    ]
+    if not findings and _digest_member(stored, "plan", "count") != steps:
+        findings.append(Finding("LP-E151", f"{FINGERPRINTS}: `plan` counts other steps than {PLAN} has: edited"))
+    findings = findings or _check_parent(plan, artifact)
     if findings:
         return findings
     stats = plan_stats(plan)
     if artifact.stats != stats:
         names = ", ".join(f"`{name}`" for name in changed_members(artifact.stats, stats))
         return [Finding("LP-E151", f"{STATS}: {names} disagree with the plan")]
-    if artifact.checksum != checksum(artifact.members, stored, stats):
-        return [Finding("LP-E151", f"{METADATA}: `checksum` does not fit: this file or {FINGERPRINTS} was edited")]
-    return []
+    return check_documents(artifact)
+
+
+def _check_parent(plan: BatchPlan, artifact: Artifact) -> list[Finding]:
+    """A rebased plan begins with as many lines of its parent as it says, by their Merkle root."""
+    parent = plan.metadata.parent
+    if parent is None:
+        return []
+    lines = chain.from_iterable(block.splitlines() for block in read_blocks(artifact.path))
+    root = merkle_root(islice(lines, parent.steps)).hex()
+    if 0 < parent.steps < len(plan) and root == parent.prefix_root:
+        return []
+    return [Finding("LP-E151", f"{METADATA}: `parent` does not match the first {parent.steps} lines of {PLAN}")]
+
+
+def _digest_member(prints: JSON, link: str, name: str) -> object:
+    """A member of a link, None where the link is missing or no object."""
+    members = prints.get(link)
+    return cast("JSON", members).get(name) if isinstance(members, dict) else None
 
 
 def _check_caches(plan: BatchPlan, reading: _Reading) -> list[Finding]:
@@ -285,18 +293,6 @@ def _check_caches(plan: BatchPlan, reading: _Reading) -> list[Finding]:
         if prefixes_digest(plan.prefixes[source.offset : source.offset + source.count]) != parts.get("rows"):
             findings.append(Finding("LP-E153", f"{ROWS} does not fit the lengths of {source.name}: {REMAKE}"))
     return findings
-
-
-def _is_sound_link(link: object, sources: list[str] | None) -> bool:
-    if not isinstance(link, dict):
-        return False
-    members = cast("JSON", link)
-    given, parts = members.get("sources"), members.get("parts")
-    if not isinstance(given, list) or not isinstance(parts, list) or not given or len(given) != len(parts):  # pyright: ignore[reportUnknownArgumentType] # any JSON
-        return False
-    given = [str(each) for each in cast("list[object]", given)]
-    digest = ABSENT if ABSENT in given else canonical_digest(given)
-    return members.get("digest") == digest and (sources is None or given == sources)
 
 
 def _warnings(plan: BatchPlan) -> list[Finding]:
@@ -314,7 +310,7 @@ def _warnings(plan: BatchPlan) -> list[Finding]:
     most = plan.metadata.config.epochs * max(plan.metadata.config.repeats, default=1)
     if most > MAX_REPEATS:
         findings.append(Finding("LP-W204", f"a sample is seen {most} times: gains fade after {MAX_REPEATS}"))
-    absent = [link for link in UPSTREAM if plan.fingerprints.get(link, {}).get("digest") == ABSENT]
+    absent = [link for link in UPSTREAM if _digest_member(plan.fingerprints, link, "digest") == ABSENT]
     if absent:
         findings.append(
             Finding(

@@ -1,4 +1,4 @@
-"""Holds a plan against the world it was made from: data, template, tokenizer, parameters, lengths.
+"""Check a plan against the inputs it was made from: data, template, tokenizer, parameters, lengths.
 
 The chain is walked from its root, and the first broken link is named in words that a person can act on.
 """
@@ -18,6 +18,7 @@ from lazarus_plan.errors import PlanError, StalePlan
 from lazarus_plan.fingerprint import UPSTREAM
 from lazarus_plan.lengths import ABSENT, LengthCache
 from lazarus_plan.plan import WHOLE, BatchPlan, Integers
+from lazarus_plan.store import Artifact
 
 NO_FINGERPRINT = "the plan has no fingerprint of it: its lengths had none"
 """Why a link of the chain could not be checked, where the plan is to blame."""
@@ -25,49 +26,60 @@ NO_FINGERPRINT = "the plan has no fingerprint of it: its lengths had none"
 
 @dataclass(frozen=True)
 class ChainCheck:
-    """What of a plan's chain was held against the world, and what could not be.
+    """Which links of a plan's chain were recomputed, which were compared with a claim, and which were not checked.
 
     Args:
-        checked: Names of `LINKS` that are as planned.
+        checked: Names of `LINKS` that were recomputed and are as planned.
+        claimed: Names of `LINKS` for which another file makes the same claim; nothing was recomputed.
         unchecked: Why the others could not be checked, by name.
+        claimant: The file that makes the claims.
     """
 
     checked: tuple[str, ...]
     unchecked: Mapping[str, str]
+    claimed: tuple[str, ...] = ()
+    claimant: str = ""
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing had to be taken on trust."""
+        """Whether every link was recomputed or compared."""
         return not self.unchecked
 
     def lines(self) -> list[str]:
-        """The same in words: what holds, then what nobody can say, one line for each reason."""
+        """The same in words: recomputed, claimed, then what was not checked, one line for each reason."""
         names = defaultdict[str, list[str]](list)
         for name, why in self.unchecked.items():
             names[why].append(name)
-        return [
-            f"{', '.join(self.checked)}: as planned",
-            *(f"NOT checked: {', '.join(each)}: {why}" for why, each in names.items()),
-        ]
+        recomputed = [f"{', '.join(self.checked)}: recomputed, as planned"] if self.checked else []
+        claimed = (
+            [f"{', '.join(self.claimed)}: {self.claimant} claims what the plan claims; not recomputed"]
+            if self.claimed
+            else []
+        )
+        return [*recomputed, *claimed, *(f"NOT checked: {', '.join(each)}: {why}" for why, each in names.items())]
 
 
 LINKS = ("data", "template", "tokenizer", "encoding", "lengths", "token ids")
 """What `check_lengths` can check: three digests, the parameters of encoding, the length and the ids of every sample."""
 
 
-def check_lengths(plan: BatchPlan, found: LengthCache, source: int = 0, *, first_line: int | None = None) -> ChainCheck:
-    """Holds a plan against freshly measured lengths and the digests they came with.
+def check_lengths(
+    plan: BatchPlan, found: LengthCache, source: int = 0, *, first_line: int | None = None, is_measured: bool = False
+) -> ChainCheck:
+    """Check a plan against the lengths of its data.
 
     Walks the chain from its root: data, template, tokenizer, parameters, lengths.
 
     Args:
         plan: The plan.
         found: What the data, template and tokenizer at hand give.
-        source: Which of the plan's length caches that is.
-        first_line: Line of the data file that holds sample 0, where each sample is one line; messages then say lines too.
+        source: Position of the plan's length cache, from 0.
+        first_line: Line of the data file that holds sample 0, where each sample is one line; messages then name lines.
+        is_measured: Whether the caller encoded the data itself just now. A length cache read from a file recomputes the
+            lengths alone; its digests of data, template and tokenizer are claims.
 
     Returns:
-        Which links were checked, and which could not be: a plan of lengths without a header knows lengths only.
+        Which links were recomputed, compared with a claim, or not checked.
 
     Raises:
         StalePlan: Names the first broken link, and the row, component or sample where it is known.
@@ -83,7 +95,27 @@ def check_lengths(plan: BatchPlan, found: LengthCache, source: int = 0, *, first
         raise StalePlan(f"the encoding parameters changed: {names}; build lengths and plan again", "LP-E146")
     _check_samples(held, found, name)
     unchecked = dict(_unchecked(held, found))
-    return ChainCheck(tuple(link for link in LINKS if link not in unchecked), unchecked)
+    _check_digest(held, found, unchecked)
+    compared = tuple(link for link in LINKS if link not in unchecked)
+    recomputed = compared if is_measured else tuple(link for link in compared if link in RECOMPUTED_FROM_LENGTHS)
+    claimed = tuple(link for link in compared if link not in recomputed)
+    return ChainCheck(recomputed, unchecked, claimed, found.name if claimed else "")
+
+
+def _check_digest(held: "_Held", found: LengthCache, unchecked: Mapping[str, str]) -> None:
+    """Two caches with the same header have the same digest: ids, `loss_tokens` and `parts` are as planned too."""
+    knows_same = not unchecked.keys() & {*UPSTREAM, "encoding"}
+    is_bare = all(getattr(found.header, link) == held.digest(link) == ABSENT for link in UPSTREAM)
+    if (knows_same or (is_bare and found.header.encoding == held.encoding)) and found.digest != held.digest("lengths"):
+        raise StalePlan(
+            f"lengths: the digest of {found.name} is not the planned one: an `id`, `loss_tokens`, `parts` or digest of a "
+            "sample changed; build the plan again",
+            "LP-E146",
+        )
+
+
+RECOMPUTED_FROM_LENGTHS = ("lengths",)
+"""What a length cache read from a file proves; it claims the rest."""
 
 
 def _unchecked(held: "_Held", found: LengthCache) -> Iterator[tuple[str, str]]:
@@ -255,21 +287,30 @@ def _check_samples(held: _Held, found: LengthCache, name: _Namer) -> None:
             )
 
 
-def check_files(plan: BatchPlan, paths: Sequence[Path | str]) -> None:
-    """Holds data files against the digests that the lengths were measured with, byte by byte.
+def knows_files(plan: BatchPlan) -> bool:
+    """Whether a plan has digests of its data files: its lengths had a header that names them."""
+    return bool(_known_files(plan))
+
+
+def _known_files(plan: BatchPlan | Artifact) -> list[JSON]:
+    return [file for parts in plan.fingerprints["data"]["parts"] for file in parts.get("files", [])]
+
+
+def check_files(plan: BatchPlan | Artifact, paths: Sequence[Path | str]) -> None:
+    """Check data files against the SHA-256 that `plan_id` covers, byte by byte.
 
     Args:
-        plan: The plan.
+        plan: The plan, or its documents after `check_documents`.
         paths: The files, in the order in which they were encoded.
 
     Raises:
         StalePlan: The first file that differs.
-        PlanError: The plan does not know its files.
+        PlanError: The plan has no digest of its files.
     """
-    known = [file for parts in plan.fingerprints["data"]["parts"] for file in parts.get("files", [])]
+    known = _known_files(plan)
     if not known:
         raise PlanError(
-            "the plan does not know its data files: build lengths with `lazarus data lengths build`", "LP-E009"
+            "the plan has no digest of its data files: build lengths with `lazarus data lengths build`", "LP-E009"
         )
     if len(known) != len(paths):
         names = ", ".join(str(file["name"]) for file in known)
@@ -280,6 +321,6 @@ def check_files(plan: BatchPlan, paths: Sequence[Path | str]) -> None:
         if digest != file["sha256"]:
             raise StalePlan(
                 f"data: {path} is not the {file['name']} that the plan was made from ({path.stat().st_size} bytes, then "
-                f"{file['bytes']}); give fresh lengths with `--lengths` to learn which row changed",
+                f"{file['bytes']}); compare fresh lengths to learn which row changed",
                 "LP-E140",
             )

@@ -68,7 +68,10 @@ def enforce(config: TrainConfig, on_progress: Callable[[int], object] = lambda _
     except TemplateError:
         _check_tokenizer(plan, encoder)  # a template fails on a tokenizer that it was not planned with
         raise
-    checks = [check_lengths(plan, each.lengths, number, first_line=1) for number, each in enumerate(datasets)]
+    checks = [
+        check_lengths(plan, each.lengths, number, first_line=1, is_measured=True)
+        for number, each in enumerate(datasets)
+    ]
     dataset = Dataset.joined(datasets)
     units = units_by_step(plan, dataset, config.objective)
     is_own = encoder.chat_template.source == encoder.tokenizer.chat_template

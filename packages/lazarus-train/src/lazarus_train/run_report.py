@@ -12,7 +12,7 @@ import numpy as np
 
 from lazarus_plan import BatchPlan, LazarusError, load_plan
 from lazarus_plan.charts import Curve, curves
-from lazarus_plan.explain import raw_rows
+from lazarus_plan.explain import plan_rows
 from lazarus_plan.page import page, section
 from lazarus_train.metrics import JSON, read_lines
 from lazarus_train.record import RunRecord
@@ -201,7 +201,7 @@ def _texts(steps: Sequence[_Step], data: Sequence[Path], plan: BatchPlan) -> dic
         sizes = accumulate(len(each.samples) * ROW_TEXT for each in steps)
         chosen = [each for each, size in zip(steps, sizes, strict=True) if size <= MOST_TEXT][:STANDING_OUT]
     wanted = sorted({sample for each in chosen for sample in each.samples})
-    return {sample: text[:ROW_TEXT] for sample, text in raw_rows(data, wanted).items()}
+    return {sample: text[:ROW_TEXT] for sample, text in plan_rows(plan, data, wanted).items()}
 
 
 def as_json(paths: Sequence[Path]) -> list[JSON]:

@@ -10,7 +10,8 @@ from lazarus_plan.commands.options import AsJson, Deal, PlanPath, World, read_ca
 from lazarus_plan.console import say, show
 
 Expect = Annotated[
-    str | None, typer.Option("--expect", help="The plan_id that it must be, or its first 16 or more digits.")
+    str | None,
+    typer.Option("--expect", help="The pinned plan_id, its first 16 or more digits, or the folder of a lock."),
 ]
 
 
@@ -22,7 +23,7 @@ def validate(
     ] = "text",
     as_json: AsJson = False,
 ) -> None:
-    """Check a plan against itself: exit 0 if it is sound, 1 if not."""
+    """Check a plan by itself: exit 0 if it is valid, 1 if not."""
     from lazarus_plan import formats
     from lazarus_plan.validation import validate as find
 
@@ -39,8 +40,11 @@ def validate(
         case _:
             for finding in findings:
                 show(f"{'error' if finding.is_error or strict else 'warning'} {finding.code}: {finding.message}")
-            verdict = f"{errors} problem(s)" if errors else "sound in itself"
-            say(f"{plan}: {verdict}, {len(findings) - errors} warning(s); `verify` compares it with data and tokenizer")
+            verdict = f"{errors} problem(s)" if errors else "valid"
+            say(
+                f"{plan}: {verdict}, {len(findings) - errors} warning(s). Run `verify` to compare it with a pinned plan_id, "
+                "data and lengths."
+            )
     raise typer.Exit(1 if errors else 0)
 
 
@@ -52,6 +56,9 @@ def verify(
     ] = None,
     data: Annotated[
         list[Path] | None, typer.Option("-d", "--data", help="Data files, in the order they were encoded.")
+    ] = None,
+    parent: Annotated[
+        Path | None, typer.Option("--parent", help="Of a rebased plan: folder of the plan it continues.")
     ] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Build the plan from --lengths again and compare.")
@@ -69,16 +76,19 @@ def verify(
     messages_field: Annotated[str | None, typer.Option(help="Field of a conversation, to encode.")] = None,
     template: Annotated[str | None, typer.Option(help="Chat template, to encode [default: as recorded].")] = None,
 ) -> None:
-    """Hold a plan against what it was made from: names the first broken link of the chain, exit 1."""
+    """Check a plan against its pin, data and lengths: names the first broken link of the chain, exit 1."""
     from lazarus_plan.spot import Recipe
     from lazarus_plan.verification import verify_plan
 
     if rebuild and not lengths:
         raise typer.BadParameter("--rebuild needs --lengths")
-    if sample and (rebuild or lengths or (data and not tokenizer)):
+    if sample and (rebuild or lengths or parent):
         raise typer.BadParameter(
-            "--sample checks the plan's own bytes, and with --data and --tokenizer some samples; --lengths and --rebuild "
-            "need all of it"
+            "--sample checks the plan's own bytes, --data and some samples; --lengths, --parent and --rebuild need all of it"
+        )
+    if not (expect or lengths or data or parent or sample):
+        raise typer.BadParameter(
+            "nothing to compare with: give --expect, --data, --lengths, --parent or --sample; `validate` checks a plan by itself"
         )
     if tokenizer and not (sample and data):
         raise typer.BadParameter("--tokenizer encodes samples of --data again: give --sample N and --data too")
@@ -90,8 +100,9 @@ def verify(
     for line in verify_plan(
         plan,
         expect=expect,
-        caches=read_caches(lengths or []),
+        caches=read_caches(lengths or [], trusts_sidecars=False),
         data=data or [],
+        parent=parent,
         rebuild=rebuild,
         sample=sample,
         recipe=recipe,
@@ -121,7 +132,7 @@ def check_proof(proof: Annotated[Path, typer.Argument(help="File that `prove` wr
     identity = check(members, expect)
     show(f"step {members['step']} belongs to plan {identity}")
     if expect is None:
-        say("give --expect to check that this is the plan you mean")
+        say("not pinned: give --expect with the plan_id that you know to be right")
 
 
 def audit(

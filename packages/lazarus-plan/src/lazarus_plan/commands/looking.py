@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lazarus_plan.commands.options import AsJson, Deal, PlanPath, World, write_result
-from lazarus_plan.console import show
+from lazarus_plan.console import say, show
 
 if TYPE_CHECKING:
     from lazarus_plan.canonical import JSON
@@ -52,13 +52,14 @@ def diff(
 ) -> None:
     """Say how two plans, or locks, differ: first link, first step, what became of samples. Exit 1 if they do."""
     from lazarus_plan.diff import describe_diff, diff_locks, diff_plans
-    from lazarus_plan.store import PLAN, read_artifact
+    from lazarus_plan.documents import load_documents
+    from lazarus_plan.store import PLAN
     from lazarus_plan.validation import load_plan
 
     if all((path / PLAN).is_file() for path in (old, new)):
         found = diff_plans(load_plan(old), load_plan(new))
     else:
-        found = diff_locks(read_artifact(old), read_artifact(new))
+        found = diff_locks(load_documents(old), load_documents(new))
     show(json.dumps(found, indent=2) if as_json else "\n".join(describe_diff(found)))
     raise typer.Exit(0 if found["old"] == found["new"] else 1)
 
@@ -75,8 +76,9 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Show a sample's place or a step's rows: with whom, on which rank, why; with --data, the text."""
-    from lazarus_plan.explain import explain_sample, explain_step, raw_rows
+    from lazarus_plan.explain import explain_sample, explain_step, plan_rows
     from lazarus_plan.validation import load_plan
+    from lazarus_plan.verify import knows_files
 
     if (sample is None) == (step is None):
         raise typer.BadParameter("give one of --sample and --step")
@@ -89,7 +91,9 @@ def explain(
         found = explain_step(loaded, step, world, policy)
         positions = sorted({each for row in found["rows"] for each in row["samples"]})
     if data:
-        found["text"] = raw_rows(data, positions)
+        if not knows_files(loaded):
+            say("the plan has no digests of its data files: these rows were not compared with it")
+        found["text"] = plan_rows(loaded, data, positions)
     show(json.dumps(found, indent=2) if as_json else _explanation(found))
 
 

@@ -21,11 +21,17 @@ World = Annotated[int, typer.Option("--world", help="Number of ranks.", min=1)]
 Deal = Annotated[Literal["contiguous", "stride", "snake", "lpt"], typer.Option("--policy", help="How rows are dealt.")]
 
 
-def read_caches(paths: list[Path]) -> "list[LengthCache]":
-    """The length caches; large ones get a sidecar, for the next time."""
+def read_caches(paths: list[Path], *, trusts_sidecars: bool = True) -> "list[LengthCache]":
+    """The length caches; large ones get a sidecar, for the next time.
+
+    Args:
+        paths: The files.
+        trusts_sidecars: False for a check: every line is read and hashed.
+    """
+    from lazarus_plan.length_scan import scan
     from lazarus_plan.sidecar import read_lengths
 
-    return [read_lengths(path, remember=True) for path in paths]
+    return [read_lengths(path, remember=True) if trusts_sidecars else scan(path) for path in paths]
 
 
 def write_result(text: str, output: Path | None) -> None:

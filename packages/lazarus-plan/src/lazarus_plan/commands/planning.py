@@ -115,7 +115,7 @@ def materialise(
     from lazarus_plan.lock import materialise as rebuild
     from lazarus_plan.store import save_plan
 
-    plan = rebuild(lock, read_caches(lengths), output if anyway else None)
+    plan = rebuild(lock, read_caches(lengths, trusts_sidecars=False), output if anyway else None)
     save_plan(plan, output)
     show(plan.plan_id)
     say(f"wrote {output}: the plan of the lock, to the byte")
