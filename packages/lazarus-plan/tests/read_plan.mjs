@@ -31,19 +31,19 @@ if (lines.pop() !== "") throw new Error("no line feed at the end");
 
 if (step === undefined) {
   const chain = JSON.parse(read("fingerprints.json"));
-  const sources = metadata.sources.map(({ count, lengths }, place) => ({
-    data: chain.data.sources[place],
-    template: chain.template.sources[place],
-    tokenizer: chain.tokenizer.sources[place],
-    encoding: `sha256:${sha256(canonical(chain.lengths.parts[place].encoding ?? {})).toString("hex")}`,
-    files: (chain.data.parts[place].files ?? []).map((file) => file.sha256),
-    rows: chain.lengths.parts[place].rows ?? "absent",
-    lengths,
-    count,
-  }));
+  const sources = {
+    data: chain.data.sources,
+    template: chain.template.sources,
+    tokenizer: chain.tokenizer.sources,
+    lengths: metadata.sources.map((source) => source.lengths),
+    encoding: chain.lengths.parts.map((part) => `sha256:${sha256(canonical(part.encoding ?? {})).toString("hex")}`),
+    files: chain.data.parts.map((part) => (part.files ?? []).map((file) => file.sha256)),
+    rows: chain.lengths.parts.map((part) => part.rows ?? "absent"),
+    counts: metadata.sources.map((source) => source.count),
+  };
   const root = merkleRoot(lines.map((line) => sha256(Buffer.of(0), line))).toString("hex");
   const { config, parent, plan_format_version } = metadata;
-  const identity = { plan_format_version, config, sources, merkle_root: root, steps: lines.length, ...(parent && { parent }) };
+  const identity = { plan_format_version, config, ...sources, merkle_root: root, steps: lines.length, ...(parent && { parent }) };
   console.log(`sha256:${sha256(canonical(identity)).toString("hex")}`);
 } else {
   const { samples, packing, row_len = metadata.config.row_len } = JSON.parse(lines[Number(step)]);

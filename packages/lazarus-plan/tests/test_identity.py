@@ -132,7 +132,7 @@ def test_no_consistent_edit_of_the_identity_keeps_the_id(data: st.DataObject):
     assert plan_id(identity) == plan.plan_id
     changed = json.loads(json.dumps(identity))
     target, name = data.draw(
-        st.sampled_from([(where, name) for where in (changed, changed["sources"][0]) for name in where])
+        st.sampled_from([(where, name) for where in (changed, changed["config"]) for name in where])
     )
     value = data.draw(st.one_of(st.integers(0, 99), st.text(max_size=5), st.none(), st.just([])))
     if target[name] != value:

@@ -36,14 +36,12 @@ def short(digest: str) -> str:
     return digest.removeprefix("sha256:")[:SHORT]
 
 
-def plan_identity(
-    config: PlanConfig, sources: Sequence[JSON], root: str, steps: int, parent: Parent | None = None
-) -> JSON:
+def plan_identity(config: PlanConfig, sources: JSON, root: str, steps: int, parent: Parent | None = None) -> JSON:
     """What a plan is: the object whose digest is `plan_id`.
 
     Args:
         config: Resolved configuration.
-        sources: From `source_identities`, one object per length cache.
+        sources: From `source_identities`.
         root: Merkle root over the lines of `plan.jsonl`, 64 hexadecimal digits.
         steps: Number of lines.
         parent: Of a rebased plan: the plan whose first steps it repeats.
@@ -51,7 +49,7 @@ def plan_identity(
     identity: JSON = {
         "plan_format_version": FORMAT_VERSION,
         "config": config.canonical(),
-        "sources": list(sources),
+        **sources,
         "merkle_root": root,
         "steps": steps,
     }
@@ -63,23 +61,21 @@ def plan_id(identity: JSON) -> str:
     return canonical_digest(identity)
 
 
-def source_identities(chain: JSON, counts: Sequence[int]) -> list[JSON]:
-    """What the identity of a plan holds of each of its length caches.
+def source_identities(chain: JSON, counts: Sequence[int]) -> JSON:
+    """What the identity of a plan holds of its length caches: lists with one element per cache.
 
     Args:
         chain: The links `data`, `template`, `tokenizer` and `lengths` of `fingerprints.json`.
         counts: Samples of each cache.
     """
-    return [
-        {
-            **{link: chain[link]["sources"][source] for link in (*UPSTREAM, "lengths")},
-            "encoding": canonical_digest(chain["lengths"]["parts"][source].get("encoding", {})),
-            "files": [file["sha256"] for file in chain["data"]["parts"][source].get("files", [])],
-            "rows": chain["lengths"]["parts"][source].get("rows", ABSENT),
-            "count": count,
-        }
-        for source, count in enumerate(counts)
-    ]
+    about = chain["lengths"]["parts"]
+    return {
+        **{link: list(chain[link]["sources"]) for link in (*UPSTREAM, "lengths")},
+        "encoding": [canonical_digest(parts.get("encoding", {})) for parts in about],
+        "files": [[file["sha256"] for file in parts.get("files", [])] for parts in chain["data"]["parts"]],
+        "rows": [parts.get("rows", ABSENT) for parts in about],
+        "counts": list(counts),
+    }
 
 
 def fingerprint_plan(

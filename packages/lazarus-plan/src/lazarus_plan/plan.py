@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lazarus_plan.canonical import JSON
+from lazarus_plan.canonical import JSON, MAX_INTEGER
 from lazarus_plan.config import PlanConfig
 
 FORMAT_VERSION = 2
@@ -118,6 +118,10 @@ class Step:
         return self.index, self.row_len, self.rows
 
 
+Count = Annotated[int, Field(ge=0, le=MAX_INTEGER, strict=True)]
+"""A number in a stored document."""
+
+
 class Source(BaseModel):
     """A length cache that the plan was made from."""
 
@@ -125,9 +129,9 @@ class Source(BaseModel):
 
     name: str
     """File name of the length cache."""
-    offset: int
+    offset: Count
     """Added to a position in the cache to give the plan's sample id."""
-    count: int
+    count: Count
     """Samples in the cache."""
     lengths: str
     """Digest of the cache."""
@@ -138,14 +142,20 @@ class StagePart(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    first_step: int
-    steps: int
-    sources: tuple[int, ...]
+    first_step: Count
+    steps: Count
+    sources: tuple[Count, ...]
     """Positions in `metadata.sources`."""
-    rows: tuple[int, ...]
+    rows: tuple[Count, ...]
     """Rows of each of them."""
-    passes: tuple[tuple[int, int], ...]
+    passes: tuple[tuple[Count, Count], ...]
     """Whole passes over each of them, and rows of one more that is not whole."""
+
+    @model_validator(mode="after")
+    def _has_one_entry_per_source(self) -> "StagePart":
+        if not len(self.sources) == len(self.rows) == len(self.passes):
+            raise ValueError("`sources`, `rows` and `passes` have different lengths")
+        return self
 
 
 class Epoch(BaseModel):
@@ -153,13 +163,13 @@ class Epoch(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    epoch: int
-    first_step: int
-    steps: int
-    samples: int
-    tokens: int
+    epoch: Count
+    first_step: Count
+    steps: Count
+    samples: Count
+    tokens: Count
     stages: tuple[StagePart, ...]
-    absent: int | None = None
+    absent: Count | None = None
     """Samples that it lacks, where that is not what `excluded` says: they came during a run, too late for it."""
 
 
@@ -168,8 +178,8 @@ class Excluded(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    oversize: int = 0
-    zero_length: int = 0
+    oversize: Count = 0
+    zero_length: Count = 0
 
 
 class Parent(BaseModel):
@@ -178,11 +188,11 @@ class Parent(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     plan_id: str
-    steps: int
+    steps: Count
     """Steps that both have."""
     prefix_root: str
     """Merkle root of their lines."""
-    token_budget: int
+    token_budget: Count
     """Of those steps."""
 
 

@@ -1,6 +1,7 @@
 """Proof that one step belongs to a plan, for those who have only the `plan_id`: 32 bytes a level of the tree.
 
-A proof holds the step's line, the path of its leaf to the Merkle root, and the identity that `plan_id` is the digest of.
+A proof holds the step's line, the path of its leaf to the Merkle root, and the members of the identity that `plan_id` is
+the digest of.
 """
 
 from itertools import chain
@@ -17,7 +18,8 @@ from lazarus_plan.pin import check_pin
 from lazarus_plan.store import read_blocks
 
 PROOF_VERSION = 2
-MEMBERS = {"lazarus_proof", "plan_id", "step", "line", "path", "identity"}
+OWN_MEMBERS = ("lazarus_proof", "plan_id", "step", "line", "path")
+"""Members of a proof beside those of the plan's identity."""
 MAX_DEPTH = 64
 """Nodes of a path: more than any tree of steps below 2^53 is deep."""
 
@@ -44,7 +46,7 @@ def prove(path: Path | str, step: int) -> JSON:
         "step": step,
         "line": lines[step].decode("ascii", "replace"),
         "path": [node.hex() for node in merkle_path([leaf_hash(line) for line in lines], step)],
-        "identity": identity_of(artifact),
+        **identity_of(artifact),
     }
     check_proof(proof)
     return proof
@@ -75,7 +77,7 @@ def check_proof(proof: JSON, expect: Path | str | None = None) -> str:
         identity, root = _recompute(proof)
     except (KeyError, TypeError, ValueError, AttributeError, PlanError) as error:
         raise CorruptPlan(f"not a proof: {str(error)[:100]}", "LP-E152") from error
-    if root != proof["identity"]["merkle_root"] or identity != proof["plan_id"]:
+    if (root, identity) != (proof.get("merkle_root"), proof.get("plan_id")):
         raise CorruptPlan("the proof does not lead to its own plan_id: the step or the path was changed", "LP-E152")
     if expect is not None:
         check_pin(identity, expect, "the proof")
@@ -84,10 +86,9 @@ def check_proof(proof: JSON, expect: Path | str | None = None) -> str:
 
 def _recompute(proof: JSON) -> tuple[str, str]:
     """`plan_id` and Merkle root (hex) of what a proof holds."""
-    if proof.keys() != MEMBERS or type(proof["lazarus_proof"]) is not int:
-        raise ValueError(f"its members are not {', '.join(sorted(MEMBERS))}")
-    identity, step = proof["identity"], proof["step"]
-    steps = identity["steps"]
+    if type(proof["lazarus_proof"]) is not int:
+        raise ValueError("`lazarus_proof` is no number")
+    step, steps = proof["step"], proof["steps"]
     if type(step) is not int or type(steps) is not int or not 0 <= step < steps <= MAX_INTEGER:
         raise ValueError("the step is no number of a step")
     line, path = proof["line"].encode("ascii"), proof["path"]
@@ -99,7 +100,7 @@ def _recompute(proof: JSON) -> tuple[str, str]:
     root = root_of_path(leaf_hash(line), step, steps, nodes)
     if root is None:
         raise ValueError("the path has another length than the tree is deep")
-    return plan_id(identity), root.hex()
+    return plan_id({name: value for name, value in proof.items() if name not in OWN_MEMBERS}), root.hex()
 
 
 def _node(text: Any) -> bytes:
