@@ -140,6 +140,15 @@ def test_no_consistent_edit_of_the_identity_keeps_the_id(data: st.DataObject):
         assert plan_id(changed) != plan.plan_id
 
 
+def test_altered_prefixes_are_found_before_samples_are_compared(pinned: Path):
+    rows = (pinned / "plan.rows").read_bytes()
+    (pinned / "plan.rows").write_bytes(bytes([rows[0] ^ 1]) + rows[1:])
+    for check in (load_plan, lambda path: list(verify_plan(path, sample=2))):
+        with pytest.raises(CheckFailed) as caught:
+            check(pinned)
+        assert caught.value.code == "LP-E153"
+
+
 def test_the_documents_hold_the_identity(pinned: Path):
     artifact = load_documents(pinned)
     assert plan_id(identity_of(artifact)) == artifact.fingerprints["plan_id"] == load_plan(pinned).plan_id

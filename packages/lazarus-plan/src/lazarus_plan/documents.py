@@ -12,10 +12,10 @@ from typing import cast
 from lazarus_plan.canonical import JSON, canonical_digest
 from lazarus_plan.errors import CorruptPlan, PlanError
 from lazarus_plan.findings import Finding
-from lazarus_plan.fingerprint import PLAN_INPUTS, UPSTREAM, plan_id, plan_identity, source_identities
+from lazarus_plan.fingerprint import PLAN_INPUTS, UPSTREAM, plan_id, plan_identity, prefixes_digest, source_identities
 from lazarus_plan.lengths import ABSENT
 from lazarus_plan.plan import Metadata
-from lazarus_plan.store import FINGERPRINTS, METADATA, Artifact, checksum, read_artifact
+from lazarus_plan.store import FINGERPRINTS, METADATA, REMAKE, ROWS, Artifact, checksum, read_artifact
 
 
 def load_documents(path: Path | str) -> Artifact:
@@ -49,6 +49,18 @@ def check_documents(artifact: Artifact) -> list[Finding]:
             Finding("LP-E151", f"{METADATA}: `checksum` does not match: this file, {FINGERPRINTS} or stats was edited")
         ]
     return findings
+
+
+def check_prefixes(artifact: Artifact) -> list[Finding]:
+    """Whether `plan.rows`, where it is there, has the digests that `plan_id` covers."""
+    if artifact.prefixes is None:
+        return []
+    parts = artifact.fingerprints["lengths"]["parts"]
+    return [
+        Finding("LP-E153", f"{ROWS} does not match the lengths of {source.name}: {REMAKE}")
+        for source, about in zip(artifact.metadata.sources, parts, strict=True)
+        if prefixes_digest(artifact.prefixes[source.offset : source.offset + source.count]) != about.get("rows")
+    ]
 
 
 def identity_of(artifact: Artifact) -> JSON:

@@ -12,10 +12,10 @@ import numpy as np
 
 from lazarus_plan.canonical import JSON, changed_members
 from lazarus_plan.codec import Columns, decode
-from lazarus_plan.documents import check_documents
+from lazarus_plan.documents import check_documents, check_prefixes
 from lazarus_plan.errors import CorruptPlan
 from lazarus_plan.findings import SHOWN, Finding, first_ones
-from lazarus_plan.fingerprint import UPSTREAM, digest_lines, prefixes_digest
+from lazarus_plan.fingerprint import UPSTREAM, digest_lines
 from lazarus_plan.geometry import check_geometry
 from lazarus_plan.lengths import ABSENT
 from lazarus_plan.line import decode_line
@@ -30,7 +30,6 @@ from lazarus_plan.store import (
     METADATA,
     PLAN,
     REMAKE,
-    ROWS,
     STATS,
     Artifact,
     read_artifact,
@@ -287,12 +286,7 @@ def _check_caches(plan: BatchPlan, reading: _Reading) -> list[Finding]:
     offsets = reading.artifact.offsets
     if offsets is not None and not findings and (len(offsets) != len(plan) + 1 or offsets[0]):
         findings.append(Finding("LP-E153", f"{INDEX} has another number of lines than {PLAN}: {REMAKE}"))
-    if plan.prefixes is None:
-        return findings
-    for source, parts in zip(plan.metadata.sources, plan.fingerprints["lengths"]["parts"], strict=True):
-        if prefixes_digest(plan.prefixes[source.offset : source.offset + source.count]) != parts.get("rows"):
-            findings.append(Finding("LP-E153", f"{ROWS} does not fit the lengths of {source.name}: {REMAKE}"))
-    return findings
+    return findings + check_prefixes(reading.artifact)
 
 
 def _warnings(plan: BatchPlan) -> list[Finding]:

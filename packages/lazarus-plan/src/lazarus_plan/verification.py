@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lazarus_plan.build import build_plan
 from lazarus_plan.diff import first_difference
-from lazarus_plan.documents import identity_of, load_documents
+from lazarus_plan.documents import check_prefixes, identity_of, load_documents
 from lazarus_plan.errors import CorruptPlan, PlanError, StalePlan
 from lazarus_plan.fingerprint import digest_lines, plan_id, short
 from lazarus_plan.lengths import LengthCache
@@ -80,6 +80,8 @@ def _verify_bytes(
     found = plan_id(identity)
     if (sha, found) != (artifact.fingerprints["plan_sha256"], artifact.fingerprints["plan_id"]):
         raise CorruptPlan(f"{path}: the files are of plan {short(found)}, not of the one they name", "LP-E151")
+    for finding in check_prefixes(artifact):
+        raise CorruptPlan(f"{path}: {finding.message}", finding.code)
     yield f"bytes: all hashed, they are those of plan {short(found)}"
     yield _check_identity(found, expect)
     yield _check_data(artifact, data)
