@@ -37,6 +37,7 @@ GOLDEN = {
     "token_budget 512, row_len 128, oversize split": PlanConfig(token_budget=512, row_len=128, oversize="split"),
     "token_budget 1024, row_len 256, align 8": PlanConfig(token_budget=1024, row_len=256, align=8),
     "token_budget 1024, row_len 256, window 100": PlanConfig(token_budget=1024, row_len=256, window=100),
+    "token_budget 1024, row_len 256, mode stable": PlanConfig(token_budget=1024, row_len=256, mode="stable"),
     "token_budget 2048, row_len 256, mode padded": PlanConfig(token_budget=2048, row_len=256, mode="padded"),
     "token_budget 2048, mode bucketed, bucket_edges 64, 128, 256": PlanConfig(
         token_budget=2048, mode="bucketed", bucket_edges=(64, 128, 256)

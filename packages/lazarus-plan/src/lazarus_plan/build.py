@@ -26,9 +26,10 @@ from lazarus_plan.memory import keep_freed
 from lazarus_plan.mixture import stages_of
 from lazarus_plan.packed import place_packed
 from lazarus_plan.plan import FORMAT_VERSION, WHOLE, BatchPlan, Epoch, Integers, Metadata, Source
+from lazarus_plan.stable import place_stable
 from lazarus_plan.store import check_replaceable, new_folder, write_lines, write_rest
 
-PLACE = {"packed": place_packed, "padded": place_rows, "bucketed": place_rows}
+PLACE = {"packed": place_packed, "stable": place_stable, "padded": place_rows, "bucketed": place_rows}
 """What places a stage of an epoch, by mode."""
 
 

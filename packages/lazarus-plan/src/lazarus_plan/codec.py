@@ -89,7 +89,7 @@ def columns_of(plan: BatchPlan, begin: int, end: int) -> Columns:
     return Columns(
         step=np.arange(begin, end, dtype=np.int64),
         tokens=part.tokens,
-        row_lens=part.row_lens if plan.metadata.config.mode != "packed" else np.zeros_like(part.row_lens),
+        row_lens=part.row_lens if not plan.metadata.config.shares_rows else np.zeros_like(part.row_lens),
         sizes=sizes,
         sample=part.sample,
         start=part.start,

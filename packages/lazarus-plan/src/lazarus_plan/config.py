@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, model_v
 
 from lazarus_plan.canonical import JSON, MAX_INTEGER
 
-Mode = Literal["packed", "padded", "bucketed"]
+Mode = Literal["packed", "stable", "padded", "bucketed"]
 OversizePolicy = Literal["error", "exclude", "truncate", "split"]
 ZeroLengthPolicy = Literal["error", "exclude"]
 Until = Literal["all", "first"]
@@ -69,12 +69,14 @@ class PlanConfig(_Stored):
     seed: NonNegativeInt = 0
     """Decides every order. Zero is a seed."""
     mode: Mode = "packed"
-    """packed: samples share rows and never cross one another's borders. padded: a row a sample, rows of a step about
+    """packed: samples share rows and never cross one another's borders. stable: the same, ordered and packed by content, so that a
+    changed sample changes few steps. padded: a row a sample, rows of a step about
     equally long. bucketed: a row a sample, as long as the next of `bucket_edges`."""
     align: PositiveInt = 1
     """Segments start at multiples of this, and rows are multiples of it, as some attention kernels ask."""
     window: PositiveInt | None = None
-    """Samples that are packed, or sorted by length, at a time; None takes all (packed) or 16,384 (padded)."""
+    """Samples that are packed, or sorted by length, at a time; None takes all (packed), 4 to 8 steps (stable) or 16,384
+    (padded)."""
     bucket_edges: tuple[PositiveInt, ...] = ()
     """Row lengths of mode bucketed, ascending; `row_len` is the last one."""
     repeats: tuple[PositiveInt, ...] = ()
@@ -111,6 +113,8 @@ class PlanConfig(_Stored):
             raise ValueError("`align` and `window` have no effect in `mode` bucketed")
         if self.bucket_edges and self.row_len not in (None, self.bucket_edges[-1]):
             raise ValueError(f"`row_len` {self.row_len} is not the last of `bucket_edges` {list(self.bucket_edges)}")
+        if self.mode == "stable" and max(self.repeats, default=1) > 1:
+            raise ValueError("`repeats` have no effect in `mode` stable")
         if self.mode != "packed" and any(stage.weights for stage in self.stages):
             raise ValueError("`weights` of stages schedule rows of `mode` packed only")
         return self
@@ -120,6 +124,11 @@ class PlanConfig(_Stored):
         """`row_len`, in the configuration of a plan, where it is a number."""
         assert self.row_len is not None, "a plan's configuration is resolved"
         return self.row_len
+
+    @property
+    def shares_rows(self) -> bool:
+        """Whether samples share rows of one length; otherwise every sample has a row of its own."""
+        return self.mode in ("packed", "stable")
 
     @property
     def rows_per_step(self) -> int:

@@ -1,5 +1,7 @@
 """How two plans differ: which link of the chain changed first, the first step that differs, what became of samples."""
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
@@ -21,7 +23,8 @@ def diff_plans(old: BatchPlan, new: BatchPlan) -> JSON:
 
     Returns:
         `links`: the links of the chain that differ, in the chain's order; `config`: members that differ, as [old, new];
-        `first_step`: the first step that differs, or None; `equal_steps`: of how many `[equal, compared]`;
+        `first_step`: the first step that differs, or None; `equal_steps`: of how many `[equal, compared]`; `kept_steps`:
+        steps of `new` that hold what a step of `old` holds, at any place;
         `added`, `removed`: samples that only one of the plans places; `moved`: samples that stand in another step.
     """
     leaves = [np.fromiter(_leaves(plan), dtype="S32", count=len(plan)) for plan in (old, new)]
@@ -36,6 +39,7 @@ def diff_plans(old: BatchPlan, new: BatchPlan) -> JSON:
         **_documents(old.metadata, new.metadata, old.fingerprints, new.fingerprints),
         "first_step": first,
         "equal_steps": [int(is_equal.sum()), max(len(old), len(new))],
+        "kept_steps": _kept_steps(old, new),
         "added": int(((before < 0) & (after >= 0)).sum()),
         "removed": int(((before >= 0) & (after < 0)).sum()),
         "moved": int(((before >= 0) & (after >= 0) & (before != after)).sum()),
@@ -77,7 +81,8 @@ def describe_diff(found: JSON) -> list[str]:
     else:
         share = 100 * equal / compared
         lines.append(
-            f"schedule: first difference at step {found['first_step']:,}; {equal:,} of {compared:,} steps are the same ({share:.1f} %)"
+            f"schedule: first difference at step {found['first_step']:,}; {equal:,} of {compared:,} steps are the same "
+            f"({share:.1f} %), {found['kept_steps']:,} hold the same samples in the same rows at any place"
         )
     lines.append(f"samples: {found['added']:,} added, {found['removed']:,} removed, {found['moved']:,} in another step")
     return lines
@@ -85,6 +90,27 @@ def describe_diff(found: JSON) -> list[str]:
 
 def _leaves(plan: BatchPlan) -> Iterator[bytes]:
     return (leaf_hash(line) for block in encode_lines(plan) for line in block.splitlines())
+
+
+def _kept_steps(old: BatchPlan, new: BatchPlan) -> int:
+    """How many steps of `new` hold the samples of a step of `old` in the same places.
+
+    Samples are matched by the prefixes of their digests where both plans have them, so that a row added before them
+    changes nothing; else by their positions.
+    """
+    knows_content = old.prefixes is not None and new.prefixes is not None
+    before = Counter(_contents(old, by_digest=knows_content))
+    return (before & Counter(_contents(new, by_digest=knows_content))).total()
+
+
+def _contents(plan: BatchPlan, *, by_digest: bool) -> Iterator[bytes]:
+    """A digest of what each step holds, whatever its number."""
+    for part in plan.blocks():
+        names = plan.prefixes[part.sample] if by_digest and plan.prefixes is not None else part.sample[:, np.newaxis]
+        places = np.stack([part.start, part.length, part.span_start], axis=1)
+        table = np.concatenate([names.astype(np.int64), places.astype(np.int64)], axis=1)
+        for begin, end, row_len in zip(part.step_splits[:-1], part.step_splits[1:], part.row_lens, strict=True):
+            yield hashlib.sha256(table[begin:end].tobytes() + int(row_len).to_bytes(8, "little")).digest()
 
 
 def _first_steps(plan: BatchPlan) -> NDArray[np.int32]:

@@ -151,6 +151,8 @@ def _why(plan: BatchPlan) -> str:
     how = {
         "packed": "best fit chose lengths that fill the row, the keyed order of seed {seed} chose the sample of that "
         "length, and strata of attention cost chose the step",
+        "stable": "a hash of its content and of seed {seed} chose the chunk, best fit the row in it, and strata of attention "
+        "cost the step",
         "padded": "the keyed order of seed {seed} chose the window, the length chose the step in it",
         "bucketed": "its length chose the bucket, the keyed order of seed {seed} the step",
     }[config.mode]

@@ -49,8 +49,10 @@ def check_geometry(columns: Columns, metadata: Metadata, first_step: int) -> Ite
 
 def _row_lens(columns: Columns, metadata: Metadata) -> list[tuple[int, str]]:
     config = metadata.config
-    if config.mode == "packed":
-        return [(int(at), "`row_len` stands in a packed plan") for at in np.flatnonzero(columns.row_lens)]
+    if config.shares_rows:
+        return [
+            (int(at), f"`row_len` stands in a plan of mode {config.mode}") for at in np.flatnonzero(columns.row_lens)
+        ]
     limit = config.resolved_row_len
     is_odd = (columns.row_lens < 1) | (columns.row_lens > limit)
     if config.mode == "bucketed":
@@ -71,7 +73,7 @@ def _range_problems(
     place = start % row_len
     is_next = np.concatenate([[False], step[1:] == step[:-1]])
     previous_end = np.where(is_next, np.concatenate([[0], end[:-1]]), 0)
-    alignment = config.align if config.mode == "packed" else row_len
+    alignment = config.align if config.shares_rows else row_len
     return [
         ("LP-E108", start >= end, "is empty or reversed"),
         ("LP-E108", start < previous_end, "overlaps the one before it"),

@@ -1,5 +1,6 @@
 """What is placed: samples, or pieces of samples where the oversize policy cut them. Nothing is dropped in silence."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,12 +31,14 @@ class Items:
         splits: Source i has items splits[i]..splits[i + 1], (sources + 1,).
         given: Tokens of every sample of the sources, before the policies, (N,).
         config: Resolved.
+        content: A hash of every sample's content, (N,); only where the mode orders samples by it.
     """
 
     length: Integers
     splits: NDArray[np.int64]
     given: Integers
     config: PlanConfig
+    content: NDArray[np.uint64] | None = None
 
     def __len__(self) -> int:
         return len(self.length)
@@ -111,6 +114,10 @@ def resolve(caches: Sequence[LengthCache], config: PlanConfig) -> PlanConfig:
     Raises:
         PlanningError: The longest sample needs more than the budget, and no policy says what to do.
     """
+    if config.row_len is None and config.mode == "stable":
+        raise PlanningError(
+            "`mode` stable needs `row_len`: one that is chosen changes with the longest sample", "LP-E131"
+        )
     if config.row_len is None:
         row_len = config.bucket_edges[-1] if config.bucket_edges else _fitting_row_len(caches, config)
         config = config.model_copy(update={"row_len": row_len})
@@ -157,8 +164,19 @@ def apply_policies(caches: Sequence[LengthCache], config: PlanConfig) -> tuple[I
         splits=np.concatenate([[0], np.cumsum([len(each) for each in lengths])]).astype(np.int64),
         given=_joined([cache.length for cache in caches]),
         config=config,
+        content=np.concatenate([_content(cache) for cache in caches]) if config.mode == "stable" else None,
     )
     return items, Excluded(oversize=oversize, zero_length=empty)
+
+
+def _content(cache: LengthCache) -> NDArray[np.uint64]:
+    """64 bits of each sample: of its row and token digests, or of its id where the cache has no digests."""
+    if cache.prefixes is not None:
+        row, token = cache.prefixes.astype(np.uint64).T
+        return (row << np.uint64(32)) | token
+    return np.array(
+        [int.from_bytes(hashlib.sha256(each.encode()).digest()[:8], "little") for each in cache.ids], dtype=np.uint64
+    )
 
 
 def _refuse(

@@ -40,14 +40,14 @@ def keyed_permutation(size: int, key: int) -> NDArray[np.int64]:
     tagged = np.empty(size, dtype=np.uint64)
     for begin in range(0, size, BLOCK):
         index = np.arange(begin, min(begin + BLOCK, size), dtype=np.uint64)
-        tagged[begin : begin + BLOCK] = (_splitmix64(index + np.uint64(key)) >> low << low) | index
+        tagged[begin : begin + BLOCK] = (splitmix64(index + np.uint64(key)) >> low << low) | index
     tagged.sort()
     tagged &= (np.uint64(1) << low) - np.uint64(1)
     return tagged.view(np.int64)
 
 
-def _splitmix64(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014), modulo 2^64."""
+def splitmix64(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of SplitMix64 (Steele, Lea and Flood 2014), modulo 2^64, of each integer."""
     mixed = state + np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(30)
     mixed *= np.uint64(0xBF58476D1CE4E5B9)

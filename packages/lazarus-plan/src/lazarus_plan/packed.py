@@ -1,7 +1,7 @@
 """Mode packed: samples share rows. Pack each source, mix the rows, deal them to steps, lay them out.
 
 `_Supply` packs a source pass by pass (`packing`: lengths to patterns of rows; `by_length`: items into them), `mixture` says how
-many rows each step takes of each source, `balance` which ones, `_lay_out` puts them end to end.
+many rows each step takes of each source, `balance` which ones, `lay_out` puts them end to end.
 """
 
 from collections.abc import Callable, Sequence
@@ -65,7 +65,7 @@ def place_packed(
     shares = _shares(weights, step_sizes)
     wanted = shares.sum(axis=1).tolist()
     taken = [supply.take(count) for supply, count in zip(supplies, wanted, strict=True)]
-    rows = _concatenate([each for each, _ in taken])
+    rows = join_rows([each for each, _ in taken])
     part = StagePart(
         first_step=0,
         steps=len(step_sizes),
@@ -88,7 +88,7 @@ def place_packed(
     order = order_by(step, cheapness)
     del step, cheapness
     order = narrow(order, total)
-    return _lay_out(rows, order, step_sizes, config, part)
+    return lay_out(rows, order, step_sizes, config, part)
 
 
 def _shares(weights: Sequence[int], step_sizes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -133,13 +133,13 @@ class _Supply:
         while True:
             if whole == len(self._passes):
                 if not count and not self._is_begun(whole):
-                    return _concatenate(chosen), (whole, 0)
+                    return join_rows(chosen), (whole, 0)
                 self._passes.append(self._pack(whole))
             rows = self._passes[whole]
             num_rows = len(rows.row_splits) - 1
             if num_rows > count:
                 chosen.append(rows.first(count))
-                return _concatenate(chosen), (whole, count or int(self._is_begun(whole)))
+                return join_rows(chosen), (whole, count or int(self._is_begun(whole)))
             chosen.append(rows)
             count -= num_rows
             whole += 1
@@ -169,8 +169,8 @@ class _Supply:
         if not len(keyed):
             return Rows(keyed, keyed, np.zeros(1, dtype=np.int64))
         window = self.config.window or len(keyed)
-        rows = _concatenate(
-            [_pack_window(keyed[i : i + window], self.items, self.config) for i in range(0, len(keyed), window)]
+        rows = join_rows(
+            [pack_window(keyed[i : i + window], self.items, self.config) for i in range(0, len(keyed), window)]
         )
         if len(keyed) > MAX_ITEMS or not (self.epoch or again):
             return rows
@@ -192,7 +192,7 @@ def _in_other_company(rows: Rows, items: Items, config: PlanConfig, key: Callabl
     return Rows(item, items.length[item], narrow(np.cumsum([0, *map(len, dealt)]), len(chosen)))
 
 
-def _pack_window(chosen: Integers, items: Items, config: PlanConfig) -> Rows:
+def pack_window(chosen: Integers, items: Items, config: PlanConfig) -> Rows:
     """Packs some items. Those of one length are interchangeable to the packing: their order decides which stands where.
 
     Args:
@@ -230,7 +230,8 @@ def pack(counts: tuple[tuple[int, int], ...], row_len: int) -> list[Pattern]:
     return exact if sum(pattern.rows for pattern in exact) < rows else best_fit
 
 
-def _concatenate(parts: list[Rows]) -> Rows:
+def join_rows(parts: Sequence[Rows]) -> Rows:
+    """Rows of several packings, one behind the other."""
     if len(parts) == 1:
         return parts[0]
     offsets = np.cumsum([0, *(len(part.item) for part in parts[:-1])])
@@ -243,7 +244,7 @@ def _concatenate(parts: list[Rows]) -> Rows:
     )
 
 
-def _lay_out(rows: Rows, order: Integers, step_sizes: NDArray[np.int64], config: PlanConfig, part: StagePart) -> Placed:
+def lay_out(rows: Rows, order: Integers, step_sizes: NDArray[np.int64], config: PlanConfig, part: StagePart) -> Placed:
     """The rows in their order, one behind the other in their steps' buffers.
 
     Args:

@@ -34,7 +34,7 @@ def receipt(plan: BatchPlan) -> str:
     lines = {
         "plan_id": f"{short(plan.plan_id)}  (seed {config.seed})",
         "steps": f"{stats['steps']:,} in {config.epochs} epoch{'s' if config.epochs > 1 else ''}, {rows} of "
-        f"{'up to ' if config.mode != 'packed' else ''}{plan.row_len} tokens each",
+        f"{'' if config.shares_rows else 'up to '}{plan.row_len} tokens each",
         "samples": f"{stats['samples']:,} placed, {tokens:,} tokens",
         "rows": "; ".join(sorted({_certificate(epoch) for epoch in stats["packing"]})) + " an epoch",
         "padding": f"{100 * (room - tokens) / room:.2f} % of the rows",

@@ -57,7 +57,7 @@ def waste_by_cause(plan: BatchPlan) -> dict[str, int]:
     start, end = plan.start[1:], plan.end[:-1]
     same_row = start // plan.row_len == (end - 1) // plan.row_len
     same_row[plan.step_splits[1:-1] - 1] = False
-    aligned = int((start - end)[same_row].sum()) if config.mode == "packed" else 0
+    aligned = int((start - end)[same_row].sum()) if config.shares_rows else 0
     return {
         "alignment": aligned,
         "row ends": room - tokens - aligned,

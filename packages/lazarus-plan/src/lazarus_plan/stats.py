@@ -52,7 +52,7 @@ def _certificate(plan: BatchPlan, epoch: int, rows: NDArray[np.int64]) -> JSON:
     steps = slice(about.first_step, about.first_step + about.steps)
     used = int(rows[steps].sum())
     config = plan.metadata.config
-    if config.mode != "packed":
+    if not config.shares_rows:
         return {"rows": used}
     counts = Counter[int]()
     for part in plan.blocks(steps.start, steps.stop):

@@ -80,7 +80,7 @@ def plan_configs(max_length: int = 64) -> "SearchStrategy[PlanConfig]":
 
     @st.composite
     def configs(draw: st.DrawFn) -> PlanConfig:
-        mode = draw(st.sampled_from(("packed", "packed", "padded", "bucketed")))
+        mode = draw(st.sampled_from(("packed", "packed", "stable", "padded", "bucketed")))
         align = 1 if mode == "bucketed" else draw(st.sampled_from((1, 1, 8)))
         row_len = draw(st.integers(max_length // 2, 2 * max_length)) // align * align
         return PlanConfig(

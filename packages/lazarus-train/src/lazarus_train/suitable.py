@@ -29,7 +29,7 @@ def check_suitable(
             not know, or a prompt is longer than it reads.
     """
     dataset, plan, objective = enforced.dataset, enforced.plan.metadata.config, config.objective
-    if (plan.mode == "packed" or dataset.parts) and not supports_packing(lm):
+    if (plan.shares_rows or dataset.parts) and not supports_packing(lm):
         raise SetupError(
             f"a {lm.family} model lets the samples of a row see each other, by a state, positions or chunks of attention, so it "
             "cannot train on rows of several samples or answers; plan single ones with --mode padded",

@@ -31,8 +31,12 @@ def build(
         bool, typer.Option("--predictable", help="Seed 0: the same plan whenever and wherever it is built.")
     ] = False,
     mode: Annotated[
-        Literal["packed", "padded", "bucketed"] | None,
-        typer.Option("--mode", help="Samples share rows, or have one each [default: packed]."),
+        Literal["packed", "stable", "padded", "bucketed"] | None,
+        typer.Option(
+            "--mode",
+            help="packed: samples share rows. stable: the same, and an edited sample changes few steps. padded, bucketed: one "
+            "row each. [default: packed]",
+        ),
     ] = None,
     align: Annotated[int, typer.Option("--align", help="Segments start at multiples of this.")] = 1,
     window: Annotated[int | None, typer.Option("--window", help="Samples packed or sorted at a time.")] = None,
