@@ -33,7 +33,11 @@ PLACE = {"packed": place_packed, "padded": place_rows, "bucketed": place_rows}
 
 
 def build_plan(
-    lengths: LengthCache | Sequence[LengthCache], config: PlanConfig, path: Path | str | None = None
+    lengths: LengthCache | Sequence[LengthCache],
+    config: PlanConfig,
+    path: Path | str | None = None,
+    *,
+    force: bool = True,
 ) -> BatchPlan:
     """Plans every step of a run.
 
@@ -47,17 +51,18 @@ def build_plan(
         lengths: Of one source, or of several that are mixed.
         config: What is asked for.
         path: Folder to save the plan in, in the same pass over its lines that fingerprints them.
+        force: Replace another plan that is at `path`; the command asks for `--force`.
 
     Raises:
         PlanningError: An oversize or empty sample without a policy for it, nothing to plan, or more than fits.
-        PlanError: `path` is there and is not a plan, or holds other files too: it is left alone.
+        OutputTaken: `path` holds another plan, something else, or other files too: it is left alone.
     """
     keep_freed()
     caches = [lengths] if isinstance(lengths, LengthCache) else list(lengths)
     config, path = resolve(caches, config), None if path is None else Path(path)
     check_room(estimate_plan(caches, config), config, path)
     if path is not None:
-        check_replaceable(path)  # before the work, not after it
+        check_replaceable(path, force=force)  # before the work, not after it
     items, excluded = apply_policies(caches, config)
     epochs = [place_epoch(items, config, epoch, len(caches)) for epoch in range(config.epochs)]
     metadata = Metadata(
@@ -73,7 +78,7 @@ def build_plan(
     plan = assemble(items, epochs, metadata, prefixes_of(caches))
     if path is None:
         return replace(plan, fingerprints=fingerprint_plan(caches, config, encode_lines(plan)))
-    with new_folder(path) as folder:
+    with new_folder(path, force=force) as folder:
         plan = replace(plan, fingerprints=fingerprint_plan(caches, config, write_lines(folder, encode_lines(plan))))
         write_rest(folder, plan)
     return plan

@@ -12,9 +12,11 @@ from lazarus_plan.errors import CorruptPlan, PlanError, StalePlan
 from lazarus_plan.fingerprint import short
 from lazarus_plan.line import decode_line
 from lazarus_plan.merkle import leaf_hash, merkle_path, root_of_path
+from lazarus_plan.outputs import OutputKind, begins_with
 from lazarus_plan.store import read_artifact, read_blocks
 
 PROOF_VERSION = 1
+PROOF = OutputKind("a proof", begins_with(r'\{\s*"lazarus_proof":'))
 
 
 def prove(path: Path | str, step: int) -> JSON:
