@@ -80,7 +80,7 @@ def test_a_file_in_a_folder_that_is_read_is_not_replaced(tmp_path: Path):
 
 
 def test_a_folder_is_no_file(tmp_path: Path):
-    with pytest.raises(OutputTaken, match="is a folder"):
+    with pytest.raises(OutputTaken, match="is a directory"):
         write(tmp_path, force=True)
 
 

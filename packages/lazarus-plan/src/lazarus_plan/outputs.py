@@ -80,7 +80,7 @@ def check_output(path: Path, kind: OutputKind, *, inputs: Iterable[Path] = (), f
     if stat.S_ISCHR(mode) or stat.S_ISFIFO(mode):
         return
     if not stat.S_ISREG(mode):
-        what = "a folder" if stat.S_ISDIR(mode) else "no file"
+        what = "a directory" if stat.S_ISDIR(mode) else "no file"
         raise OutputTaken(f"{path} is {what}: give the name of a file for {kind.name}", kind.code)
     is_own = path.stat().st_size == 0 or kind.is_own(path)
     for each in inputs:

@@ -48,6 +48,15 @@ def printable_line(text: str) -> str:
     return f"{line[:half]} ... ({len(line) - 2 * half:,} characters left out) ... {line[-half:]}"
 
 
+def utf8_name(name: str) -> str:
+    r"""The name of a file as texts and documents hold it: bytes that are no UTF-8 are escaped.
+
+    >>> print(utf8_name(b"a\xff.jsonl".decode("utf-8", "surrogateescape")))
+    a\xff.jsonl
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def _escape(found: re.Match[str]) -> str:
     return f"\\u{ord(found[0]):04x}"
 
