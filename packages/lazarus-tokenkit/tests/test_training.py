@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from lazarus_plan.errors import OutputTaken
 from lazarus_tokenkit import BpeConfig, SentencePieceConfig, load_tokenizer, train_bpe, train_sentencepiece
-from lazarus_tokenkit.errors import TokenizerError, TokenkitError
+from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.training.card import freeze
 from lazarus_tokenkit.training.run import estimate, train_files
 
@@ -97,7 +98,7 @@ def test_a_training_on_files_has_a_card_and_is_frozen(corpus: list[Path], tmp_pa
     written = json.loads((tmp_path / "out" / "report.json").read_text())
     assert written["fingerprint"] == json.loads((tmp_path / "out" / "fingerprint.json").read_text())
     assert "| a.jsonl |" in (tmp_path / "out" / "report.md").read_text()
-    with pytest.raises(TokenizerError, match="never overwritten"):
+    with pytest.raises(OutputTaken, match="exists: give another name"):
         freeze(tokenizer, card, tmp_path / "out")
 
 
