@@ -5,12 +5,19 @@ On a CPU without a fast BLAS one warning says what to install; the results are t
 
 import contextlib
 import logging
+import os
+import tempfile
 from collections.abc import Generator
 
 from lazarus_models.blas import OFF, ensure_fast_blas
 from lazarus_models.packaged_blas import use_packaged_blas
 
 _FOUND = ensure_fast_blas()
+if not os.access(
+    os.environ.get("TMPDIR", "/tmp"), os.W_OK | os.X_OK
+):  # MLX compiles there, and does not look for another
+    os.environ["TMPDIR"] = tempfile.gettempdir()
+    logging.getLogger(__name__).warning("TMPDIR is no folder to write to: %s is used", os.environ["TMPDIR"])
 
 import mlx.core as mx  # noqa: E402 (after the BLAS, or it has no effect)
 import mlx.nn as nn  # noqa: E402
