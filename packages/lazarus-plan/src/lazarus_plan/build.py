@@ -26,6 +26,7 @@ from lazarus_plan.memory import keep_freed
 from lazarus_plan.mixture import stages_of
 from lazarus_plan.packed import place_packed
 from lazarus_plan.plan import FORMAT_VERSION, WHOLE, BatchPlan, Epoch, Integers, Metadata, Source
+from lazarus_plan.printable import utf8_name
 from lazarus_plan.store import check_replaceable, new_folder, write_lines, write_rest
 
 PLACE = {"packed": place_packed, "padded": place_rows, "bucketed": place_rows}
@@ -132,7 +133,7 @@ def sources_of(caches: Sequence[LengthCache]) -> tuple[Source, ...]:
     """What the metadata says of the length caches."""
     offsets = np.cumsum([0, *map(len, caches)]).tolist()
     return tuple(
-        Source(name=cache.name, offset=offset, count=len(cache), lengths=cache.digest)
+        Source(name=utf8_name(cache.name), offset=offset, count=len(cache), lengths=cache.digest)
         for cache, offset in zip(caches, offsets, strict=False)
     )
 

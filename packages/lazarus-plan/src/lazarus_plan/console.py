@@ -13,6 +13,7 @@ import errno
 import io
 import locale
 import os
+import re
 import signal
 import sys
 import time
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lazarus_plan.errors import LazarusError, PlanError
-from lazarus_plan.printable import printable, printable_line
+from lazarus_plan.printable import printable, printable_line, utf8_name
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,7 +70,13 @@ def _use_utf8() -> None:
 
 
 def _open_closed_streams() -> None:
-    """What a shell closed (`>&-`) leads nowhere: else the next file to be opened would get the words meant for it."""
+    """What a shell closed (`>&-`) leads nowhere: else the next file to be opened would get the words meant for it.
+
+    Its number 0 is taken too: MLX takes a file of that number for one that could not be opened.
+    """
+    stdin: Any = sys.stdin
+    if stdin is None:
+        os.open(os.devnull, os.O_RDONLY)  # until the end; `sys.stdin` stays None, so that commands can say so
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 # open until the end
@@ -156,13 +163,14 @@ def _refusal(error: Exception) -> str | None:
             return f"not enough memory or files to load a library: {text}; raise the limit (ulimit -v, ulimit -n)"
         case RuntimeError() if any(words in text for words in _NO_ROOM):
             return f"not enough memory, threads or disk: {text}"
-        case UnicodeEncodeError() if any("\udc80" <= each <= "\udcff" for each in error.object):
-            named = error.object.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-            return f"a name is not UTF-8: {named!r}; rename the file"
+        case UnicodeEncodeError() if found := _NOT_UTF8.search(error.object):
+            return f"a name is not UTF-8: `{utf8_name(found[0])}`; rename the file"
         case _:
             return None
 
 
+_NOT_UTF8 = re.compile(r"[^\s\"'/]*[\udc80-\udcff][^\s\"'/]*")
+"""A part of a path with bytes that are no UTF-8, as the system's names hold them."""
 _NO_ROOM = (
     "failed to map segment",  # the dynamic loader
     "annot allocate memory",
