@@ -41,7 +41,7 @@ def test_a_million_epochs_are_refused_and_a_large_plan_is_announced(command, len
 
 
 def test_a_plan_without_a_seed_draws_one_and_records_it(command, lengths_file: Path, tmp_path: Path):
-    arguments = ("build", "-l", lengths_file, "-b", 128, "-o", tmp_path / "out", "--json")
+    arguments = ("build", "-l", lengths_file, "-b", 128, "-o", tmp_path / "out", "--json", "--force")
     seeds = [json.loads(command(*arguments)[1])["config"]["seed"] for _ in range(2)]
     assert seeds[0] != seeds[1]
 

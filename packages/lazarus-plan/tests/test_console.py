@@ -101,3 +101,130 @@ def test_nothing_is_loaded_before_ctrl_c_is_understood():
     check = "import sys, lazarus_plan.__main__; print(*sorted({'typer', 'rich', 'numpy', 'importlib.metadata'} & {*sys.modules}))"
     done = subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, encoding="utf-8")
     assert done.stdout == "\n"
+
+
+EVIL = "\x1b]0;title\x07\x1b[2J\x9b31m\u202e\r"
+
+PRINTS = """
+import logging, sys, typer
+from lazarus_plan import console
+from lazarus_plan.errors import PlanError
+from lazarus_plan.findings import Finding
+evil = sys.argv.pop()
+how = sys.argv[1]
+
+def act(how: str) -> None:
+    match how:
+        case "error": raise PlanError(f"{evil}: id {evil!r}\\n{evil}", "LP-E000")
+        case "system": raise FileNotFoundError(2, evil, evil)
+        case "usage": raise typer.BadParameter(f"{evil}\\n{evil}")
+        case "words": console.say(f"{evil}\\n{evil}")
+        case "result": console.show(evil)
+        case "result of one line": console.show_line(f"{evil}\\n{evil}")
+        case "piece": console.write(evil)
+        case "log": logging.getLogger("x").warning("%s\\n%s", evil, evil)
+        case "memory": raise MemoryError(evil)
+        case "progress":
+            console.LINE_EVERY_S = 0
+            with console.progress(evil, total=None, unit="rows") as advance: advance(1, note=evil)
+        case "github" | "sarif":
+            from pathlib import Path
+            from lazarus_plan import formats
+            findings = [Finding("LP-E100", f"{evil}\\n::error::{evil}")]
+            console.show(getattr(formats, f"as_{how}")(Path(f"a\\n::error::{evil}"), findings, True))
+        case "page":
+            from html import escape
+            from lazarus_plan.page import page
+            console.show(page(evil, escape(evil), "lazarus-plan"))
+
+app = typer.Typer(rich_markup_mode=None)
+app.command()(act)
+console.run(app, "act")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "how",
+    [
+        *("error", "system", "usage", "words", "result", "result of one line", "piece", "log", "memory", "progress"),
+        *("github", "sarif", "page"),
+    ],
+)
+def test_control_characters_are_shown_in_every_kind_of_message(how: str):
+    done = subprocess.run(
+        [sys.executable, "-c", PRINTS, how, EVIL], capture_output=True, encoding="utf-8", check=False, timeout=60
+    )
+    said = done.stdout + done.stderr
+    assert not {"\x1b", "\x07", "\x9b", "\u202e", "\r"} & {*said} and "u001b" in said
+    if how not in ("result", "piece", "sarif", "page"):
+        assert said.count("\n") == 1, said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["small", "large", "help", "no"])
+def test_a_reader_that_left_is_141_and_no_verdict(how: str):
+    code = (
+        "import sys, typer\nfrom lazarus_plan.console import run, show\n"
+        "app = typer.Typer(rich_markup_mode=None)\n@app.command()\n"
+        f"def act():\n    show('x' * {10**6 if how == 'large' else 1})\n    raise typer.Exit({int(how == 'no')})\n"
+        "run(app, 'act')"
+    )
+    words = ["--help"] if how == "help" else []
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        words_said = process.stderr.read()
+    assert (process.returncode, words_said) == (141, "")
+
+
+@pytest.mark.slow
+def test_a_full_disk_behind_stdout_is_2():
+    code = "from lazarus_plan.console import run, show; run(lambda **_: show('result'), 'act')"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (2, b"error: stdout: No space left on device [act]\n")
+
+
+REFUSALS = {
+    "memory": ("raise MemoryError('no room')", "not enough memory: no room"),
+    "thread": ('raise RuntimeError("can\'t start new thread")', "not enough memory, threads or disk"),
+    "library": ("raise ImportError('x.so: failed to map segment from shared object')", "to load a library"),
+    "name": ('\'{"a": "x\\udcff.jsonl"}\'.encode()', r"a name is not UTF-8: `x\xff.jsonl`"),
+    "folder": (
+        "import os; os.mkdir('d'); os.chdir('d'); os.rmdir('../d'); os.getcwd()",
+        "directory does not exist any",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", REFUSALS)
+def test_what_the_machine_refuses_is_one_line_and_2(tmp_path: Path, how: str):
+    act, words = REFUSALS[how]
+    code = f"from lazarus_plan.console import run\ndef act(**_):\n    {act}\nrun(act, 'act')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, encoding="utf-8", check=False
+    )
+    assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+@pytest.mark.slow
+def test_a_bug_is_still_a_traceback():
+    code = "from lazarus_plan.console import run\ndef act(**_):\n    raise RuntimeError('ours')\nrun(act, 'act')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_closed_terminal_ends_a_command_but_not_under_nohup(ignored: bool):
+    code = (
+        f"import os, signal; signal.signal(signal.SIGHUP, signal.{'SIG_IGN' if ignored else 'SIG_DFL'})\n"
+        "from lazarus_plan.console import run, show\n"
+        "def act(**_):\n    os.kill(os.getpid(), signal.SIGHUP)\n    show('went on')\nrun(act, 'act')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False)
+    assert (done.returncode, done.stdout) == ((0, "went on\n") if ignored else (129, ""))

@@ -293,15 +293,15 @@ def test_a_directory_is_no_place_for_a_file(call, tmp_path: Path, monkeypatch: p
 
 def test_only_a_file_of_its_kind_is_replaced(call, data: Path, tmp_path: Path):
     writers = {
-        "length cache": ("lengths", "build", "-t", "byte", "-d", str(data), *QA, "-o"),
-        "saved fingerprint": ("fingerprint", "-t", "byte", "--save"),
-        "page": ("analyze", "efficiency", "-t", "byte", "-d", str(data), *QA, "--html"),
+        "a length cache": ("lengths", "build", "-t", "byte", "-d", str(data), *QA, "-o"),
+        "a saved fingerprint": ("fingerprint", "-t", "byte", "--save"),
+        "a page of Lazarus": ("analyze", "efficiency", "-t", "byte", "-d", str(data), *QA, "--html"),
     }
     for what, words in writers.items():
         place = tmp_path / "precious.csv"
         place.write_text("text\nmine\n")
         code, out, err = call(*words, str(place))
-        assert (code, out) == (2, "") and f"is there and is no {what}: name another" in err
+        assert (code, out) == (2, "") and f"exists and is not {what} written earlier" in err
         assert place.read_text() == "text\nmine\n"
         place.write_text("")  # as `mktemp` makes it
         assert [call(*words, str(place))[0] for _ in range(2)] == [0, 0], "its own kind is replaced"

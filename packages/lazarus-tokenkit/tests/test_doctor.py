@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from lazarus_plan.errors import OutputTaken
 from lazarus_tokenkit import compute_fingerprint, load_tokenizer
 from lazarus_tokenkit.backends.byte import byte_tokenizer
 from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.doctor.examination import examine
 from lazarus_tokenkit.doctor.fix import repair, write_repair
 from lazarus_tokenkit.doctor.patient import Patient
-from lazarus_tokenkit.errors import TokenizerError
 
 JSON = dict[str, Any]
 CHATML = "{% for m in messages %}<|user|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|user|>assistant\n{% endif %}"
@@ -293,7 +293,7 @@ def test_a_repair_is_safe_shown_and_in_a_new_directory(small_file: JSON, tmp_pat
     assert fixed.encode("she sells <s>") == load_tokenizer(tmp_path / "fixed").encode("she sells <s>")
     assert healthy.refusal is not None or healthy.tokenizer is not None
     assert [each.line for each in examine(tmp_path / "fixed") if each.severity == "error" and each.check != "D20"] == []
-    with pytest.raises(TokenizerError, match="exists; name a new directory"):
+    with pytest.raises(OutputTaken, match="exists: give another name"):
         write_repair(done, tmp_path / "fixed")
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lazarus_plan import LengthRow
 from lazarus_tokenkit import Encoder, build_lengths, encode_rows, length_cache, load_tokenizer
 from lazarus_tokenkit.encode import Measure
 from lazarus_tokenkit.engines import is_installed
-from lazarus_tokenkit.errors import SampleError
+from lazarus_tokenkit.errors import SampleError, TokenkitError
 from lazarus_tokenkit.ids import Ids, id_array
 from lazarus_tokenkit.length_cache import row_line
 from lazarus_tokenkit.stats import LengthTally
@@ -94,6 +94,84 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(
     assert output.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
     assert sum(spared) == sum(done)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["d.jsonl", "l.jsonl", "whole.jsonl"]
+
+
+def stopped(data: Path, output: Path, after: int = 20) -> Path:
+    """The resume file of a run that was stopped after so many rows."""
+    done: list[int] = []
+
+    def interrupt(count: int) -> None:
+        done.append(count)
+        if sum(done) >= after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_lengths(data, BYTE, output, on_progress=interrupt)
+    return output.with_name(f".{output.name}.partial")
+
+
+@given(st.data())
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_an_altered_resume_file_gives_the_bytes_of_an_undisturbed_run(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, draw: st.DataObject
+):
+    monkeypatch.setattr(length_cache, "CHUNK", 4)
+    build_lengths(data, BYTE, tmp_path / "whole.jsonl")
+    partial = stopped(data, tmp_path / "l.jsonl")
+    content = bytearray(partial.read_bytes())
+    first = content.index(b"\n") + 1
+    at = draw.draw(st.integers(first, len(content) - 1))
+    match draw.draw(st.sampled_from(["change", "insert", "cut", "drop"])):
+        case "change":
+            content[at] ^= draw.draw(st.integers(1, 255))
+        case "insert":
+            content[at:at] = draw.draw(st.binary(min_size=1, max_size=9))
+        case "drop":
+            del content[at]
+        case _:
+            del content[at:]
+    partial.write_bytes(content)
+    build_lengths(data, BYTE, tmp_path / "l.jsonl")
+    assert (tmp_path / "l.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert not partial.exists()
+
+
+def test_rows_of_another_resume_file_are_not_taken(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(length_cache, "CHUNK", 4)
+    partial = stopped(data, tmp_path / "l.jsonl")
+    line, _, rest = partial.read_bytes().partition(b"\n")
+    partial.write_bytes(line.replace(b'"fields"', b'"fieldz"') + b"\n" + rest)
+    build_lengths(data, BYTE, tmp_path / "l.jsonl")
+    build_lengths(data, BYTE, tmp_path / "fresh.jsonl")
+    assert (tmp_path / "l.jsonl").read_bytes() == (tmp_path / "fresh.jsonl").read_bytes()
+
+
+def test_one_process_builds_an_output_at_a_time(data: Path, tmp_path: Path):
+    output = tmp_path / "l.jsonl"
+
+    def again(count: int) -> None:
+        with pytest.raises(TokenkitError, match="another process builds") as caught:
+            build_lengths(data, BYTE, output)
+        assert (caught.value.code, caught.value.exit_code) == ("LT-E504", 2)
+
+    build_lengths(data, BYTE, output, on_progress=again)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["d.jsonl", "l.jsonl"]
+
+
+@pytest.mark.parametrize("what", ["notes", "link"])
+def test_a_resume_file_that_is_none_is_left_alone(data: Path, tmp_path: Path, what: str):
+    mine, partial = tmp_path / "mine", tmp_path / ".l.jsonl.partial"
+    mine.write_bytes(b"years of work\n")
+    partial.symlink_to(mine) if what == "link" else partial.write_bytes(b"years of work\n")
+    with pytest.raises((TokenkitError, OSError)):
+        build_lengths(data, BYTE, tmp_path / "l.jsonl")
+    assert mine.read_bytes() == partial.read_bytes() == b"years of work\n"
+
+
+def test_a_device_has_no_resume_file_beside_it(data: Path):
+    before = sorted(Path("/dev").iterdir())
+    build_lengths(data, BYTE, Path("/dev/null"))
+    assert sorted(Path("/dev").iterdir()) == before
 
 
 @pytest.mark.parametrize("edit", ["row", "template", "torn"])

@@ -1,5 +1,8 @@
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from lazarus_plan.errors import OutputTaken
 from lazarus_tokenkit import BpeConfig, SentencePieceConfig, load_tokenizer, train_bpe, train_sentencepiece
-from lazarus_tokenkit.errors import TokenizerError, TokenkitError
+from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.training.card import freeze
 from lazarus_tokenkit.training.run import estimate, train_files
 
@@ -97,8 +101,24 @@ def test_a_training_on_files_has_a_card_and_is_frozen(corpus: list[Path], tmp_pa
     written = json.loads((tmp_path / "out" / "report.json").read_text())
     assert written["fingerprint"] == json.loads((tmp_path / "out" / "fingerprint.json").read_text())
     assert "| a.jsonl |" in (tmp_path / "out" / "report.md").read_text()
-    with pytest.raises(TokenizerError, match="never overwritten"):
+    with pytest.raises(OutputTaken, match="exists: give another name"):
         freeze(tokenizer, card, tmp_path / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["bpe", "sentencepiece", "char"])
+def test_every_file_has_the_same_bytes_for_every_hash_seed(corpus: list[Path], tmp_path: Path, kind: str):
+    size = [] if kind == "char" else ["-v", "330"]
+    data = [word for path in corpus for word in ("-d", str(path))]
+    found: list[dict[str, bytes]] = []
+    for seed in ("0", "1", "42", "4242"):
+        words = ["train", kind, *data, *size, "-o", str(tmp_path / f"out{seed}")]
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run(
+            [sys.executable, "-m", "lazarus_tokenkit", *words], check=True, env=environment, capture_output=True
+        )
+        found.append({file.name: file.read_bytes() for file in (tmp_path / f"out{seed}").iterdir()})
+    assert all(each == found[0] for each in found[1:]) and "report.json" in found[0]
 
 
 def test_characters_are_those_that_occur(corpus: list[Path]):

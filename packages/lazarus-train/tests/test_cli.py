@@ -133,15 +133,16 @@ def test_a_stale_plan_is_one_line_and_exit_1(setup):
 
 
 @pytest.mark.slow
-def test_ctrl_c_writes_a_checkpoint_and_the_same_command_goes_on(setup):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_writes_a_checkpoint_and_the_same_command_goes_on(setup, number, code):
     setup.build_plan(epochs=40)
     audit = setup.folder / "run" / "audit.jsonl"
     with subprocess.Popen(command(setup), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         while process.poll() is None and not (audit.is_file() and audit.read_bytes().count(b"\n") > 3):
             time.sleep(0.001)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, words = process.communicate(timeout=60)
-    assert process.returncode == 130, words
+    assert process.returncode == code, words
     assert "the checkpoint is written" in words
     assert len(list((setup.folder / "run" / "checkpoints").glob("step-*"))) == 1
     done = run(setup)

@@ -20,6 +20,7 @@ import typer
 
 from lazarus_plan.console import say, show
 from lazarus_plan.errors import LazarusError
+from lazarus_plan.shared_options import Force
 
 if TYPE_CHECKING:
     from lazarus_plan import BatchPlan, LengthCache, PlanConfig
@@ -93,10 +94,13 @@ def bench(
     completion_field: Annotated[str | None, typer.Option("--completion-field", help="Field of the answer.")] = None,
     messages_field: Annotated[str | None, typer.Option("--messages-field", help="Field of the conversation.")] = None,
     text_field: Annotated[str | None, typer.Option("--text-field", help="Field of the document.")] = None,
+    force: Force = False,
 ) -> None:
     """Measure your data from rows to training steps: lengths, packing against padding, speed, memory."""
     from lazarus_cli.bench_report import compare, to_html, to_markdown
+    from lazarus_plan.whole import whole_file
 
+    _check_outputs(output, data, force=force)
     before = _read_report(baseline) if baseline else None
     has_weights = (Path(tokenizer) / "config.json").is_file()
     asked = Bench(
@@ -115,15 +119,39 @@ def bench(
     other = [name for name in COMPARABLE if before and before.get(name) != found[name]]
     if other:
         raise BenchFailed(f"{baseline} measured other work: {', '.join(other)} differ; nothing was written", "LC-E125")
-    (output / REPORT).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    (output / "bench.md").write_text(to_markdown(found, changes), encoding="utf-8")
-    (output / "bench.html").write_text(to_html(found, changes), encoding="utf-8")
+    texts = {
+        REPORT: json.dumps(found, indent=2) + "\n",
+        "bench.md": to_markdown(found, changes),
+        "bench.html": to_html(found, changes),
+    }
+    for name, text in texts.items():
+        with whole_file(output / name) as file:
+            file.write(text.encode())
     show(to_markdown(found, changes).rstrip())
     say(f"wrote {output / REPORT}, bench.md and bench.html; later: --baseline {output / REPORT}")
     fallen = [change for change in changes if change.ratio < 1 - tolerance]
     if fallen:
         names = ", ".join(f"{change.name} to {change.ratio:.2f}x" for change in fallen)
         raise Slower(f"slower than the baseline by more than {tolerance:.0%}: {names}", "LC-E120")
+
+
+def _check_outputs(output: Path, data: Path, *, force: bool) -> None:
+    """Refuses, before the work, a folder in which the reports would replace other files."""
+    from lazarus_plan.errors import OutputTaken
+    from lazarus_plan.outputs import OutputKind, begins_with, check_output
+    from lazarus_plan.page import PAGE
+
+    if output.exists() and not output.is_dir():
+        raise OutputTaken(f"{output} is a file: give the name of a folder for the reports", "LC-E126")
+    kinds = {
+        REPORT: OutputKind("a report of a bench", begins_with(r'\{\s*"bench_version":'), "LC-E126"),
+        "bench.md": OutputKind(
+            "a report of a bench", begins_with(r"# [^\n]*\n\n[^\n]*\n\n\| mode \| row length \|"), "LC-E126"
+        ),
+        "bench.html": PAGE,
+    }
+    for name, kind in kinds.items():
+        check_output(output / name, kind, inputs=[data], force=force)
 
 
 @contextlib.contextmanager

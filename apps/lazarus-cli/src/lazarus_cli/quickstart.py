@@ -5,7 +5,6 @@ Every stage is a call of a package's function and is printed as the command that
 
 import hashlib
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import typer
 
 from lazarus_plan.console import progress, show
 from lazarus_plan.errors import LazarusError
+from lazarus_plan.leftovers import remove
 
 if TYPE_CHECKING:
     from lazarus_train import RunResult, StepReport, TrainConfig
@@ -33,6 +33,8 @@ SAVE_EVERY = 50
 PRESET = "nano"
 POLL_S = 0.02
 """Seconds between looks at the audit log of the run to be killed; a step takes longer."""
+MADE = ("samples.jsonl", "lengths.jsonl", "plan", "model", "run-straight", "run-resumed")
+"""What is made in the folder, and replaced the next time."""
 MARK = ".quickstart"
 """A file that tells a folder of ours, which may be replaced, from one that is not."""
 
@@ -67,11 +69,16 @@ def quickstart(
 
 def _make_folder(output: Path) -> None:
     if output.exists():
-        if not (output / MARK).is_file() and any(output.iterdir()):
-            raise FolderTaken(f"{output} exists and is not a quickstart: choose another with -o", "LC-E110")
-        shutil.rmtree(output)
-    output.mkdir(parents=True)
+        if not output.is_dir():
+            raise FolderTaken(f"{output} is a file: give another name with -o", "LC-E110")
+        others = sorted({each.name for each in output.iterdir()} - {MARK, *MADE})
+        if others or (any(output.iterdir()) and not (output / MARK).is_file()):
+            what = f"holds {', '.join(others[:5])}" if others else "is not a quickstart"
+            raise FolderTaken(f"{output} exists and {what}: choose another with -o", "LC-E110")
+    output.mkdir(parents=True, exist_ok=True)
     (output / MARK).touch()
+    for name in MADE:
+        remove(output / name)
 
 
 def _write_samples(path: Path) -> None:

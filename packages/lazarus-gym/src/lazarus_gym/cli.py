@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from lazarus_gym.errors import SamplesError, TaskError
+from lazarus_gym.errors import TaskError
 from lazarus_plan.console import say, show, version_option
+from lazarus_plan.shared_options import Force
 
 if TYPE_CHECKING:
     from lazarus_gym.tasks.maths import Kind
@@ -29,16 +30,16 @@ def generate(
     seed: Annotated[int, typer.Option("--seed", help="The same seed is the same file, on every machine.")] = 0,
     kinds: Annotated[str, typer.Option("--kinds", help="Kinds, joined by commas; default: every kind.")] = "",
     digits: Annotated[int, typer.Option("--digits", help="The numbers are below 10 to this power, 1 to 7.")] = 2,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    force: Force = False,
 ) -> None:
     """Writes synthetic tasks as chat samples, each with its answer."""
-    from lazarus_gym.samples import write_samples
+    from lazarus_gym.samples import TASKS, write_samples
     from lazarus_gym.tasks.maths import KINDS, generate_tasks
+    from lazarus_plan.outputs import check_output
 
     if family != "math":
         raise TaskError(f"unknown type {family!r}; there is `math`", "LG-E100")
-    if output.exists() and not force:
-        raise SamplesError(f"{output} exists; choose another name or replace it with --force", "LG-E118")
+    check_output(output, TASKS, force=force)
     # generate_tasks refuses a word that is no kind
     chosen = cast("list[Kind]", kinds.split(",")) if kinds else KINDS
     tasks = generate_tasks(count, seed=seed, kinds=chosen, digits=digits)

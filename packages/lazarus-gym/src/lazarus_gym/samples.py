@@ -7,24 +7,23 @@ Training reads `messages` of the first, scoring its `answer`; the second is what
 """
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 from lazarus_gym.errors import SamplesError
 from lazarus_gym.tasks.maths import KINDS, Task
+from lazarus_plan.outputs import OutputKind
+from lazarus_plan.whole import whole_file
+
+TASKS = OutputKind("a file of tasks", code="LG-E118")
+"""Such a file looks like samples of anybody's, so that each has to be forced."""
 
 
 def write_samples(tasks: Iterable[Task], path: Path) -> None:
     """Writes tasks as chat samples; the same tasks are the same bytes. The file appears whole or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(_line(task) for task in tasks)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        file.writelines(_line(task).encode() for task in tasks)
 
 
 def read_tasks(path: Path) -> list[Task]:

@@ -26,7 +26,8 @@ from lazarus_models.lora import (
     target_layers,
 )
 from lazarus_models.parameters import layer_count, modules, replace_modules, set_weights
-from lazarus_models.tensors import load_tensors, replacing, save_tensors
+from lazarus_models.tensors import load_tensors, save_tensors
+from lazarus_plan.whole import filled_folder
 
 _PEFT = {".lora_a": ".lora_A.weight", ".lora_b": ".lora_B.weight", ".m": ".lora_magnitude_vector"}
 _PEFT_START = "base_model.model."
@@ -41,15 +42,15 @@ def save_adapter(
         AdapterError: PEFT has no place for adapted experts.
     """
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     tensors = adapter_weights(model)
     if layout == "peft":
         said, tensors, file = _peft_config(model, config), _to_peft(tensors), "adapter_model.safetensors"
     else:
         said, file = _mlx_lm_config(model, config), "adapters.safetensors"
-    save_tensors(tensors, directory / file)
-    with replacing(directory / "adapter_config.json") as beside:
-        beside.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
+    with filled_folder(directory, last=("adapter_config.json",)) as folder:
+        save_tensors(tensors, folder / file)
+        text = json.dumps(said, indent=2, sort_keys=True) + "\n"
+        (folder / "adapter_config.json").write_text(text, encoding="utf-8", newline="\n")
 
 
 def merge_adapter(lm: LoadedModel) -> LoadedModel:

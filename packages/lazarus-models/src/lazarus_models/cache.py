@@ -11,7 +11,8 @@ from lazarus_models.backend import mx
 from lazarus_models.errors import GenerationError
 from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_models.parameters import begin, evaluate
-from lazarus_models.tensors import plain_name, replacing
+from lazarus_models.tensors import plain_name
+from lazarus_plan.whole import whole_file
 
 PREFILL = 512
 """Tokens of a prompt read at once: enough to keep the matrix products busy, few enough for memory."""
@@ -89,7 +90,7 @@ class PromptCache:
     def save(self, path: Path | str) -> None:
         """Writes a safetensors file that `load` reads, beside the target first."""
         path = Path(path)
-        with replacing(path) as beside, beside.open("wb") as file:
+        with whole_file(path) as file:
             import_mlx_lm("models.cache").save_prompt_cache(file, self.layers, {"ids": json.dumps(self.ids)})
 
     @classmethod

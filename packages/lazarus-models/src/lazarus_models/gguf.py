@@ -4,7 +4,9 @@ The names are those of the format's table today; mlx-lm still writes experts one
 the same score for every token, with which llama.cpp cuts text at random. What such a file has no words for is refused.
 """
 
+import errno
 import json
+import os
 import tempfile
 from enum import IntEnum
 from pathlib import Path
@@ -16,7 +18,8 @@ from lazarus_models.config import TransformerConfig
 from lazarus_models.errors import UnsupportedModel
 from lazarus_models.huggingface import LoadedModel
 from lazarus_models.parameters import weights
-from lazarus_models.tensors import replacing
+from lazarus_plan.leftovers import beside, clear_leftovers, locked, remove
+from lazarus_plan.whole import naming
 
 FAMILIES = ("llama", "mistral", "mixtral")
 _NAMES = (  # ours, and the format's; https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
@@ -57,10 +60,34 @@ def export_gguf(lm: LoadedModel, path: Path) -> None:
     config = _refuse_unsaid(lm)
     metadata = _description(config, path.stem) | _vocabulary(lm)
     named = dict(_entry(name, tensor, config) for name, tensor in weights(lm.model).items())
-    with replacing(path) as beside, tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        written = Path(folder) / "model.gguf"  # MLX wants the ending
-        mx.save_gguf(str(written), named, metadata)  # pyright: ignore[reportUnknownMemberType] (the stub leaves the result out)
-        written.replace(beside)
+    target = Path(os.path.realpath(path))
+    folder = beside(target)
+    clear_leftovers(target)
+    with naming(path):
+        folder.mkdir()
+        try:
+            with locked(folder):
+                written = folder / "model.gguf"  # MLX wants the ending
+                _write(written, named, metadata)
+                written.replace(target)
+        finally:
+            remove(folder)
+
+
+def _write(path: Path, named: dict[str, mx.array], metadata: dict[str, Any]) -> None:
+    """Has MLX write the file.
+
+    Raises:
+        OSError: The disk is full. MLX says so in words, or not at all where the last block is what does not fit.
+    """
+    try:
+        mx.save_gguf(str(path), named, metadata)  # pyright: ignore[reportUnknownMemberType] (the stub leaves the result out)
+    except RuntimeError as error:
+        raise OSError(errno.ENOSPC, f"the file cannot be written, as on a full disk ({error})") from error
+    texts = metadata["tokenizer.ggml.tokens"]
+    described = sum(8 + len(text.encode()) for text in (*texts, *named))
+    if path.stat().st_size < described + sum(tensor.nbytes for tensor in named.values()):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _entry(name: str, tensor: mx.array, config: TransformerConfig) -> tuple[str, mx.array]:

@@ -5,7 +5,6 @@ is loaded. On a CPU weights become float32 whatever the file says: bfloat16 mult
 """
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from lazarus_models.families import family_of, read_config
 from lazarus_models.hub import locate
 from lazarus_models.parameters import set_weights, weights
 from lazarus_models.tensors import Stored, load_tensors, read_header, save_tensors
+from lazarus_plan.whole import filled_folder
 from lazarus_tokenkit import Tokenizer, load_tokenizer
 
 _READABLE = ("F32", "F16", "BF16")
@@ -110,7 +110,7 @@ def load(path: Path | str, *, dtype: Precision | None = None, revision: str | No
 def save(lm: LoadedModel, directory: Path | str) -> None:
     """Writes a directory that `load`, mlx-lm and transformers open; equal models are equal bytes.
 
-    Files are written beside and moved in, `config.json` last: in a new directory it says that the rest is there.
+    A new directory appears as a whole. Into one that is there, files are moved one by one, `config.json` last.
 
     Raises:
         WeightsError: The model holds LoRA layers; `merge_lora` it, or `save_adapter`.
@@ -120,21 +120,17 @@ def save(lm: LoadedModel, directory: Path | str) -> None:
     if adapted:
         raise WeightsError(f"`save`: `{adapted}` is LoRA's; call `merge_lora` first, or `save_adapter`", "LM-E126")
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     if lm.config.quantization is None:
         tensors = family_of(lm.family).layout_of(lm.config).to_file(tensors)
     stored = next(str(tensor.dtype) for tensor in tensors.values() if mx.issubdtype(tensor.dtype, mx.floating))
     stored = stored.rpartition(".")[2]
     config = lm.config.to_huggingface(dtype=stored)  # pyright: ignore[reportArgumentType] (weights have one of the three)
-    with tempfile.TemporaryDirectory(dir=directory, prefix=".saving-") as name:
-        beside = Path(name)
+    with filled_folder(directory, last=("config.json",)) as beside:
         lm.tokenizer.save(beside)
         save_tensors(tensors, beside / "model.safetensors")
         if lm.generation_config:
             _write_json(lm.generation_config, beside / "generation_config.json")
         _write_json(config, beside / "config.json")
-        for file in sorted(beside.iterdir(), key=lambda file: (file.name == "config.json", file.name)):
-            file.replace(directory / file.name)
 
 
 def supports_packing(lm: LoadedModel) -> bool:

@@ -6,7 +6,6 @@
 
 import contextlib
 import json
-import os
 import tempfile
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from lazarus_models.backend import mx
 from lazarus_models.errors import WeightsError
 from lazarus_models.parameters import evaluate
+from lazarus_plan.whole import whole_file
 
 _WORDS = {  # the format's names, https://github.com/huggingface/safetensors
     mx.float32: "F32",
@@ -86,7 +86,7 @@ def save_tensors(tensors: Mapping[str, mx.array], path: Path, metadata: Mapping[
         header[name] = {"dtype": _WORDS[tensor.dtype], "shape": list(tensor.shape), "data_offsets": span}
     words = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     words += b" " * (-len(words) % _ALIGNMENT)
-    with replacing(path) as beside, beside.open("wb") as file:
+    with whole_file(path) as file:
         file.write(len(words).to_bytes(8, "little") + words)
         for _, tensor in sorted(tensors.items()):
             file.write(_bytes(tensor))
@@ -107,14 +107,3 @@ def plain_name(path: Path) -> Generator[str]:
 def _bytes(tensor: mx.array) -> memoryview:
     raw: Any = tensor.flatten().view(mx.uint8)
     return memoryview(raw)
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Generator[Path]:
-    """Yields a file beside `path` to write to, and puts it in `path`'s place when that went well."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield beside
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -10,10 +10,15 @@ from lazarus_plan.canonical import JSON
 from lazarus_plan.documents import load_documents
 from lazarus_plan.fingerprint import UPSTREAM
 from lazarus_plan.lengths import ABSENT
+from lazarus_plan.outputs import OutputKind, begins_with
 from lazarus_plan.store import FILES
 from lazarus_plan.validation import load_plan
 
 BUILD_TYPE = "urn:lazarus-plan:build:1"
+STATEMENT = OutputKind(
+    "a statement about a plan",
+    begins_with(r'\{\s*"_type": "https://in-toto\.io/Statement/v1",.*"buildType": "urn:lazarus-plan:build:'),
+)
 
 
 def attest(path: Path | str) -> JSON:

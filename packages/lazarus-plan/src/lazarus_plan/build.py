@@ -26,6 +26,7 @@ from lazarus_plan.memory import keep_freed
 from lazarus_plan.mixture import stages_of
 from lazarus_plan.packed import place_packed
 from lazarus_plan.plan import FORMAT_VERSION, WHOLE, BatchPlan, Epoch, Integers, Metadata, Source
+from lazarus_plan.printable import utf8_name
 from lazarus_plan.stable import place_stable
 from lazarus_plan.store import check_replaceable, new_folder, write_lines, write_rest
 
@@ -34,7 +35,11 @@ PLACE = {"packed": place_packed, "stable": place_stable, "padded": place_rows, "
 
 
 def build_plan(
-    lengths: LengthCache | Sequence[LengthCache], config: PlanConfig, path: Path | str | None = None
+    lengths: LengthCache | Sequence[LengthCache],
+    config: PlanConfig,
+    path: Path | str | None = None,
+    *,
+    force: bool = True,
 ) -> BatchPlan:
     """Plans every step of a run.
 
@@ -48,17 +53,18 @@ def build_plan(
         lengths: Of one source, or of several that are mixed.
         config: What is asked for.
         path: Folder to save the plan in, in the same pass over its lines that fingerprints them.
+        force: Replace another plan that is at `path`; the command asks for `--force`.
 
     Raises:
         PlanningError: An oversize or empty sample without a policy for it, nothing to plan, or more than fits.
-        PlanError: `path` is there and is not a plan, or holds other files too: it is left alone.
+        OutputTaken: `path` holds another plan, something else, or other files too: it is left alone.
     """
     keep_freed()
     caches = [lengths] if isinstance(lengths, LengthCache) else list(lengths)
     config, path = resolve(caches, config), None if path is None else Path(path)
     check_room(estimate_plan(caches, config), config, path)
     if path is not None:
-        check_replaceable(path)  # before the work, not after it
+        check_replaceable(path, force=force)  # before the work, not after it
     items, excluded = apply_policies(caches, config)
     epochs = [place_epoch(items, config, epoch, len(caches)) for epoch in range(config.epochs)]
     metadata = Metadata(
@@ -74,7 +80,7 @@ def build_plan(
     plan = assemble(items, epochs, metadata, prefixes_of(caches))
     if path is None:
         return replace(plan, fingerprints=fingerprint_plan(caches, config, encode_lines(plan)))
-    with new_folder(path) as folder:
+    with new_folder(path, force=force) as folder:
         plan = replace(plan, fingerprints=fingerprint_plan(caches, config, write_lines(folder, encode_lines(plan))))
         write_rest(folder, plan)
     return plan
@@ -128,7 +134,7 @@ def sources_of(caches: Sequence[LengthCache]) -> tuple[Source, ...]:
     """What the metadata says of the length caches."""
     offsets = np.cumsum([0, *map(len, caches)]).tolist()
     return tuple(
-        Source(name=cache.name, offset=offset, count=len(cache), lengths=cache.digest)
+        Source(name=utf8_name(cache.name), offset=offset, count=len(cache), lengths=cache.digest)
         for cache, offset in zip(caches, offsets, strict=False)
     )
 

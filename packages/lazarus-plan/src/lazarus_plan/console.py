@@ -1,29 +1,37 @@
 """The edge to the terminal, shared by every Lazarus command: errors, signals, versions, progress, tables.
 
+Exit codes: 0 done, 1 the check said no, 2 bad input or usage or a refusal of the system, and for a signal 128 and its
+number: 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM, 141 when the reader of stdout has left (`| head`), as for other tools.
+
 Nothing here loads typer, rich, numpy or pydantic before it is needed, so that `--help` answers at once and Ctrl-C is
 understood from the first moment.
 """
 
 import codecs
 import contextlib
+import errno
 import io
 import locale
 import os
+import re
 import signal
 import sys
 import time
 from collections.abc import Callable, Generator
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lazarus_plan.errors import LazarusError
+from lazarus_plan.errors import LazarusError, PlanError
+from lazarus_plan.printable import printable, printable_line, utf8_name
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 LINE_EVERY_S = 60.0
 """Without a terminal, progress is one line a minute: enough for a log, too little to fill it."""
-INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+INTERRUPTED, TERMINATED, HUNG_UP = 128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP
+READER_LEFT = 128 + signal.SIGPIPE
 """Exit codes of a program that a signal ended, as shells give them."""
 NOTHING_HALF = "files appear whole or not at all, and the same command starts again"
 
@@ -43,6 +51,7 @@ def run(app: Callable[..., Any] | str, name: str) -> None:
     _open_closed_streams()
     _write_any_text()
     with _one_line_endings(name):
+        _log_as_words()
         if isinstance(app, str):
             module, _, attribute = app.partition(":")
             app = getattr(import_module(module), attribute)
@@ -50,6 +59,7 @@ def run(app: Callable[..., Any] | str, name: str) -> None:
         code = app(standalone_mode=False)
         if code == INTERRUPTED:  # typer makes an exit of Ctrl-C
             raise KeyboardInterrupt
+        flush_results()
         raise SystemExit(code if isinstance(code, int) else 0)
 
 
@@ -60,7 +70,13 @@ def _use_utf8() -> None:
 
 
 def _open_closed_streams() -> None:
-    """What a shell closed (`>&-`) leads nowhere: else the next file to be opened would get the words meant for it."""
+    """What a shell closed (`>&-`) leads nowhere: else the next file to be opened would get the words meant for it.
+
+    Its number 0 is taken too: MLX takes a file of that number for one that could not be opened.
+    """
+    stdin: Any = sys.stdin
+    if stdin is None:
+        os.open(os.devnull, os.O_RDONLY)  # until the end; `sys.stdin` stays None, so that commands can say so
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 # open until the end
@@ -73,37 +89,107 @@ def _write_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def _log_as_words() -> None:
+    """Warnings of the libraries are printed as other words are: in one line, with control characters shown."""
+    import logging
+
+    class Words(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say(self.format(record))
+
+    logging.lastResort = Words(logging.WARNING)
+
+
 @contextlib.contextmanager
 def _one_line_endings(name: str) -> Generator[None]:
-    previous = signal.signal(signal.SIGTERM, _terminate)
+    previous = {number: signal.signal(number, _end_by_signal) for number in _handled_signals()}
     try:
         yield
     except LazarusError as error:
         say(f"error: {error.message} [{error.code}]")
         raise SystemExit(error.exit_code) from error
-    except OSError as error:
-        # What the system refuses (a folder that is read-only, a full disk) is the user's to mend, not a bug of ours.
-        where = f"{error.filename}: " if error.filename else ""
-        say(f"error: {where}{error.strerror or error} [{name}]")
-        raise SystemExit(2) from error
     except KeyboardInterrupt:
         say(f"{name}: stopped by Ctrl-C; {NOTHING_HALF}")
         raise SystemExit(INTERRUPTED) from None
     except SystemExit as error:
-        if error.code == TERMINATED:
-            say(f"{name}: stopped by SIGTERM; {NOTHING_HALF}")
+        if error.code in (TERMINATED, HUNG_UP):
+            say(f"{name}: stopped by {'SIGTERM' if error.code == TERMINATED else 'SIGHUP'}; {NOTHING_HALF}")
+        elif type(sys.stdout).__name__ == "PacifyFlushWrapper":  # what click makes of a reader that left during --help
+            raise SystemExit(READER_LEFT) from None
         raise
     except Exception as error:
-        if not _is_usage(error):
+        words = _refusal(error) or (_usage_line(error, name) if _is_usage(error) else None)
+        if words is None:
             raise
-        say(_usage_line(error, name))
+        if type(error).__name__ == "NoArgsIsHelpError":
+            _write_words(words)  # the help, which has lines
+        else:
+            say(words if _is_usage(error) else f"error: {words} [{name}]")
         raise SystemExit(2) from error
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
-def _terminate(*_: object) -> None:
-    raise SystemExit(TERMINATED)
+def _handled_signals() -> list[signal.Signals]:
+    """SIGTERM, and SIGHUP where nobody has it ignored, as `nohup` does."""
+    is_watched = signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    return [signal.SIGTERM, signal.SIGHUP] if is_watched else [signal.SIGTERM]
+
+
+def _end_by_signal(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def _refusal(error: Exception) -> str | None:
+    """What the system refuses, in words: the user's to mend, not a bug of ours. None for anything else.
+
+    Disk, rights, memory, limits of processes and files, names in other encodings.
+    """
+    text = str(error)
+    match error:
+        case OSError(filename=None, errno=errno.ENOENT) if not _has_current_folder():
+            return "the current directory does not exist any more: change to another"
+        case OSError():
+            where = f"{error.filename}: " if error.filename else ""
+            return f"{where}{error.strerror or error}"
+        case MemoryError():
+            return (
+                f"not enough memory{f': {text}' if text else ''}; close other programs, or raise the limit (ulimit -v)"
+            )
+        case ImportError() if any(words in text for words in _NO_ROOM):
+            return f"not enough memory or files to load a library: {text}; raise the limit (ulimit -v, ulimit -n)"
+        case RuntimeError() if any(words in text for words in _NO_ROOM):
+            return f"not enough memory, threads or disk: {text}"
+        case UnicodeEncodeError() if found := _NOT_UTF8.search(error.object):
+            return f"a name is not UTF-8: `{utf8_name(found[0])}`; rename the file"
+        case _:
+            return None
+
+
+_NOT_UTF8 = re.compile(r"[^\s\"'/]*[\udc80-\udcff][^\s\"'/]*")
+"""A part of a path with bytes that are no UTF-8, as the system's names hold them."""
+_NO_ROOM = (
+    "failed to map segment",  # the dynamic loader
+    "annot allocate memory",
+    "Too many open files",
+    "can't start new thread",
+    "nable to allocate",  # MLX
+    "bad_alloc",
+    "Resource temporarily unavailable",
+    "No space left",
+)
+"""Words by which libraries that raise no MemoryError or OSError say that the system refuses."""
+
+
+def _has_current_folder() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _is_usage(error: Exception) -> bool:
@@ -122,14 +208,80 @@ def _usage_line(error: Any, name: str) -> str:
 
 
 def say(line: str) -> None:
-    """Writes one line of words to stderr; stdout is for results."""
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+    """Writes one line of words to stderr; stdout is for results. Line breaks and control characters are escaped."""
+    _write_words(printable_line(line))
+
+
+def _write_words(text: str) -> None:
+    try:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+    except OSError:  # nobody reads the words: no reason to end
+        _discard(sys.stderr)
 
 
 def show(text: str) -> None:
-    """Writes a result to stdout."""
-    sys.stdout.write(text + "\n")
+    """Writes a result to stdout. Control characters are escaped; lines and tabs stay."""
+    write(text + "\n")
+
+
+def show_line(text: str) -> None:
+    """Writes a result of one line to stdout, whatever its names and values hold."""
+    write(printable_line(text) + "\n")
+
+
+def write(piece: str) -> None:
+    """Writes a piece of a result to stdout, as `show` does, without ending the line.
+
+    Raises:
+        SystemExit: With `READER_LEFT`, when nobody reads it any more.
+    """
+    with _results():
+        sys.stdout.write(printable(piece))
+
+
+def flush_results() -> None:
+    """Hands on what was written to stdout.
+
+    Raises:
+        SystemExit: With `READER_LEFT`, when nobody reads it any more.
+        OSError: It cannot be written, as on a full disk; its `filename` is `stdout`.
+    """
+    with _results():
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _results() -> Generator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        _discard(sys.stdout)
+        raise SystemExit(READER_LEFT) from None
+    except OSError as error:
+        _discard(sys.stdout)
+        error.filename = "stdout"
+        raise
+
+
+def _discard(stream: Any) -> None:
+    """Leads a stream nowhere, so that the interpreter's last flush of it does not fail again."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def read_stdin() -> bytes:
+    """All of standard input.
+
+    Raises:
+        PlanError: The shell closed it.
+    """
+    stream: Any = sys.stdin  # None where it is closed
+    if stream is None:
+        raise PlanError("stdin is closed: name a file instead", "LP-E009")
+    return stream.buffer.read()
 
 
 def version_option(distribution: str) -> Any:
@@ -161,6 +313,7 @@ def progress(title: str, *, total: int | None, unit: str) -> Generator[Callable[
         `advance(n=1, note="", total=None)`: adds `n` units; `note` stands behind the bar (a loss, a rate); `total`
         says how many there are, where that was not known at the start.
     """
+    title = printable_line(title)
     if not sys.stderr.isatty():
         yield _line_a_minute(title, total, unit)
         return
@@ -174,20 +327,20 @@ def progress(title: str, *, total: int | None, unit: str) -> Generator[Callable[
     )
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TextColumn(unit),
         TimeElapsedColumn(),
         TextColumn("ETA"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=stderr_console()) as bar:
         task = bar.add_task(title, total=total, note="")
 
         def advance(n: int = 1, note: str = "", total: int | None = None) -> None:
-            bar.update(task, advance=n, note=note)
+            bar.update(task, advance=n, note=printable_line(note))
             if total is not None:
                 bar.update(task, total=total)
 

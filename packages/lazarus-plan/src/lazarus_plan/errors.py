@@ -5,6 +5,7 @@ LazarusError                  every expected failure of every Lazarus package
     ├── LengthsError          a length cache cannot be read          LP-E0xx
     ├── PlanningError         these lengths cannot be planned        LP-E005, E13x
     ├── FormatError           a newer format, or one too old         LP-E160, E161
+    ├── OutputTaken           an output would replace something else LP-E010, or the code of the command's package
     └── CheckFailed           the check said no                      exit 1
         ├── CorruptPlan       the artifact contradicts itself        LP-E10x, E11x, E12x, E151..E153, E174
         └── StalePlan         the artifact is sound, the world moved LP-E13x, E14x, E150, E172
@@ -47,6 +48,10 @@ class PlanningError(PlanError):
 
 class FormatError(PlanError):
     """Written in a newer format than this version reads, or in one that proves too little."""
+
+
+class OutputTaken(PlanError):
+    """An output would replace what its command did not write; nothing was changed."""
 
 
 class CheckFailed(PlanError):

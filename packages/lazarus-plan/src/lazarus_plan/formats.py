@@ -1,12 +1,15 @@
 """Findings as other programs read them: JSON, GitHub annotations, SARIF 2.1.0."""
 
 import json
+import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from lazarus_plan.findings import Finding
+from lazarus_plan.printable import printable_line
 from lazarus_plan.store import METADATA, PLAN
 
 if TYPE_CHECKING:
@@ -25,8 +28,8 @@ def as_github(plan: Path, findings: Sequence[Finding], is_strict: bool) -> str:
     https://docs.github.com/actions/reference/workflow-commands-for-github-actions
     """
     return "\n".join(
-        f"::{'error' if each.is_error or is_strict else 'warning'} file={_file(plan, each)}"
-        f"{f',line={each.line}' if each.line else ''},title={each.code}::{_escaped(each.message)}"
+        f"::{'error' if each.is_error or is_strict else 'warning'} file={_property(_file(plan, each))}"
+        f"{f',line={each.line}' if each.line else ''},title={each.code}::{_escaped(printable_line(each.message))}"
         for each in findings
     )
 
@@ -35,14 +38,14 @@ def as_sarif(plan: Path, findings: Sequence[Finding], is_strict: bool) -> str:
     """A SARIF log of one run, for code scanning."""
     results: list[JSON] = []
     for each in findings:
-        place: JSON = {"artifactLocation": {"uri": _file(plan, each)}}
+        place: JSON = {"artifactLocation": {"uri": quote(os.fsencode(_file(plan, each)))}}
         if each.line:
             place["region"] = {"startLine": each.line}
         results.append(
             {
                 "ruleId": each.code,
                 "level": "error" if each.is_error or is_strict else "warning",
-                "message": {"text": each.message},
+                "message": {"text": printable_line(each.message)},
                 "locations": [{"physicalLocation": place}],
             }
         )
@@ -68,3 +71,8 @@ def _file(plan: Path, finding: Finding) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    """A value before the `::`, where a colon or a comma would end it."""
+    return _escaped(printable_line(text)).replace(":", "%3A").replace(",", "%2C")

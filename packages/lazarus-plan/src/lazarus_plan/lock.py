@@ -6,45 +6,58 @@ from pathlib import Path
 from lazarus_plan.build import build_plan
 from lazarus_plan.diff import CHAIN
 from lazarus_plan.documents import load_documents
-from lazarus_plan.errors import PlanError, StalePlan
+from lazarus_plan.errors import OutputTaken, PlanError, StalePlan
 from lazarus_plan.fingerprint import short
 from lazarus_plan.lengths import LengthCache
 from lazarus_plan.plan import BatchPlan
-from lazarus_plan.store import DOCUMENTS, PLAN, holds_plan
+from lazarus_plan.store import DOCUMENTS, METADATA, PLAN, check_same_id, holds_plan, stated_id
 from lazarus_plan.validation import load_plan
-from lazarus_plan.whole import whole_file
+from lazarus_plan.whole import filled_folder
 
 
-def write_lock(plan: Path | str, output: Path | str) -> None:
+def write_lock(plan: Path | str, output: Path | str, *, force: bool = True) -> None:
     """Copy the documents of a plan into a folder of their own, after every check that the plan alone allows.
+
+    Other files in that folder stay.
 
     Args:
         plan: Folder of the plan.
         output: Folder for the lock.
+        force: Replace the lock of another plan.
 
     Raises:
-        PlanError: `plan` is no plan, or `output` is one, or holds documents of something else.
+        PlanError: `plan` is no plan.
         CorruptPlan: The plan contradicts itself.
+        OutputTaken: `output` is a plan, holds documents of something else, or the lock of another plan.
     """
     plan, output = Path(plan), Path(output)
     load_plan(plan)
+    if output.exists() and not output.is_dir():
+        raise OutputTaken(f"{output} is a file: give the name of a folder for the lock", "LP-E007")
     if (output / PLAN).exists():
-        raise PlanError(f"{output} is a whole plan: choose another folder for its lock", "LP-E007")
-    if any((output / name).exists() for name in DOCUMENTS) and not holds_plan(output):
-        raise PlanError(f"{output} holds documents that are not a lock's: choose another folder", "LP-E007")
-    output.mkdir(parents=True, exist_ok=True)
+        raise OutputTaken(f"{output} is a whole plan: choose another folder for its lock", "LP-E007")
     for name in DOCUMENTS:
-        with whole_file(output / name) as document:
-            document.write((plan / name).read_bytes())
+        if (output / name).is_symlink():
+            raise OutputTaken(f"{output / name} is a link: choose another folder for the lock", "LP-E007")
+    if any((output / name).exists() for name in DOCUMENTS):
+        if not holds_plan(output):
+            raise OutputTaken(f"{output} holds documents that are not a lock's: choose another folder", "LP-E007")
+        check_same_id(output, stated_id(plan), force=force)
+    with filled_folder(output, last=(METADATA,)) as folder:
+        for name in DOCUMENTS:
+            (folder / name).write_bytes((plan / name).read_bytes())
 
 
-def materialise(lock: Path | str, caches: Sequence[LengthCache], output: Path | str | None = None) -> BatchPlan:
+def materialise(
+    lock: Path | str, caches: Sequence[LengthCache], output: Path | str | None = None, *, force: bool = True
+) -> BatchPlan:
     """Builds the plan of a lock again.
 
     Args:
         lock: Folder with the documents; a whole plan will do.
         caches: The length caches, in the order of the sources.
         output: Where to write what comes out, also where it is another plan.
+        force: Replace another plan that is at `output`.
 
     Raises:
         StalePlan: What comes out is not the locked plan; the message names the first link that differs.
@@ -57,7 +70,7 @@ def materialise(lock: Path | str, caches: Sequence[LengthCache], output: Path | 
             f"{short(artifact.metadata.parent.plan_id)}, which lengths alone do not give; keep plan.jsonl",
             "LP-E134",
         )
-    plan = build_plan(caches, artifact.metadata.config, output)
+    plan = build_plan(caches, artifact.metadata.config, output, force=force)
     check_same(plan, artifact.fingerprints)
     return plan
 

@@ -1,9 +1,16 @@
 """The frame of every report: one self-contained HTML page, nothing loaded from anywhere, light and dark."""
 
+import re
 from html import escape
 from importlib.metadata import version
 
 from lazarus_plan.charts import COLOURS
+from lazarus_plan.outputs import OutputKind, begins_with
+from lazarus_plan.printable import printable
+
+HEAD = '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="Lazarus">'
+"""How every page begins: it tells a page of ours, which may be replaced, from another."""
+PAGE = OutputKind("a page of Lazarus", begins_with(re.escape(HEAD)))
 
 _DARK = """--ink: #e7ebf1; --soft: #9aa6b6; --line: #343c48; --paper: #14181f; --mark: #6ea3ff; --other: #f0935f;"""
 _STYLE = (
@@ -39,9 +46,8 @@ def page(title: str, body: str, distribution: str, script: str = "") -> str:
         script: JavaScript that runs once the body stands.
     """
     code = f"<script>{script}</script>" if script else ""
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    return printable(
+        f'{HEAD}<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>\n{body}"
         f"<p>{escape(distribution)} {escape(version(distribution))}</p>{code}</body></html>\n"
     )

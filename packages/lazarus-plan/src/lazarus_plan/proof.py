@@ -14,10 +14,12 @@ from lazarus_plan.errors import CorruptPlan, FormatError, PlanError
 from lazarus_plan.fingerprint import plan_id
 from lazarus_plan.line import decode_line
 from lazarus_plan.merkle import DIGEST_BYTES, leaf_hash, merkle_path, root_of_path
+from lazarus_plan.outputs import OutputKind, begins_with
 from lazarus_plan.pin import check_pin
 from lazarus_plan.store import read_blocks
 
 PROOF_VERSION = 2
+PROOF = OutputKind("a proof", begins_with(r'\{\s*"lazarus_proof":'))
 OWN_MEMBERS = ("lazarus_proof", "plan_id", "step", "line", "path")
 """Members of a proof beside those of the plan's identity."""
 MAX_DEPTH = 64

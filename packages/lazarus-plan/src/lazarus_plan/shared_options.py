@@ -7,7 +7,15 @@ and gets the options in its place.
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
+
+import typer
+
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Replace another file or plan too; never an input or a folder with other files."),
+]
+"""The one `--force` of commands that write, with the rule of `lazarus_plan.outputs`."""
 
 
 def shared_options(name: str, read: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -12,7 +12,6 @@ plan.rows          first 4 bytes of row and token digest a sample, u32 pairs  de
 
 import json
 import os
-import shutil
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -26,11 +25,11 @@ from pydantic import ValidationError
 from lazarus_plan.canonical import JSON, canonical_digest
 from lazarus_plan.codec import encode_lines
 from lazarus_plan.config import AS_STORED
-from lazarus_plan.errors import CorruptPlan, FormatError, PlanError
-from lazarus_plan.findings import SHOWN
+from lazarus_plan.errors import CorruptPlan, FormatError, OutputTaken, PlanError
+from lazarus_plan.outputs import begins_with, check_names
 from lazarus_plan.plan import FORMAT_VERSION, BatchPlan, Metadata
 from lazarus_plan.stats import plan_stats
-from lazarus_plan.whole import naming
+from lazarus_plan.whole import whole_folder
 
 PLAN = "plan.jsonl"
 METADATA = "metadata.json"
@@ -74,55 +73,81 @@ class Artifact(NamedTuple):
     max_samples: int
 
 
-def save_plan(plan: BatchPlan, path: Path | str) -> None:
-    """Writes the artifact beside `path` and renames it into place. A plan that stood there is replaced.
+def save_plan(plan: BatchPlan, path: Path | str, *, force: bool = True) -> None:
+    """Writes the artifact beside `path` and renames it into place. A plan that is there is replaced.
+
+    Args:
+        plan: What to write.
+        path: The folder.
+        force: Replace a plan of another identity too, or one that is damaged.
 
     Raises:
-        PlanError: `path` is there and is not a plan, or holds other files too: it is left alone.
+        OutputTaken: `path` holds something else, other files too, or, without `force`, another plan: it is left alone.
     """
-    with new_folder(Path(path)) as folder:
+    path = Path(path)
+    check_replaceable(path, plan, force=force)
+    with new_folder(path, force=force) as folder:
         deque(write_lines(folder, encode_lines(plan)), maxlen=0)
         write_rest(folder, plan)
 
 
 @contextmanager
-def new_folder(path: Path) -> Generator[Path]:
-    """A folder beside `path` that takes its place at the end, or leaves nothing behind.
+def new_folder(path: Path, *, force: bool = True) -> Generator[Path]:
+    """A folder to fill with the files of a plan, which takes the place of `path` at the end, or leaves nothing behind.
 
     Raises:
-        PlanError: `path` is there and is not a plan, or holds other files too: it is left alone.
+        OutputTaken: `path` holds another plan, something else, or other files too: it is left alone.
         OSError: The system refuses, as on a full disk; its `filename` is `path`.
     """
-    path = path.resolve()  # of a link, what it leads to is replaced
-    check_replaceable(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir()
-        try:
-            yield beside
-            _replace_folder(beside, path)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+    check_replaceable(path, force=force)
+    with whole_folder(path) as folder:
+        yield folder
+        check_same_id(path, stated_id(folder), force=force)
 
 
-def check_replaceable(path: Path) -> None:
-    """Whether a plan may take the place of what is at `path`: nothing, an empty folder, or a plan and nothing else.
+def check_replaceable(path: Path, plan: BatchPlan | None = None, *, force: bool = True) -> None:
+    """Checks that a plan may take the place of what is at `path`: nothing, an empty folder, or a plan and nothing else.
+
+    Args:
+        path: The folder.
+        plan: Where it is known already: what is there must be the same plan, unless `force`.
+        force: Another plan may be replaced.
 
     Raises:
-        PlanError: It may not.
+        OutputTaken: It may not.
     """
     names = {each.name for each in path.iterdir()} if path.is_dir() else set[str]()
-    if not path.exists() or (path.is_dir() and not names):
+    if not os.path.lexists(path) or (path.is_dir() and not names):
         return
-    if not holds_plan(path):
-        raise PlanError(f"{path} exists and is not a plan: choose another folder, or remove it", "LP-E007")
-    others = sorted(names - {*FILES, *CACHES})
-    if others:
-        raise PlanError(
-            f"{path} holds {', '.join(others[:SHOWN])} beside a plan: choose another folder, or move them", "LP-E007"
+    if not (holds_plan(path) or (force and names >= {*FILES} and _BEGINS_AS_METADATA(path / METADATA))):
+        raise OutputTaken(f"{path} exists and is not a plan: choose another folder, or remove it", "LP-E007")
+    check_names(path, (*FILES, *CACHES), "a plan", code="LP-E007")
+    if plan is not None:
+        check_same_id(path, plan.plan_id, force=force)
+
+
+_BEGINS_AS_METADATA = begins_with(r'\{\s*"plan_format_version":')
+
+
+def check_same_id(path: Path, plan_id: str | None, *, force: bool) -> None:
+    """Refuses to replace a plan, or a lock, by one of another identity."""
+    if force or not (path / FINGERPRINTS).is_file():
+        return
+    there = stated_id(path)
+    if there != plan_id:
+        raise OutputTaken(
+            f"{path} holds another plan, {str(there)[7:23]}, not {str(plan_id)[7:23]}: give another name, or `--force` to "
+            "replace it",
+            "LP-E010",
         )
+
+
+def stated_id(path: Path) -> str | None:
+    """The `plan_id` that a folder states, read as it stands there."""
+    try:
+        return str(read_object(path / FINGERPRINTS).get("plan_id"))
+    except PlanError:
+        return None
 
 
 def holds_plan(path: Path) -> bool:
@@ -298,21 +323,6 @@ def _read(path: Path) -> bytes:
 def _document(members: JSON) -> bytes:
     """JSON for people and for git: two spaces, the order given, LF at the end."""
     return json.dumps(members, indent=2, ensure_ascii=False).encode() + b"\n"
-
-
-def _replace_folder(beside: Path, path: Path) -> None:
-    """Renames `beside` to `path`; what stood there moves aside first and is removed last."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.old")
-    is_there = path.exists()
-    if is_there:
-        path.rename(aside)
-    try:
-        beside.rename(path)
-    except OSError:
-        if is_there:
-            aside.rename(path)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def read_json(path: Path) -> JSON:

@@ -17,6 +17,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from lazarus_plan.whole import whole_file
 from lazarus_tokenkit.backends.companions import TOKENIZER_FILE
 from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.errors import TokenkitError
@@ -108,8 +109,7 @@ def choose_engine(
         if passed is None or not passed.is_file():
             check_engine(engine, tokenizer, documents[:NUM_CHECKED])
             if passed is not None and len(documents) >= NUM_CHECKED:
-                passed.parent.mkdir(parents=True, exist_ok=True)
-                passed.write_text(f"{engine.name} equals the reference on {NUM_CHECKED} documents\n", "utf-8")
+                _remember(passed, f"{engine.name} equals the reference on {NUM_CHECKED} documents\n")
     except Unfit as reason:
         logger.warning("engine `%s` is not used for `%s`: %s; using the reference", name, tokenizer.name, reason)
         return reference_engine(tokenizer)
@@ -166,13 +166,26 @@ def _passed(engine: str, fingerprint: str | None) -> Path | None:
     """The file that remembers a passed comparison."""
     if fingerprint is None:
         return None
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # a user without a home
+        return None
     return (
         root
         / "lazarus"
         / "engines"
         / f"{fingerprint[:32]}-{engine.replace(' ', '-')}-{_versioned('huggingface').split()[1]}"
     )
+
+
+def _remember(passed: Path, words: str) -> None:
+    """Writes that file; where it cannot be written, the next run compares again."""
+    try:
+        passed.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(passed) as stream:
+            stream.write(words.encode())
+    except OSError as error:
+        logger.info("%s: the next run compares the engines again: %s", passed, error.strerror)
 
 
 def _gigatoken(tokenizer: HuggingFaceTokenizer) -> Encode:

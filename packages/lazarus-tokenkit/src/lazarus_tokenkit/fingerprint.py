@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from lazarus_plan import canonical_json
+from lazarus_plan.outputs import check_output
 from lazarus_plan.whole import whole_file
 from lazarus_tokenkit.errors import FingerprintMismatch, TokenkitError
 from lazarus_tokenkit.load import TokenizerOrName, opened
 from lazarus_tokenkit.metrics.table import aligned
-from lazarus_tokenkit.outputs import FINGERPRINT, refuse_to_replace
+from lazarus_tokenkit.outputs import FINGERPRINT
 from lazarus_tokenkit.probes import PROBES_VERSION, probes
 
 JSON = dict[str, Any]
@@ -129,13 +130,13 @@ def diff_parts(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[st
     return differences
 
 
-def save_fingerprint(fingerprint: TokenizerFingerprint, path: Path) -> None:
+def save_fingerprint(fingerprint: TokenizerFingerprint, path: Path, *, force: bool = False) -> None:
     """Writes a fingerprint as JSON, to be committed beside what depends on it.
 
     Raises:
-        TokenkitError: `path` is there and is no fingerprint.
+        OutputTaken: `path` is there and is no fingerprint; `force` replaces it.
     """
-    refuse_to_replace(path, FINGERPRINT, "saved fingerprint")
+    check_output(path, FINGERPRINT, force=force)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as stream:
         stream.write((json.dumps(fingerprint.to_json(), indent=2) + "\n").encode())

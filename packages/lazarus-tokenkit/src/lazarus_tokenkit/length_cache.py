@@ -12,11 +12,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
+from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lazarus_plan import LengthsHeader, canonical_json, merkle_root
+from lazarus_plan.outputs import check_output
+from lazarus_plan.printable import utf8_name
 from lazarus_tokenkit.backends.huggingface import batches_on_one_thread
 from lazarus_tokenkit.encode import Encoder, Measure, Prepared
 from lazarus_tokenkit.engines import NUM_CHECKED, Engine, EngineName, choose_engine
@@ -26,7 +29,7 @@ from lazarus_tokenkit.forms import FieldNames
 from lazarus_tokenkit.ids import Ids
 from lazarus_tokenkit.lengths import CHUNK, PREFIX_BYTES, header_of, naming_rows
 from lazarus_tokenkit.metrics.documents import sample_text
-from lazarus_tokenkit.outputs import LENGTHS, refuse_to_replace
+from lazarus_tokenkit.outputs import LENGTHS
 from lazarus_tokenkit.partial import Partial
 from lazarus_tokenkit.readers import Row, as_paths, read_rows
 from lazarus_tokenkit.stats import LengthTally
@@ -56,6 +59,7 @@ def build_lengths(
     on_progress: Callable[[int], Any] | None = None,
     engine: EngineName = "huggingface",
     tally: LengthTally | None = None,
+    force: bool = False,
 ) -> LengthsHeader:
     """Writes the length cache of data files; the file appears whole or not at all.
 
@@ -67,19 +71,21 @@ def build_lengths(
         on_progress: Called with the number of samples done since the last call.
         engine: Encodes in the tokenizer's place; it must be exact on the first samples, else a warning says so.
         tally: Counts the lengths on the way.
+        force: Replace a file that is no length cache.
 
     Raises:
         SampleError: `output` is one of the data files, by whatever name, lies among them, or is a directory.
-        TokenkitError: `output` is there and is no length cache.
+        OutputTaken: `output` is there and is no length cache.
+        TokenkitError: Another process builds `output`.
     """
     output = Path(output)
-    _refuse_output(output, paths)
+    _refuse_output(output, paths, force)
     _ = encoder.chat_template  # fails before the first row, not because of it
     rows = read_rows(paths, fields)
     first = list(islice(rows, NUM_CHECKED)) if engine != "huggingface" else []
     texts = [sample_text(row.sample) for row in first]
     chosen = choose_engine(encoder.tokenizer, engine, texts, encoder.fingerprint.fingerprint)
-    with Partial(output, _identity(paths, encoder, fields)) as partial:
+    with Partial(output, _identity(paths, encoder, fields, chosen)) as partial:
         written = _write(chain(first, rows), encoder, chosen, partial, on_progress or _no_progress, tally)
         root = merkle_root(written)
         header = header_of(paths, encoder, partial.count, root, None if engine == "huggingface" else chosen.name)
@@ -143,9 +149,10 @@ def _finish(chunk: _Chunk, encoder: Encoder) -> list[bytes]:
     return [row_line(row.sample.id, measure, digest) for row, measure, digest in rows]
 
 
-def _identity(paths: Paths, encoder: Encoder, fields: FieldNames | None) -> bytes:
+def _identity(paths: Paths, encoder: Encoder, fields: FieldNames | None, engine: Engine) -> bytes:
     """What must be the same for an earlier run's rows to be this one's."""
-    files = [[file.name, file.stat().st_size] for path in as_paths(paths) for file in data_files(path) if file.exists()]
+    listed = [file for path in as_paths(paths) for file in data_files(path) if file.exists()]
+    files = [[utf8_name(file.name), file.stat().st_size] for file in listed]
     return canonical_json(
         {
             "tokenizer": encoder.fingerprint.fingerprint,
@@ -153,11 +160,12 @@ def _identity(paths: Paths, encoder: Encoder, fields: FieldNames | None) -> byte
             "encoding": encoder.parameters,
             "fields": asdict(fields or FieldNames()),
             "files": files,
+            "made_by": [f"lazarus-tokenkit {version('lazarus-tokenkit')}", encoder.fingerprint.library, engine.name],
         }
     )
 
 
-def _refuse_output(output: Path, paths: Paths) -> None:
+def _refuse_output(output: Path, paths: Paths, force: bool) -> None:
     """The data stay as they are: the length cache takes no data file's place, and is none of a folder's files."""
     if output.is_dir():
         raise SampleError(f"{output} is a directory: name a file for the length cache", "LT-E315")
@@ -170,7 +178,7 @@ def _refuse_output(output: Path, paths: Paths) -> None:
                 "choose another file for the length cache",
                 "LT-E315",
             )
-    refuse_to_replace(output, LENGTHS, "length cache")
+    check_output(output, LENGTHS, inputs=as_paths(paths), force=force)
 
 
 def _no_progress(count: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lazarus_plan import LengthRow, LengthsHeader, digest_text, merkle_root
+from lazarus_plan.printable import utf8_name
 from lazarus_tokenkit.encode import Encoded, Encoder
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.files import Paths, data_files
@@ -143,4 +144,4 @@ def naming_rows(batch: Sequence[Row], encoder: Encoder) -> Generator[None]:
 def _file_digest(path: Path) -> dict[str, Any]:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256")
-    return {"name": path.name, "bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+    return {"name": utf8_name(path.name), "bytes": path.stat().st_size, "sha256": digest.hexdigest()}

@@ -1,31 +1,29 @@
-"""Files that take the place of others: only of their like, so that a slip of the keyboard costs nobody's data."""
+"""Kinds of files that tokenkit writes, and how each recognises its own."""
 
-import re
+import json
 from pathlib import Path
+from typing import Any
 
-from lazarus_tokenkit.errors import TokenkitError
+from lazarus_plan.outputs import OutputKind, begins_with
 
-LENGTHS = re.compile(rb'\{"lazarus_lengths":')
-FINGERPRINT = re.compile(rb'\s*\{\s*"version":')
-PAGE = re.compile(rb"<!doctype html>", re.IGNORECASE)
-HEAD_BYTES = 64
-"""More than any of these takes."""
+MAX_FINGERPRINT_BYTES = 1 << 22
+"""A fingerprint has some kilobytes; a larger file is none, and is not read whole."""
 
 
-def refuse_to_replace(path: Path, like: re.Pattern[bytes], what: str) -> None:
-    """Refuses a file that is there, is not empty and does not begin as `like`.
+def _is_fingerprint(path: Path) -> bool:
+    if path.stat().st_size > MAX_FINGERPRINT_BYTES:
+        return False
+    try:
+        members: Any = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    match members:
+        case {"version": int(), "components": dict(), "special_ids": dict(), "library": str()}:
+            return True
+        case _:
+            return False
 
-    Args:
-        path: Where something is to be written; not there, a device or a directory is not this function's business.
-        like: How files of that kind begin.
-        what: Their name, for the message.
 
-    Raises:
-        TokenkitError: It is another kind of file.
-    """
-    if not path.is_file():
-        return
-    with path.open("rb") as stream:
-        head = stream.read(HEAD_BYTES)
-    if head and not like.match(head):
-        raise TokenkitError(f"{path} is there and is no {what}: name another file, or remove it first", "LT-E503")
+LENGTHS = OutputKind("a length cache", begins_with(r'\{"lazarus_lengths":'), "LT-E503")
+FINGERPRINT = OutputKind("a saved fingerprint", _is_fingerprint, "LT-E503")
+SAMPLES = OutputKind("a file of prepared samples", code="LT-E503")

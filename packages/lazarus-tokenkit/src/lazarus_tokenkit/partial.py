@@ -1,21 +1,38 @@
 """The rows of a length cache that is being written, kept when the run is stopped.
 
-`.NAME.partial` is a line with the run's identity and then the rows' lines. Another run of the same identity takes them
-up, as far as their ids and content are still those of the data; whatever is wrong with the data removes the file.
+`.NAME.partial` begins with a line that names the run's identity. Blocks of rows follow:
+
+```
+{"lazarus_partial":2,"identity":{"encoding":..,"files":..}}
+LENGTH DIGEST          bytes of the block, and SHA-256(previous digest || block); the first previous one is of line 1
+{"id":..}              the rows' lines
+```
+
+Another run of the same identity takes the blocks up, as far as the digests and the rows' ids and content are right;
+from the first that is not, rows are encoded again. Whatever is wrong with the data removes the file. One process builds
+an output at a time: it holds a lock on the file.
 """
 
+import fcntl
+import hashlib
 import json
 import logging
-import shutil
+import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from lazarus_plan.whole import naming, whole_file
+from lazarus_plan.whole import naming, stream_number, whole_file
 from lazarus_tokenkit.errors import TokenkitError
 
 logger = logging.getLogger(__name__)
+
+_BEGINS = (b'{"lazarus_partial":', b'{"encoding":')
+"""How the first line begins, now and in the first version, which had no digests and is not taken up."""
+_MAX_HEAD = 100
+"""Bytes of a block's first line at most: 64 of the digest, a space, a length."""
 
 
 class Partial:
@@ -23,37 +40,44 @@ class Partial:
 
     Args:
         output: The length cache that they are for.
-        identity: One line without its end: what decided the rows.
+        identity: One JSON text without line breaks: what decided the rows.
     """
 
     def __init__(self, output: Path, identity: bytes) -> None:
         self.path = output.with_name(f".{output.name}.partial")
         self.count = 0
-        self._identity = identity + b"\n"
+        self._output = output
+        self._first_line = b'{"lazarus_partial":2,"identity":' + identity + b"}\n"
+        self._digest = hashlib.sha256(self._first_line).digest()
         self._stream: IO[bytes] | None = None
         self._has_more = False
         self._is_finished = False
 
     def __enter__(self) -> "Partial":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        is_there = self.path.is_file()
-        self._stream = self.path.open("r+b" if is_there else "w+b")
-        self._has_more = is_there and self._stream.readline() == self._identity
-        if is_there and not self._has_more:
-            logger.warning("%s is of another tokenizer, template or data: starting over", self.path)
+        if stream_number(self._output) is not None or (self._output.exists() and not self._output.is_file()):
+            self._stream = tempfile.TemporaryFile()  # a device has no place beside it  # closed at the end
+        else:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with naming(self.path):
+                self._stream = self._open()
+        first = self._stream.readline(len(self._first_line))
+        self._has_more = first == self._first_line
+        if first and not self._has_more:
+            logger.warning("%s is of another tokenizer, template, data or version: starting over", self.path)
         if not self._has_more:
             self._stream.seek(0)
             self._stream.truncate()
-            self._stream.write(self._identity)
+            self._stream.write(self._first_line)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._stream is not None, "entered"
-        self._stream.close()
         if self._is_finished or isinstance(error, TokenkitError):
-            self.path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)  # before the lock ends
+        with naming(self.path):
+            self._stream.close()
 
     def take(self, rows: Iterable[tuple[str, str]]) -> list[bytes] | None:
         """The lines of these rows, if an earlier run has written them all; else all it has from here on is dropped.
@@ -66,38 +90,85 @@ class Partial:
         assert self._stream is not None, "entered"
         start = self._stream.tell()
         wanted = list(rows)
-        lines = [self._stream.readline() for _ in wanted]
-        if all(map(_is_row, lines, wanted)):
+        block = self._read_block()
+        lines = [] if block is None else block.splitlines(keepends=True)
+        if len(lines) == len(wanted) and all(map(_is_row, lines, wanted)):
+            self._digest = self._next_digest(b"".join(lines))
             return lines
+        if block is None and self._stream.read(1):
+            logger.warning("%s was altered or cut off: its rows from byte %d on are encoded again", self.path, start)
         self._has_more = False
         self._stream.seek(start)
         self._stream.truncate()
         return None
 
     def write(self, lines: Sequence[bytes], *, is_new: bool) -> None:
-        """Appends rows, or counts rows that are there already."""
+        """Appends a block of rows, or counts rows that are there already."""
         assert self._stream is not None, "entered"
         if is_new:
+            block = b"".join(lines)
+            self._digest = self._next_digest(block)
             with naming(self.path):
-                self._stream.writelines(lines)
+                self._stream.write(b"%d %s\n%s" % (len(block), self._digest.hex().encode(), block))
         self.count += len(lines)
 
     def finish(self, output: Path, header: bytes) -> None:
-        """Puts the header before the rows, and the file in its place."""
+        """Writes the header and the rows, whose digests are checked once more, and puts the file in its place.
+
+        Raises:
+            TokenkitError: The rows were altered while they were written.
+        """
         assert self._stream is not None, "entered"
+        end, last = self._stream.tell(), self._digest
         self._stream.truncate()
-        self._stream.seek(len(self._identity))
+        self._stream.seek(len(self._first_line))
+        self._digest = hashlib.sha256(self._first_line).digest()
         with whole_file(output) as whole:
             whole.write(header)
-            shutil.copyfileobj(self._stream, whole, 1 << 20)
+            while self._stream.tell() < end and (block := self._read_block()) is not None:
+                self._digest = self._next_digest(block)
+                whole.write(block)
+            if self._digest != last:
+                raise TokenkitError(f"{self.path} was altered while it was written: start again", "LT-E504")
         self._is_finished = True
+
+    def _open(self) -> IO[bytes]:
+        """The file, locked; it is made anew where the process that held it removed it at its end."""
+        while True:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            stream = os.fdopen(handle, "r+b")
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                stream.close()
+                raise TokenkitError(
+                    f"another process builds {self._output}: wait for it, or give another output", "LT-E504"
+                ) from None
+            if os.fstat(handle).st_nlink:
+                head = stream.read(max(map(len, _BEGINS)))
+                if head and not head.startswith(_BEGINS):
+                    stream.close()
+                    raise TokenkitError(f"{self.path} exists and is no resume file: move it away", "LT-E503")
+                stream.seek(0)
+                return stream
+            stream.close()
+
+    def _read_block(self) -> bytes | None:
+        """The next block, if it is whole and has the digest that is stated."""
+        assert self._stream is not None, "entered"
+        length, _, digest = self._stream.readline(_MAX_HEAD).rstrip(b"\n").partition(b" ")
+        if not length.isdigit() or int(length) > os.fstat(self._stream.fileno()).st_size:
+            return None
+        block = self._stream.read(int(length))
+        return block if self._next_digest(block).hex().encode() == digest else None
+
+    def _next_digest(self, block: bytes) -> bytes:
+        return hashlib.sha256(self._digest + block).digest()
 
 
 def _is_row(line: bytes, row: tuple[str, str]) -> bool:
-    if not line.endswith(b"\n"):
-        return False
     try:
         members = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
-    return (members.get("id"), members.get("row")) == row
+    return isinstance(members, dict) and (members.get("id"), members.get("row")) == row  # pyright: ignore[reportUnknownMemberType] (JSON)

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from lazarus_plan.console import say, show, version_option
+from lazarus_plan.console import say, show, show_line, version_option
+from lazarus_plan.shared_options import Force
 from lazarus_train.commands import classify, dpo, pretrain, reward, sft
 from lazarus_train.sweeping import sweep
 
@@ -45,7 +46,7 @@ def verify(
     from lazarus_train.provenance import Elsewhere, verify_run
 
     for link in verify_run(path, Elsewhere(model, tuple(data or ()), batch_plan)):
-        show(f"{link.name:<11} {link.proof}")
+        show_line(f"{link.name:<11} {link.proof}")
 
 
 @app.command()
@@ -71,13 +72,19 @@ def checkpoints(
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs, finished or not; several are compared.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The page.")] = Path("report.html"),
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures instead, as JSON.")] = False,
 ) -> None:
     """Draw runs on one page: curves, differences, answers, and the rows behind their steps."""
+    from lazarus_plan.outputs import check_output
+    from lazarus_plan.page import PAGE
+    from lazarus_plan.whole import whole_file
     from lazarus_train import run_report
 
     if as_json:
         show(json.dumps(run_report.as_json(runs), indent=2))
         return
-    output.write_text(run_report.report_runs(runs), encoding="utf-8")
+    check_output(output, PAGE, inputs=runs, force=force)
+    with whole_file(output) as page:
+        page.write(run_report.report_runs(runs).encode())
     say(f"wrote {output}; open it in a browser")

@@ -7,7 +7,7 @@ LazarusError                  every expected failure of every Lazarus package
         ├── CorruptCheckpoint a checkpoint is damaged or incomplete                          LR-E20x
         ├── ForeignCheckpoint a sound checkpoint of another run                              LR-E21x
         ├── NonFinite         loss or gradient is NaN or infinite                            LR-E22x
-        ├── Interrupted       stopped on request; the checkpoint is written, exit 130        LR-E230
+        ├── Interrupted       stopped on request; the checkpoint is written, exit 130 or 143 LR-E230
         └── PeerLost          another process of the run ended                               LR-E240
 """
 

@@ -50,4 +50,4 @@ def plan_run(config: TrainConfig, planning: dict[str, Any], *, resume: str, writ
             "LR-E150",
         )
     with folder.held():  # another process may train by the plan that lies there
-        save_plan(plan, config.batch_plan)
+        save_plan(plan, config.batch_plan)  # another plan lies there only where `resume` lets it be replaced

@@ -14,6 +14,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from lazarus_plan.errors import OutputTaken
+from lazarus_plan.outputs import OutputKind, begins_with, check_output
 from lazarus_plan.whole import whole_file
 from lazarus_train.errors import SetupError
 from lazarus_train.trial import OUT_OF_MEMORY, Measured, Setup
@@ -22,6 +24,9 @@ Outcome = Literal["fits", "out of memory", "out of time", "failed"]
 HOURS_8 = 8 * 3600
 MEMORY_SHARE = 0.8
 """Part of the machine's memory that a trial may take unless told otherwise."""
+SUMMARY = "summary.md"
+TRIAL_LOG = OutputKind("a log of trials", begins_with(r'\{"setup":'), "LR-E160")
+SUMMARY_PAGE = OutputKind("a summary of a sweep", begins_with(r"\| row length \| weights \|"), "LR-E160")
 TRIALS = "trials.jsonl"
 
 
@@ -79,19 +84,26 @@ class Sweep:
             )
 
 
-def run_sweep(asked: Sweep, folder: Path, on_trial: Callable[[Trial], object] = lambda _: None) -> list[Trial]:
+def run_sweep(
+    asked: Sweep, folder: Path, on_trial: Callable[[Trial], object] = lambda _: None, *, force: bool = False
+) -> list[Trial]:
     """Tries every set-up with 1, 2, 4, .. rows until one does not fit, then the numbers between by halving.
 
     Args:
         asked: What to try.
         folder: Keeps `trials.jsonl`; what stands there is not tried again, unless it failed: its reason may be mended.
         on_trial: Given every trial, old or new.
+        force: Replace other files of these names.
 
     Raises:
+        OutputTaken: Another file has the name of one of the sweep's.
         SetupError: `trials.jsonl` is not one.
     """
+    check_sweep(folder, force=force)
     folder.mkdir(parents=True, exist_ok=True)
-    known = {trial.setup: trial for trial in read_trials(folder / TRIALS) if trial.outcome != "failed"}
+    is_log = not force or not (folder / TRIALS).is_file() or TRIAL_LOG.is_own(folder / TRIALS)
+    earlier = read_trials(folder / TRIALS) if is_log else []
+    known = {trial.setup: trial for trial in earlier if trial.outcome != "failed"}
     _write_trials(folder / TRIALS, list(known.values()))  # without a line that was cut off
     found: list[Trial] = []
 
@@ -107,6 +119,18 @@ def run_sweep(asked: Sweep, folder: Path, on_trial: Callable[[Trial], object] = 
     for kind in asked.kinds():
         largest_that_fits(lambda rows, kind=kind: fits(kind.model_copy(update={"rows": rows})), asked.max_rows)
     return found
+
+
+def check_sweep(folder: Path, *, force: bool = False) -> None:
+    """Checks that a folder takes the files of a sweep: none of them is there, or they are of an earlier sweep.
+
+    Raises:
+        OutputTaken: Another file has the name of one of them; `force` replaces it.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputTaken(f"{folder} is a file: give the name of a folder for a sweep", "LR-E160")
+    check_output(folder / TRIALS, TRIAL_LOG, force=force)
+    check_output(folder / SUMMARY, SUMMARY_PAGE, force=force)
 
 
 def largest_that_fits(fits: Callable[[int], bool], most: int) -> int:

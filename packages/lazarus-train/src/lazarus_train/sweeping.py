@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lazarus_plan.console import say, show
+from lazarus_plan.shared_options import Force
 
 if TYPE_CHECKING:
     from lazarus_train.sweep import Trial
@@ -31,10 +32,13 @@ def sweep(
     memory: Annotated[
         float | None, typer.Option("--memory", min=0.01, help="GiB a trial may hold [default: 80 % of the machine's].")
     ] = None,
+    force: Force = False,
 ) -> None:
     """Find the largest micro-batch that fits and the fastest set-up, each tried in a process of its own: exit 1 if none fits."""
-    from lazarus_train.sweep import Sweep, run_sweep, summary
+    from lazarus_plan.whole import whole_file
+    from lazarus_train.sweep import SUMMARY, Sweep, check_sweep, run_sweep, summary
 
+    check_sweep(output, force=force)
     if not (model / "config.json").is_file():
         raise typer.BadParameter(f"--model {model}: no directory with config.json")
     asked = Sweep(
@@ -47,10 +51,11 @@ def sweep(
         time_limit_s=time_limit,
         memory_bytes=None if memory is None else int(memory * GIB),
     )
-    trials = run_sweep(asked, output, on_trial=lambda trial: say(_line(trial)))
-    (output / "summary.md").write_text(summary(trials), encoding="utf-8")
+    trials = run_sweep(asked, output, on_trial=lambda trial: say(_line(trial)), force=force)
+    with whole_file(output / SUMMARY) as file:
+        file.write(summary(trials).encode())
     show(summary(trials).rstrip())
-    say(f"wrote {output / 'summary.md'}; every trial stands in {output / 'trials.jsonl'}")
+    say(f"wrote {output / SUMMARY}; every trial stands in {output / 'trials.jsonl'}")
     if not any(trial.outcome == "fits" for trial in trials):
         raise typer.Exit(1)
 

@@ -29,7 +29,8 @@ def watching(config: "TrainConfig", *, speaks: bool) -> Generator["Watcher"]:
             def listen(_: "ChainCheck", first: int, last: int) -> None:
                 listening.enter_context(_asking_to_stop(asked, speaks=False))
 
-            yield Watcher(on_start=listen, should_stop=lambda: bool(asked))
+            with _exit_of_signal(asked):
+                yield Watcher(on_start=listen, should_stop=lambda: bool(asked))
         return
     with contextlib.ExitStack() as stack:
         shown = stack.enter_context(contextlib.ExitStack())  # the one bar in sight
@@ -74,6 +75,7 @@ def watching(config: "TrainConfig", *, speaks: bool) -> Generator["Watcher"]:
             for prompt, text in answers.items():
                 say(f"after step {step}, {prompt!r}: {text.strip()!r}")
 
+        stack.enter_context(_exit_of_signal(asked))
         yield Watcher(
             on_rows=lambda rows: bars[-1](rows),
             on_reference=on_reference,
@@ -88,12 +90,25 @@ def watching(config: "TrainConfig", *, speaks: bool) -> Generator["Watcher"]:
 
 
 @contextlib.contextmanager
+def _exit_of_signal(asked: list[int]) -> Generator[None]:
+    """Gives a stop on request the exit code of the signal that asked for it: 130 for Ctrl-C, 143 for SIGTERM."""
+    from lazarus_train.errors import Interrupted
+
+    try:
+        yield
+    except Interrupted as error:
+        if asked:
+            error.exit_code = 128 + asked[0]
+        raise
+
+
+@contextlib.contextmanager
 def _asking_to_stop(asked: list[int], *, speaks: bool) -> Generator[None]:
     """Notes Ctrl-C and SIGTERM in `asked`; the second one stops at once."""
 
     def ask(number: int, _: object) -> None:
         if asked:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         asked.append(number)
         if speaks:
             say("stopping after this step; once more stops at once")

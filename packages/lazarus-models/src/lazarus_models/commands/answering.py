@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lazarus_models.commands.options import Adapter, AsJson, Model, load_model, read_text, show_table
-from lazarus_plan.console import say, show
+from lazarus_plan.console import flush_results, say, show, write
 from lazarus_plan.shared_options import shared_options
 
 if TYPE_CHECKING:
@@ -156,7 +156,8 @@ def chat(
                 done = generate(lm, asked.messages, config, on_text=_write, cache=cache)
             except KeyboardInterrupt:
                 cache = PromptCache.empty(lm.model)  # it may have read a token that was not written down
-                say("\nstopped; what you asked is forgotten")
+                _write("\n")
+                say("stopped; what you asked is forgotten")
                 continue
             _write("\n")
             say(done.stats.summary)
@@ -207,9 +208,12 @@ def _in_order(as_json: bool) -> "Callable[[int, Generation], None]":
 
 
 def _ask(sign: str) -> str | None:
-    if sys.stdin.isatty():
+    stream: Any = sys.stdin  # None where the shell closed it
+    if stream is None:
+        return None
+    if stream.isatty():
         _write(sign)
-    line = sys.stdin.readline()
+    line: str = stream.readline()
     return line.strip() if line else None
 
 
@@ -221,5 +225,5 @@ def _answer_json(done: "Generation") -> str:
 
 
 def _write(piece: str) -> None:
-    sys.stdout.write(piece)
-    sys.stdout.flush()
+    write(piece)
+    flush_results()

@@ -21,16 +21,17 @@ def new(
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same weights.")] = 0,
 ) -> None:
     """Make a model with fresh weights."""
-    from lazarus_models.errors import ConfigError
     from lazarus_models.huggingface import save
     from lazarus_models.parameters import parameter_count
     from lazarus_models.presets import new as make
+    from lazarus_plan.outputs import check_folder
+    from lazarus_plan.whole import whole_folder
     from lazarus_tokenkit import load_tokenizer
 
-    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise ConfigError(f"{output} exists; choose another directory, or remove it", "LM-E106")
+    check_folder(output, "a model", code="LM-E106")
     lm = make(preset, load_tokenizer(tokenizer), seed=seed, vocab_size=vocab_size)
-    save(lm, output)
+    with whole_folder(output) as folder:
+        save(lm, folder)
     say(f"{parameter_count(lm.model):,} parameters, preset {preset}, vocabulary {lm.config.vocab_size}, seed {seed}")
     show(str(output))
 
@@ -51,9 +52,10 @@ def convert(
     from lazarus_models.gguf import export_gguf
     from lazarus_models.huggingface import load, save
     from lazarus_models.quantization import MIXED, perplexity, quantize
+    from lazarus_plan.outputs import check_folder
+    from lazarus_plan.whole import whole_folder
 
-    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise ConfigError(f"{output} exists; choose another directory, or remove it", "LM-E106")
+    check_folder(output, "a model", code="LM-E106")
     if dtype not in (None, "float32", "float16", "bfloat16"):
         raise ConfigError(f"`--dtype` {dtype!r}: float32, float16 or bfloat16", "LM-E106")
     if (recipe is not None and recipe not in MIXED) or bits not in (None, 2, 3, 4, 5, 6, 8):
@@ -71,5 +73,6 @@ def convert(
     if output.suffix == ".gguf":
         export_gguf(lm, output)
     else:
-        save(lm, output)
+        with whole_folder(output) as folder:
+            save(lm, folder)
     show(str(output))

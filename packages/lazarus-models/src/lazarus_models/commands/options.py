@@ -1,14 +1,13 @@
 """Options that several commands share, and how they read and print."""
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lazarus_plan.console import show
+from lazarus_plan.console import read_stdin, show, show_line
 
 if TYPE_CHECKING:
     from lazarus_models.huggingface import LoadedModel
@@ -36,7 +35,7 @@ def read_text(file: Path) -> str:
     from lazarus_models.errors import GenerationError
 
     try:
-        return (sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()).decode("utf-8")
+        return (read_stdin() if str(file) == "-" else file.read_bytes()).decode("utf-8")
     except UnicodeDecodeError as error:
         raise GenerationError(f"{file}: no text in UTF-8 (byte {error.start}); save it as that", "LM-E144") from error
 
@@ -48,4 +47,4 @@ def show_table(rows: Mapping[str, object], as_json: bool) -> None:
         return
     width = max(map(len, rows))
     for name, value in rows.items():
-        show(f"{name:<{width}}  {value:,}" if type(value) is int else f"{name:<{width}}  {value}")
+        show_line(f"{name:<{width}}  {value:,}" if type(value) is int else f"{name:<{width}}  {value}")

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from lazarus_plan.commands.options import AsJson, Deal, PlanPath, World, read_caches, write_result
-from lazarus_plan.console import say, show
+from lazarus_plan.commands.options import AsJson, Deal, PlanPath, World, check_result, read_caches, write_result
+from lazarus_plan.console import say, show, show_line
+from lazarus_plan.shared_options import Force
 
 Expect = Annotated[
     str | None,
@@ -39,7 +40,7 @@ def validate(
                 show(formats.as_github(plan, findings, strict))
         case _:
             for finding in findings:
-                show(f"{'error' if finding.is_error or strict else 'warning'} {finding.code}: {finding.message}")
+                show_line(f"{'error' if finding.is_error or strict else 'warning'} {finding.code}: {finding.message}")
             verdict = f"{errors} problem(s)" if errors else "valid"
             say(
                 f"{plan}: {verdict}, {len(findings) - errors} warning(s). Run `verify` to compare it with a pinned plan_id, "
@@ -107,7 +108,7 @@ def verify(
         sample=sample,
         recipe=recipe,
     ):
-        show(line)
+        show_line(line)
 
 
 def prove(
@@ -116,10 +117,13 @@ def prove(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="File for the proof [default: print it].")
     ] = None,
+    force: Force = False,
 ) -> None:
     """Write the proof that a step belongs to the plan: 32 bytes a level of the tree."""
+    from lazarus_plan.proof import PROOF
     from lazarus_plan.proof import prove as make
 
+    check_result(output, PROOF, [plan], force)
     write_result(json.dumps(make(plan, step), indent=2), output)
 
 
@@ -166,7 +170,7 @@ def audit(
         )
     else:
         for each in found.findings:
-            show(f"error {each.code}: {log}: {each.message}")
+            show_line(f"error {each.code}: {log}: {each.message}")
         verdict = "followed the plan" if not found.findings else "did not follow the plan"
         say(f"{log}: {verdict}, steps {found.first_step} to {end - 1} of {len(loaded)}")
     raise typer.Exit(0 if ok else 1)
@@ -202,8 +206,11 @@ def simulate(
 def attest(
     plan: PlanPath,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File [default: print it].")] = None,
+    force: Force = False,
 ) -> None:
     """Write an in-toto statement with SLSA provenance about the plan's files, for others to sign."""
+    from lazarus_plan.attest import STATEMENT
     from lazarus_plan.attest import attest as make
 
+    check_result(output, STATEMENT, [plan], force)
     write_result(json.dumps(make(plan), indent=2), output)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lazarus_plan.commands.options import AsJson, Deal, PlanPath, World, write_result
+from lazarus_plan.commands.options import AsJson, Deal, PlanPath, World, check_result, write_result
 from lazarus_plan.console import say, show
+from lazarus_plan.shared_options import Force
 
 if TYPE_CHECKING:
     from lazarus_plan.canonical import JSON
@@ -100,11 +101,14 @@ def explain(
 def stats(
     plan: PlanPath,
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
+    force: Force = False,
 ) -> None:
     """Print what a plan costs and wastes, as JSON; or draw it as a page."""
+    from lazarus_plan.page import PAGE
     from lazarus_plan.stats import plan_stats
     from lazarus_plan.validation import load_plan
 
+    check_result(html, PAGE, [plan], force)
     loaded = load_plan(plan)
     if html is None:
         show(json.dumps(plan_stats(loaded), indent=2))

@@ -10,6 +10,7 @@ from lazarus_plan.console import say, show
 if TYPE_CHECKING:
     from lazarus_plan.config import PlanConfig
     from lazarus_plan.lengths import LengthCache
+    from lazarus_plan.outputs import OutputKind
 
 PlanPath = Annotated[Path, typer.Option("-p", "--plan", help="Folder of the plan.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
@@ -34,21 +35,32 @@ def read_caches(paths: list[Path], *, trusts_sidecars: bool = True) -> "list[Len
     return [read_lengths(path, remember=True) if trusts_sidecars else scan(path) for path in paths]
 
 
-def write_result(text: str, output: Path | None) -> None:
-    """Prints a result, or writes it to a file that is none of a plan's own.
+def check_result(output: Path | None, kind: "OutputKind", inputs: list[Path], force: bool) -> None:
+    """Refuses, before the work, an output that may not be written.
 
     Raises:
-        PlanError: `output` is one of the files that a plan consists of.
+        OutputTaken: It belongs to a plan, or `check_output` refuses it.
     """
-    from lazarus_plan.errors import PlanError
+    from lazarus_plan.errors import OutputTaken
+    from lazarus_plan.outputs import check_output
     from lazarus_plan.store import CACHES, FILES, holds_plan
+
+    if output is None:
+        if force:
+            raise typer.BadParameter("--force has no effect without an output file")
+        return
+    if output.name in (*FILES, *CACHES) and holds_plan(output.parent):
+        raise OutputTaken(f"{output} belongs to a plan: choose another file", "LP-E007")
+    check_output(output, kind, inputs=inputs, force=force)
+
+
+def write_result(text: str, output: Path | None) -> None:
+    """Prints a result, or writes it to a file that `check_result` has let pass."""
     from lazarus_plan.whole import whole_file
 
     if output is None:
         show(text)
         return
-    if output.name in (*FILES, *CACHES) and holds_plan(output.parent):
-        raise PlanError(f"{output} belongs to a plan: choose another file", "LP-E007")
     with whole_file(output) as stream:
         stream.write(text.encode() + b"\n")
     say(f"wrote {output}")

@@ -6,8 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lazarus_plan.commands.options import AsJson, Lengths, PlanPath, make_config, numbers, read_caches, write_result
+from lazarus_plan.commands.options import (
+    AsJson,
+    Lengths,
+    PlanPath,
+    check_result,
+    make_config,
+    numbers,
+    read_caches,
+    write_result,
+)
 from lazarus_plan.console import say, show
+from lazarus_plan.shared_options import Force
 
 if TYPE_CHECKING:
     from lazarus_plan.config import Stage
@@ -60,6 +70,7 @@ def build(
     zero_length: Annotated[
         Literal["error", "exclude"], typer.Option("--zero-length", help="What becomes of a sample without tokens.")
     ] = "error",
+    force: Force = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and report, write nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -91,7 +102,7 @@ def build(
     expected = estimate_plan(caches, resolve(caches, config))
     if expected.seconds > WORTH_A_WORD_S:
         say(f"planning: {expected}")
-    plan = build_plan(caches, config, None if dry_run else output)
+    plan = build_plan(caches, config, None if dry_run else output, force=force)
     show(json.dumps(summary(plan), indent=2) if as_json else receipt(plan))
     if dry_run:
         say("dry run: nothing was written")
@@ -99,11 +110,15 @@ def build(
         say(f"wrote {output}; next: lazarus data batchplan validate -p {output} --strict")
 
 
-def lock(plan: PlanPath, output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the lock.")]) -> None:
+def lock(
+    plan: PlanPath,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the lock.")],
+    force: Force = False,
+) -> None:
     """Copy what is worth committing, a few KB: `materialise` builds the plan from it again."""
     from lazarus_plan.lock import write_lock
 
-    write_lock(plan, output)
+    write_lock(plan, output, force=force)
     say(f"wrote {output}; commit it, and check with: lazarus data batchplan materialise -k {output} -l LENGTHS -o PLAN")
 
 
@@ -114,13 +129,15 @@ def materialise(
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Write what comes out also where it is another plan.")
     ] = False,
+    force: Force = False,
 ) -> None:
     """Build the plan of a lock: exit 1 if anything it was made from has changed."""
     from lazarus_plan.lock import materialise as rebuild
-    from lazarus_plan.store import save_plan
+    from lazarus_plan.store import check_replaceable, save_plan
 
-    plan = rebuild(lock, read_caches(lengths, trusts_sidecars=False), output if anyway else None)
-    save_plan(plan, output)
+    check_replaceable(output, force=force)
+    plan = rebuild(lock, read_caches(lengths, trusts_sidecars=False), output if anyway else None, force=force)
+    save_plan(plan, output, force=force)
     show(plan.plan_id)
     say(f"wrote {output}: the plan of the lock, to the byte")
 
@@ -135,18 +152,20 @@ def rebase(
     ] = None,
     epochs: Annotated[int | None, typer.Option("-e", "--epochs", help="In all [default: as it was].")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the rest [default: as it was].")] = None,
+    force: Force = False,
 ) -> None:
     """Keep the steps that were trained, plan the rest anew: for data mended or appended during a run."""
     from lazarus_plan.rebase import rebase_plan
     from lazarus_plan.receipt import receipt
-    from lazarus_plan.store import save_plan
+    from lazarus_plan.store import check_replaceable, save_plan
     from lazarus_plan.validation import load_plan
 
+    check_replaceable(output, force=force)
     parent = load_plan(plan)
     changes = {"token_budget": token_budget, "epochs": epochs, "seed": seed}
     asked = parent.metadata.config.model_dump() | {name: value for name, value in changes.items() if value is not None}
     child = rebase_plan(parent, step, read_caches(lengths), make_config(**asked))
-    save_plan(child, output)
+    save_plan(child, output, force=force)
     show(receipt(child))
     say(f"wrote {output}: goes on at step {step} from a checkpoint of {plan}")
 
@@ -156,10 +175,13 @@ def export(
         Literal["torch", "trl", "grain", "mlx"], typer.Option("--to", help="Whose trainer replays the plan.")
     ],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Python file [default: print it].")] = None,
+    force: Force = False,
 ) -> None:
     """Write a Python file that replays plans in another trainer, without lazarus-plan."""
+    from lazarus_plan.exports import LOADER
     from lazarus_plan.exports import export as source_of
 
+    check_result(output, LOADER, [], force)
     write_result(source_of(to).rstrip(), output)
 
 

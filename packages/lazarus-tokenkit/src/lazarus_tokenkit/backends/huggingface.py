@@ -20,6 +20,7 @@ from typing import Any, cast
 import jiter
 import tokenizers
 
+from lazarus_plan.whole import filled_folder
 from lazarus_tokenkit.backends.companions import (
     CONFIG_FILE,
     ROLES,
@@ -198,14 +199,14 @@ class HuggingFaceTokenizer:
         return f"tokenizers {version('tokenizers')}" + (f", {self.source}" if self.source else "")
 
     def save(self, directory: Path) -> None:
-        """Writes the files byte for byte as they were loaded.
+        """Writes the files byte for byte as they were loaded; a new folder appears as a whole.
 
         A bare `tokenizer.json` gets a `tokenizer_config.json` that names the generic class: without it transformers
         guesses a class from the model's config, and some of those change ids.
         """
-        directory.mkdir(parents=True, exist_ok=True)
-        for file_name, content in ({CONFIG_FILE: self._minimal_config()} | dict(self.files)).items():
-            (directory / file_name).write_bytes(content)
+        with filled_folder(directory) as folder:
+            for file_name, content in ({CONFIG_FILE: self._minimal_config()} | dict(self.files)).items():
+                (folder / file_name).write_bytes(content)
 
     def _minimal_config(self) -> bytes:
         texts = {number: text for text, number in self.special_tokens.items()}

@@ -20,10 +20,13 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Examine a tokenizer by trying it; exit 1 on errors."""
+    from lazarus_plan.outputs import check_folder
     from lazarus_tokenkit.doctor.examination import examine
     from lazarus_tokenkit.doctor.fix import FIXABLE, repair, write_repair
     from lazarus_tokenkit.doctor.patient import Patient
 
+    if fix is not None:
+        check_folder(fix, "a repaired copy", code="LT-E118")
     patient = Patient.admit(tokenizer)
     found = [each for each in examine(patient) if not (quiet and each.severity == "information")]
     if as_json:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lazarus_plan.console import say, show
+from lazarus_plan.shared_options import Force
 from lazarus_tokenkit.commands.options import AsJson, TokenizerName, load, read_text, with_fields
 
 if TYPE_CHECKING:
@@ -25,16 +26,24 @@ def fingerprint(
     verify: Annotated[
         Path | None, typer.Option("--verify", help="Compare with a saved fingerprint; exit 1 if it differs.")
     ] = None,
+    force: Force = False,
 ) -> None:
     """Print what makes a tokenizer that tokenizer, by component."""
+    from lazarus_plan.outputs import check_output
     from lazarus_tokenkit.fingerprint import compute_fingerprint, save_fingerprint, verify_fingerprint
+    from lazarus_tokenkit.outputs import FINGERPRINT
 
+    if save is None and force:
+        raise typer.BadParameter("--force has no effect without --save")
+    if save is not None:
+        inputs = [path for path in (verify, Path(tokenizer)) if path is not None]
+        check_output(save, FINGERPRINT, inputs=inputs, force=force)
     found = compute_fingerprint(load(tokenizer))
     if verify is not None:
         verify_fingerprint(found, verify)
         say(f"{tokenizer} is the tokenizer of {verify}")
     if save is not None:
-        save_fingerprint(found, save)
+        save_fingerprint(found, save, force=force)
         say(f"wrote {save}")
     if as_json:
         show(json.dumps(found.to_json(), indent=2))

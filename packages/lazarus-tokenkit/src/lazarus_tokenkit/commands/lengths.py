@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lazarus_plan.console import progress, say, show
+from lazarus_plan.shared_options import Force
 from lazarus_tokenkit.commands.options import AsJson, Data, Template, TokenizerName, load, with_fields
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def build(
         Literal["auto", "huggingface", "tiktoken", "sentencepiece", "gigatoken"],
         typer.Option("--engine", help="Who encodes; compared with the reference, which is used where they differ."),
     ] = "huggingface",
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Encode a data set and write the length of every sample."""
@@ -43,7 +45,7 @@ def build(
     encoder = Encoder(load(tokenizer), template)
     tally = LengthTally()
     with progress("encoding", total=count_lines(data), unit="samples") as advance:
-        header = build_lengths(data, encoder, output, fields, advance, engine, tally)
+        header = build_lengths(data, encoder, output, fields, advance, engine, tally, force)
     stats = tally.stats
     digests = {"data": header.data, "template": header.template, "tokenizer": header.tokenizer}
     if as_json:

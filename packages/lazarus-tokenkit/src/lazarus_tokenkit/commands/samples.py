@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lazarus_plan.console import say, show
+from lazarus_plan.shared_options import Force
 from lazarus_plan.whole import whole_file
 from lazarus_tokenkit.commands.options import AsJson, Template, load, with_fields
 
@@ -50,8 +51,11 @@ def prepare(
     ] = "",
     *,
     fields: "FieldNames",
+    force: Force = False,
 ) -> None:
     """Write samples with numbers or structures in one spelling."""
+    from lazarus_plan.outputs import check_output
+    from lazarus_tokenkit.outputs import SAMPLES
     from lazarus_tokenkit.preparation.rewriting import prepare_samples
     from lazarus_tokenkit.preparation.structures import PATTERNS, structure_tokens
     from lazarus_tokenkit.readers import read_rows
@@ -59,8 +63,7 @@ def prepare(
     names = tuple(PATTERNS) if structures == "all" else tuple(structures.split(",")) if structures else ()
     if unknown := [name for name in names if name not in PATTERNS]:
         raise typer.BadParameter(f"no structure `{unknown[0]}`; known are {', '.join(PATTERNS)}")
-    if output.exists():
-        raise typer.BadParameter(f"{output} exists; name a new file")
+    check_output(output, SAMPLES, inputs=data, force=force)
     rows = read_rows(data, fields)
     samples = texts = values = 0
     with whole_file(output) as stream:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from lazarus_plan.console import say, show
+from lazarus_plan.console import read_stdin, say, show
 from lazarus_tokenkit.commands.options import AsJson, TokenizerName, load
 from lazarus_tokenkit.errors import TokenkitError
 
@@ -106,7 +106,5 @@ def apply(
 
 def _read(path: Path) -> bytes:
     if str(path) == "-":
-        import sys
-
-        return sys.stdin.buffer.read()
+        return read_stdin()
     return path.read_bytes()

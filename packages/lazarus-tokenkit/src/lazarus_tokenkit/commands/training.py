@@ -89,11 +89,11 @@ def char(
 def _train(
     data: list[Path], output: Path, config: Any, kind: "Kind", fields: "FieldNames", dry_run: bool, as_json: bool
 ) -> None:
+    from lazarus_plan.outputs import check_folder
     from lazarus_tokenkit.training.card import freeze
     from lazarus_tokenkit.training.run import estimate, train_files
 
-    if output.exists():
-        raise typer.BadParameter(f"{output} exists; a trained tokenizer is never overwritten")
+    check_folder(output, "a trained tokenizer", code="LT-E118")
     if dry_run:
         found = estimate(data, kind, fields)
         words = (

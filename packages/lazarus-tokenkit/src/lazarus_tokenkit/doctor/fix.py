@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lazarus_plan.outputs import check_folder
+from lazarus_plan.whole import whole_folder
 from lazarus_tokenkit.backends.companions import CONFIG_FILE, ROLES, TOKENIZER_FILE, conventional_role
 from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.doctor.chat import suggestions
@@ -67,16 +69,15 @@ def repair(patient: Patient) -> Repair:
 
 
 def write_repair(found: Repair, directory: Path) -> None:
-    """Writes the files into a directory that is not there yet.
+    """Writes the files into a new folder, which appears as a whole.
 
     Raises:
-        TokenizerError: There is something already.
+        OutputTaken: There is something already.
     """
-    if directory.exists():
-        raise TokenizerError(f"{directory} exists; name a new directory, originals are never changed", "LT-E118")
-    directory.mkdir(parents=True)
-    for name, content in found.files.items():
-        (directory / name).write_bytes(content)
+    check_folder(directory, "a repaired copy", code="LT-E118")
+    with whole_folder(directory) as folder:
+        for name, content in found.files.items():
+            (folder / name).write_bytes(content)
 
 
 def _switches(file: JSON, config: JSON) -> list[str]:

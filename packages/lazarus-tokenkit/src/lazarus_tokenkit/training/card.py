@@ -10,8 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from lazarus_plan.outputs import check_folder
+from lazarus_plan.whole import whole_folder
 from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
-from lazarus_tokenkit.errors import TokenizerError
 from lazarus_tokenkit.fingerprint import TokenizerFingerprint, compute_fingerprint, save_fingerprint
 from lazarus_tokenkit.metrics.coverage import Coverage, analyze_coverage, worst_group_ratio
 
@@ -93,22 +94,22 @@ def make_card(
         fingerprint=compute_fingerprint(tokenizer),
         vocab_size=tokenizer.vocab_size,
         domains={name: analyze_coverage(tokenizer, documents) for name, documents in held_out.items() if documents},
-        versions={name: version(name) for name in {engine, "tokenizers", "lazarus-tokenkit"}},
+        versions={name: version(name) for name in sorted({engine, "tokenizers", "lazarus-tokenkit"})},
     )
 
 
 def freeze(tokenizer: HuggingFaceTokenizer, card: ReportCard, directory: Path) -> None:
-    """Writes tokenizer, card and fingerprint into a directory that is not there yet.
+    """Writes tokenizer, card and fingerprint into a new folder, which appears as a whole.
 
     Raises:
-        TokenizerError: There is something already.
+        OutputTaken: There is something already.
     """
-    if directory.exists():
-        raise TokenizerError(f"{directory} exists; a trained tokenizer is never overwritten", "LT-E118")
-    tokenizer.save(directory)
-    (directory / FIGURES).write_text(json.dumps(card.to_json(), indent=2) + "\n", "utf-8")
-    (directory / CARD).write_text(card.markdown(), "utf-8")
-    save_fingerprint(card.fingerprint, directory / LOCK)
+    check_folder(directory, "a trained tokenizer", code="LT-E118")
+    with whole_folder(directory) as folder:
+        tokenizer.save(folder)
+        (folder / FIGURES).write_text(json.dumps(card.to_json(), indent=2) + "\n", "utf-8")
+        (folder / CARD).write_text(card.markdown(), "utf-8")
+        save_fingerprint(card.fingerprint, folder / LOCK)
 
 
 def _figure(value: float | None) -> str:

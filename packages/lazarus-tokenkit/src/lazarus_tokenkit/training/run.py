@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from lazarus_plan.printable import utf8_name
 from lazarus_tokenkit.backends.character import character_tokenizer
 from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.errors import TokenkitError
@@ -66,7 +67,7 @@ def train_files(
             kind, tokenizer = "sentencepiece", train_sentencepiece(texts, config, name)
         case None:
             kind, tokenizer = "char", character_tokenizer(texts, name)
-    held_out = {path.name: list(_split(path, fields, is_held_out=True)) for path in paths}
+    held_out = {utf8_name(path.name): list(_split(path, fields, is_held_out=True)) for path in paths}
     members = {} if config is None else config.model_dump(mode="json")
     files = [_file(file) for path in paths for file in data_files(path)]
     return tokenizer, make_card(tokenizer, kind, members, files, held_out)
@@ -98,4 +99,4 @@ def _split(path: Path, fields: FieldNames | None, *, is_held_out: bool) -> Itera
 def _file(path: Path) -> dict[str, str | int]:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return {"name": path.name, "bytes": path.stat().st_size, "sha256": digest}
+    return {"name": utf8_name(path.name), "bytes": path.stat().st_size, "sha256": digest}

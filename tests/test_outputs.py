@@ -1,0 +1,246 @@
+"""The law of outputs: no command replaces what it did not write. Every command with an output option is found and tried.
+
+A new option that takes a path has to be named here, as read or as written; a new output needs a command line that writes it.
+"""
+
+import inspect
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import pytest
+import typer
+
+from lazarus_plan.console import run
+
+APPS = {
+    "plan": "lazarus_plan.cli:app",
+    "batching": "lazarus_plan.batching_cli:app",
+    "tokenkit": "lazarus_tokenkit.cli:app",
+    "models": "lazarus_models.cli:app",
+    "gym": "lazarus_gym.cli:app",
+    "train": "lazarus_train.cli:app",
+    "introspect": "lazarus_introspect.cli:app",
+    "corpus": "lazarus_corpus.cli:app",
+    "quickstart": "lazarus_cli.quickstart:quickstart",
+    "bench": "lazarus_cli.bench:bench",
+}
+WRITTEN = {"output", "html", "save", "fix"}
+READ = {
+    *(
+        "plan",
+        "old",
+        "new",
+        "proof",
+        "log",
+        "lock",
+        "lengths",
+        "data",
+        "lengths_file",
+        "conversation",
+        "suite",
+        "verify",
+    ),
+    *("model", "adapter", "prompt_file", "text", "config", "batch_plan", "path", "run", "runs", "tasks", "replies"),
+    *("baseline", "eval_data", "tokenizer", "draft", "reference_model"),
+}
+DATA = ["-d", "data.jsonl"]
+ANALYZE = ["-t", "byte", *DATA, "--html", "@"]
+TRAIN = ["--model", "model", "--data", "data.jsonl", "--batch-plan", "plan", "-o", "@", "--max-steps", "1"]
+COMMANDS: dict[str, list[str]] = {
+    "plan build": ["-l", "lengths.jsonl", "-b", "512", "--predictable", "-o", "@"],
+    "plan lock": ["-p", "plan", "-o", "@"],
+    "plan materialise": ["-k", "plan", "-l", "lengths.jsonl", "-o", "@"],
+    "plan rebase": ["-p", "plan", "--step", "1", "-l", "lengths.jsonl", "-o", "@"],
+    "plan prove": ["-p", "plan", "--step", "0", "-o", "@"],
+    "plan attest": ["-p", "plan", "-o", "@"],
+    "plan export": ["--to", "torch", "-o", "@"],
+    "plan stats": ["-p", "plan", "--html", "@"],
+    "tokenkit fingerprint": ["-t", "byte", "--save", "@"],
+    "tokenkit doctor": ["-t", "model", "--fix", "@"],
+    "tokenkit lengths build": ["-t", "byte", *DATA, "-o", "@"],
+    "tokenkit samples prepare": ["data.jsonl", "-o", "@"],
+    "tokenkit train bpe": [*DATA, "-v", "260", "-o", "@"],
+    "tokenkit train sentencepiece": [*DATA, "-v", "300", "-o", "@"],
+    "tokenkit train char": [*DATA, "-o", "@"],
+    "tokenkit analyze diff": ["-t1", "byte", "-t2", "byte", *DATA, "--html", "@"],
+    **{
+        f"tokenkit analyze {name}": ANALYZE
+        for name in ("coverage", "entropy", "fit-score", "efficiency", "vocab-suggest", "words")
+    },
+    "models new": ["--preset", "nano", "-t", "byte", "-o", "@"],
+    "models convert": ["--model", "model", "-o", "@"],
+    "gym generate": ["-n", "3", "-o", "@"],
+    "train pretrain": TRAIN,
+    "train sft": TRAIN,
+    "train dpo": TRAIN,
+    "train reward": TRAIN,
+    "train classify": TRAIN,
+    "train sweep": ["--model", "model", "--row-len", "16", "--max-rows", "1", "--steps", "1", "-o", "@"],
+    "train report": ["run", "-o", "@"],
+    "quickstart quickstart": ["-o", "@"],
+    "bench bench": [*DATA, "-t", "byte", "--steps", "1", "--num-samples", "8", "-b", "512", "-o", "@"],
+}
+FOLDERS = {
+    *("plan build", "plan lock", "plan materialise", "plan rebase", "models new", "models convert", "tokenkit doctor"),
+    *("tokenkit train bpe", "tokenkit train sentencepiece", "tokenkit train char"),
+    *("train pretrain", "train sft", "train dpo", "train reward", "train classify", "train sweep"),
+    *("quickstart quickstart", "bench bench"),
+}
+FILES = sorted(COMMANDS.keys() - FOLDERS)
+UNKNOWN_AGAIN = {"gym generate", "tokenkit samples prepare"}
+"""Their files look like anybody's: each has to be forced."""
+
+
+def commands(app: Any, names: tuple[str, ...]) -> Iterator[tuple[str, Callable[..., Any]]]:
+    if not isinstance(app, typer.Typer):
+        yield " ".join([*names, app.__name__.strip("_")]), app
+        return
+    for each in app.registered_commands:
+        assert each.callback is not None
+        yield " ".join([*names, each.name or each.callback.__name__.replace("_", "-")]), each.callback
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        inner = group.typer_instance
+        name = group.name if isinstance(group.name, str) else inner.info.name
+        yield from commands(inner, (*names, str(name)))
+
+
+def is_path(annotation: Any) -> bool:
+    return annotation is Path or any(map(is_path, get_args(annotation))) or get_origin(annotation) is Path
+
+
+def path_options() -> Iterator[tuple[str, str]]:
+    """Every option or argument of every command that takes a path."""
+    for package, where in APPS.items():
+        module, _, attribute = where.partition(":")
+        for command, callback in commands(getattr(import_module(module), attribute), (package,)):
+            for name, parameter in inspect.signature(callback).parameters.items():
+                if is_path(parameter.annotation):
+                    yield command, name
+
+
+def test_every_option_that_takes_a_path_is_known_as_read_or_written():
+    assert [(command, name) for command, name in path_options() if name not in WRITTEN | READ] == []
+
+
+def test_every_output_is_tried():
+    assert sorted({command for command, name in path_options() if name in WRITTEN}) == sorted(COMMANDS)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data, lengths, plan, model and the folder of a run."""
+    folder = tmp_path_factory.mktemp("made")
+    rows = [{"prompt": f"What is {n} and {n}?", "completion": f"It is {2 * n}."} for n in range(40)]
+    (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert call("models new", ["--preset", "nano", "-t", "byte", "-o", "model"]) == 0
+        assert call("tokenkit lengths build", ["-t", "model", *DATA, "-o", "lengths.jsonl"]) == 0
+        assert call("plan build", ["-l", "lengths.jsonl", "-b", "512", "--predictable", "-o", "plan"]) == 0
+        assert call("train sft", [each.replace("@", "run") for each in TRAIN]) == 0
+    return folder
+
+
+@pytest.fixture
+def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for each in made.iterdir():
+        shutil.copytree(each, tmp_path / each.name) if each.is_dir() else shutil.copy(each, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(command: str, words: list[str]) -> int:
+    package, *names = command.split()
+    module, _, attribute = APPS[package].partition(":")
+    app = getattr(import_module(module), attribute)
+    if not isinstance(app, typer.Typer):
+        single = typer.Typer(add_completion=False)
+        single.command()(app)
+        app, names = single, []
+    with pytest.raises(SystemExit) as ended:
+        run(lambda **options: app([*names, *words], **options), "lazarus")
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def content(folder: Path) -> dict[str, bytes | str]:
+    found: dict[str, bytes | str] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            found[name] = f"-> {path.readlink()}"
+        elif path.is_file():
+            found[name] = path.read_bytes()
+    return found
+
+
+def with_output(command: str, output: str) -> list[str]:
+    return [output if word == "@" else word for word in COMMANDS[command]]
+
+
+FOREIGN = {
+    "rows": b'{"prompt":"mine","completion":"years of work"}\n',
+    "page": b"<!doctype html>\n<html><body>my page</body></html>\n",
+    "json": b'{\n  "version": "1.0",\n  "model": {}\n}\n',
+    "text": b"# My notes\n",
+    "binary": bytes(range(256)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_what_a_command_did_not_write_survives(here: Path, command: str):
+    (here / "notes").mkdir()
+    for name in ("thesis.txt", "config.json", "report.json", "bench.json", "bench.md", "summary.md", "trials.jsonl"):
+        (here / "notes" / name).write_text("{}\n" if name == "config.json" else "years of work\n", "utf-8")
+    for name, foreign in FOREIGN.items():
+        (here / f"{name}.out").write_bytes(foreign)
+        (here / f"{name}.link").symlink_to(f"{name}.out")
+    (here / "folder.link").symlink_to("notes")
+    before = content(here)
+    force = [["--force"]] if command in FILES else []
+    targets = [*(f"{name}.{end}" for name in FOREIGN for end in ("out", "link")), "notes", "folder.link", "data.jsonl"]
+    for target in targets:
+        code = call(command, with_output(command, target))
+        after = content(here)
+        assert {name: after.get(name) for name in before} == before, f"{command} {target}: exit {code}"
+        assert code == 2 or target in ("notes", "folder.link"), f"{command} {target}: exit {code}"
+    for more in force:
+        for target in ("rows.link", "data.jsonl", "notes"):
+            is_input = target != "data.jsonl" or "data.jsonl" in COMMANDS[command]
+            if is_input:
+                assert call(command, [*with_output(command, target), *more]) == 2, f"{command} --force {target}"
+        after = content(here)
+        assert {name: after.get(name) for name in before} == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", FILES)
+def test_a_file_is_written_replaced_by_its_like_and_forced(here: Path, command: str):
+    assert call(command, with_output(command, "new.out")) == (1 if command == "tokenkit doctor" else 0)
+    assert call(command, with_output(command, "new.out")) == (2 if command in UNKNOWN_AGAIN else 0)
+    (here / "mine.txt").write_bytes(b"mine")
+    assert call(command, [*with_output(command, "mine.txt"), "--force"]) == 0
+    assert (here / "mine.txt").read_bytes() not in (b"", b"mine")
+    assert not [name for name in content(here) if name.endswith((".tmp", ".old", ".partial"))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["plan build", "plan lock", "plan materialise", "plan rebase"])
+def test_a_plan_or_lock_of_another_id_has_to_be_forced(here: Path, command: str):
+    other = ["-l", "lengths.jsonl", "-b", "1024", "--predictable", "-o", "other"]
+    assert call("plan build", other) == 0
+    if command == "plan lock":
+        assert call("plan lock", ["-p", "other", "-o", "other.lock"]) == 0
+    target = "other.lock" if command == "plan lock" else "other"
+    before = content(here / target)
+    assert call(command, with_output(command, target)) == 2
+    assert content(here / target) == before
+    assert call(command, [*with_output(command, target), "--force"]) == 0
+    assert content(here / target) != before
+    assert call(command, with_output(command, target)) == 0, "the same id is replaced"
