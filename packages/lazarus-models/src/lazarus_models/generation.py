@@ -102,6 +102,7 @@ def generate_steps(
 ) -> Iterator[Step]:
     """`generate_tokens` with the logits, going on from a cache that holds a beginning of the prompt."""
     check_request(model, prompt_ids, config)
+    cache.check_model(model)
     return _steps(_Cached(model, cache), cache.rest(prompt_ids), config, whole=list(prompt_ids))
 
 
