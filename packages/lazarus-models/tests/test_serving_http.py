@@ -174,6 +174,7 @@ def test_the_body_of_a_refused_request_is_never_read_as_a_request(open_server, l
         b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n",
         b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n5;" + b"a" * 100_000,
         b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
     ],
 )
@@ -194,6 +195,8 @@ def test_requests_behind_one_another_are_answered_in_their_order(open_server):
     [
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
         (b"GET /health\r\n\r\n", 400),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"GET /health HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\n\r\n", 415),
         (b"GET /health HTTP/1.1\r\n\r\n", 400),
         (b"GET /health HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
         (b"GET http://evil.example/health HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),

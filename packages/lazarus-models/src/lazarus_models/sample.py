@@ -19,7 +19,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    NonNegativeInt,
     PositiveInt,
     model_validator,
 )
@@ -53,7 +52,7 @@ class GenerationConfig(BaseModel):
     """Where to stop when nothing else does."""
     temperature: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
     """Divides the logits; 0 takes the most likely token always (greedy)."""
-    top_k: NonNegativeInt = 0
+    top_k: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Draws from the k most likely tokens; 0 for all."""
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Draws from the fewest tokens whose probabilities reach p, the one that crosses p among them."""

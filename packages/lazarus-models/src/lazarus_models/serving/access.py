@@ -41,15 +41,20 @@ def check(scope: Scope, config: ServeConfig) -> None:
     """Checks the headers of a request.
 
     Raises:
-        Refused: Too many headers, a wrong key, or without a key a foreign host, origin or kind of body.
+        Refused: Another version of HTTP, too many headers, a body without one clear end or in another encoding, a wrong
+            key, or without a key a foreign host, origin or kind of body.
     """
     headers = Headers(scope=scope)
+    if scope["http_version"] not in ("1.0", "1.1"):
+        raise Refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "requests are HTTP/1.1 or HTTP/1.0", closes=True)
     if len(headers.raw) > MAX_HEADERS:
         raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"a request has at most {MAX_HEADERS} headers")
     if "transfer-encoding" in headers and "content-length" in headers:
         raise Refused(
             HTTPStatus.BAD_REQUEST, "a request has a Content-Length or a Transfer-Encoding, not both", closes=True
         )
+    if headers.get("content-encoding", "identity") != "identity":
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a Content-Encoding is not read; send the body as it is")
     if config.api_key is None:
         _check_names(headers, config)
         if scope["method"] == "POST":

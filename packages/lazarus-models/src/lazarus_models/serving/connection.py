@@ -99,8 +99,10 @@ class Connection(H11Protocol):
         """Answers what is no HTTP request."""
         error = sys.exception()
         status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else HTTPStatus.BAD_REQUEST
-        if status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE and b"\n" not in self.conn.trailing_data[0]:
-            status = HTTPStatus.REQUEST_URI_TOO_LONG
+        if status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:  # of any part that does not end
+            is_body = self._current is not None and not self._current.response_complete
+            is_first_line = b"\n" not in self.conn.trailing_data[0]
+            status = HTTPStatus.BAD_REQUEST if is_body else HTTPStatus.REQUEST_URI_TOO_LONG if is_first_line else status
         self._refuse(HTTPStatus(status), f"malformed request: {str(error)[:200]}")
 
     def pause_writing(self) -> None:
