@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,8 +32,8 @@ def serve(
     """Serve a model behind OpenAI's interface, until Ctrl-C or SIGTERM."""
     import signal
 
-    Server, ServeConfig = _parts()
-    config = ServeConfig(
+    Server, _ = _parts()
+    config = _config(
         host=host,
         port=port,
         api_key=_key(api_key),
@@ -79,6 +79,20 @@ def _parts() -> "tuple[type[Server], type[ServeConfig]]":
             "LM-E161",
         ) from error
     return Server, ServeConfig
+
+
+def _config(**settings: Any) -> "ServeConfig":
+    """The settings; a refusal names the options."""
+    from lazarus_models.errors import ServingError
+
+    _, ServeConfig = _parts()
+    try:
+        return ServeConfig(**settings)
+    except ServingError as error:
+        words = error.message
+        for name in ("host", "api_key", "no_key"):
+            words = words.replace(f"`{name}`", f"`--{name.replace('_', '-')}`")
+        raise ServingError(words, error.code) from error
 
 
 def _key(given: str | None) -> str | None:
