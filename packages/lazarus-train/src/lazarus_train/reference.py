@@ -140,7 +140,9 @@ def read_reference(folder: Path, samples: int) -> CachedReference:
     """
     table = load_tensors(folder / TABLE)
     if any(table[name].shape != (samples,) for name in ("chosen", "rejected")):
-        raise SetupError(f"{folder / TABLE}: not the log-probabilities of {samples} samples; remove the folder", "LR-E142")
+        raise SetupError(
+            f"{folder / TABLE}: not the log-probabilities of {samples} samples; remove the folder", "LR-E142"
+        )
     return CachedReference(table["chosen"], table["rejected"])
 
 

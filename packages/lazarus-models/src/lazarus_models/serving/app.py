@@ -184,13 +184,14 @@ class _Answering(Response):
         pieces: asyncio.Queue[Any] = asyncio.Queue()
         answer = Answer(lambda piece: _from_thread(loop, pieces, piece))
         self._service.answers.add(answer)
-        self._service.threads.submit(self._service.work, self._content, self._is_chat, answer)
+        work = self._service.threads.submit(self._service.work, self._content, self._is_chat, answer)
         gone = asyncio.create_task(_wait_until_gone(receive, pieces))
         try:
             await _send(pieces, scope, receive, send)
         finally:
             self._service.answers.discard(answer)
             answer.end(ClientDisconnect())
+            work.cancel()  # where it has not begun: its prompt is not read for nobody
             gone.cancel()
 
 
