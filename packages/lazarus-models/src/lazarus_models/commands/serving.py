@@ -72,7 +72,7 @@ def _parts() -> "tuple[type[Server], type[ServeConfig]]":
     try:
         from lazarus_models.serving import ServeConfig, Server
     except ModuleNotFoundError as error:
-        if error.name not in ("h11", "starlette", "uvicorn"):
+        if error.name not in ("h11", "jiter", "starlette", "uvicorn"):
             raise
         raise ServingError(
             f"`serve` needs {error.name}, which the extra `serve` brings: uv pip install 'lazarus-models[serve]'",
