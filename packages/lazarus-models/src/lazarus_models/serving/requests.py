@@ -5,6 +5,7 @@ Five fields name the caller or allow what is done anyway, and are accepted: `use
 """
 
 import json
+import re
 import reprlib
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -22,6 +23,8 @@ from lazarus_tokenkit import Message
 
 MAX_STOPS = 64
 """Stop texts of a request: each is looked for in every piece of the answer."""
+MAX_METADATA = 16
+"""Entries of `metadata`, as OpenAI allows."""
 MAX_STOP_CHARACTERS = 1000
 """Length of a stop text, for the same reason."""
 NOT_DONE: dict[str, tuple[Any, ...]] = {
@@ -37,8 +40,8 @@ NOT_DONE: dict[str, tuple[Any, ...]] = {
     "web_search_options": (),
 }
 """Fields of OpenAI's interface that would have no effect here, with the values that ask for nothing; null is another."""
+_TOKEN_ID = re.compile("0|[1-9][0-9]{0,9}")
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
-_TokenId = Annotated[str, Field(pattern="^(0|[1-9][0-9]{0,9})$")]
 _Count = Annotated[int, Field(ge=1, lt=2**31)]
 
 
@@ -86,7 +89,7 @@ class ChatMessage(_Fields):
 
     role: Annotated[str, Field(min_length=1, max_length=64)]
     content: Annotated[str | None, BeforeValidator(_joined)] = None
-    tool_calls: list[ToolCallPart] | None = None
+    tool_calls: Annotated[list[ToolCallPart], Field(fail_fast=True)] | None = None
     tool_call_id: str | None = None
     name: str | None = None
     """Of the function whose result this is; refused in other messages, where no template would show it."""
@@ -150,6 +153,22 @@ def _stops(given: Any) -> Any:
     return [given] if isinstance(given, str) else given
 
 
+def _biases(given: Any) -> Any:
+    """Names the first wrong entry, of up to 100,000."""
+    entries = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
+    for token, bias in entries.items():
+        if not _TOKEN_ID.fullmatch(token) or type(bias) not in (int, float):
+            raise ValueError(f"{token[:20]!r}: {reprlib.repr(bias)} gives no token id a number")
+    return cast("Any", given)
+
+
+def _few(given: Any) -> Any:
+    entries = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
+    if len(entries) > MAX_METADATA:
+        raise ValueError(f"at most {MAX_METADATA} entries")
+    return cast("Any", given)
+
+
 def _only_one(given: int | None) -> int | None:
     if given not in (None, 1):
         raise ValueError("one answer a request is all that is done here")
@@ -173,15 +192,15 @@ class AnyRequest(_Fields):
     presence_penalty: _Finite | None = None
     repetition_penalty: _Finite | None = None
     seed: int | None = None
-    logit_bias: dict[_TokenId, _Finite] | None = None
-    stop: Annotated[list[_Stop], BeforeValidator(_stops), Field(max_length=MAX_STOPS)] | None = None
+    logit_bias: Annotated[dict[str, _Finite] | None, BeforeValidator(_biases)] = None
+    stop: Annotated[list[_Stop], Field(max_length=MAX_STOPS, fail_fast=True), BeforeValidator(_stops)] | None = None
     n: _One = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
-    metadata: dict[str, str] | None = None
+    metadata: Annotated[dict[str, str] | None, BeforeValidator(_few)] = None
 
     @validator(mode="before")
     @classmethod
@@ -239,12 +258,12 @@ _SAMPLING = {
 class ChatRequest(AnyRequest):
     """The body of `/v1/chat/completions`."""
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1, fail_fast=True)]
     """At least one message."""
     max_completion_tokens: _Count | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    tools: list[ToolPart] | None = None
+    tools: Annotated[list[ToolPart], Field(fail_fast=True)] | None = None
     tool_choice: Literal["auto", "none"] | None = None
     parallel_tool_calls: bool | None = None
     response_format: TextFormat | None = None
@@ -298,8 +317,12 @@ def read_request(content: bytes, kind: type[_R]) -> _R:
     Raises:
         Refused: It is no JSON, or a field is unknown, mistyped or out of its range.
     """
+    said = _read_object(content)
+    unknown = next((name for name in said if name not in kind.model_fields and name not in NOT_DONE), None)
+    if unknown is not None:  # one is enough: a body has room for 100,000
+        raise _unknown(unknown, kind)
     try:
-        return kind.model_validate(_read_object(content))
+        return kind.model_validate(said)
     except ValidationError as error:
         raise _refusal(error, kind) from error
 
@@ -318,20 +341,21 @@ def _read_object(content: bytes) -> dict[str, Any]:
 def _refusal(error: ValidationError, kind: type[AnyRequest]) -> Refused:
     """The first thing that is wrong, in words."""
     errors = error.errors(include_url=False, include_context=False)
-    unknown = next((item for item in errors if item["type"] == "extra_forbidden"), None)
-    if unknown is not None and len(unknown["loc"]) == 1:
-        name = str(unknown["loc"][0])
-        return Refused(HTTPStatus.BAD_REQUEST, _unknown(name, kind), param=name[:100], code="unknown_parameter")
-    item = unknown or errors[0]
+    item = next((item for item in errors if item["type"] == "extra_forbidden"), errors[0])
+    if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
+        return _unknown(str(item["loc"][0]), kind)
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return Refused(HTTPStatus.BAD_REQUEST, f"{_words(item)}{more}", param=_field(item))
 
 
-def _unknown(name: str, kind: type[AnyRequest]) -> str:
-    if name in NOT_DONE or name in ChatRequest.model_fields or name in CompletionRequest.model_fields:
-        return f"`{name}` is not done here; leave it out"
+def _unknown(name: str, kind: type[AnyRequest]) -> Refused:
+    """A field that the interface does not have, or that would have no effect."""
     near = get_close_matches(name[:100], kind.model_fields, 1)
-    return f"unknown field `{name[:100]}`" + (f"; did you mean `{near[0]}`?" if near else "")
+    if name in NOT_DONE or name in ChatRequest.model_fields or name in CompletionRequest.model_fields:
+        message = f"`{name}` is not done here; leave it out"
+    else:
+        message = f"unknown field `{name[:100]}`" + (f"; did you mean `{near[0]}`?" if near else "")
+    return Refused(HTTPStatus.BAD_REQUEST, message, param=name[:100], code="unknown_parameter")
 
 
 def _words(item: Mapping[str, Any]) -> str:
