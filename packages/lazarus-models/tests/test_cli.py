@@ -210,5 +210,22 @@ def test_a_port_in_use_is_named(stories):
         assert f"cannot listen at 127.0.0.1:{port}" in refusal("serve", "--model", stories.path, "--port", port)
 
 
+@pytest.mark.parametrize("options", [["--api-key", ""], ["--api-key", " "], ["--host", "0.0.0.0"], ["--host", "::"]])
+def test_a_server_that_lets_anybody_in_is_refused(stories, options):
+    assert "`--api-key`" in refusal("serve", "--model", stories.path, "--port", 0, *options)
+
+
+def test_a_variable_set_to_nothing_is_an_empty_key(stories, monkeypatch):
+    monkeypatch.setenv("LAZARUS_API_KEY", "")
+    assert "`--api-key` is empty" in refusal("serve", "--model", stories.path, "--port", 0)
+
+
+def test_a_missing_extra_is_named(stories, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("lazarus_models.serving")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert "lazarus-models[serve]" in refusal("serve", "--model", stories.path)
+
+
 def test_an_adapter_that_is_none_is_named(stories, tmp_path):
     assert "no adapter_config.json" in refusal("infer", "--model", stories.path, "--adapter", tmp_path, "--prompt", "x")

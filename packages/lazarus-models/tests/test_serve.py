@@ -1,3 +1,4 @@
+import contextlib
 import json
 import signal
 import subprocess
@@ -12,18 +13,27 @@ import pytest
 from lazarus_models import GenerationConfig, generate
 from lazarus_models.batch import BatchRunner
 from lazarus_models.engine import Job
-from lazarus_models.serve import ServeConfig, Server
+from lazarus_models.serving import ServeConfig, Server
+from lazarus_models.serving.app import Answer
+
+
+@contextlib.contextmanager
+def running(lm, name="stories", **settings):
+    """A server in a thread, on any free port."""
+    server = Server(lm, name, ServeConfig(port=0, **settings))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        thread.join()
 
 
 @pytest.fixture(scope="module")
 def server(stories):
-    server = Server(stories, "stories", ServeConfig(port=0, max_new_tokens=40, max_body_bytes=5000, api_key="secret"))
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.close()
+    with running(stories, max_new_tokens=40, max_body_bytes=5000, api_key="secret") as server:
+        yield server
 
 
 def ask(server, path, body=None, key="secret"):
@@ -98,9 +108,6 @@ CALL = '<tool_call>{"name": "add", "arguments": {"a": 2}}</tool_call>'
 @pytest.fixture
 def saying(tiny, monkeypatch):
     """Asks a server whose model says a given text."""
-    server = Server(tiny, "tiny", ServeConfig(port=0))
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
 
     def said(text, **body):
         def submit(ids, config):
@@ -109,15 +116,13 @@ def saying(tiny, monkeypatch):
                 job.arrivals.put(token)
             return job
 
-        monkeypatch.setattr(server.engine, "submit", submit)
+        monkeypatch.setattr(server.service.engine, "submit", submit)
         tools = [{"type": "function", "function": {"name": "add"}}]
         body = {"messages": [{"role": "user", "content": "x"}], "tools": tools, **body}
         return ask(server, "/v1/chat/completions", body)[1]
 
-    yield said
-    server.shutdown()
-    thread.join()
-    server.close()
+    with running(tiny, api_key="secret") as server:
+        yield said
 
 
 def test_a_streamed_call_comes_as_a_call(saying):
@@ -183,13 +188,26 @@ def test_fifty_requests_at_once_are_each_answered_as_alone(server, stories):
         ("/v1/completions", {"prompt": "x" * 6000}, "secret", 413, "at most 5000 bytes"),
         ("/v1/completions", b"{", "secret", 400, "no JSON"),
         ("/v1/completions", b"[]", "secret", 400, "no JSON object"),
-        ("/v1/completions", {"prompt": 5}, "secret", 400, "`prompt` is a text"),
+        ("/v1/completions", {"prompt": 5}, "secret", 400, "`prompt`: Input should be a valid string"),
+        ("/v1/completions", {"prompt": [1, 2]}, "secret", 400, "`prompt`"),
+        ("/v1/completions", {"prompt": "x", "temprature": 1}, "secret", 400, "did you mean `temperature`?"),
+        ("/v1/completions", {"prompt": "x", "store": True}, "secret", 400, "`store` is not done here"),
+        ("/v1/completions", {"prompt": "x", "model": "storys"}, "secret", 400, "did you mean 'stories'?"),
+        ("/v1/completions", {"prompt": "x", "logit_bias": {"512": 1}}, "secret", 400, "the model knows ids below 512"),
+        ("/v1/completions", {"prompt": "x", "logit_bias": {"-1": 1}}, "secret", 400, "logit_bias"),
+        ("/v1/completions", b'{"prompt": "x", "temperature": NaN}', "secret", 400, "no JSON"),
+        ("/v1/completions", b'{"prompt": "x", "temperature": 1e400}', "secret", 400, "temperature"),
+        ("/v1/completions", b'{"prompt": "x", "prompt": "y"}', "secret", 400, "uplicate key"),
+        ("/v1/completions", b"[" * 4000, "secret", 400, "no JSON"),
+        ("/v1/completions", b"\xff\xfe", "secret", 400, "no JSON"),
+        ("/v1/completions", b'{"prompt": "\\ud800"}', "secret", 400, "no JSON"),
+        ("/v1/completions", {"prompt": "x", "stream_options": {}}, "secret", 400, "without `stream`"),
         ("/v1/completions", {"prompt": "x", "temperature": -1}, "secret", 400, "temperature"),
         ("/v1/completions", {"prompt": "word " * 900}, "secret", 400, "the model's context is 512"),
-        ("/v1/completions", {"prompt": "x", "n": 2}, "secret", 400, "`n` 2 is not done here"),
+        ("/v1/completions", {"prompt": "x", "n": 2}, "secret", 400, "`n`: one answer a request"),
         ("/v1/completions", {"prompt": "x", "echo": True}, "secret", 400, "`echo`"),
         ("/v1/completions", {"prompt": "x", "logprobs": 50}, "secret", 400, "logprobs"),
-        ("/v1/chat/completions", {"messages": []}, "secret", 400, "at least one message"),
+        ("/v1/chat/completions", {"messages": []}, "secret", 400, "at least 1 item"),
         (
             "/v1/chat/completions",
             {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
@@ -202,7 +220,7 @@ def test_fifty_requests_at_once_are_each_answered_as_alone(server, stories):
             {"messages": [{"role": "user", "content": "x"}], "tools": [1]},
             "secret",
             400,
-            "`tools`",
+            "`tools.0`",
         ),
     ],
 )
@@ -217,17 +235,13 @@ def test_models_and_health_are_told(server):
 
 
 def test_too_many_requests_are_told_to_come_back(stories):
-    server = Server(stories, "stories", ServeConfig(port=0, max_requests=1))
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    assert server.slots.acquire(blocking=False)
-    assert ask(server, "/v1/completions", {"prompt": "x"})[0] == 429
-    server.slots.release()
-    assert ask(server, "/v1/completions", {"prompt": "x", "max_tokens": 1})[0] == 200
-    server.shutdown()
-    thread.join()
-    server.close()
-    assert not server.engine.is_alive
+    with running(stories, max_requests=1, api_key="secret") as server:
+        other = Answer(lambda piece: None)
+        server.service.answers.add(other)
+        assert ask(server, "/v1/completions", {"prompt": "x"})[0] == 429
+        server.service.answers.discard(other)
+        assert ask(server, "/v1/completions", {"prompt": "x", "max_tokens": 1})[0] == 200
+    assert not server.service.engine.is_alive
 
 
 @pytest.mark.slow
@@ -243,5 +257,5 @@ def test_a_signal_ends_the_command_cleanly(stories):
             assert response.status == 200
         process.send_signal(signal.SIGTERM)
         rest = process.stderr.read()
-        assert process.wait() == 0
+        assert process.wait() == 143
     assert "stopped" in rest

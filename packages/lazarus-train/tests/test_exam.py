@@ -73,3 +73,19 @@ def test_a_stop_between_two_sets_leaves_the_second_to_be_measured(setup, sets):
         assert [line["eval_set"] for line in measured(setup, f"stopped-{at}")][-1] == "other"
         train(setup.config(f"stopped-{at}", **settings))
         assert setup.fingerprints(f"stopped-{at}") == setup.fingerprints("straight")
+
+
+def test_held_out_ids_beyond_the_embedding_are_refused_before_the_first_step(setup):
+    file = setup.model / "tokenizer.json"
+    tokenizer = json.loads(file.read_text())
+    first, how = len(tokenizer["model"]["vocab"]), ("single_word", "lstrip", "rstrip", "normalized", "special")
+    words = [{"id": first + place, "content": f"q{place}q", **dict.fromkeys(how, False)} for place in range(60)]
+    tokenizer["added_tokens"] += words  # more than the rows of the embedding
+    file.write_text(json.dumps(tokenizer))
+    setup.build_plan()
+    held_out = setup.folder / "held-out.jsonl"
+    held_out.write_text(json.dumps({"prompt": "What is 1?", "completion": "q59q"}) + "\n")
+    with pytest.raises(SetupError, match=r"the held-out data 'held-out'.* has token id 3") as refused:
+        train(setup.config(eval_data={"held-out": held_out}, eval_every=2))
+    assert refused.value.code == "LR-E102"
+    assert not (setup.folder / "run/metrics.jsonl").exists()

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from lazarus_models import save_tensors
 from lazarus_models.backend import mx
+from lazarus_train import SetupError
 from lazarus_train.objectives.preference import (
     Answers,
     dpo_losses,
@@ -24,6 +26,7 @@ from lazarus_train.objectives.preference import (
 )
 from lazarus_train.objectives.scores import bradley_terry
 from lazarus_train.objectives.settings import PreferenceSettings
+from lazarus_train.reference import TABLE, read_reference
 
 TRL = json.loads((Path(__file__).parent / "golden" / "trl.json").read_text())
 LOSSES = ("dpo", "ipo", "hinge", "kto", "orpo", "simpo")
@@ -182,3 +185,9 @@ def test_rewards_carry_no_gradient():
 def test_a_setting_without_effect_is_refused(settings):
     with pytest.raises(ValidationError):
         PreferenceSettings(**settings)
+
+
+def test_a_kept_reference_of_other_samples_is_refused(tmp_path):
+    save_tensors({"chosen": mx.zeros((3,)), "rejected": mx.zeros((2,))}, tmp_path / TABLE)
+    with pytest.raises(SetupError, match="not the log-probabilities of 3 samples"):
+        read_reference(tmp_path, 3)

@@ -12,7 +12,7 @@ from typing import Any
 
 from lazarus_models.backend import mx
 from lazarus_models.cache import read_texts, read_tokens
-from lazarus_models.generation import Generation, Recorded, answer, bounded, prompt_ids
+from lazarus_models.generation import Generation, Recorded, answer, bounded, check_request, prompt_ids
 from lazarus_models.huggingface import LoadedModel
 from lazarus_models.parameters import begin, integers
 from lazarus_models.sample import Counts, GenerationConfig, TokenLogprob, count, draw, token_logprob
@@ -98,6 +98,8 @@ class BatchRunner:
         """Reads prompts, each with an index and its config, and puts them among the others."""
         if not prompts:
             return
+        for _, ids, config in prompts:
+            check_request(self._model, ids, config)
         read = list(read_texts(self._model, [ids for _, ids, _ in prompts]))
         logits = mx.stack([last for _, last in read])
         rows = [

@@ -87,6 +87,20 @@ class PromptCache:
         else:
             self.layers, self.ids = model.make_cache(), []
 
+    def check_model(self, model: Any) -> None:
+        """Refuses a model whose layers keep something else, such as another model's file.
+
+        Raises:
+            GenerationError: The layers differ in number or kind.
+        """
+        own, wanted = list(map(type, self.layers)), list(map(type, model.make_cache()))
+        if own != wanted:
+            raise GenerationError(
+                f"the cache is of another model: it has {len(own)} layers of other kinds than this model's {len(wanted)}; "
+                "start with an empty cache",
+                "LM-E145",
+            )
+
     def save(self, path: Path | str) -> None:
         """Writes a safetensors file that `load` reads, beside the target first."""
         path = Path(path)
@@ -105,12 +119,22 @@ class PromptCache:
             with plain_name(path) as name:
                 layers, metadata = import_mlx_lm("models.cache").load_prompt_cache(name, return_metadata=True)
                 evaluate([layer.state for layer in layers])
-            ids: list[int] = json.loads(metadata["ids"])
-        except (OSError, RuntimeError, ValueError, KeyError, IndexError) as error:
+            ids = _token_ids(json.loads(metadata["ids"]))
+        except (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise GenerationError(
                 f"{path}: no prompt cache ({error}); write one with `PromptCache.save`", "LM-E146"
             ) from error
         return cls(layers, ids)
+
+
+def _token_ids(said: Any) -> list[int]:
+    """What a file names as the tokens read."""
+    if not isinstance(said, list):
+        raise TypeError("`ids` is no list")
+    ids = cast("list[Any]", said)
+    if not all(type(token) is int and token >= 0 for token in ids):
+        raise ValueError("`ids` holds what is no token id")
+    return ids
 
 
 def read_tokens(model: Any, tokens: mx.array, layers: Sequence[Any]) -> mx.array:

@@ -72,6 +72,18 @@ class ModelConfig(Frozen):
     raw: dict[str, Any] = Field(default_factory=dict[str, Any], repr=False)
     """The `config.json` as it was read."""
 
+    @validator(mode="after")
+    def _special_tokens_exist(self) -> Self:
+        size = self.vocab_size
+        given = {"bos_token_id": self.bos_token_id, "pad_token_id": self.pad_token_id}
+        if given["pad_token_id"] == -1:  # what Llama 1 writes for none
+            given["pad_token_id"] = None
+        said = [(name, token) for name, token in given.items() if token is not None]
+        for name, token in (*said, *(("eos_token_id", token) for token in self.eos_token_ids)):
+            if not 0 <= token < size:
+                raise ValueError(f"`{name}` is {token}, `vocab_size` allows 0 to {size - 1}")
+        return self
+
     @classmethod
     def from_huggingface(cls, raw: Mapping[str, Any]) -> Self:
         """Reads a `config.json`'s content, what it leaves out being the family's default.

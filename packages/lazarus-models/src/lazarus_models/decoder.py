@@ -28,6 +28,7 @@ from lazarus_models.components.mamba import Mamba, Mamba2
 from lazarus_models.components.mlp import MLP, MoE
 from lazarus_models.components.norm import make_norm
 from lazarus_models.components.recurrent import Recurrent
+from lazarus_models.errors import GenerationError
 from lazarus_models.masks import Reach, layer_mask
 from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_models.parameters import part, put
@@ -106,7 +107,7 @@ class Body(nn.Module):
         if self.config.embedding_scale != 1:
             x = x * mx.array(self.config.embedding_scale, x.dtype)
         if self.config.positions:
-            x = x + self.embed_positions(_positions(ids.shape[1], caches[0]))
+            x = x + _embedded_positions(self.embed_positions, ids.shape[1], caches[0], self.config.positions)
         masks: dict[Reach | None, Any] = {}  # layers of one reach share a mask
         for layer, own in zip(self.layers, caches, strict=True):
             if layer.reach not in masks:
@@ -165,6 +166,23 @@ def make_mixer(width: int, mixer: Mixer) -> nn.Module:
     if isinstance(mixer, MambaConfig):
         return Mamba(width, mixer)
     return Mamba2(width, mixer) if isinstance(mixer, Mamba2Config) else Recurrent(width, mixer)
+
+
+def _embedded_positions(embedding: nn.Embedding, tokens: int, cache: Any, rows: int) -> mx.array:
+    """The learned vectors of new tokens' positions; beyond the last one MLX would read beyond the array.
+
+    Raises:
+        GenerationError: The text is longer than the model has positions. In a batch, whose offsets are arrays, the
+            vectors are NaN instead.
+    """
+    offset: Any = 0 if cache is None or isinstance(cache, PartedCache) else cache.offset
+    longest = (
+        max(cache.lengths) if isinstance(cache, PartedCache) else tokens + (offset if isinstance(offset, int) else 0)
+    )
+    if longest > rows:
+        raise GenerationError(f"a text of {longest} tokens, the model has {rows} positions; shorten it", "LM-E142")
+    places = _positions(tokens, cache)
+    return mx.where((places < rows)[..., None], embedding(mx.minimum(places, rows - 1)), mx.nan)
 
 
 def _positions(tokens: int, cache: Any) -> mx.array:

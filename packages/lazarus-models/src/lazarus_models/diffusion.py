@@ -15,6 +15,7 @@ from lazarus_models.backend import mx
 from lazarus_models.masks import bidirectional_mask
 from lazarus_models.parameters import evaluate, integers
 from lazarus_models.sample import position_key
+from lazarus_models.vocabulary import check_ids, size_of
 
 
 class DiffusionConfig(BaseModel):
@@ -69,7 +70,14 @@ def diffuse(model: Any, prompt_ids: Sequence[int], config: DiffusionConfig) -> l
         model: Callable: ids (1, N), cache -> logits (1, N, V), of layers that a mask can open to later tokens.
         prompt_ids: Stay as they are.
         config: How to uncover.
+
+    Raises:
+        GenerationError: The model does not have `mask_id`, or an id of the prompt.
     """
+    size = size_of(model)
+    if size is not None:
+        check_ids(prompt_ids, size, "the prompt")
+        check_ids([config.mask_id], size, "`mask_id`")
     start = len(prompt_ids)
     ids = mx.array([*prompt_ids, *[config.mask_id] * config.length])
     reading = 0

@@ -9,6 +9,7 @@ from typing import Any
 
 from lazarus_models.backend import own_streams
 from lazarus_models.batch import BatchRunner
+from lazarus_models.generation import check_request
 from lazarus_models.sample import GenerationConfig, TokenLogprob
 
 
@@ -28,6 +29,16 @@ class Job:
     is_left: threading.Event = field(default_factory=threading.Event)
     """Set by whoever no longer wants the rest."""
     arrivals: SimpleQueue[int | BaseException | None] = field(default_factory=SimpleQueue[int | BaseException | None])
+
+    def leave(self) -> None:
+        """Ends the text early: nobody wants the rest. Whoever waits for its next token goes on."""
+        self.is_left.set()
+        self.arrivals.put(None)
+
+    def fail(self, error: BaseException) -> None:
+        """Ends the text with an error, raised where its next token is waited for."""
+        self.is_left.set()
+        self.arrivals.put(error)
 
     def tokens(self) -> Iterator[int]:
         """Waits for each token; ends with the text."""
@@ -50,7 +61,12 @@ class Engine:
         self._thread.start()
 
     def submit(self, ids: list[int], config: GenerationConfig) -> Job:
-        """Has a prompt answered; its tokens arrive at the job."""
+        """Has a prompt answered; its tokens arrive at the job.
+
+        Raises:
+            GenerationError: The prompt or `logit_bias` holds an id that the model does not have.
+        """
+        check_request(self._model, ids, config)
         job = Job(ids, config)
         self._waiting.put(job)
         return job
@@ -75,11 +91,7 @@ class Engine:
         numbers = count()
         while self._is_open or jobs:
             new = {next(numbers): job for job in self._arrived(self._batch_size - len(jobs), wait=not jobs)}
-            try:
-                runner.join([(number, job.ids, job.config) for number, job in new.items()])
-                jobs |= new
-            except Exception as error:  # noqa: BLE001 (it is raised where these requests wait; the others go on)
-                _tell(new, error)
+            jobs |= _joined(runner, new)
             try:
                 _step(jobs, runner)
             except Exception as error:  # noqa: BLE001 (it is raised where the requests wait; the next ones begin anew)
@@ -96,8 +108,21 @@ class Engine:
             if job is None:
                 self._is_open = False
                 return
-            yield job
-            room, wait = room - 1, False
+            if not job.is_left.is_set():  # else whoever asked left while it waited
+                yield job
+                room, wait = room - 1, False
+
+
+def _joined(runner: BatchRunner, new: dict[int, Job]) -> dict[int, Job]:
+    """Puts new requests into the batch together, or one by one where that fails, so that none ends another."""
+    try:
+        runner.join([(number, job.ids, job.config) for number, job in new.items()])
+    except Exception as error:  # noqa: BLE001 (it is raised where the request waits; the others go on)
+        if len(new) > 1:
+            return {number: job for one in new.items() for number, job in _joined(runner, dict([one])).items()}
+        _tell(new, error)
+        return {}
+    return new
 
 
 def _tell(jobs: dict[int, Job], error: Exception) -> None:

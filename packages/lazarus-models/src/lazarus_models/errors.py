@@ -7,7 +7,8 @@ LazarusError                  every expected failure of every Lazarus package
     ├── WeightsError          safetensors absent, damaged, or not the config's tensors       LM-E12x
     ├── AdapterError          a LoRA adapter does not fit its model                          LM-E13x
     ├── GenerationError       a prompt or setting that cannot be generated from              LM-E14x
-    └── BlasError             `LAZARUS_BLAS` names no BLAS; too little room for one          LM-E15x
+    ├── BlasError             `LAZARUS_BLAS` names no BLAS; too little room for one          LM-E15x
+    └── ServingError          settings of a server that would be unsafe, or a missing extra  LM-E16x
 """
 
 from lazarus_plan.errors import LazarusError
@@ -39,3 +40,7 @@ class GenerationError(ModelsError):
 
 class BlasError(ModelsError):
     """`LAZARUS_BLAS` names something that cannot be loaded as a BLAS, or the memory that a BLAS needs is refused."""
+
+
+class ServingError(ModelsError):
+    """The server's settings would let anybody in, or what it needs is not installed."""

@@ -17,6 +17,7 @@ from lazarus_models.huggingface import LoadedModel
 from lazarus_models.parameters import begin
 from lazarus_models.sample import Counts, GenerationConfig, TokenLogprob, count, draw, token_logprob
 from lazarus_models.streaming import decode_stream, until_stop
+from lazarus_models.vocabulary import check_bias, check_ids, size_of
 from lazarus_tokenkit import Encoder, Message
 
 FinishReason = Literal["stop", "length", "context"]
@@ -91,6 +92,7 @@ def generate_tokens(
         config: `stop_ids` None means none here: a bare model knows no ends. `stop` needs text: see `generate`.
         use_cache: Whether to keep keys and values; without them every step reads the whole text.
     """
+    check_request(model, prompt_ids, config)
     reader = _Cached(model, PromptCache.empty(model)) if use_cache else _Uncached(model)
     return (step.id for step in _steps(reader, list(prompt_ids), config))
 
@@ -99,6 +101,8 @@ def generate_steps(
     model: Any, prompt_ids: Sequence[int], config: GenerationConfig, cache: PromptCache
 ) -> Iterator[Step]:
     """`generate_tokens` with the logits, going on from a cache that holds a beginning of the prompt."""
+    check_request(model, prompt_ids, config)
+    cache.check_model(model)
     return _steps(_Cached(model, cache), cache.rest(prompt_ids), config, whole=list(prompt_ids))
 
 
@@ -124,8 +128,8 @@ def bounded(lm: LoadedModel, ids: Sequence[int], config: GenerationConfig) -> Ge
     """The config with the model's own ends, and no more tokens than its context has room for.
 
     Raises:
-        GenerationError: The prompt is empty, longer than the model's context, or holds an id that the model does not
-            know.
+        GenerationError: The prompt is empty, longer than the model's context, or the prompt or `logit_bias` holds an id
+            that the model does not have.
     """
     _refuse_empty(ids)
     context = lm.config.max_position_embeddings
@@ -136,13 +140,27 @@ def bounded(lm: LoadedModel, ids: Sequence[int], config: GenerationConfig) -> Ge
             "(`max_position_embeddings`); shorten it",
             "LM-E142",
         )
-    if max(ids, default=0) >= lm.config.vocab_size:
-        raise GenerationError(
-            f"the prompt holds id {max(ids)}, the model knows ids below {lm.config.vocab_size}; is it this tokenizer?",
-            "LM-E143",
-        )
+    check_ids(ids, lm.config.vocab_size, "the prompt")
+    check_bias(config.logit_bias, lm.config.vocab_size)
     stop_ids = lm.stop_ids if config.stop_ids is None else config.stop_ids
     return config.model_copy(update={"stop_ids": stop_ids, "max_new_tokens": min(config.max_new_tokens, room)})
+
+
+def check_request(model: Any, ids: Sequence[int], config: GenerationConfig) -> None:
+    """Refuses token ids that a model does not have, where the next step hands them to MLX.
+
+    Args:
+        model: Reads the ids. A callable without a config is not checked: nothing says its vocabulary.
+        ids: A prompt.
+        config: Its `logit_bias` is checked.
+
+    Raises:
+        GenerationError: An id lies outside the model's vocabulary.
+    """
+    size = size_of(model)
+    if size is not None:
+        check_ids(ids, size, "the prompt")
+        check_bias(config.logit_bias, size)
 
 
 def generate(

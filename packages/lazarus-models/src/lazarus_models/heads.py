@@ -35,13 +35,15 @@ class SequenceModel(nn.Module):
 
         Args:
             ids: Padded on the right.
-            lengths: Tokens of each row; None where none is padded.
+            lengths: Tokens of each row, 1 to T; None where none is padded. An impossible one scores NaN.
         """
         x = self.body(ids)  # (B, T, D)
         if lengths is None:
             lengths = mx.full((ids.shape[0],), ids.shape[1])
         if self.pooling == "last":
-            return self.head(mx.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)[:, 0])
+            last = mx.clip(lengths - 1, 0, ids.shape[1] - 1)  # MLX would read beyond the row
+            scores = self.head(mx.take_along_axis(x, last[:, None, None], axis=1)[:, 0])
+            return mx.where((last == lengths - 1)[:, None], scores, mx.nan)
         real = (mx.arange(ids.shape[1]) < lengths[:, None])[..., None]
         return self.head((x * real).sum(axis=1) / lengths[:, None])
 
@@ -61,12 +63,14 @@ class SequenceModel(nn.Module):
 
 
 def classification_loss(scores: Float[mx.array, "B O"], labels: Int[mx.array, " B"]) -> Float[mx.array, ""]:
-    """Mean cross-entropy, in nats.
+    """Mean cross-entropy, in nats; NaN where a label is no class, 0 <= label < O.
 
     >>> classification_loss(mx.zeros((2, 4)), mx.array([0, 3])).item()
     1.3862943649291992
     """
-    return nn.losses.cross_entropy(scores, labels).mean()
+    known = mx.clip(labels, 0, scores.shape[-1] - 1)  # MLX would read beyond the scores
+    losses = nn.losses.cross_entropy(scores, known)
+    return mx.where(known == labels, losses, mx.nan).mean()
 
 
 def regression_loss(scores: Float[mx.array, "B 1"], targets: Float[mx.array, " B"]) -> Float[mx.array, ""]:

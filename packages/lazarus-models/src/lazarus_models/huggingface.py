@@ -5,15 +5,16 @@ is loaded. On a CPU weights become float32 whatever the file says: bfloat16 mult
 """
 
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lazarus_models.backend import mx
 from lazarus_models.config import ModelConfig, Precision, read_json
 from lazarus_models.decoder import Decoder
-from lazarus_models.errors import WeightsError
+from lazarus_models.errors import ConfigError, WeightsError
 from lazarus_models.families import family_of, read_config
 from lazarus_models.hub import locate
 from lazarus_models.parameters import set_weights, weights
@@ -95,7 +96,6 @@ def load(path: Path | str, *, dtype: Precision | None = None, revision: str | No
             if (kept := _name_in_model(name, config)) is not None:
                 tensors[kept] = tensor.astype(precision) if mx.issubdtype(tensor.dtype, mx.floating) else tensor
     set_weights(model, tensors if as_model else layout.to_model(tensors))
-    generation = path / "generation_config.json"
     return LoadedModel(
         model=model,
         tokenizer=load_tokenizer(path),
@@ -103,8 +103,27 @@ def load(path: Path | str, *, dtype: Precision | None = None, revision: str | No
         family=config.model_type,
         path=path,
         revision=commit,
-        generation_config=read_json(generation) if generation.exists() else {},
+        generation_config=_read_generation_config(path / "generation_config.json", config.vocab_size),
     )
+
+
+def _read_generation_config(file: Path, vocab_size: int) -> Mapping[str, Any]:
+    """The settings of a file, its ends checked; empty where there is none.
+
+    Raises:
+        ConfigError: An end is no token id of the model.
+    """
+    if not file.exists():
+        return {}
+    said = read_json(file)
+    ends: Any = said.get("eos_token_id")
+    for token in cast("list[Any]", ends) if isinstance(ends, list) else [ends]:
+        if token is not None and not (type(token) is int and 0 <= token < vocab_size):
+            raise ConfigError(
+                f"{file}: `eos_token_id` is {reprlib.repr(token)}, the model has the tokens 0 to {vocab_size - 1}",
+                "LM-E108",
+            )
+    return said
 
 
 def save(lm: LoadedModel, directory: Path | str) -> None:

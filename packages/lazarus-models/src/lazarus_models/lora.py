@@ -6,9 +6,9 @@ DoRA (arXiv 2402.09353) learns the length of each row of W beside it. On quantiz
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
 from lazarus_models.architecture import MoEConfig
 from lazarus_models.backend import mx, nn
@@ -29,9 +29,9 @@ class LoraConfig(BaseModel):
 
     kind: Literal["lora", "dora"] = "lora"
     """`dora` learns the length of each row of a weight as well."""
-    rank: PositiveInt = 8
+    rank: Annotated[int, Field(gt=0, lt=2**31)] = 8
     """Width of the bottleneck; parameters grow with it."""
-    alpha: PositiveFloat = 16.0
+    alpha: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 16.0
     """Strength: the update is scaled by alpha / rank (mlx-lm's `scale`)."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of inputs to A that training drops."""

@@ -14,6 +14,7 @@ from lazarus_models.config import Quantization
 from lazarus_models.errors import UnsupportedModel
 from lazarus_models.huggingface import LoadedModel
 from lazarus_models.parameters import evaluate, modules, part
+from lazarus_models.vocabulary import check_ids
 
 MIXED = {
     "mixed_2_6": (2, 6),
@@ -78,7 +79,11 @@ def perplexity(lm: LoadedModel, ids: Sequence[int], *, window: int = 512) -> flo
         lm: Is asked.
         ids: The text.
         window: Tokens that a prediction may look back to.
+
+    Raises:
+        GenerationError: The text holds an id that the model does not have.
     """
+    check_ids(ids, lm.config.vocab_size, "the text")
     total, tokens = 0.0, 0
     for start in range(0, len(ids) - 1, window):
         part = mx.array([ids[start : start + window + 1]])

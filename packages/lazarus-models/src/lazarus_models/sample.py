@@ -10,22 +10,37 @@ does, alone or in a batch, with a draft model or without.
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
 # MLX leaves what `at[...].add` takes untyped:
 # pyright: reportUnknownMemberType=false
+import math
 from typing import Annotated, NamedTuple
 
 from jaxtyping import Float, Int, UInt32
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
     PositiveInt,
     model_validator,
 )
 
 from lazarus_models.backend import mx
 from lazarus_models.parameters import integers
+from lazarus_models.vocabulary import check_bias, check_ids
+
+_Id = Annotated[int, Field(ge=0, lt=2**31)]
+"""A token id: MLX's int32 holds it."""
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _is_bias(value: float) -> float:
+    if not (value == -math.inf or abs(value) <= _LARGEST_BIAS):
+        raise ValueError(f"a bias lies within plus and minus {_LARGEST_BIAS:g}, or is minus infinity")
+    return value
+
+
+_LARGEST_BIAS = 1e30
+"""Far from float32's end at 3e38: logits with biases and penalties stay finite."""
+_Bias = Annotated[float, AfterValidator(_is_bias)]
 
 
 class GenerationConfig(BaseModel):
@@ -35,25 +50,25 @@ class GenerationConfig(BaseModel):
 
     max_new_tokens: PositiveInt = 256
     """Where to stop when nothing else does."""
-    temperature: NonNegativeFloat = 0.0
+    temperature: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
     """Divides the logits; 0 takes the most likely token always (greedy)."""
-    top_k: NonNegativeInt = 0
+    top_k: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Draws from the k most likely tokens; 0 for all."""
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Draws from the fewest tokens whose probabilities reach p, the one that crosses p among them."""
     min_p: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """Draws from tokens at least this fraction as likely as the likeliest."""
-    repetition_penalty: PositiveFloat = 1.0
+    repetition_penalty: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
     """Divides positive and multiplies negative logits of tokens in prompt or text (CTRL, arXiv 1909.05858)."""
-    frequency_penalty: float = 0.0
+    frequency_penalty: _Finite = 0.0
     """Is subtracted from a token's logit for each time it stands in the text (OpenAI's)."""
-    presence_penalty: float = 0.0
+    presence_penalty: _Finite = 0.0
     """Is subtracted once from the logit of every token in the text (OpenAI's)."""
-    logit_bias: dict[NonNegativeInt, float] = Field(default_factory=dict[int, float])
+    logit_bias: dict[_Id, _Bias] = Field(default_factory=dict[int, float])
     """Is added to the logits of these tokens; minus infinity bans one."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Fixes every draw."""
-    stop_ids: tuple[NonNegativeInt, ...] | None = None
+    stop_ids: tuple[_Id, ...] | None = None
     """Tokens that end the text, 0 among the legal ones; None for the model's own, () for none."""
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Texts that end the text, and are no part of it."""
@@ -92,6 +107,7 @@ def count(prompt: list[int], vocabulary: int) -> Counts:
     >>> count([1, 1, 2], 4).prompt.tolist()
     [0, 2, 1, 0]
     """
+    check_ids(prompt, vocabulary, "the prompt")
     none = mx.zeros((vocabulary,), dtype=mx.int32)
     return Counts(none.at[mx.array(prompt, dtype=mx.int32)].add(1) if prompt else none, none)
 
@@ -143,6 +159,7 @@ def penalised(logits: Float[mx.array, " V"], config: GenerationConfig, counts: C
     """
     logits = logits.astype(mx.float32)
     if config.logit_bias:
+        check_bias(config.logit_bias, logits.size)
         tokens = mx.array(list(config.logit_bias))
         logits = logits.at[tokens].add(mx.array(list(config.logit_bias.values())))
     if config.repetition_penalty != 1:

@@ -11,7 +11,7 @@ from typing import Any
 from lazarus_models.backend import mx
 from lazarus_models.cache import PromptCache
 from lazarus_models.errors import GenerationError
-from lazarus_models.generation import Generation, Step, answer, bounded, prompt_ids, recorded
+from lazarus_models.generation import Generation, Step, answer, bounded, check_request, prompt_ids, recorded
 from lazarus_models.huggingface import LoadedModel
 from lazarus_models.parameters import evaluate
 from lazarus_models.sample import Counts, GenerationConfig, count, draw
@@ -76,6 +76,7 @@ def speculative_steps(
                 f"`{name}` has layers with a window or a state, which cannot take back a guess; generate without a draft",
                 "LM-E147",
             )
+    check_request(model, prompt_ids, config)
     read, guessed = PromptCache.empty(model), PromptCache.empty(draft)
     stop_ids = frozenset(config.stop_ids or ())
     logits = read.read(model, list(prompt_ids))

@@ -20,6 +20,7 @@ from lazarus_models.parameters import evaluate, replace_modules
 from lazarus_plan import BatchPlan
 from lazarus_train.batches import Batch, make_batch
 from lazarus_train.dataset import Dataset
+from lazarus_train.errors import SetupError
 from lazarus_train.forward import part_log_probabilities
 from lazarus_train.objectives.preference import Answers
 from lazarus_train.objectives.settings import PreferenceSettings
@@ -127,9 +128,21 @@ def compute_reference(
     seal(folder, write)
 
 
-def read_reference(folder: Path) -> CachedReference:
-    """What `compute_reference` kept."""
+def read_reference(folder: Path, samples: int) -> CachedReference:
+    """What `compute_reference` kept.
+
+    Args:
+        folder: Holds it.
+        samples: Of the data; a table of another length would be read beyond its end.
+
+    Raises:
+        SetupError: The table is not of that many samples.
+    """
     table = load_tensors(folder / TABLE)
+    if any(table[name].shape != (samples,) for name in ("chosen", "rejected")):
+        raise SetupError(
+            f"{folder / TABLE}: not the log-probabilities of {samples} samples; remove the folder", "LR-E142"
+        )
     return CachedReference(table["chosen"], table["rejected"])
 
 

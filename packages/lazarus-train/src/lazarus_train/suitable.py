@@ -5,6 +5,7 @@ from typing import Any
 
 from lazarus_models import LoadedModel, supports_packing
 from lazarus_train.config import TrainConfig
+from lazarus_train.dataset import Dataset
 from lazarus_train.errors import SetupError
 from lazarus_train.gate import Enforced
 from lazarus_train.objectives.settings import ClassificationSettings, DiffusionSettings, MntpSettings
@@ -35,14 +36,7 @@ def check_suitable(
             "cannot train on rows of several samples or answers; plan single ones with --mode padded",
             "LR-E101",
         )
-    mask_id = objective.mask_id if isinstance(objective, DiffusionSettings | MntpSettings) else 0
-    highest = max(int(dataset.ids.max()), mask_id)
-    if highest >= lm.config.vocab_size:
-        raise SetupError(
-            f"the data, or its mask, has token id {highest}, the model knows {lm.config.vocab_size}: tokenizer and model do "
-            "not belong together",
-            "LR-E102",
-        )
+    check_ids(lm, dataset, config, "the data")
     for prompt in config.sample_prompts:
         prepare(lm, enforced.encoder, prompt, is_text=enforced.is_text)
     longest, context = dataset.longest, lm.config.max_position_embeddings
@@ -55,4 +49,27 @@ def check_suitable(
         on_warning(
             f"warning: the {len(dataset)} answers are {len(head.outputs)} classes, so most stand once; if they are texts to "
             "write, `sft` learns that"
+        )
+
+
+def check_ids(lm: LoadedModel, dataset: Dataset, config: TrainConfig, name: str) -> None:
+    """Refuses token ids that a model does not have: MLX would read beyond the embedding.
+
+    Args:
+        lm: The model.
+        dataset: Training or held-out data.
+        config: Its objective may have a `mask_id`.
+        name: Of the data, for the message.
+
+    Raises:
+        SetupError: An id of the data, or the `mask_id`, lies outside the vocabulary.
+    """
+    objective, size = config.objective, lm.config.vocab_size
+    mask_id = objective.mask_id if isinstance(objective, DiffusionSettings | MntpSettings) else 0
+    lowest, highest = (int(dataset.ids.min()), int(dataset.ids.max())) if len(dataset.ids) else (0, 0)
+    if lowest < 0 or max(highest, mask_id) >= size:
+        wrong = lowest if lowest < 0 else max(highest, mask_id)
+        raise SetupError(
+            f"{name}, or its mask, has token id {wrong}, the model knows {size}: tokenizer and model do not belong together",
+            "LR-E102",
         )

@@ -41,7 +41,7 @@ from lazarus_train.retention import tidy
 from lazarus_train.schedule import beyond_plan, learning_rate
 from lazarus_train.seal import model_digest, naming
 from lazarus_train.step import compute_gradients
-from lazarus_train.suitable import check_suitable
+from lazarus_train.suitable import check_ids, check_suitable
 from lazarus_train.tasks import Task, head_of, make_task
 from lazarus_train.units import epochs_by_step
 from lazarus_train.watcher import NOBODY, StepReport, Watcher
@@ -196,6 +196,8 @@ class _Run:
 
     def _suitable(self, learner: Learner) -> Learner:
         check_suitable(learner.lm, self._enforced, self._config, self._head, self._watcher.on_warning)
+        for name, data in self._held_out.items():
+            check_ids(learner.lm, data.dataset, self._config, f"the held-out data {name!r}")
         return learner
 
     def _make_ready(self) -> None:
@@ -237,7 +239,7 @@ class _Run:
                         folder, load_reference, plan, dataset, made_from, config.micro_rows, self._watcher.on_reference
                     )
                 self._ranks.check_same(reference=name)  # nobody reads before it is written
-                return read_reference(folder)
+                return read_reference(folder, len(dataset))
 
             reference = make_reference(objective, load_reference, table)
         return make_task(objective, dataset, self._tokenizer, self._head, reference)

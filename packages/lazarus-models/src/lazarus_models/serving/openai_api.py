@@ -1,34 +1,22 @@
-"""OpenAI's interface: a request read into a prompt and settings, tokens written as an answer or its pieces.
-
-What is asked for and would have no effect is refused.
-"""
+"""OpenAI's interface: a request made into a prompt and settings, tokens written as an answer or its pieces."""
 
 import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from http import HTTPStatus
 from itertools import accumulate
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
-from lazarus_models.config import in_words
 from lazarus_models.engine import Job
 from lazarus_models.generation import bounded, prompt_ids
 from lazarus_models.huggingface import LoadedModel
 from lazarus_models.sample import GenerationConfig
+from lazarus_models.serving.errors import Refused
+from lazarus_models.serving.requests import AnyRequest, ChatRequest, CompletionRequest, read_request
 from lazarus_models.streaming import decode_stream, until_stop
-from lazarus_models.tools import CALL_ENDS, Tool, outside_calls, parse_calls, told_of
-from lazarus_tokenkit import Message
-
-
-class Refused(Exception):
-    """A request that is answered with an error."""
-
-    def __init__(self, status: HTTPStatus, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+from lazarus_models.tools import Tool, outside_calls, parse_calls, told_of
 
 
 @dataclass(frozen=True)
@@ -40,7 +28,6 @@ class Request:
     """What the model is called in answers."""
     is_chat: bool
     ids: list[int]
-    asked: GenerationConfig
     config: GenerationConfig
     is_streamed: bool
     wants_usage: bool
@@ -48,30 +35,32 @@ class Request:
     id: str
 
     @classmethod
-    def read(
-        cls, body: dict[str, Any], lm: LoadedModel, model: str, *, max_new_tokens: int, is_chat: bool
-    ) -> "Request":
-        _refuse_idle(body)
-        tools = _tools(body.get("tools")) if is_chat and body.get("tool_choice") != "none" else []
-        asked = _settings(body, max_new_tokens, tools, _top_logprobs(body, is_chat=is_chat))
-        if is_chat:
-            messages = _messages(body.get("messages"))
-            ids = prompt_ids(lm, told_of(messages, tools) if tools else messages)
-        else:
-            prompt = body.get("prompt")
-            if not isinstance(prompt, str):
-                raise Refused(HTTPStatus.BAD_REQUEST, "`prompt` is a text")
-            ids = prompt_ids(lm, prompt, raw=True)
-        options: Any = body.get("stream_options")
+    def read(cls, content: bytes, lm: LoadedModel, model: str, *, max_new_tokens: int, is_chat: bool) -> "Request":
+        """A request from its body.
+
+        Args:
+            content: The body.
+            lm: Answers.
+            model: Its name.
+            max_new_tokens: Bound of the answer.
+            is_chat: Which interface was asked.
+
+        Raises:
+            Refused: The body is no JSON, or a field is unknown, mistyped or out of its range.
+            LazarusError: The prompt cannot be encoded, is too long, or the settings name tokens that do not exist.
+        """
+        said = read_request(content, ChatRequest if is_chat else CompletionRequest)
+        _check_model(said.model, model)
+        tools = said.functions
+        ids = _prompt(said, lm, tools)
         return cls(
             lm=lm,
             model=model,
             is_chat=is_chat,
             ids=ids,
-            asked=asked,
-            config=bounded(lm, ids, asked),
-            is_streamed=body.get("stream") is True,
-            wants_usage=isinstance(options, dict) and cast("dict[str, Any]", options).get("include_usage") is True,
+            config=bounded(lm, ids, said.settings(max_new_tokens)),
+            is_streamed=said.stream is True,
+            wants_usage=said.stream_options is not None and said.stream_options.include_usage is True,
             has_tools=bool(tools),
             id=f"{'chatcmpl' if is_chat else 'cmpl'}-{time.time_ns():x}",
         )
@@ -82,7 +71,31 @@ class Request:
         tokens = (token for token in job.tokens() if token not in stops)
         stream = until_stop(decode_stream(self.lm.tokenizer, self.ids, tokens), self.config.stop)
         yield from stream
-        job.is_left.set()
+        job.leave()
+
+    def events(self, job: Job) -> Iterator[dict[str, Any]]:
+        """The pieces of a streamed answer, as they come."""
+        text: list[str] = []
+        pieces = _noted(self.pieces(job), text)
+        shown = 0
+        for piece in outside_calls(pieces) if self.has_tools else pieces:
+            yield self.chunk({"content": piece}, job)
+            shown += len(piece)
+        for _ in pieces:
+            pass  # a call, or what looked like one, is noted but not shown
+        yield from self._ends("".join(text), shown, job)
+
+    def _ends(self, whole: str, shown: int, job: Job) -> Iterator[dict[str, Any]]:
+        """What follows the text of a streamed answer: calls, the reason of its end, usage."""
+        reason = self.finish(whole, job)
+        if reason == "tool_calls":
+            calls = [{"index": place, **call} for place, call in enumerate(self.calls(whole))]
+            yield self.chunk({"tool_calls": calls}, job)
+        elif shown < len(whole):
+            yield self.chunk({"content": whole[shown:]}, job)
+        yield self.chunk({}, job, reason)
+        if self.wants_usage:
+            yield {**self.head("chunk"), "choices": [], "usage": self.usage(job)}
 
     def whole(self, text: str, job: Job) -> dict[str, Any]:
         """The answer in one piece."""
@@ -186,85 +199,28 @@ def _chat_logprob(word: str, logprob: float) -> dict[str, Any]:
     return {"token": word, "logprob": logprob, "bytes": list(word.encode("utf-8"))}
 
 
-def _refuse_idle(body: dict[str, Any]) -> None:
-    """What is asked for and would have no effect."""
-    idle = {
-        "n": body.get("n") not in (None, 1),
-        "best_of": body.get("best_of") not in (None, 1),
-        "echo": bool(body.get("echo")),
-        "suffix": bool(body.get("suffix")),
-        "response_format": body.get("response_format") not in (None, {"type": "text"}),
-        "tool_choice": body.get("tool_choice") not in (None, "auto", "none"),
-    }
-    if said := [name for name, is_asked in idle.items() if is_asked]:
-        raise Refused(HTTPStatus.BAD_REQUEST, f"`{said[0]}` {body[said[0]]!r} is not done here; leave it out")
+def _check_model(asked: str | None, model: str) -> None:
+    """Refuses a request for another model, and names the nearest one that is served."""
+    if asked is None or asked == model:
+        return
+    near = "did you mean" if get_close_matches(asked[:100], [model]) else "this server has"
+    raise Refused(
+        HTTPStatus.BAD_REQUEST,
+        f"no model {asked[:100]!r}; {near} {model!r}{'?' if near == 'did you mean' else ''}",
+        param="model",
+        code="model_not_found",
+    )
 
 
-def _top_logprobs(body: dict[str, Any], *, is_chat: bool) -> int | None:
-    """How many alternatives of each token are asked for; None for no log-probabilities."""
-    if is_chat:
-        return (body.get("top_logprobs") or 0) if body.get("logprobs") else None
-    return body.get("logprobs")
+def _prompt(said: AnyRequest, lm: LoadedModel, tools: list[Tool]) -> list[int]:
+    if isinstance(said, ChatRequest):
+        messages = [message.to_message() for message in said.messages]
+        return prompt_ids(lm, told_of(messages, tools) if tools else messages)
+    assert isinstance(said, CompletionRequest), "the two interfaces"
+    return prompt_ids(lm, said.prompt, raw=True)
 
 
-def _settings(body: dict[str, Any], limit: int, tools: list[Tool], logprobs: Any) -> GenerationConfig:
-    wanted = body.get("max_completion_tokens", body.get("max_tokens")) or limit
-    stop: Any = body.get("stop") or ()
-    said: dict[str, Any] = {
-        "max_new_tokens": min(wanted, limit) if isinstance(wanted, int) else wanted,
-        "logprobs": logprobs,
-    }
-    for key in (
-        "temperature",
-        "top_p",
-        "top_k",
-        "min_p",
-        "frequency_penalty",
-        "presence_penalty",
-        "repetition_penalty",
-        "seed",
-        "logit_bias",
-    ):
-        if body.get(key) is not None:
-            said[key] = body[key]
-    if said.get("temperature", 0) == 0:  # greedy has nothing to filter
-        said = {key: value for key, value in said.items() if key not in ("top_p", "top_k", "min_p")}
-    said["stop"] = ((stop,) if isinstance(stop, str) else tuple(stop)) + (CALL_ENDS if tools else ())
-    try:
-        return GenerationConfig.model_validate(said)
-    except ValidationError as error:
-        raise Refused(HTTPStatus.BAD_REQUEST, in_words(error)) from error
-
-
-def _messages(said: Any) -> list[Message]:
-    if not isinstance(said, list) or not said:
-        raise Refused(HTTPStatus.BAD_REQUEST, "`messages` is a list of at least one message")
-    return [_message(one) for one in cast("list[Any]", said)]
-
-
-def _message(said: Any) -> Message:
-    if not isinstance(said, dict):
-        raise Refused(HTTPStatus.BAD_REQUEST, "a message is an object with `role` and `content`")
-    message = cast("dict[str, Any]", said)
-    content: Any = message.get("content")
-    if content is None and message.get("tool_calls"):
-        calls = [call["function"] for call in message["tool_calls"]]
-        content = "\n".join(f"<tool_call>{json.dumps(call, ensure_ascii=False)}</tool_call>" for call in calls)
-    if isinstance(content, list):
-        parts = cast("list[dict[str, Any]]", content)
-        if any(part.get("type") != "text" for part in parts):
-            raise Refused(HTTPStatus.BAD_REQUEST, "only parts of type `text` are read")
-        content = "".join(str(part.get("text", "")) for part in parts)
-    if not isinstance(content, str) or not isinstance(message.get("role"), str):
-        raise Refused(HTTPStatus.BAD_REQUEST, "a message has a `role` and a `content`, both texts")
-    return Message("system" if message["role"] == "developer" else message["role"], content)
-
-
-def _tools(said: Any) -> list[Tool]:
-    if said is None:
-        return []
-    try:
-        functions = [one["function"] for one in said]
-        return [Tool(one["name"], one.get("description", ""), one.get("parameters", {})) for one in functions]
-    except (TypeError, KeyError, AttributeError) as error:
-        raise Refused(HTTPStatus.BAD_REQUEST, "`tools` is a list of functions with names") from error
+def _noted(pieces: Iterator[str], into: list[str]) -> Iterator[str]:
+    for piece in pieces:
+        into.append(piece)
+        yield piece

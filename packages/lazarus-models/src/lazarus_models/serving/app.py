@@ -1,0 +1,258 @@
+"""The routes: chat, completions, models, health.
+
+A request is read, answered and decoded in a thread of its own; the event loop sends what comes and sees at once when the
+client leaves, so that its place is free for the next one.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HTTPRequest
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from lazarus_models.engine import Engine, Job
+from lazarus_models.huggingface import LoadedModel
+from lazarus_models.serving.config import ServeConfig
+from lazarus_models.serving.errors import JSONAnswer, Refused, error_response
+from lazarus_models.serving.openai_api import Request
+from lazarus_plan.errors import LazarusError
+
+_log = logging.getLogger(__name__)
+_STOPPED = Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the server stopped before the answer was finished")
+
+
+@dataclass(eq=False)
+class Answer:
+    """An answer in progress: what its thread hands to the event loop."""
+
+    put: Callable[[Any], object]
+    """Hands over a piece, an error, or None at the end; callable from any thread."""
+    job: Job | None = None
+    failure: BaseException | None = None
+    """Why the answer ends early, once it does."""
+
+    def begin(self, job: Job) -> None:
+        """Takes the job, which may be unwanted already."""
+        self.job = job
+        if self.failure is not None:
+            job.fail(self.failure)
+
+    def end(self, failure: BaseException) -> None:
+        """Ends the answer early."""
+        self.failure = failure
+        if self.job is not None:
+            self.job.fail(failure)
+
+
+@dataclass
+class Service:
+    """What the routes share."""
+
+    lm: LoadedModel
+    name: str
+    config: ServeConfig
+    engine: Engine
+    started: int = field(default_factory=lambda: int(time.time()))
+    answers: set[Answer] = field(default_factory=set[Answer])
+    """Those in progress, at most `max_requests`."""
+
+    def __post_init__(self) -> None:
+        self.threads = ThreadPoolExecutor(self.config.max_requests, thread_name_prefix="lazarus-answer")
+
+    def end_answers(self) -> int:
+        """Ends every answer in progress with an error; says how many."""
+        for answer in self.answers:
+            answer.end(_STOPPED)
+            answer.put(_STOPPED)  # its thread may be reading a prompt
+        return len(self.answers)
+
+    def work(self, content: bytes, is_chat: bool, answer: Answer) -> None:
+        """Reads a request and hands over its answer; runs in a thread."""
+        try:
+            limit = self.config.max_new_tokens
+            request = Request.read(content, self.lm, self.name, max_new_tokens=limit, is_chat=is_chat)
+            job = self.engine.submit(request.ids, request.config)
+            answer.begin(job)
+            for piece in _pieces(request, job):
+                answer.put(piece)
+            answer.put(None)
+        except Exception as error:  # noqa: BLE001 (it is sent to the client; other requests go on)
+            answer.put(_refusal(error))
+
+
+def _pieces(request: Request, job: Job) -> Iterator[bytes | dict[str, Any]]:
+    """The answer: one object, or the bytes of a stream's events."""
+    if not request.is_streamed:
+        yield request.whole("".join(request.pieces(job)), job)
+        return
+    yield b""  # the prompt is read: the stream can begin
+    for event in request.events(job):
+        yield _event(event)
+    yield b"data: [DONE]\n\n"
+
+
+def make_app(service: Service) -> Starlette:
+    """The routes as an ASGI application."""
+
+    async def health(request: HTTPRequest) -> Response:
+        _only(request, "GET")
+        is_alive = service.engine.is_alive
+        status = HTTPStatus.OK if is_alive else HTTPStatus.SERVICE_UNAVAILABLE
+        return JSONAnswer({"status": "ok" if is_alive else "stopped"}, status_code=status)
+
+    async def models(request: HTTPRequest) -> Response:
+        _only(request, "GET")
+        model = {"id": service.name, "object": "model", "created": service.started, "owned_by": "lazarus"}
+        return JSONAnswer({"object": "list", "data": [model]})
+
+    async def chat(request: HTTPRequest) -> Response:
+        return await _answer(request, service, is_chat=True)
+
+    async def completions(request: HTTPRequest) -> Response:
+        return await _answer(request, service, is_chat=False)
+
+    routes = {
+        "/health": health,
+        "/v1/models": models,
+        "/v1/chat/completions": chat,
+        "/v1/completions": completions,
+    }
+    app = Starlette(
+        routes=[Route(path, endpoint, methods=_METHODS) for path, endpoint in routes.items()],
+        exception_handlers={HTTPException: _not_found, Refused: _refused, Exception: _failed},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+_METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"]
+
+
+def _only(request: HTTPRequest, method: str) -> None:
+    if request.method != method:
+        raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.url.path} takes {method}, not {request.method[:20]}")
+
+
+async def _answer(request: HTTPRequest, service: Service, *, is_chat: bool) -> Response:
+    """Reads the body, takes a place and begins the answer."""
+    _only(request, "POST")
+    content = await _body(request, service.config.max_body_bytes)
+    if len(service.answers) >= service.config.max_requests:
+        raise Refused(
+            HTTPStatus.TOO_MANY_REQUESTS, f"{service.config.max_requests} requests are in progress; try again later"
+        )
+    return _Answering(service, content, is_chat=is_chat)
+
+
+async def _body(request: HTTPRequest, limit: int) -> bytes:
+    """A request's body, of at most `limit` bytes."""
+    too_large = Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has at most {limit} bytes")
+    length = request.headers.get("content-length")
+    if length is None and "transfer-encoding" not in request.headers:
+        raise Refused(HTTPStatus.LENGTH_REQUIRED, f"a body needs a Content-Length, of at most {limit} bytes")
+    if length is not None and int(length) > limit:
+        raise too_large
+    content = bytearray()
+    async for piece in request.stream():
+        content += piece
+        if len(content) > limit:
+            raise too_large
+    return bytes(content)
+
+
+class _Answering(Response):
+    """An answer that is sent as it comes, and ends when the client leaves."""
+
+    def __init__(self, service: Service, content: bytes, *, is_chat: bool) -> None:
+        super().__init__()
+        self._service, self._content, self._is_chat = service, content, is_chat
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        pieces: asyncio.Queue[Any] = asyncio.Queue()
+        answer = Answer(lambda piece: _from_thread(loop, pieces, piece))
+        self._service.answers.add(answer)
+        work = self._service.threads.submit(self._service.work, self._content, self._is_chat, answer)
+        gone = asyncio.create_task(_wait_until_gone(receive, pieces))
+        try:
+            await _send(pieces, scope, receive, send)
+        finally:
+            self._service.answers.discard(answer)
+            answer.end(ClientDisconnect())
+            work.cancel()  # where it has not begun: its prompt is not read for nobody
+            gone.cancel()
+
+
+async def _send(pieces: asyncio.Queue[Any], scope: Scope, receive: Receive, send: Send) -> None:
+    """Sends an answer's pieces until its end."""
+    first = await pieces.get()
+    if isinstance(first, ClientDisconnect):
+        return
+    if isinstance(first, Refused):
+        await error_response(first, scope)(scope, receive, send)
+        return
+    if isinstance(first, dict):
+        await JSONAnswer(first)(scope, receive, send)
+        return
+    headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache")]
+    await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
+    while (piece := await pieces.get()) is not None:
+        if isinstance(piece, ClientDisconnect):
+            return
+        is_refused = isinstance(piece, Refused)
+        body = _event(piece.body()) if is_refused else piece
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        if is_refused:  # no [DONE]: the stream says that it is incomplete
+            break
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _wait_until_gone(receive: Receive, pieces: asyncio.Queue[Any]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    pieces.put_nowait(ClientDisconnect())
+
+
+def _from_thread(loop: asyncio.AbstractEventLoop, pieces: asyncio.Queue[Any], piece: Any) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+
+def _event(said: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(said, ensure_ascii=False).encode("utf-8") + b"\n\n"
+
+
+def _refusal(error: Exception) -> Refused:
+    """What a client reads of an error."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, LazarusError):
+        return Refused(HTTPStatus.BAD_REQUEST, error.message, code=error.code)
+    if not isinstance(error, ClientDisconnect):
+        _log.error("a request failed", exc_info=error)
+    return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, f"{type(error).__name__}: {error}")
+
+
+async def _refused(request: HTTPRequest, error: Exception) -> Response:
+    return error_response(_refusal(error), request.scope)
+
+
+async def _not_found(request: HTTPRequest, error: Exception) -> Response:
+    status = HTTPStatus(error.status_code) if isinstance(error, HTTPException) else HTTPStatus.NOT_FOUND
+    return error_response(Refused(status, f"no {request.url.path[:100]}"), request.scope)
+
+
+async def _failed(request: HTTPRequest, error: Exception) -> Response:
+    return error_response(_refusal(error), request.scope)

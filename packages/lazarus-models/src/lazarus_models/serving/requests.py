@@ -1,0 +1,373 @@
+"""Requests of OpenAI's interface as models: every field is checked, and what would have no effect is refused.
+
+Five fields name the caller or allow what is done anyway, and are accepted: `user`, `safety_identifier`,
+`prompt_cache_key`, `metadata` and `parallel_tool_calls`.
+"""
+
+import json
+import re
+import reprlib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from http import HTTPStatus
+from typing import Annotated, Any, Literal, TypeVar, cast
+
+import jiter
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import model_validator as validator
+
+from lazarus_models.sample import GenerationConfig
+from lazarus_models.serving.errors import Refused
+from lazarus_models.tools import CALL_ENDS, Tool
+from lazarus_tokenkit import Message
+
+MAX_STOPS = 64
+"""Stop texts of a request: each is looked for in every piece of the answer."""
+MAX_METADATA = 16
+"""Entries of `metadata`, as OpenAI allows."""
+MAX_STOP_CHARACTERS = 1000
+"""Length of a stop text, for the same reason."""
+NOT_DONE: dict[str, tuple[Any, ...]] = {
+    "audio": (),
+    "function_call": ("none",),
+    "functions": ([],),
+    "modalities": (["text"],),
+    "prediction": (),
+    "reasoning_effort": (),
+    "service_tier": ("auto", "default"),
+    "store": (False,),
+    "verbosity": (),
+    "web_search_options": (),
+}
+"""Fields of OpenAI's interface that would have no effect here, with the values that ask for nothing; null is another."""
+_TOKEN_ID = re.compile("0|[1-9][0-9]{0,9}")
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=1, lt=2**31)]
+
+
+class _Fields(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class FunctionCall(_Fields):
+    """A function that an earlier answer called."""
+
+    name: str
+    arguments: str
+    """JSON, as text."""
+
+
+class ToolCallPart(_Fields):
+    """A call in an earlier answer."""
+
+    function: FunctionCall
+    id: str | None = None
+    type: Literal["function"] = "function"
+    index: int | None = None
+
+
+def _joined(content: Any) -> str | None:
+    """The text of a content: a text, or parts of type `text`."""
+    if content is None or isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise ValueError("a content is a text, or a list of parts of type `text`")
+    return "".join(_part(part) for part in cast("list[Any]", content))
+
+
+def _part(part: Any) -> str:
+    if isinstance(part, dict):
+        said = cast("dict[str, Any]", part)
+        text = said.get("text")
+        if said.get("type") == "text" and isinstance(text, str) and said.keys() <= {"type", "text"}:
+            return text
+    raise ValueError("only parts of type `text`, with a `text`, are read")
+
+
+class ChatMessage(_Fields):
+    """One message of a conversation."""
+
+    role: Annotated[str, Field(min_length=1, max_length=64)]
+    content: Annotated[str | None, BeforeValidator(_joined)] = None
+    tool_calls: Annotated[list[ToolCallPart], Field(fail_fast=True)] | None = None
+    tool_call_id: str | None = None
+    name: str | None = None
+    """Of the function whose result this is; refused in other messages, where no template would show it."""
+    refusal: None = None
+    """This and the next three are null in answers, which clients send back as messages."""
+    annotations: None = None
+    audio: None = None
+    function_call: None = None
+
+    @validator(mode="after")
+    def _says_something(self) -> "ChatMessage":
+        if self.content is None and not self.tool_calls:
+            raise ValueError("a message has a `content`, or `tool_calls`")
+        if self.tool_calls and self.role != "assistant":
+            raise ValueError("`tool_calls` stand in messages of the role `assistant`")
+        if (self.name is not None or self.tool_call_id is not None) and self.role not in ("tool", "function"):
+            raise ValueError("`name` and `tool_call_id` have no effect outside messages of the role `tool`")
+        return self
+
+    def to_message(self) -> Message:
+        """The message as the chat template reads it, calls written as text."""
+        calls = [f"<tool_call>{_json(call.function.model_dump())}</tool_call>" for call in self.tool_calls or ()]
+        text = (self.content or "") + "\n".join(calls)
+        return Message("system" if self.role == "developer" else self.role, text)
+
+
+class Function(_Fields):
+    """A function that the model may call."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: Literal[False] | None = None
+
+
+class ToolPart(_Fields):
+    """An entry of `tools`."""
+
+    function: Function
+    type: Literal["function"] = "function"
+
+    def to_tool(self) -> Tool:
+        """The function as the prompt declares it."""
+        return Tool(self.function.name, self.function.description or "", self.function.parameters or {})
+
+
+class StreamOptions(_Fields):
+    """What a stream carries beside the text."""
+
+    include_usage: bool | None = None
+    include_obfuscation: Literal[False] | None = None
+
+
+class TextFormat(_Fields):
+    """The only format of an answer."""
+
+    type: Literal["text"]
+
+
+def _stops(given: Any) -> Any:
+    return [given] if isinstance(given, str) else given
+
+
+def _biases(given: Any) -> Any:
+    """Names the first wrong entry, of up to 100,000."""
+    entries = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
+    for token, bias in entries.items():
+        if not _TOKEN_ID.fullmatch(token) or type(bias) not in (int, float):
+            raise ValueError(f"{token[:20]!r}: {reprlib.repr(bias)} gives no token id a number")
+    return cast("Any", given)
+
+
+def _few(given: Any) -> Any:
+    entries = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
+    if len(entries) > MAX_METADATA:
+        raise ValueError(f"at most {MAX_METADATA} entries")
+    return cast("Any", given)
+
+
+def _only_one(given: int | None) -> int | None:
+    if given not in (None, 1):
+        raise ValueError("one answer a request is all that is done here")
+    return given
+
+
+_Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARACTERS)]
+_One = Annotated[int | None, AfterValidator(_only_one)]
+
+
+class AnyRequest(_Fields):
+    """What both interfaces take."""
+
+    model: str | None = None
+    max_tokens: _Count | None = None
+    temperature: _Finite | None = None
+    top_p: _Finite | None = None
+    top_k: int | None = None
+    min_p: _Finite | None = None
+    frequency_penalty: _Finite | None = None
+    presence_penalty: _Finite | None = None
+    repetition_penalty: _Finite | None = None
+    seed: int | None = None
+    logit_bias: Annotated[dict[str, _Finite] | None, BeforeValidator(_biases)] = None
+    stop: Annotated[list[_Stop], Field(max_length=MAX_STOPS, fail_fast=True), BeforeValidator(_stops)] | None = None
+    n: _One = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    metadata: Annotated[dict[str, str] | None, BeforeValidator(_few)] = None
+
+    @validator(mode="before")
+    @classmethod
+    def _asks_for_nothing(cls, said: dict[str, Any]) -> dict[str, Any]:
+        idle = {name for name, value in said.items() if name in NOT_DONE and (value is None or value in NOT_DONE[name])}
+        return {name: value for name, value in said.items() if name not in idle}
+
+    @validator(mode="after")
+    def _options_are_of_a_stream(self) -> "AnyRequest":
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("`stream_options` has no effect without `stream`")
+        return self
+
+    def settings(self, limit: int) -> GenerationConfig:
+        """How the answer is generated.
+
+        Args:
+            limit: New tokens, at most.
+
+        Raises:
+            Refused: A value is out of its range.
+        """
+        said = self.model_dump(include=_SAMPLING, exclude_none=True)
+        if said.get("temperature", 0) == 0:  # greedy has nothing to filter
+            said = {key: value for key, value in said.items() if key not in ("top_p", "top_k", "min_p")}
+        said |= {"max_new_tokens": min(self.wanted_tokens or limit, limit), "logprobs": self.wanted_logprobs}
+        said["stop"] = (*(self.stop or ()), *(CALL_ENDS if self.functions else ()))
+        try:
+            return GenerationConfig.model_validate(said)
+        except ValidationError as error:
+            raise _refusal(error, type(self)) from error
+
+    @property
+    def wanted_tokens(self) -> int | None:
+        """New tokens, as the request names them."""
+        return self.max_tokens
+
+    @property
+    def wanted_logprobs(self) -> int | None:
+        """Alternatives of each token to report; None for no log-probabilities."""
+        return None
+
+    @property
+    def functions(self) -> list[Tool]:
+        """What the model may call."""
+        return []
+
+
+_SAMPLING = {
+    *("temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty", "repetition_penalty"),
+    *("seed", "logit_bias"),
+}
+
+
+class ChatRequest(AnyRequest):
+    """The body of `/v1/chat/completions`."""
+
+    messages: Annotated[list[ChatMessage], Field(min_length=1, fail_fast=True)]
+    """At least one message."""
+    max_completion_tokens: _Count | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    tools: Annotated[list[ToolPart], Field(fail_fast=True)] | None = None
+    tool_choice: Literal["auto", "none"] | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: TextFormat | None = None
+
+    @validator(mode="after")
+    def _contradicts_nothing(self) -> "ChatRequest":
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("`top_logprobs` has no effect without `logprobs`")
+        if None not in (self.max_tokens, self.max_completion_tokens) and self.max_tokens != self.max_completion_tokens:
+            raise ValueError("`max_tokens` and `max_completion_tokens` differ; give one of them")
+        return self
+
+    @property
+    def wanted_tokens(self) -> int | None:
+        """New tokens, under either name."""
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
+    @property
+    def wanted_logprobs(self) -> int | None:
+        """Alternatives of each token to report; None for no log-probabilities."""
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    @property
+    def functions(self) -> list[Tool]:
+        """What the model may call."""
+        return [] if self.tool_choice == "none" else [tool.to_tool() for tool in self.tools or ()]
+
+
+class CompletionRequest(AnyRequest):
+    """The body of `/v1/completions`."""
+
+    prompt: str
+    """A text; lists of texts or tokens are not read."""
+    logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    best_of: _One = None
+    echo: Literal[False] | None = None
+    suffix: Literal[""] | None = None
+
+    @property
+    def wanted_logprobs(self) -> int | None:
+        """Alternatives of each token to report; None for no log-probabilities."""
+        return self.logprobs
+
+
+_R = TypeVar("_R", bound=AnyRequest)
+
+
+def read_request(content: bytes, kind: type[_R]) -> _R:
+    """A request from its body.
+
+    Raises:
+        Refused: It is no JSON, or a field is unknown, mistyped or out of its range.
+    """
+    said = _read_object(content)
+    unknown = next((name for name in said if name not in kind.model_fields and name not in NOT_DONE), None)
+    if unknown is not None:  # one is enough: a body has room for 100,000
+        raise _unknown(unknown, kind)
+    try:
+        return kind.model_validate(said)
+    except ValidationError as error:
+        raise _refusal(error, kind) from error
+
+
+def _read_object(content: bytes) -> dict[str, Any]:
+    """A JSON object, without NaN, half surrogate pairs, 200 levels, members that stand twice or integers of any length."""
+    try:
+        value: Any = jiter.from_json(content, allow_inf_nan=False, catch_duplicate_keys=True)
+    except ValueError as error:
+        raise Refused(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {str(error)[:200]}") from error
+    if not isinstance(value, dict):
+        raise Refused(HTTPStatus.BAD_REQUEST, "the body is no JSON object")
+    return cast("dict[str, Any]", value)
+
+
+def _refusal(error: ValidationError, kind: type[AnyRequest]) -> Refused:
+    """The first thing that is wrong, in words."""
+    errors = error.errors(include_url=False, include_context=False)
+    item = next((item for item in errors if item["type"] == "extra_forbidden"), errors[0])
+    if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
+        return _unknown(str(item["loc"][0]), kind)
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return Refused(HTTPStatus.BAD_REQUEST, f"{_words(item)}{more}", param=_field(item))
+
+
+def _unknown(name: str, kind: type[AnyRequest]) -> Refused:
+    """A field that the interface does not have, or that would have no effect."""
+    near = get_close_matches(name[:100], kind.model_fields, 1)
+    if name in NOT_DONE or name in ChatRequest.model_fields or name in CompletionRequest.model_fields:
+        message = f"`{name}` is not done here; leave it out"
+    else:
+        message = f"unknown field `{name[:100]}`" + (f"; did you mean `{near[0]}`?" if near else "")
+    return Refused(HTTPStatus.BAD_REQUEST, message, param=name[:100], code="unknown_parameter")
+
+
+def _words(item: Mapping[str, Any]) -> str:
+    place = ".".join(str(part)[:100] for part in item["loc"])
+    got = "" if item["type"] in ("missing", "value_error") else f" (got {reprlib.repr(item['input'])})"
+    said = item["msg"].removeprefix("Value error, ") + got
+    return f"`{place}`: {said}" if place else said
+
+
+def _field(item: Mapping[str, Any]) -> str | None:
+    return str(item["loc"][0])[:100] if item["loc"] else None
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

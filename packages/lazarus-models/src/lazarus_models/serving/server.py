@@ -1,0 +1,150 @@
+"""The server: a listening socket, an event loop, an engine, and how they end.
+
+Once it is told to stop, it takes no new connection and gives the answers in progress `grace_s` to finish; what is not
+finished then ends with an error that the client can read, never as an answer that looks complete.
+"""
+
+import asyncio
+import contextlib
+import resource
+import socket
+import threading
+from collections.abc import Generator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import uvicorn
+
+from lazarus_models.engine import Engine
+from lazarus_models.huggingface import LoadedModel
+from lazarus_models.serving.access import Guard
+from lazarus_models.serving.app import Service, make_app
+from lazarus_models.serving.config import ServeConfig
+from lazarus_models.serving.connection import LINGER_S, MAX_HEAD_BYTES, Connection
+
+BACKLOG = 256
+"""Connections that the system accepts before the event loop does."""
+ACCEPTED_AT_ONCE = 16
+"""Connections that the event loop accepts before it counts them."""
+SPARE_FILES = ACCEPTED_AT_ONCE + 8
+"""Descriptors that connections leave free: for those not yet counted, and for what the process opens meanwhile."""
+
+
+class Server:
+    """A model behind OpenAI's interface; `run` answers until `stop`."""
+
+    def __init__(self, lm: LoadedModel, name: str, config: ServeConfig) -> None:
+        """Listens, so that clients can connect, and starts the engine.
+
+        Args:
+            lm: Answers.
+            name: Of the model, in requests and answers.
+            config: Where to listen, and the limits.
+
+        Raises:
+            OSError: The address is taken, or not this machine's.
+        """
+        self.listening = _listen(config.host, config.port)
+        """The socket, bound already."""
+        self.config = replace(config, max_connections=_affordable(config.max_connections))
+        self.service = Service(lm, name, config, Engine(lm.model, batch_size=config.batch_size))
+        self.unfinished = 0
+        """Answers that were cut off at the end."""
+        self._uvicorn = _Uvicorn(_uvicorn_config(self.service, self.config))
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+        self._stops = 0
+
+    @property
+    def address(self) -> str:
+        """Where it listens, such as `http://127.0.0.1:8080`."""
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        return f"http://{host}:{self.listening.getsockname()[1]}"
+
+    def run(self) -> None:
+        """Answers until `stop`, then ends the engine."""
+        try:
+            asyncio.run(self._run())
+        finally:
+            self.listening.close()
+            self.service.end_answers()
+            self.service.engine.stop()
+            self.service.threads.shutdown(cancel_futures=True)
+
+    def stop(self) -> None:
+        """Stops, from any thread or signal handler; a second call does not wait for the answers in progress."""
+        self._stops += 1
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._begin_stop)
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        if self._stops:
+            self._begin_stop()
+        await self._uvicorn.serve(sockets=[self.listening])
+
+    def _begin_stop(self) -> None:
+        assert self._loop is not None, "called in the loop"
+        self._uvicorn.should_exit = True
+        self._loop.call_later(0 if self._stops > 1 else self.config.grace_s, self._end_answers)
+
+    def _end_answers(self) -> None:
+        assert self._loop is not None, "called in the loop"
+        self.unfinished += self.service.end_answers()
+        self._loop.call_later(LINGER_S, self._drop_connections)
+
+    def _drop_connections(self) -> None:
+        """Ends what still does not read its answer."""
+        self._uvicorn.force_exit = True
+        for connection in list(self._uvicorn.server_state.connections):
+            cast("Connection", connection).drop()
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn's server without its signal handlers: whoever runs it decides what a signal means."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leaves the signals as they are."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts to accept, with the system's longer queue: asyncio has one figure for both."""
+        await super().startup(sockets)
+        for listening in sockets or ():
+            listening.listen(BACKLOG)
+
+
+def _uvicorn_config(service: Service, config: ServeConfig) -> uvicorn.Config:
+    return uvicorn.Config(
+        Guard(make_app(service), config),
+        http=cast("type[asyncio.Protocol]", partial(Connection, limits=config)),
+        loop="asyncio",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=ACCEPTED_AT_ONCE,
+        timeout_keep_alive=cast("Any", config.idle_timeout_s),
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket at the first address of a host, IPv4 first."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+    return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+
+
+def _affordable(connections: int) -> int:
+    """No more connections than the process may open files."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return connections
+    return max(1, min(connections, soft - len(list(Path("/dev/fd").iterdir())) - SPARE_FILES))
