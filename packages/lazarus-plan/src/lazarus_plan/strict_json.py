@@ -176,7 +176,7 @@ def _has_infinity(value: Any) -> bool:
         part = parts.pop()
         values: Any = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] (JSON)
         for each in values:
-            what: Any = type(each)
+            what = cast("object", type(each))
             if what is dict or what is list:
                 parts.append(each)
             elif what is float and math.isinf(each):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from lazarus_plan.bounded import MAX_FILE_BYTES, read_bytes
 from lazarus_plan.console import say, show
 from lazarus_tokenkit.commands.options import AsJson, TokenizerName, load
 from lazarus_tokenkit.errors import TokenkitError
@@ -108,5 +109,5 @@ def _read(path: Path) -> bytes:
     if str(path) == "-":
         import sys
 
-        return sys.stdin.buffer.read()
-    return path.read_bytes()
+        return sys.stdin.buffer.read(MAX_FILE_BYTES)
+    return read_bytes(path)
