@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from lazarus_models.backend import mx, nn
 from lazarus_models.config import in_words
 from lazarus_models.errors import AdapterError
+from lazarus_models.finite import refuse_infinite
 from lazarus_models.huggingface import LoadedModel
 from lazarus_models.lora import (
     LoraConfig,
@@ -83,6 +84,7 @@ def load_adapter(model: nn.Module, directory: Path | str, files: Files = PlainFi
     """
     directory = Path(directory)
     config, tensors = _read(model, directory, files)
+    refuse_infinite(tensors, directory)
     adapt(model, sorted({name.rpartition(".")[0] for name in tensors}), config)
     _refuse_misfit(directory, tensors, adapter_weights(model))
     set_weights(model, tensors)
@@ -110,6 +112,7 @@ class AdapterSet:
         """Reads an adapter, to be used later; the weights that it adapts stay shared."""
         self.use(None)
         config, tensors = _read(self._model, Path(directory), PlainFiles())
+        refuse_infinite(tensors, directory)
         layers = adapted_layers(self._model, sorted({name.rpartition(".")[0] for name in tensors}), config)
         self._plain |= {path: layer for path, layer in modules(self._model).items() if path in layers}
         self._adapters[name] = layers

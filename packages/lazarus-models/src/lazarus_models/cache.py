@@ -12,6 +12,7 @@ from lazarus_models.errors import GenerationError
 from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_models.parameters import begin, evaluate
 from lazarus_models.tensors import plain_name, replacing
+from lazarus_plan.strict_json import MalformedJson, parse_json
 
 PREFILL = 512
 """Tokens of a prompt read at once: enough to keep the matrix products busy, few enough for memory."""
@@ -104,8 +105,10 @@ class PromptCache:
             with plain_name(path) as name:
                 layers, metadata = import_mlx_lm("models.cache").load_prompt_cache(name, return_metadata=True)
                 evaluate([layer.state for layer in layers])
-            ids: list[int] = json.loads(metadata["ids"])
-        except (OSError, RuntimeError, ValueError, KeyError, IndexError) as error:
+            ids: list[int] = parse_json(metadata["ids"])
+            if not isinstance(ids, list) or not all(type(token) is int for token in ids):  # pyright: ignore[reportUnnecessaryIsInstance] (of a file)
+                raise ValueError("`ids` is not a list of tokens")
+        except (MalformedJson, OSError, RuntimeError, ValueError, KeyError, IndexError) as error:
             raise GenerationError(
                 f"{path}: no prompt cache ({error}); write one with `PromptCache.save`", "LM-E146"
             ) from error

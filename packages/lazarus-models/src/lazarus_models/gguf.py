@@ -4,7 +4,6 @@ The names are those of the format's table today; mlx-lm still writes experts one
 the same score for every token, with which llama.cpp cuts text at random. What such a file has no words for is refused.
 """
 
-import json
 import tempfile
 from enum import IntEnum
 from pathlib import Path
@@ -14,9 +13,11 @@ from lazarus_models.architecture import AttentionConfig
 from lazarus_models.backend import mx
 from lazarus_models.config import TransformerConfig
 from lazarus_models.errors import UnsupportedModel
+from lazarus_models.finite import refuse_infinite
 from lazarus_models.huggingface import LoadedModel
 from lazarus_models.parameters import weights
 from lazarus_models.tensors import replacing
+from lazarus_plan.strict_json import read_object
 
 FAMILIES = ("llama", "mistral", "mixtral")
 _NAMES = (  # ours, and the format's; https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
@@ -57,6 +58,7 @@ def export_gguf(lm: LoadedModel, path: Path) -> None:
     config = _refuse_unsaid(lm)
     metadata = _description(config, path.stem) | _vocabulary(lm)
     named = dict(_entry(name, tensor, config) for name, tensor in weights(lm.model).items())
+    refuse_infinite(named, "`gguf`")  # a weight beyond 65,504 is infinite in float16
     with replacing(path) as beside, tempfile.TemporaryDirectory(dir=path.parent) as folder:
         written = Path(folder) / "model.gguf"  # MLX wants the ending
         mx.save_gguf(str(written), named, metadata)  # pyright: ignore[reportUnknownMemberType] (the stub leaves the result out)
@@ -114,7 +116,7 @@ def _vocabulary(lm: LoadedModel) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         lm.tokenizer.save(Path(folder))
         file = Path(folder) / "tokenizer.json"
-        said: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        said: dict[str, Any] = read_object(file) if file.exists() else {}
     pieces: dict[str, int] = said.get("model", {}).get("vocab", {}) if said else {}
     if _NEWLINE not in pieces:
         raise UnsupportedModel(

@@ -9,14 +9,16 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lazarus_models.backend import mx
 from lazarus_models.config import ModelConfig, Precision
 from lazarus_models.decoder import Decoder
+from lazarus_models.dimensions import check_layers, check_numbers
 from lazarus_models.errors import WeightsError
 from lazarus_models.families import family_of, read_config
-from lazarus_models.hub import locate
+from lazarus_models.finite import refuse_infinite
+from lazarus_models.hub import locate, own_file
 from lazarus_models.parameters import set_weights, weights
 from lazarus_models.reading import Files, HashedFiles, PlainFiles
 from lazarus_models.tensors import Stored, read_header, save_tensors
@@ -92,9 +94,11 @@ def load(
 def _load(path: Path, commit: str | None, dtype: Precision | None, files: Files) -> LoadedModel:
     config = read_config(path, files.json)
     family = family_of(config.model_type)
-    model = family.build(config)
     weight_files = _weight_files(path, files)
     stored = _stored([files.header(file) for file in weight_files], config)
+    check_layers(config.num_hidden_layers, stored, str(path))
+    check_numbers(family.architecture(config), stored, str(path))
+    model = family.build(config)
     layout = family.layout_of(config)
     if config.quantization:
         from lazarus_models.quantization import quantize_like  # it quantizes what this module loads
@@ -108,9 +112,16 @@ def _load(path: Path, commit: str | None, dtype: Precision | None, files: Files)
     precision: mx.Dtype = getattr(mx, dtype or ("float32" if on_cpu else config.dtype))
     tensors: dict[str, mx.array] = {}
     for file in weight_files:
-        for name, tensor in files.tensors(file).items():
-            if (kept := _name_in_model(name, config)) is not None:
-                tensors[kept] = tensor.astype(precision) if mx.issubdtype(tensor.dtype, mx.floating) else tensor
+        named = ((_name_in_model(name, config), tensor) for name, tensor in files.tensors(file).items())
+        used = {name: tensor for name, tensor in named if name is not None}
+        refuse_infinite(used, file)
+        converted = {
+            name: tensor.astype(precision) if mx.issubdtype(tensor.dtype, mx.floating) else tensor
+            for name, tensor in used.items()
+        }
+        if precision == mx.float16:  # a weight beyond 65,504 becomes infinite
+            refuse_infinite(converted, f"{file} as float16")
+        tensors |= converted
     set_weights(model, tensors if as_model else layout.to_model(tensors))
     generation = path / "generation_config.json"
     return LoadedModel(
@@ -200,12 +211,15 @@ def _write_json(value: Mapping[str, Any], path: Path) -> None:
 def _weight_files(path: Path, files: Files) -> list[Path]:
     single, index = path / SINGLE, path / INDEX
     if single.exists():
-        return [single]
+        return [own_file(path, SINGLE)]
     if index.exists():
         placed = files.json(index).get("weight_map")
-        if not isinstance(placed, dict):
+        if not isinstance(placed, dict) or not placed:
             raise WeightsError(f"{index}: no `weight_map` from tensor to file", "LM-E122")
-        named = [path / str(name) for name in sorted(set(placed.values()))]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] (JSON)
+        names = list(cast("dict[str, Any]", placed).values())
+        if wrong := next((name for name in names if not isinstance(name, str)), None):
+            raise WeightsError(f"{index}: `weight_map` names {wrong!r}, not a file", "LM-E122")
+        named = [own_file(path, name) for name in sorted(set(map(str, names)))]
         absent = [file.name for file in named if not file.exists()]
         if absent:
             raise WeightsError(f"{path}: {index.name} names {', '.join(absent)}, absent; fetch them", "LM-E122")

@@ -19,6 +19,7 @@ from lazarus_models.config import parse_json, read_json
 from lazarus_models.errors import WeightsError
 from lazarus_models.parameters import evaluate
 from lazarus_models.tensors import DTYPES, Stored, load_tensors, read_header
+from lazarus_plan.bounded import read_bytes
 from lazarus_plan.jsonlines import MalformedLine, parse_object
 
 _LENGTH_BYTES = 8  # of the header's length, which a safetensors file begins with
@@ -78,7 +79,7 @@ class HashedFiles:
     def json(self, path: Path) -> dict[str, Any]:
         """A JSON object."""
         try:
-            content = path.read_bytes()
+            content = read_bytes(path)
         except FileNotFoundError:
             return read_json(path)  # says what is missing
         self.digests[path.name] = hashlib.sha256(content).hexdigest()

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from lazarus_models.architecture import MAX_LAYERS
 from lazarus_models.config import ModelConfig, in_words, read_json
 from lazarus_models.errors import ConfigError, UnsupportedModel
 from lazarus_models.families.family import Family as Family
@@ -66,6 +67,9 @@ def canonical(raw: dict[str, Any], source: str) -> ModelConfig:
         model_type = NESTED[model_type]
     _refuse_foreign_quantization(raw, source)
     family = family_of(model_type, source)
+    layers = raw.get("num_hidden_layers")
+    if isinstance(layers, int) and layers > MAX_LAYERS:  # families make lists of that length
+        raise ConfigError(f"{source}: `num_hidden_layers` is {layers:,}; at most {MAX_LAYERS:,} are built", "LM-E109")
     try:
         return family.config.from_huggingface(raw)
     except ValidationError as error:
