@@ -275,7 +275,7 @@ def test_a_directory_of_texts_is_named_by_its_paths(tmp_path: Path):
         (
             "r.json",
             b'{"text": "a"}\n{"text": "b"}\n',
-            r"r\.json:2:1: not JSON .* by itself: .* name the file r\.jsonl",
+            r"r\.json:2:1: not JSON: .* by itself: .* name the file r\.jsonl",
         ),
         ("r.json", b'{"text": "a"}', "is an object, not a list of rows"),
         ("r.json", b'[{"text": "a"}, 3]', r"r\.json:2: the row is a number"),

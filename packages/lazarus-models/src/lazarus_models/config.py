@@ -9,6 +9,7 @@ A family declares the keys it reads as fields of a config of its own, with trans
 knows but cannot honour is a `Literal` of the one value it can: another value is refused by name.
 """
 
+import math
 import reprlib
 import types
 from collections.abc import Mapping
@@ -124,6 +125,8 @@ class ModelConfig(Frozen):
         return {}
 
 
+_UNBOUNDED = ("time_step_limit", "text_config")
+"""Keys that may hold infinity: a bound of Mamba's time steps that is none."""
 _INFINITY: dict[str, Any] = {"__float__": "Infinity"}
 _DERIVED = {"rope", "rope_local", "eos_token_ids", "dtype", "quantization", "raw"}
 
@@ -245,10 +248,21 @@ def parse_json(content: bytes, path: Path) -> dict[str, Any]:
         ConfigError: Not UTF-8, not JSON, or not an object; names file, line and column.
     """
     try:
-        members = parse_object(content.removeprefix(BOM), str(path))
+        members = parse_object(content.removeprefix(BOM), str(path), allow_infinity=True)
     except MalformedJson as error:
         raise ConfigError(error.message, "LM-E101") from error
-    return {name: _with_infinity(value) for name, value in members.items()}
+    said = {name: _with_infinity(value) for name, value in members.items()}
+    if wrong := next((name for name, value in said.items() if name not in _UNBOUNDED and _is_infinite(value)), None):
+        raise ConfigError(f"{path}: `{wrong}` holds a number beyond the range of a double", "LM-E101")
+    return said
+
+
+def _is_infinite(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_is_infinite, cast("dict[str, Any]", value).values()))
+    if isinstance(value, list):
+        return any(map(_is_infinite, cast("list[Any]", value)))
+    return isinstance(value, float) and math.isinf(value)
 
 
 def _with_infinity(value: Any) -> Any:

@@ -78,6 +78,9 @@ def header_of(members: JSON, path: Path) -> LengthsHeader | None:
     for name, value in known.items():
         if name != "count" and not isinstance(value, dict if name in ("encoding", "parts") else str):
             raise LengthsError(f"{path}:1: `{name}` is {value!r}", "LP-E003")
+    for link, parts in known.get("parts", {}).items():
+        if not isinstance(parts, dict):
+            raise LengthsError(f"{path}:1: `parts.{link}` is {parts!r}, not an object", "LP-E003")
     return LengthsHeader(**known)
 
 

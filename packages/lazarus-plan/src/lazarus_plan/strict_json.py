@@ -21,6 +21,7 @@ import json
 import math
 import re
 import reprlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -64,7 +65,9 @@ class MalformedJson(PlanError):
         place: str = "",
         offset: int | None = None,
     ) -> None:
-        where = place + "".join(f":{each}" for each in (line, column) if each)
+        is_line = re.search(r":\d+$", place) is not None  # of a file whose lines are texts of their own
+        shown = (line or (1 if column and not is_line else None), column)
+        where = place + "".join(f":{each}" for each in shown if each)
         far = f" (offset {offset + (at or 0)} in the file)" if offset is not None else ""
         super().__init__(f"{where}: {problem}{far}" if place else problem, "LP-E003")
         self.problem = problem
@@ -96,18 +99,19 @@ def read_object(path: Path | str, *, max_bytes: int = MAX_FILE_BYTES) -> JSON:
     return parse_object(read_bytes(path, max_bytes).removeprefix(BOM), str(path))
 
 
-def parse_json(content: bytes | str, place: str = "") -> Any:
+def parse_json(content: bytes | str, place: str = "", *, allow_infinity: bool = False) -> Any:
     """A JSON value, white space around it included or not.
 
     Args:
         content: UTF-8 without a byte order mark, or a text.
         place: `file` or `file:line`, for messages.
+        allow_infinity: Read `Infinity` and `-Infinity`, which transformers 4 writes into `config.json`; never NaN.
 
     Raises:
         MalformedJson: Says what is wrong and where.
     """
     try:
-        return _parse(content.encode() if isinstance(content, str) else content)
+        return _parse(content.encode() if isinstance(content, str) else content, allow_infinity)
     except UnicodeEncodeError as error:
         raise MalformedJson(
             f"character {error.start + 1} is half of a surrogate pair", "encoding", place=place
@@ -118,13 +122,13 @@ def parse_json(content: bytes | str, place: str = "") -> Any:
         raise error.placed(place) from error
 
 
-def parse_object(content: bytes | str, place: str = "") -> JSON:
+def parse_object(content: bytes | str, place: str = "", *, allow_infinity: bool = False) -> JSON:
     """A JSON object; see `parse_json`.
 
     Raises:
         MalformedJson: Says what is wrong and where.
     """
-    value = parse_json(content, place)
+    value = parse_json(content, place, allow_infinity=allow_infinity)
     if not isinstance(value, dict):
         raise MalformedJson(f"not a JSON object but {kind(value)}", "type", place=place)
     return cast("JSON", value)
@@ -149,14 +153,17 @@ def kind(value: Any) -> str:
             return f"a {type(cast('object', value)).__name__}"
 
 
-def _parse(content: bytes) -> Any:
+def _parse(content: bytes, allow_infinity: bool) -> Any:
     if len(content) > MAX_VALUES:  # fewer bytes cannot hold more values
         _refuse_many_values(content)
     try:
-        value = jiter.from_json(content, allow_inf_nan=False, catch_duplicate_keys=True)
+        value = jiter.from_json(content, allow_inf_nan=allow_infinity, catch_duplicate_keys=True)
     except ValueError as error:
         raise _refusal(content, str(error)) from error
-    if _has_infinity(value):
+    if allow_infinity:
+        if _has_float(value, math.isnan):
+            raise MalformedJson("NaN is no number of JSON", "syntax")
+    elif _has_float(value, math.isinf):
         raise MalformedJson("a number beyond the range of a double (1.8e308)", "syntax")
     return value
 
@@ -167,10 +174,10 @@ def _refuse_many_values(content: bytes) -> None:
         raise MalformedJson(f"more than {MAX_VALUES:,} values (brackets and commas are counted): split it", "syntax")
 
 
-def _has_infinity(value: Any) -> bool:
-    """Whether a number was too large: jiter, as Python, makes 1e400 infinite."""
+def _has_float(value: Any, is_wrong: Callable[[float], bool]) -> bool:
+    """Whether a number is wrong, such as too large: jiter, as Python, makes 1e400 infinite."""
     if isinstance(value, float):
-        return math.isinf(value)
+        return is_wrong(value)
     parts: list[Any] = [value]
     while parts:
         part = parts.pop()
@@ -179,7 +186,7 @@ def _has_infinity(value: Any) -> bool:
             what = cast("object", type(each))
             if what is dict or what is list:
                 parts.append(each)
-            elif what is float and math.isinf(each):
+            elif what is float and is_wrong(each):
                 return True
     return False
 
@@ -245,7 +252,7 @@ def _syntax(text: str, error: json.JSONDecodeError) -> MalformedJson:
         problem += ", and no line feed follows: the file was cut off"
     elif "\r" in text[len(before) : error.pos] and "\n" not in text[len(before) : error.pos]:
         problem += " after a CR: lines end with LF or CR LF; convert the file"
-    return _at(text, error.pos, problem)
+    return _at(text, min(error.pos, len(text.rstrip("\r\n"))), problem)
 
 
 def _half_a_pair(text: str, value: Any) -> MalformedJson | None:
