@@ -177,7 +177,7 @@ class HuggingFaceTokenizer:
         special_ids = ids | {"adds_bos": self.adds_bos, "adds_eos": self.adds_eos}
         content = self.files[TOKENIZER_FILE].removeprefix(BOM)
         try:
-            file: JSON = jiter.from_json(content, cache_mode="none", catch_duplicate_keys=True)
+            file: JSON = jiter.from_json(content, cache_mode="none")
         except ValueError as error:
             raise TokenizerError(f"{TOKENIZER_FILE} of `{self.name}`: {error}", "LT-E110") from error
         return tokenizer_structure(file) | {"special_ids": special_ids}
