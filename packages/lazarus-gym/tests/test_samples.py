@@ -45,7 +45,7 @@ TASK = '{"id":"a","kind":"addition","messages":[{"content":"1 + 1?"},{"content":
         ("", "LG-E111", "is empty"),
         (TASK + "{\n", "LG-E112", ":2:"),
         (TASK + "[]\n", "LG-E112", ":2: not a JSON object"),
-        (TASK.encode() + b'{"id": "\xff"}\n', "LG-E112", ":2: byte 9 is not UTF-8"),
+        (TASK.encode() + b'{"id": "\xff"}\n', "LG-E112", ":2: byte 9 of the line is not UTF-8"),
         (TASK + TASK.replace("addition", "division"), "LG-E113", ":2: not a task"),
         (TASK + '{"id":"b"}\n', "LG-E113", ":2: not a task"),
         (TASK + TASK, "LG-E114", ":2: id 'a'"),

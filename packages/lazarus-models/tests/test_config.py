@@ -121,7 +121,12 @@ def test_layers_are_as_many_as_their_kinds():
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"{", "config.json:1:2"), (b"[]", "holds a JSON list"), (b"\xff", "not JSON in UTF-8"), (None, "no such file")],
+    [
+        (b"{", "config.json:1:2"),
+        (b"[]", "not a JSON object but a list"),
+        (b"\xff", "is not UTF-8"),
+        (None, "no such file"),
+    ],
 )
 def test_an_unreadable_config_is_one_line(tmp_path, content, words):
     if content is not None:

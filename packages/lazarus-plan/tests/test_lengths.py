@@ -1,5 +1,7 @@
 import hashlib
+import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -271,3 +273,45 @@ def test_a_full_disk_names_the_file(tmp_path: Path, step: str):
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert str(caught.value.filename) == str(path)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_id_has_a_bound_that_the_message_says(tmp_path: Path):
+    path = tmp_path / "lengths.jsonl"
+    path.write_text(f'{{"id":"{"a" * 4096}","length":3}}\n', "utf-8")
+    assert len(read_lengths(path)) == 1
+    path.write_text(f'{{"id":"b","length":3}}\n{{"id":"{"a" * 4097}","length":3}}\n', "utf-8")
+    with pytest.raises(LengthsError, match=r"lengths.jsonl:2: `id` has 4,097 bytes; at most 4,096") as caught:
+        read_lengths(path)
+    assert caught.value.code == "LP-E003"
+
+
+def test_an_id_of_megabytes_is_refused_at_once(tmp_path: Path):
+    path = tmp_path / "lengths.jsonl"
+    path.write_bytes(b'{"id":"' + b"a" * 20_000_000 + b'","length":5}\n')
+    begin = time.process_time()
+    with pytest.raises(LengthsError, match="at most 4,096") as caught:
+        read_lengths(path)
+    assert len(caught.value.message) < 2100 and time.process_time() - begin < 2
+
+
+def test_a_sidecar_that_states_more_than_it_holds_allocates_nothing(remembered: Path):
+    head = b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999,), }"
+    remembered.with_suffix(".npy").write_bytes(head.ljust(127) + b"\nx")
+    assert read_sidecar(remembered) is None
+
+
+@pytest.mark.parametrize("member", ["header", "digest", "offset", "columns"])
+@pytest.mark.parametrize("value", [5, "x", [], {}, None, ["length", "nope"], {"count": 2}])
+def test_a_mistyped_sidecar_is_ignored(remembered: Path, member: str, value: object):
+    side = remembered.with_suffix(".npy")
+    with side.open("rb") as stream:
+        about = json.loads(np.load(stream).tobytes())
+        columns = [np.load(stream) for _ in about["columns"]]
+    about[member] = value
+    with side.open("wb") as stream:
+        np.save(stream, np.frombuffer(json.dumps(about).encode(), dtype=np.uint8))
+        for column in columns:
+            np.save(stream, column)
+    found = read_sidecar(remembered)
+    assert found is None or (member, value) in (("digest", "x"), ("offset", 5))
+    assert read_lengths(remembered).length.tolist() == [3, 4]

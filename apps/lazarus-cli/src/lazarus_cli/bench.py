@@ -21,6 +21,7 @@ import typer
 from lazarus_plan.console import say, show
 from lazarus_plan.errors import LazarusError
 from lazarus_plan.shared_options import Force
+from lazarus_plan.strict_json import MalformedJson, read_object
 
 if TYPE_CHECKING:
     from lazarus_plan import BatchPlan, LengthCache, PlanConfig
@@ -339,8 +340,8 @@ def _edges(text: str | None) -> tuple[int, ...]:
 
 def _read_report(path: Path) -> JSON:
     try:
-        report: JSON = json.loads(path.read_bytes())
+        report: JSON = read_object(path)
         assert report["bench_version"] == BENCH_VERSION
-    except (ValueError, KeyError, TypeError, AssertionError) as error:
+    except (MalformedJson, KeyError, TypeError, AssertionError) as error:
         raise BenchFailed(f"{path} is not a {REPORT} of this version", "LC-E124") from error
     return report

@@ -9,10 +9,12 @@ Training reads `messages` of the first, scoring its `answer`; the second is what
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from lazarus_gym.errors import SamplesError
 from lazarus_gym.tasks.maths import KINDS, Task
+from lazarus_plan.errors import PlanError
+from lazarus_plan.jsonlines import read_objects
 from lazarus_plan.outputs import OutputKind
 from lazarus_plan.whole import whole_file
 
@@ -78,19 +80,13 @@ def _line(task: Task) -> str:
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields every line's place (`file:line`) and object."""
     try:
-        lines = path.read_bytes().splitlines()
+        rows = read_objects(path)
+        number = 0
+        for members, number, _ in rows:
+            yield f"{path}:{number}", members
     except FileNotFoundError:
         raise SamplesError(f"{path} does not exist", "LG-E110") from None
-    if not lines:
+    except PlanError as error:
+        raise SamplesError(error.message, "LG-E112") from error
+    if not number:
         raise SamplesError(f"{path} is empty", "LG-E111")
-    for number, line in enumerate(lines, 1):
-        where = f"{path}:{number}"
-        try:
-            row = json.loads(line.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise SamplesError(f"{where}: byte {error.start + 1} is not UTF-8", "LG-E112") from error
-        except json.JSONDecodeError as error:
-            raise SamplesError(f"{where}:{error.colno}: not JSON: {error.msg}", "LG-E112") from error
-        if not isinstance(row, dict):
-            raise SamplesError(f"{where}: not a JSON object", "LG-E112")
-        yield where, cast("dict[str, Any]", row)

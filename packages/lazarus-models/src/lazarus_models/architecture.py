@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic import model_validator as validator
 
+MAX_LAYERS = 1024
+"""Blocks of a model: the deepest published language models have 126 (Llama 3.1 405B), experiments 1,000 (DeepNet)."""
 Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
 
 

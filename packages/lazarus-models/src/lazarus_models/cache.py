@@ -12,6 +12,7 @@ from lazarus_models.errors import GenerationError
 from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_models.parameters import begin, evaluate
 from lazarus_models.tensors import plain_name
+from lazarus_plan.strict_json import MalformedJson, parse_json
 from lazarus_plan.whole import whole_file
 
 PREFILL = 512
@@ -119,8 +120,8 @@ class PromptCache:
             with plain_name(path) as name:
                 layers, metadata = import_mlx_lm("models.cache").load_prompt_cache(name, return_metadata=True)
                 evaluate([layer.state for layer in layers])
-            ids = _token_ids(json.loads(metadata["ids"]))
-        except (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            ids = _token_ids(parse_json(metadata["ids"]))
+        except (MalformedJson, OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise GenerationError(
                 f"{path}: no prompt cache ({error}); write one with `PromptCache.save`", "LM-E146"
             ) from error

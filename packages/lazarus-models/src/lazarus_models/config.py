@@ -9,7 +9,7 @@ A family declares the keys it reads as fields of a config of its own, with trans
 knows but cannot honour is a `Literal` of the one value it can: another value is refused by name.
 """
 
-import json
+import math
 import reprlib
 import types
 from collections.abc import Mapping
@@ -21,6 +21,8 @@ from pydantic import model_validator as validator
 
 from lazarus_models.architecture import Frozen, RopeConfig
 from lazarus_models.errors import ConfigError
+from lazarus_plan.bounded import read_bytes
+from lazarus_plan.strict_json import BOM, MalformedJson, parse_object
 
 Precision = Literal["float32", "float16", "bfloat16"]
 LayerType = Literal["full_attention", "sliding_attention", "chunked_attention", "linear_attention"]
@@ -135,6 +137,8 @@ class ModelConfig(Frozen):
         return {}
 
 
+_UNBOUNDED = ("time_step_limit", "text_config")
+"""Keys that may hold infinity: a bound of Mamba's time steps that is none."""
 _INFINITY: dict[str, Any] = {"__float__": "Infinity"}
 _DERIVED = {"rope", "rope_local", "eos_token_ids", "dtype", "quantization", "raw"}
 
@@ -239,20 +243,47 @@ def read_json(path: Path) -> dict[str, Any]:
         ConfigError: No file, not UTF-8, not JSON, or not an object; names file, line and column.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), object_hook=_number)
+        content = read_bytes(path)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file; a model is a directory with config.json", "LM-E100") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        where = f":{error.lineno}:{error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise ConfigError(f"{path}{where}: not JSON in UTF-8: {error}", "LM-E101") from error
-    if not isinstance(value, dict):
-        raise ConfigError(f"{path}: holds a JSON {type(value).__name__}, not an object", "LM-E101")
-    return value  # pyright: ignore[reportUnknownVariableType] (JSON's keys are strings)
+    return parse_json(content, path)
 
 
-def _number(value: dict[str, Any]) -> Any:
+def parse_json(content: bytes, path: Path) -> dict[str, Any]:
+    """The JSON object that the bytes of a file hold.
+
+    Args:
+        content: The bytes.
+        path: For messages.
+
+    Raises:
+        ConfigError: Not UTF-8, not JSON, or not an object; names file, line and column.
+    """
+    try:
+        members = parse_object(content.removeprefix(BOM), str(path), allow_infinity=True)
+    except MalformedJson as error:
+        raise ConfigError(error.message, "LM-E101") from error
+    said = {name: _with_infinity(value) for name, value in members.items()}
+    if wrong := next((name for name, value in said.items() if name not in _UNBOUNDED and _is_infinite(value)), None):
+        raise ConfigError(f"{path}: `{wrong}` holds a number beyond the range of a double", "LM-E101")
+    return said
+
+
+def _is_infinite(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_is_infinite, cast("dict[str, Any]", value).values()))
+    if isinstance(value, list):
+        return any(map(_is_infinite, cast("list[Any]", value)))
+    return isinstance(value, float) and math.isinf(value)
+
+
+def _with_infinity(value: Any) -> Any:
     # transformers 5 writes infinity as {"__float__": "Infinity"}, JSON having no word for it
-    return float("inf") if value == _INFINITY else value
+    if value == _INFINITY:
+        return float("inf")
+    if isinstance(value, dict):
+        return {name: _with_infinity(each) for name, each in cast("dict[str, Any]", value).items()}
+    return [_with_infinity(each) for each in cast("list[Any]", value)] if isinstance(value, list) else value
 
 
 def in_words(error: ValidationError) -> str:

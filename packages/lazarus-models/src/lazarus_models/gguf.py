@@ -5,7 +5,6 @@ the same score for every token, with which llama.cpp cuts text at random. What s
 """
 
 import errno
-import json
 import os
 import tempfile
 from enum import IntEnum
@@ -16,9 +15,11 @@ from lazarus_models.architecture import AttentionConfig
 from lazarus_models.backend import mx
 from lazarus_models.config import TransformerConfig
 from lazarus_models.errors import UnsupportedModel
+from lazarus_models.finite import refuse_infinite
 from lazarus_models.huggingface import LoadedModel
 from lazarus_models.parameters import weights
 from lazarus_plan.leftovers import beside, clear_leftovers, locked, remove
+from lazarus_plan.strict_json import read_object
 from lazarus_plan.whole import naming
 
 FAMILIES = ("llama", "mistral", "mixtral")
@@ -60,6 +61,7 @@ def export_gguf(lm: LoadedModel, path: Path) -> None:
     config = _refuse_unsaid(lm)
     metadata = _description(config, path.stem) | _vocabulary(lm)
     named = dict(_entry(name, tensor, config) for name, tensor in weights(lm.model).items())
+    refuse_infinite(named, "`gguf`")  # a weight beyond 65,504 is infinite in float16
     target = Path(os.path.realpath(path))
     folder = beside(target)
     clear_leftovers(target)
@@ -141,7 +143,7 @@ def _vocabulary(lm: LoadedModel) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         lm.tokenizer.save(Path(folder))
         file = Path(folder) / "tokenizer.json"
-        said: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        said: dict[str, Any] = read_object(file) if file.exists() else {}
     pieces: dict[str, int] = said.get("model", {}).get("vocab", {}) if said else {}
     if _NEWLINE not in pieces:
         raise UnsupportedModel(

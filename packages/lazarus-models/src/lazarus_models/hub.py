@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from lazarus_models.errors import ConfigError
+from lazarus_models.errors import ConfigError, WeightsError
 
 MODELS = {
     "functiongemma-270m": "google/functiongemma-270m-it",
@@ -60,6 +60,36 @@ def locate(model: Path | str, revision: str | None = None) -> Source:
             "LM-E100",
         )
     return _fetch(name, revision or pinned or None)
+
+
+def own_file(folder: Path, name: str) -> Path:
+    """A weights file of a model's folder, by its plain name.
+
+    A link may lead to a file in the folder itself. In the cache of the hub it may lead to the blobs of its repository:
+    `models--owner--name/snapshots/<commit>/file` links to `models--owner--name/blobs/<digest>`. Elsewhere a link could
+    make any file of the machine a part of a model that somebody sent.
+
+    Args:
+        folder: Of the model.
+        name: What an index says, or the name of the only file.
+
+    Raises:
+        WeightsError: The name is no plain name of a safetensors file, or a link leads out of the folder.
+    """
+    if not name.endswith(".safetensors") or name != Path(name).name or "\0" in name or "\\" in name:
+        raise WeightsError(f"{folder}: {name!r} is not the plain name of a safetensors file of this folder", "LM-E129")
+    file = folder / name
+    home = folder.resolve()
+    blobs = home.parent.parent / "blobs" if home.parent.name == "snapshots" else home
+    try:
+        target = file.resolve()
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(f"{file}: a link that leads nowhere: {error}", "LM-E129") from error
+    if target.parent not in (home, blobs):
+        raise WeightsError(
+            f"{file} is a link out of the model's folder, to {target}: copy the file into the folder", "LM-E129"
+        )
+    return file
 
 
 def _fetch(name: str, revision: str | None) -> Source:

@@ -6,22 +6,27 @@ is loaded. On a CPU weights become float32 whatever the file says: bfloat16 mult
 
 import json
 import reprlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 from lazarus_models.backend import mx
-from lazarus_models.config import ModelConfig, Precision, read_json
+from lazarus_models.config import ModelConfig, Precision
 from lazarus_models.decoder import Decoder
+from lazarus_models.dimensions import check_layers, check_numbers
 from lazarus_models.errors import ConfigError, WeightsError
 from lazarus_models.families import family_of, read_config
-from lazarus_models.hub import locate
+from lazarus_models.finite import refuse_infinite
+from lazarus_models.hub import locate, own_file
 from lazarus_models.parameters import set_weights, weights
-from lazarus_models.tensors import Stored, load_tensors, read_header, save_tensors
+from lazarus_models.reading import Files, HashedFiles, PlainFiles
+from lazarus_models.tensors import Stored, read_header, save_tensors
 from lazarus_plan.whole import filled_folder
 from lazarus_tokenkit import Tokenizer, load_tokenizer
 
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+"""The weights in one file, or the file that names several."""
 _READABLE = ("F32", "F16", "BF16")
 _PACKED = ("U32", "U8")
 _NOT_TEXT = (
@@ -50,6 +55,9 @@ class LoadedModel:
     """The commit of the repository that it was loaded from; None for a directory of your own."""
     generation_config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """`generation_config.json` as it was read; empty where there is none."""
+    digests: Mapping[str, str] = field(default_factory=dict[str, str])
+    """SHA-256 of the bytes of config, weights, index and generation config that it was made of, by the file's name; empty
+    unless `load` was asked for them."""
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
@@ -61,13 +69,16 @@ class LoadedModel:
         return tuple(sorted(ends))
 
 
-def load(path: Path | str, *, dtype: Precision | None = None, revision: str | None = None) -> LoadedModel:
+def load(
+    path: Path | str, *, dtype: Precision | None = None, revision: str | None = None, hashed: bool = False
+) -> LoadedModel:
     """Loads a model.
 
     Args:
         path: A directory with `config.json`, safetensors and tokenizer files, or what else `locate` finds.
         revision: Of a repository of the hub: a branch, tag or commit.
         dtype: Precision in memory. Default: float32 on a CPU, the file's on a GPU.
+        hashed: Whether every file is read once and hashed on the way, for `LoadedModel.digests`.
 
     Raises:
         ConfigError: The config is absent or wrong.
@@ -75,10 +86,20 @@ def load(path: Path | str, *, dtype: Precision | None = None, revision: str | No
         WeightsError: The tensors are absent, damaged, or not the config's; each is named.
     """
     path, commit = locate(path, revision)
-    config = read_config(path)
+    if not hashed:
+        return _load(path, commit, dtype, PlainFiles())
+    with HashedFiles() as files:
+        return replace(_load(path, commit, dtype, files), digests=files.digests)
+
+
+def _load(path: Path, commit: str | None, dtype: Precision | None, files: Files) -> LoadedModel:
+    config = read_config(path, files.json)
     family = family_of(config.model_type)
+    weight_files = _weight_files(path, files)
+    stored = _stored([files.header(file) for file in weight_files], config)
+    check_layers(config.num_hidden_layers, stored, str(path))
+    check_numbers(family.architecture(config), stored, str(path))
     model = family.build(config)
-    stored = stored_tensors(path, config)
     layout = family.layout_of(config)
     if config.quantization:
         from lazarus_models.quantization import quantize_like  # it quantizes what this module loads
@@ -91,10 +112,17 @@ def load(path: Path | str, *, dtype: Precision | None = None, revision: str | No
     on_cpu = mx.default_device().type == mx.cpu
     precision: mx.Dtype = getattr(mx, dtype or ("float32" if on_cpu else config.dtype))
     tensors: dict[str, mx.array] = {}
-    for file in _weight_files(path):
-        for name, tensor in load_tensors(file).items():
-            if (kept := _name_in_model(name, config)) is not None:
-                tensors[kept] = tensor.astype(precision) if mx.issubdtype(tensor.dtype, mx.floating) else tensor
+    for file in weight_files:
+        named = ((_name_in_model(name, config), tensor) for name, tensor in files.tensors(file).items())
+        used = {name: tensor for name, tensor in named if name is not None}
+        refuse_infinite(used, file)
+        converted = {
+            name: tensor.astype(precision) if mx.issubdtype(tensor.dtype, mx.floating) else tensor
+            for name, tensor in used.items()
+        }
+        if precision == mx.float16:  # a weight beyond 65,504 becomes infinite
+            refuse_infinite(converted, f"{file} as float16")
+        tensors |= converted
     set_weights(model, tensors if as_model else layout.to_model(tensors))
     return LoadedModel(
         model=model,
@@ -103,11 +131,11 @@ def load(path: Path | str, *, dtype: Precision | None = None, revision: str | No
         family=config.model_type,
         path=path,
         revision=commit,
-        generation_config=_read_generation_config(path / "generation_config.json", config.vocab_size),
+        generation_config=_read_generation_config(files, path / "generation_config.json", config.vocab_size),
     )
 
 
-def _read_generation_config(file: Path, vocab_size: int) -> Mapping[str, Any]:
+def _read_generation_config(files: Files, file: Path, vocab_size: int) -> Mapping[str, Any]:
     """The settings of a file, its ends checked; empty where there is none.
 
     Raises:
@@ -115,7 +143,7 @@ def _read_generation_config(file: Path, vocab_size: int) -> Mapping[str, Any]:
     """
     if not file.exists():
         return {}
-    said = read_json(file)
+    said = files.json(file)
     ends: Any = said.get("eos_token_id")
     for token in cast("list[Any]", ends) if isinstance(ends, list) else [ends]:
         if token is not None and not (type(token) is int and 0 <= token < vocab_size):
@@ -159,7 +187,21 @@ def supports_packing(lm: LoadedModel) -> bool:
 
 def stored_tensors(path: Path, config: ModelConfig) -> dict[str, Stored]:
     """The tensors that a directory's weights hold and a model of this config uses, from the files' headers alone."""
-    headers = [read_header(file) for file in _weight_files(path)]
+    return _stored([read_header(file) for file in _weight_files(path, PlainFiles())], config)
+
+
+def loaded_files(path: Path) -> list[Path]:
+    """The files that `load` reads of a directory, but for the tokenizer's.
+
+    Raises:
+        WeightsError: There are no weights.
+    """
+    others = [path / name for name in ("config.json", "generation_config.json", INDEX) if (path / name).exists()]
+    found = _weight_files(path, PlainFiles())
+    return sorted([*found, *(file for file in others if file.name != INDEX or found != [path / SINGLE])])
+
+
+def _stored(headers: Iterable[Mapping[str, Stored]], config: ModelConfig) -> dict[str, Stored]:
     named = ((_name_in_model(name, config), stored) for header in headers for name, stored in header.items())
     return {name: stored for name, stored in named if name is not None}
 
@@ -181,19 +223,22 @@ def _write_json(value: Mapping[str, Any], path: Path) -> None:
     )
 
 
-def _weight_files(path: Path) -> list[Path]:
-    single, index = path / "model.safetensors", path / "model.safetensors.index.json"
+def _weight_files(path: Path, files: Files) -> list[Path]:
+    single, index = path / SINGLE, path / INDEX
     if single.exists():
-        return [single]
+        return [own_file(path, SINGLE)]
     if index.exists():
-        placed = read_json(index).get("weight_map")
-        if not isinstance(placed, dict):
+        placed = files.json(index).get("weight_map")
+        if not isinstance(placed, dict) or not placed:
             raise WeightsError(f"{index}: no `weight_map` from tensor to file", "LM-E122")
-        files = [path / str(name) for name in sorted(set(placed.values()))]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] (JSON)
-        absent = [file.name for file in files if not file.exists()]
+        names = list(cast("dict[str, Any]", placed).values())
+        if wrong := next((name for name in names if not isinstance(name, str)), None):
+            raise WeightsError(f"{index}: `weight_map` names {wrong!r}, not a file", "LM-E122")
+        named = [own_file(path, name) for name in sorted(set(map(str, names)))]
+        absent = [file.name for file in named if not file.exists()]
         if absent:
             raise WeightsError(f"{path}: {index.name} names {', '.join(absent)}, absent; fetch them", "LM-E122")
-        return files
+        return named
     pickles = sorted(file.name for pattern in _PICKLES for file in path.glob(pattern))
     if pickles:
         raise WeightsError(
@@ -201,7 +246,7 @@ def _weight_files(path: Path) -> list[Path]:
             "only safetensors are read: convert them",
             "LM-E120",
         )
-    raise WeightsError(f"{path}: no model.safetensors and no {index.name}", "LM-E120")
+    raise WeightsError(f"{path}: no {SINGLE} and no {INDEX}", "LM-E120")
 
 
 def _differences(found: Mapping[str, Stored], expected: Mapping[str, mx.array]) -> int:

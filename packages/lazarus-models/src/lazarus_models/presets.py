@@ -18,6 +18,7 @@ from typing import Any
 
 from lazarus_models.backend import mx, nn
 from lazarus_models.config import ModelConfig
+from lazarus_models.dimensions import check_memory
 from lazarus_models.errors import ConfigError
 from lazarus_models.families import canonical, family_of
 from lazarus_models.huggingface import LoadedModel
@@ -91,7 +92,9 @@ def new(
             "dtype": "float32",
         }
     )
-    model = family_of(config.model_type).build(config)
+    family = family_of(config.model_type)
+    check_memory(family.architecture(config), f"`{config.model_type}`")
+    model = family.build(config)
     set_weights(model, initial_weights(model, config, seed=seed))
     return LoadedModel(model=model, tokenizer=tokenizer, config=config, family=config.model_type)
 

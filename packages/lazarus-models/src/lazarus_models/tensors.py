@@ -6,6 +6,7 @@
 
 import contextlib
 import json
+import os
 import tempfile
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from safetensors import SafetensorError, safe_open
 from lazarus_models.backend import mx
 from lazarus_models.errors import WeightsError
 from lazarus_models.parameters import evaluate
+from lazarus_plan.bounded import open_file
+from lazarus_plan.strict_json import MalformedJson, parse_object
 from lazarus_plan.whole import whole_file
 
 _WORDS = {  # the format's names, https://github.com/huggingface/safetensors
@@ -33,6 +36,11 @@ _WORDS = {  # the format's names, https://github.com/huggingface/safetensors
     mx.uint64: "U64",
     mx.bool_: "BOOL",
 }
+DTYPES = {word: dtype for dtype, word in _WORDS.items()}
+"""MLX's type by the format's name."""
+_LENGTH_BYTES = 8  # of the header's length, which a file begins with
+MAX_HEADER_BYTES = 100_000_000
+"""What safetensors itself reads at most."""
 _ALIGNMENT = 8  # bytes; what the format's own writers align the data to
 
 
@@ -50,6 +58,7 @@ def read_header(path: Path) -> dict[str, Stored]:
     Raises:
         WeightsError: The file is truncated or no safetensors file.
     """
+    _refuse_hostile_header(path)
     try:
         opened: Any = safe_open(path, framework="numpy")
         with opened as file:
@@ -59,6 +68,26 @@ def read_header(path: Path) -> dict[str, Stored]:
         size = path.stat().st_size
         raise WeightsError(
             f"{path}: truncated or no safetensors file ({size} bytes: {error}); fetch or write it again", "LM-E121"
+        ) from error
+
+
+def _refuse_hostile_header(path: Path) -> None:
+    """Checks the file's kind, the size of its header, and the JSON in it; safetensors compares offsets and shapes."""
+    with open_file(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
+        if length > min(MAX_HEADER_BYTES, size - _LENGTH_BYTES):
+            problem = f"a header of {length:,} bytes in a file of {size:,}; at most {MAX_HEADER_BYTES:,} are read"
+            raise WeightsError(
+                f"{path}: truncated or no safetensors file ({problem}); fetch or write it again", "LM-E121"
+            )
+        content = stream.read(length)
+    try:
+        parse_object(content)
+    except MalformedJson as error:
+        raise WeightsError(
+            f"{path}: truncated or no safetensors file ({size} bytes: the header: {error.message}); fetch or write it again",
+            "LM-E121",
         ) from error
 
 

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any, cast
 
 from lazarus_models.streaming import until_stop
+from lazarus_plan.strict_json import MalformedJson, parse_json
 from lazarus_tokenkit import Message
 
 CALL_ENDS = ("</tool_call>", "<end_function_call>")
@@ -95,8 +96,8 @@ def outside_calls(pieces: Iterable[str]) -> Iterator[str]:
 
 def _json_call(text: str) -> ToolCall | None:
     try:
-        said: Any = json.loads(text)
-    except json.JSONDecodeError:
+        said: Any = parse_json(text)
+    except MalformedJson:
         return None
     if not isinstance(said, dict):
         return None
@@ -113,6 +114,6 @@ def _gemma_arguments(text: str) -> dict[str, Any]:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
+        return parse_json(text)
+    except MalformedJson:
         return text

@@ -6,12 +6,18 @@ LazarusError                  every expected failure of every Lazarus package
     ├── PlanningError         these lengths cannot be planned        LP-E005, E13x
     ├── FormatError           a newer format, or one too old         LP-E160, E161
     ├── OutputTaken           an output would replace something else LP-E010, or the code of the command's package
+    ├── MalformedJson         a text is not the JSON that is read    LP-E003
     └── CheckFailed           the check said no                      exit 1
         ├── CorruptPlan       the artifact contradicts itself        LP-E10x, E11x, E12x, E151..E153, E174
         └── StalePlan         the artifact is sound, the world moved LP-E13x, E14x, E150, E172
 
 Every error has a stable `code` (FORMAT.md lists them) and the exit code a command ends with.
 """
+
+from lazarus_plan.printable import printable_line
+
+MESSAGE_CHARS = 2000
+"""Of a message: longer ones, as of a file with names of megabytes, lose their middle."""
 
 
 class LazarusError(Exception):
@@ -25,13 +31,20 @@ class LazarusError(Exception):
     exit_code = 2
 
     def __init__(self, message: str, code: str) -> None:
-        super().__init__(message)
+        super().__init__(_shortened(printable_line(message)))
         self.code = code
 
     @property
     def message(self) -> str:
         """The line for a person, without the code."""
         return str(self.args[0])
+
+
+def _shortened(message: str) -> str:
+    half = MESSAGE_CHARS // 2 - 50
+    if len(message) <= MESSAGE_CHARS:
+        return message
+    return f"{message[:half]} ... ({len(message) - 2 * half:,} characters left out) ... {message[-half:]}"
 
 
 class PlanError(LazarusError):

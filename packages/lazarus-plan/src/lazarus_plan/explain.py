@@ -1,16 +1,17 @@
 """Why a sample stands where it stands, and what a step is made of."""
 
-import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from lazarus_plan.bounded import open_file, read_lines
 from lazarus_plan.canonical import JSON
 from lazarus_plan.errors import PlanError, StalePlan
 from lazarus_plan.plan import BatchPlan, Step
 from lazarus_plan.shard import Policy, assign
+from lazarus_plan.strict_json import MalformedJson, parse_json
 from lazarus_plan.verify import check_files, knows_files
 
 
@@ -113,8 +114,9 @@ def raw_rows(paths: Sequence[Path], positions: Sequence[int]) -> dict[int, str]:
     def rows() -> Iterator[str]:
         for path in paths:
             try:
-                with path.open(encoding="utf-8") as lines:
-                    yield from (line.rstrip("\n") for line in lines if line.strip())
+                with open_file(path) as stream:
+                    lines = (line.decode() for line in read_lines(stream, path))
+                    yield from (line.rstrip("\r\n") for line in lines if line.strip())
             except (FileNotFoundError, UnicodeDecodeError) as error:
                 raise PlanError(f"{path} cannot be read as JSON Lines: {error}", "LP-E009") from error
 
@@ -162,8 +164,8 @@ def _why(plan: BatchPlan) -> str:
 def _text(row: str) -> str:
     """The values of a row, for people: without the braces of JSON where that is possible."""
     try:
-        members = json.loads(row)
-    except ValueError:
+        members = parse_json(row)
+    except MalformedJson:
         return row
     if not isinstance(members, dict):
         return row

@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
+from lazarus_plan.bounded import MAX_ID_BYTES
 from lazarus_plan.canonical import JSON, MAX_INTEGER
 from lazarus_plan.errors import FormatError, LengthsError
 from lazarus_plan.jsonlines import MalformedLine, PlacedObject, read_objects
@@ -77,6 +78,9 @@ def header_of(members: JSON, path: Path) -> LengthsHeader | None:
     for name, value in known.items():
         if name != "count" and not isinstance(value, dict if name in ("encoding", "parts") else str):
             raise LengthsError(f"{path}:1: `{name}` is {value!r}", "LP-E003")
+    for link, parts in known.get("parts", {}).items():
+        if not isinstance(parts, dict):
+            raise LengthsError(f"{path}:1: `parts.{link}` is {parts!r}, not an object", "LP-E003")
     return LengthsHeader(**known)
 
 
@@ -92,6 +96,8 @@ def _row(placed: PlacedObject, path: Path) -> LengthRow:
     sample_id = members["id"]
     if not isinstance(sample_id, str) or not sample_id:
         raise refuse(f"`id` is {sample_id!r}, not a text")
+    if len(sample_id) > MAX_ID_BYTES or len(sample_id.encode()) > MAX_ID_BYTES:
+        raise refuse(f"`id` has {len(sample_id.encode()):,} bytes; at most {MAX_ID_BYTES:,} are read")
     checks: dict[str, Callable[[Any], bool]] = {
         "length": _is_count,
         "loss_tokens": _is_count,

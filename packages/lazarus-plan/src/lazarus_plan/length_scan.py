@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lazarus_plan.bounded import MAX_ID_BYTES, open_file, read_blocks
 from lazarus_plan.canonical import JSON, digest_text
 from lazarus_plan.length_lines import read_head, read_lines
 from lazarus_plan.lengths import PREFIX_HEX, LengthCache, LengthsHeader, LineIds
@@ -154,7 +155,9 @@ class _Lines:
         """A hash of each id, up to the line's start: equal ids have equal hashes, and others hardly ever."""
         begin = self.starts + len(opening)
         size = self.at - begin
-        self._require(size > 0)
+        self._require((size > 0) & (size <= MAX_ID_BYTES))  # a longer one is refused by the slow reader
+        if not self.is_canonical:
+            return np.zeros(len(size), dtype=np.uint64)
         hashed = size.astype(np.uint64)
         for offset in range(0, int(size.max(initial=0)), 8):
             longer = np.flatnonzero(size > offset)
@@ -217,12 +220,6 @@ def _scan_plain(path: Path) -> LengthCache | None:
 
 def _blocks(path: Path, offset: int) -> Iterator[bytes]:
     """The rest of a file, in pieces of whole lines."""
-    with path.open("rb") as stream:
+    with open_file(path) as stream:
         stream.seek(offset)
-        begun = b""
-        while block := stream.read(BLOCK_BYTES):
-            whole, lf, begun = (begun + block).rpartition(b"\n")
-            if lf:
-                yield whole + lf
-        if begun:
-            yield begun
+        yield from read_blocks(stream, path, BLOCK_BYTES)

@@ -10,7 +10,6 @@ position. Lines without a header are read too; their fingerprints are then `"abs
 """
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
@@ -23,8 +22,10 @@ from typing import IO, Any, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from lazarus_plan.bounded import open_file, read_lines
 from lazarus_plan.canonical import JSON, canonical_json, digest_text
 from lazarus_plan.errors import LengthsError
+from lazarus_plan.strict_json import parse_object
 from lazarus_plan.whole import naming, whole_file
 
 FORMAT_VERSION = 1
@@ -171,10 +172,10 @@ class LineIds(Sequence[str]):
         return self._count
 
     def __iter__(self) -> Iterator[str]:
-        with self._path.open("rb") as lines:
+        with open_file(self._path) as lines:
             lines.seek(self.offset)
-            for line in islice(lines, self._count):
-                yield str(json.loads(line)["id"])
+            for line in islice(read_lines(lines, self._path), self._count):
+                yield str(parse_object(line, str(self._path))["id"])
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -184,9 +185,9 @@ class LineIds(Sequence[str]):
         if isinstance(index, slice):
             return list(self)[index]
         at = range(self._count)[index]
-        with self._path.open("rb") as lines:
+        with open_file(self._path) as lines:
             lines.seek(self.offset)
-            return str(json.loads(next(islice(lines, at, None)))["id"])
+            return str(parse_object(next(islice(lines, at, None)), str(self._path))["id"])
 
 
 class LengthsWriter:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 
 from lazarus_plan.canonical import JSON, MAX_INTEGER
 from lazarus_plan.errors import CorruptPlan
+from lazarus_plan.strict_json import MalformedJson, parse_json
 
 REQUIRED = ("step", "samples", "tokens", "packing")
 KNOWN = (*REQUIRED, "row_len", "spans")
@@ -48,8 +49,8 @@ def decode_line(line: bytes, number: int) -> Line:
         CorruptPlan: LP-E101 to E106 for spelling, E107 for members that do not match.
     """
     try:
-        members = json.loads(line, object_pairs_hook=_no_duplicates)
-    except (ValueError, RecursionError):
+        members = parse_json(line)
+    except MalformedJson:
         members = None
     if members is None or not _is_well_typed(members) or _spell(cast("JSON", members)) != line:
         raise diagnose(line, number)
@@ -109,13 +110,6 @@ def _corrupt(number: int, problem: str, code: str) -> CorruptPlan:
 
 def _spell(members: JSON) -> bytes:
     return json.dumps(members, separators=(",", ":")).encode("ascii") + b"\n"
-
-
-def _no_duplicates(pairs: list[tuple[str, object]]) -> JSON:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member stands twice")
-    return members
 
 
 def _is_well_typed(members: object) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from lazarus_plan import digits
+from lazarus_plan.bounded import open_file
 from lazarus_plan.errors import CorruptPlan
 from lazarus_plan.line import Line, decode_line
 from lazarus_plan.plan import WHOLE, Integers, Step
@@ -30,7 +31,7 @@ class PlanReader:
         steps = sum(epoch.steps for epoch in self.metadata.epochs)
         if (len(self), int(self._offsets[-1])) != (steps, (path / PLAN).stat().st_size):
             raise CorruptPlan(f"{path / INDEX} is not the index of {PLAN}: {REMAKE}", "LP-E153")
-        self._lines = (path / PLAN).open("rb")
+        self._lines = open_file(path / PLAN)
 
     def __len__(self) -> int:
         return len(self._offsets) - 1

@@ -10,9 +10,11 @@ The file is a sequence of npy arrays: a JSON object as bytes, then the columns t
 import hashlib
 import json
 import logging
+import os
 from dataclasses import fields
+from math import prod
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from lazarus_plan.canonical import JSON
 from lazarus_plan.length_scan import scan
 from lazarus_plan.lengths import LengthCache, LengthsHeader, LineIds
 from lazarus_plan.plan import narrow
+from lazarus_plan.strict_json import MalformedJson, parse_object
 from lazarus_plan.whole import whole_file
 
 logger = logging.getLogger(__name__)
@@ -94,20 +97,45 @@ def read_sidecar(path: Path) -> LengthCache | None:
         return None
     with sidecar.open("rb") as stream:
         try:
-            about = json.loads(np.load(stream).tobytes())
-            columns = {name: np.load(stream) for name in about["columns"]}
-        except (ValueError, KeyError, TypeError, EOFError, OSError):
+            about = parse_object(_load(stream).tobytes())
+            columns = {name: _load(stream) for name in about["columns"]}
+        except (MalformedJson, ValueError, KeyError, TypeError, EOFError, OSError):
             return None
-    if not _is_fresh(about, path) or _digest(list(columns.values())) != about["sha256"]:
+    if not _is_fresh(about, path) or _digest(list(columns.values())) != about.get("sha256"):
         return None
-    header = LengthsHeader(**about["header"])
-    return LengthCache(
-        name=path.name,
-        header=header,
-        digest=about["digest"],
-        ids=LineIds(path, header.count, about["offset"]),
-        **columns,
-    )
+    return _cache_of(about, columns, path)
+
+
+def _cache_of(about: JSON, columns: dict[str, NDArray[Any]], path: Path) -> LengthCache | None:
+    """The cache, or None where the types of a sidecar are not those that this package writes."""
+    digest: Any = about.get("digest")
+    offset: Any = about.get("offset")
+    header: JSON = about["header"] if isinstance(about.get("header"), dict) else {}
+    if header.keys() != {item.name for item in fields(LengthsHeader)}:
+        return None
+    count, texts = header["count"], [header[name] for name in ("data", "template", "tokenizer")]
+    are_columns = columns.keys() <= set(_COLUMNS) and "length" in columns
+    sizes = [column.shape == (count,) and column.dtype.kind in "iu" for column in columns.values()]
+    are_typed = isinstance(digest, str) and type(offset) is int and offset >= 0 and type(count) is int
+    if not (are_columns and all(sizes) and are_typed and all(isinstance(each, str) for each in texts)):
+        return None
+    if not all(isinstance(header[name], dict) for name in ("encoding", "parts")):
+        return None
+    ids = LineIds(path, count, offset)
+    return LengthCache(path.name, LengthsHeader(**header), digest, ids, **columns)
+
+
+def _load(stream: IO[bytes]) -> NDArray[Any]:
+    """The next array, if the rest of the file can hold what its head states: numpy allocates first."""
+    begin = stream.tell()
+    version = np.lib.format.read_magic(stream)
+    read_head = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read_head(stream)
+    left = os.fstat(stream.fileno()).st_size - stream.tell()
+    if dtype.hasobject or prod(shape) * dtype.itemsize > left:
+        raise ValueError(f"an array of {shape} {dtype} in {left} bytes")
+    stream.seek(begin)
+    return np.load(stream, allow_pickle=False)
 
 
 def _is_fresh(about: Any, path: Path) -> bool:

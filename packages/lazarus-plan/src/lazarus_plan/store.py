@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from lazarus_plan.bounded import open_file, read_bytes
+from lazarus_plan.bounded import read_blocks as read_whole_lines
 from lazarus_plan.canonical import JSON, canonical_digest
 from lazarus_plan.codec import encode_lines
 from lazarus_plan.config import AS_STORED
@@ -29,6 +31,7 @@ from lazarus_plan.errors import CorruptPlan, FormatError, OutputTaken, PlanError
 from lazarus_plan.outputs import begins_with, check_names
 from lazarus_plan.plan import FORMAT_VERSION, BatchPlan, Metadata
 from lazarus_plan.stats import plan_stats
+from lazarus_plan.strict_json import MalformedJson, parse_json
 from lazarus_plan.whole import whole_folder
 
 PLAN = "plan.jsonl"
@@ -238,18 +241,11 @@ def read_blocks(path: Path) -> Iterator[bytes]:
         CorruptPlan: The file is missing.
     """
     try:
-        stream = (path / PLAN).open("rb")
+        stream = open_file(path / PLAN)
     except FileNotFoundError:
         raise CorruptPlan(f"{path / PLAN} is missing: the plan is not whole", "LP-E151") from None
     with stream:
-        begun = b""
-        while block := stream.read(BLOCK_BYTES):
-            whole, lf, rest = (begun + block).rpartition(b"\n")
-            if lf:
-                yield whole + lf
-            begun = rest
-        if begun:
-            yield begun
+        yield from read_whole_lines(stream, path / PLAN, BLOCK_BYTES)
 
 
 def _to_metadata(members: JSON, path: Path) -> Metadata:
@@ -289,9 +285,10 @@ def _read_offsets(path: Path) -> NDArray[np.uint64] | None:
 def _read_prefixes(path: Path, samples: int) -> NDArray[np.uint32] | None:
     if not path.is_file():
         return None
-    content = path.read_bytes()
-    if len(content) != samples * 8:
-        raise CorruptPlan(f"{path} has {len(content)} bytes, {samples} samples need {samples * 8}: {REMAKE}", "LP-E153")
+    size = path.stat().st_size
+    if size != samples * 8:
+        raise CorruptPlan(f"{path} has {size} bytes, {samples} samples need {samples * 8}: {REMAKE}", "LP-E153")
+    content = read_bytes(path, size)
     return np.frombuffer(content, dtype="<u4").reshape(samples, 2).astype(np.uint32)
 
 
@@ -299,9 +296,9 @@ def read_object(path: Path) -> JSON:
     """A JSON object, spelt as this package writes it."""
     content = _read(path)
     try:
-        members = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise CorruptPlan(f"{path} is not JSON: {error}", "LP-E151") from error
+        members = parse_json(content, str(path))
+    except MalformedJson as error:
+        raise CorruptPlan(error.message, "LP-E151") from error
     if not isinstance(members, dict):
         raise CorruptPlan(f"{path} is not a JSON object", "LP-E151")
     if _document(cast("JSON", members)) != content:
@@ -315,7 +312,7 @@ def _size(path: Path) -> int:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except (FileNotFoundError, NotADirectoryError):
         raise CorruptPlan(f"{path} is missing: the plan is not whole", "LP-E151") from None
 
@@ -332,11 +329,11 @@ def read_json(path: Path) -> JSON:
         PlanError: The file is missing or holds no object.
     """
     try:
-        members = json.loads(path.read_bytes())
+        members = parse_json(read_bytes(path), str(path))
     except FileNotFoundError:
         raise PlanError(f"{path} does not exist", "LP-E009") from None
-    except ValueError as error:
-        raise PlanError(f"{path} is not JSON: {error}", "LP-E009") from error
+    except MalformedJson as error:
+        raise PlanError(error.message, "LP-E009") from error
     if not isinstance(members, dict):
         raise PlanError(f"{path} is not a JSON object", "LP-E009")
     return cast("JSON", members)

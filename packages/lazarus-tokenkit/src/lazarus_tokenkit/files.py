@@ -1,18 +1,24 @@
 """Data files to rows, whatever the form: JSON Lines, JSON, CSV, Parquet, text, a Hugging Face data set.
 
 A row is an object with its place. What is wrong with a file is said here; what is wrong with a row's fields, by `forms`.
-Files are read as they come: only JSON arrays are held whole.
+Files are read as they come: only JSON arrays are held whole. A row has at most `MAX_ROW_BYTES`, however small the file
+that unpacks to it.
 """
 
 import csv
 import gzip
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
+from lazarus_plan.bounded import BEYOND_BOUND, MAX_FILE_BYTES, open_file, read_bytes, read_lines
+from lazarus_plan.errors import PlanError
+from lazarus_plan.strict_json import BOM
+from lazarus_plan.strict_json import kind as json_kind
 from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.strict_json import MALFORMED, NOT_UTF8, parse_json
 
@@ -25,9 +31,16 @@ TEXTS = (".txt", ".md", ".rst")
 SUFFIXES = (*LINES, ".json", ".csv", ".tsv", ".parquet", *TEXTS)
 HUB = "hf:"
 """`hf:owner/name`, `hf:owner/name:config`, `hf:owner/name:config:split`: a data set of the hub."""
-UTF8_BOM = b"\xef\xbb\xbf"
-PARQUET_ROWS = 1000
-NO_FILE = "LT-E302"
+PARQUET_ROWS = 100
+"""Rows decoded at a time. A dictionary may repeat one text of `MAX_ROW_BYTES` in all of them."""
+MAX_ROW_BYTES = 12 << 20
+"""Of one row. A tokenizer takes up to 140 bytes of memory for a byte of text (measured: `byte`, tokenizers 0.23): 1.7 GiB.
+The Bible has 4.5 MB, the longest row of the Pile's books 8 MB."""
+SHOWN_NAMES = 12
+"""Names of fields in one message."""
+MAX_BLANK_LINES = 1000
+"""At the end of a file: blank lines are skipped there, and compress to nothing."""
+NO_FILE, TOO_LARGE = "LT-E302", "LT-E316"
 
 
 class PlacedRow(NamedTuple):
@@ -86,43 +99,35 @@ def count_objects(path: Path) -> int | None:
 def kind(value: Any) -> str:
     """What a value is, in words."""
     match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int() | float():
-            return "a number"
-        case str():
-            return "a text"
-        case list():
-            return "a list"
-        case dict():
-            return "an object"
-        case bytes():
+        case bytes():  # Parquet has more kinds than JSON
             return "bytes"
-        case _:  # Parquet has more kinds than JSON
-            return f"a {type(cast('object', value)).__name__}"
+        case _:
+            return json_kind(value)
 
 
 def list_names(names: Iterable[str]) -> str:
     """Names for a message."""
-    return ", ".join(f"`{name}`" for name in sorted(names)) or "no fields at all"
+    listed = sorted(names)
+    rest = f" and {len(listed) - SHOWN_NAMES} more" if len(listed) > SHOWN_NAMES else ""
+    return ", ".join(f"`{name}`" for name in listed[:SHOWN_NAMES]) + rest or "no fields at all"
 
 
 def _line_rows(path: Path) -> Iterator[PlacedRow]:
     blank = 0
     for number, line in enumerate(_lines(path), 1):
         if number == 1:
-            line = line.removeprefix(UTF8_BOM)
+            line = line.removeprefix(BOM)
         if line.isspace():
             blank = blank or number
+            if number - blank >= MAX_BLANK_LINES:
+                raise SampleError(f"{path}:{number}: {MAX_BLANK_LINES:,} blank lines; remove them", "LT-E304")
             continue
         if blank:  # at the end of a file it is a matter of taste, elsewhere a row is missing
             raise SampleError(f"{path}:{blank}: blank line between rows; remove it", "LT-E304")
         try:
             row = parse_json(line, path, number)
         except SampleError as error:
-            if line.endswith(b"\n") or error.code != MALFORMED:
+            if line.endswith(b"\n") or error.code != MALFORMED or "cut off" in error.message:
                 raise
             words = "it is the last line and has no end, so the file seems cut off; fetch or write it again"
             raise SampleError(f"{error.message}; {words}", MALFORMED) from error
@@ -133,13 +138,34 @@ def _lines(path: Path) -> Iterator[bytes]:
     """The lines of a file, with their ends."""
     try:
         with _open(path) as stream:
-            yield from stream
+            yield from read_lines(stream, path, max_bytes=MAX_ROW_BYTES)
+    except PlanError as error:
+        raise _out_of_bounds(error) from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise SampleError(f"{path} is not a whole gzip file: {error}", NO_FILE) from error
 
 
-def _open(path: Path) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+@contextmanager
+def _open(path: Path) -> Generator[IO[bytes]]:
+    with open_file(path) as stream:
+        if path.suffix != ".gz":
+            yield stream
+            return
+        with gzip.GzipFile(fileobj=stream) as unpacked:
+            yield cast("IO[bytes]", unpacked)
+
+
+def _out_of_bounds(error: PlanError) -> SampleError:
+    """What `lazarus_plan.bounded` refuses, as an error of data."""
+    return SampleError(error.message, TOO_LARGE if error.code == BEYOND_BOUND else NO_FILE)
+
+
+def _read_whole(path: Path, max_bytes: int) -> bytes:
+    """The content of a file, without a byte order mark at its start."""
+    try:
+        return read_bytes(path, max_bytes).removeprefix(BOM)
+    except PlanError as error:
+        raise _out_of_bounds(error) from error
 
 
 def _object(value: Any, path: Path, number: int) -> JSON:
@@ -149,7 +175,7 @@ def _object(value: Any, path: Path, number: int) -> JSON:
 
 
 def _json_rows(path: Path) -> Iterator[PlacedRow]:
-    content = path.read_bytes().removeprefix(UTF8_BOM)
+    content = _read_whole(path, MAX_FILE_BYTES)
     try:
         rows = parse_json(content, path)
     except SampleError as error:
@@ -173,30 +199,44 @@ def _begins_with_a_row(content: bytes) -> bool:
 
 
 def _csv_rows(path: Path) -> Iterator[PlacedRow]:
-    csv.field_size_limit(1 << 30)  # the default of 131,072 is less than a long document
+    csv.field_size_limit(MAX_ROW_BYTES)  # the default of 131,072 is less than a long document
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
+        with open_file(path) as stream:
+            lines = _RowLines(stream, path)
+            reader = csv.DictReader(lines, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
             _refuse_twice(reader.fieldnames or (), path)
             for row in reader:
+                lines.row_bytes = 0
                 place = f"{path}:{reader.line_num}"
                 if None in row or None in row.values():
                     raise SampleError(f"{place}: the row has not as many cells as the head", "LT-E308")
                 yield PlacedRow(row, path, reader.line_num)
-    except UnicodeDecodeError as error:
-        raise SampleError(f"{path}:{_line_not_utf8(path)}: not UTF-8; convert the file", NOT_UTF8) from error
+    except PlanError as error:
+        raise _out_of_bounds(error) from error
     except csv.Error as error:
         raise SampleError(f"{path}: malformed CSV: {error}", "LT-E308") from error
 
 
-def _line_not_utf8(path: Path) -> int:
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError:
-                return number
-    raise AssertionError(f"{path} changed while it was read")
+class _RowLines(Iterator[str]):
+    """The lines of a CSV file as texts; those of one row have together at most `MAX_ROW_BYTES`."""
+
+    def __init__(self, stream: IO[bytes], path: Path) -> None:
+        self._lines = enumerate(read_lines(stream, path, max_bytes=MAX_ROW_BYTES), 1)
+        self._path = path
+        self.row_bytes = 0
+        """Of the row that is being read."""
+
+    def __next__(self) -> str:
+        number, line = next(self._lines)
+        self.row_bytes += len(line)
+        if self.row_bytes > MAX_ROW_BYTES:
+            raise SampleError(
+                f"{self._path}:{number}: the row has more than {MAX_ROW_BYTES:,} bytes; split it", TOO_LARGE
+            )
+        try:
+            return (line.removeprefix(BOM) if number == 1 else line).decode()
+        except UnicodeDecodeError as error:
+            raise SampleError(f"{self._path}:{number}: not UTF-8; convert the file", NOT_UTF8) from error
 
 
 def _refuse_twice(names: Iterable[str], path: Path) -> None:
@@ -211,25 +251,31 @@ def _parquet_rows(path: Path) -> Iterator[PlacedRow]:
     arrow_error = optional_module("pyarrow", "parquet", str(path)).ArrowException
     number = 0
     try:
+        open_file(path).close()  # refuses what is no regular file
         file = parquet.ParquetFile(path)
         _refuse_twice(file.schema_arrow.names, path)
         for batch in file.iter_batches(batch_size=PARQUET_ROWS):
             for row in batch.to_pylist():
                 number += 1
-                yield PlacedRow(_arrow_row(row), path, number)
+                yield PlacedRow(_arrow_row(row, f"{path}:{number}"), path, number)
+    except PlanError as error:
+        raise _out_of_bounds(error) from error
     except OverflowError as error:
         where = f"{path}: behind row {number}"
         raise SampleError(f"{where}: {error}; leave the column with that date out", "LT-E308") from error
-    except (arrow_error, ValueError, OSError) as error:
+    except (arrow_error, ArithmeticError, LookupError, MemoryError, OSError, TypeError, ValueError) as error:
         raise SampleError(f"{path} is not Parquet: {_one_line(error)}", "LT-E308") from error
 
 
-def _arrow_row(row: Mapping[str, Any]) -> JSON:
+def _arrow_row(row: Mapping[str, Any], place: str) -> JSON:
     """A row without the members that Arrow gave it.
 
     Every struct of a column has all members that any has, with null for those that it came without: a call
     `{"city": "Bern"}` beside another `{"day": 3}` would become `{"city": "Bern", "day": null}`.
     """
+    size = sum(len(value) for value in row.values() if isinstance(value, str | bytes))
+    if size > MAX_ROW_BYTES:
+        raise SampleError(f"{place}: the row has more than {MAX_ROW_BYTES:,} characters; split it", TOO_LARGE)
     return {name: _without_null(value) for name, value in row.items()}
 
 
@@ -246,7 +292,7 @@ def _without_null(value: Any) -> Any:
 
 def _text_rows(path: Path, name: str | None = None) -> Iterator[PlacedRow]:
     try:
-        text = path.read_bytes().removeprefix(UTF8_BOM).decode()
+        text = _read_whole(path, MAX_ROW_BYTES).decode()
     except UnicodeDecodeError as error:
         raise SampleError(f"{path}: byte {error.start + 1} is not UTF-8; convert the file", NOT_UTF8) from error
     yield PlacedRow({"text": text}, path, 1, name)
@@ -278,8 +324,16 @@ def _saved_rows(path: Path) -> Iterator[PlacedRow]:
                 )
             dataset = dataset[split]
         for number, row in enumerate(dataset, 1):
-            yield PlacedRow(_arrow_row(row), path, number)
-    except (ArithmeticError, LookupError, OSError, TypeError, ValueError) as error:  # of a folder that is not whole
+            yield PlacedRow(_arrow_row(row, f"{path}:{number}"), path, number)
+    except (
+        AttributeError,
+        MemoryError,
+        ArithmeticError,
+        LookupError,
+        OSError,
+        TypeError,
+        ValueError,
+    ) as error:  # of a folder that is not whole
         raise SampleError(f"{path} is no whole saved data set: {_one_line(error)}; save it again", "LT-E308") from error
 
 
@@ -290,7 +344,7 @@ def _hub_rows(path: Path) -> Iterator[PlacedRow]:
     try:
         dataset = optional_module("datasets", "datasets", name).load_dataset(name, config, split=split, streaming=True)
         for number, row in enumerate(dataset, 1):
-            yield PlacedRow(_arrow_row(row), path, number)
+            yield PlacedRow(_arrow_row(row, f"{name}:{number}"), path, number)
     except (OSError, ValueError) as error:
         raise SampleError(f"data set `{name}`: {_one_line(error)}", "LT-E309") from error
 

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from lazarus_plan import canonical_json
 from lazarus_plan.outputs import check_output
+from lazarus_plan.strict_json import MalformedJson, read_json
 from lazarus_plan.whole import whole_file
 from lazarus_tokenkit.errors import FingerprintMismatch, TokenkitError
 from lazarus_tokenkit.load import TokenizerOrName, opened
@@ -160,11 +161,11 @@ def verify_fingerprint(found: TokenizerFingerprint, path: Path) -> None:
 
 def _read_fingerprint(path: Path) -> JSON:
     try:
-        saved = json.loads(path.read_bytes())
+        saved = read_json(path)
     except FileNotFoundError:
         raise TokenkitError(f"{path} does not exist: write it with --save", "LT-E402") from None
-    except ValueError as error:
-        raise TokenkitError(f"{path} is no saved fingerprint: {error}", "LT-E402") from error
+    except MalformedJson as error:
+        raise TokenkitError(f"{path} is no saved fingerprint: {error.message}", "LT-E402") from error
     match saved:
         case {"version": int(), "components": dict(), "special_ids": dict(), "library": str()}:
             pass

@@ -1,10 +1,10 @@
 """From a name or a path to a tokenizer. Only a repository's id can lead to the network, and only when not cached."""
 
-import json
 from pathlib import Path
-from typing import Any, cast
 
-from lazarus_tokenkit.backends.companions import COMPANIONS, CONFIG_FILE, TOKENIZER_FILE
+from lazarus_plan.bounded import read_bytes
+from lazarus_plan.strict_json import BOM, MalformedJson, parse_object
+from lazarus_tokenkit.backends.companions import COMPANIONS, CONFIG_FILE, TOKENIZER_FILE, json_file
 from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.errors import TokenizerError, TokenizerNotFound
 from lazarus_tokenkit.tokenizer import Tokenizer
@@ -64,9 +64,9 @@ def opened(tokenizer: TokenizerOrName) -> Tokenizer:
 def _from_directory(path: Path, name: str, source: str | None = None) -> Tokenizer:
     """The first form that is there; `tokenizer.json` before all, for it says most."""
     present = {file_name: path / file_name for file_name in COMPANIONS if (path / file_name).is_file()}
-    files = {file_name: file.read_bytes() for file_name, file in present.items()}
+    files = {file_name: read_bytes(file) for file_name, file in present.items()}
     if (path / TOKENIZER_FILE).is_file():
-        whole = {TOKENIZER_FILE: (path / TOKENIZER_FILE).read_bytes()} | files
+        whole = {TOKENIZER_FILE: read_bytes(path / TOKENIZER_FILE)} | files
         return HuggingFaceTokenizer.from_files(whole, name, source)
     if SENTENCEPIECE_FILE in files:
         return _from_sentencepiece(files.pop(SENTENCEPIECE_FILE), files, name, source)
@@ -98,8 +98,8 @@ def _from_file(path: Path) -> Tokenizer:
 
         return open_ranks(path)
     if path.suffix == ".model":
-        return _from_sentencepiece(path.read_bytes(), {}, path.stem, None)
-    content = path.read_bytes()
+        return _from_sentencepiece(read_bytes(path), {}, path.stem, None)
+    content = read_bytes(path)
     _refuse_other_json(content, path)
     return HuggingFaceTokenizer.from_files({TOKENIZER_FILE: content}, path.stem)
 
@@ -109,10 +109,15 @@ def _refuse_other_json(content: bytes, path: Path) -> None:
     if path.name == TOKENIZER_FILE:
         return
     try:
-        members = json.loads(content)
-    except (ValueError, RecursionError):
-        raise TokenizerNotFound(f"no tokenizer `{path}`: the file is not JSON; give {ACCEPTED}", "LT-E101") from None
-    if not (isinstance(members, dict) and isinstance(cast("dict[str, Any]", members).get("model"), dict)):
+        members = parse_object(content.removeprefix(BOM))
+    except MalformedJson as error:
+        is_json = error.fault == "type"
+        members = {}
+        if not is_json:
+            raise TokenizerNotFound(
+                f"no tokenizer `{path}`: the file is not JSON; give {ACCEPTED}", "LT-E101"
+            ) from None
+    if not isinstance(members.get("model"), dict):
         beside = f"; `{path.parent}` holds one" if (path.parent / TOKENIZER_FILE).is_file() else f"; give {ACCEPTED}"
         raise TokenizerNotFound(f"no tokenizer `{path}`: it is JSON without a `model`{beside}", "LT-E101")
 
@@ -122,10 +127,7 @@ def _from_sentencepiece(model: bytes, files: dict[str, bytes], name: str, source
     from lazarus_tokenkit.backends.sentencepiece import SentencePieceModel
 
     parsed = SentencePieceModel.parse(model, name)
-    try:
-        config = json.loads(files.get(CONFIG_FILE, b"{}"))
-    except ValueError as error:
-        raise TokenizerError(f"{CONFIG_FILE} of `{name}` is not JSON: {error}", "LT-E110") from error
+    config = json_file(files, CONFIG_FILE, name)
     adds = {f"add_{role}": bool(config.get(f"add_{role}_token")) for role in ("bos", "eos")}
     converted = {TOKENIZER_FILE: parsed.tokenizer_file(**adds), SENTENCEPIECE_FILE: model}
     return HuggingFaceTokenizer.from_files({CONFIG_FILE: config_file(parsed.roles)} | files | converted, name, source)

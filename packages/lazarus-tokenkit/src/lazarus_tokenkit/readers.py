@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lazarus_plan.bounded import MAX_ID_BYTES
 from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.files import Paths, PlacedRow, count_objects, kind, list_names, read_objects
 from lazarus_tokenkit.forms import FieldNames, sample_maker
@@ -142,13 +143,21 @@ def _given_name(row: PlacedRow) -> str | None:
         case None:
             return row.name
         case str(name) if name:
-            return name
+            return _bounded(name, row.place)
         case int(number) if not isinstance(number, bool):
-            return str(number)
+            return _bounded(str(number), row.place)
         case "" if row.path.suffix in (".csv", ".tsv"):
             return None
         case other:
             raise SampleError(f"{row.place}: `id` is {kind(other)}, not a text or an integer", "LT-E312")
+
+
+def _bounded(name: str, place: str) -> str:
+    if len(name) > MAX_ID_BYTES or (not name.isascii() and len(name.encode()) > MAX_ID_BYTES):
+        raise SampleError(
+            f"{place}: `id` has {len(name.encode()):,} bytes; at most {MAX_ID_BYTES:,} are read", "LT-E312"
+        )
+    return name
 
 
 def _digest(name: str) -> int:

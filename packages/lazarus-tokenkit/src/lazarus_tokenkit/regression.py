@@ -25,6 +25,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
+from lazarus_plan.bounded import read_bytes
+from lazarus_plan.strict_json import BOM, MalformedJson, parse_json
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.fingerprint import compute_fingerprint
 from lazarus_tokenkit.tokenizer import Tokenizer
@@ -94,12 +96,38 @@ _REASONS = {
 """What is wrong, in words, by the type of pydantic's error."""
 
 
+MAX_SUITE_BYTES = 1 << 20
+"""Of a suite: PyYAML reads it in seconds."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of a case: `failures` is empty where it held."""
 
     name: str
     failures: tuple[str, ...]
+
+
+class _NoAliases(yaml.SafeLoader):
+    """YAML without aliases: ten lines of them stand for gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Refuses an alias."""
+        events: Any = self
+        if events.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"an alias in line {events.peek_event().start_mark.line + 1}: write the value out")
+        return super().compose_node(parent, index)
+
+
+def _parsed(content: str, path: Path) -> Any:
+    if path.suffix == ".json":
+        return parse_json(content, str(path))
+    try:
+        return tomllib.loads(content) if path.suffix == ".toml" else yaml.load(content, _NoAliases)
+    except (ValueError, OverflowError) as error:  # such as an integer of 5,000 digits, or a day that is none
+        if isinstance(error, tomllib.TOMLDecodeError):
+            raise
+        raise yaml.YAMLError(str(error)) from error
 
 
 def read_suite(path: Path) -> Suite:
@@ -109,12 +137,12 @@ def read_suite(path: Path) -> Suite:
         TokenkitError: The file is missing, malformed or has what a suite has not.
     """
     try:
-        content = path.read_text(encoding="utf-8")
-        members: Any = tomllib.loads(content) if path.suffix == ".toml" else yaml.safe_load(content)
-        return Suite.model_validate(members)
+        return Suite.model_validate(_parsed(read_bytes(path, MAX_SUITE_BYTES).removeprefix(BOM).decode(), path))
     except FileNotFoundError:
         raise TokenkitError(f"{path} does not exist", "LT-E901") from None
-    except (yaml.YAMLError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except MalformedJson as error:
+        raise TokenkitError(error.message, "LT-E901") from error
+    except (yaml.YAMLError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TokenkitError(f"{path} is malformed: {' '.join(str(error).split())}", "LT-E901") from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -1,20 +1,12 @@
-"""JSON as data files have to hold it: a strict parser decides, the standard library says what is wrong and where.
+"""JSON of data files, read by `lazarus_plan.strict_json`; what is wrong is an error of this package."""
 
-Refused is what readers understand differently or not at all: a member that stands twice, NaN and Infinity, half of a
-surrogate pair, an integer of more digits than Python reads, more than 200 levels.
-"""
-
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
-import jiter
-
+from lazarus_plan import strict_json
 from lazarus_tokenkit.errors import SampleError
 
 NOT_UTF8, MALFORMED = "LT-E305", "LT-E306"
-MAX_DIGITS = sys.get_int_max_str_digits()
 
 
 def parse_json(content: bytes, path: Path, line: int | None = None) -> Any:
@@ -31,32 +23,9 @@ def parse_json(content: bytes, path: Path, line: int | None = None) -> Any:
     Raises:
         SampleError: It is malformed, or holds what no UTF-8 text can.
     """
+    place = str(path) if line is None else f"{path}:{line}"
     try:
-        return jiter.from_json(content, allow_inf_nan=False, catch_duplicate_keys=True)
-    except ValueError as error:
-        raise _refusal(content, str(path) if line is None else f"{path}:{line}", str(error)) from error
-
-
-def _refusal(content: bytes, place: str, reason: str) -> SampleError:
-    words, _, position = reason.partition(" at line ")
-    if "recursion" in words:
-        return SampleError(f"{place}: JSON nested too deeply", MALFORMED)
-    try:
-        value = json.loads(content.decode().rstrip("\r\n"))
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeDecodeError as error:
-        return SampleError(f"{place}: byte {error.start + 1} of the line is not UTF-8; convert the file", NOT_UTF8)
-    except UnicodeEncodeError:
-        return SampleError(f"{place}: half a surrogate pair, which no UTF-8 text can hold", NOT_UTF8)
-    except json.JSONDecodeError as error:
-        return _malformed(place, error.lineno, error.colno, error.msg)
-    except ValueError:  # Python reads no longer integers, for the time that it would take
-        words = f"an integer of more digits than {MAX_DIGITS:,}; write it as a text"
-        return SampleError(f"{place}: {words}", MALFORMED)
-    line, _, column = position.partition(" column ")
-    return _malformed(place, int(line), int(column), words)
-
-
-def _malformed(place: str, line: int, column: int, words: str) -> SampleError:
-    where = f"{place}:{column}" if line == 1 else f"{place}: line {line}"
-    return SampleError(f"{where}: malformed JSON: {words}", MALFORMED)
+        return strict_json.parse_json(content, place)
+    except strict_json.MalformedJson as error:
+        is_text = error.fault != "encoding" and "surrogate" not in error.problem
+        raise SampleError(error.message, MALFORMED if is_text else NOT_UTF8) from error

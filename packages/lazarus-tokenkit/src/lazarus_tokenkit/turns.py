@@ -3,11 +3,11 @@
 Errors name the field; the reader adds file and line.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, cast
 
+from lazarus_plan.strict_json import MalformedJson, parse_json
 from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.files import kind, list_names
 from lazarus_tokenkit.samples import ASSISTANT, JSON, Message, ToolCall
@@ -99,9 +99,9 @@ def _tool_call(call: Any, place: str) -> ToolCall:
             raise SampleError(f"{place} holds what is no call: `function` with `name` and `arguments`", "LT-E313")
     if isinstance(arguments, str):  # as OpenAI's interface sends them
         try:
-            arguments = json.loads(arguments)
-        except ValueError as error:
-            raise SampleError(f"{place}: `arguments` of `{name}` are not JSON: {error}", "LT-E313") from error
+            arguments = parse_json(arguments)
+        except MalformedJson as error:
+            raise SampleError(f"{place}: `arguments` of `{name}`: {error.message}", "LT-E313") from error
     if not isinstance(arguments, dict):
         raise SampleError(f"{place}: `arguments` of `{name}` are {kind(arguments)}, not an object", "LT-E313")
     number = cast("JSON", rest).get("id")
@@ -113,9 +113,9 @@ def read_tools(row: JSON) -> tuple[JSON, ...]:
     value = row.get("tools")
     if isinstance(value, str) and value:
         try:
-            value = json.loads(value)
-        except ValueError as error:
-            raise SampleError(f"`tools` is not JSON: {error}", "LT-E313") from error
+            value = parse_json(value)
+        except MalformedJson as error:
+            raise SampleError(f"`tools`: {error.message}", "LT-E313") from error
     if not value:
         return ()
     if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in cast("list[Any]", value)):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lazarus_plan.strict_json import MalformedJson, parse_object
 from lazarus_plan.whole import whole_file
 
 JSON = dict[str, Any]
@@ -61,7 +62,7 @@ def keep_lines(path: Path, is_kept: Callable[[JSON], bool]) -> None:
 def _members(line: bytes) -> JSON | None:
     """What a line holds; None where it is damaged."""
     try:
-        members = json.loads(line)
+        members = parse_object(line)
         return members if isinstance(members["step"], int) else None
-    except (ValueError, KeyError, TypeError):
+    except (MalformedJson, KeyError):
         return None

@@ -1,5 +1,6 @@
 """The families this version knows, each a file named by its `model_type`."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from lazarus_models.architecture import MAX_LAYERS
 from lazarus_models.config import ModelConfig, in_words, read_json
 from lazarus_models.errors import ConfigError, UnsupportedModel
 from lazarus_models.families.family import Family as Family
@@ -65,6 +67,9 @@ def canonical(raw: dict[str, Any], source: str) -> ModelConfig:
         model_type = NESTED[model_type]
     _refuse_foreign_quantization(raw, source)
     family = family_of(model_type, source)
+    layers = raw.get("num_hidden_layers")
+    if isinstance(layers, int) and layers > MAX_LAYERS:  # families make lists of that length
+        raise ConfigError(f"{source}: `num_hidden_layers` is {layers:,}; at most {MAX_LAYERS:,} are built", "LM-E109")
     try:
         return family.config.from_huggingface(raw)
     except ValidationError as error:
@@ -76,8 +81,12 @@ def canonical(raw: dict[str, Any], source: str) -> ModelConfig:
         raise ConfigError(f"{source}: {in_words(error)}", "LM-E103") from error
 
 
-def read_config(path: Path) -> ModelConfig:
+def read_config(path: Path, read: Callable[[Path], dict[str, Any]] = read_json) -> ModelConfig:
     """Reads `config.json`, given itself or its directory.
+
+    Args:
+        path: One of the two.
+        read: Reads the file.
 
     Raises:
         ConfigError: No such file, or not a model's; see `canonical`.
@@ -87,7 +96,7 @@ def read_config(path: Path) -> ModelConfig:
         raise ConfigError(
             f"{path}: an adapter, no model; give it as the adapter of the model it was made for", "LM-E100"
         )
-    return canonical(read_json(file), str(file))
+    return canonical(read(file), str(file))
 
 
 _PINNED = {  # keys of which a family knows one value; the models are the same with another, but for their outputs

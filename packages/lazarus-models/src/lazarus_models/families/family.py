@@ -7,6 +7,7 @@ from typing import Any
 from lazarus_models.architecture import AttentionConfig, BlockConfig, DecoderConfig, NormConfig
 from lazarus_models.config import ModelConfig, TransformerConfig
 from lazarus_models.decoder import Decoder
+from lazarus_models.dimensions import refuse_oversized
 from lazarus_models.layout import PLAIN, Layout
 
 
@@ -25,7 +26,9 @@ class Family:
 
     def build(self, config: ModelConfig) -> Decoder:
         """A module that takes ids (B, T) to logits (B, T, V); its weights are yet to be loaded."""
-        return Decoder(self.architecture(config))
+        architecture = self.architecture(config)
+        refuse_oversized(architecture, f"`{config.model_type}`")
+        return Decoder(architecture)
 
     def layout_of(self, config: ModelConfig) -> Layout:
         """How files of such a config differ from its model."""

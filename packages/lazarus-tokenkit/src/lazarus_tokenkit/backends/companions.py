@@ -1,9 +1,9 @@
 """The files beside `tokenizer.json`: which tokens are bos, eos, pad and unk, and the chat template. They never change ids."""
 
-import json
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
+from lazarus_plan.strict_json import BOM, MalformedJson, kind, parse_object
 from lazarus_tokenkit.errors import TokenizerError
 
 JSON = dict[str, Any]
@@ -39,9 +39,19 @@ def declared_roles(files: Mapping[str, bytes], name: str) -> dict[str, str | Non
         for role in ROLES:
             key = f"{role}_token"
             if key in members and role not in declared:
-                value = members[key]
-                declared[role] = value["content"] if isinstance(value, dict) else value
+                declared[role] = _token_text(members[key], f"{file_name} of `{name}`: `{key}`")
     return declared
+
+
+def _token_text(value: Any, place: str) -> str | None:
+    """The text of a token: by itself, or the `content` of an object."""
+    match value:
+        case None | str():
+            return value
+        case {"content": None | str() as content}:
+            return content
+        case _:
+            raise TokenizerError(f"{place} is {kind(value)}, not a text or an object with `content`", "LT-E110")
 
 
 def conventional_role(role: str, specials: Collection[str]) -> str | None:
@@ -51,24 +61,35 @@ def conventional_role(role: str, specials: Collection[str]) -> str | None:
 
 def chat_template(files: Mapping[str, bytes], name: str) -> str | None:
     if TEMPLATE_FILE in files:
-        return files[TEMPLATE_FILE].decode()
+        try:
+            return files[TEMPLATE_FILE].decode()
+        except UnicodeDecodeError as error:
+            words = f"{TEMPLATE_FILE} of `{name}`: byte {error.start + 1} is not UTF-8"
+            raise TokenizerError(words, "LT-E110") from error
     for file_name in ("chat_template.json", CONFIG_FILE):
         template = json_file(files, file_name, name).get("chat_template")
+        place = f"{file_name} of `{name}`: `chat_template`"
         if isinstance(template, list):  # several named templates
-            named = {entry["name"]: entry["template"] for entry in cast("list[JSON]", template)}
-            template = named.get("default")
+            template = dict(_named_template(entry, place) for entry in cast("list[Any]", template)).get("default")
+        if template is not None and not isinstance(template, str):
+            raise TokenizerError(f"{place} is {kind(template)}, not a text", "LT-E110")
         if template is not None:
             return template
     return None
+
+
+def _named_template(entry: Any, place: str) -> tuple[str, str]:
+    match entry:
+        case {"name": str(name), "template": str(template)}:
+            return name, template
+        case _:
+            raise TokenizerError(f"{place} is a list with {kind(entry)}, not of `name` and `template`", "LT-E110")
 
 
 def json_file(files: Mapping[str, bytes], file_name: str, name: str) -> JSON:
     if file_name not in files:
         return {}
     try:
-        members = json.loads(files[file_name])
-    except ValueError as error:
-        raise TokenizerError(f"{file_name} of `{name}` is not JSON: {error}", "LT-E110") from error
-    if not isinstance(members, dict):
-        raise TokenizerError(f"{file_name} of `{name}` is not a JSON object", "LT-E110")
-    return cast("JSON", members)
+        return parse_object(files[file_name].removeprefix(BOM), f"{file_name} of `{name}`")
+    except MalformedJson as error:
+        raise TokenizerError(error.message, "LT-E110") from error

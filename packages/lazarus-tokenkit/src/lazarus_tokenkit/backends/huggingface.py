@@ -20,6 +20,7 @@ from typing import Any, cast
 import jiter
 import tokenizers
 
+from lazarus_plan.strict_json import BOM
 from lazarus_plan.whole import filled_folder
 from lazarus_tokenkit.backends.companions import (
     CONFIG_FILE,
@@ -40,6 +41,8 @@ JSON = dict[str, Any]
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_ENDINGS = (KeyboardInterrupt, SystemExit)
+"""What is no failure of the library. A panic of its Rust code is a BaseException without a name to import."""
 PARALLELISM = "TOKENIZERS_PARALLELISM"
 """The library's one switch, looked at for every batch."""
 
@@ -91,7 +94,7 @@ class HuggingFaceTokenizer:
         Raises:
             TokenizerError: Files that the library refuses, that contradict each other or that are not deterministic.
         """
-        engine = _open_engine(files[TOKENIZER_FILE], name)
+        engine = _open_engine(files[TOKENIZER_FILE].removeprefix(BOM), name)
         declared = declared_roles(files, name)
         ids = {role: _role_id(engine, role, declared, name) for role in ROLES}
         bare, whole = (_encode_once(engine, name, special) for special in (False, True))
@@ -173,9 +176,12 @@ class HuggingFaceTokenizer:
         """Named components as canonical JSON values, the same for every spelling of the same tokenizer."""
         ids = {role: getattr(self, f"{role}_id") for role in ROLES}
         special_ids = ids | {"adds_bos": self.adds_bos, "adds_eos": self.adds_eos}
-        return tokenizer_structure(jiter.from_json(self.files[TOKENIZER_FILE], cache_mode="none")) | {
-            "special_ids": special_ids
-        }
+        content = self.files[TOKENIZER_FILE].removeprefix(BOM)
+        try:
+            file: JSON = jiter.from_json(content, cache_mode="none")
+        except ValueError as error:
+            raise TokenizerError(f"{TOKENIZER_FILE} of `{self.name}`: {error}", "LT-E110") from error
+        return tokenizer_structure(file) | {"special_ids": special_ids}
 
     def observe(self, probe: str) -> Any:
         """What the engine makes of one probe: ids with and without specials, offsets, decoded texts, a pair."""
@@ -251,7 +257,9 @@ def _no_text(texts: Sequence[Any]) -> TokenizerError:
 def _open_engine(content: bytes, name: str) -> tokenizers.Tokenizer:
     try:
         engine = tokenizers.Tokenizer.from_buffer(content)
-    except Exception as error:
+    except _ENDINGS:
+        raise
+    except BaseException as error:
         raise TokenizerError(f"{TOKENIZER_FILE} of `{name}` cannot be read: {error}", "LT-E110") from error
     if getattr(engine.model, "dropout", None):
         raise TokenizerError(
@@ -270,7 +278,9 @@ def _open_engine(content: bytes, name: str) -> tokenizers.Tokenizer:
 def _encode_once(engine: tokenizers.Tokenizer, name: str, add_special_tokens: bool) -> list[int]:
     try:
         return engine.encode("a", add_special_tokens=add_special_tokens).ids
-    except Exception as error:  # the library raises nothing narrower
+    except _ENDINGS:
+        raise
+    except BaseException as error:  # the library raises nothing narrower
         raise TokenizerError(f"`{name}` cannot encode a text: {error}", "LT-E116") from error
 
 

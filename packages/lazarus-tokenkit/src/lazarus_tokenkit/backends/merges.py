@@ -1,14 +1,16 @@
 """GPT-2's own form: `vocab.json` (piece to id) and `merges.txt` (pairs in order), byte-level."""
 
-import json
 from pathlib import Path
-from typing import cast
 
+from lazarus_plan.bounded import read_bytes
+from lazarus_plan.strict_json import MalformedJson, read_object
 from lazarus_tokenkit.backends.alphabet import stand_ins
 from lazarus_tokenkit.backends.assembly import BYTE_LEVEL, bpe, tokenizer_file
 from lazarus_tokenkit.errors import TokenizerError
 
 VOCAB_FILE, MERGES_FILE = "vocab.json", "merges.txt"
+MAX_IDS = 1 << 31
+"""Ids are signed integers of 32 bits in models."""
 SPECIAL_FORMS = ("<|endoftext|>", "<s>", "</s>", "<pad>", "<unk>", "<mask>")
 """Entries of such vocabularies that are no text: GPT-2's and RoBERTa's."""
 
@@ -20,14 +22,12 @@ def tokenizer_from_merges(vocab_path: Path, merges_path: Path) -> bytes:
         TokenizerError: Malformed files, or a vocabulary that is not byte-level.
     """
     try:
-        vocab = json.loads(vocab_path.read_bytes())
-    except ValueError as error:
-        raise TokenizerError(f"{vocab_path} is not JSON: {error}", "LT-E110") from error
-    if not isinstance(vocab, dict) or not all(
-        isinstance(number, int) for number in cast("dict[str, object]", vocab).values()
-    ):
-        raise TokenizerError(f"{vocab_path} is no vocabulary: an object of pieces and ids", "LT-E110")
-    vocab = cast("dict[str, int]", vocab)
+        vocab: dict[str, int] = read_object(vocab_path)
+    except MalformedJson as error:
+        what = "no vocabulary: " if error.fault == "type" else ""
+        raise TokenizerError(f"{vocab_path} is {what or 'not JSON: '}{error.problem}", "LT-E110") from error
+    if not all(type(number) is int and 0 <= number < MAX_IDS for number in vocab.values()):
+        raise TokenizerError(f"{vocab_path} is no vocabulary: an object of pieces and ids below 2^31", "LT-E110")
     if missing := [letter for letter in stand_ins() if letter not in vocab]:
         raise TokenizerError(
             f"{vocab_path} is not byte-level ({len(missing)} of 256 bytes have no piece): use its tokenizer.json",
@@ -46,7 +46,10 @@ def tokenizer_from_merges(vocab_path: Path, merges_path: Path) -> bytes:
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
-    lines = path.read_text(encoding="utf-8").split("\n")
+    try:
+        lines = read_bytes(path).decode().replace("\r\n", "\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise TokenizerError(f"{path}: byte {error.start + 1} is not UTF-8; convert the file", "LT-E110") from error
     start = 1 if lines[0].startswith("#version") else 0
     return [(number, line) for number, line in enumerate(lines[start:], start + 1) if line]
 

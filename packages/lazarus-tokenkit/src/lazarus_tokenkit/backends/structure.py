@@ -72,11 +72,12 @@ def _component(value: Any) -> Any:
 
 
 def _members(component: JSON) -> JSON | None:
-    defaults = DEFAULTS.get(component.get("type", ""), {})
-    if component.get("type") == "Metaspace" and "prepend_scheme" not in component:
+    kind = component.get("type")
+    defaults = DEFAULTS.get(kind, {}) if isinstance(kind, str) else {}
+    if kind == "Metaspace" and "prepend_scheme" not in component:
         # Before tokenizers 0.15 a flag said it.
         component = component | {"prepend_scheme": "always" if component.get("add_prefix_space", True) else "never"}
-    if component.get("type") == "Metaspace":
+    if kind == "Metaspace":
         component = {key: value for key, value in component.items() if key not in ("add_prefix_space", "str_rep")}
     spelled = {key: _component(value) for key, value in component.items()}
     return {key: value for key, value in spelled.items() if not _is_default(value, defaults.get(key))}

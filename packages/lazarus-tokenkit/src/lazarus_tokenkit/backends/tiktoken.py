@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lazarus_plan.bounded import read_bytes
 from lazarus_tokenkit.backends.alphabet import spell
 from lazarus_tokenkit.backends.assembly import BYTE_LEVEL, bpe, config_file, tokenizer_file
 from lazarus_tokenkit.backends.companions import CONFIG_FILE, TOKENIZER_FILE
@@ -175,7 +176,7 @@ def open_ranks(path: Path, key: str | None = None, name: str | None = None) -> H
         key: Which encoding it must be; None takes the one whose SHA-256 it has.
         name: For messages.
     """
-    content = path.read_bytes()
+    content = read_bytes(path)
     found = hashlib.sha256(content).hexdigest()
     if key is None:
         key = next((known for known, encoding in ENCODINGS.items() if encoding.sha256 == found), None)

@@ -6,7 +6,8 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from lazarus_plan.console import read_stdin, say, show
+from lazarus_plan.bounded import MAX_FILE_BYTES, read_bytes
+from lazarus_plan.console import say, show
 from lazarus_tokenkit.commands.options import AsJson, TokenizerName, load
 from lazarus_tokenkit.errors import TokenkitError
 
@@ -106,5 +107,7 @@ def apply(
 
 def _read(path: Path) -> bytes:
     if str(path) == "-":
-        return read_stdin()
-    return path.read_bytes()
+        import sys
+
+        return sys.stdin.buffer.read(MAX_FILE_BYTES)
+    return read_bytes(path)

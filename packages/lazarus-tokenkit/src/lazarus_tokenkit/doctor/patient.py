@@ -9,6 +9,8 @@ from typing import Any, Literal, cast
 
 import tokenizers
 
+from lazarus_plan.bounded import read_bytes
+from lazarus_plan.strict_json import BOM, MalformedJson, parse_object
 from lazarus_tokenkit.backends.companions import COMPANIONS, CONFIG_FILE, SPECIAL_TOKENS_FILE, TOKENIZER_FILE
 from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.errors import TokenizerError, TokenkitError
@@ -64,9 +66,9 @@ class Patient:
         names = (TOKENIZER_FILE, *COMPANIONS, MODEL_CONFIG, GENERATION_CONFIG)
         files: dict[str, bytes] = {}
         if path.is_dir():
-            files = {name: (path / name).read_bytes() for name in names if (path / name).is_file()}
+            files = {name: read_bytes(path / name) for name in names if (path / name).is_file()}
         elif path.is_file() and path.suffix == ".json":
-            files = {TOKENIZER_FILE: path.read_bytes()}
+            files = {TOKENIZER_FILE: read_bytes(path)}
         if TOKENIZER_FILE in files:
             return cls.of(files, path.resolve().name)
         opened = load_tokenizer(name_or_path)
@@ -147,7 +149,6 @@ class Patient:
 
     def _parsed(self, file_name: str) -> JSON:
         try:
-            members = json.loads(self.files.get(file_name, b"{}"))
-        except ValueError:
+            return parse_object(self.files.get(file_name, b"{}").removeprefix(BOM))
+        except MalformedJson:
             return {}
-        return cast("JSON", members) if isinstance(members, dict) else {}

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from lazarus_plan.bounded import read_bytes
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.templates import formats
 from lazarus_tokenkit.templates.render import ChatTemplate
 from lazarus_tokenkit.tokenizer import Tokenizer, special_text
 
+MAX_SOURCE_BYTES = 1 << 20
+"""Of a template's file: more than its bound of characters, which the sandbox checks."""
 OWN = "own"
 """Name of the template that came with the tokenizer."""
 
@@ -101,7 +104,7 @@ def _source(tokenizer: Tokenizer, name: str) -> str:
         return REGISTRY[name].source
     if Path(name).is_file():
         try:
-            return Path(name).read_text(encoding="utf-8")
+            return read_bytes(name, MAX_SOURCE_BYTES).decode()
         except UnicodeDecodeError as error:
             raise TemplateError(f"{name}: byte {error.start + 1} is not UTF-8; convert the file", "LT-E203") from error
     raise TemplateError(f"no template `{name}`: choose {_known()}, `{OWN}` or a Jinja file", "LT-E201")

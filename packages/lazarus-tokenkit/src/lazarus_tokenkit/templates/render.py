@@ -172,6 +172,8 @@ class ChatTemplate:
             MemoryError,
             RecursionError,
             SyntaxError,
+            ValueError,  # an integer of more digits than Python reads
+            OverflowError,
         ) as error:  # of Jinja's or Python's parser
             line = error.lineno if isinstance(error, jinja2.TemplateSyntaxError) else None
             where = f" in line {line}" if line else ""
