@@ -35,6 +35,7 @@ READ = {
         "old",
         "new",
         "proof",
+        "parent",
         "log",
         "lock",
         "lengths",

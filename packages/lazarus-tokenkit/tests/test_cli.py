@@ -152,7 +152,7 @@ def test_inspect_says_what_a_file_holds(call, data: Path):
     data.write_text(data.read_text() + "{")
     code, out, _ = call("samples", "inspect", str(data), *QA, "--json", "-t", "byte")
     found = json.loads(out)
-    assert code == 1 and found["samples"] == 9 and "d.jsonl:10:2: malformed JSON" in found["error"]
+    assert code == 1 and found["samples"] == 9 and "d.jsonl:10:2: not JSON" in found["error"]
     assert found["lengths"]["max"] == 48 and found["unit"] == "tokens"
 
 
