@@ -34,6 +34,7 @@ class EncodedRow:
         parts: Tokens of each part of a sample of several, or None for a sample of one.
         row_digest: SHA-256 of the content, 32 bytes.
         h: 8 hexadecimal digits of SHA-256 over the ids as u32 little-endian.
+        loss_bytes: UTF-8 bytes of the texts that carry loss.
     """
 
     id: str
@@ -44,6 +45,7 @@ class EncodedRow:
     parts: tuple[int, ...] | None
     row_digest: bytes
     h: str
+    loss_bytes: int
 
     @property
     def length_row(self) -> LengthRow:
@@ -75,6 +77,7 @@ def encode_rows(
                 parts=encoded.parts,
                 row_digest=row.sample.digest,
                 h=ids_prefix(encoded.ids),
+                loss_bytes=encoded.loss_bytes,
             )
 
 

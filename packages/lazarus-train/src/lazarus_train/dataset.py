@@ -26,6 +26,7 @@ class Dataset:
         splits: Sample i is ids[splits[i]:splits[i + 1]], int64 (N + 1,).
         parts: Tokens of each part of samples of several, by number of the sample.
         files: Name and number of samples of each file, in the order of the samples.
+        loss_bytes: UTF-8 bytes of all texts that carry loss, as they stand in the data.
     """
 
     lengths: LengthCache
@@ -34,6 +35,7 @@ class Dataset:
     splits: NDArray[np.int64]
     parts: Mapping[int, tuple[int, ...]] = field(default_factory=dict[int, tuple[int, ...]])
     files: tuple[tuple[str, int], ...] = ()
+    loss_bytes: int = 0
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -88,6 +90,7 @@ class Dataset:
                 for sample, parts in source.parts.items()
             },
             files=tuple(each for source in sources for each in source.files),
+            loss_bytes=sum(source.loss_bytes for source in sources),
         )
 
 
@@ -110,6 +113,7 @@ def read_dataset(
     rows: list[LengthRow] = []
     digests: list[bytes] = []
     parts: dict[int, tuple[int, ...]] = {}
+    loss_bytes = 0
     for row in encode_rows(path, encoder, fields):
         ids.append(np.array(row.ids, dtype=np.int32))
         masks.append(np.array(row.loss_mask, dtype=np.bool_))
@@ -117,6 +121,7 @@ def read_dataset(
             parts[len(rows)] = row.parts
         rows.append(row.length_row)
         digests.append(row.row_digest)
+        loss_bytes += row.loss_bytes
         on_progress(1)
     return Dataset(
         lengths=LengthCache.from_rows(rows, source_header(path, encoder, digests), name=path.name),
@@ -125,4 +130,5 @@ def read_dataset(
         splits=np.concatenate([[0], np.cumsum([len(sample) for sample in ids])]).astype(np.int64),
         parts=parts,
         files=((str(path), len(rows)),),
+        loss_bytes=loss_bytes,
     )

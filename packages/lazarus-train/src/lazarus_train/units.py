@@ -13,7 +13,7 @@ from lazarus_plan import BatchPlan
 from lazarus_tokenkit import Tokenizer
 from lazarus_train.dataset import Dataset
 from lazarus_train.errors import SetupError
-from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings, ObjectiveSettings
+from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings, ObjectiveSettings, PreferenceSettings
 
 _MOST_NAMED = 8
 """Classes that a message names."""
@@ -43,6 +43,12 @@ def units_by_step(
             _check_labels(plan, dataset, labels)
         return labels
     _check_whole(plan, dataset)
+    if isinstance(objective, PreferenceSettings) and objective.loss == "kto" and len(np.unique(plan.sample)) < 2:
+        raise SetupError(
+            f"{dataset.place(int(plan.sample[0]))} is the only sample, and `loss` kto needs another one's answer for its "
+            "reference point: give two or more",
+            "LR-E139",
+        )
     for sample in np.unique(plan.sample).tolist():
         _check_answers(dataset, sample, pairs=objective.kind in PAIRS)
     return np.diff(plan.step_splits).astype(np.int64)
