@@ -6,8 +6,10 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ import pytest
 import lazarus_models
 from lazarus_models.backend import mx
 from lazarus_plan import load_plan
-from lazarus_tokenkit import load_tokenizer
+from lazarus_tokenkit import FieldNames, load_tokenizer
 from lazarus_train import OptimizerSettings, train
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -71,7 +73,7 @@ def config_of(setup, output, name, **settings):
     optimizer |= {"beta1": tiny.BETA1, "beta2": tiny.BETA2, "epsilon": tiny.EPSILON, "max_grad_norm": tiny.MAX_NORM}
     return setup.config(
         output,
-        objective={"kind": "preference", **OBJECTIVES[name], **TRL[name]["settings"]},
+        objective={"kind": "preference", **OBJECTIVES.get(name, {"loss": "kto"}), **TRL[name]["settings"]},
         optimizer=OptimizerSettings(**optimizer),
         eval_data={"held-out": setup.folder / "held-out.jsonl"},
         template="plain",
@@ -102,6 +104,23 @@ def test_the_steps_are_those_that_trl_was_given(tiny_setup):
     assert steps == tiny.STEPS
     assert min(map(len, steps)) > 1
     assert max(len(plan.step(index).rows) for index in range(len(plan))) > 2
+
+
+@pytest.mark.parametrize("micro_rows", [None, 1])
+def test_kto_of_labelled_answers_is_trls(tiny_setup, micro_rows):
+    folder = tiny_setup.folder / f"labelled-{micro_rows}"
+    folder.mkdir()
+    setup = replace(tiny_setup, folder=folder)
+    setup.write_rows(tiny.labelled(tiny.HELD_OUT))
+    setup.data.rename(folder / "held-out.jsonl")
+    shutil.copytree(tiny_setup.model, setup.model)
+    setup.write_rows(tiny.labelled(tiny.TRAINED))
+    setup.build_plan(template="plain", fields=FieldNames(label="label"), **tiny.PLAN)
+    plan = load_plan(setup.plan)
+    assert [list(plan.step(index).samples) for index in range(len(plan))] == tiny.LABELLED_STEPS
+    config = config_of(setup, "run", "kto_labelled", micro_rows=micro_rows, label_field="label")
+    train(config)
+    check_run(config.output, "kto_labelled")
 
 
 @pytest.mark.parametrize("micro_rows", [None, 1, 2])

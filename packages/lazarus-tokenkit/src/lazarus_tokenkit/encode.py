@@ -19,6 +19,7 @@ from lazarus_tokenkit.samples import (
     JSON,
     ChatSample,
     CompletionSample,
+    LabelledSample,
     Message,
     PreferenceSample,
     PromptSample,
@@ -195,6 +196,8 @@ class Encoder:
                 case PreferenceSample():
                     answers = sample.chosen, sample.rejected
                     return [cutter.answer(sample.prompt, answer, sample.tools) for answer in answers]
+                case LabelledSample():
+                    return [cutter.answer(sample.prompt, sample.completion, sample.tools)]
                 case PromptSample():
                     return [
                         cutter.conversation(sample.messages, sample.tools, add_generation_prompt=True, has_loss=False)

@@ -134,8 +134,12 @@ def dpo(
         Literal["cached", "copy", "adapters-off"] | None,
         typer.Option("--reference", help="Computed once, a second model, or the model itself [default: cached]."),
     ] = None,
+    label_field: Annotated[
+        str | None,
+        typer.Option("--label-field", help="With kto, of single answers: field that is true for desirable ones."),
+    ] = None,
 ) -> None:
-    """Train a model by a plan to prefer the better of two answers (DPO and its kin)."""
+    """Train a model by a plan to prefer the better of two answers (DPO and its kin), or desirable ones (KTO)."""
     given = {
         "beta": beta,
         "label_smoothing": label_smoothing,
@@ -146,7 +150,7 @@ def dpo(
         "undesirable_weight": undesirable_weight,
         "reference": reference,
     }
-    _train(settings, {"kind": "preference", "loss": loss, **_given(given)})
+    _train(settings, {"kind": "preference", "loss": loss, **_given(given)}, label_field=label_field)
 
 
 @with_training_options

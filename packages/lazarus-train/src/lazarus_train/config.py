@@ -146,6 +146,8 @@ class TrainConfig(BaseModel):
     """Field of the conversation."""
     text_field: str | None = None
     """Field of the document."""
+    label_field: str | None = None
+    """Field that says whether an answer is desirable (kto of single answers); None reads pairs."""
     template: str | None = None
     """Chat template; None takes the one that the plan's lengths were measured with."""
     max_steps: PositiveInt | None = None
@@ -202,6 +204,9 @@ class TrainConfig(BaseModel):
     def _is_possible(self) -> "TrainConfig":
         if self.recomputes and self.lora is not None and self.lora.dropout:
             raise ValueError("`recomputes` would drop other inputs the second time than `lora.dropout` did the first")
+        is_kto = isinstance(self.objective, PreferenceSettings) and self.objective.loss == "kto"
+        if self.label_field is not None and not is_kto:
+            raise ValueError("`label_field` has no effect but with `loss` kto")
         wants_adapters = isinstance(self.objective, PreferenceSettings) and self.objective.reference == "adapters-off"
         if wants_adapters and self.lora is None:
             raise ValueError("`reference` adapters-off needs `lora`")

@@ -21,7 +21,14 @@ from lazarus_models.parameters import evaluate
 from lazarus_train.batches import PADDING, Batch, Part
 from lazarus_train.dataset import Dataset
 from lazarus_train.forward import part_log_probabilities
-from lazarus_train.objectives.preference import LIKELIHOOD_SCALE, POINT, POINT_CHOSEN, POINT_REJECTED
+from lazarus_train.objectives.preference import (
+    DESIRABLE_SCALE,
+    LIKELIHOOD_SCALE,
+    POINT,
+    POINT_CHOSEN,
+    POINT_REJECTED,
+    UNDESIRABLE_SCALE,
+)
 from lazarus_train.objectives.settings import PreferenceSettings
 from lazarus_train.ranks import ALONE, Ranks
 from lazarus_train.task import Group, OwnBatches, Sums, Survey
@@ -84,8 +91,12 @@ class KtoPoint:
         return {"ratio": ratios.sum(), "examples": mx.array(float(len(batch.parts)))}
 
     def settle(self, group: Group, sums: Sums) -> Mapping[str, mx.array]:
-        """Their mean, not below zero."""
-        return {POINT: _mean(sums["ratio"], sums["examples"])}
+        """Their mean, not below zero; of single answers also what makes means of rewards by label from means of all."""
+        settled = {POINT: _mean(sums["ratio"], sums["examples"])}
+        labels = [self.dataset.labels[sample] for sample in group.samples if self.dataset.labels]
+        for name, count in ((DESIRABLE_SCALE, labels.count(True)), (UNDESIRABLE_SCALE, labels.count(False))):
+            settled |= {name: mx.array(len(labels) / count if count else 0.0)} if labels else {}
+        return settled
 
 
 @dataclass(frozen=True)

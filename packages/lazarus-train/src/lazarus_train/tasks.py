@@ -32,7 +32,15 @@ from lazarus_train.objectives.diffusion import (
     mask_tokens,
     mntp_nll,
 )
-from lazarus_train.objectives.preference import POINT, Answers, Metrics, preference_loss
+from lazarus_train.objectives.preference import (
+    DESIRABLE_SCALE,
+    POINT,
+    UNDESIRABLE_SCALE,
+    Answers,
+    Metrics,
+    labelled_losses,
+    preference_loss,
+)
 from lazarus_train.objectives.scores import bradley_terry, classification, regression
 from lazarus_train.objectives.settings import (
     CausalSettings,
@@ -179,6 +187,37 @@ class PreferenceTask(Certain):
 
 
 @dataclass(frozen=True)
+class LabelledTask(Certain):
+    """Single answers that are desirable or not (KTO)."""
+
+    settings: PreferenceSettings
+    reference: Reference
+    dataset: Dataset
+    unit: str = "answer"
+    metrics: tuple[str, ...] = ("reward_desirable", "reward_undesirable", "kl")
+    baseline: None = None
+
+    @property
+    def survey(self) -> Survey | None:
+        """What the loss takes over a whole step."""
+        return survey_of(self.settings, self.dataset, self.reference)
+
+    def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
+        """Sum over answers, with the rewards of either label."""
+        settings, labels = self.settings, self.dataset.labels
+        ratios = part_log_probabilities(model, batch) - self.reference(model, batch)
+        is_desirable = mx.array([labels[part.sample] for part in batch.parts])
+        weights = settings.desirable_weight, settings.undesirable_weight
+        losses = labelled_losses(ratios, is_desirable, batch.drawn[POINT], settings.beta, *weights)
+        rewards = mx.stop_gradient(settings.beta * ratios)
+        return losses.sum(), {
+            "reward_desirable": mx.where(is_desirable, rewards, 0.0).sum() * batch.drawn[DESIRABLE_SCALE],
+            "reward_undesirable": mx.where(is_desirable, 0.0, rewards).sum() * batch.drawn[UNDESIRABLE_SCALE],
+            "kl": batch.drawn[POINT] * len(batch.parts),
+        }
+
+
+@dataclass(frozen=True)
 class RewardTask(Certain):
     """A higher score for the better of two answers, read at their last tokens."""
 
@@ -281,6 +320,9 @@ def make_task(
         case MntpSettings():
             return MntpTask(objective)
         case PreferenceSettings():
+            if dataset.labels:
+                assert reference is not None, "kto compares with a reference"
+                return LabelledTask(objective, reference, dataset)
             return PreferenceTask(objective, reference, dataset)
         case RewardSettings():
             return RewardTask(objective)

@@ -32,6 +32,7 @@ RUNS = {
     "kto": {"beta": 0.1},
     "kto_weighted": {"beta": 0.3, "desirable_weight": 1.3, "undesirable_weight": 0.7},
     "kto_pair": {"beta": 0.1},
+    "kto_labelled": {"beta": 0.1, "desirable_weight": 2.0},
 }
 
 
@@ -115,27 +116,25 @@ def dpo(kind, model, reference, pairs, beta):
     return DPOTrainer._compute_loss(trainer(model, reference, beta=beta, **settings), model, batch, False)
 
 
-def kto(model, reference, pairs, beta, desirable_weight=1.0, undesirable_weight=1.0):
-    """KTOTrainer's loss of all answers as single ones, chosen first; a mean over answers, so half a mean over pairs."""
-    model.is_gradient_checkpointing = reference.is_gradient_checkpointing = False
+def kto(model, reference, pairs, **settings):
+    """All answers as single ones, chosen first; TRL's is a mean over answers, half of one over pairs."""
     examples = [each[0] for each in pairs] + [each[1] for each in pairs]
+    return 2 * kto_labelled(model, reference, examples, [True] * len(pairs) + [False] * len(pairs), **settings)
+
+
+def kto_labelled(model, reference, examples, labels, beta, desirable_weight=1.0, undesirable_weight=1.0):
+    """KTOTrainer's loss; each prompt gets the answer before its own for the KL, as its data preparation rotates a batch."""
+    model.is_gradient_checkpointing = reference.is_gradient_checkpointing = False
     rotated = []
     for (ids, mask), (other_ids, other_mask) in zip(examples, [examples[-1], *examples[:-1]], strict=True):
         end, start = mask.index(1), other_mask.index(1)
         rotated.append((ids[:end] + other_ids[start:], [0] * end + [1] * (len(other_ids) - start)))
     batch = padded(examples) | {f"KL_{name}": each for name, each in padded(rotated).items()}
-    batch["label"] = torch.tensor([True] * len(pairs) + [False] * len(pairs))
-    self = trainer(
-        model,
-        reference,
-        beta=beta,
-        loss_type="kto",
-        calculate_KL=True,
-        desirable_weight=desirable_weight,
-        undesirable_weight=undesirable_weight,
-    )
+    batch["label"] = torch.tensor(labels)
+    weights = {"desirable_weight": desirable_weight, "undesirable_weight": undesirable_weight}
+    self = trainer(model, reference, beta=beta, loss_type="kto", calculate_KL=True, **weights)
     self._compute_kl_logps = lambda asked, inputs: KTOTrainer._compute_kl_logps(self, asked, inputs)
-    return 2 * KTOTrainer._compute_loss(self, model, batch, False)
+    return KTOTrainer._compute_loss(self, model, batch, False)
 
 
 def orpo(model, pairs, beta):
@@ -163,8 +162,12 @@ def orpo(model, pairs, beta):
     )[0]
 
 
-def loss_of(name, model, reference, pairs, settings):
+def loss_of(name, model, reference, rows, settings):
     beta = settings["beta"]
+    if name == "kto_labelled":
+        examples = [tiny.encode(row["prompt"], row["completion"]) for row in rows]
+        return kto_labelled(model, reference, examples, [row["label"] for row in rows], **settings)
+    pairs = [tiny.pair(row) for row in rows]
     kinds = {"dpo": "sigmoid", "dpo_length_normalized": "sigmoid_norm", "ipo": "ipo", "hinge": "hinge"}
     if name in kinds:
         return dpo(kinds[name], model, reference, pairs, beta)
@@ -195,13 +198,14 @@ def run(name, settings):
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=tiny.LEARNING_RATE, betas=betas, eps=tiny.EPSILON, weight_decay=0
     )
-    held_out = [tiny.pair(row) for row in tiny.HELD_OUT]
+    is_labelled = name == "kto_labelled"
+    trained, held_out = ((tiny.labelled(rows) if is_labelled else rows) for rows in (tiny.TRAINED, tiny.HELD_OUT))
     with torch.no_grad():
         before = loss_of(name, model, reference, held_out, settings).item()
     losses, norms = [], []
-    for step in tiny.STEPS:
+    for step in tiny.LABELLED_STEPS if is_labelled else tiny.STEPS:
         optimizer.zero_grad()
-        loss = loss_of(name, model, reference, [tiny.pair(tiny.TRAINED[sample]) for sample in step], settings)
+        loss = loss_of(name, model, reference, [trained[sample] for sample in step], settings)
         loss.backward()
         norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), tiny.MAX_NORM).item())
         optimizer.step()

@@ -20,8 +20,23 @@ STEPS = [
     [11, 5, 10, 12],
 ]
 """Samples of each step of that plan, in the order of rows and tokens: the test compares them with the plan's."""
+LABELLED_STEPS = [
+    [10, 2, 1, 5, 13, 4, 0, 15],
+    [11, 7, 14, 8, 3, 6, 9, 12],
+    [11, 10, 0, 3, 13, 4, 8, 14],
+    [7, 5, 15, 6, 2, 1, 9, 12],
+]
+"""The same of `labelled` rows."""
 LEARNING_RATE, BETA1, BETA2, EPSILON, MAX_NORM = 1e-2, 0.9, 0.999, 1e-3, 1.0
 """A large epsilon: with a small one AdamW makes steps of full size of gradients that are rounding errors alone."""
+
+
+def labelled(rows: list[dict[str, str]]) -> list[dict[str, object]]:
+    """Single answers, a third of them desirable."""
+    return [
+        {"prompt": row["prompt"], "completion": row["rejected" if number % 3 else "chosen"], "label": number % 3 == 0}
+        for number, row in enumerate(rows)
+    ]
 
 
 def weights() -> dict[str, np.ndarray]:

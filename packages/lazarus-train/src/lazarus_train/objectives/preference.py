@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from lazarus_models.backend import mx
 from lazarus_train.objectives.settings import PreferenceSettings
@@ -20,6 +20,8 @@ from lazarus_train.objectives.settings import PreferenceSettings
 Metrics = dict[str, mx.array]
 POINT, POINT_CHOSEN, POINT_REJECTED = "point", "point_chosen", "point_rejected"
 """Names of the reference points of `kto` and `kto_pair` among what a loss takes over a whole step."""
+DESIRABLE_SCALE, UNDESIRABLE_SCALE = "desirable_scale", "undesirable_scale"
+"""Names of answers over answers of one label of a step."""
 LIKELIHOOD_SCALE = "likelihood_scale"
 """Name of pairs over tokens of a step: turns a sum over tokens into a mean once it is divided by the pairs."""
 NOTHING: Mapping[str, mx.array] = MappingProxyType({})
@@ -173,6 +175,28 @@ def kto_losses(
     """
     chosen = desirable * (1 - mx.sigmoid(beta * (ratios.chosen - point)))
     return chosen + undesirable * (1 - mx.sigmoid(beta * (point - ratios.rejected)))
+
+
+def labelled_losses(
+    ratios: Float[mx.array, " P"],
+    is_desirable: Bool[mx.array, " P"],
+    point: Float[mx.array, ""],
+    beta: float,
+    desirable: float = 1.0,
+    undesirable: float = 1.0,
+) -> Float[mx.array, " P"]:
+    """`kto_losses` of single answers: w_d (1 - s(beta (r - z))) of desirable ones, w_u (1 - s(beta (z - r))) of others.
+
+    Args:
+        ratios: r of P answers.
+        is_desirable: Their labels.
+        point: z.
+        beta: How strongly the policy is held to the reference.
+        desirable: w_d.
+        undesirable: w_u.
+    """
+    lead = mx.where(is_desirable, ratios - point, point - ratios)
+    return mx.where(is_desirable, desirable, undesirable) * (1 - mx.sigmoid(beta * lead))
 
 
 def kto_pair_losses(ratios: Answers, means: Answers, beta: float) -> Float[mx.array, " P"]:
