@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 import lazarus_models
 from lazarus_models.backend import mx
 from lazarus_models.parameters import flatten
-from lazarus_plan import PlanCursor
+from lazarus_plan import PlanCursor, StalePlan
+from lazarus_tokenkit import FieldNames, TokenkitError
 from lazarus_train import Interrupted, OptimizerSettings, SetupError, Watcher, train
 from lazarus_train.batches import make_batch
 from lazarus_train.forward import causal_sum, part_log_probabilities
@@ -343,6 +345,38 @@ def test_classes_that_are_not_several_are_refused(classes):
 
     with pytest.raises(ValidationError, match="classes"):
         ClassificationSettings(classes=classes)
+
+
+LABELLED = [
+    {"prompt": row["prompt"], "completion": row["chosen"], "label": place % 2 > 0} for place, row in enumerate(PAIRS)
+]
+
+
+def test_labelled_answers_are_learnt_by_kto_alone(setup):
+    setup.write_rows(LABELLED)
+    setup.build_plan(fields=FieldNames(label="label"), token_budget=192, row_len=96)
+    kto = {"kind": "preference", "loss": "kto"}
+    with pytest.raises(ValidationError, match="`label_field` has no effect"):
+        setup.config(objective={"kind": "preference"}, label_field="label")
+    with pytest.raises(StalePlan):  # without their labels they are other samples
+        train(setup.config(objective=kto))
+    pairs = setup.folder / "pairs.jsonl"
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in PAIRS))
+    with pytest.raises(TokenkitError, match="no field `completion`"):
+        train(setup.config(objective=kto, label_field="label", eval_data={"pairs": pairs}))
+    train(setup.config(objective=kto, label_field="label", eval_data={"same": setup.data}, max_steps=2))
+    lines = [json.loads(line) for line in (setup.folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    first = next(line for line in lines if "loss" in line)
+    assert first["loss"] == pytest.approx(0.5, abs=1e-6)
+    assert (first["reward_desirable"], first["reward_undesirable"], first["kl"]) == (0.0, 0.0, 0.0)
+
+
+def test_changed_labels_are_found_by_the_plan(setup):
+    setup.write_rows(LABELLED)
+    setup.build_plan(fields=FieldNames(label="label"), token_budget=192, row_len=96)
+    setup.write_rows([{**LABELLED[0], "label": True}, *LABELLED[1:]])
+    with pytest.raises(StalePlan, match="row"):
+        train(setup.config(objective={"kind": "preference", "loss": "kto"}, label_field="label"))
 
 
 def test_a_plan_that_cuts_a_pair_is_refused(setup):

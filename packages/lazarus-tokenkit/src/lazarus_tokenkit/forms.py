@@ -153,8 +153,10 @@ def _completion_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
 def _labelled_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
     assert names.prompt is not None and names.completion is not None and names.label is not None, "resolved"
     prompt, completion = read_turns(row, names.prompt, "user"), read_turns(row, names.completion, ASSISTANT)
-    if completion[-1].role != ASSISTANT:
+    if not completion or completion[-1].role != ASSISTANT:
         raise SampleError(f"`{names.completion}` does not end with an answer of role `{ASSISTANT}`", "LT-E313")
+    if not prompt:
+        raise SampleError(f"`{names.prompt}` is empty: an answer needs a question", "LT-E313")
     label = row.get(names.label)
     if not isinstance(label, bool):
         found = f"is {kind(label)}" if names.label in row else "is missing"

@@ -49,8 +49,8 @@ def units_by_step(
             "reference point: give two or more",
             "LR-E139",
         )
-    if isinstance(objective, PreferenceSettings) and dataset.labels:
-        _check_labelled(dataset, objective)
+    if dataset.labels:
+        _check_labelled(dataset)
         return np.diff(plan.step_splits).astype(np.int64)
     for sample in np.unique(plan.sample).tolist():
         _check_answers(dataset, sample, pairs=objective.kind in PAIRS)
@@ -161,23 +161,9 @@ def _check_answers(dataset: Dataset, sample: int, *, pairs: bool) -> None:
         )
 
 
-def _check_labelled(dataset: Dataset, objective: PreferenceSettings) -> None:
-    """Single answers that are desirable or not are kto's alone, and all rows are of the kind."""
-    if objective.loss != "kto":
-        raise SetupError(
-            f"{dataset.place(min(dataset.labels))} is a single answer; `loss` {objective.loss} compares two: give pairs, or "
-            "kto",
-            "LR-E135",
-        )
-    for sample in range(len(dataset)):
-        if sample not in dataset.labels:
-            raise SetupError(
-                f"{dataset.place(sample)} has no label, and {dataset.place(min(dataset.labels))} has one: give pairs or "
-                "labelled answers, not both",
-                "LR-E135",
-            )
-        _, loss_mask = dataset.sample(sample)
-        if not loss_mask[1:].any():
+def _check_labelled(dataset: Dataset) -> None:
+    for sample in sorted(dataset.labels):
+        if not dataset.sample(sample)[1][1:].any():
             raise SetupError(f"{dataset.place(sample)} has an answer without a token that carries loss", "LR-E136")
 
 
