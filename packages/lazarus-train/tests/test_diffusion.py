@@ -102,6 +102,13 @@ def test_every_row_gets_every_time_and_its_place_tells_nothing(rows):
     assert abs(np.corrcoef(places.ravel(), times.ravel())[0, 1]) < 0.03
 
 
+def test_rows_side_by_side_do_not_get_times_side_by_side():
+    """Rows of like lengths lie together: without a permutation they would share a part of the times."""
+    times = np.array([np.array(mask_times(8, mx.random.key(seed))) for seed in range(100)])
+    steps = np.round((np.diff(times, axis=1) % 1.0) * 8).astype(int)
+    assert len(set(steps.ravel().tolist())) == 7
+
+
 def step_of(sequences, numbers=None) -> Batch:
     """Rows of one sample each, as rows `numbers` of a step; all but the first token are labels."""
     rows = len(sequences)
