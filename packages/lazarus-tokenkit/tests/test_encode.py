@@ -304,3 +304,13 @@ def test_the_short_way_for_questions_and_answers_is_the_long_one(build: Any, pro
     expected = encoder.encode(ChatSample("0", sample.messages))
     assert encoder.encode(sample) == expected  # by a skeleton that is there now
     assert Encoder(tokenizer, name).encode(sample) == expected
+
+
+@given(st.text(), st.text())
+def test_loss_bytes_are_those_of_the_answer_as_it_was_written(prompt: str, answer: str):
+    """Ends of turns and special tokens count nothing, texts that look like them do."""
+    for text in (answer, f"{answer}<|im_end|>", f"<|im_start|>{answer}"):
+        sample = CompletionSample("0", prompt, text)
+        for template in ("plain", "chatml"):
+            assert Encoder(load_tokenizer("byte"), template).encode(sample).loss_bytes == len(text.encode())
+        assert Encoder(load_tokenizer("byte")).encode(TextSample("0", text)).loss_bytes == len(text.encode())

@@ -16,9 +16,11 @@ from lazarus_tokenkit import (
     CompletionSample,
     Encoder,
     FieldNames,
+    LabelledSample,
     Message,
     PreferenceSample,
     PromptSample,
+    Sample,
     TextSample,
     ToolCall,
     build_lengths,
@@ -26,6 +28,8 @@ from lazarus_tokenkit import (
     read_samples,
 )
 from lazarus_tokenkit.errors import SampleError
+from lazarus_tokenkit.forms import to_sample
+from lazarus_tokenkit.preparation.rewriting import to_row
 
 GOOD = b'{"text":"a"}\n'
 
@@ -334,3 +338,41 @@ def test_digests_are_over_canonical_json(prompt: str, completion: str):
     assert sample.digest == hashlib.sha256(expected).digest()
     turns = {"messages": [turn.to_json() for turn in sample.messages]}
     assert ChatSample("0", sample.messages).digest == hashlib.sha256(canonical_json(turns)).digest()
+
+
+LABELLED = FieldNames(label="good")
+
+
+def test_a_label_is_read_where_its_field_is_named_and_belongs_to_the_content(tmp_path: Path):
+    file = write(
+        tmp_path, b'{"prompt":"p","completion":"c","good":true}\n{"prompt":"p","completion":"c","good":false}\n'
+    )
+    assert [type(sample) for sample in read_samples(file)] == [CompletionSample] * 2
+    desirable, other = read_samples(file, LABELLED)
+    assert isinstance(desirable, LabelledSample)
+    assert isinstance(other, LabelledSample)
+    encoder = Encoder(load_tokenizer("byte"), template="plain")
+    assert (desirable.label, other.label) == (True, False)
+    assert desirable.digest != other.digest
+    assert encoder.encode(desirable) == encoder.encode(CompletionSample("0", "p", "c"))
+    assert [sample.digest for sample in map(read_again, (desirable, other))] == [desirable.digest, other.digest]
+
+
+def read_again(sample: Sample) -> Sample:
+    """From the row that it is written as."""
+    return to_sample(to_row(sample), FieldNames(prompt="prompt", completion="completion", label="label"), "0")
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (b'{"prompt":"p","completion":"c"}', "`good` is missing: give true for a desirable answer"),
+        (b'{"prompt":"p","completion":"c","good":1}', "`good` is a number"),
+        (b'{"prompt":"p","completion":[],"good":true}', "`completion` does not end with an answer"),
+        (b'{"prompt":[],"completion":"c","good":true}', "`prompt` is empty"),
+        (b'{"question":"p","completion":"c","good":true}', "no field `prompt`"),
+    ],
+)
+def test_a_row_without_a_label_or_an_answer_is_named(tmp_path: Path, row: bytes, words: str):
+    with pytest.raises(SampleError, match=rf"rows\.jsonl:1: {words}"):
+        list(read_samples(write(tmp_path, row), LABELLED))

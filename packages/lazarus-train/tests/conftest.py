@@ -47,14 +47,14 @@ class Setup:
     def write_rows(self, rows) -> None:
         self.data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
-    def build_plan(self, template=None, **settings):
+    def build_plan(self, template=None, fields=None, **settings):
         """Measures the data as it is now and plans it."""
         from lazarus_plan import PlanConfig, build_plan, save_plan
         from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
         from lazarus_train.dataset import read_dataset
 
         encoder = Encoder(load_tokenizer(str(self.model)), template=template)
-        lengths = read_dataset(self.data, encoder, FieldNames()).lengths
+        lengths = read_dataset(self.data, encoder, fields or FieldNames()).lengths
         save_plan(
             build_plan(lengths, PlanConfig(**{"token_budget": 64, "row_len": 32, "epochs": 2, **settings})), self.plan
         )

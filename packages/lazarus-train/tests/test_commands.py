@@ -88,7 +88,16 @@ def test_a_command_plans_trains_and_says_where_the_model_is(setup, command, rows
         ("pretrain", ["--build-plan", "-b", 64, "--objective", "diffusion"], "--objective diffusion needs --mask-id"),
         ("pretrain", ["--build-plan", "-b", 64, "--mask-id", 3], "--mask-id has no effect with --objective causal"),
         ("dpo", ["--build-plan", "-b", 64, "--reference", "adapters-off"], "--reference adapters-off needs --use-lora"),
-        ("dpo", ["--build-plan", "-b", 64, "--loss", "kto", "--micro-rows", 1], "--micro-rows must be left out"),
+        (
+            "dpo",
+            ["--build-plan", "-b", 64, "--likelihood", "prompt-and-answer"],
+            "--likelihood has no effect with --loss dpo",
+        ),
+        (
+            "dpo",
+            ["--build-plan", "-b", 64, "--desirable-weight", 2],
+            "--desirable-weight has no effect with --loss dpo",
+        ),
         ("classify", ["--build-plan", "-b", 64, "--numbers", "--classes", "a,b"], "--classes has no effect"),
     ],
 )

@@ -82,4 +82,4 @@ def test_where_dropout_draws_or_pairs_are_compared_there_is_one_thread(setup):
     assert setup.config().threads_of(2) == 2
     assert setup.config(lora=LoraSettings()).threads_of(2) == 2
     assert setup.config(lora=LoraSettings(dropout=0.1)).threads_of(2) == 1
-    assert setup.config(objective=PreferenceSettings(loss="kto")).threads_of(2) == 1
+    assert setup.config(objective=PreferenceSettings(loss="kto")).threads_of(2) == 2

@@ -2,14 +2,17 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 import lazarus_models
 from lazarus_models.backend import mx
 from lazarus_models.parameters import flatten
-from lazarus_plan import PlanCursor
+from lazarus_plan import PlanCursor, StalePlan
+from lazarus_tokenkit import FieldNames, TokenkitError
 from lazarus_train import Interrupted, OptimizerSettings, SetupError, Watcher, train
 from lazarus_train.batches import make_batch
 from lazarus_train.forward import causal_sum, part_log_probabilities
@@ -18,6 +21,8 @@ from lazarus_train.objectives.causal import causal_nll
 from lazarus_train.reference import ModelReference
 from lazarus_train.sequence import load_with_head
 from lazarus_train.step import compute_gradients
+from lazarus_train.surveys import settle
+from lazarus_train.task import OwnBatches, step_group
 from lazarus_train.tasks import head_of, make_task
 
 PAIRS = [
@@ -37,7 +42,11 @@ OBJECTIVES = {
     "truncated": ({"kind": "diffusion", "mask_id": MASK, "draws": 4, "truncated_share": 0.7}, None),
     "mntp": ({"kind": "mntp", "mask_id": MASK}, None),
     "dpo": ({"kind": "preference"}, PAIRS),
+    "ipo": ({"kind": "preference", "loss": "ipo"}, PAIRS),
+    "kto": ({"kind": "preference", "loss": "kto", "desirable_weight": 1.5}, PAIRS),
+    "kto_pair": ({"kind": "preference", "loss": "kto_pair"}, PAIRS),
     "orpo": ({"kind": "preference", "loss": "orpo"}, PAIRS),
+    "orpo_prompts": ({"kind": "preference", "loss": "orpo", "likelihood": "prompt-and-answer"}, PAIRS),
     "reward": ({"kind": "reward", "center": 0.01}, PAIRS),
     "classification": ({"kind": "classification"}, CLASSES),
     "regression": ({"kind": "regression"}, NUMBERS),
@@ -56,11 +65,21 @@ def prepare(setup, name, **settings):
 def task_of(setup, config, lm):
     enforced = enforce(config)
     objective = config.objective
+    needs_reference = objective.kind == "preference" and objective.needs_reference
     head = head_of(objective, enforced.dataset, lm.tokenizer)
-    reference = ModelReference(lazarus_models.load(setup.model).model) if objective.kind == "preference" else None
+    reference = ModelReference(lazarus_models.load(setup.model).model) if needs_reference else None
     if head is not None:
         lm = load_with_head(setup.model, head, seed=0)
     return enforced, make_task(objective, enforced.dataset, lm.tokenizer, head, reference), lm.model
+
+
+def survey(task, model, enforced, batches, tokens):
+    """What the loss takes over the first step of a plan, found in pieces of so many tokens."""
+    if task.survey is None:
+        return {}
+    group = step_group(enforced.plan, 0)
+    parts = task.survey.batches(group, OwnBatches(lambda: batches, tokens))
+    return settle(task.survey, group, [task.survey.sums(group, model, batch) for batch in parts])
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -82,6 +101,8 @@ def test_micro_batches_are_one_batch(setup, name):
         batches = [make_batch(part, enforced.dataset, share.step.row_len, rows) for part in share.micro_batches]
         units = int(enforced.units[0])
         batches = [task.draw(batch, seed=5) for batch in batches]
+        surveyed = survey(task, model, enforced, batches, tokens=40 * (micro_rows or 50))
+        batches = [replace(batch, drawn={**batch.drawn, **surveyed}) for batch in batches]
         return compute_gradients(model, task.loss, batches, units, 1e9, metrics=task.metrics), len(batches)
 
     whole, _ = found(None)
@@ -174,7 +195,8 @@ def test_dpo_starts_at_ln_2_and_every_reference_says_the_same(setup, lora_settin
     train(setup.config("run", objective=objective, lora=lora, max_steps=6))
     lines = [json.loads(line) for line in (setup.folder / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
-    assert lines[0]["reward_margin"] == pytest.approx(0.0, abs=1e-4)
+    assert lines[0]["reward_margin"] == 0.0  # policy and reference compute by the same batches: the same bits
+    assert lines[0]["reward_accuracy"] == 0.5
     train(setup.config("other", objective=objective | {"reference": "copy"}, lora=lora, max_steps=6))
     other = [json.loads(line) for line in (setup.folder / "other" / "metrics.jsonl").read_text().splitlines()]
     assert [line["loss"] for line in lines] == pytest.approx([line["loss"] for line in other], abs=1e-4)
@@ -323,6 +345,38 @@ def test_classes_that_are_not_several_are_refused(classes):
 
     with pytest.raises(ValidationError, match="classes"):
         ClassificationSettings(classes=classes)
+
+
+LABELLED = [
+    {"prompt": row["prompt"], "completion": row["chosen"], "label": place % 2 > 0} for place, row in enumerate(PAIRS)
+]
+
+
+def test_labelled_answers_are_learnt_by_kto_alone(setup):
+    setup.write_rows(LABELLED)
+    setup.build_plan(fields=FieldNames(label="label"), token_budget=192, row_len=96)
+    kto = {"kind": "preference", "loss": "kto"}
+    with pytest.raises(ValidationError, match="`label_field` has no effect"):
+        setup.config(objective={"kind": "preference"}, label_field="label")
+    with pytest.raises(StalePlan):  # without their labels they are other samples
+        train(setup.config(objective=kto))
+    pairs = setup.folder / "pairs.jsonl"
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in PAIRS))
+    with pytest.raises(TokenkitError, match="no field `completion`"):
+        train(setup.config(objective=kto, label_field="label", eval_data={"pairs": pairs}))
+    train(setup.config(objective=kto, label_field="label", eval_data={"same": setup.data}, max_steps=2))
+    lines = [json.loads(line) for line in (setup.folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    first = next(line for line in lines if "loss" in line)
+    assert first["loss"] == pytest.approx(0.5, abs=1e-6)
+    assert (first["reward_desirable"], first["reward_undesirable"], first["kl"]) == (0.0, 0.0, 0.0)
+
+
+def test_changed_labels_are_found_by_the_plan(setup):
+    setup.write_rows(LABELLED)
+    setup.build_plan(fields=FieldNames(label="label"), token_budget=192, row_len=96)
+    setup.write_rows([{**LABELLED[0], "label": True}, *LABELLED[1:]])
+    with pytest.raises(StalePlan, match="row"):
+        train(setup.config(objective={"kind": "preference", "loss": "kto"}, label_field="label"))
 
 
 def test_a_plan_that_cuts_a_pair_is_refused(setup):

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from lazarus_tokenkit.regression import run_suite as run_suite
     from lazarus_tokenkit.samples import ChatSample as ChatSample
     from lazarus_tokenkit.samples import CompletionSample as CompletionSample
+    from lazarus_tokenkit.samples import LabelledSample as LabelledSample
     from lazarus_tokenkit.samples import Message as Message
     from lazarus_tokenkit.samples import PreferenceSample as PreferenceSample
     from lazarus_tokenkit.samples import PromptSample as PromptSample
@@ -64,6 +65,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "Encoder": "encode",
     "FieldNames": "readers",
     "Message": "samples",
+    "LabelledSample": "samples",
     "PreferenceSample": "samples",
     "PromptSample": "samples",
     "Sample": "samples",

@@ -8,6 +8,7 @@ special token.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any, NamedTuple
 
 from lazarus_tokenkit.errors import TemplateError
@@ -18,6 +19,7 @@ from lazarus_tokenkit.samples import (
     JSON,
     ChatSample,
     CompletionSample,
+    LabelledSample,
     Message,
     PreferenceSample,
     PromptSample,
@@ -41,11 +43,13 @@ class Encoded:
         ids: Token ids.
         loss_mask: 1 where the token, as a label, carries loss, else 0; as long as `ids`.
         parts: Tokens of each part of a sample of several, or None for a sample of one.
+        loss_bytes: UTF-8 bytes of the texts that carry loss, as they were written: special tokens count nothing.
     """
 
     ids: list[int]
     loss_mask: list[int]
     parts: tuple[int, ...] | None = None
+    loss_bytes: int = 0
 
 
 class Prepared(NamedTuple):
@@ -106,7 +110,10 @@ class Encoder:
         """`encode` of every sample, on all cores."""
         prepared = self.prepare(samples)
         joined = self._join(prepared, self.tokenizer.encode_batch(prepared.texts))
-        return [Encoded(each.ids.tolist(), list(each.mask), each.parts) for each in joined]
+        return [
+            Encoded(each.ids.tolist(), list(each.mask), each.parts, sum(map(self._loss_bytes, chain(*parts))))
+            for each, parts in zip(joined, prepared.cut, strict=True)
+        ]
 
     def prepare(self, samples: Sequence[Sample]) -> Prepared:
         """The first half of encoding: everything but the engine's part."""
@@ -189,6 +196,8 @@ class Encoder:
                 case PreferenceSample():
                     answers = sample.chosen, sample.rejected
                     return [cutter.answer(sample.prompt, answer, sample.tools) for answer in answers]
+                case LabelledSample():
+                    return [cutter.answer(sample.prompt, sample.completion, sample.tools)]
                 case PromptSample():
                     return [
                         cutter.conversation(sample.messages, sample.tools, add_generation_prompt=True, has_loss=False)
@@ -223,6 +232,16 @@ class Encoder:
             return []
         is_written = self._bos_text is not None and bool(pieces) and pieces[0].text.startswith(self._bos_text)
         return [] if is_written else [self._added_bos]
+
+    def _loss_bytes(self, piece: Piece) -> int:
+        """UTF-8 bytes of a piece that carries loss, without shields and the template's special tokens; else 0."""
+        if not piece.has_loss:
+            return 0
+        special = sum(
+            len(piece.text[span.start : span.end].encode()) for span in self.tokenizer.special_spans(piece.text)
+        )
+        text = piece.text.replace(piece.shield, "") if piece.shield else piece.text
+        return len(text.encode()) - special
 
     def _shielded_ids(self, text: str, shield: str) -> list[int]:
         """The template's special tokens as tokens; everything between them, special or not, spelled out."""

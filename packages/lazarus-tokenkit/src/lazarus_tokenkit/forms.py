@@ -5,6 +5,7 @@ messages      messages: [{"role", "content"}], also [{"from", "value"}]   `conve
 preference    prompt, chosen, rejected: texts or messages; without prompt, chosen and rejected begin alike
 alpaca        instruction, input, output
 completion    prompt, completion
+labelled      prompt, completion, label: true or false; only where the label's field is named
 prompt        prompt
 text          text
 ```
@@ -21,6 +22,7 @@ from lazarus_tokenkit.samples import (
     JSON,
     ChatSample,
     CompletionSample,
+    LabelledSample,
     Message,
     PreferenceSample,
     PromptSample,
@@ -29,7 +31,7 @@ from lazarus_tokenkit.samples import (
 )
 from lazarus_tokenkit.turns import read_messages, read_tools, read_turns, text_of
 
-Form = Literal["text", "messages", "completion", "alpaca", "preference", "prompt"]
+Form = Literal["text", "messages", "completion", "labelled", "alpaca", "preference", "prompt"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class FieldNames:
         chosen: Field of the better of two answers; the worse is then in `rejected`, or the field of that name.
         rejected: Field of the worse of two answers.
         input: Field of text that belongs to the question and may be empty, as Alpaca's `input`.
+        label: Field that says whether an answer is desirable; the answer is in `completion`, or the field of that name.
     """
 
     text: str | None = None
@@ -53,9 +56,10 @@ class FieldNames:
     chosen: str | None = None
     rejected: str | None = None
     input: str | None = None
+    label: str | None = None
 
     def __post_init__(self) -> None:
-        answers = self.completion is not None or self.input is not None
+        answers = any(each is not None for each in (self.completion, self.input, self.label))
         pair = (self.chosen or self.rejected) is not None
         kinds = [self.text is not None, self.messages is not None, answers or pair or self.prompt is not None]
         if sum(kinds) > 1 or (answers and pair):
@@ -74,6 +78,8 @@ class FieldNames:
             return "messages"
         if self.chosen is not None:
             return "preference"
+        if self.label is not None:
+            return "labelled"
         if self.input is not None:
             return "alpaca"
         return "prompt" if self.completion is None else "completion"
@@ -84,7 +90,7 @@ class FieldNames:
             return self
         if self.chosen is not None or self.rejected is not None:
             return replace(self, chosen=self.chosen or "chosen", rejected=self.rejected or "rejected")
-        if self.prompt is not None or self.completion is not None:
+        if self.prompt is not None or self.completion is not None or self.label is not None:
             return replace(self, prompt=self.prompt or "prompt", completion=self.completion or "completion")
         for names, fields in STANDARD:
             if all(name in row for name in names):
@@ -144,6 +150,20 @@ def _completion_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
     return CompletionSample(sample_id, text_of(row, names.prompt or ""), text_of(row, names.completion or ""))
 
 
+def _labelled_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
+    assert names.prompt is not None and names.completion is not None and names.label is not None, "resolved"
+    prompt, completion = read_turns(row, names.prompt, "user"), read_turns(row, names.completion, ASSISTANT)
+    if not completion or completion[-1].role != ASSISTANT:
+        raise SampleError(f"`{names.completion}` does not end with an answer of role `{ASSISTANT}`", "LT-E313")
+    if not prompt:
+        raise SampleError(f"`{names.prompt}` is empty: an answer needs a question", "LT-E313")
+    label = row.get(names.label)
+    if not isinstance(label, bool):
+        found = f"is {kind(label)}" if names.label in row else "is missing"
+        raise SampleError(f"`{names.label}` {found}: give true for a desirable answer, false for another", "LT-E312")
+    return LabelledSample(sample_id, prompt, completion, label, read_tools(row))
+
+
 def _alpaca_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
     prompt, completion = text_of(row, names.prompt or ""), text_of(row, names.completion or "")
     given = row.get(names.input or "")
@@ -186,6 +206,7 @@ _FORMS: Mapping[Form, Callable[[JSON, FieldNames, str], Sample]] = {
     "text": _text_sample,
     "messages": _chat_sample,
     "completion": _completion_sample,
+    "labelled": _labelled_sample,
     "alpaca": _alpaca_sample,
     "preference": _preference_sample,
     "prompt": _prompt_sample,

@@ -17,6 +17,7 @@ from lazarus_tokenkit.readers import Row, read_rows
 from lazarus_tokenkit.samples import (
     ChatSample,
     CompletionSample,
+    LabelledSample,
     PreferenceSample,
     PromptSample,
     Sample,
@@ -29,6 +30,7 @@ KINDS: dict[type[Any], str] = {
     ChatSample: "messages",
     CompletionSample: "prompt and completion",
     PreferenceSample: "preference",
+    LabelledSample: "prompt, completion and label",
     PromptSample: "prompt",
 }
 NUM_PLACES = 3
@@ -158,6 +160,8 @@ def _messages(sample: Sample) -> Sequence[Any]:
             return ()
         case PreferenceSample():
             return (*sample.prompt, *sample.chosen, *sample.rejected)
+        case LabelledSample():
+            return (*sample.prompt, *sample.completion)
         case _:
             return sample.messages
 

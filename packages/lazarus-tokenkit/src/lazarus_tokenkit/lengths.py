@@ -15,6 +15,7 @@ from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.files import Paths, data_files
 from lazarus_tokenkit.ids import ids_prefix
 from lazarus_tokenkit.readers import FieldNames, Row, as_paths, read_rows
+from lazarus_tokenkit.samples import LabelledSample
 
 CHUNK = 250
 """Samples encoded at a time: what they make stays in the processor's caches, a tenth less work than with 1,000."""
@@ -35,6 +36,8 @@ class EncodedRow:
         parts: Tokens of each part of a sample of several, or None for a sample of one.
         row_digest: SHA-256 of the content, 32 bytes.
         h: 8 hexadecimal digits of SHA-256 over the ids as u32 little-endian.
+        loss_bytes: UTF-8 bytes of the texts that carry loss.
+        label: Whether the answer is desirable; None where the row does not say.
     """
 
     id: str
@@ -45,6 +48,8 @@ class EncodedRow:
     parts: tuple[int, ...] | None
     row_digest: bytes
     h: str
+    loss_bytes: int
+    label: bool | None = None
 
     @property
     def length_row(self) -> LengthRow:
@@ -76,6 +81,8 @@ def encode_rows(
                 parts=encoded.parts,
                 row_digest=row.sample.digest,
                 h=ids_prefix(encoded.ids),
+                loss_bytes=encoded.loss_bytes,
+                label=row.sample.label if isinstance(row.sample, LabelledSample) else None,
             )
 
 

@@ -43,5 +43,6 @@ def measure_rows(recipe: Recipe, encoding: dict[str, Any], positions: Sequence[i
                 encoded.parts,
                 row.sample.digest,
                 ids_prefix(encoded.ids),
+                encoded.loss_bytes,
             ).length_row
             position = next(wanted, None)

@@ -148,6 +148,31 @@ class PreferenceSample:
 
 
 @dataclass(frozen=True)
+class LabelledSample:
+    """A question with one answer and whether it is desirable: the answer carries loss (KTO).
+
+    Args:
+        id: Its name.
+        prompt: The conversation before the answer.
+        completion: The answer.
+        label: Whether it is desirable.
+        tools: JSON schemas of the functions that the answer may call.
+    """
+
+    id: str
+    prompt: tuple[Message, ...]
+    completion: tuple[Message, ...]
+    label: bool
+    tools: tuple[JSON, ...] = field(default=())
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the content, the label included."""
+        parts = {"prompt": _content(self.prompt), "completion": _content(self.completion)}
+        return _digest(parts | {"label": str(self.label).lower()} | _tools(self.tools))
+
+
+@dataclass(frozen=True)
 class PromptSample:
     """A question without an answer, for generating: nothing carries loss."""
 
@@ -161,7 +186,7 @@ class PromptSample:
         return _digest({"prompt": _content(self.messages)} | _tools(self.tools))
 
 
-Sample = TextSample | ChatSample | CompletionSample | PreferenceSample | PromptSample
+Sample = TextSample | ChatSample | CompletionSample | PreferenceSample | LabelledSample | PromptSample
 
 
 def _content(messages: Sequence[Message]) -> list[JSON]:

@@ -32,6 +32,7 @@ class Part(NamedTuple):
         end: One past its last.
         labels: How many of its tokens are labels.
         answer: The first of them in the row; `end` where there is none.
+        side: Which part of its sample it is: 0, or 1 for a rejected answer.
     """
 
     sample: int
@@ -40,6 +41,7 @@ class Part(NamedTuple):
     end: int
     labels: int
     answer: int
+    side: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,14 +101,14 @@ def make_batch(rows: Sequence[Row], dataset: Dataset, row_len: int, step: Sequen
             ids[place, segment.start : segment.end] = sample_ids
             is_label[place, segment.start : segment.end] = loss_mask
             start = segment.start
-            for length in dataset.part_lengths(segment.sample) or (len(sample_ids),):
+            for side, length in enumerate(dataset.part_lengths(segment.sample) or (len(sample_ids),)):
                 number += 1
                 end = start + length
                 segment_ids[place, start:end] = number
                 is_label[place, start : start + 1] = False
                 labels = np.flatnonzero(is_label[place, start:end])
                 answer = start + int(labels[0]) if len(labels) else end
-                parts.append(Part(segment.sample, place, start, end, len(labels), answer))
+                parts.append(Part(segment.sample, place, start, end, len(labels), answer, side))
                 start = end
     step = rows if step is None else step
     numbers = {id(row): number for number, row in enumerate(step)}  # two rows may hold the same samples

@@ -101,7 +101,7 @@ def sft(
 def dpo(
     settings: Settings,
     loss: Annotated[
-        Literal["dpo", "ipo", "hinge", "kto", "orpo", "simpo"],
+        Literal["dpo", "ipo", "hinge", "kto", "kto_pair", "orpo", "simpo"],
         typer.Option("--loss", help="orpo and simpo need no reference."),
     ] = "dpo",
     beta: Annotated[
@@ -111,8 +111,22 @@ def dpo(
         float | None, typer.Option("--label-smoothing", help="Share of pairs labelled the wrong way [default: 0].")
     ] = None,
     is_length_normalized: Annotated[
-        bool, typer.Option("--length-normalized", help="Means over an answer's tokens instead of sums.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--length-normalized/--no-length-normalized",
+            help="Means over an answer's tokens, or sums [default: means for ipo, else sums].",
+        ),
+    ] = None,
+    likelihood: Annotated[
+        Literal["answer", "prompt-and-answer"] | None,
+        typer.Option("--likelihood", help="Tokens of orpo's likelihood; TRL's trainer counts both [default: answer]."),
+    ] = None,
+    desirable_weight: Annotated[
+        float | None, typer.Option("--desirable-weight", help="Weight of desirable answers with kto [default: 1].")
+    ] = None,
+    undesirable_weight: Annotated[
+        float | None, typer.Option("--undesirable-weight", help="Weight of undesirable answers with kto [default: 1].")
+    ] = None,
     margin: Annotated[
         float | None, typer.Option("--margin", help="Lead of the chosen answer that simpo asks for [default: 0].")
     ] = None,
@@ -120,11 +134,23 @@ def dpo(
         Literal["cached", "copy", "adapters-off"] | None,
         typer.Option("--reference", help="Computed once, a second model, or the model itself [default: cached]."),
     ] = None,
+    label_field: Annotated[
+        str | None,
+        typer.Option("--label-field", help="With kto, of single answers: field that is true for desirable ones."),
+    ] = None,
 ) -> None:
-    """Train a model by a plan to prefer the better of two answers (DPO and its kin)."""
-    given = {"beta": beta, "label_smoothing": label_smoothing, "margin": margin, "reference": reference}
-    normalized = {"is_length_normalized": is_length_normalized}
-    _train(settings, {"kind": "preference", "loss": loss, **normalized, **_given(given)})
+    """Train a model by a plan to prefer the better of two answers (DPO and its kin), or desirable ones (KTO)."""
+    given = {
+        "beta": beta,
+        "label_smoothing": label_smoothing,
+        "is_length_normalized": is_length_normalized,
+        "margin": margin,
+        "likelihood": likelihood,
+        "desirable_weight": desirable_weight,
+        "undesirable_weight": undesirable_weight,
+        "reference": reference,
+    }
+    _train(settings, {"kind": "preference", "loss": loss, **_given(given)}, label_field=label_field)
 
 
 @with_training_options

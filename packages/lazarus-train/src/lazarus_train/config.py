@@ -146,6 +146,8 @@ class TrainConfig(BaseModel):
     """Field of the conversation."""
     text_field: str | None = None
     """Field of the document."""
+    label_field: str | None = None
+    """Field that says whether an answer is desirable (kto of single answers); None reads pairs."""
     template: str | None = None
     """Chat template; None takes the one that the plan's lengths were measured with."""
     max_steps: PositiveInt | None = None
@@ -202,18 +204,17 @@ class TrainConfig(BaseModel):
     def _is_possible(self) -> "TrainConfig":
         if self.recomputes and self.lora is not None and self.lora.dropout:
             raise ValueError("`recomputes` would drop other inputs the second time than `lora.dropout` did the first")
-        if isinstance(self.objective, PreferenceSettings):
-            if self.objective.reference == "adapters-off" and self.lora is None:
-                raise ValueError("`reference` adapters-off needs `lora`")
-            if self.objective.loss == "kto" and self.micro_rows is not None:
-                raise ValueError("`loss` kto compares with the mean of a step: `micro_rows` must be left out")
+        is_kto = isinstance(self.objective, PreferenceSettings) and self.objective.loss == "kto"
+        if self.label_field is not None and not is_kto:
+            raise ValueError("`label_field` has no effect but with `loss` kto")
+        wants_adapters = isinstance(self.objective, PreferenceSettings) and self.objective.reference == "adapters-off"
+        if wants_adapters and self.lora is None:
+            raise ValueError("`reference` adapters-off needs `lora`")
         return self
 
     def threads_of(self, wanted: int) -> int:
-        """Threads that a micro-batch may be shared by: one where dropout draws, or where its pairs are compared."""
-        draws = self.lora is not None and self.lora.dropout > 0
-        compares = isinstance(self.objective, PreferenceSettings) and self.objective.loss == "kto"
-        return 1 if draws or compares else wanted
+        """Threads that a micro-batch may be shared by: one where dropout draws from MLX's own generator."""
+        return 1 if self.lora is not None and self.lora.dropout > 0 else wanted
 
     def located(self) -> "TrainConfig":
         """The same with the directory of its model, fetched where it is a name.

@@ -26,6 +26,8 @@ class Dataset:
         splits: Sample i is ids[splits[i]:splits[i + 1]], int64 (N + 1,).
         parts: Tokens of each part of samples of several, by number of the sample.
         files: Name and number of samples of each file, in the order of the samples.
+        loss_bytes: UTF-8 bytes of all texts that carry loss, as they stand in the data.
+        labels: Whether an answer is desirable, by number of the sample, where its row says so.
     """
 
     lengths: LengthCache
@@ -34,6 +36,8 @@ class Dataset:
     splits: NDArray[np.int64]
     parts: Mapping[int, tuple[int, ...]] = field(default_factory=dict[int, tuple[int, ...]])
     files: tuple[tuple[str, int], ...] = ()
+    loss_bytes: int = 0
+    labels: Mapping[int, bool] = field(default_factory=dict[int, bool])
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -88,6 +92,12 @@ class Dataset:
                 for sample, parts in source.parts.items()
             },
             files=tuple(each for source in sources for each in source.files),
+            loss_bytes=sum(source.loss_bytes for source in sources),
+            labels={
+                first + sample: label
+                for source, first in zip(sources, sizes, strict=False)
+                for sample, label in source.labels.items()
+            },
         )
 
 
@@ -110,13 +120,18 @@ def read_dataset(
     rows: list[LengthRow] = []
     digests: list[bytes] = []
     parts: dict[int, tuple[int, ...]] = {}
+    labels: dict[int, bool] = {}
+    loss_bytes = 0
     for row in encode_rows(path, encoder, fields):
         ids.append(np.array(row.ids, dtype=np.int32))
         masks.append(np.array(row.loss_mask, dtype=np.bool_))
         if row.parts is not None:
             parts[len(rows)] = row.parts
+        if row.label is not None:
+            labels[len(rows)] = row.label
         rows.append(row.length_row)
         digests.append(row.row_digest)
+        loss_bytes += row.loss_bytes
         on_progress(1)
     return Dataset(
         lengths=LengthCache.from_rows(rows, source_header(path, encoder, digests), name=path.name),
@@ -125,4 +140,6 @@ def read_dataset(
         splits=np.concatenate([[0], np.cumsum([len(sample) for sample in ids])]).astype(np.int64),
         parts=parts,
         files=((str(path), len(rows)),),
+        loss_bytes=loss_bytes,
+        labels=labels,
     )

@@ -3,24 +3,29 @@
 import math
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from lazarus_models.backend import mx
 from lazarus_models.parameters import evaluate
 from lazarus_plan import BatchPlan, PlanConfig, build_plan
 from lazarus_tokenkit import Tokenizer
-from lazarus_train.batches import make_batch
+from lazarus_train.batches import Batch, make_batch
 from lazarus_train.dataset import Dataset
 from lazarus_train.errors import SetupError
 from lazarus_train.objectives.settings import ObjectiveSettings
-from lazarus_train.tasks import Task
+from lazarus_train.surveys import settle
+from lazarus_train.task import OwnBatches, Sums, Task, held_out_group
 from lazarus_train.units import units_by_step
 
 ROWS_AT_ONCE = 8
 """Rows computed together; more is no faster on a CPU and takes memory for the logits."""
 _LARGEST_EXPONENT = math.log(sys.float_info.max)
+_SEED = 0
+"""Of draws for held-out samples: the same at every measurement."""
 _Z = 1.96
 """Standard deviations of a normal distribution on either side that hold 95 % of it."""
 
@@ -32,7 +37,7 @@ class HeldOutData(NamedTuple):
         dataset: The rows.
         plan: In which they are measured.
         units: Of each of its steps.
-        label_bytes: UTF-8 bytes that the labels spell.
+        label_bytes: UTF-8 bytes of the texts that the labels stand for.
     """
 
     dataset: Dataset
@@ -50,7 +55,7 @@ class HeldOut:
         units: How many there are.
         total: Sum of the loss.
         metrics: Means of what the objective tells beside it.
-        label_bytes: UTF-8 bytes that the labels spell.
+        label_bytes: UTF-8 bytes of the texts that the labels stand for.
         baseline: Accuracy of always giving the commonest answer; None where none is given.
     """
 
@@ -153,11 +158,14 @@ def held_out(
     model.eval()
     sums = np.zeros(1 + len(task.metrics))
     try:
+        surveyed = _survey(model, task, data, goes_on)
+        if surveyed is None:
+            return None
         for index in range(len(data.plan)):
             if not goes_on(index):
                 return None
-            step = data.plan.step(index)
-            loss, told = task.measure(model, make_batch(step.rows, data.dataset, step.row_len), seed=index)
+            batch = _batch(data, index)
+            loss, told = task.measure(model, replace(batch, drawn=surveyed), seed=_SEED)
             found = [loss, *(told[name] for name in task.metrics)]
             evaluate(found)
             sums += [cast("float", each.item()) for each in found]
@@ -168,9 +176,33 @@ def held_out(
     return HeldOut(task.unit, units, float(sums[0]), metrics, data.label_bytes, task.baseline)
 
 
+def _survey(model: Any, task: Task, data: HeldOutData, goes_on: Callable[[int], bool]) -> Mapping[str, mx.array] | None:
+    """What the loss takes over all held-out samples, or None where it was given up."""
+    if task.survey is None:
+        return {}
+    group, found = held_out_group(data.plan), list[Sums]()
+    own = OwnBatches(
+        lambda: map(partial(_batch, data), range(len(data.plan))), data.plan.step(0).row_len * ROWS_AT_ONCE
+    )
+    for batch in task.survey.batches(group, own):
+        if not goes_on(0):
+            return None
+        found.append(task.survey.sums(group, model, batch))
+        evaluate(found[-1])
+    return settle(task.survey, group, found)
+
+
+def _batch(data: HeldOutData, index: int) -> Batch:
+    step = data.plan.step(index)
+    return make_batch(step.rows, data.dataset, step.row_len)
+
+
 def _label_bytes(dataset: Dataset, tokenizer: Tokenizer) -> int:
-    total = 0
-    for index in range(len(dataset)):
-        ids, loss_mask = dataset.sample(index)
-        total += len(tokenizer.decode(ids[1:][loss_mask[1:]].tolist(), skip_special=True).encode())
-    return total
+    """Bytes of the texts that are predicted: all that carry loss but first tokens, which nothing predicts without a bos.
+
+    Not those of the decoded labels: decoding drops the space that SentencePiece tokenizers put in front of a text.
+    """
+    firsts = dataset.splits[:-1][np.diff(dataset.splits) > 0]
+    unpredicted = dataset.ids[firsts[dataset.loss_mask[firsts]]]
+    texts = [tokenizer.decode([token], skip_special=True) for token in unpredicted.tolist()]
+    return dataset.loss_bytes - sum(len(text.encode()) for text in texts if "\ufffd" not in text)

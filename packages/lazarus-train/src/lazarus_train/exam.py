@@ -14,7 +14,7 @@ from lazarus_train.journal import Journal
 from lazarus_train.learner import Learner
 from lazarus_train.ranks import Ranks
 from lazarus_train.speaking import answer
-from lazarus_train.tasks import Task
+from lazarus_train.task import Task
 from lazarus_train.watcher import Watcher
 
 

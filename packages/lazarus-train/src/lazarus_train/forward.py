@@ -6,8 +6,10 @@ On a CPU the head is asked for the places before labels alone; on a GPU, where s
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
 from jaxtyping import Float, Int
 
 from lazarus_models import SequenceModel, mask_caches, segment_caches
@@ -42,13 +44,42 @@ def label_nll(model: nn.Module, batch: Batch) -> Float[mx.array, " L"]:
 
 def part_log_probabilities(model: nn.Module, batch: Batch) -> Float[mx.array, " P"]:
     """Log p of each part's labels together, given what is before them."""
-    nll = label_nll(model, batch)
+    return -_part_sums(label_nll(model, batch), batch)
+
+
+def log_probabilities_with_prompts(
+    model: nn.Module, batch: Batch
+) -> tuple[Float[mx.array, " P"], Float[mx.array, " P"]]:
+    """`part_log_probabilities`, and log p of all tokens of each part but the first, by one forward pass.
+
+    Of rejected answers both are of the labels: no loss reads their prompts.
+    """
+    wider = _with_prompts(batch)
+    nll = label_nll(model, wider)
+    of_answers = mx.where(mx.flatten(batch.is_label)[wider.places], nll, 0.0)
+    return -_part_sums(of_answers, wider), -_part_sums(nll, wider)
+
+
+def _part_sums(values: Float[mx.array, " L"], batch: Batch) -> Float[mx.array, " P"]:
+    """Values of labels, summed by part."""
     sums: list[mx.array] = []
     first = 0
     for each in batch.parts:
-        sums.append(-nll[first : first + each.labels].sum())
+        sums.append(values[first : first + each.labels].sum())
         first += each.labels
     return mx.stack(sums)
+
+
+def _with_prompts(batch: Batch) -> Batch:
+    """A batch in which every token of a first part is a label, but the first; `is_label` stays as it was."""
+    is_label = np.array(batch.is_label, dtype=np.bool_)
+    parts = list(batch.parts)
+    for number, part in enumerate(batch.parts):
+        if part.side:
+            continue
+        is_label[part.row, part.start + 1 : part.end] = True
+        parts[number] = part._replace(labels=part.end - part.start - 1)
+    return replace(batch, places=mx.array(np.flatnonzero(is_label).astype(np.int32)), parts=tuple(parts))
 
 
 def bidirectional_logits(

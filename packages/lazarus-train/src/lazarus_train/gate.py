@@ -103,6 +103,7 @@ def fields(config: TrainConfig) -> FieldNames:
         messages=config.messages_field,
         prompt=config.prompt_field,
         completion=config.completion_field,
+        label=config.label_field,
     )
 
 

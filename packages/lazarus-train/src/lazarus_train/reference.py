@@ -6,7 +6,7 @@ or from the model without its adapters. All three give the same numbers (1e-4): 
 
 import contextlib
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,28 +20,44 @@ from lazarus_models.parameters import evaluate, replace_modules
 from lazarus_plan import BatchPlan
 from lazarus_train.batches import Batch, make_batch
 from lazarus_train.dataset import Dataset
+from lazarus_train.devices import device_policy
 from lazarus_train.errors import SetupError
 from lazarus_train.forward import part_log_probabilities
-from lazarus_train.objectives.preference import Answers
+from lazarus_train.lean import make_lean
 from lazarus_train.objectives.settings import PreferenceSettings
 from lazarus_train.precision import cast_weights
+from lazarus_train.replicas import Replicas, share_rows
 from lazarus_train.seal import seal, seal_damage, write_json
-from lazarus_train.tasks import Reference, as_pairs
+from lazarus_train.surveys import Reference, count_mismatched, mismatched_batches
+from lazarus_train.task import Group
 
 TABLE, SOURCE = "reference.safetensors", "source.json"
+CHOSEN, REJECTED, MISMATCHED = "chosen", "rejected", "mismatched"
 
 
 @dataclass(frozen=True)
 class CachedReference:
-    """Log-probabilities by sample."""
+    """Log-probabilities that were computed once.
+
+    Args:
+        chosen: Of the first answer of each sample.
+        rejected: Of the second; 0 where a sample has one.
+        mismatched_by_group: Of the examples of `mismatched`, by the number of their group; empty unless the loss is kto.
+    """
 
     chosen: mx.array
     rejected: mx.array
+    mismatched_by_group: tuple[mx.array, ...] = ()
 
-    def __call__(self, model: Any, batch: Batch) -> Answers:
+    def __call__(self, model: Any, batch: Batch) -> mx.array:
         """Looked up; the model is not asked."""
-        samples = mx.array([part.sample for part in batch.parts[0::2]])
-        return Answers(self.chosen[samples], self.rejected[samples])
+        samples = mx.array([part.sample for part in batch.parts])
+        is_rejected = mx.array([part.side for part in batch.parts]) > 0
+        return mx.where(is_rejected, self.rejected[samples], self.chosen[samples])
+
+    def mismatched(self, model: Any, batch: Batch, group: Group) -> mx.array:
+        """Looked up; the model is not asked."""
+        return self.mismatched_by_group[group.number][mx.array([part.sample for part in batch.parts])]
 
 
 @dataclass(frozen=True)
@@ -50,19 +66,56 @@ class ModelReference:
 
     reference: nn.Module
 
-    def __call__(self, model: Any, batch: Batch) -> Answers:
+    def __call__(self, model: Any, batch: Batch) -> mx.array:
         """Computed anew."""
-        return as_pairs(mx.stop_gradient(part_log_probabilities(self.reference, batch)))
+        return mx.stop_gradient(part_log_probabilities(self.reference, batch))
+
+    def mismatched(self, model: Any, batch: Batch, group: Group) -> mx.array:
+        """Computed anew."""
+        return self(model, batch)
+
+
+@dataclass(frozen=True)
+class WithoutAdapters:
+    """The reference of a model with adapters: itself without them."""
+
+    def __call__(self, model: Any, batch: Batch) -> mx.array:
+        """Computed anew."""
+        with _adapters_off(model):
+            return mx.stop_gradient(part_log_probabilities(model, batch))
+
+    def mismatched(self, model: Any, batch: Batch, group: Group) -> mx.array:
+        """Computed anew."""
+        return self(model, batch)
+
+
+@dataclass(frozen=True)
+class ReferenceSetup:
+    """How a table is computed.
+
+    Args:
+        micro_rows: Rows computed at once; None computes a step at once.
+        tokens: Tokens of mismatched examples computed at once.
+        threads: How many compute.
+        on_samples: Given the samples computed so far and all of them.
+    """
+
+    micro_rows: int | None
+    tokens: int
+    threads: int = 1
+    on_samples: Callable[[int, int], object] = lambda done, total: None
 
 
 def frozen_model(directory: Path, *, mixed: bool) -> nn.Module:
-    """A reference that is asked.
+    """A reference that is asked; it computes as the policy does, so that equal weights give equal bits.
 
     Args:
         directory: Of the model.
         mixed: Whether it computes in bfloat16, as a policy in mixed precision does.
     """
     model = load(directory).model
+    if device_policy().is_lean and not mixed:
+        make_lean(model, drops=False)
     model.eval()
     if mixed:
         cast_weights(model, mx.bfloat16)
@@ -88,13 +141,7 @@ def make_reference(
         case "copy":
             return ModelReference(load_model())
         case "adapters-off":
-            return without_adapters
-
-
-def without_adapters(model: Any, batch: Batch) -> Answers:
-    """The reference of a model with adapters: itself without them."""
-    with _adapters_off(model):
-        return as_pairs(mx.stop_gradient(part_log_probabilities(model, batch)))
+            return WithoutAdapters()
 
 
 def compute_reference(
@@ -102,75 +149,91 @@ def compute_reference(
     load_model: Callable[[], nn.Module],
     plan: BatchPlan,
     dataset: Dataset,
-    made_from: dict[str, str],
-    micro_rows: int | None,
-    on_pairs: Callable[[int, int], object] = lambda done, total: None,
+    groups: Sequence[Group],
+    made_from: Mapping[str, object],
+    setup: ReferenceSetup,
 ) -> None:
-    """Keeps the log-probabilities of every pair of a plan in a folder, unless they lie there.
+    """Keeps the log-probabilities of every answer of a plan in a folder, unless they lie there.
 
     Args:
         folder: For them; written whole or not at all.
         load_model: Loads the reference.
         plan: Every sample of it is computed once, in the rows that it first stands in.
-        dataset: The pairs.
+        dataset: The answers.
+        groups: Whose mismatched examples are computed too.
         made_from: What the numbers hang on, such as digests of model and plan; others are computed anew.
-        micro_rows: Rows computed at once.
-        on_pairs: Given the pairs computed so far and all of them.
+        setup: How they are computed.
     """
     if seal_damage(folder) is None and json.loads((folder / SOURCE).read_bytes()) == made_from:
         return
-    table = _compute(load_model(), plan, dataset, micro_rows, on_pairs)
+    replicas = Replicas(load_model(), setup.threads)
+    table = _answers(replicas, plan, dataset, setup)
+    if groups:
+        table[MISMATCHED] = _mismatched(replicas, dataset, groups, setup.tokens)
 
     def write(beside: Path) -> None:
         save_tensors(table, beside / TABLE)
-        write_json(beside / SOURCE, made_from)
+        write_json(beside / SOURCE, dict(made_from))
 
     seal(folder, write)
 
 
-def read_reference(folder: Path, samples: int) -> CachedReference:
+def read_reference(folder: Path, dataset: Dataset, groups: Sequence[Group]) -> CachedReference:
     """What `compute_reference` kept.
 
     Args:
-        folder: Holds it.
-        samples: Of the data; a table of another length would be read beyond its end.
+        folder: Where it lies.
+        dataset: The answers.
+        groups: Those it was computed for.
 
     Raises:
-        SetupError: The table is not of that many samples.
+        SetupError: The table is not of these samples and groups; it would be read beyond its end.
     """
     table = load_tensors(folder / TABLE)
-    if any(table[name].shape != (samples,) for name in ("chosen", "rejected")):
+    mismatched = sum(count_mismatched(group, dataset) for group in groups)
+    expected = {CHOSEN: len(dataset), REJECTED: len(dataset)} | ({MISMATCHED: mismatched} if groups else {})
+    if any(name not in table or table[name].shape != (count,) for name, count in expected.items()):
         raise SetupError(
-            f"{folder / TABLE}: not the log-probabilities of {samples} samples; remove the folder", "LR-E142"
+            f"{folder / TABLE}: not the log-probabilities of {len(dataset)} samples; remove the folder", "LR-E142"
         )
-    return CachedReference(table["chosen"], table["rejected"])
+    ends = np.cumsum([count_mismatched(group, dataset) for group in groups]).tolist()
+    by_group = tuple(mx.split(table[MISMATCHED], ends[:-1])) if groups else ()
+    evaluate(by_group)  # before threads read them
+    return CachedReference(table[CHOSEN], table[REJECTED], by_group)
 
 
-def _compute(
-    model: nn.Module,
-    plan: BatchPlan,
-    dataset: Dataset,
-    micro_rows: int | None,
-    on_pairs: Callable[[int, int], object],
-) -> dict[str, mx.array]:
+def _answers(replicas: Replicas, plan: BatchPlan, dataset: Dataset, setup: ReferenceSetup) -> dict[str, mx.array]:
+    """Log-probabilities of all answers, in the batches that training computes them in: so the first step finds no gap."""
     total = len(np.unique(plan.sample))
-    chosen, rejected = (np.zeros(len(dataset), dtype=np.float32) for _ in range(2))
+    found = np.zeros((2, len(dataset)), dtype=np.float32)
     known: set[int] = set()
     for index in range(len(plan)):
         if len(known) == total:
             break
         step = plan.step(index)
         rows = [row for row in step.rows if not known.issuperset(segment.sample for segment in row.segments)]
-        size = micro_rows or max(1, len(rows))
+        size = setup.micro_rows or max(1, len(rows))
         for first in range(0, len(rows), size):
-            batch = make_batch(rows[first : first + size], dataset, step.row_len)
-            found = as_pairs(part_log_probabilities(model, batch))
-            evaluate(found)
-            samples = [part.sample for part in batch.parts[0::2]]
-            chosen[samples], rejected[samples] = np.array(found.chosen), np.array(found.rejected)
-            known.update(samples)
-            on_pairs(len(known), total)
-    return {"chosen": mx.array(chosen), "rejected": mx.array(rejected)}
+            shares = share_rows(rows[first : first + size], replicas.threads)
+            batches = [make_batch(share, dataset, step.row_len) for share in shares]
+            for batch, values in zip(batches, replicas.map(part_log_probabilities, batches), strict=True):
+                samples = [part.sample for part in batch.parts]
+                found[[part.side for part in batch.parts], samples] = np.array(values)
+                known.update(samples)
+            setup.on_samples(len(known), total)
+    return {CHOSEN: mx.array(found[0]), REJECTED: mx.array(found[1])}
+
+
+def _mismatched(replicas: Replicas, dataset: Dataset, groups: Sequence[Group], tokens: int) -> mx.array:
+    """Log-probabilities of the mismatched examples, one group after the other."""
+    values = list[Any]()
+    for group in groups:
+        batches = list(mismatched_batches(group, dataset, tokens))
+        of_group = np.zeros(count_mismatched(group, dataset), dtype=np.float32)
+        for batch, found in zip(batches, replicas.map(part_log_probabilities, batches), strict=True):
+            of_group[[part.sample for part in batch.parts]] = np.array(found)
+        values.append(of_group)
+    return mx.array(np.concatenate(values))
 
 
 @contextlib.contextmanager

@@ -92,6 +92,26 @@ class Replicas:
             }  # taken out: the sum takes their place
         return total
 
+    def map(self, compute: Callable[[Any, Batch], Any], batches: Sequence[Batch]) -> list[Any]:
+        """What a function of a model and a batch gives for every batch, without gradients.
+
+        Args:
+            compute: Gives arrays; they are computed before another thread reads them.
+            batches: Dealt to the threads in turn; one is computed by each at a time.
+        """
+
+        def found(thread: int) -> list[Any]:
+            values: list[Any] = []
+            for batch in batches[thread :: self.threads]:
+                values.append(compute(self._models[thread], batch))
+                evaluate(values[-1])
+            return values
+
+        if self._pool is None or len(batches) == 1:
+            return [value for values in map(found, range(self.threads)) for value in values]
+        by_thread = [each.result() for each in [self._pool.submit(found, thread) for thread in range(self.threads)]]
+        return [by_thread[place % self.threads][place // self.threads] for place in range(len(batches))]
+
     def _compute(
         self, loss_sum: LossSum, metrics: tuple[str, ...], model: nn.Module, batch: Batch, units: mx.array
     ) -> Found:

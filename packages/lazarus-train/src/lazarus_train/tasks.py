@@ -1,12 +1,10 @@
 """What the one training loop minimises: an objective, with the model's forward pass that it reads.
 
-A task gives sums over units (labels, pairs, samples); the loop divides by the units of the whole step. R = rows,
-P = parts, V = vocabulary.
+R = rows, P = parts, V = vocabulary
 """
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +15,13 @@ from lazarus_tokenkit import Tokenizer
 from lazarus_train.batches import Batch
 from lazarus_train.dataset import Dataset
 from lazarus_train.errors import SetupError
-from lazarus_train.forward import bidirectional_logits, causal_sum, part_log_probabilities, part_scores
+from lazarus_train.forward import (
+    bidirectional_logits,
+    causal_sum,
+    log_probabilities_with_prompts,
+    part_log_probabilities,
+    part_scores,
+)
 from lazarus_train.objectives.diffusion import (
     Noised,
     diffusion_nll,
@@ -28,7 +32,15 @@ from lazarus_train.objectives.diffusion import (
     mask_tokens,
     mntp_nll,
 )
-from lazarus_train.objectives.preference import Answers, Metrics, preference_loss
+from lazarus_train.objectives.preference import (
+    DESIRABLE_SCALE,
+    POINT,
+    UNDESIRABLE_SCALE,
+    Answers,
+    Metrics,
+    labelled_losses,
+    preference_loss,
+)
 from lazarus_train.objectives.scores import bradley_terry, classification, regression
 from lazarus_train.objectives.settings import (
     CausalSettings,
@@ -41,83 +53,14 @@ from lazarus_train.objectives.settings import (
     RewardSettings,
 )
 from lazarus_train.sequence import Head
+from lazarus_train.surveys import Reference, survey_of
+from lazarus_train.task import Certain, Survey, Task
 from lazarus_train.truncation import truncate
 from lazarus_train.units import answers, classes_of, numbers
 
 
-class Task(Protocol):
-    """What is learnt."""
-
-    @property
-    def unit(self) -> str:
-        """What the loss is a mean over, in one word."""
-        ...
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Names of what is told beside the loss."""
-        ...
-
-    @property
-    def baseline(self) -> float | None:
-        """Accuracy without a model: of chance, or of always giving the commonest answer; None where nothing is chosen."""
-        ...
-
-    @property
-    def is_static(self) -> bool:
-        """Whether arrays alone tell what is computed of a batch, so that one graph serves all of the same shapes."""
-        ...
-
-    def draw(self, batch: Batch, seed: int) -> Batch:
-        """The batch with all that chance decides about its loss.
-
-        Args:
-            batch: Some rows of a step.
-            seed: Of the step: what is drawn for a row is decided by it and the row's number in the step, whatever the
-                row is computed with.
-        """
-        ...
-
-    def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
-        """Loss and metrics, summed over the units of a batch.
-
-        Args:
-            model: In training or not.
-            batch: From `draw`.
-        """
-        ...
-
-    def measure(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
-        """Loss and metrics of held-out rows, with as little chance in them as can be.
-
-        Args:
-            model: Not in training.
-            batch: As `make_batch` gives it.
-            seed: Of the step.
-        """
-        ...
-
-
-class _Certain(ABC):
-    """A task in which nothing is drawn, and parts of rows decide what is computed."""
-
-    is_static: bool = False
-
-    def draw(self, batch: Batch, seed: int) -> Batch:
-        """The batch as it is."""
-        return batch
-
-    @abstractmethod
-    def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
-        """`Task.loss`."""
-
-    def measure(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
-        """The loss."""
-        return self.loss(model, batch)
-
-
 @dataclass(frozen=True)
-class CausalTask(_Certain):
+class CausalTask(Certain):
     """The next token."""
 
     unit: str = "token"
@@ -138,6 +81,7 @@ class DiffusionTask:
     unit: str = "token"
     baseline: None = None
     is_static: bool = True
+    survey: None = None
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -145,7 +89,7 @@ class DiffusionTask:
         return ("diffusion_loss", "causal_loss") if self.settings.causal_share else ()
 
     def draw(self, batch: Batch, seed: int) -> Batch:
-        """Samples cut, tokens masked; times spread evenly over the rows of the step."""
+        """Samples cut, tokens masked; times spread evenly over the rows of the whole step, in an order drawn anew."""
         first, *keys = mx.random.split(mx.random.key(seed), batch.step_rows + 1)
         times = mask_times(batch.step_rows, first)[mx.array(batch.numbers)]
         cut = truncate(batch, self.settings.truncated_share, seed)
@@ -165,10 +109,10 @@ class DiffusionTask:
 
     def measure(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
         """The bound by `draws` draws of exactly k masks a row, each row holding one sample."""
-        keys = mx.random.split(mx.random.key(seed), self.settings.draws)
+        counts, orders = _draws_by_sample(batch, seed, self.settings.draws)
         total = mx.array(0.0)
-        for key in keys:
-            noised = mask_exactly(batch.ids, batch.is_label, self.settings.mask_id, key)
+        for count, order in zip(counts, orders, strict=True):
+            noised = mask_exactly(batch.ids, batch.is_label, self.settings.mask_id, mx.array(count), mx.array(order))
             total = total + diffusion_nll(bidirectional_logits(model, noised.ids, batch.segment_ids), batch.ids, noised)
             evaluate(total)
         diffusion = total / self.settings.draws
@@ -188,6 +132,7 @@ class MntpTask:
     metrics: tuple[str, ...] = ()
     baseline: None = None
     is_static: bool = True
+    survey: None = None
 
     def draw(self, batch: Batch, seed: int) -> Batch:
         """Tokens masked."""
@@ -202,37 +147,78 @@ class MntpTask:
 
     def measure(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
         """The loss by one draw."""
-        return self.loss(model, self.draw(batch, seed))
-
-
-class Reference(Protocol):
-    """Where the log-probabilities of the reference come from."""
-
-    def __call__(self, model: Any, batch: Batch) -> Answers:
-        """Summed log-probabilities of a batch's pairs, apart from the gradient."""
-        ...
+        _, orders = _draws_by_sample(batch, seed, 1)
+        share = mx.full((len(batch.numbers),), self.settings.mask_share)
+        noised = mask_tokens(batch.ids, batch.is_label, self.settings.mask_id, share, mx.array(orders[0]))
+        return self.loss(model, _with_masks(batch, noised, batch.segment_ids))
 
 
 @dataclass(frozen=True)
-class PreferenceTask(_Certain):
+class PreferenceTask(Certain):
     """The better of two answers."""
 
     settings: PreferenceSettings
     reference: Reference | None
+    dataset: Dataset
     unit: str = "pair"
-    metrics: tuple[str, ...] = ("reward_chosen", "reward_rejected", "reward_margin", "reward_accuracy")
     baseline: float = 0.5
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Rewards, margin and accuracy; with KTO its reference point."""
+        rewards = ("reward_chosen", "reward_rejected", "reward_margin", "reward_accuracy")
+        return (*rewards, "kl") if self.settings.loss == "kto" else rewards
+
+    @property
+    def survey(self) -> Survey | None:
+        """What the loss takes over a whole step."""
+        return survey_of(self.settings, self.dataset, self.reference)
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
         """Sum over pairs, with rewards, margin and accuracy."""
-        policy = as_pairs(part_log_probabilities(model, batch))
+        policy, with_prompts = part_log_probabilities(model, batch), None
+        if self.settings.loss == "orpo" and self.settings.likelihood != "answer":
+            policy, together = log_probabilities_with_prompts(model, batch)
+            with_prompts = together[0::2]
         tokens = as_pairs(mx.array([float(part.labels) for part in batch.parts]))
-        reference = None if self.reference is None else self.reference(model, batch)
-        return preference_loss(policy, reference, tokens, self.settings)
+        reference = None if self.reference is None else as_pairs(self.reference(model, batch))
+        loss, metrics = preference_loss(as_pairs(policy), reference, tokens, self.settings, batch.drawn, with_prompts)
+        return loss, metrics | ({"kl": batch.drawn[POINT] * tokens.chosen.size} if "kl" in self.metrics else {})
 
 
 @dataclass(frozen=True)
-class RewardTask(_Certain):
+class LabelledTask(Certain):
+    """Single answers that are desirable or not (KTO)."""
+
+    settings: PreferenceSettings
+    reference: Reference
+    dataset: Dataset
+    unit: str = "answer"
+    metrics: tuple[str, ...] = ("reward_desirable", "reward_undesirable", "kl")
+    baseline: None = None
+
+    @property
+    def survey(self) -> Survey | None:
+        """What the loss takes over a whole step."""
+        return survey_of(self.settings, self.dataset, self.reference)
+
+    def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
+        """Sum over answers, with the rewards of either label."""
+        settings, labels = self.settings, self.dataset.labels
+        ratios = part_log_probabilities(model, batch) - self.reference(model, batch)
+        is_desirable = mx.array([labels[part.sample] for part in batch.parts])
+        weights = settings.desirable_weight, settings.undesirable_weight
+        losses = labelled_losses(ratios, is_desirable, batch.drawn[POINT], settings.beta, *weights)
+        rewards = mx.stop_gradient(settings.beta * ratios)
+        return losses.sum(), {
+            "reward_desirable": mx.where(is_desirable, rewards, 0.0).sum() * batch.drawn[DESIRABLE_SCALE],
+            "reward_undesirable": mx.where(is_desirable, 0.0, rewards).sum() * batch.drawn[UNDESIRABLE_SCALE],
+            "kl": batch.drawn[POINT] * len(batch.parts),
+        }
+
+
+@dataclass(frozen=True)
+class RewardTask(Certain):
     """A higher score for the better of two answers, read at their last tokens."""
 
     settings: RewardSettings
@@ -247,7 +233,7 @@ class RewardTask(_Certain):
 
 
 @dataclass(frozen=True)
-class ClassificationTask(_Certain):
+class ClassificationTask(Certain):
     """Which answer a question has, read where the answer would begin."""
 
     labels: NDArray[np.int32]
@@ -267,7 +253,7 @@ class ClassificationTask(_Certain):
 
 
 @dataclass(frozen=True)
-class RegressionTask(_Certain):
+class RegressionTask(Certain):
     """Which number a question has for an answer, read where the answer would begin."""
 
     targets: NDArray[np.float32]
@@ -334,7 +320,10 @@ def make_task(
         case MntpSettings():
             return MntpTask(objective)
         case PreferenceSettings():
-            return PreferenceTask(objective, reference)
+            if dataset.labels:
+                assert reference is not None, "kto compares with a reference"
+                return LabelledTask(objective, reference, dataset)
+            return PreferenceTask(objective, reference, dataset)
         case RewardSettings():
             return RewardTask(objective)
         case RegressionSettings():
@@ -354,6 +343,22 @@ def _masked(batch: Batch, is_maskable: mx.array, mask_id: int, share: mx.array, 
     shape = (batch.ids.shape[1],)
     draws = mx.stack([mx.random.uniform(shape=shape, key=keys[number]) for number in batch.numbers])
     return mask_tokens(batch.ids, is_maskable, mask_id, share, draws)
+
+
+def _draws_by_sample(batch: Batch, seed: int, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Uniform draws for held-out rows, decided by seed and sample alone, whatever is measured with it.
+
+    Returns:
+        One for each draw and row, by the row's first sample (count, R), and one for each token (count, R, T).
+    """
+    by_row = np.zeros((count, batch.ids.shape[0]), dtype=np.float32)
+    by_token = np.zeros((count, *batch.ids.shape), dtype=np.float32)
+    for part in batch.parts:
+        draws = np.random.default_rng([seed, part.sample]).random((count, 1 + part.end - part.start), dtype=np.float32)
+        by_token[:, part.row, part.start : part.end] = draws[:, 1:]
+        if part.start == 0:
+            by_row[:, part.row] = draws[:, 0]
+    return by_row, by_token
 
 
 def _with_masks(batch: Batch, noised: Noised, seen: mx.array) -> Batch:

@@ -22,7 +22,7 @@ from lazarus_train.dataset import Dataset, read_dataset
 from lazarus_train.devices import device_policy, prepare_device
 from lazarus_train.early_stop import is_overfitting
 from lazarus_train.errors import Interrupted, NonFinite, SetupError
-from lazarus_train.evaluate import HeldOutData, plan_held_out
+from lazarus_train.evaluate import ROWS_AT_ONCE, HeldOutData, plan_held_out
 from lazarus_train.exam import EvalSet, Exam, is_due
 from lazarus_train.folder import RunFolder
 from lazarus_train.gate import Enforced, enforce, fields
@@ -34,7 +34,14 @@ from lazarus_train.objectives.preference import Metrics
 from lazarus_train.objectives.settings import PreferenceSettings
 from lazarus_train.precision import computing_in_bfloat16
 from lazarus_train.ranks import Ranks, launched
-from lazarus_train.reference import CachedReference, compute_reference, frozen_model, make_reference, read_reference
+from lazarus_train.reference import (
+    CachedReference,
+    ReferenceSetup,
+    compute_reference,
+    frozen_model,
+    make_reference,
+    read_reference,
+)
 from lazarus_train.replicas import Replicas, share_rows
 from lazarus_train.resume import AUTO, check_checkpoint, find_checkpoint
 from lazarus_train.retention import tidy
@@ -42,7 +49,9 @@ from lazarus_train.schedule import beyond_plan, learning_rate
 from lazarus_train.seal import model_digest, naming
 from lazarus_train.step import compute_gradients
 from lazarus_train.suitable import check_ids, check_suitable
-from lazarus_train.tasks import Task, head_of, make_task
+from lazarus_train.surveys import settle
+from lazarus_train.task import Group, OwnBatches, Sums, Survey, Task, held_out_group, step_group
+from lazarus_train.tasks import head_of, make_task
 from lazarus_train.units import epochs_by_step
 from lazarus_train.watcher import NOBODY, StepReport, Watcher
 
@@ -194,6 +203,11 @@ class _Run:
         self._ranks.check_same(steps=self._journal.next_step)
         return RunResult(self._folder.final, self._journal.next_step, len(self._plan), self._journal.head)
 
+    @property
+    def _surveys_mismatches(self) -> bool:
+        """Whether a reference is asked for mismatched prompts and answers."""
+        return isinstance(self._config.objective, PreferenceSettings) and self._config.objective.loss == "kto"
+
     def _suitable(self, learner: Learner) -> Learner:
         check_suitable(learner.lm, self._enforced, self._config, self._head, self._watcher.on_warning)
         for name, data in self._held_out.items():
@@ -202,9 +216,12 @@ class _Run:
 
     def _make_ready(self) -> None:
         """What is learnt, what is measured, who computes; the reference of preference training is computed here, once."""
-        self._task = self._make_task("train", self._dataset, self._plan, mixed=self._config.mixed_precision)
+        steps = [step_group(self._plan, step) for step in range(self._last)] if self._surveys_mismatches else []
+        self._task = self._make_task("train", self._dataset, self._plan, steps, mixed=self._config.mixed_precision)
         sets = [
-            EvalSet(name, data, self._make_task(f"held-out-{name}", data.dataset, data.plan))
+            EvalSet(
+                name, data, self._make_task(f"held-out-{name}", data.dataset, data.plan, [held_out_group(data.plan)])
+            )
             for name, data in self._held_out.items()
         ]
         self._exam = Exam(
@@ -224,22 +241,27 @@ class _Run:
             compiles=policy.compiles and self._task.is_static and self._plan.metadata.config.mode == "packed",
         )
 
-    def _make_task(self, name: str, dataset: Dataset, plan: BatchPlan, *, mixed: bool = False) -> Task:
+    def _make_task(
+        self, name: str, dataset: Dataset, plan: BatchPlan, groups: Sequence[Group], *, mixed: bool = False
+    ) -> Task:
         """What is minimised or measured; a reference computes in the precision of the policy that it is compared with."""
         objective, config, reference = self._config.objective, self._config, None
         if isinstance(objective, PreferenceSettings):
+            surveyed = groups if objective.loss == "kto" else ()
             made_from = {"model": self._base, "plan": plan.plan_id, "lengths": dataset.lengths.digest}
             made_from |= {"precision": "mixed"} if mixed else {}
+            made_from |= {"mismatched": f"1|{len(surveyed)}"} if surveyed else {}
             load_reference = functools.partial(frozen_model, config.model, mixed=mixed)
+            threads = config.threads_of(device_policy(weight_bytes(config.model)).threads)
+            tokens = _tokens_at_once(config, plan.step(0), threads)
+            setup = ReferenceSetup(config.micro_rows, tokens, threads, self._watcher.on_reference)
 
             def table() -> CachedReference:
                 folder = self._folder.reference / name
                 if self._ranks.is_first:
-                    compute_reference(
-                        folder, load_reference, plan, dataset, made_from, config.micro_rows, self._watcher.on_reference
-                    )
+                    compute_reference(folder, load_reference, plan, dataset, surveyed, made_from, setup)
                 self._ranks.check_same(reference=name)  # nobody reads before it is written
-                return read_reference(folder, len(dataset))
+                return read_reference(folder, dataset, surveyed)
 
             reference = make_reference(objective, load_reference, table)
         return make_task(objective, dataset, self._tokenizer, self._head, reference)
@@ -249,8 +271,9 @@ class _Run:
         began = time.perf_counter()
         step, config = share.step, self._config
         mx.random.seed(_step_seed(config.seed, step.index, self._ranks.rank))  # dropout's; the plan orders the data
+        surveyed = self._survey(share)
         batches = (
-            [self._batch(part, step) for part in share_rows(rows, self._replicas.threads)]
+            [self._batch(part, step, surveyed) for part in share_rows(rows, self._replicas.threads)]
             for rows in share.micro_batches
             if rows
         )
@@ -292,11 +315,42 @@ class _Run:
         self._watcher.on_step(report)
         self._after(report.step)
 
-    def _batch(self, rows: Sequence[Row], step: Step) -> Batch:
-        """Some rows of a step, with what is drawn for them: by the task, and the noise of embeddings."""
+    def _survey(self, share: RankStep) -> Sums:
+        """What the loss takes over the whole step, on all ranks: a pass without dropout, noise or gradients."""
+        survey, step, model = self._task.survey, share.step, self._replicas.model
+        if survey is None:
+            return {}
+
+        def own_rows() -> list[Batch]:
+            shares = [part for rows in share.micro_batches if rows for part in share_rows(rows, self._replicas.threads)]
+            return [make_batch(part, self._dataset, step.row_len, step.rows) for part in shares]
+
+        tokens = _tokens_at_once(self._config, step, self._replicas.threads)
+        group = step_group(self._plan, step.index)
+        batches = list(survey.batches(group, OwnBatches(own_rows, tokens, self._ranks.rank, self._ranks.size)))
+        model.eval()
+        self._replicas.refresh()
+        found = self._replicas.map(functools.partial(self._survey_sums, survey, group), batches)
+        model.train()
+        return settle(survey, group, found, self._ranks)
+
+    def _survey_sums(self, survey: Survey, group: Group, model: Any, batch: Batch) -> Sums:
+        """A survey's sums, as this run computes them."""
+        with computing_in_bfloat16(model) if self._config.mixed_precision else contextlib.nullcontext():
+            return survey.sums(group, model, batch)
+
+    def _batch(self, rows: Sequence[Row], step: Step, surveyed: Sums) -> Batch:
+        """Some rows of a step, with what is drawn for them: by the task, and the noise of embeddings.
+
+        Args:
+            rows: To be computed at once.
+            step: Whose rows they are.
+            surveyed: What the loss takes over the step.
+        """
         config, alpha = self._config, self._config.neftune_alpha
         batch = make_batch(rows, self._dataset, step.row_len, step.rows)
         batch = self._task.draw(batch, _step_seed(config.seed, step.index, "draws"))
+        batch = replace(batch, drawn={**batch.drawn, **surveyed})
         if alpha is not None:
             seed, width = _step_seed(config.seed, step.index, "noise"), embedding_width(self._replicas.model)
             batch = replace(batch, drawn={**batch.drawn, NOISE: embedding_noise(batch, width, alpha, seed)})
@@ -375,6 +429,12 @@ class _Run:
     def _tidy(self) -> None:
         losses = held_out_losses(self._journal.metrics(), self._config.deciding_set)
         tidy(self._folder.checkpoints, losses, self._config.keep_checkpoints)
+
+
+def _tokens_at_once(config: TrainConfig, step: Step, threads: int) -> int:
+    """Tokens that one thread computes at once of what is no row of a step: as many as it computes of the rows."""
+    rows = config.micro_rows or min(len(step.rows), ROWS_AT_ONCE)
+    return max(1, rows // threads) * step.row_len
 
 
 def _step_seed(seed: int, step: int, purpose: int | str) -> int:

@@ -13,7 +13,7 @@ from lazarus_plan import BatchPlan
 from lazarus_tokenkit import Tokenizer
 from lazarus_train.dataset import Dataset
 from lazarus_train.errors import SetupError
-from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings, ObjectiveSettings
+from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings, ObjectiveSettings, PreferenceSettings
 
 _MOST_NAMED = 8
 """Classes that a message names."""
@@ -43,6 +43,15 @@ def units_by_step(
             _check_labels(plan, dataset, labels)
         return labels
     _check_whole(plan, dataset)
+    if isinstance(objective, PreferenceSettings) and objective.loss == "kto" and len(np.unique(plan.sample)) < 2:
+        raise SetupError(
+            f"{dataset.place(int(plan.sample[0]))} is the only sample, and `loss` kto needs another one's answer for its "
+            "reference point: give two or more",
+            "LR-E139",
+        )
+    if dataset.labels:
+        _check_labelled(dataset)
+        return np.diff(plan.step_splits).astype(np.int64)
     for sample in np.unique(plan.sample).tolist():
         _check_answers(dataset, sample, pairs=objective.kind in PAIRS)
     return np.diff(plan.step_splits).astype(np.int64)
@@ -150,6 +159,12 @@ def _check_answers(dataset: Dataset, sample: int, *, pairs: bool) -> None:
             "conversation of several answers",
             "LR-E135",
         )
+
+
+def _check_labelled(dataset: Dataset) -> None:
+    for sample in sorted(dataset.labels):
+        if not dataset.sample(sample)[1][1:].any():
+            raise SetupError(f"{dataset.place(sample)} has an answer without a token that carries loss", "LR-E136")
 
 
 def _labels_by_step(plan: BatchPlan, dataset: Dataset) -> NDArray[np.int64]:

@@ -94,12 +94,12 @@ def dpo(loss, label_smoothing=0.0):
     }
 
 
-def kto():
+def kto(desirable=1.0, undesirable=1.0):
     self = trainer(
         loss_type="kto",
         calculate_KL=True,
-        desirable_weight=1.0,
-        undesirable_weight=1.0,
+        desirable_weight=desirable,
+        undesirable_weight=undesirable,
         model=SimpleNamespace(training=True),
         _compute_kl_logps=lambda *_: torch.full((8,), KL),
     )
@@ -147,6 +147,7 @@ def main():
         "ipo_length_normalized": dpo("ipo"),
         "hinge": dpo("hinge"),
         "kto": kto(),
+        "kto_weighted": kto(1.3, 0.7),
         "simpo": {"loss": simpo.mean().item(), "margin": 0.5},
         "simpo_smoothed": {"loss": smoothed.mean().item(), "margin": 0.5, "label_smoothing": 0.1},
         "orpo_odds": {"loss": -odds.mean().item()},

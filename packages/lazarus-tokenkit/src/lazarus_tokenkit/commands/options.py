@@ -46,10 +46,19 @@ def _fields(
     completion_field: Annotated[str | None, typer.Option(help="Field of the answer [default: completion].")] = None,
     text_field: Annotated[str | None, typer.Option(help="Field of a document [default: text].")] = None,
     messages_field: Annotated[str | None, typer.Option(help="Field of a conversation [default: messages].")] = None,
+    label_field: Annotated[
+        str | None, typer.Option(help="Field that says whether an answer is desirable, for KTO [default: not read].")
+    ] = None,
 ) -> "FieldNames":
     from lazarus_tokenkit.forms import FieldNames
 
-    return FieldNames(text=text_field, messages=messages_field, prompt=prompt_field, completion=completion_field)
+    return FieldNames(
+        text=text_field,
+        messages=messages_field,
+        prompt=prompt_field,
+        completion=completion_field,
+        label=label_field,
+    )
 
 
 with_fields = shared_options("fields", _fields)

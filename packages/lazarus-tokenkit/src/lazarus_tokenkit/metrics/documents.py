@@ -8,6 +8,7 @@ from lazarus_tokenkit.readers import read_samples
 from lazarus_tokenkit.samples import (
     ChatSample,
     CompletionSample,
+    LabelledSample,
     PreferenceSample,
     PromptSample,
     Sample,
@@ -45,6 +46,8 @@ def sample_text(sample: Sample) -> str:
         case PreferenceSample():
             turns = (*sample.prompt, *sample.chosen, *sample.rejected)
             return "\n".join(message.content for message in turns)
+        case LabelledSample():
+            return "\n".join(message.content for message in (*sample.prompt, *sample.completion))
 
 
 def cut_document(text: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ from lazarus_tokenkit.samples import (
     JSON,
     ChatSample,
     CompletionSample,
+    LabelledSample,
     Message,
     PreferenceSample,
     PromptSample,
@@ -86,6 +87,9 @@ def map_texts(sample: Sample, rewrite: Rewrite) -> Sample:
                 _rewritten(turns, rewrite) for turns in (sample.prompt, sample.chosen, sample.rejected)
             )
             return replace(sample, prompt=prompt, chosen=chosen, rejected=rejected)
+        case LabelledSample():
+            prompt, completion = (_rewritten(turns, rewrite) for turns in (sample.prompt, sample.completion))
+            return replace(sample, prompt=prompt, completion=completion)
         case ChatSample() | PromptSample():
             return replace(sample, messages=_rewritten(sample.messages, rewrite))
 
@@ -104,6 +108,9 @@ def to_row(sample: Sample) -> JSON:
         case PreferenceSample():
             parts = {"prompt": sample.prompt, "chosen": sample.chosen, "rejected": sample.rejected}
             members = {name: _messages(turns) for name, turns in parts.items()}
+        case LabelledSample():
+            members = {"prompt": _messages(sample.prompt), "completion": _messages(sample.completion)}
+            members["label"] = sample.label
         case ChatSample():
             members = {"messages": _messages(sample.messages)}
         case PromptSample():

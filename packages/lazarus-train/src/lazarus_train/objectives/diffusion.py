@@ -32,11 +32,19 @@ class Noised(NamedTuple):
 
 
 def mask_times(rows: int, key: mx.array) -> Float[mx.array, " R"]:
-    """A time t in [0, 1) for each row, spread evenly over the rows: t_i = (u + i) / R mod 1.
+    """A time t in [0, 1) for each row of a step: t_i = (u + perm_i / R) mod 1.
 
-    Each t is uniform by itself, and the mean over rows varies less than of independent draws.
+    One u, uniform in [0, 1), serves the step, so each t_i is uniform by itself and the times are evenly spaced. The
+    permutation decides which row gets which stratum: rows of a step are sorted by length, and without it rows of like
+    lengths would get like times.
+
+    Args:
+        rows: R, the rows of the whole step, over all micro-batches and ranks.
+        key: Decides u and the permutation.
     """
-    return ((mx.random.uniform(key=key) + mx.arange(rows)) / rows) % 1.0
+    start_key, order_key = mx.random.split(key)
+    strata = mx.random.permutation(rows, key=order_key)
+    return (mx.random.uniform(key=start_key) + strata / rows) % 1.0
 
 
 def mask_share(times: Float[mx.array, " R"]) -> Float[mx.array, " R"]:
@@ -64,16 +72,25 @@ def mask_tokens(
     return Noised(mx.where(is_masked, mask_id, ids), is_masked, mx.where(is_masked, 1 / share[:, None], 0.0))
 
 
-def mask_exactly(ids: Int[mx.array, "R T"], is_maskable: Bool[mx.array, "R T"], mask_id: int, key: mx.array) -> Noised:
+def mask_exactly(
+    ids: Int[mx.array, "R T"],
+    is_maskable: Bool[mx.array, "R T"],
+    mask_id: int,
+    counts: Float[mx.array, " R"],
+    orders: Float[mx.array, "R T"],
+) -> Noised:
     """Masks k of a row's N maskable tokens, k uniform in 1..N, weight N / k: same mean, less variance (LLaDA, eq. 6).
 
-    For evaluation, with keys of its own.
+    Args:
+        ids: Token ids.
+        is_maskable: All real tokens of a text, the answer's of a conversation.
+        mask_id: Stands for a masked token.
+        counts: Uniform in [0, 1), one for each row: decide k.
+        orders: Uniform in [0, 1), one for each token: the k smallest of a row's maskable ones are masked.
     """
-    count_key, order_key = mx.random.split(key)
     maskable = is_maskable.sum(axis=1, keepdims=True)  # (R, 1)
-    count = 1 + mx.floor(mx.random.uniform(shape=maskable.shape, key=count_key) * maskable).astype(mx.int32)
-    count = mx.minimum(count, maskable)
-    draws = mx.where(is_maskable, mx.random.uniform(shape=ids.shape, key=order_key), 2.0)
+    count = mx.minimum(1 + mx.floor(counts[:, None] * maskable).astype(mx.int32), maskable)
+    draws = mx.where(is_maskable, orders, 2.0)
     is_masked = is_maskable & (mx.argsort(mx.argsort(draws, axis=1), axis=1) < count)
     weight = mx.where(is_masked, maskable / mx.maximum(count, 1), 0.0)
     return Noised(mx.where(is_masked, mask_id, ids), is_masked, weight)

@@ -2,22 +2,29 @@
 
 P = pairs
 
-Losses and metrics are sums over pairs: the caller divides by the pairs of the whole optimizer step. Where a reference
-takes part, h = (log pi - log pi_ref) of the chosen answer minus that of the rejected one.
+Losses and metrics are sums over pairs: the caller divides by the pairs of the whole optimizer step. What a loss takes over
+a step (KTO's reference point, counts of tokens) is an argument, never computed from the pairs at hand: they may be one
+micro-batch of many. Where a reference takes part, h = (log pi - log pi_ref) of the chosen answer minus that of the rejected.
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from lazarus_models.backend import mx
 from lazarus_train.objectives.settings import PreferenceSettings
 
 Metrics = dict[str, mx.array]
-TIE = 1e-4
-"""Rewards that are nearer count as equal: what single precision makes of sums over a thousand tokens that are added up in
-another order."""
+POINT, POINT_CHOSEN, POINT_REJECTED = "point", "point_chosen", "point_rejected"
+"""Names of the reference points of `kto` and `kto_pair` among what a loss takes over a whole step."""
+DESIRABLE_SCALE, UNDESIRABLE_SCALE = "desirable_scale", "undesirable_scale"
+"""Names of answers over answers of one label of a step."""
+LIKELIHOOD_SCALE = "likelihood_scale"
+"""Name of pairs over tokens of a step: turns a sum over tokens into a mean once it is divided by the pairs."""
+NOTHING: Mapping[str, mx.array] = MappingProxyType({})
 
 
 class Answers(NamedTuple):
@@ -39,7 +46,12 @@ class Answers(NamedTuple):
 
 
 def preference_loss(
-    policy: Answers, reference: Answers | None, tokens: Answers, settings: PreferenceSettings
+    policy: Answers,
+    reference: Answers | None,
+    tokens: Answers,
+    settings: PreferenceSettings,
+    shared: Mapping[str, mx.array] = NOTHING,
+    with_prompts: Float[mx.array, " P"] | None = None,
 ) -> tuple[Float[mx.array, ""], Metrics]:
     """Loss and metrics, summed over pairs.
 
@@ -48,6 +60,9 @@ def preference_loss(
         reference: Under the reference; None where the loss has none.
         tokens: Tokens of the answers that were summed over.
         settings: Which loss.
+        shared: What the loss takes over the whole step and all ranks: the points of `kto` and `kto_pair`, and
+            `likelihood_scale` of `orpo` where its likelihood counts prompts.
+        with_prompts: Log-probabilities of each prompt and its chosen answer together, where `orpo` reads them.
 
     Returns:
         The loss, and `reward_chosen`, `reward_rejected`, `reward_margin` and `reward_accuracy` (a tie counts one half).
@@ -64,9 +79,14 @@ def preference_loss(
         case "hinge":
             losses = hinge_losses(scores.gap, beta)
         case "kto":
-            losses = kto_losses(scores, kto_points(scores), beta)
+            desirable, undesirable = settings.desirable_weight, settings.undesirable_weight
+            losses = kto_losses(ratios, shared[POINT], beta, desirable, undesirable)
+        case "kto_pair":
+            losses = kto_pair_losses(ratios, Answers(shared[POINT_CHOSEN], shared[POINT_REJECTED]), beta)
+        case "orpo" if with_prompts is not None:
+            losses = odds_ratio_losses(scores, beta) - with_prompts * shared[LIKELIHOOD_SCALE]
         case "orpo":
-            losses = orpo_losses(scores, beta)
+            losses = odds_ratio_losses(scores, beta) - scores.chosen
         case "simpo":
             losses = simpo_losses(scores.gap, beta, settings.margin, smoothing)
     return losses.sum(), reward_metrics(ratios, beta)
@@ -86,11 +106,12 @@ def reward_metrics(ratios: Answers, beta: float) -> Metrics:
 def wins(first: Float[mx.array, " P"], second: Float[mx.array, " P"]) -> Float[mx.array, " P"]:
     """1 where the first is larger, one half at a tie, else 0.
 
-    >>> wins(mx.array([1.0, 2.0, 3.0]), mx.array([2.0, 2.00001, 2.0])).tolist()
+    Compared exactly: a lead of any size wins.
+
+    >>> wins(mx.array([1.0, 2.0, 2.00001]), mx.array([2.0, 2.0, 2.0])).tolist()
     [0.0, 0.5, 1.0]
     """
-    lead = first - second
-    return 0.5 * ((lead > TIE).astype(mx.float32) + (lead >= -TIE).astype(mx.float32))
+    return 0.5 * ((first > second).astype(mx.float32) + (first >= second).astype(mx.float32))
 
 
 def dpo_losses(gap: Float[mx.array, " P"], beta: float, label_smoothing: float = 0.0) -> Float[mx.array, " P"]:
@@ -108,7 +129,10 @@ def log_sigmoid(x: Float[mx.array, " P"]) -> Float[mx.array, " P"]:
 
 
 def ipo_losses(gap: Float[mx.array, " P"], beta: float) -> Float[mx.array, " P"]:
-    """(h - 1 / (2 beta))^2 (Azar et al. 2023, eq. 17)."""
+    """(h - 1 / (2 beta))^2 (Azar et al. 2023, eq. 17), h of means over the answers' tokens unless settings ask for sums.
+
+    The paper writes sums; its results are of means, as its authors told TRL, whose default this is too.
+    """
     return mx.square(gap - 1 / (2 * beta))
 
 
@@ -124,9 +148,9 @@ def simpo_losses(
     return dpo_losses(gap - margin / beta, beta, label_smoothing)
 
 
-def orpo_losses(means: Answers, weight: float) -> Float[mx.array, " P"]:
-    """-mean log pi(chosen) - weight * log s(log-odds ratio) (Hong et al. 2024, eq. 6 and 7)."""
-    return -means.chosen - weight * log_sigmoid(log_odds(means.chosen) - log_odds(means.rejected))
+def odds_ratio_losses(means: Answers, weight: float) -> Float[mx.array, " P"]:
+    """-weight * log s(log-odds ratio) (Hong et al. 2024, eq. 4 and 7): ORPO without its likelihood."""
+    return -weight * log_sigmoid(log_odds(means.chosen) - log_odds(means.rejected))
 
 
 def log_odds(log_probability: Float[mx.array, " P"]) -> Float[mx.array, " P"]:
@@ -135,24 +159,55 @@ def log_odds(log_probability: Float[mx.array, " P"]) -> Float[mx.array, " P"]:
     return below - mx.log(-mx.expm1(below))
 
 
-def kto_losses(ratios: Answers, points: Answers, beta: float) -> Float[mx.array, " P"]:
+def kto_losses(
+    ratios: Answers, point: Float[mx.array, ""], beta: float, desirable: float = 1.0, undesirable: float = 1.0
+) -> Float[mx.array, " P"]:
     """Both answers of a pair as examples by themselves, one desirable and one not (Ethayarajh et al. 2024, eq. 8).
 
-    1 - s(beta (r - z)) for the chosen, 1 - s(beta (z - r)) for the rejected.
+    w_d (1 - s(beta (r - z))) for the chosen plus w_u (1 - s(beta (z - r))) for the rejected.
 
     Args:
         ratios: r, log-ratios to the reference.
-        points: z, the reference points they are held against.
+        point: z, the reference point: the KL estimated on mismatched prompts and answers, not below zero.
+        beta: How strongly the policy is held to the reference.
+        desirable: w_d, weight of chosen answers.
+        undesirable: w_u, weight of rejected answers.
+    """
+    chosen = desirable * (1 - mx.sigmoid(beta * (ratios.chosen - point)))
+    return chosen + undesirable * (1 - mx.sigmoid(beta * (point - ratios.rejected)))
+
+
+def labelled_losses(
+    ratios: Float[mx.array, " P"],
+    is_desirable: Bool[mx.array, " P"],
+    point: Float[mx.array, ""],
+    beta: float,
+    desirable: float = 1.0,
+    undesirable: float = 1.0,
+) -> Float[mx.array, " P"]:
+    """`kto_losses` of single answers: w_d (1 - s(beta (r - z))) of desirable ones, w_u (1 - s(beta (z - r))) of others.
+
+    Args:
+        ratios: r of P answers.
+        is_desirable: Their labels.
+        point: z.
+        beta: How strongly the policy is held to the reference.
+        desirable: w_d.
+        undesirable: w_u.
+    """
+    lead = mx.where(is_desirable, ratios - point, point - ratios)
+    return mx.where(is_desirable, desirable, undesirable) * (1 - mx.sigmoid(beta * lead))
+
+
+def kto_pair_losses(ratios: Answers, means: Answers, beta: float) -> Float[mx.array, " P"]:
+    """1 - s(beta (r_c - z_r)) + 1 - s(beta (z_c - r_r)): each side against the mean of the other.
+
+    TRL's former `kto_pair`; `kto` is the published loss.
+
+    Args:
+        ratios: r_c and r_r, log-ratios to the reference.
+        means: z_c and z_r, their means over the step, not below zero, apart from the gradient.
         beta: How strongly the policy is held to the reference.
     """
-    chosen = 1 - mx.sigmoid(beta * (ratios.chosen - points.chosen))
-    return chosen + 1 - mx.sigmoid(beta * (points.rejected - ratios.rejected))
-
-
-def kto_points(ratios: Answers) -> Answers:
-    """The reference point of either side: the other side's mean log-ratio, not below zero, apart from the gradient.
-
-    A mean over what is computed at once: the pairs of a step are to be computed together.
-    """
-    chosen, rejected = (mx.stop_gradient(mx.maximum(side.mean(), 0.0)) for side in ratios)
-    return Answers(rejected, chosen)
+    chosen = 1 - mx.sigmoid(beta * (ratios.chosen - means.rejected))
+    return chosen + 1 - mx.sigmoid(beta * (means.chosen - ratios.rejected))

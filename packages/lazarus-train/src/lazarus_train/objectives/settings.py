@@ -59,15 +59,23 @@ class PreferenceSettings(BaseModel):
     model_config = _STRICT
 
     kind: Literal["preference"] = "preference"
-    loss: Literal["dpo", "ipo", "hinge", "kto", "orpo", "simpo"] = "dpo"
-    """dpo (arXiv 2305.18290), ipo (2310.12036), hinge (2305.10425), kto (2402.01306); without a reference: orpo
-    (2403.07691), simpo (2405.14734)."""
+    loss: Literal["dpo", "ipo", "hinge", "kto", "kto_pair", "orpo", "simpo"] = "dpo"
+    """dpo (arXiv 2305.18290), ipo (2310.12036), hinge (2305.10425), kto (2402.01306), kto_pair (TRL's former variant of kto,
+    on the means of pairs); without a reference: orpo (2403.07691), simpo (2405.14734)."""
     beta: PositiveFloat = 0.1
     """How strongly the policy is held to the reference. Of orpo the weight of the odds ratio; simpo's paper takes 2."""
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
     """Share of pairs that are taken to be labelled the wrong way round (dpo, simpo)."""
-    is_length_normalized: bool = False
-    """Mean instead of sum over an answer's tokens (dpo, ipo, hinge); orpo and simpo always take the mean."""
+    is_length_normalized: bool = Field(default_factory=lambda settings: settings["loss"] == "ipo")
+    """Mean instead of sum over an answer's tokens (dpo, ipo, hinge); ipo takes the mean unless this is False. orpo and simpo
+    always take the mean."""
+    likelihood: Literal["answer", "prompt-and-answer"] = "answer"
+    """orpo's likelihood of the chosen answer: the mean over pairs of each answer's mean over its tokens, or the mean over all
+    tokens of prompts and answers in a step, as TRL's trainer takes it."""
+    desirable_weight: PositiveFloat = 1.0
+    """Weight of desirable answers (kto)."""
+    undesirable_weight: PositiveFloat = 1.0
+    """Weight of undesirable answers (kto)."""
     margin: NonNegativeFloat = 0.0
     """By how much the chosen answer is to lead (simpo's gamma)."""
     reference: Literal["cached", "copy", "adapters-off"] = "cached"
@@ -82,6 +90,11 @@ class PreferenceSettings(BaseModel):
             raise ValueError(f"`is_length_normalized` has no effect with `loss` {self.loss}")
         if self.margin and self.loss != "simpo":
             raise ValueError(f"`margin` has no effect with `loss` {self.loss}")
+        if self.likelihood != "answer" and self.loss != "orpo":
+            raise ValueError(f"`likelihood` has no effect with `loss` {self.loss}")
+        for name in ("desirable_weight", "undesirable_weight"):
+            if getattr(self, name) != 1 and self.loss != "kto":
+                raise ValueError(f"`{name}` has no effect with `loss` {self.loss}")
         if self.reference != "cached" and not self.needs_reference:
             raise ValueError(f"`reference` has no effect with `loss` {self.loss}")
         return self
