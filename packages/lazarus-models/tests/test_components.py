@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from lazarus_models import Mamba2Config, MambaConfig, MoEConfig, RecurrentConfig, RopeConfig, UnsupportedModel
 from lazarus_models.backend import mx
-from lazarus_models.components.mamba import CHUNK, Mamba, Mamba2, scan
+from lazarus_models.components.mamba import Mamba, Mamba2
 from lazarus_models.components.mlp import MoE, load_balance_loss
 from lazarus_models.components.recurrent import Recurrent
 from lazarus_models.components.rope import Rope, wavelengths
+from lazarus_models.components.selective_scan import CHUNK, scan
 
 
 def noise(*shape, seed=0):
