@@ -90,8 +90,8 @@ class Mamba2(nn.Module):
                 steps = steps * mask[..., None]  # no time passes: the state stays
             y, state = state_space_duality(inputs, steps, -mx.exp(self.A_log), b, c, state)
             each = mx.repeat(self.D, config.head_dim)  # a head's for each of its channels
-            heads = (one.reshape(rows, tokens, inner) for one in (y.astype(x.dtype), inputs))
-            out = _gated(gate, *heads, each, cache)
+            y, inputs = y.astype(x.dtype).reshape(gate.shape), inputs.reshape(gate.shape)
+            out = _gated(gate, y, inputs, each, cache)
         else:  # a token of an answer, or rows of a batch that end at different tokens
             out, state = self._update(
                 *(inputs, self.A_log, b, c, self.D, steps, self.dt_bias, state, config.time_step_limit, mask),

@@ -96,7 +96,7 @@ def in_chunks(x: Float[mx.array, "B T ..."]) -> list[mx.array]:
     length = CHUNK * max(1, -(-tokens // (CHUNK * _PARTS)))
     if tokens <= length:
         return [x]
-    parts = mx.split(x, list(range(length, tokens, length)), axis=1)
+    parts = list(mx.split(x, list(range(length, tokens, length)), axis=1))
     return parts if length == CHUNK else [chunk for part in parts for chunk in in_chunks(part)]
 
 
