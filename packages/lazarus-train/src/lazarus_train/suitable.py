@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lazarus_models import LoadedModel, supports_packing
+from lazarus_models.architecture import MoEConfig
+from lazarus_models.backend import mx
 from lazarus_train.config import TrainConfig
 from lazarus_train.errors import SetupError
 from lazarus_train.gate import Enforced
@@ -25,7 +27,7 @@ def check_suitable(
         on_warning: Is told in words.
 
     Raises:
-        SetupError: The plan puts several samples in a row and the model cannot tell them apart, the data holds ids that it does
+        SetupError: The device cannot compute the model in the precision asked for, the plan puts several samples in a row and the model cannot tell them apart, the data holds ids that it does
             not know, or a prompt is longer than it reads.
     """
     dataset, plan, objective = enforced.dataset, enforced.plan.metadata.config, config.objective
@@ -34,6 +36,12 @@ def check_suitable(
             f"a {lm.family} model lets the samples of a row see each other, by a state, positions or chunks of attention, so it "
             "cannot train on rows of several samples or answers; plan single ones with --mode padded",
             "LR-E101",
+        )
+    if config.mixed_precision and _has_experts(lm) and mx.default_device().type == mx.cpu:
+        raise SetupError(
+            f"`mixed_precision` with a {lm.family} model on a CPU: MLX multiplies stacks of experts in float32 only there; set "
+            "`mixed_precision` to false, which is faster on a CPU too",
+            "LR-E124",
         )
     mask_id = objective.mask_id if isinstance(objective, DiffusionSettings | MntpSettings) else 0
     highest = max(int(dataset.ids.max()), mask_id)
@@ -56,3 +64,7 @@ def check_suitable(
             f"warning: the {len(dataset)} answers are {len(head.outputs)} classes, so most stand once; if they are texts to "
             "write, `sft` learns that"
         )
+
+
+def _has_experts(lm: LoadedModel) -> bool:
+    return any(isinstance(feed, MoEConfig) for block in lm.model.config.blocks for feed in block.feed_forward)
