@@ -10,8 +10,8 @@ from lazarus_models.backend import mx
 from lazarus_models.parameters import flatten
 from lazarus_train import Interrupted, OptimizerSettings, Watcher, train
 from lazarus_train.batches import make_batch
-from lazarus_train.forward import causal_sum
 from lazarus_train.errors import SetupError
+from lazarus_train.forward import causal_sum
 from lazarus_train.gate import enforce
 from lazarus_train.precision import computing_in_bfloat16
 from lazarus_train.recompute import recompute_blocks

@@ -129,20 +129,12 @@ def attend(
     """Softmax attention: the one place that every attention layer goes through."""
     if isinstance(cache, SegmentCache) and mask is None and cache.runs is not None:
         return attend_runs(queries, keys, values, cache.runs, scale, sinks)
-    if (
-        cache is None and isinstance(mask, str) and _is_float32_on_cpu(queries)
-    ):  # whole rows, without scores that are kept
-        return attend_runs(queries, keys, values, [[(0, queries.shape[2])]] * len(queries), scale, sinks)
     if _share_keys(queries, keys, mask) and sinks is None:
         rows, heads, _, width = queries.shape
         grouped = mx.reshape(queries, (rows, keys.shape[1], -1, width))  # (B, K, H / K, D)
         gathered = mx.fast.scaled_dot_product_attention(grouped, keys, values, scale=scale, mask=mask)
         return mx.reshape(gathered, (rows, heads, 1, width))
     return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=mask, sinks=sinks)
-
-
-def _is_float32_on_cpu(array: mx.array) -> bool:
-    return array.dtype == mx.float32 and mx.default_device().type == mx.cpu
 
 
 def _share_keys(queries: mx.array, keys: mx.array, mask: Any) -> bool:

@@ -28,6 +28,7 @@ from lazarus_train.folder import RunFolder
 from lazarus_train.gate import Enforced, enforce, fields
 from lazarus_train.journal import Journal
 from lazarus_train.learner import Learner, weight_bytes
+from lazarus_train.memory import StepShape, check_weights_fit, fitting_rows
 from lazarus_train.metrics import held_out_losses
 from lazarus_train.neftune import embedding_noise, embedding_width, noisy
 from lazarus_train.objectives.preference import Metrics
@@ -85,6 +86,7 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY)
         Interrupted: `should_stop` said so; the same call goes on from there.
     """
     config = config.located()
+    check_weights_fit(weight_bytes(config.model))
     policy = prepare_device(weight_bytes(config.model))  # before the first number: a reference is computed by it too
     if config.mixed_precision and policy.device == "cpu":
         watcher.on_warning("warning: bfloat16 is slower than float32 on a CPU; leave --mixed-precision to a GPU")
@@ -147,6 +149,7 @@ class _Run:
         self._watcher = watcher
         self._ranks = ranks
         self._last = min(len(self._plan), config.max_steps or len(self._plan))
+        self._micro_rows = config.micro_rows
         self._folder = RunFolder(config.output)
         self._journal = Journal(self._folder, config, enforced.plan, ranks.is_first)
         self._learner: Learner
@@ -157,12 +160,14 @@ class _Run:
     def start(self) -> None:
         """Begins at step 0; an earlier run in the folder gives way."""
         self._learner = self._suitable(Learner.fresh(self._config, self._head, self._ranks))
+        self._fit_memory()
         self._journal.start()
         self._make_ready()
 
     def restore(self, checkpoint: Path, state: State) -> None:
         """Goes on where a verified checkpoint stopped; what lies beyond it is done again."""
         self._learner = self._suitable(Learner.restored(self._config, self._head, checkpoint, self._ranks))
+        self._fit_memory()
         self._journal.resume(state, is_due=is_due(self._config, state.next_step, self._last))
         if self._ranks.is_first:
             written = checkpoints(checkpoint.parent)
@@ -181,7 +186,7 @@ class _Run:
             self._plan,
             rank=self._ranks.rank,
             world_size=self._ranks.size,
-            micro_rows=self._config.micro_rows,
+            micro_rows=self._micro_rows,
             next_step=done,
         )
         for share in cursor:
@@ -197,6 +202,20 @@ class _Run:
     def _suitable(self, learner: Learner) -> Learner:
         check_suitable(learner.lm, self._enforced, self._config, self._head, self._watcher.on_warning)
         return learner
+
+    def _fit_memory(self) -> None:
+        """Rows at once: those asked for, or as many as fit; a micro-batch changes no result (1e-6)."""
+        settings, longest = self._plan.metadata.config, self._dataset.longest
+        row_len = (
+            min(settings.row_len or longest, longest) if settings.mode == "padded" else settings.row_len or longest
+        )
+        rows = math.ceil(settings.token_budget / row_len / self._ranks.size)
+        shape = StepShape(rows=max(1, rows), row_len=row_len, processes=self._ranks.size)
+        policy = device_policy(weight_bytes(self._config.model))
+        found = fitting_rows(self._learner.lm.model, self._config, policy, shape)
+        self._watcher.on_memory(found)
+        if found.rows < shape.rows:
+            self._micro_rows = found.rows
 
     def _make_ready(self) -> None:
         """What is learnt, what is measured, who computes; the reference of preference training is computed here, once."""
@@ -234,7 +253,7 @@ class _Run:
                 folder = self._folder.reference / name
                 if self._ranks.is_first:
                     compute_reference(
-                        folder, load_reference, plan, dataset, made_from, config.micro_rows, self._watcher.on_reference
+                        folder, load_reference, plan, dataset, made_from, self._micro_rows, self._watcher.on_reference
                     )
                 self._ranks.check_same(reference=name)  # nobody reads before it is written
                 return read_reference(folder)
