@@ -42,7 +42,7 @@ def weights(model: nn.Module) -> dict[str, mx.array]:
 def set_weights(model: nn.Module, tensors: Mapping[str, mx.array]) -> None:
     """Puts tensors in their places by name, row-contiguous in memory, leaves the rest, and evaluates.
 
-    A transposed view would be multiplied slowly on a CPU, and kernels that write in place would change a copy of it.
+    Kernels that write in place on a CPU would change a copy of a transposed view.
     """
     model.load_weights([(name, mx.contiguous(tensor)) for name, tensor in tensors.items()], strict=False)
     evaluate(model.parameters())
