@@ -16,14 +16,18 @@ Function = Callable[..., Sequence[mx.array]]
 """Several arrays of several arrays."""
 
 
-def recomputed(function: Function, *arrays: mx.array) -> list[mx.array]:
+def recomputed(function: Function, *arrays: mx.array, at_once: bool | None = None) -> list[mx.array]:
     """The values of a function; of the way to them nothing is kept.
 
     Args:
         function: Of arrays alone. What else it reads must be the same when the gradient is computed.
         arrays: Its arguments, each of which gets a gradient.
+        at_once: Whether values are computed at once, which no compiled graph allows; by default on a CPU. Arrays of another
+            type than float32 never are.
     """
-    if mx.default_device().type == mx.cpu and all(array.dtype == mx.float32 for array in arrays):
+    if at_once is None:
+        at_once = mx.default_device().type == mx.cpu
+    if at_once and all(array.dtype == mx.float32 for array in arrays):
         return list(cast("Sequence[mx.array]", _detached(function)(*arrays)))
     checkpointed: Any = mx.checkpoint(function)
     return list(checkpointed(*arrays))

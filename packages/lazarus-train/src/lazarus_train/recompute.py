@@ -11,6 +11,7 @@ from lazarus_models.backend import mx
 from lazarus_models.decoder import Block, Decoder
 from lazarus_models.parameters import flatten, unflatten
 from lazarus_models.recomputation import recomputed
+from lazarus_train.devices import device_policy
 
 
 class RecomputedBlock(Block):
@@ -27,7 +28,7 @@ class RecomputedBlock(Block):
             self._put(own)  # the second time is after the step's loss: what the block holds by then is the optimizer's
             return [computed]
 
-        return recomputed(compute, x, *learnt.values())[0]
+        return recomputed(compute, x, *learnt.values(), at_once=device_policy().is_lean)[0]
 
     def _put(self, parameters: dict[str, mx.array]) -> None:
         self.update(unflatten(parameters))  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
