@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from lazarus_models import Mamba2Config, MambaConfig, MoEConfig, RecurrentConfig, RopeConfig, UnsupportedModel
 from lazarus_models.backend import mx
-from lazarus_models.components.mamba import CHUNK, Mamba, Mamba2, scan
+from lazarus_models.components.mamba import Mamba, Mamba2
 from lazarus_models.components.mlp import MoE, load_balance_loss
 from lazarus_models.components.recurrent import Recurrent
 from lazarus_models.components.rope import Rope, wavelengths
+from lazarus_models.components.selective_scan import CHUNK, scan
 
 
 def noise(*shape, seed=0):
@@ -120,3 +121,11 @@ def test_yarn_keeps_fast_pairs_and_stretches_slow_ones():
     assert np.allclose(found[:8], plain[:8])
     assert np.allclose(found[-8:], 32 * plain[-8:])
     assert Rope(64, config)._magnitude == pytest.approx(0.1 * math.log(32) + 1)
+
+
+@pytest.mark.skipif(mx.default_device().type != mx.cpu, reason="what MLX cannot multiply on a CPU")
+@pytest.mark.parametrize("dtype", [mx.bfloat16, mx.float16])
+def test_experts_in_half_precision_on_a_cpu_are_refused_in_one_line(dtype):
+    layer = MoE(8, MoEConfig(num_experts=4, num_experts_per_tok=2, width=6))
+    with pytest.raises(UnsupportedModel, match="float32 only there; load the model with `dtype` float32"):
+        layer(mx.ones((1, 2, 8), dtype=dtype))

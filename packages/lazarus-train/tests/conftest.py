@@ -152,3 +152,27 @@ def stop_after():
         return Watcher(on_step=lambda report: seen.append(report.step), should_stop=lambda: seen[-1:] == [step])
 
     return make
+
+
+@pytest.fixture(
+    params=[
+        "gemma3_text",
+        "gpt_oss",
+        "granite",
+        "granitemoe",
+        "granitemoehybrid",
+        "jamba",
+        "llama",
+        "llama3-rope",
+        "llama4_text",
+        "mamba",
+        "mistral",
+        "mixtral",
+        "olmoe",
+        "qwen3",
+        "starcoder2",
+    ]
+)
+def family(request, real_data) -> Path:
+    """A small trained model of each family."""
+    return real_data / "models/families" / request.param

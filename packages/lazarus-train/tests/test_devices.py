@@ -9,7 +9,7 @@ import lazarus_models
 from lazarus_models.attention import SegmentCache
 from lazarus_models.backend import mx
 from lazarus_models.parameters import flatten
-from lazarus_train import forward, learner, optim, trainer
+from lazarus_train import forward, learner, optim, recompute, trainer
 from lazarus_train.batches import make_batch
 from lazarus_train.compiled import CompiledGradients
 from lazarus_train.config import LoraSettings, OptimizerSettings
@@ -83,7 +83,7 @@ def as_gpu(monkeypatch):
 
     def set_up(compiles):
         policy = dataclasses.replace(device_policy(), labels_only=False, is_lean=False, threads=1, compiles=compiles)
-        for module in (forward, learner, optim, trainer):
+        for module in (forward, learner, optim, trainer, recompute):
             monkeypatch.setattr(module, "device_policy", lambda *given: policy)
         monkeypatch.setattr(SegmentCache, "runs", None)
 

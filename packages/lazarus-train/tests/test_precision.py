@@ -10,11 +10,13 @@ from lazarus_models.backend import mx
 from lazarus_models.parameters import flatten
 from lazarus_train import Interrupted, OptimizerSettings, Watcher, train
 from lazarus_train.batches import make_batch
+from lazarus_train.errors import SetupError
 from lazarus_train.forward import causal_sum
 from lazarus_train.gate import enforce
 from lazarus_train.precision import computing_in_bfloat16
 from lazarus_train.recompute import recompute_blocks
 from lazarus_train.step import compute_gradients
+from lazarus_train.suitable import check_suitable
 
 
 def losses(setup, run):
@@ -91,3 +93,12 @@ def test_dpo_starts_at_ln_2_in_mixed_precision_too(setup, lora_settings, referen
     train(setup.config(**settings, eval_data={"held-out": setup.data}))
     lines = [json.loads(line) for line in (setup.folder / "run/metrics.jsonl").read_text().splitlines()]
     assert [lines[0]["eval_loss"], lines[1]["loss"]] == pytest.approx([math.log(2)] * 2, abs=1e-6)
+
+
+@pytest.mark.skipif(mx.default_device().type != mx.cpu, reason="what MLX cannot multiply on a CPU")
+def test_experts_on_a_cpu_are_refused_before_the_first_step(setup, real_data):
+    config = setup.config(mixed_precision=True).model_copy(update={"model": real_data / "models/families/mixtral"})
+    lm, enforced = lazarus_models.load(config.model), enforce(setup.config())
+    with pytest.raises(SetupError, match="`mixed_precision` with a mixtral model on a CPU"):
+        check_suitable(lm, enforced, config, None, print)
+    check_suitable(lm, enforced, config.model_copy(update={"mixed_precision": False}), None, print)

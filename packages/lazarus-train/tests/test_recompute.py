@@ -2,11 +2,13 @@ import pytest
 from pydantic import ValidationError
 
 import lazarus_models
-from lazarus_models.backend import mx
+from lazarus_models.backend import mx, nn
 from lazarus_models.decoder import Block
-from lazarus_models.parameters import flatten
+from lazarus_models.parameters import evaluate, flatten
+from lazarus_tokenkit import load_tokenizer
 from lazarus_train.batches import make_batch
 from lazarus_train.gate import enforce
+from lazarus_train.lean import make_lean
 from lazarus_train.recompute import RecomputedBlock, recompute_blocks
 from lazarus_train.step import compute_gradients
 from lazarus_train.tasks import CausalTask
@@ -34,6 +36,44 @@ def test_recomputed_blocks_give_the_same_loss_and_gradients(setup, use_lora):
     assert plain.keys() == recomputed.keys()
     assert all(mx.allclose(plain[name], recomputed[name], atol=1e-7) for name in plain)
     assert any(mx.abs(each).max().item() > 0 for name, each in recomputed.items() if ".layers." in name)
+
+
+@pytest.mark.skipif(mx.default_device().type != mx.cpu, reason="lean layers are a CPU's")
+def test_with_lean_layers_the_gradients_of_every_family_are_those_without(family):
+    ids = mx.random.randint(3, 500, (2, 40), key=mx.random.key(0))
+    found = []
+    for recomputes in (False, True):
+        model = lazarus_models.load(family).model
+        if recomputes:
+            recompute_blocks(model)
+            make_lean(model)
+        found.append(nn.value_and_grad(model, lambda ids, model=model: mx.square(model(ids)).mean())(ids))
+    (plain, slopes), (loss, recomputed) = found
+    assert loss.item() == pytest.approx(plain.item(), rel=1e-5)
+    slopes, recomputed = flatten(slopes), flatten(recomputed)
+    assert slopes.keys() == recomputed.keys()
+    for name, slope in slopes.items():
+        assert mx.abs(recomputed[name] - slope).max() <= 1e-5 * mx.abs(slope).max() + 1e-7, name
+
+
+@pytest.mark.skipif(mx.default_device().type != mx.cpu, reason="lean layers are a CPU's")
+@pytest.mark.parametrize("is_lean", [False, True])
+def test_recomputed_blocks_take_less_memory(is_lean):
+    def peak(recomputes):
+        model = lazarus_models.new("tiny-test", load_tokenizer("byte"), seed=0).model
+        if recomputes:
+            recompute_blocks(model)
+        if is_lean:
+            make_lean(model)
+        ids = mx.random.randint(0, 200, (4, 256), key=mx.random.key(0))
+        model.train()
+        evaluate([model.parameters(), ids])
+        mx.reset_peak_memory()
+        before = mx.get_active_memory()
+        evaluate(nn.value_and_grad(model, lambda ids: model(ids).square().mean())(ids))
+        return mx.get_peak_memory() - before
+
+    assert peak(recomputes=True) < 0.8 * peak(recomputes=False)
 
 
 def test_blocks_of_other_models_are_left_alone(setup):

@@ -61,3 +61,25 @@ def test_a_schedule_that_a_plan_is_too_short_for_is_told():
     settings = OptimizerSettings(schedule="wsd", warmup_steps=4, decay_steps=6)
     assert beyond_plan(settings, 10) == []
     assert "the decay has begun before the peak" in beyond_plan(settings, 9)[0]
+
+
+@given(st.integers(2, 300), st.integers(0, 40), st.sampled_from(["cosine", "linear", "wsd"]))
+def test_every_schedule_that_decays_has_decayed_in_its_last_step(total, warmup, schedule):
+    settings = OptimizerSettings(learning_rate=1.0, schedule=schedule, warmup_steps=warmup)
+    if total - warmup >= 2:
+        assert learning_rate(settings, total - 1, total) < 1.0
+        assert learning_rate(settings, warmup, total) == 1.0
+
+
+def test_wsd_of_ten_steps_decays_in_the_last():
+    settings = OptimizerSettings(learning_rate=1.0, schedule="wsd")
+    assert [learning_rate(settings, step, 10) for step in range(10)] == [1.0] * 9 + [1 - math.sqrt(0.5)]
+
+
+def test_a_decay_that_never_leaves_the_peak_is_told():
+    from lazarus_train.schedule import beyond_plan
+
+    told = beyond_plan(OptimizerSettings(schedule="wsd", decay_steps=1), 10)
+    assert len(told) == 1
+    assert "leaves every step at the peak" in told[0]
+    assert beyond_plan(OptimizerSettings(schedule="wsd", decay_steps=2), 10) == []

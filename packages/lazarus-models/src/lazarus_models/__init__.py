@@ -80,6 +80,9 @@ if TYPE_CHECKING:
     from lazarus_models.quantization import perplexity as perplexity
     from lazarus_models.quantization import quantize as quantize
     from lazarus_models.reading import HashedFiles as HashedFiles
+    from lazarus_models.roles import ParameterRole as ParameterRole
+    from lazarus_models.roles import guessed_role as guessed_role
+    from lazarus_models.roles import parameter_roles as parameter_roles
     from lazarus_models.sample import GenerationConfig as GenerationConfig
     from lazarus_models.sample import TokenLogprob as TokenLogprob
     from lazarus_models.speculative import generate_with_draft as generate_with_draft
@@ -124,6 +127,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "HashedFiles": "reading",
     "GenerationError": "errors",
     "GenerationStats": "generation",
+    "guessed_role": "roles",
     "load": "huggingface",
     "load_adapter": "adapters",
     "load_tensors": "tensors",
@@ -146,6 +150,8 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "new": "presets",
     "NormConfig": "architecture",
     "parameter_count": "parameters",
+    "parameter_roles": "roles",
+    "ParameterRole": "roles",
     "parse_calls": "tools",
     "perplexity": "quantization",
     "preset": "presets",

@@ -40,8 +40,11 @@ def weights(model: nn.Module) -> dict[str, mx.array]:
 
 
 def set_weights(model: nn.Module, tensors: Mapping[str, mx.array]) -> None:
-    """Puts tensors in their places by name, leaves the rest, and evaluates."""
-    model.load_weights(list(tensors.items()), strict=False)
+    """Puts tensors in their places by name, row-contiguous in memory, leaves the rest, and evaluates.
+
+    Kernels that write in place on a CPU would change a copy of a transposed view.
+    """
+    model.load_weights([(name, mx.contiguous(tensor)) for name, tensor in tensors.items()], strict=False)
     evaluate(model.parameters())
 
 

@@ -72,13 +72,20 @@ def quantize_like(model: nn.Module, quantization: Quantization, stored: Collecti
     _quantize(model, quantization, settings)
 
 
-def perplexity(lm: LoadedModel, ids: Sequence[int], *, window: int = 512) -> float:
-    """exp(mean negative log-likelihood) of a text's tokens after the first of each window.
+WINDOW = 512
+"""Tokens of a window in which `perplexity` reads a text."""
+
+
+def perplexity(lm: LoadedModel, ids: Sequence[int], *, window: int = WINDOW) -> float:
+    """exp(mean negative log-likelihood) of the tokens of a text after its first.
+
+    The text is cut into windows that do not overlap. A token is predicted from the tokens before it in its own window, so
+    the first predictions of a window see little: a longer window gives a lower perplexity. Compare values of one window.
 
     Args:
-        lm: Is asked.
+        lm: The model.
         ids: The text.
-        window: Tokens that a prediction may look back to.
+        window: Tokens of a window.
 
     Raises:
         GenerationError: The text holds an id that the model does not have.

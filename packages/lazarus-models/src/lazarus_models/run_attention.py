@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from lazarus_models.backend import mx
 from lazarus_models.parameters import evaluate
-from lazarus_models.vectors import fresh, view
+from lazarus_models.vectors import flat_view, fresh, view
 
 BLOCK = 128
 """Queries computed at once: of 64 to 512 the fastest."""
@@ -178,6 +178,5 @@ def _lines(x: Float[mx.array, "B H N D"], block: _Block, groups: int) -> Float[m
 
 
 def _by_head(lines: Float[mx.array, "K L M"], heads: int) -> NDArray[np.float32]:
-    """The numbers of a block, (H, queries, M)."""
-    numbers = view(lines)
-    return numbers.reshape(heads, -1, numbers.shape[-1])
+    """The numbers of a block, (H, queries, M), in the memory of the lines."""
+    return flat_view(lines, "a block of scores").reshape(heads, -1, lines.shape[-1])

@@ -23,6 +23,22 @@ def view(array: mx.array) -> NDArray[np.float32]:
     return np.asarray(numbers)
 
 
+def flat_view(array: mx.array, what: str) -> NDArray[np.float32]:
+    """The numbers of an array on one axis, for kernels that write in place: never a copy.
+
+    Args:
+        array: Row-contiguous float32; `mx.contiguous` gives such an array.
+        what: What the array is, for the error message.
+    """
+    numbers = view(array)
+    assert numbers.flags.c_contiguous, (
+        f"{what} of shape {array.shape} is a strided view in memory: writing in place would change a copy of it; "
+        "call `mx.contiguous` first"
+    )
+    assert numbers.dtype == np.float32, f"{what} is {numbers.dtype}; in-place kernels write float32"
+    return numbers.reshape(-1)
+
+
 def fresh(values: NDArray[np.float32]) -> mx.array:
     """An array of numbers that depends on nothing: of a graph that is being differentiated it keeps no part in memory."""
     source: Any = values  # the stub asks for a NumPy that is not typed

@@ -4,7 +4,7 @@ MLX takes square roots number by number and passes over memory a dozen times. He
 is in a core's cache, and every core moves blocks.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lazarus_models.backend import mx
-from lazarus_models.vectors import view
+from lazarus_models.vectors import flat_view
 
 _BLOCK = 2**15
 """Numbers moved at once."""
@@ -34,7 +34,7 @@ class VectorAdam(optimizers.Adam):
         self._pool = ThreadPoolExecutor(cores)
 
     def apply_single(self, gradient: mx.array, parameter: mx.array, state: dict[str, mx.array]) -> mx.array:
-        """The parameter, which is overwritten, as are the moments: the caller hands over arrays of its own."""
+        """The parameter, which is overwritten, as are the moments: the caller hands over row-contiguous arrays of its own."""
         b1, b2 = self.betas
         counts = cast("dict[str, mx.array]", cast("Any", self).state)
         step, rate = cast("int", counts["step"].item()), cast("float", counts["learning_rate"].item())
@@ -55,12 +55,18 @@ class VectorAdam(optimizers.Adam):
             change *= rate
             np.subtract(place, change, out=place)
 
-        for _ in self._pool.map(move, _blocks(mx.contiguous(gradient), parameter, state["m"], state["v"])):
+        arrays = {
+            "a gradient": mx.contiguous(gradient),
+            "a parameter": parameter,
+            "a first moment": state["m"],
+            "a second moment": state["v"],
+        }
+        for _ in self._pool.map(move, _blocks(arrays)):
             pass
         return parameter
 
 
-def _blocks(*arrays: mx.array) -> Iterator[list[_Numbers]]:
-    flat: list[Any] = [view(each).reshape(-1) for each in arrays]
+def _blocks(arrays: Mapping[str, mx.array]) -> Iterator[list[_Numbers]]:
+    flat = [flat_view(array, what) for what, array in arrays.items()]
     for first in range(0, flat[0].size, _BLOCK):
         yield [each[first : first + _BLOCK] for each in flat]

@@ -73,7 +73,8 @@ class OptimizerSettings(BaseModel):
     warmup_steps: NonNegativeInt = 0
     """Steps over which the rate rises to its peak."""
     decay_steps: PositiveInt | None = None
-    """Steps of the decay that ends `wsd`; None takes a tenth of the plan."""
+    """Steps of the decay that ends `wsd`, of which the first is still at the peak; None takes a tenth of the plan, and two at
+    least."""
     beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
     """Decay of the mean of gradients (AdamW, Lion)."""
     beta2: float = Field(default=0.999, ge=0.0, lt=1.0)
@@ -83,7 +84,8 @@ class OptimizerSettings(BaseModel):
     momentum: float = Field(default=0.95, ge=0.0, lt=1.0)
     """Decay of the sum or mean of gradients (SGD, Muon)."""
     weight_decay: NonNegativeFloat = 0.01
-    """Pull towards zero, apart from the gradient whatever the optimizer; spares norms, biases and embeddings."""
+    """Pull of linear maps towards zero, apart from the gradient whatever the optimizer; spares norms, biases, embeddings,
+    routers, convolutions and the state parameters of Mamba."""
     max_grad_norm: PositiveFloat = 1.0
     """Gradients of a larger global norm are scaled down to it."""
 

@@ -6,6 +6,7 @@ On a CPU the head is asked for the places before labels alone; on a GPU, where s
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -110,10 +111,15 @@ def part_scores(model: SequenceModel, batch: Batch, places: list[int]) -> Float[
     return model.head(mx.flatten(states, 0, 1)[mx.array(flat)]).astype(mx.float32)
 
 
-def _caches(model: "Decoder | Body", batch: Batch) -> list[SegmentCache] | None:
-    """What holds parts apart; nothing, where a row is one part and the model's layers carry a state."""
+def _caches(model: "Decoder | Body", batch: Batch) -> Sequence[SegmentCache | None] | None:
+    """What holds parts apart. Where the model's layers carry a state a row is one part, and layers of attention need no cache:
+    on a CPU they get one, since attention by runs keeps no scores for the gradient.
+    """
     if model.config.supports_packing:
         return segment_caches(model, batch.segment_ids)
     if any(part.start for part in batch.parts):
         raise SetupError("this model carries state from one part of a row to the next; give it one a row", "LR-E101")
-    return None
+    if not device_policy().is_lean:
+        return None
+    cache = SegmentCache(batch.segment_ids)
+    return [None if layer.reach is None else cache for layer in model.layers]

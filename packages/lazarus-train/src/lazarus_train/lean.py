@@ -15,8 +15,8 @@ from lazarus_models.components.mlp import MLP
 from lazarus_models.components.rope import Rope
 from lazarus_models.decoder import Block
 from lazarus_models.mlx_lm import import_mlx_lm
-from lazarus_models.parameters import evaluate, modules
-from lazarus_models.vectors import fresh, view
+from lazarus_models.parameters import modules
+from lazarus_models.recomputation import detached, recomputed
 from lazarus_train.swiglu import swiglu
 
 
@@ -122,7 +122,7 @@ def _product(x: Any, weight: Any) -> Any:
 @_product.vjp  # pyright: ignore[reportUnknownMemberType, reportUntypedFunctionDecorator] (untyped in MLX)
 def _of_product(primals: Any, cotangent: Any, _: Any) -> Any:
     x, weight = primals
-    return _alone([cotangent @ weight, mx.flatten(cotangent, 0, -2).T @ mx.flatten(x, 0, -2)])
+    return detached([cotangent @ weight, mx.flatten(cotangent, 0, -2).T @ mx.flatten(x, 0, -2)])
 
 
 @mx.custom_function
@@ -132,26 +132,9 @@ def _parted(x: Any) -> Any:
 
 @_parted.vjp  # pyright: ignore[reportUnknownMemberType, reportUntypedFunctionDecorator] (untyped in MLX)
 def _of_parted(primals: Any, cotangent: Any, _: Any) -> Any:
-    return _alone([cotangent])[0]
+    return detached([cotangent])[0]
 
 
 def _released(function: Callable[..., mx.array], *arrays: mx.array) -> mx.array:
-    """A function's value, of whose way there nothing is kept: it is gone again for the gradient."""
-
-    @mx.custom_function
-    def value(*arrays: Any) -> Any:
-        return _alone([function(*arrays)])[0]
-
-    @value.vjp  # pyright: ignore[reportUnknownMemberType, reportUntypedFunctionDecorator] (untyped in MLX)
-    def slopes(primals: Any, cotangent: Any, _: Any) -> Any:
-        primals = [primals] if isinstance(primals, mx.array) else list(primals)
-        found = _alone(mx.vjp(function, primals, [cotangent])[1])  # pyright: ignore[reportUnknownMemberType] (untyped in MLX)
-        return found[0] if len(found) == 1 else found
-
-    return cast("mx.array", value(*arrays))
-
-
-def _alone(arrays: list[mx.array]) -> tuple[mx.array, ...]:
-    """Arrays, computed, without what they were computed from."""
-    evaluate(arrays)
-    return tuple(fresh(view(each)) for each in arrays)
+    """The value of a function; of the way to it nothing is kept, and it is computed again for the gradient."""
+    return recomputed(lambda *inputs: [function(*inputs)], *arrays)[0]

@@ -11,24 +11,40 @@ from typing import Any, cast
 
 from lazarus_models.backend import mx, nn
 from lazarus_models.parameters import evaluate, flatten, unflatten
+from lazarus_models.roles import ParameterRole, guessed_role, parameter_roles
 from lazarus_train.adam import VectorAdam
 from lazarus_train.config import OptimizerSettings
 from lazarus_train.devices import device_policy
 from lazarus_train.errors import CorruptCheckpoint, SetupError
 from lazarus_train.ranks import ALONE, Ranks
 
-SPARED = ("norm", "embed", "bias")
-"""Parts of parameter names that weight decay spares; vectors are spared whatever their name."""
+DECAYED: frozenset[ParameterRole] = frozenset(("linear", "experts", "adapter", "head"))
+"""Roles that weight decay pulls towards zero: linear maps. Embeddings, norms, biases, routers, convolutions and the state
+parameters of Mamba are no linear maps between activations, and their papers do not decay them."""
+ORTHOGONALISED: frozenset[ParameterRole] = frozenset(("linear", "adapter"))
+"""Roles that Muon moves: the linear maps of the blocks (Jordan 2024). A stack of experts has three axes: AdamW moves it."""
 
 
-def is_decayed(name: str, parameter: mx.array) -> bool:
-    """Whether weight decay pulls a parameter: matrices that are no embedding."""
-    return parameter.ndim >= 2 and not any(part in name for part in SPARED)
+def is_decayed(name: str, parameter: mx.array, role: ParameterRole | None = None) -> bool:
+    """Whether weight decay pulls a parameter.
+
+    Args:
+        name: Dotted name of the parameter.
+        parameter: The parameter.
+        role: From the description of its model; by default guessed from the name.
+    """
+    return (role or guessed_role(name, parameter.ndim)) in DECAYED and parameter.ndim >= 2
 
 
-def is_hidden_matrix(name: str, parameter: mx.array) -> bool:
-    """Whether Muon moves a parameter: matrices of the blocks; not embeddings, heads, or experts in one stack."""
-    return parameter.ndim == 2 and ".layers." in f".{name}" and is_decayed(name, parameter)
+def is_hidden_matrix(name: str, parameter: mx.array, role: ParameterRole | None = None) -> bool:
+    """Whether Muon moves a parameter.
+
+    Args:
+        name: Dotted name of the parameter.
+        parameter: The parameter.
+        role: From the description of its model; by default guessed from the name.
+    """
+    return (role or guessed_role(name, parameter.ndim)) in ORTHOGONALISED and parameter.ndim == 2
 
 
 @dataclass(frozen=True)
@@ -65,10 +81,11 @@ class Optimizer:
         self._shards = shards
         self._mine = shares({name: parameter.size for name, parameter in parameters.items()}, shards.size)[shards.rank]
         self._weight_decay = settings.weight_decay
-        self._decayed = {name for name, parameter in parameters.items() if is_decayed(name, parameter)}
+        roles = parameter_roles(model)
+        self._decayed = {name for name, parameter in parameters.items() if is_decayed(name, parameter, roles[name])}
         self._groups = [
             _Group(tuple(names), factor, _make(rule, settings))
-            for (rule, factor), names in _group(settings, parameters).items()
+            for (rule, factor), names in _group(settings, parameters, roles).items()
         ]
         for group in self._groups:
             group.optimizer.init({name: parameters[name] for name in group.names})
@@ -109,13 +126,14 @@ class Optimizer:
         moved: dict[str, mx.array] = {}
         for group, share in zip(self._groups, kept, strict=True):
             names = [name for name in group.names if name in self._mine]
-            pulled = {name: parameters[name] * self._share(name, share, parameters[name]) for name in names}
+            pulled = {name: self._pulled(name, share, parameters[name]) for name in names}
             moved |= group.optimizer.apply_gradients({name: slopes[name] for name in names}, pulled)
         return moved
 
-    def _share(self, name: str, kept: mx.array, parameter: mx.array) -> mx.array | float:
-        """What decay leaves of a parameter; times one is a new array too."""
-        return kept.astype(parameter.dtype) if name in self._decayed else 1.0
+    def _pulled(self, name: str, kept: mx.array, parameter: mx.array) -> mx.array:
+        """A parameter after decay: an array of its own, row-contiguous, since Adam overwrites it on a CPU."""
+        share = kept.astype(parameter.dtype) if name in self._decayed else 1.0  # times one is a new array too
+        return mx.contiguous(parameter * share)
 
     def state(self) -> dict[str, mx.array]:
         """Moments and step counts of all parameters, by group, parameter and moment; asked for by all processes.
@@ -153,7 +171,7 @@ class Optimizer:
             state = self._groups[int(number)].optimizer.state
             for name in path[:-1]:
                 state = state[name]
-            state[path[-1]] = tensor
+            state[path[-1]] = mx.contiguous(tensor)
 
     def evaluate(self) -> None:
         """Computes parameters and moments now."""
@@ -179,7 +197,9 @@ def shares(sizes: Mapping[str, int], count: int) -> list[set[str]]:
     return dealt
 
 
-def _group(settings: OptimizerSettings, parameters: Mapping[str, mx.array]) -> dict[tuple[str, float], list[str]]:
+def _group(
+    settings: OptimizerSettings, parameters: Mapping[str, mx.array], roles: Mapping[str, ParameterRole]
+) -> dict[tuple[str, float], list[str]]:
     """Names by rule and by rate as a multiple of the schedule's."""
     for pattern in settings.rate_factors:
         if not any(fnmatchcase(name, pattern) for name in parameters):
@@ -192,7 +212,7 @@ def _group(settings: OptimizerSettings, parameters: Mapping[str, mx.array]) -> d
         factors = (factor for pattern, factor in settings.rate_factors.items() if fnmatchcase(name, pattern))
         rule, factor = settings.name, next(factors, 1.0)
         if rule == "muon":
-            if is_hidden_matrix(name, parameter):
+            if is_hidden_matrix(name, parameter, roles[name]):
                 factor *= settings.muon_learning_rate / settings.learning_rate
             else:
                 rule = "adamw"

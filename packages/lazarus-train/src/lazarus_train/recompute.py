@@ -1,6 +1,8 @@
 """Gradient checkpointing: a block's activations are computed again for its gradient instead of being kept.
 
-Memory for activations falls from all blocks' to one block's, for a third more time; losses and gradients are the same.
+Memory for activations falls from that of all blocks to that of one block, for a third more time; losses and gradients are the
+same. On a CPU a block hands on an array that depends on nothing (`lazarus_models.recomputation`): `mx.checkpoint` alone
+took more memory there than no checkpointing, since MLX keeps what it computes while it differentiates.
 """
 
 from typing import Any
@@ -8,6 +10,8 @@ from typing import Any
 from lazarus_models.backend import mx
 from lazarus_models.decoder import Block, Decoder
 from lazarus_models.parameters import flatten, unflatten
+from lazarus_models.recomputation import recomputed
+from lazarus_train.devices import device_policy
 
 
 class RecomputedBlock(Block):
@@ -15,15 +19,19 @@ class RecomputedBlock(Block):
 
     def __call__(self, x: mx.array, mask: Any = None, cache: Any = None) -> mx.array:
         """As the block does."""
+        learnt = flatten(self.trainable_parameters())
 
-        def compute(parameters: Any, x: mx.array) -> mx.array:
+        def compute(x: mx.array, *parameters: mx.array) -> list[mx.array]:
             own = flatten(self.trainable_parameters())
-            self.update(parameters)  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
+            self._put(dict(zip(learnt, parameters, strict=True)))
             computed = super(RecomputedBlock, self).__call__(x, mask, cache)
-            self.update(unflatten(own))  # pyright: ignore[reportUnknownMemberType] (as above)
-            return computed  # the second time is after the step's loss: what the block holds by then is the optimizer's
+            self._put(own)  # the second time is after the step's loss: what the block holds by then is the optimizer's
+            return [computed]
 
-        return mx.checkpoint(compute)(self.trainable_parameters(), x)
+        return recomputed(compute, x, *learnt.values(), at_once=device_policy().is_lean)[0]
+
+    def _put(self, parameters: dict[str, mx.array]) -> None:
+        self.update(unflatten(parameters))  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
 
 
 def recompute_blocks(model: Decoder) -> None:

@@ -6,6 +6,9 @@ from lazarus_train.config import OptimizerSettings
 
 DECAY_SHARE = 0.1
 """Part of the plan over which `wsd` decays where nothing is said: the tenth of arXiv 2404.06395."""
+LEAST_DECAY = 2
+"""Steps of that decay at least. The first step of a decay is still at the peak, so a decay of one step would be none: a tenth
+of plans up to ten steps."""
 
 
 def learning_rate(settings: OptimizerSettings, step: int, total: int) -> float:
@@ -35,7 +38,9 @@ def learning_rate(settings: OptimizerSettings, step: int, total: int) -> float:
         case "constant":
             return peak
         case "wsd":
-            decay = settings.decay_steps or math.ceil(total * DECAY_SHARE)
+            decay = settings.decay_steps or min(
+                max(LEAST_DECAY, math.ceil(total * DECAY_SHARE)), max(1, total - warmup)
+            )
             decayed = min(1.0, max(0.0, (step - (total - decay)) / decay))
             return floor + (peak - floor) * (1 - math.sqrt(decayed))
 
@@ -51,5 +56,9 @@ def beyond_plan(settings: OptimizerSettings, total: int) -> list[str]:
         found.append(
             f"`warmup_steps` {settings.warmup_steps} and `decay_steps` {settings.decay_steps} are more than the plan's "
             f"{total}: the decay has begun before the peak"
+        )
+    if settings.decay_steps == 1:
+        found.append(
+            "`decay_steps` 1 leaves every step at the peak: the first step of a decay is still at it; give 2 or more"
         )
     return found

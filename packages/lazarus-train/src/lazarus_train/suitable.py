@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lazarus_models import LoadedModel, supports_packing
+from lazarus_models.architecture import MoEConfig
+from lazarus_models.backend import mx
 from lazarus_train.config import TrainConfig
 from lazarus_train.dataset import Dataset
 from lazarus_train.errors import SetupError
@@ -26,7 +28,7 @@ def check_suitable(
         on_warning: Is told in words.
 
     Raises:
-        SetupError: The plan puts several samples in a row and the model cannot tell them apart, the data holds ids that it does
+        SetupError: The device cannot compute the model in the precision asked for, the plan puts several samples in a row and the model cannot tell them apart, the data holds ids that it does
             not know, or a prompt is longer than it reads.
     """
     dataset, plan, objective = enforced.dataset, enforced.plan.metadata.config, config.objective
@@ -37,6 +39,12 @@ def check_suitable(
             "LR-E101",
         )
     check_ids(lm, dataset, config, "the data")
+    if config.mixed_precision and _has_experts(lm) and mx.default_device().type == mx.cpu:
+        raise SetupError(
+            f"`mixed_precision` with a {lm.family} model on a CPU: MLX multiplies stacks of experts in float32 only there; set "
+            "`mixed_precision` to false, which is faster on a CPU too",
+            "LR-E124",
+        )
     for prompt in config.sample_prompts:
         prepare(lm, enforced.encoder, prompt, is_text=enforced.is_text)
     longest, context = dataset.longest, lm.config.max_position_embeddings
@@ -73,3 +81,7 @@ def check_ids(lm: LoadedModel, dataset: Dataset, config: TrainConfig, name: str)
             f"{name}, or its mask, has token id {wrong}, the model knows {size}: tokenizer and model do not belong together",
             "LR-E102",
         )
+
+
+def _has_experts(lm: LoadedModel) -> bool:
+    return any(isinstance(feed, MoEConfig) for block in lm.model.config.blocks for feed in block.feed_forward)

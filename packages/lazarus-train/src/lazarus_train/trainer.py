@@ -28,6 +28,7 @@ from lazarus_train.folder import RunFolder
 from lazarus_train.gate import Enforced, enforce, fields
 from lazarus_train.journal import Journal
 from lazarus_train.learner import Learner, weight_bytes
+from lazarus_train.memory import StepShape, check_weights_fit, fitting_rows
 from lazarus_train.metrics import held_out_losses
 from lazarus_train.neftune import embedding_noise, embedding_width, noisy
 from lazarus_train.objectives.preference import Metrics
@@ -94,6 +95,7 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY)
         Interrupted: `should_stop` said so; the same call goes on from there.
     """
     config = config.located()
+    check_weights_fit(weight_bytes(config.model))
     policy = prepare_device(weight_bytes(config.model))  # before the first number: a reference is computed by it too
     if config.mixed_precision and policy.device == "cpu":
         watcher.on_warning("warning: bfloat16 is slower than float32 on a CPU; leave --mixed-precision to a GPU")
@@ -156,6 +158,7 @@ class _Run:
         self._watcher = watcher
         self._ranks = ranks
         self._last = min(len(self._plan), config.max_steps or len(self._plan))
+        self._micro_rows = config.micro_rows
         self._folder = RunFolder(config.output)
         self._journal = Journal(self._folder, config, enforced.plan, ranks.is_first)
         self._learner: Learner
@@ -166,12 +169,14 @@ class _Run:
     def start(self) -> None:
         """Begins at step 0; an earlier run in the folder gives way."""
         self._learner = self._suitable(Learner.fresh(self._config, self._head, self._ranks))
+        self._fit_memory()
         self._journal.start()
         self._make_ready()
 
     def restore(self, checkpoint: Path, state: State) -> None:
         """Goes on where a verified checkpoint stopped; what lies beyond it is done again."""
         self._learner = self._suitable(Learner.restored(self._config, self._head, checkpoint, self._ranks))
+        self._fit_memory()
         self._journal.resume(state, is_due=is_due(self._config, state.next_step, self._last))
         if self._ranks.is_first:
             written = checkpoints(checkpoint.parent)
@@ -190,7 +195,7 @@ class _Run:
             self._plan,
             rank=self._ranks.rank,
             world_size=self._ranks.size,
-            micro_rows=self._config.micro_rows,
+            micro_rows=self._micro_rows,
             next_step=done,
         )
         for share in cursor:
@@ -213,6 +218,20 @@ class _Run:
         for name, data in self._held_out.items():
             check_ids(learner.lm, data.dataset, self._config, f"the held-out data {name!r}")
         return learner
+
+    def _fit_memory(self) -> None:
+        """Rows at once: those asked for, or as many as fit; a micro-batch changes no result (1e-6)."""
+        settings, longest = self._plan.metadata.config, self._dataset.longest
+        row_len = (
+            min(settings.row_len or longest, longest) if settings.mode == "padded" else settings.row_len or longest
+        )
+        rows = math.ceil(settings.token_budget / row_len / self._ranks.size)
+        shape = StepShape(rows=max(1, rows), row_len=row_len, processes=self._ranks.size)
+        policy = device_policy(weight_bytes(self._config.model))
+        found = fitting_rows(self._learner.lm.model, self._config, policy, shape)
+        self._watcher.on_memory(found)
+        if found.rows < shape.rows:
+            self._micro_rows = found.rows
 
     def _make_ready(self) -> None:
         """What is learnt, what is measured, who computes; the reference of preference training is computed here, once."""
@@ -253,8 +272,8 @@ class _Run:
             made_from |= {"mismatched": f"1|{len(surveyed)}"} if surveyed else {}
             load_reference = functools.partial(frozen_model, config.model, mixed=mixed)
             threads = config.threads_of(device_policy(weight_bytes(config.model)).threads)
-            tokens = _tokens_at_once(config, plan.step(0), threads)
-            setup = ReferenceSetup(config.micro_rows, tokens, threads, self._watcher.on_reference)
+            tokens = _tokens_at_once(self._micro_rows, plan.step(0), threads)
+            setup = ReferenceSetup(self._micro_rows, tokens, threads, self._watcher.on_reference)
 
             def table() -> CachedReference:
                 folder = self._folder.reference / name
@@ -325,7 +344,7 @@ class _Run:
             shares = [part for rows in share.micro_batches if rows for part in share_rows(rows, self._replicas.threads)]
             return [make_batch(part, self._dataset, step.row_len, step.rows) for part in shares]
 
-        tokens = _tokens_at_once(self._config, step, self._replicas.threads)
+        tokens = _tokens_at_once(self._micro_rows, step, self._replicas.threads)
         group = step_group(self._plan, step.index)
         batches = list(survey.batches(group, OwnBatches(own_rows, tokens, self._ranks.rank, self._ranks.size)))
         model.eval()
@@ -431,9 +450,9 @@ class _Run:
         tidy(self._folder.checkpoints, losses, self._config.keep_checkpoints)
 
 
-def _tokens_at_once(config: TrainConfig, step: Step, threads: int) -> int:
+def _tokens_at_once(micro_rows: int | None, step: Step, threads: int) -> int:
     """Tokens that one thread computes at once of what is no row of a step: as many as it computes of the rows."""
-    rows = config.micro_rows or min(len(step.rows), ROWS_AT_ONCE)
+    rows = micro_rows or min(len(step.rows), ROWS_AT_ONCE)
     return max(1, rows // threads) * step.row_len
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lazarus_plan import ChainCheck
 from lazarus_train.evaluate import HeldOut
+from lazarus_train.memory import MemoryEstimate
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Watcher:
 
     Args:
         on_rows: Given the number of rows encoded since the last call.
+        on_memory: Given the estimated peak of the run's memory, before the first step.
         on_start: Given what of the plan was checked, the first step to do, and the step to end after.
         on_reference: Given the pairs whose reference was computed so far, and all of them.
         on_step: Given each finished step.
@@ -49,6 +51,7 @@ class Watcher:
     """
 
     on_rows: Callable[[int], object] = lambda _: None
+    on_memory: Callable[[MemoryEstimate], object] = lambda _: None
     on_start: Callable[[ChainCheck, int, int], object] = lambda checked, first, last: None
     on_reference: Callable[[int, int], object] = lambda done, total: None
     on_step: Callable[[StepReport], object] = lambda _: None

@@ -79,6 +79,7 @@ def watching(config: "TrainConfig", *, speaks: bool) -> Generator["Watcher"]:
         yield Watcher(
             on_rows=lambda rows: bars[-1](rows),
             on_reference=on_reference,
+            on_memory=lambda estimate: say(f"memory: {estimate.in_words()}"),
             on_start=on_start,
             on_step=on_step,
             on_measure=on_measure,

@@ -44,14 +44,16 @@ def convert(
     recipe: Annotated[str | None, typer.Option("--recipe", help="mixed_2_6, mixed_3_4, mixed_3_6, mixed_4_6.")] = None,
     adapter: Adapter = None,
     dtype: Annotated[str | None, typer.Option("--dtype", help="float32, float16 or bfloat16.")] = None,
-    text: Annotated[Path | None, typer.Option("--text", help="Measure perplexity on it before and after.")] = None,
+    text: Annotated[
+        Path | None, typer.Option("--text", help="Measure perplexity on it before and after, in windows of 512 tokens.")
+    ] = None,
 ) -> None:
     """Write a model anew: merged with an adapter, in another precision, quantized, or as one GGUF file."""
     from lazarus_models.adapters import load_adapter, merge_adapter
     from lazarus_models.errors import ConfigError
     from lazarus_models.gguf import export_gguf
     from lazarus_models.huggingface import load, save
-    from lazarus_models.quantization import MIXED, perplexity, quantize
+    from lazarus_models.quantization import MIXED, WINDOW, perplexity, quantize
     from lazarus_plan.outputs import check_folder
     from lazarus_plan.whole import whole_folder
 
@@ -69,7 +71,9 @@ def convert(
     if bits is not None or recipe is not None:
         lm = quantize(lm, bits=bits or 4, group_size=group_size, recipe=recipe)
     if before is not None:
-        say(f"perplexity {before:.3f} before, {perplexity(lm, ids):.3f} after, of {len(ids):,} tokens")
+        say(
+            f"perplexity {before:.3f} before, {perplexity(lm, ids):.3f} after, of {len(ids):,} tokens in windows of {WINDOW}"
+        )
     if output.suffix == ".gguf":
         export_gguf(lm, output)
     else:

@@ -16,10 +16,9 @@ from jaxtyping import Bool, Float
 from lazarus_models.architecture import Mamba2Config, MambaConfig
 from lazarus_models.backend import mx, nn
 from lazarus_models.components.norm import make_norm
+from lazarus_models.components.selective_scan import in_chunks, selective_scan
 from lazarus_models.mlx_lm import import_mlx_lm
-
-CHUNK = 64
-"""Tokens scanned at once: the working set of 128 channels of 8 stays in a CPU's second-level cache."""
+from lazarus_models.recomputation import Function, recomputed
 
 
 class Mamba(nn.Module):
@@ -43,24 +42,24 @@ class Mamba(nn.Module):
     def __call__(self, x: Float[mx.array, "B T D"], mask: Any = None, cache: Any = None) -> Float[mx.array, "B T D"]:
         config = self.config
         inner, gate = mx.split(self.in_proj(x), 2, axis=-1)
-        inner = nn.silu(convolve(self.conv1d, inner, mask, cache))
+        inner = _activated(self.conv1d, inner, mask, cache)
         steps, b, c = mx.split(self.x_proj(inner), [config.rank, config.rank + config.state], axis=-1)
         if config.norm:
             steps, b, c = self.dt_layernorm(steps), self.b_layernorm(b), self.c_layernorm(c)
         steps = nn.softplus(self.dt_proj(steps))  # (B, T, C)
         if mask is not None:
             steps = steps * mask[..., None]  # no time passes: the state stays
-        decay = mx.exp(steps[..., None] * -mx.exp(self.A_log))  # (B, T, C, S)
-        states = scan(decay, (steps * inner)[..., None] * b[:, :, None], cache[1] if cache is not None else None)
+        y, state = selective_scan(
+            steps, inner, -mx.exp(self.A_log), b, c, cache[1] if cache is not None else None
+        )  # (B, T, C)
         if cache is not None:
-            cache[1] = states[:, -1]
+            cache[1] = state
             cache.advance(x.shape[1])
-        out = (states @ c[..., None]).squeeze(-1) + self.D * inner
-        return self.out_proj(nn.silu(gate) * out)
+        return self.out_proj(_gated(gate, y, inner, self.D, cache))
 
 
 class Mamba2(nn.Module):
-    """State space with one decay a head (arXiv 2405.21060), computed by mlx-lm's chunked product."""
+    """State space with one decay a head (arXiv 2405.21060), computed in chunks; single tokens by mlx-lm's kernel."""
 
     def __init__(self, width: int, config: Mamba2Config) -> None:
         super().__init__()
@@ -80,25 +79,29 @@ class Mamba2(nn.Module):
         rows, tokens, _ = x.shape
         inner, shared = config.num_heads * config.head_dim, config.groups * config.state
         gate, heard, steps = mx.split(self.in_proj(x), [inner, 2 * inner + 2 * shared], axis=-1)
-        heard = nn.silu(convolve(self.conv1d, heard, mask, cache))
+        heard = _activated(self.conv1d, heard, mask, cache)
         inputs, b, c = mx.split(heard, [inner, inner + shared], axis=-1)
-        out, state = self._update(
-            inputs.reshape(rows, tokens, config.num_heads, config.head_dim),
-            self.A_log,
-            b.reshape(rows, tokens, config.groups, config.state),
-            c.reshape(rows, tokens, config.groups, config.state),
-            self.D,
-            steps,
-            self.dt_bias,
-            cache[1] if cache is not None else None,
-            config.time_step_limit,
-            mask,
-            cache.lengths if cache is not None else None,
-        )
+        inputs = inputs.reshape(rows, tokens, config.num_heads, config.head_dim)
+        b, c = (each.reshape(rows, tokens, config.groups, config.state) for each in (b, c))
+        state = cache[1] if cache is not None else None
+        if cache is None or (cache.lengths is None and tokens > 1):
+            steps = mx.clip(nn.softplus(steps.astype(mx.float32) + self.dt_bias), *config.time_step_limit)
+            if mask is not None:
+                steps = steps * mask[..., None]  # no time passes: the state stays
+            y, state = state_space_duality(inputs, steps, -mx.exp(self.A_log), b, c, state)
+            each = mx.repeat(self.D, config.head_dim)  # a head's for each of its channels
+            y, inputs = y.astype(x.dtype).reshape(gate.shape), inputs.reshape(gate.shape)
+            out = _gated(gate, y, inputs, each, cache)
+        else:  # a token of an answer, or rows of a batch that end at different tokens
+            out, state = self._update(
+                *(inputs, self.A_log, b, c, self.D, steps, self.dt_bias, state, config.time_step_limit, mask),
+                cache.lengths,
+            )
+            out = nn.silu(gate) * out.reshape(rows, tokens, inner)
         if cache is not None:
             cache[1] = state
             cache.advance(tokens)
-        return self.out_proj(self._normed(nn.silu(gate) * out.reshape(rows, tokens, inner)))
+        return self.out_proj(self._normed(out))
 
     def _normed(self, x: Float[mx.array, "B T E"]) -> Float[mx.array, "B T E"]:
         """Each group of heads by itself."""
@@ -109,31 +112,86 @@ class Mamba2(nn.Module):
         return mx.fast.rms_norm(grouped, None, self.config.norm.eps).flatten(-2) * weight
 
 
-def scan(
-    decay: Float[mx.array, "B T C S"], drive: Float[mx.array, "B T C S"], state: Float[mx.array, "B C S"] | None = None
-) -> Float[mx.array, "B T C S"]:
-    """Every state of state[t] = decay[t] * state[t - 1] + drive[t].
+def state_space_duality(
+    x: Float[mx.array, "B T H P"],
+    steps: Float[mx.array, "B T H"],
+    rates: Float[mx.array, " H"],
+    b: Float[mx.array, "B T G S"],
+    c: Float[mx.array, "B T G S"],
+    state: Float[mx.array, "B H P S"] | None = None,
+) -> tuple[Float[mx.array, "B T H P"], Float[mx.array, "B H P S"]]:
+    """Mamba 2's recurrence as products of matrices, chunk by chunk; a chunk is computed again for its gradient.
 
-    Within a chunk in log2(chunk) passes over all tokens instead of a pass a token; only factors of at most one are
-    multiplied, so nothing grows.
+    H = heads, P = channels a head, G = groups of heads that share b and c
 
-    >>> halves, ones = mx.full((1, 4, 1, 1), 0.5), mx.ones((1, 4, 1, 1))
-    >>> scan(halves, ones).flatten()
-    array([1, 1.5, 1.75, 1.875], dtype=float32)
+    Args:
+        x: Inputs.
+        steps: Time that passes at each token, at least 0; at 0 the state stays.
+        rates: Below zero: how fast each head's state decays.
+        b: How the input enters the state.
+        c: How the state is read.
+        state: Before the first token; None for zero.
     """
+    if state is None:
+        rows, _, heads, width = x.shape
+        state = mx.zeros((rows, heads, width, b.shape[-1]), dtype=x.dtype)
     done: list[mx.array] = []
-    for start in range(0, drive.shape[1], CHUNK):
-        a, b = decay[:, start : start + CHUNK], drive[:, start : start + CHUNK]
-        if state is not None:
-            b = mx.concatenate([b[:, :1] + a[:, :1] * state[:, None], b[:, 1:]], axis=1)
-        reach = 1
-        while reach < b.shape[1]:
-            b = mx.concatenate([b[:, :reach], b[:, reach:] + a[:, reach:] * b[:, :-reach]], axis=1)
-            a = mx.concatenate([a[:, :reach], a[:, reach:] * a[:, :-reach]], axis=1)
-            reach *= 2
-        state = b[:, -1]
-        done.append(b)
-    return mx.concatenate(done, axis=1)
+    for some_x, some_steps, some_b, some_c in zip(*map(in_chunks, (x, steps, b, c)), strict=True):
+        y, state = recomputed(_dual_chunk, some_x, some_steps, rates, some_b, some_c, state)
+        done.append(y)
+    return mx.concatenate(done, axis=1), state
+
+
+def _dual_chunk(
+    x: mx.array, steps: mx.array, rates: mx.array, b: mx.array, c: mx.array, state: mx.array
+) -> tuple[mx.array, mx.array]:
+    """One chunk of L tokens, as attention with decay among themselves and to the state before."""
+    rows, tokens, heads, width = x.shape
+    groups, numbers = b.shape[-2:]
+    by_group = (rows, groups, heads // groups, tokens, -1)
+    decays = mx.swapaxes(steps * rates, 1, 2)  # (B, H, L), in logarithms
+    between = mx.tril(mx.broadcast_to(decays[..., None], (*decays.shape, tokens)), -1)
+    between = mx.tril(mx.exp(mx.cumsum(between, axis=-2)))  # (B, H, L, L), from the second token to the first
+    b, c = mx.swapaxes(b, 1, 2), mx.swapaxes(c, 1, 2)  # (B, G, L, S)
+    driven = mx.swapaxes(x * steps[..., None], 1, 2)  # (B, H, L, P)
+    weights = (c @ mx.swapaxes(b, 2, 3))[:, :, None] * between.reshape(by_group)  # (B, G, H / G, L, L)
+    within = (weights @ driven.reshape(by_group)).reshape(driven.shape)
+    grouped = state.reshape(rows, groups, -1, numbers)  # (B, G, P H / G, S)
+    before = (c @ mx.swapaxes(grouped, 2, 3)).reshape(rows, groups, tokens, -1, width)
+    before = mx.swapaxes(before, 2, 3).reshape(driven.shape)
+    since = mx.exp(mx.cumsum(decays, axis=-1))  # (B, H, L)
+    y = within + since[..., None] * before
+    left = mx.swapaxes(driven * between[:, :, -1, :, None], 2, 3).reshape(rows, groups, -1, tokens)
+    entered = (left @ b).reshape(state.shape)
+    return mx.swapaxes(y, 1, 2), since[..., -1, None, None] * state + entered
+
+
+def _activated(layer: nn.Conv1d, x: mx.array, mask: mx.array | None, cache: Any) -> mx.array:
+    """SiLU of a causal convolution, (B, T, C); without a cache nothing between the two is kept for the gradient."""
+    if cache is not None:
+        return nn.silu(convolve(layer, x, mask, cache))
+    if mask is not None:
+        x = mx.where(mask[..., None], x, 0)
+
+    def activated(x: mx.array, weight: mx.array, *bias: mx.array) -> tuple[mx.array]:
+        before = mx.pad(x, [(0, 0), (weight.shape[1] - 1, 0), (0, 0)])
+        heard = mx.conv1d(before, weight, groups=x.shape[-1])
+        return (nn.silu(heard + bias[0] if bias else heard),)
+
+    return recomputed(activated, x, layer.weight, *([layer.bias] if "bias" in layer else []))[0]
+
+
+def _gated(gate: mx.array, y: mx.array, x: mx.array, skip: mx.array, cache: Any) -> mx.array:
+    """SiLU(gate) * (y + skip * x), each (B, T, C) but skip, (C); without a cache only the arguments are kept."""
+
+    def gated(gate: mx.array, y: mx.array, x: mx.array, skip: mx.array) -> tuple[mx.array]:
+        return (nn.silu(gate) * (y + skip * x),)
+
+    return (recomputed if cache is None else _kept)(gated, gate, y, x, skip)[0]
+
+
+def _kept(function: Function, *arrays: mx.array) -> list[mx.array]:
+    return list(function(*arrays))
 
 
 def convolve(

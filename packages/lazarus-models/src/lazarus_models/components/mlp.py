@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from lazarus_models.architecture import Activation, MLPConfig, MoEConfig
 from lazarus_models.backend import mx, nn
+from lazarus_models.errors import UnsupportedModel
 from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_models.parameters import part, put
 
@@ -87,6 +88,7 @@ class MoE(nn.Module):
             put(self, config.shared.name, MLP(width, config.shared))
 
     def __call__(self, x: Float[mx.array, "B T D"]) -> Float[mx.array, "B T D"]:
+        refuse_half_precision(x.dtype)
         chosen, shares = self.route(x)
         experts = part(self, self.config.names[1])
         if self.config.router == "sigmoid":
@@ -111,6 +113,24 @@ class MoE(nn.Module):
             weigh = mx.sigmoid if self.config.router == "sigmoid" else partial(mx.softmax, axis=-1, precise=True)
             shares = weigh(mx.take_along_axis(scores, chosen, axis=-1))
         return chosen, shares.astype(x.dtype)
+
+
+def refuse_half_precision(dtype: mx.Dtype) -> None:
+    """Refuses experts in half precision on a CPU, where MLX 0.32 multiplies them in float32 alone.
+
+    Args:
+        dtype: Of what the experts read.
+
+    Raises:
+        UnsupportedModel: It is bfloat16 or float16, and the device is a CPU.
+    """
+    if dtype != mx.float32 and mx.default_device().type == mx.cpu:
+        word = str(dtype).rpartition(".")[2]
+        raise UnsupportedModel(
+            f"a layer of experts in {word} on a CPU: MLX multiplies stacks of experts in float32 only there; load the model "
+            "with `dtype` float32",
+            "LM-E117",
+        )
 
 
 def load_balance_loss(scores: Float[mx.array, "B T E"], k: int) -> Float[mx.array, ""]:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from lazarus_models.backend import mx, nn
-from lazarus_models.vectors import fresh, view
+from lazarus_models.vectors import flat_view, fresh, view
 
 _BLOCK = 2**17
 """Logits computed at once: they stay in a core's cache."""
@@ -59,7 +59,7 @@ def token_nll_in_place(logits: Float[mx.array, "L V"], targets: Int[mx.array, " 
 @mx.custom_function
 @np.errstate(all="ignore")  # what is not finite tells itself by the loss
 def _nll_in_place(logits: Any, targets: Any) -> Any:
-    lines, ids = view(logits), np.asarray(targets)
+    lines, ids = flat_view(logits, "logits").reshape(logits.shape), np.asarray(targets)
     nll, totals = np.empty(len(lines), dtype=np.float32), np.empty(len(lines), dtype=np.float32)
     count = max(1, _BLOCK // lines.shape[1])
     for first in range(0, len(lines), count):
@@ -78,7 +78,7 @@ def _nll_in_place(logits: Any, targets: Any) -> Any:
 def _slope(primals: Any, cotangents: Any, outputs: Any) -> Any:
     """D nll / d logits = softmax - one-hot."""
     logits, targets = primals
-    lines, weight = view(logits), view(cotangents[0])
+    lines, weight = flat_view(logits, "logits").reshape(logits.shape), view(cotangents[0])
     np.multiply(lines, (weight / view(outputs[1]))[:, None], out=lines)
     lines[np.arange(len(lines)), np.asarray(targets)] -= weight
     return logits, mx.zeros_like(targets)
