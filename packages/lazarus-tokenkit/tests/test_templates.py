@@ -42,6 +42,7 @@ GOLDEN = {
     "phi": "<|user|>\nHi<|end|>\n<|assistant|>\nYo.<|end|>\n",
     "gemma": "<s><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\nYo.<end_of_turn>\n",
     "zephyr": "<|user|>\nHi</s>\n<|assistant|>\nYo.</s>\n",
+    "qwen3": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nYo.<|im_end|>\n",
     "vicuna": "USER: Hi ASSISTANT: Yo.</s>",
     "alpaca": "### Instruction:\nHi\n\n### Response:\nYo.</s>\n\n",
 }
@@ -73,7 +74,9 @@ def test_loss_lies_on_the_answer_and_its_end(name: str, question: str, answer: s
     encoded = encoder.encode(ChatSample("0", (Message("user", question), Message("assistant", answer))))
     ids = [token for token, has_loss in zip(encoded.ids, encoded.loss_mask, strict=True) if has_loss]
     end = REGISTRY[name].end_of_turn
-    assert ALL.decode(ids).strip() == answer + (" " if name == "llama2" else "") + ("</s>" if end == "eos" else end)
+    thoughts = "<think>\n\n</think>\n\n" if name == "qwen3" else ""
+    end = (" " if name == "llama2" else "") + ("</s>" if end == "eos" else end)
+    assert ALL.decode(ids).strip() == thoughts + answer + end
     prompt = encoder.prompt([Message("user", question)])
     assert encoded.ids[: len(prompt)] == prompt
 
