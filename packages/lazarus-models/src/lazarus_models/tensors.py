@@ -62,6 +62,14 @@ def read_header(path: Path) -> dict[str, Stored]:
         ) from error
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """Words in a file's header."""
+    read_header(path)
+    opened: Any = safe_open(path, framework="numpy")
+    with opened as file:
+        return file.metadata() or {}
+
+
 def load_tensors(path: Path) -> dict[str, mx.array]:
     """Every tensor of a file, in memory when this returns."""
     read_header(path)

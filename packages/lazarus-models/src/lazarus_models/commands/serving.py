@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
-from lazarus_models.commands.options import Adapter, Model, load_model
+from lazarus_models.commands.options import Adapter, AnyBase, Model, load_model
 from lazarus_plan.console import say
 
 
 def serve(
     model: Model,
     adapter: Adapter = None,
+    any_base: AnyBase = False,
     host: Annotated[str, typer.Option("--host", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 for any free one.")] = 8080,
     api_key: Annotated[
@@ -38,7 +39,7 @@ def serve(
         max_requests=max_requests,
         batch_size=batch_size,
     )
-    lm = load_model(model, adapter)
+    lm = load_model(model, adapter, any_base=any_base)
     try:
         server = Server(lm, Path(model).name, config)
     except OSError as error:
