@@ -13,6 +13,8 @@ from lazarus_models.backend import mx, nn
 from lazarus_models.lora import adapter_weights
 from lazarus_models.parameters import weights
 
+_SCORE = "score."
+"""The head of a `SequenceModel`, which is trained beside the adapters."""
 _CHUNK = 1 << 22
 """Weights mixed at a time: 50 MB beside the model."""
 
@@ -20,7 +22,11 @@ _CHUNK = 1 << 22
 def base_digest(model: nn.Module) -> str:
     """The digest of a model without its adapters, 64 hex digits."""
     adapters = adapter_weights(model)
-    base = {name.replace(".linear.", "."): tensor for name, tensor in weights(model).items() if name not in adapters}
+    base = {
+        name.replace(".linear.", "."): tensor
+        for name, tensor in weights(model).items()
+        if name not in adapters and not name.startswith(_SCORE)
+    }
     sha = hashlib.sha256()
     for name, tensor in sorted(base.items()):
         sums = [sum(column) % (1 << 64) for column in zip(*_sums(tensor), strict=True)]
