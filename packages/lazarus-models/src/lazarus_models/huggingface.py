@@ -5,6 +5,7 @@ is loaded. On a CPU weights become float32 whatever the file says: bfloat16 mult
 """
 
 import json
+import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,8 +19,11 @@ from lazarus_models.errors import WeightsError
 from lazarus_models.families import family_of, read_config
 from lazarus_models.hub import locate
 from lazarus_models.parameters import set_weights, weights
+from lazarus_models.stored_head import untied_if_different
 from lazarus_models.tensors import Stored, load_tensors, read_header, save_tensors
 from lazarus_tokenkit import Tokenizer, load_tokenizer
+
+logger = logging.getLogger(__name__)
 
 _READABLE = ("F32", "F16", "BF16")
 _PACKED = ("U32", "U8")
@@ -30,6 +34,7 @@ _NOT_TEXT = (
     "model.vision_tower.",
     "model.multi_modal_projector.",
 )
+_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl")
 
 
@@ -74,7 +79,9 @@ def load(path: Path | str, *, dtype: Precision | None = None, revision: str | No
         WeightsError: The tensors are absent, damaged, or not the config's; each is named.
     """
     path, commit = locate(path, revision)
-    config = read_config(path)
+    if (path / _SINGLE).exists() and (path / _INDEX).exists():
+        logger.warning("%s: %s is read, as transformers does; %s and its files are not", path, _SINGLE, _INDEX)
+    config = stored_config(path)
     family = family_of(config.model_type)
     model = family.build(config)
     stored = stored_tensors(path, config)
@@ -90,9 +97,10 @@ def load(path: Path | str, *, dtype: Precision | None = None, revision: str | No
     on_cpu = mx.default_device().type == mx.cpu
     precision: mx.Dtype = getattr(mx, dtype or ("float32" if on_cpu else config.dtype))
     tensors: dict[str, mx.array] = {}
-    for file in _weight_files(path):
+    placed = _placed_tensors(path)
+    for file in sorted(set(placed.values())):
         for name, tensor in load_tensors(file).items():
-            if (kept := _name_in_model(name, config)) is not None:
+            if placed[name] == file and (kept := _name_in_model(name, config)) is not None:
                 tensors[kept] = tensor.astype(precision) if mx.issubdtype(tensor.dtype, mx.floating) else tensor
     set_weights(model, tensors if as_model else layout.to_model(tensors))
     generation = path / "generation_config.json"
@@ -142,10 +150,17 @@ def supports_packing(lm: LoadedModel) -> bool:
     return family_of(lm.family).architecture(lm.config).supports_packing
 
 
+def stored_config(path: Path) -> ModelConfig:
+    """The config of a directory; not tied where its weights hold a head that is not the embedding."""
+    config = read_config(path)
+    return untied_if_different(config, _placed_tensors(path)) if config.tie_word_embeddings else config
+
+
 def stored_tensors(path: Path, config: ModelConfig) -> dict[str, Stored]:
     """The tensors that a directory's weights hold and a model of this config uses, from the files' headers alone."""
-    headers = [read_header(file) for file in _weight_files(path)]
-    named = ((_name_in_model(name, config), stored) for header in headers for name, stored in header.items())
+    placed = _placed_tensors(path)
+    headers = {file: read_header(file) for file in set(placed.values())}
+    named = ((_name_in_model(name, config), headers[file][name]) for name, file in placed.items())
     return {name: stored for name, stored in named if name is not None}
 
 
@@ -166,8 +181,25 @@ def _write_json(value: Mapping[str, Any], path: Path) -> None:
     )
 
 
+def _placed_tensors(path: Path) -> dict[str, Path]:
+    """Every stored tensor and its file; of a tensor in several files, the one that the index names.
+
+    Raises:
+        WeightsError: A file lacks a tensor that the index places there.
+    """
+    files = _weight_files(path)
+    placed = {name: file for file in files for name in read_header(file)}
+    if files == [path / _SINGLE]:
+        return placed
+    for name, file in read_json(path / _INDEX)["weight_map"].items():
+        if name not in placed or (placed[name] != path / file and name not in read_header(path / file)):
+            raise WeightsError(f"{path}: {_INDEX} places `{name}` in {file}, which lacks it; fetch both", "LM-E122")
+        placed[name] = path / file
+    return placed
+
+
 def _weight_files(path: Path) -> list[Path]:
-    single, index = path / "model.safetensors", path / "model.safetensors.index.json"
+    single, index = path / _SINGLE, path / _INDEX
     if single.exists():
         return [single]
     if index.exists():
