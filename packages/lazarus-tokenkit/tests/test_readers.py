@@ -331,3 +331,19 @@ def test_digests_are_over_canonical_json(prompt: str, completion: str):
     assert sample.digest == hashlib.sha256(expected).digest()
     turns = {"messages": [turn.to_json() for turn in sample.messages]}
     assert ChatSample("0", sample.messages).digest == hashlib.sha256(canonical_json(turns)).digest()
+
+
+@pytest.mark.parametrize("field", ["response", "output", "answer", "solution", "chosen"])
+def test_a_prompt_whose_answer_would_stay_unread_is_refused(tmp_path: Path, field: str):
+    path = write(tmp_path, json.dumps({"prompt": "q", field: "a"}).encode())
+    with pytest.raises(SampleError, match=f"name `{field}` as the field of the answer") as caught:
+        read(path)
+    assert caught.value.code == "LT-E316"
+    if field != "chosen":
+        assert list(read_samples(path, FieldNames(completion=field))) == [CompletionSample("0", "q", "a")]
+
+
+def test_an_unread_answer_is_named_in_any_row(tmp_path: Path):
+    with pytest.raises(SampleError, match=r":2: .*`response`"):
+        read(write(tmp_path, b'{"prompt": "q"}\n{"prompt": "q", "response": "a"}'))
+    assert read(write(tmp_path, b'{"prompt": "q", "response": ""}')) == [PromptSample("0", (Message("user", "q"),))]

@@ -88,7 +88,7 @@ def build(
     if expected.seconds > WORTH_A_WORD_S:
         say(f"planning: {expected}")
     plan = build_plan(caches, config, None if dry_run else output)
-    show(json.dumps(summary(plan), indent=2) if as_json else receipt(plan))
+    show(json.dumps(summary(plan), indent=2) if as_json else receipt(plan, caches))
     if dry_run:
         say("dry run: nothing was written")
     else:
