@@ -27,7 +27,7 @@ def file_of(folder: Path, base: str) -> str:
     return (folder / "tokenizers" / base / "tokenizer.json").read_text("utf-8")
 
 
-def make(folder: Path, name: str, specials: list[str] = (), rstrip: bool = False) -> HuggingFaceTokenizer:  # type: ignore[assignment]
+def make(folder: Path, name: str, specials: list[str], rstrip: bool = False) -> HuggingFaceTokenizer:
     """The tokenizer of a golden case."""
     base, edits = GOLDEN["tokenizers"][name]
     file: dict[str, Any] = json.loads(file_of(folder, base)) | edits
@@ -94,6 +94,8 @@ def test_published_templates_give_the_ids_of_apply_chat_template(real_data: Path
     seen = Counter[str]()
     for case in (case for case in GOLDEN["cases"] if case["origin"] == "trl" and case["tokenizer"] == name):
         encoder = Encoder(make(real_data, name, case["specials"]), str(folder / f"{case['template']}.jinja"))
+        if "strftime_now" in encoder.chat_template.source:  # the numbers have the date of the day they were made
+            continue
         wrong = [one for one in differing(encoder, case) if not name.startswith("gpt2") or one.split()[0] != "newlines"]
         seen[f"{case['template']} {wrong}" if wrong else "equal"] += 1
     assert set(seen) == {"equal"} and seen["equal"] > 40, seen
