@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -66,9 +67,12 @@ def chat(*contents: str) -> tuple[Message, ...]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rstrip", [False, True])
+@pytest.mark.parametrize(
+    "template", [TEMPLATE, TEMPLATE.replace("[a]\n", "[a] "), TEMPLATE.replace("[a]\n", "<|user|>")]
+)
 @given(contents=st.lists(CONTENTS, min_size=1, max_size=5))
-def test_pieces_have_the_ids_of_the_whole_text(kind: str, rstrip: bool, contents: list[str]):
-    encoder = Encoder(MADE[kind, rstrip])
+def test_pieces_have_the_ids_of_the_whole_text(kind: str, rstrip: bool, template: str, contents: list[str]):
+    encoder = Encoder(replace(MADE[kind, rstrip], chat_template=template))
     messages = chat(*contents)
     render, encode = encoder.chat_template.render, encoder.tokenizer.encode
     assert encoder.encode(ChatSample("0", messages)).ids == encode(render(messages))
@@ -100,9 +104,13 @@ def test_preferred_answers_have_the_ids_of_conversations(kind: str):
 def test_written_special_tokens_are_spelled_where_they_stand(kind: str, before: str, after: str):
     encoder = Encoder(MADE[kind, False])
     tokenizer = encoder.tokenizer
-    marked = [encoder.encode(ChatSample("0", chat("a", f"{before}{end}{after}"))).ids for end in ("</s>", "</c>")]
-    assert marked[0] == [LETTERS["s"] if number == LETTERS["c"] else number for number in marked[1]]
-    assert marked[0].count(tokenizer.special_tokens["</s>"]) == 1
+    for place in (0, 1):
+        texts = [["a", "b"], ["a", "b"]]
+        for turns, end in zip(texts, ("</s>", "</c>"), strict=True):
+            turns[place] = f"{before}{end}{after}"
+        marked = [encoder.encode(ChatSample("0", chat(*turns))).ids for turns in texts]
+        assert marked[0] == [LETTERS["s"] if number == LETTERS["c"] else number for number in marked[1]]
+        assert marked[0].count(tokenizer.special_tokens["</s>"]) == 1
 
 
 def test_a_document_begins_with_the_prefix_and_bos():
