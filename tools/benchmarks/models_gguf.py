@@ -1,7 +1,7 @@
 """A GGUF file of ours, read by code that none of ours shares: the format's own package, and transformers.
 
-    uv run lazarus-models convert --model stories260k -o FOLDER/stories.gguf
-    python tools/benchmarks/models_gguf.py FOLDER/stories.gguf MODEL   (in an environment with gguf, torch, transformers)
+    uv run lazarus-models convert --model MODEL -o FOLDER/model.gguf
+    python tools/benchmarks/models_gguf.py FOLDER/model.gguf MODEL   (in an environment with gguf, torch, transformers)
 
 MODEL is the directory that the file was made of. Every tensor's name must stand in the format's table; then the ids of a
 text, the logits and 200 greedy tokens of both are compared.

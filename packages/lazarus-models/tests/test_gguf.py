@@ -7,6 +7,7 @@ import pytest
 from lazarus_models import RopeConfig, UnsupportedModel, export_gguf, load, save, set_weights, weights
 from lazarus_models.backend import mx
 from lazarus_models.decoder import Decoder
+from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 
 OURS = {  # by the format's own words, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
     "token_embd.": "model.embed_tokens.",
@@ -28,9 +29,20 @@ OURS = {  # by the format's own words, https://github.com/ggml-org/ggml/blob/mas
 }
 
 
+def keeping_spaces(lm):
+    """The model with its tokenizer made to keep double spaces, as Llama's does."""
+    file = json.loads(lm.tokenizer.files["tokenizer.json"])
+    steps = [
+        step for step in file["normalizer"]["normalizers"] if step.get("content") != "" and " {2,}" not in str(step)
+    ]
+    file["normalizer"]["normalizers"] = steps
+    files = lm.tokenizer.files | {"tokenizer.json": json.dumps(file).encode()}
+    return replace(lm, tokenizer=HuggingFaceTokenizer.from_files(files, "kept"))
+
+
 @pytest.fixture(scope="module", params=["stories260k", "families/mixtral", "families/llama"])
 def lm(request, data):
-    return load(data / "models" / request.param)
+    return keeping_spaces(load(data / "models" / request.param))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +95,8 @@ def test_linear_rope_and_a_chat_template_are_told(stories, tmp_path):
     rope = RopeConfig(rope_type="linear", factor=4.0)
     template = "{{ messages[0].content }}"
     directory = tmp_path / "model"
-    save(replace(stories, config=stories.config.model_copy(update={"rope": rope})), directory)
+    kept = keeping_spaces(stories)
+    save(replace(kept, config=kept.config.model_copy(update={"rope": rope})), directory)
     said = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
     (directory / "tokenizer_config.json").write_text(json.dumps({**said, "chat_template": template}), encoding="utf-8")
     export_gguf(load(directory), tmp_path / "x.gguf")
@@ -110,6 +123,12 @@ def test_what_the_file_has_no_words_for_is_refused(data, tmp_path, name, words):
     with pytest.raises(UnsupportedModel, match=words):
         export_gguf(load(data / "models/families" / name), tmp_path / "x.gguf")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tokenizer_that_folds_double_spaces_is_refused(stories, tmp_path):
+    with pytest.raises(UnsupportedModel, match="folds double spaces") as caught:
+        export_gguf(stories, tmp_path / "x.gguf")
+    assert caught.value.code == "LM-E115" and list(tmp_path.iterdir()) == []
 
 
 def test_a_tokenizer_of_another_kind_is_refused(tiny, tmp_path):

@@ -201,6 +201,12 @@ FAULTS: dict[str, tuple[str, str, Callable[[Files], None]]] = {
         lambda files: (files.file.update(post_processor=ADDS_BOS), files.config.update(chat_template="<s>" + CHATML)),
     ),
     "no bos for Gemma": ("D43", "error", lambda files: files.model_config.update(model_type="gemma3_text")),
+    "bos for texts alone": (
+        "D43",
+        "information",
+        lambda files: (files.file.update(post_processor=ADDS_BOS), files.config.update(chat_template=CHATML)),
+    ),
+    "no generation prompt": ("D45", "error", template(CHATML.partition("{% if add_generation_prompt")[0])),
     "system refused": (
         "D44",
         "information",

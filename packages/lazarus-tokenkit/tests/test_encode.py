@@ -170,10 +170,16 @@ def test_a_token_that_swallows_white_space_does_so_beside_user_text_too(build: A
     assert special == [*plain[:start], *literal, *plain[start + 1 :]]
 
 
-def test_bos_is_added_once_whoever_adds_it():
-    for template in ("own", "plain", "chatml"):
+def test_bos_is_written_once_by_the_template_or_added_to_plain_text():
+    for template in ("own", "plain"):
         ids = Encoder(BYTE, template).encode(chat("<|bos|>", "a")).ids
         assert ids[0] == BYTE.bos_id and ids.count(BYTE.bos_id) == 1
+
+
+def test_a_chat_template_without_bos_gets_none():
+    encoder = Encoder(BYTE, "chatml")
+    assert BYTE.bos_id not in encoder.encode(chat("<|bos|>", "a")).ids + encoder.prompt(chat("a").messages)
+    assert encoder.encode(TextSample("0", "a")).ids[0] == BYTE.bos_id
 
 
 def test_a_template_that_rewrites_earlier_turns_is_refused(build: Any):
@@ -201,7 +207,7 @@ def test_everything_that_changes_ids_changes_a_digest():
     base = Encoder(BYTE)
     assert base.template_digest != Encoder(BYTE, "plain").template_digest
     assert base.template_digest != Encoder(BYTE, pinned_date="2026-01-02").template_digest
-    assert base.parameters == {"encode_version": 1, "template": "own", "pinned_date": "2026-01-01"}
+    assert base.parameters == {"encode_version": 2, "template": "own", "pinned_date": "2026-01-01"}
 
 
 TOOLS = (

@@ -376,3 +376,19 @@ def read_again(sample: Sample) -> Sample:
 def test_a_row_without_a_label_or_an_answer_is_named(tmp_path: Path, row: bytes, words: str):
     with pytest.raises(SampleError, match=rf"rows\.jsonl:1: {words}"):
         list(read_samples(write(tmp_path, row), LABELLED))
+
+
+@pytest.mark.parametrize("field", ["response", "output", "answer", "solution", "chosen"])
+def test_a_prompt_whose_answer_would_stay_unread_is_refused(tmp_path: Path, field: str):
+    path = write(tmp_path, json.dumps({"prompt": "q", field: "a"}).encode())
+    with pytest.raises(SampleError, match=f"name `{field}` as the field of the answer") as caught:
+        read(path)
+    assert caught.value.code == "LT-E317"
+    if field != "chosen":
+        assert list(read_samples(path, FieldNames(completion=field))) == [CompletionSample("0", "q", "a")]
+
+
+def test_an_unread_answer_is_named_in_any_row(tmp_path: Path):
+    with pytest.raises(SampleError, match=r":2: .*`response`"):
+        read(write(tmp_path, b'{"prompt": "q"}\n{"prompt": "q", "response": "a"}'))
+    assert read(write(tmp_path, b'{"prompt": "q", "response": ""}')) == [PromptSample("0", (Message("user", "q"),))]

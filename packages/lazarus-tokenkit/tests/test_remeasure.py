@@ -27,7 +27,7 @@ def recipe(data: Path) -> Recipe:
 def plan(data: Path, tmp_path: Path) -> Path:
     encoder = Encoder(load_tokenizer("byte"), "chatml")
     build_lengths(data, encoder, tmp_path / "lengths.jsonl", FieldNames(**FIELDS))
-    build_plan(read_lengths(tmp_path / "lengths.jsonl"), PlanConfig(token_budget=256), tmp_path / "plan")
+    build_plan(read_lengths(tmp_path / "lengths.jsonl"), PlanConfig(token_budget=192), tmp_path / "plan")
     return tmp_path / "plan"
 
 
@@ -41,6 +41,13 @@ def test_rows_measured_again_are_the_lines_of_the_cache(plan: Path, recipe: Reci
 def test_verify_encodes_a_sample_of_each_parsed_step_again(plan: Path, recipe: Recipe):
     *_, said = verify_plan(plan, sample=5, recipe=recipe)
     assert said == "samples: 5 encoded again, lengths and the first 32 bits of rows and token ids as planned"
+
+
+def test_lengths_of_an_older_encoding_are_refused_before_rows_are_read(recipe: Recipe):
+    with pytest.raises(
+        StalePlan, match="`encode_version` 1, this lazarus-tokenkit has version 2: build lengths and plan again"
+    ):
+        next(measure_rows(recipe._replace(data=[Path("missing")]), {"encode_version": 1}, [0]))
 
 
 @pytest.mark.parametrize("code", ["LP-E140", "LP-E141"])

@@ -42,6 +42,7 @@ GOLDEN = {
     "phi": "<|user|>\nHi<|end|>\n<|assistant|>\nYo.<|end|>\n",
     "gemma": "<s><start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\nYo.<end_of_turn>\n",
     "zephyr": "<|user|>\nHi</s>\n<|assistant|>\nYo.</s>\n",
+    "qwen3": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nYo.<|im_end|>\n",
     "vicuna": "USER: Hi ASSISTANT: Yo.</s>",
     "alpaca": "### Instruction:\nHi\n\n### Response:\nYo.</s>\n\n",
 }
@@ -73,7 +74,9 @@ def test_loss_lies_on_the_answer_and_its_end(name: str, question: str, answer: s
     encoded = encoder.encode(ChatSample("0", (Message("user", question), Message("assistant", answer))))
     ids = [token for token, has_loss in zip(encoded.ids, encoded.loss_mask, strict=True) if has_loss]
     end = REGISTRY[name].end_of_turn
-    assert ALL.decode(ids).strip() == answer + (" " if name == "llama2" else "") + ("</s>" if end == "eos" else end)
+    thoughts = "<think>\n\n</think>\n\n" if name == "qwen3" else ""
+    end = (" " if name == "llama2" else "") + ("</s>" if end == "eos" else end)
+    assert ALL.decode(ids).strip() == thoughts + answer + end
     prompt = encoder.prompt([Message("user", question)])
     assert encoded.ids[: len(prompt)] == prompt
 
@@ -173,6 +176,70 @@ def test_what_a_vocabulary_lacks_is_named():
 def test_a_property_that_fails_is_named(source: str, name: str):
     found = validate_template(ChatTemplate("t", source, "<s>", "</s>"), ALL)
     assert name in [each.name for each in found if not each.holds]
+
+
+HEADER = "{% for m in messages %}[{{ m.role }}]{{ m.content }}</s>{% endfor %}"
+MARKED = (
+    "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}{% generation %}{{ m.content }}</s>"
+    "{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(("source", "level"), [(HEADER, "error"), (MARKED, "warning")])
+def test_a_header_that_the_prompt_lacks_is_named(source: str, level: str):
+    (found,) = [each for each in validate_template(ChatTemplate("t", source), ALL) if each.name == "header-in-prompt"]
+    assert (found.holds, found.level) == (False, level) and "'[assistant]'" in found.evidence
+    with_prompt = source + "{% if add_generation_prompt %}[assistant]{% endif %}"
+    assert all(each.holds for each in validate_template(ChatTemplate("t", with_prompt), ALL) if "header" in each.name)
+
+
+def test_marks_decide_on_the_loss_where_prefixes_would_say_otherwise():
+    for text in ("x", "\ufdee\ufdef", "</s>"):  # the characters that mark blocks, too
+        encoded = Encoder(replace(ALL, chat_template=MARKED), "own").encode(
+            ChatSample("0", (Message("user", text), Message("assistant", text)))
+        )
+        ids = [token for token, has_loss in zip(encoded.ids, encoded.loss_mask, strict=True) if has_loss]
+        assert ALL.decode(ids) == text + "</s>"
+
+
+def test_marks_before_a_preferred_answer_carry_no_loss():
+    encoder = Encoder(replace(ALL, chat_template=MARKED), "own")
+    encoded = encoder.encode(PreferenceSample("0", TURNS[:3], TURNS[3:], (Message("assistant", "Oh."),)))
+    ids = [token for token, has_loss in zip(encoded.ids, encoded.loss_mask, strict=True) if has_loss]
+    assert ALL.decode(ids) == "So.</s>Oh.</s>"
+
+
+THOUGHTS = (  # drops the thoughts of earlier answers, as Qwen 3's own template does
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content.split('</think>')[-1] if not loop.last else m.content }}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+THOUGHT = tuple(
+    replace(turn, content="<think>\n\n</think>\n\n" + turn.content) if turn.role == "assistant" else turn
+    for turn in TURNS
+)
+
+
+def test_a_template_that_drops_thoughts_answers_several_turns_and_names_the_one_to_train_with():
+    encoder = Encoder(replace(ALL, chat_template=THOUGHTS), "own")
+    rendered = encoder.chat_template.render(THOUGHT[:3], add_generation_prompt=True)
+    assert ALL.decode(encoder.prompt(THOUGHT[:3])) == rendered
+    with pytest.raises(TemplateError, match="use template `qwen3`"):
+        encoder.encode(ChatSample("0", THOUGHT))
+    encoded = Encoder(encoder.tokenizer, "qwen3").encode(ChatSample("0", THOUGHT))
+    ids = [token for token, has_loss in zip(encoded.ids, encoded.loss_mask, strict=True) if has_loss]
+    assert ALL.decode(ids) == "".join(turn.content + "<|im_end|>" for turn in THOUGHT[1::2])
+
+
+def test_qwen3_renders_calls_and_results_as_published():
+    text = template("qwen3").render(ASKED, tools=(WEATHER,))
+    assert text.startswith("<|im_start|>system\nBe.\n\n# Tools\n\nYou may call one or more functions")
+    assert (
+        "<|im_start|>assistant\n<think>\n\n</think>\n\n<tool_call>\n"
+        '{"name": "weather", "arguments": {"city": "Bern"}}\n</tool_call>\n<tool_call>\n'
+        '{"name": "weather", "arguments": {"city": "Rom"}}\n</tool_call><|im_end|>\n'
+        "<|im_start|>user\n<tool_response>\nno\n</tool_response><|im_end|>\n"
+    ) in text
+    assert sum(Encoder(ALL, "qwen3").encode(ChatSample("0", ASKED, (WEATHER,))).loss_mask) > 100
 
 
 def test_marks_of_the_template_find_the_loss_where_prefixes_cannot():

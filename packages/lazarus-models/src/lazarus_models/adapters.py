@@ -2,6 +2,9 @@
 
 mlx-lm stores A as (inputs, rank) and B as (rank, outputs) with the factor `scale`; PEFT stores both transposed, with
 alpha = scale * rank. `mlx_lm.generate --adapter-path` and `mlx_lm.fuse` work on what `save_adapter` writes.
+
+The header of the tensors' file has the digest of the base model (`base_digest`), in either layout. An adapter on another
+base gives plausible nonsense, so it is refused; adapters of other tools have no digest and are taken as they are.
 """
 
 import json
@@ -13,6 +16,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from lazarus_models.backend import mx, nn
+from lazarus_models.base_digest import base_digest
 from lazarus_models.config import in_words
 from lazarus_models.errors import AdapterError
 from lazarus_models.finite import refuse_infinite
@@ -27,12 +31,16 @@ from lazarus_models.lora import (
     target_layers,
 )
 from lazarus_models.parameters import layer_count, modules, replace_modules, set_weights
+from lazarus_models.peft_config import PeftConfig
 from lazarus_models.reading import Files, PlainFiles
-from lazarus_models.tensors import save_tensors
+from lazarus_models.tensors import read_metadata, save_tensors
 from lazarus_plan.whole import filled_folder
 
 _PEFT = {".lora_a": ".lora_A.weight", ".lora_b": ".lora_B.weight", ".m": ".lora_magnitude_vector"}
 _PEFT_START = "base_model.model."
+_MLX_LM_FILE, _PEFT_FILE = "adapters.safetensors", "adapter_model.safetensors"
+_BASE = "lazarus_base"
+"""Key of the base model's digest in the header of the tensors' file."""
 
 
 def save_adapter(
@@ -46,11 +54,11 @@ def save_adapter(
     directory = Path(directory)
     tensors = adapter_weights(model)
     if layout == "peft":
-        said, tensors, file = _peft_config(model, config), _to_peft(tensors), "adapter_model.safetensors"
+        said, tensors, file = _peft_config(model, config), _to_peft(tensors), _PEFT_FILE
     else:
-        said, file = _mlx_lm_config(model, config), "adapters.safetensors"
+        said, file = _mlx_lm_config(model, config), _MLX_LM_FILE
     with filled_folder(directory, last=("adapter_config.json",)) as folder:
-        save_tensors(tensors, folder / file)
+        save_tensors(tensors, folder / file, {"format": "pt", _BASE: base_digest(model)})
         text = json.dumps(said, indent=2, sort_keys=True) + "\n"
         (folder / "adapter_config.json").write_text(text, encoding="utf-8", newline="\n")
 
@@ -69,22 +77,29 @@ def merge_adapter(lm: LoadedModel) -> LoadedModel:
     return replace(lm, config=lm.config.model_copy(update={"quantization": quantization}))
 
 
-def load_adapter(model: nn.Module, directory: Path | str, files: Files = PlainFiles()) -> LoraConfig:  # noqa: B008 (frozen)
+def load_adapter(
+    model: nn.Module,
+    directory: Path | str,
+    files: Files = PlainFiles(),  # noqa: B008 (frozen)
+    *,
+    any_base: bool = False,
+) -> LoraConfig:
     """Adds a stored adapter to the model it was trained on.
 
     Args:
         model: Changed in place.
         directory: In either layout.
         files: Reads its files.
+        any_base: Take an adapter that was trained on other weights too.
 
     Returns:
-        What the adapter was made with.
+        Rank and scale of the adapted layers. Layers of several ranks get the largest one, filled up with zeros.
 
     Raises:
-        AdapterError: Not a LoRA adapter, or not of this model; the tensor is named.
+        AdapterError: Not a LoRA adapter, one with settings that are not done here, or not of this model.
     """
     directory = Path(directory)
-    config, tensors = _read(model, directory, files)
+    config, tensors = _read(model, directory, files, any_base=any_base)
     refuse_infinite(tensors, directory)
     adapt(model, sorted({name.rpartition(".")[0] for name in tensors}), config)
     _refuse_misfit(directory, tensors, adapter_weights(model))
@@ -109,10 +124,16 @@ class AdapterSet:
         """All that were added, in their order."""
         return tuple(self._adapters)
 
-    def add(self, name: str, directory: Path | str) -> None:
-        """Reads an adapter, to be used later; the weights that it adapts stay shared."""
+    def add(self, name: str, directory: Path | str, *, any_base: bool = False) -> None:
+        """Reads an adapter, to be used later; the weights that it adapts stay shared.
+
+        Args:
+            name: To use it by.
+            directory: In either layout.
+            any_base: Take an adapter that was trained on other weights too.
+        """
         self.use(None)
-        config, tensors = _read(self._model, Path(directory), PlainFiles())
+        config, tensors = _read(self._model, Path(directory), PlainFiles(), any_base=any_base)
         refuse_infinite(tensors, directory)
         layers = adapted_layers(self._model, sorted({name.rpartition(".")[0] for name in tensors}), config)
         self._plain |= {path: layer for path, layer in modules(self._model).items() if path in layers}
@@ -137,19 +158,20 @@ class AdapterSet:
         self.active = name
 
 
-def _read(model: nn.Module, directory: Path, files: Files) -> tuple[LoraConfig, dict[str, mx.array]]:
+def _read(model: nn.Module, directory: Path, files: Files, *, any_base: bool) -> tuple[LoraConfig, dict[str, mx.array]]:
     file = directory / "adapter_config.json"
     if not file.exists():
         raise AdapterError(f"{directory}: no adapter_config.json; an adapter is a directory with one", "LM-E132")
     said = files.json(file)
+    stored = directory / (_PEFT_FILE if "peft_type" in said else _MLX_LM_FILE)
     if "peft_type" in said:
-        tensors = _from_peft(files.tensors(directory / "adapter_model.safetensors"))
-        settings = {"rank": said.get("r"), "scale": None, "dropout": said.get("lora_dropout", 0.0)}
-        if isinstance(said.get("lora_alpha"), int | float) and isinstance(said.get("r"), int):
-            settings["scale"] = said["lora_alpha"] / said["r"]
-        kind = "dora" if said.get("use_dora") else str(said["peft_type"]).lower()
+        peft = PeftConfig.read(file, said)
+        tensors = _from_peft(files.tensors(stored))
+        _refuse_ranks(stored, tensors, peft)
+        rank, scale, tensors = peft.evened(tensors)
+        settings, kind = {"rank": rank, "scale": scale, "dropout": peft.dropout}, peft.kind
     else:
-        tensors = dict(files.tensors(directory / "adapters.safetensors"))
+        tensors = dict(files.tensors(stored))
         settings, kind = said.get("lora_parameters"), said.get("fine_tune_type", "lora")
     if kind not in ("lora", "dora"):
         raise AdapterError(f"{file}: an adapter of kind {kind!r}; 'lora' and 'dora' are read", "LM-E132")
@@ -157,7 +179,29 @@ def _read(model: nn.Module, directory: Path, files: Files) -> tuple[LoraConfig, 
     known = set(target_layers(model, ("*",)))
     if unknown := [name for name in layers if name not in known]:
         raise AdapterError(f"{directory}: adapts `{unknown[0]}`, no linear layer of this model", "LM-E133")
+    if not any_base:
+        _refuse_other_base(model, stored)
     return _stored_config(file, kind, settings, layers), tensors
+
+
+def _refuse_ranks(file: Path, tensors: Mapping[str, mx.array], peft: PeftConfig) -> None:
+    """Names a tensor of another rank than the config gives its layer."""
+    for name, tensor in tensors.items():
+        layer, _, leaf = name.rpartition(".")
+        if leaf != "m" and tensor.shape[1 if leaf == "lora_a" else 0] != peft.rank_of(layer):
+            raise AdapterError(
+                f"{file}: `{name}` is {tensor.shape}, the config gives the layer rank {peft.rank_of(layer)}", "LM-E134"
+            )
+
+
+def _refuse_other_base(model: nn.Module, file: Path) -> None:
+    trained_on = read_metadata(file).get(_BASE)
+    if trained_on is not None and trained_on != (found := base_digest(model)):
+        raise AdapterError(
+            f"{file}: the adapter was trained on another base model (digest {trained_on[:12]}, this one has {found[:12]});"
+            " load it on its own base, or set `any_base`",
+            "LM-E139",
+        )
 
 
 def _stored_config(file: Path, kind: Any, said: Any, layers: list[str]) -> LoraConfig:

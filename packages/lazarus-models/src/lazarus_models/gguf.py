@@ -151,6 +151,12 @@ def _vocabulary(lm: LoadedModel) -> dict[str, Any]:
             "give the saved directory to llama.cpp's own converter",
             "LM-E115",
         )
+    if lm.tokenizer.encode("a  a") == lm.tokenizer.encode("a a"):
+        raise UnsupportedModel(
+            "`gguf`: the tokenizer folds double spaces, for which the file has no words, so its readers would give other"
+            " ids; save the model as a directory",
+            "LM-E115",
+        )
     added: list[dict[str, Any]] = said.get("added_tokens", [])
     special = {token["id"] for token in added if token.get("special")}
     by_id = {index: text for text, index in pieces.items()} | {token["id"]: token["content"] for token in added}

@@ -5,8 +5,9 @@ is loaded. On a CPU weights become float32 whatever the file says: bfloat16 mult
 """
 
 import json
+import logging
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,12 +22,15 @@ from lazarus_models.finite import refuse_infinite
 from lazarus_models.hub import locate, own_file
 from lazarus_models.parameters import set_weights, weights
 from lazarus_models.reading import Files, HashedFiles, PlainFiles
+from lazarus_models.stored_head import untied_if_different
 from lazarus_models.tensors import Stored, read_header, save_tensors
 from lazarus_plan.whole import filled_folder
 from lazarus_tokenkit import Tokenizer, load_tokenizer
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 """The weights in one file, or the file that names several."""
+logger = logging.getLogger(__name__)
+
 _READABLE = ("F32", "F16", "BF16")
 _PACKED = ("U32", "U8")
 _NOT_TEXT = (
@@ -93,10 +97,15 @@ def load(
 
 
 def _load(path: Path, commit: str | None, dtype: Precision | None, files: Files) -> LoadedModel:
+    if (path / SINGLE).exists() and (path / INDEX).exists():
+        logger.warning("%s: %s is read, as transformers does; %s and its files are not", path, SINGLE, INDEX)
     config = read_config(path, files.json)
     family = family_of(config.model_type)
-    weight_files = _weight_files(path, files)
-    stored = _stored([files.header(file) for file in weight_files], config)
+    headers = {file: files.header(file) for file in _weight_files(path, files)}
+    placed = _placed_tensors(path, headers, files)
+    if config.tie_word_embeddings:
+        config = untied_if_different(config, placed)
+    stored = _stored(headers, placed, config)
     check_layers(config.num_hidden_layers, stored, str(path))
     check_numbers(family.architecture(config), stored, str(path))
     model = family.build(config)
@@ -112,8 +121,9 @@ def _load(path: Path, commit: str | None, dtype: Precision | None, files: Files)
     on_cpu = mx.default_device().type == mx.cpu
     precision: mx.Dtype = getattr(mx, dtype or ("float32" if on_cpu else config.dtype))
     tensors: dict[str, mx.array] = {}
-    for file in weight_files:
-        named = ((_name_in_model(name, config), tensor) for name, tensor in files.tensors(file).items())
+    for file in headers:
+        mine = {name: tensor for name, tensor in files.tensors(file).items() if placed[name] == file}
+        named = ((_name_in_model(name, config), tensor) for name, tensor in mine.items())
         used = {name: tensor for name, tensor in named if name is not None}
         refuse_infinite(used, file)
         converted = {
@@ -185,9 +195,20 @@ def supports_packing(lm: LoadedModel) -> bool:
     return family_of(lm.family).architecture(lm.config).supports_packing
 
 
+def stored_config(path: Path) -> ModelConfig:
+    """The config of a directory; not tied where its weights hold a head that is not the embedding."""
+    config = read_config(path)
+    return untied_if_different(config, _placed(path)[1]) if config.tie_word_embeddings else config
+
+
 def stored_tensors(path: Path, config: ModelConfig) -> dict[str, Stored]:
     """The tensors that a directory's weights hold and a model of this config uses, from the files' headers alone."""
-    return _stored([read_header(file) for file in _weight_files(path, PlainFiles())], config)
+    return _stored(*_placed(path), config)
+
+
+def _placed(path: Path) -> tuple[dict[Path, dict[str, Stored]], dict[str, Path]]:
+    headers = {file: read_header(file) for file in _weight_files(path, PlainFiles())}
+    return headers, _placed_tensors(path, headers, PlainFiles())
 
 
 def loaded_files(path: Path) -> list[Path]:
@@ -201,8 +222,10 @@ def loaded_files(path: Path) -> list[Path]:
     return sorted([*found, *(file for file in others if file.name != INDEX or found != [path / SINGLE])])
 
 
-def _stored(headers: Iterable[Mapping[str, Stored]], config: ModelConfig) -> dict[str, Stored]:
-    named = ((_name_in_model(name, config), stored) for header in headers for name, stored in header.items())
+def _stored(
+    headers: Mapping[Path, Mapping[str, Stored]], placed: Mapping[str, Path], config: ModelConfig
+) -> dict[str, Stored]:
+    named = ((_name_in_model(name, config), headers[file][name]) for name, file in placed.items())
     return {name: stored for name, stored in named if name is not None}
 
 
@@ -221,6 +244,23 @@ def _write_json(value: Mapping[str, Any], path: Path) -> None:
     path.write_text(
         json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
     )
+
+
+def _placed_tensors(path: Path, headers: Mapping[Path, Mapping[str, Stored]], files: Files) -> dict[str, Path]:
+    """Every stored tensor and its file; of a tensor in several files, the one that the index names.
+
+    Raises:
+        WeightsError: A file lacks a tensor that the index places there.
+    """
+    placed = {name: file for file, header in headers.items() for name in header}
+    if list(headers) == [path / SINGLE]:
+        return placed
+    by_name = {file.name: file for file in headers}
+    for name, file in files.json(path / INDEX)["weight_map"].items():
+        if name not in headers[by_name[file]]:
+            raise WeightsError(f"{path}: {INDEX} places `{name}` in {file}, which lacks it; fetch both", "LM-E122")
+        placed[name] = by_name[file]
+    return placed
 
 
 def _weight_files(path: Path, files: Files) -> list[Path]:

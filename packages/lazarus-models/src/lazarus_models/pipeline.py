@@ -48,6 +48,8 @@ class UnifiedPipelineConfig(BaseModel):
     """Of a repository of the hub: a branch, tag or commit."""
     adapter: Path | None = None
     """Directory of a LoRA adapter to add."""
+    any_base: bool = False
+    """Take an adapter that was trained on other weights too."""
     system: str | None = None
     """Instructions that every conversation begins with."""
     generation: GenerationConfig = GenerationConfig()
@@ -70,7 +72,7 @@ class UnifiedPipeline:
         """Loads a directory, a short name or a repository of the hub; its family is found from its config."""
         lm = load(model, dtype=config.dtype.precision if config.dtype else None, revision=config.revision)
         if config.adapter is not None:
-            load_adapter(lm.model, config.adapter)
+            load_adapter(lm.model, config.adapter, any_base=config.any_base)
         return cls(lm, config)
 
     @classmethod

@@ -91,6 +91,14 @@ def _refuse_hostile_header(path: Path) -> None:
         ) from error
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """Words in a file's header."""
+    read_header(path)
+    opened: Any = safe_open(path, framework="numpy")
+    with opened as file:
+        return file.metadata() or {}
+
+
 def load_tensors(path: Path) -> dict[str, mx.array]:
     """Every tensor of a file, in memory when this returns."""
     read_header(path)

@@ -1,7 +1,12 @@
 """What people read about a plan: the receipt of `build`, the summary of `info`."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from lazarus_plan.canonical import JSON
 from lazarus_plan.fingerprint import UPSTREAM, short
+from lazarus_plan.lengths import LengthCache
 from lazarus_plan.plan import WHOLE, BatchPlan
 from lazarus_plan.stats import plan_stats
 
@@ -22,8 +27,32 @@ def summary(plan: BatchPlan) -> JSON:
     }
 
 
-def receipt(plan: BatchPlan) -> str:
-    """The plan for people."""
+def lost_answers(plan: BatchPlan, caches: Sequence[LengthCache]) -> int:
+    """Samples that are cut by at least as many tokens as carry loss: none is left of an answer at the end.
+
+    Args:
+        plan: The plan.
+        caches: What it was built from, in the order of its sources; those without `loss_tokens` are left out.
+    """
+    placed = np.zeros(sum(len(cache.length) for cache in caches), dtype=np.int64)
+    np.maximum.at(placed, plan.sample, np.maximum(plan.span_start, 0) + plan.length)  # ends of the pieces
+    count, first = 0, 0
+    for cache in caches:
+        ends = placed[first : first + len(cache.length)]
+        first += len(cache.length)
+        if cache.loss_tokens is not None:
+            is_lost = (ends > 0) & (cache.loss_tokens > 0) & (cache.length - ends >= cache.loss_tokens)
+            count += int(is_lost.sum())
+    return count
+
+
+def receipt(plan: BatchPlan, caches: Sequence[LengthCache] = ()) -> str:
+    """The plan for people.
+
+    Args:
+        plan: The plan.
+        caches: What it was built from; with them, answers that are cut off are counted.
+    """
     stats = plan_stats(plan)
     about, config = plan.metadata, plan.metadata.config
     tokens, room = stats["efficiency"]
@@ -45,6 +74,8 @@ def receipt(plan: BatchPlan) -> str:
     left_out = [f"{count} {reason}" for reason, count in about.excluded.model_dump().items() if count]
     lines["excluded"] = ", ".join(left_out) or "none"
     lines["cut"] = f"{partial:,} ({config.oversize})" if partial else "none"
+    if partial and caches and (lost := lost_answers(plan, caches)):
+        lines["lost"] = f"the answers of {lost:,} cut samples, if they stand at the end: no token with loss is left"
     if about.parent is not None:
         lines["parent"] = f"{short(about.parent.plan_id)}, whose first {about.parent.steps:,} steps stay"
     lines["made from"] = ", ".join(f"{link} {_sources(plan, link)}" for link in LINKS)

@@ -2,7 +2,9 @@
 
 Laws, each with a test: the ids before an answer are the ids of its prompt; loss lies on the assistant's tokens and its
 end-of-turn token, or on all tokens of a text but the bos; bos never stands twice; what people wrote never becomes a
-special token.
+special token; the ids are those of the rendered text in one piece, as `apply_chat_template` of transformers gives them.
+The last law has one exception: a token never reaches from a prompt into its answer, because a model that starts from
+the prompt cannot generate it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +16,7 @@ from typing import Any, NamedTuple
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.fingerprint import TokenizerFingerprint, compute_fingerprint
 from lazarus_tokenkit.ids import Ids, id_array, ids_prefix
+from lazarus_tokenkit.joints import Joints
 from lazarus_tokenkit.pieces import Cutter
 from lazarus_tokenkit.samples import (
     JSON,
@@ -31,8 +34,11 @@ from lazarus_tokenkit.templates.registry import choose_template
 from lazarus_tokenkit.templates.render import ChatTemplate
 from lazarus_tokenkit.tokenizer import Tokenizer, special_text
 
-ENCODE_VERSION = 1
-"""Raised when the same sample, tokenizer and template give other ids or another mask; caches are then stale."""
+ENCODE_VERSION = 2
+"""Raised when the same sample, tokenizer and template give other ids or another mask; caches are then stale.
+
+Version 2: text that continues a text has no dummy prefix; a chat template alone decides on bos; `{% generation %}` marks
+decide on the loss."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +59,19 @@ class Encoded:
 
 
 class Prepared(NamedTuple):
-    """Samples that only wait for their ids: their pieces, and the texts that the engine is to encode, in order."""
+    """Samples whose pieces have no ids yet.
+
+    Args:
+        samples: The samples.
+        cut: Pieces of each part of each sample.
+        texts: What the engine of the tokenizer is to encode, in order.
+        continuing: What the engine of `Tokenizer.continuation` is to encode, in order.
+    """
 
     samples: Sequence[Sample]
     cut: list[list[list[Piece]]]
     texts: list[str]
+    continuing: list[str]
 
 
 class _Joined(NamedTuple):
@@ -108,8 +122,11 @@ class Encoder:
 
     def encode_batch(self, samples: Sequence[Sample]) -> list[Encoded]:
         """`encode` of every sample, on all cores."""
-        prepared = self.prepare(samples)
-        joined = self._join(prepared, self.tokenizer.encode_batch(prepared.texts))
+        return self._encoded(self.prepare(samples))
+
+    def _encoded(self, prepared: Prepared) -> list[Encoded]:
+        continuing = self._continuation.encode_batch(prepared.continuing) if prepared.continuing else []
+        joined = self._join(prepared, self.tokenizer.encode_batch(prepared.texts), continuing)
         return [
             Encoded(each.ids.tolist(), list(each.mask), each.parts, sum(map(self._loss_bytes, chain(*parts))))
             for each, parts in zip(joined, prepared.cut, strict=True)
@@ -117,19 +134,29 @@ class Encoder:
 
     def prepare(self, samples: Sequence[Sample]) -> Prepared:
         """The first half of encoding: everything but the engine's part."""
-        cut = [self._cut(sample) for sample in samples]
-        texts = [text for parts in cut for pieces in parts for text, _, shield in pieces if not shield]
-        return Prepared(samples, cut, texts)
+        return self._prepared(samples, [self._cut(sample) for sample in samples])
 
-    def measure(self, prepared: Prepared, ids: Sequence[Ids]) -> list[Measure]:
+    def _prepared(self, samples: Sequence[Sample], cut: list[list[list[Piece]]]) -> Prepared:
+        joints = self._joints
+        if joints is None:
+            texts = [text for parts in cut for pieces in parts for text, _, shield, _ in pieces if not shield]
+            return Prepared(samples, cut, texts, [])
+        cut = [[joints.arrange(pieces) for pieces in parts] for parts in cut]
+        open_pieces = [piece for parts in cut for pieces in parts for piece in pieces if not piece.shield]
+        texts, continuing = ([piece.text for piece in open_pieces if piece.continues is lane] for lane in (False, True))
+        return Prepared(samples, cut, texts, continuing)
+
+    def measure(self, prepared: Prepared, ids: Sequence[Ids], continuing: Sequence[Ids] = ()) -> list[Measure]:
         """The second half, where only lengths and digests are kept.
 
         Args:
             prepared: What `prepare` gave.
             ids: Of `prepared.texts`.
+            continuing: Of `prepared.continuing`.
         """
         return [
-            Measure(len(ids), mask.count(1), parts, ids_prefix(ids)) for ids, mask, parts in self._join(prepared, ids)
+            Measure(len(ids), mask.count(1), parts, ids_prefix(ids))
+            for ids, mask, parts in self._join(prepared, ids, continuing)
         ]
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[JSON] = ()) -> list[int]:
@@ -139,11 +166,9 @@ class Encoder:
             messages: The conversation so far.
             tools: JSON schemas of the functions that the assistant may call.
         """
-        pieces = self._cutter.conversation(messages, tools, add_generation_prompt=True)
-        ids = self._start(pieces)
-        for piece in pieces:
-            ids += self._shielded_ids(piece.text, piece.shield) if piece.shield else self.tokenizer.encode(piece.text)
-        return ids
+        pieces = self._cutter.conversation(messages, tools, add_generation_prompt=True, has_loss=False)
+        sample = PromptSample("prompt", tuple(messages), tuple(tools))
+        return self._encoded(self._prepared([sample], [[pieces]]))[0].ids
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -173,6 +198,14 @@ class Encoder:
     @cached_property
     def _cutter(self) -> Cutter:
         return Cutter(self.tokenizer, self.chat_template)
+
+    @cached_property
+    def _joints(self) -> Joints | None:
+        return Joints.of(self.tokenizer)
+
+    @cached_property
+    def _continuation(self) -> Tokenizer:
+        return self.tokenizer.continuation or self.tokenizer
 
     @cached_property
     def _added_bos(self) -> int | None:
@@ -205,19 +238,24 @@ class Encoder:
         except TemplateError as error:
             raise TemplateError(f"sample {sample.id!r}: {error.message}", error.code) from error
 
-    def _join(self, prepared: Prepared, ids: Iterable[Sequence[int]]) -> Iterator[_Joined]:
+    def _join(
+        self, prepared: Prepared, ids: Iterable[Sequence[int]], continuing: Iterable[Sequence[int]]
+    ) -> Iterator[_Joined]:
         """Pieces one after the other, each part with its own bos."""
-        open_ids = iter(ids)
+        open_ids, continuing_ids = iter(ids), iter(continuing)
         for sample, parts in zip(prepared.samples, prepared.cut, strict=True):
             whole, mask = id_array(()), bytearray()
             sizes: list[int] = []
             for pieces in parts:
                 before = len(whole)
-                if begin := self._start(pieces):
+                if begin := self._start(sample, pieces):
                     whole.extend(begin)
                     mask += bytes(len(begin))
-                for text, has_loss, shield in pieces:
-                    piece_ids = self._shielded_ids(text, shield) if shield else next(open_ids)
+                for text, has_loss, shield, continues in pieces:
+                    if shield:
+                        piece_ids = self._shielded_ids(text, shield, continues)
+                    else:
+                        piece_ids = next(continuing_ids if continues else open_ids)
                     whole.extend(piece_ids)
                     mask += (b"\1" if has_loss else b"\0") * len(piece_ids)
                 sizes.append(len(whole) - before)
@@ -226,9 +264,13 @@ class Encoder:
                 mask.append(1)
             yield _Joined(whole, mask, tuple(sizes) if len(sizes) > 1 else None)
 
-    def _start(self, pieces: Sequence[Piece]) -> list[int]:
-        """The bos that the tokenizer adds, unless the template wrote it."""
-        if self._added_bos is None:
+    def _start(self, sample: Sample, pieces: Sequence[Piece]) -> list[int]:
+        """The bos that is added: the one place that decides on it.
+
+        A chat template writes bos or its format has none, so nothing is added, as `apply_chat_template` adds nothing. A
+        document, and a conversation as `plain` text, begin as the tokenizer begins a text.
+        """
+        if self._added_bos is None or not (isinstance(sample, TextSample) or self.chat_template.is_text):
             return []
         is_written = self._bos_text is not None and bool(pieces) and pieces[0].text.startswith(self._bos_text)
         return [] if is_written else [self._added_bos]
@@ -243,15 +285,18 @@ class Encoder:
         text = piece.text.replace(piece.shield, "") if piece.shield else piece.text
         return len(text.encode()) - special
 
-    def _shielded_ids(self, text: str, shield: str) -> list[int]:
+    def _shielded_ids(self, text: str, shield: str, continues: bool) -> list[int]:
         """The template's special tokens as tokens; everything between them, special or not, spelled out."""
         ids: list[int] = []
         done = 0
         for span in self.tokenizer.special_spans(text):
-            ids += self._literal_ids(text[done : span.start], shield)
+            ids += self._literal_ids(text[done : span.start], shield, continues)
             ids.append(span.id)
             done = span.end
-        return ids + self._literal_ids(text[done:], shield)
+            token = text[span.start : span.end].strip()
+            continues = self._joints is not None and not self._joints.restarts_behind(token)
+        return ids + self._literal_ids(text[done:], shield, continues)
 
-    def _literal_ids(self, text: str, shield: str) -> list[int]:
-        return self.tokenizer.encode(text.replace(shield, ""), parse_special=False) if text else []
+    def _literal_ids(self, text: str, shield: str, continues: bool) -> list[int]:
+        tokenizer = self._continuation if continues else self.tokenizer
+        return tokenizer.encode(text.replace(shield, ""), parse_special=False) if text else []

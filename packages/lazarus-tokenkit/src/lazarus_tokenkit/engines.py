@@ -15,7 +15,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 from lazarus_plan.whole import whole_file
 from lazarus_tokenkit.backends.companions import TOKENIZER_FILE
@@ -116,6 +116,24 @@ def choose_engine(
     return engine
 
 
+def continuation_engine(tokenizer: Tokenizer, chosen: Engine, documents: Sequence[str], fingerprint: str) -> Engine:
+    """What encodes text that continues a text, where `chosen` encodes the texts.
+
+    SentencePiece's library always writes the dummy prefix, so the reference encodes in its place.
+
+    Args:
+        tokenizer: Of the texts.
+        chosen: What `choose_engine` gave for it.
+        documents: Of the data; the first `NUM_CHECKED` are compared.
+        fingerprint: The tokenizer's.
+    """
+    if (continuation := tokenizer.continuation) is None:
+        return chosen
+    name = next((name for name, package in PACKAGES.items() if chosen.name.split()[0] == package), "huggingface")
+    wanted = "huggingface" if name == "sentencepiece" else name
+    return choose_engine(continuation, cast("EngineName", wanted), documents, f"continuation-{fingerprint}")
+
+
 def is_installed(name: str) -> bool:
     """Whether an engine's package is there."""
     try:
@@ -174,7 +192,7 @@ def _passed(engine: str, fingerprint: str | None) -> Path | None:
         root
         / "lazarus"
         / "engines"
-        / f"{fingerprint[:32]}-{engine.replace(' ', '-')}-{_versioned('huggingface').split()[1]}"
+        / f"{fingerprint[:48]}-{engine.replace(' ', '-')}-{_versioned('huggingface').split()[1]}"
     )
 
 

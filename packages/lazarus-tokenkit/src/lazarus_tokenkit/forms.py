@@ -172,7 +172,23 @@ def _alpaca_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
     return CompletionSample(sample_id, f"{prompt}\n\n{given}" if given else prompt, completion)
 
 
+ANSWERS = ("response", "output", "answer", "solution", "target", "reply", "completions", "chosen", "rejected")
+"""Fields that data sets call an answer; a row that is read as a prompt alone must have none of them."""
+
+
+def _refuse_unread_answer(row: JSON, name: str) -> None:
+    """Names an answer that would be left unread, so that nothing of the row would be learnt."""
+    for field in ANSWERS:
+        if row.get(field):
+            raise SampleError(
+                f"`{name}` would be read without its answer, as there is no field `completion`; name `{field}` as the"
+                " field of the answer (`completion`), or leave it out of the data to read prompts alone",
+                "LT-E317",
+            )
+
+
 def _prompt_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
+    _refuse_unread_answer(row, names.prompt or "")
     return PromptSample(sample_id, read_turns(row, names.prompt or "", "user"), read_tools(row))
 
 

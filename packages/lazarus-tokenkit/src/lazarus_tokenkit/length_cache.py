@@ -22,7 +22,7 @@ from lazarus_plan.outputs import check_output
 from lazarus_plan.printable import utf8_name
 from lazarus_tokenkit.backends.huggingface import batches_on_one_thread
 from lazarus_tokenkit.encode import Encoder, Measure, Prepared
-from lazarus_tokenkit.engines import NUM_CHECKED, Engine, EngineName, choose_engine
+from lazarus_tokenkit.engines import NUM_CHECKED, Engine, EngineName, choose_engine, continuation_engine
 from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.files import Paths, data_files
 from lazarus_tokenkit.forms import FieldNames
@@ -41,6 +41,18 @@ WORKERS = min(os.cpu_count() or 1, 8)
 _quote = json.JSONEncoder(ensure_ascii=False).encode
 
 
+class _Engines(NamedTuple):
+    """What encodes texts, and what encodes texts that continue others."""
+
+    texts: Engine
+    continuing: Engine
+
+    def encode(self, prepared: Prepared) -> tuple[list[Ids], list[Ids]]:
+        """Ids of `prepared.texts` and of `prepared.continuing`."""
+        continuing = self.continuing.encode_batch(prepared.continuing) if prepared.continuing else []
+        return self.texts.encode_batch(prepared.texts), continuing
+
+
 class _Chunk(NamedTuple):
     """Rows on their way: those that an earlier run finished have their lines, the others wait for their ids."""
 
@@ -48,7 +60,7 @@ class _Chunk(NamedTuple):
     digests: list[bytes]
     lines: list[bytes] | None
     prepared: Prepared | None
-    ids: Future[list[Ids]] | None
+    ids: Future[tuple[list[Ids], list[Ids]]] | None
 
 
 def build_lengths(
@@ -84,9 +96,11 @@ def build_lengths(
     rows = read_rows(paths, fields)
     first = list(islice(rows, NUM_CHECKED)) if engine != "huggingface" else []
     texts = [sample_text(row.sample) for row in first]
-    chosen = choose_engine(encoder.tokenizer, engine, texts, encoder.fingerprint.fingerprint)
+    fingerprint = encoder.fingerprint.fingerprint
+    chosen = choose_engine(encoder.tokenizer, engine, texts, fingerprint)
+    engines = _Engines(chosen, continuation_engine(encoder.tokenizer, chosen, texts, fingerprint))
     with Partial(output, _identity(paths, encoder, fields, chosen)) as partial:
-        written = _write(chain(first, rows), encoder, chosen, partial, on_progress or _no_progress, tally)
+        written = _write(chain(first, rows), encoder, engines, partial, on_progress or _no_progress, tally)
         root = merkle_root(written)
         header = header_of(paths, encoder, partial.count, root, None if engine == "huggingface" else chosen.name)
         partial.finish(output, header.line())
@@ -105,18 +119,18 @@ def row_line(sample_id: str, measure: Measure, digest: bytes) -> bytes:
 def _write(
     rows: Iterator[Row],
     encoder: Encoder,
-    engine: Engine,
+    engines: _Engines,
     partial: Partial,
     on_progress: Callable[[int], Any],
     tally: LengthTally | None,
 ) -> Iterator[bytes]:
     """Writes all rows; yields their digests."""
     waiting: deque[_Chunk] = deque()
-    with batches_on_one_thread(), ThreadPoolExecutor(1 if engine.is_parallel else WORKERS) as workers:
+    with batches_on_one_thread(), ThreadPoolExecutor(1 if engines.texts.is_parallel else WORKERS) as workers:
         while True:
             batch = list(islice(rows, CHUNK))
             if batch:
-                waiting.append(_start(batch, encoder, engine, partial, workers))
+                waiting.append(_start(batch, encoder, engines, partial, workers))
             if waiting and (len(waiting) > 2 * WORKERS or not batch):
                 chunk = waiting.popleft()
                 lines = _finish(chunk, encoder)
@@ -129,7 +143,9 @@ def _write(
                 return
 
 
-def _start(batch: list[Row], encoder: Encoder, engine: Engine, partial: Partial, workers: ThreadPoolExecutor) -> _Chunk:
+def _start(
+    batch: list[Row], encoder: Encoder, engines: _Engines, partial: Partial, workers: ThreadPoolExecutor
+) -> _Chunk:
     digests = [row.sample.digest for row in batch]
     rows = zip(batch, digests, strict=True)
     lines = partial.take((row.sample.id, digest[:PREFIX_BYTES].hex()) for row, digest in rows)
@@ -137,14 +153,14 @@ def _start(batch: list[Row], encoder: Encoder, engine: Engine, partial: Partial,
         return _Chunk(batch, digests, lines, None, None)
     with naming_rows(batch, encoder):
         prepared = encoder.prepare([row.sample for row in batch])
-    return _Chunk(batch, digests, None, prepared, workers.submit(engine.encode_batch, prepared.texts))
+    return _Chunk(batch, digests, None, prepared, workers.submit(engines.encode, prepared))
 
 
 def _finish(chunk: _Chunk, encoder: Encoder) -> list[bytes]:
     if chunk.lines is not None:
         return chunk.lines
     assert chunk.prepared is not None and chunk.ids is not None, "a chunk has lines or waits for ids"
-    measures = encoder.measure(chunk.prepared, chunk.ids.result())
+    measures = encoder.measure(chunk.prepared, *chunk.ids.result())
     rows = zip(chunk.rows, measures, chunk.digests, strict=True)
     return [row_line(row.sample.id, measure, digest) for row, measure, digest in rows]
 

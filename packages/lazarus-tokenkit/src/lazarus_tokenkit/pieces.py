@@ -2,7 +2,9 @@
 
 A turn of the assistant begins where the prompt for it ends: the text rendered up to the turn before, with the
 generation prompt. It ends with its end-of-turn token. Each side of a cut is encoded by itself, so what training sees
-before an answer has the very ids that inference starts from.
+before an answer has the very ids that inference starts from. A template that marks the assistant's words with
+`{% generation %}` is cut at its marks instead. Turns that carry no loss are cut too, so that a conversation has the same
+ids as a sample, as the start of a sample and as a prompt.
 
 Characters that Unicode reserves for internal use (U+FDD0..U+FDEF, never text) travel through the template with the
 contents: one breaks the texts of special tokens that people wrote, so that only the template's own are left; one marks
@@ -16,12 +18,13 @@ from dataclasses import replace
 from functools import cached_property, partial
 from itertools import groupby, islice
 from operator import itemgetter
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.samples import ASSISTANT, JSON, Message
 from lazarus_tokenkit.skeleton import HOLE, NONCHARACTERS, Piece, Skeleton
 from lazarus_tokenkit.templates.render import ChatTemplate
+from lazarus_tokenkit.templates.sandbox import CLOSE, OPEN
 from lazarus_tokenkit.tokenizer import SpecialSpan, Tokenizer
 
 Render = Callable[..., str]
@@ -31,6 +34,14 @@ EXCHANGE_SHAPE = EXCHANGE, 0, False
 """Roles, first turn with loss, whether a prompt follows: what a skeleton is of."""
 UNSTABLE = "LT-E205"
 """Code of a template whose earlier turns change when more follow."""
+
+
+class _Answer(NamedTuple):
+    """First character of a turn of the assistant in a rendered text, the one after its last, and whether it has loss."""
+
+    start: int
+    end: int
+    has_loss: bool
 
 
 class Cutter:
@@ -140,8 +151,12 @@ class Cutter:
         self._refuse_silence(messages, tools, text, add_generation_prompt)
         pieces: list[Piece] = []
         done = 0
-        for start, end in self._answers(render, messages, tools, first, text, mark):
-            pieces += [_piece(text[done:start], False, shield), _piece(text[start:end], True, shield)]
+        if self._template.has_generation_blocks:
+            answers = self._marked_answers(messages, tools, first, text, add_generation_prompt)
+        else:
+            answers = self._answers(render, messages, tools, first, text, mark)
+        for start, end, has_loss in answers:
+            pieces += [_piece(text[done:start], False, shield), _piece(text[start:end], has_loss, shield)]
             done = end
         pieces.append(_piece(text[done:], False, shield))
         return [piece for piece in pieces if piece.text]
@@ -173,22 +188,47 @@ class Cutter:
 
     def _answers(
         self, render: Render, messages: Sequence[Message], tools: Sequence[JSON], first: int, text: str, mark: str
-    ) -> list[tuple[int, int]]:
-        """Where the assistant's turns from number `first` on begin and end in the rendered text.
+    ) -> list[_Answer]:
+        """Where the assistant's turns begin and end in the rendered text; those from number `first` on carry loss.
 
-        Found by rendering prefixes, which is what inference sees. A template that rewrites earlier turns shows no
-        prefix; where it marks the assistant's words itself, those marks are taken.
+        Found by rendering prefixes, which are what inference sees. A turn without loss that cannot be found so is left
+        in the text around it.
         """
-        turns = [turn for turn, message in enumerate(messages) if message.role == ASSISTANT and turn >= first]
-        try:
-            return [self._turn(render, messages[: turn + 1], text, mark) for turn in turns]
-        except TemplateError as error:
-            if error.code != UNSTABLE or not self._template.has_generation_blocks:
-                raise
-            spans = self._template.generation_spans(messages, tools=tools)
-            if len(spans) != sum(message.role == ASSISTANT for message in messages):
-                raise
-            return spans[len(spans) - len(turns) :]
+        answers: list[_Answer] = []
+        for turn, message in enumerate(messages):
+            if message.role != ASSISTANT:
+                continue
+            try:
+                answers.append(_Answer(*self._turn(render, messages[: turn + 1], text, mark), turn >= first))
+            except TemplateError:
+                if turn >= first:
+                    raise
+        return answers
+
+    def _marked_answers(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[JSON],
+        first: int,
+        text: str,
+        add_generation_prompt: bool,
+    ) -> list[_Answer]:
+        """What the template itself marks with `{% generation %}`, blocks without a gap between them as one."""
+        held = [_without_marks(message) for message in messages]
+        spans = self._template.generation_spans(held, add_generation_prompt=add_generation_prompt, tools=tools)
+        before = 0
+        if 0 < first < len(messages):
+            prompt = self._template.render(messages[:first], add_generation_prompt=True, tools=tools)
+            if not text.startswith(prompt):
+                raise self._unstable(first, "the prompt for it is not how the turn begins")
+            before = len(prompt)
+        answers: list[_Answer] = []
+        for start, end in spans:
+            has_loss = first < len(messages) and end > before
+            if answers and answers[-1].end == start and answers[-1].has_loss == has_loss:
+                start = answers.pop().start
+            answers.append(_Answer(start, end, has_loss))
+        return answers
 
     def _turn(self, render: Render, turns: Sequence[Message], text: str, mark: str) -> tuple[int, int]:
         start = self._turn_start(render, turns[:-1], text)
@@ -231,9 +271,16 @@ class Cutter:
     def _unstable(self, turn: int, reason: str) -> TemplateError:
         return TemplateError(
             f"template `{self._template.name}` does not show where the loss of message {turn} lies: {reason};"
-            " use another template or one answer a sample",
+            f" use {self._stable_template} or give one answer a sample",
             UNSTABLE,
         )
+
+    @property
+    def _stable_template(self) -> str:
+        """What to use in place of a template that changes earlier turns."""
+        if "</think>" in self._template.source and "<|im_start|>" in self._template.source:
+            return "template `qwen3`, which keeps the thoughts of every answer,"
+        return "a template that marks the assistant's words with `{% generation %}`"
 
     def _shielded(self, message: Message, shield: str) -> Message:
         calls = tuple(
@@ -260,6 +307,25 @@ class Cutter:
 
 def _piece(text: str, has_loss: bool, shield: str) -> Piece:
     return Piece(text, has_loss, shield if shield in text else "")
+
+
+def _without_marks(message: Message) -> Message:
+    """The message with the characters that mark `{% generation %}` blocks replaced: its length stays."""
+    plain = str.maketrans(dict.fromkeys((OPEN, CLOSE), NONCHARACTERS[0]))
+
+    def replaced(value: Any) -> Any:
+        match value:
+            case str():
+                return value.translate(plain)
+            case dict():
+                return {key: replaced(member) for key, member in cast("JSON", value).items()}
+            case list():
+                return list(map(replaced, cast("list[Any]", value)))
+            case _:
+                return value
+
+    calls = tuple(replace(call, arguments=replaced(dict(call.arguments))) for call in message.tool_calls)
+    return replace(message, content=replaced(message.content), tool_calls=calls)
 
 
 def _shared_start(texts: Iterable[str]) -> str:

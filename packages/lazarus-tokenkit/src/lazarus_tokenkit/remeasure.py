@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from lazarus_plan import LengthRow
+from lazarus_plan import LengthRow, StalePlan
 from lazarus_plan.spot import Recipe
-from lazarus_tokenkit.encode import Encoder
+from lazarus_tokenkit.encode import ENCODE_VERSION, Encoder
 from lazarus_tokenkit.ids import ids_prefix
 from lazarus_tokenkit.lengths import EncodedRow, naming_rows
 from lazarus_tokenkit.load import load_tokenizer
@@ -22,7 +22,15 @@ def measure_rows(recipe: Recipe, encoding: dict[str, Any], positions: Sequence[i
 
     Raises:
         TokenkitError: A tokenizer, file or row cannot be used.
+        StalePlan: The lengths were measured with another version of the encoding, which gives other ids.
     """
+    version = encoding.get("encode_version", ENCODE_VERSION)
+    if version != ENCODE_VERSION:
+        raise StalePlan(
+            f"the lengths were encoded with `encode_version` {version}, this lazarus-tokenkit has version"
+            f" {ENCODE_VERSION}: build lengths and plan again",
+            "LP-E146",
+        )
     tokenizer = load_tokenizer(recipe.tokenizer)
     pinned = {"pinned_date": encoding["pinned_date"]} if "pinned_date" in encoding else {}
     encoder = Encoder(tokenizer, template=recipe.template or encoding.get("template"), **pinned)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 NONCHARACTERS = tuple(map(chr, range(0xFDD0, 0xFDF0)))
 """Reserved by Unicode for internal use: no text has them."""
-HOLE = NONCHARACTERS[-1]
-"""Stands around the number of a content in a skeleton."""
+HOLE = NONCHARACTERS[-3]
+"""Stands around the number of a content in a skeleton; the two behind it mark `{% generation %}` blocks."""
 
 
 class Piece(NamedTuple):
@@ -18,11 +18,13 @@ class Piece(NamedTuple):
         text: The text, with `shield` inside every special token's text that is to stay text.
         has_loss: Whether its tokens carry loss.
         shield: A noncharacter, or empty where nothing had to be shielded.
+        continues: Whether the text is encoded without the tokenizer's dummy prefix, as the text before it goes on.
     """
 
     text: str
     has_loss: bool
     shield: str = ""
+    continues: bool = False
 
 
 @dataclass(frozen=True)

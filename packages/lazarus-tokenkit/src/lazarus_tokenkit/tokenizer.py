@@ -23,6 +23,18 @@ class SpecialSpan(NamedTuple):
     id: int
 
 
+class Boundary(NamedTuple):
+    """What an added token does to the text behind it.
+
+    Args:
+        restarts: Whether that text is encoded as the start of a text, with the dummy prefix if there is one.
+        swallows: Whether white space behind the token is dropped (`rstrip`).
+    """
+
+    restarts: bool
+    swallows: bool
+
+
 class Segments(NamedTuple):
     """A text, cut into its tokens.
 
@@ -124,6 +136,16 @@ class Tokenizer(Protocol):
 
     def special_spans(self, text: str) -> list[SpecialSpan]:
         """The special tokens that `encode` finds in `text`, from left to right."""
+        ...
+
+    @property
+    def continuation(self) -> "Tokenizer | None":
+        """Encodes text that continues a text: without the dummy prefix. None if the tokenizer writes no such prefix."""
+        ...
+
+    @property
+    def boundaries(self) -> Mapping[str, Boundary]:
+        """Text of every added token, special or not, to what it does to the text behind it."""
         ...
 
     def structure(self) -> Mapping[str, Any]:

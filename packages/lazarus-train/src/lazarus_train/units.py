@@ -4,6 +4,7 @@ Text, answers and masked tokens are counted in labels; pairs and scores in sampl
 is computed at once and by how many ranks. S = steps.
 """
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,8 @@ from lazarus_tokenkit import Tokenizer
 from lazarus_train.dataset import Dataset
 from lazarus_train.errors import SetupError
 from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings, ObjectiveSettings, PreferenceSettings
+
+logger = logging.getLogger(__name__)
 
 _MOST_NAMED = 8
 """Classes that a message names."""
@@ -39,6 +42,7 @@ def units_by_step(
     if objective.kind in LABELS:
         _check_texts(dataset, objective)
         labels = _labels_by_step(plan, dataset)
+        _warn_of_lost_labels(plan, dataset)
         if not may_be_empty:
             _check_labels(plan, dataset, labels)
         return labels
@@ -167,10 +171,37 @@ def _check_labelled(dataset: Dataset) -> None:
             raise SetupError(f"{dataset.place(sample)} has an answer without a token that carries loss", "LR-E136")
 
 
-def _labels_by_step(plan: BatchPlan, dataset: Dataset) -> NDArray[np.int64]:
-    """Label tokens of each step: those of its samples, but for the first token of each piece."""
+def lost_labels(plan: BatchPlan, dataset: Dataset) -> NDArray[np.int64]:
+    """Samples that carry loss, but none of it in the tokens that the plan uses; ascending."""
+    labels_before = np.concatenate([[0], np.cumsum(dataset.loss_mask)])
+    whole = labels_before[dataset.splits[1:]] - labels_before[np.minimum(dataset.splits[:-1] + 1, dataset.splits[1:])]
+    used = np.zeros(len(dataset), dtype=np.int64)
+    np.add.at(used, plan.sample, _labels_by_segment(plan, dataset))
+    is_placed = np.zeros(len(dataset), dtype=np.bool_)
+    is_placed[plan.sample] = True
+    return np.flatnonzero(is_placed & (whole > 0) & (used == 0))
+
+
+def _warn_of_lost_labels(plan: BatchPlan, dataset: Dataset) -> None:
+    lost = lost_labels(plan, dataset)
+    if len(lost):
+        logger.warning(
+            "the plan cuts off every token that carries loss of %d of %d samples, the first %s: nothing is learnt from"
+            " them; build the plan with a larger `row_len`, or with `oversize` split or exclude",
+            len(lost),
+            len(np.unique(plan.sample)),
+            dataset.place(int(lost[0])),
+        )
+
+
+def _labels_by_segment(plan: BatchPlan, dataset: Dataset) -> NDArray[np.int64]:
+    """Label tokens of each piece: all but its first token."""
     labels_before = np.concatenate([[0], np.cumsum(dataset.loss_mask)])
     first = dataset.splits[plan.sample] + np.maximum(plan.span_start, 0)
     last = first + plan.length
-    by_segment = labels_before[last] - labels_before[np.minimum(first + 1, last)]
-    return np.add.reduceat(by_segment, plan.step_splits[:-1])
+    return labels_before[last] - labels_before[np.minimum(first + 1, last)]
+
+
+def _labels_by_step(plan: BatchPlan, dataset: Dataset) -> NDArray[np.int64]:
+    """Label tokens of each step."""
+    return np.add.reduceat(_labels_by_segment(plan, dataset), plan.step_splits[:-1])

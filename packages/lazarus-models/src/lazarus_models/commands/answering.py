@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lazarus_models.commands.options import Adapter, AsJson, Model, load_model, read_text, show_table
+from lazarus_models.commands.options import Adapter, AnyBase, AsJson, Model, load_model, read_text, show_table
 from lazarus_plan.console import flush_results, say, show, write
 from lazarus_plan.shared_options import shared_options
 
@@ -70,6 +70,7 @@ def infer(
     ] = None,
     system: System = None,
     adapter: Adapter = None,
+    any_base: AnyBase = False,
     draft: Draft = None,
     ahead: Annotated[int, typer.Option("--ahead", min=1, help="Tokens that --draft guesses at a time.")] = 4,
     max_tokens: MaxTokens = 256,
@@ -101,7 +102,7 @@ def infer(
     from lazarus_models.huggingface import load
     from lazarus_models.speculative import generate_with_draft
 
-    lm = load_model(model, adapter)
+    lm = load_model(model, adapter, any_base=any_base)
     instructions = _instructions(system)
     if raw and instructions:
         raise GenerationError("`--system` has no effect with `--raw`; put it into the prompt", "LM-E144")
@@ -128,6 +129,7 @@ def chat(
     model: Model,
     system: System = None,
     adapter: Adapter = None,
+    any_base: AnyBase = False,
     max_tokens: MaxTokens = 512,
     *,
     drawing: Drawing,
@@ -138,7 +140,7 @@ def chat(
     from lazarus_models.chat import ChatHistory
     from lazarus_models.generation import generate
 
-    lm = load_model(model, adapter)
+    lm = load_model(model, adapter, any_base=any_base)
     cache = PromptCache.empty(lm.model)
     history = ChatHistory.of(_instructions(system))
     say(f"{lm.family}; /reset, /history, /exit")

@@ -13,12 +13,12 @@ def info(model: Model, as_json: AsJson = False) -> None:
     from math import prod
 
     from lazarus_models.config import TransformerConfig
-    from lazarus_models.families import family_of, read_config
+    from lazarus_models.families import family_of
     from lazarus_models.hub import locate
-    from lazarus_models.huggingface import stored_tensors
+    from lazarus_models.huggingface import stored_config, stored_tensors
 
     path, revision = locate(model)
-    config = read_config(path)
+    config = stored_config(path)
     stored = stored_tensors(path, config)
     architecture = family_of(config.model_type).architecture(config)
     attention = {}

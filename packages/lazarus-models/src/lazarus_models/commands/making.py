@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lazarus_models.commands.options import Adapter, Model, read_text
+from lazarus_models.commands.options import Adapter, AnyBase, Model, read_text
 from lazarus_plan.console import say, show
 
 _MEASURED = 20_000  # tokens: a perplexity within a percent, in seconds for a small model
@@ -43,6 +43,7 @@ def convert(
     group_size: Annotated[int, typer.Option("--group-size", help="Weights that share a scale.")] = 64,
     recipe: Annotated[str | None, typer.Option("--recipe", help="mixed_2_6, mixed_3_4, mixed_3_6, mixed_4_6.")] = None,
     adapter: Adapter = None,
+    any_base: AnyBase = False,
     dtype: Annotated[str | None, typer.Option("--dtype", help="float32, float16 or bfloat16.")] = None,
     text: Annotated[
         Path | None, typer.Option("--text", help="Measure perplexity on it before and after, in windows of 512 tokens.")
@@ -66,7 +67,7 @@ def convert(
     ids = lm.tokenizer.encode(read_text(text))[:_MEASURED] if text else []
     before = perplexity(lm, ids) if ids else None
     if adapter is not None:
-        load_adapter(lm.model, adapter)
+        load_adapter(lm.model, adapter, any_base=any_base)
         lm = merge_adapter(lm)
     if bits is not None or recipe is not None:
         lm = quantize(lm, bits=bits or 4, group_size=group_size, recipe=recipe)

@@ -16,17 +16,20 @@ Model = Annotated[
     str, typer.Option("--model", help="A directory, owner/name[@revision] on the hub, or a name of `infer --list`.")
 ]
 Adapter = Annotated[Path | None, typer.Option("--adapter", help="Directory of a LoRA adapter.")]
+AnyBase = Annotated[
+    bool, typer.Option("--any-base", help="Take an adapter that was trained on another base model too (`any_base`).")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def load_model(model: str, adapter: Path | None) -> "LoadedModel":
+def load_model(model: str, adapter: Path | None, *, any_base: bool = False) -> "LoadedModel":
     """The model of that name, with its adapter."""
     from lazarus_models.adapters import load_adapter
     from lazarus_models.huggingface import load
 
     lm = load(model)
     if adapter is not None:
-        load_adapter(lm.model, adapter)
+        load_adapter(lm.model, adapter, any_base=any_base)
     return lm
 
 

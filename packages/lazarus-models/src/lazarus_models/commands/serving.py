@@ -11,11 +11,13 @@ from lazarus_plan.console import TERMINATED, say
 
 if TYPE_CHECKING:
     from lazarus_models.serving import ServeConfig, Server
+from lazarus_models.commands.options import AnyBase
 
 
 def serve(
     model: Model,
     adapter: Adapter = None,
+    any_base: AnyBase = False,
     host: Annotated[str, typer.Option("--host", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 for any free one.")] = 8080,
     api_key: Annotated[
@@ -43,7 +45,7 @@ def serve(
         max_requests=max_requests,
         batch_size=batch_size,
     )
-    lm = load_model(model, adapter)
+    lm = load_model(model, adapter, any_base=any_base)
     try:
         server = Server(lm, Path(model).name, config)
     except OSError as error:

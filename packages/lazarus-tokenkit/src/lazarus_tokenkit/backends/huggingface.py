@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -30,10 +30,11 @@ from lazarus_tokenkit.backends.companions import (
     conventional_role,
     declared_roles,
 )
+from lazarus_tokenkit.backends.dummy_prefix import without_prefix
 from lazarus_tokenkit.backends.segments import segments, vocabulary_bytes
 from lazarus_tokenkit.backends.structure import tokenizer_structure
 from lazarus_tokenkit.errors import TokenizerError
-from lazarus_tokenkit.tokenizer import Segments, SpecialSpan
+from lazarus_tokenkit.tokenizer import Boundary, Segments, SpecialSpan, Tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -171,6 +172,36 @@ class HuggingFaceTokenizer:
         """The special tokens that `encode` finds in `text`, from left to right."""
         pattern, ids = self._special_pattern
         return [SpecialSpan(*found.span(), ids[(found.lastindex or 0) - 1]) for found in pattern.finditer(text)]
+
+    @property
+    def continuation(self) -> "Tokenizer | None":
+        """Encodes text that continues a text: without the dummy prefix. None if the tokenizer writes no such prefix."""
+        return self._continuation
+
+    @cached_property
+    def _continuation(self) -> "HuggingFaceTokenizer | None":
+        parts = {part: getattr(self._engine, part) for part in ("normalizer", "pre_tokenizer")}
+        state = {part: json.loads(found.__getstate__()) if found else None for part, found in parts.items()}
+        if (plain := without_prefix(state)) is None:
+            return None
+        file = jiter.from_json(self.files[TOKENIZER_FILE], cache_mode="none") | plain
+        content = json.dumps(file, ensure_ascii=False).encode()
+        return replace(self, files={TOKENIZER_FILE: content}, _engine=_open_engine(content, self.name))
+
+    @property
+    def boundaries(self) -> Mapping[str, Boundary]:
+        """Text of every added token, special or not, to what it does to the text behind it."""
+        return self._boundaries
+
+    @cached_property
+    def _boundaries(self) -> Mapping[str, Boundary]:
+        added = self._engine.get_added_tokens_decoder()
+        start = self.encode("a")
+        behind = self.encode_batch([f"{token.content}a" for token in added.values()])
+        return {
+            token.content: Boundary(ids == [number, *start], token.rstrip)
+            for (number, token), ids in zip(added.items(), behind, strict=True)
+        }
 
     def structure(self) -> Mapping[str, Any]:
         """Named components as canonical JSON values, the same for every spelling of the same tokenizer."""

@@ -18,6 +18,7 @@ PINNED = "2026-01-01"
 PROPERTIES: dict[str, tuple[str, Severity]] = {
     "system": ("D44", "information"),
     "prompt-begins-answer": ("D45", "error"),
+    "header-in-prompt": ("D45", "error"),
     "prefix-stable": ("D46", "warning"),
     "dateless": ("D48", "error"),
     "tools": ("D50", "information"),
@@ -50,6 +51,8 @@ def check(patient: Patient) -> Iterator[Finding]:
     for found in validate_template(template, tokenizer):
         if not found.holds and found.name in PROPERTIES:
             number, severity = PROPERTIES[found.name]
+            if found.name == "header-in-prompt":  # a warning where marks keep the loss off the header
+                severity = found.level
             yield Finding(number, severity, f"chat template: {found.name} does not hold", found.evidence)
     yield from _end_of_turn(tokenizer, text)
     if not template.has_generation_blocks:
@@ -87,11 +90,14 @@ def _bos(template: ChatTemplate, tokenizer: HuggingFaceTokenizer, text: str, pat
             "warning",
             "bos stands twice where rendered text is encoded with special tokens; Encoder writes it once",
         )
-    if patient.model_config.get("model_type") in NEEDS_BOS and not starts and not tokenizer.adds_bos:
+    elif tokenizer.adds_bos and not starts:
+        words = "the chat template writes no bos, though the tokenizer adds one to texts: conversations have none"
+        yield Finding("D43", "information", words, "as `apply_chat_template` of transformers gives them")
+    if patient.model_config.get("model_type") in NEEDS_BOS and not starts:
         yield Finding(
             "D43",
             "error",
-            f"`{patient.model_config['model_type']}` needs bos, and neither template nor tokenizer writes it",
+            f"`{patient.model_config['model_type']}` needs bos, and the chat template does not write it",
         )
 
 

@@ -1,7 +1,7 @@
 r"""The chat formats in use, as Jinja sources; white space is part of a format and exact.
 
 Sources: the templates that the models' own repositories publish (Llama-2-chat, Meta-Llama-3-Instruct, Phi-3-mini,
-gemma-it, zephyr-7b-beta, vicuna-7b-v1.5), openai/openai-python's ChatML, tatsu-lab/stanford_alpaca's prompt. They differ
+gemma-it, zephyr-7b-beta, vicuna-7b-v1.5, Qwen3), openai/openai-python's ChatML, tatsu-lab/stanford_alpaca's prompt. They differ
 from those in one way: none writes bos before the first turn unless the format has one there.
 """
 
@@ -88,6 +88,49 @@ ZEPHYR = """\
 {%- if add_generation_prompt -%}{{- '<|assistant|>\\n' -}}{%- endif -%}
 """
 
+QWEN3 = """\
+{%- if tools -%}
+{{- '<|im_start|>system\\n' -}}
+{%- if messages and messages[0].role == 'system' -%}{{- messages[0].content + '\\n\\n' -}}{%- endif -%}
+{{- '# Tools\\n\\nYou may call one or more functions to assist with the user query.\\n\\n' -}}
+{{- 'You are provided with function signatures within <tools></tools> XML tags:\\n<tools>' -}}
+{%- for tool in tools -%}{{- '\\n' + tool | tojson -}}{%- endfor -%}
+{{- '\\n</tools>\\n\\nFor each function call, return a json object with function name and arguments within ' -}}
+{{- '<tool_call></tool_call> XML tags:\\n<tool_call>\\n' -}}
+{{- '{"name": <function-name>, "arguments": <args-json-object>}\\n</tool_call><|im_end|>\\n' -}}
+{%- endif -%}
+{%- for message in messages -%}
+{%- if message.role == 'assistant' -%}
+{%- set content = message.content.split('</think>')[-1] -%}
+{%- set thoughts = '' -%}
+{%- if '</think>' in message.content -%}
+{%- set content = content.lstrip('\\n') -%}
+{%- set thoughts = message.content.split('</think>')[0].split('<think>')[-1].strip('\\n') -%}
+{%- endif -%}
+{{- '<|im_start|>assistant\\n' -}}
+{%- generation -%}
+{{- '<think>\\n' + thoughts + '\\n</think>\\n\\n' + content.lstrip('\\n') -}}
+{%- for call in message.tool_calls or [] -%}
+{{- '\\n' if content or not loop.first -}}
+{{- '<tool_call>\\n{"name": "' + call.function.name + '", "arguments": ' -}}
+{{- call.function.arguments | tojson + '}\\n</tool_call>' -}}
+{%- endfor -%}
+{{- '<|im_end|>' -}}
+{%- endgeneration -%}
+{{- '\\n' -}}
+{%- elif message.role == 'tool' -%}
+{{- '<|im_start|>user' if loop.first or messages[loop.index0 - 1].role != 'tool' -}}
+{{- '\\n<tool_response>\\n' + message.content + '\\n</tool_response>' -}}
+{{- '<|im_end|>\\n' if loop.last or messages[loop.index0 + 1].role != 'tool' -}}
+{%- elif not (tools and loop.first and message.role == 'system') -%}
+{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' -}}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
+"""
+"""Qwen 3's format with the thoughts of every answer, empty ones too. The published template drops those of earlier turns,
+so a conversation of several turns does not show what the model wrote."""
+
 VICUNA = """\
 {%- for message in messages -%}
 {%- if message.role == 'system' -%}{{- message.content + ' ' -}}
@@ -96,7 +139,7 @@ VICUNA = """\
 {%- else -%}{{- raise_exception('vicuna knows the roles system, user and assistant') -}}
 {%- endif -%}
 {%- endfor -%}
-{%- if add_generation_prompt -%}{{- 'ASSISTANT: ' -}}{%- endif -%}
+{%- if add_generation_prompt -%}{{- 'ASSISTANT:' -}}{%- endif -%}
 """
 
 ALPACA = """\

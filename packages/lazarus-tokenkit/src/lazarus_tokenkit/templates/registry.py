@@ -55,10 +55,11 @@ REGISTRY: Mapping[str, TemplateEntry] = {
         has_system=False,
     ),
     "zephyr": TemplateEntry(formats.ZEPHYR, "eos", roles=("eos",)),
+    "qwen3": TemplateEntry(formats.QWEN3, "<|im_end|>", special_tokens=_CHATML_MARKS, has_tools=True),
     "vicuna": TemplateEntry(formats.VICUNA, "eos", roles=("eos",)),
     "alpaca": TemplateEntry(formats.ALPACA, "eos", roles=("eos",)),
 }
-"""ChatML without and with tools, plain, and the formats of seven families. Which tokenizer suits which is checked, not guessed."""
+"""ChatML without and with tools, plain, and the formats of eight families. Which tokenizer suits which is checked, not guessed."""
 
 
 def choose_template(tokenizer: Tokenizer, wanted: str | None, pinned_date: str) -> ChatTemplate:

@@ -16,6 +16,7 @@ from lazarus_plan import canonical_json
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.samples import JSON, Message
 from lazarus_tokenkit.templates import limits, sandbox
+from lazarus_tokenkit.templates.formats import PLAIN
 from lazarus_tokenkit.templates.opaque import is_opaque
 from lazarus_tokenkit.templates.sandbox import CLOSE, FLAGS, OPEN
 
@@ -78,6 +79,14 @@ class ChatTemplate:
         """
         return self._render(self._compiled, messages, add_generation_prompt, tools)
 
+    @property
+    def is_text(self) -> bool:
+        """Whether it is `plain`: no chat format, so the tokenizer's rule for bos applies as to any text.
+
+        The source decides and not the name, because a model that was trained with `plain` has it as its own template.
+        """
+        return self.source == PLAIN
+
     @cached_property
     def parts(self) -> dict[str, str]:
         """Digests by component, so that a mismatch can be named."""
@@ -116,11 +125,13 @@ class ChatTemplate:
         _ = self._compiled  # refuses what is malformed or too deep to be walked
         return is_opaque(sandbox.make_environment({}).parse(self.source))
 
-    def generation_spans(self, messages: Sequence[Message], *, tools: Sequence[JSON] = ()) -> list[tuple[int, int]]:
+    def generation_spans(
+        self, messages: Sequence[Message], *, add_generation_prompt: bool = False, tools: Sequence[JSON] = ()
+    ) -> list[tuple[int, int]]:
         """First character and the one after the last of each `{% generation %}` block in the rendered text."""
         spans: list[tuple[int, int]] = []
         done = start = 0
-        for part in re.split(f"([{OPEN}{CLOSE}])", self._render(self._marked, messages, False, tools)):
+        for part in re.split(f"([{OPEN}{CLOSE}])", self._render(self._marked, messages, add_generation_prompt, tools)):
             if part == OPEN:
                 start = done
             elif part == CLOSE:

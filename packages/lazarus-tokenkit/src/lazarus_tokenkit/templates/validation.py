@@ -51,6 +51,7 @@ def validate_template(template: ChatTemplate, tokenizer: Tokenizer) -> list[Prop
     checks: list[Callable[[ChatTemplate, Tokenizer, str], Property]] = [
         _is_prefix_stable,
         _prompt_begins_the_answer,
+        _header_is_in_the_prompt,
         _contents_stand_once,
         _bos_stands_once,
         _answers_end,
@@ -85,6 +86,22 @@ def _prompt_begins_the_answer(template: ChatTemplate, tokenizer: Tokenizer, whol
             )
             return Property("prompt-begins-answer", False, "error", evidence)
     return Property("prompt-begins-answer", True, "error", "")
+
+
+def _header_is_in_the_prompt(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -> Property:
+    """Whether the words in front of an answer belong to the prompt: otherwise the model would learn to write them.
+
+    Words that follow a header of the prompt, such as empty thoughts, are the model's own.
+    """
+    before, prompt = (_try(template, TURNS[:1], add_generation_prompt=asked) for asked in (False, True))
+    if prompt is None or before is None or not whole.startswith(prompt):
+        return Property("header-in-prompt", True, "error", "")  # `prompt-begins-answer` says so
+    header = whole[len(prompt) :].partition(TURNS[1].content)[0]
+    holds = len(prompt) > len(before) or not header.strip()
+    seen = f"the turn begins with {header!r}, and `add_generation_prompt` adds nothing to the prompt"
+    level: Level = "warning" if template.has_generation_blocks else "error"
+    learnt = "generation would start without it" if template.has_generation_blocks else "the model would learn it"
+    return Property("header-in-prompt", holds, level, "" if holds else f"{seen}: {learnt}")
 
 
 def _contents_stand_once(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -> Property:
