@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from lazarus_models.hub import locate as locate
     from lazarus_models.huggingface import LoadedModel as LoadedModel
     from lazarus_models.huggingface import load as load
+    from lazarus_models.huggingface import loaded_files as loaded_files
     from lazarus_models.huggingface import save as save
     from lazarus_models.huggingface import supports_packing as supports_packing
     from lazarus_models.lora import LoraConfig as LoraConfig
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from lazarus_models.presets import preset as preset
     from lazarus_models.quantization import perplexity as perplexity
     from lazarus_models.quantization import quantize as quantize
+    from lazarus_models.reading import HashedFiles as HashedFiles
     from lazarus_models.sample import GenerationConfig as GenerationConfig
     from lazarus_models.sample import TokenLogprob as TokenLogprob
     from lazarus_models.speculative import generate_with_draft as generate_with_draft
@@ -119,11 +121,13 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "generate_with_draft": "speculative",
     "Generation": "generation",
     "GenerationConfig": "sample",
+    "HashedFiles": "reading",
     "GenerationError": "errors",
     "GenerationStats": "generation",
     "load": "huggingface",
     "load_adapter": "adapters",
     "load_tensors": "tensors",
+    "loaded_files": "huggingface",
     "LoadedModel": "huggingface",
     "locate": "hub",
     "LoraConfig": "lora",

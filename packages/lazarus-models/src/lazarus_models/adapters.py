@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from lazarus_models.backend import mx, nn
-from lazarus_models.config import in_words, read_json
+from lazarus_models.config import in_words
 from lazarus_models.errors import AdapterError
 from lazarus_models.huggingface import LoadedModel
 from lazarus_models.lora import (
@@ -26,7 +26,8 @@ from lazarus_models.lora import (
     target_layers,
 )
 from lazarus_models.parameters import layer_count, modules, replace_modules, set_weights
-from lazarus_models.tensors import load_tensors, replacing, save_tensors
+from lazarus_models.reading import Files, PlainFiles
+from lazarus_models.tensors import replacing, save_tensors
 
 _PEFT = {".lora_a": ".lora_A.weight", ".lora_b": ".lora_B.weight", ".m": ".lora_magnitude_vector"}
 _PEFT_START = "base_model.model."
@@ -66,12 +67,13 @@ def merge_adapter(lm: LoadedModel) -> LoadedModel:
     return replace(lm, config=lm.config.model_copy(update={"quantization": quantization}))
 
 
-def load_adapter(model: nn.Module, directory: Path | str) -> LoraConfig:
+def load_adapter(model: nn.Module, directory: Path | str, files: Files = PlainFiles()) -> LoraConfig:  # noqa: B008 (frozen)
     """Adds a stored adapter to the model it was trained on.
 
     Args:
         model: Changed in place.
         directory: In either layout.
+        files: Reads its files.
 
     Returns:
         What the adapter was made with.
@@ -80,7 +82,7 @@ def load_adapter(model: nn.Module, directory: Path | str) -> LoraConfig:
         AdapterError: Not a LoRA adapter, or not of this model; the tensor is named.
     """
     directory = Path(directory)
-    config, tensors = _read(model, directory)
+    config, tensors = _read(model, directory, files)
     adapt(model, sorted({name.rpartition(".")[0] for name in tensors}), config)
     _refuse_misfit(directory, tensors, adapter_weights(model))
     set_weights(model, tensors)
@@ -107,7 +109,7 @@ class AdapterSet:
     def add(self, name: str, directory: Path | str) -> None:
         """Reads an adapter, to be used later; the weights that it adapts stay shared."""
         self.use(None)
-        config, tensors = _read(self._model, Path(directory))
+        config, tensors = _read(self._model, Path(directory), PlainFiles())
         layers = adapted_layers(self._model, sorted({name.rpartition(".")[0] for name in tensors}), config)
         self._plain |= {path: layer for path, layer in modules(self._model).items() if path in layers}
         self._adapters[name] = layers
@@ -131,19 +133,19 @@ class AdapterSet:
         self.active = name
 
 
-def _read(model: nn.Module, directory: Path) -> tuple[LoraConfig, dict[str, mx.array]]:
+def _read(model: nn.Module, directory: Path, files: Files) -> tuple[LoraConfig, dict[str, mx.array]]:
     file = directory / "adapter_config.json"
     if not file.exists():
         raise AdapterError(f"{directory}: no adapter_config.json; an adapter is a directory with one", "LM-E132")
-    said = read_json(file)
+    said = files.json(file)
     if "peft_type" in said:
-        tensors = _from_peft(load_tensors(directory / "adapter_model.safetensors"))
+        tensors = _from_peft(files.tensors(directory / "adapter_model.safetensors"))
         settings = {"rank": said.get("r"), "scale": None, "dropout": said.get("lora_dropout", 0.0)}
         if isinstance(said.get("lora_alpha"), int | float) and isinstance(said.get("r"), int):
             settings["scale"] = said["lora_alpha"] / said["r"]
         kind = "dora" if said.get("use_dora") else str(said["peft_type"]).lower()
     else:
-        tensors = load_tensors(directory / "adapters.safetensors")
+        tensors = dict(files.tensors(directory / "adapters.safetensors"))
         settings, kind = said.get("lora_parameters"), said.get("fine_tune_type", "lora")
     if kind not in ("lora", "dora"):
         raise AdapterError(f"{file}: an adapter of kind {kind!r}; 'lora' and 'dora' are read", "LM-E132")

@@ -227,9 +227,24 @@ def read_json(path: Path) -> dict[str, Any]:
         ConfigError: No file, not UTF-8, not JSON, or not an object; names file, line and column.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), object_hook=_number)
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file; a model is a directory with config.json", "LM-E100") from error
+    return parse_json(content, path)
+
+
+def parse_json(content: bytes, path: Path) -> dict[str, Any]:
+    """The JSON object that the bytes of a file hold.
+
+    Args:
+        content: The bytes.
+        path: For messages.
+
+    Raises:
+        ConfigError: Not UTF-8, not JSON, or not an object; names file, line and column.
+    """
+    try:
+        value = json.loads(content.decode("utf-8"), object_hook=_number)
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         where = f":{error.lineno}:{error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         raise ConfigError(f"{path}{where}: not JSON in UTF-8: {error}", "LM-E101") from error

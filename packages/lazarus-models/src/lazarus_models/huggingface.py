@@ -6,21 +6,24 @@ is loaded. On a CPU weights become float32 whatever the file says: bfloat16 mult
 
 import json
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lazarus_models.backend import mx
-from lazarus_models.config import ModelConfig, Precision, read_json
+from lazarus_models.config import ModelConfig, Precision
 from lazarus_models.decoder import Decoder
 from lazarus_models.errors import WeightsError
 from lazarus_models.families import family_of, read_config
 from lazarus_models.hub import locate
 from lazarus_models.parameters import set_weights, weights
-from lazarus_models.tensors import Stored, load_tensors, read_header, save_tensors
+from lazarus_models.reading import Files, HashedFiles, PlainFiles
+from lazarus_models.tensors import Stored, read_header, save_tensors
 from lazarus_tokenkit import Tokenizer, load_tokenizer
 
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+"""The weights in one file, or the file that names several."""
 _READABLE = ("F32", "F16", "BF16")
 _PACKED = ("U32", "U8")
 _NOT_TEXT = (
@@ -49,6 +52,9 @@ class LoadedModel:
     """The commit of the repository that it was loaded from; None for a directory of your own."""
     generation_config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """`generation_config.json` as it was read; empty where there is none."""
+    digests: Mapping[str, str] = field(default_factory=dict[str, str])
+    """SHA-256 of the bytes of config, weights, index and generation config that it was made of, by the file's name; empty
+    unless `load` was asked for them."""
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
@@ -60,13 +66,16 @@ class LoadedModel:
         return tuple(sorted(ends))
 
 
-def load(path: Path | str, *, dtype: Precision | None = None, revision: str | None = None) -> LoadedModel:
+def load(
+    path: Path | str, *, dtype: Precision | None = None, revision: str | None = None, hashed: bool = False
+) -> LoadedModel:
     """Loads a model.
 
     Args:
         path: A directory with `config.json`, safetensors and tokenizer files, or what else `locate` finds.
         revision: Of a repository of the hub: a branch, tag or commit.
         dtype: Precision in memory. Default: float32 on a CPU, the file's on a GPU.
+        hashed: Whether every file is read once and hashed on the way, for `LoadedModel.digests`.
 
     Raises:
         ConfigError: The config is absent or wrong.
@@ -74,10 +83,18 @@ def load(path: Path | str, *, dtype: Precision | None = None, revision: str | No
         WeightsError: The tensors are absent, damaged, or not the config's; each is named.
     """
     path, commit = locate(path, revision)
-    config = read_config(path)
+    if not hashed:
+        return _load(path, commit, dtype, PlainFiles())
+    with HashedFiles() as files:
+        return replace(_load(path, commit, dtype, files), digests=files.digests)
+
+
+def _load(path: Path, commit: str | None, dtype: Precision | None, files: Files) -> LoadedModel:
+    config = read_config(path, files.json)
     family = family_of(config.model_type)
     model = family.build(config)
-    stored = stored_tensors(path, config)
+    weight_files = _weight_files(path, files)
+    stored = _stored([files.header(file) for file in weight_files], config)
     layout = family.layout_of(config)
     if config.quantization:
         from lazarus_models.quantization import quantize_like  # it quantizes what this module loads
@@ -90,8 +107,8 @@ def load(path: Path | str, *, dtype: Precision | None = None, revision: str | No
     on_cpu = mx.default_device().type == mx.cpu
     precision: mx.Dtype = getattr(mx, dtype or ("float32" if on_cpu else config.dtype))
     tensors: dict[str, mx.array] = {}
-    for file in _weight_files(path):
-        for name, tensor in load_tensors(file).items():
+    for file in weight_files:
+        for name, tensor in files.tensors(file).items():
             if (kept := _name_in_model(name, config)) is not None:
                 tensors[kept] = tensor.astype(precision) if mx.issubdtype(tensor.dtype, mx.floating) else tensor
     set_weights(model, tensors if as_model else layout.to_model(tensors))
@@ -103,7 +120,7 @@ def load(path: Path | str, *, dtype: Precision | None = None, revision: str | No
         family=config.model_type,
         path=path,
         revision=commit,
-        generation_config=read_json(generation) if generation.exists() else {},
+        generation_config=files.json(generation) if generation.exists() else {},
     )
 
 
@@ -144,7 +161,21 @@ def supports_packing(lm: LoadedModel) -> bool:
 
 def stored_tensors(path: Path, config: ModelConfig) -> dict[str, Stored]:
     """The tensors that a directory's weights hold and a model of this config uses, from the files' headers alone."""
-    headers = [read_header(file) for file in _weight_files(path)]
+    return _stored([read_header(file) for file in _weight_files(path, PlainFiles())], config)
+
+
+def loaded_files(path: Path) -> list[Path]:
+    """The files that `load` reads of a directory, but for the tokenizer's.
+
+    Raises:
+        WeightsError: There are no weights.
+    """
+    others = [path / name for name in ("config.json", "generation_config.json", INDEX) if (path / name).exists()]
+    found = _weight_files(path, PlainFiles())
+    return sorted([*found, *(file for file in others if file.name != INDEX or found != [path / SINGLE])])
+
+
+def _stored(headers: Iterable[Mapping[str, Stored]], config: ModelConfig) -> dict[str, Stored]:
     named = ((_name_in_model(name, config), stored) for header in headers for name, stored in header.items())
     return {name: stored for name, stored in named if name is not None}
 
@@ -166,19 +197,19 @@ def _write_json(value: Mapping[str, Any], path: Path) -> None:
     )
 
 
-def _weight_files(path: Path) -> list[Path]:
-    single, index = path / "model.safetensors", path / "model.safetensors.index.json"
+def _weight_files(path: Path, files: Files) -> list[Path]:
+    single, index = path / SINGLE, path / INDEX
     if single.exists():
         return [single]
     if index.exists():
-        placed = read_json(index).get("weight_map")
+        placed = files.json(index).get("weight_map")
         if not isinstance(placed, dict):
             raise WeightsError(f"{index}: no `weight_map` from tensor to file", "LM-E122")
-        files = [path / str(name) for name in sorted(set(placed.values()))]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] (JSON)
-        absent = [file.name for file in files if not file.exists()]
+        named = [path / str(name) for name in sorted(set(placed.values()))]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] (JSON)
+        absent = [file.name for file in named if not file.exists()]
         if absent:
             raise WeightsError(f"{path}: {index.name} names {', '.join(absent)}, absent; fetch them", "LM-E122")
-        return files
+        return named
     pickles = sorted(file.name for pattern in _PICKLES for file in path.glob(pattern))
     if pickles:
         raise WeightsError(
@@ -186,7 +217,7 @@ def _weight_files(path: Path) -> list[Path]:
             "only safetensors are read: convert them",
             "LM-E120",
         )
-    raise WeightsError(f"{path}: no model.safetensors and no {index.name}", "LM-E120")
+    raise WeightsError(f"{path}: no {SINGLE} and no {INDEX}", "LM-E120")
 
 
 def _differences(found: Mapping[str, Stored], expected: Mapping[str, mx.array]) -> int:

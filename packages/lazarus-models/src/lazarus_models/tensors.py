@@ -33,6 +33,8 @@ _WORDS = {  # the format's names, https://github.com/huggingface/safetensors
     mx.uint64: "U64",
     mx.bool_: "BOOL",
 }
+DTYPES = {word: dtype for dtype, word in _WORDS.items()}
+"""MLX's type by the format's name."""
 _ALIGNMENT = 8  # bytes; what the format's own writers align the data to
 
 

@@ -1,5 +1,6 @@
 """The families this version knows, each a file named by its `model_type`."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
@@ -76,8 +77,12 @@ def canonical(raw: dict[str, Any], source: str) -> ModelConfig:
         raise ConfigError(f"{source}: {in_words(error)}", "LM-E103") from error
 
 
-def read_config(path: Path) -> ModelConfig:
+def read_config(path: Path, read: Callable[[Path], dict[str, Any]] = read_json) -> ModelConfig:
     """Reads `config.json`, given itself or its directory.
+
+    Args:
+        path: One of the two.
+        read: Reads the file.
 
     Raises:
         ConfigError: No such file, or not a model's; see `canonical`.
@@ -87,7 +92,7 @@ def read_config(path: Path) -> ModelConfig:
         raise ConfigError(
             f"{path}: an adapter, no model; give it as the adapter of the model it was made for", "LM-E100"
         )
-    return canonical(read_json(file), str(file))
+    return canonical(read(file), str(file))
 
 
 _PINNED = {  # keys of which a family knows one value; the models are the same with another, but for their outputs
