@@ -117,7 +117,14 @@ class AuditLog:
 
     @classmethod
     def resume(
-        cls, path: Path | str, plan_id: str, next_step: int, head: str, goes_on_with: str | None = None
+        cls,
+        path: Path | str,
+        plan_id: str,
+        next_step: int,
+        head: str,
+        *,
+        checkpoint: Binding | None = None,
+        goes_on_with: str | None = None,
     ) -> "AuditLog":
         """Goes on after `next_step` steps, where the chain must have come to `head`.
 
@@ -130,10 +137,11 @@ class AuditLog:
             plan_id: What the run followed up to there.
             next_step: Steps done.
             head: Head of the chain after them.
+            checkpoint: What the run goes on from. The line that binds it comes next; where a kill cut it off, it is added.
             goes_on_with: What the run follows from there on; None is `plan_id`.
 
         Raises:
-            CorruptPlan: The log does not reach `head`.
+            CorruptPlan: The log does not reach `head`, or binds another checkpoint there.
             StalePlan: The log is of another plan.
         """
         path = Path(path)
@@ -149,13 +157,11 @@ class AuditLog:
         kept = 1 + log._replay(lines[1:], next_step, head)
         if log.plan_id != plan_id:
             raise StalePlan(f"{path} is not the audit log of plan {short(plan_id)}", "LP-E172")
-        kept += log._keep_bindings(lines[kept:], goes_on_with or plan_id)
-        if beyond := b"".join(lines[kept:]):
-            fork = line_of({"rewound_to": next_step, "head": log.head.hex()})
-            with path.with_name(path.name + REWOUND).open("ab") as forks:
-                forks.write(fork + beyond + (b"" if beyond.endswith(b"\n") else b"\n"))
-            with whole_file(path) as log_file:
-                log_file.writelines(lines[:kept])
+        if checkpoint is None or log._is_bound_next(checkpoint, lines[kept:]):
+            kept += log._keep_bindings(lines[kept:], goes_on_with or plan_id)
+        log._cut(lines, kept)
+        if checkpoint is not None:
+            log.bind(checkpoint)
         return log
 
     def append(self, step: int, digest: StepDigest) -> None:
@@ -204,6 +210,36 @@ class AuditLog:
         if self.next_step != next_step or self.head.hex() != head:
             raise CorruptPlan(f"{self.path} does not reach the checkpoint's step {next_step}", "LP-E174")
         return len(lines)
+
+    def _is_bound_next(self, checkpoint: Binding, lines: Sequence[bytes]) -> bool:
+        """Whether the next line binds a checkpoint; a kill may have cut it off.
+
+        Raises:
+            CorruptPlan: It binds another one.
+        """
+        try:
+            entry = parse_entry(lines[0], 2) if lines else None
+        except CorruptPlan:
+            return False
+        if entry is None or entry.kind != checkpoint.kind:
+            return False
+        if not entry.binds(checkpoint) or entry.step != self.next_step:
+            raise CorruptPlan(
+                f"{self.path} binds another checkpoint after {self.next_step} steps: this one was changed since",
+                "LP-E176",
+            )
+        return True
+
+    def _cut(self, lines: Sequence[bytes], kept: int) -> None:
+        """Moves what follows the kept lines to the file of forks."""
+        beyond = b"".join(lines[kept:])
+        if not beyond:
+            return
+        fork = line_of({"rewound_to": self.next_step, "head": self.head.hex()})
+        with self.path.with_name(self.path.name + REWOUND).open("ab") as forks:
+            forks.write(fork + beyond + (b"" if beyond.endswith(b"\n") else b"\n"))
+        with whole_file(self.path) as log:
+            log.writelines(lines[:kept])
 
     def _keep_bindings(self, lines: Sequence[bytes], plan_id: str) -> int:
         """Follows the binding lines that stand next, up to one of a plan that the run does not go on with."""

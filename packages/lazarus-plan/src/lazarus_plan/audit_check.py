@@ -4,19 +4,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from numpy.typing import NDArray
 
 from lazarus_plan.audit import data_head, read_log, row_digest
 from lazarus_plan.audit_line import LEGACY_VERSION, Entry, Header, bound_plan_id
-from lazarus_plan.canonical import JSON
 from lazarus_plan.codec import encode_lines
 from lazarus_plan.errors import CorruptPlan
 from lazarus_plan.findings import Finding
 from lazarus_plan.fingerprint import short
 from lazarus_plan.merkle import leaf_hash, merkle_root, root_of_leaves
 from lazarus_plan.plan import BatchPlan, Segment
+
+if TYPE_CHECKING:
+    from lazarus_plan.canonical import JSON
 
 TokenIds = Callable[[Segment], NDArray[Any]]
 """From a segment to the token ids that the data give for it."""

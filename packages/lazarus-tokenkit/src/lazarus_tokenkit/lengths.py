@@ -14,6 +14,7 @@ from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.files import Paths, data_files
 from lazarus_tokenkit.ids import ids_prefix
 from lazarus_tokenkit.readers import FieldNames, Row, as_paths, read_rows
+from lazarus_tokenkit.samples import TextSample
 
 CHUNK = 250
 """Samples encoded at a time: what they make stays in the processor's caches, a tenth less work than with 1,000."""
@@ -34,6 +35,7 @@ class EncodedRow:
         parts: Tokens of each part of a sample of several, or None for a sample of one.
         row_digest: SHA-256 of the content, 32 bytes.
         h: 8 hexadecimal digits of SHA-256 over the ids as u32 little-endian.
+        is_text: Whether it is a text, not a conversation or a pair.
     """
 
     id: str
@@ -44,6 +46,7 @@ class EncodedRow:
     parts: tuple[int, ...] | None
     row_digest: bytes
     h: str
+    is_text: bool = False
 
     @property
     def length_row(self) -> LengthRow:
@@ -75,6 +78,7 @@ def encode_rows(
                 parts=encoded.parts,
                 row_digest=row.sample.digest,
                 h=ids_prefix(encoded.ids),
+                is_text=isinstance(row.sample, TextSample),
             )
 
 

@@ -26,6 +26,7 @@ class Dataset:
         splits: Sample i is ids[splits[i]:splits[i + 1]], int64 (N + 1,).
         parts: Tokens of each part of samples of several, by number of the sample.
         files: Name and number of samples of each file, in the order of the samples.
+        is_text: Whether the first sample is a text, not a conversation.
     """
 
     lengths: LengthCache
@@ -34,6 +35,7 @@ class Dataset:
     splits: NDArray[np.int64]
     parts: Mapping[int, tuple[int, ...]] = field(default_factory=dict[int, tuple[int, ...]])
     files: tuple[tuple[str, int], ...] = ()
+    is_text: bool = False
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -88,6 +90,7 @@ class Dataset:
                 for sample, parts in source.parts.items()
             },
             files=tuple(each for source in sources for each in source.files),
+            is_text=all(source.is_text for source in sources),
         )
 
 
@@ -110,9 +113,11 @@ def read_dataset(
     rows: list[LengthRow] = []
     digests: list[bytes] = []
     parts: dict[int, tuple[int, ...]] = {}
+    is_text = False
     for row in encode_rows(path, encoder, fields):
         ids.append(np.array(row.ids, dtype=np.int32))
         masks.append(np.array(row.loss_mask, dtype=np.bool_))
+        is_text = is_text or (not rows and row.is_text)
         if row.parts is not None:
             parts[len(rows)] = row.parts
         rows.append(row.length_row)
@@ -125,4 +130,5 @@ def read_dataset(
         splits=np.concatenate([[0], np.cumsum([len(sample) for sample in ids])]).astype(np.int64),
         parts=parts,
         files=((str(path), len(rows)),),
+        is_text=is_text,
     )

@@ -13,18 +13,23 @@ from typing import Any
 
 import numpy as np
 
-from lazarus_models import load, load_tensors, save_tensors
+from lazarus_models import load, save_tensors
 from lazarus_models.backend import mx, nn
 from lazarus_models.lora import lora_layers
 from lazarus_models.parameters import evaluate, replace_modules
+from lazarus_models.reading import load_hashed
 from lazarus_plan import BatchPlan
+from lazarus_tokenkit import Tokenizer
+from lazarus_train.base import Base
 from lazarus_train.batches import Batch, make_batch
 from lazarus_train.dataset import Dataset
+from lazarus_train.errors import CorruptCheckpoint
 from lazarus_train.forward import part_log_probabilities
 from lazarus_train.objectives.preference import Answers
 from lazarus_train.objectives.settings import PreferenceSettings
 from lazarus_train.precision import cast_weights
-from lazarus_train.seal import seal, seal_damage, write_json
+from lazarus_train.seal import seal, write_json
+from lazarus_train.sealed import BrokenSeal, Sealed, seal_damage
 from lazarus_train.tasks import Reference, as_pairs
 
 TABLE, SOURCE = "reference.safetensors", "source.json"
@@ -54,14 +59,21 @@ class ModelReference:
         return as_pairs(mx.stop_gradient(part_log_probabilities(self.reference, batch)))
 
 
-def frozen_model(directory: Path, *, mixed: bool) -> nn.Module:
+def frozen_model(directory: Path, tokenizer: Tokenizer, base: Base, *, mixed: bool) -> nn.Module:
     """A reference that is asked.
 
     Args:
         directory: Of the model.
+        tokenizer: That the rows were encoded with.
+        base: The model that the run began with, which it must be.
         mixed: Whether it computes in bfloat16, as a policy in mixed precision does.
+
+    Raises:
+        ForeignCheckpoint: It is another model.
     """
-    model = load(directory).model
+    lm = load(directory, hashed=True)
+    Base.of(lm, tokenizer).check(base, directory)
+    model = lm.model
     model.eval()
     if mixed:
         cast_weights(model, mx.bfloat16)
@@ -127,10 +139,19 @@ def compute_reference(
     seal(folder, write)
 
 
-def read_reference(folder: Path) -> CachedReference:
-    """What `compute_reference` kept."""
-    table = load_tensors(folder / TABLE)
-    return CachedReference(table["chosen"], table["rejected"])
+def read_reference(folder: Path) -> tuple[CachedReference, str]:
+    """What `compute_reference` kept, and the digest of the folder's manifest.
+
+    Raises:
+        CorruptCheckpoint: It was changed since it was written.
+    """
+    try:
+        sealed = Sealed.read(folder)
+        table, digest = load_hashed(folder / TABLE)
+        sealed.expect(TABLE, digest)
+    except BrokenSeal as error:
+        raise CorruptCheckpoint(f"{folder}: {error}; remove it, it is computed again", "LR-E206") from error
+    return CachedReference(table["chosen"], table["rejected"]), sealed.digest
 
 
 def _compute(
