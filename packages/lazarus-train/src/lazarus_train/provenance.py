@@ -124,9 +124,9 @@ class _Walk:
         found = checkpoints(self.folder.checkpoints)
         is_newest = checkpoint == found[-1]
         states = [read_state(each) for each in (found if is_newest else [checkpoint])]
+        self.log.check_record(self.members)
         for state in states:
             self.log.check_checkpoint(state, self.config.trajectory())
-        self.log.check_record(self.members)
         state = states[-1]
         first_model = self._first_model(state)
         enforced = enforce(self.config)
