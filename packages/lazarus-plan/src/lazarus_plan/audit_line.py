@@ -32,8 +32,8 @@ were written after the last checkpoint."""
 KINDS: tuple[str, ...] = get_args(Kind)
 START = ("settings", "model", "environment")
 """What the header of a run's log binds."""
-MAX_LINE = 1 << 20
-"""Longest line that is read, in bytes: a plan's configuration has a few thousand."""
+MAX_LINE = 1 << 24
+"""Longest line that is read, in bytes: the identity of a plan has about a hundred for each of its data files."""
 _HEX = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 

@@ -226,7 +226,7 @@ class TrainConfig(BaseModel):
             ConfigError: There is no such model.
             PlanError: `expect_plan` is no plan_id, plan or lock.
         """
-        pin = None if self.expect_plan is None else resolve_pin(self.expect_plan)
+        pin = None if self.expect_plan is None else f"sha256:{resolve_pin(self.expect_plan)}"
         return self.model_copy(update={"expect_plan": pin, "model": locate(self.model).path})
 
     @property

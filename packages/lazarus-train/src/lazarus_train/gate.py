@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lazarus_plan import BatchPlan, ChainCheck, StalePlan, check_lengths, load_plan
-from lazarus_plan.fingerprint import short
 from lazarus_plan.lengths import ABSENT
-from lazarus_plan.pin import is_pinned, resolve_pin
+from lazarus_plan.pin import check_pin
 from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_train.config import TrainConfig
@@ -58,7 +57,7 @@ def enforce(config: TrainConfig, on_progress: Callable[[int], object] = lambda _
     """
     plan = load_plan(config.batch_plan)
     if config.expect_plan is not None:
-        check_pin(plan, config.expect_plan)
+        check_pin(plan.plan_id, config.expect_plan, str(config.batch_plan))
     sources = plan.metadata.sources
     if len(sources) != len(config.data_files):
         raise SetupError(
@@ -82,22 +81,6 @@ def enforce(config: TrainConfig, on_progress: Callable[[int], object] = lambda _
     is_text = all(each.is_text for each in datasets)
     template = None if is_own or is_text else encoder.chat_template.source
     return Enforced(plan, dataset, encoder, units, template, is_text, _together(checks))
-
-
-def check_pin(plan: BatchPlan, pin: str) -> None:
-    """Refuses a plan that is not the pinned one.
-
-    Args:
-        plan: The plan.
-        pin: From `lazarus_plan.pin.resolve_pin`, or what it takes.
-
-    Raises:
-        PlanError: The pin is none.
-        StalePlan: It is another plan.
-    """
-    wanted = resolve_pin(pin)
-    if not is_pinned(plan.plan_id, wanted):
-        raise StalePlan(f"the plan is {short(plan.plan_id)}, expected is {short(wanted)}", "LP-E150")
 
 
 def _together(checks: Sequence[ChainCheck]) -> ChainCheck:

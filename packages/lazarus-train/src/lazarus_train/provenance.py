@@ -7,17 +7,18 @@ that a folder does not contradict itself. With the plan_id and the audit head, w
 the folder could change them, it shows that the folder is what the run left.
 """
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lazarus_plan import CorruptPlan, StalePlan
+from lazarus_plan import StalePlan
 from lazarus_plan.audit_line import Binding
 from lazarus_plan.canonical import canonical_json
 from lazarus_plan.fingerprint import short
-from lazarus_plan.pin import digits_of, is_pinned, resolve_pin
+from lazarus_plan.pin import check_pin, resolve_pin
 from lazarus_train.base import Base
 from lazarus_train.chain import RunLog, other_entries, read_forks
 from lazarus_train.checkpoint import State, checkpoint_step, checkpoints, read_state
@@ -25,7 +26,7 @@ from lazarus_train.config import TrainConfig
 from lazarus_train.dataset import read_dataset
 from lazarus_train.errors import CorruptCheckpoint, ForeignCheckpoint, SetupError
 from lazarus_train.folder import RunFolder
-from lazarus_train.gate import Enforced, check_pin, enforce, fields
+from lazarus_train.gate import Enforced, enforce, fields
 from lazarus_train.journal import log_digests
 from lazarus_train.links import How, Link
 from lazarus_train.manifest import describe_run, environment_of, read_manifest
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from lazarus_plan.audit_check import Audit
 
 JSON = dict[str, Any]
+_HEX = re.compile(r"[0-9a-f]{16,64}")
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Pins:
         Raises:
             PlanError: A pin is none, or has too few digits.
         """
-        head = None if self.audit_head is None else digits_of(self.audit_head, "the head of an audit log")
+        head = None if self.audit_head is None else _head_digits(self.audit_head)
         return Pins(None if self.plan is None else resolve_pin(self.plan), head)
 
 
@@ -174,7 +176,7 @@ class _Walk:
                 "LP-E172",
             )
         if self.pins.plan is not None:
-            check_pin(plan, self.pins.plan)
+            check_pin(plan.plan_id, self.pins.plan, str(self.config.batch_plan))
         return self.log.check_steps(plan, lambda segment: enforced.dataset.sample(segment.sample, segment.span)[0])
 
     def _check_end(self, newest: State, enforced: Enforced) -> bool:
@@ -366,10 +368,10 @@ class _Walk:
 
     def _pinned(self, enforced: Enforced, audit: "Audit") -> Link:
         head = self.pins.audit_head
-        if head is not None and not is_pinned(audit.head, head):
-            raise CorruptPlan(
+        if head is not None and not audit.head.startswith(head):
+            raise ForeignCheckpoint(
                 f"{self.log.path}: the audit head is {audit.head[:16]}, expected is {head[:16]}: the run was edited, or went on",
-                "LP-E177",
+                "LR-E215",
             )
         pinned = [name for name, pin in (("plan_id", self.pins.plan), ("audit head", head)) if pin is not None]
         if len(pinned) == 2:
@@ -392,6 +394,14 @@ def _leads_to(link: Path, target: Path) -> bool:
     except (BrokenSeal, OSError):
         return False
     return copy.manifest == Sealed.read(target).manifest
+
+
+def _head_digits(text: str) -> str:
+    """The hexadecimal digits of the head of an audit log that a person wrote down."""
+    digits = text.strip().lower()
+    if not _HEX.fullmatch(digits):
+        raise SetupError(f"`audit_head` is {text[:100]!r}: give 16 to 64 hexadecimal digits", "LR-E120")
+    return digits
 
 
 def _data_links(enforced: Enforced) -> Iterator[Link]:
