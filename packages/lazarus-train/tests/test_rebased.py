@@ -119,7 +119,8 @@ def test_a_made_up_parent_is_refused(setup, lengths):
 
     from lazarus_plan.fingerprint import plan_id, plan_identity, source_identities
 
-    train(setup.config(max_steps=4))
+    train(setup.config(max_steps=6))
+    before = setup.audit("run")
     true = load_plan(setup.plan)
     setup.build_plan(epochs=3, seed=5)
     child = rebase(setup, lengths, 4, "child", token_budget=96)
@@ -131,8 +132,11 @@ def test_a_made_up_parent_is_refused(setup, lengths):
         prints = {**child.fingerprints, "plan_id": identity}
         prints["plan"] = {**prints["plan"], "digest": identity}
         save_plan(replace(child, metadata=about, fingerprints=prints), setup.folder / "forged")
-        with pytest.raises((StalePlan, CorruptPlan), match=r"keeps other steps than the run did|prefix_root"):
+        with pytest.raises(
+            (StalePlan, CorruptPlan), match=r"keeps other steps than the run did|`parent` does not match"
+        ):
             train(follow(setup, "forged"))
+        assert setup.audit("run") == before, "nothing is cut off for a plan that is refused"
 
 
 def test_a_plan_binding_that_does_not_continue_the_run_is_found(setup, lengths):

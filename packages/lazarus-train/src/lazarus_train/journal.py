@@ -13,7 +13,7 @@ from lazarus_train.checkpoint import State
 from lazarus_train.config import TrainConfig
 from lazarus_train.evaluate import HeldOut
 from lazarus_train.folder import RunFolder
-from lazarus_train.identity import check_continues, identity_of
+from lazarus_train.identity import identity_of
 from lazarus_train.manifest import environment_of, settings_of, write_manifest
 from lazarus_train.metrics import append_line, finite_or_none, keep_lines, read_lines
 from lazarus_train.seal import flush
@@ -94,7 +94,6 @@ class Journal:
             goes_on_with=self._plan.plan_id,
         )
         if self._audit.plan_id != self._plan.plan_id:
-            check_continues(self._folder.audit, self._plan)
             self._audit.bind(Binding.of_plan(identity_of(self._plan)))
         self._covered = state.logs
 

@@ -123,6 +123,7 @@ class _Walk:
 
     def walk(self, checkpoint: Path) -> Iterator[Link]:
         """The links from a checkpoint on; from the newest one, those of the whole run."""
+        self._check_head(self.log.entries[-1].head.hex() if self.log.entries else "")  # as it says; recomputed below
         found = checkpoints(self.folder.checkpoints)
         is_newest = checkpoint == found[-1]
         states = [read_state(each) for each in (found if is_newest else [checkpoint])]
@@ -147,7 +148,7 @@ class _Walk:
         yield from _data_links(enforced)
         yield from self._held_out(enforced)
         yield from self._beside(is_newest)
-        yield self._pinned(enforced, audit)
+        yield self._pinned(audit)
 
     def _checkpoints(self, states: list[State]) -> Link:
         names = ", ".join(state.sealed.path.name for state in states)
@@ -366,14 +367,19 @@ class _Walk:
         if others:
             yield Link("not looked at", ", ".join(others), How.NOT_PROVEN)
 
-    def _pinned(self, enforced: Enforced, audit: "Audit") -> Link:
-        head = self.pins.audit_head
-        if head is not None and not audit.head.startswith(head):
+    def _check_head(self, head: str) -> None:
+        if self.pins.audit_head is not None and not head.startswith(self.pins.audit_head):
             raise ForeignCheckpoint(
-                f"{self.log.path}: the audit head is {audit.head[:16]}, expected is {head[:16]}: the run was edited, or went on",
+                f"{self.log.path}: the audit head is {head[:16]}, expected is {self.pins.audit_head[:16]}: the run was "
+                "edited, or went on",
                 "LR-E215",
             )
-        pinned = [name for name, pin in (("plan_id", self.pins.plan), ("audit head", head)) if pin is not None]
+
+    def _pinned(self, audit: "Audit") -> Link:
+        self._check_head(audit.head)
+        pinned = [
+            name for name, pin in (("plan_id", self.pins.plan), ("audit head", self.pins.audit_head)) if pin is not None
+        ]
         if len(pinned) == 2:
             return Link("pins", "plan_id and audit head are the expected ones", How.COMPARED)
         words = f"only the {pinned[0]} was given" if pinned else "none given"

@@ -8,6 +8,7 @@ from lazarus_train.checkpoint import State, checkpoint_path, checkpoint_step, ch
 from lazarus_train.config import TrainConfig
 from lazarus_train.errors import ForeignCheckpoint, SetupError
 from lazarus_train.folder import RunFolder
+from lazarus_train.identity import check_continues
 
 AUTO, NONE = "auto", "none"
 """Resume from the newest checkpoint of the output folder, or from none and replace what is there."""
@@ -83,6 +84,8 @@ def check_checkpoint(checkpoint: Path, config: TrainConfig, plan: BatchPlan) -> 
     """
     state = read_state(checkpoint)
     done = check_state(plan, state.plan)
+    if state.plan_id != plan.plan_id:
+        check_continues(RunFolder(checkpoint.parent.parent).audit, plan)
     if config.max_steps is not None and done > config.max_steps:
         earlier = checkpoint_path(checkpoint.parent, config.max_steps)
         other = f"--resume {earlier} goes back to it" if earlier.is_dir() else "give a higher one, or another --output"
