@@ -151,7 +151,7 @@ class AuditLog:
         header = _header(lines[0], path)
         if header.version != AUDIT_VERSION:
             raise StalePlan(
-                f"{path} has audit format {header.version}, which binds no weights: start a new run", "LP-E160"
+                f"{path} has audit format {header.version}, which binds no weights: start a new run", "LP-E161"
             )
         log = cls(path, header.plan_id, header.genesis, 0, header.start)
         kept = 1 + log._replay(lines[1:], next_step, head)
