@@ -232,7 +232,9 @@ def edit_files(run: Path, draw: random.Random) -> str:
         case "folder":
             (folder / "empty").mkdir(exist_ok=True)
         case _:
-            shutil.copy(draw.choice(files_of(run)), file)
+            other = draw.choice(files_of(run))
+            if other != file:
+                shutil.copy(other, file)
     return f"{file.relative_to(run)}"
 
 
@@ -340,6 +342,8 @@ def attack(run: Path, edits: int, seed: int = 0) -> tuple[int, list[str]]:
             if fingerprint(copy) == before:
                 continue
             tried += 1
+            if tried % 250 == 0:
+                print(f"{tried} edits, {len(accepted)} accepted", file=sys.stderr, flush=True)
             if accepts(copy, pins):
                 accepted.append(what)
     return tried, accepted

@@ -22,6 +22,7 @@ from lazarus_models import (
 from lazarus_models.backend import mx
 from lazarus_models.parameters import evaluate, flatten
 from lazarus_models.reading import load_hashed
+from lazarus_plan.errors import LazarusError
 from lazarus_tokenkit import Tokenizer
 from lazarus_train.base import Base
 from lazarus_train.checkpoint import MEAN_FILE, OPTIMIZER, SCORE_FILE, State, damaged
@@ -102,15 +103,17 @@ class Learner:
         tokenizer: Tokenizer,
         ranks: Ranks = ALONE,
     ) -> "Learner":
-        """The model, moments and mean that a verified checkpoint holds; what is loaded is hashed once more.
+        """The model, moments and mean that a checkpoint holds; what is loaded is hashed, and held against its manifest.
 
         Raises:
             CorruptCheckpoint: A file changed since it was verified.
             ForeignCheckpoint: The model to adapt is not the one that the run began with.
         """
-        lm, lora, mean = _trained(config, head, checkpoint, tokenizer)
+        with _naming_damage(checkpoint.sealed):
+            lm, lora, mean = _trained(config, head, checkpoint, tokenizer)
+            moments = _tensors(checkpoint, OPTIMIZER)
         learner = cls._ready(lm, lora, head, config, ranks)
-        learner.optimizer.load_state(_tensors(checkpoint, OPTIMIZER))
+        learner.optimizer.load_state(moments)
         if learner.ema is not None:
             learner.ema.load_state(mean)
         return learner
@@ -256,6 +259,19 @@ def _tensors(checkpoint: State, name: str) -> dict[str, mx.array]:
     tensors, digest = load_hashed(checkpoint.sealed.path / name)
     _expect(checkpoint.sealed, {name: digest})
     return tensors
+
+
+@contextlib.contextmanager
+def _naming_damage(sealed: Sealed) -> Generator[None]:
+    """Says of a checkpoint that cannot be loaded which of its files was changed, if one was."""
+    try:
+        yield
+    except LazarusError:
+        try:
+            sealed.check()
+        except BrokenSeal as error:
+            raise damaged(sealed.path, str(error)) from error
+        raise
 
 
 def _expect(sealed: Sealed, digests: Mapping[str, str]) -> None:

@@ -75,14 +75,14 @@ def _newest(found: list[Path], plan: BatchPlan) -> Path:
 
 
 def check_checkpoint(checkpoint: Path, config: TrainConfig, plan: BatchPlan) -> State:
-    """The state of a checkpoint that is whole and of this run.
+    """The state of a checkpoint that is whole, but for its tensors, and of this run. `Learner.restored` checks these.
 
     Raises:
         CorruptCheckpoint: It is damaged.
         ForeignCheckpoint: It is of another run.
         SetupError: It is beyond the steps that are asked for.
     """
-    state = read_state(checkpoint)
+    state = read_state(checkpoint, is_loaded_next=True)
     done = check_state(plan, state.plan)
     if state.plan_id != plan.plan_id:
         check_continues(RunFolder(checkpoint.parent.parent).audit, plan)
