@@ -70,7 +70,7 @@ def make_state_again(run: Path, folder: Path) -> None:
             ]
             said |= {"bytes": len(b"".join(done)), "sha256": hashlib.sha256(b"".join(done)).hexdigest()}
         (folder / "state.json").write_bytes(as_json(state))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # the edit left no state
     write_manifest(folder)
 
@@ -84,7 +84,7 @@ def make_chain_again(run: Path) -> None:
         if not any(line.get("bind") in ("settings", "environment") for line in lines):
             header["start"]["settings"] = settings_of(members).digest
             header["start"]["environment"] = environment_of(members).digest
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return
     header["start"]["model"] = _base_of(run) or header["start"]["model"]
     head, written = genesis(line_of(header)), [line_of(header)]
@@ -111,7 +111,7 @@ def _base_of(run: Path) -> str | None:
     for path in sorted(run.glob("checkpoints/step-*/state.json"), reverse=True):
         try:
             return str(json.loads(path.read_bytes())["base"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
     return None
 

@@ -8,6 +8,7 @@ from lazarus_plan import CorruptPlan, StalePlan
 from lazarus_train import CorruptCheckpoint, ForeignCheckpoint, LoraSettings, SetupError, enforce, train, verify_run
 from lazarus_train.chain import RunLog
 from lazarus_train.checkpoint import read_state
+from lazarus_train.seal import as_json
 
 BEFORE = ["checkpoint", "first model", "settings", "environment"]
 CHAIN = ["audit log", "audit head", "data head", "plan", "lengths", "tokenizer", "template", "data"]
@@ -146,6 +147,38 @@ def test_a_record_that_is_none_is_refused(run, record):
     (run.folder / "run/config.json").write_text(record)
     with pytest.raises(SetupError, match="is not the record of a run"):
         names(run.folder / "run")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("python", "2.7"),
+        ("versions", {}),
+        ("device", "none"),
+        ("processes", 7),
+        ("eval_data", {"x": "y"}),
+        ("plan_id", "z"),
+    ],
+)
+def test_any_edit_of_what_the_record_says_of_the_machine_is_found(setup, name, value):
+    train(setup.config(max_steps=1))
+    path = setup.folder / "run/config.json"
+    path.write_bytes(as_json({**json.loads(path.read_bytes()), name: value}))
+    with pytest.raises((ForeignCheckpoint, StalePlan, SetupError)):
+        names(setup.folder / "run")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("max_steps", 3), ("save_every", 7), ("keep_checkpoints", 9), ("sample_prompts", ["Why?"])]
+)
+def test_any_edit_of_the_settings_that_decide_no_weights_is_found_too(setup, name, value):
+    train(setup.config(max_steps=2))
+    path = setup.folder / "run/config.json"
+    members = json.loads(path.read_bytes())
+    members["config"][name] = value
+    path.write_bytes(as_json(members))
+    with pytest.raises(ForeignCheckpoint, match=r"config\.json was changed: the settings"):
+        names(setup.folder / "run")
 
 
 def test_a_changed_row_is_found_after_the_training(run):
