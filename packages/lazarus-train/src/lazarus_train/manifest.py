@@ -95,6 +95,8 @@ def read_manifest(path: Path) -> JSON:
         config = TrainConfig.model_validate(members["config"])
         if json.dumps(config.model_dump(mode="json")) != json.dumps(members["config"]):
             raise ValueError("`config` is not resolved")
+        if list(members["eval_data"]) != list(config.eval_data):
+            raise ValueError("`eval_data` names other held-out rows than `config`")
         if as_json(members) != content:
             raise ValueError("not spelt as it was written")
     except (
