@@ -200,9 +200,8 @@ def edit_weights(run: Path, draw: random.Random) -> str:
     file = draw.choice(places)
     tensors = load_file(file)
     name = draw.choice(sorted(tensors))
-    tensors[name] = (tensors[name] + np.asarray(draw.choice((1e-3, 0.25)), dtype=tensors[name].dtype)).astype(
-        tensors[name].dtype
-    )
+    shift = draw.choice((1e-3, 0.25, 1))
+    tensors[name] = np.asarray(tensors[name] + shift, dtype=tensors[name].dtype)
     save_file(tensors, file, metadata={"format": "pt"})
     last = sorted(run.glob("checkpoints/step-*"))[-1]
     twins = {last / file.name: run / "final" / file.name, run / "final" / file.name: last / file.name}
