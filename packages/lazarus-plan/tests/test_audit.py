@@ -1,11 +1,16 @@
 import hashlib
+import json
 import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from lazarus_plan import AuditLog, BatchPlan, CorruptPlan, StalePlan, StepDigest, encode_step, row_digest
+from lazarus_plan import AuditLog, BatchPlan, CorruptPlan, StalePlan, StepDigest, check_audit, encode_step, row_digest
+from lazarus_plan.audit_line import Binding, line_of
+from lazarus_plan.merkle import leaf_hash
 
 
 def digest(plan: BatchPlan, index: int) -> StepDigest:
@@ -70,3 +75,111 @@ def test_a_log_that_is_too_short_is_refused(plan: BatchPlan, tmp_path: Path):
     write_log(plan, tmp_path / "log", 4)
     with pytest.raises(CorruptPlan, match="does not reach"):
         AuditLog.resume(tmp_path / "log", plan.plan_id, 5, head)
+
+
+START = {name: "sha256:" + f"{number}" * 64 for number, name in enumerate(("settings", "model", "environment"))}
+
+
+def bound_log(plan: BatchPlan, path: Path, steps: int) -> AuditLog:
+    """A log of a run that saved after every second step."""
+    log = AuditLog.start(path, plan.plan_id, START)
+    for index in range(steps):
+        log.append(index, digest(plan, index))
+        if index % 2:
+            log.bind(Binding("checkpoint", b"manifest %d" % index))
+    return log
+
+
+def test_head_and_leaf_are_what_the_format_says(plan: BatchPlan, tmp_path: Path):
+    log = bound_log(plan, tmp_path / "log", 2)
+    header, *lines = (tmp_path / "log").read_bytes().splitlines()
+    head = hashlib.sha256(b"\x04" + header).digest()
+    for line in map(json.loads, lines):
+        bind = line.get("bind", "").encode()
+        head = hashlib.sha256(head + bytes.fromhex(line["leaf"]) + bytes.fromhex(line["rows"]) + bind).digest()
+        assert line["head"] == head.hex()
+    assert log.head == head
+    assert json.loads(lines[-1])["leaf"] == hashlib.sha256(b"\x00manifest 1").hexdigest()
+    data = bytes.fromhex(plan.plan_id.removeprefix("sha256:"))
+    for line in map(json.loads, lines[:2]):
+        data = hashlib.sha256(data + bytes.fromhex(line["leaf"]) + bytes.fromhex(line["rows"])).digest()
+    assert check_audit(tmp_path / "log", plan).data_head == data.hex()
+
+
+def test_a_binding_line_that_a_kill_cut_off_is_added_again(plan: BatchPlan, tmp_path: Path):
+    whole = bound_log(plan, tmp_path / "whole", 4).path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    before = json.loads(lines[-2])["head"]
+    for torn in (b"", lines[-1][:40], lines[-1][:-1]):
+        path = tmp_path / "log"
+        path.write_bytes(b"".join(lines[:-1]) + torn)
+        AuditLog.resume(path, plan.plan_id, 4, before, checkpoint=Binding("checkpoint", b"manifest 3"))
+        assert path.read_bytes() == whole
+
+
+def test_another_checkpoint_than_the_bound_one_is_not_gone_on_from(plan: BatchPlan, tmp_path: Path):
+    log = bound_log(plan, tmp_path / "log", 4)
+    before = json.loads(log.path.read_bytes().splitlines()[-2])["head"]
+    with pytest.raises(CorruptPlan, match="binds another checkpoint after 4 steps"):
+        AuditLog.resume(log.path, plan.plan_id, 4, before, checkpoint=Binding("checkpoint", b"other"))
+
+
+def test_what_is_bound_already_is_not_bound_again(plan: BatchPlan, tmp_path: Path):
+    log = AuditLog.start(tmp_path / "log", plan.plan_id, {**START, "settings": Binding("settings", b"{}").digest})
+    log.bind(Binding("settings", b"{}"))
+    assert log.bindings == []
+    for content in (b"{1}", b"{1}", b"{}", b"{}"):
+        log.bind(Binding("settings", content))
+    assert [entry.leaf for entry in log.bindings] == [leaf_hash(b"{1}"), leaf_hash(b"{}")]
+
+
+def reversed_members(line: bytes) -> bytes:
+    return line_of(dict(reversed(json.loads(line).items())))
+
+
+MANGLED = {
+    "space": lambda line: line.replace(b":", b": ", 1),
+    "order": reversed_members,
+    "unknown": lambda line: line.replace(b"{", b'{"more":1,', 1),
+    "twice": lambda line: line.replace(b"{", b'{"step":1,', 1),
+    "float": lambda line: line.replace(b'"step":1', b'"step":1.0'),
+    "true": lambda line: line.replace(b'"step":1', b'"step":true'),
+    "kind": lambda line: line.replace(b'"leaf"', b'"bind":"other","leaf"'),
+    "upper": lambda line: line.upper().replace(b"STEP", b"step").replace(b"LEAF", b"leaf").replace(b"ROWS", b"rows"),
+    "cut": lambda line: line[:-1],
+    "empty": lambda line: b"\n",
+    "nested": lambda line: b"[" * 100_000 + b"\n",
+}
+
+
+@pytest.mark.parametrize("how", MANGLED)
+def test_a_line_in_another_spelling_is_lp_e176(plan: BatchPlan, tmp_path: Path, how: str):
+    lines = write_log(plan, tmp_path / "log", 3).path.read_bytes().splitlines(keepends=True)
+    lines[2] = MANGLED[how](lines[2])
+    (tmp_path / "log").write_bytes(b"".join(lines))
+    (found,) = check_audit(tmp_path / "log", plan).findings
+    assert found.code in ("LP-E176", "LP-E174") and found.message.startswith("line 3: ")
+
+
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+def test_no_edit_of_a_log_keeps_its_head(plan: BatchPlan, tmp_path: Path, data: st.DataObject):
+    path = tmp_path / "log"
+    head = bound_log(plan, path, 5).head.hex()
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    kind = data.draw(st.sampled_from(["change", "delete", "insert", "cut"]))
+    byte = data.draw(st.integers(0, 255))
+    if kind == "change":
+        content[place] = byte
+    elif kind == "delete":
+        del content[place]
+    elif kind == "insert":
+        content.insert(place, byte)
+    else:
+        del content[place:]
+    if bytes(content) == path.read_bytes():
+        return
+    path.write_bytes(content)
+    found = check_audit(path, plan)
+    assert found.findings or found.head != head

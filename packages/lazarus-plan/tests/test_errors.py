@@ -15,6 +15,7 @@ from lazarus_plan import (
     PlanConfig,
     PlanError,
     PlanningError,
+    StalePlan,
     StepDigest,
     build_plan,
     check_audit,
@@ -24,6 +25,7 @@ from lazarus_plan import (
     save_plan,
     validate,
 )
+from lazarus_plan.audit_line import data_genesis, line_of
 from lazarus_plan.verification import verify_plan
 
 CODE = re.compile(r"LP-[EW]\d{3}")
@@ -72,15 +74,26 @@ def test_uneven_steps_are_lp_w203(tmp_path: Path):
     assert "LP-W203" in {finding.code for finding in validate(tmp_path / "plan")}
 
 
-def test_the_log_of_a_child_begins_where_its_parent_stopped(plan: BatchPlan, cache: LengthCache, tmp_path: Path):
+def test_an_old_log_of_a_child_begins_where_its_parent_stopped(plan: BatchPlan, cache: LengthCache, tmp_path: Path):
     child = rebase_plan(plan, 3, cache)
-    log = AuditLog.start(tmp_path / "log", child.plan_id, first_step=3)
+    head, lines = data_genesis(child.plan_id), [{"lazarus_audit": 1, "plan_id": child.plan_id, "first_step": 3}]
     for index in range(3, len(child)):
-        log.append(index, StepDigest.of(encode_step(child, index), [bytes(32)]))
-    found = check_audit(log.path, child)
-    assert (found.findings, found.first_step, found.steps) == ((), 3, len(child) - 3)
-    resumed = AuditLog.resume(log.path, child.plan_id, len(child), log.head.hex())
-    assert resumed.head == log.head
+        digest = StepDigest.of(encode_step(child, index), [bytes(32)])
+        head = digest.chain(head)
+        lines.append({"step": index, "leaf": digest.leaf.hex(), "rows": digest.rows.hex(), "head": head.hex()})
+    (tmp_path / "log").write_bytes(b"".join(map(line_of, lines)))
+    found = check_audit(tmp_path / "log", child)
+    assert (found.findings, found.version, found.first_step, found.steps) == ((), 1, 3, len(child) - 3)
+    assert found.head == head.hex()
+    lines[0]["first_step"] = 4
+    (tmp_path / "log").write_bytes(b"".join(map(line_of, [lines[0], *lines[2:]])))
+    assert {finding.code for finding in check_audit(tmp_path / "log", child).findings} >= {"LP-E170"}
+
+
+def test_an_old_log_is_not_gone_on_with(plan: BatchPlan, tmp_path: Path):
+    (tmp_path / "log").write_bytes(line_of({"lazarus_audit": 1, "plan_id": plan.plan_id}))
+    with pytest.raises(StalePlan, match="audit format 1, which binds no weights"):
+        AuditLog.resume(tmp_path / "log", plan.plan_id, 0, data_genesis(plan.plan_id).hex())
 
 
 def test_a_damaged_number_is_not_wrapped_into_a_valid_one(folder: Path, plan: BatchPlan):

@@ -286,13 +286,13 @@ def test_an_honest_log_passes_also_against_the_data(plan: BatchPlan, tmp_path: P
     assert (found.findings, found.steps) == ((), len(plan))
 
 
-def rechained(plan: BatchPlan, entries: list[dict[str, object]]) -> bytes:
+def rechained(header: bytes, entries: list[dict[str, object]]) -> bytes:
     """A log whose chain is intact, whatever it says: what a liar would write."""
-    head, lines = bytes.fromhex(plan.plan_id[7:]), []
+    head, lines = hashlib.sha256(b"\x04" + header.removesuffix(b"\n")).digest(), []
     for entry in entries:
         digest = StepDigest(bytes.fromhex(str(entry["leaf"])), bytes.fromhex(str(entry["rows"])))
         head = digest.chain(head)
-        lines.append(json.dumps({**entry, "head": head.hex()}).encode() + b"\n")
+        lines.append(json.dumps({**entry, "head": head.hex()}, separators=(",", ":")).encode() + b"\n")
     return b"".join(lines)
 
 
@@ -310,7 +310,7 @@ def test_a_log_that_lies_is_found_out(plan: BatchPlan, tmp_path: Path, code: str
     lines = write_log(plan, tmp_path / "log")
     entries = [json.loads(line) for line in lines[1:]]
     LIES[code](entries)
-    (tmp_path / "log").write_bytes(lines[0] + rechained(plan, entries))
+    (tmp_path / "log").write_bytes(lines[0] + rechained(lines[0], entries))
     assert [finding.code for finding in check_audit(tmp_path / "log", plan, ids).findings] == [code]
 
 

@@ -60,14 +60,24 @@ class Setup:
         )
         return lengths
 
-    def fingerprints(self, run: str) -> dict[str, str]:
-        """SHA-256 of everything in a run's folder that data and weights decide."""
+    def steps(self, run: str) -> list[tuple[int, str, str]]:
+        """What the audit log of a run says of every step: the same however often it was stopped, and on every machine."""
+        lines = map(json.loads, (self.folder / run / "audit.jsonl").read_text().splitlines()[1:])
+        return [(line["step"], line["leaf"], line["rows"]) for line in lines if "bind" not in line]
+
+    def fingerprints(self, run: str) -> dict[str, object]:
+        """SHA-256 of everything in a run's folder that data and weights decide, and the steps of the audit log."""
         folder = self.folder / run
         last = sorted((folder / "checkpoints").glob("step-*"))[-1]
         tensors = [*(folder / "final").rglob("*.safetensors"), *last.glob("*.safetensors")]
-        files = [*tensors, folder / "metrics.jsonl", folder / "audit.jsonl"]
+        files = [*tensors, folder / "metrics.jsonl"]
         assert folder / "final" / "model.safetensors" in files, "a run that ended"
-        return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+        digests = {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+        return {**digests, "steps": self.steps(run)}
+
+    def audit(self, run: str) -> bytes:
+        """The audit log, to the byte: that of a run that was killed is that of one that was not."""
+        return (self.folder / run / "audit.jsonl").read_bytes()
 
 
 def train_bpe(folder: Path) -> None:

@@ -68,6 +68,7 @@ def test_killed_thirty_times_the_run_is_the_same_and_its_checkpoints_are_always_
     done = subprocess.run([sys.executable, "-m", "lazarus_train", *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert setup.fingerprints("killed") == setup.fingerprints("straight")
+    assert setup.audit("killed") == setup.audit("straight")
     left = [
         {path.relative_to(setup.folder / run) for path in (setup.folder / run).rglob("*")}
         for run in ("straight", "killed")

@@ -5,9 +5,14 @@ from pathlib import Path
 import pytest
 
 from lazarus_plan import CorruptPlan, StalePlan
-from lazarus_train import CorruptCheckpoint, ForeignCheckpoint, LoraSettings, SetupError, train, verify_run
+from lazarus_train import CorruptCheckpoint, ForeignCheckpoint, LoraSettings, SetupError, enforce, train, verify_run
+from lazarus_train.chain import RunLog
+from lazarus_train.checkpoint import read_state
+from lazarus_train.seal import as_json
 
-LINKS = ["checkpoint", "final", "first model", "audit log", "plan", "lengths", "tokenizer", "template", "data"]
+BEFORE = ["checkpoint", "first model", "settings", "environment"]
+CHAIN = ["audit log", "audit head", "data head", "plan", "lengths", "tokenizer", "template", "data"]
+LINKS = [*BEFORE, "final", "metrics", *CHAIN, "not looked at", "pins"]
 
 
 @pytest.fixture(params=["full", "lora"])
@@ -23,7 +28,7 @@ def names(path):
 def test_every_link_holds_from_the_run_its_final_and_each_checkpoint(run):
     folder = run.folder / "run"
     assert names(folder) == names(folder / "final") == names(folder / "checkpoints/step-0000004") == LINKS
-    assert names(folder / "checkpoints/step-0000002") == [name for name in LINKS if name != "final"]
+    assert names(folder / "checkpoints/step-0000002") == [name for name in LINKS if name not in ("final", "metrics")]
 
 
 @pytest.mark.parametrize(
@@ -60,11 +65,13 @@ def test_a_changed_first_model_is_found(run):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ForeignCheckpoint, match="the run began with the model sha256:"):
+    with pytest.raises(
+        ForeignCheckpoint, match=r"the run began with another `model`, sha256:.*model\.safetensors changed since"
+    ):
         names(run.folder / "run")
     path.unlink()
     link = next(link for link in verify_run(run.folder / "run") if link.name == "first model")
-    assert (link.holds, link.proof) == (False, f"NOT checked: {run.model} holds no weights")
+    assert (link.holds, link.proof) == (False, f"{run.model} holds no weights")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
@@ -87,7 +94,7 @@ def test_a_final_sealed_anew_around_other_weights_is_found(run):
             (folder / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
 
     seal(final, write)
-    with pytest.raises(CorruptCheckpoint, match="is not what step-0000004 holds"):
+    with pytest.raises(CorruptCheckpoint, match=r"is not the model that audit\.jsonl binds"):
         names(run.folder / "run")
 
 
@@ -142,6 +149,38 @@ def test_a_record_that_is_none_is_refused(run, record):
         names(run.folder / "run")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("python", "2.7"),
+        ("versions", {}),
+        ("device", "none"),
+        ("processes", 7),
+        ("eval_data", {"x": "y"}),
+        ("plan_id", "z"),
+    ],
+)
+def test_any_edit_of_what_the_record_says_of_the_machine_is_found(setup, name, value):
+    train(setup.config(max_steps=1))
+    path = setup.folder / "run/config.json"
+    path.write_bytes(as_json({**json.loads(path.read_bytes()), name: value}))
+    with pytest.raises((ForeignCheckpoint, StalePlan, SetupError)):
+        names(setup.folder / "run")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("max_steps", 3), ("save_every", 7), ("keep_checkpoints", 9), ("sample_prompts", ["Why?"])]
+)
+def test_any_edit_of_the_settings_that_decide_no_weights_is_found_too(setup, name, value):
+    train(setup.config(max_steps=2))
+    path = setup.folder / "run/config.json"
+    members = json.loads(path.read_bytes())
+    members["config"][name] = value
+    path.write_bytes(as_json(members))
+    with pytest.raises(ForeignCheckpoint, match=r"config\.json was changed: the settings"):
+        names(setup.folder / "run")
+
+
 def test_a_changed_row_is_found_after_the_training(run):
     run.data.write_text(run.data.read_text().replace("make 3", "make 4", 1))
     with pytest.raises(StalePlan, match="row 3"):
@@ -163,18 +202,24 @@ def test_an_audit_log_that_was_chained_anew_over_other_tokens_is_found(run):
     from lazarus_plan import AuditLog, StepDigest, encode_step, load_plan
 
     plan = load_plan(run.plan)
-    log = AuditLog.start(run.folder / "run/audit.jsonl", plan.plan_id)
+    path = run.folder / "run/audit.jsonl"
+    start = json.loads(path.read_bytes().splitlines()[0])["start"]
+    state = read_state(run.folder / "run/checkpoints/step-0000004")
+    log = AuditLog.start(path, plan.plan_id, start)
     for step in range(4):
         log.append(step, StepDigest.of(encode_step(plan, step), [bytes(32)]))
+    ids = enforce(run.config()).dataset
     with pytest.raises(CorruptPlan) as caught:
-        names(run.folder / "run")
+        RunLog.read(path).check_steps(plan, lambda segment: ids.sample(segment.sample, segment.span)[0])
     assert caught.value.code == "LP-E175"
+    with pytest.raises(CorruptCheckpoint, match="binds no checkpoint after 4 steps"):
+        RunLog.read(path).check_checkpoint(state, state.trajectory)
 
 
 def test_a_log_that_ends_too_soon_is_found(run):
     log = run.folder / "run/audit.jsonl"
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-1]))
-    with pytest.raises(CorruptPlan, match="does not come to the checkpoint's head after 4 steps"):
+    with pytest.raises(CorruptCheckpoint, match=r"final is not bound by audit\.jsonl"):
         names(run.folder / "run")
 
 

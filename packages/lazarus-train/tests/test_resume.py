@@ -40,7 +40,7 @@ def test_a_run_of_fewer_steps_goes_on_to_more(setup):
 
 
 def test_work_beyond_the_last_checkpoint_is_done_again_and_the_fork_stays_visible(setup):
-    train(setup.config("straight"))
+    train(setup.config("straight", save_every=4))
 
     class Killed(BaseException):
         pass
@@ -54,6 +54,7 @@ def test_work_beyond_the_last_checkpoint_is_done_again_and_the_fork_stays_visibl
     assert len((setup.folder / "killed" / "metrics.jsonl").read_text().splitlines()) == 6
     train(setup.config("killed", save_every=4))
     assert setup.fingerprints("killed") == setup.fingerprints("straight")
+    assert setup.audit("killed") == setup.audit("straight")
     fork = [json.loads(line) for line in (setup.folder / "killed" / "audit.jsonl.rewound").read_text().splitlines()]
     assert fork[0]["rewound_to"] == 4
     assert [line["step"] for line in fork[1:]] == [4, 5]
@@ -76,13 +77,15 @@ def test_killed_while_it_computes_and_resumed_the_run_is_the_same(setup):
     assert process.returncode == -signal.SIGKILL
     train(setup.config("killed"))
     assert setup.fingerprints("killed") == setup.fingerprints("straight")
+    assert setup.audit("killed") == setup.audit("straight")
 
 
 def test_a_finished_run_is_left_as_it_is(setup):
     train(setup.config())
-    before = setup.fingerprints("run")
+    before = setup.fingerprints("run"), setup.audit("run")
     assert train(setup.config()).steps == len(load_plan(setup.plan))
-    assert setup.fingerprints("run") == before
+    assert (setup.fingerprints("run"), setup.audit("run")) == before
+    assert not (setup.folder / "run/audit.jsonl.rewound").exists()
 
 
 def test_resume_none_starts_again_and_gives_the_same(setup):

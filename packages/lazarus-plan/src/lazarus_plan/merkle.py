@@ -24,10 +24,18 @@ def merkle_root(leaves: Iterable[bytes]) -> bytes:
     >>> merkle_root([b"a", b"b"]) == node_hash(leaf_hash(b"a"), leaf_hash(b"b"))
     True
     """
+    return root_of_leaves(map(leaf_hash, leaves))
+
+
+def root_of_leaves(hashes: Iterable[bytes]) -> bytes:
+    """`merkle_root` where the leaves are hashed already.
+
+    >>> root_of_leaves([leaf_hash(b"a"), leaf_hash(b"b")]) == merkle_root([b"a", b"b"])
+    True
+    """
     # Roots of the complete subtrees so far, widest first: the binary digits of the number of leaves.
     complete: list[bytes] = []
-    for size, leaf in enumerate(leaves):
-        node = leaf_hash(leaf)
+    for size, node in enumerate(hashes):
         while size & 1:
             node = node_hash(complete.pop(), node)
             size >>= 1

@@ -15,7 +15,7 @@ from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.files import Paths, data_files
 from lazarus_tokenkit.ids import ids_prefix
 from lazarus_tokenkit.readers import FieldNames, Row, as_paths, read_rows
-from lazarus_tokenkit.samples import LabelledSample
+from lazarus_tokenkit.samples import LabelledSample, TextSample
 
 CHUNK = 250
 """Samples encoded at a time: what they make stays in the processor's caches, a tenth less work than with 1,000."""
@@ -38,6 +38,7 @@ class EncodedRow:
         h: 8 hexadecimal digits of SHA-256 over the ids as u32 little-endian.
         loss_bytes: UTF-8 bytes of the texts that carry loss.
         label: Whether the answer is desirable; None where the row does not say.
+        is_text: Whether it is a text, not a conversation or a pair.
     """
 
     id: str
@@ -50,6 +51,7 @@ class EncodedRow:
     h: str
     loss_bytes: int
     label: bool | None = None
+    is_text: bool = False
 
     @property
     def length_row(self) -> LengthRow:
@@ -83,6 +85,7 @@ def encode_rows(
                 h=ids_prefix(encoded.ids),
                 loss_bytes=encoded.loss_bytes,
                 label=row.sample.label if isinstance(row.sample, LabelledSample) else None,
+                is_text=isinstance(row.sample, TextSample),
             )
 
 

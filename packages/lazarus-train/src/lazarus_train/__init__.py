@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from lazarus_train.errors import SetupError as SetupError
     from lazarus_train.errors import TrainError as TrainError
     from lazarus_train.gate import enforce as enforce
+    from lazarus_train.links import How as How
+    from lazarus_train.links import Link as Link
     from lazarus_train.provenance import Elsewhere as Elsewhere
-    from lazarus_train.provenance import Link as Link
+    from lazarus_train.provenance import Pins as Pins
     from lazarus_train.provenance import verify_run as verify_run
     from lazarus_train.trainer import RunResult as RunResult
     from lazarus_train.trainer import train as train
@@ -27,10 +29,12 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "ForeignCheckpoint": "errors",
     "Interrupted": "errors",
     "Elsewhere": "provenance",
-    "Link": "provenance",
+    "How": "links",
+    "Link": "links",
     "LoraSettings": "config",
     "NonFinite": "errors",
     "OptimizerSettings": "config",
+    "Pins": "provenance",
     "RunResult": "trainer",
     "SetupError": "errors",
     "StepReport": "watcher",

@@ -4,27 +4,34 @@
 OUT/checkpoints/step-0000006/
   config.json, model.safetensors, tokenizer   a model that mlx-lm and transformers open  (adapters.safetensors with LoRA)
   optimizer.safetensors                       moments and step counts
-  state.json                                  place in plan and audit log, settings that decide the weights, versions
+  state.json                                  place in plan and audit log, settings that decide the weights, first model, logs
   manifest.json                               SHA-256 of every file; written last
 ```
-A checkpoint is a sealed folder (see `seal`): whole where it has its name, and verified before it is believed.
+A checkpoint is a sealed folder (see `seal`): whole where it has its name, and verified before it is believed. The audit log
+binds its manifest.
 """
 
-import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+from lazarus_plan.jsonlines import MalformedLine, parse_object
+from lazarus_train.base import Base
 from lazarus_train.errors import CorruptCheckpoint
-from lazarus_train.seal import seal, seal_damage, write_json
+from lazarus_train.seal import seal, write_json
+from lazarus_train.sealed import BrokenSeal, Sealed
 
 JSON = dict[str, Any]
 STATE = "state.json"
 OPTIMIZER = "optimizer.safetensors"
 WEIGHTS = "model.safetensors"
 ADAPTERS = "adapters.safetensors"
-CHECKPOINT_VERSION = 1
+MEAN_FILE, SCORE_FILE = "ema.safetensors", "score.safetensors"
+"""The mean of the weights; with adapters, the layer of scores."""
+CHECKPOINT_VERSION = 2
+"""Version 1 was not bound to the audit log."""
+_TENSORS = {WEIGHTS, ADAPTERS, OPTIMIZER, MEAN_FILE, SCORE_FILE}
 _NAME = re.compile(r"step-(\d{7,})")
 
 
@@ -51,7 +58,7 @@ def checkpoint_step(path: Path) -> int:
     return int(path.name.removeprefix("step-"))
 
 
-def write_checkpoint(path: Path, state: JSON, write_files: Callable[[Path], None]) -> None:
+def write_checkpoint(path: Path, state: JSON, write_files: Callable[[Path], None]) -> Sealed:
     """Writes a checkpoint.
 
     Args:
@@ -64,7 +71,7 @@ def write_checkpoint(path: Path, state: JSON, write_files: Callable[[Path], None
         write_files(folder)
         write_json(folder / STATE, {"checkpoint_version": CHECKPOINT_VERSION, **state})
 
-    seal(path, write_all)
+    return seal(path, write_all)
 
 
 class State(NamedTuple):
@@ -73,12 +80,16 @@ class State(NamedTuple):
     Args:
         plan: Place in the plan and the audit log, as `PlanCursor.state` gives it.
         trajectory: The settings that decide the weights.
-        base: Digest of the model that the run began with.
+        base: The model that the run began with.
+        logs: `bytes` and `sha256` of metrics and samples when it was written, by name of the file.
+        sealed: The checkpoint's manifest.
     """
 
     plan: JSON
     trajectory: JSON
-    base: str
+    base: Base
+    logs: JSON
+    sealed: Sealed
 
     @property
     def next_step(self) -> int:
@@ -90,37 +101,103 @@ class State(NamedTuple):
         """Hash of the audit chain after them."""
         return str(self.plan["audit_head"])
 
+    @property
+    def plan_id(self) -> str:
+        """The plan that was followed."""
+        return str(self.plan["plan_id"])
 
-def read_state(path: Path) -> State:
+
+def read_state(path: Path, *, is_loaded_next: bool = False) -> State:
     """Verifies a checkpoint and returns what its `state.json` says.
 
+    Args:
+        path: The checkpoint.
+        is_loaded_next: Leaves tensors alone, which `Learner.restored` hashes while it loads them.
+
     Raises:
-        CorruptCheckpoint: A file is missing or differs from the manifest; the last good checkpoint is named.
+        CorruptCheckpoint: A file is missing, not listed or differs from the manifest; the last good checkpoint is named.
     """
-    problem = find_damage(path)
-    if problem:
-        good = [other for other in checkpoints(path.parent) if other != path and not find_damage(other)]
-        way_out = f"resume from the last good one: `--resume {good[-1]}`" if good else "start again: `--resume none`"
-        raise CorruptCheckpoint(f"{path}: {problem}; {way_out}", "LR-E201")
     try:
-        state: JSON = json.loads((path / STATE).read_bytes())
-        written = int(state["checkpoint_version"])
-        found = State(dict(state["plan"]), dict(state["trajectory"]), str(state["base"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise CorruptCheckpoint(f"{path}: {STATE} is no state of a run ({error!r})", "LR-E201") from error
-    if written > CHECKPOINT_VERSION:
-        raise CorruptCheckpoint(
-            f"{path} has checkpoint format {written}, this version reads {CHECKPOINT_VERSION}: upgrade", "LR-E202"
-        )
-    return found
+        sealed = _read_whole(path, but=_TENSORS if is_loaded_next else ())
+        content = sealed.read_bytes(STATE)
+    except BrokenSeal as error:
+        raise damaged(path, str(error)) from error
+    return _parse_state(path, content, sealed)
+
+
+def damaged(path: Path, problem: str) -> CorruptCheckpoint:
+    """The error about a damaged checkpoint, which names the last good one."""
+    good = [other for other in checkpoints(path.parent) if other != path and not find_damage(other)]
+    way_out = f"resume from the last good one: `--resume {good[-1]}`" if good else "start again: `--resume none`"
+    return CorruptCheckpoint(f"{path}: {problem}; {way_out}", "LR-E201")
 
 
 def find_damage(path: Path) -> str | None:
     """What is wrong with a checkpoint, in words, or None."""
-    problem = seal_damage(path)
-    if problem:
-        return problem
-    missing = [name for name in (STATE, OPTIMIZER) if not (path / name).is_file()]
-    if not any((path / name).is_file() for name in (WEIGHTS, ADAPTERS)):
+    try:
+        _read_whole(path)
+    except BrokenSeal as error:
+        return str(error)
+    return None
+
+
+def _read_whole(path: Path, but: Collection[str] = ()) -> Sealed:
+    """The manifest of a checkpoint of which every file is there, as listed, and none else."""
+    sealed = Sealed.read(path)
+    sealed.check(but)
+    names = sealed.digests.keys()
+    missing = [name for name in (STATE, OPTIMIZER) if name not in names]
+    if not names & {WEIGHTS, ADAPTERS}:
         missing.append(f"{WEIGHTS} or {ADAPTERS}")
-    return f"{missing[0]} is missing" if missing else None
+    if missing:
+        raise BrokenSeal(f"{missing[0]} is missing")
+    foreign = [name for name in sorted(names) if _is_foreign(name)]
+    if foreign:
+        raise BrokenSeal(f"{foreign[0]} is no file of a checkpoint: remove it")
+    return sealed
+
+
+def _is_foreign(name: str) -> bool:
+    """Whether a file could be taken for weights and is none that a run writes."""
+    return (name.endswith(".safetensors") and name not in _TENSORS) or name.endswith(".safetensors.index.json")
+
+
+def _parse_state(path: Path, content: bytes, sealed: Sealed) -> State:
+    try:
+        state = parse_object(content)
+        version = state.get("checkpoint_version")
+        if type(version) is not int:
+            raise ValueError("no `checkpoint_version`")
+    except (MalformedLine, ValueError) as error:
+        raise CorruptCheckpoint(f"{path}: {STATE} is no state of a run ({error})", "LR-E201") from error
+    if version > CHECKPOINT_VERSION:
+        raise CorruptCheckpoint(
+            f"{path} has checkpoint format {version}, this version reads {CHECKPOINT_VERSION}: upgrade", "LR-E202"
+        )
+    if version < CHECKPOINT_VERSION:
+        raise CorruptCheckpoint(
+            f"{path} has checkpoint format {version}, which no audit log binds; this version reads {CHECKPOINT_VERSION}: train again",
+            "LR-E202",
+        )
+    members = ("checkpoint_version", "plan", "trajectory", "base", "base_files", "logs")
+    wrong = next((name for name in members if name not in state), None) or next(iter(state.keys() - set(members)), None)
+    if wrong is not None or not _is_typed(state):
+        raise CorruptCheckpoint(f"{path}: {STATE} is no state of a run (`{wrong or 'plan'}`)", "LR-E201")
+    base = Base(cast("dict[str, str]", state["base_files"]))
+    if base.digest != state["base"]:
+        raise CorruptCheckpoint(f"{path}: {STATE}: `base` is not the digest of `base_files`", "LR-E201")
+    return State(state["plan"], state["trajectory"], base, state["logs"], sealed)
+
+
+def _is_typed(state: JSON) -> bool:
+    """Whether the members of a state are of their types."""
+    objects = ("plan", "trajectory", "base_files", "logs")
+    if not all(isinstance(state[name], dict) for name in objects) or not isinstance(state["base"], str):
+        return False
+    plan = cast("JSON", state["plan"])
+    return (
+        type(plan.get("next_step")) is int
+        and isinstance(plan.get("plan_id"), str)
+        and isinstance(plan.get("audit_head"), str)
+        and all(isinstance(digest, str) for digest in cast("JSON", state["base_files"]).values())
+    )

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from lazarus_plan.console import say, show, show_line, version_option
 from lazarus_plan.shared_options import Force
 from lazarus_train.commands import classify, dpo, pretrain, reward, sft
 from lazarus_train.sweeping import sweep
+
+if TYPE_CHECKING:
+    from lazarus_train.links import Link
 
 app = typer.Typer(
     name="lazarus-train",
@@ -41,12 +44,33 @@ def verify(
         list[Path] | None, typer.Option("--data", help="Where its rows lie now; once for each source of the plan.")
     ] = None,
     batch_plan: Annotated[Path | None, typer.Option("--batch-plan", help="Where its plan lies now.")] = None,
+    expect: Annotated[
+        str | None, typer.Option("--expect", help="The plan_id it must have followed (16 digits or more), or a lock.")
+    ] = None,
+    audit_head: Annotated[
+        str | None, typer.Option("--audit-head", help="The audit head that the run ended with (16 digits or more).")
+    ] = None,
+    allow_unchecked: Annotated[
+        bool, typer.Option("--allow-unchecked", help="Exit 0 also where a link could not be checked.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Walk from a trained model back to the rows: exit 0 if every link holds, 1 at the first that does not."""
-    from lazarus_train.provenance import Elsewhere, verify_run
+    from lazarus_train.provenance import Elsewhere, Pins, verify_run
 
-    for link in verify_run(path, Elsewhere(model, tuple(data or ()), batch_plan)):
-        show_line(f"{link.name:<11} {link.proof}")
+    links: list[Link] = []
+    for link in verify_run(path, Elsewhere(model, tuple(data or ()), batch_plan), Pins(expect, audit_head)):
+        links.append(link)
+        if not as_json:
+            show_line(f"{link.name:<13} {link.how.value}: {link.proof}")
+    holes = [link.name for link in links if not link.holds]
+    ok = allow_unchecked or not holes
+    if as_json:
+        listed = [{"link": link.name, "how": link.how.value, "found": link.proof} for link in links]
+        show(json.dumps({"run": str(path), "ok": ok, "unchecked": holes, "links": listed}, indent=2))
+    if not ok:
+        say(f"not proven: {', '.join(holes)} could not be checked; `--allow-unchecked` takes that on trust")
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -219,7 +219,10 @@ def _train(settings: Settings, objective: Settings, **fields: str | None) -> Non
         result = train(config, resume=resume, watcher=teller)
     if not ranks.is_first:
         return
-    say(f"{result.steps} of {result.plan_steps} steps of the plan; audit head {result.audit_head[:16]}")
+    say(f"{result.steps} of {result.plan_steps} steps of the plan")
+    say(
+        f"audit head {result.audit_head}, data head {result.data_head}; write down the audit head and the plan_id elsewhere"
+    )
     if objective["kind"] in ("causal", "preference"):
         say(f'next: lazarus infer --model {result.final} --prompt "..."')
     show(str(result.final))

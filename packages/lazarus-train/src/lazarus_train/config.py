@@ -16,6 +16,7 @@ from pydantic import (
 
 from lazarus_models.hub import locate
 from lazarus_plan.canonical import MAX_INTEGER
+from lazarus_plan.pin import resolve_pin
 from lazarus_train.early_stop import EarlyStopSettings
 from lazarus_train.objectives.settings import CausalSettings, ObjectiveSettings, PreferenceSettings
 
@@ -138,6 +139,9 @@ class TrainConfig(BaseModel):
     """The rows the plan was made for: a file for each of its sources, in their order."""
     batch_plan: Path
     """The plan to obey."""
+    expect_plan: str | None = None
+    """The plan_id that the plan must have, at least its first 16 hexadecimal digits, or the folder of a plan or lock that has
+    it; None trains by whatever plan lies there."""
     output: Path
     """Folder of the run, used as given."""
     prompt_field: str | None = None
@@ -219,12 +223,14 @@ class TrainConfig(BaseModel):
         return 1 if self.lora is not None and self.lora.dropout > 0 else wanted
 
     def located(self) -> "TrainConfig":
-        """The same with the directory of its model, fetched where it is a name.
+        """The same with the directory of its model, fetched where it is a name, and with the plan_id that is expected.
 
         Raises:
             ConfigError: There is no such model.
+            PlanError: `expect_plan` is no plan_id, plan or lock.
         """
-        return self.model_copy(update={"model": locate(self.model).path})
+        pin = None if self.expect_plan is None else f"sha256:{resolve_pin(self.expect_plan)}"
+        return self.model_copy(update={"expect_plan": pin, "model": locate(self.model).path})
 
     @property
     def deciding_set(self) -> str | None:

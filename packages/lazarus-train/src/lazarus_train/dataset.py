@@ -28,6 +28,7 @@ class Dataset:
         files: Name and number of samples of each file, in the order of the samples.
         loss_bytes: UTF-8 bytes of all texts that carry loss, as they stand in the data.
         labels: Whether an answer is desirable, by number of the sample, where its row says so.
+        is_text: Whether the first sample is a text, not a conversation.
     """
 
     lengths: LengthCache
@@ -38,6 +39,7 @@ class Dataset:
     files: tuple[tuple[str, int], ...] = ()
     loss_bytes: int = 0
     labels: Mapping[int, bool] = field(default_factory=dict[int, bool])
+    is_text: bool = False
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -98,6 +100,7 @@ class Dataset:
                 for source, first in zip(sources, sizes, strict=False)
                 for sample, label in source.labels.items()
             },
+            is_text=all(source.is_text for source in sources),
         )
 
 
@@ -122,9 +125,11 @@ def read_dataset(
     parts: dict[int, tuple[int, ...]] = {}
     labels: dict[int, bool] = {}
     loss_bytes = 0
+    is_text = False
     for row in encode_rows(path, encoder, fields):
         ids.append(np.array(row.ids, dtype=np.int32))
         masks.append(np.array(row.loss_mask, dtype=np.bool_))
+        is_text = is_text or (not rows and row.is_text)
         if row.parts is not None:
             parts[len(rows)] = row.parts
         if row.label is not None:
@@ -142,4 +147,5 @@ def read_dataset(
         files=((str(path), len(rows)),),
         loss_bytes=loss_bytes,
         labels=labels,
+        is_text=is_text,
     )

@@ -10,7 +10,8 @@ from lazarus_train.checkpoint import checkpoints
 from lazarus_train.errors import SetupError
 from lazarus_train.folder import RunFolder
 from lazarus_train.resume import NONE
-from lazarus_train.seal import seal, seal_damage, write_json
+from lazarus_train.seal import seal, write_json
+from lazarus_train.sealed import seal_damage
 
 SOURCE = "source.json"
 """What the model was made from: the same again is the same model."""

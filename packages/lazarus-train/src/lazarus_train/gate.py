@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from lazarus_plan import BatchPlan, ChainCheck, StalePlan, check_lengths, load_plan
 from lazarus_plan.lengths import ABSENT
-from lazarus_tokenkit import Encoder, FieldNames, TextSample, load_tokenizer, read_samples
+from lazarus_plan.pin import check_pin
+from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_train.config import TrainConfig
 from lazarus_train.dataset import Dataset, read_dataset
@@ -55,6 +56,8 @@ def enforce(config: TrainConfig, on_progress: Callable[[int], object] = lambda _
         SetupError: Not one data file for each source of the plan, or samples that the objective cannot learn from.
     """
     plan = load_plan(config.batch_plan)
+    if config.expect_plan is not None:
+        check_pin(plan.plan_id, config.expect_plan, str(config.batch_plan))
     sources = plan.metadata.sources
     if len(sources) != len(config.data_files):
         raise SetupError(
@@ -75,7 +78,7 @@ def enforce(config: TrainConfig, on_progress: Callable[[int], object] = lambda _
     dataset = Dataset.joined(datasets)
     units = units_by_step(plan, dataset, config.objective)
     is_own = encoder.chat_template.source == encoder.tokenizer.chat_template
-    is_text = all(isinstance(next(read_samples(path, fields(config))), TextSample) for path in config.data_files)
+    is_text = all(each.is_text for each in datasets)
     template = None if is_own or is_text else encoder.chat_template.source
     return Enforced(plan, dataset, encoder, units, template, is_text, _together(checks))
 

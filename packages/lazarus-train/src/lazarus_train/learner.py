@@ -2,17 +2,17 @@
 
 import contextlib
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from lazarus_models import (
+    HashedFiles,
     LoadedModel,
     LoraConfig,
     apply_lora,
     load,
     load_adapter,
-    load_tensors,
     merge_adapter,
     save,
     save_adapter,
@@ -21,7 +21,11 @@ from lazarus_models import (
 )
 from lazarus_models.backend import mx
 from lazarus_models.parameters import evaluate, flatten
-from lazarus_train.checkpoint import OPTIMIZER
+from lazarus_models.reading import load_hashed
+from lazarus_plan.errors import LazarusError
+from lazarus_tokenkit import Tokenizer
+from lazarus_train.base import Base
+from lazarus_train.checkpoint import MEAN_FILE, OPTIMIZER, SCORE_FILE, State, damaged
 from lazarus_train.config import LoraSettings, TrainConfig
 from lazarus_train.devices import device_policy
 from lazarus_train.ema import Ema
@@ -34,6 +38,7 @@ from lazarus_train.precision import cast_weights
 from lazarus_train.ranks import ALONE, Ranks
 from lazarus_train.recompute import recompute_blocks
 from lazarus_train.seal import seal
+from lazarus_train.sealed import BrokenSeal, Sealed
 from lazarus_train.sequence import Head, load_with_head, save_with_head
 
 CHAT_TEMPLATE = "chat_template.jinja"
@@ -42,7 +47,6 @@ ADAPTERS = "adapters"
 """Folder in `final/` that holds the adapters, beside the merged model."""
 MEAN = "ema"
 """Folder in `final/` that holds the averaged model; with LoRA, its adapters."""
-MEAN_FILE, SCORE_FILE = "ema.safetensors", "score.safetensors"
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,21 @@ class Learner:
     ema: Ema | None
 
     @classmethod
-    def fresh(cls, config: TrainConfig, head: Head | None, ranks: Ranks = ALONE) -> "Learner":
+    def fresh(
+        cls, config: TrainConfig, head: Head | None, ranks: Ranks = ALONE, tokenizer: Tokenizer | None = None
+    ) -> "Learner":
         """The model a run starts from.
+
+        Args:
+            config: Names it.
+            head: What scores stand for, if any.
+            ranks: The processes of the run.
+            tokenizer: Takes the place of the model's own: the one that the rows were encoded with.
 
         Raises:
             SetupError: Its weights are quantized, and not adapted.
         """
-        lm = _load(config.model, head, config)
+        lm = _load(config.model, head, config, tokenizer)
         lora = _lora_config(config.lora)
         if lora is None and lm.config.quantization is not None:
             raise SetupError(
@@ -83,30 +95,34 @@ class Learner:
         return cls._ready(lm, lora, head, config, ranks)
 
     @classmethod
-    def restored(cls, config: TrainConfig, head: Head | None, checkpoint: Path, ranks: Ranks = ALONE) -> "Learner":
-        """The model, moments and mean that a verified checkpoint holds."""
-        lora = _lora_config(config.lora)
-        lm = _load(checkpoint if lora is None else config.model, head, config)
-        if lora is not None:
-            load_adapter(lm.model, checkpoint)
-        if lora is not None and head is not None:
-            set_weights(lm.model, load_tensors(checkpoint / SCORE_FILE))
+    def restored(
+        cls,
+        config: TrainConfig,
+        head: Head | None,
+        checkpoint: State,
+        tokenizer: Tokenizer,
+        ranks: Ranks = ALONE,
+    ) -> "Learner":
+        """The model, moments and mean that a checkpoint holds; what is loaded is hashed, and held against its manifest.
+
+        Raises:
+            CorruptCheckpoint: A file changed since it was verified.
+            ForeignCheckpoint: The model to adapt is not the one that the run began with.
+        """
+        with _naming_damage(checkpoint.sealed):
+            lm, lora, mean = _trained(config, head, checkpoint, tokenizer)
+            moments = _tensors(checkpoint, OPTIMIZER)
         learner = cls._ready(lm, lora, head, config, ranks)
-        learner.optimizer.load_state(load_tensors(checkpoint / OPTIMIZER))
+        learner.optimizer.load_state(moments)
         if learner.ema is not None:
-            learner.ema.load_state(load_tensors(checkpoint / MEAN_FILE))
+            learner.ema.load_state(mean)
         return learner
 
     @classmethod
     def _ready(
         cls, lm: LoadedModel, lora: LoraConfig | None, head: Head | None, config: TrainConfig, ranks: Ranks
     ) -> "Learner":
-        if lora is not None and head is not None:
-            cast("Any", lm.model).score.unfreeze()
-        if config.neftune_alpha is not None:
-            make_noisy(lm.model)
-        if config.freeze:
-            freeze_matching(lm.model, config.freeze)
+        _make_trainable(lm, lora, head, config)
         if config.recomputes:
             recompute_blocks(lm.model)
         if device_policy().is_lean and not config.mixed_precision:  # NumPy has no bfloat16
@@ -124,7 +140,7 @@ class Learner:
             moments: `optimizer.state()`, which all processes of a run ask for together.
         """
         if self.lora is None:
-            self._save(self.lm, folder)
+            _save(self.lm, self.head, folder)
         else:
             save_adapter(self.lm.model, self.lora, folder)
             if self.head is not None:
@@ -133,7 +149,7 @@ class Learner:
         if self.ema is not None:
             save_tensors(self.ema.state(), folder / MEAN_FILE)
 
-    def finish(self, folder: Path, template: str | None) -> None:
+    def finish(self, folder: Path, template: str | None) -> Sealed:
         """Writes the trained model, sealed; adapters are kept apart and merged. Nothing can be learnt afterwards.
 
         Args:
@@ -141,31 +157,14 @@ class Learner:
             template: Chat template that it was trained with, where that is not the tokenizer's own: whoever asks the
                 model must ask it in the words it knows.
         """
-
-        def write(beside: Path) -> None:
-            if self.ema is not None:
-                with self.averaged():
-                    self._save_trained(beside / MEAN)
-            lm = self.lm
-            if self.lora is not None:
-                save_adapter(self.lm.model, self.lora, beside / ADAPTERS)
-                lm = merge_adapter(self.lm)
-            self._save(lm, beside)
-            if template is not None:
-                (beside / CHAT_TEMPLATE).write_text(template, encoding="utf-8", newline="\n")
-
-        seal(folder, write)
+        return write_final(folder, self.lm, self.lora, self.head, self.ema, template)
 
     @contextlib.contextmanager
     def averaged(self) -> Generator[None]:
         """The mean of the weights in the model's place for a while."""
         assert self.ema is not None, "asked for only where a mean is kept"
-        trained = flatten(self.lm.model.trainable_parameters())
-        set_weights(self.lm.model, self.ema.state())
-        try:
+        with _averaged(self.lm, self.ema):
             yield
-        finally:
-            set_weights(self.lm.model, trained)
 
     def first_not_finite(self) -> str | None:
         """Name of a trainable parameter that holds NaN or infinity, if any does."""
@@ -173,18 +172,6 @@ class Learner:
         finite = {name: mx.isfinite(parameter).all() for name, parameter in parameters.items()}
         evaluate(finite)
         return next((name for name, is_finite in finite.items() if not is_finite.item()), None)
-
-    def _save_trained(self, folder: Path) -> None:
-        if self.lora is None:
-            self._save(self.lm, folder)
-        else:
-            save_adapter(self.lm.model, self.lora, folder)
-
-    def _save(self, lm: LoadedModel, folder: Path) -> None:
-        if self.head is None:
-            save(lm, folder)
-        else:
-            save_with_head(lm, self.head, folder)
 
     def _score(self) -> dict[str, mx.array]:
         return {"score.weight": cast("Any", self.lm.model).score.weight}
@@ -195,9 +182,131 @@ def weight_bytes(model: Path) -> int:
     return sum(file.stat().st_size for file in model.glob("*.safetensors"))
 
 
-def _load(directory: Path, head: Head | None, config: TrainConfig) -> LoadedModel:
+def write_final(
+    folder: Path, lm: LoadedModel, lora: LoraConfig | None, head: Head | None, ema: Ema | None, template: str | None
+) -> Sealed:
+    """Writes a trained model as `Learner.finish` does."""
+
+    def write(beside: Path) -> None:
+        if ema is not None:
+            with _averaged(lm, ema):
+                if lora is None:
+                    _save(lm, head, beside / MEAN)
+                else:
+                    save_adapter(lm.model, lora, beside / MEAN)
+        whole = lm
+        if lora is not None:
+            save_adapter(lm.model, lora, beside / ADAPTERS)
+            whole = merge_adapter(lm)
+        _save(whole, head, beside)
+        if template is not None:
+            (beside / CHAT_TEMPLATE).write_text(template, encoding="utf-8", newline="\n")
+
+    return seal(folder, write)
+
+
+def write_final_again(
+    folder: Path, config: TrainConfig, head: Head | None, checkpoint: State, tokenizer: Tokenizer, template: str | None
+) -> Sealed:
+    """Writes the trained model anew from a verified checkpoint: the same checkpoint gives the same files.
+
+    Args:
+        folder: For the model.
+        config: Of the run.
+        head: What scores stand for, if any.
+        checkpoint: The last one of the run.
+        tokenizer: That the rows were encoded with.
+        template: As `Learner.finish` takes it.
+    """
+    lm, lora, mean = _trained(config, head, checkpoint, tokenizer)
+    _make_trainable(lm, lora, head, config)
+    ema = None if config.ema is None else Ema(config.ema, lm.model)
+    if ema is not None:
+        ema.load_state(mean)
+    return write_final(folder, lm, lora, head, ema, template)
+
+
+@contextlib.contextmanager
+def _averaged(lm: LoadedModel, ema: Ema) -> Generator[None]:
+    trained = flatten(lm.model.trainable_parameters())
+    set_weights(lm.model, ema.state())
+    try:
+        yield
+    finally:
+        set_weights(lm.model, trained)
+
+
+def _trained(
+    config: TrainConfig, head: Head | None, checkpoint: State, tokenizer: Tokenizer
+) -> tuple[LoadedModel, LoraConfig | None, Mapping[str, mx.array]]:
+    """The model with the weights of a checkpoint, its adapters if any, and the mean of the weights if one is kept."""
+    lora, sealed = _lora_config(config.lora), checkpoint.sealed
+    lm = _load(sealed.path if lora is None else config.model, head, config, tokenizer)
+    if lora is None:
+        _expect(sealed, lm.digests)
+    else:
+        Base.of(lm, tokenizer).check(checkpoint.base, config.model)
+        with HashedFiles() as files:
+            load_adapter(lm.model, sealed.path, files)
+        _expect(sealed, files.digests)
+        if head is not None:
+            set_weights(lm.model, _tensors(checkpoint, SCORE_FILE))
+    return lm, lora, {} if config.ema is None else _tensors(checkpoint, MEAN_FILE)
+
+
+def _tensors(checkpoint: State, name: str) -> dict[str, mx.array]:
+    """The tensors of a file of a checkpoint, which must be the one that was verified."""
+    tensors, digest = load_hashed(checkpoint.sealed.path / name)
+    _expect(checkpoint.sealed, {name: digest})
+    return tensors
+
+
+@contextlib.contextmanager
+def _naming_damage(sealed: Sealed) -> Generator[None]:
+    """Says of a checkpoint that cannot be loaded which of its files was changed, if one was."""
+    try:
+        yield
+    except LazarusError:
+        try:
+            sealed.check()
+        except BrokenSeal as error:
+            raise damaged(sealed.path, str(error)) from error
+        raise
+
+
+def _expect(sealed: Sealed, digests: Mapping[str, str]) -> None:
+    try:
+        for name, digest in digests.items():
+            sealed.expect(name, digest)
+    except BrokenSeal as error:
+        raise damaged(sealed.path, str(error)) from error
+
+
+def _make_trainable(lm: LoadedModel, lora: LoraConfig | None, head: Head | None, config: TrainConfig) -> None:
+    """Settles which parameters a run learns, in layers as it has them."""
+    if lora is not None and head is not None:
+        cast("Any", lm.model).score.unfreeze()
+    if config.neftune_alpha is not None:
+        make_noisy(lm.model)
+    if config.freeze:
+        freeze_matching(lm.model, config.freeze)
+
+
+def _save(lm: LoadedModel, head: Head | None, folder: Path) -> None:
+    if head is None:
+        save(lm, folder)
+    else:
+        save_with_head(lm, head, folder)
+
+
+def _load(directory: Path, head: Head | None, config: TrainConfig, tokenizer: Tokenizer | None) -> LoadedModel:
     """A model in the precision that it learns in; under adapters it stays as it is stored."""
-    lm = load(directory) if head is None else load_with_head(directory, head, seed=config.seed)
+    if head is None:
+        lm = load(directory, hashed=True)
+    else:
+        lm = load_with_head(directory, head, seed=config.seed, hashed=True)
+    if tokenizer is not None:
+        lm = replace(lm, tokenizer=tokenizer)
     if config.mixed_precision and config.lora is None:
         cast_weights(lm.model, mx.float32)
         evaluate(lm.model.parameters())  # before threads compute with them

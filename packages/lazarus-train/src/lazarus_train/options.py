@@ -24,6 +24,10 @@ def _shared(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run, used as given.")],
     batch_plan: Annotated[Path | None, typer.Option("--batch-plan", help="The plan to obey.")] = None,
+    expect_plan: Annotated[
+        str | None,
+        typer.Option("--expect-plan", help="The plan_id that the plan must have (16 digits or more), or a lock."),
+    ] = None,
     build_plan: Annotated[
         bool, typer.Option("--build-plan", help="Build a plan into the run's folder, and obey it.")
     ] = False,
@@ -201,6 +205,7 @@ def _shared(
         "model": model,
         "data": data[0] if len(data) == 1 else tuple(data),
         "batch_plan": output / "batch_plan" if batch_plan is None else batch_plan,
+        "expect_plan": expect_plan,
         "output": output,
         "template": template,
         "max_steps": max_steps,

@@ -13,21 +13,25 @@ from typing import Any
 
 import numpy as np
 
-from lazarus_models import load, load_tensors, save_tensors
+from lazarus_models import load, save_tensors
 from lazarus_models.backend import mx, nn
 from lazarus_models.lora import lora_layers
 from lazarus_models.parameters import evaluate, replace_modules
+from lazarus_models.reading import load_hashed
 from lazarus_plan import BatchPlan
+from lazarus_tokenkit import Tokenizer
+from lazarus_train.base import Base
 from lazarus_train.batches import Batch, make_batch
 from lazarus_train.dataset import Dataset
 from lazarus_train.devices import device_policy
-from lazarus_train.errors import SetupError
+from lazarus_train.errors import CorruptCheckpoint, SetupError
 from lazarus_train.forward import part_log_probabilities
 from lazarus_train.lean import make_lean
 from lazarus_train.objectives.settings import PreferenceSettings
 from lazarus_train.precision import cast_weights
 from lazarus_train.replicas import Replicas, share_rows
-from lazarus_train.seal import seal, seal_damage, write_json
+from lazarus_train.seal import seal, write_json
+from lazarus_train.sealed import BrokenSeal, Sealed, seal_damage
 from lazarus_train.surveys import Reference, count_mismatched, mismatched_batches
 from lazarus_train.task import Group
 
@@ -106,14 +110,21 @@ class ReferenceSetup:
     on_samples: Callable[[int, int], object] = lambda done, total: None
 
 
-def frozen_model(directory: Path, *, mixed: bool) -> nn.Module:
+def frozen_model(directory: Path, tokenizer: Tokenizer, base: Base, *, mixed: bool) -> nn.Module:
     """A reference that is asked; it computes as the policy does, so that equal weights give equal bits.
 
     Args:
         directory: Of the model.
+        tokenizer: That the rows were encoded with.
+        base: The model that the run began with, which it must be.
         mixed: Whether it computes in bfloat16, as a policy in mixed precision does.
+
+    Raises:
+        ForeignCheckpoint: It is another model.
     """
-    model = load(directory).model
+    lm = load(directory, hashed=True)
+    Base.of(lm, tokenizer).check(base, directory)
+    model = lm.model
     if device_policy().is_lean and not mixed:
         make_lean(model, drops=False)
     model.eval()
@@ -178,8 +189,8 @@ def compute_reference(
     seal(folder, write)
 
 
-def read_reference(folder: Path, dataset: Dataset, groups: Sequence[Group]) -> CachedReference:
-    """What `compute_reference` kept.
+def read_reference(folder: Path, dataset: Dataset, groups: Sequence[Group]) -> tuple[CachedReference, str]:
+    """What `compute_reference` kept, and the digest of the folder's manifest.
 
     Args:
         folder: Where it lies.
@@ -187,9 +198,15 @@ def read_reference(folder: Path, dataset: Dataset, groups: Sequence[Group]) -> C
         groups: Those it was computed for.
 
     Raises:
+        CorruptCheckpoint: It was changed since it was written.
         SetupError: The table is not of these samples and groups; it would be read beyond its end.
     """
-    table = load_tensors(folder / TABLE)
+    try:
+        sealed = Sealed.read(folder)
+        table, digest = load_hashed(folder / TABLE)
+        sealed.expect(TABLE, digest)
+    except BrokenSeal as error:
+        raise CorruptCheckpoint(f"{folder}: {error}; remove it, it is computed again", "LR-E206") from error
     mismatched = sum(count_mismatched(group, dataset) for group in groups)
     expected = {CHOSEN: len(dataset), REJECTED: len(dataset)} | ({MISMATCHED: mismatched} if groups else {})
     if any(name not in table or table[name].shape != (count,) for name, count in expected.items()):
@@ -199,7 +216,7 @@ def read_reference(folder: Path, dataset: Dataset, groups: Sequence[Group]) -> C
     ends = np.cumsum([count_mismatched(group, dataset) for group in groups]).tolist()
     by_group = tuple(mx.split(table[MISMATCHED], ends[:-1])) if groups else ()
     evaluate(by_group)  # before threads read them
-    return CachedReference(table[CHOSEN], table[REJECTED], by_group)
+    return CachedReference(table[CHOSEN], table[REJECTED], by_group), sealed.digest
 
 
 def _answers(replicas: Replicas, plan: BatchPlan, dataset: Dataset, setup: ReferenceSetup) -> dict[str, mx.array]:

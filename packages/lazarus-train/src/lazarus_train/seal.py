@@ -1,6 +1,5 @@
 """Sealed folders: written beside, hashed, handed to the disk, renamed. What has its name is whole."""
 
-import hashlib
 import json
 import os
 import re
@@ -10,13 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-MANIFEST = "manifest.json"
-"""SHA-256 of every other file; written last."""
+from lazarus_train.base import model_digest as model_digest
+from lazarus_train.sealed import MANIFEST, Sealed, file_digest
+
 _LEFTOVER = re.compile(r"\..+\.\d+(\.old)?\.tmp")
 """A name and the number of the process that wrote beside it."""
 
 
-def seal(path: Path, write_files: Callable[[Path], None]) -> None:
+def seal(path: Path, write_files: Callable[[Path], None]) -> Sealed:
     """Fills a folder beside `path`, hashes what is in it, and renames it into place.
 
     A kill at any moment leaves what stood at `path`, or nothing there, or the new folder; never a mixture. What was
@@ -25,6 +25,9 @@ def seal(path: Path, write_files: Callable[[Path], None]) -> None:
     Args:
         path: The folder; one that is there is replaced.
         write_files: Writes the files into the folder it is given.
+
+    Returns:
+        The folder with the manifest that was written.
 
     Raises:
         OSError: The disk is full or cannot be written to; names `path`.
@@ -38,13 +41,15 @@ def seal(path: Path, write_files: Callable[[Path], None]) -> None:
             beside.mkdir()
             write_files(beside)
             digests = {file.relative_to(beside).as_posix(): file_digest(file) for file in _files(beside)}
-            write_json(beside / MANIFEST, {"sha256": digests})
+            manifest = as_json({"sha256": digests})
+            (beside / MANIFEST).write_bytes(manifest)
             for written in [*_files(beside), beside]:
                 flush(written)
             if path.exists():
                 path.rename(replaced)
             beside.rename(path)
             flush(path.parent)
+            return Sealed(path, manifest, digests)
     finally:
         for leftover in (beside, replaced):
             shutil.rmtree(leftover, ignore_errors=True)
@@ -66,37 +71,6 @@ def clear_leftovers(folder: Path) -> None:
             shutil.rmtree(leftover)
         else:
             leftover.unlink()
-
-
-def seal_damage(path: Path) -> str | None:
-    """What is wrong with a sealed folder, in words, or None."""
-    try:
-        digests = dict(json.loads((path / MANIFEST).read_bytes())["sha256"])
-    except (FileNotFoundError, NotADirectoryError):
-        return f"no {MANIFEST}: not whole"
-    except (ValueError, KeyError, TypeError):
-        return f"{MANIFEST} is damaged"
-    for name, digest in digests.items():
-        file = path / str(name)
-        if not file.is_file():
-            return f"{name} is missing"
-        if file_digest(file) != digest:
-            return f"{name} was changed: its SHA-256 is not the manifest's"
-    return None
-
-
-def file_digest(file: Path) -> str:
-    """SHA-256 of a file, 64 hex."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def model_digest(model: Path) -> str:
-    """SHA-256 over what decides a model's outputs: `config.json` and the weight files, in the order of their names."""
-    digest = hashlib.sha256()
-    for file in sorted([*model.glob("*.safetensors"), *model.glob("config.json")]):
-        digest.update(f"{file.name} {file_digest(file)}\n".encode())
-    return f"sha256:{digest.hexdigest()}"
 
 
 def write_json(path: Path, members: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from lazarus_models import LoadedModel, SequenceModel, load, load_tensors, read_config, save, set_weights, weights
+from lazarus_models import HashedFiles, LoadedModel, SequenceModel, load, read_config, save, set_weights, weights
 from lazarus_models.backend import mx
 from lazarus_models.families import family_of
 from lazarus_models.quantization import quantize_like
@@ -39,13 +39,14 @@ class Head:
     problem: str
 
 
-def load_with_head(directory: Path, head: Head, *, seed: int) -> LoadedModel:
+def load_with_head(directory: Path, head: Head, *, seed: int, hashed: bool = False) -> LoadedModel:
     """A model that gives scores, from a directory of one or from a language model, whose head gives way.
 
     Args:
         directory: In Hugging Face's layout.
         head: What the scores stand for.
         seed: Of the scores' layer, where it is new.
+        hashed: Whether every file is read once and hashed on the way, for `LoadedModel.digests`.
 
     Raises:
         SetupError: A model of other scores, or the tensors are not the config's.
@@ -53,8 +54,10 @@ def load_with_head(directory: Path, head: Head, *, seed: int) -> LoadedModel:
     file = directory / CONFIG
     said: dict[str, Any] = json.loads(file.read_bytes()) if file.is_file() else {}
     if any(str(name).endswith(SEQUENCE) for name in cast("list[Any]", said.get("architectures") or [])):
-        return _load_scores(directory, head, said)
-    lm = load(directory)
+        with HashedFiles() as files:
+            lm = _load_scores(directory, head, files)
+            return replace(lm, digests=files.digests) if hashed else lm
+    lm = load(directory, hashed=hashed)
     model = SequenceModel(lm.model.config, len(head.outputs))
     fresh = mx.random.normal(weights(model)[SCORE].shape, scale=FRESH, key=mx.random.key(seed))
     if lm.config.quantization is not None:
@@ -76,14 +79,14 @@ def save_with_head(lm: LoadedModel, head: Head, directory: Path) -> None:
     (directory / CONFIG).write_text(f"{text}\n", encoding="utf-8", newline="\n")
 
 
-def _load_scores(directory: Path, head: Head, said: dict[str, Any]) -> LoadedModel:
-    outputs = tuple(said.get("id2label", {}).values())
+def _load_scores(directory: Path, head: Head, files: HashedFiles) -> LoadedModel:
+    config = read_config(directory, files.json)
+    outputs = tuple(config.raw.get("id2label", {}).values())
     if outputs != head.outputs:
         raise SetupError(f"{directory} gives the scores {outputs}, wanted are {head.outputs}", "LR-E140")
-    config = read_config(directory)
     family = family_of(config.model_type)
     model = SequenceModel(family.architecture(config), len(outputs))
-    tensors = load_tensors(directory / WEIGHTS)
+    tensors = dict(files.tensors(directory / WEIGHTS))
     if config.quantization is None:
         tensors = family.layout_of(config).to_model(tensors)
     else:  # `save` leaves packed weights by the model's names
@@ -92,7 +95,15 @@ def _load_scores(directory: Path, head: Head, said: dict[str, Any]) -> LoadedMod
     if expected != {name: tensor.shape for name, tensor in tensors.items()}:
         raise SetupError(f"{directory}: the tensors are not those that {CONFIG} describes", "LR-E141")
     set_weights(model, tensors)
-    lm = LoadedModel(cast("Decoder", model), load_tokenizer(directory), config, config.model_type, directory)
+    generation = directory / "generation_config.json"
+    lm = LoadedModel(
+        cast("Decoder", model),
+        load_tokenizer(directory),
+        config,
+        config.model_type,
+        directory,
+        generation_config=files.json(generation) if generation.exists() else {},
+    )
     return _as_loaded(lm, model)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from lazarus_models.backend import mx
 from lazarus_models.parameters import evaluate
 from lazarus_plan import BatchPlan, PlanCursor, RankStep, Row, Step, StepDigest, encode_step
+from lazarus_train.base import Base
 from lazarus_train.batches import Batch, make_batch, row_digests
 from lazarus_train.checkpoint import State, checkpoint_path, checkpoints, write_checkpoint
 from lazarus_train.config import TrainConfig
@@ -28,6 +29,7 @@ from lazarus_train.folder import RunFolder
 from lazarus_train.gate import Enforced, enforce, fields
 from lazarus_train.journal import Journal
 from lazarus_train.learner import Learner, weight_bytes
+from lazarus_train.manifest import describe_run
 from lazarus_train.memory import StepShape, check_weights_fit, fitting_rows
 from lazarus_train.metrics import held_out_losses
 from lazarus_train.neftune import embedding_noise, embedding_width, noisy
@@ -47,7 +49,7 @@ from lazarus_train.replicas import Replicas, share_rows
 from lazarus_train.resume import AUTO, check_checkpoint, find_checkpoint
 from lazarus_train.retention import tidy
 from lazarus_train.schedule import beyond_plan, learning_rate
-from lazarus_train.seal import model_digest, naming
+from lazarus_train.seal import naming
 from lazarus_train.step import compute_gradients
 from lazarus_train.suitable import check_ids, check_suitable
 from lazarus_train.surveys import settle
@@ -68,13 +70,16 @@ class RunResult:
         final: Folder of the trained model.
         steps: Steps done since the run began, resumed ones included.
         plan_steps: Steps of the whole plan.
-        audit_head: Hash of the audit chain.
+        audit_head: Hash of the audit chain, which covers rows, weights, settings and machine; empty where another process of
+            the run writes.
+        data_head: Hash of the chain over the rows alone; empty there too.
     """
 
     final: Path
     steps: int
     plan_steps: int
     audit_head: str
+    data_head: str
 
 
 def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY) -> RunResult:
@@ -107,18 +112,16 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY)
     for line in beyond_plan(config.optimizer, len(enforced.plan)):
         watcher.on_warning(f"warning: {line}")
     held_out_data = _read_held_out(config, enforced)
-    base = model_digest(config.model)
     folder = RunFolder(config.output)
     folder.check_is_ours()
     with folder.held(by_this=ranks.is_first), naming(folder.path):
         if ranks.is_first:
             folder.clear_leftovers()
-        checkpoint = find_checkpoint(folder, resume)
-        state = None if checkpoint is None else check_checkpoint(checkpoint, config, enforced.plan, base)
-        ranks.check_same(
-            plan=enforced.plan.plan_id, model=base, settings=config.trajectory(), checkpoint=checkpoint, state=state
-        )
-        run = _Run(config, enforced, base, held_out_data, watcher, ranks)
+        checkpoint = find_checkpoint(folder, resume, enforced.plan)
+        state = None if checkpoint is None else check_checkpoint(checkpoint, config, enforced.plan)
+        at = None if state is None else (str(checkpoint), state.sealed.digest)
+        ranks.check_same(plan=enforced.plan.plan_id, settings=config.trajectory(), checkpoint=at)
+        run = _Run(config, enforced, held_out_data, watcher, ranks)
         if checkpoint is None or state is None:
             run.start()
         else:
@@ -141,7 +144,6 @@ class _Run:
         self,
         config: TrainConfig,
         enforced: Enforced,
-        base: str,
         held_out_data: dict[str, HeldOutData],
         watcher: Watcher,
         ranks: Ranks,
@@ -153,14 +155,17 @@ class _Run:
         self._epochs = epochs_by_step(enforced.plan, enforced.dataset)
         self._tokenizer = enforced.encoder.tokenizer
         self._head = head_of(config.objective, enforced.dataset, self._tokenizer)
-        self._base = base
         self._held_out = held_out_data
         self._watcher = watcher
         self._ranks = ranks
         self._last = min(len(self._plan), config.max_steps or len(self._plan))
         self._micro_rows = config.micro_rows
         self._folder = RunFolder(config.output)
-        self._journal = Journal(self._folder, config, enforced.plan, ranks.is_first)
+        digests = {name: each.dataset.lengths.header.data for name, each in held_out_data.items()}
+        about = describe_run(config, enforced.plan.plan_id, digests, ranks.size)
+        self._journal = Journal(self._folder, config, enforced.plan, about, ranks.is_first)
+        self._references: dict[str, str] = {}
+        self._base: Base
         self._learner: Learner
         self._task: Task
         self._exam: Exam
@@ -168,14 +173,18 @@ class _Run:
 
     def start(self) -> None:
         """Begins at step 0; an earlier run in the folder gives way."""
-        self._learner = self._suitable(Learner.fresh(self._config, self._head, self._ranks))
+        self._learner = self._suitable(Learner.fresh(self._config, self._head, self._ranks, self._tokenizer))
+        self._base = Base.of(self._learner.lm, self._tokenizer)
+        self._ranks.check_same(model=self._base.digest)
         self._fit_memory()
-        self._journal.start()
+        self._journal.start(self._base.digest)
         self._make_ready()
 
     def restore(self, checkpoint: Path, state: State) -> None:
         """Goes on where a verified checkpoint stopped; what lies beyond it is done again."""
-        self._learner = self._suitable(Learner.restored(self._config, self._head, checkpoint, self._ranks))
+        self._base = state.base
+        learner = Learner.restored(self._config, self._head, state, self._tokenizer, self._ranks)
+        self._learner = self._suitable(learner)
         self._fit_memory()
         self._journal.resume(state, is_due=is_due(self._config, state.next_step, self._last))
         if self._ranks.is_first:
@@ -204,9 +213,10 @@ class _Run:
             self._do(share)
         self._check_weights(self._journal.next_step)
         if self._ranks.is_first:
-            self._learner.finish(self._folder.final, self._enforced.template)
+            self._journal.finished(self._learner.finish(self._folder.final, self._enforced.template))
         self._ranks.check_same(steps=self._journal.next_step)
-        return RunResult(self._folder.final, self._journal.next_step, len(self._plan), self._journal.head)
+        journal = self._journal
+        return RunResult(self._folder.final, journal.next_step, len(self._plan), journal.head, journal.data_head)
 
     @property
     def _surveys_mismatches(self) -> bool:
@@ -253,6 +263,7 @@ class _Run:
             self._watcher,
             self._ranks,
         )
+        self._journal.bind_references(self._references)
         policy = device_policy(weight_bytes(self._config.model))
         self._replicas = Replicas(
             self._learner.lm.model,
@@ -267,10 +278,10 @@ class _Run:
         objective, config, reference = self._config.objective, self._config, None
         if isinstance(objective, PreferenceSettings):
             surveyed = groups if objective.loss == "kto" else ()
-            made_from = {"model": self._base, "plan": plan.plan_id, "lengths": dataset.lengths.digest}
+            made_from = {"model": self._base.digest, "plan": plan.plan_id, "lengths": dataset.lengths.digest}
             made_from |= {"precision": "mixed"} if mixed else {}
             made_from |= {"mismatched": f"1|{len(surveyed)}"} if surveyed else {}
-            load_reference = functools.partial(frozen_model, config.model, mixed=mixed)
+            load_reference = functools.partial(frozen_model, config.model, self._tokenizer, self._base, mixed=mixed)
             threads = config.threads_of(device_policy(weight_bytes(config.model)).threads)
             tokens = _tokens_at_once(self._micro_rows, plan.step(0), threads)
             setup = ReferenceSetup(self._micro_rows, tokens, threads, self._watcher.on_reference)
@@ -280,7 +291,8 @@ class _Run:
                 if self._ranks.is_first:
                     compute_reference(folder, load_reference, plan, dataset, surveyed, made_from, setup)
                 self._ranks.check_same(reference=name)  # nobody reads before it is written
-                return read_reference(folder, dataset, surveyed)
+                found, self._references[name] = read_reference(folder, dataset, surveyed)
+                return found
 
             reference = make_reference(objective, load_reference, table)
         return make_task(objective, dataset, self._tokenizer, self._head, reference)
@@ -436,13 +448,17 @@ class _Run:
         moments = self._learner.optimizer.state()
         if self._ranks.is_first:
             self._journal.flush()
+            logs = self._journal.logs()
             state = {
                 "plan": PlanCursor(self._plan).state(done, self._journal.head),
                 "trajectory": self._config.trajectory(),
-                "base": self._base,
+                "base": self._base.digest,
+                "base_files": dict(self._base.files),
+                "logs": logs,
             }
             path = checkpoint_path(self._folder.checkpoints, done)
-            write_checkpoint(path, state, lambda folder: self._learner.write(folder, moments))
+            written = write_checkpoint(path, state, lambda folder: self._learner.write(folder, moments))
+            self._journal.saved(written, logs)
             self._tidy()
 
     def _tidy(self) -> None:

@@ -147,6 +147,7 @@ def audit(
 ) -> None:
     """Check offline that a run followed the plan: chain intact, every step in its turn, none other."""
     from lazarus_plan.audit_check import check_audit
+    from lazarus_plan.audit_line import AUDIT_VERSION
     from lazarus_plan.validation import load_plan
 
     loaded = load_plan(plan)
@@ -162,7 +163,10 @@ def audit(
                     "first_step": found.first_step,
                     "next_step": end,
                     "steps": len(loaded),
+                    "version": found.version,
                     "head": found.head,
+                    "data_head": found.data_head,
+                    "bindings": [{"step": each.step, "bind": each.kind} for each in found.bindings],
                     "findings": listed,
                 },
                 indent=2,
@@ -173,6 +177,11 @@ def audit(
             show_line(f"error {each.code}: {log}: {each.message}")
         verdict = "followed the plan" if not found.findings else "did not follow the plan"
         say(f"{log}: {verdict}, steps {found.first_step} to {end - 1} of {len(loaded)}")
+        say(
+            f"audit head {found.head}, data head {found.data_head}; row digests: not recomputed, give `lazarus verify` the run"
+        )
+        if found.version < AUDIT_VERSION:
+            say(f"format {found.version}: binds no weights, settings or models")
     raise typer.Exit(0 if ok else 1)
 
 
