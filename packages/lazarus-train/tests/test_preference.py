@@ -30,6 +30,7 @@ from lazarus_train.objectives.preference import (
 from lazarus_train.objectives.scores import bradley_terry
 from lazarus_train.objectives.settings import PreferenceSettings
 from lazarus_train.reference import TABLE, read_reference
+from lazarus_train.seal import seal
 
 TRL = json.loads((Path(__file__).parent / "golden" / "trl.json").read_text())
 LOSSES = ("dpo", "ipo", "hinge", "kto", "kto_pair", "orpo", "simpo")
@@ -230,8 +231,9 @@ def test_a_setting_without_effect_is_refused(settings):
 
 @pytest.mark.parametrize("table", [{"chosen": 3, "rejected": 2}, {"chosen": 3}, {"chosen": 4, "rejected": 4}])
 def test_a_kept_reference_of_other_samples_is_refused(tmp_path, table):
-    save_tensors({name: mx.zeros((count,)) for name, count in table.items()}, tmp_path / TABLE)
+    tensors = {name: mx.zeros((count,)) for name, count in table.items()}
+    seal(tmp_path / "kept", lambda folder: save_tensors(tensors, folder / TABLE))
     lengths = LengthCache.from_rows(LengthRow(f"s{n}", 2) for n in range(3))
     samples = Dataset(lengths, np.zeros(6, dtype=np.int32), np.ones(6, dtype=np.bool_), np.arange(0, 8, 2))
     with pytest.raises(SetupError, match="not the log-probabilities of 3 samples"):
-        read_reference(tmp_path, samples, [])
+        read_reference(tmp_path / "kept", samples, [])
