@@ -9,7 +9,7 @@ import pytest
 
 from lazarus_models import LoraConfig, apply_lora, load
 from lazarus_models.backend import mx
-from lazarus_train import OptimizerSettings, Watcher, memory, train
+from lazarus_train import OptimizerSettings, Watcher, memory, train, trainer
 from lazarus_train.devices import device_policy
 from lazarus_train.errors import SetupError
 from lazarus_train.learner import weight_bytes
@@ -138,6 +138,10 @@ def test_weights_that_do_not_fit_are_not_loaded(monkeypatch):
     memory.check_weights_fit(2**29)
 
 
+FEW, ALL = (memory.MemoryEstimate(0, 0, 0, 0, 0, 0, rows) for rows in (1, 10**6))
+"""Estimates of a machine with little memory, and of one with much."""
+
+
 def losses(setup, run):
     lines = map(json.loads, (setup.folder / run / "metrics.jsonl").read_text().splitlines())
     return [(line["loss"], line["grad_norm"]) for line in lines if "loss" in line]
@@ -177,3 +181,21 @@ def test_a_limit_of_the_process_counts(monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (2**33, 2**33))
     monkeypatch.setattr(memory, "_reserved_bytes", lambda: 2**32)
     assert memory_limit() == min(whole, 2**32)
+
+
+def test_a_resumed_run_computes_as_many_rows_at_once_as_it_did(setup, monkeypatch):
+    def weights_of(run):
+        return (setup.folder / run / "final/model.safetensors").read_bytes()
+
+    found = []
+    monkeypatch.setattr(
+        trainer, "fitting_rows", lambda model, config, policy, shape: found.append(config.micro_rows) or FEW
+    )
+    train(setup.config("straight", max_steps=2, save_every=1))
+    train(setup.config("stopped", max_steps=1))
+    monkeypatch.setattr(
+        trainer, "fitting_rows", lambda model, config, policy, shape: found.append(config.micro_rows) or ALL
+    )
+    train(setup.config("stopped", max_steps=2))
+    assert found == [None, None, FEW.rows]
+    assert weights_of("stopped") == weights_of("straight")

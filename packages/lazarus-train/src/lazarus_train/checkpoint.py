@@ -82,6 +82,7 @@ class State(NamedTuple):
         trajectory: The settings that decide the weights.
         base: The model that the run began with.
         logs: `bytes` and `sha256` of metrics and samples when it was written, by name of the file.
+        micro_rows: Rows that were computed at once; None is a step at once.
         sealed: The checkpoint's manifest.
     """
 
@@ -89,6 +90,7 @@ class State(NamedTuple):
     trajectory: JSON
     base: Base
     logs: JSON
+    micro_rows: int | None
     sealed: Sealed
 
     @property
@@ -179,14 +181,14 @@ def _parse_state(path: Path, content: bytes, sealed: Sealed) -> State:
             f"{path} has checkpoint format {version}, which no audit log binds; this version reads {CHECKPOINT_VERSION}: train again",
             "LR-E202",
         )
-    members = ("checkpoint_version", "plan", "trajectory", "base", "base_files", "logs")
+    members = ("checkpoint_version", "plan", "trajectory", "base", "base_files", "logs", "micro_rows")
     wrong = next((name for name in members if name not in state), None) or next(iter(state.keys() - set(members)), None)
     if wrong is not None or not _is_typed(state):
         raise CorruptCheckpoint(f"{path}: {STATE} is no state of a run (`{wrong or 'plan'}`)", "LR-E201")
     base = Base(cast("dict[str, str]", state["base_files"]))
     if base.digest != state["base"]:
         raise CorruptCheckpoint(f"{path}: {STATE}: `base` is not the digest of `base_files`", "LR-E201")
-    return State(state["plan"], state["trajectory"], base, state["logs"], sealed)
+    return State(state["plan"], state["trajectory"], base, state["logs"], state["micro_rows"], sealed)
 
 
 def _is_typed(state: JSON) -> bool:
@@ -194,9 +196,10 @@ def _is_typed(state: JSON) -> bool:
     objects = ("plan", "trajectory", "base_files", "logs")
     if not all(isinstance(state[name], dict) for name in objects) or not isinstance(state["base"], str):
         return False
-    plan = cast("JSON", state["plan"])
+    plan, rows = cast("JSON", state["plan"]), state["micro_rows"]
     return (
-        type(plan.get("next_step")) is int
+        (rows is None or (type(rows) is int and rows > 0))
+        and type(plan.get("next_step")) is int
         and isinstance(plan.get("plan_id"), str)
         and isinstance(plan.get("audit_head"), str)
         and all(isinstance(digest, str) for digest in cast("JSON", state["base_files"]).values())

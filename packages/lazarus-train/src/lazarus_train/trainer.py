@@ -185,6 +185,7 @@ class _Run:
         self._base = state.base
         learner = Learner.restored(self._config, self._head, state, self._tokenizer, self._ranks)
         self._learner = self._suitable(learner)
+        self._micro_rows = self._micro_rows or state.micro_rows  # other rows at once, other last bits
         self._fit_memory()
         self._journal.resume(state, is_due=is_due(self._config, state.next_step, self._last))
         if self._ranks.is_first:
@@ -238,7 +239,8 @@ class _Run:
         rows = math.ceil(settings.token_budget / row_len / self._ranks.size)
         shape = StepShape(rows=max(1, rows), row_len=row_len, processes=self._ranks.size)
         policy = device_policy(weight_bytes(self._config.model))
-        found = fitting_rows(self._learner.lm.model, self._config, policy, shape)
+        config = self._config.model_copy(update={"micro_rows": self._micro_rows})
+        found = fitting_rows(self._learner.lm.model, config, policy, shape)
         self._watcher.on_memory(found)
         if found.rows < shape.rows:
             self._micro_rows = found.rows
@@ -455,6 +457,7 @@ class _Run:
                 "base": self._base.digest,
                 "base_files": dict(self._base.files),
                 "logs": logs,
+                "micro_rows": self._micro_rows,
             }
             path = checkpoint_path(self._folder.checkpoints, done)
             written = write_checkpoint(path, state, lambda folder: self._learner.write(folder, moments))
