@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 MEMBERS = sorted(path.parent for path in ROOT.glob("*/*/pyproject.toml"))
@@ -33,6 +34,13 @@ def tracked() -> list[Path]:
         pytest.skip("not a git checkout")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_every_yaml_of_the_repository_can_be_loaded(tracked: list[Path]):
+    documents = [path for path in tracked if path.suffix in (".yml", ".yaml")]
+    assert {path.name for path in documents} >= {"action.yml", ".pre-commit-hooks.yaml"}
+    for path in documents:
+        assert yaml.safe_load(path.read_text("utf-8")), path
 
 
 def test_the_members_are_the_eight():

@@ -133,7 +133,7 @@ def _read_lock(lock: Path, findings: list[Finding]) -> Artifact | None:
         if (lock / PLAN).is_file():
             load_plan(lock)
     except CorruptPlan as error:
-        findings.append(Finding(error.code, error.message, file=str(lock / METADATA)))
+        findings.append(Finding(error.code, f"{error.message}; {AGAIN}", file=str(lock / METADATA)))
         return None
     return artifact
 
@@ -196,6 +196,8 @@ def _compare(before: Side, after: Side, stale: Sequence[ChangedText]) -> Changes
     if before.caches and after.caches:
         rows = compare_rows(before.caches, after.caches)
     note = before.note
+    if not note and after.artifact is None:
+        note = "the lock cannot be read: its plan is not compared"
     if not note and documents is not None and tokens is None:
         note = "the plan of the lock cannot be built: documents compared"
     return Changes(before.name, note, documents, rows, _texts(before, after, rows, stale), tokens)
