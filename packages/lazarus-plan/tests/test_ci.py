@@ -375,6 +375,26 @@ def test_the_lock_of_a_rebased_plan_is_built_with_its_parent(repo: Any, child: P
     assert review_lock(tmp_path / "lock", lengths=[repo.lengths], parent=repo.plan).is_ok()
 
 
+def test_a_rebased_plan_that_is_committed_whole_needs_no_parent(repo: Any, child: Path):
+    assert review_lock(child, lengths=[repo.lengths], data=[repo.data]).is_ok(True)
+    repo.write(repo.read()[:-1])
+    repo.measure()
+    found = review_lock(child, lengths=[repo.lengths], data=[repo.data])
+    assert not found.is_ok() and "cannot be built from these lengths" in found.findings[0].message
+
+
+def test_lengths_beside_the_folder_of_a_base_that_are_not_its_own_name_no_rows(repo: Any):
+    before = repo.root / "before.lock"
+    before.mkdir()
+    for path in repo.lock.iterdir():
+        (before / path.name).write_bytes(path.read_bytes())
+    repo.write(repo.read()[1:])
+    repo.make_all()
+    found = review_lock(repo.lock, base=before)
+    assert found.changes is not None and found.changes.rows is None
+    assert "the lock of" in found.changes.note and found.changes.documents is not None
+
+
 def test_the_parent_may_be_a_lock_with_its_lengths(repo: Any, child: Path, tmp_path: Path):
     lengths = tmp_path / "parent.jsonl"
     new = repo.lengths.read_bytes()

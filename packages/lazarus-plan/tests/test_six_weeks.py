@@ -13,10 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import yaml
 
-from lazarus_plan import PlanConfig, load_plan, rebase_plan, save_plan
+from lazarus_plan import AuditLog, PlanConfig, StepDigest, encode_step, load_plan, rebase_plan, row_digest, save_plan
 from lazarus_plan.cli import app
 from lazarus_plan.console import run
 from lazarus_plan.lock import update_lock, write_lock
@@ -229,6 +230,37 @@ def test_a_whole_plan_damaged_by_a_merge_is_named_by_its_line(repo: Any, command
     path.write_bytes(b"".join([lines[0], CONFLICT.format("", "").encode(), *lines[1:]]))
     code, words = command("validate", "-p", repo.plan)
     assert code == 2 and "git checkout --ours" in words and "--rebuild" in words
+
+
+@pytest.fixture
+def log(repo: Any, tmp_path: Path) -> Path:
+    """The audit log of a run that followed the plan."""
+    plan = load_plan(repo.plan)
+    path = tmp_path / "audit.jsonl"
+    written = AuditLog.start(path, plan.plan_id)
+    for step in range(len(plan)):
+        rows = [
+            row_digest([np.full(each.end - each.start, each.sample) for each in row.segments])
+            for row in plan.step(step).rows
+        ]
+        written.append(step, StepDigest.of(encode_step(plan, step), rows))
+    return path
+
+
+def test_the_audit_log_of_a_run_by_command(repo: Any, command, log: Path):
+    code, words = command("audit", "-p", repo.plan, "--log", log, "--complete")
+    assert code == 0 and "followed the plan, steps 0 to" in words
+    whole = log.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    log.write_bytes(whole[:-20])
+    code, words = command("audit", "-p", repo.plan, "--log", log)
+    assert code == 1 and f"line {len(lines)}: no line feed at its end: the log was cut off" in words
+    log.write_bytes(b"".join([*lines[:3], *lines[4:]]))
+    code, words = command("audit", "-p", repo.plan, "--log", log, "--format", "github")
+    assert code == 1 and "title=LP-E170::" in words
+    log.write_bytes(b"".join(lines[:-1]))
+    code, words = command("audit", "-p", repo.plan, "--log", log, "--complete", "--format", "sarif")
+    assert code == 1 and "the log ends at step" in words
 
 
 # By hook

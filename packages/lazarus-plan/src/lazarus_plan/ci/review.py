@@ -22,6 +22,7 @@ from lazarus_plan.lengths import LengthCache
 from lazarus_plan.lock import build_locked, check_same
 from lazarus_plan.lock_inputs import find_lengths, load_parent
 from lazarus_plan.plan import BatchPlan
+from lazarus_plan.rebase import rebuild_child
 from lazarus_plan.row_changes import RowChanges, compare_rows
 from lazarus_plan.stats import plan_stats
 from lazarus_plan.store import METADATA, PLAN, Artifact
@@ -153,7 +154,10 @@ def _rebuild(
     """The plan that the lock's configuration and the lengths give; that it is another one is a finding."""
     place = str(artifact.path / METADATA)
     try:
-        plan = build_locked(artifact, caches, parent)
+        if artifact.metadata.parent is not None and parent is None and (artifact.path / PLAN).is_file():
+            plan = rebuild_child(load_plan(artifact.path), caches)  # a whole plan has the steps of its parent itself
+        else:
+            plan = build_locked(artifact, caches, parent)
     except (PlanningError, CheckFailed) as error:
         findings.append(
             Finding(error.code, f"the lock cannot be built from these lengths: {error.message}", file=place)

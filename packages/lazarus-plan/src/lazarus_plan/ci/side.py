@@ -1,7 +1,7 @@
 """One side of a review: a lock, its length caches, the plan that they give, its data files."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lazarus_plan.ci.base import Revision
@@ -54,7 +54,9 @@ def load_base(base: Path | str, lock: Path, lengths: Sequence[Path], scratch: Pa
     folder = Path(base)
     places = list(dict.fromkeys([*(path.parent for path in lengths), lock, lock.parent, Path()]))
     if (folder / METADATA).is_file():
-        return _load(str(base), folder, lambda name: find_file(name, (folder, folder.parent)), parent)
+        side = _load(str(base), folder, lambda name: find_file(name, (folder, folder.parent)), parent)
+        # Beside a folder may stand the lengths of another lock.
+        return side if side.plan is not None else replace(side, caches=(), data=())
     if folder.is_dir():
         raise PlanError(f"{folder} holds no lock: no {METADATA} in it", "LP-E007")
     revision = Revision(str(base), lock.parent)
