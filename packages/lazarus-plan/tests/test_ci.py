@@ -187,6 +187,19 @@ def test_bad_input_of_a_review_is_one_line_and_exit_2(repo: Any, command, damage
     assert (code, out) == (2, "") and err.startswith("error: ") and err.count("\n") == 1
 
 
+def test_reports_come_by_suffix_and_replace_only_reports(repo: Any, command, tmp_path: Path):
+    reports = [tmp_path / f"report{suffix}" for suffix in (".txt", ".md", ".json", ".sarif")]
+    for _ in range(2):
+        assert command("ci", "-k", repo.lock, *(part for each in reports for part in ("--report", each)))[0] == 0
+    assert json.loads(reports[2].read_bytes())["ok"] and json.loads(reports[3].read_bytes())["version"] == "2.1.0"
+    notes = tmp_path / "notes.md"
+    notes.write_text("mine", "utf-8")
+    code, _, err = command("ci", "-k", repo.lock, "--report", notes)
+    assert code == 2 and "LP-E010" in err and notes.read_text("utf-8") == "mine"
+    assert command("ci", "-k", repo.lock, "--report", notes, "--force")[0] == 0
+    assert command("ci", "-k", repo.lock, "--report", tmp_path / "x.html")[0] == 2
+
+
 def test_a_revision_that_looks_like_an_option_is_no_option(repo: Any, command):
     repo.commit()
     code, _, err = command("ci", "-k", repo.lock, "--base=--output=x")
@@ -240,7 +253,7 @@ def test_a_fingerprint_outlives_other_words_and_tells_findings_apart():
 
 def test_paths_with_colons_and_commas_stay_in_their_property():
     assert as_github(Path("x"), [Finding("LP-E140", "100%\nmore", file="a:b,c")]) == (
-        "::error file=a%3Ab%2Cc,title=LP-E140::100%25%0Amore"
+        "::error file=a%3Ab%2Cc,title=LP-E140::100%25\\u000amore"
     )
 
 

@@ -9,7 +9,12 @@ from lazarus_plan.ci.data import ChangedText
 from lazarus_plan.ci.review import Changes, Review
 from lazarus_plan.diff import describe_diff
 from lazarus_plan.findings import SHOWN
+from lazarus_plan.outputs import OutputKind, begins_with
+from lazarus_plan.printable import printable_line
 
+REPORT = OutputKind(
+    "a report of `ci`", begins_with(r"### Batch plan |(ok|error|warning)[: ]|\{\s*\"(lock|\$schema)\":")
+)
 MAX_TEXT = 240
 """Characters of a row that are shown, around the first one that differs."""
 BEFORE = 60
@@ -24,7 +29,7 @@ def to_text(review: Review, is_strict: bool = False) -> str:
     lines += [f"ok: {line}" for line in review.checks]
     if review.changes is not None:
         lines += ["", *_change_lines(review.changes), *_row_lines(review.changes)]
-    return "\n".join([*lines, _verdict(review, is_strict)])
+    return "\n".join(map(printable_line, [*lines, _verdict(review, is_strict)]))
 
 
 def to_markdown(review: Review, is_strict: bool = False) -> str:
@@ -42,7 +47,7 @@ def to_markdown(review: Review, is_strict: bool = False) -> str:
         if rows:
             fence = _fence(rows)
             lines += ["", f"{fence}diff", *rows, fence]
-    return "\n".join(lines)
+    return "\n".join(map(printable_line, lines))
 
 
 def to_json(review: Review, is_strict: bool = False) -> str:

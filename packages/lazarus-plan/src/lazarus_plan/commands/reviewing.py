@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lazarus_plan.console import show
+from lazarus_plan.shared_options import Force
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,20 +41,26 @@ def ci(
         list[Path] | None,
         typer.Option("--report", help="Write it to a file too, by suffix: .txt, .md, .json, .sarif. Again for more."),
     ] = None,
+    force: Force = False,
 ) -> None:
     """Check a committed lock against its lengths and data, and show what changed since a base."""
     from lazarus_plan.ci import review_lock
+    from lazarus_plan.ci.words import REPORT
     from lazarus_plan.commands.options import reported
+    from lazarus_plan.outputs import check_output
     from lazarus_plan.whole import whole_file
 
     for path in report or []:
         if path.suffix not in _BY_SUFFIX:
             raise typer.BadParameter(f"--report {path}: the suffix is one of {', '.join(_BY_SUFFIX)}")
+        check_output(path, REPORT, inputs=[lock, *(lengths or []), *(data or [])], force=force)
+    if force and not report:
+        raise typer.BadParameter("--force has no effect without --report")
     with reported(output_format, lock):
         found = review_lock(lock, base=base, lengths=lengths or [], data=data or [], parent=parent)
     for path in report or []:
         with whole_file(path) as stream:
-            stream.write(_WRITERS[_BY_SUFFIX[path.suffix]](found, strict).encode() + b"\n")
+            stream.write(_WRITERS[_BY_SUFFIX[path.suffix]](found, strict).encode("utf-8", "backslashreplace") + b"\n")
     text = _WRITERS[output_format](found, strict)
     if text:
         show(text)
