@@ -103,7 +103,8 @@ def compare_rows(old: Sequence[LengthCache], new: Sequence[LengthCache]) -> RowC
 
 def _compare_source(number: int, old: LengthCache | None, new: LengthCache | None) -> RowChanges:
     contents, tokens = _columns(old, new)
-    places = [{} if cache is None else {each: at for at, each in enumerate(cache.ids)} for cache in (old, new)]
+    ids = [[] if cache is None else list(cache.ids) for cache in (old, new)]  # each may be a pass over its file
+    places = [{each: at for at, each in enumerate(each_ids)} for each_ids in ids]
     both = [(at, places[1][each]) for each, at in places[0].items() if each in places[1]]
     same = [(before, after) for before, after in both if contents[0][before] == contents[1][after]]
     num_encoded = sum(tokens[0][before] != tokens[1][after] for before, after in same)
@@ -126,7 +127,6 @@ def _compare_source(number: int, old: LengthCache | None, new: LengthCache | Non
         )
         return RowChange(number, name, ids[cache is new][at], before, after, (lengths[0], lengths[1]))
 
-    ids = [[] if cache is None else list(cache.ids) for cache in (old, new)]
     return RowChanges(
         added=tuple(row(None, at) for at in range(len(ids[1])) if at not in right),
         removed=tuple(row(at, None) for at in range(len(ids[0])) if at not in left),

@@ -1,6 +1,7 @@
 """Review a committed lock: is it what its lengths and data give, and what changed since the base.
 
-The plans of both sides are built in memory. One build of a million samples takes 0.3 s, so a review costs about two.
+The plans of both sides are built in memory, and rows are compared by id where the length caches differ: a million samples take
+13 s of one core and 1.3 GB, a thousand 0.1 s.
 """
 
 from collections.abc import Iterator, Sequence
