@@ -1,5 +1,6 @@
 """`lazarus-plan ci` and what it rests on: reviews, rows by id, formats for other programs, locks one can live with."""
 
+import hashlib
 import importlib.util
 import json
 import re
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_plan import CorruptPlan, LengthCache, LengthRow, PlanError, StalePlan, load_plan, rebase_plan, save_plan
+from lazarus_plan.ci import data as data_module
 from lazarus_plan.ci import review_lock
 from lazarus_plan.ci.words import to_markdown, to_text
 from lazarus_plan.cli import app
@@ -19,6 +21,7 @@ from lazarus_plan.conflicts import find_marker, has_markers
 from lazarus_plan.console import run
 from lazarus_plan.findings import Finding
 from lazarus_plan.formats import as_github, as_sarif
+from lazarus_plan.jsonlines import read_objects
 from lazarus_plan.lock import materialise, update_lock, write_lock
 from lazarus_plan.lock_inputs import load_parent
 from lazarus_plan.row_changes import compare_rows
@@ -429,6 +432,26 @@ def test_markers_of_a_conflict_are_found_at_the_beginning_of_a_line(marker: str,
     path.write_bytes(b'{"id":"a"}\n' + marker.encode())
     assert has_markers(path.read_bytes()) and find_marker(path) == 2
     assert not has_markers(b"a " + marker.encode()) and not has_markers(b"=======\n") and not has_markers(b"<<<<<<<<\n")
+
+
+def test_a_conflict_in_any_json_lines_is_called_that(tmp_path: Path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"text":"a"}\n<<<<<<< HEAD\n{"text":"b"}\n=======\n{"text":"c"}\n>>>>>>> theirs\n')
+    with pytest.raises(PlanError, match=r"rows\.jsonl:2.*a merge conflict: keep the lines that you want"):
+        list(read_objects(path))
+
+
+@pytest.mark.parametrize("ends", [b"\r", b"\n", b""])
+def test_line_ends_are_told_apart_from_other_changes_wherever_blocks_end(
+    repo: Any, monkeypatch: pytest.MonkeyPatch, ends: bytes
+):
+    content = repo.data.read_bytes() + ends
+    repo.data.write_bytes(content)
+    for size in (1, 2, 7, len(content)):
+        monkeypatch.setattr("lazarus_plan.ci.data.BLOCK_BYTES", size)
+        crlf = repo.data.with_name("crlf")
+        crlf.write_bytes(content.replace(b"\n", b"\r\n"))
+        assert data_module.sha256_of_lf(crlf) == hashlib.sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize("name", ["metadata.json", "fingerprints.json", "stats.json"])

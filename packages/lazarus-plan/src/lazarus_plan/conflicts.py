@@ -6,11 +6,14 @@ Each is answered with the way out. A conflict is bad input (exit 2): nobody has 
 import re
 from pathlib import Path
 
+from lazarus_plan.bounded import open_file
 from lazarus_plan.errors import CorruptPlan, LengthsError, PlanError
 
 _MARKER = re.compile(rb"^(?:<{7}|\|{7}|>{7})(?: |\r?$)", re.MULTILINE)
 """The lines that git writes around both sides. `=======` alone is no proof: a text may underline a title so."""
 _LFS = b"version https://git-lfs.github.com/spec/v1"
+BLOCK_BYTES = 1 << 20
+"""Read at a time."""
 HEAD_BYTES = 1 << 10
 """Enough of a file to see whether it is a Git LFS pointer."""
 
@@ -34,9 +37,15 @@ def is_lfs_pointer(content: bytes) -> bool:
 
 
 def find_marker(path: Path) -> int | None:
-    """The 1-based line of the first conflict marker of a file, read line by line; None where there is none."""
-    with path.open("rb") as lines:
-        return next((number for number, line in enumerate(lines, 1) if _MARKER.match(line)), None)
+    """The 1-based line of the first conflict marker of a file, None where there is none; lines may be of any length."""
+    number, is_start = 1, True
+    with open_file(path) as stream:
+        while piece := stream.readline(BLOCK_BYTES):
+            if is_start and _MARKER.match(piece):
+                return number
+            is_start = piece.endswith(b"\n")
+            number += is_start
+    return None
 
 
 def refuse_git_damage(content: bytes, path: Path) -> None:
@@ -79,7 +88,7 @@ def refuse_damaged_lengths(path: Path) -> None:
         ConflictError: It holds both sides of a merge.
         LengthsError: It is a Git LFS pointer.
     """
-    with path.open("rb") as stream:
+    with open_file(path) as stream:
         if is_lfs_pointer(stream.read(HEAD_BYTES)):
             raise LengthsError(
                 f"{path} is a Git LFS pointer: run `git lfs pull` (actions/checkout: `lfs: true`)", "LP-E003"

@@ -10,8 +10,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import cast
 
+from lazarus_plan.bounded import open_file, read_lines
 from lazarus_plan.canonical import JSON
-from lazarus_plan.conflicts import HEAD_BYTES, data_conflict, find_marker, is_lfs_pointer, line_ends_advice
+from lazarus_plan.conflicts import BLOCK_BYTES, HEAD_BYTES, data_conflict, find_marker, is_lfs_pointer, line_ends_advice
 from lazarus_plan.errors import PlanError
 from lazarus_plan.findings import SHOWN, Finding
 from lazarus_plan.lengths import LengthCache
@@ -110,7 +111,7 @@ def _find(cache: LengthCache, names: Sequence[str], given: Sequence[Path], folde
 
 
 def _is_pointer(path: Path) -> bool:
-    with path.open("rb") as stream:
+    with open_file(path) as stream:
         return is_lfs_pointer(stream.read(HEAD_BYTES))
 
 
@@ -144,7 +145,7 @@ def _difference(about: JSON, path: Path, lengths: Path, stale: Sequence[ChangedT
     if line is not None:
         raise data_conflict(path, line, str(lengths))
     what = f"data: {path} is not the file that {lengths} was built from"
-    if _sha256_of_lf(path) == about["sha256"]:
+    if sha256_of_lf(path) == about["sha256"]:
         return f"{what}: {line_ends_advice(f'*{path.suffix}')}"
     names = ", ".join(f"{change.kind} row {change.row.id!r}" for change in stale[:SHOWN])
     more = f" and {len(stale) - SHOWN} more" if len(stale) > SHOWN else ""
@@ -200,12 +201,13 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _sha256_of_lf(path: Path) -> str:
-    """The same with every CRLF as LF."""
-    sha = hashlib.sha256()
-    with path.open("rb") as lines:
-        for line in lines:
-            sha.update(line[:-2] + b"\n" if line.endswith(b"\r\n") else line)
+def sha256_of_lf(path: Path) -> str:
+    """SHA-256 of a file as if every CRLF were LF, 64 hexadecimal digits."""
+    sha, held = hashlib.sha256(), b""
+    with open_file(path) as stream:
+        while block := held + stream.read(BLOCK_BYTES):
+            held = b"\r" if block.endswith(b"\r") and len(block) > len(held) else b""  # an LF may follow
+            sha.update(block[: len(block) - len(held)].replace(b"\r\n", b"\n"))
     return sha.hexdigest()
 
 
@@ -236,8 +238,8 @@ def is_jsonl(files: DataFiles) -> bool:
 
 def _rows(paths: Sequence[Path]) -> Iterator[bytes]:
     for path in paths:
-        with path.open("rb") as lines:
-            yield from (line for line in lines if line.strip())
+        with open_file(path) as stream:
+            yield from (line for line in read_lines(stream, path) if line.strip())
 
 
 def _one_line(row: bytes) -> str:
