@@ -219,7 +219,7 @@ def test_lengths_that_cannot_be_planned_are_a_no_and_not_bad_input(repo: Any):
 def test_data_that_git_gave_other_line_ends_is_told_so(repo: Any):
     repo.data.write_bytes(repo.data.read_bytes().replace(b"\n", b"\r\n"))
     (finding,) = review_lock(repo.lock).findings
-    assert finding.code == "LP-E140" and "core.autocrlf" in finding.message and "`*.jsonl -text`" in finding.message
+    assert finding.code == "LP-E140" and "core.autocrlf" in finding.message and '"*.jsonl -text"' in finding.message
 
 
 def test_a_pointer_of_git_lfs_is_data_that_was_not_compared(repo: Any):
@@ -459,7 +459,7 @@ def test_crlf_in_a_lock_is_told_with_the_line_for_gitattributes(repo: Any, comma
     path = repo.lock / name
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     code, _, err = command("info", "-p", repo.lock)
-    assert code == 1 and "core.autocrlf" in err and "-text` to .gitattributes" in err
+    assert code == 1 and "core.autocrlf" in err and '-text" to .gitattributes' in err
 
 
 def test_lock_says_what_to_put_into_gitattributes(repo: Any, command, tmp_path: Path):

@@ -9,6 +9,7 @@ from pathlib import Path
 from lazarus_plan.bounded import open_file
 from lazarus_plan.errors import CorruptPlan, LengthsError, PlanError
 
+# Commands in messages stand without quotation marks: long quoted values are cut where they are shown.
 _MARKER = re.compile(rb"^(?:<{7}|\|{7}|>{7})(?: |\r?$)", re.MULTILINE)
 """The lines that git writes around both sides. `=======` alone is no proof: a text may underline a title so."""
 _LFS = b"version https://git-lfs.github.com/spec/v1"
@@ -67,7 +68,7 @@ def lock_conflict(path: Path) -> ConflictError:
     """The error for a document of a lock."""
     return ConflictError(
         f"{path} holds a merge conflict. Take one side, then renew the lock from the merged lengths: "
-        f"`git checkout --ours -- {path.parent}`, then `lazarus-plan lock --update -o {path.parent} -l LENGTHS`",
+        f"git checkout --ours -- {path.parent} && lazarus-plan lock --update -o {path.parent} -l LENGTHS",
         "LP-E013",
     )
 
@@ -76,7 +77,7 @@ def plan_conflict(path: Path) -> ConflictError:
     """The error for the lines of a whole plan."""
     return ConflictError(
         f"{path} holds a merge conflict. Take one side whole, then compare it with the merged lengths: "
-        f"`git checkout --ours -- {path.parent}`, then `lazarus-plan verify -p {path.parent} -l LENGTHS --rebuild`",
+        f"git checkout --ours -- {path.parent} && lazarus-plan verify -p {path.parent} -l LENGTHS --rebuild",
         "LP-E013",
     )
 
@@ -98,7 +99,7 @@ def refuse_damaged_lengths(path: Path) -> None:
         return
     raise ConflictError(
         f"{path}:{line} holds a merge conflict. Measure the merged data, then renew the lock: "
-        f"`lazarus data lengths build -d DATA -t TOKENIZER -o {path}`, then `lazarus-plan lock --update -o LOCK -l {path}`",
+        f"lazarus data lengths build -d DATA -t TOKENIZER -o {path} && lazarus-plan lock --update -o LOCK -l {path}",
         "LP-E013",
     )
 
@@ -107,8 +108,8 @@ def data_conflict(path: Path, line: int, lengths: str) -> ConflictError:
     """The error for a data file."""
     return ConflictError(
         f"{path}:{line} holds a merge conflict. Keep the rows of both sides that you want, then: "
-        f"`lazarus data lengths build -d {path} -t TOKENIZER -o {lengths}`, then "
-        f"`lazarus-plan lock --update -o LOCK -l {lengths}`",
+        f"lazarus data lengths build -d {path} -t TOKENIZER -o {lengths} && "
+        f"lazarus-plan lock --update -o LOCK -l {lengths}",
         "LP-E013",
     )
 
@@ -116,6 +117,6 @@ def data_conflict(path: Path, line: int, lengths: str) -> ConflictError:
 def line_ends_advice(pattern: str) -> str:
     """The way out where git changed line feeds to CRLF."""
     return (
-        f"git changed its line ends to CRLF (core.autocrlf): add the line `{pattern} -text` to .gitattributes, then "
+        f'git changed its line ends to CRLF (core.autocrlf): add the line "{pattern} -text" to .gitattributes, then '
         "delete the file and run `git checkout` on it"
     )
