@@ -175,6 +175,18 @@ def test_text_of_rows_ends_no_code_block_and_no_workflow_line(repo: Any):
     assert "\n````diff\n" in markdown and markdown.endswith("\n````")
 
 
+def test_text_is_shown_only_of_data_that_the_lengths_were_built_from(repo: Any):
+    rows = repo.read()
+    repo.write([rows[0] | {"text": "not measured"}, *rows[1:]])
+    repo.commit()  # a base whose data are not those of its lengths
+    repo.write([rows[0] | {"text": "measured"}, *rows[1:]])
+    repo.make_all()
+    found = review_lock(repo.lock, base="HEAD")
+    assert found.is_ok() and found.changes is not None
+    (text,) = found.changes.texts
+    assert text.row.id == "r0" and text.old is None and "measured" in str(text.new)
+
+
 @pytest.mark.parametrize("damage", ["missing lock", "unknown commit", "no lengths", "wrong number of lengths"])
 def test_bad_input_of_a_review_is_one_line_and_exit_2(repo: Any, command, damage: str):
     repo.commit()
@@ -334,7 +346,8 @@ def test_verify_of_a_lock_finds_other_lengths_and_another_pin(repo: Any):
         list(verify_plan(repo.lock, caches=[repo.cache()]))
 
 
-def test_update_renews_a_lock_and_leaves_a_sound_one_alone(repo: Any):
+def test_update_renews_a_lock_and_leaves_a_sound_one_alone(repo: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")  # another build time is no reason to write
     before = {path.name: path.read_bytes() for path in repo.lock.iterdir()}
     assert update_lock(repo.lock, [repo.cache()])[1] == ["the plans are the same"]
     assert {path.name: path.read_bytes() for path in repo.lock.iterdir()} == before
@@ -389,6 +402,17 @@ def test_the_lock_of_a_rebased_plan_is_built_with_its_parent(repo: Any, child: P
     again = materialise(tmp_path / "lock", [repo.cache()], tmp_path / "again", parent)
     assert again.plan_id == load_plan(child).plan_id == load_plan(tmp_path / "again").plan_id
     assert review_lock(tmp_path / "lock", lengths=[repo.lengths], parent=repo.plan).is_ok()
+
+
+def test_a_lock_is_not_renewed_under_another_parent(repo: Any, child: Path, tmp_path: Path):
+    parent = load_plan(repo.plan)
+    write_lock(child, tmp_path / "lock", parent)
+    before = (tmp_path / "lock" / "metadata.json").read_bytes()
+    other = rebase_plan(parent, 3, repo.cache())
+    with pytest.raises(StalePlan, match="the parent that was given"):
+        update_lock(tmp_path / "lock", [repo.cache()], other)
+    assert (tmp_path / "lock" / "metadata.json").read_bytes() == before
+    assert update_lock(tmp_path / "lock", [repo.cache()], parent)[1] == ["the plans are the same"]
 
 
 def test_a_rebased_plan_that_is_committed_whole_needs_no_parent(repo: Any, child: Path):
