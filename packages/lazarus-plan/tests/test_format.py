@@ -7,6 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
@@ -18,10 +21,16 @@ from lazarus_plan import (
     CorruptPlan,
     LengthCache,
     LengthRow,
+    LengthsHeader,
     PlanConfig,
+    Stage,
     assign,
     build_plan,
     load_plan,
+    merkle_root,
+    prove,
+    rebase_plan,
+    row_digest,
     save_plan,
 )
 from lazarus_plan.codec import encode_lines
@@ -58,26 +67,146 @@ def test_the_bytes_are_those_of_every_earlier_version(name: str):
     assert f"| {name} | `{sha256}` | `{plan.plan_id[7:]}` |" in FORMAT
 
 
-@pytest.mark.parametrize("name", GOLDEN)
-def test_a_reader_in_javascript_finds_the_same_identity_and_ranks(name: str, tmp_path: Path):
+TWO_SOURCES = {
+    "token_budget 2048, row_len 512, stages: sources 0, 1 with weights 3, 1": PlanConfig(
+        token_budget=2048, row_len=512, stages=(Stage(sources=(0, 1), weights=(3, 1)),)
+    ),
+    "token_budget 2048, row_len 512, repeats 1, 4": PlanConfig(token_budget=2048, row_len=512, repeats=(1, 4)),
+    "token_budget 2048, row_len 512, stages: source 0, then sources 0, 1": PlanConfig(
+        token_budget=2048, row_len=512, stages=(Stage(sources=(0,)), Stage(sources=(0, 1)))
+    ),
+}
+REBASED = "the first plan of the first table, rebased at step 20 with s1000..s1099 appended"
+ALL = (*GOLDEN, *TWO_SOURCES, REBASED)
+
+
+def golden_caches(name: str) -> list[LengthCache]:
+    """The length caches of the golden vectors of FORMAT.md."""
+    count = 1100 if name == REBASED else 1000
+    first = LengthCache.from_rows(LengthRow(f"s{n}", 1 + n * n % 181) for n in range(count))
+    second = LengthCache.from_rows(LengthRow(f"t{n}", 1 + 7 * n % 97) for n in range(300))
+    return [first, second] if name in TWO_SOURCES else [first]
+
+
+def any_golden_plan(name: str) -> BatchPlan:
+    if name == REBASED:
+        return rebase_plan(golden_plan(next(iter(GOLDEN))), 20, golden_caches(name))
+    return build_plan(golden_caches(name), (GOLDEN | TWO_SOURCES)[name])
+
+
+@pytest.mark.parametrize("name", [*TWO_SOURCES, REBASED])
+def test_weighted_repeated_staged_and_rebased_plans_keep_their_bytes(name: str):
+    # Changing this breaks stored plans: raise the format version.
+    plan = any_golden_plan(name)
+    sha256 = hashlib.sha256(b"".join(encode_lines(plan))).hexdigest()
+    assert f"| {name} | `{sha256}` | `{plan.plan_id[7:]}` |" in FORMAT
+
+
+@pytest.fixture
+def read_with_node() -> Callable[..., str]:
+    """The reader in JavaScript, which was written from FORMAT.md alone."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("needs node")
-    plan = golden_plan(name)
+
+    def read(*arguments: object, code: int = 0) -> str:
+        done = subprocess.run([node, READER, *map(str, arguments)], capture_output=True, check=False, encoding="utf-8")
+        assert done.returncode == code, done.stderr
+        return done.stdout.strip() if code == 0 else done.stderr
+
+    return read
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_reader_in_javascript_agrees_on_every_document(name: str, tmp_path: Path, read_with_node):
+    plan = any_golden_plan(name)
     save_plan(plan, tmp_path / "plan")
-
-    def read(*arguments: object) -> str:
-        command = [node, READER, tmp_path / "plan", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout.strip()
-
-    assert read() == plan.plan_id
+    files = [tmp_path / f"{number}.jsonl" for number, _ in enumerate(golden_caches(name))]
+    for path, cache in zip(files, golden_caches(name), strict=True):
+        path.write_bytes(b"".join(LengthRow(i, int(n)).line() for i, n in zip(cache.ids, cache.length, strict=True)))
+    assert read_with_node("check", tmp_path / "plan", *files) == plan.plan_id
     rows = plan.step(2).rows
     dealt = [[[s.sample for s in rows[row].segments] for row in share] for share in assign(rows, 3)]
-    assert json.loads(read(2, 3)) == dealt
+    assert json.loads(read_with_node("deal", tmp_path / "plan", 2, 3)) == dealt
+    (tmp_path / "proof.json").write_text(json.dumps(prove(tmp_path / "plan", 2)), "utf-8")
+    assert read_with_node("proof", tmp_path / "proof.json") == plan.plan_id
 
 
-def test_the_reader_fits_a_page():
-    assert len(READER.read_text("utf-8").splitlines()) <= 60
+@pytest.mark.parametrize(
+    "name", ["metadata.json", "fingerprints.json", "stats.json", "plan.jsonl", "plan.rows", "plan.idx"]
+)
+def test_the_reader_in_javascript_refuses_a_changed_digit_of_any_file(folder: Path, read_with_node, name: str):
+    content = bytearray((folder / name).read_bytes())
+    digits = [
+        at for at, byte in enumerate(content) if chr(byte) in "12345678" and name.startswith(("m", "f", "s", "plan.j"))
+    ]
+    at = digits[-1] if digits else len(content) - 8
+    content[at] ^= 1
+    (folder / name).write_bytes(content)
+    assert "Error" in read_with_node("check", folder, code=1)
+
+
+def test_the_reader_in_javascript_reads_length_caches_with_headers(folder: Path, lengths_file: Path, read_with_node):
+    assert read_with_node("check", folder, lengths_file) == load_plan(folder).plan_id
+    lengths_file.write_bytes(lengths_file.read_bytes().replace(b'"id":"s3"', b'"id":"x3"'))
+    assert "length caches" in read_with_node("check", folder, lengths_file, code=1)
+
+
+def test_the_reader_of_every_document_stays_small():
+    assert len(READER.read_text("utf-8").splitlines()) <= 150
+
+
+EXAMPLE_TEXTS = ("one", "two", "three")
+
+
+def write_example(folder: Path) -> None:
+    """The plan, lengths and proof of the examples in FORMAT.md: three rows, a byte a token."""
+    data = b"".join(b'{"text":"%b"}\n' % text.encode() for text in EXAMPLE_TEXTS)
+    digests = [hashlib.sha256(b'{"text":"%b"}' % text.encode()).digest() for text in EXAMPLE_TEXTS]
+    rows = [
+        LengthRow(
+            str(number),
+            len(text),
+            loss_tokens=len(text),
+            h=hashlib.sha256(np.frombuffer(text.encode(), dtype=np.uint8).astype("<u4").tobytes()).hexdigest()[:8],
+            row=digest.hex()[:8],
+        )
+        for number, (text, digest) in enumerate(zip(EXAMPLE_TEXTS, digests, strict=True))
+    ]
+    file = {"name": "rows.jsonl", "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    header = LengthsHeader(
+        count=3,
+        data=f"sha256:{merkle_root(digests).hex()}",
+        template=f"sha256:{hashlib.sha256(b'template').hexdigest()}",
+        tokenizer=f"sha256:{hashlib.sha256(b'tokenizer').hexdigest()}",
+        encoding={"encode_version": 1},
+        parts={"data": {"files": [file]}},
+    )
+    cache = LengthCache.from_rows(rows, header, "lengths.jsonl")
+    plan = build_plan(cache, PlanConfig(token_budget=8, row_len=8))
+    stamp = {"created_at": datetime(2026, 1, 1, tzinfo=UTC), "tool_version": "lazarus-plan 0.1.0"}
+    save_plan(replace(plan, metadata=plan.metadata.model_copy(update=stamp)), folder)
+    (folder.parent / "lengths.jsonl").write_bytes(header.line() + b"".join(row.line() for row in rows))
+    (folder.parent / "proof.json").write_text(json.dumps(prove(folder, 1), indent=2) + "\n", "utf-8")
+
+
+@pytest.mark.parametrize(
+    "name", ["lengths.jsonl", "plan.jsonl", "metadata.json", "fingerprints.json", "stats.json", "proof.json"]
+)
+def test_the_examples_of_the_format_are_what_is_written(name: str, tmp_path: Path):
+    write_example(tmp_path / "plan")
+    path = tmp_path / name if (tmp_path / name).exists() else tmp_path / "plan" / name
+    assert f"### {name}\n\n```\n{path.read_text('utf-8')}```\n" in FORMAT
+
+
+def test_the_digests_of_the_format_are_those_of_the_code(tmp_path: Path):
+    write_example(tmp_path / "plan")
+    content = hashlib.sha256(b'{"text":"one"}').hexdigest()
+    row = row_digest([np.array([1, 2, 3]), np.array([4, 5])]).hex()
+    lengths = json.loads((tmp_path / "plan" / "metadata.json").read_bytes())["sources"][0]["lengths"]
+    rows = (tmp_path / "plan" / "plan.rows").read_bytes().hex()
+    for found in (content, row, lengths, rows):
+        assert f"`{found}`" in FORMAT
 
 
 def test_every_member_of_the_documents_is_in_the_format(folder: Path):

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from lazarus_plan.__main__ import main as main
-from lazarus_plan.commands import checking, looking, planning
+from lazarus_plan.commands import checking, looking, planning, reviewing
 from lazarus_plan.console import version_option
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ for command in (
     looking.shard,
     planning.lock,
     planning.materialise,
+    reviewing.ci,
     planning.rebase,
     planning.export,
     checking.audit,

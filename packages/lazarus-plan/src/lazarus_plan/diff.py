@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from lazarus_plan.canonical import JSON, changed_members
 from lazarus_plan.codec import encode_lines
+from lazarus_plan.errors import PlanError
 from lazarus_plan.fingerprint import UPSTREAM
+from lazarus_plan.lengths import LengthCache
 from lazarus_plan.merkle import leaf_hash
 from lazarus_plan.plan import BLOCK_STEPS, BatchPlan, Metadata
+from lazarus_plan.row_changes import RowChanges, compare_rows
 from lazarus_plan.store import Artifact
 
 CHAIN = (*UPSTREAM, "lengths", "config", "plan")
@@ -67,14 +70,46 @@ def first_difference(old: BatchPlan, new: BatchPlan, steps: int) -> int | None:
     return next((step for step, (left, right) in enumerate(pairs) if left != right), None)
 
 
-def describe_diff(found: JSON) -> list[str]:
-    """The same in words, one line a fact."""
+def diff_rows(old: Artifact, new: Artifact, caches: Sequence[LengthCache]) -> RowChanges:
+    """Which rows differ, by id.
+
+    Args:
+        old: Documents that `load_documents` checked.
+        new: The same of the other plan.
+        caches: The length caches of both plans, in any order; their digests tell of which plan they are.
+
+    Raises:
+        PlanError: A length cache of one of the plans is not among them.
+    """
+    known = {cache.digest: cache for cache in caches}
+    for artifact in (old, new):
+        for source in artifact.metadata.sources:
+            if source.lengths not in known:
+                raise PlanError(
+                    f"none of the length caches is the {source.name} of {artifact.path}: give the caches of both plans",
+                    "LP-E009",
+                )
+    before, after = ([known[source.lengths] for source in each.metadata.sources] for each in (old, new))
+    return compare_rows(before, after)
+
+
+def describe_diff(found: JSON, rows: RowChanges | None = None) -> list[str]:
+    """The same in words, one line a fact.
+
+    Args:
+        found: From `diff_plans` or `diff_locks`.
+        rows: From `diff_rows`; None where the length caches are not at hand.
+    """
     if found["old"] == found["new"]:
         return ["the plans are the same"]
     lines = [f"first link that changed: {found['links'][0]} (all: {', '.join(found['links'])})"]
     lines += [f"config `{name}`: {old} -> {new}" for name, (old, new) in found["config"].items()]
+    if rows is not None:
+        lines += [f"rows: {rows.line()}", *rows.names()]
+    elif "lengths" in found["links"]:
+        lines.append("rows: not compared; the length caches of both plans name them")
     if "steps" in found:
-        return [*lines, f"steps: {found['steps'][0]:,} -> {found['steps'][1]:,}; whole plans tell which"]
+        return [*lines, f"steps: {found['steps'][0]:,} -> {found['steps'][1]:,}; whole plans show which differ"]
     equal, compared = found["equal_steps"]
     if found["first_step"] is None:
         lines.append(f"schedule: all {compared:,} steps are the same")

@@ -14,12 +14,14 @@ class Finding:
     Args:
         code: LP-E... for an error, LP-W... for a warning.
         message: What and where, in one line.
-        line: Of `plan.jsonl`, from 1, where one is to blame.
+        line: Of the file, from 1, where one is to blame.
+        file: Path of the file, where it is none of the plan's own.
     """
 
     code: str
     message: str
     line: int | None = None
+    file: str | None = None
 
     @property
     def is_error(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from lazarus_plan.bounded import MAX_ID_BYTES
 from lazarus_plan.canonical import JSON, MAX_INTEGER
+from lazarus_plan.conflicts import refuse_damaged_lengths
 from lazarus_plan.errors import FormatError, LengthsError
 from lazarus_plan.jsonlines import MalformedLine, PlacedObject, read_objects
 from lazarus_plan.lengths import FORMAT_VERSION, PREFIX_HEX, LengthCache, LengthRow, LengthsHeader, check_unique
@@ -59,6 +60,7 @@ def _objects(path: Path) -> Iterator[PlacedObject]:
     except FileNotFoundError:
         raise LengthsError(f"{path} does not exist: build it with `lazarus data lengths build`", "LP-E001") from None
     except MalformedLine as error:
+        refuse_damaged_lengths(path)
         raise LengthsError(error.message, error.code) from error
 
 

@@ -5,6 +5,7 @@ import re
 from typing import Any, NamedTuple, cast
 
 from lazarus_plan.canonical import JSON, MAX_INTEGER
+from lazarus_plan.conflicts import line_ends_advice
 from lazarus_plan.errors import CorruptPlan
 from lazarus_plan.strict_json import MalformedJson, parse_json
 
@@ -77,7 +78,7 @@ def diagnose(line: bytes, number: int) -> CorruptPlan:
     if not line.endswith(b"\n"):
         return _corrupt(number, "no line feed at the end: the file is cut off", "LP-E102")
     if line.endswith(b"\r\n"):
-        return _corrupt(number, "ends in CR LF; lines end in LF alone", "LP-E102")
+        return _corrupt(number, f"ends in CR LF; lines end in LF alone: {line_ends_advice('plan.jsonl')}", "LP-E102")
     if not line.strip():
         return _corrupt(number, "a blank line", "LP-E102")
     outside_strings = re.sub(r'"[^"]*"', "", text[:-1])

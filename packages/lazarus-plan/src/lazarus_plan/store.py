@@ -27,6 +27,7 @@ from lazarus_plan.bounded import read_blocks as read_whole_lines
 from lazarus_plan.canonical import JSON, canonical_digest
 from lazarus_plan.codec import encode_lines
 from lazarus_plan.config import AS_STORED
+from lazarus_plan.conflicts import refuse_git_damage
 from lazarus_plan.errors import CorruptPlan, FormatError, OutputTaken, PlanError
 from lazarus_plan.outputs import begins_with, check_names
 from lazarus_plan.plan import FORMAT_VERSION, BatchPlan, Metadata
@@ -151,6 +152,11 @@ def stated_id(path: Path) -> str | None:
         return str(read_object(path / FINGERPRINTS).get("plan_id"))
     except PlanError:
         return None
+
+
+def is_lock(path: Path) -> bool:
+    """Whether a folder holds the documents of a plan and none of the files that stand only beside its lines."""
+    return (path / METADATA).is_file() and not any((path / name).exists() for name in (PLAN, *CACHES))
 
 
 def holds_plan(path: Path) -> bool:
@@ -295,6 +301,7 @@ def _read_prefixes(path: Path, samples: int) -> NDArray[np.uint32] | None:
 def read_object(path: Path) -> JSON:
     """A JSON object, spelt as this package writes it."""
     content = _read(path)
+    refuse_git_damage(content, path)
     try:
         members = parse_json(content, str(path))
     except MalformedJson as error:

@@ -29,6 +29,7 @@ import jiter
 
 from lazarus_plan.bounded import MAX_FILE_BYTES, read_bytes
 from lazarus_plan.canonical import JSON
+from lazarus_plan.conflicts import has_markers
 from lazarus_plan.errors import PlanError
 
 BOM = b"\xef\xbb\xbf"
@@ -245,6 +246,9 @@ _shown.maxstring = 100
 def _syntax(text: str, error: json.JSONDecodeError) -> MalformedJson:
     if not text.strip():
         return MalformedJson("a blank line" if text else "empty", "syntax")
+    if has_markers(text.encode()):
+        words = "a merge conflict: keep the lines that you want of both sides, and delete the three that git added"
+        return MalformedJson(words, "syntax")
     problem = f"not JSON: {error.msg}"
     before = text[: error.pos].rstrip(" \t\r\n")
     is_open = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")

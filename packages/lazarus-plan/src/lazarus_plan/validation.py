@@ -12,6 +12,7 @@ import numpy as np
 
 from lazarus_plan.canonical import JSON, changed_members
 from lazarus_plan.codec import Columns, decode
+from lazarus_plan.conflicts import has_markers, plan_conflict
 from lazarus_plan.documents import check_documents, check_prefixes
 from lazarus_plan.errors import CorruptPlan
 from lazarus_plan.findings import SHOWN, Finding, first_ones
@@ -32,6 +33,7 @@ from lazarus_plan.store import (
     REMAKE,
     STATS,
     Artifact,
+    is_lock,
     read_artifact,
     read_blocks,
 )
@@ -66,11 +68,13 @@ def load_plan(path: Path | str) -> BatchPlan:
 
 
 def validate(path: Path | str) -> list[Finding]:
-    """All findings about an artifact, errors first.
+    """All findings about an artifact, errors first. Of a lock, its documents are checked against each other.
 
     Raises:
         PlanError: Not a plan, or its metadata cannot be read at all.
     """
+    if is_lock(Path(path)):
+        return check_documents(read_artifact(path))
     plan, findings = inspect(Path(path))
     if plan is not None:
         findings += _warnings(plan)
@@ -116,6 +120,8 @@ class _Reading:
             try:
                 columns = decode(block, self.num_steps + 1)
             except CorruptPlan:
+                if has_markers(block):
+                    raise plan_conflict(self.artifact.path / PLAN) from None
                 self.findings = list(_damage(block, self.num_steps + 1))
                 return
             self.findings += first_ones(check_geometry(columns, self.artifact.metadata, self.num_steps))

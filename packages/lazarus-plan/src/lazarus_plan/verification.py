@@ -10,11 +10,13 @@ from lazarus_plan.errors import CorruptPlan, PlanError, StalePlan
 from lazarus_plan.fingerprint import digest_lines, plan_id, short
 from lazarus_plan.lengths import LengthCache
 from lazarus_plan.lock import check_same
+from lazarus_plan.lock_checks import verify_lock
+from lazarus_plan.lock_inputs import load_parent
 from lazarus_plan.pin import check_pin
 from lazarus_plan.plan import BatchPlan
 from lazarus_plan.rebase import rebuild_child
 from lazarus_plan.spot import Recipe, encode_some, parse_some
-from lazarus_plan.store import Artifact, read_blocks
+from lazarus_plan.store import Artifact, is_lock, read_blocks
 from lazarus_plan.validation import load_plan
 from lazarus_plan.verify import check_files, check_lengths
 
@@ -33,7 +35,7 @@ def verify_plan(
     """Check a plan against what is given, and yield what was recomputed and what was not, in words.
 
     Args:
-        path: Folder of the plan.
+        path: Folder of the plan, or of its lock.
         expect: The pinned `plan_id`, whole or its first 16 or more digits, or the folder of a lock.
         caches: Freshly measured lengths, one per source.
         data: Data files, compared byte by byte.
@@ -53,6 +55,14 @@ def verify_plan(
             "LP-E009",
         )
     path = Path(path)
+    if is_lock(path):
+        if sample is not None:
+            raise PlanError(
+                f"{path} is a lock: it has no steps to sample; build the plan with `materialise`", "LP-E009"
+            )
+        known = None if parent is None else load_parent(Path(parent))
+        yield from verify_lock(path, expect=expect, caches=caches, data=data, parent=known, is_built=rebuild)
+        return
     if sample is not None:
         yield from _verify_bytes(path, expect, sample, data, recipe)
         return

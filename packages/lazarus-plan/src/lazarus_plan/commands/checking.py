@@ -1,12 +1,25 @@
 """Commands that say yes or no: validate, verify, prove, check-proof, audit, simulate, attest. Exit 1 is no."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from lazarus_plan.commands.options import AsJson, Deal, PlanPath, World, check_result, read_caches, write_result
+from lazarus_plan.commands.options import (
+    AsJson,
+    Deal,
+    Format,
+    PlanPath,
+    World,
+    check_result,
+    choose_format,
+    read_caches,
+    reported,
+    show_findings,
+    write_result,
+)
 from lazarus_plan.console import say, show, show_line
 from lazarus_plan.shared_options import Force
 
@@ -24,7 +37,7 @@ def validate(
     ] = "text",
     as_json: AsJson = False,
 ) -> None:
-    """Check a plan by itself: exit 0 if it is valid, 1 if not."""
+    """Check a plan or lock by itself: exit 0 if it is valid, 1 if not."""
     from lazarus_plan import formats
     from lazarus_plan.validation import validate as find
 
@@ -76,8 +89,10 @@ def verify(
     text_field: Annotated[str | None, typer.Option(help="Field of a document, to encode.")] = None,
     messages_field: Annotated[str | None, typer.Option(help="Field of a conversation, to encode.")] = None,
     template: Annotated[str | None, typer.Option(help="Chat template, to encode [default: as recorded].")] = None,
+    output_format: Format = "text",
+    as_json: AsJson = False,
 ) -> None:
-    """Check a plan against its pin, data and lengths: names the first broken link of the chain, exit 1."""
+    """Check a plan or lock against its pin, data and lengths: names the first broken link of the chain, exit 1."""
     from lazarus_plan.spot import Recipe
     from lazarus_plan.verification import verify_plan
 
@@ -98,17 +113,25 @@ def verify(
     if (fields or template) and not tokenizer:
         raise typer.BadParameter("fields and template say how to encode: give --tokenizer too")
     recipe = Recipe(data, tokenizer, fields, template) if data and tokenizer else None
-    for line in verify_plan(
-        plan,
-        expect=expect,
-        caches=read_caches(lengths or [], trusts_sidecars=False),
-        data=data or [],
-        parent=parent,
-        rebuild=rebuild,
-        sample=sample,
-        recipe=recipe,
-    ):
-        show_line(line)
+    chosen = choose_format(output_format, as_json)
+    lines: list[str] = []
+    with reported(chosen, plan):
+        for line in verify_plan(
+            plan,
+            expect=expect,
+            caches=read_caches(lengths or [], trusts_sidecars=False),
+            data=data or [],
+            parent=parent,
+            rebuild=rebuild,
+            sample=sample,
+            recipe=recipe,
+        ):
+            lines.append(line)
+            if chosen == "text":
+                show_line(line)
+    if chosen == "json":
+        show(json.dumps({"plan": str(plan), "ok": True, "findings": [], "checks": lines}, indent=2))
+    show_findings(chosen, plan, [])
 
 
 def prove(
@@ -143,18 +166,22 @@ def audit(
     plan: PlanPath,
     log: Annotated[Path, typer.Option("--log", help="The run's audit.jsonl.")],
     complete: Annotated[bool, typer.Option("--complete", help="The run must have reached the plan's end.")] = False,
+    output_format: Format = "text",
     as_json: AsJson = False,
 ) -> None:
     """Check offline that a run followed the plan: chain intact, every step in its turn, none other."""
     from lazarus_plan.audit_check import check_audit
     from lazarus_plan.audit_line import AUDIT_VERSION
+    from lazarus_plan.findings import Finding
     from lazarus_plan.validation import load_plan
 
-    loaded = load_plan(plan)
-    found = check_audit(log, loaded)
+    chosen = choose_format(output_format, as_json)
+    with reported(chosen, plan):
+        loaded = load_plan(plan)
+        found = check_audit(log, loaded)
     end = found.first_step + found.steps
     ok = not found.findings and not (complete and end < len(loaded))
-    if as_json:
+    if chosen == "json":
         listed = [{"code": each.code, "message": each.message} for each in found.findings]
         show(
             json.dumps(
@@ -172,6 +199,11 @@ def audit(
                 indent=2,
             )
         )
+    elif chosen != "text":
+        listed = [replace(each, file=str(log)) for each in found.findings]
+        if not listed and not ok:
+            listed = [Finding("LP-E170", f"the log ends at step {end} of {len(loaded)}", file=str(log))]
+        show_findings(chosen, plan, listed)
     else:
         for each in found.findings:
             show_line(f"error {each.code}: {log}: {each.message}")

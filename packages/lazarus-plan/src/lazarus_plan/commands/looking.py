@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lazarus_plan.commands.options import AsJson, Deal, PlanPath, World, check_result, write_result
+from lazarus_plan.commands.options import (
+    AsJson,
+    Deal,
+    Format,
+    PlanPath,
+    World,
+    check_result,
+    choose_format,
+    read_caches,
+    reported,
+    show_findings,
+    write_result,
+)
 from lazarus_plan.console import say, show
 from lazarus_plan.shared_options import Force
 
@@ -16,10 +28,17 @@ if TYPE_CHECKING:
 
 
 def info(plan: PlanPath, as_json: AsJson = False) -> None:
-    """Say what a plan holds; checks it on the way."""
+    """Show what a plan or lock holds, after checking it."""
+    from lazarus_plan.documents import load_documents
+    from lazarus_plan.lock_checks import lock_receipt, lock_summary
     from lazarus_plan.receipt import receipt, summary
+    from lazarus_plan.store import is_lock
     from lazarus_plan.validation import load_plan
 
+    if is_lock(plan):
+        documents = load_documents(plan)
+        show(json.dumps(lock_summary(documents), indent=2) if as_json else lock_receipt(documents))
+        return
     loaded = load_plan(plan)
     show(json.dumps(summary(loaded), indent=2) if as_json else receipt(loaded))
 
@@ -49,20 +68,39 @@ def shard(
 def diff(
     old: Annotated[Path, typer.Argument(help="Folder of one plan.")],
     new: Annotated[Path, typer.Argument(help="Folder of another.")],
+    lengths: Annotated[
+        list[Path] | None,
+        typer.Option("-l", "--lengths", help="Length caches of both plans, in any order: changed rows are named."),
+    ] = None,
+    output_format: Format = "text",
     as_json: AsJson = False,
 ) -> None:
-    """Say how two plans, or locks, differ: first link, first step, what became of samples. Exit 1 if they do."""
-    from lazarus_plan.diff import describe_diff, diff_locks, diff_plans
+    """Show how two plans, or locks, differ: first link, first step, rows, samples. Exit 1 if they do."""
+    from lazarus_plan.diff import describe_diff, diff_locks, diff_plans, diff_rows
     from lazarus_plan.documents import load_documents
+    from lazarus_plan.findings import Finding
     from lazarus_plan.store import PLAN
     from lazarus_plan.validation import load_plan
 
-    if all((path / PLAN).is_file() for path in (old, new)):
-        found = diff_plans(load_plan(old), load_plan(new))
+    chosen = choose_format(output_format, as_json)
+    with reported(chosen, new):
+        if all((path / PLAN).is_file() for path in (old, new)):
+            found = diff_plans(load_plan(old), load_plan(new))
+        else:
+            found = diff_locks(load_documents(old), load_documents(new))
+        caches = read_caches(lengths or [], trusts_sidecars=False)
+        rows = diff_rows(load_documents(old), load_documents(new), caches) if lengths else None
+    lines = describe_diff(found, rows)
+    is_same = found["old"] == found["new"]
+    if chosen == "json":
+        show(json.dumps(found | ({} if rows is None else {"rows": rows.to_json()}), indent=2))
+    elif chosen == "text":
+        show("\n".join(lines))
     else:
-        found = diff_locks(load_documents(old), load_documents(new))
-    show(json.dumps(found, indent=2) if as_json else "\n".join(describe_diff(found)))
-    raise typer.Exit(0 if found["old"] == found["new"] else 1)
+        show_findings(
+            chosen, new, [] if is_same else [Finding("LP-E150", f"not the plan of {old}: {'; '.join(lines)}")]
+        )
+    raise typer.Exit(0 if is_same else 1)
 
 
 def explain(

@@ -1,5 +1,7 @@
 """Options that several commands share."""
 
+import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -8,7 +10,10 @@ import typer
 from lazarus_plan.console import say, show
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
     from lazarus_plan.config import PlanConfig
+    from lazarus_plan.findings import Finding
     from lazarus_plan.lengths import LengthCache
     from lazarus_plan.outputs import OutputKind
 
@@ -20,6 +25,42 @@ Lengths = Annotated[
 ]
 World = Annotated[int, typer.Option("--world", help="Number of ranks.", min=1)]
 Deal = Annotated[Literal["contiguous", "stride", "snake", "lpt"], typer.Option("--policy", help="How rows are dealt.")]
+
+
+Format = Annotated[Literal["text", "json", "github", "sarif"], typer.Option("--format", help="For whom the result is.")]
+
+
+def choose_format(output_format: str, as_json: bool) -> str:
+    """The format asked for by `--format`, or by `--json`, which is short for one of them."""
+    if as_json and output_format not in ("text", "json"):
+        raise typer.BadParameter(f"--json and --format {output_format} are two formats: give one")
+    return "json" if as_json else output_format
+
+
+def show_findings(output_format: str, plan: Path, findings: "Sequence[Finding]") -> None:
+    """Print findings for GitHub or as SARIF; other formats are the command's own."""
+    from lazarus_plan import formats
+
+    if output_format == "sarif":
+        show(formats.as_sarif(plan, findings))
+    elif output_format == "github" and findings:
+        show(formats.as_github(plan, findings))
+
+
+@contextmanager
+def reported(output_format: str, plan: Path) -> "Generator[None]":
+    """Print the failure that ends a command as GitHub or SARIF expect it, then let it end the command."""
+    from lazarus_plan.errors import PlanError
+    from lazarus_plan.findings import Finding
+
+    try:
+        yield
+    except PlanError as error:
+        show_findings(output_format, plan, [Finding(error.code, error.message)])
+        if output_format == "json":
+            finding = {"code": error.code, "message": error.message}
+            show(json.dumps({"plan": str(plan), "ok": False, "findings": [finding]}, indent=2))
+        raise
 
 
 def read_caches(paths: list[Path], *, trusts_sidecars: bool = True) -> "list[LengthCache]":

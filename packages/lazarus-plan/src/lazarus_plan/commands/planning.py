@@ -8,12 +8,15 @@ import typer
 
 from lazarus_plan.commands.options import (
     AsJson,
+    Format,
     Lengths,
     PlanPath,
     check_result,
     make_config,
     numbers,
     read_caches,
+    reported,
+    show_findings,
     write_result,
 )
 from lazarus_plan.console import say, show
@@ -22,6 +25,13 @@ from lazarus_plan.shared_options import Force
 if TYPE_CHECKING:
     from lazarus_plan.config import Stage
 
+Parent = Annotated[
+    Path | None, typer.Option("--parent", help="Of a rebased plan: folder of its parent's plan or lock.")
+]
+ParentLengths = Annotated[
+    list[Path] | None,
+    typer.Option("--parent-lengths", help="Length caches of the parent's lock [default: beside it]."),
+]
 PREDICTABLE_SEED = 0
 """What `--predictable` plans with."""
 WORTH_A_WORD_S = 3
@@ -111,35 +121,84 @@ def build(
 
 
 def lock(
-    plan: PlanPath,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the lock.")],
+    plan: Annotated[Path | None, typer.Option("-p", "--plan", help="Folder of the plan.")] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Build the lock in --output again from --lengths, and renew it.")
+    ] = False,
+    lengths: Annotated[
+        list[Path] | None,
+        typer.Option("-l", "--lengths", help="With --update: length caches [default: beside the lock]."),
+    ] = None,
+    parent: Parent = None,
+    parent_lengths: ParentLengths = None,
     force: Force = False,
 ) -> None:
-    """Copy what is worth committing, a few KB: `materialise` builds the plan from it again."""
-    from lazarus_plan.lock import write_lock
+    """Copy what is worth committing, a few KB: `materialise` builds the plan from it again. Or renew a lock."""
+    from lazarus_plan.lock import update_lock, write_lock
+    from lazarus_plan.lock_inputs import find_lengths, load_parent
+    from lazarus_plan.store import read_artifact
 
-    write_lock(plan, output, force=force)
-    say(f"wrote {output}; commit it, and check with: lazarus data batchplan materialise -k {output} -l LENGTHS -o PLAN")
+    if update == (plan is not None):
+        raise typer.BadParameter("give one of --plan, to write its lock, and --update, to renew the lock in --output")
+    if update and force:
+        raise typer.BadParameter("--update renews the lock as it is: --force has no effect")
+    if lengths and not update:
+        raise typer.BadParameter("--lengths renews a lock: give --update, or leave it out")
+    known = None if parent is None else load_parent(parent, parent_lengths or [])
+    if plan is not None:
+        write_lock(plan, output, known, force=force)
+        say(
+            f"wrote {output}; commit it with its lengths and a line `{output.name}/** -text` in .gitattributes, and check it "
+            f"with: lazarus data batchplan ci -k {output}"
+        )
+        return
+    paths = lengths or find_lengths(read_artifact(output), list(dict.fromkeys([output, output.parent, Path()])))
+    made, changes = update_lock(output, read_caches(paths, trusts_sidecars=False), known)
+    show("\n".join(changes))
+    say(f"{output} is the lock of plan {made.plan_id}")
 
 
 def materialise(
     lock: Annotated[Path, typer.Option("-k", "--lock", help="Folder of the lock.")],
     lengths: Lengths,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the plan.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for the plan; not needed with --check.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Build in memory and compare; write nothing.")] = False,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Write what comes out also where it is another plan.")
     ] = False,
+    parent: Parent = None,
+    parent_lengths: ParentLengths = None,
+    output_format: Format = "text",
     force: Force = False,
 ) -> None:
     """Build the plan of a lock: exit 1 if anything it was made from has changed."""
     from lazarus_plan.lock import materialise as rebuild
+    from lazarus_plan.lock_inputs import load_parent
     from lazarus_plan.store import check_replaceable, save_plan
 
-    check_replaceable(output, force=force)
-    plan = rebuild(lock, read_caches(lengths, trusts_sidecars=False), output if anyway else None, force=force)
-    save_plan(plan, output, force=force)
-    show(plan.plan_id)
-    say(f"wrote {output}: the plan of the lock, to the byte")
+    if check == (output is not None):
+        raise typer.BadParameter("give one of --output, the folder for the plan, and --check, which writes nothing")
+    if check and (anyway or force):
+        raise typer.BadParameter(
+            f"{'--anyway' if anyway else '--force'} is about writing the plan, --check writes nothing"
+        )
+    if output is not None:
+        check_replaceable(output, force=force)
+    with reported(output_format, lock):
+        known = None if parent is None else load_parent(parent, parent_lengths or [])
+        caches = read_caches(lengths, trusts_sidecars=False)
+        plan = rebuild(lock, caches, output if anyway else None, known, force=force)
+    if output is not None:
+        save_plan(plan, output, force=force)
+    if output_format == "json":
+        show(json.dumps({"plan": str(lock), "ok": True, "findings": [], "plan_id": plan.plan_id}, indent=2))
+    elif output_format == "text":
+        show(plan.plan_id)
+    show_findings(output_format, lock, [])
+    say(f"{'checked' if output is None else f'wrote {output}'}: the plan of the lock, to the byte; data not compared")
 
 
 def rebase(

@@ -31,15 +31,11 @@ def fetch(name: str) -> tuple[Path, str]:
     that it was when it was fetched.
 
     Raises:
-        TokenizerNotFound: The extra is missing, or there is no such repository, or no network and nothing in the cache.
+        TokenizerNotFound: There is no such repository, or no network and nothing in the cache.
     """
-    try:
-        import huggingface_hub
-        from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-    except ModuleNotFoundError as error:
-        raise TokenizerNotFound(
-            f"no tokenizer `{name}` on this machine; to fetch it, install lazarus-tokenkit[hub]", "LT-E103"
-        ) from error
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
     match = HUB_ID.fullmatch(name)
     assert match is not None, "is_hub_id said so"
     repo, revision = match["repo"], match["revision"]

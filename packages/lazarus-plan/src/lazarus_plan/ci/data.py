@@ -1,0 +1,250 @@
+"""Compare data files with the digests that a length cache names, and read the text of rows."""
+
+import contextlib
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import cast
+
+from lazarus_plan.bounded import open_file, read_lines
+from lazarus_plan.canonical import JSON
+from lazarus_plan.conflicts import BLOCK_BYTES, HEAD_BYTES, data_conflict, find_marker, is_lfs_pointer, line_ends_advice
+from lazarus_plan.errors import PlanError
+from lazarus_plan.findings import SHOWN, Finding
+from lazarus_plan.lengths import LengthCache
+from lazarus_plan.lock_inputs import find_file
+from lazarus_plan.row_changes import RowChange
+
+NOT_COMPARED = "LP-W206"
+REBUILD = "build lengths again and run `lock --update`, or restore the data"
+
+
+@dataclass(frozen=True)
+class ChangedText:
+    """A row that differs, with its text where the data is known.
+
+    Args:
+        kind: `added`, `removed` or `changed`.
+        row: Which row.
+        old: Its text before.
+        new: Its text after.
+        is_stale: Whether it differs in the data and not yet in the lengths.
+    """
+
+    kind: str
+    row: RowChange
+    old: str | None = None
+    new: str | None = None
+    is_stale: bool = False
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """The data files of one length cache.
+
+    Args:
+        paths: The files, in the order of the cache's header; empty where they are not known.
+        missing: Why they cannot be compared, in words; empty where they can be.
+    """
+
+    paths: tuple[Path, ...] = ()
+    missing: str = ""
+
+
+def named_files(cache: LengthCache) -> list[JSON]:
+    """What the header of a cache says of its data files: `name`, `bytes`, `sha256` of each.
+
+    Raises:
+        PlanError: The header has something else there.
+    """
+    about = cache.header.parts.get("data", {})
+    files = cast("JSON", about).get("files", []) if isinstance(about, dict) else None
+    if not isinstance(files, list) or not all(map(_is_file, cast("list[object]", files))):
+        raise PlanError(f"{cache.name}:1: `parts.data.files` is no list of files with `name` and `sha256`", "LP-E003")
+    return cast("list[JSON]", files)
+
+
+def _is_file(file: object) -> bool:
+    members = cast("JSON", file) if isinstance(file, dict) else {}
+    return all(isinstance(members.get(name), str) for name in ("name", "sha256"))
+
+
+def find_data(caches: Sequence[LengthCache], given: Sequence[Path], folders: Sequence[Path]) -> list[DataFiles]:
+    """The data files of each cache.
+
+    Args:
+        caches: Length caches.
+        given: All their data files, in order; empty to look for the names of the headers.
+        folders: Where to look.
+
+    Raises:
+        PlanError: Another number of files is given than the headers name.
+    """
+    names = [[str(file["name"]) for file in named_files(cache)] for cache in caches]
+    if given and len(given) != sum(map(len, names)):
+        listed = ", ".join(name for each in names for name in each) or "none"
+        raise PlanError(f"{len(given)} data files are given, the length caches name {listed}", "LP-E009")
+    for path in given:
+        if not path.is_file():
+            raise PlanError(f"{path} does not exist: give the data files that the lengths were built from", "LP-E009")
+    rest = iter(given)
+    return [
+        _find(cache, each, [next(rest) for _ in each] if given else [], folders)
+        for cache, each in zip(caches, names, strict=True)
+    ]
+
+
+def _find(cache: LengthCache, names: Sequence[str], given: Sequence[Path], folders: Sequence[Path]) -> DataFiles:
+    if not names:
+        return DataFiles(missing=f"{cache.name} names no data file: build it with `lazarus data lengths build`")
+    found = [path or find_file(name, folders) for name, path in zip_longest(names, given)]
+    for name, path in zip(names, found, strict=True):
+        if path is None:
+            return DataFiles(missing=f"{name} was not found beside {cache.name}: give its path")
+        if _is_pointer(path):
+            return DataFiles(missing=f"{path} is a Git LFS pointer: check out with LFS (actions/checkout: `lfs: true`)")
+    return DataFiles(tuple(path for path in found if path is not None))
+
+
+def _is_pointer(path: Path) -> bool:
+    with open_file(path) as stream:
+        return is_lfs_pointer(stream.read(HEAD_BYTES))
+
+
+def check_data(cache: LengthCache, files: DataFiles, lengths: Path, stale: Sequence[ChangedText]) -> list[Finding]:
+    """Compare data files with the digests that a length cache was built from, byte by byte.
+
+    Args:
+        cache: The length cache.
+        files: Its data files.
+        lengths: Path of the cache, for findings.
+        stale: From `stale_rows`: the rows to name.
+
+    Returns:
+        One finding for each file that differs, or one warning where nothing was compared.
+
+    Raises:
+        PlanError: A file holds a merge conflict.
+    """
+    if files.missing:
+        return [Finding(NOT_COMPARED, f"data not compared: {files.missing}", file=str(lengths))]
+    return [
+        Finding("LP-E140", _difference(about, path, lengths, stale), file=str(path))
+        for about, path in zip(named_files(cache), files.paths, strict=True)
+        if file_sha256(path) != about["sha256"]
+    ]
+
+
+def _difference(about: JSON, path: Path, lengths: Path, stale: Sequence[ChangedText]) -> str:
+    """How a data file differs from the one that the lengths were built from."""
+    line = find_marker(path)
+    if line is not None:
+        raise data_conflict(path, line, str(lengths))
+    what = f"data: {path} is not the file that {lengths} was built from"
+    if sha256_of_lf(path) == about["sha256"]:
+        return f"{what}: {line_ends_advice(f'*{path.suffix}')}"
+    names = ", ".join(f"{change.kind} row {change.row.id!r}" for change in stale[:SHOWN])
+    more = f" and {len(stale) - SHOWN} more" if len(stale) > SHOWN else ""
+    return f"{what}{': ' if names else ''}{names}{more}; the lengths are stale: {REBUILD}"
+
+
+def stale_rows(number: int, cache: LengthCache, files: DataFiles, before: DataFiles) -> list[ChangedText]:
+    """The rows in which data files differ from those of the base, where the lengths were built from these.
+
+    Args:
+        number: Position of the source.
+        cache: The length cache under review.
+        files: Its data files.
+        before: The data files of the base.
+
+    Returns:
+        Nothing where the files are the same, are not JSON Lines, or where the base's are not those of `cache`.
+    """
+    if not is_jsonl(files) or not is_jsonl(before) or len(files.paths) != len(before.paths):
+        return []
+    if not is_data_of(cache, before) or is_data_of(cache, files):
+        return []
+    old, new = ([hashlib.sha256(row).digest() for row in _rows(each.paths)] for each in (before, files))
+    only_old, only_new = _unmatched(old, new), _unmatched(new, old)
+    places = [(at if at in only_old else None, at if at in only_new else None) for at in sorted(only_old | only_new)]
+    return [_stale_row(number, cache, files.paths[0].name, *pair) for pair in places]
+
+
+def _unmatched(rows: Sequence[bytes], others: Sequence[bytes]) -> set[int]:
+    """Places of the rows that `others` lacks, counted."""
+    left = Counter(others)
+    left.subtract(rows)
+    places: set[int] = set()
+    for at in reversed(range(len(rows))):
+        if left[rows[at]] < 0:
+            left[rows[at]] += 1
+            places.add(at)
+    return places
+
+
+def _stale_row(number: int, cache: LengthCache, name: str, old: int | None, new: int | None) -> ChangedText:
+    at = new if old is None else old
+    assert at is not None, "a row is of one of the files"
+    identity = cache.ids[at] if old is not None else f"number {at}"
+    length = int(cache.length[at]) if old is not None else 0
+    kind = "added" if old is None else "removed" if new is None else "changed"
+    return ChangedText(kind, RowChange(number, name, identity, old, new, (length, length)), is_stale=True)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_of_lf(path: Path) -> str:
+    """SHA-256 of a file as if every CRLF were LF, 64 hexadecimal digits."""
+    sha, held = hashlib.sha256(), b""
+    with open_file(path) as stream:
+        while block := held + stream.read(BLOCK_BYTES):
+            held = b"\r" if block.endswith(b"\r") and len(block) > len(held) else b""  # an LF may follow
+            sha.update(block[: len(block) - len(held)].replace(b"\r\n", b"\n"))
+    return sha.hexdigest()
+
+
+def read_texts(files: DataFiles, positions: Sequence[int]) -> dict[int, str]:
+    """The lines of some rows; nothing where the files are not JSON Lines with one line for each row.
+
+    Args:
+        files: Data files.
+        positions: 0-based places of the rows over all files; blank lines are no rows.
+    """
+    if not is_jsonl(files):
+        return {}
+    wanted = set(positions)
+    return {at: _one_line(row) for at, row in enumerate(_rows(files.paths)) if at in wanted}
+
+
+def is_data_of(cache: LengthCache, files: DataFiles) -> bool:
+    """Whether data files are those that a length cache was built from, byte by byte."""
+    return bool(files.paths) and [file_sha256(path) for path in files.paths] == [
+        file["sha256"] for file in named_files(cache)
+    ]
+
+
+def is_jsonl(files: DataFiles) -> bool:
+    """Whether the rows of data files are lines."""
+    return bool(files.paths) and all(path.suffix == ".jsonl" for path in files.paths)
+
+
+def _rows(paths: Sequence[Path]) -> Iterator[bytes]:
+    for path in paths:
+        with open_file(path) as stream:
+            yield from (line for line in read_lines(stream, path) if line.strip())
+
+
+def _one_line(row: bytes) -> str:
+    """A row as it stands in its file, with every control character escaped."""
+    text = row.decode("utf-8", "replace").strip()
+    with contextlib.suppress(ValueError, RecursionError):
+        text = json.dumps(json.loads(text), ensure_ascii=False)
+    return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)

@@ -1,0 +1,115 @@
+"""One side of a review: a lock, its length caches, the plan that they give, its data files."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lazarus_plan.ci.base import Revision
+from lazarus_plan.ci.data import DataFiles, find_data, named_files
+from lazarus_plan.documents import load_documents
+from lazarus_plan.errors import PlanError
+from lazarus_plan.length_scan import scan
+from lazarus_plan.lengths import LengthCache
+from lazarus_plan.lock import rebuild
+from lazarus_plan.lock_inputs import find_file
+from lazarus_plan.plan import BatchPlan
+from lazarus_plan.store import DOCUMENTS, METADATA, PLAN, Artifact
+from lazarus_plan.validation import load_plan
+
+
+@dataclass(frozen=True)
+class Side:
+    """What a review compares.
+
+    Args:
+        name: In words: a git revision or a path.
+        artifact: The documents; None where there is no lock.
+        caches: The length caches; empty where they are not at hand.
+        plan: What lock and lengths give; None where it could not be built.
+        data: The data files of each cache.
+        note: Why it is not all there, in words; empty where it is.
+    """
+
+    name: str
+    artifact: Artifact | None = None
+    caches: tuple[LengthCache, ...] = ()
+    plan: BatchPlan | None = None
+    data: tuple[DataFiles, ...] = ()
+    note: str = ""
+
+
+def load_base(base: Path | str, lock: Path, lengths: Sequence[Path], scratch: Path, parent: BatchPlan | None) -> Side:
+    """The side that a lock is compared with.
+
+    Args:
+        base: Folder of a lock or plan, else a git revision.
+        lock: Folder of the lock under review.
+        lengths: Its length caches: the base's are looked up in the same folders.
+        scratch: An empty folder for files of the revision.
+        parent: Where the base is a rebased plan: its parent, if it is known.
+
+    Raises:
+        PlanError: Neither a folder with documents nor a revision that git knows.
+    """
+    folder = Path(base)
+    places = list(dict.fromkeys([*(path.parent for path in lengths), lock, lock.parent, Path()]))
+    if (folder / METADATA).is_file():
+        side = _load(str(base), folder, lambda name: find_file(name, (folder, folder.parent)), parent)
+        # Beside a folder may stand the lengths of another lock.
+        return side if side.plan is not None else replace(side, caches=(), data=())
+    if folder.is_dir():
+        raise PlanError(f"{folder} holds no lock: no {METADATA} in it", "LP-E007")
+    revision = Revision(str(base), lock.parent)
+    copied = scratch / "lock"
+    if not revision.copy(lock / METADATA, copied / METADATA):
+        return Side(str(base), note=f"{base} has no lock {lock}: all of it is new")
+    for name in (*DOCUMENTS, PLAN):
+        revision.copy(lock / name, copied / name)
+
+    def copy(name: str) -> Path | None:
+        if not name or Path(name).name != name:
+            return None
+        target = scratch / "inputs" / name
+        return target if target.is_file() or any(revision.copy(place / name, target) for place in places) else None
+
+    return _load(str(base), copied, copy, parent)
+
+
+def _load(name: str, lock: Path, find: Callable[[str], Path | None], parent: BatchPlan | None) -> Side:
+    """A base, as much of it as there is: what is wrong with it is a note, not a failure of the lock under review."""
+    try:
+        artifact = load_documents(lock)
+    except PlanError as error:
+        return Side(name, note=f"the lock of {name} cannot be read: {error.message}")
+    try:
+        paths = [find(source.name) for source in artifact.metadata.sources]
+        known = [path for path in paths if path is not None]
+        if len(known) < len(paths):
+            plan = load_plan(lock) if (lock / PLAN).is_file() else None
+            return Side(
+                name, artifact, plan=plan, note="" if plan else f"{name} has no length caches: documents compared"
+            )
+        caches = tuple(scan(path) for path in known)
+        data = tuple(_find_data(cache, find) for cache in caches)
+        if [cache.digest for cache in caches] != [source.lengths for source in artifact.metadata.sources]:
+            return Side(
+                name, artifact, caches, None, data, f"the lock of {name} is not that of its lengths: documents compared"
+            )
+        plan = load_plan(lock) if (lock / PLAN).is_file() else rebuild(artifact, caches, parent)
+    except PlanError as error:
+        return Side(name, artifact, note=f"the plan of {name} cannot be built: {error.message}")
+    return Side(name, artifact, caches, plan, data)
+
+
+def _find_data(cache: LengthCache, find: Callable[[str], Path | None]) -> DataFiles:
+    paths = [find(str(file["name"])) for file in named_files(cache)]
+    known = tuple(path for path in paths if path is not None)
+    return DataFiles(known) if len(known) == len(paths) else DataFiles(missing="not in the base")
+
+
+def find_head_data(
+    caches: Sequence[LengthCache], lengths: Sequence[Path], lock: Path, given: Sequence[Path]
+) -> list[DataFiles]:
+    """The data files of the lock under review: given, or beside its length caches."""
+    folders = list(dict.fromkeys([*(path.parent for path in lengths), lock.parent, Path()]))
+    return find_data(caches, given, folders)
