@@ -104,4 +104,4 @@ def test_a_folder_that_cannot_be_made_is_told_before_the_work(tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
     done = run(tmp_path, "-o", "rows.jsonl/out")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: rows.jsonl/out: Not a directory")
+    assert done.stderr.startswith("error: rows.jsonl/out/bench.json: Not a directory")

@@ -45,8 +45,12 @@ for _ in range(2):
     found = compute_gradients(replicas, CausalTask().loss, [batches], rows * (row_len - 1), 1.0)
     learner.optimizer.update(found.tree, 1e-4)
     learner.optimizer.evaluate()
-unit = 1 if sys.platform == "darwin" else 1024
-print(estimate.total - estimate.resident, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - estimate.resident)
+if sys.platform == "linux":  # ru_maxrss would be the parent's, where that was larger
+    status = Path("/proc/self/status").read_text().splitlines()
+    peak = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+else:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(estimate.total - estimate.resident, peak - estimate.resident)
 """
 
 
