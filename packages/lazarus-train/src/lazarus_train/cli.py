@@ -62,7 +62,7 @@ def verify(
     for link in verify_run(path, Elsewhere(model, tuple(data or ()), batch_plan), Pins(expect, audit_head)):
         links.append(link)
         if not as_json:
-            show_line(f"{link.name:<13} {link.how.value}: {link.proof}")
+            show_line(f"{link.name:<14} {link.how.value}: {link.proof}")
     holes = [link.name for link in links if not link.holds]
     ok = allow_unchecked or not holes
     if as_json:
