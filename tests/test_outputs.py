@@ -28,7 +28,7 @@ APPS = {
     "quickstart": "lazarus_cli.quickstart:quickstart",
     "bench": "lazarus_cli.bench:bench",
 }
-WRITTEN = {"output", "html", "save", "fix"}
+WRITTEN = {"output", "html", "save", "fix", "report"}
 READ = {
     *(
         "plan",
@@ -36,6 +36,7 @@ READ = {
         "new",
         "proof",
         "parent",
+        "parent_lengths",
         "log",
         "lock",
         "lengths",
@@ -56,6 +57,7 @@ COMMANDS: dict[str, list[str]] = {
     "plan lock": ["-p", "plan", "-o", "@"],
     "plan materialise": ["-k", "plan", "-l", "lengths.jsonl", "-o", "@"],
     "plan rebase": ["-p", "plan", "--step", "1", "-l", "lengths.jsonl", "-o", "@"],
+    "plan ci": ["-k", "plan", "-l", "lengths.jsonl", *DATA, "--report", "@"],
     "plan prove": ["-p", "plan", "--step", "0", "-o", "@"],
     "plan attest": ["-p", "plan", "-o", "@"],
     "plan export": ["--to", "torch", "-o", "@"],
@@ -200,19 +202,19 @@ def test_what_a_command_did_not_write_survives(here: Path, command: str):
     for name in ("thesis.txt", "config.json", "report.json", "bench.json", "bench.md", "summary.md", "trials.jsonl"):
         (here / "notes" / name).write_text("{}\n" if name == "config.json" else "years of work\n", "utf-8")
     for name, foreign in FOREIGN.items():
-        (here / f"{name}.out").write_bytes(foreign)
-        (here / f"{name}.link").symlink_to(f"{name}.out")
+        (here / f"{name}.txt").write_bytes(foreign)
+        (here / f"{name}-link.txt").symlink_to(f"{name}.txt")
     (here / "folder.link").symlink_to("notes")
     before = content(here)
     force = [["--force"]] if command in FILES else []
-    targets = [*(f"{name}.{end}" for name in FOREIGN for end in ("out", "link")), "notes", "folder.link", "data.jsonl"]
+    targets = [*(f"{name}{end}" for name in FOREIGN for end in (".txt", "-link.txt")), "notes", "folder.link", "data.jsonl"]
     for target in targets:
         code = call(command, with_output(command, target))
         after = content(here)
         assert {name: after.get(name) for name in before} == before, f"{command} {target}: exit {code}"
         assert code == 2 or target in ("notes", "folder.link"), f"{command} {target}: exit {code}"
     for more in force:
-        for target in ("rows.link", "data.jsonl", "notes"):
+        for target in ("rows-link.txt", "data.jsonl", "notes"):
             is_input = target != "data.jsonl" or "data.jsonl" in COMMANDS[command]
             if is_input:
                 assert call(command, [*with_output(command, target), *more]) == 2, f"{command} --force {target}"
@@ -223,8 +225,8 @@ def test_what_a_command_did_not_write_survives(here: Path, command: str):
 @pytest.mark.slow
 @pytest.mark.parametrize("command", FILES)
 def test_a_file_is_written_replaced_by_its_like_and_forced(here: Path, command: str):
-    assert call(command, with_output(command, "new.out")) == (1 if command == "tokenkit doctor" else 0)
-    assert call(command, with_output(command, "new.out")) == (2 if command in UNKNOWN_AGAIN else 0)
+    assert call(command, with_output(command, "new.txt")) == (1 if command == "tokenkit doctor" else 0)
+    assert call(command, with_output(command, "new.txt")) == (2 if command in UNKNOWN_AGAIN else 0)
     (here / "mine.txt").write_bytes(b"mine")
     assert call(command, [*with_output(command, "mine.txt"), "--force"]) == 0
     assert (here / "mine.txt").read_bytes() not in (b"", b"mine")
