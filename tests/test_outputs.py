@@ -207,7 +207,12 @@ def test_what_a_command_did_not_write_survives(here: Path, command: str):
     (here / "folder.link").symlink_to("notes")
     before = content(here)
     force = [["--force"]] if command in FILES else []
-    targets = [*(f"{name}{end}" for name in FOREIGN for end in (".txt", "-link.txt")), "notes", "folder.link", "data.jsonl"]
+    targets = [
+        *(f"{name}{end}" for name in FOREIGN for end in (".txt", "-link.txt")),
+        "notes",
+        "folder.link",
+        "data.jsonl",
+    ]
     for target in targets:
         code = call(command, with_output(command, target))
         after = content(here)
