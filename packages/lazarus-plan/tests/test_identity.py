@@ -215,3 +215,8 @@ def test_a_mistyped_fingerprint_is_one_finding(pinned: Path, member: str, value:
         with pytest.raises(CheckFailed) as caught:
             check(pinned)
         assert caught.value.code == "LP-E151"
+
+
+def test_a_pin_that_cannot_be_read_is_refused_before_anything_is_said(pinned: Path):
+    with pytest.raises(PlanError, match="at least 16"):
+        next(verify_plan(pinned, expect="d5de"))

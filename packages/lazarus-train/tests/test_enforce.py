@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from lazarus_plan import CorruptPlan, LazarusError, StalePlan
+from lazarus_plan.verify import LINKS
 from lazarus_train import SetupError, train
 from lazarus_train.gate import enforce
 
@@ -158,3 +159,8 @@ def test_a_template_that_fails_on_another_tokenizer_names_the_tokenizer(setup):
     lengths = read_dataset(setup.data, encoder, FieldNames()).lengths
     save_plan(build_plan(lengths, PlanConfig(token_budget=256, row_len=256)), setup.plan)
     assert "tokenizer" in refused(setup, StalePlan, "LP-E147")
+
+
+def test_every_link_is_recomputed_from_the_rows(setup):
+    checked = enforce(setup.config()).checked
+    assert (checked.checked, checked.claimed, dict(checked.unchecked)) == (LINKS, (), {})

@@ -134,7 +134,7 @@ def _token_ids(said: Any) -> list[int]:
         raise TypeError("`ids` is no list")
     ids = cast("list[Any]", said)
     if not all(type(token) is int and token >= 0 for token in ids):
-        raise ValueError("`ids` holds what is no token id")
+        raise ValueError("`ids` holds a value that is not a token id")
     return ids
 
 

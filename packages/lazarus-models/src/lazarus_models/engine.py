@@ -31,7 +31,7 @@ class Job:
     arrivals: SimpleQueue[int | BaseException | None] = field(default_factory=SimpleQueue[int | BaseException | None])
 
     def leave(self) -> None:
-        """Ends the text early: nobody wants the rest. Whoever waits for its next token goes on."""
+        """Ends the text early because its rest is not wanted. A caller that waits for the next token continues."""
         self.is_left.set()
         self.arrivals.put(None)
 
@@ -108,7 +108,7 @@ class Engine:
             if job is None:
                 self._is_open = False
                 return
-            if not job.is_left.is_set():  # else whoever asked left while it waited
+            if not job.is_left.is_set():  # otherwise the client left while the request waited
                 yield job
                 room, wait = room - 1, False
 

@@ -28,7 +28,7 @@ from lazarus_models.parameters import integers
 from lazarus_models.vocabulary import check_bias, check_ids
 
 _Id = Annotated[int, Field(ge=0, lt=2**31)]
-"""A token id: MLX's int32 holds it."""
+"""A token id that fits into MLX's int32."""
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 

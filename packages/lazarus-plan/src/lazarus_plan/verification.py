@@ -12,7 +12,7 @@ from lazarus_plan.lengths import LengthCache
 from lazarus_plan.lock import check_same
 from lazarus_plan.lock_checks import verify_lock
 from lazarus_plan.lock_inputs import load_parent
-from lazarus_plan.pin import check_pin
+from lazarus_plan.pin import check_pin, resolve_pin
 from lazarus_plan.plan import BatchPlan
 from lazarus_plan.rebase import rebuild_child
 from lazarus_plan.spot import Recipe, encode_some, parse_some
@@ -55,6 +55,8 @@ def verify_plan(
             "LP-E009",
         )
     path = Path(path)
+    if expect is not None:
+        resolve_pin(expect)  # a pin that cannot be read is refused before the plan is
     if is_lock(path):
         if sample is not None:
             raise PlanError(

@@ -191,7 +191,7 @@ class _Answering(Response):
         finally:
             self._service.answers.discard(answer)
             answer.end(ClientDisconnect())
-            work.cancel()  # where it has not begun: its prompt is not read for nobody
+            work.cancel()  # if it has not begun, its prompt is never read
             gone.cancel()
 
 

@@ -103,7 +103,7 @@ class Server:
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn's server without its signal handlers: whoever runs it decides what a signal means."""
+    """uvicorn's server without its signal handlers: the caller handles signals."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
