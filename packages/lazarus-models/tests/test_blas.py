@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import pytest
 
 from lazarus_models import packaged_blas
-from lazarus_models.blas import ensure_fast_blas
+from lazarus_models.ops.cpu.blas import ensure_fast_blas
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="MLX uses Accelerate here")
 
@@ -20,7 +20,7 @@ def python(code, **environment):
     return done.returncode, done.stdout, done.stderr
 
 
-REPORT = "import json, dataclasses; from lazarus_models.blas import ensure_fast_blas as e; print(json.dumps(dataclasses.asdict(e())))"
+REPORT = "import json, dataclasses; from lazarus_models.ops.cpu.blas import ensure_fast_blas as e; print(json.dumps(dataclasses.asdict(e())))"
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_named_library_is_used(openblas):
 
 @pytest.mark.parametrize(("path", "code"), [("/nowhere/libblas.so", "LM-E150"), ("libm.so.6", "LM-E151")])
 def test_what_is_no_blas_is_refused(path, code):
-    check = "from lazarus_plan import LazarusError\ntry:\n import lazarus_models.blas\nexcept LazarusError as e: print(e.code)"
+    check = "from lazarus_plan import LazarusError\ntry:\n import lazarus_models.ops.cpu.blas\nexcept LazarusError as e: print(e.code)"
     assert python(check, LAZARUS_BLAS=path)[1].strip() == code
 
 
@@ -56,7 +56,7 @@ def test_too_late_is_said(openblas):
 
 def test_a_slow_blas_is_warned_of_once_and_off_is_not():
     code = "import ctypes.util; ctypes.util.find_library = lambda name: None; "
-    code += "import lazarus_models.packaged_blas as p; p.find_spec = lambda name: None; import lazarus_models.backend, lazarus_models.masks"
+    code += "import lazarus_models.packaged_blas as p; p.find_spec = lambda name: None; import lazarus_models.backend, lazarus_models.components.masks"
     _, _, err = python(code, LAZARUS_BLAS="")
     assert err.count("install OpenBLAS") == 1
     assert python("import lazarus_models.backend", LAZARUS_BLAS="off")[2] == ""
@@ -64,7 +64,7 @@ def test_a_slow_blas_is_warned_of_once_and_off_is_not():
 
 @pytest.mark.slow
 def test_openblas_is_what_mlx_multiplies_with(openblas):
-    code = "from lazarus_models.doctor import measure_gflops as m; print(m())"
+    code = "from lazarus_models.ops.cpu.doctor import measure_gflops as m; print(m())"
     fast, slow = (float(python(code, LAZARUS_BLAS=wanted)[1]) for wanted in ("", "off"))
     assert fast > 2 * slow  # 120 against 8 GFLOP/s on a quiet core
 

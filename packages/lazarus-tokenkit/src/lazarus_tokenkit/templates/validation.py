@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from lazarus_tokenkit.encoding.loss_spans import Cutter
 from lazarus_tokenkit.errors import TemplateError
-from lazarus_tokenkit.pieces import Cutter
-from lazarus_tokenkit.samples import JSON, Message
+from lazarus_tokenkit.samples.kinds import JSON, Message
 from lazarus_tokenkit.templates.render import ChatTemplate
-from lazarus_tokenkit.tokenizer import Tokenizer
+from lazarus_tokenkit.tokenizers.protocol import Tokenizer
 
 Level = Literal["error", "warning", "information"]
 

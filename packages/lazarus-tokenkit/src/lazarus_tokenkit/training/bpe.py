@@ -11,9 +11,9 @@ import tokenizers
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from lazarus_tokenkit.backends.assembly import config_file
-from lazarus_tokenkit.backends.companions import CONFIG_FILE, TOKENIZER_FILE
-from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
+from lazarus_tokenkit.tokenizers.backends.assembly import config_file
+from lazarus_tokenkit.tokenizers.backends.companions import CONFIG_FILE, TOKENIZER_FILE
+from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
 
 END_OF_TEXT = "<|endoftext|>"
 

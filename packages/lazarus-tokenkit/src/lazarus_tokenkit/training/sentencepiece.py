@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
-from lazarus_tokenkit.backends.assembly import config_file
-from lazarus_tokenkit.backends.companions import CONFIG_FILE, TOKENIZER_FILE
-from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
-from lazarus_tokenkit.backends.sentencepiece import SentencePieceModel
 from lazarus_tokenkit.errors import TokenkitError
+from lazarus_tokenkit.tokenizers.backends.assembly import config_file
+from lazarus_tokenkit.tokenizers.backends.companions import CONFIG_FILE, TOKENIZER_FILE
+from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
+from lazarus_tokenkit.tokenizers.backends.sentencepiece import SentencePieceModel
 
 MAX_SENTENCE_BYTES = 1 << 20
 """Longer lines are left out by the trainer; its default of 4,192 leaves out paragraphs."""

@@ -1,0 +1,1 @@
+"""Checks of plans, locks and proofs: against themselves, against data, against samples."""

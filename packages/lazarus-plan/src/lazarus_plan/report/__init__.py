@@ -1,0 +1,1 @@
+"""Reports about plans for people and programs: pages, summaries, differences, SARIF."""
