@@ -3,8 +3,14 @@
 Run in that checkout: `uv run python make_older_files.py FOLDER`. What an uninterrupted run gives is in `expected.json`.
 """
 
-import json, shutil, subprocess, sys
+import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+
+import lazarus_models
+from lazarus_tokenkit import load_tokenizer
 
 folder = Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
@@ -22,8 +28,6 @@ rows = [
     {"prompt": f"What is {a} and {b}?", "completion": f"{a} and {b} make {a + b}."} for a in range(4) for b in range(3)
 ]
 (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-import lazarus_models
-from lazarus_tokenkit import load_tokenizer
 
 tok = load_tokenizer("byte")
 shape = lazarus_models.preset("nano", vocab_size=tok.vocab_size).model_copy(
