@@ -17,17 +17,17 @@ from lazarus_core.errors import LazarusError
 from lazarus_core.jsonl import read_objects
 from lazarus_core.merge_conflicts import find_marker, has_markers
 from lazarus_plan import CorruptPlan, LengthCache, LengthRow, PlanError, StalePlan, load_plan, rebase_plan, save_plan
-from lazarus_plan.checks.lock_inputs import load_parent
-from lazarus_plan.checks.run import verify_plan
 from lazarus_plan.ci import data as data_module
 from lazarus_plan.ci import review_lock
 from lazarus_plan.ci.words import to_markdown, to_text
 from lazarus_plan.cli.app import app
 from lazarus_plan.findings import Finding
-from lazarus_plan.format.lock import materialise, update_lock, write_lock
 from lazarus_plan.lengths.changes import compare_rows
+from lazarus_plan.locks.inputs import load_parent
+from lazarus_plan.locks.lock import materialise, update_lock, write_lock
 from lazarus_plan.report.formats import as_github, as_sarif
 from lazarus_plan.report.rules import RULES
+from lazarus_plan.verify import verify_plan
 
 PACKAGE = Path(__file__).parents[1]
 _SPEC = importlib.util.spec_from_file_location("repository", Path(__file__).with_name("repository.py"))

@@ -20,7 +20,7 @@ import yaml
 from lazarus_core.console import run
 from lazarus_plan import AuditLog, PlanConfig, StepDigest, encode_step, load_plan, rebase_plan, row_digest, save_plan
 from lazarus_plan.cli.app import app
-from lazarus_plan.format.lock import update_lock, write_lock
+from lazarus_plan.locks.lock import update_lock, write_lock
 
 PACKAGE = Path(__file__).parents[1]
 CONFLICT = "<<<<<<< ours\n{0}=======\n{1}>>>>>>> theirs\n"

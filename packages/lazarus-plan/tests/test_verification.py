@@ -32,17 +32,17 @@ from lazarus_plan import (
     save_plan,
 )
 from lazarus_plan.audit.check import check_audit
+from lazarus_plan.checks import diff
+from lazarus_plan.checks.diff import diff_plans
 from lazarus_plan.checks.proof import check_proof, prove
-from lazarus_plan.checks.run import verify_plan
-from lazarus_plan.format.lock import materialise, write_lock
 from lazarus_plan.format.merkle import leaf_hash, merkle_path, merkle_root, root_of_path
 from lazarus_plan.format.reader import PlanReader
+from lazarus_plan.locks.lock import materialise, write_lock
 from lazarus_plan.rebase import rebase_plan
-from lazarus_plan.report import diff
 from lazarus_plan.report.attestation import attest
-from lazarus_plan.report.diff import diff_plans
 from lazarus_plan.report.simulate import simulate
 from lazarus_plan.testing import plans
+from lazarus_plan.verify import verify_plan
 
 
 @given(st.integers(1, 70), st.data())

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from lazarus_tokenkit import load_tokenizer
-from lazarus_tokenkit.encoding.ids import id_array
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.tokenizers.engines import (
     Unfit,
@@ -17,6 +16,7 @@ from lazarus_tokenkit.tokenizers.engines import (
     is_installed,
     reference_engine,
 )
+from lazarus_tokenkit.tokenizers.ids import id_array
 
 TEXTS = ["hello world", "", "<|endoftext|> a", "  \n\t caf\u00e9 \u4f60\u597d 12345", "don't <s> x</s>"]
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from lazarus_plan import LengthRow
 from lazarus_tokenkit import Encoder, build_lengths, encode_rows, load_tokenizer
 from lazarus_tokenkit.encoding.encoder import Measure
-from lazarus_tokenkit.encoding.ids import Ids, id_array
 from lazarus_tokenkit.errors import SampleError, TokenkitError
 from lazarus_tokenkit.lengths import cache as length_cache
 from lazarus_tokenkit.lengths.cache import row_line
 from lazarus_tokenkit.lengths.stats import LengthTally
 from lazarus_tokenkit.tokenizers.engines import is_installed
+from lazarus_tokenkit.tokenizers.ids import Ids, id_array
 
 BYTE = Encoder(load_tokenizer("byte"))
 

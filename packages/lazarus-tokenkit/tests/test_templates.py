@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_tokenkit import ChatSample, Encoder, Message, PreferenceSample, PromptSample, ToolCall
+from lazarus_tokenkit.checks.templates import failures, validate_template
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.templates.registry import REGISTRY, choose_template, missing_tokens
 from lazarus_tokenkit.templates.render import ChatTemplate
-from lazarus_tokenkit.templates.validation import failures, validate_template
 from lazarus_tokenkit.tokenizers.backends.alphabet import byte_alphabet
 from lazarus_tokenkit.tokenizers.backends.assembly import BYTE_LEVEL, bpe, config_file, tokenizer_file
 from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer

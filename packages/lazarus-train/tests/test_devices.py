@@ -7,7 +7,7 @@ import pytest
 
 import lazarus_models
 from lazarus_models.backend import mx
-from lazarus_models.components.attend import SegmentCache
+from lazarus_models.components.caches import SegmentCache
 from lazarus_models.trees import flatten
 from lazarus_train.config import LoraSettings, OptimizerSettings
 from lazarus_train.data.batches import make_batch

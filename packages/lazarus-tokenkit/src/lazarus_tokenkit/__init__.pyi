@@ -9,6 +9,7 @@ from .analysis.vocabularies import diff_vocabularies as diff_vocabularies
 from .analysis.waste import padding_waste as padding_waste
 from .analysis.words import analyze_words as analyze_words
 from .checks.examination import examine as examine
+from .checks.templates import validate_template as validate_template
 from .encoding.encoder import Encoded as Encoded
 from .encoding.encoder import Encoder as Encoder
 from .errors import TokenkitError as TokenkitError
@@ -17,6 +18,7 @@ from .fingerprint import compute_fingerprint as compute_fingerprint
 from .fingerprint import diff_parts as diff_parts
 from .fingerprint import save_fingerprint as save_fingerprint
 from .fingerprint import verify_fingerprint as verify_fingerprint
+from .inspection import inspect_samples as inspect_samples
 from .lengths.cache import build_lengths as build_lengths
 from .lengths.measure import EncodedRow as EncodedRow
 from .lengths.measure import encode_rows as encode_rows
@@ -28,7 +30,6 @@ from .preparation.structures import inject_structures as inject_structures
 from .preparation.structures import restore_structures as restore_structures
 from .regression import read_suite as read_suite
 from .regression import run_suite as run_suite
-from .samples.inspection import inspect_samples as inspect_samples
 from .samples.kinds import ChatSample as ChatSample
 from .samples.kinds import CompletionSample as CompletionSample
 from .samples.kinds import LabelledSample as LabelledSample
@@ -42,10 +43,9 @@ from .samples.read import FieldNames as FieldNames
 from .samples.read import read_samples as read_samples
 from .templates.registry import choose_template as choose_template
 from .templates.render import ChatTemplate as ChatTemplate
-from .templates.validation import validate_template as validate_template
 from .tokenizers.load import load_tokenizer as load_tokenizer
 from .tokenizers.protocol import Tokenizer as Tokenizer
-from .training.bpe import BpeConfig as BpeConfig
-from .training.bpe import train_bpe as train_bpe
-from .training.sentencepiece import SentencePieceConfig as SentencePieceConfig
-from .training.sentencepiece import train_sentencepiece as train_sentencepiece
+from .tokenizers.trainers.bpe import BpeConfig as BpeConfig
+from .tokenizers.trainers.bpe import train_bpe as train_bpe
+from .tokenizers.trainers.sentencepiece import SentencePieceConfig as SentencePieceConfig
+from .tokenizers.trainers.sentencepiece import train_sentencepiece as train_sentencepiece

@@ -93,8 +93,8 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check a plan or lock against its pin, data and lengths: names the first broken link of the chain, exit 1."""
-    from lazarus_plan.checks.run import verify_plan
     from lazarus_plan.checks.sampled import Recipe
+    from lazarus_plan.verify import verify_plan
 
     if rebuild and not lengths:
         raise typer.BadParameter("--rebuild needs --lengths")

@@ -135,9 +135,9 @@ def lock(
     force: Force = False,
 ) -> None:
     """Copy what is worth committing, a few KB: `materialise` builds the plan from it again. Or renew a lock."""
-    from lazarus_plan.checks.lock_inputs import find_lengths, load_parent
-    from lazarus_plan.format.lock import update_lock, write_lock
     from lazarus_plan.format.store import read_artifact
+    from lazarus_plan.locks.inputs import find_lengths, load_parent
+    from lazarus_plan.locks.lock import update_lock, write_lock
 
     if update == (plan is not None):
         raise typer.BadParameter("give one of --plan, to write its lock, and --update, to renew the lock in --output")
@@ -175,9 +175,9 @@ def materialise(
     force: Force = False,
 ) -> None:
     """Build the plan of a lock: exit 1 if anything it was made from has changed."""
-    from lazarus_plan.checks.lock_inputs import load_parent
-    from lazarus_plan.format.lock import materialise as rebuild
     from lazarus_plan.format.store import check_replaceable, save_plan
+    from lazarus_plan.locks.inputs import load_parent
+    from lazarus_plan.locks.lock import materialise as rebuild
 
     if check == (output is not None):
         raise typer.BadParameter("give one of --output, the folder for the plan, and --check, which writes nothing")

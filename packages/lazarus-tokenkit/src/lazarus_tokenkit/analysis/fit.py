@@ -169,7 +169,7 @@ def train_reference(documents: list[str], vocab_size: int, seed: int = 0) -> Ref
 
 
 def _train(documents: list[str], vocab_size: int) -> Any:
-    from lazarus_tokenkit.training.bpe import BpeConfig, train_bpe
+    from lazarus_tokenkit.tokenizers.trainers.bpe import BpeConfig, train_bpe
 
     config = BpeConfig(vocab_size=max(vocab_size, BpeConfig.smallest(special_tokens=())), special_tokens=())
     return train_bpe(documents, config, name="reference")

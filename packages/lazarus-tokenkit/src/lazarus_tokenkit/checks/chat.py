@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator
 
+from lazarus_tokenkit.checks.templates import TURNS, validate_template
 from lazarus_tokenkit.checks.tokenizer_files import Finding, Patient, Severity
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.templates.registry import OWN, REGISTRY, choose_template, missing_tokens
 from lazarus_tokenkit.templates.render import ChatTemplate
-from lazarus_tokenkit.templates.validation import TURNS, validate_template
 from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
 
 MARK = re.compile(r"<\|[\w/-]+\|>|<(?:start|end)_of_turn>|<(?:bos|eos|s|/s)>")

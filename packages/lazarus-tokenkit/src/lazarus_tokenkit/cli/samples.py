@@ -30,7 +30,7 @@ def inspect(
     Form, counts, lengths, problems, and the first rows as a model sees them.
     """
     from lazarus_tokenkit.encoding.encoder import Encoder
-    from lazarus_tokenkit.samples.inspection import inspect_samples
+    from lazarus_tokenkit.inspection import inspect_samples
 
     encoder = Encoder(load(tokenizer or "byte"), template)
     found = inspect_samples(data, fields, encoder, rows, with_tokens=tokenizer is not None)

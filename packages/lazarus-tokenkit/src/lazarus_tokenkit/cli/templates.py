@@ -58,9 +58,9 @@ def show_(name: Name, tokenizer: SomeTokenizer = None) -> None:
 
 def validate(name: Name, tokenizer: TokenizerName, as_json: AsJson = False) -> None:
     """Try a template out with a tokenizer; exit 1 on errors."""
+    from lazarus_tokenkit.checks.templates import failures, validate_template
     from lazarus_tokenkit.tables import aligned
     from lazarus_tokenkit.templates.registry import choose_template
-    from lazarus_tokenkit.templates.validation import failures, validate_template
 
     loaded = load(tokenizer)
     found = validate_template(choose_template(loaded, name, "2026-01-01"), loaded)

@@ -38,7 +38,7 @@ def bpe(
     as_json: AsJson = False,
 ) -> None:
     """Train a byte-level BPE, which spells any text."""
-    from lazarus_tokenkit.training.bpe import END_OF_TEXT, BpeConfig
+    from lazarus_tokenkit.tokenizers.trainers.bpe import END_OF_TEXT, BpeConfig
 
     config = _checked(
         lambda: BpeConfig(
@@ -64,7 +64,7 @@ def sentencepiece(
     as_json: AsJson = False,
 ) -> None:
     """Train a SentencePiece BPE with byte fallback."""
-    from lazarus_tokenkit.training.sentencepiece import SentencePieceConfig
+    from lazarus_tokenkit.tokenizers.trainers.sentencepiece import SentencePieceConfig
 
     config = _checked(
         lambda: SentencePieceConfig(

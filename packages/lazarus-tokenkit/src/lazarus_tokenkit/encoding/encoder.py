@@ -14,7 +14,6 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from lazarus_tokenkit.encoding.cached_render import Piece
-from lazarus_tokenkit.encoding.ids import Ids, id_array, ids_prefix
 from lazarus_tokenkit.encoding.joints import Joints
 from lazarus_tokenkit.encoding.loss_spans import Cutter
 from lazarus_tokenkit.errors import TemplateError
@@ -32,6 +31,7 @@ from lazarus_tokenkit.samples.kinds import (
 )
 from lazarus_tokenkit.templates.registry import choose_template
 from lazarus_tokenkit.templates.render import ChatTemplate
+from lazarus_tokenkit.tokenizers.ids import Ids, id_array, ids_prefix
 from lazarus_tokenkit.tokenizers.protocol import Tokenizer, special_text
 
 ENCODE_VERSION = 2

@@ -22,7 +22,6 @@ from lazarus_core.outputs import check_output
 from lazarus_core.printable import utf8_name
 from lazarus_plan import LengthsHeader, merkle_root
 from lazarus_tokenkit.encoding.encoder import Encoder, Measure, Prepared
-from lazarus_tokenkit.encoding.ids import Ids
 from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.lengths.measure import CHUNK, PREFIX_BYTES, header_of, naming_rows
 from lazarus_tokenkit.lengths.resumable import Partial
@@ -34,6 +33,7 @@ from lazarus_tokenkit.samples.read import Row, as_paths, read_rows
 from lazarus_tokenkit.samples.schemas import FieldNames
 from lazarus_tokenkit.tokenizers.backends.huggingface import batches_on_one_thread
 from lazarus_tokenkit.tokenizers.engines import NUM_CHECKED, Engine, EngineName, choose_engine, continuation_engine
+from lazarus_tokenkit.tokenizers.ids import Ids
 
 logger = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from lazarus_core.canonical import digest_text
 from lazarus_core.printable import utf8_name
 from lazarus_plan import LengthRow, LengthsHeader, merkle_root
 from lazarus_tokenkit.encoding.encoder import Encoded, Encoder
-from lazarus_tokenkit.encoding.ids import ids_prefix
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.samples.files import Paths, data_files
 from lazarus_tokenkit.samples.kinds import LabelledSample, TextSample
 from lazarus_tokenkit.samples.read import FieldNames, Row, as_paths, read_rows
+from lazarus_tokenkit.tokenizers.ids import ids_prefix
 
 CHUNK = 250
 """Samples encoded at a time: what they make stays in the processor's caches, a tenth less work than with 1,000."""

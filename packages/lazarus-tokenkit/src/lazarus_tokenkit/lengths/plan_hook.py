@@ -6,9 +6,9 @@ from typing import Any
 from lazarus_plan import LengthRow, StalePlan
 from lazarus_plan.checks.sampled import Recipe
 from lazarus_tokenkit.encoding.encoder import ENCODE_VERSION, Encoder
-from lazarus_tokenkit.encoding.ids import ids_prefix
 from lazarus_tokenkit.lengths.measure import EncodedRow, naming_rows
 from lazarus_tokenkit.samples.read import FieldNames, read_rows
+from lazarus_tokenkit.tokenizers.ids import ids_prefix
 from lazarus_tokenkit.tokenizers.load import load_tokenizer
 
 

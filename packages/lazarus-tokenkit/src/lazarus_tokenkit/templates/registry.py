@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from lazarus_core.bounded import read_bytes
+from lazarus_tokenkit import chat_formats as formats
 from lazarus_tokenkit.errors import TemplateError
-from lazarus_tokenkit.templates import formats
 from lazarus_tokenkit.templates.render import ChatTemplate
 from lazarus_tokenkit.tokenizers.protocol import Tokenizer, special_text
 

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
 from lazarus_core.atomic import whole_file
-from lazarus_tokenkit.encoding.ids import Ids, id_array, ids_in
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.tokenizers.backends.companions import TOKENIZER_FILE
 from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
+from lazarus_tokenkit.tokenizers.ids import Ids, id_array, ids_in
 from lazarus_tokenkit.tokenizers.protocol import Tokenizer
 
 logger = logging.getLogger(__name__)

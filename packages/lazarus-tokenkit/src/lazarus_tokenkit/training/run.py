@@ -13,9 +13,9 @@ from lazarus_tokenkit.samples.files import data_files
 from lazarus_tokenkit.samples.schemas import FieldNames
 from lazarus_tokenkit.tokenizers.backends.character import character_tokenizer
 from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
-from lazarus_tokenkit.training.bpe import BpeConfig, train_bpe
+from lazarus_tokenkit.tokenizers.trainers.bpe import BpeConfig, train_bpe
+from lazarus_tokenkit.tokenizers.trainers.sentencepiece import SentencePieceConfig, train_sentencepiece
 from lazarus_tokenkit.training.card import ReportCard, make_card
-from lazarus_tokenkit.training.sentencepiece import SentencePieceConfig, train_sentencepiece
 
 Kind = Literal["bpe", "sentencepiece", "char"]
 HELD_OUT_EVERY = 20

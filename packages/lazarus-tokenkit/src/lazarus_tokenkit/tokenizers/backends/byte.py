@@ -9,7 +9,7 @@
 from functools import cache
 from typing import Any
 
-from lazarus_tokenkit.templates.formats import CHATML
+from lazarus_tokenkit.chat_formats import CHATML
 from lazarus_tokenkit.tokenizers.backends.alphabet import byte_alphabet
 from lazarus_tokenkit.tokenizers.backends.assembly import BYTE_LEVEL, bpe, config_file, tokenizer_file
 from lazarus_tokenkit.tokenizers.backends.companions import CONFIG_FILE, TOKENIZER_FILE

@@ -9,9 +9,9 @@ from lazarus_plan.checks.documents import load_documents
 from lazarus_plan.checks.pin import check_pin
 from lazarus_plan.errors import PlanError, StalePlan
 from lazarus_plan.format.fingerprint import UPSTREAM, short
-from lazarus_plan.format.lock import rebuild
 from lazarus_plan.format.store import Artifact
 from lazarus_plan.lengths.cache import LengthCache
+from lazarus_plan.locks.lock import rebuild
 from lazarus_plan.plan import BatchPlan
 
 LINKS = (*UPSTREAM, "lengths")

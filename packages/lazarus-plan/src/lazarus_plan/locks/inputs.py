@@ -6,9 +6,9 @@ from pathlib import Path
 from lazarus_plan.checks.artifact import load_plan
 from lazarus_plan.checks.documents import load_documents
 from lazarus_plan.errors import PlanError
-from lazarus_plan.format.lock import rebuild
 from lazarus_plan.format.store import PLAN, Artifact
 from lazarus_plan.lengths.scan import scan
+from lazarus_plan.locks.lock import rebuild
 from lazarus_plan.plan import BatchPlan
 
 

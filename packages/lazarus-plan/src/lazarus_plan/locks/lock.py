@@ -8,6 +8,7 @@ from lazarus_core.atomic import filled_folder
 from lazarus_core.errors import OutputTaken
 from lazarus_plan.build import build_plan
 from lazarus_plan.checks.artifact import load_plan
+from lazarus_plan.checks.diff import CHAIN, describe_diff, diff_locks
 from lazarus_plan.checks.documents import check_documents, load_documents
 from lazarus_plan.checks.pin import check_pin
 from lazarus_plan.errors import PlanError, StalePlan
@@ -27,7 +28,6 @@ from lazarus_plan.format.store import (
 from lazarus_plan.lengths.cache import LengthCache
 from lazarus_plan.plan import BatchPlan
 from lazarus_plan.rebase import rebase_plan
-from lazarus_plan.report.diff import CHAIN, describe_diff, diff_locks
 
 
 def write_lock(plan: Path | str, output: Path | str, parent: BatchPlan | None = None, *, force: bool = True) -> None:

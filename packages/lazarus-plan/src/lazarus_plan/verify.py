@@ -6,19 +6,19 @@ from pathlib import Path
 from lazarus_plan.build import build_plan
 from lazarus_plan.checks.against_data import check_files, check_lengths
 from lazarus_plan.checks.artifact import load_plan
+from lazarus_plan.checks.diff import first_difference
 from lazarus_plan.checks.documents import check_prefixes, identity_of, load_documents
-from lazarus_plan.checks.lock import verify_lock
-from lazarus_plan.checks.lock_inputs import load_parent
 from lazarus_plan.checks.pin import check_pin, resolve_pin
 from lazarus_plan.checks.sampled import Recipe, encode_some, parse_some
 from lazarus_plan.errors import CorruptPlan, PlanError, StalePlan
 from lazarus_plan.format.fingerprint import digest_lines, plan_id, short
-from lazarus_plan.format.lock import check_same
 from lazarus_plan.format.store import Artifact, is_lock, read_blocks
 from lazarus_plan.lengths.cache import LengthCache
+from lazarus_plan.locks.checks import verify_lock
+from lazarus_plan.locks.inputs import load_parent
+from lazarus_plan.locks.lock import check_same
 from lazarus_plan.plan import BatchPlan
 from lazarus_plan.rebase import rebuild_child
-from lazarus_plan.report.diff import first_difference
 
 
 def verify_plan(
