@@ -134,7 +134,7 @@ def act(how: str) -> None:
             console.show(getattr(formats, f"as_{how}")(Path(f"a\\n::error::{evil}"), findings, True))
         case "page":
             from html import escape
-            from lazarus_core.html.page import page
+            from lazarus_core.html.document import page
             console.show(page(evil, escape(evil), "lazarus-plan"))
 
 app = typer.Typer(rich_markup_mode=None)

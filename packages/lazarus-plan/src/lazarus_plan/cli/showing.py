@@ -142,7 +142,7 @@ def stats(
     force: Force = False,
 ) -> None:
     """Print what a plan costs and wastes, as JSON; or draw it as a page."""
-    from lazarus_core.html.page import PAGE
+    from lazarus_core.html import PAGE
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.packing.stats import plan_stats
 

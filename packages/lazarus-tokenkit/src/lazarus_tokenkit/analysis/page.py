@@ -1,4 +1,4 @@
-"""An analysis as one page: what was asked for, then what any corpus shows; `lazarus_core.html.page` frames it."""
+"""An analysis as one page: what was asked for, then what any corpus shows; `lazarus_core.html.document` frames it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -7,8 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lazarus_core.html.charts import Bar, bars, columns
-from lazarus_core.html.page import page, section
+from lazarus_core.html import Bar, bars, columns, page, section
 from lazarus_tokenkit.analysis.comparison import Comparison
 from lazarus_tokenkit.analysis.counts import CorpusCounts, count_corpus
 from lazarus_tokenkit.analysis.coverage import Coverage, CoverageByFile, coverage_of, single_token_rates

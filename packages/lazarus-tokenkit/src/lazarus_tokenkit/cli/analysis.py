@@ -35,7 +35,7 @@ class Page(NamedTuple):
 
     def check(self, inputs: "Sequence[Path]") -> None:
         """Refuses a file that may not be replaced, before the analysis, which takes its time."""
-        from lazarus_core.html.page import PAGE
+        from lazarus_core.html import PAGE
         from lazarus_core.outputs import check_output
 
         if self.path is not None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lazarus_plan import LengthRow, StalePlan
-from lazarus_plan.checks.sampled import Recipe
+from lazarus_plan.checks import Recipe
 from lazarus_tokenkit.encoding.encoder import ENCODE_VERSION, Encoder
 from lazarus_tokenkit.lengths.measure import EncodedRow, naming_rows
 from lazarus_tokenkit.samples.read import FieldNames, read_rows
