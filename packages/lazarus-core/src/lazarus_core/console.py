@@ -7,11 +7,9 @@ Nothing here loads typer, rich, numpy or pydantic before it is needed, so that `
 understood from the first moment.
 """
 
-import codecs
 import contextlib
 import errno
 import io
-import locale
 import os
 import re
 import signal
@@ -47,7 +45,6 @@ def run(app: Callable[..., Any] | str, name: str) -> None:
         app: A typer application, or where it is, as `package.module:app`: so Ctrl-C is understood while that is imported.
         name: Of the command, for messages.
     """
-    _use_utf8()
     _open_closed_streams()
     _write_any_text()
     with _one_line_endings(name):
@@ -61,12 +58,6 @@ def run(app: Callable[..., Any] | str, name: str) -> None:
             raise KeyboardInterrupt
         flush_results()
         raise SystemExit(code if isinstance(code, int) else 0)
-
-
-def _use_utf8() -> None:
-    """Starts again in Python's UTF-8 mode where the locale is another: names and texts are the same bytes everywhere."""
-    if not sys.flags.utf8_mode and codecs.lookup(locale.getencoding()).name != "utf-8":
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | {"PYTHONUTF8": "1"})
 
 
 def _open_closed_streams() -> None:
@@ -83,10 +74,11 @@ def _open_closed_streams() -> None:
 
 
 def _write_any_text() -> None:
-    """Output that has no form in the terminal's encoding is escaped: no name or text of a user's ends a command."""
+    """Write UTF-8 in every locale, unless `PYTHONIOENCODING` asks for another encoding; escape what it cannot express."""
+    encoding = None if os.environ.get("PYTHONIOENCODING") else "utf-8"
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 def _log_as_words() -> None:

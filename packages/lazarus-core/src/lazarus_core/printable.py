@@ -5,6 +5,7 @@ Every output of a command passes through here. An escaped character has the form
 JSON: an escaped JSON text is the same value.
 """
 
+import os
 import re
 
 VALUE_CHARS = 100
@@ -48,13 +49,18 @@ def printable_line(text: str) -> str:
     return f"{line[:half]} ... ({len(line) - 2 * half:,} characters left out) ... {line[-half:]}"
 
 
+def name_as_utf8(name: str) -> str:
+    """The name of a file with its bytes decoded as UTF-8, whatever the locale; other bytes stay surrogates, as Python reads them."""
+    return os.fsencode(name).decode("utf-8", "surrogateescape")
+
+
 def utf8_name(name: str) -> str:
-    r"""The name of a file as texts and documents hold it: bytes that are no UTF-8 are escaped.
+    r"""The name of a file for texts and documents: its bytes as UTF-8 in every locale, with other bytes escaped.
 
     >>> print(utf8_name(b"a\xff.jsonl".decode("utf-8", "surrogateescape")))
     a\xff.jsonl
     """
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _escape(found: re.Match[str]) -> str:
