@@ -3,13 +3,14 @@
 Exit codes: 0 done, 1 the check said no, 2 bad input or usage or a refusal of the system, and for a signal 128 and its
 number: 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM, 141 when the reader of stdout has left (`| head`), as for other tools.
 
-Nothing here loads typer, rich, numpy or pydantic before it is needed, so that `--help` answers at once and Ctrl-C is
+Nothing here loads typer, numpy or pydantic before it is needed, so that `--help` answers at once and Ctrl-C is
 understood from the first moment.
 """
 
 import contextlib
 import errno
 import io
+import itertools
 import os
 import re
 import signal
@@ -18,16 +19,13 @@ import time
 from collections.abc import Callable, Generator
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lazarus_core.errors import InputError, LazarusError
 from lazarus_core.printable import printable, printable_line, utf8_name
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-LINE_EVERY_S = 60.0
-"""Without a terminal, progress is one line a minute: enough for a log, too little to fill it."""
+LINE_EVERY_S = 10.0
+"""Without a terminal, progress is one line every ten seconds."""
 INTERRUPTED, TERMINATED, HUNG_UP = 128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP
 READER_LEFT = 128 + signal.SIGPIPE
 """Exit codes of a program that a signal ended, as shells give them."""
@@ -290,16 +288,9 @@ def version_option(distribution: str) -> Any:
     return typer.Option("--version", callback=print_version, is_eager=True, help="Show the version and exit.")
 
 
-def stderr_console() -> "Console":
-    """A rich console on stderr."""
-    from rich.console import Console
-
-    return Console(stderr=True)
-
-
 @contextlib.contextmanager
 def progress(title: str, *, total: int | None, unit: str) -> Generator[Callable[..., None]]:
-    """Shows how far long work is: a bar when stderr is a terminal, else one line a minute.
+    """Shows how far long work is: a bar when stderr is a terminal, else one line every ten seconds.
 
     Yields:
         `advance(n=1, note="", total=None)`: adds `n` units; `note` stands behind the bar (a loss, a rate); `total`
@@ -307,39 +298,32 @@ def progress(title: str, *, total: int | None, unit: str) -> Generator[Callable[
     """
     title = printable_line(title)
     if not sys.stderr.isatty():
-        yield _line_a_minute(title, total, unit)
+        yield _progress_lines(title, total, unit)
         return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    import typer
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
+    bar: Any = typer.progressbar(
+        itertools.count(),  # typer wants a length or an iterable, and the length may not be known yet
+        length=total,
+        label=title,
+        show_pos=True,
+        item_show_func=lambda note: f"{unit}  {note}" if note else unit,
+        bar_template="%(label)s [%(bar)s] %(info)s",
+        width=24,
+        file=sys.stderr,
     )
-    with Progress(*columns, console=stderr_console()) as bar:
-        task = bar.add_task(title, total=total, note="")
+    with bar:
 
         def advance(n: int = 1, note: str = "", total: int | None = None) -> None:
-            bar.update(task, advance=n, note=printable_line(note))
             if total is not None:
-                bar.update(task, total=total)
+                bar.length = total
+            bar.current_item = printable_line(note)
+            bar.update(n)
 
         yield advance
 
 
-def _line_a_minute(title: str, expected: int | None, unit: str) -> Callable[..., None]:
+def _progress_lines(title: str, expected: int | None, unit: str) -> Callable[..., None]:
     start = last = time.monotonic()
     done = 0
 
