@@ -53,7 +53,8 @@ def estimate_plan(caches: Sequence[LengthCache], config: PlanConfig) -> Estimate
 
     Args:
         caches: Length caches of the sources, in order.
-        config: Resolved configuration."""
+        config: Resolved configuration.
+    """
     row_len, samples = config.resolved_row_len, sum(map(len, caches))
     places = dealt = 0
     for source, cache in enumerate(caches):
