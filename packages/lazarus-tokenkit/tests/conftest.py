@@ -8,14 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from lazarus_tokenkit.__main__ import main
 from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
-
-settings.register_profile("busy", deadline=None)  # a machine that does other things too is no failure
-settings.load_profile("busy")
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CORPUS = [

@@ -17,6 +17,7 @@ from lazarus_tokenkit.errors import SampleError, TokenkitError
 from lazarus_tokenkit.ids import Ids, id_array
 from lazarus_tokenkit.length_cache import row_line
 from lazarus_tokenkit.stats import LengthTally
+from suite import examples
 
 BYTE = Encoder(load_tokenizer("byte"))
 
@@ -111,7 +112,7 @@ def stopped(data: Path, output: Path, after: int = 20) -> Path:
 
 
 @given(st.data())
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_an_altered_resume_file_gives_the_bytes_of_an_undisturbed_run(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, draw: st.DataObject
 ):

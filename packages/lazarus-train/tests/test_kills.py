@@ -1,13 +1,12 @@
 """A run that is killed thirty times, anywhere, comes to the bytes of the run that never was: law 4, hardened."""
 
-import os
 import random
 import signal
-import subprocess
 import sys
 
 import pytest
 
+import commands
 from lazarus_train import train
 from lazarus_train.checkpoint import checkpoints, find_damage
 from lazarus_train.folder import RunFolder
@@ -59,13 +58,13 @@ def test_killed_thirty_times_the_run_is_the_same_and_its_checkpoints_are_always_
     in_a_save, seeded = 0, random.Random(7)
     for _ in range(KILLS):
         command = [sys.executable, "-c", KILLER, str(folder.path), str(seeded.randint(1, 150)), *words]
-        done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+        done = commands.run(command)
         assert done.returncode == -signal.SIGKILL, done.stderr
         found = checkpoints(folder.checkpoints)
         assert [find_damage(path) for path in found] == [None] * len(found)
         in_a_save += any(folder.checkpoints.glob(".step-*.tmp"))
     assert in_a_save >= 5
-    done = subprocess.run([sys.executable, "-m", "lazarus_train", *words], capture_output=True, text=True, check=False)
+    done = commands.run([sys.executable, "-m", "lazarus_train", *words])
     assert done.returncode == 0, done.stderr
     assert setup.fingerprints("killed") == setup.fingerprints("straight")
     assert setup.audit("killed") == setup.audit("straight")

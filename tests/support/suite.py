@@ -1,0 +1,40 @@
+"""What a test module asks of the suite: whether the run is thorough, and what the default run takes of a long list."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+PROFILE = "HYPOTHESIS_PROFILE"
+"""The variable that chooses a run: `default` or `thorough`. `pytest --thorough` sets it."""
+DEFAULT_EXAMPLES = 25
+"""Hypothesis examples of a property in the default run; 100 in a thorough one."""
+
+
+def is_thorough() -> bool:
+    """Whether every test, step and example runs."""
+    return os.environ.get(PROFILE) == "thorough"
+
+
+def examples(thorough: int) -> int:
+    """The number of Hypothesis examples of a property whose thorough number is not 100."""
+    return thorough if is_thorough() else max(5, thorough * DEFAULT_EXAMPLES // 100)
+
+
+def chosen(every: Sequence[Any]) -> Sequence[Any]:
+    """The elements that a law is tried on: all in a thorough run, else the first, the middle and the last."""
+    if is_thorough() or len(every) <= 3:
+        return every
+    return [every[0], every[len(every) // 2], every[-1]]
+
+
+def thinned(every: Sequence[Any], keep: Sequence[Any]) -> list[Any]:
+    """Parameters of a test, those not in `keep` marked for thorough runs only.
+
+    Args:
+        every: All parameters, for `pytest.mark.parametrize`.
+        keep: Those of the default run.
+    """
+    assert not [value for value in keep if value not in every], "each is one of all"
+    return [value if value in keep else pytest.param(value, marks=pytest.mark.thorough) for value in every]
