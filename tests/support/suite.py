@@ -1,7 +1,7 @@
 """What a test module asks of the suite: whether the run is thorough, and what the default run takes of a long list."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -29,12 +29,34 @@ def chosen(every: Sequence[Any]) -> Sequence[Any]:
     return [every[0], every[len(every) // 2], every[-1]]
 
 
-def thinned(every: Sequence[Any], keep: Sequence[Any]) -> list[Any]:
+def share(every: Sequence[Any], parts: int, place: int = 0) -> Sequence[Any]:
+    """Every `parts`-th element, from the `place`-th on; all in a thorough run.
+
+    Args:
+        every: What a test loops over.
+        parts: How many calls with other places take all of it together.
+        place: Which part; a number of the parameter, so that the parameters of a test share the list out.
+    """
+    return every if is_thorough() else every[place % parts :: parts]
+
+
+def repeats(thorough: int, default: int) -> int:
+    """How often a test with a random generator repeats what it does."""
+    return thorough if is_thorough() else default
+
+
+def every_nth(every: Iterable[Any], parts: int) -> list[Any]:
+    """Parameters of a test, of which each `parts`-th is of the default run and the others are of thorough runs only."""
+    return thinned(values := list(every), values[::parts])
+
+
+def thinned(every: Iterable[Any], keep: Sequence[Any]) -> list[Any]:
     """Parameters of a test, those not in `keep` marked for thorough runs only.
 
     Args:
         every: All parameters, for `pytest.mark.parametrize`.
         keep: Those of the default run.
     """
+    every = list(every)
     assert not [value for value in keep if value not in every], "each is one of all"
     return [value if value in keep else pytest.param(value, marks=pytest.mark.thorough) for value in every]
