@@ -14,6 +14,7 @@ import suite
 
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):  # before the tests load NumPy
     os.environ.setdefault(_name, "1")  # each worker has one core, and two threads of a BLAS wait for each other
+os.environ.setdefault("MLX_DISABLE_COMPILE", "1")  # MLX starts g++ for each kernel, which takes longer than a test
 
 MAX_WORKERS = 8
 """Each worker needs up to 1.5 GB of memory."""

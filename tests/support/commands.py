@@ -29,6 +29,11 @@ LIMIT_S = 300.0
 """A command of a test that takes longer is killed."""
 
 
+def can_fork() -> bool:
+    """Whether commands are forked in this run."""
+    return not suite.is_thorough() and sys.platform != "darwin"
+
+
 class Command:
     """A running command. Its output goes into files, so nothing waits for a reader."""
 
@@ -45,7 +50,8 @@ class Command:
         Args:
             words: `[sys.executable, "-m", MODULE, ...]` or `[sys.executable, "-c", CODE, ...]`.
             cwd: Its current folder; None for that of the tests.
-            environment: Variables set for it alone. They may matter when packages are imported, so it is not forked.
+            environment: Variables set for it alone. They may matter when packages are imported, so it is not forked
+                unless `forks` says so.
             forks: Whether it is a fork of the server; None for the rule of the suite.
         """
         self.words = [str(word) for word in words]
@@ -53,11 +59,9 @@ class Command:
         self.returncode: int | None = None
         self._out: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 # closed by `finish`
         self._err: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        if forks is None:
-            forks = not environment and not suite.is_thorough() and sys.platform != "darwin"
-        if forks:
+        if can_fork() if forks is None and not environment else forks:
             self._process: _Fork | subprocess.Popen[bytes] = _server().start(
-                self.words[1:], str(cwd or Path.cwd()), self._out.fileno(), self._err.fileno()
+                self.words[1:], str(cwd or Path.cwd()), environment or {}, self._out.fileno(), self._err.fileno()
             )
         else:
             self._process = subprocess.Popen(
@@ -172,9 +176,10 @@ class _Server:
                 stdout=subprocess.DEVNULL,
             )
 
-    def start(self, words: list[str], cwd: str, out: int, err: int) -> _Fork:
-        """Starts `python WORDS...` with this process's environment."""
-        content = json.dumps({"words": words, "cwd": cwd, "environment": dict(os.environ)}).encode("ascii")
+    def start(self, words: list[str], cwd: str, environment: Mapping[str, str], out: int, err: int) -> _Fork:
+        """Starts `python WORDS...` with this process's environment and some more."""
+        request = {"words": words, "cwd": cwd, "environment": {**os.environ, **environment}}
+        content = json.dumps(request).encode("ascii")
         status, reported = os.pipe()
         try:
             socket.send_fds(self._socket, [len(content).to_bytes(8, "big")], [out, err, reported])

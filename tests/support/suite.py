@@ -1,7 +1,11 @@
 """What a test module asks of the suite: whether the run is thorough, and what the default run takes of a long list."""
 
+import contextlib
+import fcntl
 import os
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Generator, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +14,14 @@ PROFILE = "HYPOTHESIS_PROFILE"
 """The variable that chooses a run: `default` or `thorough`. `pytest --thorough` sets it."""
 DEFAULT_EXAMPLES = 25
 """Hypothesis examples of a property in the default run; 100 in a thorough one."""
+
+
+@contextlib.contextmanager
+def alone(name: str) -> Generator[None]:
+    """Lets one worker at a time do what has this name, as filling a cache of the whole machine."""
+    with (Path(tempfile.gettempdir()) / f"lazarus-tests-{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def is_thorough() -> bool:

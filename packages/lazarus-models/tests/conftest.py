@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
-os.environ.setdefault("MLX_DISABLE_COMPILE", "1")  # compiling a kernel takes longer than these tests
 install_import_hook(
     ["lazarus_models.masks", "lazarus_models.sample", "lazarus_models.decoder", "lazarus_models.components"],
     "beartype.beartype",

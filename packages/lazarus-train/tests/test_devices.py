@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 import lazarus_models
+import suite
 from lazarus_models.attention import SegmentCache
 from lazarus_models.backend import mx
 from lazarus_models.parameters import flatten
@@ -87,10 +88,11 @@ def as_gpu(monkeypatch):
             monkeypatch.setattr(module, "device_policy", lambda *given: policy)
         monkeypatch.setattr(SegmentCache, "runs", None)
 
-    mx.enable_compile()
-    yield set_up
-    if "MLX_DISABLE_COMPILE" in os.environ:  # by the tests of another package
-        mx.disable_compile()
+    with suite.alone("mlx-kernels"):  # MLX writes compiled kernels into one folder for all processes
+        mx.enable_compile()
+        yield set_up
+        if "MLX_DISABLE_COMPILE" in os.environ:
+            mx.disable_compile()
 
 
 RUNS = {

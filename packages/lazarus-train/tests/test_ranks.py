@@ -1,16 +1,19 @@
 """Several processes are one run: the same losses, the same steps in the audit log, and any number goes on where any other stopped."""
 
+import contextlib
 import json
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+import commands
 from lazarus_train import train
 
 STEPS = 6
@@ -24,14 +27,45 @@ def launch(setup, processes: int, output: str, *more: object) -> list[str]:
     launcher = Path(sys.executable).with_name("mlx.launch")
     command = [sys.executable, "-m", "lazarus_train", "sft", *map(str, arguments)]
     return (
-        [sys.executable, str(launcher), "-n", str(processes), "--backend", "ring", *command]
+        [sys.executable, str(launcher), "-n", str(processes), "--backend", "ring", "-p", free_port(processes), *command]
         if processes > 1
         else command
     )
 
 
+def free_port(count: int) -> str:
+    """The first of so many ports that follow each other and are free; each worker of the tests has a range of its own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for port in range(random.randrange(20_000, 20_400) + 500 * worker, 32_000):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as sockets:
+            for each in range(port, port + count):
+                sockets.enter_context(socket.socket()).bind(("127.0.0.1", each))
+            return str(port)
+    raise LookupError("no free ports")
+
+
+def start(setup, processes: int, output: str, *more: object) -> list[commands.Command]:
+    """The processes of a run: one of `mlx.launch`, or without that and as forks, which start faster, those of the ring."""
+    if processes == 1 or not commands.can_fork():
+        return [commands.Command(launch(setup, processes, output, *more))]
+    command, port = launch(setup, 1, output, *more), int(free_port(processes))
+    hosts = setup.folder / f"hosts-{output}.json"
+    hosts.write_text(json.dumps([[f"127.0.0.1:{port + rank}"] for rank in range(processes)]))
+    variables = [{"MLX_RANK": str(rank), "MLX_HOSTFILE": str(hosts)} for rank in range(processes)]
+    return [commands.Command(command, environment=each, forks=True) for each in variables]
+
+
 def run(*arguments) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(launch(*arguments), capture_output=True, text=True, env=os.environ, check=False, timeout=120)
+    return ended(start(*arguments))
+
+
+def ended(started: list[commands.Command]) -> subprocess.CompletedProcess[str]:
+    """What the processes of a run wrote, and the first exit code that is not 0."""
+    done = [command.finish(120) for command in started]
+    code = next((each.returncode for each in done if each.returncode), 0)
+    return subprocess.CompletedProcess(
+        done[0].args, code, "".join(each.stdout for each in done), "".join(each.stderr for each in done)
+    )
 
 
 def losses(setup, output: str) -> list[float]:
@@ -113,12 +147,13 @@ def test_a_killed_process_stops_the_run_with_a_word_and_another_number_goes_on(l
     name, steps = f"killed-{victim}", 40
     train(longer.config("alone-longer", max_steps=steps))
     audit = longer.folder / name / "audit.jsonl"
-    command = launch(longer, 2, name, "--max-steps", steps)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while process.poll() is None and not (audit.is_file() and audit.read_bytes().count(b"\n") > 2):
-            time.sleep(0.001)
+    started = start(longer, 2, name, "--max-steps", steps)
+    commands.wait_until(started[0], lambda: audit.is_file() and audit.read_bytes().count(b"\n") > 2)
+    if len(started) == 2:
+        started[victim].send_signal(signal.SIGKILL)
+    else:
         os.kill(pid_of_rank(victim, str(longer.folder / name)), signal.SIGKILL)
-        _, words = process.communicate(timeout=60)
+    words = ended(started).stderr
     assert "another process of this run ended" in words
     assert "Traceback" not in words
     run(longer, 3, name, "--max-steps", steps)
@@ -142,7 +177,7 @@ def pid_of_rank(rank: int, output: str) -> int:
 @pytest.mark.slow
 def test_processes_that_mean_different_runs_are_refused(longer):
     script = longer.folder / "differs.sh"
-    launcher, training = (command := launch(longer, 2, "differs"))[:6], command[6:]
+    launcher, training = (command := launch(longer, 2, "differs"))[:8], command[8:]
     script.write_text(f'#!/bin/sh\nexec {" ".join(training)} --seed "$MLX_RANK"\n')
     script.chmod(0o755)
     command = [*launcher, str(script)]
