@@ -10,6 +10,11 @@ from typing import Any
 
 import pytest
 
+FAMILIES = (
+    *("gemma3_text", "gpt_oss", "granite", "granitemoe", "granitemoehybrid", "jamba", "llama", "llama3-rope"),
+    *("llama4_text", "mamba", "mistral", "mixtral", "olmoe", "qwen3", "starcoder2"),
+)
+"""Small trained models of the real inputs, in `models/families`."""
 PROFILE = "HYPOTHESIS_PROFILE"
 """The variable that chooses a run: `default` or `thorough`. `pytest --thorough` sets it."""
 DEFAULT_EXAMPLES = 25
@@ -66,9 +71,13 @@ def thinned(every: Iterable[Any], keep: Sequence[Any]) -> list[Any]:
     """Parameters of a test, those not in `keep` marked for thorough runs only.
 
     Args:
-        every: All parameters, for `pytest.mark.parametrize`.
+        every: All parameters, for `pytest.mark.parametrize`; tuples where it has several names.
         keep: Those of the default run.
     """
     every = list(every)
     assert not [value for value in keep if value not in every], "each is one of all"
-    return [value if value in keep else pytest.param(value, marks=pytest.mark.thorough) for value in every]
+    return [
+        value if value in keep else pytest.param(*parts, marks=pytest.mark.thorough)
+        for value in every
+        for parts in [value if isinstance(value, tuple) else (value,)]
+    ]

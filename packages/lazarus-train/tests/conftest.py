@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
+from suite import FAMILIES
+
 install_import_hook(["lazarus_train.batches", "lazarus_train.objectives"], "beartype.beartype")
 
 QUESTIONS = [(f"What is {a} and {b}?", f"{a} and {b} make {a + b}.") for a in range(6) for b in range(4)]
@@ -163,25 +165,7 @@ def stop_after():
     return make
 
 
-@pytest.fixture(
-    params=[
-        "gemma3_text",
-        "gpt_oss",
-        "granite",
-        "granitemoe",
-        "granitemoehybrid",
-        "jamba",
-        "llama",
-        "llama3-rope",
-        "llama4_text",
-        "mamba",
-        "mistral",
-        "mixtral",
-        "olmoe",
-        "qwen3",
-        "starcoder2",
-    ]
-)
+@pytest.fixture(params=FAMILIES)
 def family(request, real_data) -> Path:
     """A small trained model of each family."""
     return real_data / "models/families" / request.param
