@@ -34,7 +34,7 @@ found = lm.model(mx.array([list(b"the same bits in every process") * 20]))
 print(hashlib.sha256(np.array(found).tobytes()).hexdigest())
 """
 
-forks = pytest.mark.skipif(sys.platform == "darwin", reason="commands are not forked here")
+forks = pytest.mark.skipif(not commands.SURVIVES_FORK, reason="commands are not forked here")
 
 
 def both(code: str, *words: str) -> list[subprocess.CompletedProcess[str]]:

@@ -2,8 +2,8 @@
 
 Importing MLX, the models and the tokenizers takes a second; a fork takes some milliseconds. A fork is a process of its
 own: it has its own streams, folder, environment, signals, exit code and end of the interpreter. It shares with its
-siblings the seed of string hashes and what was imported. In a thorough run, on macOS (whose frameworks do not survive
-a fork) and with `environment`, a command gets a Python of its own.
+siblings the seed of string hashes and what was imported. In a thorough run, on macOS, with a GPU of NVIDIA and with
+`environment`, a command gets a Python of its own.
 """
 
 import atexit
@@ -24,6 +24,10 @@ from typing import IO, Self
 
 import suite
 
+SURVIVES_FORK = sys.platform != "darwin" and not Path("/dev/nvidiactl").exists()
+"""Neither macOS's frameworks nor the driver of a GPU work in a fork."""
+AT_START = dict(os.environ)
+"""The variables of the server: those before any test changed some."""
 SERVER = Path(__file__).with_name("fork_server.py")
 LIMIT_S = 300.0
 """A command of a test that takes longer is killed."""
@@ -31,7 +35,7 @@ LIMIT_S = 300.0
 
 def can_fork() -> bool:
     """Whether commands are forked in this run."""
-    return not suite.is_thorough() and sys.platform != "darwin"
+    return not suite.is_thorough() and SURVIVES_FORK
 
 
 class Command:
@@ -172,6 +176,8 @@ class _Server:
             self._process = subprocess.Popen(
                 [sys.executable, str(SERVER), str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
+                env=AT_START,
+                cwd=SERVER.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )

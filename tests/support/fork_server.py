@@ -21,19 +21,14 @@ import threading
 import types
 from collections.abc import Callable
 from importlib import import_module
-from importlib.util import find_spec
-from pkgutil import walk_packages
+from pkgutil import iter_modules, walk_packages
 from typing import Any, NoReturn
-
-PACKAGES = (  # the models first: they choose the BLAS before MLX is loaded
-    *("lazarus_models", "lazarus_plan", "lazarus_tokenkit", "lazarus_train"),
-    *("lazarus_gym", "lazarus_corpus", "lazarus_introspect", "lazarus_cli"),
-)
-
 
 def import_all() -> None:
     """Imports every module of the packages that are installed, but those that run a command."""
-    for package in filter(find_spec, PACKAGES):
+    packages = [module.name for module in iter_modules() if module.name.startswith("lazarus_")]
+    packages.sort(key=lambda name: name != "lazarus_models")  # first: it chooses the BLAS before MLX is loaded
+    for package in packages:
         found = walk_packages(import_module(package).__path__, f"{package}.", onerror=lambda name: None)
         for module in found:
             if not module.name.endswith("__main__"):
