@@ -24,6 +24,7 @@ from importlib import import_module
 from pkgutil import iter_modules, walk_packages
 from typing import Any, NoReturn
 
+
 def import_all() -> None:
     """Imports every module of the packages that are installed, but those that run a command."""
     packages = [module.name for module in iter_modules() if module.name.startswith("lazarus_")]
