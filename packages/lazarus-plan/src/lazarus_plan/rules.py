@@ -9,6 +9,9 @@ _FILE = "Give another file or setting; the message names it."
 _LINE = "Build the plan again; plan.jsonl is written by programs only."
 _LOCK = "Build the plan again, or restore the file that the message names."
 _STALE = "Build lengths again and run `lock --update`, or restore what changed."
+_ENCODE = (
+    "Encode the plan's data with its tokenizer and template: `lazarus-tokenkit encode -d DATA -t TOKENIZER -o ENCODED`."
+)
 _AUDIT = "Do not trust the run; train again from a checkpoint before the step that the message names."
 
 
@@ -84,6 +87,23 @@ RULES = {
     "LP-E174": Rule("The chain of the audit log is broken", _AUDIT),
     "LP-E175": Rule("The run trained on other tokens than the data give", _AUDIT),
     "LP-E176": Rule("The audit log has a line of another spelling, or binds something else", _AUDIT),
+    "LP-E190": Rule(
+        "Nothing states which tokens an exported loader predicts", "Give labels or masks, or `loss_on='all'`."
+    ),
+    "LP-E191": Rule(
+        "Labels or masks do not fit the tokens of their sample", "Give one for each token; do not shift labels."
+    ),
+    "LP-E192": Rule("An encoded file is of other data, another template, tokenizer or encoding", _ENCODE),
+    "LP-E193": Rule("A sample has other tokens than the plan was built from", _ENCODE),
+    "LP-E194": Rule("A setting of another trainer would break the plan", "Change the setting that the message names."),
+    "LP-E195": Rule("Another trainer did not train on the plan's next step, whole", _AUDIT),
+    "LP-E196": Rule(
+        "The files of a plan are damaged, or another plan was expected", "Build the plan again, or give its folder."
+    ),
+    "LP-E197": Rule("An audit log cannot go on", "Bring the log of the checkpoint, or give another name."),
+    "LP-E198": Rule(
+        "Another trainer cannot follow this plan or read these data", "Build another plan, or encode the data before."
+    ),
     "LP-W201": Rule("Much of the plan is padding", "Choose another row length or token budget."),
     "LP-W202": Rule("Many samples are cut", "Choose a longer row."),
     "LP-W203": Rule("Steps cost unevenly", "Choose a larger token budget."),
