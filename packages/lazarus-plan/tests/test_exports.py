@@ -122,6 +122,18 @@ def test_an_exported_file_names_everything_it_uses_and_imports_no_lazarus(target
     checked = ["ruff", "check", "--isolated", "--no-cache", "--select", "F,I,D100,D103,E9", str(tmp_path / "loader.py")]
     done = subprocess.run([sys.executable, "-m", *checked], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+    shaped = [
+        "ruff",
+        "format",
+        "--isolated",
+        "--no-cache",
+        "--check",
+        "--line-length",
+        "120",
+        str(tmp_path / "loader.py"),
+    ]
+    done = subprocess.run([sys.executable, "-m", *shaped], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
     assert f"--to {target}" in (ast.get_docstring(ast.parse(source)) or "")
 
 
