@@ -30,18 +30,18 @@ from lazarus_plan import (
     rebase_plan,
     save_plan,
 )
-from lazarus_plan.audit import AuditLog as OurLog
-from lazarus_plan.audit import StepDigest, read_log, row_digest
-from lazarus_plan.cli import app
-from lazarus_plan.codec import encode_step
-from lazarus_plan.encoded import encoded_token_ids
+from lazarus_plan.audit.encoded import encoded_token_ids
+from lazarus_plan.audit.log import AuditLog as OurLog
+from lazarus_plan.audit.log import StepDigest, read_log, row_digest
+from lazarus_plan.cli.app import app
 from lazarus_plan.exports import Target, export
 from lazarus_plan.exports.audit_log import AuditLog, row_digests
 from lazarus_plan.exports.encoded import EncodedSamples
 from lazarus_plan.exports.rows import PlannedBatches
 from lazarus_plan.exports.steps import PlanRefused, PlanSteps
 from lazarus_plan.exports.trainer_settings import check_settings, choose_loss
-from lazarus_plan.store import ROWS
+from lazarus_plan.format.step_codec import encode_step
+from lazarus_plan.format.store import ROWS
 
 LENGTHS = [17, 30, 64, 5, 12, 40, 33, 9, 21, 58]
 SETTINGS: list[dict[str, Any]] = [{}, {"mode": "padded"}, {"row_len": 48, "oversize": "split"}, {"align": 8}]

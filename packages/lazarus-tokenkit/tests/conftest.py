@@ -12,7 +12,7 @@ from hypothesis import settings
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from lazarus_tokenkit.__main__ import main
-from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
+from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
 
 settings.register_profile("busy", deadline=None)  # a machine that does other things too is no failure
 settings.load_profile("busy")

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from lazarus_train import train
-from lazarus_train.checkpoint import checkpoints, find_damage
-from lazarus_train.folder import RunFolder
+from lazarus_train.run_dir.checkpoint import checkpoints, find_damage
+from lazarus_train.run_dir.layout import RunFolder
 
 KILLS = 30
 KILLER = """

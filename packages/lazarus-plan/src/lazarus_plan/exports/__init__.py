@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Literal, get_args
 
-from lazarus_plan.outputs import OutputKind
+from lazarus_core.outputs import OutputKind
 
 Target = Literal["torch", "trl", "grain", "mlx"]
 _CORE = ("steps.py", "rows.py", "encoded.py", "audit_log.py")

@@ -1,0 +1,5 @@
+"""What every Lazarus package needs: errors, the terminal, atomic writing, strict JSON, HTML pages."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)
