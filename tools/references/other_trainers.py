@@ -38,10 +38,9 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from lazarus_plan import load_plan
-from lazarus_tokenkit import Encoder, load_tokenizer
-from lazarus_tokenkit.readers import FieldNames
-from lazarus_train.batches import make_batch
-from lazarus_train.dataset import read_dataset
+from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
+from lazarus_train.data.batches import make_batch
+from lazarus_train.data.dataset import read_dataset
 
 model, rows, folder, steps, output = sys.argv[1:]
 plan, dataset = load_plan(folder), read_dataset(Path(rows), Encoder(load_tokenizer(model)), FieldNames())
@@ -68,7 +67,8 @@ import planned_mlx as planned
 
 work, folder, encoded, out, steps, rate, micro_batches = sys.argv[1:]
 steps, micro_batches = int(steps), int(micro_batches)
-plan = planned.PlanSteps(folder, micro_batches=micro_batches)
+world = mx.distributed.init()
+plan = planned.PlanSteps(folder, world.rank(), world.size(), micro_batches)
 data = planned.EncodedSamples(encoded, plan)
 model, _ = load_model(Path(work) / "model", lazy=False)
 losses, rows = [], []
@@ -90,15 +90,37 @@ class Losses(TrainingCallback):
         losses.append(report["train_loss"])
 
 args = planned.TrainingArgs(
-    batch_size=2, iters=steps * micro_batches, val_batches=2, steps_per_report=micro_batches, steps_per_eval=3,
+    batch_size=4, iters=steps * micro_batches, val_batches=2, steps_per_report=micro_batches, steps_per_eval=3,
     adapter_file=str(Path(out) / "adapter.safetensors"), grad_accumulation_steps=micro_batches,
 )
 planned.train_by_plan(
     model, optim.SGD(float(rate)), plan, data, args, data[:8], audit_path=str(Path(out) / "audit.jsonl"),
     training_callback=Losses(),
 )
-(Path(out) / "found.json").write_text(json.dumps({"losses": losses, "rows": rows[:steps]}))
+name = f"found-{world.rank()}.json" if world.rank() else "found.json"
+(Path(out) / name).write_text(json.dumps({"losses": losses, "rows": rows[:steps]}))
 """
+
+REFUSED: dict[str, tuple[str, dict[str, Any], list[str]]] = {
+    "three epochs, TRL's default": ("LP-E194", {"max_steps": -1}, ["input_ids", "mask"]),
+    "more steps than the plan has": ("LP-E194", {"max_steps": 10**6}, ["input_ids", "mask"]),
+    "dataloader_drop_last": ("LP-E194", {"dataloader_drop_last": True}, ["input_ids", "mask"]),
+    "group_by_length": ("LP-E194", {"train_sampling_strategy": "group_by_length"}, ["input_ids", "mask"]),
+    "packing": ("LP-E194", {"packing": True, "max_length": 512}, ["input_ids", "labels"]),
+    "shuffle_dataset": ("LP-E194", {"shuffle_dataset": True}, ["input_ids", "mask"]),
+    "ignore_data_skip": ("LP-E194", {"ignore_data_skip": True}, ["input_ids", "mask"]),
+    "auto_find_batch_size": ("LP-E194", {"auto_find_batch_size": True}, ["input_ids", "mask"]),
+    "completion_only_loss without a mask": ("LP-E190", {"completion_only_loss": True}, ["input_ids"]),
+    "nothing says what is predicted": ("LP-E190", {}, ["input_ids"]),
+    "completion_mask and completion_only_loss=False": (
+        *("LP-E190", {"completion_only_loss": False}),
+        ["input_ids", "completion_mask"],
+    ),
+    "max_length cuts samples": ("LP-E193", {"max_length": 64}, ["input_ids", "labels"]),
+    "samples in another order": ("LP-E193", {}, ["input_ids", "mask"]),
+    "a log of another plan": ("LP-E197", {}, ["input_ids", "mask"]),
+}
+"""What TRL is asked for, which columns the data have, and the code that it is refused with."""
 
 
 class Setting:
@@ -283,6 +305,54 @@ def trainer(
     write(out, losses, rows, int(os.environ.get("RANK", 0)))
 
 
+def refuse(setting: Setting, name: str) -> None:
+    """Starts SFTTrainer with every setting that would break the plan; writes the code that each was refused with."""
+    from datasets import Dataset
+    from transformers import AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+
+    planned: Any = import_module("planned_trl")
+    out, codes = setting.out(name), dict[str, str]()
+    (out / "other.jsonl").write_text(json.dumps({"lazarus_audit": 2, "plan_id": "sha256:" + "0" * 64}) + "\n")
+
+    class Planned(planned.FollowsPlan, SFTTrainer):  # pyright: ignore[reportUntypedBaseClass]
+        batch_plan = setting.plan
+
+    samples = [dict(row) for row in planned.EncodedSamples(setting.encoded, planned.PlanSteps(setting.plan))]
+    for row in samples:
+        row["completion_mask"] = row["mask"]
+        row["labels"] = [token if counts else -100 for token, counts in zip(row["input_ids"], row["mask"], strict=True)]
+    for case, (_, changes, columns) in REFUSED.items():
+        given = {"max_steps": STEPS, "max_length": None, "report_to": "none", "use_cpu": True, "bf16": False, **changes}
+        rows = samples[::-1] if "order" in case else samples
+        Planned.audit_path = str(out / ("other.jsonl" if "log" in case else "audit.jsonl"))
+        try:
+            made = Planned(
+                model=load(setting),
+                args=SFTConfig(str(out / "trainer"), gradient_checkpointing=False, **given),
+                train_dataset=Dataset.from_list([{name: row[name] for name in columns} for row in rows]),
+                processing_class=AutoTokenizer.from_pretrained(setting.model),
+            )
+            made.train()
+            codes[case] = "trained"
+        except planned.PlanRefused as refused:
+            codes[case] = refused.code
+    (out / "codes.json").write_text(json.dumps(codes))
+
+
+def read_me(setting: Setting, name: str) -> None:
+    """Runs the examples for PyTorch and TRL that the README of lazarus-plan shows."""
+    folder = setting.out(name)
+    for link, target in (("plan", setting.plan), ("model", setting.model), ("encoded.jsonl", setting.encoded)):
+        (folder / link).symlink_to(target)
+    text = (ROOT / "packages/lazarus-plan/README.md").read_text("utf-8")
+    examples = [part.partition("```")[0] for part in text.split("```py\n")[1:]]
+    os.chdir(folder)
+    for target, example in zip(("torch", "trl"), examples, strict=True):
+        sys.modules["planned"] = import_module(f"planned_{target}")
+        exec(compile(example, f"README, {target}", "exec"), {"__name__": "__main__"})
+
+
 RUNS: dict[str, Callable[[Setting, str], None]] = {
     "pytorch": loop,
     "pytorch, 3 micro-batches": lambda setting, name: loop(setting, name, micro_batches=3),
@@ -299,7 +369,8 @@ RUNS: dict[str, Callable[[Setting, str], None]] = {
     "trl, resumed": lambda setting, name: trainer(setting, name, is_trl=True, is_resumed=True),
     "trl, 2 processes": lambda setting, name: trainer(setting, name, is_trl=True),
 }
-MLX_RUNS = {"mlx-lm": 1, "mlx-lm, accumulation 2": 2}
+MLX_RUNS = {"mlx-lm": 1, "mlx-lm, accumulation 2": 2, "mlx-lm, 2 processes": 1, "mlx-lm, 4 processes": 1}
+OTHER_RUNS: dict[str, Callable[[Setting, str], None]] = {"refused": refuse, "readme": read_me}
 
 
 def processes(name: str) -> int:
@@ -393,7 +464,7 @@ def compare(work: Path, mode: str, name: str, lazarus: Lazarus) -> dict[str, Any
         json.loads(lazarus("lazarus-plan", *audit, log / "audit.jsonl"))["data_head"]
         for log in (work / f"{mode}-lazarus", out)
     ]
-    return {
+    figures: dict[str, Any] = {
         "mode": mode,
         "trainer": name,
         "steps": len(differences),
@@ -404,6 +475,37 @@ def compare(work: Path, mode: str, name: str, lazarus: Lazarus) -> dict[str, Any
         "step_lines_equal": lines[0] == lines[1],
         "data_heads_equal": heads[0] == heads[1],
     }
+    is_equal = figures["loss_difference"] <= TOLERANCE and not figures["rows_that_differ"]
+    return figures | {"equal": is_equal and figures["step_lines_equal"] and figures["data_heads_equal"]}
+
+
+def compare_codes(work: Path, mode: str, name: str, lazarus: Lazarus) -> dict[str, Any]:
+    """Whether every setting was refused with its code."""
+    codes = json.loads((work / f"{mode}-{name}/codes.json").read_text())
+    expected = {case: code for case, (code, _, _) in REFUSED.items()}
+    return {"mode": mode, "trainer": name, "codes": codes, "equal": codes == expected}
+
+
+def compare_examples(work: Path, mode: str, name: str, lazarus: Lazarus) -> dict[str, Any]:
+    """Whether the logs of the examples prove that they trained on the whole plan."""
+    audit = ["audit", "-p", work / mode, "--encoded", work / "encoded.jsonl", "--complete", "--json", "--log"]
+    logs = [work / f"{mode}-{name}" / folder / "audit.jsonl" for folder in ("run", "trl")]
+    heads = {json.loads(lazarus("lazarus-plan", *audit, log))["data_head"] for log in logs}
+    return {"mode": mode, "trainer": name, "equal": len(heads) == 1}
+
+
+OTHER_CHECKS = {"refused": compare_codes, "readme": compare_examples}
+
+
+def run_mlx(setting: Setting, name: str, lazarus: Lazarus) -> None:
+    """Runs mlx-lm's trainer in the environment of Lazarus."""
+    script, world = setting.work / "run_mlx.py", processes(name)
+    script.write_text(MLX)
+    settings = [setting.work, setting.plan, setting.encoded, setting.out(name), STEPS, RATE, MLX_RUNS[name]]
+    if world == 1:
+        lazarus("python", "-W", "ignore", script, *settings)
+    else:
+        lazarus("mlx.launch", "-n", world, "--", lazarus.folder / "python", script, *settings)
 
 
 def step_lines(log: Path) -> list[list[str]]:
@@ -425,34 +527,14 @@ def main() -> int:
     lazarus, work = Lazarus(args.bin), Path(tempfile.mkdtemp(prefix="other-trainers-"))
     results: list[dict[str, Any]] = []
     prepare(work, lazarus, args.gsm8k, args.tokenizer)
-    wanted = [
-        (mode, name)
-        for mode in MODES
-        for name in (*RUNS, *(MLX_RUNS if mode == "padded" else ()))
-        if any(map(name.startswith, args.only.split(";")))
-    ]
-    for mode, name in wanted:
+    begins = tuple(args.only.split(";"))
+    runs = [(mode, name) for mode in MODES for name in (*RUNS, *(MLX_RUNS if mode == "padded" else OTHER_RUNS))]
+    for mode, name in [each for each in runs if each[1].startswith(begins)]:
         if name in MLX_RUNS:
-            out = Setting(work, mode).out(name)
-            lazarus(
-                "python",
-                "-W",
-                "ignore",
-                "-c",
-                MLX,
-                work,
-                work / mode,
-                work / "encoded.jsonl",
-                out,
-                STEPS,
-                RATE,
-                MLX_RUNS[name],
-            )
+            run_mlx(Setting(work, mode), name, lazarus)
         else:
             start(work, mode, name)
-        results.append(compare(work, mode, name, lazarus))
-        is_equal = results[-1]["loss_difference"] <= TOLERANCE and not results[-1]["rows_that_differ"]
-        results[-1]["equal"] = is_equal and results[-1]["step_lines_equal"] and results[-1]["data_heads_equal"]
+        results.append(OTHER_CHECKS.get(name, compare)(work, mode, name, lazarus))
         shown = {key: value for key, value in results[-1].items() if key not in ("mode", "trainer", "losses")}
         print(f"{'equal ' if results[-1]['equal'] else 'DIFFER'} {mode}, {name}: {shown}", flush=True)
     if args.json:
@@ -464,6 +546,6 @@ def main() -> int:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--inside"]:
         folder, chosen, run_name = sys.argv[2:]
-        RUNS[run_name](Setting(Path(folder), chosen), run_name)
+        (RUNS | OTHER_RUNS)[run_name](Setting(Path(folder), chosen), run_name)
     else:
         raise SystemExit(main())
