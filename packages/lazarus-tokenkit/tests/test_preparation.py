@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_tokenkit import (
-    BpeConfig,
     ChatSample,
     CompletionSample,
     FieldNames,
@@ -18,7 +17,6 @@ from lazarus_tokenkit import (
     ToolCall,
     compute_fingerprint,
     load_tokenizer,
-    train_bpe,
 )
 from lazarus_tokenkit.analysis.waste import padding_waste
 from lazarus_tokenkit.analysis.words import analyze_words
@@ -30,6 +28,7 @@ from lazarus_tokenkit.preparation.rewriting import map_texts, to_row
 from lazarus_tokenkit.preparation.structures import PATTERNS, inject_structures, restore_structures, structure_tokens
 from lazarus_tokenkit.regression import read_suite
 from lazarus_tokenkit.samples.schemas import to_sample
+from lazarus_tokenkit.tokenizers import BpeConfig, train_bpe
 
 STRUCTURES = ["https://a.org/b?c=1", "x@y.org", "2024-01-31", "10.0.0.1", "0xff", "/usr/lib/x", "plain words, 3.14"]
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lazarus_core.errors import OutputTaken
-from lazarus_tokenkit import BpeConfig, SentencePieceConfig, load_tokenizer, train_bpe, train_sentencepiece
+from lazarus_tokenkit import load_tokenizer
 from lazarus_tokenkit.errors import TokenkitError
+from lazarus_tokenkit.tokenizers import BpeConfig, SentencePieceConfig, train_bpe, train_sentencepiece
 from lazarus_tokenkit.training.card import freeze
 from lazarus_tokenkit.training.run import estimate, train_files
 

@@ -13,7 +13,7 @@ from lazarus_tokenkit.tokenizers.engines import (
     EXTRAS,
     PACKAGES,
     Engine,
-    Unfit,
+    UnsuitableEngine,
     build_engine,
     check_engine,
     is_installed,
@@ -72,7 +72,7 @@ def measure_speed(tokenizer: Tokenizer, documents: Sequence[str], repeats: int =
         try:
             engine = build_engine(tokenizer, name)
             check_engine(engine, tokenizer, documents[:2000])
-        except Unfit as reason:
+        except UnsuitableEngine as reason:
             found.append(Speed(name, note=str(reason)))
             continue
         found.append(speed(engine.name, lambda engine=engine: _encode_all(engine, documents)))

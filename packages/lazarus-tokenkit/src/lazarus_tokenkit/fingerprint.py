@@ -21,7 +21,7 @@ from lazarus_core.strict_json import MalformedJson, read_json
 from lazarus_tokenkit.errors import FingerprintMismatch, TokenkitError
 from lazarus_tokenkit.outputs import FINGERPRINT
 from lazarus_tokenkit.tables import aligned
-from lazarus_tokenkit.tokenizers.load import TokenizerOrName, opened
+from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
 from lazarus_tokenkit.tokenizers.probes import PROBES_VERSION, probes
 
 JSON = dict[str, Any]
@@ -94,7 +94,7 @@ def compute_fingerprint(tokenizer: TokenizerOrName) -> TokenizerFingerprint:
     >>> compute_fingerprint("byte").short
     '3e6cc8846c939715'
     """
-    tokenizer = opened(tokenizer)
+    tokenizer = as_tokenizer(tokenizer)
     structure = tokenizer.structure()
     structural = {name: _digest(value) for name, value in structure.items()}
     observed = [[probe, tokenizer.observe(probe)] for probe in probes(tokenizer.special_tokens)]

@@ -15,11 +15,11 @@ import numpy as np
 
 from lazarus_tokenkit.analysis.bootstrap import interval
 from lazarus_tokenkit.analysis.counts import boundaries, chunks
-from lazarus_tokenkit.analysis.vocabularies import names_apart
+from lazarus_tokenkit.analysis.vocabularies import distinct_names
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.samples.documents import as_documents
 from lazarus_tokenkit.tables import aligned, number
-from lazarus_tokenkit.tokenizers.load import TokenizerOrName, opened
+from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
 from lazarus_tokenkit.tokenizers.protocol import Segments
 
 CATEGORIES = ("letters", "digits", "punctuation", "white space", "other")
@@ -89,7 +89,7 @@ def compare_tokenizers(first: TokenizerOrName, second: TokenizerOrName, document
     >>> compare_tokenizers(byte, char, ["abc", "de"]).boundary_f1
     1.0
     """
-    first, second, documents = opened(first), opened(second), as_documents(documents)
+    first, second, documents = as_tokenizer(first), as_tokenizer(second), as_documents(documents)
     lengths: list[tuple[int, int]] = []
     shared = total = size = 0
     by_category = np.zeros((len(CATEGORIES), 2), dtype=np.int64)
@@ -110,7 +110,7 @@ def compare_tokenizers(first: TokenizerOrName, second: TokenizerOrName, document
     columns = {"first": table[:, 0], "second": table[:, 1]}
     many = len(table) > 1
     return Comparison(
-        names=names_apart(first, second),
+        names=distinct_names(first, second),
         documents=len(table),
         bytes=size,
         tokens=tokens,

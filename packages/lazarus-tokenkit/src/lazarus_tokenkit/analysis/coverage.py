@@ -16,7 +16,7 @@ from lazarus_tokenkit.analysis.bootstrap import Sums, interval
 from lazarus_tokenkit.analysis.counts import WORD, CorpusCounts, count_corpus, word_ids
 from lazarus_tokenkit.samples.documents import as_documents
 from lazarus_tokenkit.tables import aligned, number, percent
-from lazarus_tokenkit.tokenizers.load import TokenizerOrName, opened
+from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
 from lazarus_tokenkit.tokenizers.protocol import Tokenizer
 
 MAX_WORDS = 50_000
@@ -121,7 +121,7 @@ def analyze_coverage(tokenizer: TokenizerOrName, documents: Iterable[str]) -> Co
     >>> coverage.bytes_per_token, coverage.fertility, coverage.continued_word_rate
     (1.0, 3.5, 1.0)
     """
-    tokenizer, documents = opened(tokenizer), list(as_documents(documents))
+    tokenizer, documents = as_tokenizer(tokenizer), list(as_documents(documents))
     return coverage_of(count_corpus(tokenizer, documents), *single_token_rates(tokenizer, documents))
 
 

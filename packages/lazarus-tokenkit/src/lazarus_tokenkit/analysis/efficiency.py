@@ -15,7 +15,7 @@ from lazarus_tokenkit.analysis.counts import byte_places, chunks
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.samples.documents import as_documents
 from lazarus_tokenkit.tables import aligned, bars, number, percent
-from lazarus_tokenkit.tokenizers.load import TokenizerOrName, opened
+from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
 from lazarus_tokenkit.tokenizers.protocol import Segments
 
 QUANTILES = (50, 90, 95, 99)
@@ -82,7 +82,7 @@ def analyze_efficiency(tokenizer: TokenizerOrName, documents: Iterable[str], con
     >>> analyze_efficiency(load_tokenizer("byte"), ["1+1=2", "so 12"]).tokens_per["equation"]
     5.0
     """
-    tokenizer, documents = opened(tokenizer), as_documents(documents)
+    tokenizer, documents = as_tokenizer(tokenizer), as_documents(documents)
     lengths: list[int] = []
     spent: dict[str, list[int]] = {name: [] for name in SPANS}
     for batch in chunks(documents):

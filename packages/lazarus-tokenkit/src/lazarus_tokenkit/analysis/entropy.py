@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lazarus_tokenkit.analysis.counts import CorpusCounts, count_corpus
 from lazarus_tokenkit.samples.documents import as_documents
 from lazarus_tokenkit.tables import aligned, number, percent
-from lazarus_tokenkit.tokenizers.load import TokenizerOrName, opened
+from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
 
 ALPHA = 2.5
 """As in the paper; the package `tokenization-scorer` takes 3.0."""
@@ -85,7 +85,7 @@ def analyze_entropy(tokenizer: TokenizerOrName, documents: Iterable[str], alpha:
     >>> analyze_entropy(load_tokenizer("byte"), ["abcd"]).entropy_bits
     2.0
     """
-    return entropy_of(count_corpus(opened(tokenizer), as_documents(documents)), alpha)
+    return entropy_of(count_corpus(as_tokenizer(tokenizer), as_documents(documents)), alpha)
 
 
 def entropy_of(counts: CorpusCounts, alpha: float = ALPHA) -> Entropy:

@@ -26,7 +26,7 @@ from lazarus_tokenkit.analysis.counts import CorpusCounts, count_corpus
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.samples.documents import as_documents
 from lazarus_tokenkit.tables import aligned, number, percent
-from lazarus_tokenkit.tokenizers.load import TokenizerOrName, opened
+from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
 
 WEIGHTS = {"compression": 0.7, "words": 0.3}
 GRADES = ((90, "A"), (80, "B"), (70, "C"), (60, "D"))
@@ -125,7 +125,7 @@ def calculate_fit_score(
         reference: What to hold it against; None trains it.
         seed: Of the halves and the resampling.
     """
-    tokenizer, documents = opened(tokenizer), list(as_documents(documents))
+    tokenizer, documents = as_tokenizer(tokenizer), list(as_documents(documents))
     reference = reference or train_reference(documents, len(tokenizer.vocab), seed)
     counts = count_corpus(tokenizer, documents)
     columns = {name: counts.columns[name] for name in COLUMNS}

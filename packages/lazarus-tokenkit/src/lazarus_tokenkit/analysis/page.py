@@ -14,7 +14,7 @@ from lazarus_tokenkit.analysis.coverage import Coverage, CoverageByFile, coverag
 from lazarus_tokenkit.analysis.efficiency import histogram
 from lazarus_tokenkit.analysis.entropy import Entropy, entropy_of
 from lazarus_tokenkit.analysis.fit import FitScore
-from lazarus_tokenkit.analysis.induction import Induction
+from lazarus_tokenkit.analysis.suggestions import Suggestions
 from lazarus_tokenkit.analysis.vocabularies import VocabularyDiff
 from lazarus_tokenkit.analysis.words import Ranges, WordReport
 from lazarus_tokenkit.tokenizers.protocol import Tokenizer
@@ -97,7 +97,7 @@ def _pictures(found: Analysis) -> Iterable[str]:
         case FitScore():
             shares = [Bar(name, share, f"{share:.3f}", is_ours=True) for name, share in found.parts.items()]
             yield section("Parts", "Each from 0 to 1, against the tokenizer made for the corpus.", bars(shares))
-        case Induction() if found.suggestions:
+        case Suggestions() if found.suggestions:
             saved = {repr(each.text): each.saved_tokens for each in found.suggestions}
             yield section("Tokens saved", "By each suggestion, after those above it.", _bars(saved))
         case WordReport() if found.distinct:

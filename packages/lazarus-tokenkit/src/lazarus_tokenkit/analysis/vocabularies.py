@@ -57,7 +57,7 @@ def diff_vocabularies(first: Tokenizer, second: Tokenizer) -> VocabularyDiff:
     one, other = (_by_bytes(tokenizer) for tokenizer in (first, second))
     shared = one.keys() & other.keys()
     return VocabularyDiff(
-        names=names_apart(first, second),
+        names=distinct_names(first, second),
         sizes=(len(one), len(other)),
         shared=len(shared),
         moved=sum(one[content] != other[content] for content in shared),
@@ -66,7 +66,7 @@ def diff_vocabularies(first: Tokenizer, second: Tokenizer) -> VocabularyDiff:
     )
 
 
-def names_apart(first: Tokenizer, second: Tokenizer) -> tuple[str, str]:
+def distinct_names(first: Tokenizer, second: Tokenizer) -> tuple[str, str]:
     """The names of two tokenizers, numbered where they are the same, as those of a directory and its copy are."""
     if first.name == second.name:
         return f"{first.name} (1)", f"{second.name} (2)"

@@ -9,7 +9,7 @@ from typing import Any
 from lazarus_tokenkit.analysis.counts import WORD, lone_bytes, word_ids
 from lazarus_tokenkit.samples.documents import as_documents
 from lazarus_tokenkit.tables import aligned, percent
-from lazarus_tokenkit.tokenizers.load import TokenizerOrName, opened
+from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
 
 NUM_SHOWN = 20
 RARE = 3
@@ -72,7 +72,7 @@ def analyze_words(tokenizer: TokenizerOrName, documents: Iterable[str]) -> WordR
     >>> analyze_words(load_tokenizer("char:ab "), ["ab ac ab"]).oov
     (('ac', 1),)
     """
-    tokenizer, documents = opened(tokenizer), as_documents(documents)
+    tokenizer, documents = as_tokenizer(tokenizer), as_documents(documents)
     counts = Counter(word for text in documents for word in WORD.findall(text))
     words = list(counts)
     found = word_ids(tokenizer, words, has_space=True)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from lazarus_tokenkit.checks.templates import TURNS, validate_template
-from lazarus_tokenkit.checks.tokenizer_files import Finding, Patient, Severity
+from lazarus_tokenkit.checks.tokenizer_files import Finding, Severity, TokenizerFiles
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.templates.registry import OWN, REGISTRY, choose_template, missing_tokens
 from lazarus_tokenkit.templates.render import ChatTemplate
@@ -27,13 +27,13 @@ PROPERTIES: dict[str, tuple[str, Severity]] = {
 }
 
 
-def check(patient: Patient) -> Iterator[Finding]:
+def check(files: TokenizerFiles) -> Iterator[Finding]:
     """What was found."""
-    tokenizer = patient.tokenizer
+    tokenizer = files.tokenizer
     if tokenizer is None:
         return
     if tokenizer.chat_template is None:
-        fitting = suggestions(tokenizer)
+        fitting = fitting_templates(tokenizer)
         words = f"; its special tokens are those of {', '.join(fitting)}" if fitting else ""
         yield Finding("D40", "warning", f"there is no chat template{words}")
         return
@@ -47,7 +47,7 @@ def check(patient: Patient) -> Iterator[Finding]:
         return
     if "__" in template.source or "import" in re.findall(r"\{%-?\s*(\w+)", template.source):
         yield Finding("D49", "error", "the chat template reaches for what a template must not")
-    yield from _bos(template, tokenizer, text, patient)
+    yield from _bos(template, tokenizer, text, files)
     for found in validate_template(template, tokenizer):
         if not found.holds and found.name in PROPERTIES:
             number, severity = PROPERTIES[found.name]
@@ -63,7 +63,7 @@ def check(patient: Patient) -> Iterator[Finding]:
     yield from _block_settings(template, text)
 
 
-def suggestions(tokenizer: HuggingFaceTokenizer) -> list[str]:
+def fitting_templates(tokenizer: HuggingFaceTokenizer) -> list[str]:
     """Templates of the registry all of whose own special tokens the vocabulary has; of one family, the simplest."""
     families: dict[tuple[str, ...], str] = {}
     for name, entry in REGISTRY.items():
@@ -80,7 +80,9 @@ def _marks(template: ChatTemplate, tokenizer: HuggingFaceTokenizer) -> Iterator[
             yield Finding("D41", "error", f"{mark!r} of the chat template is no token", f"it is spelled {ids}")
 
 
-def _bos(template: ChatTemplate, tokenizer: HuggingFaceTokenizer, text: str, patient: Patient) -> Iterator[Finding]:
+def _bos(
+    template: ChatTemplate, tokenizer: HuggingFaceTokenizer, text: str, files: TokenizerFiles
+) -> Iterator[Finding]:
     starts = bool(template.bos_token) and text.startswith(template.bos_token)
     if starts and text.startswith(template.bos_token * 2):
         yield Finding("D42", "error", "the chat template writes bos twice", repr(text[:40]))
@@ -93,11 +95,11 @@ def _bos(template: ChatTemplate, tokenizer: HuggingFaceTokenizer, text: str, pat
     elif tokenizer.adds_bos and not starts:
         words = "the chat template writes no bos, though the tokenizer adds one to texts: conversations have none"
         yield Finding("D43", "information", words, "as `apply_chat_template` of transformers gives them")
-    if patient.model_config.get("model_type") in NEEDS_BOS and not starts:
+    if files.model_config.get("model_type") in NEEDS_BOS and not starts:
         yield Finding(
             "D43",
             "error",
-            f"`{patient.model_config['model_type']}` needs bos, and the chat template does not write it",
+            f"`{files.model_config['model_type']}` needs bos, and the chat template does not write it",
         )
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from lazarus_core.atomic import whole_folder
 from lazarus_core.outputs import check_folder
-from lazarus_tokenkit.checks.chat import suggestions
-from lazarus_tokenkit.checks.tokenizer_files import Patient
+from lazarus_tokenkit.checks.chat import fitting_templates
+from lazarus_tokenkit.checks.tokenizer_files import TokenizerFiles
 from lazarus_tokenkit.errors import TokenizerError
 from lazarus_tokenkit.templates.registry import REGISTRY
 from lazarus_tokenkit.tokenizers.backends.companions import CONFIG_FILE, ROLES, TOKENIZER_FILE, conventional_role
@@ -45,27 +45,27 @@ class Repair:
     new_rows: int | None
 
 
-def repair(patient: Patient) -> Repair:
-    """Repairs what is safe; the files come back even if nothing was.
+def repair(files: TokenizerFiles) -> Repair:
+    """Repairs what is safe; the contents come back even if nothing was.
 
     Raises:
         TokenizerError: `tokenizer.json` cannot be read at all.
     """
-    if patient.engine is None:
-        raise TokenizerError(f"`{patient.name}` cannot be repaired: {TOKENIZER_FILE} does not open", "LT-E117")
-    file, config = copy.deepcopy(patient.file), copy.deepcopy(patient.config)
-    steps = [*_switches(file, config), *_special_roles(patient, file)]
-    pad_steps, new_rows = _own_pad(patient, file, config)
+    if files.engine is None:
+        raise TokenizerError(f"`{files.name}` cannot be repaired: {TOKENIZER_FILE} does not open", "LT-E117")
+    file, config = copy.deepcopy(files.tokenizer_json), copy.deepcopy(files.config)
+    steps = [*_switches(file, config), *_special_roles(files, file)]
+    pad_steps, new_rows = _own_pad(files, file, config)
     steps += pad_steps
-    files = dict(patient.files) | {TOKENIZER_FILE: _dump(file), CONFIG_FILE: _dump(config)}
-    if not config.get("chat_template") and "chat_template.jinja" not in files:
-        fitting = suggestions(HuggingFaceTokenizer.from_files(files, patient.name))
+    contents = dict(files.contents) | {TOKENIZER_FILE: _dump(file), CONFIG_FILE: _dump(config)}
+    if not config.get("chat_template") and "chat_template.jinja" not in contents:
+        fitting = fitting_templates(HuggingFaceTokenizer.from_files(contents, files.name))
         # A template whose turns end otherwise than texts would make generation run on.
-        if len(fitting) == 1 and REGISTRY[fitting[0]].end_of_turn == patient.role("eos"):
+        if len(fitting) == 1 and REGISTRY[fitting[0]].end_of_turn == files.role("eos"):
             config["chat_template"] = REGISTRY[fitting[0]].source
-            files[CONFIG_FILE] = _dump(config)
+            contents[CONFIG_FILE] = _dump(config)
             steps.append(f"D40: chat template `{fitting[0]}`, the only one whose special tokens are there")
-    return Repair(tuple(steps), _difference(patient, file, config), files, new_rows)
+    return Repair(tuple(steps), _difference(files, file, config), contents, new_rows)
 
 
 def write_repair(found: Repair, directory: Path) -> None:
@@ -95,10 +95,10 @@ def _switches(file: JSON, config: JSON) -> list[str]:
     return steps
 
 
-def _special_roles(patient: Patient, file: JSON) -> list[str]:
+def _special_roles(files: TokenizerFiles, file: JSON) -> list[str]:
     steps: list[str] = []
     for role in ("bos", "eos"):
-        text = patient.role(role)
+        text = files.role(role)
         for token in _added(file):
             if token.get("content") == text and not token.get("special"):
                 token["special"] = True
@@ -110,12 +110,12 @@ def _added(file: JSON) -> list[JSON]:
     return file.get("added_tokens") or []
 
 
-def _own_pad(patient: Patient, file: JSON, config: JSON) -> tuple[list[str], int | None]:
-    pad, eos = patient.role("pad"), patient.role("eos")
+def _own_pad(files: TokenizerFiles, file: JSON, config: JSON) -> tuple[list[str], int | None]:
+    pad, eos = files.role("pad"), files.role("eos")
     if pad is not None and pad != eos:
         return [], None
     special = {token["content"] for token in _added(file) if token.get("special")}
-    named = patient.config.keys() | patient.special_tokens_map.keys()
+    named = files.config.keys() | files.special_tokens_map.keys()
     if not named & {f"{role}_token" for role in ROLES}:  # once one is named, nothing goes by convention any more
         held = {role: conventional_role(role, special) for role in ("bos", "eos")}
         config |= {f"{role}_token": text for role, text in held.items() if text is not None}
@@ -123,18 +123,18 @@ def _own_pad(patient: Patient, file: JSON, config: JSON) -> tuple[list[str], int
     if reserved is not None:
         config["pad_token"] = reserved
         return [f"D10: pad is {reserved!r}, reserved already"], None
-    taken = set(patient.vocab.values()) | {token["id"] for token in patient.added_tokens}
+    taken = set(files.vocab.values()) | {token["id"] for token in files.added_tokens}
     number = max(taken) + 1
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     file["added_tokens"] = [*_added(file), {"id": number, "content": NEW_PAD} | flags]
     config["pad_token"] = NEW_PAD
-    rows = patient.model_config.get("vocab_size")
+    rows = files.model_config.get("vocab_size")
     grows = not isinstance(rows, int) or number >= rows
     return [f"D10: pad is {NEW_PAD!r}, new, id {number}"], number + 1 if grows else None
 
 
-def _difference(patient: Patient, file: JSON, config: JSON) -> str:
-    pairs = ((TOKENIZER_FILE, _shown(patient.file), _shown(file)), (CONFIG_FILE, patient.config, config))
+def _difference(files: TokenizerFiles, file: JSON, config: JSON) -> str:
+    pairs = ((TOKENIZER_FILE, _shown(files.tokenizer_json), _shown(file)), (CONFIG_FILE, files.config, config))
     lines: list[str] = []
     for name, before, after in pairs:
         old, new = (json.dumps(each, indent=2, ensure_ascii=False).splitlines() for each in (before, after))

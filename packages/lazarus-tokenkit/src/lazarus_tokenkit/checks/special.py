@@ -6,27 +6,27 @@ from typing import Any
 
 import tokenizers
 
-from lazarus_tokenkit.checks.tokenizer_files import Finding, Patient
+from lazarus_tokenkit.checks.tokenizer_files import Finding, TokenizerFiles
 
 ROLES = ("bos", "eos", "pad", "unk")
 
 
-def check(patient: Patient) -> Iterator[Finding]:
+def check(files: TokenizerFiles) -> Iterator[Finding]:
     """What was found."""
-    if patient.engine is None:
+    if files.engine is None:
         return
-    yield from _roles(patient, patient.engine)
-    yield from _eos_ids(patient, patient.engine)
-    yield from _entries(patient, patient.engine)
-    yield from _injection(patient)
+    yield from _roles(files, files.engine)
+    yield from _eos_ids(files, files.engine)
+    yield from _entries(files, files.engine)
+    yield from _injection(files)
 
 
-def _roles(patient: Patient, engine: tokenizers.Tokenizer) -> Iterator[Finding]:
-    texts = {role: patient.role(role) for role in ROLES}
-    if patient.tokenizer is not None:  # conventional names, where no file names any
-        named = {number: text for text, number in patient.tokenizer.special_tokens.items()}
+def _roles(files: TokenizerFiles, engine: tokenizers.Tokenizer) -> Iterator[Finding]:
+    texts = {role: files.role(role) for role in ROLES}
+    if files.tokenizer is not None:  # conventional names, where no file names any
+        named = {number: text for text, number in files.tokenizer.special_tokens.items()}
         for role in ROLES:
-            texts[role] = texts[role] or named.get(getattr(patient.tokenizer, f"{role}_id"))
+            texts[role] = texts[role] or named.get(getattr(files.tokenizer, f"{role}_id"))
     ids = {role: None if text is None else engine.token_to_id(text) for role, text in texts.items()}
     special = {number for number, token in engine.get_added_tokens_decoder().items() if token.special}
     if texts["pad"] is None:
@@ -61,10 +61,10 @@ def _roles(patient: Patient, engine: tokenizers.Tokenizer) -> Iterator[Finding]:
             yield Finding("D15", "warning", f"unk is {same[0]} ({texts['unk']!r}): unknown characters look like it")
 
 
-def _eos_ids(patient: Patient, engine: tokenizers.Tokenizer) -> Iterator[Finding]:
-    text = patient.role("eos")
+def _eos_ids(files: TokenizerFiles, engine: tokenizers.Tokenizer) -> Iterator[Finding]:
+    text = files.role("eos")
     own = None if text is None else engine.token_to_id(text)
-    told = {"config.json": _ids(patient.model_config), "generation_config.json": _ids(patient.generation_config)}
+    told = {"config.json": _ids(files.model_config), "generation_config.json": _ids(files.generation_config)}
     different = {name: ids for name, ids in told.items() if ids and own is not None and own not in ids}
     if different:
         evidence = ", ".join(f"{name} {ids}" for name, ids in different.items())
@@ -76,17 +76,15 @@ def _ids(members: dict[str, Any]) -> list[int]:
     return value if isinstance(value, list) else [] if value is None else [value]  # type: ignore[no-any-return]
 
 
-def _entries(patient: Patient, engine: tokenizers.Tokenizer) -> Iterator[Finding]:
-    contents = Counter(token.get("content") for token in patient.added_tokens)
+def _entries(files: TokenizerFiles, engine: tokenizers.Tokenizer) -> Iterator[Finding]:
+    contents = Counter(token.get("content") for token in files.added_tokens)
     for text, count in contents.items():
         if count > 1:
             yield Finding("D13", "error", f"{text!r} has {count} entries in added_tokens")
-    for token in patient.added_tokens:
+    for token in files.added_tokens:
         text, number = token.get("content"), token.get("id")
-        if isinstance(text, str) and text in patient.vocab and patient.vocab[text] != number:
-            yield Finding(
-                "D13", "error", f"{text!r} has two ids", f"{number} added, {patient.vocab[text]} in the model"
-            )
+        if isinstance(text, str) and text in files.vocab and files.vocab[text] != number:
+            yield Finding("D13", "error", f"{text!r} has two ids", f"{number} added, {files.vocab[text]} in the model")
         if not token.get("special"):
             continue
         odd = [flag for flag in ("lstrip", "rstrip", "normalized", "single_word") if token.get(flag)]
@@ -99,8 +97,8 @@ def _entries(patient: Patient, engine: tokenizers.Tokenizer) -> Iterator[Finding
             yield Finding("D13", "error", f"special token {token.content!r} is not found inside text")
 
 
-def _injection(patient: Patient) -> Iterator[Finding]:
-    tokenizer = patient.tokenizer
+def _injection(files: TokenizerFiles) -> Iterator[Finding]:
+    tokenizer = files.tokenizer
     if tokenizer is None or not tokenizer.special_tokens:
         return
     leaking = [

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lazarus_tokenkit.encoding.loss_spans import Cutter
+from lazarus_tokenkit.encoding.loss_spans import SpanFinder
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.samples.kinds import JSON, Message
 from lazarus_tokenkit.templates.render import ChatTemplate
@@ -52,13 +52,13 @@ def validate_template(template: ChatTemplate, tokenizer: Tokenizer) -> list[Prop
         _is_prefix_stable,
         _prompt_begins_the_answer,
         _header_is_in_the_prompt,
-        _contents_stand_once,
-        _bos_stands_once,
+        _contents_occur_once,
+        _bos_occurs_once,
         _answers_end,
         _loss_is_found,
-        _system_is_heard,
-        _date_is_not_asked,
-        _tools_are_shown,
+        _system_is_rendered,
+        _is_independent_of_date,
+        _tools_are_rendered,
     ]
     return [Property("renders", True, "error", ""), *(check(template, tokenizer, whole) for check in checks)]
 
@@ -104,12 +104,12 @@ def _header_is_in_the_prompt(template: ChatTemplate, tokenizer: Tokenizer, whole
     return Property("header-in-prompt", holds, level, "" if holds else f"{seen}: {learnt}")
 
 
-def _contents_stand_once(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -> Property:
+def _contents_occur_once(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -> Property:
     wrong = [f"{turn.content!r} {whole.count(turn.content)} times" for turn in TURNS if whole.count(turn.content) != 1]
     return Property("contents-once", not wrong, "error", ", ".join(wrong))
 
 
-def _bos_stands_once(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -> Property:
+def _bos_occurs_once(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -> Property:
     twice = bool(template.bos_token) and whole.startswith(template.bos_token * 2)
     return Property("bos-once", not twice, "error", f"begins with {whole[:30]!r}" if twice else "")
 
@@ -123,7 +123,7 @@ def _answers_end(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -> Pr
 
 def _loss_is_found(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -> Property:
     try:
-        pieces = Cutter(tokenizer, template).conversation(TURNS)
+        pieces = SpanFinder(tokenizer, template).conversation(TURNS)
     except TemplateError as error:
         return Property("loss-exact", False, "error", error.message)
     texts = [piece.text for piece in pieces if piece.has_loss]
@@ -131,21 +131,21 @@ def _loss_is_found(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -> 
     return Property("loss-exact", ok, "error", "" if ok else f"loss would lie on {texts}")
 
 
-def _system_is_heard(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -> Property:
+def _system_is_rendered(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -> Property:
     text = _try(template, (SYSTEM, *TURNS))
     if text is None:
         return Property("system", False, "information", "a system message is refused")
-    heard = SYSTEM.content in text
-    return Property("system", heard, "information", "" if heard else "a system message is left out")
+    is_rendered = SYSTEM.content in text
+    return Property("system", is_rendered, "information", "" if is_rendered else "a system message is left out")
 
 
-def _date_is_not_asked(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -> Property:
+def _is_independent_of_date(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -> Property:
     asks = "strftime_now" in template.source
     evidence = f"it asks for the date; it is told {template.pinned_date}, always" if asks else ""
     return Property("dateless", not asks, "warning", evidence)
 
 
-def _tools_are_shown(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -> Property:
+def _tools_are_rendered(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -> Property:
     try:
         shown = "add_up" in template.render(TURNS, tools=[TOOL])
     except TemplateError:

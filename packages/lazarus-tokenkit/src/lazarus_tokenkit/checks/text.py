@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import tokenizers
 
-from lazarus_tokenkit.checks.tokenizer_files import Finding, Patient
+from lazarus_tokenkit.checks.tokenizer_files import Finding, TokenizerFiles
 from lazarus_tokenkit.tokenizers.probes import probes
 
 SPACE = "\u2581"
@@ -15,22 +15,22 @@ SPACE = "\u2581"
 UNKNOWN = "characters that the vocabulary lacks become unk"
 
 
-def check(patient: Patient) -> Iterator[Finding]:
+def check(files: TokenizerFiles) -> Iterator[Finding]:
     """What was found."""
-    model = patient.file.get("model")
+    model = files.tokenizer_json.get("model")
     if isinstance(model, dict) and model.get("dropout"):  # pyright: ignore[reportUnknownMemberType] - parsed JSON
         yield Finding("D34", "error", "the model drops merges at random: the same text gets other ids each time")
     for member in ("truncation", "padding"):
-        if patient.file.get(member):
+        if files.tokenizer_json.get(member):
             yield Finding(
                 "D35", "error", f"{member} is baked into tokenizer.json: lengths are not those of the samples"
             )
-    if patient.config.get("clean_up_tokenization_spaces") is True:
+    if files.config.get("clean_up_tokenization_spaces") is True:
         yield Finding("D33", "warning", "clean_up_tokenization_spaces changes decoded text", "'a , b' becomes 'a, b'")
-    if patient.engine is not None:
-        yield from _streaming(patient.engine)
-        yield from _leading_space(patient.engine)
-        yield from _round_trips(patient.engine, None if patient.tokenizer is None else patient.tokenizer.unk_id)
+    if files.engine is not None:
+        yield from _streaming(files.engine)
+        yield from _leading_space(files.engine)
+        yield from _round_trips(files.engine, None if files.tokenizer is None else files.tokenizer.unk_id)
 
 
 def _round_trips(engine: tokenizers.Tokenizer, unk_id: int | None) -> Iterator[Finding]:

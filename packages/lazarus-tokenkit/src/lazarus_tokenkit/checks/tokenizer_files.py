@@ -44,23 +44,23 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Patient:
+class TokenizerFiles:
     """A tokenizer's files.
 
     Args:
         name: For messages.
-        files: Contents by name.
+        contents: Contents by file name.
         tokenizer: The tokenizer, where it opens.
-        refusal: Why it does not.
+        load_error: Why it does not.
     """
 
     name: str
-    files: Mapping[str, bytes]
+    contents: Mapping[str, bytes]
     tokenizer: HuggingFaceTokenizer | None
-    refusal: TokenkitError | None
+    load_error: TokenkitError | None
 
     @classmethod
-    def admit(cls, name_or_path: str | Path) -> "Patient":
+    def read(cls, name_or_path: str | Path) -> "TokenizerFiles":
         """Reads what is there, whether it can be used or not."""
         path = Path(name_or_path)
         names = (TOKENIZER_FILE, *COMPANIONS, MODEL_CONFIG, GENERATION_CONFIG)
@@ -70,21 +70,21 @@ class Patient:
         elif path.is_file() and path.suffix == ".json":
             files = {TOKENIZER_FILE: read_bytes(path)}
         if TOKENIZER_FILE in files:
-            return cls.of(files, path.resolve().name)
+            return cls.from_contents(files, path.resolve().name)
         opened = load_tokenizer(name_or_path)
         assert isinstance(opened, HuggingFaceTokenizer), "every form becomes one"
         return cls(opened.name, dict(files) | dict(opened.files), opened, None)
 
     @classmethod
-    def of(cls, files: Mapping[str, bytes], name: str) -> "Patient":
+    def from_contents(cls, contents: Mapping[str, bytes], name: str) -> "TokenizerFiles":
         """From contents by name."""
         try:
-            return cls(name, files, HuggingFaceTokenizer.from_files(files, name), None)
+            return cls(name, contents, HuggingFaceTokenizer.from_files(contents, name), None)
         except TokenizerError as error:
-            return cls(name, files, None, error)
+            return cls(name, contents, None, error)
 
     @cached_property
-    def file(self) -> JSON:
+    def tokenizer_json(self) -> JSON:
         """`tokenizer.json`, parsed; empty if it is malformed."""
         return self._parsed(TOKENIZER_FILE)
 
@@ -111,13 +111,13 @@ class Patient:
     @cached_property
     def added_tokens(self) -> list[JSON]:
         """Entries of `added_tokens` that are objects."""
-        found: list[Any] = self.file.get("added_tokens") or []
+        found: list[Any] = self.tokenizer_json.get("added_tokens") or []
         return [cast("JSON", token) for token in found if isinstance(token, dict)]
 
     @cached_property
     def vocab(self) -> dict[str, int]:
         """The model's own vocabulary."""
-        vocab: Any = self.file.get("model", {}).get("vocab") or {}
+        vocab: Any = self.tokenizer_json.get("model", {}).get("vocab") or {}
         if isinstance(vocab, list):
             return {entry[0]: number for number, entry in enumerate(cast("list[Any]", vocab))}
         return cast("dict[str, int]", vocab)
@@ -125,16 +125,16 @@ class Patient:
     @cached_property
     def engine(self) -> tokenizers.Tokenizer | None:
         """The engine, without what makes it unusable, or None if it cannot be built at all."""
-        if not self.file:
+        if not self.tokenizer_json:
             return None
-        file = self.file | {
+        file = self.tokenizer_json | {
             "truncation": None,
             "padding": None,
-            "model": self.file.get("model", {}) | {"dropout": None},
+            "model": self.tokenizer_json.get("model", {}) | {"dropout": None},
         }
         try:
             return tokenizers.Tokenizer.from_str(json.dumps(file))
-        except Exception:  # noqa: BLE001 - the library raises nothing narrower; `refusal` says it
+        except Exception:  # noqa: BLE001 - the library raises nothing narrower; `load_error` says it
             return None
 
     def role(self, role: str) -> str | None:
@@ -149,6 +149,6 @@ class Patient:
 
     def _parsed(self, file_name: str) -> JSON:
         try:
-            return parse_object(self.files.get(file_name, b"{}").removeprefix(BOM))
+            return parse_object(self.contents.get(file_name, b"{}").removeprefix(BOM))
         except MalformedJson:
             return {}

@@ -178,7 +178,7 @@ def vocab_suggest(
     page: Page,
 ) -> None:
     """Strings worth a token, by what they really save."""
-    from lazarus_tokenkit.analysis.induction import suggest_vocabulary
+    from lazarus_tokenkit.analysis.suggestions import suggest_vocabulary
 
     documents = _read(data, fields, page)
     _finish(suggest_vocabulary(load(tokenizer), documents, count), tokenizer, documents, as_json, page)

@@ -18,7 +18,7 @@ from lazarus_tokenkit.cli import (
     training,
 )
 
-HELP = "Text to token ids: examine, compare, fingerprint tokenizers, count the tokens of data sets."
+HELP = "Text to token ids: validate_tokenizer, compare, fingerprint tokenizers, count the tokens of data sets."
 
 
 def _app(name: str, words: str, commands: list[Callable[..., Any]]) -> typer.Typer:

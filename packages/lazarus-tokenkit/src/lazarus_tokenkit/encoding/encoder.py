@@ -14,8 +14,8 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from lazarus_tokenkit.encoding.cached_render import Piece
-from lazarus_tokenkit.encoding.joints import Joints
-from lazarus_tokenkit.encoding.loss_spans import Cutter
+from lazarus_tokenkit.encoding.continuation import ContinuationRules
+from lazarus_tokenkit.encoding.loss_spans import SpanFinder
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.fingerprint import TokenizerFingerprint, compute_fingerprint
 from lazarus_tokenkit.samples.kinds import (
@@ -137,12 +137,12 @@ class Encoder:
         return self._prepared(samples, [self._cut(sample) for sample in samples])
 
     def _prepared(self, samples: Sequence[Sample], cut: list[list[list[Piece]]]) -> Prepared:
-        joints = self._joints
-        if joints is None:
-            texts = [text for parts in cut for pieces in parts for text, _, shield, _ in pieces if not shield]
+        rules = self._continuation_rules
+        if rules is None:
+            texts = [text for parts in cut for pieces in parts for text, _, escape_mark, _ in pieces if not escape_mark]
             return Prepared(samples, cut, texts, [])
-        cut = [[joints.arrange(pieces) for pieces in parts] for parts in cut]
-        open_pieces = [piece for parts in cut for pieces in parts for piece in pieces if not piece.shield]
+        cut = [[rules.arrange(pieces) for pieces in parts] for parts in cut]
+        open_pieces = [piece for parts in cut for pieces in parts for piece in pieces if not piece.escape_mark]
         texts, continuing = ([piece.text for piece in open_pieces if piece.continues is lane] for lane in (False, True))
         return Prepared(samples, cut, texts, continuing)
 
@@ -166,7 +166,7 @@ class Encoder:
             messages: The conversation so far.
             tools: JSON schemas of the functions that the assistant may call.
         """
-        pieces = self._cutter.conversation(messages, tools, add_generation_prompt=True, has_loss=False)
+        pieces = self._span_finder.conversation(messages, tools, add_generation_prompt=True, has_loss=False)
         sample = PromptSample("prompt", tuple(messages), tuple(tools))
         return self._encoded(self._prepared([sample], [[pieces]]))[0].ids
 
@@ -196,12 +196,12 @@ class Encoder:
         return choose_template(self.tokenizer, self.template, self.pinned_date)
 
     @cached_property
-    def _cutter(self) -> Cutter:
-        return Cutter(self.tokenizer, self.chat_template)
+    def _span_finder(self) -> SpanFinder:
+        return SpanFinder(self.tokenizer, self.chat_template)
 
     @cached_property
-    def _joints(self) -> Joints | None:
-        return Joints.of(self.tokenizer)
+    def _continuation_rules(self) -> ContinuationRules | None:
+        return ContinuationRules.of(self.tokenizer)
 
     @cached_property
     def _continuation(self) -> Tokenizer:
@@ -217,23 +217,23 @@ class Encoder:
 
     def _cut(self, sample: Sample) -> list[list[Piece]]:
         """The pieces of each part of a sample."""
-        cutter = self._cutter  # a template that cannot be used at all is no sample's fault
+        finder = self._span_finder  # a template that cannot be used at all is no sample's fault
         try:
             match sample:
                 case CompletionSample():
-                    return [cutter.exchange(sample.prompt, sample.completion)]
+                    return [finder.exchange(sample.prompt, sample.completion)]
                 case TextSample():
-                    return [[cutter.text(sample.text)]]
+                    return [[finder.text(sample.text)]]
                 case ChatSample():
-                    return [cutter.conversation(sample.messages, sample.tools)]
+                    return [finder.conversation(sample.messages, sample.tools)]
                 case PreferenceSample():
                     answers = sample.chosen, sample.rejected
-                    return [cutter.answer(sample.prompt, answer, sample.tools) for answer in answers]
+                    return [finder.answer(sample.prompt, answer, sample.tools) for answer in answers]
                 case LabelledSample():
-                    return [cutter.answer(sample.prompt, sample.completion, sample.tools)]
+                    return [finder.answer(sample.prompt, sample.completion, sample.tools)]
                 case PromptSample():
                     return [
-                        cutter.conversation(sample.messages, sample.tools, add_generation_prompt=True, has_loss=False)
+                        finder.conversation(sample.messages, sample.tools, add_generation_prompt=True, has_loss=False)
                     ]
         except TemplateError as error:
             raise TemplateError(f"sample {sample.id!r}: {error.message}", error.code) from error
@@ -251,9 +251,9 @@ class Encoder:
                 if begin := self._start(sample, pieces):
                     whole.extend(begin)
                     mask += bytes(len(begin))
-                for text, has_loss, shield, continues in pieces:
-                    if shield:
-                        piece_ids = self._shielded_ids(text, shield, continues)
+                for text, has_loss, escape_mark, continues in pieces:
+                    if escape_mark:
+                        piece_ids = self._escaped_ids(text, escape_mark, continues)
                     else:
                         piece_ids = next(continuing_ids if continues else open_ids)
                     whole.extend(piece_ids)
@@ -276,27 +276,27 @@ class Encoder:
         return [] if is_written else [self._added_bos]
 
     def _loss_bytes(self, piece: Piece) -> int:
-        """UTF-8 bytes of a piece that carries loss, without shields and the template's special tokens; else 0."""
+        """UTF-8 bytes of a piece that carries loss, without escape marks and the template's special tokens; else 0."""
         if not piece.has_loss:
             return 0
         special = sum(
             len(piece.text[span.start : span.end].encode()) for span in self.tokenizer.special_spans(piece.text)
         )
-        text = piece.text.replace(piece.shield, "") if piece.shield else piece.text
+        text = piece.text.replace(piece.escape_mark, "") if piece.escape_mark else piece.text
         return len(text.encode()) - special
 
-    def _shielded_ids(self, text: str, shield: str, continues: bool) -> list[int]:
+    def _escaped_ids(self, text: str, escape_mark: str, continues: bool) -> list[int]:
         """The template's special tokens as tokens; everything between them, special or not, spelled out."""
         ids: list[int] = []
         done = 0
         for span in self.tokenizer.special_spans(text):
-            ids += self._literal_ids(text[done : span.start], shield, continues)
+            ids += self._literal_ids(text[done : span.start], escape_mark, continues)
             ids.append(span.id)
             done = span.end
             token = text[span.start : span.end].strip()
-            continues = self._joints is not None and not self._joints.restarts_behind(token)
-        return ids + self._literal_ids(text[done:], shield, continues)
+            continues = self._continuation_rules is not None and not self._continuation_rules.restarts_behind(token)
+        return ids + self._literal_ids(text[done:], escape_mark, continues)
 
-    def _literal_ids(self, text: str, shield: str, continues: bool) -> list[int]:
+    def _literal_ids(self, text: str, escape_mark: str, continues: bool) -> list[int]:
         tokenizer = self._continuation if continues else self.tokenizer
-        return tokenizer.encode(text.replace(shield, ""), parse_special=False) if text else []
+        return tokenizer.encode(text.replace(escape_mark, ""), parse_special=False) if text else []

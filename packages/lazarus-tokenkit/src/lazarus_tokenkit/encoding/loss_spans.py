@@ -20,7 +20,7 @@ from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
-from lazarus_tokenkit.encoding.cached_render import HOLE, NONCHARACTERS, Piece, Skeleton
+from lazarus_tokenkit.encoding.cached_render import NONCHARACTERS, PLACEHOLDER, CachedRender, Piece
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.samples.kinds import ASSISTANT, JSON, Message
 from lazarus_tokenkit.templates.render import ChatTemplate
@@ -31,7 +31,7 @@ Render = Callable[..., str]
 EXCHANGE = ("user", ASSISTANT)
 """Roles of a question and its answer."""
 EXCHANGE_SHAPE = EXCHANGE, 0, False
-"""Roles, first turn with loss, whether a prompt follows: what a skeleton is of."""
+"""Roles, first turn with loss, whether a prompt follows: what a cached is of."""
 UNSTABLE = "LT-E205"
 """Code of a template whose earlier turns change when more follow."""
 
@@ -44,7 +44,7 @@ class _Answer(NamedTuple):
     has_loss: bool
 
 
-class Cutter:
+class SpanFinder:
     """Cuts texts and conversations for one tokenizer and one template."""
 
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate) -> None:
@@ -57,19 +57,19 @@ class Cutter:
         )
         # What all special tokens with the same first character begin with: quick to look for.
         self._beginnings = tuple(_shared_start(group) for _, group in groupby(sorted(texts), itemgetter(0)))
-        self._skeletons: dict[tuple[tuple[str, ...], int, bool], Skeleton] = {}
+        self._cached_renders: dict[tuple[tuple[str, ...], int, bool], CachedRender] = {}
         self._special_start = re.compile(f"(?=(?:{'|'.join(map(re.escape, texts)) or '(?!)'}))(.)", re.DOTALL)
 
     @cached_property
-    def _is_opaque(self) -> bool:
-        return self._template.is_opaque
+    def _is_content_independent(self) -> bool:
+        return self._template.is_content_independent
 
     def text(self, text: str) -> Piece:
         """A document: all of it carries loss, and none of it is a special token."""
         if not self._is_reserved(text):
             return Piece(text, True)
-        shield, _ = _free_noncharacters([text])
-        return _piece(self._break(text, shield), True, shield)
+        escape_mark, _ = _free_noncharacters([text])
+        return _piece(self._escape(text, escape_mark), True, escape_mark)
 
     def conversation(
         self,
@@ -79,7 +79,7 @@ class Cutter:
         add_generation_prompt: bool = False,
         has_loss: bool = True,
     ) -> list[Piece]:
-        """The pieces of a conversation; their texts joined, without shields, are what the template renders.
+        """The pieces of a conversation; their texts joined, without escape marks, are what the template renders.
 
         Args:
             messages: Its turns.
@@ -95,10 +95,10 @@ class Cutter:
     def exchange(self, prompt: str, completion: str) -> list[Piece]:
         """`conversation` of a question and its answer."""
         contents = prompt, completion
-        if self._is_opaque and not self._is_reserved(prompt) and not self._is_reserved(completion):
-            skeleton = self._skeletons.get(EXCHANGE_SHAPE)
-            if skeleton is not None:
-                return skeleton.fill(contents)
+        if self._is_content_independent and not self._is_reserved(prompt) and not self._is_reserved(completion):
+            cached = self._cached_renders.get(EXCHANGE_SHAPE)
+            if cached is not None:
+                return cached.fill(contents)
         return self.conversation([Message(*turn) for turn in zip(EXCHANGE, contents, strict=True)])
 
     def answer(self, prompt: Sequence[Message], answer: Sequence[Message], tools: Sequence[JSON] = ()) -> list[Piece]:
@@ -110,13 +110,13 @@ class Cutter:
     ) -> list[Piece]:
         """Cuts the assistant's turns from number `first` on out of the rendered conversation."""
         contents = [message.content for message in messages]
-        if not tools and self._is_opaque and self._are_plain(messages, contents):
-            skeleton = self._skeletons.get(
+        if not tools and self._is_content_independent and self._are_plain(messages, contents):
+            cached = self._cached_renders.get(
                 key := (tuple(message.role for message in messages), first, add_generation_prompt)
             )
-            if skeleton is None:
-                skeleton = self._skeletons[key] = self._skeleton(messages, first, add_generation_prompt)
-            return skeleton.fill(contents)
+            if cached is None:
+                cached = self._cached_renders[key] = self._make_cached_render(messages, first, add_generation_prompt)
+            return cached.fill(contents)
         return self._cut(messages, tools, first, add_generation_prompt)
 
     def _are_plain(self, messages: Sequence[Message], contents: Sequence[str]) -> bool:
@@ -135,20 +135,20 @@ class Cutter:
                 return False
         return self._reserved.search(text) is not None
 
-    def _skeleton(self, messages: Sequence[Message], first: int, add_generation_prompt: bool) -> Skeleton:
+    def _make_cached_render(self, messages: Sequence[Message], first: int, add_generation_prompt: bool) -> CachedRender:
         """The pieces with a place for each content, cut the slow way once."""
-        places = [f"{HOLE}{number}{HOLE}" for number in range(len(messages))]
+        places = [f"{PLACEHOLDER}{number}{PLACEHOLDER}" for number in range(len(messages))]
         held = [Message(message.role, place) for message, place in zip(messages, places, strict=True)]
-        return Skeleton.of(self._cut(held, (), first, add_generation_prompt))
+        return CachedRender.of(self._cut(held, (), first, add_generation_prompt))
 
     def _cut(
         self, messages: Sequence[Message], tools: Sequence[JSON], first: int, add_generation_prompt: bool
     ) -> list[Piece]:
-        shield, mark = _free_noncharacters([text for message in messages for text in _texts(message)])
-        messages = [self._shielded(message, shield) for message in messages]
+        escape_mark, mark = _free_noncharacters([text for message in messages for text in _texts(message)])
+        messages = [self._escaped(message, escape_mark) for message in messages]
         render = partial(self._template.render, tools=tools)
         text = render(messages, add_generation_prompt=add_generation_prompt)
-        self._refuse_silence(messages, tools, text, add_generation_prompt)
+        self._refuse_dropped_tools(messages, tools, text, add_generation_prompt)
         pieces: list[Piece] = []
         done = 0
         if self._template.has_generation_blocks:
@@ -156,12 +156,12 @@ class Cutter:
         else:
             answers = self._answers(render, messages, tools, first, text, mark)
         for start, end, has_loss in answers:
-            pieces += [_piece(text[done:start], False, shield), _piece(text[start:end], has_loss, shield)]
+            pieces += [_piece(text[done:start], False, escape_mark), _piece(text[start:end], has_loss, escape_mark)]
             done = end
-        pieces.append(_piece(text[done:], False, shield))
+        pieces.append(_piece(text[done:], False, escape_mark))
         return [piece for piece in pieces if piece.text]
 
-    def _refuse_silence(
+    def _refuse_dropped_tools(
         self, messages: Sequence[Message], tools: Sequence[JSON], text: str, add_generation_prompt: bool
     ) -> None:
         """A template that knows no tools leaves them out without a word, and a model would learn to call nothing."""
@@ -214,7 +214,7 @@ class Cutter:
         add_generation_prompt: bool,
     ) -> list[_Answer]:
         """What the template itself marks with `{% generation %}`, blocks without a gap between them as one."""
-        held = [_without_marks(message) for message in messages]
+        held = [_without_generation_marks(message) for message in messages]
         spans = self._template.generation_spans(held, add_generation_prompt=add_generation_prompt, tools=tools)
         before = 0
         if 0 < first < len(messages):
@@ -282,34 +282,34 @@ class Cutter:
             return "template `qwen3`, which keeps the thoughts of every answer,"
         return "a template that marks the assistant's words with `{% generation %}`"
 
-    def _shielded(self, message: Message, shield: str) -> Message:
+    def _escaped(self, message: Message, escape_mark: str) -> Message:
         calls = tuple(
-            replace(call, arguments=self._break_all(dict(call.arguments), shield)) for call in message.tool_calls
+            replace(call, arguments=self._escape_json(dict(call.arguments), escape_mark)) for call in message.tool_calls
         )
-        return replace(message, content=self._break(message.content, shield), tool_calls=calls)
+        return replace(message, content=self._escape(message.content, escape_mark), tool_calls=calls)
 
-    def _break(self, text: str, shield: str) -> str:
-        return self._special_start.sub(rf"\1{shield}", text)
+    def _escape(self, text: str, escape_mark: str) -> str:
+        return self._special_start.sub(rf"\1{escape_mark}", text)
 
-    def _break_all(self, value: Any, shield: str) -> Any:
-        """`_break` of every text in a JSON value."""
+    def _escape_json(self, value: Any, escape_mark: str) -> Any:
+        """`_escape` of every text in a JSON value."""
         match value:
             case str():
-                return self._break(value, shield)
+                return self._escape(value, escape_mark)
             case dict():
                 members = cast("JSON", value)
-                return {key: self._break_all(member, shield) for key, member in members.items()}
+                return {key: self._escape_json(member, escape_mark) for key, member in members.items()}
             case list():
-                return [self._break_all(element, shield) for element in cast("list[Any]", value)]
+                return [self._escape_json(element, escape_mark) for element in cast("list[Any]", value)]
             case _:
                 return value
 
 
-def _piece(text: str, has_loss: bool, shield: str) -> Piece:
-    return Piece(text, has_loss, shield if shield in text else "")
+def _piece(text: str, has_loss: bool, escape_mark: str) -> Piece:
+    return Piece(text, has_loss, escape_mark if escape_mark in text else "")
 
 
-def _without_marks(message: Message) -> Message:
+def _without_generation_marks(message: Message) -> Message:
     """The message with the characters that mark `{% generation %}` blocks replaced: its length stays."""
     plain = str.maketrans(dict.fromkeys((OPEN, CLOSE), NONCHARACTERS[0]))
 
@@ -345,8 +345,8 @@ def _free_noncharacters(contents: Sequence[str]) -> tuple[str, str]:
     """Two noncharacters that occur in no content."""
     free = (mark for mark in NONCHARACTERS if not any(mark in content for content in contents))
     match list(islice(free, 2)):
-        case [shield, mark]:
-            return shield, mark
+        case [escape_mark, mark]:
+            return escape_mark, mark
         case _:
             raise TemplateError(
                 "the text uses all noncharacters U+FDD0..U+FDEF, which are no text; remove them", "LT-E206"

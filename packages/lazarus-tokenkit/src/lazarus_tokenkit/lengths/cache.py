@@ -23,8 +23,8 @@ from lazarus_core.printable import utf8_name
 from lazarus_plan import LengthsHeader, merkle_root
 from lazarus_tokenkit.encoding.encoder import Encoder, Measure, Prepared
 from lazarus_tokenkit.errors import SampleError
-from lazarus_tokenkit.lengths.measure import CHUNK, PREFIX_BYTES, header_of, naming_rows
-from lazarus_tokenkit.lengths.resumable import Partial
+from lazarus_tokenkit.lengths.measure import CHUNK, PREFIX_BYTES, header_of, row_places_in_errors
+from lazarus_tokenkit.lengths.resumable import ResumeFile
 from lazarus_tokenkit.lengths.stats import LengthTally
 from lazarus_tokenkit.outputs import LENGTHS
 from lazarus_tokenkit.samples.documents import sample_text
@@ -100,7 +100,7 @@ def build_lengths(
     fingerprint = encoder.fingerprint.fingerprint
     chosen = choose_engine(encoder.tokenizer, engine, texts, fingerprint)
     engines = _Engines(chosen, continuation_engine(encoder.tokenizer, chosen, texts, fingerprint))
-    with Partial(output, _identity(paths, encoder, fields, chosen)) as partial:
+    with ResumeFile(output, _identity(paths, encoder, fields, chosen)) as partial:
         written = _write(chain(first, rows), encoder, engines, partial, on_progress or _no_progress, tally)
         root = merkle_root(written)
         header = header_of(paths, encoder, partial.count, root, None if engine == "huggingface" else chosen.name)
@@ -121,7 +121,7 @@ def _write(
     rows: Iterator[Row],
     encoder: Encoder,
     engines: _Engines,
-    partial: Partial,
+    partial: ResumeFile,
     on_progress: Callable[[int], Any],
     tally: LengthTally | None,
 ) -> Iterator[bytes]:
@@ -145,14 +145,14 @@ def _write(
 
 
 def _start(
-    batch: list[Row], encoder: Encoder, engines: _Engines, partial: Partial, workers: ThreadPoolExecutor
+    batch: list[Row], encoder: Encoder, engines: _Engines, partial: ResumeFile, workers: ThreadPoolExecutor
 ) -> _Chunk:
     digests = [row.sample.digest for row in batch]
     rows = zip(batch, digests, strict=True)
     lines = partial.take((row.sample.id, digest[:PREFIX_BYTES].hex()) for row, digest in rows)
     if lines is not None:
         return _Chunk(batch, digests, lines, None, None)
-    with naming_rows(batch, encoder):
+    with row_places_in_errors(batch, encoder):
         prepared = encoder.prepare([row.sample for row in batch])
     return _Chunk(batch, digests, None, prepared, workers.submit(engines.encode, prepared))
 

@@ -134,12 +134,12 @@ def header_of(
 
 
 def _encode(batch: Sequence[Row], encoder: Encoder) -> Iterable[Encoded]:
-    with naming_rows(batch, encoder):
+    with row_places_in_errors(batch, encoder):
         return encoder.encode_batch([row.sample for row in batch])
 
 
 @contextmanager
-def naming_rows(batch: Sequence[Row], encoder: Encoder) -> Generator[None]:
+def row_places_in_errors(batch: Sequence[Row], encoder: Encoder) -> Generator[None]:
     """Names file and line of the sample whose conversation a template refuses."""
     try:
         yield

@@ -6,7 +6,7 @@ from typing import Any
 from lazarus_plan import LengthRow, StalePlan
 from lazarus_plan.checks import Recipe
 from lazarus_tokenkit.encoding.encoder import ENCODE_VERSION, Encoder
-from lazarus_tokenkit.lengths.measure import EncodedRow, naming_rows
+from lazarus_tokenkit.lengths.measure import EncodedRow, row_places_in_errors
 from lazarus_tokenkit.samples.read import FieldNames, read_rows
 from lazarus_tokenkit.tokenizers.ids import ids_prefix
 from lazarus_tokenkit.tokenizers.load import load_tokenizer
@@ -40,7 +40,7 @@ def measure_rows(recipe: Recipe, encoding: dict[str, Any], positions: Sequence[i
         if position is None:
             return
         if at == position:
-            with naming_rows([row], encoder):
+            with row_places_in_errors([row], encoder):
                 encoded = encoder.encode(row.sample)
             yield EncodedRow(
                 row.sample.id,

@@ -35,7 +35,7 @@ _MAX_HEAD = 100
 """Bytes of a block's first line at most: 64 of the digest, a space, a length."""
 
 
-class Partial:
+class ResumeFile:
     """Rows on disk, from an earlier run or from this one.
 
     Args:
@@ -53,7 +53,7 @@ class Partial:
         self._has_more = False
         self._is_finished = False
 
-    def __enter__(self) -> "Partial":
+    def __enter__(self) -> "ResumeFile":
         if stream_number(self._output) is not None or (self._output.exists() and not self._output.is_file()):
             self._stream = tempfile.TemporaryFile()  # a device has no place beside it  # closed at the end
         else:

@@ -24,7 +24,7 @@ Rewrite = Callable[[str], str]
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedSample:
     """A sample, prepared.
 
     Args:
@@ -42,7 +42,9 @@ class Prepared:
         return to_row(self.sample) | ({"structures": list(self.structures)} if self.structures else {})
 
 
-def prepare_samples(rows: Iterable[Row], numbers: Style | None, structures: tuple[str, ...]) -> Iterator[Prepared]:
+def prepare_samples(
+    rows: Iterable[Row], numbers: Style | None, structures: tuple[str, ...]
+) -> Iterator[PreparedSample]:
     """Rewrites samples.
 
     Args:
@@ -68,7 +70,7 @@ def prepare_samples(rows: Iterable[Row], numbers: Style | None, structures: tupl
             sample = map_texts(row.sample, rewrite)
         except ValueError as error:
             raise SampleError(f"{row.place}: {error}", "LT-E315") from error
-        yield Prepared(sample, tuple(values), sum(changed))
+        yield PreparedSample(sample, tuple(values), sum(changed))
 
 
 def map_texts(sample: Sample, rewrite: Rewrite) -> Sample:

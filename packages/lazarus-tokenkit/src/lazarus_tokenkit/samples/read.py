@@ -59,13 +59,13 @@ def read_rows(paths: Paths, fields: FieldNames | None = None) -> Iterator[Row]:
     wanted = fields or FieldNames()
     make: Callable[[JSON, str], Sample] | None = None
     form, first = "", ""
-    ledger = _Ledger()
+    seen_ids = _SeenIds()
     for position, row in enumerate(_objects(paths)):
         if make is None:
             names = _resolved(wanted, row)
             make, form, first = sample_maker(names), names.form, row.place
-        given = _given_name(row)
-        ledger.add(given)
+        given = _row_id(row)
+        seen_ids.add(given)
         try:
             sample = make(row.members, str(position) if given is None else given)
         except SampleError as error:
@@ -74,9 +74,9 @@ def read_rows(paths: Paths, fields: FieldNames | None = None) -> Iterator[Row]:
             more = f"; all rows have to be `{form}`, as {first} is" if is_other else ""
             raise SampleError(f"{row.place}: {error.message}{more}", error.code) from error
         yield Row(sample, row.path, row.line)
-    if not ledger.count:
+    if not seen_ids.count:
         raise SampleError(f"{', '.join(map(str, as_paths(paths)))} is empty: no rows", "LT-E303")
-    if ledger.may_repeat():
+    if seen_ids.may_repeat():
         _refuse_repeated(paths)
 
 
@@ -91,7 +91,7 @@ def as_paths(paths: Paths) -> list[Path]:
     return [Path(paths)] if isinstance(paths, Path | str) else [Path(path) for path in paths]
 
 
-class _Ledger:
+class _SeenIds:
     """Names seen so far, as 64-bit digests; positions are only written down once a row has a name of its own."""
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ def _refuse_repeated(paths: Paths) -> None:
     """Reads again to name the rows; with 64 bits, rows that merely look alike are no worry, and pass."""
     places: dict[str, str] = {}
     for position, row in enumerate(_objects(paths)):
-        name = _given_name(row) or str(position)
+        name = _row_id(row) or str(position)
         if name in places:
             raise SampleError(f"{row.place}: id {name!r} stands in {places[name]} too; ids must be unique", "LT-E314")
         places[name] = row.place
@@ -138,7 +138,7 @@ def _objects(paths: Paths) -> Iterator[PlacedRow]:
     return (row for path in as_paths(paths) for row in read_objects(path))
 
 
-def _given_name(row: PlacedRow) -> str | None:
+def _row_id(row: PlacedRow) -> str | None:
     match row.members.get("id"):
         case None:
             return row.name

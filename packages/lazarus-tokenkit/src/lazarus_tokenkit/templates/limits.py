@@ -33,7 +33,7 @@ def limited() -> Generator[None]:
         del _budget.deadline, _budget.bytes
 
 
-def look_at_clock() -> None:
+def check_deadline() -> None:
     """Stands in every loop and call.
 
     Raises:

@@ -17,7 +17,7 @@ from lazarus_tokenkit.chat_formats import PLAIN
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.samples.kinds import JSON, Message
 from lazarus_tokenkit.templates import limits, sandbox
-from lazarus_tokenkit.templates.content_independent import is_opaque
+from lazarus_tokenkit.templates.content_independent import is_content_independent
 from lazarus_tokenkit.templates.sandbox import CLOSE, FLAGS, OPEN
 
 RENDERER_VERSION = 1
@@ -116,14 +116,14 @@ class ChatTemplate:
         return re.search(r"\{%-?\s*generation\s*-?%\}", self.source) is not None
 
     @cached_property
-    def is_opaque(self) -> bool:
+    def is_content_independent(self) -> bool:
         """Whether it only ever passes contents on; see `templates.opaque`.
 
         Raises:
             TemplateError: The template is malformed.
         """
         _ = self._compiled  # refuses what is malformed or too deep to be walked
-        return is_opaque(sandbox.make_environment({}).parse(self.source))
+        return is_content_independent(sandbox.make_environment({}).parse(self.source))
 
     def generation_spans(
         self, messages: Sequence[Message], *, add_generation_prompt: bool = False, tools: Sequence[JSON] = ()

@@ -78,14 +78,14 @@ class Sandbox(ImmutableSandboxedEnvironment):
         owner = getattr(function, "__self__", None)
         if owner is self:  # one of the three below
             return callable_(*args)
-        limits.look_at_clock()
+        limits.check_deadline()
         given = [_listed(value) for value in args]
         measures.measure_method(owner, getattr(function, "__name__", ""), [*given, *kwargs.values()])
         return limits.charge(super().call(context, callable_, *given, **kwargs))
 
     def tick(self) -> str:
         """Stands in every loop and macro; calls look at the clock too."""
-        limits.look_at_clock()
+        limits.check_deadline()
         return ""
 
     def joined(self, *parts: Any) -> str:
@@ -104,7 +104,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         template = super()._parse(source, name, filename)
         for loop in template.find_all((nodes.For, nodes.Macro, nodes.CallBlock)):
             loop.body.insert(0, nodes.Output([_call("tick", [])]))
-        _rewrite(template)
+        _meter(template)
         return template
 
 
@@ -132,21 +132,21 @@ def _call(method: str, arguments: list[nodes.Expr]) -> nodes.Call:
     return nodes.Call(nodes.EnvironmentAttribute(method), arguments, [], None, None)
 
 
-def _rewrite(node: nodes.Node) -> None:
+def _meter(node: nodes.Node) -> None:
     """Passes what grows by the environment."""
     for name, value in node.iter_fields():
         if isinstance(value, list):
             elements = cast("list[Any]", value)
             for place, each in enumerate(elements):
                 if isinstance(each, nodes.Node):
-                    _rewrite(each)
-                    elements[place] = _passing(each)
+                    _meter(each)
+                    elements[place] = _metered(each)
         elif isinstance(value, nodes.Node):
-            _rewrite(value)
-            setattr(node, name, _passing(value))
+            _meter(value)
+            setattr(node, name, _metered(value))
 
 
-def _passing(node: nodes.Node) -> nodes.Node:
+def _metered(node: nodes.Node) -> nodes.Node:
     match node:
         case nodes.Concat():
             return _call("joined", node.nodes)

@@ -73,7 +73,7 @@ class _Engine:
         return self.encode(texts)
 
 
-class Unfit(Exception):
+class UnsuitableEngine(Exception):
     """An engine cannot be built for a tokenizer; says why."""
 
 
@@ -110,7 +110,7 @@ def choose_engine(
             check_engine(engine, tokenizer, documents[:NUM_CHECKED])
             if passed is not None and len(documents) >= NUM_CHECKED:
                 _remember(passed, f"{engine.name} equals the reference on {NUM_CHECKED} documents\n")
-    except Unfit as reason:
+    except UnsuitableEngine as reason:
         logger.warning("engine `%s` is not used for `%s`: %s; using the reference", name, tokenizer.name, reason)
         return reference_engine(tokenizer)
     return engine
@@ -147,16 +147,16 @@ def build_engine(tokenizer: Tokenizer, name: str) -> Engine:
     """An engine, unchecked.
 
     Raises:
-        Unfit: It cannot do what this tokenizer does.
+        UnsuitableEngine: It cannot do what this tokenizer does.
     """
     if not isinstance(tokenizer, HuggingFaceTokenizer):
-        raise Unfit("the tokenizer has no files to build it from")
+        raise UnsuitableEngine("the tokenizer has no files to build it from")
     try:
         return _Engine(_versioned(name), _BUILDERS[name](tokenizer), name in PARALLEL)
-    except Unfit:
+    except UnsuitableEngine:
         raise
     except Exception as error:  # whatever the package raises: it does not know this tokenizer
-        raise Unfit(" ".join(str(error).split())[:200] or type(error).__name__) from error
+        raise UnsuitableEngine(" ".join(str(error).split())[:200] or type(error).__name__) from error
 
 
 @lru_cache(maxsize=2)
@@ -169,15 +169,15 @@ def check_engine(engine: Engine, tokenizer: Tokenizer, documents: Sequence[str])
     """Compares an engine with the reference.
 
     Raises:
-        Unfit: It gives other ids; the first text that shows it is named.
+        UnsuitableEngine: It gives other ids; the first text that shows it is named.
     """
     try:
         found = engine.encode_batch(documents)
     except Exception as error:  # a panic of a native package is one
-        raise Unfit(f"it fails: {' '.join(str(error).split())[:200]}") from error
+        raise UnsuitableEngine(f"it fails: {' '.join(str(error).split())[:200]}") from error
     for text, ids, expected in zip(documents, found, tokenizer.encode_batch(documents), strict=True):
         if ids != id_array(expected):
-            raise Unfit(f"it gives other ids for {text[:60]!r}")
+            raise UnsuitableEngine(f"it gives other ids for {text[:60]!r}")
 
 
 def _passed(engine: str, fingerprint: str | None) -> Path | None:
@@ -236,9 +236,9 @@ def _tiktoken(tokenizer: HuggingFaceTokenizer) -> Encode:
         case [{"type": "Split", "pattern": {"Regex": str(regex)}}, {"type": "ByteLevel"}] if regex in PATTERNS:
             pattern = PATTERNS[regex]
         case _:
-            raise Unfit("texts are cut in a way that it has no pattern for")
+            raise UnsuitableEngine("texts are cut in a way that it has no pattern for")
     if file["normalizer"] is not None:
-        raise Unfit("it does not normalise")
+        raise UnsuitableEngine("it does not normalise")
     added = {token["content"]: token["id"] for token in file["added_tokens"]}
     ranks = {tokenizer.token_bytes[n]: n for n in tokenizer.vocab.values() if n not in added.values()}
     encoding = import_module("tiktoken").Encoding(
@@ -249,7 +249,7 @@ def _tiktoken(tokenizer: HuggingFaceTokenizer) -> Encode:
 
 def _sentencepiece(tokenizer: HuggingFaceTokenizer) -> Encode:
     if "tokenizer.model" not in tokenizer.files:
-        raise Unfit("there is no tokenizer.model beside it")
+        raise UnsuitableEngine("there is no tokenizer.model beside it")
     processor = import_module("sentencepiece").SentencePieceProcessor(model_proto=tokenizer.files["tokenizer.model"])
 
     def encode(texts: Sequence[str]) -> list[Ids]:

@@ -56,7 +56,7 @@ def load_tokenizer(name_or_path: str | Path) -> Tokenizer:
     return _from_name(name)
 
 
-def opened(tokenizer: TokenizerOrName) -> Tokenizer:
+def as_tokenizer(tokenizer: TokenizerOrName) -> Tokenizer:
     """A tokenizer, or the one that `load_tokenizer` opens."""
     return load_tokenizer(tokenizer) if isinstance(tokenizer, str | Path) else tokenizer
 

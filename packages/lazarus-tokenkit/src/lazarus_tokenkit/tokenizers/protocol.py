@@ -13,8 +13,8 @@ class SpecialSpan(NamedTuple):
     """Where a special token stands in a text.
 
     Args:
-        start: First character, including white space that the token swallows on its left.
-        end: Character after the last, including white space that the token swallows on its right.
+        start: First character, including white space that the token strips_right on its left.
+        end: Character after the last, including white space that the token strips_right on its right.
         id: Its id.
     """
 
@@ -28,11 +28,11 @@ class Boundary(NamedTuple):
 
     Args:
         restarts: Whether that text is encoded as the start of a text, with the dummy prefix if there is one.
-        swallows: Whether white space behind the token is dropped (`rstrip`).
+        strips_right: Whether white space behind the token is dropped (`rstrip`).
     """
 
     restarts: bool
-    swallows: bool
+    strips_right: bool
 
 
 class Segments(NamedTuple):

@@ -17,22 +17,22 @@ def byte_alphabet() -> Mapping[str, int]:
 
 
 @cache
-def stand_ins() -> tuple[str, ...]:
+def byte_characters() -> tuple[str, ...]:
     """Byte to stand-in."""
     return tuple(byte_alphabet())
 
 
-def spell(content: bytes) -> str:
+def bytes_to_piece(content: bytes) -> str:
     r"""Bytes in the alphabet.
 
-    >>> spell(b" a\n")
+    >>> bytes_to_piece(b" a\n")
     'ĠaĊ'
     """
-    letters = stand_ins()
+    letters = byte_characters()
     return "".join([letters[byte] for byte in content])
 
 
-def unspell(piece: str) -> bytes | None:
+def piece_to_bytes(piece: str) -> bytes | None:
     """The bytes of a piece, or None if it has a letter that is no stand-in."""
     alphabet = byte_alphabet()
     try:

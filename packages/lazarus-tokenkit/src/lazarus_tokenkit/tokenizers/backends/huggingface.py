@@ -42,7 +42,7 @@ JSON = dict[str, Any]
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_ENDINGS = (KeyboardInterrupt, SystemExit)
+_INTERRUPTS = (KeyboardInterrupt, SystemExit)
 """What is no failure of the library. A panic of its Rust code is a BaseException without a name to import."""
 PARALLELISM = "TOKENIZERS_PARALLELISM"
 """The library's one switch, looked at for every batch."""
@@ -123,7 +123,7 @@ class HuggingFaceTokenizer:
         try:
             return engine.encode(text, add_special_tokens=False).ids
         except TypeError as error:
-            raise _no_text([text]) from error
+            raise _invalid_text([text]) from error
 
     def encode_batch(self, texts: Sequence[str], *, parse_special: bool = True) -> list[list[int]]:
         """`encode` of every text, on all cores."""
@@ -132,7 +132,7 @@ class HuggingFaceTokenizer:
             # The fast form leaves the offsets out; the ids are the same.
             return [encoding.ids for encoding in engine.encode_batch_fast(list(texts), add_special_tokens=False)]
         except TypeError as error:
-            raise _no_text(texts) from error
+            raise _invalid_text(texts) from error
 
     def segment_batch(self, texts: Sequence[str], *, parse_special: bool = True) -> list[Segments]:
         """`encode_batch` with the bytes that each token stands for."""
@@ -140,7 +140,7 @@ class HuggingFaceTokenizer:
         try:
             encodings = engine.encode_batch(list(texts), add_special_tokens=False)
         except TypeError as error:
-            raise _no_text(texts) from error
+            raise _invalid_text(texts) from error
         return [
             segments(text, encoding.ids, encoding.offsets, self.token_bytes)
             for text, encoding in zip(texts, encodings, strict=True)
@@ -273,7 +273,7 @@ class HuggingFaceTokenizer:
         return re.compile("|".join(pattern for _, _, pattern in specials)), [number for _, number, _ in specials]
 
 
-def _no_text(texts: Sequence[Any]) -> TokenizerError:
+def _invalid_text(texts: Sequence[Any]) -> TokenizerError:
     """Why the library takes one of these for no text."""
     for place, text in enumerate(texts):
         which = f"text {place + 1} of {len(texts)}" if len(texts) > 1 else "the text"
@@ -288,7 +288,7 @@ def _no_text(texts: Sequence[Any]) -> TokenizerError:
 def _open_engine(content: bytes, name: str) -> tokenizers.Tokenizer:
     try:
         engine = tokenizers.Tokenizer.from_buffer(content)
-    except _ENDINGS:
+    except _INTERRUPTS:
         raise
     except BaseException as error:
         raise TokenizerError(f"{TOKENIZER_FILE} of `{name}` cannot be read: {error}", "LT-E110") from error
@@ -309,7 +309,7 @@ def _open_engine(content: bytes, name: str) -> tokenizers.Tokenizer:
 def _encode_once(engine: tokenizers.Tokenizer, name: str, add_special_tokens: bool) -> list[int]:
     try:
         return engine.encode("a", add_special_tokens=add_special_tokens).ids
-    except _ENDINGS:
+    except _INTERRUPTS:
         raise
     except BaseException as error:  # the library raises nothing narrower
         raise TokenizerError(f"`{name}` cannot encode a text: {error}", "LT-E116") from error

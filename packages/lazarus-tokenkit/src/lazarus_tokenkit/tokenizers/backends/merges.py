@@ -5,7 +5,7 @@ from pathlib import Path
 from lazarus_core.bounded import read_bytes
 from lazarus_core.strict_json import MalformedJson, read_object
 from lazarus_tokenkit.errors import TokenizerError
-from lazarus_tokenkit.tokenizers.backends.alphabet import stand_ins
+from lazarus_tokenkit.tokenizers.backends.alphabet import byte_characters
 from lazarus_tokenkit.tokenizers.backends.assembly import BYTE_LEVEL, bpe, tokenizer_file
 
 VOCAB_FILE, MERGES_FILE = "vocab.json", "merges.txt"
@@ -28,7 +28,7 @@ def tokenizer_from_merges(vocab_path: Path, merges_path: Path) -> bytes:
         raise TokenizerError(f"{vocab_path} is {what or 'not JSON: '}{error.problem}", "LT-E110") from error
     if not all(type(number) is int and 0 <= number < MAX_IDS for number in vocab.values()):
         raise TokenizerError(f"{vocab_path} is no vocabulary: an object of pieces and ids below 2^31", "LT-E110")
-    if missing := [letter for letter in stand_ins() if letter not in vocab]:
+    if missing := [letter for letter in byte_characters() if letter not in vocab]:
         raise TokenizerError(
             f"{vocab_path} is not byte-level ({len(missing)} of 256 bytes have no piece): use its tokenizer.json",
             "LT-E114",

@@ -12,7 +12,7 @@ from typing import Any
 
 import tokenizers
 
-from lazarus_tokenkit.tokenizers.backends.alphabet import unspell
+from lazarus_tokenkit.tokenizers.backends.alphabet import piece_to_bytes
 from lazarus_tokenkit.tokenizers.protocol import Segments
 
 BYTE_PIECE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -66,7 +66,7 @@ def vocabulary_bytes(vocab: Mapping[str, int], engine: tokenizers.Tokenizer) -> 
         if number in added:
             found[number] = added[number].encode()
         elif is_byte_level:
-            found[number] = unspell(piece) or piece.encode()
+            found[number] = piece_to_bytes(piece) or piece.encode()
         elif has_bytes and (byte := BYTE_PIECE.fullmatch(piece)):
             found[number] = bytes([int(byte[1], 16)])
         else:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lazarus_core.bounded import read_bytes
 from lazarus_tokenkit.errors import TokenizerError, TokenizerNotFound
-from lazarus_tokenkit.tokenizers.backends.alphabet import spell
+from lazarus_tokenkit.tokenizers.backends.alphabet import bytes_to_piece
 from lazarus_tokenkit.tokenizers.backends.assembly import BYTE_LEVEL, bpe, config_file, tokenizer_file
 from lazarus_tokenkit.tokenizers.backends.companions import CONFIG_FILE, TOKENIZER_FILE
 from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
@@ -221,7 +221,7 @@ def merges_of(ranks: Mapping[bytes, int]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _convert(ranks: Mapping[bytes, int], encoding: TiktokenEncoding, name: str) -> HuggingFaceTokenizer:
-    spelled = {token: spell(token) for token in ranks}
+    spelled = {token: bytes_to_piece(token) for token in ranks}
     vocab = {spelled[token]: rank for token, rank in ranks.items()} | dict(encoding.special_tokens)
     merges = [(spelled[left], spelled[right]) for left, right in merges_of(ranks)]
     split = {"type": "Split", "pattern": {"Regex": encoding.pattern}, "behavior": "Isolated", "invert": False}

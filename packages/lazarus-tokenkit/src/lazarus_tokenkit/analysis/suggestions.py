@@ -15,7 +15,7 @@ from typing import Any
 
 from lazarus_tokenkit.samples.documents import as_documents
 from lazarus_tokenkit.tables import aligned
-from lazarus_tokenkit.tokenizers.load import TokenizerOrName, opened
+from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
 from lazarus_tokenkit.tokenizers.protocol import Tokenizer
 
 MAX_RUN = 6
@@ -44,7 +44,7 @@ class Suggestion:
 
 
 @dataclass(frozen=True)
-class Induction:
+class Suggestions:
     """Suggestions, best first, and what they do together.
 
     Args:
@@ -77,7 +77,7 @@ class Induction:
 
 def suggest_vocabulary(
     tokenizer: TokenizerOrName, documents: Iterable[str], count: int = 20, least: int = 3
-) -> Induction:
+) -> Suggestions:
     """Strings that would save most tokens as tokens of their own.
 
     Args:
@@ -86,7 +86,7 @@ def suggest_vocabulary(
         count: How many to suggest.
         least: Occurrences that a candidate must have.
     """
-    tokenizer = opened(tokenizer)
+    tokenizer = as_tokenizer(tokenizer)
     documents = [text for text in as_documents(documents) if text]
     spent = _lengths(tokenizer, documents, [])
     before = sum(spent)
@@ -105,7 +105,7 @@ def suggest_vocabulary(
         if best.saved_tokens > 0:
             chosen.append(best)
             spent = _lengths(tokenizer, documents, [*texts, best.text])
-    return Induction(tuple(chosen), before, sum(spent))
+    return Suggestions(tuple(chosen), before, sum(spent))
 
 
 def token_count(tokenizer: Tokenizer, pieces: Sequence[str]) -> int:

@@ -2,7 +2,7 @@
 
 Two things depend on what comes before a piece. A dummy prefix is written at the start of a text, and by some tokenizers
 behind added tokens too, but never between a prompt and its answer. An added token with `rstrip` drops the white space
-behind it, also when a piece ends there. A tokenizer that has neither needs no changes, and `Joints.of` gives None.
+behind it, also when a piece ends there. A tokenizer that has neither needs no changes, and `ContinuationRules.of` gives None.
 """
 
 import re
@@ -12,7 +12,7 @@ from lazarus_tokenkit.encoding.cached_render import Piece
 from lazarus_tokenkit.tokenizers.protocol import Boundary, Tokenizer
 
 
-class Joints:
+class ContinuationRules:
     """The rules of one tokenizer for pieces that follow each other."""
 
     def __init__(self, continuation: Tokenizer | None, boundaries: Mapping[str, Boundary], *, strips_end: bool) -> None:
@@ -20,16 +20,16 @@ class Joints:
         self._strips_end = strips_end
         self._boundaries = boundaries
         self._texts = tuple(sorted(boundaries, key=len, reverse=True))
-        self._swallowing = tuple(text for text in self._texts if boundaries[text].swallows)
+        self._stripping = tuple(text for text in self._texts if boundaries[text].strips_right)
         restarting = [text for text in self._texts if boundaries[text].restarts]
-        ends = [re.escape(text) + (r"\s*" if boundaries[text].swallows else "") for text in restarting]
+        ends = [re.escape(text) + (r"\s*" if boundaries[text].strips_right else "") for text in restarting]
         self._restart = re.compile("|".join(ends) or "(?!)")
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer) -> "Joints | None":
+    def of(cls, tokenizer: Tokenizer) -> "ContinuationRules | None":
         """The rules of a tokenizer, or None if pieces can be encoded as they are."""
         continuation, boundaries = tokenizer.continuation, tokenizer.boundaries
-        if continuation is None and not any(boundary.swallows for boundary in boundaries.values()):
+        if continuation is None and not any(boundary.strips_right for boundary in boundaries.values()):
             return None
         return cls(continuation, boundaries, strips_end=tokenizer.encode("a ") == tokenizer.encode("a"))
 
@@ -50,14 +50,14 @@ class Joints:
     def _following(self, before: str, piece: Piece) -> list[Piece]:
         """A piece behind a text that is not empty; nothing if its white space is dropped and it has no more."""
         boundary = self._boundary(before)
-        if boundary is not None and boundary.swallows:
+        if boundary is not None and boundary.strips_right:
             piece = piece._replace(text=piece.text.lstrip())
         if not piece.text:
             return []
         if not self._has_prefix or (boundary is not None and boundary.restarts):
             return [piece]
         text = self._dropped_end(before) + piece.text
-        found = None if piece.shield else self._restart.search(text)
+        found = None if piece.escape_mark else self._restart.search(text)
         end = found.end() if found else len(text)
         parts = [piece._replace(text=text[:end], continues=True), piece._replace(text=text[end:])]
         return [part for part in parts if part.text]
@@ -67,8 +67,8 @@ class Joints:
         if before.endswith(self._texts):
             return next(self._boundaries[text] for text in self._texts if before.endswith(text))
         stripped = before.rstrip()
-        if self._swallowing and stripped.endswith(self._swallowing):
-            return next(self._boundaries[text] for text in self._swallowing if stripped.endswith(text))
+        if self._stripping and stripped.endswith(self._stripping):
+            return next(self._boundaries[text] for text in self._stripping if stripped.endswith(text))
         return None
 
     def _dropped_end(self, before: str) -> str:
