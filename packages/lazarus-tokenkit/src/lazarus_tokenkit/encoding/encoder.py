@@ -294,7 +294,7 @@ class Encoder:
             ids.append(span.id)
             done = span.end
             token = text[span.start : span.end].strip()
-            continues = self._continuation_rules is not None and not self._continuation_rules.restarts_behind(token)
+            continues = self._continuation_rules is not None and not self._continuation_rules.restarts_after(token)
         return ids + self._literal_ids(text[done:], escape_mark, continues)
 
     def _literal_ids(self, text: str, escape_mark: str, continues: bool) -> list[int]:

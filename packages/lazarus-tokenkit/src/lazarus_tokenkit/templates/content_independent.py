@@ -1,8 +1,9 @@
-"""Whether a template only ever passes contents on, so that what it renders for some roles is the same for any contents.
+"""Decides whether the layout of a rendered conversation is independent of its contents.
 
-Such a template needs to be rendered once for each sequence of roles; a sample's text is then put together from that.
-The check reads the syntax tree and is strict: contents may only be written out, alone or joined with other text. A
-filter, a test, an assignment or a call that sees a content makes a template not opaque, and it is rendered each time.
+Such a template is rendered once for each sequence of roles; the text of a sample is then built from that rendering.
+The check reads the syntax tree and is strict: a content may only be written to the output, alone or concatenated with
+other text. A filter, a test, an assignment or a call on a content makes the template content-dependent. A
+content-dependent template is rendered for every sample.
 """
 
 from jinja2 import nodes
@@ -10,11 +11,11 @@ from jinja2 import nodes
 CONCATENATIONS = (nodes.Add, nodes.Concat)
 SAFE_MEMBERS = {"role", "content"}
 NEIGHBOUR_MEMBERS = {"previtem", "nextitem", "changed"}
-"""Members of `loop` that show other messages."""
+"""Members of `loop` that give access to other messages."""
 
 
 def is_content_independent(template: nodes.Template) -> bool:
-    """Whether contents are only passed on."""
+    """Whether the template only writes contents to the output."""
     loop_variables = {loop.target.name for loop in template.find_all(nodes.For) if isinstance(loop.target, nodes.Name)}
     if any(not isinstance(loop.target, nodes.Name) for loop in template.find_all(nodes.For)):
         return False
@@ -22,7 +23,7 @@ def is_content_independent(template: nodes.Template) -> bool:
 
 
 def _is_independent(node: nodes.Node, loop_variables: set[str], *, is_written: bool) -> bool:
-    """Whether a node uses messages in allowed ways only; `is_written` says that its value goes straight into the text."""
+    """Whether a node uses messages only in allowed ways. `is_written`: the node's value goes directly to the output."""
     match node:
         case nodes.Getattr(node=nodes.Name(name=str(name)), attr=str(member)) if name in loop_variables:
             return member == "role" or (member == "content" and is_written)
