@@ -186,13 +186,13 @@ def test_a_template_that_rewrites_earlier_turns_is_refused(build: Any):
     encoder = Encoder(build({"eos_token": "</s>", "chat_template": THINKING}))
     assert lossy(encoder, encoder.encode(chat("q", "x#y"))) == "x#y<|end|>"
     with pytest.raises(
-        TemplateError, match=r"sample '0': template `own` does not show where the loss of message 1 lies"
+        TemplateError, match=r"sample '0': template `own` does not determine which tokens of message 1 carry loss"
     ):
         encoder.encode(chat("q", "x#y", "q", "x#y"))
 
 
 def test_text_of_all_noncharacters_is_refused():
-    with pytest.raises(TemplateError, match="noncharacters"):
+    with pytest.raises(TemplateError, match="noncharacter U"):
         Encoder(BYTE).encode(TextSample("0", "".join(map(chr, range(0xFDD0, 0xFDF0)))))
 
 

@@ -80,7 +80,7 @@ def test_an_engine_asked_for_must_be_installed(build: Any, monkeypatch: pytest.M
 @pytest.mark.parametrize("name", ["tiktoken", "sentencepiece"])
 def test_an_engine_that_cannot_be_built_says_why(name: str):
     needs(name)
-    with pytest.raises(UnsuitableEngine, match=r"pattern|beside"):
+    with pytest.raises(UnsuitableEngine, match=r"pre-tokenizer|no tokenizer\.model"):
         build_engine(load_tokenizer("char:"), name)
 
 

@@ -1,8 +1,7 @@
-"""Repairs that cannot change what a model has learnt, into a new directory, each shown as a difference.
+"""Writes a repaired copy of a tokenizer. Every repair is safe for a trained model and is shown as a diff.
 
-Only these: random merges, truncation and padding switched off; decoded text left alone; a pad token of its own, reserved
-or new; roles marked special; a chat template of the registry where exactly one fits the special tokens and eos ends
-its turns.
+The repairs: dropout, truncation and padding off; no clean-up of decoded text; a separate pad token, reserved or new;
+bos and eos marked special; a registered chat template, if exactly one matches the special tokens and eos ends its turns.
 """
 
 import copy
@@ -25,18 +24,18 @@ JSON = dict[str, Any]
 RESERVED_PADS = ("<pad>", "<|pad|>", "[PAD]", "<|finetune_right_pad_id|>", "<|reserved_special_token_0|>")
 NEW_PAD = "<|pad|>"
 FIXABLE = frozenset({"D10", "D14", "D33", "D34", "D35", "D40"})
-"""Checks some of whose findings can be repaired."""
+"""Checks with findings that `repair` can fix."""
 
 
 @dataclass(frozen=True)
 class Repair:
-    """What was repaired.
+    """The result of a repair.
 
     Args:
-        steps: In words, with the number of the check.
-        diff: Unified differences of the files, without the vocabulary.
-        files: The repaired files.
-        new_rows: Rows that the embedding must have, where the vocabulary grew.
+        steps: One description for each repair, with the number of its check.
+        diff: Unified diff of the files, without the vocabulary.
+        files: Contents of the repaired files by name.
+        new_rows: Number of embedding rows that the repaired tokenizer needs, or None if it has not grown.
     """
 
     steps: tuple[str, ...]
@@ -46,13 +45,13 @@ class Repair:
 
 
 def repair(files: TokenizerFiles) -> Repair:
-    """Repairs what is safe; the contents come back even if nothing was.
+    """Applies all safe repairs. Without repairs, the result has the unchanged content.
 
     Raises:
-        TokenizerError: `tokenizer.json` cannot be read at all.
+        TokenizerError: `tokenizer.json` cannot be loaded.
     """
     if files.engine is None:
-        raise TokenizerError(f"`{files.name}` cannot be repaired: {TOKENIZER_FILE} does not open", "LT-E117")
+        raise TokenizerError(f"`{files.name}` cannot be repaired: {TOKENIZER_FILE} cannot be loaded", "LT-E117")
     file, config = copy.deepcopy(files.tokenizer_json), copy.deepcopy(files.config)
     steps = [*_switches(file, config), *_special_roles(files, file)]
     pad_steps, new_rows = _own_pad(files, file, config)
@@ -60,19 +59,23 @@ def repair(files: TokenizerFiles) -> Repair:
     contents = dict(files.contents) | {TOKENIZER_FILE: _dump(file), CONFIG_FILE: _dump(config)}
     if not config.get("chat_template") and "chat_template.jinja" not in contents:
         fitting = fitting_templates(HuggingFaceTokenizer.from_files(contents, files.name))
-        # A template whose turns end otherwise than texts would make generation run on.
+        # Generation stops at eos, so a template is only safe if eos ends its turns.
         if len(fitting) == 1 and REGISTRY[fitting[0]].end_of_turn == files.role("eos"):
             config["chat_template"] = REGISTRY[fitting[0]].source
             contents[CONFIG_FILE] = _dump(config)
-            steps.append(f"D40: chat template `{fitting[0]}`, the only one whose special tokens are there")
+            steps.append(f"D40: chat template `{fitting[0]}`, the only one that matches the special tokens")
     return Repair(tuple(steps), _difference(files, file, config), contents, new_rows)
 
 
 def write_repair(found: Repair, directory: Path) -> None:
-    """Writes the files into a new folder, which appears as a whole.
+    """Writes the repaired files into a new folder, which is created atomically.
+
+    Args:
+        found: The repair.
+        directory: The new folder.
 
     Raises:
-        OutputTaken: There is something already.
+        OutputTaken: The folder exists.
     """
     check_folder(directory, "a repaired copy", code="LT-E118")
     with whole_folder(directory) as folder:
@@ -91,7 +94,7 @@ def _switches(file: JSON, config: JSON) -> list[str]:
             steps.append(f"D35: {member} off")
     if config.get("clean_up_tokenization_spaces") is True:
         config["clean_up_tokenization_spaces"] = False
-        steps.append("D33: decoded text left as it is")
+        steps.append("D33: clean-up of decoded text off")
     return steps
 
 
@@ -116,13 +119,13 @@ def _own_pad(files: TokenizerFiles, file: JSON, config: JSON) -> tuple[list[str]
         return [], None
     special = {token["content"] for token in _added(file) if token.get("special")}
     named = files.config.keys() | files.special_tokens_map.keys()
-    if not named & {f"{role}_token" for role in ROLES}:  # once one is named, nothing goes by convention any more
+    if not named & {f"{role}_token" for role in ROLES}:  # naming pad would end the roles by convention: name these too
         held = {role: conventional_role(role, special) for role in ("bos", "eos")}
         config |= {f"{role}_token": text for role, text in held.items() if text is not None}
     reserved = next((text for text in RESERVED_PADS if text in special), None)
     if reserved is not None:
         config["pad_token"] = reserved
-        return [f"D10: pad is {reserved!r}, reserved already"], None
+        return [f"D10: pad is {reserved!r}, an existing reserved token"], None
     taken = set(files.vocab.values()) | {token["id"] for token in files.added_tokens}
     number = max(taken) + 1
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
@@ -130,7 +133,7 @@ def _own_pad(files: TokenizerFiles, file: JSON, config: JSON) -> tuple[list[str]
     config["pad_token"] = NEW_PAD
     rows = files.model_config.get("vocab_size")
     grows = not isinstance(rows, int) or number >= rows
-    return [f"D10: pad is {NEW_PAD!r}, new, id {number}"], number + 1 if grows else None
+    return [f"D10: pad is {NEW_PAD!r}, a new token with id {number}"], number + 1 if grows else None
 
 
 def _difference(files: TokenizerFiles, file: JSON, config: JSON) -> str:
@@ -143,7 +146,7 @@ def _difference(files: TokenizerFiles, file: JSON, config: JSON) -> str:
 
 
 def _shown(file: JSON) -> JSON:
-    """The file without its tables."""
+    """Returns `tokenizer.json` without vocabulary and merges."""
     model = {key: value for key, value in file.get("model", {}).items() if key not in ("vocab", "merges")}
     return file | {"model": model}
 

@@ -1,4 +1,4 @@
-"""D01 to D04: whether every library makes the same tokenizer of these files."""
+"""Checks D01 to D04: whether all libraries load the same tokenizer from these files."""
 
 import json
 from collections.abc import Iterator
@@ -21,16 +21,16 @@ PROBES = (
     "I'm DON'T",
 )
 LLAMA_CLASSES = {"LlamaTokenizer", "LlamaTokenizerFast"}
-"""Classes that put their own normalisation in the place of the file's (transformers 5, tokenization_llama.py)."""
+"""Classes that replace the file's normalization with their own (transformers 5, tokenization_llama.py)."""
 MISTRAL_TYPES = {"mistral", "mistral3", "ministral", "pixtral", "voxtral"}
 WRONG_MISTRAL = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-"""How the pattern begins that their tokenizers were published with by mistake (transformers PR #42299)."""
+"""First part of the split pattern that Mistral published by mistake (transformers PR #42299)."""
 
 
 def check(files: TokenizerFiles) -> Iterator[Finding]:
-    """What was found."""
+    """Yields the findings of D00 to D04."""
     if files.load_error is not None:
-        yield Finding("D00", "error", "it does not open", files.load_error.message)
+        yield Finding("D00", "error", "the tokenizer cannot be loaded", files.load_error.message)
     if files.engine is None:
         return
     yield from _class_of_transformers(files, files.engine)
@@ -40,12 +40,12 @@ def check(files: TokenizerFiles) -> Iterator[Finding]:
         yield Finding(
             "D04",
             "information",
-            "texts are cut by classes of Unicode: ids of new code points depend on the library's version",
+            "the split pattern uses Unicode classes: ids of new code points depend on the library's version",
         )
 
 
 def _class_of_transformers(files: TokenizerFiles, engine: tokenizers.Tokenizer) -> Iterator[Finding]:
-    """D01: `LlamaTokenizer` builds its own normalizer and pre-tokenizer, whatever the file says."""
+    """D01: `LlamaTokenizer` ignores the file's normalizer and pre-tokenizer."""
     if files.config.get("tokenizer_class") not in LLAMA_CLASSES:
         return
     scheme = "always" if files.config.get("legacy", True) else "first"
@@ -58,25 +58,27 @@ def _class_of_transformers(files: TokenizerFiles, engine: tokenizers.Tokenizer) 
     for probe in PROBES:
         ours, other = (each.encode(probe, add_special_tokens=False).ids for each in (engine, theirs))
         if ours != other:
-            words = f"tokenizer_class `{files.config['tokenizer_class']}` makes transformers 5 overrule tokenizer.json"
-            yield Finding("D01", "error", words, f"{probe!r} is {ours} by the file, {other} by that class")
+            message = (
+                f"tokenizer_class `{files.config['tokenizer_class']}` makes transformers 5 override tokenizer.json"
+            )
+            yield Finding("D01", "error", message, f"{probe!r} is {ours} by the file, {other} by that class")
             return
 
 
 def _mistral_pattern(files: TokenizerFiles) -> Iterator[Finding]:
-    """D02: the pattern that a warning of transformers is about."""
+    """D02: Mistral's wrong split pattern, about which transformers warns."""
     if files.model_config.get("model_type") in MISTRAL_TYPES and WRONG_MISTRAL in json.dumps(
         files.tokenizer_json.get("pre_tokenizer"), ensure_ascii=False
     ).replace("\\\\", "\\"):
         yield Finding(
             "D02",
             "warning",
-            "texts are cut by the pattern that Mistral published by mistake; fix_mistral_regex changes ids",
+            "the split pattern is the one that Mistral published by mistake; fix_mistral_regex changes ids",
         )
 
 
 def _model_file(files: TokenizerFiles, engine: tokenizers.Tokenizer) -> Iterator[Finding]:
-    """D03: two forms of one tokenizer that are not one."""
+    """D03: tokenizer.model and tokenizer.json give different ids."""
     content = files.contents.get("tokenizer.model")
     if content is None:
         return
@@ -90,7 +92,7 @@ def _model_file(files: TokenizerFiles, engine: tokenizers.Tokenizer) -> Iterator
         first, second = (each.encode(probe, add_special_tokens=False).ids for each in (engine, other))
         if first != second:
             evidence = f"{probe!r} is {first} by tokenizer.json, {second} by tokenizer.model"
-            yield Finding("D03", "error", "tokenizer.model and tokenizer.json are two tokenizers", evidence)
+            yield Finding("D03", "error", "tokenizer.model and tokenizer.json are different tokenizers", evidence)
             return
 
 

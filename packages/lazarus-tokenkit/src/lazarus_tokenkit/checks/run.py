@@ -1,4 +1,4 @@
-"""All checks on one tokenizer, worst first."""
+"""Runs all checks on one tokenizer."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ ORDER = {"error": 0, "warning": 1, "information": 2}
 
 
 def validate_tokenizer(tokenizer: str | Path | TokenizerFiles) -> list[Finding]:
-    """What is wrong with a tokenizer, or worth knowing, by severity and number.
+    """Runs all checks and returns the findings, ordered by severity and number.
 
     >>> [finding.check for finding in validate_tokenizer("byte") if finding.severity == "error"]
     []

@@ -1,4 +1,4 @@
-"""What a chat template keeps to, tried out on conversations: each property by name, with what was seen where it fails."""
+"""Tests the properties of a chat template on fixed conversations. Each property has a name and evidence of a failure."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ TOOL: JSON = {
 
 @dataclass(frozen=True)
 class Property:
-    """One property and whether it holds.
+    """One property of a chat template.
 
     Args:
         name: Short name.
-        holds: Whether it does.
-        level: How bad it is if it does not.
-        evidence: What was seen.
+        holds: Whether the template has the property.
+        level: Severity if it does not.
+        evidence: The observed output if it does not, else empty.
     """
 
     name: str
@@ -43,7 +43,12 @@ class Property:
 
 
 def validate_template(template: ChatTemplate, tokenizer: Tokenizer) -> list[Property]:
-    """Tries a template out; where it does not even render, that is the only property told."""
+    """Tests all properties of a template. If it does not render, only this failure is returned.
+
+    Args:
+        template: The template.
+        tokenizer: The tokenizer that encodes the template's output.
+    """
     try:
         whole = template.render(TURNS)
     except TemplateError as error:
@@ -64,7 +69,7 @@ def validate_template(template: ChatTemplate, tokenizer: Tokenizer) -> list[Prop
 
 
 def failures(properties: Sequence[Property]) -> list[Property]:
-    """Errors among what does not hold."""
+    """Returns the failed properties of level `error`."""
     return [each for each in properties if not each.holds and each.level == "error"]
 
 
@@ -72,7 +77,7 @@ def _is_prefix_stable(template: ChatTemplate, tokenizer: Tokenizer, whole: str) 
     for count in range(2, len(TURNS)):
         shorter = _try(template, TURNS[:count])
         if shorter is not None and not whole.startswith(shorter):
-            evidence = f"{count} turns end with {shorter[-30:]!r}, which is not there once more follow"
+            evidence = f"{count} turns end with {shorter[-30:]!r}, which is missing when more turns follow"
             return Property("prefix-stable", False, "warning", evidence)
     return Property("prefix-stable", True, "warning", "")
 
@@ -82,26 +87,26 @@ def _prompt_begins_the_answer(template: ChatTemplate, tokenizer: Tokenizer, whol
         prompt = _try(template, TURNS[:count], add_generation_prompt=True)
         if prompt is None or not whole.startswith(prompt):
             evidence = (
-                "refused" if prompt is None else f"the prompt ends with {prompt[-30:]!r}, the turn begins otherwise"
+                "refused" if prompt is None else f"the prompt ends with {prompt[-30:]!r}, the turn begins differently"
             )
             return Property("prompt-begins-answer", False, "error", evidence)
     return Property("prompt-begins-answer", True, "error", "")
 
 
 def _header_is_in_the_prompt(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -> Property:
-    """Whether the words in front of an answer belong to the prompt: otherwise the model would learn to write them.
+    """Tests whether the prompt contains the header of the answer. Otherwise the header would carry loss.
 
-    Words that follow a header of the prompt, such as empty thoughts, are the model's own.
+    Text between the prompt's header and the content, such as empty thoughts, is part of the answer.
     """
     before, prompt = (_try(template, TURNS[:1], add_generation_prompt=asked) for asked in (False, True))
     if prompt is None or before is None or not whole.startswith(prompt):
-        return Property("header-in-prompt", True, "error", "")  # `prompt-begins-answer` says so
+        return Property("header-in-prompt", True, "error", "")  # `prompt-begins-answer` reports it
     header = whole[len(prompt) :].partition(TURNS[1].content)[0]
     holds = len(prompt) > len(before) or not header.strip()
     seen = f"the turn begins with {header!r}, and `add_generation_prompt` adds nothing to the prompt"
     level: Level = "warning" if template.has_generation_blocks else "error"
-    learnt = "generation would start without it" if template.has_generation_blocks else "the model would learn it"
-    return Property("header-in-prompt", holds, level, "" if holds else f"{seen}: {learnt}")
+    effect = "generation would start without it" if template.has_generation_blocks else "the model would learn it"
+    return Property("header-in-prompt", holds, level, "" if holds else f"{seen}: {effect}")
 
 
 def _contents_occur_once(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -> Property:
@@ -117,7 +122,9 @@ def _bos_occurs_once(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -
 def _answers_end(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -> Property:
     tail = whole.rpartition(TURNS[-1].content)[2]
     ends = bool(tokenizer.special_spans(tail))
-    evidence = "" if ends else f"behind the last answer stands {tail!r}, no special token: generation would not stop"
+    evidence = (
+        "" if ends else f"the text after the last answer, {tail!r}, has no special token: generation would not stop"
+    )
     return Property("answers-end", ends, "error", evidence)
 
 
@@ -128,7 +135,7 @@ def _loss_is_found(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -> 
         return Property("loss-exact", False, "error", error.message)
     texts = [piece.text for piece in pieces if piece.has_loss]
     ok = len(texts) == 2 and all(turn.content in text for turn, text in zip(TURNS[1::2], texts, strict=True))
-    return Property("loss-exact", ok, "error", "" if ok else f"loss would lie on {texts}")
+    return Property("loss-exact", ok, "error", "" if ok else f"these texts would carry loss: {texts}")
 
 
 def _system_is_rendered(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -> Property:
@@ -141,7 +148,7 @@ def _system_is_rendered(template: ChatTemplate, tokenizer: Tokenizer, whole: str
 
 def _is_independent_of_date(template: ChatTemplate, tokenizer: Tokenizer, whole: str) -> Property:
     asks = "strftime_now" in template.source
-    evidence = f"it asks for the date; it is told {template.pinned_date}, always" if asks else ""
+    evidence = f"it uses the date; it always receives {template.pinned_date}" if asks else ""
     return Property("dateless", not asks, "warning", evidence)
 
 

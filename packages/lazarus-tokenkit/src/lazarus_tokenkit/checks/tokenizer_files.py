@@ -1,4 +1,4 @@
-"""What the doctor looks at: the files as they are, parsed as far as they can be, and the tokenizer if it opens."""
+"""The input of the checks: the tokenizer's files, parsed where possible, and the tokenizer if it can be loaded."""
 
 import json
 from collections.abc import Mapping
@@ -23,13 +23,13 @@ MODEL_CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found.
+    """The result of a check that found something.
 
     Args:
-        check: Its number, `D01` to `D51`; `D00` is a tokenizer that does not open.
-        severity: `error`: ids, loss or texts are wrong; `warning`: they may be; `information`: worth knowing.
-        message: What, in one line.
-        evidence: What was seen.
+        check: Number of the check, `D01` to `D51`. `D00` means that the tokenizer cannot be loaded.
+        severity: `error`: ids, loss or texts are wrong. `warning`: they may be wrong. `information`: no problem.
+        message: The finding in one line.
+        evidence: The observation that shows it.
     """
 
     check: str
@@ -39,7 +39,7 @@ class Finding:
 
     @property
     def line(self) -> str:
-        """As it is printed for people."""
+        """The finding as a line of text."""
         return f"{self.severity} {self.check}: {self.message}" + (f" ({self.evidence})" if self.evidence else "")
 
 
@@ -48,10 +48,10 @@ class TokenizerFiles:
     """A tokenizer's files.
 
     Args:
-        name: For messages.
+        name: Name for messages.
         contents: Contents by file name.
-        tokenizer: The tokenizer, where it opens.
-        load_error: Why it does not.
+        tokenizer: The tokenizer, or None if it cannot be loaded.
+        load_error: The error if it cannot be loaded, else None.
     """
 
     name: str
@@ -61,7 +61,11 @@ class TokenizerFiles:
 
     @classmethod
     def read(cls, name_or_path: str | Path) -> "TokenizerFiles":
-        """Reads what is there, whether it can be used or not."""
+        """Reads the files of a tokenizer, also if the tokenizer cannot be loaded.
+
+        Raises:
+            TokenizerNotFound: No tokenizer has this name or path.
+        """
         path = Path(name_or_path)
         names = (TOKENIZER_FILE, *COMPANIONS, MODEL_CONFIG, GENERATION_CONFIG)
         files: dict[str, bytes] = {}
@@ -71,13 +75,18 @@ class TokenizerFiles:
             files = {TOKENIZER_FILE: read_bytes(path)}
         if TOKENIZER_FILE in files:
             return cls.from_contents(files, path.resolve().name)
-        opened = load_tokenizer(name_or_path)
-        assert isinstance(opened, HuggingFaceTokenizer), "every form becomes one"
-        return cls(opened.name, dict(files) | dict(opened.files), opened, None)
+        loaded = load_tokenizer(name_or_path)
+        assert isinstance(loaded, HuggingFaceTokenizer), "every format is converted to one"
+        return cls(loaded.name, dict(files) | dict(loaded.files), loaded, None)
 
     @classmethod
     def from_contents(cls, contents: Mapping[str, bytes], name: str) -> "TokenizerFiles":
-        """From contents by name."""
+        """Creates the input of the checks from the contents of the files.
+
+        Args:
+            contents: Contents by file name.
+            name: Name for messages.
+        """
         try:
             return cls(name, contents, HuggingFaceTokenizer.from_files(contents, name), None)
         except TokenizerError as error:
@@ -85,38 +94,38 @@ class TokenizerFiles:
 
     @cached_property
     def tokenizer_json(self) -> JSON:
-        """`tokenizer.json`, parsed; empty if it is malformed."""
+        """`tokenizer.json`, parsed; empty if it is missing or malformed."""
         return self._parsed(TOKENIZER_FILE)
 
     @cached_property
     def config(self) -> JSON:
-        """`tokenizer_config.json`."""
+        """`tokenizer_config.json`, parsed; empty if it is missing or malformed."""
         return self._parsed(CONFIG_FILE)
 
     @cached_property
     def special_tokens_map(self) -> JSON:
-        """`special_tokens_map.json`."""
+        """`special_tokens_map.json`, parsed; empty if it is missing or malformed."""
         return self._parsed(SPECIAL_TOKENS_FILE)
 
     @cached_property
     def model_config(self) -> JSON:
-        """`config.json`, the model's."""
+        """The model's `config.json`, parsed; empty if it is missing or malformed."""
         return self._parsed(MODEL_CONFIG)
 
     @cached_property
     def generation_config(self) -> JSON:
-        """`generation_config.json`."""
+        """`generation_config.json`, parsed; empty if it is missing or malformed."""
         return self._parsed(GENERATION_CONFIG)
 
     @cached_property
     def added_tokens(self) -> list[JSON]:
-        """Entries of `added_tokens` that are objects."""
+        """The entries of `added_tokens` that are objects."""
         found: list[Any] = self.tokenizer_json.get("added_tokens") or []
         return [cast("JSON", token) for token in found if isinstance(token, dict)]
 
     @cached_property
     def vocab(self) -> dict[str, int]:
-        """The model's own vocabulary."""
+        """The model's vocabulary, without added tokens: piece to id."""
         vocab: Any = self.tokenizer_json.get("model", {}).get("vocab") or {}
         if isinstance(vocab, list):
             return {entry[0]: number for number, entry in enumerate(cast("list[Any]", vocab))}
@@ -124,7 +133,7 @@ class TokenizerFiles:
 
     @cached_property
     def engine(self) -> tokenizers.Tokenizer | None:
-        """The engine, without what makes it unusable, or None if it cannot be built at all."""
+        """The engine without truncation, padding and dropout, or None if it cannot be built."""
         if not self.tokenizer_json:
             return None
         file = self.tokenizer_json | {
@@ -134,11 +143,11 @@ class TokenizerFiles:
         }
         try:
             return tokenizers.Tokenizer.from_str(json.dumps(file))
-        except Exception:  # noqa: BLE001 - the library raises nothing narrower; `load_error` says it
+        except Exception:  # noqa: BLE001 - the library has no narrower exception; `load_error` has the reason
             return None
 
     def role(self, role: str) -> str | None:
-        """The text that the files name for `bos`, `eos`, `pad` or `unk`."""
+        """Returns the text of `bos`, `eos`, `pad` or `unk` in the files, or None."""
         for members in (self.config, self.special_tokens_map):
             value = members.get(f"{role}_token")
             if isinstance(value, dict):

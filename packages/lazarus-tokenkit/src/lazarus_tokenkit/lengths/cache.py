@@ -38,7 +38,7 @@ from lazarus_tokenkit.tokenizers.ids import Ids
 logger = logging.getLogger(__name__)
 
 WORKERS = min(os.cpu_count() or 1, 8)
-"""Chunks that are encoded concurrently. One thread reads the rows and keeps at most eight workers busy."""
+"""Chunks that are encoded at the same time; more than eight would wait for the rows, which one thread reads."""
 _quote = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -140,7 +140,6 @@ def _write(
     with batches_on_one_thread(), ThreadPoolExecutor(1 if engines.texts.is_parallel else WORKERS) as workers:
         while True:
             batch = list(islice(rows, CHUNK))
-            # Rows are written in order: the oldest chunk is finished once enough newer chunks are being encoded.
             if batch:
                 waiting.append(_start(batch, encoder, engines, partial, workers))
             if waiting and (len(waiting) > 2 * WORKERS or not batch):
