@@ -105,6 +105,7 @@ def compare_tokenizers(first: TokenizerOrName, second: TokenizerOrName, document
         one, other = (tokenizer.segment_batch(batch, parse_special=False) for tokenizer in (first, second))
         for text, *pair in zip(batch, one, other, strict=True):
             cuts = [boundaries(text, each) for each in pair]
+            # 2 shared / total is the harmonic mean of precision and recall of the boundaries.
             shared += len(np.intersect1d(*cuts, assume_unique=True))
             total += sum(map(len, cuts))
             size += len(text.encode())
@@ -145,7 +146,7 @@ def categories(text: str, found: Segments) -> Any:
     counts = np.zeros(len(CATEGORIES), dtype=np.int64)
     for start, end in zip(found.starts, found.ends, strict=True):
         piece = content[start:end].decode(errors="replace")
-        words = piece.lstrip(" ") or piece
+        words = piece.lstrip(" ") or piece  # a token of spaces only counts as white space
         counts[_category(words[:1])] += 1
     return counts
 
@@ -162,6 +163,7 @@ def cut_view(text: str, found: Segments, mark: str = "|") -> str:
         mark: The mark.
     """
     content = text.encode()
+    # Consecutive boundaries delimit the shown pieces; backslash escapes show incomplete characters.
     cuts = [0, *boundaries(text, found).tolist(), len(content)]
     pieces = (content[start:end] for start, end in pairwise(cuts))
     return mark.join(piece.decode(errors="backslashreplace") for piece in pieces)
@@ -169,5 +171,5 @@ def cut_view(text: str, found: Segments, mark: str = "|") -> str:
 
 def _category(letter: str) -> int:
     if letter.isspace():
-        return 3
+        return 3  # includes "\n" and "\t", whose Unicode category is C, not Z
     return _CLASSES.get(unicodedata.category(letter)[0], 4) if letter else 4

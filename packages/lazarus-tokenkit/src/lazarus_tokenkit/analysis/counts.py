@@ -102,7 +102,7 @@ def lone_bytes(tokenizer: Tokenizer) -> NDArray[np.bool_]:
     is_lone = np.zeros(tokenizer.vocab_size, dtype=np.bool_)
     pieces = {number: piece for piece, number in tokenizer.vocab.items()}
     for number, content in tokenizer.token_bytes.items():
-        if len(content) == 1:
+        if len(content) == 1:  # ASCII bytes are characters, unless the piece is written as a byte
             is_lone[number] = content[0] >= 0x80 or pieces[number].startswith("<0x")
     return is_lone
 
@@ -122,6 +122,7 @@ def word_ids(tokenizer: Tokenizer, words: Sequence[str], *, has_space: bool) -> 
         has_space: Whether the word follows a space. The space then belongs to the word's tokens. Otherwise the word
             follows a line feed, which does not count.
     """
+    # The word follows "a " or "a\n". Tokens that end after byte `start` belong to the word.
     begin, start = ("a", 1) if has_space else ("a\n", 2)
     texts = [f"{begin} {word}" if has_space else f"{begin}{word}" for word in words]
     return [
@@ -176,7 +177,7 @@ def _count(text: str, found: Segments, tokenizer: Tokenizer, byte_ids: NDArray[n
         int(is_unk.sum()),
         int(sizes[is_unk].sum()),
         int(byte_ids[ids].sum()),
-        len(np.unique(np.cumsum(is_first)[broken])),
+        len(np.unique(np.cumsum(is_first)[broken])),  # the running count of first bytes numbers the characters
         int(tokenizer.decode(found.ids) == text),
     )
 

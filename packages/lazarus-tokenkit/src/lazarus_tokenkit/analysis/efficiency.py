@@ -126,8 +126,10 @@ def span_tokens(text: str, found: Segments, pattern: re.Pattern[str]) -> NDArray
         Number of tokens of each span, int64 (spans,).
     """
     spans = np.array([match.span() for match in pattern.finditer(text)], dtype=np.int64).reshape(-1, 2)
+    # Regular expressions report characters, tokens are in bytes. In ASCII text both are equal.
     places = spans if text.isascii() else byte_places(text)[spans]
     starts, ends = np.array(found.starts, dtype=np.int64), np.array(found.ends, dtype=np.int64)
+    # Tokens that start before the span's end, without the tokens that end at or before its start.
     return np.searchsorted(starts, places[:, 1], "left") - np.searchsorted(ends, places[:, 0], "right")
 
 
@@ -145,6 +147,7 @@ def histogram(
         (first value, last value, count) of each range. Both ends are inclusive.
     """
     low, high = int(sizes.min()), int(sizes.max())
+    # The width is rounded up to an integer, so that at most `num_bins` ranges cover all values.
     width = max(1, -(-(high - low + 1) // num_bins))
     counts = np.bincount((sizes - low) // width, weights=occurrences)
     return tuple((low + place * width, low + (place + 1) * width - 1, int(count)) for place, count in enumerate(counts))

@@ -109,6 +109,7 @@ def entropy_of(counts: CorpusCounts, alpha: float = ALPHA) -> Entropy:
         return Entropy(0, counts.vocab_size, 0, None, None, None, alpha, None, None, None, 0.0, None)
     shares = seen / tokens
     bits = float(-(shares * np.log2(shares)).sum()) + 0.0  # no -0.0
+    # The Renyi entropy converges to the Shannon entropy at alpha 1, where its formula divides by 0.
     renyi = bits if alpha == 1 else _renyi(shares, alpha)
     return Entropy(
         tokens=tokens,
@@ -134,4 +135,4 @@ def _renyi(shares: NDArray[np.float64], alpha: float) -> float:
 
 
 def _of_log2(bits: float, size: int) -> float:
-    return bits / math.log2(size) if size > 1 else 1.0
+    return bits / math.log2(size) if size > 1 else 1.0  # one id is used evenly by definition

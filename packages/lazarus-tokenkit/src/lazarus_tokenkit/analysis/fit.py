@@ -132,6 +132,7 @@ def calculate_fit_score(
     reference = reference or train_reference(documents, len(tokenizer.vocab), seed)
     counts = count_corpus(tokenizer, documents)
     columns = {name: counts.columns[name] for name in COLUMNS}
+    # The same functions compute the score from the total and, for the interval, from every resample.
     parts = _parts({name: np.array([float(column.sum())]) for name, column in columns.items()}, len(counts), reference)
     score = float(_score(parts)[0])
     size = counts.total("bytes")
@@ -172,11 +173,12 @@ def train_reference(documents: list[str], vocab_size: int, seed: int = 0) -> Ref
     measured: list[CorpusCounts] = []
     ids: list[int] = []
     digest = hashlib.sha256()
-    for learned, held_out in (halves, halves[::-1]):
+    for learned, held_out in (halves, halves[::-1]):  # train on each half, measure on the other
         made = _train(learned, vocab_size)
         digest.update(b"".join(content for _, content in sorted(made.files.items())))
         ids.append(made.vocab_size)
         measured.append(count_corpus(made, held_out))
+    # Bytes per token is a ratio, so its two results are averaged geometrically.
     logs = [math.log(counts.rate("bytes", "tokens") or 1.0) for counts in measured]
     rates = [counts.rate("continued_words", "words") or 0.0 for counts in measured]
     return Reference(math.exp(sum(logs) / 2), sum(rates) / 2, (ids[0], ids[1]), digest.hexdigest()[:16])
@@ -190,6 +192,7 @@ def _train(documents: list[str], vocab_size: int) -> Any:
 
 
 def _parts(sums: Sums, num_documents: int, reference: Reference) -> dict[str, Any]:
+    # Arrays with one element for each resample; `clip(1)` avoids division by 0 for empty resamples.
     rate = np.log(sums["bytes"].clip(1) / sums["tokens"].clip(1))
     kept = 1 - sums["continued_words"] / sums["words"].clip(1)
     return {
@@ -201,6 +204,7 @@ def _parts(sums: Sums, num_documents: int, reference: Reference) -> dict[str, An
 
 
 def _share(value: Any, whole: float) -> Any:
+    # The part is 1 if the reference itself has no compression or no whole words.
     return np.ones_like(value) if whole <= 0 else (value / whole).clip(0, 1)
 
 

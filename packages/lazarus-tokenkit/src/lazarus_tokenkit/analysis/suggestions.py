@@ -121,6 +121,7 @@ def _measure(
     tokenizer: Tokenizer, documents: Sequence[str], spent: Sequence[int], texts: Sequence[str], text: str
 ) -> Suggestion:
     """Measures what a candidate saves after `texts` were added. `spent` has the current tokens of each document."""
+    # Only documents that contain the candidate can change.
     touched = [(document, size) for document, size in zip(documents, spent, strict=True) if text in document]
     after = _lengths(tokenizer, [document for document, _ in touched], [*texts, text])
     cut = _pattern([*texts, text])
@@ -135,6 +136,7 @@ def _lengths(tokenizer: Tokenizer, documents: Sequence[str], texts: Sequence[str
     if not texts:
         return [len(ids) for ids in tokenizer.encode_batch(documents, parse_special=False)]
     cut = _pattern(texts)
+    # `split` with a group alternates between text (even places) and added tokens (odd places).
     parts = [cut.split(document) for document in documents]
     rest = [[part for part in each[::2] if part] for each in parts]
     sizes = iter(map(len, tokenizer.encode_batch([part for each in rest for part in each], parse_special=False)))
@@ -153,12 +155,13 @@ def _candidates(tokenizer: Tokenizer, pieces: Sequence[str], least: int) -> list
     for piece, found in zip(pieces, tokenizer.segment_batch(pieces, parse_special=False), strict=True):
         content = piece.encode()
         for place, start in enumerate(found.starts):
-            for size in range(2, MAX_RUN + 1):
+            for size in range(2, MAX_RUN + 1):  # every run of 2 to MAX_RUN tokens that starts here
                 if place + size > len(found.ends):
                     break
                 run = content[start : found.ends[place + size - 1]]
                 runs[run] += 1
                 sizes[run] = size
+    # A run of k tokens that becomes one token saves k - 1 tokens at each occurrence.
     worth = [(number * (sizes[run] - 1), run) for run, number in runs.items() if number >= least]
     worth.sort(key=lambda each: (-each[0], each[1]))
     texts: list[str] = []

@@ -81,12 +81,14 @@ def analyze_words(tokenizer: TokenizerOrName, documents: Iterable[str]) -> WordR
     words = list(counts)
     found = word_ids(tokenizer, words, has_space=True)
     is_lone = lone_bytes(tokenizer)
+    # A word counts as unknown if one of its tokens is unk or a byte that is not a character.
     oov = {
         word: counts[word]
         for word, ids in zip(words, found, strict=True)
         if any(number == tokenizer.unk_id or is_lone[number] for number in ids)
     }
     total = sum(counts.values())
+    # Only words that are not rare are listed.
     split = [(word, len(ids), counts[word]) for word, ids in zip(words, found, strict=True) if counts[word] > RARE]
     split.sort(key=lambda each: (-each[1], -each[2], each[0]))
     return WordReport(
@@ -103,6 +105,7 @@ def analyze_words(tokenizer: TokenizerOrName, documents: Iterable[str]) -> WordR
 
 def _ranges(values: Iterable[int], steps: Sequence[int]) -> Ranges:
     """Counts the values in each range, up to the last non-empty one. A range that starts at 0 is left out if empty."""
+    # `bisect_right - 1` is the index of the last start that is at most the value.
     places = Counter(bisect_right(steps, value) - 1 for value in values)
     ends = [*(step - 1 for step in steps[1:]), None]
     found = [(steps[place], ends[place], places[place]) for place in range(max(places, default=-1) + 1)]

@@ -74,6 +74,7 @@ class ContinuationRules:
             return []
         if not self._has_prefix or (boundary is not None and boundary.restarts):
             return [piece]
+        # Spaces that the tokenizer dropped at the end of the previous piece are encoded with this piece.
         text = self._dropped_end(before) + piece.text
         # The piece continues the text up to its first added token that restarts encoding.
         found = None if piece.escape_mark else self._restart.search(text)
@@ -85,6 +86,7 @@ class ContinuationRules:
         """Returns the boundary of the added token at the end of a text, or None."""
         if before.endswith(self._texts):
             return next(self._boundaries[text] for text in self._texts if before.endswith(text))
+        # Trailing white space belongs to a token with `rstrip`.
         stripped = before.rstrip()
         if self._stripping and stripped.endswith(self._stripping):
             return next(self._boundaries[text] for text in self._stripping if stripped.endswith(text))

@@ -170,6 +170,7 @@ class SpanFinder:
         render = partial(self._template.render, tools=tools)
         text = render(messages, add_generation_prompt=add_generation_prompt)
         self._refuse_dropped_tools(messages, tools, text, add_generation_prompt)
+        # The answers are disjoint and in order: each is one piece, and the text between two answers is another.
         pieces: list[Piece] = []
         done = 0
         if self._template.has_generation_blocks:
@@ -240,6 +241,7 @@ class SpanFinder:
         """Returns the template's `{% generation %}` blocks. Adjacent blocks with equal loss become one."""
         unmarked = [_without_generation_marks(message) for message in messages]
         spans = self._template.generation_spans(unmarked, add_generation_prompt=add_generation_prompt, tools=tools)
+        # Blocks that end inside the prompt of turn `first` carry no loss.
         before = 0
         if 0 < first < len(messages):
             prompt = self._template.render(messages[:first], add_generation_prompt=True, tools=tools)
@@ -274,6 +276,7 @@ class SpanFinder:
         head, found, tail = render([*turns[:-1], marked]).partition(mark)
         if not found or not text.startswith(head):
             raise self._unstable(len(turns) - 1, "its content changes when more turns follow")
+        # The first special token after the content is the end-of-turn token, if the whole text has it there too.
         specials = self._find_special(tail)
         if not specials or not text.startswith(head + tail[: specials[0].end]):
             return len(head)  # no end-of-turn token: some templates write one only after the last turn
@@ -286,10 +289,12 @@ class SpanFinder:
         of the text that both renderings share limits the search instead.
         """
         whole = render(turns)
+        # `shared` is the length of the common prefix of the rendering up to this turn and the whole text.
         differing = (place for place, pair in enumerate(zip(whole, text, strict=False)) if pair[0] != pair[1])
         shared = next(differing, min(len(whole), len(text)))
         own = whole[start:shared]
         rest = whole[shared:]  # some templates write an end-of-turn token only after the last turn
+        # Apart from special tokens and white space, the whole text must contain the complete turn.
         for span in reversed(self._find_special(rest)):
             rest = rest[: span.start] + rest[span.end :]
         if rest.strip():
@@ -359,6 +364,7 @@ def _without_generation_marks(message: Message) -> Message:
 
 def _common_prefix(texts: Iterable[str]) -> str:
     """Returns the longest common prefix of sorted texts."""
+    # In sorted order, the prefix that the first and the last text share is common to all.
     first, *rest = texts
     last = rest[-1] if rest else first
     size = next((place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))

@@ -78,6 +78,7 @@ def read_rows(paths: Paths, fields: FieldNames | None = None) -> Iterator[Row]:
         try:
             sample = make(row.members, str(position) if given is None else given)
         except SampleError as error:
+            # If the row has the standard fields of another form, the message names the row that decided the form.
             own = FieldNames().resolve(row.members)
             is_other = position > 0 and own is not None and own.form != form
             more = f"; all rows must have the form of the first row, `{form}` in {first}" if is_other else ""
@@ -109,6 +110,7 @@ class _SeenIds:
         self._has_names = False
 
     def add(self, name: str | None) -> None:
+        # An id may equal the position of another row, so earlier positions are added with the first id.
         if name is not None and not self._has_names:
             self._has_names = True
             self._digests.extend(_digest(str(position)) for position in range(self.count))

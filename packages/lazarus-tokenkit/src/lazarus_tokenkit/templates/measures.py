@@ -113,6 +113,7 @@ PADDED_FIELD, WIDE_FIELD, GIVEN_WIDTH = (re.compile(_FIELD + rest) for rest in (
 
 def written_size(value: Any) -> int:
     """Returns an upper bound for the characters of a value as text, and refuses as soon as the bound is too large."""
+    # An explicit stack instead of recursion: nesting is not limited here.
     size = 0
     waiting = [value]
     while waiting:
@@ -169,6 +170,7 @@ def measure_format(pattern: str, values: Any, mark: str) -> None:
         raise SecurityError(f"it pads beyond {MAX_WIDTH:,} characters")
     if GIVEN_WIDTH.search(pattern):
         _check_widths(elements)
+    # Upper bound: every field takes the longest value plus the largest padding.
     padding = MAX_WIDTH if PADDED_FIELD.search(pattern) else 0
     widest = max((written_size(value) for value in elements), default=0)
     check_size(len(pattern) + pattern.count(mark) * (widest + padding))
@@ -214,6 +216,7 @@ def measure_json(value: Any, indent: int | None) -> None:
     if indent is not None:
         if not 0 <= indent <= MAX_INDENT:
             raise SecurityError(f"it indents by more than {MAX_INDENT}")
+        # Estimate: one line with `indent * JSON_DEPTH` spaces for every 24 characters.
         check_size(size * (1 + indent * JSON_DEPTH // 24))
 
 

@@ -1,8 +1,7 @@
 """Engines that encode batches: the reference engine, and faster engines that are compared with it first.
 
-The reference engine is the tokenizer's own library. Another engine is used only if it can be built from the tokenizer
-and gives the reference's ids on 2,000 documents of the first data set. Otherwise the reference engine encodes, and a
-warning names the reason.
+The reference engine is the tokenizer's own library. Another engine must be built from the tokenizer and give the
+reference's ids on the first 2,000 documents. Otherwise the reference engine encodes, and a warning names the reason.
 """
 
 import json

@@ -37,7 +37,7 @@ def ids_prefix(ids: Iterable[int]) -> str:
     '34fb5c82'
     """
     words = ids if isinstance(ids, array) else id_array(ids)
-    if sys.byteorder == "big":
+    if sys.byteorder == "big":  # the digest is defined over little-endian words on every machine
         words = words[:]
         words.byteswap()
     return hashlib.sha256(words).hexdigest()[:8]

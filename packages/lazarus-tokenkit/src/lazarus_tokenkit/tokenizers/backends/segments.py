@@ -36,6 +36,7 @@ def segments(
     ends = list(accumulate(len(token_bytes.get(number, b"")) for number in ids))
     if (ends[-1] if ends else 0) == size:
         return Segments(ids, [0, *ends[:-1]] if ends else [], ends)
+    # Byte offset of each character. In ASCII text the offset is the index.
     at = range(len(text) + 1) if text.isascii() else [0, *accumulate(len(letter.encode()) for letter in text)]
     starts: list[int] = []
     ends.clear()

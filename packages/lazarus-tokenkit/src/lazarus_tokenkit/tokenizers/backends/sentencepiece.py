@@ -81,6 +81,7 @@ class SentencePieceModel:
             raise TokenizerError(f"`{name}` is not a SentencePiece model: {error}", "LT-E110") from error
         if not pieces:
             raise TokenizerError(f"`{name}` is not a SentencePiece model: it has no pieces", "LT-E110")
+        # Field numbers and defaults are those of TrainerSpec and NormalizerSpec in the .proto file.
         model_type = trainer.get(3, UNIGRAM)
         if model_type == WORD or not isinstance(model_type, int):
             raise TokenizerError(
@@ -143,7 +144,7 @@ class SentencePieceModel:
         steps: list[JSON] = []
         if self.charsmap:
             steps.append({"type": "Precompiled", "precompiled_charsmap": base64.b64encode(self.charsmap).decode()})
-        if self.remove_extra_whitespaces:
+        if self.remove_extra_whitespaces:  # outer spaces are removed, then inner runs become one space
             steps += [_replace({"Regex": rf"\A +|[ {SPACE}]+\z"}, ""), _replace({"Regex": " {2,}"}, " ")]
         if self.add_dummy_prefix:
             steps.append({"type": "Prepend", "prepend": SPACE})
@@ -163,6 +164,7 @@ def _replace(pattern: JSON, content: str) -> JSON:
 
 def _merges(pieces: tuple[tuple[str, float, PieceType], ...]) -> Iterator[tuple[str, str]]:
     """Yields every split of a piece into two pieces, best score first, as SentencePiece looks up joined pieces."""
+    # `tokenizers` needs explicit merges. SentencePiece merges any two pieces whose concatenation is a piece.
     mergeable = {PieceType.NORMAL, PieceType.USER_DEFINED, PieceType.UNUSED}
     scores = {text: score for text, score, kind in pieces if kind in mergeable}
     for text in sorted(scores, key=lambda text: -scores[text]):
@@ -180,7 +182,7 @@ def _sections(
     for number, value in read_fields(content):
         if not isinstance(value, bytes):
             raise ValueError(f"field {number} is not a message")
-        if number == 1:
+        if number == 1:  # a piece; fields 2 and 3 are the trainer's and the normalizer's settings
             pieces.append(_piece(dict(read_fields(value))))
             work += len(value) ** 2
             if work > MAX_WORK:
@@ -204,7 +206,7 @@ def _role_ids(trainer: dict[int, Value], pieces: tuple[tuple[str, float, PieceTy
     """Returns the ids of the roles: unk by the type of the piece, the others by the trainer's fields 41 to 43."""
     unk = next((number for number, piece in enumerate(pieces) if piece[2] == PieceType.UNKNOWN), None)
     ids: dict[str, int | None] = {}
-    for role, member, default in (("bos", 41, 1), ("eos", 42, 2), ("pad", 43, -1)):
+    for role, member, default in (("bos", 41, 1), ("eos", 42, 2), ("pad", 43, -1)):  # field numbers and defaults
         number = trainer.get(member, default)
         is_there = isinstance(number, int) and 0 <= number < len(pieces) and pieces[number][2] == PieceType.CONTROL
         ids[role] = number if is_there and isinstance(number, int) else None
