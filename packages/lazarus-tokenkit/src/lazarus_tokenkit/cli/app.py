@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lazarus_core.cli_app import App
 from lazarus_core.console import version_option
 from lazarus_tokenkit.cli import (
     analysis,
@@ -22,7 +23,7 @@ HELP = "Text to token ids: examine, compare, fingerprint tokenizers, count the t
 
 
 def _app(name: str, words: str, commands: list[Callable[..., Any]]) -> typer.Typer:
-    made = typer.Typer(name=name, help=words, rich_markup_mode=None, no_args_is_help=True, add_completion=False)
+    made = App(name=name, help=words, no_args_is_help=True)
     for command in commands:
         made.command(command.__name__.strip("_").replace("_", "-"))(command)
     if len(commands) == 1:
