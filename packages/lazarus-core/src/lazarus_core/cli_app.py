@@ -4,12 +4,13 @@
 """
 
 import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.models import OptionInfo
 
 Function = Callable[..., Any]
@@ -51,7 +52,7 @@ class App(typer.Typer):
 
     def command(self, *args: Any, **settings: Any) -> Callable[[Function], Function]:  # pyright: ignore[reportIncompatibleMethodOverride] (the same call)
         """As Typer's own."""
-        register = super().command(*args, **settings)
+        register = super().command(*args, **{"cls": _Command, **settings})
 
         def decorate(function: Function) -> Function:
             name_values(function)
@@ -68,6 +69,18 @@ class App(typer.Typer):
         placeholder.__doc__ = command.__doc__
         placeholder.deferred = command  # pyright: ignore[reportFunctionMemberAccess]
         super().command(command.__name__)(placeholder)
+
+
+class _Command(TyperCommand):
+    """A command whose help leaves out the types that Typer writes behind arguments: `runs... <list[Path]>`."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        for kind, title in (("argument", "Arguments"), ("option", "Options")):
+            params = [each for each in self.get_params(ctx) if each.param_type_name == kind]
+            records = [record for each in params if (record := each.get_help_record(ctx)) is not None]
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl([(re.sub(r" <[a-z][^<>]*>$", "", name), words) for name, words in records])
 
 
 class _Group(TyperGroup):

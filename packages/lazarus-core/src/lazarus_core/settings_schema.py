@@ -117,7 +117,7 @@ class Schema:
         anywhere: dict[str, Key] = {}
         for each in self.settings:
             anywhere.setdefault(each[-1], each)
-        found = get_close_matches(key[-1], anywhere, n=1, cutoff=0.75)
+        found = get_close_matches(key[-1], anywhere, n=1, cutoff=0.85)
         return anywhere[found[0]] if found else None
 
 
