@@ -447,7 +447,7 @@ def test_a_file_of_json_is_read_strictly(tmp_path, monkeypatch):
     (tmp_path / "run.json").write_text('{"seed": 1,\n"seed": 2}')
     error = CliRunner().invoke(app, ["sft", "--config", "run.json"]).exception
     assert isinstance(error, LazarusError)
-    assert (error.message, error.code) == ("run.json: member 'seed' stands twice", "LP-E003")
+    assert (error.message, error.code) == ("run.json: member 'seed' occurs twice", "LP-E003")
 
 
 def test_what_only_options_got_wrong_is_said_in_their_names(tmp_path):
