@@ -38,6 +38,7 @@ READ = {
         "parent",
         "parent_lengths",
         "log",
+        "encoded",
         "lock",
         "lengths",
         "data",

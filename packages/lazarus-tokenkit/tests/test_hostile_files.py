@@ -21,6 +21,7 @@ from lazarus_tokenkit.fingerprint import compute_fingerprint, verify_fingerprint
 from lazarus_tokenkit.regression import read_suite
 from lazarus_tokenkit.samples.files import MAX_BLANK_LINES, MAX_ROW_BYTES
 from lazarus_tokenkit.tokenizers.backends.protobuf import read_fields
+from suite import examples
 
 HOSTILE: dict[str, bytes] = {
     "empty": b"",
@@ -166,7 +167,7 @@ PIECES = [
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.sampled_from(sorted(SOUND)), st.data())
 def test_any_mutation_of_a_sound_file_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject

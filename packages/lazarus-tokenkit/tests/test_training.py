@@ -17,6 +17,7 @@ from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.tokenizers import BpeConfig, SentencePieceConfig, train_bpe, train_sentencepiece
 from lazarus_tokenkit.training.card import freeze
 from lazarus_tokenkit.training.run import estimate, train_files
+from suite import share
 
 TEXTS = [f"she sells {n} sea shells on the {n % 7}th shore, caf\u00e9 {'x' * (n % 5)}\n" for n in range(200)]
 BPE = BpeConfig(vocab_size=300, special_tokens=("<s>", "</s>", "<pad>"))
@@ -112,7 +113,7 @@ def test_every_file_has_the_same_bytes_for_every_hash_seed(corpus: list[Path], t
     size = [] if kind == "char" else ["-v", "330"]
     data = [word for path in corpus for word in ("-d", str(path))]
     found: list[dict[str, bytes]] = []
-    for seed in ("0", "1", "42", "4242"):
+    for seed in share(("0", "1", "42", "4242"), 2):
         words = ["train", kind, *data, *size, "-o", str(tmp_path / f"out{seed}")]
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         subprocess.run(
