@@ -94,7 +94,6 @@ class LengthStats:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a JSON object."""
         return {
             "count": self.count,
             "tokens": self.tokens,
