@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lazarus_core.cli_app import App
 from lazarus_core.console import version_option
 from lazarus_tokenkit.cli import (
     analysis,
@@ -23,7 +24,7 @@ HELP = "Inspect, compare, train and fingerprint tokenizers, and count the tokens
 
 
 def _app(name: str, words: str, commands: list[Callable[..., Any]]) -> typer.Typer:
-    made = typer.Typer(name=name, help=words, rich_markup_mode=None, no_args_is_help=True, add_completion=False)
+    made = App(name=name, help=words, no_args_is_help=True)
     for command in commands:
         made.command(command.__name__.strip("_").replace("_", "-"))(with_option_names(command))
     if len(commands) == 1:
