@@ -69,7 +69,7 @@ def _plain_pre_tokenizer(step: JSON, is_first: bool) -> JSON:
             return step | {"prepend_scheme": "never"}
         case {"type": "Metaspace", "prepend_scheme": "never"}:
             return step
-        # Scheme "always", or the older form without a scheme, marks every piece of the previous step.
+        # Scheme `always`, also in its older form: as the first step it marks the start of the text.
         case {"type": "Metaspace", **rest} if is_first and rest.get("add_prefix_space", True):
             kept = {name: value for name, value in step.items() if name != "add_prefix_space"}
             return kept | {"prepend_scheme": "never"}
