@@ -7,8 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lazarus_core.jsonl import MalformedLine, parse_object
+from lazarus_tokenkit.codes import CODES
 from lazarus_tokenkit.errors import SampleError
-from lazarus_tokenkit.samples.json_rows import parse_json
+from lazarus_tokenkit.samples.json_rows import MALFORMED, NOT_UTF8, parse_json
 
 HERE = Path("rows.jsonl")
 PIECES = [
@@ -113,3 +114,11 @@ def test_what_is_wrong_is_said_once_with_its_place(content: bytes, words: str):
 def test_of_a_whole_file_the_line_is_named():
     with pytest.raises(SampleError, match=r"^rows\.jsonl:3:1: not JSON"):
         parse_json(b"[\n1,\n]", HERE)
+
+
+def test_the_table_of_codes_describes_both_errors():
+    assert "UTF-8" in CODES[NOT_UTF8].meaning and "JSON" in CODES[MALFORMED].meaning
+    for content, code in ((b'{"a":"\xff"}', NOT_UTF8), (b'{"a":', MALFORMED)):
+        with pytest.raises(SampleError) as caught:
+            parse_json(content, HERE)
+        assert caught.value.code == code
