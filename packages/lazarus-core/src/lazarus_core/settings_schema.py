@@ -222,7 +222,8 @@ def _bounds_of(annotation: Any) -> tuple[Any, ...]:
     origin = get_origin(annotation)
     if origin is Annotated:
         base, *metadata = get_args(annotation)
-        return (*(each for each in metadata if isinstance(each, Gt | Ge | Lt | Le)), *_bounds_of(base))
+        found = [bound for each in metadata for bound in (each.metadata if isinstance(each, FieldInfo) else [each])]
+        return (*(each for each in found if isinstance(each, Gt | Ge | Lt | Le)), *_bounds_of(base))
     if origin is Union or origin is types.UnionType:
         return tuple(bound for each in get_args(annotation) for bound in _bounds_of(each))
     return ()
