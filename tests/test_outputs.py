@@ -39,6 +39,7 @@ READ = {
         "parent",
         "parent_lengths",
         "log",
+        "encoded",
         "lock",
         "lengths",
         "data",
