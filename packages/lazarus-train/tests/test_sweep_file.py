@@ -83,7 +83,7 @@ def test_what_is_wrong_in_a_file_is_a_line(asked, tmp_path):
     assert str(error) == "sweep.toml:3: no setting `step`; did you mean `steps`?"
     (tmp_path / "sweep.toml").write_text('model = "m"\nrow_len = [1]\n')
     error = CliRunner().invoke(app, ["sweep", "--config", "sweep.toml"]).exception
-    assert str(error) == "sweep.toml:2: `row_len` is [1]: give a list of whole numbers of at least 2"
+    assert str(error) == "sweep.toml:2: `row_len` is [1]: give a list of whole numbers of at least 2, 1 or more of them"
 
 
 def test_what_an_option_gets_wrong_beyond_the_parser_is_said_in_its_name(asked):

@@ -5,7 +5,7 @@ A command reads a run from four layers: defaults, `--config FILE`, `--set NAME=V
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
@@ -231,11 +231,15 @@ def _choose_plan(layers: "Layers[RunSettings]") -> None:
     if layers.get(("build_plan", "token_budget")) is None and built.kind == "flag":
         raise typer.BadParameter("--build-plan needs --token-budget")
     weights = layers.get(("build_plan", "weights"))
+    data: Any = layers.get(("data",))
+    sources = 1 if isinstance(data, str | Path) else len(data)
+    if isinstance(weights, list | tuple) and (count := len(cast("list[Any]", weights))) != sources:
+        words = f"`build_plan.weights` has {count} numbers for {sources} files of `data`: give one for each"
+        layers.refuse(("build_plan", "weights"), words, CONTRADICTION)
+        layers.check()
     if isinstance(weights, str):
         from lazarus_train.cli.option_names import read_weights
 
-        data: Any = layers.get(("data",))
-        sources = 1 if isinstance(data, str | Path) else len(data)
         key = ("build_plan", "weights")
         layers.add_flags({key: read_weights(weights, sources)}, {key: "--weights"})
     layers.add_default(("batch_plan",), Path(layers.get(("output",))) / "batch_plan")
