@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lazarus_plan import LengthRow
-from lazarus_tokenkit import Encoder, build_lengths, encode_rows, length_cache, load_tokenizer
+from lazarus_tokenkit import Encoder, build_lengths, chunks, encode_rows, length_cache, load_tokenizer
 from lazarus_tokenkit.encode import Measure
 from lazarus_tokenkit.engines import is_installed
 from lazarus_tokenkit.errors import SampleError, TokenkitError
@@ -58,7 +58,7 @@ def test_chunks_that_are_done_early_wait_for_their_turn(data: Path, tmp_path: Pa
 
     monkeypatch.setattr(length_cache, "CHUNK", 1)
     monkeypatch.setattr(length_cache, "WORKERS", 4)
-    monkeypatch.setattr(length_cache, "choose_engine", lambda *given: Uneven())
+    monkeypatch.setattr(chunks, "choose_engine", lambda *given: Uneven())
     build_lengths(data, BYTE, tmp_path / "uneven.jsonl")
     assert not finished[0].startswith("0+0")
     assert (tmp_path / "uneven.jsonl").read_bytes() == (tmp_path / "l.jsonl").read_bytes()

@@ -7,6 +7,9 @@ if TYPE_CHECKING:
     from lazarus_tokenkit.doctor.examination import examine as examine
     from lazarus_tokenkit.encode import Encoded as Encoded
     from lazarus_tokenkit.encode import Encoder as Encoder
+    from lazarus_tokenkit.encoded_data import EncodedSample as EncodedSample
+    from lazarus_tokenkit.encoded_data import encode_dataset as encode_dataset
+    from lazarus_tokenkit.encoded_data import write_encoded as write_encoded
     from lazarus_tokenkit.errors import TokenkitError as TokenkitError
     from lazarus_tokenkit.fingerprint import TokenizerFingerprint as TokenizerFingerprint
     from lazarus_tokenkit.fingerprint import compute_fingerprint as compute_fingerprint
@@ -62,6 +65,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "CompletionSample": "samples",
     "Encoded": "encode",
     "EncodedRow": "lengths",
+    "EncodedSample": "encoded_data",
     "Encoder": "encode",
     "FieldNames": "readers",
     "Message": "samples",
@@ -87,6 +91,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "compute_fingerprint": "fingerprint",
     "diff_parts": "fingerprint",
     "diff_vocabularies": "vocabularies",
+    "encode_dataset": "encoded_data",
     "encode_rows": "lengths",
     "examine": "doctor.examination",
     "inject_structures": "preparation.structures",
@@ -106,6 +111,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "train_sentencepiece": "training.sentencepiece",
     "validate_template": "templates.validation",
     "verify_fingerprint": "fingerprint",
+    "write_encoded": "encoded_data",
 }
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lazarus_tokenkit.backends.huggingface import batches_on_one_thread
+from lazarus_tokenkit.chunks import WORKERS
 from lazarus_tokenkit.engines import (
     EXTRAS,
     PACKAGES,
@@ -17,7 +18,6 @@ from lazarus_tokenkit.engines import (
     is_installed,
     reference_engine,
 )
-from lazarus_tokenkit.length_cache import WORKERS
 from lazarus_tokenkit.lengths import CHUNK
 from lazarus_tokenkit.tokenizer import Tokenizer
 

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO, cast
 
 import typer
 
@@ -27,6 +27,10 @@ Data = Annotated[
     typer.Option(
         "-d", "--data", help="JSON Lines, JSON, CSV, Parquet or text, or a directory of texts; again to join."
     ),
+]
+EngineOption = Annotated[
+    Literal["auto", "huggingface", "tiktoken", "sentencepiece", "gigatoken"],
+    typer.Option("--engine", help="Who encodes; compared with the reference, which is used where they differ."),
 ]
 Template = Annotated[
     str | None,
