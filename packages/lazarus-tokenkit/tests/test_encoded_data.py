@@ -218,7 +218,9 @@ def test_a_foreign_parquet_file_has_to_be_forced(data: Path, tmp_path: Path):
     table = pytest.importorskip("pyarrow").table({"text": ['{"lazarus_encoded":1'] * 3})
     parquet.write_table(table, output, compression="none", use_dictionary=False, write_statistics=False)
     before = output.read_bytes()
-    for foreign in (before, b"PAR1" + before[4:-4] + b"PAR2", b"PAR1", b"PAR1\xff\xff\xff\xffPAR1"):
+    write_encoded(data, BYTE, tmp_path / "ours.parquet")
+    torn = (tmp_path / "ours.parquet").read_bytes()[:-4] + b"PAR2"
+    for foreign in (before, before[:-8] + b"\xff\xff\xff\x0fPAR1", torn, b"PAR1"):
         output.write_bytes(foreign)
         with pytest.raises(OutputTaken) as caught:
             write_encoded(data, BYTE, output)
@@ -227,10 +229,14 @@ def test_a_foreign_parquet_file_has_to_be_forced(data: Path, tmp_path: Path):
     assert read(output)[0]["count"] == 25
 
 
-def test_a_stream_gets_json_lines_and_nothing_lies_next_to_a_device(data: Path, tmp_path: Path):
-    before = sorted(Path("/dev").iterdir())
+def test_a_stream_gets_json_lines_and_nothing_lies_next_to_a_device(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folders: list[Path | None] = []
+    made = module.TemporaryFile
+    monkeypatch.setattr(module, "TemporaryFile", lambda **given: folders.append(given["dir"]) or made(**given))
     write_encoded(data, BYTE, Path("/dev/null"))
-    assert sorted(Path("/dev").iterdir()) == before
+    assert folders == [None]
     write_encoded(data, BYTE, tmp_path / "e.jsonl")
     with (tmp_path / "stream").open("wb") as stream:
         write_encoded(data, BYTE, Path(f"/dev/fd/{stream.fileno()}"))

@@ -272,7 +272,7 @@ class _JsonLines(_Body):
 
     def _line(self, sample: _Sample) -> bytes:
         ids = ",".join(map(self._texts.__getitem__, sample.ids))
-        mask = bytearray(b",") * max(2 * len(sample.mask) - 1, 0)
+        mask = bytearray(b",") * (2 * len(sample.mask) - 1)
         mask[::2] = sample.mask.translate(_DIGITS)
         parts = "" if sample.parts is None else f',"parts":[{",".join(map(str, sample.parts))}]'
         row = sample.digest[:PREFIX_BYTES].hex()
