@@ -192,6 +192,22 @@ def test_resuming_a_step_late_on_other_ranks_names_the_stop_and_the_row():
         check_elastic_resume(PLAN, load, TOKENS, masks=MASKS)
 
 
+def test_a_checkpoint_may_keep_any_state():
+    def load(rank: int, world_size: int, state: Any) -> Any:
+        return toy()(rank, world_size, state["step"] if state else 0)
+
+    check_elastic_resume(PLAN, load, TOKENS, masks=MASKS, state_of=lambda loader: {"step": loader.state})
+
+
+def test_the_steps_before_a_stop_are_compared_too():
+    with pytest.raises(
+        AssertionError, match=r"before the stop after 1 step: step 0, rank 1 of 2, .*: all rows of the step"
+    ):
+        check_elastic_resume(PLAN, toy("every rank has all rows"), TOKENS, [2], masks=MASKS, stops=[1])
+    with pytest.raises(AssertionError, match=r"before the stop after 8 steps: rank 0 of 1 yields 7 steps"):
+        check_elastic_resume(PLAN, toy("the last step is missing"), TOKENS, masks=MASKS, stops=[8])
+
+
 @pytest.mark.parametrize("convert", [np.array, np.asarray, list, lambda rows: np.array(rows, dtype=np.int32)])
 def test_a_step_may_be_one_batch_of_lists_or_arrays(convert: Callable[[Any], Any]):
     def load(rank: int, world_size: int, next_step: int) -> Iterable[Any]:

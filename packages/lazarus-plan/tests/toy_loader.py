@@ -32,6 +32,7 @@ FAULTS: dict[str, str] = {
     "two steps change places": "check_tokens",
     "the second epoch is the first again": "check_tokens",
     "rows are drawn from a random state that all loaders share": "check_determinism",
+    "rows are drawn from a shared random state that each loader seeds at its start": "check_determinism",
     "resuming starts again at the first step": "check_resume",
     "resuming leaves a step out": "check_resume",
     "the state counts steps of all ranks together": "check_elastic_resume",
@@ -76,6 +77,8 @@ class ToyLoader:
         self.plan, self.tokens, self.masks, self.fault = plan, tokens, masks, fault
         self.rank, self.world_size = rank, world_size
         self.next_step = state // world_size if self.has("the state counts steps of all ranks together") else state
+        if self.has("rows are drawn from a shared random state that each loader seeds at its start"):
+            self.shared.seed(0)
         if state and self.has("resuming starts again at the first step"):
             self.next_step = 0
         if state and self.has("resuming leaves a step out"):
@@ -105,7 +108,9 @@ class ToyLoader:
         rows = [list(batch) for batch in share]
         if self.has("every rank has all rows"):
             rows = [[row] for row in step.rows]
-        if self.has("rows are drawn from a random state that all loaders share"):
+        if self.has("rows are drawn from a random state that all loaders share") or self.has(
+            "rows are drawn from a shared random state that each loader seeds at its start"
+        ):
             shuffled = self.shared.sample(step.rows, len(step.rows))
             rows = [shuffled[number : number + 1] for number in range(self.rank, len(shuffled), self.world_size)]
             rows += [[]] * (len(share) - len(rows))

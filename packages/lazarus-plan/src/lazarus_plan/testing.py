@@ -40,6 +40,7 @@ Which law finds which fault; bold is the law that is meant for it:
 | two steps change places | **`check_tokens`**, `check_elastic_resume`, `check_elastic` |
 | the second epoch is the first again | **`check_tokens`**, `check_elastic_resume`, `check_elastic` |
 | rows are drawn from a random state that all loaders share | **`check_determinism`**, `check_tokens`, `check_coverage`, `check_elastic_resume`, `check_resume`, `check_elastic` |
+| rows are drawn from a shared random state that each loader seeds at its start | **`check_determinism`**, `check_elastic_resume`, `check_resume` |
 | resuming starts again at the first step | **`check_resume`**, `check_elastic_resume` |
 | resuming leaves a step out | **`check_resume`**, `check_elastic_resume` |
 | the state counts steps of all ranks together | **`check_elastic_resume`** |
