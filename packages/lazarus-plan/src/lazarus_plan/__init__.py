@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from lazarus_plan.lengths import LengthsHeader as LengthsHeader
     from lazarus_plan.lengths import LengthsWriter as LengthsWriter
     from lazarus_plan.lock import materialise as materialise
+    from lazarus_plan.memory_lengths import make_lengths as make_lengths
+    from lazarus_plan.memory_lengths import save_lengths as save_lengths
     from lazarus_plan.merkle import merkle_root as merkle_root
     from lazarus_plan.plan import BatchPlan as BatchPlan
     from lazarus_plan.plan import Row as Row
@@ -91,12 +93,14 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "digest_text": "canonical",
     "encode_step": "codec",
     "load_plan": "validation",
+    "make_lengths": "memory_lengths",
     "materialise": "lock",
     "merkle_root": "merkle",
     "prove": "proof",
     "read_lengths": "sidecar",
     "rebase_plan": "rebase",
     "row_digest": "audit",
+    "save_lengths": "memory_lengths",
     "save_plan": "store",
     "validate": "validation",
     "verify_plan": "verification",

@@ -84,6 +84,10 @@ RULES = {
     "LP-E174": Rule("The chain of the audit log is broken", _AUDIT),
     "LP-E175": Rule("The run trained on other tokens than the data give", _AUDIT),
     "LP-E176": Rule("The audit log has a line of another spelling, or binds something else", _AUDIT),
+    "LP-E200": Rule(
+        "A row in memory is no row of lengths or token ids", "Give rows of the form that the message names."
+    ),
+    "LP-E201": Rule("A length cache in memory lacks members of its rows", "Write the rows by `LengthsWriter`."),
     "LP-W201": Rule("Much of the plan is padding", "Choose another row length or token budget."),
     "LP-W202": Rule("Many samples are cut", "Choose a longer row."),
     "LP-W203": Rule("Steps cost unevenly", "Choose a larger token budget."),

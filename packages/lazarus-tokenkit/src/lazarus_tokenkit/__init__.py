@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from lazarus_tokenkit.readers import read_samples as read_samples
     from lazarus_tokenkit.regression import read_suite as read_suite
     from lazarus_tokenkit.regression import run_suite as run_suite
+    from lazarus_tokenkit.sample_lengths import measure_samples as measure_samples
     from lazarus_tokenkit.samples import ChatSample as ChatSample
     from lazarus_tokenkit.samples import CompletionSample as CompletionSample
     from lazarus_tokenkit.samples import LabelledSample as LabelledSample
@@ -98,6 +99,7 @@ _HOME = {  # public name -> module that defines it, imported at first use
     "inspect_samples": "inspection",
     "load_tokenizer": "load",
     "make_curriculum": "preparation.curriculum",
+    "measure_samples": "sample_lengths",
     "normalize_numbers": "preparation.numerals",
     "padding_waste": "metrics.waste",
     "read_samples": "readers",
