@@ -20,6 +20,7 @@ from lazarus_plan.errors import PlanError
 from lazarus_plan.strict_json import BOM
 from lazarus_plan.strict_json import kind as json_kind
 from lazarus_tokenkit.errors import SampleError
+from lazarus_tokenkit.reader_plugins import plugged_rows, plugged_suffixes
 from lazarus_tokenkit.strict_json import MALFORMED, NOT_UTF8, parse_json
 
 JSON = dict[str, Any]
@@ -79,7 +80,10 @@ def read_objects(path: Path) -> Iterator[PlacedRow]:
     for suffixes, read in _READERS.items():
         if path.name.endswith(suffixes):
             return read(path)
-    raise SampleError(f"{path} is not one of {', '.join(SUFFIXES)}: give JSON Lines files", NO_FILE)
+    if (rows := plugged_rows(path)) is not None:
+        return _plugged_rows(path, rows)
+    known = ", ".join([*SUFFIXES, *plugged_suffixes()])
+    raise SampleError(f"{path} is not one of {known}: give JSON Lines files", NO_FILE)
 
 
 def data_files(path: Path) -> list[Path]:
@@ -273,10 +277,14 @@ def _arrow_row(row: Mapping[str, Any], place: str) -> JSON:
     Every struct of a column has all members that any has, with null for those that it came without: a call
     `{"city": "Bern"}` beside another `{"day": 3}` would become `{"city": "Bern", "day": null}`.
     """
+    return {name: _without_null(value) for name, value in _bounded_row(row, place).items()}
+
+
+def _bounded_row(row: Mapping[str, Any], place: str) -> JSON:
     size = sum(len(value) for value in row.values() if isinstance(value, str | bytes))
     if size > MAX_ROW_BYTES:
         raise SampleError(f"{place}: the row has more than {MAX_ROW_BYTES:,} characters; split it", TOO_LARGE)
-    return {name: _without_null(value) for name, value in row.items()}
+    return dict(row)
 
 
 def _without_null(value: Any) -> Any:
@@ -288,6 +296,12 @@ def _without_null(value: Any) -> Any:
             return [_without_null(element) for element in cast("list[Any]", value)]
         case _:
             return value
+
+
+def _plugged_rows(path: Path, rows: Iterable[JSON]) -> Iterator[PlacedRow]:
+    """Rows of another package's reader, with the bounds of all rows."""
+    for number, row in enumerate(rows, 1):
+        yield PlacedRow(_bounded_row(row, f"{path}:{number}"), path, number)
 
 
 def _text_rows(path: Path, name: str | None = None) -> Iterator[PlacedRow]:
