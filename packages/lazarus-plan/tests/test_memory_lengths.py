@@ -59,6 +59,11 @@ def test_token_ids_are_fingerprinted(drawn: list[tuple[list[int], bool]]):
     assert unmasked.header.data == f"sha256:{merkle_root(digests).hex()}" and unmasked.loss_tokens is None
 
 
+@pytest.mark.parametrize("mask", [[0, 1], (False, True), np.array([False, True]), np.array([0, 1], dtype=np.int8)])
+def test_masks_of_any_kind_are_the_same(mask: Any):
+    assert make_lengths([("a", [5, 6], mask)]).digest == make_lengths([("a", [5, 6], [0, 1])]).digest
+
+
 def test_digests_that_the_caller_has_go_into_the_plan():
     rows = [("a", [1, 2, 3]), ("b", [4])]
     config = PlanConfig(token_budget=8, row_len=8)
