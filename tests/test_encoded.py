@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lazarus_plan import LengthRow, LengthsHeader
-from lazarus_tokenkit import Encoder, FieldNames, build_lengths, encode_dataset, load_tokenizer, write_encoded
-from lazarus_tokenkit.ids import ids_prefix
-from lazarus_train.dataset import read_dataset
+from lazarus_tokenkit import Encoder, FieldNames, build_lengths, load_tokenizer
+from lazarus_tokenkit.encoded_data import encode_dataset, write_encoded
+from lazarus_tokenkit.tokenizers.ids import ids_prefix
+from lazarus_train.data.dataset import read_dataset
 
 TOKENIZERS = {name: load_tokenizer(name) for name in ("byte", "char:0123456789+-= abc")}
 ENCODERS = [

@@ -14,15 +14,16 @@ from typing import Any, get_args, get_origin
 import pytest
 import typer
 
-from lazarus_plan.console import run
+from lazarus_core.cli_app import deferred_of
+from lazarus_core.console import run
 
 APPS = {
-    "plan": "lazarus_plan.cli:app",
-    "batching": "lazarus_plan.batching_cli:app",
-    "tokenkit": "lazarus_tokenkit.cli:app",
-    "models": "lazarus_models.cli:app",
+    "plan": "lazarus_plan.cli.app:app",
+    "batching": "lazarus_plan.cli.batching:app",
+    "tokenkit": "lazarus_tokenkit.cli.app:app",
+    "models": "lazarus_models.cli.app:app",
     "gym": "lazarus_gym.cli:app",
-    "train": "lazarus_train.cli:app",
+    "train": "lazarus_train.cli.app:app",
     "introspect": "lazarus_introspect.cli:app",
     "corpus": "lazarus_corpus.cli:app",
     "quickstart": "lazarus_cli.quickstart:quickstart",
@@ -38,6 +39,7 @@ READ = {
         "parent",
         "parent_lengths",
         "log",
+        "encoded",
         "lock",
         "lengths",
         "data",
@@ -107,7 +109,9 @@ def commands(app: Any, names: tuple[str, ...]) -> Iterator[tuple[str, Callable[.
         return
     for each in app.registered_commands:
         assert each.callback is not None
-        yield " ".join([*names, each.name or each.callback.__name__.replace("_", "-")]), each.callback
+        deferred = deferred_of(each.callback)
+        callback = each.callback if deferred is None else deferred.function
+        yield " ".join([*names, each.name or callback.__name__.replace("_", "-")]), callback
     for group in app.registered_groups:
         assert group.typer_instance is not None
         inner = group.typer_instance

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a two-thread matrix product collapses on a busy machine
-os.environ.setdefault("MLX_DISABLE_COMPILE", "1")  # compiling a kernel takes longer than these tests
 install_import_hook(
-    ["lazarus_models.masks", "lazarus_models.sample", "lazarus_models.decoder", "lazarus_models.components"],
+    [
+        "lazarus_models.components.masks",
+        "lazarus_models.generation.sampling",
+        "lazarus_models.components.decoder",
+        "lazarus_models.components",
+    ],
     "beartype.beartype",
 )
 

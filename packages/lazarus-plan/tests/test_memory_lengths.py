@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lazarus_core.canonical import canonical_digest
 from lazarus_plan import (
     LengthCache,
     LengthRow,
@@ -16,7 +17,6 @@ from lazarus_plan import (
     LengthsHeader,
     PlanConfig,
     build_plan,
-    canonical_digest,
     make_lengths,
     merkle_root,
     read_lengths,

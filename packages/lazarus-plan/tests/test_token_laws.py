@@ -1,17 +1,21 @@
 """The laws hold for loaders that follow a plan, and find every fault of their table."""
 
 import importlib.util
+import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from lazarus_plan import BatchPlan, LengthCache, LengthRow, PlanConfig, build_plan, save_plan, testing
-from lazarus_plan.exports.steps import PlanSteps, fill_rows
+from lazarus_plan.exports import export
+from lazarus_plan.exports.rows import PlannedBatches
+from lazarus_plan.exports.steps import PlanSteps
 from lazarus_plan.testing import (
     check_coverage,
     check_determinism,
@@ -296,20 +300,55 @@ def test_differences_are_named(first: Any, second: Any, words: str | None):
     assert difference(first, second) == words
 
 
-@given(planned_tokens())
-@settings(max_examples=40)
+@pytest.mark.parametrize("micro_batches", [1, 3])
+@given(drawn=planned_tokens())
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_exported_steps_obey_all_laws(
-    tmp_path_factory: pytest.TempPathFactory, drawn: tuple[BatchPlan, list[list[int]]]
+    tmp_path_factory: pytest.TempPathFactory, micro_batches: int, drawn: tuple[BatchPlan, list[list[int]]]
 ):
     plan, tokens = drawn
+    masks = [[int(at % 3 > 0) for at in range(len(ids))] for ids in tokens]
+    data = [{"input_ids": ids, "mask": mask} for ids, mask in zip(tokens, masks, strict=True)]
     folder = str(tmp_path_factory.mktemp("plan") / "plan")
     save_plan(plan, Path(folder))
 
     def load(rank: int, world_size: int, next_step: int) -> Iterable[Any]:
-        steps = PlanSteps(folder, rank, world_size, next_step)
-        return [fill_rows(places, [tokens[place.sample] for place in places]) for places in steps]
+        batches = PlannedBatches(PlanSteps(folder, rank, world_size, micro_batches), data)
+        for step in range(next_step, len(plan)):
+            yield [batches[step * micro_batches + part] for part in range(micro_batches)]
 
-    check_loader(plan, load, tokens)
+    check_loader(plan, load, tokens, masks=masks)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{}, {"mode": "padded"}, {"row_len": 48, "oversize": "split"}], ids=str)
+def test_the_exported_torch_loader_obeys_all_laws(tmp_path: Path, settings: dict[str, Any]):
+    pytest.importorskip("torch", reason="needs torch")
+    module = ModuleType("exported_torch")
+    sys.modules[module.__name__] = module
+    exec(compile(export("torch"), "<torch>", "exec"), module.__dict__)
+    cache = LengthCache.from_rows(LengthRow(f"s{n}", length) for n, length in enumerate(toys.LENGTHS))
+    plan = build_plan(cache, PlanConfig(**{"token_budget": 192, "row_len": 64, "epochs": 2, **settings}))
+    save_plan(plan, tmp_path / "plan")
+    data = [{"input_ids": ids, "mask": mask} for ids, mask in zip(TOKENS, MASKS, strict=True)]
+
+    def load(rank: int, world_size: int, next_step: int) -> Iterable[Any]:
+        steps = module.PlanSteps(str(tmp_path / "plan"), rank, world_size, micro_batches=2)
+        return module.plan_loader(steps, data, next_step)
+
+    check_loader(plan, load, TOKENS, masks=MASKS)
+
+
+def test_a_rank_without_rows_may_take_part_with_a_row_of_padding():
+    padding = {"input_ids": [[0] * 48], "position_ids": [[0] * 48], "segment_ids": [[0] * 48], "labels": [[-100] * 48]}
+
+    def load(rank: int, world_size: int, next_step: int) -> Iterable[Any]:
+        return [[*step, padding] for step in toy()(rank, world_size, next_step)]
+
+    check_loader(PLAN, load, TOKENS, masks=MASKS)
+    padding["labels"][0][5] = 0
+    with pytest.raises(AssertionError, match=r"micro-batch 2, row 0: all rows of the step were there before this one"):
+        check_tokens(PLAN, load, TOKENS, masks=MASKS)
 
 
 def test_epochs_of_repeated_and_weighted_sources_count_their_passes():

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lazarus_core.errors import OutputTaken
 from lazarus_plan import LengthRow, LengthsHeader
-from lazarus_plan.errors import OutputTaken
-from lazarus_tokenkit import Encoder, build_lengths, encode_dataset, encode_rows, load_tokenizer, write_encoded
+from lazarus_tokenkit import Encoder, build_lengths, encode_rows, load_tokenizer
 from lazarus_tokenkit import encoded_data as module
-from lazarus_tokenkit.backends.huggingface import PARALLELISM
-from lazarus_tokenkit.engines import is_installed
+from lazarus_tokenkit.encoded_data import encode_dataset, write_encoded
 from lazarus_tokenkit.errors import SampleError, TokenkitError
-from lazarus_tokenkit.ids import ids_prefix
-from lazarus_tokenkit.stats import LengthTally
+from lazarus_tokenkit.lengths.stats import LengthTally
+from lazarus_tokenkit.tokenizers.backends.huggingface import PARALLELISM
+from lazarus_tokenkit.tokenizers.engines import is_installed
+from lazarus_tokenkit.tokenizers.ids import ids_prefix
 
 BYTE = Encoder(load_tokenizer("byte"), "plain")
 FORMS: dict[str, list[dict[str, Any]]] = {

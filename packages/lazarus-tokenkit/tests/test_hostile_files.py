@@ -13,14 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lazarus_plan.bounded import MAX_ID_BYTES
-from lazarus_plan.errors import LazarusError
+from lazarus_core.bounded import MAX_ID_BYTES
+from lazarus_core.errors import LazarusError
 from lazarus_tokenkit import ChatSample, Encoder, Message, load_tokenizer, read_samples
-from lazarus_tokenkit.backends.protobuf import read_fields
 from lazarus_tokenkit.errors import SampleError, TokenizerError
-from lazarus_tokenkit.files import MAX_BLANK_LINES, MAX_ROW_BYTES
 from lazarus_tokenkit.fingerprint import compute_fingerprint, verify_fingerprint
 from lazarus_tokenkit.regression import read_suite
+from lazarus_tokenkit.samples.files import MAX_BLANK_LINES, MAX_ROW_BYTES
+from lazarus_tokenkit.tokenizers.backends.protobuf import read_fields
+from suite import examples
 
 HOSTILE: dict[str, bytes] = {
     "empty": b"",
@@ -166,7 +167,7 @@ PIECES = [
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.sampled_from(sorted(SOUND)), st.data())
 def test_any_mutation_of_a_sound_file_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
@@ -203,7 +204,7 @@ def test_a_row_of_other_forms_has_the_same_bound(tmp_path: Path, name: str):
 @pytest.mark.parametrize("given_id", ['"' + "a" * (MAX_ID_BYTES + 1) + '"', "9" * 4200, '"' + "\u00e9" * 2049 + '"'])
 def test_an_id_beyond_the_bound_is_refused(tmp_path: Path, given_id: str):
     (tmp_path / "r.jsonl").write_text(f'{{"id":{given_id},"text":"a"}}\n')
-    with pytest.raises(SampleError, match=f"at most {MAX_ID_BYTES:,}"):
+    with pytest.raises(SampleError, match=f"the limit is {MAX_ID_BYTES:,}"):
         list(read_samples(tmp_path / "r.jsonl"))
 
 
@@ -229,7 +230,7 @@ def test_a_gigabyte_of_gzip_is_refused_in_bounded_memory(tmp_path: Path, piece: 
     code = f"""{PEAK_KIB}
 if True:
         resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
-        from lazarus_plan.errors import LazarusError
+        from lazarus_core.errors import LazarusError
         from lazarus_tokenkit import read_samples
         try:
             list(read_samples({str(path)!r}))

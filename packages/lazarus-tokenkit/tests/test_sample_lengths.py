@@ -13,11 +13,11 @@ from lazarus_tokenkit import (
     TextSample,
     build_lengths,
     load_tokenizer,
-    measure_samples,
     read_samples,
 )
-from lazarus_tokenkit import sample_lengths as module
-from lazarus_tokenkit.samples import Message
+from lazarus_tokenkit.lengths import in_memory as module
+from lazarus_tokenkit.lengths import measure_samples
+from lazarus_tokenkit.samples.kinds import Message
 
 BYTE = Encoder(load_tokenizer("byte"), "plain")
 

@@ -9,8 +9,15 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a two-thread matrix product collapses on a busy machine
-install_import_hook(["lazarus_train.batches", "lazarus_train.objectives"], "beartype.beartype")
+from suite import FAMILIES
+
+install_import_hook(
+    [
+        "lazarus_train.data.batches",
+        *(f"lazarus_train.objectives.{name}" for name in ("causal", "diffusion", "preference", "scores")),
+    ],
+    "beartype.beartype",
+)
 
 QUESTIONS = [(f"What is {a} and {b}?", f"{a} and {b} make {a + b}.") for a in range(6) for b in range(4)]
 
@@ -51,7 +58,7 @@ class Setup:
         """Measures the data as it is now and plans it."""
         from lazarus_plan import PlanConfig, build_plan, save_plan
         from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
-        from lazarus_train.dataset import read_dataset
+        from lazarus_train.data.dataset import read_dataset
 
         encoder = Encoder(load_tokenizer(str(self.model)), template=template)
         lengths = read_dataset(self.data, encoder, fields or FieldNames()).lengths
@@ -164,25 +171,7 @@ def stop_after():
     return make
 
 
-@pytest.fixture(
-    params=[
-        "gemma3_text",
-        "gpt_oss",
-        "granite",
-        "granitemoe",
-        "granitemoehybrid",
-        "jamba",
-        "llama",
-        "llama3-rope",
-        "llama4_text",
-        "mamba",
-        "mistral",
-        "mixtral",
-        "olmoe",
-        "qwen3",
-        "starcoder2",
-    ]
-)
+@pytest.fixture(params=FAMILIES)
 def family(request, real_data) -> Path:
     """A small trained model of each family."""
     return real_data / "models/families" / request.param

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from lazarus_core.cli_app import App
+from lazarus_core.cli_options import Force
+from lazarus_core.console import say, show, version_option
 from lazarus_gym.errors import TaskError
-from lazarus_plan.console import say, show, version_option
-from lazarus_plan.shared_options import Force
 
 if TYPE_CHECKING:
     from lazarus_gym.tasks.maths import Kind
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, add_completion=False)
+app = App(no_args_is_help=True)
 
 
 @app.callback()
@@ -33,9 +34,9 @@ def generate(
     force: Force = False,
 ) -> None:
     """Writes synthetic tasks as chat samples, each with its answer."""
+    from lazarus_core.outputs import check_output
     from lazarus_gym.samples import TASKS, write_samples
     from lazarus_gym.tasks.maths import KINDS, generate_tasks
-    from lazarus_plan.outputs import check_output
 
     if family != "math":
         raise TaskError(f"unknown type {family!r}; there is `math`", "LG-E100")

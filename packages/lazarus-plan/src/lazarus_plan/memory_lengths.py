@@ -10,11 +10,11 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, cast
 
-from lazarus_plan.bounded import MAX_ID_BYTES
-from lazarus_plan.canonical import JSON, MAX_INTEGER, digest_text
+from lazarus_core.bounded import MAX_ID_BYTES
+from lazarus_core.canonical import JSON, MAX_INTEGER, digest_text
 from lazarus_plan.errors import LengthsError
-from lazarus_plan.lengths import ABSENT, PREFIX_HEX, LengthCache, LengthRow, LengthsHeader, LengthsWriter
-from lazarus_plan.merkle import merkle_root
+from lazarus_plan.format.merkle import merkle_root
+from lazarus_plan.lengths.cache import ABSENT, PREFIX_HEX, LengthCache, LengthRow, LengthsHeader, LengthsWriter
 
 MemoryRow = tuple[str, int] | tuple[str, Sequence[int]] | tuple[str, Sequence[int], Sequence[int]]
 """(id, length), (id, token ids), or (id, token ids, loss mask)."""

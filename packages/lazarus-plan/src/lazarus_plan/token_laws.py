@@ -8,6 +8,8 @@ NumPy arrays or tensors. The conventions are those of the exported loaders:
 - `position_ids`: from 0 in every segment; 0 in padding.
 - `segment_ids`: from 1 in every row; 0 in padding.
 - `labels`: token ids; -100 where nothing is predicted: in padding, at the first token of a segment, and where a mask is 0.
+
+A row of padding alone is no fault: a rank without rows takes part in a step with one.
 """
 
 import reprlib
@@ -325,9 +327,13 @@ class _Due:
                 return f" (token {list(ids).index(number)} of sample {sample})"
         return ""
 
+    @property
+    def padding(self) -> dict[str, int]:
+        """Value of each array in padding."""
+        return {name: {"input_ids": self._pad_id, "labels": IGNORED}.get(name, 0) for name in FIELDS}
+
     def _values(self, row: Row, row_len: int) -> dict[str, NDArray[np.int64]]:
-        empty = {"input_ids": self._pad_id, "labels": IGNORED}
-        values = {name: np.full(row_len, empty.get(name, 0), dtype=np.int64) for name in FIELDS}
+        values = {name: np.full(row_len, value, dtype=np.int64) for name, value in self.padding.items()}
         for number, segment in enumerate(row.segments, 1):
             where = slice(segment.start, segment.end)
             ids = self.ids(segment)
@@ -412,6 +418,7 @@ def _array(batch: Mapping[str, Any], name: str, place: str) -> NDArray[np.int64]
 def _compare(due: _Due, index: int, shares: Sequence[Any], words: str = "") -> None:
     """Compares the rows that all ranks have of one step with the plan's: each has to be there once, in any order."""
     left = {row.number: row for row in due.step(index)}
+    padding = due.padding
     by_content: dict[bytes, list[int]] = {}
     for number, row in left.items():
         by_content.setdefault(_key(row.values), []).append(number)
@@ -419,7 +426,7 @@ def _compare(due: _Due, index: int, shares: Sequence[Any], words: str = "") -> N
     for row in _rows(shares, index, due.fields, words):
         if numbers := by_content.get(_key(row.values)):
             del left[numbers.pop()]
-        else:
+        elif any((array != padding[name]).any() for name, array in row.values.items()):
             others.append(row)
     if others:
         _refuse(due, index, others[0], left)

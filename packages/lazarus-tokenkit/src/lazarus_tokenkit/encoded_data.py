@@ -29,18 +29,19 @@ from typing import IO, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from lazarus_core.atomic import naming, stream_number, whole_file
 from lazarus_plan import LengthsHeader, merkle_root
-from lazarus_plan.whole import naming, stream_number, whole_file
-from lazarus_tokenkit.chunks import WORKERS, Engines, in_order, open_engines
-from lazarus_tokenkit.encode import Encoder, Prepared
-from lazarus_tokenkit.engines import EngineName
+from lazarus_tokenkit.encoding.encoder import Encoder, Prepared
 from lazarus_tokenkit.errors import TokenkitError
-from lazarus_tokenkit.files import Paths
-from lazarus_tokenkit.ids import Ids
-from lazarus_tokenkit.lengths import CHUNK, PREFIX_BYTES, header_of, naming_rows
+from lazarus_tokenkit.lengths.chunks import WORKERS, Engines, in_order, open_engines
+from lazarus_tokenkit.lengths.measure import CHUNK, PREFIX_BYTES, header_of, row_places_in_errors
+from lazarus_tokenkit.lengths.stats import LengthTally
 from lazarus_tokenkit.outputs import ENCODED, ENCODED_MARK, refuse_output
-from lazarus_tokenkit.readers import FieldNames, Row, read_rows
-from lazarus_tokenkit.stats import LengthTally
+from lazarus_tokenkit.samples.files import Paths
+from lazarus_tokenkit.samples.read import Row, read_rows
+from lazarus_tokenkit.samples.schemas import FieldNames
+from lazarus_tokenkit.tokenizers.engines import EngineName
+from lazarus_tokenkit.tokenizers.ids import Ids
 
 FORMAT_VERSION = 1
 LINES, PARQUET = ".jsonl", ".parquet"
@@ -173,7 +174,7 @@ def _encoded(rows: Iterator[Row], encoder: Encoder, engines: Engines) -> Iterato
     """Chunks of encoded samples, in order."""
 
     def start(batch: list[Row], pool: ThreadPoolExecutor) -> _Chunk:
-        with naming_rows(batch, encoder):
+        with row_places_in_errors(batch, encoder):
             prepared = encoder.prepare([row.sample for row in batch])
         return _Chunk(batch, prepared, pool.submit(engines.encode, prepared))
 

@@ -1,22 +1,22 @@
-"""Kinds of files that tokenkit writes, and how each recognises its own."""
+"""The kinds of output files of this package, with a test for existing files of each kind."""
 
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from lazarus_plan.outputs import OutputKind, begins_with, check_output
+from lazarus_core.outputs import OutputKind, begins_with, check_output
 from lazarus_tokenkit.errors import SampleError
-from lazarus_tokenkit.files import Paths, data_files
-from lazarus_tokenkit.readers import as_paths
+from lazarus_tokenkit.samples.files import Paths, data_files
+from lazarus_tokenkit.samples.read import as_paths
 
 MAX_FINGERPRINT_BYTES = 1 << 22
-"""A fingerprint has some kilobytes; a larger file is none, and is not read whole."""
+"""A saved fingerprint has a few kilobytes. A larger file is not one and is not read."""
 ENCODED_MARK = b'{"lazarus_encoded":'
 """Start of the header of a file of encoded samples: the first line of JSON Lines, a metadata value of Parquet."""
 PARQUET_MAGIC = b"PAR1"
 MAX_FOOTER_BYTES = 1 << 28
-"""Of a Parquet file that is looked at: 256 MiB, some hundred thousand row groups."""
+"""Largest Parquet footer that is searched: 256 MiB, some hundred thousand row groups."""
 
 
 def _is_fingerprint(path: Path) -> bool:
@@ -58,7 +58,7 @@ def refuse_output(output: Path, paths: Paths, kind: OutputKind, force: bool) -> 
         force: Replace a foreign file.
 
     Raises:
-        SampleError: `output` is a data file, by whatever name, lies among the data, or is a directory.
+        SampleError: `output` is a data file, by whatever name, is inside the data, or is a directory.
         OutputTaken: `output` exists and is of another kind.
     """
     if output.is_dir():
@@ -68,7 +68,7 @@ def refuse_output(output: Path, paths: Paths, kind: OutputKind, force: bool) -> 
         is_inside = path.is_dir() and output.resolve().is_relative_to(path.resolve())
         if is_same or is_inside:
             raise SampleError(
-                f"{output} {'is the data file' if is_same else 'lies among the data'} {path}: "
+                f"{output} {'is the data file' if is_same else 'is inside the data directory'} {path}: "
                 f"choose another file for {kind.name}",
                 "LT-E315",
             )

@@ -1,0 +1,31 @@
+"""`lazarus-models`, also `lazarus infer`, `chat`, `serve`, `doctor` and `model`: models made, described and asked."""
+
+from typing import Annotated
+
+from lazarus_core.cli_app import App
+from lazarus_core.console import version_option
+from lazarus_models.cli.answering import chat, infer
+from lazarus_models.cli.describing import estimate, info
+from lazarus_models.cli.machine import doctor
+from lazarus_models.cli.making import convert, new
+from lazarus_models.cli.serving import serve
+
+app = App(
+    name="lazarus-models",
+    help="Language models on MLX, in the Hugging Face layout.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+model_app = App(help="Make a new model, or describe one.", no_args_is_help=True)
+"""`lazarus model`."""
+
+for command in (infer, chat, serve, info, new, estimate, convert, doctor):
+    app.command()(command)
+for command in (info, new, estimate, convert):
+    model_app.command()(command)
+
+
+@app.callback()
+def _root(version: Annotated[bool, version_option("lazarus-models")] = False) -> None:  # pyright: ignore[reportUnusedFunction] (typer calls it)
+    pass

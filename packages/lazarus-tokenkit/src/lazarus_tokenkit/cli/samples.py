@@ -1,0 +1,112 @@
+"""The commands of `samples`: inspect, prepare, curriculum."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from lazarus_core.atomic import whole_file
+from lazarus_core.cli_options import Force
+from lazarus_core.console import say, show
+from lazarus_tokenkit.cli.options import AsJson, Template, load, with_fields
+
+if TYPE_CHECKING:
+    from lazarus_tokenkit.samples.schemas import FieldNames
+
+
+@with_fields
+def inspect(
+    data: Annotated[
+        list[Path], typer.Argument(help="Data files or directories. Several are read one after the other.")
+    ],
+    tokenizer: Annotated[
+        str | None, typer.Option("-t", "--tokenizer", help="Measure lengths in tokens of this tokenizer.")
+    ] = None,
+    template: Template = None,
+    *,
+    fields: "FieldNames",
+    rows: Annotated[int, typer.Option("--rows", help="Number of rows to show as a model receives them.", min=0)] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Inspect data files; exit 1 if a row is invalid.
+
+    Prints form, counts, lengths, problems, and the first rows as a model receives them.
+    """
+    from lazarus_tokenkit.encoding.encoder import Encoder
+    from lazarus_tokenkit.inspection import inspect_samples
+
+    encoder = Encoder(load(tokenizer or "byte"), template)
+    found = inspect_samples(data, fields, encoder, rows, with_tokens=tokenizer is not None)
+    show(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if as_json else found.text())
+    raise typer.Exit(1 if found.error is not None else 0)
+
+
+@with_fields
+def prepare(
+    data: Annotated[
+        list[Path], typer.Argument(help="Data files or directories. Several are read one after the other.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="JSON Lines file to write.")],
+    numbers: Annotated[
+        Literal["plain", "spaced"] | None,
+        typer.Option("--numbers", help="Number format: `plain` removes separators, `spaced` also separates digits."),
+    ] = None,
+    structures: Annotated[
+        str,
+        typer.Option("--structures", help="Structures to replace by one token each, such as url,email,date; or `all`."),
+    ] = "",
+    *,
+    fields: "FieldNames",
+    force: Force = False,
+) -> None:
+    """Rewrite numbers and structures of samples."""
+    from lazarus_core.outputs import check_output
+    from lazarus_tokenkit.outputs import SAMPLES
+    from lazarus_tokenkit.preparation.rewriting import prepare_samples
+    from lazarus_tokenkit.preparation.structures import PATTERNS, structure_tokens
+    from lazarus_tokenkit.samples.read import read_rows
+
+    names = tuple(PATTERNS) if structures == "all" else tuple(structures.split(",")) if structures else ()
+    if unknown := [name for name in names if name not in PATTERNS]:
+        raise typer.BadParameter(f"unknown structure `{unknown[0]}`: choose from {', '.join(PATTERNS)}")
+    check_output(output, SAMPLES, inputs=data, force=force)
+    rows = read_rows(data, fields)
+    samples = texts = values = 0
+    with whole_file(output) as stream:
+        for each in prepare_samples(rows, numbers, names):
+            stream.write((json.dumps(each.to_json(), ensure_ascii=False) + "\n").encode())
+            samples, texts, values = samples + 1, texts + each.texts, values + len(each.structures)
+    counted = ((samples, "sample", ""), (texts, "text", " changed"), (values, "structure", ""))
+    say(", ".join(f"{count:,} {word}{'' if count == 1 else 's'}{more}" for count, word, more in counted))
+    if names:
+        say(f"special tokens to train or add: {' '.join(structure_tokens(names))}")
+    say(f"wrote {output}; next: lazarus-tokenkit samples inspect {output}")
+
+
+@with_fields
+def curriculum(
+    data: Annotated[
+        list[Path], typer.Argument(help="Data files or directories. Several are read one after the other.")
+    ],
+    by: Annotated[Literal["length", "reasoning"], typer.Option("--by", help="Criterion of the order.")] = "length",
+    tokenizer: Annotated[
+        str | None, typer.Option("-t", "--tokenizer", help="Measure lengths in tokens, not characters.")
+    ] = None,
+    stages: Annotated[int, typer.Option("--stages", help="Number of stages.", min=1)] = 4,
+    *,
+    fields: "FieldNames",
+) -> None:
+    """Print the samples from easy to hard as JSON Lines.
+
+    Each line has the members id, position, score and stage.
+    """
+    from lazarus_tokenkit.preparation.curriculum import make_curriculum
+    from lazarus_tokenkit.samples.read import read_samples
+
+    samples = list(read_samples(data, fields))
+    found = make_curriculum(samples, by, None if tokenizer is None else load(tokenizer), stages)
+    for rank, position in enumerate(found.order):
+        stage = sum(rank >= start for start in found.stages) - 1
+        row = {"id": samples[position].id, "position": position, "score": found.scores[position], "stage": stage}
+        show(json.dumps(row, ensure_ascii=False))

@@ -1,0 +1,58 @@
+"""Formats tables of names, numbers and notes as text."""
+
+from collections.abc import Iterable, Sequence
+
+
+def aligned(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """Formats rows of cells as lines with aligned columns.
+
+    >>> print(aligned([("a", "1", "x"), ("bcd", "22", "y")], right=[1]))
+    a     1  x
+    bcd  22  y
+
+    Args:
+        rows: Rows with equal numbers of cells.
+        right: Indices of the columns to align right.
+    """
+    rows = [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(
+            cell.rjust(width) if place in right else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Formats a number with thousands separators, or a dash for None.
+
+    Args:
+        value: The number.
+        digits: Decimal places of a float.
+    """
+    match value:
+        case None:
+            return "-"
+        case int():
+            return f"{value:,}"
+        case _:
+            return f"{value:,.{digits}f}"
+
+
+def percent(value: float | None) -> str:
+    """Formats a share, 0 to 1, as per cent, or a dash for None."""
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def bars(items: Sequence[tuple[str, int]], width: int = 40) -> str:
+    """Formats a histogram with a bar of `#` for each item.
+
+    Args:
+        items: Label and count of each bar.
+        width: Characters of the longest bar.
+    """
+    tallest = max((count for _, count in items), default=0) or 1
+    return aligned([(label, "#" * -(-count * width // tallest), f"{count:,}") for label, count in items], right=[0])

@@ -1,0 +1,1 @@
+"""Implementations of the `Tokenizer` protocol and converters of tokenizer formats."""
