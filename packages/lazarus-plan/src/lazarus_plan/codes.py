@@ -319,6 +319,16 @@ CODES = {
         "The plan's mode or the form of the data",
         "Build another plan, or encode the data before.",
     ),
+    "LP-E200": Code(
+        "A row in memory is no row of lengths or token ids",
+        "Another form of tuple, or rows of different forms",
+        "Give rows of the form that the message names.",
+    ),
+    "LP-E201": Code(
+        "A length cache in memory lacks members of its rows",
+        "Rows with `parts`, which a cache does not keep",
+        "Write the rows by `LengthsWriter`.",
+    ),
     "LP-W201": Code(
         "Much of the plan is padding", "Long rows with few samples each", "Choose another row length or token budget."
     ),

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lazarus_tokenkit.lengths.cache import WORKERS
+from lazarus_tokenkit.lengths.chunks import WORKERS
 from lazarus_tokenkit.lengths.measure import CHUNK
 from lazarus_tokenkit.tokenizers.backends.huggingface import batches_on_one_thread
 from lazarus_tokenkit.tokenizers.engines import (

@@ -172,6 +172,31 @@ CODES = {
         "The field of the answer has an unknown name",
         "Name the field of the answer, or remove it to read prompts without answers.",
     ),
+    "LT-E320": Code(
+        "The name of a file of encoded samples decides on no form",
+        "Another suffix than `.jsonl` or `.parquet`",
+        "Name the file `.jsonl` or `.parquet`.",
+    ),
+    "LT-E321": Code(
+        "Parquet cannot be written here",
+        "The package pyarrow is not installed",
+        "Install lazarus-tokenkit[parquet], or name the file `.jsonl`.",
+    ),
+    "LT-E322": Code(
+        "The reader of another package cannot be loaded",
+        "The package is damaged, or its entry point names no function",
+        "Install the package that the message names again.",
+    ),
+    "LT-E323": Code(
+        "The reader of another package failed, or gave what is no row",
+        "A damaged data file, or a fault of the package",
+        "Check the file, or report the fault to the package that the message names.",
+    ),
+    "LT-E324": Code(
+        "Two packages read files of one suffix",
+        "Both registered the suffix in `lazarus.readers`",
+        "Uninstall one of the packages that the message names.",
+    ),
     "LT-E401": Code(
         "The tokenizer differs from a saved fingerprint",
         "Another version or another tokenizer",

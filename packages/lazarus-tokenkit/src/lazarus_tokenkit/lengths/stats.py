@@ -29,8 +29,17 @@ class LengthTally:
         for line in lines:
             found = _LENGTHS.search(line)
             assert found is not None, "written by `row_line`"
-            self._counts[int(found[1])] += 1
-            self._loss_tokens += int(found[2])
+            self.count(int(found[1]), int(found[2]))
+
+    def count(self, length: int, loss_tokens: int) -> None:
+        """Counts one sample.
+
+        Args:
+            length: Its tokens.
+            loss_tokens: Its tokens that carry loss.
+        """
+        self._counts[length] += 1
+        self._loss_tokens += loss_tokens
 
     @property
     def stats(self) -> "LengthStats":
