@@ -53,12 +53,37 @@ tests_of_plan_alone() {
 
 oldest_dependencies() {
     # In a copy: another resolution rewrites the lock. Real inputs stay where they are, beside the repository.
+    # mlx-lm brings transformers, and the newest of it would raise three bounds of ours: here it is the oldest.
     local inputs=${LAZARUS_TEST_DATA:-$PWD/../shared/data}
     mkdir "$work/oldest"
     git ls-files -z --cached --others --exclude-standard | tar --null -cf - -T - | tar -xf - -C "$work/oldest"
+    sed -i.bak 's/^\[tool.uv\]$/&\nconstraint-dependencies = ["transformers==5.7.0"]/' "$work/oldest/pyproject.toml"
     (cd "$work/oldest" &&
-        LAZARUS_TEST_DATA=$inputs uv run --isolated --resolution lowest-direct --all-packages python -m pytest \
-            -m "not slow" packages apps) # the slow ones ran with the locked versions, and take half of the time
+        LAZARUS_TEST_DATA=$inputs uv run --isolated --resolution lowest-direct --all-packages --all-extras \
+            python -m pytest -m "not slow" packages apps) # the slow ones ran with the locked versions
+}
+
+oldest_of_tokenkit() {
+    # Apart from models, whose transformers asks for newer tokenizers and huggingface-hub.
+    local members=(packages/lazarus-core packages/lazarus-plan packages/lazarus-tokenkit)
+    uv pip compile -q -p 3.11 --resolution lowest-direct --all-extras --no-annotate --no-header \
+        "${members[@]/%//pyproject.toml}" | grep -v '^-e' >"$work/oldest-tokenkit.txt"
+    uv venv -q -p 3.11 "$work/oldest-tokenkit"
+    uv pip install -q -p "$work/oldest-tokenkit" -c "$work/oldest-tokenkit.txt" --group dev \
+        -e packages/lazarus-core -e packages/lazarus-plan -e packages/lazarus-tokenkit
+    "$work/oldest-tokenkit/bin/python" -m pytest -m "not slow" packages/lazarus-tokenkit
+}
+
+resolves_for_others() {
+    # Resolved, not installed: with what other projects hold back, and for the newest Python.
+    local beside
+    for beside in "transformers==4.57.6" "numpy<2.4" "huggingface-hub<1"; do
+        uv pip compile -q -p 3.11 --only-binary :all: packages/lazarus-tokenkit/pyproject.toml - <<<"$beside" >"$work/resolved.txt"
+        echo "lazarus-tokenkit with $beside: $(grep -cE '^[a-z].*==' "$work/resolved.txt") packages"
+    done
+    uv pip compile -q --python-version 3.14 --only-binary :all: --all-extras \
+        packages/*/pyproject.toml apps/*/pyproject.toml >"$work/resolved.txt"
+    echo "all members on Python 3.14: $(grep -cE '^[a-z].*==' "$work/resolved.txt") packages, with a wheel each"
 }
 
 wheels_together() {
@@ -113,6 +138,8 @@ check "members depend on what they import" dependencies_of_members
 check "lazarus-plan brings only what is listed" closure_of_plan
 check "lazarus-plan's tests, alone" tests_of_plan_alone
 check "quick tests with the oldest versions allowed" oldest_dependencies
+check "lazarus-tokenkit's quick tests with its oldest versions, alone" oldest_of_tokenkit
+check "others' versions resolve" resolves_for_others
 check "all wheels, built and resolved together" wheels_together
 check "lazarus-plan's wheel, alone" plan_wheel_alone
 check "lazarus-tokenkit's wheel by uvx" tokenkit_by_uvx
