@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple, cast
 
 from lazarus_core.bounded import BEYOND_BOUND, MAX_FILE_BYTES, open_file, read_bytes, read_lines
 from lazarus_core.errors import InputError
+from lazarus_core.printable import name_as_utf8
 from lazarus_core.strict_json import BOM
 from lazarus_core.strict_json import kind as json_kind
 from lazarus_tokenkit.errors import SampleError
@@ -309,7 +310,7 @@ def _directory_rows(path: Path) -> Iterator[PlacedRow]:
             NO_FILE,
         )
     for file in texts:
-        yield from _text_rows(file, file.relative_to(path).as_posix())
+        yield from _text_rows(file, name_as_utf8(file.relative_to(path).as_posix()))
 
 
 def _saved_rows(path: Path) -> Iterator[PlacedRow]:
