@@ -64,3 +64,36 @@ def test_the_action_installs_its_own_revision_or_what_is_named(folder: Path, pac
         assert installed == [package]
     else:
         assert {Path(word).resolve() for word in installed} == with_siblings(PLAN)
+
+
+def tracked(*patterns: str) -> list[Path]:
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *patterns]
+    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.split("\0")
+    found = [ROOT / name for name in names if name and (ROOT / name).is_file()]
+    return found or pytest.skip("not a git checkout")
+
+
+def test_every_link_of_a_page_leads_to_a_file():
+    pages = tracked("*.md")
+    links = [
+        (page, target)
+        for page in pages
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
+        if "://" not in target
+    ]
+    assert len(links) > 40
+    assert not [f"{page.relative_to(ROOT)}: {target}" for page, target in links if not (page.parent / target).exists()]
+
+
+def test_the_index_of_tools_names_every_script():
+    index = (ROOT / "tools/README.md").read_text("utf-8")
+    scripts = tracked("tools/*", "packages/*/tests/golden/make_*.py")
+    assert len(scripts) > 15
+    assert not [path.name for path in scripts if path.name != "README.md" and f"[`{path.name}`]" not in index]
+
+
+def test_the_pages_for_developers_name_paths_that_exist():
+    page = (ROOT / ".github/CONTRIBUTING.md").read_text("utf-8")
+    named = set(re.findall(r"`((?:packages|apps|tests|tools|\.ci)/[\w./-]+)`", page))
+    assert len(named) >= 8
+    assert not [name for name in named if not (ROOT / name).exists()]
