@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 BLOCK = re.compile(r"(?<=```console\n).*?(?=```)", re.DOTALL)
 EXIT = re.compile(r"  # exit (\d+)$")
+PROGRESS = re.compile(r"^\w+: [\d,]+/[\d,]+ \w+, .*\n", re.MULTILINE)
+"""A line that a slow machine prints and a fast one does not."""
 
 
 class Command(NamedTuple):
@@ -71,7 +73,7 @@ def run(command: Command, folder: Path) -> str:
     )
     if done.returncode != command.exit_code:
         raise SystemExit(f"exit {done.returncode}: {command.line}\n{done.stdout}")
-    return done.stdout.replace(f"{folder.resolve()}/", "")
+    return PROGRESS.sub("", done.stdout).replace(f"{folder.resolve()}/", "")
 
 
 def played(text: str, folder: Path) -> Iterator[str]:
