@@ -82,7 +82,7 @@ def test_verify_scores_replies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_help_loads_only_what_it_shows():
-    heavy = "{'numpy', 'pydantic', 'mlx', 'hashlib'} & set(sys.modules)"
+    heavy = "{'numpy', 'pydantic', 'rich', 'mlx', 'hashlib'} & set(sys.modules)"
     code = f"import sys; sys.argv[1:] = ['--help']\nfrom lazarus_gym.__main__ import main\ntry: main()\nfinally: assert not {heavy}, {heavy}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
