@@ -236,7 +236,12 @@ def export(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Python file [default: print it].")] = None,
     force: Force = False,
 ) -> None:
-    """Write a Python file that replays plans in another trainer, without lazarus-plan."""
+    """Write a Python file that replays plans in another trainer, without lazarus-plan.
+
+    torch: a loader, loss and audit log for a loop. trl: a mixin for trainers of TRL and transformers. grain: a random-access source.
+    mlx: a call of mlx-lm's trainer. Labels are those of the data or of `lazarus-tokenkit encode`; settings that would break the plan
+    are refused. The run writes an audit log for `lazarus-plan audit`. The head of the file shows how to use it.
+    """
     from lazarus_plan.exports import LOADER
     from lazarus_plan.exports import export as source_of
 
