@@ -64,7 +64,7 @@ oldest_dependencies() {
     copy_of_clone "$work/oldest"
     sed -i.bak 's/^\[tool.uv\]$/&\nconstraint-dependencies = ["transformers==5.7.0"]/' "$work/oldest/pyproject.toml"
     (cd "$work/oldest" &&
-        LAZARUS_TEST_DATA=$inputs uv run --isolated -p 3.11 --resolution lowest-direct --all-packages --all-extras \
+        LAZARUS_TEST_DATA=$inputs uv run --isolated -p 3.11 --resolution lowest-direct --all-packages \
             python -m pytest -m "not slow" packages apps)
 }
 
