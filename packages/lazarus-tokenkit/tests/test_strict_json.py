@@ -112,7 +112,8 @@ def test_what_is_wrong_is_said_once_with_its_place(content: bytes, words: str):
 
 
 def test_of_a_whole_file_the_line_is_named():
-    with pytest.raises(SampleError, match=r"^rows\.jsonl:3:1: not JSON"):
+    # Python 3.13 names the trailing comma, 3.12 what follows it
+    with pytest.raises(SampleError, match=r"^rows\.jsonl:(2:2|3:1): not JSON"):
         parse_json(b"[\n1,\n]", HERE)
 
 
