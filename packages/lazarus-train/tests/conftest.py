@@ -10,10 +10,13 @@ import pytest
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a two-thread matrix product collapses on a busy machine
+OBJECTIVES = (
+    *("label_nll", "masking", "diffusion", "mntp", "preference_losses", "reward", "classification", "regression"),
+)
 install_import_hook(
     [
         "lazarus_train.data.batches",
-        *(f"lazarus_train.objectives.{name}" for name in ("causal", "diffusion", "preference", "scores")),
+        *(f"lazarus_train.objectives.{name}" for name in OBJECTIVES),
     ],
     "beartype.beartype",
 )

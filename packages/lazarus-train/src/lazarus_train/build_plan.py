@@ -6,9 +6,8 @@ from typing import Any
 from lazarus_plan import PlanConfig, build_plan, load_plan, save_plan
 from lazarus_tokenkit import Encoder, load_tokenizer
 from lazarus_train.config import TrainConfig
-from lazarus_train.data.dataset import read_dataset
+from lazarus_train.data.dataset import field_names, read_dataset
 from lazarus_train.errors import SetupError
-from lazarus_train.preflight import fields
 from lazarus_train.run_dir.checkpoint import checkpoints
 from lazarus_train.run_dir.layout import RunFolder
 from lazarus_train.run_dir.resume import NONE
@@ -38,7 +37,7 @@ def plan_run(config: TrainConfig, planning: dict[str, Any], *, resume: str, writ
     lies_there = load_plan(config.batch_plan) if config.batch_plan.exists() and resume != NONE else None
     drawn = secrets.randbits(_SEED_BITS) if lies_there is None else lies_there.metadata.config.seed
     encoder = Encoder(load_tokenizer(str(config.model)), template=config.template)
-    lengths = [read_dataset(path, encoder, fields(config)).lengths for path in config.data_files]
+    lengths = [read_dataset(path, encoder, field_names(config)).lengths for path in config.data_files]
     plan = build_plan(lengths, PlanConfig.model_validate({"seed": drawn, **planning}))
     if lies_there is not None and lies_there.plan_id == plan.plan_id:
         return

@@ -6,7 +6,7 @@ library would make of them.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 
 class SpecialSpan(NamedTuple):
@@ -49,6 +49,7 @@ class Segments(NamedTuple):
     ends: list[int]
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """Text to ids and back."""
 

@@ -8,7 +8,7 @@ import typer
 
 from lazarus_core.cli_options import Force
 from lazarus_core.console import say, show, show_line, version_option
-from lazarus_train.cli.training import classify, dpo, pretrain, reward, sft
+from lazarus_train.cli.training import classify, dpo, objective, pretrain, reward, sft
 from lazarus_train.tune.cli import sweep
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ app.command()(sft)
 app.command()(dpo)
 app.command()(reward)
 app.command()(classify)
+app.command()(objective)
 app.command()(sweep)
 
 
@@ -56,7 +57,8 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Walk from a trained model back to the rows: exit 0 if every link holds, 1 at the first that does not."""
-    from lazarus_train.run_dir.provenance import Elsewhere, Pins, verify_run
+    from lazarus_train.verify.evidence import Elsewhere, Pins
+    from lazarus_train.verify.walk import verify_run
 
     links: list[Link] = []
     for link in verify_run(path, Elsewhere(model, tuple(data or ()), batch_plan), Pins(expect, audit_head)):

@@ -9,9 +9,9 @@ from lazarus_core.console import progress, say
 
 if TYPE_CHECKING:
     from lazarus_plan import ChainCheck
-    from lazarus_train.callbacks.base import StepReport, Watcher
+    from lazarus_train.callbacks.base import Watcher
+    from lazarus_train.callbacks.reports import HeldOut, StepReport
     from lazarus_train.config import TrainConfig
-    from lazarus_train.engine.evaluation import HeldOut
 
 
 @contextlib.contextmanager

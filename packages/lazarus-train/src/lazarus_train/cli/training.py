@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from lazarus_core.console import say, show
+from lazarus_core.jsonl import MalformedLine, parse_object
 from lazarus_train.cli.option_names import make_config
 from lazarus_train.cli.options import Settings, with_training_options
 from lazarus_train.run_dir.layout import INITIAL
@@ -185,6 +186,29 @@ def classify(
     _train(settings, {"kind": "regression"} if numbers else objective, **fields)
 
 
+@with_training_options
+def objective(
+    settings: Settings,
+    kind: Annotated[str, typer.Argument(help="Kind of the objective, such as one from another package.")],
+    objective_settings: Annotated[
+        str, typer.Option("--objective-settings", help="Its settings as a JSON object.")
+    ] = "{}",
+    prompt_field: PromptField = None,
+    completion_field: CompletionField = None,
+    messages_field: Annotated[str | None, typer.Option("--messages-field", help="Field of the conversation.")] = None,
+    text_field: TextField = None,
+) -> None:
+    """Train a model by a plan with any installed objective, also one from another package."""
+    try:
+        members = parse_object(objective_settings.encode())
+    except MalformedLine as error:
+        raise typer.BadParameter(f"--objective-settings is not a JSON object: {error.problem}") from error
+    if "kind" in members:
+        raise typer.BadParameter("--objective-settings: leave out `kind`, which is the argument")
+    fields = {"prompt_field": prompt_field, "completion_field": completion_field, "messages_field": messages_field}
+    _train(settings, {"kind": kind, **members}, **fields, text_field=text_field)
+
+
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
@@ -199,30 +223,30 @@ def _train(settings: Settings, objective: Settings, **fields: str | None) -> Non
     from lazarus_train.build_plan import plan_run
     from lazarus_train.callbacks.loggers import telling
     from lazarus_train.cli.progress import watching
-    from lazarus_train.distributed import launched
+    from lazarus_train.distributed import init
     from lazarus_train.engine.trainer import train
 
-    ranks = launched()
+    processes = init()
     if fresh is not None:
         from lazarus_train.init_model import FreshModel, make_model
 
-        if ranks.is_first:
+        if processes.is_first:
             make_model(FreshModel(*fresh, seed=config.seed), config.output, resume=resume)
-        ranks.check_same(fresh=str(fresh))  # nobody reads the model before it is written
+        processes.check_same(fresh=str(fresh))  # nobody reads the model before it is written
     if planning is not None:
-        plan_run(config, planning, resume=resume, writes=ranks.is_first)
-        ranks.check_same(planning=planning)  # nobody reads the plan before it is written
+        plan_run(config, planning, resume=resume, writes=processes.is_first)
+        processes.check_same(planning=planning)  # nobody reads the plan before it is written
     with (
-        watching(config, speaks=ranks.is_first) as watcher,
-        telling(watcher, log_to if ranks.is_first else (), config) as teller,
+        watching(config, speaks=processes.is_first) as watcher,
+        telling(watcher, log_to if processes.is_first else (), config) as teller,
     ):
         result = train(config, resume=resume, watcher=teller)
-    if not ranks.is_first:
+    if not processes.is_first:
         return
     say(f"{result.steps} of {result.plan_steps} steps of the plan")
     say(
         f"audit head {result.audit_head}, data head {result.data_head}; write down the audit head and the plan_id elsewhere"
     )
-    if objective["kind"] in ("causal", "preference"):
+    if config.objective.allows_generation:
         say(f'next: lazarus infer --model {result.final} --prompt "..."')
     show(str(result.final))
