@@ -1,4 +1,5 @@
 from ._version import __version__ as __version__
+from .build_plan import plan_run as plan_run
 from .callbacks.base import Watcher as Watcher
 from .callbacks.reports import HeldOut as HeldOut
 from .callbacks.reports import StepReport as StepReport

@@ -1,4 +1,4 @@
-"""A run that plans for itself: the plan is built once, saved in the run's folder, and obeyed like any other."""
+"""A plan that is built for a run, saved in the run's folder, and followed like any other plan."""
 
 import secrets
 from typing import Any
@@ -10,24 +10,24 @@ from lazarus_train.data.dataset import field_names, read_dataset
 from lazarus_train.errors import SetupError
 from lazarus_train.run_dir.checkpoint import checkpoints
 from lazarus_train.run_dir.layout import RunFolder
-from lazarus_train.run_dir.resume import NONE
+from lazarus_train.run_dir.resume import AUTO, NONE
 
 _SEED_BITS = 32
 
 
-def plan_run(config: TrainConfig, planning: dict[str, Any], *, resume: str, writes: bool = True) -> None:
+def plan_run(config: TrainConfig, planning: dict[str, Any], *, resume: str = AUTO, writes: bool = True) -> None:
     """Builds the plan of a run at `config.batch_plan`, with the fingerprints of data, template and tokenizer.
 
-    Built again it is the same plan: a seed that was drawn is read from the plan that lies there.
+    The same call builds the same plan: a random seed is read from the plan that is there.
 
     Args:
-        config: Model, data and template; where the plan goes.
-        planning: Members of `PlanConfig`; its seed is drawn where they give none.
-        resume: `none` lets another plan take the place of the one that lies there.
-        writes: Whether this process writes it; the others of a run only wait.
+        config: Model, data, template, and the folder of the plan.
+        planning: Members of `PlanConfig`; without `seed` a random one is used.
+        resume: `none` replaces another plan in that folder; otherwise it is an error.
+        writes: Whether this process writes the plan; the other processes of a run do nothing.
 
     Raises:
-        SetupError: The folder holds another plan, a run in progress, or something that is no run.
+        SetupError: The folder has another plan, a run in progress, or files that no run wrote.
     """
     if not writes:
         return
