@@ -4,11 +4,12 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from commands import run
 
 ROOT = Path(__file__).parents[1]
 ROWS = 40
@@ -41,5 +42,5 @@ def test_the_pipeline_of_the_readme_runs(beside_data):
     assert [word[1] for word in words] == ["data", "data", "data", "train", "train", "verify", "infer"]
     for word in words:
         command = [sys.executable, "-m", "lazarus_cli", *word[1:]]
-        done = subprocess.run(command, cwd=beside_data, capture_output=True, text=True, check=False)
+        done = run(command, cwd=beside_data)
         assert done.returncode == 0, f"{shlex.join(word)}\n{done.stderr}"

@@ -14,7 +14,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 MEMBERS = sorted(path.parent for path in ROOT.glob("*/*/pyproject.toml"))
-TOP_LEVEL = {"packages", "apps", "tests", "tools", "pyproject.toml", "uv.lock", "README.md", "LICENSE"}
+TOP_LEVEL = {"packages", "apps", "tests", "tools", "pyproject.toml", "conftest.py", "uv.lock", "README.md", "LICENSE"}
 MAX_BYTES = 1_000_000
 
 every_member = pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.name)
@@ -110,7 +110,7 @@ def test_no_path_of_a_machine_is_committed(tracked: list[Path]):
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path in tracked
         if b"\0" not in (content := path.read_bytes()) and path != Path(__file__)
-        for number, line in enumerate(content.decode("utf-8").splitlines(), 1)
+        for number, line in enumerate(content.decode("utf-8", errors="replace").splitlines(), 1)
         if machine.search(line)
     ]
     assert not found

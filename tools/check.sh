@@ -58,7 +58,7 @@ oldest_dependencies() {
     git ls-files -z --cached --others --exclude-standard | tar --null -cf - -T - | tar -xf - -C "$work/oldest"
     (cd "$work/oldest" &&
         LAZARUS_TEST_DATA=$inputs uv run --isolated --resolution lowest-direct --all-packages python -m pytest \
-            -m "not slow" packages apps) # the slow ones ran with the locked versions, and take half of the time
+            -m "not slow" packages apps) # the slow ones ran with the locked versions
 }
 
 wheels_together() {

@@ -112,7 +112,7 @@ def case_verify(_kind: str, _size: int, folder: Path) -> dict[str, Any]:
 
 def case_diff(_kind: str, _size: int, folder: Path) -> dict[str, Any]:
     from lazarus_plan import load_plan
-    from lazarus_plan.report.diff import diff_plans
+    from lazarus_plan.checks.diff import diff_plans
 
     plan = load_plan(folder / "plan")
     seconds, _ = timed(lambda: diff_plans(plan, plan))

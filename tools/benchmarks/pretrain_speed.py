@@ -88,7 +88,7 @@ MLX_LM = """
 import contextlib, io, json, resource, sys, time
 import numpy as np
 from pathlib import Path
-import lazarus_models.ops.cpu.blas  # our BLAS on their side too
+import lazarus_models.blas  # our BLAS on their side too
 import mlx.core as mx
 import mlx.optimizers as optimizers
 from mlx_lm.models import llama

@@ -70,7 +70,7 @@ def ours(folder: Path, real: Path, mode: str, steps: int) -> float:
 
 THEIRS = """
 import json, sys, types
-import lazarus_models.ops.cpu.blas  # our BLAS on their side too
+import lazarus_models.blas  # our BLAS on their side too
 from mlx_lm import lora
 from mlx_lm.tuner.callbacks import TrainingCallback
 class Report(TrainingCallback):

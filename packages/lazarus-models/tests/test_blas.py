@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import pytest
 
 from lazarus_models import packaged_blas
-from lazarus_models.ops.cpu.blas import ensure_fast_blas
+from lazarus_models.blas import ensure_fast_blas
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="MLX uses Accelerate here")
 
@@ -20,7 +20,7 @@ def python(code, **environment):
     return done.returncode, done.stdout, done.stderr
 
 
-REPORT = "import json, dataclasses; from lazarus_models.ops.cpu.blas import ensure_fast_blas as e; print(json.dumps(dataclasses.asdict(e())))"
+REPORT = "import json, dataclasses; from lazarus_models.blas import ensure_fast_blas as e; print(json.dumps(dataclasses.asdict(e())))"
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_named_library_is_used(openblas):
 
 @pytest.mark.parametrize(("path", "code"), [("/nowhere/libblas.so", "LM-E150"), ("libm.so.6", "LM-E151")])
 def test_what_is_no_blas_is_refused(path, code):
-    check = "from lazarus_plan import LazarusError\ntry:\n import lazarus_models.ops.cpu.blas\nexcept LazarusError as e: print(e.code)"
+    check = "from lazarus_plan import LazarusError\ntry:\n import lazarus_models.blas\nexcept LazarusError as e: print(e.code)"
     assert python(check, LAZARUS_BLAS=path)[1].strip() == code
 
 

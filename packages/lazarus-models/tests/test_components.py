@@ -12,13 +12,14 @@ from lazarus_models.components.mlp import MoE, load_balance_loss
 from lazarus_models.components.recurrent import Recurrent
 from lazarus_models.components.rope import Rope, wavelengths
 from lazarus_models.components.selective_scan import CHUNK, scan
+from suite import examples
 
 
 def noise(*shape, seed=0):
     return mx.random.normal(shape, key=mx.random.key(seed))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=examples(20))
 @given(tokens=st.sampled_from([1, 2, 7, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 5]), started=st.booleans())
 def test_the_scan_equals_a_plain_loop(tokens, started):
     decay, drive = mx.sigmoid(noise(2, tokens, 3, 4)), noise(2, tokens, 3, 4, seed=1)

@@ -21,7 +21,7 @@ from lazarus_models.errors import ConfigError, ModelsError, WeightsError
 from lazarus_models.loading.finite import is_finite
 from lazarus_models.loading.gguf import export_gguf
 from lazarus_models.loading.hub import own_file
-from lazarus_models.loading.safetensors import load_tensors, read_header, save_tensors
+from lazarus_models.tensor_files import load_tensors, read_header, save_tensors
 from lazarus_tokenkit import load_tokenizer
 
 

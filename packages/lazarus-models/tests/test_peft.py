@@ -13,7 +13,7 @@ from lazarus_models.adapters.base_digest import base_digest
 from lazarus_models.adapters.files import AdapterSet
 from lazarus_models.backend import mx
 from lazarus_models.errors import AdapterError
-from lazarus_models.loading.safetensors import read_metadata
+from lazarus_models.tensor_files import read_metadata
 from lazarus_models.trees import set_weights, weights
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "peft.json").read_text("utf-8"))

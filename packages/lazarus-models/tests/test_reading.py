@@ -6,7 +6,7 @@ import pytest
 from lazarus_models import WeightsError, load, loaded_files, save_tensors
 from lazarus_models.backend import mx
 from lazarus_models.loading.files import HashedFiles, load_hashed
-from lazarus_models.loading.safetensors import load_tensors
+from lazarus_models.tensor_files import load_tensors
 from lazarus_models.trees import weights
 
 

@@ -3,9 +3,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lazarus_models import GenerationConfig, GenerationError, generate_tokens, load, new, speculative_tokens
+from suite import examples
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=examples(15))
 @given(
     ahead=st.integers(1, 6),
     tokens=st.integers(1, 25),

@@ -26,7 +26,7 @@ from lazarus_plan import (
     validate,
 )
 from lazarus_plan.audit.line import data_genesis, line_of
-from lazarus_plan.checks.run import verify_plan
+from lazarus_plan.verify import verify_plan
 
 CODE = re.compile(r"LP-[EW]\d{3}")
 

@@ -25,11 +25,11 @@ from lazarus_plan import (
 )
 from lazarus_plan.checks.documents import identity_of, load_documents
 from lazarus_plan.checks.pin import check_pin, resolve_pin
-from lazarus_plan.checks.run import verify_plan
 from lazarus_plan.format.fingerprint import PLAN_INPUTS, plan_id, plan_identity, prefixes_digest, source_identities
-from lazarus_plan.format.lock import write_lock
 from lazarus_plan.format.store import checksum, read_artifact
+from lazarus_plan.locks.lock import write_lock
 from lazarus_plan.plan import Metadata
+from lazarus_plan.verify import verify_plan
 
 OTHER = "sha256:" + "0" * 64
 FILES = {"data": {"files": [{"name": "a.jsonl", "bytes": 9, "sha256": "1" * 64}]}}

@@ -123,7 +123,7 @@ def test_other_files_in_a_folder_are_named(tmp_path: Path):
 def test_results_of_plans_know_their_own_and_no_other(folder: Path, tmp_path: Path, kind: str):
     import json
 
-    from lazarus_core.html.page import PAGE
+    from lazarus_core.html.document import PAGE
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.checks.proof import PROOF, prove
     from lazarus_plan.exports import LOADER, export

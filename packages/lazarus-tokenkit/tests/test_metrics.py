@@ -14,12 +14,12 @@ from lazarus_tokenkit.analysis.coverage import analyze_coverage, worst_group_rat
 from lazarus_tokenkit.analysis.efficiency import SPANS, analyze_efficiency
 from lazarus_tokenkit.analysis.entropy import analyze_entropy
 from lazarus_tokenkit.analysis.fit import INSUFFICIENT, Reference, calculate_fit_score
-from lazarus_tokenkit.analysis.induction import suggest_vocabulary, token_count
+from lazarus_tokenkit.analysis.suggestions import suggest_vocabulary, token_count
 from lazarus_tokenkit.analysis.words import analyze_words
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.samples.documents import cut_document
 from lazarus_tokenkit.tokenizers.protocol import Segments
-from lazarus_tokenkit.training.bpe import BpeConfig, train_bpe
+from lazarus_tokenkit.tokenizers.trainers.bpe import BpeConfig, train_bpe
 
 BYTE = load_tokenizer("byte")
 WORDS = ["she", "sells", "sea", "shells", "on", "the", "shore", "caf\u00e9", "12", "345", "\u4f60\u597d", "\U0001f600"]

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_tokenkit import ChatSample, Encoder, Message, PreferenceSample, PromptSample, ToolCall
+from lazarus_tokenkit.checks.templates import failures, validate_template
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.templates.registry import REGISTRY, choose_template, missing_tokens
 from lazarus_tokenkit.templates.render import ChatTemplate
-from lazarus_tokenkit.templates.validation import failures, validate_template
 from lazarus_tokenkit.tokenizers.backends.alphabet import byte_alphabet
 from lazarus_tokenkit.tokenizers.backends.assembly import BYTE_LEVEL, bpe, config_file, tokenizer_file
 from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
@@ -135,7 +135,9 @@ def test_calls_that_more_turns_change_are_refused():
 
 @pytest.mark.parametrize(("tools", "turns"), [((WEATHER,), ASKED[:2] + ASKED[-1:]), ((), ASKED)])
 def test_a_template_that_leaves_tools_or_calls_out_is_refused(tools: Any, turns: Any):
-    with pytest.raises(TemplateError, match=r"`chatml` leaves the tool(s| calls) out; use one .* `chatml-tools`"):
+    with pytest.raises(
+        TemplateError, match=r"`chatml` leaves the tool(s| calls) out; use a template .* `chatml-tools`"
+    ):
         Encoder(ALL, "chatml").encode(ChatSample("0", turns, tools))
 
 

@@ -14,18 +14,21 @@ from lazarus_train import DiffusionSettings, MntpSettings
 from lazarus_train.data.batches import Batch, Part
 from lazarus_train.engine.evaluation import held_out, plan_held_out
 from lazarus_train.objectives.base import make_objective
-from lazarus_train.objectives.diffusion import (
+from lazarus_train.objectives.diffusion import DiffusionObjective
+from lazarus_train.objectives.masking import (
     EPSILON,
-    DiffusionObjective,
+    Noised,
     diffusion_nll,
     joint,
     mask_exactly,
     mask_share,
     mask_times,
+    mask_tokens,
+    mntp_nll,
 )
-from lazarus_train.objectives.masking import Noised, mask_tokens
-from lazarus_train.objectives.mntp import MntpObjective, mntp_nll
+from lazarus_train.objectives.mntp import MntpObjective
 from lazarus_train.preflight.inputs import check_run
+from suite import examples
 
 LETTERS, TOKENS, MASK = 3, 4, 3
 
@@ -143,7 +146,7 @@ def test_the_loss_of_a_step_is_unbiased_whatever_the_place_of_a_row():
     assert total == pytest.approx(wanted.mean(), rel=0.02)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=examples(20))
 @given(st.lists(st.integers(0, 3), min_size=12, max_size=12), st.sampled_from(["diffusion", "mntp"]))
 def test_what_is_drawn_for_a_row_does_not_depend_on_what_it_is_computed_with(owners, kind):
     """`owners` deals the rows of a step to micro-batches, ranks or threads."""

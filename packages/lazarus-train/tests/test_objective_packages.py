@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 import lazarus_train
+from lazarus_core.errors import LazarusError
 from lazarus_train import CausalSettings, Interrupted, ObjectiveSettings, SetupError, train, verify_run
 from lazarus_train.cli.app import app
 from lazarus_train.objective_registry import BUILT_IN, settings_type
@@ -210,7 +211,8 @@ def test_the_command_trains_and_verifies_it(setup, tmp_path_factory):
     given = ["--model", "model", "--data", "data.jsonl", "--batch-plan", "plan", "-o", "run", "--max-steps", "1"]
     environment = {**os.environ, "PYTHONPATH": str(site)}
     for arguments in (
-        ["objective", "toy", "--objective-settings", '{"share":0.25}', *given],
+        ["objective", "toy", "--set", "objective.share=0.25", *given],
+        ["objective", "toy", "--config", "run/config.json", "-o", "again"],
         ["verify", "run"],
     ):
         done = subprocess.run(
@@ -223,13 +225,40 @@ def test_the_command_trains_and_verifies_it(setup, tmp_path_factory):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["toy", "--objective-settings", "[1]"], "--objective-settings is not a JSON object"),
-        (["toy", "--objective-settings", '{"kind":"causal"}'], "leave out `kind`"),
-        (["toy", "--objective-settings", '{"none":1}'], "--none has no effect"),
+        (["toy", "--set", "objective.shares=1"], "no setting `objective.shares`; did you mean `objective.share`?"),
+        (["toy", "--set", "objective.share=much"], '`objective.share` is "much": give a number'),
+        (["toy", "--set", "objective.kind=causal"], "`objective.kind` is"),
+        (["tou"], "there is no objective of kind 'tou'; did you mean 'toy'?"),
     ],
 )
 def test_the_command_refuses_wrong_settings_in_one_line(setup, toy, options, message):
     given = ["--model", str(setup.model), "--data", str(setup.data), "--batch-plan", str(setup.plan), "-o", "run"]
     done = CliRunner().invoke(app, ["objective", *options, *given])
-    assert done.exit_code == 2
-    assert message in re.sub(r"\s+", " ", done.output.replace("│", ""))
+    assert isinstance(done.exception, LazarusError), done.output
+    assert done.exception.exit_code == 2
+    assert message in done.exception.message
+
+
+def test_a_run_file_gives_the_settings_of_it(setup, toy):
+    lines = [
+        *(f'{name} = "{value}"' for name, value in (("model", setup.model), ("data", setup.data))),
+        *(f'{name} = "{value}"' for name, value in (("batch_plan", setup.plan), ("output", setup.folder / "run"))),
+        'max_steps = 1\n[objective]\nkind = "toy"\nshare = 0.75\n',
+    ]
+    (setup.folder / "run.toml").write_text("\n".join(lines))
+    command = ["objective", "toy", "--config", str(setup.folder / "run.toml")]
+    shown = CliRunner().invoke(app, [*command, "--print-config"])
+    assert "share = 0.75" in shown.output
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert json.loads((setup.folder / "run/config.json").read_text())["config"]["objective"]["share"] == 0.75
+
+
+def test_settings_are_read_without_an_array_library():
+    """`--help` and a wrong option answer at once."""
+    code = (
+        "import sys; from lazarus_core.settings_schema import schema_of; from lazarus_train.run_settings import RunSettings;"
+        "schema_of(RunSettings); print(*{'mlx', 'numpy', 'tokenizers', 'jaxtyping'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

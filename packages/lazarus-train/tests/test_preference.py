@@ -28,7 +28,7 @@ from lazarus_train.objectives.preference_losses import (
     wins,
 )
 from lazarus_train.objectives.reference import TABLE, read_reference
-from lazarus_train.objectives.reward import bradley_terry
+from lazarus_train.objectives.score_losses import bradley_terry
 from lazarus_train.run_dir.sealed_write import seal
 
 TRL = json.loads((Path(__file__).parent / "golden" / "trl.json").read_text())

@@ -5,9 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lazarus_models.backend import mx
-from lazarus_train.objectives.classification import classification
-from lazarus_train.objectives.regression import regression
-from lazarus_train.objectives.reward import bradley_terry
+from lazarus_train.objectives.score_losses import bradley_terry, classification, regression
 
 
 def test_bradley_terry_by_hand():

@@ -139,7 +139,7 @@ def bench(
 def _check_outputs(output: Path, data: Path, *, force: bool) -> None:
     """Refuses, before the work, a folder in which the reports would replace other files."""
     from lazarus_core.errors import OutputTaken
-    from lazarus_core.html.page import PAGE
+    from lazarus_core.html import PAGE
     from lazarus_core.outputs import OutputKind, begins_with, check_output
 
     if output.exists() and not output.is_dir():
@@ -225,7 +225,7 @@ def _make_model(asked: Bench, path: Path) -> None:
 def _ways(asked: Bench, lengths: "LengthCache") -> "list[tuple[str, PlanConfig]]":
     """The best of each mode, with the edges that were asked for."""
     from lazarus_plan import PlanConfig
-    from lazarus_plan.report.advice import candidates
+    from lazarus_plan.report import candidates
 
     longest = int(lengths.length.max())
     if longest > asked.token_budget:
@@ -263,7 +263,7 @@ def _mode(asked: Bench, folder: Path, lengths: "LengthCache", name: str, config:
 
 def _room(plan: "BatchPlan") -> int:
     """Tokens that the rows hold, padding included."""
-    from lazarus_plan.packing.stats import rows_a_step
+    from lazarus_plan.packing import rows_a_step
 
     return int((rows_a_step(plan) * plan.row_lens).sum())
 
@@ -294,7 +294,7 @@ def _train(asked: Bench, folder: Path, name: str, steps: int) -> JSON:
 
 
 def _advice(asked: Bench, lengths: "LengthCache") -> str:
-    from lazarus_plan.report.advice import candidates, reason
+    from lazarus_plan.report import candidates, reason
 
     best, *others = candidates(lengths.length, asked.token_budget)
     edges = ",".join(map(str, best.bucket_edges))

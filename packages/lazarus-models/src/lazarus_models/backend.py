@@ -11,8 +11,8 @@ import resource
 import tempfile
 from collections.abc import Generator
 
+from lazarus_models.blas import OFF, ensure_fast_blas
 from lazarus_models.errors import BlasError
-from lazarus_models.ops.cpu.blas import OFF, ensure_fast_blas
 from lazarus_models.packaged_blas import use_packaged_blas
 
 _FOUND = ensure_fast_blas()

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from lazarus_models.ops.cpu.blas import SYSTEM_HINT, BlasInfo, describe
+from lazarus_models.blas import SYSTEM_HINT, BlasInfo, describe
 
 PACKAGE = "scipy_openblas32"
 _CALLS = ("cblas_sgemm", "cblas_dgemm", "cblas_cgemm")

@@ -9,9 +9,9 @@ from .checks.against_data import check_files as check_files
 from .checks.against_data import check_lengths as check_lengths
 from .checks.artifact import load_plan as load_plan
 from .checks.artifact import validate as validate
+from .checks.diff import diff_plans as diff_plans
 from .checks.proof import check_proof as check_proof
 from .checks.proof import prove as prove
-from .checks.run import verify_plan as verify_plan
 from .config import PlanConfig as PlanConfig
 from .config import Stage as Stage
 from .cursor import PlanCursor as PlanCursor
@@ -26,7 +26,6 @@ from .errors import PlanError as PlanError
 from .errors import PlanningError as PlanningError
 from .errors import StalePlan as StalePlan
 from .findings import Finding as Finding
-from .format.lock import materialise as materialise
 from .format.merkle import merkle_root as merkle_root
 from .format.reader import PlanReader as PlanReader
 from .format.step_codec import encode_step as encode_step
@@ -36,10 +35,11 @@ from .lengths.cache import LengthRow as LengthRow
 from .lengths.cache import LengthsHeader as LengthsHeader
 from .lengths.cache import LengthsWriter as LengthsWriter
 from .lengths.sidecar import read_lengths as read_lengths
+from .locks.lock import materialise as materialise
 from .plan import BatchPlan as BatchPlan
 from .plan import Row as Row
 from .plan import Segment as Segment
 from .plan import Step as Step
 from .rebase import rebase_plan as rebase_plan
-from .report.diff import diff_plans as diff_plans
 from .shard import assign as assign
+from .verify import verify_plan as verify_plan

@@ -34,8 +34,8 @@ _METHODS = ("bind", "loss", "loss_normalizer", "measure", "prepare", "sequence_h
 
 
 @runtime_checkable
-class RunSettings(Protocol):
-    """The settings of a run that an objective may check against its own."""
+class RunFields(Protocol):
+    """The fields of a run's settings that an objective may check against its own."""
 
     @property
     def label_field(self) -> str | None:
@@ -56,10 +56,15 @@ class ObjectiveSettings(BaseModel, frozen=True):
     kind: str
     """Selects the objective."""
 
+    @classmethod
+    def variants(cls) -> tuple[type["ObjectiveSettings"], ...]:
+        """The settings of this package's objectives: what `TrainConfig.objective` may be (see `lazarus_core.settings_schema`)."""
+        return tuple(settings_type(kind) for kind in BUILT_IN)
+
     allows_generation: ClassVar[bool] = False
     """Whether the trained model generates text from left to right, so that `sample_prompts` make sense."""
 
-    def check_run(self, run: RunSettings) -> None:
+    def check_run(self, run: RunFields) -> None:
         """Compares these settings with the other settings of a run.
 
         Raises:

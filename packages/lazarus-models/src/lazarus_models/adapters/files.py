@@ -32,8 +32,8 @@ from lazarus_models.config.huggingface import in_words
 from lazarus_models.errors import AdapterError
 from lazarus_models.loading.files import Files, PlainFiles
 from lazarus_models.loading.finite import refuse_infinite
-from lazarus_models.loading.huggingface import LoadedModel
-from lazarus_models.loading.safetensors import read_metadata, save_tensors
+from lazarus_models.loading.loaded_model import LoadedModel
+from lazarus_models.tensor_files import read_metadata, save_tensors
 from lazarus_models.trees import layer_count, modules, replace_modules, set_weights
 
 _PEFT = {".lora_a": ".lora_A.weight", ".lora_b": ".lora_B.weight", ".m": ".lora_magnitude_vector"}

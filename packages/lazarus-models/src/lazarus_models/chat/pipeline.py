@@ -20,7 +20,8 @@ from lazarus_models.generation.batch import generate_batch
 from lazarus_models.generation.generate import Generation, GenerationStats, generate, stream
 from lazarus_models.generation.prompt_cache import PromptCache
 from lazarus_models.generation.sampling import GenerationConfig
-from lazarus_models.loading.huggingface import LoadedModel, load
+from lazarus_models.loading.huggingface import load
+from lazarus_models.loading.loaded_model import LoadedModel
 
 
 class DType(StrEnum):

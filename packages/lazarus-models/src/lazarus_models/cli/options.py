@@ -10,7 +10,7 @@ import typer
 from lazarus_core.console import read_stdin, show, show_line
 
 if TYPE_CHECKING:
-    from lazarus_models.loading.huggingface import LoadedModel
+    from lazarus_models.loading.loaded_model import LoadedModel
 
 Model = Annotated[
     str, typer.Option("--model", help="A directory, owner/name[@revision] on the hub, or a name of `infer --list`.")

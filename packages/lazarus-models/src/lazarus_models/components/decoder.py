@@ -14,6 +14,7 @@ from jaxtyping import Float, Integer
 
 from lazarus_models.backend import mx, nn
 from lazarus_models.components.attention import Attention
+from lazarus_models.components.caches import PartedCache
 from lazarus_models.components.mamba import Mamba, Mamba2
 from lazarus_models.components.masks import Reach, layer_mask
 from lazarus_models.components.mlp import MLP, MoE
@@ -29,7 +30,6 @@ from lazarus_models.config.architecture import (
     MLPConfig,
 )
 from lazarus_models.errors import GenerationError
-from lazarus_models.generation.prompt_cache import PartedCache
 from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_models.trees import part, put
 

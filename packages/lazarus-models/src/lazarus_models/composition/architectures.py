@@ -21,7 +21,7 @@ from lazarus_models.config.architecture import (
 )
 from lazarus_models.config.huggingface import ModelConfig
 from lazarus_models.families import canonical, family_of
-from lazarus_models.loading.huggingface import LoadedModel
+from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_tokenkit import Tokenizer
 
 CONTEXT = 2048

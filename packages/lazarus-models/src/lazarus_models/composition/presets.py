@@ -21,7 +21,7 @@ from lazarus_models.config.dimensions import check_memory
 from lazarus_models.config.huggingface import ModelConfig
 from lazarus_models.errors import ConfigError
 from lazarus_models.families import canonical, family_of
-from lazarus_models.loading.huggingface import LoadedModel
+from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.trees import set_weights, weights
 from lazarus_tokenkit import Tokenizer
 

@@ -19,7 +19,7 @@ from lazarus_models.config.architecture import (
     MoEConfig,
 )
 from lazarus_models.errors import ConfigError, WeightsError
-from lazarus_models.loading.safetensors import Stored
+from lazarus_models.tensor_files import Stored
 
 MAX_EXPERTS = 4096
 """Experts of a block: Switch-C has 2,048."""

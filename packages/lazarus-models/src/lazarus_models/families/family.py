@@ -8,7 +8,7 @@ from lazarus_models.components.decoder import Decoder
 from lazarus_models.config.architecture import AttentionConfig, BlockConfig, DecoderConfig, NormConfig
 from lazarus_models.config.dimensions import refuse_oversized
 from lazarus_models.config.huggingface import ModelConfig, TransformerConfig
-from lazarus_models.loading.weight_mapping import PLAIN, Layout
+from lazarus_models.weight_mapping import PLAIN, Layout
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pydantic import PositiveFloat, PositiveInt
 from lazarus_models.config.architecture import BlockConfig, DecoderConfig, MoEConfig, NormConfig
 from lazarus_models.config.huggingface import LayeredConfig
 from lazarus_models.families.family import Family, attention, decoder
-from lazarus_models.loading.weight_mapping import (
+from lazarus_models.weight_mapping import (
     Layout,
     Rule,
     blocks,

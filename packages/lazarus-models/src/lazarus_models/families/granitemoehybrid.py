@@ -16,7 +16,7 @@ from lazarus_models.config.architecture import (
 from lazarus_models.config.huggingface import LayeredConfig
 from lazarus_models.families.family import Family, attention, decoder
 from lazarus_models.families.granitemoe import EXPERTS
-from lazarus_models.loading.weight_mapping import Layout, halves, renamed, swapped
+from lazarus_models.weight_mapping import Layout, halves, renamed, swapped
 
 _KINDS = {"attention": "full_attention", "mamba": "linear_attention"}  # what transformers 4 calls them
 

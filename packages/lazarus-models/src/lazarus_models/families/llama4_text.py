@@ -11,7 +11,7 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from lazarus_models.config.architecture import BlockConfig, DecoderConfig, MLPConfig, MoEConfig, NormConfig
 from lazarus_models.config.huggingface import LayeredConfig
 from lazarus_models.families.family import Family, attention, decoder
-from lazarus_models.loading.weight_mapping import Layout, transposed, transposed_halves
+from lazarus_models.weight_mapping import Layout, transposed, transposed_halves
 
 
 class Llama4Config(LayeredConfig):

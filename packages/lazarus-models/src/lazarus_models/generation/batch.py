@@ -14,7 +14,7 @@ from lazarus_models.backend import mx
 from lazarus_models.generation.generate import Generation, Recorded, answer, bounded, check_request, prompt_ids
 from lazarus_models.generation.prompt_cache import read_texts, read_tokens
 from lazarus_models.generation.sampling import Counts, GenerationConfig, TokenLogprob, count, draw, token_logprob
-from lazarus_models.loading.huggingface import LoadedModel
+from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.trees import begin, integers
 from lazarus_tokenkit import Message
 

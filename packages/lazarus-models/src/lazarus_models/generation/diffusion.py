@@ -11,11 +11,11 @@ from jaxtyping import Float, Integer
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from lazarus_models.backend import mx
-from lazarus_models.components.attend import mask_caches
 from lazarus_models.components.masks import bidirectional_mask
 from lazarus_models.generation.sampling import position_key
-from lazarus_models.generation.vocabulary import check_ids, size_of
+from lazarus_models.packed_rows import mask_caches
 from lazarus_models.trees import evaluate, integers
+from lazarus_models.vocabulary import check_ids, size_of
 
 
 class DiffusionConfig(BaseModel):

@@ -15,9 +15,9 @@ from lazarus_models.errors import GenerationError
 from lazarus_models.generation.prompt_cache import PromptCache, read_tokens
 from lazarus_models.generation.sampling import Counts, GenerationConfig, TokenLogprob, count, draw, token_logprob
 from lazarus_models.generation.streaming import decode_stream, until_stop
-from lazarus_models.generation.vocabulary import check_bias, check_ids, size_of
-from lazarus_models.loading.huggingface import LoadedModel
+from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.trees import begin
+from lazarus_models.vocabulary import check_bias, check_ids, size_of
 from lazarus_tokenkit import Encoder, Message
 
 FinishReason = Literal["stop", "length", "context"]

@@ -10,27 +10,14 @@ from typing import Any, Self, cast
 from lazarus_core.atomic import whole_file
 from lazarus_core.strict_json import MalformedJson, parse_json
 from lazarus_models.backend import mx
+from lazarus_models.components.caches import PartedCache
 from lazarus_models.errors import GenerationError
-from lazarus_models.loading.safetensors import plain_name
 from lazarus_models.mlx_lm import import_mlx_lm
+from lazarus_models.tensor_files import plain_name
 from lazarus_models.trees import begin, evaluate
 
 PREFILL = 512
 """Tokens of a prompt read at once: enough to keep the matrix products busy, few enough for memory."""
-
-
-@dataclass(frozen=True)
-class PartedCache:
-    """A layer's caches of several texts that stand in one row, one behind the other, and do not see each other."""
-
-    lengths: tuple[int, ...]
-    """Tokens of each text in the row."""
-    parts: tuple[Any, ...]
-    """A cache a text, of mlx-lm's kinds."""
-
-    def split(self, row: mx.array) -> list[mx.array]:
-        """Each text's piece of a row (1, T, ...)."""
-        return cast("list[mx.array]", mx.split(row, list(accumulate(self.lengths[:-1])), axis=1))
 
 
 @dataclass

@@ -24,8 +24,8 @@ from pydantic import (
 )
 
 from lazarus_models.backend import mx
-from lazarus_models.generation.vocabulary import check_bias, check_ids
 from lazarus_models.trees import integers
+from lazarus_models.vocabulary import check_bias, check_ids
 
 _Id = Annotated[int, Field(ge=0, lt=2**31)]
 """A token id that fits into MLX's int32."""

@@ -13,7 +13,7 @@ from lazarus_models.errors import GenerationError
 from lazarus_models.generation.generate import Generation, Step, answer, bounded, check_request, prompt_ids, recorded
 from lazarus_models.generation.prompt_cache import PromptCache
 from lazarus_models.generation.sampling import Counts, GenerationConfig, count, draw
-from lazarus_models.loading.huggingface import LoadedModel
+from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.trees import evaluate
 from lazarus_tokenkit import Message
 

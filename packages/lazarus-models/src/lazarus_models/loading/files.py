@@ -19,7 +19,7 @@ from lazarus_core.jsonl import MalformedLine, parse_object
 from lazarus_models.backend import mx
 from lazarus_models.config.huggingface import parse_json, read_json
 from lazarus_models.errors import WeightsError
-from lazarus_models.loading.safetensors import DTYPES, Stored, load_tensors, read_header
+from lazarus_models.tensor_files import DTYPES, Stored, load_tensors, read_header
 from lazarus_models.trees import evaluate
 
 _LENGTH_BYTES = 8  # of the header's length, which a safetensors file begins with

@@ -19,7 +19,7 @@ from lazarus_models.config.architecture import AttentionConfig
 from lazarus_models.config.huggingface import TransformerConfig
 from lazarus_models.errors import UnsupportedModel
 from lazarus_models.loading.finite import refuse_infinite
-from lazarus_models.loading.huggingface import LoadedModel
+from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.trees import weights
 
 FAMILIES = ("llama", "mistral", "mixtral")

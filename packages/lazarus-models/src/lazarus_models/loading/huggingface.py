@@ -8,13 +8,12 @@ import json
 import logging
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from lazarus_core.atomic import filled_folder
 from lazarus_models.backend import mx
-from lazarus_models.components.decoder import Decoder
 from lazarus_models.config.dimensions import check_layers, check_numbers
 from lazarus_models.config.huggingface import ModelConfig, Precision
 from lazarus_models.errors import ConfigError, WeightsError
@@ -22,10 +21,11 @@ from lazarus_models.families import family_of, read_config
 from lazarus_models.loading.files import Files, HashedFiles, PlainFiles
 from lazarus_models.loading.finite import refuse_infinite
 from lazarus_models.loading.hub import locate, own_file
-from lazarus_models.loading.safetensors import Stored, read_header, save_tensors
+from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.loading.stored_head import untied_if_different
+from lazarus_models.tensor_files import Stored, read_header, save_tensors
 from lazarus_models.trees import set_weights, weights
-from lazarus_tokenkit import Tokenizer, load_tokenizer
+from lazarus_tokenkit import load_tokenizer
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 """The weights in one file, or the file that names several."""
@@ -41,36 +41,6 @@ _NOT_TEXT = (
     "model.multi_modal_projector.",
 )
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl")
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model with what belongs to it."""
-
-    model: Decoder
-    """Callable: ids (B, T) -> logits (B, T, V)."""
-    tokenizer: Tokenizer
-    config: ModelConfig
-    family: str
-    """The `model_type`, such as `llama`."""
-    path: Path | None = None
-    """Where it was loaded from; None for a new model."""
-    revision: str | None = None
-    """The commit of the repository that it was loaded from; None for a directory of your own."""
-    generation_config: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """`generation_config.json` as it was read; empty where there is none."""
-    digests: Mapping[str, str] = field(default_factory=dict[str, str])
-    """SHA-256 of the bytes of config, weights, index and generation config that it was made of, by the file's name; empty
-    unless `load` was asked for them."""
-
-    @property
-    def stop_ids(self) -> tuple[int, ...]:
-        """Every id that the tokenizer, the config or the generation config calls an end, ascending."""
-        said = self.generation_config.get("eos_token_id") or ()
-        ends = {*self.config.eos_token_ids, *((said,) if isinstance(said, int) else said)}
-        if self.tokenizer.eos_id is not None:
-            ends.add(self.tokenizer.eos_id)
-        return tuple(sorted(ends))
 
 
 def load(

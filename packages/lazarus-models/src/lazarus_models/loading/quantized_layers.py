@@ -12,9 +12,9 @@ from lazarus_models.backend import mx, nn
 from lazarus_models.config.architecture import MoEConfig
 from lazarus_models.config.huggingface import Quantization
 from lazarus_models.errors import UnsupportedModel
-from lazarus_models.generation.vocabulary import check_ids
-from lazarus_models.loading.huggingface import LoadedModel
+from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.trees import evaluate, modules, part
+from lazarus_models.vocabulary import check_ids
 
 MIXED = {
     "mixed_2_6": (2, 6),

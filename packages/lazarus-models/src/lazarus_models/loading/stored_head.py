@@ -11,7 +11,7 @@ from typing import Any
 
 from lazarus_models.backend import mx
 from lazarus_models.config.huggingface import ModelConfig
-from lazarus_models.loading.safetensors import plain_name, read_header
+from lazarus_models.tensor_files import plain_name, read_header
 
 logger = logging.getLogger(__name__)
 

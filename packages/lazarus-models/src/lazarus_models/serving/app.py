@@ -23,7 +23,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from lazarus_core.errors import LazarusError
-from lazarus_models.loading.huggingface import LoadedModel
+from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.serving.config import ServeConfig
 from lazarus_models.serving.engine import Engine, Job
 from lazarus_models.serving.errors import JSONAnswer, Refused, error_response

@@ -13,7 +13,7 @@ from lazarus_models.chat.function_calling import Tool, outside_calls, parse_call
 from lazarus_models.generation.generate import bounded, prompt_ids
 from lazarus_models.generation.sampling import GenerationConfig
 from lazarus_models.generation.streaming import decode_stream, until_stop
-from lazarus_models.loading.huggingface import LoadedModel
+from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.serving.engine import Job
 from lazarus_models.serving.errors import Refused
 from lazarus_models.serving.requests import AnyRequest, ChatRequest, CompletionRequest, read_request

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import uvicorn
 
-from lazarus_models.loading.huggingface import LoadedModel
+from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.serving.access import Guard
 from lazarus_models.serving.app import Service, make_app
 from lazarus_models.serving.config import ServeConfig

@@ -7,14 +7,14 @@ from pathlib import Path
 from lazarus_core.errors import LazarusError
 from lazarus_plan.checks.artifact import load_plan
 from lazarus_plan.checks.documents import load_documents
-from lazarus_plan.checks.lock_inputs import find_file
 from lazarus_plan.ci.base import Revision
 from lazarus_plan.ci.data import DataFiles, find_data, named_files
 from lazarus_plan.errors import PlanError
-from lazarus_plan.format.lock import rebuild
 from lazarus_plan.format.store import DOCUMENTS, METADATA, PLAN, Artifact
 from lazarus_plan.lengths.cache import LengthCache
 from lazarus_plan.lengths.scan import scan
+from lazarus_plan.locks.inputs import find_file
+from lazarus_plan.locks.lock import rebuild
 from lazarus_plan.plan import BatchPlan
 
 

@@ -135,9 +135,9 @@ def lock(
     force: Force = False,
 ) -> None:
     """Copy what is worth committing, a few KB: `materialise` builds the plan from it again. Or renew a lock."""
-    from lazarus_plan.checks.lock_inputs import find_lengths, load_parent
-    from lazarus_plan.format.lock import update_lock, write_lock
     from lazarus_plan.format.store import read_artifact
+    from lazarus_plan.locks.inputs import find_lengths, load_parent
+    from lazarus_plan.locks.lock import update_lock, write_lock
 
     if update == (plan is not None):
         raise typer.BadParameter("give one of --plan, to write its lock, and --update, to renew the lock in --output")
@@ -175,9 +175,9 @@ def materialise(
     force: Force = False,
 ) -> None:
     """Build the plan of a lock: exit 1 if anything it was made from has changed."""
-    from lazarus_plan.checks.lock_inputs import load_parent
-    from lazarus_plan.format.lock import materialise as rebuild
     from lazarus_plan.format.store import check_replaceable, save_plan
+    from lazarus_plan.locks.inputs import load_parent
+    from lazarus_plan.locks.lock import materialise as rebuild
 
     if check == (output is not None):
         raise typer.BadParameter("give one of --output, the folder for the plan, and --check, which writes nothing")
@@ -236,7 +236,12 @@ def export(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Python file [default: print it].")] = None,
     force: Force = False,
 ) -> None:
-    """Write a Python file that replays plans in another trainer, without lazarus-plan."""
+    """Write a Python file that replays plans in another trainer, without lazarus-plan.
+
+    torch: a loader, loss and audit log for a loop. trl: a mixin for trainers of TRL and transformers. grain: a random-access source.
+    mlx: a call of mlx-lm's trainer. Labels are those of the data or of `lazarus-tokenkit encode`; settings that would break the plan
+    are refused. The run writes an audit log for `lazarus-plan audit`. The head of the file shows how to use it.
+    """
     from lazarus_plan.exports import LOADER
     from lazarus_plan.exports import export as source_of
 

@@ -31,8 +31,8 @@ def info(plan: PlanPath, as_json: AsJson = False) -> None:
     """Show what a plan or lock holds, after checking it."""
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.checks.documents import load_documents
-    from lazarus_plan.checks.lock import lock_receipt, lock_summary
     from lazarus_plan.format.store import is_lock
+    from lazarus_plan.locks.checks import lock_receipt, lock_summary
     from lazarus_plan.report.summary import receipt, summary
 
     if is_lock(plan):
@@ -77,10 +77,10 @@ def diff(
 ) -> None:
     """Show how two plans, or locks, differ: first link, first step, rows, samples. Exit 1 if they do."""
     from lazarus_plan.checks.artifact import load_plan
+    from lazarus_plan.checks.diff import describe_diff, diff_locks, diff_plans, diff_rows
     from lazarus_plan.checks.documents import load_documents
     from lazarus_plan.findings import Finding
     from lazarus_plan.format.store import PLAN
-    from lazarus_plan.report.diff import describe_diff, diff_locks, diff_plans, diff_rows
 
     chosen = choose_format(output_format, as_json)
     with reported(chosen, new):
@@ -142,7 +142,7 @@ def stats(
     force: Force = False,
 ) -> None:
     """Print what a plan costs and wastes, as JSON; or draw it as a page."""
-    from lazarus_core.html.page import PAGE
+    from lazarus_core.html import PAGE
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.packing.stats import plan_stats
 

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from lazarus_core.codes import Code
 from lazarus_core.printable import printable_line
+from lazarus_plan.codes import CODES
 from lazarus_plan.findings import Finding
 from lazarus_plan.format.store import METADATA, PLAN
-from lazarus_plan.report.rules import RULES, UNKNOWN
 
 if TYPE_CHECKING:
     from lazarus_core.canonical import JSON
+
+UNKNOWN = Code("A check failed", "See the message", "The message says what to do.")
 
 
 def as_json(plan: Path, findings: Sequence[Finding], ok: bool) -> str:
@@ -77,7 +80,7 @@ def as_sarif(plan: Path, findings: Sequence[Finding], is_strict: bool = False) -
 
 
 def _rule(code: str) -> "JSON":
-    rule = RULES.get(code, UNKNOWN)
+    rule = CODES.get(code, UNKNOWN)
     return {
         "id": code,
         "shortDescription": {"text": rule.meaning},

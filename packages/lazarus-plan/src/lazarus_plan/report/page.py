@@ -5,8 +5,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from lazarus_core.html.charts import Bar, bars, columns, lines
-from lazarus_core.html.page import page, section
+from lazarus_core.html import Bar, bars, columns, lines, page, section
 from lazarus_plan.packing.balance import row_costs
 from lazarus_plan.packing.baselines import fill_by_packer
 from lazarus_plan.packing.stats import rows_a_step

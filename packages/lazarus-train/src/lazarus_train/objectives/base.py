@@ -11,26 +11,31 @@ A run uses an objective in this order:
 Losses are sums over units (labels, pairs or samples). The training step divides them by the units of the whole step.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lazarus_models.backend import mx
-from lazarus_plan import BatchPlan
-from lazarus_tokenkit import Tokenizer
-from lazarus_train.data.batches import Batch
-from lazarus_train.data.dataset import Dataset
 from lazarus_train.objective_registry import ObjectiveSettings, objective_type
-from lazarus_train.objectives.loss_normalizer import labels_by_step
-from lazarus_train.objectives.sequence_head import SequenceHead
 
-Metrics = dict[str, mx.array]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lazarus_models.backend import mx
+    from lazarus_plan import BatchPlan
+    from lazarus_tokenkit import Tokenizer
+    from lazarus_train.data.batches import Batch
+    from lazarus_train.data.dataset import Dataset
+    from lazarus_train.objectives.sequence_head import SequenceHead
+
+
+Metrics: TypeAlias = "dict[str, mx.array]"
 """Sums of metrics by name."""
-Sums = Mapping[str, mx.array]
+Sums: TypeAlias = "Mapping[str, mx.array]"
 """Sums by name; every batch of a survey gives the same names."""
 Settings = TypeVar("Settings", bound=ObjectiveSettings)
 
@@ -205,6 +210,8 @@ class Objective(ABC, Generic[Settings]):
         Raises:
             SetupError: A sample is not of the kind that the objective learns from, or a step has no unit.
         """
+        from lazarus_train.objectives.loss_normalizer import labels_by_step
+
         return labels_by_step(plan, dataset, may_be_empty=may_be_empty)
 
     def sequence_head(self, dataset: Dataset, tokenizer: Tokenizer) -> SequenceHead | None:
@@ -225,7 +232,7 @@ class Objective(ABC, Generic[Settings]):
         """
         return ()
 
-    def bind(self, bindings: Bindings) -> "Objective[Any]":
+    def bind(self, bindings: Bindings) -> Objective[Any]:
         """The objective with everything that its loss reads; the default needs nothing.
 
         Args:
@@ -297,4 +304,4 @@ def step_group(plan: BatchPlan, step: int) -> Group:
 
 def held_out_group(plan: BatchPlan) -> Group:
     """All samples of a plan of held-out rows, in the order of the data; it does not depend on how they share rows."""
-    return Group(0, tuple(np.unique(plan.sample).tolist()))
+    return Group(0, tuple(sorted(set(plan.sample.tolist()))))

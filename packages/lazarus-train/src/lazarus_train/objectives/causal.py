@@ -1,12 +1,15 @@
 """Next-token prediction: pre-training on texts, fine-tuning on answers."""
 
-from typing import Any, ClassVar, Literal
+from __future__ import annotations
 
-from lazarus_models.backend import mx
-from lazarus_train.data.batches import Batch
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
 from lazarus_train.objective_registry import ObjectiveSettings
 from lazarus_train.objectives.base import Metrics, Objective
-from lazarus_train.objectives.forward import causal_sum
+
+if TYPE_CHECKING:
+    from lazarus_models.backend import mx
+    from lazarus_train.data.batches import Batch
 
 
 class CausalSettings(ObjectiveSettings, frozen=True):
@@ -25,4 +28,6 @@ class CausalObjective(Objective[CausalSettings]):
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
         """Sum over labels, in nats."""
+        from lazarus_train.objectives.forward import causal_sum
+
         return causal_sum(model, batch), {}

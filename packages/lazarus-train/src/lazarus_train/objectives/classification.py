@@ -1,25 +1,28 @@
 """Classification: which of a few answers a question has. B = samples, C = classes."""
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from __future__ import annotations
 
-import numpy as np
-from jaxtyping import Float, Int
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal
+
 from pydantic import model_validator
 
-from lazarus_models.backend import mx, nn
-from lazarus_plan import BatchPlan
-from lazarus_tokenkit import Tokenizer
-from lazarus_train.data.batches import Batch
-from lazarus_train.data.dataset import Dataset
 from lazarus_train.errors import SetupError
 from lazarus_train.objective_registry import ObjectiveSettings
 from lazarus_train.objectives.base import Bindings, Metrics, Objective
-from lazarus_train.objectives.forward import part_scores
-from lazarus_train.objectives.loss_normalizer import answers, samples_by_step
-from lazarus_train.objectives.sequence_head import SequenceHead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lazarus_models.backend import mx
+    from lazarus_plan import BatchPlan
+    from lazarus_tokenkit import Tokenizer
+    from lazarus_train.data.batches import Batch
+    from lazarus_train.data.dataset import Dataset
+    from lazarus_train.objectives.sequence_head import SequenceHead
+
 
 _MOST_NAMED = 8
 """Classes that a message names."""
@@ -33,7 +36,7 @@ class ClassificationSettings(ObjectiveSettings, frozen=True):
     """The answers there are; empty takes those of the data, in alphabetical order."""
 
     @model_validator(mode="after")
-    def _classes_differ(self) -> "ClassificationSettings":
+    def _classes_differ(self) -> ClassificationSettings:
         if any(name != name.strip() or not name for name in self.classes):
             raise ValueError(
                 f"`classes` {list(self.classes)}: one is empty or has spaces around it, which no answer has"
@@ -57,12 +60,14 @@ class ClassificationObjective(Objective[ClassificationSettings]):
 
     def __init__(self, settings: ClassificationSettings | None = None, labels: NDArray[np.int32] | None = None) -> None:
         super().__init__(settings)
-        self._labels = np.zeros(0, dtype=np.int32) if labels is None else labels
-        if len(self._labels):  # always the most frequent class
-            self.baseline = float(np.bincount(self._labels).max() / len(self._labels))
+        self._labels = labels
+        if labels is not None:  # always the most frequent class
+            self.baseline = float(max((labels == label).sum() for label in set(labels.tolist())) / len(labels))
 
     def loss_normalizer(self, plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = False) -> NDArray[np.int64]:
         """Samples of each step."""
+        from lazarus_train.objectives.loss_normalizer import samples_by_step
+
         return samples_by_step(plan, dataset, pairs=False)
 
     def sequence_head(self, dataset: Dataset, tokenizer: Tokenizer) -> SequenceHead:
@@ -71,6 +76,9 @@ class ClassificationObjective(Objective[ClassificationSettings]):
         Raises:
             SetupError: The data has one class only.
         """
+        from lazarus_train.objectives.loss_normalizer import answers
+        from lazarus_train.objectives.sequence_head import SequenceHead
+
         classes = self.settings.classes or tuple(sorted(set(answers(dataset, tokenizer))))
         if len(classes) < 2:
             raise SetupError(
@@ -88,7 +96,7 @@ class ClassificationObjective(Objective[ClassificationSettings]):
                 "write, `sft` learns that"
             )
 
-    def bind(self, bindings: Bindings) -> "ClassificationObjective":
+    def bind(self, bindings: Bindings) -> ClassificationObjective:
         """With the class of each sample.
 
         Raises:
@@ -100,19 +108,13 @@ class ClassificationObjective(Objective[ClassificationSettings]):
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
         """Sum over samples, with accuracy."""
+        from lazarus_models.backend import mx
+        from lazarus_train.objectives.forward import part_scores
+        from lazarus_train.objectives.score_losses import classification
+
         scores = part_scores(model, batch, [part.answer - 1 for part in batch.parts])
+        assert self._labels is not None, "`bind` comes first"
         return classification(scores, mx.array(self._labels[[part.sample for part in batch.parts]]))
-
-
-def classification(scores: Float[mx.array, "B C"], labels: Int[mx.array, " B"]) -> tuple[Float[mx.array, ""], Metrics]:
-    """Cross-entropy in nats, and `accuracy`.
-
-    >>> loss, metrics = classification(mx.zeros((2, 4)), mx.array([0, 3]))
-    >>> round(loss.item(), 4), metrics["accuracy"].item()
-    (2.7726, 1.0)
-    """
-    hits = (mx.argmax(scores, axis=-1) == labels).astype(mx.float32)
-    return nn.losses.cross_entropy(scores, labels, reduction="sum"), {"accuracy": hits.sum()}
 
 
 def classes_of(dataset: Dataset, tokenizer: Tokenizer, classes: Sequence[str]) -> NDArray[np.int32]:
@@ -126,6 +128,10 @@ def classes_of(dataset: Dataset, tokenizer: Tokenizer, classes: Sequence[str]) -
     Raises:
         SetupError: One is no class.
     """
+    import numpy as np
+
+    from lazarus_train.objectives.loss_normalizer import answers
+
     number = {name: place for place, name in enumerate(classes)}
     spelled = answers(dataset, tokenizer)
     for index, text in enumerate(spelled):

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from lazarus_models import SequenceModel, mask_caches, segment_caches
 from lazarus_models.backend import mx, nn
-from lazarus_models.components.attend import SegmentCache
+from lazarus_models.components.caches import SegmentCache
 from lazarus_models.components.masks import bidirectional_mask
 from lazarus_train.data.batches import Batch
 from lazarus_train.devices import device_policy

@@ -3,31 +3,23 @@
 R = rows, T = tokens a row, V = vocabulary
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
-from typing import Any, Literal
+from __future__ import annotations
 
-import numpy as np
-from jaxtyping import Float, Int
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal
+
 from pydantic import Field, NonNegativeInt
 
-from lazarus_models.backend import mx, nn
-from lazarus_plan import BatchPlan
-from lazarus_train.data.batches import Batch
-from lazarus_train.data.dataset import Dataset
 from lazarus_train.objective_registry import ObjectiveSettings
 from lazarus_train.objectives.base import Metrics, Objective
-from lazarus_train.objectives.forward import bidirectional_logits
-from lazarus_train.objectives.masking import (
-    SEEN,
-    Noised,
-    check_mask_is_free,
-    draws_by_sample,
-    mask_tokens,
-    masked_rows,
-    masks_of,
-    with_masks,
-)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lazarus_models.backend import mx
+    from lazarus_plan import BatchPlan
+    from lazarus_train.data.batches import Batch
+    from lazarus_train.data.dataset import Dataset
 
 
 class MntpSettings(ObjectiveSettings, frozen=True):
@@ -52,11 +44,16 @@ class MntpObjective(Objective[MntpSettings]):
 
     def loss_normalizer(self, plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = False) -> NDArray[np.int64]:
         """Label tokens of each step; refuses data that contains the mask."""
+        from lazarus_train.objectives.masking import check_mask_is_free
+
         check_mask_is_free(dataset, self.settings.mask_id)
         return super().loss_normalizer(plan, dataset, may_be_empty=may_be_empty)
 
     def prepare(self, batch: Batch, seed: int) -> Batch:
         """Tokens masked."""
+        from lazarus_models.backend import mx
+        from lazarus_train.objectives.masking import masked_rows, with_masks
+
         _, *keys = mx.random.split(mx.random.key(seed), batch.step_rows + 1)
         share = mx.full((len(batch.numbers),), self.settings.mask_share)
         return with_masks(
@@ -65,21 +62,18 @@ class MntpObjective(Objective[MntpSettings]):
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
         """Sum over labels, each masked one counting for those that are not."""
+        from lazarus_train.objectives.forward import bidirectional_logits
+        from lazarus_train.objectives.masking import SEEN, masks_of, mntp_nll
+
         noised = masks_of(batch)
         return mntp_nll(bidirectional_logits(model, noised.ids, batch.random_inputs[SEEN]), batch.ids, noised), {}
 
     def measure(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
         """The loss by one draw."""
+        from lazarus_models.backend import mx
+        from lazarus_train.objectives.masking import draws_by_sample, mask_tokens, with_masks
+
         _, orders = draws_by_sample(batch, seed, 1)
         share = mx.full((len(batch.numbers),), self.settings.mask_share)
         noised = mask_tokens(batch.ids, batch.is_label, self.settings.mask_id, share, mx.array(orders[0]))
         return self.loss(model, with_masks(batch, noised, batch.segment_ids))
-
-
-def mntp_nll(logits: Float[mx.array, "R T V"], ids: Int[mx.array, "R T"], noised: Noised) -> Float[mx.array, ""]:
-    """Weighted sum of -log p of the masked tokens, each from the place before it (LLM2Vec, arXiv 2404.05961).
-
-    The mask that counts is the predicted token's; the first token of a row is never predicted.
-    """
-    nll = nn.losses.cross_entropy(logits[:, :-1].astype(mx.float32), ids[:, 1:])
-    return (noised.weight[:, 1:] * nll).sum()

@@ -9,45 +9,31 @@ P = pairs or answers
 | `orpo` with `likelihood` prompt-and-answer | tokens of prompts and chosen answers | lengths alone |
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from __future__ import annotations
 
-import numpy as np
-from jaxtyping import Float
-from numpy.typing import NDArray
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
-from lazarus_models.backend import mx
-from lazarus_plan import BatchPlan
-from lazarus_train.data.batches import Batch
-from lazarus_train.data.dataset import Dataset
 from lazarus_train.errors import SetupError
-from lazarus_train.objective_registry import ObjectiveSettings, RunSettings
+from lazarus_train.objective_registry import ObjectiveSettings, RunFields
 from lazarus_train.objectives.base import Bindings, Metrics, Objective, Reference, ReferenceNeed, Survey
-from lazarus_train.objectives.forward import log_probabilities_with_prompts, part_log_probabilities
-from lazarus_train.objectives.loss_normalizer import check_labelled, check_whole, samples_by_step
-from lazarus_train.objectives.preference_losses import (
-    DESIRABLE_SCALE,
-    LIKELIHOOD_SCALE,
-    NOTHING,
-    POINT,
-    POINT_CHOSEN,
-    POINT_REJECTED,
-    UNDESIRABLE_SCALE,
-    Answers,
-    as_pairs,
-    dpo_losses,
-    hinge_losses,
-    ipo_losses,
-    kto_losses,
-    kto_pair_losses,
-    labelled_losses,
-    odds_ratio_losses,
-    reward_metrics,
-    simpo_losses,
-)
-from lazarus_train.objectives.surveys import KtoPoint, PairMeans, PromptTokens
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lazarus_models.backend import mx
+    from lazarus_plan import BatchPlan
+    from lazarus_train.data.batches import Batch
+    from lazarus_train.data.dataset import Dataset
+    from lazarus_train.objectives.preference_losses import (
+        Answers,
+    )
+
 
 _REWARDS = ("reward_chosen", "reward_rejected", "reward_margin", "reward_accuracy")
 
@@ -83,7 +69,7 @@ class PreferenceSettings(ObjectiveSettings, frozen=True):
     folder; a second model, frozen; or the model without its adapters."""
 
     @model_validator(mode="after")
-    def _every_setting_has_an_effect(self) -> "PreferenceSettings":
+    def _every_setting_has_an_effect(self) -> PreferenceSettings:
         if self.label_smoothing and self.loss not in ("dpo", "simpo"):
             raise ValueError(f"`label_smoothing` has no effect with `loss` {self.loss}")
         if self.is_length_normalized and self.loss not in ("dpo", "ipo", "hinge"):
@@ -104,7 +90,7 @@ class PreferenceSettings(ObjectiveSettings, frozen=True):
         """Whether the loss compares with a reference model."""
         return self.loss not in ("orpo", "simpo")
 
-    def check_run(self, run: RunSettings) -> None:
+    def check_run(self, run: RunFields) -> None:
         """Refuses labels without KTO, and a reference without adapters where there are none.
 
         Raises:
@@ -149,6 +135,10 @@ class PreferenceObjective(Objective[PreferenceSettings]):
 
     def loss_normalizer(self, plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = False) -> NDArray[np.int64]:
         """Pairs of each step, or answers where they are labelled."""
+        import numpy as np
+
+        from lazarus_train.objectives.loss_normalizer import check_labelled, check_whole, samples_by_step
+
         check_whole(plan, dataset)
         if self.settings.loss == "kto" and len(np.unique(plan.sample)) < 2:
             raise SetupError(
@@ -161,7 +151,7 @@ class PreferenceObjective(Objective[PreferenceSettings]):
             return np.diff(plan.step_splits).astype(np.int64)
         return samples_by_step(plan, dataset, pairs=True)
 
-    def bind(self, bindings: Bindings) -> "PreferenceObjective":
+    def bind(self, bindings: Bindings) -> PreferenceObjective:
         """With the data and the reference."""
         kind = LabelledObjective if bindings.dataset.labels else PreferenceObjective
         return kind(self.settings, bindings.dataset, bindings.reference)
@@ -169,6 +159,8 @@ class PreferenceObjective(Objective[PreferenceSettings]):
     @property
     def survey(self) -> Survey | None:
         """Statistics of a whole step (see the table above); None for losses whose pairs count by themselves."""
+        from lazarus_train.objectives.surveys import KtoPoint, PairMeans, PromptTokens
+
         match self.settings.loss:
             case "kto":
                 return KtoPoint(self._bound_dataset, self._bound_reference)
@@ -191,6 +183,10 @@ class PreferenceObjective(Objective[PreferenceSettings]):
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
         """Sum over pairs, with rewards, margin and accuracy."""
+        from lazarus_models.backend import mx
+        from lazarus_train.objectives.forward import log_probabilities_with_prompts, part_log_probabilities
+        from lazarus_train.objectives.preference_losses import POINT, as_pairs
+
         policy, with_prompts = part_log_probabilities(model, batch), None
         if self.settings.loss == "orpo" and self.settings.likelihood != "answer":
             policy, together = log_probabilities_with_prompts(model, batch)
@@ -220,11 +216,16 @@ class LabelledObjective(PreferenceObjective):
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
         """Sum over answers, with the rewards of either label."""
+        from lazarus_models.backend import mx
+        from lazarus_train.objectives import preference_losses as losses_of
+        from lazarus_train.objectives.forward import part_log_probabilities
+        from lazarus_train.objectives.preference_losses import DESIRABLE_SCALE, POINT, UNDESIRABLE_SCALE
+
         settings, labels = self.settings, self._bound_dataset.labels
         ratios = part_log_probabilities(model, batch) - self._bound_reference(model, batch)
         is_desirable = mx.array([labels[part.sample] for part in batch.parts])
         weights = settings.desirable_weight, settings.undesirable_weight
-        losses = labelled_losses(ratios, is_desirable, batch.random_inputs[POINT], settings.beta, *weights)
+        losses = losses_of.labelled_losses(ratios, is_desirable, batch.random_inputs[POINT], settings.beta, *weights)
         rewards = mx.stop_gradient(settings.beta * ratios)
         return losses.sum(), {
             "reward_desirable": mx.where(is_desirable, rewards, 0.0).sum() * batch.random_inputs[DESIRABLE_SCALE],
@@ -238,9 +239,9 @@ def preference_loss(
     reference: Answers | None,
     tokens: Answers,
     settings: PreferenceSettings,
-    shared: Mapping[str, mx.array] = NOTHING,
-    with_prompts: Float[mx.array, " P"] | None = None,
-) -> tuple[Float[mx.array, ""], Metrics]:
+    shared: Mapping[str, mx.array] = MappingProxyType({}),
+    with_prompts: mx.array | None = None,
+) -> tuple[mx.array, Metrics]:
     """Loss and metrics, summed over pairs.
 
     Args:
@@ -256,25 +257,28 @@ def preference_loss(
         The loss, and `reward_chosen`, `reward_rejected`, `reward_margin` and `reward_accuracy` (a tie counts one half).
         The reward is beta * (log pi - log pi_ref); without a reference beta * mean log pi.
     """
+    from lazarus_train.objectives import preference_losses as losses_of
+
     ratios = policy / tokens if reference is None else policy - reference
     scores = ratios / tokens if settings.is_length_normalized else ratios
     beta, smoothing = settings.beta, settings.label_smoothing
     match settings.loss:
         case "dpo":
-            losses = dpo_losses(scores.gap, beta, smoothing)
+            losses = losses_of.dpo_losses(scores.gap, beta, smoothing)
         case "ipo":
-            losses = ipo_losses(scores.gap, beta)
+            losses = losses_of.ipo_losses(scores.gap, beta)
         case "hinge":
-            losses = hinge_losses(scores.gap, beta)
+            losses = losses_of.hinge_losses(scores.gap, beta)
         case "kto":
             desirable, undesirable = settings.desirable_weight, settings.undesirable_weight
-            losses = kto_losses(ratios, shared[POINT], beta, desirable, undesirable)
+            losses = losses_of.kto_losses(ratios, shared[losses_of.POINT], beta, desirable, undesirable)
         case "kto_pair":
-            losses = kto_pair_losses(ratios, Answers(shared[POINT_CHOSEN], shared[POINT_REJECTED]), beta)
+            points = losses_of.Answers(shared[losses_of.POINT_CHOSEN], shared[losses_of.POINT_REJECTED])
+            losses = losses_of.kto_pair_losses(ratios, points, beta)
         case "orpo" if with_prompts is not None:
-            losses = odds_ratio_losses(scores, beta) - with_prompts * shared[LIKELIHOOD_SCALE]
+            losses = losses_of.odds_ratio_losses(scores, beta) - with_prompts * shared[losses_of.LIKELIHOOD_SCALE]
         case "orpo":
-            losses = odds_ratio_losses(scores, beta) - scores.chosen
+            losses = losses_of.odds_ratio_losses(scores, beta) - scores.chosen
         case "simpo":
-            losses = simpo_losses(scores.gap, beta, settings.margin, smoothing)
-    return losses.sum(), reward_metrics(ratios, beta)
+            losses = losses_of.simpo_losses(scores.gap, beta, settings.margin, smoothing)
+    return losses.sum(), losses_of.reward_metrics(ratios, beta)

@@ -1,23 +1,23 @@
 """Regression: the number that answers a question. B = samples."""
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
-from typing import Any, Literal
+from __future__ import annotations
 
-import numpy as np
-from jaxtyping import Float
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal
 
-from lazarus_models.backend import mx
-from lazarus_plan import BatchPlan
-from lazarus_tokenkit import Tokenizer
-from lazarus_train.data.batches import Batch
-from lazarus_train.data.dataset import Dataset
 from lazarus_train.errors import SetupError
 from lazarus_train.objective_registry import ObjectiveSettings
 from lazarus_train.objectives.base import Bindings, Metrics, Objective
-from lazarus_train.objectives.forward import part_scores
-from lazarus_train.objectives.loss_normalizer import answers, samples_by_step
-from lazarus_train.objectives.sequence_head import SequenceHead
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lazarus_models.backend import mx
+    from lazarus_plan import BatchPlan
+    from lazarus_tokenkit import Tokenizer
+    from lazarus_train.data.batches import Batch
+    from lazarus_train.data.dataset import Dataset
+    from lazarus_train.objectives.sequence_head import SequenceHead
 
 
 class RegressionSettings(ObjectiveSettings, frozen=True):
@@ -40,17 +40,21 @@ class RegressionObjective(Objective[RegressionSettings]):
 
     def __init__(self, settings: RegressionSettings | None = None, targets: NDArray[np.float32] | None = None) -> None:
         super().__init__(settings)
-        self._targets = np.zeros(0, dtype=np.float32) if targets is None else targets
+        self._targets = targets
 
     def loss_normalizer(self, plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = False) -> NDArray[np.int64]:
         """Samples of each step."""
+        from lazarus_train.objectives.loss_normalizer import samples_by_step
+
         return samples_by_step(plan, dataset, pairs=False)
 
     def sequence_head(self, dataset: Dataset, tokenizer: Tokenizer) -> SequenceHead:
         """One value."""
+        from lazarus_train.objectives.sequence_head import SequenceHead
+
         return SequenceHead(("value",), "regression")
 
-    def bind(self, bindings: Bindings) -> "RegressionObjective":
+    def bind(self, bindings: Bindings) -> RegressionObjective:
         """With the number of each sample.
 
         Raises:
@@ -60,19 +64,13 @@ class RegressionObjective(Objective[RegressionSettings]):
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
         """Sum over samples, with absolute error."""
+        from lazarus_models.backend import mx
+        from lazarus_train.objectives.forward import part_scores
+        from lazarus_train.objectives.score_losses import regression
+
         scores = part_scores(model, batch, [part.answer - 1 for part in batch.parts])
+        assert self._targets is not None, "`bind` comes first"
         return regression(scores, mx.array(self._targets[[part.sample for part in batch.parts]]))
-
-
-def regression(scores: Float[mx.array, "B 1"], targets: Float[mx.array, " B"]) -> tuple[Float[mx.array, ""], Metrics]:
-    """Squared error, and `absolute_error`.
-
-    >>> loss, metrics = regression(mx.array([[1.0], [3.0]]), mx.array([2.0, 3.0]))
-    >>> loss.item(), metrics["absolute_error"].item()
-    (1.0, 1.0)
-    """
-    error = scores[:, 0] - targets
-    return mx.square(error).sum(), {"absolute_error": mx.stop_gradient(mx.abs(error).sum())}
 
 
 def numbers(dataset: Dataset, tokenizer: Tokenizer) -> NDArray[np.float32]:
@@ -81,6 +79,10 @@ def numbers(dataset: Dataset, tokenizer: Tokenizer) -> NDArray[np.float32]:
     Raises:
         SetupError: One is none.
     """
+    import numpy as np
+
+    from lazarus_train.objectives.loss_normalizer import answers
+
     found: list[float] = []
     for index, text in enumerate(answers(dataset, tokenizer)):
         number = _as_number(text)
@@ -92,6 +94,8 @@ def numbers(dataset: Dataset, tokenizer: Tokenizer) -> NDArray[np.float32]:
 
 def _as_number(text: str) -> float | None:
     """A finite number in single precision, or None."""
+    import numpy as np
+
     try:
         number = float(text)
     except ValueError:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from lazarus_models.backend import BLAS, mx
-from lazarus_models.ops.cpu.blas import BlasInfo
+from lazarus_models.blas import BlasInfo
 from lazarus_models.trees import evaluate
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")

@@ -1,0 +1,151 @@
+"""`verify`: every check of a plan against its inputs that a caller asks for, in the order of the chain."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lazarus_plan.build import build_plan
+from lazarus_plan.checks.against_data import check_files, check_lengths
+from lazarus_plan.checks.artifact import load_plan
+from lazarus_plan.checks.diff import first_difference
+from lazarus_plan.checks.documents import check_prefixes, identity_of, load_documents
+from lazarus_plan.checks.pin import check_pin, resolve_pin
+from lazarus_plan.checks.sampled import Recipe, encode_some, parse_some
+from lazarus_plan.errors import CorruptPlan, PlanError, StalePlan
+from lazarus_plan.format.fingerprint import digest_lines, plan_id, short
+from lazarus_plan.format.store import Artifact, is_lock, read_blocks
+from lazarus_plan.lengths.cache import LengthCache
+from lazarus_plan.locks.checks import verify_lock
+from lazarus_plan.locks.inputs import load_parent
+from lazarus_plan.locks.lock import check_same
+from lazarus_plan.plan import BatchPlan
+from lazarus_plan.rebase import rebuild_child
+
+
+def verify_plan(
+    path: Path | str,
+    *,
+    expect: Path | str | None = None,
+    caches: Sequence[LengthCache] = (),
+    data: Sequence[Path | str] = (),
+    parent: Path | str | None = None,
+    rebuild: bool = False,
+    sample: int | None = None,
+    recipe: Recipe | None = None,
+) -> Iterator[str]:
+    """Check a plan against what is given, and yield what was recomputed and what was not, in words.
+
+    Args:
+        path: Folder of the plan, or of its lock.
+        expect: The pinned `plan_id`, whole or its first 16 or more digits, or the folder of a lock.
+        caches: Freshly measured lengths, one per source.
+        data: Data files, compared byte by byte.
+        parent: Folder of the plan that a rebased plan names as its parent, or of its lock.
+        rebuild: Build from `caches` again and compare.
+        sample: Parse only so many steps; all bytes are hashed nevertheless.
+        recipe: With `sample`: encode one sample of each of these steps again.
+
+    Raises:
+        CheckFailed: The first broken link.
+        PlanError: Nothing to compare with is given, or it cannot be read.
+    """
+    if not (expect or caches or data or parent or rebuild or sample):
+        raise PlanError(
+            "`verify_plan` has nothing to compare the plan with: give a plan_id, lengths, data or a parent; `validate` "
+            "checks a plan by itself",
+            "LP-E009",
+        )
+    path = Path(path)
+    if expect is not None:
+        resolve_pin(expect)  # a pin that cannot be read is refused before the plan is
+    if is_lock(path):
+        if sample is not None:
+            raise PlanError(
+                f"{path} is a lock: it has no steps to sample; build the plan with `materialise`", "LP-E009"
+            )
+        known = None if parent is None else load_parent(Path(parent))
+        yield from verify_lock(path, expect=expect, caches=caches, data=data, parent=known, is_built=rebuild)
+        return
+    if sample is not None:
+        yield from _verify_bytes(path, expect, sample, data, recipe)
+        return
+    plan = load_plan(path)
+    yield f"plan: valid, {len(plan):,} steps"
+    yield _check_identity(plan.plan_id, expect)
+    if plan.metadata.parent is not None:
+        yield _check_parent(plan, parent)
+    elif parent is not None:
+        raise PlanError(f"{path} has no parent: it was not made by `rebase`", "LP-E009")
+    yield _check_data(plan, data)
+    yield from _check_caches(plan, caches)
+    if rebuild:
+        check_same(_rebuild(plan, caches), plan.fingerprints)
+        yield "rebuild: the same plan, to the byte"
+
+
+def _verify_bytes(
+    path: Path, expect: Path | str | None, sample: int, data: Sequence[Path | str], recipe: Recipe | None
+) -> Iterator[str]:
+    """All bytes are hashed, so the identity is certain; some steps are parsed, so damage before the build shows too."""
+    artifact = load_documents(path)
+    sha, root, steps = digest_lines(read_blocks(path))
+    identity = identity_of(artifact) | {"merkle_root": root, "steps": steps}
+    found = plan_id(identity)
+    if (sha, found) != (artifact.fingerprints["plan_sha256"], artifact.fingerprints["plan_id"]):
+        raise CorruptPlan(f"{path}: the files are of plan {short(found)}, not of the one they name", "LP-E151")
+    for finding in check_prefixes(artifact):
+        raise CorruptPlan(f"{path}: {finding.message}", finding.code)
+    yield f"bytes: all hashed, they are those of plan {short(found)}"
+    yield _check_identity(found, expect)
+    yield _check_data(artifact, data)
+    parsed = parse_some(path, sample)
+    yield f"steps: {len(parsed):,} of {steps:,} parsed"
+    if recipe is not None:
+        known = "lengths" if artifact.prefixes is None else "lengths and the first 32 bits of rows and token ids"
+        yield f"samples: {encode_some(path, parsed, recipe):,} encoded again, {known} as planned"
+
+
+def _check_identity(identity: str, expect: Path | str | None) -> str:
+    if expect is None:
+        return f"identity: {identity}, not pinned: a plan that was edited and fingerprinted again would pass"
+    check_pin(identity, expect)
+    return f"identity: {identity}, the pinned plan"
+
+
+def _check_parent(plan: BatchPlan, path: Path | str | None) -> str:
+    """The parent of a rebased plan is the one that its metadata names, and has the same first steps."""
+    parent = plan.metadata.parent
+    assert parent is not None, "asked for rebased plans only"
+    if path is None:
+        return f"parent: {parent.plan_id}, not recomputed: give the parent's folder"
+    artifact = load_documents(path)
+    if artifact.fingerprints["plan_id"] != parent.plan_id:
+        raise StalePlan(
+            f"{path} is plan {short(artifact.fingerprints['plan_id'])}, the parent is {short(parent.plan_id)}",
+            "LP-E150",
+        )
+    if first_difference(plan, load_plan(path), parent.steps) is not None:
+        raise StalePlan(f"the first {parent.steps} steps are not those of {path}", "LP-E150")
+    return f"parent: {parent.plan_id}, recomputed; its first {parent.steps} steps are the same"
+
+
+def _check_data(plan: BatchPlan | Artifact, data: Sequence[Path | str]) -> str:
+    if not data:
+        return "data: not compared with any file"
+    check_files(plan, data)
+    return f"data: SHA-256 of {len(data)} files recomputed, as planned"
+
+
+def _check_caches(plan: BatchPlan, caches: Sequence[LengthCache]) -> Iterator[str]:
+    if not caches:
+        yield "lengths: not compared with any length cache"
+        return
+    if len(caches) != len(plan.metadata.sources):
+        raise PlanError(f"{len(caches)} length caches for the plan's {len(plan.metadata.sources)} sources", "LP-E133")
+    for source, cache in enumerate(caches):
+        about = f"{cache.name}, " if len(caches) > 1 else ""
+        yield from (f"{about}{line}" for line in check_lengths(plan, cache, source).lines())
+
+
+def _rebuild(plan: BatchPlan, caches: Sequence[LengthCache]) -> BatchPlan:
+    is_rebased = plan.metadata.parent is not None
+    return rebuild_child(plan, caches) if is_rebased else build_plan(caches, plan.metadata.config)

@@ -1,0 +1,1 @@
+"""Trainers of new tokenizers: byte-level BPE and SentencePiece."""

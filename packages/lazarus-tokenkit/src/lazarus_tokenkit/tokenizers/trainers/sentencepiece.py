@@ -1,0 +1,99 @@
+"""Trains a SentencePiece BPE with byte fallback, with SentencePiece's own trainer. Every run gives the same bytes.
+
+Order of ids: unk, bos, eos, pad, the control tokens, the 256 bytes, the pieces. Training uses one thread, because the
+order of the library's counts depends on the thread schedule.
+"""
+
+import io
+import re
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, PositiveInt
+
+from lazarus_tokenkit.errors import TokenkitError
+from lazarus_tokenkit.tokenizers.backends.assembly import config_file
+from lazarus_tokenkit.tokenizers.backends.companions import CONFIG_FILE, TOKENIZER_FILE
+from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
+from lazarus_tokenkit.tokenizers.backends.sentencepiece import SentencePieceModel
+
+MAX_SENTENCE_BYTES = 1 << 20
+"""The trainer ignores longer lines. Its default of 4,192 bytes would drop whole paragraphs."""
+
+
+class SentencePieceConfig(BaseModel):
+    """Settings of a SentencePiece BPE."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    vocab_size: PositiveInt = 8192
+    """Number of ids, including control tokens and the 256 bytes."""
+    split_digits: bool = True
+    """Whether each digit is a token of its own."""
+    special_tokens: tuple[str, ...] = ()
+    """Control tokens after unk, bos, eos and pad, in this order."""
+    character_coverage: float = 0.9995
+    """Share of the text's characters that get a piece, 0 to 1. The remaining characters are encoded as bytes."""
+
+
+def train_sentencepiece(
+    texts: Iterable[str], config: SentencePieceConfig, name: str = "sentencepiece"
+) -> HuggingFaceTokenizer:
+    """Trains a SentencePiece BPE on texts. `save` of the result writes `tokenizer.model` and `tokenizer.json`.
+
+    Args:
+        texts: The training texts.
+        config: The settings.
+        name: Name of the tokenizer for messages.
+
+    Raises:
+        TokenkitError: The extra `sentencepiece` is not installed, or the trainer refuses the settings or the text.
+    """
+    try:
+        trainer: Any = import_module("sentencepiece").SentencePieceTrainer
+    except ModuleNotFoundError as error:
+        raise TokenkitError(
+            "to train SentencePiece models, install lazarus-tokenkit[sentencepiece]", "LT-E801"
+        ) from error
+    model = io.BytesIO()
+    try:
+        trainer.train(
+            sentence_iterator=(line for text in texts for line in text.splitlines() if line),
+            model_writer=model,
+            vocab_size=config.vocab_size,
+            model_type="bpe",
+            byte_fallback=True,
+            split_digits=config.split_digits,
+            character_coverage=config.character_coverage,
+            control_symbols=list(config.special_tokens),
+            pad_id=3,
+            remove_extra_whitespaces=False,
+            normalization_rule_name="identity",
+            allow_whitespace_only_pieces=True,
+            max_sentence_length=MAX_SENTENCE_BYTES,
+            num_threads=1,
+            minloglevel=2,
+        )
+    except (RuntimeError, OSError) as error:
+        reason = re.sub(r"^.*?\[.*?\]\s*", "", " ".join(str(error).split()))
+        raise TokenkitError(f"SentencePiece refuses: {_plain_reason(reason)}", "LT-E802") from error
+    parsed = SentencePieceModel.parse(model.getvalue(), name)
+    files = {
+        TOKENIZER_FILE: parsed.tokenizer_file(add_bos=True),
+        CONFIG_FILE: config_file(parsed.roles),
+        "tokenizer.model": model.getvalue(),
+    }
+    return HuggingFaceTokenizer.from_files(files, name)
+
+
+def _plain_reason(reason: str) -> str:
+    """Rewrites SentencePiece's message without the options of its own command."""
+    if found := re.search(r"smaller than required_chars\. (\d+) vs (\d+)", reason):
+        return (
+            f"`vocab_size` {found[1]} is below the {found[2]} characters, bytes and special tokens;"
+            f" give {found[2]} or more"
+        )
+    if found := re.search(r"size too high \((\d+)\).* <= (\d+)", reason):
+        return f"`vocab_size` {found[1]} is larger than the text supports; give {found[2]} or less"
+    return reason
