@@ -88,8 +88,8 @@ class TrainState:
         lora = _lora_config(config.lora)
         if lora is None and lm.config.quantization is not None:
             raise SetupError(
-                f"{config.model} is quantized: its matrices cannot learn. Set `lora` to train adapters on them, or the "
-                "model before it was quantized",
+                f"{config.model} is quantized: its matrices cannot learn. Set `lora` to train adapters on them, or give "
+                "the model before it was quantized",
                 "LR-E116",
             )
         if lora is not None:
