@@ -44,7 +44,6 @@ class Speed:
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a JSON object."""
         return asdict(self)
 
 

@@ -91,6 +91,8 @@ class LengthStats:
         """
         lengths = np.array(sorted(occurrences), dtype=np.int64)
         counts = np.array([occurrences[length] for length in lengths.tolist()], dtype=np.int64)
+        # Nearest rank: the smallest length that at least `share` per cent of the samples do not exceed. The rank is
+        # rounded up in integers, so the result is exact.
         size, reached = int(counts.sum()), np.cumsum(counts)
         return cls(
             count=size,
@@ -103,7 +105,6 @@ class LengthStats:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a JSON object."""
         return {
             "count": self.count,
             "tokens": self.tokens,
