@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lazarus_models.adapters.layers import DoRALinear, LoRALinear, LoRASwitchLinear
 from lazarus_models.backend import mx, nn
+from lazarus_models.components.switch_layers import QuantizedSwitchLinear, SwitchLinear
 from lazarus_models.config.architecture import MoEConfig
 from lazarus_models.errors import AdapterError
-from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_models.trees import evaluate, modules, part, replace_modules, set_weights, weights
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def merge_lora(model: nn.Module) -> dict[str, nn.Module]:
     adapted = lora_layers(model)
     if not adapted:
         raise AdapterError("`merge_lora`: the model has no LoRA layers", "LM-E131")
-    replace_modules(model, {name: layer.fuse(dequantize=True) for name, layer in adapted.items()})
+    replace_modules(model, {name: layer.fuse() for name, layer in adapted.items()})
     model.unfreeze()
     evaluate(model.parameters())
     return adapted
@@ -130,22 +131,20 @@ def adapt(model: nn.Module, names: list[str], config: LoraConfig) -> None:
 
 def adapted_layers(model: nn.Module, names: list[str], config: LoraConfig) -> dict[str, nn.Module]:
     """The layers with adapters around them, not yet in the model."""
-    lora, dora = import_mlx_lm("tuner.lora"), import_mlx_lm("tuner.dora")
     layers = modules(model)
     made: dict[str, nn.Module] = {}
     for name in names:
         is_linear = isinstance(layers[name], nn.Linear | nn.QuantizedLinear)
         if config.kind == "dora" and not is_linear:
             raise AdapterError(f"`targets`: `{name}` is a stack of experts, which DoRA does not take", "LM-E130")
-        adapter = dora.DoRALinear if config.kind == "dora" else lora.LoRALinear if is_linear else lora.LoRASwitchLinear
-        made[name] = adapter.from_base(layers[name], r=config.rank, dropout=config.dropout, scale=config.scale)
+        adapter: Any = DoRALinear if config.kind == "dora" else LoRALinear if is_linear else LoRASwitchLinear
+        made[name] = adapter(layers[name], rank=config.rank, dropout=config.dropout, scale=config.scale)
     return made
 
 
 def lora_layers(model: nn.Module) -> dict[str, Any]:
     """The adapted layers by name."""
-    lora, dora = import_mlx_lm("tuner.lora"), import_mlx_lm("tuner.dora")
-    kinds = (lora.LoRALinear, lora.LoRASwitchLinear, dora.DoRALinear)
+    kinds = (LoRALinear, LoRASwitchLinear, DoRALinear)
     return {name: layer for name, layer in modules(model).items() if isinstance(layer, kinds)}
 
 
@@ -166,8 +165,7 @@ def _refuse_wide(model: nn.Module, names: list[str], rank: int) -> None:
 
 
 def _is_adaptable(layer: nn.Module) -> bool:
-    switch = import_mlx_lm("models.switch_layers")
-    return isinstance(layer, (nn.Linear, nn.QuantizedLinear, switch.SwitchLinear, switch.QuantizedSwitchLinear))
+    return isinstance(layer, (nn.Linear, nn.QuantizedLinear, SwitchLinear, QuantizedSwitchLinear))
 
 
 def _means(target: str, name: str) -> bool:

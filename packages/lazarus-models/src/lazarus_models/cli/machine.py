@@ -25,7 +25,6 @@ def doctor(as_json: AsJson = False) -> None:
     show_table(
         {
             "mlx": found.mlx,
-            "mlx-lm": found.mlx_lm,
             "device": f"{found.device} {found.device_name}",
             "blas": f"{blas}{threads}: {found.blas.reason}",
             "float32": f"{found.gflops:.0f} GFLOP/s{builtin}",

@@ -12,11 +12,12 @@ from typing import Any
 from jaxtyping import Float
 
 from lazarus_models.backend import mx, nn
-from lazarus_models.components.attend import attend
+from lazarus_models.components.caches import SegmentCache
 from lazarus_models.components.masks import Reach
 from lazarus_models.components.norm import make_norm
 from lazarus_models.components.rope import Rope
 from lazarus_models.config.architecture import AttentionConfig
+from lazarus_models.ops.attention import attention
 
 
 class Attention(nn.Module):
@@ -76,7 +77,8 @@ class Attention(nn.Module):
         if config.alibi:
             mask = self._biased(mask, tokens, keys.shape[2])
         sinks = self.sinks if config.sinks else None
-        gathered = attend(queries, keys, values, cache=cache, scale=self.scale, mask=mask, sinks=sinks)
+        runs = cache.runs if isinstance(cache, SegmentCache) and mask is None else None
+        gathered = attention(queries, keys, values, scale=self.scale, mask=mask, sinks=sinks, runs=runs)
         return self.o_proj(gathered.transpose(0, 2, 1, 3).reshape(rows, tokens, -1))
 
     def _biased(self, mask: Any, tokens: int, keys: int) -> mx.array:

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from lazarus_models.backend import mx
+from lazarus_models.backend import mx, on_cpu
 from lazarus_models.components.masks import segment_mask
 
 
@@ -64,7 +64,7 @@ class SegmentCache:
         """Half-open token ranges of each row's segments, or None where a mask is the way: on a GPU, and for labels
         that come back after another one.
         """
-        if mx.default_device().type != mx.cpu:
+        if not on_cpu():
             return None
         runs: list[list[tuple[int, int]]] = []
         for labels in np.array(self._segment_ids):

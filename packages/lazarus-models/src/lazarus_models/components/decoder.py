@@ -15,11 +15,13 @@ from jaxtyping import Float, Integer
 from lazarus_models.backend import mx, nn
 from lazarus_models.components.attention import Attention
 from lazarus_models.components.caches import PartedCache
+from lazarus_models.components.kv_cache import KVCache, RotatingKVCache
 from lazarus_models.components.mamba import Mamba, Mamba2
 from lazarus_models.components.masks import Reach, layer_mask
 from lazarus_models.components.mlp import MLP, MoE
 from lazarus_models.components.norm import make_norm
 from lazarus_models.components.recurrent import Recurrent
+from lazarus_models.components.state_cache import ArraysCache
 from lazarus_models.config.architecture import (
     AttentionConfig,
     BlockConfig,
@@ -30,7 +32,6 @@ from lazarus_models.config.architecture import (
     MLPConfig,
 )
 from lazarus_models.errors import GenerationError
-from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_models.trees import part, put
 
 
@@ -147,15 +148,14 @@ class Decoder(nn.Module):
 
     def make_cache(self) -> list[Any]:
         """An empty cache a layer, of mlx-lm's kinds: all keys, a window of them, or a state."""
-        kinds = import_mlx_lm("models.cache")
         made: list[Any] = []
         for layer in self.layers:
             if layer.reach is None:
-                made.append(kinds.ArraysCache(size=2))
+                made.append(ArraysCache(size=2))
             elif layer.reach.window is not None:
-                made.append(kinds.RotatingKVCache(max_size=layer.reach.window))
+                made.append(RotatingKVCache(max_size=layer.reach.window))
             else:
-                made.append(kinds.KVCache())
+                made.append(KVCache())
         return made
 
 

@@ -17,8 +17,8 @@ from lazarus_models.backend import mx, nn
 from lazarus_models.components.norm import make_norm
 from lazarus_models.components.selective_scan import in_chunks, selective_scan
 from lazarus_models.config.architecture import Mamba2Config, MambaConfig
-from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_models.ops.recomputation import Function, recomputed
+from lazarus_models.ops.state_space_step import state_space_step
 
 
 class Mamba(nn.Module):
@@ -54,7 +54,6 @@ class Mamba(nn.Module):
         )  # (B, T, C)
         if cache is not None:
             cache[1] = state
-            cache.advance(x.shape[1])
         return self.out_proj(_gated(gate, y, inner, self.D, cache))
 
 
@@ -72,7 +71,6 @@ class Mamba2(nn.Module):
         self.D = mx.ones((config.num_heads,))
         self.norm = make_norm(config.norm, inner)
         self.out_proj = nn.Linear(inner, width, bias=config.bias)
-        self._update = import_mlx_lm("models.ssm").ssm_update
 
     def __call__(self, x: Float[mx.array, "B T D"], mask: Any = None, cache: Any = None) -> Float[mx.array, "B T D"]:
         config = self.config
@@ -84,7 +82,7 @@ class Mamba2(nn.Module):
         inputs = inputs.reshape(rows, tokens, config.num_heads, config.head_dim)
         b, c = (each.reshape(rows, tokens, config.groups, config.state) for each in (b, c))
         state = cache[1] if cache is not None else None
-        if cache is None or (cache.lengths is None and tokens > 1):
+        if tokens > 1 or state is None or mask is not None:
             steps = mx.clip(nn.softplus(steps.astype(mx.float32) + self.dt_bias), *config.time_step_limit)
             if mask is not None:
                 steps = steps * mask[..., None]  # no time passes: the state stays
@@ -92,15 +90,17 @@ class Mamba2(nn.Module):
             each = mx.repeat(self.D, config.head_dim)  # a head's for each of its channels
             y, inputs = y.astype(x.dtype).reshape(gate.shape), inputs.reshape(gate.shape)
             out = _gated(gate, y, inputs, each, cache)
-        else:  # a token of an answer, or rows of a batch that end at different tokens
-            out, state = self._update(
-                *(inputs, self.A_log, b, c, self.D, steps, self.dt_bias, state, config.time_step_limit, mask),
-                cache.lengths,
+        else:  # one token of an answer
+            out, state = state_space_step(
+                *(inputs, steps, b, c, state),
+                log_rates=self.A_log,
+                skip=self.D,
+                steps_bias=self.dt_bias,
+                limit=config.time_step_limit,
             )
             out = nn.silu(gate) * out.reshape(rows, tokens, inner)
         if cache is not None:
             cache[1] = state
-            cache.advance(tokens)
         return self.out_proj(self._normed(out))
 
     def _normed(self, x: Float[mx.array, "B T E"]) -> Float[mx.array, "B T E"]:
@@ -205,10 +205,7 @@ def convolve(
     if before is None:
         before = mx.zeros((x.shape[0], kept, x.shape[2]), dtype=x.dtype)
     x = mx.concatenate([before, x], axis=1)
-    if cache is not None and cache.lengths is not None:  # rows end at different tokens
-        ends = mx.clip(cache.lengths, 0, x.shape[1] - kept)
-        cache[0] = mx.take_along_axis(x, (ends[:, None] + mx.arange(kept))[..., None], axis=1)
-    elif cache is not None:
+    if cache is not None:
         cache[0] = x[:, x.shape[1] - kept :]
     return layer(x)
 

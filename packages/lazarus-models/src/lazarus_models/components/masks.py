@@ -37,6 +37,32 @@ def layer_mask(tokens: int, cache: Any, reach: Reach) -> Any:
     return "causal" if reach.window is None or tokens <= reach.window else window_mask(tokens, reach.window)
 
 
+def causal_mask(
+    tokens: int,
+    before: int,
+    *,
+    window: int | None = None,
+    left_padding: Int[mx.array, " B"] | None = None,
+) -> Bool[mx.array, "*B N M"]:
+    """A new token sees itself and the tokens before it, (N, M), or (B, 1, N, M) with padding.
+
+    Args:
+        tokens: New tokens N.
+        before: Cached tokens; M = before + N.
+        window: Tokens that a token sees, itself included; None for all.
+        left_padding: First real place of each row, int32, (B,).
+
+    >>> causal_mask(2, 1).astype(mx.int32).tolist()
+    [[1, 1, 0], [1, 1, 1]]
+    """
+    key = mx.arange(before + tokens)
+    query = key[before:, None]
+    seen = query >= key
+    if window is not None:
+        seen = seen & (query < key + window)
+    return seen if left_padding is None else seen & (left_padding[:, None, None, None] <= key)
+
+
 def window_mask(tokens: int, window: int) -> Bool[mx.array, "N N"]:
     """A token sees itself and the `window - 1` tokens before it.
 

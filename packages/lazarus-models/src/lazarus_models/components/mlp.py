@@ -11,17 +11,12 @@ from functools import partial
 
 from jaxtyping import Float, Int
 
-from lazarus_models.backend import mx, nn
+from lazarus_models.backend import mx, nn, on_cpu
+from lazarus_models.components.switch_layers import SwitchGLU
 from lazarus_models.config.architecture import Activation, MLPConfig, MoEConfig
 from lazarus_models.errors import UnsupportedModel
-from lazarus_models.mlx_lm import import_mlx_lm
+from lazarus_models.ops.swiglu import swiglu
 from lazarus_models.trees import part, put
-
-
-@partial(mx.compile, shapeless=True)
-def _swiglu(gate: mx.array, up: mx.array) -> mx.array:
-    return nn.silu(gate) * up
-
 
 ACTIVATIONS: dict[Activation, Callable[[mx.array], mx.array]] = {
     "silu": nn.silu,
@@ -62,7 +57,7 @@ class MLP(nn.Module):
     def gated(self, gate: Float[mx.array, "B T I"], up: Float[mx.array, "B T I"]) -> Float[mx.array, "B T I"]:
         """The activation of the one times the other."""
         if self.config.activation == "silu":
-            return _swiglu(gate, up)
+            return swiglu(gate, up)
         return ACTIVATIONS[self.config.activation](gate) * up
 
 
@@ -75,15 +70,9 @@ class MoE(nn.Module):
     def __init__(self, width: int, config: MoEConfig) -> None:
         super().__init__()
         self.config = config
-        switch, activations = import_mlx_lm("models.switch_layers"), import_mlx_lm("models.activations")
-        activation = switch.SwiGLU() if config.clamp is None else activations.SwigluOAI(*config.clamp)
         router, experts = config.names
         put(self, router, nn.Linear(width, config.num_experts, bias=config.bias))
-        put(
-            self,
-            experts,
-            switch.SwitchGLU(width, config.width, config.num_experts, activation=activation, bias=config.bias),
-        )
+        put(self, experts, SwitchGLU(width, config.width, config.num_experts, bias=config.bias, clamp=config.clamp))
         if config.shared:
             put(self, config.shared.name, MLP(width, config.shared))
 
@@ -124,7 +113,7 @@ def refuse_half_precision(dtype: mx.Dtype) -> None:
     Raises:
         UnsupportedModel: It is bfloat16 or float16, and the device is a CPU.
     """
-    if dtype != mx.float32 and mx.default_device().type == mx.cpu:
+    if dtype != mx.float32 and on_cpu():
         word = str(dtype).rpartition(".")[2]
         raise UnsupportedModel(
             f"a layer of experts in {word} on a CPU: MLX multiplies stacks of experts in float32 only there; load the model "

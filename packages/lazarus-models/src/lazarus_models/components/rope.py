@@ -8,7 +8,7 @@ import math
 
 from jaxtyping import Float
 
-from lazarus_models.backend import mx, nn
+from lazarus_models.backend import mx, nn, on_cpu
 from lazarus_models.config.architecture import RopeConfig
 from lazarus_models.trees import evaluate
 
@@ -37,7 +37,7 @@ class Rope(nn.Module):
         together, in a third of the time.
         """
         heads, tokens = queries.shape[1:3]
-        if tokens > 1 or self._interleaved or mx.default_device().type != mx.cpu:
+        if tokens > 1 or self._interleaved or not on_cpu():
             return self(queries, offset), self(keys, offset)
         angles = self._speeds * (offset if isinstance(offset, int) else offset[:, None, None, None])
         cosines, sines = mx.cos(angles), mx.sin(angles)

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from lazarus_models.backend import mx
+from lazarus_models.backend import mx, on_cpu
 from lazarus_models.ops.cpu.numpy_views import fresh, view
 from lazarus_models.ops.recomputation import recomputed
 
@@ -56,7 +56,7 @@ def selective_scan(
     if state is None:
         state = mx.zeros((x.shape[0], x.shape[2], rates.shape[1]), dtype=x.dtype)
     arrays = (steps, x, rates, b, c, state)
-    if x.shape[1] > 1 and mx.default_device().type == mx.cpu and all(each.dtype == mx.float32 for each in arrays):
+    if x.shape[1] > 1 and on_cpu() and all(each.dtype == mx.float32 for each in arrays):
         y, last, _ = cast("tuple[mx.array, ...]", _by_vectors(*arrays))
         return y, last
     done: list[mx.array] = []

@@ -9,10 +9,10 @@ from typing import Any, Self, cast
 
 from lazarus_core.atomic import whole_file
 from lazarus_core.strict_json import MalformedJson, parse_json
-from lazarus_models.backend import mx
+from lazarus_models.backend import mx, on_cpu
 from lazarus_models.components.caches import PartedCache
 from lazarus_models.errors import GenerationError
-from lazarus_models.mlx_lm import import_mlx_lm
+from lazarus_models.generation.cache_files import read_caches, write_caches
 from lazarus_models.tensor_files import plain_name
 from lazarus_models.trees import begin, evaluate
 
@@ -93,7 +93,7 @@ class PromptCache:
         """Writes a safetensors file that `load` reads, beside the target first."""
         path = Path(path)
         with whole_file(path) as file:
-            import_mlx_lm("models.cache").save_prompt_cache(file, self.layers, {"ids": json.dumps(self.ids)})
+            write_caches(file, self.layers, {"ids": json.dumps(self.ids)})
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -105,7 +105,7 @@ class PromptCache:
         path = Path(path)
         try:
             with plain_name(path) as name:
-                layers, metadata = import_mlx_lm("models.cache").load_prompt_cache(name, return_metadata=True)
+                layers, metadata = read_caches(name)
                 evaluate([layer.state for layer in layers])
             ids = _token_ids(parse_json(metadata["ids"]))
         except (MalformedJson, OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -131,8 +131,7 @@ def read_tokens(model: Any, tokens: mx.array, layers: Sequence[Any]) -> mx.array
     On a CPU MLX takes some hundred operations and then has the program wait; begun block by block, a step is computed
     while the rest of it is written down.
     """
-    on_cpu = mx.default_device().type == mx.cpu
-    states = model.body(tokens[:, None], layers, begin) if on_cpu else model.body(tokens[:, None], layers)
+    states = model.body(tokens[:, None], layers, begin) if on_cpu() else model.body(tokens[:, None], layers)
     return model.head(states[:, -1])
 
 

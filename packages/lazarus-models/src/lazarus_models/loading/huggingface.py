@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from lazarus_core.atomic import filled_folder
-from lazarus_models.backend import mx
+from lazarus_models.backend import mx, on_cpu
 from lazarus_models.config.dimensions import check_layers, check_numbers
 from lazarus_models.config.huggingface import ModelConfig, Precision
 from lazarus_models.errors import ConfigError, WeightsError
@@ -88,8 +88,7 @@ def _load(path: Path, commit: str | None, dtype: Precision | None, files: Files)
     theirs = layout.to_file(ours)
     as_model = _differences(stored, ours) < _differences(stored, theirs)  # mlx-lm's converter writes that layout
     _compare(path, stored, ours if as_model else theirs)
-    on_cpu = mx.default_device().type == mx.cpu
-    precision: mx.Dtype = getattr(mx, dtype or ("float32" if on_cpu else config.dtype))
+    precision: mx.Dtype = getattr(mx, dtype or ("float32" if on_cpu() else config.dtype))
     tensors: dict[str, mx.array] = {}
     for file in headers:
         mine = {name: tensor for name, tensor in files.tensors(file).items() if placed[name] == file}

@@ -8,7 +8,7 @@ array that depends on nothing, and the gradient is computed at once from the inp
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from lazarus_models.backend import mx
+from lazarus_models.backend import mx, on_cpu
 from lazarus_models.ops.cpu.numpy_views import fresh, view
 from lazarus_models.trees import evaluate
 
@@ -26,7 +26,7 @@ def recomputed(function: Function, *arrays: mx.array, at_once: bool | None = Non
             type than float32 never are.
     """
     if at_once is None:
-        at_once = mx.default_device().type == mx.cpu
+        at_once = on_cpu()
     if at_once and all(array.dtype == mx.float32 for array in arrays):
         return list(cast("Sequence[mx.array]", _detached(function)(*arrays)))
     checkpointed: Any = mx.checkpoint(function)

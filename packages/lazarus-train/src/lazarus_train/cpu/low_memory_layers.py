@@ -7,14 +7,13 @@ are. A step of 135 million parameters at 4 x 256 takes 3.8 GiB for 6.3.
 """
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any, cast
 
+from lazarus_models.adapters.layers import LoRALinear
 from lazarus_models.backend import mx, nn
 from lazarus_models.components.decoder import Block
 from lazarus_models.components.mlp import MLP
 from lazarus_models.components.rope import Rope
-from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_models.ops.recomputation import detached, recomputed
 from lazarus_models.trees import modules
 from lazarus_train.cpu.swiglu import swiglu
@@ -57,6 +56,16 @@ class LeanRope(Rope):
         return _released(turned, queries), _released(turned, keys)
 
 
+class LeanLoRALinear(LoRALinear):
+    """A LoRA layer that recomputes its intermediate results for the gradient."""
+
+    def __call__(self, x: mx.array) -> mx.array:
+        def adapted(x: mx.array, a: mx.array, b: mx.array) -> mx.array:
+            return self.linear(x) + self.scale * ((x @ a) @ b)
+
+        return _released(adapted, x, self.lora_a, self.lora_b)
+
+
 class LeanMLP(MLP):
     """A feed-forward part that computes its activation by vectors."""
 
@@ -95,23 +104,8 @@ def make_lean(model: nn.Module, *, drops: bool = False) -> None:
         kind, learns = type(module), cast("Any", module).trainable_parameters()
         if kind in _LEAN and (kind not in _OF_WEIGHTS or "weight" in learns):
             module.__class__ = _LEAN[kind]
-        elif "lora_a" in learns and not drops and _lean_adapter().__base__ is kind:
-            module.__class__ = _lean_adapter()
-
-
-@cache
-def _lean_adapter() -> type[nn.Module]:
-    """mlx-lm's LoRA layer, whose parts are computed again for its gradient; asked for where there are such layers."""
-    base: Any = import_mlx_lm("tuner.lora").LoRALinear
-
-    class LeanLoRALinear(base):
-        def __call__(self, x: mx.array) -> mx.array:
-            def adapted(x: mx.array, a: mx.array, b: mx.array) -> mx.array:
-                return self.linear(x) + self.scale * ((x @ a) @ b)
-
-            return _released(adapted, x, self.lora_a, self.lora_b)
-
-    return LeanLoRALinear
+        elif "lora_a" in learns and not drops and kind is LoRALinear:
+            module.__class__ = LeanLoRALinear
 
 
 @mx.custom_function

@@ -27,7 +27,6 @@ PACKAGES = (
     "lazarus-models",
     "lazarus-train",
     "mlx",
-    "mlx-lm",
     "tokenizers",
     "numpy",
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from lazarus_models.backend import BLAS, mx
+from lazarus_models.backend import BLAS, mx, on_cpu
 from lazarus_models.blas import BlasInfo
 from lazarus_models.trees import evaluate
 
@@ -24,7 +24,6 @@ class Diagnosis:
     """The machine as MLX sees it."""
 
     mlx: str
-    mlx_lm: str
     device: str
     """The default device, such as `Device(cpu, 0)`."""
     device_name: str
@@ -42,7 +41,6 @@ def diagnose() -> Diagnosis:
     fast = BLAS.library not in ("builtin", "accelerate")
     return Diagnosis(
         mlx=version("mlx"),
-        mlx_lm=version("mlx-lm"),
         device=str(mx.default_device()),
         device_name=str(mx.device_info().get("device_name", "unknown")),
         blas=BLAS,
@@ -53,7 +51,7 @@ def diagnose() -> Diagnosis:
 
 
 def _advice() -> str:
-    if mx.default_device().type != mx.cpu:
+    if not on_cpu():
         return ""
     if NVIDIA_DRIVER.exists():
         return (
