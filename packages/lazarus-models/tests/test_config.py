@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_models import ConfigError, ModelsError, RopeConfig, UnsupportedModel, read_config
+from lazarus_models import ModelsError, read_config
+from lazarus_models.config import RopeConfig
+from lazarus_models.errors import ConfigError, UnsupportedModel
 from lazarus_models.families import canonical
 
 SMALL = {

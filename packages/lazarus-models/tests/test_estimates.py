@@ -1,8 +1,10 @@
 import pytest
 
-from lazarus_models import LoraConfig, adapter_weights, apply_lora, load, parameter_count
+from lazarus_models import LoraConfig, apply_lora, load
+from lazarus_models.adapters import adapter_weights
 from lazarus_models.components.state_cache import ArraysCache
 from lazarus_models.composition.estimates import estimate
+from lazarus_models.trees import parameter_count
 
 NAMES = ["gemma3_text", "gpt_oss", "jamba", "llama", "llama4_text", "mamba", "mixtral", "granitemoehybrid"]
 

@@ -7,19 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lazarus_models import (
-    ChatHistory,
-    GenerationConfig,
-    GenerationError,
-    PromptCache,
-    decode_stream,
-    generate,
-    generate_steps,
-    generate_tokens,
-    load,
-    prompt_ids,
-)
+from lazarus_models import ChatHistory, GenerationConfig, generate, load
 from lazarus_models.backend import mx
+from lazarus_models.errors import GenerationError
+from lazarus_models.generation import PromptCache, decode_stream, generate_steps, generate_tokens, prompt_ids
 from lazarus_models.generation.streaming import until_stop
 
 

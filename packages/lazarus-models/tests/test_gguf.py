@@ -4,9 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lazarus_models import RopeConfig, UnsupportedModel, export_gguf, load, save, set_weights, weights
+from lazarus_models import export_gguf, load, save
 from lazarus_models.backend import mx
 from lazarus_models.components.decoder import Decoder
+from lazarus_models.config import RopeConfig
+from lazarus_models.errors import UnsupportedModel
+from lazarus_models.trees import set_weights, weights
 from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
 
 OURS = {  # by the format's own words, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md

@@ -3,7 +3,9 @@ import shutil
 import huggingface_hub.constants
 import pytest
 
-from lazarus_models import MODELS, ConfigError, load, locate
+from lazarus_models import load
+from lazarus_models.errors import ConfigError
+from lazarus_models.loading import MODELS, locate
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

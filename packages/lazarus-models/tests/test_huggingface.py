@@ -3,18 +3,11 @@ import json
 import numpy as np
 import pytest
 
-from lazarus_models import (
-    ConfigError,
-    LoraConfig,
-    WeightsError,
-    apply_lora,
-    load,
-    load_tensors,
-    save,
-    save_tensors,
-    weights,
-)
+from lazarus_models import LoraConfig, apply_lora, load, save
 from lazarus_models.backend import mx
+from lazarus_models.errors import ConfigError, WeightsError
+from lazarus_models.tensor_files import load_tensors, save_tensors
+from lazarus_models.trees import weights
 
 IDS = [[72, 101, 108, 108, 111]]
 
@@ -52,9 +45,9 @@ def test_equal_models_are_equal_bytes(tiny, tiny_directory, tmp_path):
 
 
 def test_saving_over_a_model_replaces_it(tiny, tiny_directory, byte_tokenizer):
-    from lazarus_models import new
+    from lazarus_models import init_model
 
-    other = new("tiny-test", byte_tokenizer, seed=1)
+    other = init_model("tiny-test", byte_tokenizer, seed=1)
     save(other, tiny_directory)
     assert np.array_equal(logits(load(tiny_directory)), logits(other))
 

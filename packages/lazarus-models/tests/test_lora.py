@@ -3,26 +3,12 @@ import json
 import numpy as np
 import pytest
 
-from lazarus_models import (
-    AdapterError,
-    AdapterSet,
-    ConfigError,
-    LoraConfig,
-    adapter_weights,
-    apply_lora,
-    load,
-    load_adapter,
-    load_tensors,
-    merge_lora,
-    quantize,
-    save_adapter,
-    save_tensors,
-    set_weights,
-    unmerge_lora,
-    weights,
-)
+from lazarus_models import LoraConfig, apply_lora, load, load_adapter, merge_lora, quantize, save_adapter
+from lazarus_models.adapters import AdapterSet, adapter_weights, unmerge_lora
 from lazarus_models.backend import mx
-from lazarus_models.trees import flatten, replace_modules
+from lazarus_models.errors import AdapterError, ConfigError
+from lazarus_models.tensor_files import load_tensors, save_tensors
+from lazarus_models.trees import flatten, replace_modules, set_weights, weights
 
 IDS = [[1, 72, 101, 108, 108, 111]]
 
@@ -54,10 +40,10 @@ def test_only_a_and_b_are_trained(tiny):
 
 
 def test_a_seed_fixes_a_whatever_was_drawn_before(byte_tokenizer):
-    from lazarus_models import new
+    from lazarus_models import init_model
 
     def fresh(seed):
-        model = new("tiny-test", byte_tokenizer, seed=0).model
+        model = init_model("tiny-test", byte_tokenizer, seed=0).model
         apply_lora(model, LoraConfig(), seed=seed)
         return adapter_weights(model)
 

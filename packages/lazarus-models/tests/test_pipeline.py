@@ -3,18 +3,10 @@ import pkgutil
 
 import pytest
 
-from lazarus_models import (
-    ChatHistory,
-    DType,
-    GenerationConfig,
-    ModelFamilyType,
-    Tool,
-    ToolCall,
-    UnifiedPipeline,
-    UnifiedPipelineConfig,
-    parse_calls,
-)
+from lazarus_models import ChatHistory, GenerationConfig, UnifiedPipeline, UnifiedPipelineConfig
+from lazarus_models.chat import DType, Tool, ToolCall, parse_calls
 from lazarus_models.chat.function_calling import told_of
+from lazarus_models.families import ModelFamilyType
 from lazarus_models.families import __path__ as FOLDER
 
 

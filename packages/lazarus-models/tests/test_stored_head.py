@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from lazarus_models import WeightsError, load, save
+from lazarus_models import load, save
 from lazarus_models.backend import mx
+from lazarus_models.errors import WeightsError
 from lazarus_models.trees import weights
 
 IDS = [[1, 72, 101, 108]]

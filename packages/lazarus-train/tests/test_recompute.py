@@ -61,7 +61,7 @@ def test_with_lean_layers_the_gradients_of_every_family_are_those_without(family
 @pytest.mark.parametrize("is_lean", [False, True])
 def test_recomputed_blocks_take_less_memory(is_lean):
     def peak(recomputes):
-        model = lazarus_models.new("tiny-test", load_tokenizer("byte"), seed=0).model
+        model = lazarus_models.init_model("tiny-test", load_tokenizer("byte"), seed=0).model
         if recomputes:
             recompute_blocks(model)
         if is_lean:

@@ -16,8 +16,8 @@ from lazarus_models.chat.function_calling import CALL_ENDS, Tool, ToolCall, pars
 from lazarus_models.chat.history import ChatHistory
 from lazarus_models.config.huggingface import Precision
 from lazarus_models.families import ModelFamilyType
+from lazarus_models.generation.autoregressive import Generation, GenerationStats, generate, stream
 from lazarus_models.generation.batch import generate_batch
-from lazarus_models.generation.generate import Generation, GenerationStats, generate, stream
 from lazarus_models.generation.prompt_cache import PromptCache
 from lazarus_models.generation.sampling import GenerationConfig
 from lazarus_models.loading.huggingface import load

@@ -15,7 +15,7 @@ from lazarus_models.cli.options import Adapter, AnyBase, AsJson, Model, load_mod
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lazarus_models.generation.generate import Generation
+    from lazarus_models.generation.autoregressive import Generation
     from lazarus_models.generation.sampling import GenerationConfig
 
 MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="New tokens at most.")]
@@ -97,8 +97,8 @@ def infer(
         raise GenerationError("`infer` needs --model and --prompt or --prompt-file; --list shows names", "LM-E144")
     config = _config(max_new_tokens=max_tokens, **drawing)
     from lazarus_models.chat.history import ChatHistory
+    from lazarus_models.generation.autoregressive import generate
     from lazarus_models.generation.batch import generate_batch
-    from lazarus_models.generation.generate import generate
     from lazarus_models.generation.speculative import generate_with_draft
     from lazarus_models.loading.huggingface import load
 
@@ -137,7 +137,7 @@ def chat(
     """Talk to a model: /reset begins anew, /history shows what was said, Ctrl-C stops an answer, /exit or Ctrl-D ends."""
     config = _config(max_new_tokens=max_tokens, **drawing)
     from lazarus_models.chat.history import ChatHistory
-    from lazarus_models.generation.generate import generate
+    from lazarus_models.generation.autoregressive import generate
     from lazarus_models.generation.prompt_cache import PromptCache
 
     lm = load_model(model, adapter, any_base=any_base)

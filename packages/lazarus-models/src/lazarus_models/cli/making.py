@@ -23,13 +23,13 @@ def new(
     """Make a model with fresh weights."""
     from lazarus_core.atomic import whole_folder
     from lazarus_core.outputs import check_folder
-    from lazarus_models.composition.presets import new as make
+    from lazarus_models.composition.presets import init_model
     from lazarus_models.loading.huggingface import save
     from lazarus_models.trees import parameter_count
     from lazarus_tokenkit import load_tokenizer
 
     check_folder(output, "a model", code="LM-E106")
-    lm = make(preset, load_tokenizer(tokenizer), seed=seed, vocab_size=vocab_size)
+    lm = init_model(preset, load_tokenizer(tokenizer), seed=seed, vocab_size=vocab_size)
     with whole_folder(output) as folder:
         save(lm, folder)
     say(f"{parameter_count(lm.model):,} parameters, preset {preset}, vocabulary {lm.config.vocab_size}, seed {seed}")

@@ -7,7 +7,7 @@ other is saved with its description in `config.json`, as family `lazarus_decoder
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from lazarus_models.composition.presets import new
+from lazarus_models.composition.presets import init_model
 from lazarus_models.config.architecture import (
     AttentionConfig,
     BlockConfig,
@@ -37,7 +37,9 @@ def compose(architecture: DecoderConfig, tokenizer: Tokenizer, *, seed: int, con
         seed: Of the weights.
         context: Longest context, in tokens.
     """
-    return new(model_config(architecture, context=context), tokenizer, seed=seed, vocab_size=architecture.vocab_size)
+    return init_model(
+        model_config(architecture, context=context), tokenizer, seed=seed, vocab_size=architecture.vocab_size
+    )
 
 
 def model_config(architecture: DecoderConfig, *, context: int = CONTEXT) -> ModelConfig:

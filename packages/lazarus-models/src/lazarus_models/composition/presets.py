@@ -68,7 +68,7 @@ def preset(name: str, *, vocab_size: int) -> ModelConfig:
     return canonical({**PRESETS[name], "vocab_size": vocab_size}, f"preset {name!r}")
 
 
-def new(
+def init_model(
     preset_or_config: str | ModelConfig, tokenizer: Tokenizer, *, seed: int, vocab_size: int | None = None
 ) -> LoadedModel:
     """A fresh model for a tokenizer; the same seed gives the same bits, whatever was drawn before.

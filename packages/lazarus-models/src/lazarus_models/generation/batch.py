@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from lazarus_models.backend import mx
-from lazarus_models.generation.generate import Generation, Recorded, answer, bounded, check_request, prompt_ids
+from lazarus_models.generation.autoregressive import Generation, Recorded, answer, bounded, check_request, prompt_ids
 from lazarus_models.generation.prompt_cache import read_texts, read_tokens
 from lazarus_models.generation.sampling import Counts, GenerationConfig, TokenLogprob, count, draw, token_logprob
 from lazarus_models.loading.loaded_model import LoadedModel

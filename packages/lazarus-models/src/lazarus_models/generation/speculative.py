@@ -10,7 +10,15 @@ from typing import Any
 
 from lazarus_models.backend import mx
 from lazarus_models.errors import GenerationError
-from lazarus_models.generation.generate import Generation, Step, answer, bounded, check_request, prompt_ids, recorded
+from lazarus_models.generation.autoregressive import (
+    Generation,
+    Step,
+    answer,
+    bounded,
+    check_request,
+    prompt_ids,
+    recorded,
+)
 from lazarus_models.generation.prompt_cache import PromptCache
 from lazarus_models.generation.sampling import Counts, GenerationConfig, count, draw
 from lazarus_models.loading.loaded_model import LoadedModel

@@ -8,8 +8,8 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from lazarus_models.backend import own_streams
+from lazarus_models.generation.autoregressive import check_request
 from lazarus_models.generation.batch import BatchRunner
-from lazarus_models.generation.generate import check_request
 from lazarus_models.generation.sampling import GenerationConfig, TokenLogprob
 
 

@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from lazarus_models.chat.function_calling import Tool, outside_calls, parse_calls, told_of
-from lazarus_models.generation.generate import bounded, prompt_ids
+from lazarus_models.generation.autoregressive import bounded, prompt_ids
 from lazarus_models.generation.sampling import GenerationConfig
 from lazarus_models.generation.streaming import decode_stream, until_stop
 from lazarus_models.loading.loaded_model import LoadedModel
