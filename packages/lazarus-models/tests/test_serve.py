@@ -193,7 +193,7 @@ def test_fifty_requests_at_once_are_each_answered_as_alone(server, stories):
         ("/v1/completions", {"prompt": "x", "temprature": 1}, "secret", 400, "did you mean `temperature`?"),
         ("/v1/completions", {"prompt": "x", "store": True}, "secret", 400, "`store` is not done here"),
         ("/v1/completions", {"prompt": "x", "model": "storys"}, "secret", 400, "did you mean 'stories'?"),
-        ("/v1/completions", {"prompt": "x", "logit_bias": {"512": 1}}, "secret", 400, "the model knows ids below 512"),
+        ("/v1/completions", {"prompt": "x", "logit_bias": {"512": 1}}, "secret", 400, "ids are below 512"),
         ("/v1/completions", {"prompt": "x", "logit_bias": {"-1": 1}}, "secret", 400, "logit_bias"),
         ("/v1/completions", b'{"prompt": "x", "temperature": NaN}', "secret", 400, "no JSON"),
         ("/v1/completions", b'{"prompt": "x", "temperature": 1e400}', "secret", 400, "temperature"),

@@ -48,7 +48,7 @@ def readers(model):
 def test_a_prompt_beyond_the_vocabulary_is_refused(stories, token, place, way):
     ids = [1, 403, 407]
     ids[place] = token
-    with pytest.raises(GenerationError, match=f"the prompt holds id {token}") as refused:
+    with pytest.raises(GenerationError, match=f"the prompt contains id {token}") as refused:
         readers(stories.model)[way](ids, SHORT)
     assert refused.value.code == "LM-E143"
 
@@ -59,7 +59,7 @@ def test_a_prompt_beyond_the_vocabulary_is_refused(stories, token, place, way):
     way=st.sampled_from(["cached", "uncached", "steps", "batch", "runner", "draft"]),
 )
 def test_a_bias_beyond_the_vocabulary_is_refused(stories, token, way):
-    with pytest.raises(GenerationError, match="`logit_bias` holds id") as refused:
+    with pytest.raises(GenerationError, match="`logit_bias` contains id") as refused:
         readers(stories.model)[way]([1], SHORT.model_copy(update={"logit_bias": {3: 1.0, token: 5.0}}))
     assert refused.value.code == "LM-E149"
 
@@ -107,11 +107,11 @@ def test_adapters_beyond_any_number_are_refused(bad):
 
 
 def test_masks_and_texts_beyond_the_vocabulary_are_refused(stories):
-    with pytest.raises(GenerationError, match="`mask_id` holds id 512"):
+    with pytest.raises(GenerationError, match="`mask_id` contains id 512"):
         diffuse(stories.model, [1], DiffusionConfig(mask_id=512, length=2, block=2, steps=2))
-    with pytest.raises(GenerationError, match="the prompt holds id 512"):
+    with pytest.raises(GenerationError, match="the prompt contains id 512"):
         diffuse(stories.model, [512], DiffusionConfig(mask_id=3, length=2, block=2, steps=2))
-    with pytest.raises(GenerationError, match="the text holds id 600"):
+    with pytest.raises(GenerationError, match="the text contains id 600"):
         perplexity(stories, [1, 600])
 
 
