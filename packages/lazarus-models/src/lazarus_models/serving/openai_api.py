@@ -9,7 +9,7 @@ from http import HTTPStatus
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from lazarus_models.chat.function_calling import Tool, outside_calls, parse_calls, told_of
+from lazarus_models.chat.function_calling import Tool, outside_calls, parse_calls, with_tools
 from lazarus_models.generation.autoregressive import bounded, prompt_ids
 from lazarus_models.generation.sampling import GenerationConfig
 from lazarus_models.generation.streaming import decode_stream, until_stop
@@ -215,7 +215,7 @@ def _check_model(asked: str | None, model: str) -> None:
 def _prompt(said: AnyRequest, lm: LoadedModel, tools: list[Tool]) -> list[int]:
     if isinstance(said, ChatRequest):
         messages = [message.to_message() for message in said.messages]
-        return prompt_ids(lm, told_of(messages, tools) if tools else messages)
+        return prompt_ids(lm, with_tools(messages, tools) if tools else messages)
     assert isinstance(said, CompletionRequest), "the two interfaces"
     return prompt_ids(lm, said.prompt, raw=True)
 
