@@ -94,7 +94,7 @@ def test_a_missing_key_is_named():
 
 
 def test_an_unknown_family_says_which_are_known():
-    with pytest.raises(UnsupportedModel, match="'rwkv' is not supported; this version knows gemma3_text, gpt_oss"):
+    with pytest.raises(UnsupportedModel, match="'rwkv' is not supported; supported are gemma3_text, gpt_oss"):
         read(model_type="rwkv")
 
 
@@ -104,7 +104,7 @@ def test_foreign_quantization_is_refused_by_name():
 
 
 def test_another_activation_is_refused():
-    with pytest.raises(UnsupportedModel, match="cannot honour hidden_act: Input should be 'silu'"):
+    with pytest.raises(UnsupportedModel, match="does not support hidden_act: Input should be 'silu'"):
         read(hidden_act="gelu")
 
 

@@ -126,7 +126,7 @@ def test_a_rank_above_a_layers_narrower_side_is_refused(tiny, bits):
 def test_an_adapter_is_told_from_a_model(tiny, tmp_path):
     apply_lora(tiny.model, LoraConfig(rank=4), seed=0)
     save_adapter(tiny.model, LoraConfig(rank=4), tmp_path)
-    with pytest.raises(ConfigError, match="an adapter, no model"):
+    with pytest.raises(ConfigError, match="an adapter, not a model"):
         load(tmp_path)
 
 
