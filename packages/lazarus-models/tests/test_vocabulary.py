@@ -157,7 +157,7 @@ def test_special_tokens_that_do_not_exist_are_refused(stories, tmp_path, file, k
 
 
 def test_a_cache_of_another_model_is_refused(stories, tiny):
-    with pytest.raises(GenerationError, match="the cache is of another model"):
+    with pytest.raises(GenerationError, match="the cache belongs to another model"):
         generate_steps(stories.model, [1], SHORT, PromptCache.empty(tiny.model))
 
 
