@@ -135,5 +135,5 @@ def test_a_tokenizer_that_folds_double_spaces_is_refused(stories, tmp_path):
 
 
 def test_a_tokenizer_of_another_kind_is_refused(tiny, tmp_path):
-    with pytest.raises(UnsupportedModel, match="no SentencePiece vocabulary"):
+    with pytest.raises(UnsupportedModel, match="only SentencePiece tokenizers"):
         export_gguf(tiny, tmp_path / "x.gguf")

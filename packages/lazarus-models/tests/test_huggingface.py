@@ -91,7 +91,7 @@ def test_sharded_weights_are_read(tiny, tiny_directory):
     index.write_text(json.dumps({"weight_map": placed}), encoding="utf-8")
     assert np.array_equal(logits(load(tiny_directory)), logits(tiny))
     (tiny_directory / "model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(WeightsError, match=r"names model-00002-of-00002\.safetensors, absent"):
+    with pytest.raises(WeightsError, match=r"model-00002-of-00002\.safetensors of .* are missing"):
         load(tiny_directory)
 
 
@@ -123,7 +123,7 @@ def test_a_missing_tensor_is_named(tiny_directory):
 
 def test_an_untied_head_that_is_absent_asks_for_the_tie(tiny_directory):
     edit_config(tiny_directory, tie_word_embeddings=False)
-    with pytest.raises(WeightsError, match="is `tie_word_embeddings` meant to be true"):
+    with pytest.raises(WeightsError, match="should `tie_word_embeddings` be true"):
         load(tiny_directory)
 
 
@@ -141,7 +141,7 @@ def test_a_misshapen_tensor_is_named_with_both_shapes(tiny_directory):
 
 def test_an_integer_tensor_is_refused(tiny_directory):
     edit_weights(tiny_directory, lambda tensors: tensors.update({"model.norm.weight": mx.ones(64, dtype=mx.int8)}))
-    with pytest.raises(WeightsError, match=r"`model\.norm\.weight` is I8; read are F32, F16, BF16"):
+    with pytest.raises(WeightsError, match=r"`model\.norm\.weight` is I8; supported are F32, F16, BF16"):
         load(tiny_directory)
 
 

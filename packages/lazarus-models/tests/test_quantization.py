@@ -99,7 +99,7 @@ def test_a_quantized_model_is_adapted_merged_and_saved_as_it_answers(fresh, tmp_
 
 
 def test_layers_that_do_not_divide_are_left(tiny):
-    with pytest.raises(UnsupportedModel, match="no layer's width divides by `group_size` 128"):
+    with pytest.raises(UnsupportedModel, match="no layer's width is a multiple of `group_size` 128"):
         quantize(tiny, group_size=128)
 
 
