@@ -66,9 +66,9 @@ def test_a_bias_beyond_the_vocabulary_is_refused(stories, token, way):
 
 def test_the_last_step_before_mlx_refuses_too():
     logits, config = mx.zeros((4,)), GenerationConfig(logit_bias={4: 1.0})
-    with pytest.raises(GenerationError, match="ids below 4"):
+    with pytest.raises(GenerationError, match="ids are below 4"):
         draw(logits, config, 0, count([], 4))
-    with pytest.raises(GenerationError, match="ids below 4"):
+    with pytest.raises(GenerationError, match="ids are below 4"):
         count([4], 4)
 
 

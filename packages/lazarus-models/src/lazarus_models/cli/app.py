@@ -1,4 +1,4 @@
-"""`lazarus-models`, also `lazarus infer`, `chat`, `serve`, `doctor` and `model`: models made, described and asked."""
+"""The command `lazarus-models`; also `lazarus infer`, `chat`, `serve`, `doctor` and `model`."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from lazarus_models.cli.serving import serve
 
 app = typer.Typer(
     name="lazarus-models",
-    help="Language models on MLX, in the Hugging Face layout.",
+    help="Run, create, convert and serve language models on MLX, in the Hugging Face layout.",
     rich_markup_mode=None,
     no_args_is_help=True,
     add_completion=False,
@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 
 model_app = typer.Typer(
-    help="Make a new model, or describe one.", rich_markup_mode=None, no_args_is_help=True, add_completion=False
+    help="Create, describe or convert a model.", rich_markup_mode=None, no_args_is_help=True, add_completion=False
 )
 """`lazarus model`."""
 

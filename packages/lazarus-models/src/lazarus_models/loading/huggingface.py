@@ -279,7 +279,7 @@ def _differences(found: Mapping[str, Stored], expected: Mapping[str, mx.array]) 
 def _compare(path: Path, found: Mapping[str, Stored], expected: Mapping[str, mx.array]) -> None:
     if missing := sorted(expected.keys() - found.keys()):
         hint = "; should `tie_word_embeddings` be true?" if missing == ["lm_head.weight"] else ""
-        raise WeightsError(f"{path}: {_some(missing)} of config.json missing from the weights{hint}", "LM-E123")
+        raise WeightsError(f"{path}: config.json describes {_some(missing)}, which the weights lack{hint}", "LM-E123")
     if extra := sorted(found.keys() - expected.keys()):
         raise WeightsError(
             f"{path}: the weights contain {_some(extra)}, which config.json does not describe", "LM-E124"
