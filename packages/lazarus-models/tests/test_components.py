@@ -121,5 +121,5 @@ def test_yarn_keeps_fast_pairs_and_stretches_slow_ones():
 @pytest.mark.parametrize("dtype", [mx.bfloat16, mx.float16])
 def test_experts_in_half_precision_on_a_cpu_are_refused_in_one_line(dtype):
     layer = MoE(8, MoEConfig(num_experts=4, num_experts_per_tok=2, width=6))
-    with pytest.raises(UnsupportedModel, match="float32 only there; load the model with `dtype` float32"):
+    with pytest.raises(UnsupportedModel, match="float32 only; load the model with `dtype` float32"):
         layer(mx.ones((1, 2, 8), dtype=dtype))

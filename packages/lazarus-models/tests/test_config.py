@@ -117,7 +117,7 @@ def test_a_text_model_beside_a_vision_model_is_read_alone():
 
 
 def test_layers_are_as_many_as_their_kinds():
-    with pytest.raises(ConfigError, match="`layer_types` names 1 layers, `num_hidden_layers` says 2"):
+    with pytest.raises(ConfigError, match="`layer_types` has 1 layers, but `num_hidden_layers` is 2"):
         read(model_type="qwen3", num_key_value_heads=4, layer_types=["full_attention"])
 
 

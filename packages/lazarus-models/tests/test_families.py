@@ -93,7 +93,7 @@ def test_packed_rows_are_exact_or_refused(lm, name, reference):
     labels = mx.array([[1] * first.size + [2] * second.size])
     assert supports_packing(lm) == (name not in UNPACKED)
     if name in UNPACKED:
-        with pytest.raises(UnsupportedModel, match="one sample a row"):
+        with pytest.raises(UnsupportedModel, match="one sample per row"):
             segment_caches(lm.model, labels)
         return
     packed = lm.model(mx.concatenate([first, second])[None], cache=segment_caches(lm.model, labels))[0]

@@ -156,7 +156,7 @@ def test_an_adapter_of_another_shape_is_named(adapter, tiny_directory):
     tensors["model.layers.0.self_attn.q_proj.lora_a"] = mx.ones((32, 4))
     save_tensors(tensors, adapter / "adapters.safetensors")
     with pytest.raises(
-        AdapterError, match=r"`model\.layers\.0\.self_attn\.q_proj\.lora_a` is \(32, 4\), the model needs \(64, 4\)"
+        AdapterError, match=r"`model\.layers\.0\.self_attn\.q_proj\.lora_a` is \(32, 4\), but the model needs \(64, 4\)"
     ):
         load_adapter(load(tiny_directory).model, adapter)
 
@@ -205,7 +205,7 @@ def test_experts_are_adapted_when_they_are_named(data):
     apply_lora(lm.model, LoraConfig(rank=2, targets=("gate_proj", "down_proj")), seed=0)
     assert np.array_equal(logits(lm.model), before)
     assert {tensor.ndim for tensor in adapter_weights(lm.model).values()} == {3}
-    with pytest.raises(AdapterError, match="PEFT has no place"):
+    with pytest.raises(AdapterError, match="PEFT's layout cannot express"):
         save_adapter(lm.model, LoraConfig(rank=2), "unused", layout="peft")
 
 

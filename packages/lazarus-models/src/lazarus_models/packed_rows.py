@@ -52,7 +52,7 @@ def mask_caches(model: nn.Module, mask: Bool[mx.array, "B 1 N N"]) -> list[MaskC
 def _refuse_states(model: nn.Module) -> None:
     if not cast("Decoder", model).config.supports_packing:
         raise UnsupportedModel(
-            "this model's layers carry a state, absolute positions or chunks across a row, which no mask can part; "
-            "give one sample a row",
+            "this model has layers with a state, absolute positions or chunks, which no mask keeps within a segment; "
+            "use one sample per row",
             "LM-E113",
         )

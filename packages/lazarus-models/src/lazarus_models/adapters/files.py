@@ -186,11 +186,13 @@ def _read(model: nn.Module, directory: Path, files: Files, *, any_base: bool) ->
         tensors = dict(files.tensors(stored))
         settings, kind = said.get("lora_parameters"), said.get("fine_tune_type", "lora")
     if kind not in ("lora", "dora"):
-        raise AdapterError(f"{file}: an adapter of kind {kind!r}; 'lora' and 'dora' are read", "LM-E132")
+        raise AdapterError(f"{file}: adapters of kind {kind!r} are not supported, only 'lora' and 'dora'", "LM-E132")
     layers = sorted({name.rpartition(".")[0] for name in tensors})
     known = set(target_layers(model, ("*",)))
     if unknown := [name for name in layers if name not in known]:
-        raise AdapterError(f"{directory}: adapts `{unknown[0]}`, no linear layer of this model", "LM-E133")
+        raise AdapterError(
+            f"{directory}: the adapter changes `{unknown[0]}`, which is not a linear layer of this model", "LM-E133"
+        )
     if not any_base:
         _refuse_other_base(model, stored)
     return _stored_config(file, kind, settings, layers), tensors
@@ -222,7 +224,7 @@ def _stored_config(file: Path, kind: Any, said: Any, layers: list[str]) -> LoraC
         alpha = said["scale"] * said["rank"]
         return LoraConfig(kind=kind, rank=said["rank"], alpha=alpha, dropout=said.get("dropout", 0.0), targets=targets)
     except (KeyError, TypeError) as error:
-        raise AdapterError(f"{file}: needs a rank and a scale or alpha, found {said!r}", "LM-E132") from error
+        raise AdapterError(f"{file}: needs a rank and a scale or alpha, but has {said!r}", "LM-E132") from error
     except ValidationError as error:
         raise AdapterError(f"{file}: {in_words(error)}", "LM-E132") from error
 
@@ -232,7 +234,7 @@ def _refuse_misfit(directory: Path, tensors: Mapping[str, mx.array], own: Mappin
         found = tensors[name].shape if name in tensors else None
         needed = own[name].shape if name in own else None
         if found != needed:
-            raise AdapterError(f"{directory}: `{name}` is {found}, the model needs {needed}", "LM-E134")
+            raise AdapterError(f"{directory}: `{name}` is {found}, but the model needs {needed}", "LM-E134")
 
 
 def _mlx_lm_config(model: nn.Module, config: LoraConfig) -> dict[str, Any]:
@@ -267,7 +269,8 @@ def _to_peft(tensors: Mapping[str, mx.array]) -> dict[str, mx.array]:
     for name, tensor in tensors.items():
         if tensor.ndim == 3:
             raise AdapterError(
-                f"`{name}` adapts a stack of experts, for which PEFT has no place; save mlx-lm's layout", "LM-E136"
+                f"`{name}` adapts a stack of experts, which PEFT's layout cannot express; use the layout `mlx-lm`",
+                "LM-E136",
             )
         layer, _, leaf = name.rpartition(".")
         out[f"{_PEFT_START}{layer}{_PEFT['.' + leaf]}"] = tensor.T if tensor.ndim == 2 else tensor
@@ -285,5 +288,5 @@ def _from_peft(tensors: Mapping[str, mx.array]) -> dict[str, mx.array]:
                 )
                 break
         else:
-            raise AdapterError(f"`{name}` is no tensor of a LoRA adapter", "LM-E134")
+            raise AdapterError(f"`{name}` is not a tensor of a LoRA adapter", "LM-E134")
     return out

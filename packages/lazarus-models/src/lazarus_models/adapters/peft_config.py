@@ -74,13 +74,14 @@ class PeftConfig:
         """
         if str(said["peft_type"]).upper() != "LORA":
             raise AdapterError(
-                f"{file}: an adapter of kind {str(said['peft_type']).lower()!r}; 'lora' and 'dora' are read", "LM-E132"
+                f"{file}: adapters of kind {str(said['peft_type']).lower()!r} are not supported, only 'lora' and 'dora'",
+                "LM-E132",
             )
         _refuse_others(file, said)
         rank, alpha = said.get("r"), said.get("lora_alpha")
         if not _is_rank(rank) or not _is_number(alpha):
             found = {"r": rank, "lora_alpha": alpha}
-            raise AdapterError(f"{file}: needs a rank and a scale or alpha, found {found!r}", "LM-E132")
+            raise AdapterError(f"{file}: needs a rank and a scale or alpha, but has {found!r}", "LM-E132")
         return cls(
             kind="dora" if said.get("use_dora") else "lora",
             rank=cast("int", rank),

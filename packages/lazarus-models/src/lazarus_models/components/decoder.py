@@ -184,7 +184,9 @@ def _embedded_positions(embedding: nn.Embedding, tokens: int, cache: Any, rows: 
         max(cache.lengths) if isinstance(cache, PartedCache) else tokens + (offset if isinstance(offset, int) else 0)
     )
     if longest > rows:
-        raise GenerationError(f"a text of {longest} tokens, the model has {rows} positions; shorten it", "LM-E142")
+        raise GenerationError(
+            f"the text has {longest} tokens, but the model has {rows} positions; shorten the text", "LM-E142"
+        )
     places = _positions(tokens, cache)
     return mx.where((places < rows)[..., None], embedding(mx.minimum(places, rows - 1)), mx.nan)
 

@@ -122,8 +122,8 @@ def refuse_half_precision(dtype: mx.Dtype) -> None:
     if dtype != mx.float32 and on_cpu():
         word = str(dtype).rpartition(".")[2]
         raise UnsupportedModel(
-            f"a layer of experts in {word} on a CPU: MLX multiplies stacks of experts in float32 only there; load the model "
-            "with `dtype` float32",
+            f"a layer of experts in {word} on a CPU: MLX supports stacks of experts in float32 only; load the model with "
+            "`dtype` float32",
             "LM-E117",
         )
 

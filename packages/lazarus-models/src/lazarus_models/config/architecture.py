@@ -87,7 +87,7 @@ class NormConfig(Frozen):
     @validator(mode="after")
     def _means_something(self) -> Self:
         if (self.kind == "rms" and self.bias) or (self.kind == "layer" and self.one_plus):
-            raise ValueError("`bias` belongs to the norm `layer`, `one_plus` to the norm `rms`")
+            raise ValueError("`bias` requires the kind `layer`, `one_plus` the kind `rms`")
         return self
 
 
@@ -135,12 +135,12 @@ class AttentionConfig(Frozen):
     def _fits(self) -> Self:
         if self.num_heads % self.num_key_value_heads:
             raise ValueError(
-                f"`num_heads` {self.num_heads} is no multiple of `num_key_value_heads` {self.num_key_value_heads}"
+                f"`num_heads` {self.num_heads} is not a multiple of `num_key_value_heads` {self.num_key_value_heads}"
             )
         if self.rope and self.head_dim % 2:
-            raise ValueError(f"`head_dim` {self.head_dim} is odd; RoPE turns pairs of dimensions")
+            raise ValueError(f"`head_dim` {self.head_dim} is odd; RoPE needs pairs of dimensions")
         if self.window and self.chunk:
-            raise ValueError("`window` and `chunk` both bound what a token sees; give one")
+            raise ValueError("`window` and `chunk` exclude each other; give one of them")
         return self
 
 

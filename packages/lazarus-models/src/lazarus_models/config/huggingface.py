@@ -83,7 +83,7 @@ class ModelConfig(Frozen):
         said = [(name, token) for name, token in given.items() if token is not None]
         for name, token in (*said, *(("eos_token_id", token) for token in self.eos_token_ids)):
             if not 0 <= token < size:
-                raise ValueError(f"`{name}` is {token}, `vocab_size` allows 0 to {size - 1}")
+                raise ValueError(f"`{name}` is {token}, but `vocab_size` allows 0 to {size - 1}")
         return self
 
     @classmethod
@@ -167,11 +167,11 @@ class TransformerConfig(ModelConfig):
     def _heads_fit(self) -> Self:
         if self.num_attention_heads % self.num_key_value_heads:
             raise ValueError(
-                f"`num_attention_heads` {self.num_attention_heads} is no multiple of "
+                f"`num_attention_heads` {self.num_attention_heads} is not a multiple of "
                 f"`num_key_value_heads` {self.num_key_value_heads}"
             )
         if self.head_dim % 2:
-            raise ValueError(f"`head_dim` {self.head_dim} is odd; RoPE turns pairs of dimensions")
+            raise ValueError(f"`head_dim` {self.head_dim} is odd; RoPE needs pairs of dimensions")
         return self
 
     @classmethod
@@ -201,10 +201,10 @@ class LayeredConfig(TransformerConfig):
     @validator(mode="after")
     def _every_layer_has_a_kind(self) -> Self:
         if unknown := set(self.layer_types) - set(self.kinds):
-            raise ValueError(f"`layer_types` says {sorted(unknown)}, this family has {self.kinds}")
+            raise ValueError(f"`layer_types` has {sorted(unknown)}, but this family supports {self.kinds}")
         if len(self.layer_types) != self.num_hidden_layers:
             raise ValueError(
-                f"`layer_types` names {len(self.layer_types)} layers, `num_hidden_layers` says {self.num_hidden_layers}"
+                f"`layer_types` has {len(self.layer_types)} layers, but `num_hidden_layers` is {self.num_hidden_layers}"
             )
         return self
 
@@ -259,7 +259,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = read_bytes(path)
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file; a model is a directory with config.json", "LM-E100") from error
+        raise ConfigError(f"{path}: no such file; give a model directory with config.json", "LM-E100") from error
     return parse_json(content, path)
 
 

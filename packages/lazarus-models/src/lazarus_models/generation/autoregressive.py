@@ -132,7 +132,7 @@ def prompt_ids(lm: LoadedModel, prompt: str | Sequence[Message], *, raw: bool = 
     """
     if raw:
         if not isinstance(prompt, str):
-            raise GenerationError("`raw` takes a text, not messages: messages need a template", "LM-E141")
+            raise GenerationError("`raw` needs a text; messages need a chat template", "LM-E141")
         tokenizer = lm.tokenizer
         bos = [tokenizer.bos_id] if tokenizer.adds_bos and tokenizer.bos_id is not None else []
         return [*bos, *tokenizer.encode(prompt)]
@@ -157,8 +157,8 @@ def bounded(lm: LoadedModel, ids: Sequence[int], config: GenerationConfig) -> Ge
     room = config.max_new_tokens if context is None else context - len(ids)
     if room <= 0:
         raise GenerationError(
-            f"the prompt has {len(ids)} tokens, the model's context is {context} "
-            "(`max_position_embeddings`); shorten it",
+            f"the prompt has {len(ids)} tokens, but the model's context is {context} "
+            "(`max_position_embeddings`); shorten the prompt",
             "LM-E142",
         )
     check_ids(ids, lm.config.vocab_size, "the prompt")
@@ -376,4 +376,4 @@ def _steps(
 
 def _refuse_empty(ids: Sequence[int]) -> None:
     if not ids:
-        raise GenerationError("the prompt has no tokens; give a text, or a tokenizer that begins with BOS", "LM-E140")
+        raise GenerationError("the prompt has no tokens; give a text, or use a tokenizer that adds BOS", "LM-E140")
