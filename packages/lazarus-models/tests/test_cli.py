@@ -201,7 +201,7 @@ def test_what_is_no_text_is_refused(stories, tmp_path):
     some = ("infer", "--model", stories.path, "--raw")
     assert "x.txt: not UTF-8 (byte 3)" in refusal(*some, "--prompt-file", tmp_path / "x.txt")
     assert "-: not UTF-8 (byte 0)" in refusal(*some, "--prompt-file", "-", input=b"\xff")
-    assert "x.txt: no text" in refusal(*some, "--prompt", "x", "--system", f"@{tmp_path / 'x.txt'}")
+    assert "x.txt: not UTF-8" in refusal(*some, "--prompt", "x", "--system", f"@{tmp_path / 'x.txt'}")
 
 
 def test_a_port_in_use_is_named(stories):

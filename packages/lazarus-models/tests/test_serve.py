@@ -204,7 +204,7 @@ def test_fifty_requests_at_once_are_each_answered_as_alone(server, stories):
         ("/v1/completions", {"prompt": "x", "stream_options": {}}, "secret", 400, "without `stream`"),
         ("/v1/completions", {"prompt": "x", "temperature": -1}, "secret", 400, "temperature"),
         ("/v1/completions", {"prompt": "word " * 900}, "secret", 400, "the model's context is 512"),
-        ("/v1/completions", {"prompt": "x", "n": 2}, "secret", 400, "`n`: one answer a request"),
+        ("/v1/completions", {"prompt": "x", "n": 2}, "secret", 400, "`n`: only one answer per request"),
         ("/v1/completions", {"prompt": "x", "echo": True}, "secret", 400, "`echo`"),
         ("/v1/completions", {"prompt": "x", "logprobs": 50}, "secret", 400, "logprobs"),
         ("/v1/chat/completions", {"messages": []}, "secret", 400, "at least 1 item"),
