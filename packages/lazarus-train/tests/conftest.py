@@ -127,7 +127,7 @@ def fresh_model(tmp_path_factory):
     train_bpe(folder / "tokenizer")
     tokenizer = load_tokenizer(str(folder / "tokenizer"))
     shape = lazarus_models.preset("nano", vocab_size=tokenizer.vocab_size)
-    lm = lazarus_models.new(shape.model_copy(update={"num_hidden_layers": 1}), tokenizer, seed=0, vocab_size=300)
+    lm = lazarus_models.init_model(shape.model_copy(update={"num_hidden_layers": 1}), tokenizer, seed=0, vocab_size=300)
     lazarus_models.save(lm, folder / "model")
     return folder / "model"
 

@@ -85,7 +85,7 @@ def test_a_lean_linear_layer_lays_its_gradient_out_as_its_weight(setup):
 
 
 def test_a_lean_model_takes_less_memory():
-    model = lazarus_models.new("tiny-test", load_tokenizer("byte"), seed=0).model
+    model = lazarus_models.init_model("tiny-test", load_tokenizer("byte"), seed=0).model
     model.train()
     ids = mx.random.randint(0, 200, (4, 256), key=mx.random.key(0))
 

@@ -3,7 +3,6 @@ import pytest
 
 import lazarus_models
 from lazarus_models.backend import mx
-from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_plan import PlanCursor
 from lazarus_train.data.batches import make_batch
 from lazarus_train.layers.neftune import embedding_noise
@@ -85,7 +84,9 @@ def test_noise_takes_the_precision_of_the_embedding(setup):
 def test_an_adapted_embedding_is_noisy_beside_its_adapter(setup):
     model = lazarus_models.load(setup.model).model
     model.freeze()
-    adapted = import_mlx_lm("tuner.lora").LoRAEmbedding.from_base(model.model.embed_tokens, r=2)
+    from mlx_lm.tuner.lora import LoRAEmbedding
+
+    adapted = LoRAEmbedding.from_base(model.model.embed_tokens, r=2)
     model.model.embed_tokens = adapted
     ids, noise = mx.array([[0, 1]]), mx.ones((1, 2, WIDTH))
     plain = adapted(ids)

@@ -57,7 +57,7 @@ def tiny_setup(tmp_path_factory, make_setup):
             "head_dim": tiny.HEAD_DIM,
         }
     )
-    lm = lazarus_models.new(shape, tokenizer, seed=0)
+    lm = lazarus_models.init_model(shape, tokenizer, seed=0)
     lazarus_models.set_weights(lm.model, {name: mx.array(each) for name, each in tiny.weights().items()})
     for file in setup.model.iterdir():
         file.unlink()
