@@ -14,15 +14,15 @@ from typing import Any, get_args, get_origin
 import pytest
 import typer
 
-from lazarus_plan.console import run
+from lazarus_core.console import run
 
 APPS = {
-    "plan": "lazarus_plan.cli:app",
-    "batching": "lazarus_plan.batching_cli:app",
-    "tokenkit": "lazarus_tokenkit.cli:app",
-    "models": "lazarus_models.cli:app",
+    "plan": "lazarus_plan.cli.app:app",
+    "batching": "lazarus_plan.cli.batching:app",
+    "tokenkit": "lazarus_tokenkit.cli.app:app",
+    "models": "lazarus_models.cli.app:app",
     "gym": "lazarus_gym.cli:app",
-    "train": "lazarus_train.cli:app",
+    "train": "lazarus_train.cli.app:app",
     "introspect": "lazarus_introspect.cli:app",
     "corpus": "lazarus_corpus.cli:app",
     "quickstart": "lazarus_cli.quickstart:quickstart",

@@ -70,7 +70,7 @@ wheels_together() {
 
 plan_wheel_alone() {
     install_wheels alone "$work"/dist/lazarus_plan-*.whl
-    diff <(uv pip freeze -q -p "$work/alone" | sed 's/[= ].*//' | grep -v '^lazarus-plan$') tools/closure-lazarus-plan.txt
+    diff <(uv pip freeze -q -p "$work/alone" | sed 's/[= ].*//' | grep -v '^lazarus-') tools/closure-lazarus-plan.txt
     "$work/alone/bin/python" - <<'PYTHON'
 import sys
 from importlib import import_module

@@ -69,8 +69,8 @@ def config() -> Any:
 
 
 def case_read(kind: str, size: int, folder: Path) -> dict[str, Any]:
-    from lazarus_plan.length_scan import scan
-    from lazarus_plan.sidecar import read_lengths, read_sidecar
+    from lazarus_plan.lengths.scan import scan
+    from lazarus_plan.lengths.sidecar import read_lengths, read_sidecar
 
     path = write_lengths(kind, size, folder)
     lines_s, _ = timed(lambda: scan(path))
@@ -81,7 +81,7 @@ def case_read(kind: str, size: int, folder: Path) -> dict[str, Any]:
 
 def case_build(kind: str, size: int, folder: Path) -> dict[str, Any]:
     from lazarus_plan import build_plan, read_lengths
-    from lazarus_plan.stats import plan_stats
+    from lazarus_plan.packing.stats import plan_stats
 
     cache = read_lengths(write_lengths(kind, size, folder))
     seconds, plan = timed(lambda: build_plan(cache, config(), folder / "plan"))
@@ -97,7 +97,7 @@ def case_build(kind: str, size: int, folder: Path) -> dict[str, Any]:
 
 
 def _spread(plan: Any) -> float:
-    from lazarus_plan.stats import step_costs
+    from lazarus_plan.packing.stats import step_costs
 
     cost = step_costs(plan)[:-1]
     return float(cost.std() / cost.mean()) if len(cost) else 0.0
@@ -112,7 +112,7 @@ def case_verify(_kind: str, _size: int, folder: Path) -> dict[str, Any]:
 
 def case_diff(_kind: str, _size: int, folder: Path) -> dict[str, Any]:
     from lazarus_plan import load_plan
-    from lazarus_plan.diff import diff_plans
+    from lazarus_plan.checks.diff import diff_plans
 
     plan = load_plan(folder / "plan")
     seconds, _ = timed(lambda: diff_plans(plan, plan))
@@ -120,7 +120,7 @@ def case_diff(_kind: str, _size: int, folder: Path) -> dict[str, Any]:
 
 
 def case_seek(_kind: str, _size: int, folder: Path) -> dict[str, Any]:
-    from lazarus_plan.reader import PlanReader
+    from lazarus_plan.format.reader import PlanReader
 
     with PlanReader(folder / "plan") as reader:
         chosen = random.Random(0).choices(range(len(reader)), k=500)
@@ -136,8 +136,8 @@ def case_seek(_kind: str, _size: int, folder: Path) -> dict[str, Any]:
 
 
 def case_pack(kind: str, size: int, _folder: Path) -> dict[str, Any]:
-    from lazarus_plan.packed import pack
-    from lazarus_plan.packing import best_fit_decreasing, histogram
+    from lazarus_plan.packing.best_fit import best_fit_decreasing, histogram
+    from lazarus_plan.packing.rows import pack
 
     lengths = np.minimum(lengths_of(kind, size), ROW_LEN)
     ours_s, patterns = timed(lambda: best_fit_decreasing(histogram(lengths), ROW_LEN))
@@ -188,7 +188,7 @@ def trl_bins(lengths: np.ndarray, tree: Any) -> list[int]:
 
 
 def case_shuffle(_kind: str, size: int, _folder: Path) -> dict[str, Any]:
-    from lazarus_plan.keyed import keyed_permutation
+    from lazarus_plan.packing.permutation import keyed_permutation
 
     ours_s, _ = timed(lambda: keyed_permutation(size, 42))
     values = list(range(size))
@@ -199,7 +199,7 @@ def case_shuffle(_kind: str, size: int, _folder: Path) -> dict[str, Any]:
 def case_samples(kind: str, size: int, _folder: Path) -> dict[str, Any]:
     """How much samples a step vary: strata against a plain shuffle of the same rows."""
     from lazarus_plan import LengthCache, LengthsHeader, build_plan
-    from lazarus_plan.stats import rows_a_step
+    from lazarus_plan.packing.stats import rows_a_step
 
     lengths = lengths_of(kind, size)
     plan = build_plan(LengthCache(kind, LengthsHeader(size), "sha256:00", range(size), lengths), config())  # pyright: ignore[reportArgumentType] # ids are not asked for

@@ -44,16 +44,16 @@ weight_bytes = int(sys.argv[5])
 policy = prepare_device(weight_bytes)
 from lazarus_models import read_config, set_weights
 from lazarus_models.families import family_of
-from lazarus_models.presets import initial_weights
+from lazarus_models.composition.presets import initial_weights
 from lazarus_plan import LengthCache, LengthRow, PlanConfig, build_plan
 from lazarus_train import OptimizerSettings
-from lazarus_train.batches import make_batch
-from lazarus_train.dataset import Dataset
-from lazarus_train.lean import make_lean
-from lazarus_train.optim import Optimizer
-from lazarus_train.replicas import Replicas, share_rows
-from lazarus_train.step import compute_gradients
-from lazarus_train.tasks import CausalTask
+from lazarus_train.data.batches import make_batch
+from lazarus_train.data.dataset import Dataset
+from lazarus_train.cpu.low_memory_layers import make_lean
+from lazarus_train.engine.optim import Optimizer
+from lazarus_train.cpu.thread_parallel import Replicas, share_rows
+from lazarus_train.engine.step import compute_gradients
+from lazarus_train.objectives.registry import CausalTask
 folder, rows, tokens, steps = Path(sys.argv[1]), *map(int, sys.argv[2:5])
 config = read_config(folder)
 model = family_of(config.model_type).build(config)

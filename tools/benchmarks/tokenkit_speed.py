@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lazarus_tokenkit import BpeConfig, Encoder, FieldNames, build_lengths, load_tokenizer, read_samples, train_bpe
-from lazarus_tokenkit.engines import is_installed
+from lazarus_tokenkit.tokenizers.engines import is_installed
 
 GSM8K = FieldNames(prompt="question", completion="answer")
 

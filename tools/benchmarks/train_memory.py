@@ -23,7 +23,7 @@ def run(python: str, setup: dict, limit: int) -> dict | None:
     """Peak bytes and tokens a second of one set-up, or None where it failed."""
     read, write = os.pipe()
     with open(read, "rb") as out:  # noqa: PTH123 (a file descriptor)
-        command = [python, "-W", "ignore", "-m", "lazarus_train.trial", json.dumps(setup)]
+        command = [python, "-W", "ignore", "-m", "lazarus_train.tune.measure", json.dumps(setup)]
         child = subprocess.Popen(
             command,
             stdout=write,

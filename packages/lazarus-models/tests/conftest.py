@@ -9,7 +9,12 @@ import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook(
-    ["lazarus_models.masks", "lazarus_models.sample", "lazarus_models.decoder", "lazarus_models.components"],
+    [
+        "lazarus_models.components.masks",
+        "lazarus_models.generation.sampling",
+        "lazarus_models.components.decoder",
+        "lazarus_models.components",
+    ],
     "beartype.beartype",
 )
 

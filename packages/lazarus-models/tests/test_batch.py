@@ -1,6 +1,7 @@
 import pytest
 
-from lazarus_models import GenerationConfig, cache, generate, generate_batch, load
+from lazarus_models import GenerationConfig, generate, generate_batch, load
+from lazarus_models.generation import prompt_cache as cache
 
 PROMPTS = ["Once upon a time", "The", "One day, a big dog", "Lily liked to", "Tom and", "She", "It was a sunny day and"]
 

@@ -56,7 +56,7 @@ def test_too_late_is_said(openblas):
 
 def test_a_slow_blas_is_warned_of_once_and_off_is_not():
     code = "import ctypes.util; ctypes.util.find_library = lambda name: None; "
-    code += "import lazarus_models.packaged_blas as p; p.find_spec = lambda name: None; import lazarus_models.backend, lazarus_models.masks"
+    code += "import lazarus_models.packaged_blas as p; p.find_spec = lambda name: None; import lazarus_models.backend, lazarus_models.components.masks"
     _, _, err = python(code, LAZARUS_BLAS="")
     assert err.count("install OpenBLAS") == 1
     assert python("import lazarus_models.backend", LAZARUS_BLAS="off")[2] == ""
@@ -64,7 +64,7 @@ def test_a_slow_blas_is_warned_of_once_and_off_is_not():
 
 @pytest.mark.slow
 def test_openblas_is_what_mlx_multiplies_with(openblas):
-    code = "from lazarus_models.doctor import measure_gflops as m; print(m())"
+    code = "from lazarus_models.ops.cpu.doctor import measure_gflops as m; print(m())"
     fast, slow = (float(python(code, LAZARUS_BLAS=wanted)[1]) for wanted in ("", "off"))
     assert fast > 2 * slow  # 120 against 8 GFLOP/s on a quiet core
 

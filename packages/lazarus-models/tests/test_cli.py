@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 import commands
-from lazarus_models import doctor
+from lazarus_core.errors import LazarusError
 from lazarus_models.backend import mx
-from lazarus_models.cli import app
-from lazarus_plan.errors import LazarusError
+from lazarus_models.cli.app import app
+from lazarus_models.ops.cpu import doctor
 
 
 def command(*arguments):
@@ -180,7 +180,7 @@ def test_an_expected_failure_is_one_line_and_exit_2(arguments, words):
 
 def test_help_loads_no_array_library():
     code = (
-        "import sys; from lazarus_models.cli import app; from typer.testing import CliRunner\n"
+        "import sys; from lazarus_models.cli.app import app; from typer.testing import CliRunner\n"
         "assert CliRunner().invoke(app, ['infer', '--help']).exit_code == 0\n"
         "print([m for m in ('mlx', 'numpy', 'tokenizers', 'transformers', 'rich') if m in sys.modules])"
     )

@@ -21,11 +21,19 @@ from lazarus_models import (
     weights,
 )
 from lazarus_models.backend import mx, nn
-from lazarus_models.batch import batch_tokens
-from lazarus_models.compose import compose, hybrid, mamba, mamba_mixer, model_config, recurrent, transformer
+from lazarus_models.components.sequence_head import classification_loss, regression_loss
+from lazarus_models.composition.architectures import (
+    compose,
+    hybrid,
+    mamba,
+    mamba_mixer,
+    model_config,
+    recurrent,
+    transformer,
+)
 from lazarus_models.families import family_of
-from lazarus_models.heads import classification_loss, regression_loss
-from lazarus_models.parameters import flatten
+from lazarus_models.generation.batch import batch_tokens
+from lazarus_models.trees import flatten
 
 SMALL = {"vocab_size": 300, "width": 32, "layers": 2}
 ATTENTION = AttentionConfig(num_heads=4, num_key_value_heads=2, head_dim=8)

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from lazarus_models import ModelFamilyType, ModelsError, RopeConfig, load
 from lazarus_models.backend import mx
-from lazarus_models.config import read_json
+from lazarus_models.config.huggingface import read_json
 from lazarus_models.families import canonical
 
 CHECKPOINTS = sorted({*ModelFamilyType, "llama3-rope"} - {"lazarus_decoder"})

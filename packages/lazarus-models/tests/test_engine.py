@@ -1,8 +1,8 @@
 import pytest
 
 from lazarus_models import GenerationConfig, generate_tokens, load
-from lazarus_models.batch import BatchRunner
-from lazarus_models.engine import Engine
+from lazarus_models.generation.batch import BatchRunner
+from lazarus_models.serving.engine import Engine
 
 CONFIG = GenerationConfig(max_new_tokens=5)
 

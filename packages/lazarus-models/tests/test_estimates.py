@@ -1,7 +1,7 @@
 import pytest
 
 from lazarus_models import LoraConfig, adapter_weights, apply_lora, load, parameter_count
-from lazarus_models.estimates import estimate
+from lazarus_models.composition.estimates import estimate
 
 NAMES = ["gemma3_text", "gpt_oss", "jamba", "llama", "llama4_text", "mamba", "mixtral", "granitemoehybrid"]
 

@@ -20,7 +20,7 @@ from lazarus_models import (
     prompt_ids,
 )
 from lazarus_models.backend import mx
-from lazarus_models.streaming import until_stop
+from lazarus_models.generation.streaming import until_stop
 
 
 @pytest.mark.slow

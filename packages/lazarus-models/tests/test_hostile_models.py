@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lazarus_core.errors import LazarusError
 from lazarus_models import load, new, save
-from lazarus_models.architecture import MAX_LAYERS
 from lazarus_models.backend import mx
-from lazarus_models.config import read_json
+from lazarus_models.config.architecture import MAX_LAYERS
+from lazarus_models.config.huggingface import read_json
 from lazarus_models.errors import ConfigError, ModelsError, WeightsError
-from lazarus_models.finite import is_finite
-from lazarus_models.gguf import export_gguf
-from lazarus_models.hub import own_file
-from lazarus_models.tensors import load_tensors, read_header, save_tensors
-from lazarus_plan.errors import LazarusError
+from lazarus_models.loading.finite import is_finite
+from lazarus_models.loading.gguf import export_gguf
+from lazarus_models.loading.hub import own_file
+from lazarus_models.tensor_files import load_tensors, read_header, save_tensors
 from lazarus_tokenkit import load_tokenizer
 
 
@@ -232,7 +232,7 @@ def test_gguf_refuses_numbers_that_half_precision_cannot_hold(
 ):
     lm = load(folder)
     lm.model.lm_head = None if lm.config.tie_word_embeddings else lm.model.lm_head
-    monkeypatch.setattr("lazarus_models.gguf._vocabulary", lambda lm: {})
+    monkeypatch.setattr("lazarus_models.loading.gguf._vocabulary", lambda lm: {})
     embedding = lm.model.model.embed_tokens
     embedding.weight = embedding.weight.at[0].add(1e6)
     assert refusal(lambda: export_gguf(lm, tmp_path / "m.gguf")).code == "LM-E128"

@@ -184,7 +184,9 @@ def test_unmerged_lora_is_not_saved_as_a_model(tiny, tmp_path):
 
 
 def test_an_interrupted_save_leaves_nothing(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("lazarus_models.huggingface._write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        "lazarus_models.loading.huggingface._write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.raises(KeyboardInterrupt):
         save(tiny, tmp_path / "saved")
     assert [each.name for each in tmp_path.iterdir() if "saved" in each.name] == []

@@ -22,7 +22,7 @@ from lazarus_models import (
     weights,
 )
 from lazarus_models.backend import mx
-from lazarus_models.parameters import flatten, replace_modules
+from lazarus_models.trees import flatten, replace_modules
 
 IDS = [[1, 72, 101, 108, 108, 111]]
 

@@ -6,7 +6,7 @@ from jaxtyping import TypeCheckError
 
 from lazarus_models import segment_caches, segment_mask, supports_packing, weights
 from lazarus_models.backend import mx, nn
-from lazarus_models.parameters import flatten
+from lazarus_models.trees import flatten
 
 
 def by_hand(ids, window):

@@ -9,12 +9,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from lazarus_models import LoraConfig, apply_lora, load, load_adapter, merge_lora, save_adapter
-from lazarus_models.adapters import AdapterSet
+from lazarus_models.adapters.base_digest import base_digest
+from lazarus_models.adapters.files import AdapterSet
 from lazarus_models.backend import mx
-from lazarus_models.base_digest import base_digest
 from lazarus_models.errors import AdapterError
-from lazarus_models.parameters import set_weights, weights
-from lazarus_models.tensors import read_metadata
+from lazarus_models.tensor_files import read_metadata
+from lazarus_models.trees import set_weights, weights
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "peft.json").read_text("utf-8"))
 CASES: dict[str, Any] = GOLDEN["cases"]

@@ -14,8 +14,8 @@ from lazarus_models import (
     UnifiedPipelineConfig,
     parse_calls,
 )
+from lazarus_models.chat.function_calling import told_of
 from lazarus_models.families import __path__ as FOLDER
-from lazarus_models.tools import told_of
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 from lazarus_models import PRESETS, ConfigError, LoraConfig, apply_lora, new, parameter_count, preset, weights
 from lazarus_models.backend import mx, nn
 from lazarus_models.families import family_of
-from lazarus_models.parameters import flatten
+from lazarus_models.trees import flatten
 
 PUBLISHED = {"micro": 9_438_336, "tiny": 23_072_000, "small": 41_686_656, "medium": 83_898_880}
 

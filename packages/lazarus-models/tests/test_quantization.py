@@ -21,8 +21,8 @@ from lazarus_models import (
 )
 from lazarus_models.backend import mx, nn
 from lazarus_models.families import canonical, family_of
-from lazarus_models.parameters import modules
-from lazarus_models.quantization import quantize
+from lazarus_models.loading.quantized_layers import quantize
+from lazarus_models.trees import modules
 
 
 def logits(lm):

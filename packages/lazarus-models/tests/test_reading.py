@@ -5,9 +5,9 @@ import pytest
 
 from lazarus_models import WeightsError, load, loaded_files, save_tensors
 from lazarus_models.backend import mx
-from lazarus_models.parameters import weights
-from lazarus_models.reading import HashedFiles, load_hashed
-from lazarus_models.tensors import load_tensors
+from lazarus_models.loading.files import HashedFiles, load_hashed
+from lazarus_models.tensor_files import load_tensors
+from lazarus_models.trees import weights
 
 
 def some():

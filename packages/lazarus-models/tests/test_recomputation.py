@@ -1,8 +1,8 @@
 import pytest
 
 from lazarus_models.backend import mx
-from lazarus_models.parameters import evaluate
-from lazarus_models.recomputation import detached, recomputed
+from lazarus_models.ops.recomputation import detached, recomputed
+from lazarus_models.trees import evaluate
 
 
 def several(x, y):

@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lazarus_models.backend import mx
-from lazarus_models.masks import segment_mask
-from lazarus_models.run_attention import (
+from lazarus_models.components.masks import segment_mask
+from lazarus_models.ops.cpu.numpy_views import fresh, view
+from lazarus_models.ops.cpu.segment_attention import (
     BLOCK,
     TOGETHER,
     _blocks,  # pyright: ignore[reportPrivateUsage] # what is computed at once
     _gather,  # pyright: ignore[reportPrivateUsage] # the sums that the backward pass needs
     attend_runs,
 )
-from lazarus_models.vectors import fresh, view
 from suite import examples
 
 SCALE = 0.3

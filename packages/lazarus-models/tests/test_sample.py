@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from lazarus_models import GenerationConfig
 from lazarus_models.backend import mx
-from lazarus_models.sample import kept_logits, next_token, position_key
+from lazarus_models.generation.sampling import kept_logits, next_token, position_key
 
 LOGITS = [1.0, 3.0, -1.0, 2.5, 0.0]  # a vocabulary of five
 

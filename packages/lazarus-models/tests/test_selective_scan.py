@@ -9,7 +9,7 @@ from lazarus_models.backend import mx, nn
 from lazarus_models.components import selective_scan as module
 from lazarus_models.components.mamba import state_space_duality
 from lazarus_models.components.selective_scan import CHUNK, in_chunks, scan, selective_scan
-from lazarus_models.parameters import evaluate
+from lazarus_models.trees import evaluate
 from suite import examples
 
 LENGTHS = st.sampled_from([1, 2, 15, 16, 17, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 5])

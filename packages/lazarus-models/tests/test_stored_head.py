@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from lazarus_models import WeightsError, load, save
 from lazarus_models.backend import mx
-from lazarus_models.parameters import weights
+from lazarus_models.trees import weights
 
 IDS = [[1, 72, 101, 108]]
 HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"

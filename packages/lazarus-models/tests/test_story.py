@@ -17,7 +17,7 @@ from lazarus_models import (
     stream,
     unmerge_lora,
 )
-from lazarus_models.quantization import quantize
+from lazarus_models.loading.quantized_layers import quantize
 
 STORY = """Once upon a time, there was a little girl named Lily. She loved to play outside in the park. \
 One day, she saw a big, red ball. She wanted to play with it, but it was too high.

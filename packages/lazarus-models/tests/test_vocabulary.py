@@ -21,14 +21,14 @@ from lazarus_models import (
     speculative_tokens,
 )
 from lazarus_models.backend import mx
-from lazarus_models.batch import BatchRunner, batch_tokens
-from lazarus_models.compose import transformer
-from lazarus_models.decoder import Decoder
-from lazarus_models.diffusion import DiffusionConfig, diffuse
-from lazarus_models.engine import Engine
-from lazarus_models.heads import classification_loss
-from lazarus_models.quantization import perplexity
-from lazarus_models.sample import count, draw
+from lazarus_models.components.decoder import Decoder
+from lazarus_models.components.sequence_head import classification_loss
+from lazarus_models.composition.architectures import transformer
+from lazarus_models.generation.batch import BatchRunner, batch_tokens
+from lazarus_models.generation.diffusion import DiffusionConfig, diffuse
+from lazarus_models.generation.sampling import count, draw
+from lazarus_models.loading.quantized_layers import perplexity
+from lazarus_models.serving.engine import Engine
 from suite import examples
 
 VOCABULARY = 512

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from lazarus_plan import LengthCache, LengthRow, LengthsHeader, PlanConfig, build_plan, read_lengths, save_plan
-from lazarus_plan.lock import write_lock
+from lazarus_plan.locks.lock import write_lock
 
 CONFIG = PlanConfig(token_budget=1024, row_len=256, epochs=1, seed=0)
 IDENTITY = {"GIT_AUTHOR_NAME": "n", "GIT_AUTHOR_EMAIL": "n@e", "GIT_COMMITTER_NAME": "n", "GIT_COMMITTER_EMAIL": "n@e"}

@@ -4,7 +4,7 @@ from time import monotonic
 
 import pytest
 
-from lazarus_plan.ahead import DEPTH, ahead
+from lazarus_plan.prefetch import DEPTH, ahead
 
 
 def test_results_come_in_order_and_few_items_are_taken_before():

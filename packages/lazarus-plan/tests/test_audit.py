@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lazarus_plan import AuditLog, BatchPlan, CorruptPlan, StalePlan, StepDigest, check_audit, encode_step, row_digest
-from lazarus_plan.audit_line import Binding, line_of
-from lazarus_plan.merkle import leaf_hash
+from lazarus_plan.audit.line import Binding, line_of
+from lazarus_plan.format.merkle import leaf_hash
 from suite import examples
 
 

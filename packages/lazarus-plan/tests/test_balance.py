@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_plan import LengthCache, LengthRow, LengthsHeader, PlanConfig, build_plan
-from lazarus_plan.stats import rows_a_step
+from lazarus_plan.packing.stats import rows_a_step
 
 
 @given(st.lists(st.integers(1, 64), min_size=1, max_size=80), st.integers(1, 6), st.integers(0, 9))

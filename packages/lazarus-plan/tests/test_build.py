@@ -7,27 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_plan import (
-    BatchPlan,
-    LengthCache,
-    LengthRow,
-    PlanConfig,
-    PlanningError,
-    balance,
-    build_plan,
-    codec,
-    items,
-    keyed,
-    load_plan,
-    multiplicity,
-    order,
-    packed,
-    packing,
-    store,
-    validation,
-)
+from lazarus_plan import BatchPlan, LengthCache, LengthRow, PlanConfig, PlanningError, build_plan, load_plan
 from lazarus_plan import plan as plan_module
-from lazarus_plan.codec import encode_lines
+from lazarus_plan.checks import artifact as validation
+from lazarus_plan.checks import multiplicity
+from lazarus_plan.format import step_codec as codec
+from lazarus_plan.format import store
+from lazarus_plan.format.step_codec import encode_lines
+from lazarus_plan.packing import balance, items
+from lazarus_plan.packing import best_fit as packing
+from lazarus_plan.packing import permutation as keyed
+from lazarus_plan.packing import rows as packed
+from lazarus_plan.packing import sorting as order
 from lazarus_plan.testing import length_caches, plan_configs, plans
 
 

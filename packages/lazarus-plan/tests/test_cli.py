@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from lazarus_plan.cli import app
-from lazarus_plan.console import run
+from lazarus_core.console import run
+from lazarus_plan.cli.app import app
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ def test_settings_that_make_no_sense_are_refused(command, lengths_file: Path, tm
 @pytest.fixture
 def batching(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     def call(*arguments: object) -> str:
-        from lazarus_plan.batching_cli import app as batching_app
+        from lazarus_plan.cli.batching import app as batching_app
 
         monkeypatch.setattr("sys.argv", ["batching", *map(str, arguments)])
         with pytest.raises(SystemExit) as caught:

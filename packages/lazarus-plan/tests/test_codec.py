@@ -5,15 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_plan import BatchPlan, CorruptPlan, digits, encode_step
-from lazarus_plan.codec import (
+from lazarus_plan import BatchPlan, CorruptPlan, encode_step
+from lazarus_plan.format import ascii_ints as digits
+from lazarus_plan.format.step_codec import (
     Columns,
     _decode_fast,  # pyright: ignore[reportPrivateUsage] # the fast way
     _from_lines,  # pyright: ignore[reportPrivateUsage] # the slow way
     decode,
     encode_lines,
 )
-from lazarus_plan.line import decode_line
+from lazarus_plan.format.step_json import decode_line
 from lazarus_plan.testing import plans
 
 LINE = b'{"step":0,"samples":[12,88],"tokens":256,"packing":[[0,128],[128,256]]}\n'

@@ -38,7 +38,7 @@ def end(tmp_path: Path, how: str) -> tuple[int, str, str]:
     # Whoever starts the tests in the background has Ctrl-C ignored, and so have we.
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "import sys; sys.argv[0] = 'act'; from lazarus_plan.console import run; run('slow_app:app', 'act')"
+        "import sys; sys.argv[0] = 'act'; from lazarus_core.console import run; run('slow_app:app', 'act')"
     )
     done = commands.run([sys.executable, "-c", code, how], cwd=tmp_path, timeout=30)
     return done.returncode, done.stdout, done.stderr
@@ -68,7 +68,7 @@ def test_every_ending_is_one_line_and_its_code(tmp_path: Path, how: str, code: i
 @pytest.mark.slow
 @pytest.mark.parametrize("closed", [">&-", "2>&-"])
 def test_a_closed_stream_is_no_reason_to_fail(closed: str):
-    code = "from lazarus_plan.console import run, say, show; run(lambda **_: (show('result'), say('words')), 'act')"
+    code = "from lazarus_core.console import run, say, show; run(lambda **_: (show('result'), say('words')), 'act')"
     done = subprocess.run(
         ["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, code], capture_output=True, encoding="utf-8", check=False
     )
@@ -107,7 +107,7 @@ EVIL = "\x1b]0;title\x07\x1b[2J\x9b31m\u202e\r"
 
 PRINTS = """
 import logging, sys, typer
-from lazarus_plan import console
+from lazarus_core import console
 from lazarus_plan.errors import PlanError
 from lazarus_plan.findings import Finding
 evil = sys.argv.pop()
@@ -129,12 +129,12 @@ def act(how: str) -> None:
             with console.progress(evil, total=None, unit="rows") as advance: advance(1, note=evil)
         case "github" | "sarif":
             from pathlib import Path
-            from lazarus_plan import formats
+            from lazarus_plan.report import formats
             findings = [Finding("LP-E100", f"{evil}\\n::error::{evil}")]
             console.show(getattr(formats, f"as_{how}")(Path(f"a\\n::error::{evil}"), findings, True))
         case "page":
             from html import escape
-            from lazarus_plan.page import page
+            from lazarus_core.html.document import page
             console.show(page(evil, escape(evil), "lazarus-plan"))
 
 app = typer.Typer(rich_markup_mode=None)
@@ -163,7 +163,7 @@ def test_control_characters_are_shown_in_every_kind_of_message(how: str):
 @pytest.mark.parametrize("how", ["small", "large", "help", "no"])
 def test_a_reader_that_left_is_141_and_no_verdict(how: str):
     code = (
-        "import sys, typer\nfrom lazarus_plan.console import run, show\n"
+        "import sys, typer\nfrom lazarus_core.console import run, show\n"
         "app = typer.Typer(rich_markup_mode=None)\n@app.command()\n"
         f"def act():\n    show('x' * {10**6 if how == 'large' else 1})\n    raise typer.Exit({int(how == 'no')})\n"
         "run(app, 'act')"
@@ -180,7 +180,7 @@ def test_a_reader_that_left_is_141_and_no_verdict(how: str):
 
 @pytest.mark.slow
 def test_a_full_disk_behind_stdout_is_2():
-    code = "from lazarus_plan.console import run, show; run(lambda **_: show('result'), 'act')"
+    code = "from lazarus_core.console import run, show; run(lambda **_: show('result'), 'act')"
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, check=False)
     assert (done.returncode, done.stderr) == (2, b"error: stdout: No space left on device [act]\n")
@@ -202,14 +202,14 @@ REFUSALS = {
 @pytest.mark.parametrize("how", REFUSALS)
 def test_what_the_machine_refuses_is_one_line_and_2(tmp_path: Path, how: str):
     act, words = REFUSALS[how]
-    code = f"from lazarus_plan.console import run\ndef act(**_):\n    {act}\nrun(act, 'act')"
+    code = f"from lazarus_core.console import run\ndef act(**_):\n    {act}\nrun(act, 'act')"
     done = commands.run([sys.executable, "-c", code], cwd=tmp_path)
     assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
 
 @pytest.mark.slow
 def test_a_bug_is_still_a_traceback():
-    code = "from lazarus_plan.console import run\ndef act(**_):\n    raise RuntimeError('ours')\nrun(act, 'act')"
+    code = "from lazarus_core.console import run\ndef act(**_):\n    raise RuntimeError('ours')\nrun(act, 'act')"
     done = commands.run([sys.executable, "-c", code])
     assert done.returncode == 1 and "Traceback" in done.stderr
 
@@ -219,7 +219,7 @@ def test_a_bug_is_still_a_traceback():
 def test_a_closed_terminal_ends_a_command_but_not_under_nohup(ignored: bool):
     code = (
         f"import os, signal; signal.signal(signal.SIGHUP, signal.{'SIG_IGN' if ignored else 'SIG_DFL'})\n"
-        "from lazarus_plan.console import run, show\n"
+        "from lazarus_core.console import run, show\n"
         "def act(**_):\n    os.kill(os.getpid(), signal.SIGHUP)\n    show('went on')\nrun(act, 'act')"
     )
     done = commands.run([sys.executable, "-c", code])

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lazarus_plan import LengthCache, LengthsHeader, PlanConfig, PlanningError, build_plan, estimate
-from lazarus_plan.estimate import check_room, estimate_plan
+from lazarus_plan import LengthCache, LengthsHeader, PlanConfig, PlanningError, build_plan
+from lazarus_plan.packing import estimate
+from lazarus_plan.packing.estimate import check_room, estimate_plan
 
 
 def cache_of(lengths: Any) -> LengthCache:

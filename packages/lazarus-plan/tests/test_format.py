@@ -33,10 +33,10 @@ from lazarus_plan import (
     row_digest,
     save_plan,
 )
-from lazarus_plan.codec import encode_lines
 from lazarus_plan.config import AS_STORED
-from lazarus_plan.lock import materialise, write_lock
-from lazarus_plan.verification import verify_plan
+from lazarus_plan.format.step_codec import encode_lines
+from lazarus_plan.locks.lock import materialise, write_lock
+from lazarus_plan.verify import verify_plan
 
 FORMAT = (Path(__file__).parents[1] / "FORMAT.md").read_text("utf-8")
 READER = Path(__file__).with_name("read_plan.mjs")

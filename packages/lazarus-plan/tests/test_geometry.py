@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lazarus_plan import PlanConfig
-from lazarus_plan.codec import Columns
-from lazarus_plan.geometry import check_geometry
+from lazarus_plan.checks.geometry import check_geometry
+from lazarus_plan.format.step_codec import Columns
 from lazarus_plan.plan import WHOLE, Metadata
 
 ROW_LEN = 8

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lazarus_core.canonical import canonical_digest
 from lazarus_plan import (
     BatchPlan,
     CheckFailed,
@@ -22,14 +23,13 @@ from lazarus_plan import (
     rebase_plan,
     save_plan,
 )
-from lazarus_plan.canonical import canonical_digest
-from lazarus_plan.documents import identity_of, load_documents
-from lazarus_plan.fingerprint import PLAN_INPUTS, plan_id, plan_identity, prefixes_digest, source_identities
-from lazarus_plan.lock import write_lock
-from lazarus_plan.pin import check_pin, resolve_pin
+from lazarus_plan.checks.documents import identity_of, load_documents
+from lazarus_plan.checks.pin import check_pin, resolve_pin
+from lazarus_plan.format.fingerprint import PLAN_INPUTS, plan_id, plan_identity, prefixes_digest, source_identities
+from lazarus_plan.format.store import checksum, read_artifact
+from lazarus_plan.locks.lock import write_lock
 from lazarus_plan.plan import Metadata
-from lazarus_plan.store import checksum, read_artifact
-from lazarus_plan.verification import verify_plan
+from lazarus_plan.verify import verify_plan
 
 OTHER = "sha256:" + "0" * 64
 FILES = {"data": {"files": [{"name": "a.jsonl", "bytes": 9, "sha256": "1" * 64}]}}

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_plan.keyed import keyed_permutation, shuffle_key
+from lazarus_plan.packing.permutation import keyed_permutation, shuffle_key
 
 MASK = 2**64 - 1
 

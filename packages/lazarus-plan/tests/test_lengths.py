@@ -10,19 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_plan import (
-    FormatError,
-    LengthCache,
-    LengthRow,
-    LengthsError,
-    LengthsHeader,
-    LengthsWriter,
-    read_lengths,
-    sidecar,
-)
-from lazarus_plan.length_lines import read_lines
-from lazarus_plan.length_scan import _scan_plain, scan  # pyright: ignore[reportPrivateUsage] # whether it was fast
-from lazarus_plan.sidecar import read_sidecar
+from lazarus_plan import FormatError, LengthCache, LengthRow, LengthsError, LengthsHeader, LengthsWriter, read_lengths
+from lazarus_plan.lengths import sidecar
+from lazarus_plan.lengths.lines import read_lines
+from lazarus_plan.lengths.scan import _scan_plain, scan  # pyright: ignore[reportPrivateUsage] # whether it was fast
+from lazarus_plan.lengths.sidecar import read_sidecar
 
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 prefixes = st.text("0123456789abcdef", min_size=8, max_size=8)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_plan import BatchPlan, LengthCache, LengthRow, PlanConfig, build_plan
-from lazarus_plan.keyed import shuffle_key
-from lazarus_plan.mates import deal_anew
+from lazarus_plan.packing.permutation import shuffle_key
+from lazarus_plan.packing.reshuffle import deal_anew
 
 
 @given(st.integers(1, 60), st.lists(st.integers(1, 60), min_size=1, max_size=40), st.integers(0, 9))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_plan import merkle_root
-from lazarus_plan.merkle import EMPTY_ROOT, leaf_hash, node_hash
+from lazarus_plan.format.merkle import EMPTY_ROOT, leaf_hash, node_hash
 
 
 def recursive_root(leaves: list[bytes]) -> bytes:

@@ -19,7 +19,7 @@ from lazarus_plan import (
     save_plan,
     validate,
 )
-from lazarus_plan.mixture import schedule
+from lazarus_plan.packing.mixture import schedule
 from suite import examples
 
 weights = st.lists(st.integers(1, 50), min_size=1, max_size=8)

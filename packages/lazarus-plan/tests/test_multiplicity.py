@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_plan import multiplicity
-from lazarus_plan.multiplicity import _count  # pyright: ignore[reportPrivateUsage] # against the plain way
+from lazarus_plan.checks import multiplicity
+from lazarus_plan.checks.multiplicity import _count  # pyright: ignore[reportPrivateUsage] # against the plain way
 from lazarus_plan.plan import WHOLE
 
 Piece = tuple[int, int, int]  # sample, first token (WHOLE where all of it stands), tokens

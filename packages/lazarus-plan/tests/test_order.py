@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_plan.order import order_by
+from lazarus_plan.packing.sorting import order_by
 
 
 @pytest.mark.parametrize("largest", [3, 2**31, 2**62], ids=["one integer", "two passes", "no room"])

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_plan.errors import OutputTaken
-from lazarus_plan.outputs import OutputKind, begins_with, check_folder, check_names, whole_output
+from lazarus_core.errors import OutputTaken
+from lazarus_core.outputs import OutputKind, begins_with, check_folder, check_names, whole_output
 
 KIND = OutputKind("a test result", begins_with("RESULT "), "LP-E010")
 
@@ -123,12 +123,12 @@ def test_other_files_in_a_folder_are_named(tmp_path: Path):
 def test_results_of_plans_know_their_own_and_no_other(folder: Path, tmp_path: Path, kind: str):
     import json
 
-    from lazarus_plan.attest import STATEMENT, attest
+    from lazarus_core.html.document import PAGE
+    from lazarus_plan.checks.artifact import load_plan
+    from lazarus_plan.checks.proof import PROOF, prove
     from lazarus_plan.exports import LOADER, export
-    from lazarus_plan.page import PAGE
-    from lazarus_plan.proof import PROOF, prove
-    from lazarus_plan.report import report
-    from lazarus_plan.validation import load_plan
+    from lazarus_plan.report.attestation import STATEMENT, attest
+    from lazarus_plan.report.page import report
 
     kinds = {"page": PAGE, "proof": PROOF, "statement": STATEMENT, "loader": LOADER}
     texts = {

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lazarus_plan.packing import best_fit_decreasing, histogram, lower_bounds, slots
+from lazarus_plan.packing.best_fit import best_fit_decreasing, histogram, lower_bounds, slots
 from suite import examples
 
 

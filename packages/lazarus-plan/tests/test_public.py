@@ -13,7 +13,7 @@ from pytest_examples import CodeExample, EvalExample, find_examples
 
 import lazarus_plan
 from lazarus_plan import BatchPlan
-from lazarus_plan.attest import attest
+from lazarus_plan.report.attestation import attest
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -26,7 +26,7 @@ def parameters(name: str) -> list[inspect.Parameter]:
 MODULES = [name for _, name, _ in walk_packages(lazarus_plan.__path__, "lazarus_plan.") if "__main__" not in name]
 
 
-@pytest.mark.parametrize("name", lazarus_plan._HOME)  # pyright: ignore[reportPrivateUsage] # the names it offers
+@pytest.mark.parametrize("name", lazarus_plan.__all__)
 def test_every_public_name_resolves(name: str):
     assert getattr(lazarus_plan, name) is not None
 
@@ -46,7 +46,7 @@ def test_the_readme_runs(
 
 def test_help_loads_neither_numpy_nor_pydantic():
     check = (
-        "import sys, lazarus_plan.cli as cli\n"
+        "import sys, lazarus_plan.cli.app as cli\n"
         "try: cli.app(['--help'])\n"
         "except SystemExit: pass\n"
         "assert not {'numpy', 'pydantic', 'rich', 'hypothesis'} & sys.modules.keys(), sorted(sys.modules)"
@@ -56,9 +56,10 @@ def test_help_loads_neither_numpy_nor_pydantic():
 
 PATHS = {
     name: parameter.name
-    for name in lazarus_plan._HOME  # pyright: ignore[reportPrivateUsage] # the names it offers
+    for name in lazarus_plan.__all__
+    if inspect.isfunction(getattr(lazarus_plan, name))
     for parameter in parameters(name)
-    if "Path" in str(parameter.annotation) and inspect.isfunction(getattr(lazarus_plan, name))
+    if "Path" in str(parameter.annotation)
 }
 
 

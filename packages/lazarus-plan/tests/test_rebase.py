@@ -24,7 +24,7 @@ from lazarus_plan import (
     save_plan,
 )
 from lazarus_plan.testing import length_caches, plan_configs
-from lazarus_plan.verification import verify_plan
+from lazarus_plan.verify import verify_plan
 from suite import chosen, examples
 
 LENGTHS = [17, 30, 64, 5, 12, 40, 33, 9, 21, 58, 3, 47, 26, 11, 62, 8, 19, 35, 44, 14]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from lazarus_core.html.charts import Curve, curves, lines
 from lazarus_plan import BatchPlan, LengthCache, LengthRow, PlanConfig, Stage, build_plan
-from lazarus_plan.charts import Curve, curves, lines
-from lazarus_plan.packers import fill_by_packer
-from lazarus_plan.report import report, waste_by_cause
+from lazarus_plan.packing.baselines import fill_by_packer
+from lazarus_plan.report.page import report, waste_by_cause
 from lazarus_plan.testing import plans
 
 

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 import yaml
 
+from lazarus_core.console import run
 from lazarus_plan import AuditLog, PlanConfig, StepDigest, encode_step, load_plan, rebase_plan, row_digest, save_plan
-from lazarus_plan.cli import app
-from lazarus_plan.console import run
-from lazarus_plan.lock import update_lock, write_lock
+from lazarus_plan.cli.app import app
+from lazarus_plan.locks.lock import update_lock, write_lock
 from suite import every_nth
 
 PACKAGE = Path(__file__).parents[1]

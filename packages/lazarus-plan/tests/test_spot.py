@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from lazarus_plan import LengthCache, LengthRow, PlanError, StalePlan, spot, verify_plan
-from lazarus_plan.spot import Recipe, parse_some
+from lazarus_plan import LengthCache, LengthRow, PlanError, StalePlan, verify_plan
+from lazarus_plan.checks import sampled as spot
+from lazarus_plan.checks.sampled import Recipe, parse_some
 
 RECIPE = Recipe([Path("rows.jsonl")], "some")
 

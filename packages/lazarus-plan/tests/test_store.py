@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from lazarus_plan import BatchPlan, PlanError, load_plan, save_plan
+from lazarus_core.errors import LazarusError
+from lazarus_plan import BatchPlan, load_plan, save_plan
 from lazarus_plan.testing import plans
 
 COLUMNS = ("sample", "start", "end", "step_splits", "span_start")
@@ -38,7 +39,7 @@ def test_a_plan_is_replaced_and_nothing_stays_beside_it(folder: Path, plan: Batc
 @pytest.mark.parametrize("name", ["notes.txt", "metadata.json", "plan.jsonl", "plan.idx"])
 def test_a_folder_that_is_no_plan_is_left_alone(plan: BatchPlan, tmp_path: Path, name: str):
     (tmp_path / name).write_text('{"plan_format_version":1,"config":{}}\n', "utf-8")
-    with pytest.raises(PlanError, match="is not a plan") as caught:
+    with pytest.raises(LazarusError, match="is not a plan") as caught:
         save_plan(plan, tmp_path)
     assert (caught.value.code, caught.value.exit_code) == ("LP-E007", 2)
     assert [path.name for path in tmp_path.iterdir()] == [name]
@@ -46,7 +47,7 @@ def test_a_folder_that_is_no_plan_is_left_alone(plan: BatchPlan, tmp_path: Path,
 
 def test_a_file_is_not_replaced_by_a_plan(plan: BatchPlan, lengths_file: Path):
     before = lengths_file.read_bytes()
-    with pytest.raises(PlanError, match="is not a plan"):
+    with pytest.raises(LazarusError, match="is not a plan"):
         save_plan(plan, lengths_file)
     assert lengths_file.read_bytes() == before
 
@@ -56,7 +57,7 @@ def test_other_files_in_the_folder_of_a_plan_are_kept(folder: Path, plan: BatchP
     stray = folder / name
     stray.mkdir() if name.endswith("/") else stray.touch()
     before = sorted(folder.iterdir())
-    with pytest.raises(PlanError, match=f"holds {stray.name} beside a plan"):
+    with pytest.raises(LazarusError, match=f"holds {stray.name} beside a plan"):
         save_plan(plan, folder)
     assert sorted(folder.iterdir()) == before
 
@@ -86,6 +87,6 @@ def test_a_plan_that_cannot_be_replaced_stays(folder: Path, plan: BatchPlan, mon
 
 @pytest.mark.parametrize("name", ["none", "."])
 def test_what_is_no_plan_is_not_read(tmp_path: Path, name: str):
-    with pytest.raises(PlanError) as caught:
+    with pytest.raises(LazarusError) as caught:
         load_plan(tmp_path / name)
     assert (caught.value.code, caught.value.exit_code) == ("LP-E007", 2)

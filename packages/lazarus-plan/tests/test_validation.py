@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from lazarus_core.errors import LazarusError
 from lazarus_plan import (
     BatchPlan,
     CorruptPlan,
-    LazarusError,
     LengthCache,
     LengthRow,
     PlanConfig,
@@ -17,7 +17,7 @@ from lazarus_plan import (
     save_plan,
     validate,
 )
-from lazarus_plan.store import checksum
+from lazarus_plan.format.store import checksum
 
 DOCUMENTS = ("metadata", "fingerprints", "stats")
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lazarus_core.errors import LazarusError
 from lazarus_plan import (
     AuditLog,
     BatchPlan,
@@ -25,23 +26,23 @@ from lazarus_plan import (
     StepDigest,
     build_plan,
     check_state,
-    diff,
     encode_step,
     load_plan,
     row_digest,
     save_plan,
 )
-from lazarus_plan.attest import attest
-from lazarus_plan.audit_check import check_audit
-from lazarus_plan.diff import diff_plans
-from lazarus_plan.lock import materialise, write_lock
-from lazarus_plan.merkle import leaf_hash, merkle_path, merkle_root, root_of_path
-from lazarus_plan.proof import check_proof, prove
-from lazarus_plan.reader import PlanReader
+from lazarus_plan.audit.check import check_audit
+from lazarus_plan.checks import diff
+from lazarus_plan.checks.diff import diff_plans
+from lazarus_plan.checks.proof import check_proof, prove
+from lazarus_plan.format.merkle import leaf_hash, merkle_path, merkle_root, root_of_path
+from lazarus_plan.format.reader import PlanReader
+from lazarus_plan.locks.lock import materialise, write_lock
 from lazarus_plan.rebase import rebase_plan
-from lazarus_plan.simulate import simulate
+from lazarus_plan.report.attestation import attest
+from lazarus_plan.report.simulate import simulate
 from lazarus_plan.testing import plans
-from lazarus_plan.verification import verify_plan
+from lazarus_plan.verify import verify_plan
 from suite import repeats
 
 
@@ -111,7 +112,7 @@ def test_a_lock_replaces_a_lock_and_nothing_else(folder: Path, tmp_path: Path):
         write_lock(folder, lock)
     assert (lock / "README").exists()
     (lock / "metadata.json").write_text('{"title":"mine"}\n', "utf-8")
-    with pytest.raises(PlanError, match="not a lock's"):
+    with pytest.raises(LazarusError, match="not a lock's"):
         write_lock(folder, lock)
     assert (lock / "metadata.json").read_text("utf-8") == '{"title":"mine"}\n'
 
@@ -153,8 +154,8 @@ def test_a_valid_plan_that_was_not_built_from_these_lengths_is_found_by_a_rebuil
     metadata = honest.metadata.model_copy(update={"epochs": other.metadata.epochs})
     from dataclasses import replace
 
-    from lazarus_plan.codec import encode_lines
-    from lazarus_plan.fingerprint import fingerprint_plan
+    from lazarus_plan.format.fingerprint import fingerprint_plan
+    from lazarus_plan.format.step_codec import encode_lines
 
     forged = replace(other, metadata=metadata)
     forged = replace(forged, fingerprints=fingerprint_plan([cache], metadata.config, encode_lines(forged)))

@@ -11,7 +11,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from lazarus_tokenkit.__main__ import main
-from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
+from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
 from suite import repeats
 
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from lazarus_plan.errors import OutputTaken
+from lazarus_core.errors import OutputTaken
 from lazarus_tokenkit import compute_fingerprint, load_tokenizer
-from lazarus_tokenkit.backends.byte import byte_tokenizer
-from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
-from lazarus_tokenkit.doctor.examination import examine
-from lazarus_tokenkit.doctor.fix import repair, write_repair
-from lazarus_tokenkit.doctor.patient import Patient
+from lazarus_tokenkit.checks.examination import examine
+from lazarus_tokenkit.checks.fix import repair, write_repair
+from lazarus_tokenkit.checks.tokenizer_files import Patient
+from lazarus_tokenkit.tokenizers.backends.byte import byte_tokenizer
+from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
 
 JSON = dict[str, Any]
 CHATML = "{% for m in messages %}<|user|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|user|>assistant\n{% endif %}"

@@ -17,8 +17,8 @@ from lazarus_tokenkit import (
     ToolCall,
     load_tokenizer,
 )
+from lazarus_tokenkit.encoding.loss_spans import Cutter
 from lazarus_tokenkit.errors import TemplateError
-from lazarus_tokenkit.pieces import Cutter
 from lazarus_tokenkit.templates.render import ChatTemplate
 
 BYTE = load_tokenizer("byte")

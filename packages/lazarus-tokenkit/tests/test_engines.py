@@ -7,9 +7,16 @@ from typing import Any
 import pytest
 
 from lazarus_tokenkit import load_tokenizer
-from lazarus_tokenkit.engines import Unfit, build_engine, check_engine, choose_engine, is_installed, reference_engine
 from lazarus_tokenkit.errors import TokenkitError
-from lazarus_tokenkit.ids import id_array
+from lazarus_tokenkit.tokenizers.engines import (
+    Unfit,
+    build_engine,
+    check_engine,
+    choose_engine,
+    is_installed,
+    reference_engine,
+)
+from lazarus_tokenkit.tokenizers.ids import id_array
 from suite import thinned
 
 TEXTS = ["hello world", "", "<|endoftext|> a", "  \n\t caf\u00e9 \u4f60\u597d 12345", "don't <s> x</s>"]
@@ -50,7 +57,7 @@ def test_tiktoken_serves_its_own_encodings(
 def test_an_engine_that_differs_is_not_used_and_that_is_said(
     build: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    from lazarus_tokenkit import engines
+    from lazarus_tokenkit.tokenizers import engines
 
     monkeypatch.setattr(engines, "is_installed", lambda name: True)
     monkeypatch.setattr(engines, "_versioned", lambda name: f"{name} 1")
@@ -63,7 +70,7 @@ def test_an_engine_that_differs_is_not_used_and_that_is_said(
 
 
 def test_an_engine_asked_for_must_be_installed(build: Any, monkeypatch: pytest.MonkeyPatch):
-    from lazarus_tokenkit import engines
+    from lazarus_tokenkit.tokenizers import engines
 
     monkeypatch.setattr(engines, "is_installed", lambda name: False)
     with pytest.raises(TokenkitError, match=r"install lazarus-tokenkit\[fast\]"):
@@ -81,7 +88,7 @@ def test_an_engine_that_cannot_be_built_says_why(name: str):
 def test_a_comparison_that_was_passed_is_remembered_by_tokenizer_and_version(
     build: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    from lazarus_tokenkit import engines
+    from lazarus_tokenkit.tokenizers import engines
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(engines, "NUM_CHECKED", len(TEXTS))
@@ -97,7 +104,7 @@ def test_a_comparison_that_was_passed_is_remembered_by_tokenizer_and_version(
 
 
 def test_an_engine_stays_open_for_the_next_data(build: Any, monkeypatch: pytest.MonkeyPatch):
-    from lazarus_tokenkit import engines
+    from lazarus_tokenkit.tokenizers import engines
 
     monkeypatch.setattr(engines, "is_installed", lambda name: True)
     monkeypatch.setattr(engines, "_versioned", lambda name: f"{name} 1")
@@ -111,7 +118,7 @@ def test_an_engine_stays_open_for_the_next_data(build: Any, monkeypatch: pytest.
 def test_gigatoken_encodes_without_loading_awkward():
     needs("gigatoken")
     code = (
-        "import sys; from lazarus_tokenkit import load_tokenizer; from lazarus_tokenkit.engines import build_engine\n"
+        "import sys; from lazarus_tokenkit import load_tokenizer; from lazarus_tokenkit.tokenizers.engines import build_engine\n"
         "engine = build_engine(load_tokenizer('byte'), 'gigatoken')\n"
         "print(*map(list, engine.encode_batch(['a', ''])), 'awkward' in sys.modules)"
     )
@@ -122,7 +129,7 @@ def test_gigatoken_encodes_without_loading_awkward():
 def test_one_long_text_does_not_make_all_others_as_wide(build: Any, monkeypatch: pytest.MonkeyPatch):
     """gigatoken's matrix has a row for each text, as wide as the longest."""
     needs("gigatoken")
-    from lazarus_tokenkit import engines
+    from lazarus_tokenkit.tokenizers import engines
 
     tokenizer = load_tokenizer("byte")
     engine = build_engine(tokenizer, "gigatoken")

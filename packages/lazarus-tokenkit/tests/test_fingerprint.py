@@ -8,12 +8,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lazarus_plan import canonical_json
+from lazarus_core.canonical import canonical_json
 from lazarus_tokenkit import Encoder, TokenizerFingerprint, compute_fingerprint, diff_parts, load_tokenizer
-from lazarus_tokenkit.backends.assembly import begins_with
-from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.errors import FingerprintMismatch, TokenkitError
 from lazarus_tokenkit.fingerprint import _digest, save_fingerprint, verify_fingerprint
+from lazarus_tokenkit.tokenizers.backends.assembly import begins_with
+from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
 from suite import every_nth
 
 JSON = dict[str, Any]

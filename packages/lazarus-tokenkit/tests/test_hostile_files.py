@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lazarus_plan.bounded import MAX_ID_BYTES
-from lazarus_plan.errors import LazarusError
+from lazarus_core.bounded import MAX_ID_BYTES
+from lazarus_core.errors import LazarusError
 from lazarus_tokenkit import ChatSample, Encoder, Message, load_tokenizer, read_samples
-from lazarus_tokenkit.backends.protobuf import read_fields
 from lazarus_tokenkit.errors import SampleError, TokenizerError
-from lazarus_tokenkit.files import MAX_BLANK_LINES, MAX_ROW_BYTES
 from lazarus_tokenkit.fingerprint import compute_fingerprint, verify_fingerprint
 from lazarus_tokenkit.regression import read_suite
+from lazarus_tokenkit.samples.files import MAX_BLANK_LINES, MAX_ROW_BYTES
+from lazarus_tokenkit.tokenizers.backends.protobuf import read_fields
 from suite import examples
 
 HOSTILE: dict[str, bytes] = {
@@ -230,7 +230,7 @@ def test_a_gigabyte_of_gzip_is_refused_in_bounded_memory(tmp_path: Path, piece: 
     code = f"""{PEAK_KIB}
 if True:
         resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
-        from lazarus_plan.errors import LazarusError
+        from lazarus_core.errors import LazarusError
         from lazarus_tokenkit import read_samples
         try:
             list(read_samples({str(path)!r}))

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_tokenkit import ChatSample, Encoder, Message, PreferenceSample, PromptSample, TextSample
-from lazarus_tokenkit.backends.assembly import begins_with, bpe, tokenizer_file
-from lazarus_tokenkit.backends.dummy_prefix import without_prefix
-from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
-from lazarus_tokenkit.joints import Joints
+from lazarus_tokenkit.encoding.joints import Joints
+from lazarus_tokenkit.tokenizers.backends.assembly import begins_with, bpe, tokenizer_file
+from lazarus_tokenkit.tokenizers.backends.dummy_prefix import without_prefix
+from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
 
 SPACE = "\u2581"
 SPECIALS = {"<unk>": 0, "<s>": 1, "</s>": 2, "<|user|>": 3, "<|end|>": 4}

@@ -10,13 +10,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lazarus_plan import LengthRow
-from lazarus_tokenkit import Encoder, build_lengths, encode_rows, length_cache, load_tokenizer
-from lazarus_tokenkit.encode import Measure
-from lazarus_tokenkit.engines import is_installed
+from lazarus_tokenkit import Encoder, build_lengths, encode_rows, load_tokenizer
+from lazarus_tokenkit.encoding.encoder import Measure
 from lazarus_tokenkit.errors import SampleError, TokenkitError
-from lazarus_tokenkit.ids import Ids, id_array
-from lazarus_tokenkit.length_cache import row_line
-from lazarus_tokenkit.stats import LengthTally
+from lazarus_tokenkit.lengths import cache as length_cache
+from lazarus_tokenkit.lengths.cache import row_line
+from lazarus_tokenkit.lengths.stats import LengthTally
+from lazarus_tokenkit.tokenizers.engines import is_installed
+from lazarus_tokenkit.tokenizers.ids import Ids, id_array
 from suite import examples
 
 BYTE = Encoder(load_tokenizer("byte"))
@@ -230,7 +231,7 @@ def test_another_engine_gives_the_same_rows_and_is_named(real_data: Path, data: 
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lazarus_tokenkit.length_cache.CHUNK", 100)
+    monkeypatch.setattr("lazarus_tokenkit.lengths.cache.CHUNK", 100)
     path = tmp_path / "d.jsonl"
     path.write_text("".join(json.dumps({"text": f"{n} " * 20}) + "\n" for n in range(6000)))
     held: list[int] = []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lazarus_plan import LengthRow, merkle_root, read_lengths
 from lazarus_tokenkit import Encoder, FieldNames, build_lengths, diff_parts, encode_rows, load_tokenizer, source_header
 from lazarus_tokenkit.errors import SampleError, TemplateError
-from lazarus_tokenkit.stats import LengthStats, LengthTally
+from lazarus_tokenkit.lengths.stats import LengthStats, LengthTally
 
 BYTE = Encoder(load_tokenizer("byte"))
 ROWS = [{"prompt": f"{n}+{n}=", "completion": str(2 * n)} for n in range(25)]

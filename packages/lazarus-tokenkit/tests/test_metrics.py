@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_tokenkit import load_tokenizer
+from lazarus_tokenkit.analysis.comparison import CATEGORIES, compare_tokenizers, cut_view
+from lazarus_tokenkit.analysis.counts import COLUMNS, boundaries, count_corpus, word_ids, word_spans
+from lazarus_tokenkit.analysis.coverage import analyze_coverage, worst_group_ratio
+from lazarus_tokenkit.analysis.efficiency import SPANS, analyze_efficiency
+from lazarus_tokenkit.analysis.entropy import analyze_entropy
+from lazarus_tokenkit.analysis.fit import INSUFFICIENT, Reference, calculate_fit_score
+from lazarus_tokenkit.analysis.induction import suggest_vocabulary, token_count
+from lazarus_tokenkit.analysis.words import analyze_words
 from lazarus_tokenkit.errors import TokenkitError
-from lazarus_tokenkit.metrics.comparison import CATEGORIES, compare_tokenizers, cut_view
-from lazarus_tokenkit.metrics.counts import COLUMNS, boundaries, count_corpus, word_ids, word_spans
-from lazarus_tokenkit.metrics.coverage import analyze_coverage, worst_group_ratio
-from lazarus_tokenkit.metrics.documents import cut_document
-from lazarus_tokenkit.metrics.efficiency import SPANS, analyze_efficiency
-from lazarus_tokenkit.metrics.entropy import analyze_entropy
-from lazarus_tokenkit.metrics.fit import INSUFFICIENT, Reference, calculate_fit_score
-from lazarus_tokenkit.metrics.induction import suggest_vocabulary, token_count
-from lazarus_tokenkit.metrics.words import analyze_words
-from lazarus_tokenkit.tokenizer import Segments
-from lazarus_tokenkit.training.bpe import BpeConfig, train_bpe
+from lazarus_tokenkit.samples.documents import cut_document
+from lazarus_tokenkit.tokenizers.protocol import Segments
+from lazarus_tokenkit.tokenizers.trainers.bpe import BpeConfig, train_bpe
 
 BYTE = load_tokenizer("byte")
 WORDS = ["she", "sells", "sea", "shells", "on", "the", "shore", "caf\u00e9", "12", "345", "\u4f60\u597d", "\U0001f600"]

@@ -20,16 +20,16 @@ from lazarus_tokenkit import (
     load_tokenizer,
     train_bpe,
 )
+from lazarus_tokenkit.analysis.waste import padding_waste
+from lazarus_tokenkit.analysis.words import analyze_words
 from lazarus_tokenkit.errors import TokenizerError, TokenkitError
-from lazarus_tokenkit.forms import to_sample
-from lazarus_tokenkit.metrics.waste import padding_waste
-from lazarus_tokenkit.metrics.words import analyze_words
 from lazarus_tokenkit.preparation.curriculum import make_curriculum, reasoning_density
 from lazarus_tokenkit.preparation.numerals import join_digits, normalize_numbers
 from lazarus_tokenkit.preparation.registry import SpecialTokens
 from lazarus_tokenkit.preparation.rewriting import map_texts, to_row
 from lazarus_tokenkit.preparation.structures import PATTERNS, inject_structures, restore_structures, structure_tokens
 from lazarus_tokenkit.regression import read_suite
+from lazarus_tokenkit.samples.schemas import to_sample
 
 STRUCTURES = ["https://a.org/b?c=1", "x@y.org", "2024-01-31", "10.0.0.1", "0xff", "/usr/lib/x", "plain words, 3.14"]
 

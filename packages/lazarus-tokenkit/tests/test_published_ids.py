@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from lazarus_tokenkit import ChatSample, Encoder, Message
-from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.errors import TemplateError
-from lazarus_tokenkit.ids import ids_prefix
+from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
+from lazarus_tokenkit.tokenizers.ids import ids_prefix
 from suite import share
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "conversation_ids.json").read_text("utf-8"))

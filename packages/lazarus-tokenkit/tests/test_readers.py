@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_plan import canonical_json
+from lazarus_core.canonical import canonical_json
 from lazarus_tokenkit import (
     ChatSample,
     CompletionSample,
@@ -28,8 +28,8 @@ from lazarus_tokenkit import (
     read_samples,
 )
 from lazarus_tokenkit.errors import SampleError
-from lazarus_tokenkit.forms import to_sample
 from lazarus_tokenkit.preparation.rewriting import to_row
+from lazarus_tokenkit.samples.schemas import to_sample
 
 GOOD = b'{"text":"a"}\n'
 

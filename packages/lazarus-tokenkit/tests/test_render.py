@@ -4,9 +4,9 @@ import pytest
 from jinja2.exceptions import SecurityError
 
 from lazarus_tokenkit import CompletionSample, Encoder, Message, load_tokenizer
+from lazarus_tokenkit.chat_formats import CHATML, PLAIN
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.templates import limits
-from lazarus_tokenkit.templates.formats import CHATML, PLAIN
 from lazarus_tokenkit.templates.registry import choose_template
 from lazarus_tokenkit.templates.render import ChatTemplate
 

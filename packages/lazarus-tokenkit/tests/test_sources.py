@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_tokenkit import Tokenizer, compute_fingerprint, load_tokenizer
-from lazarus_tokenkit.backends import tiktoken as encodings
 from lazarus_tokenkit.errors import TokenizerError, TokenizerNotFound
+from lazarus_tokenkit.tokenizers.backends import tiktoken as encodings
 from suite import thinned
 
 NAMES = ["r50k_base", "p50k_base", "p50k_edit", "cl100k_base", "o200k_base", "o200k_harmony"]
@@ -183,7 +183,7 @@ def test_a_damaged_model_is_one_clear_error(tmp_path: Path, content: bytes):
     ],
 )
 def test_damaged_merges_are_named(tmp_path: Path, vocab: str | None, merges: str, words: str):
-    from lazarus_tokenkit.backends.alphabet import byte_alphabet
+    from lazarus_tokenkit.tokenizers.backends.alphabet import byte_alphabet
 
     (tmp_path / "vocab.json").write_text(json.dumps(dict(byte_alphabet())) if vocab is None else vocab)
     (tmp_path / "merges.txt").write_text(merges)

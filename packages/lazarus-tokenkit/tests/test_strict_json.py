@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lazarus_plan.jsonlines import MalformedLine, parse_object
+from lazarus_core.jsonl import MalformedLine, parse_object
 from lazarus_tokenkit.errors import SampleError
-from lazarus_tokenkit.strict_json import parse_json
+from lazarus_tokenkit.samples.json_rows import parse_json
 
 HERE = Path("rows.jsonl")
 PIECES = [

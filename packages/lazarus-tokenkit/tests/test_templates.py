@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_tokenkit import ChatSample, Encoder, Message, PreferenceSample, PromptSample, ToolCall
-from lazarus_tokenkit.backends.alphabet import byte_alphabet
-from lazarus_tokenkit.backends.assembly import BYTE_LEVEL, bpe, config_file, tokenizer_file
-from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
+from lazarus_tokenkit.checks.templates import failures, validate_template
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.templates.registry import REGISTRY, choose_template, missing_tokens
 from lazarus_tokenkit.templates.render import ChatTemplate
-from lazarus_tokenkit.templates.validation import failures, validate_template
+from lazarus_tokenkit.tokenizers.backends.alphabet import byte_alphabet
+from lazarus_tokenkit.tokenizers.backends.assembly import BYTE_LEVEL, bpe, config_file, tokenizer_file
+from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
 
 MARKS = {text for entry in REGISTRY.values() for text in entry.special_tokens}
 SPECIAL = {text: 256 + place for place, text in enumerate(["<s>", "</s>", *sorted(MARKS)])}

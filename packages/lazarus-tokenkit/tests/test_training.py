@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lazarus_plan.errors import OutputTaken
+from lazarus_core.errors import OutputTaken
 from lazarus_tokenkit import BpeConfig, SentencePieceConfig, load_tokenizer, train_bpe, train_sentencepiece
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.training.card import freeze

@@ -11,7 +11,13 @@ from jaxtyping import install_import_hook
 
 from suite import FAMILIES
 
-install_import_hook(["lazarus_train.batches", "lazarus_train.objectives"], "beartype.beartype")
+install_import_hook(
+    [
+        "lazarus_train.data.batches",
+        *(f"lazarus_train.objectives.{name}" for name in ("causal", "diffusion", "preference", "scores")),
+    ],
+    "beartype.beartype",
+)
 
 QUESTIONS = [(f"What is {a} and {b}?", f"{a} and {b} make {a + b}.") for a in range(6) for b in range(4)]
 
@@ -52,7 +58,7 @@ class Setup:
         """Measures the data as it is now and plans it."""
         from lazarus_plan import PlanConfig, build_plan, save_plan
         from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
-        from lazarus_train.dataset import read_dataset
+        from lazarus_train.data.dataset import read_dataset
 
         encoder = Encoder(load_tokenizer(str(self.model)), template=template)
         lengths = read_dataset(self.data, encoder, fields or FieldNames()).lengths

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from lazarus_plan import PlanCursor, StalePlan
-from lazarus_train.batches import PADDING, make_batch, row_digests
-from lazarus_train.gate import enforce
+from lazarus_train.data.batches import PADDING, make_batch, row_digests
+from lazarus_train.preflight import enforce
 
 
 def test_every_token_of_a_step_stands_where_the_plan_says(setup):

@@ -10,12 +10,12 @@ from lazarus_models.backend import mx
 from lazarus_plan import LengthCache, LengthRow, PlanConfig, build_plan
 from lazarus_tokenkit import load_tokenizer
 from lazarus_train import OptimizerSettings
-from lazarus_train.batches import make_batch
-from lazarus_train.dataset import Dataset
+from lazarus_train.data.batches import make_batch
+from lazarus_train.data.dataset import Dataset
+from lazarus_train.engine.optim import Optimizer
+from lazarus_train.engine.step import compute_gradients
 from lazarus_train.objectives.causal import causal_nll
-from lazarus_train.optim import Optimizer
-from lazarus_train.step import compute_gradients
-from lazarus_train.tasks import CausalTask
+from lazarus_train.objectives.registry import CausalTask
 
 
 @settings(deadline=None)

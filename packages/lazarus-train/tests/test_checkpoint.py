@@ -3,7 +3,7 @@ import json
 import pytest
 
 from lazarus_train import CorruptCheckpoint, ForeignCheckpoint, OptimizerSettings, train
-from lazarus_train.checkpoint import checkpoints, find_damage, read_state, write_checkpoint
+from lazarus_train.run_dir.checkpoint import checkpoints, find_damage, read_state, write_checkpoint
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_manifest_that_names_nothing_is_refused(run, manifest):
 
 
 def test_a_checkpoint_is_replaced_whole_or_not_at_all(run, monkeypatch):
-    from lazarus_train import seal
+    from lazarus_train.run_dir import sealed_write as seal
 
     last = newest(run)[-1]
     before = {file.name: file.read_bytes() for file in last.iterdir()}

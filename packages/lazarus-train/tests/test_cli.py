@@ -80,7 +80,7 @@ def test_bad_input_is_one_line_and_exit_2(setup):
 def test_a_setting_that_makes_no_sense_is_refused_by_the_name_it_was_given(options, words):
     from typer.testing import CliRunner
 
-    from lazarus_train.cli import app
+    from lazarus_train.cli.app import app
 
     needed = ["--model", "m", "--data", "d", "--batch-plan", "p", "-o", "o"]
     result = CliRunner().invoke(app, ["sft", *needed, *options])
@@ -99,7 +99,7 @@ def test_a_setting_that_makes_no_sense_is_refused_by_the_name_it_was_given(optio
 def test_an_option_of_another_objective_is_refused_in_words(options, words):
     from typer.testing import CliRunner
 
-    from lazarus_train.cli import app
+    from lazarus_train.cli.app import app
 
     needed = ["--model", "m", "--data", "d", "--batch-plan", "p", "-o", "o"]
     result = CliRunner().invoke(app, ["pretrain", *needed, *options])
@@ -108,7 +108,7 @@ def test_an_option_of_another_objective_is_refused_in_words(options, words):
 
 
 def test_held_out_rows_have_a_name_whatever_their_files_is():
-    from lazarus_train.options import _named
+    from lazarus_train.cli.options import _named
 
     given = ["a/(test).jsonl", "b=c=d.jsonl", ".hidden", "-x.jsonl", "a b=c.jsonl"]
     assert list(_named(given)) == ["test-", "b", "hidden", "x", "a-b-c"]

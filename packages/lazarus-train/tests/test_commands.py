@@ -6,10 +6,10 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
+from lazarus_core.errors import LazarusError
 from lazarus_plan import load_plan
-from lazarus_plan.errors import LazarusError
 from lazarus_train import SetupError
-from lazarus_train.cli import app
+from lazarus_train.cli.app import app
 
 PAIRS = [{"prompt": f"What is {a}?", "chosen": f"{a}.", "rejected": f"{a + 1}, say I."} for a in range(9)]
 CLASSES = [{"prompt": f"Is {a} more than 4?", "completion": "yes" if a > 4 else "no"} for a in range(9)]
@@ -148,7 +148,7 @@ def test_a_prompt_that_the_model_cannot_read_is_refused_before_the_first_step(se
 
 
 def test_a_plan_of_its_own_takes_nobody_elses_place(setup):
-    from lazarus_train.folder import RunFolder
+    from lazarus_train.run_dir.layout import RunFolder
 
     options = ["--build-plan", "--predictable", "--max-steps", 1]
     assert call(setup, "sft", *options, "-b", 128).exit_code == 0
@@ -166,8 +166,8 @@ def test_a_plan_of_its_own_takes_nobody_elses_place(setup):
 
 
 def test_a_model_of_its_own_takes_nobody_elses_place(setup):
-    from lazarus_train.folder import RunFolder
-    from lazarus_train.fresh import FreshModel, make_model
+    from lazarus_train.init_model import FreshModel, make_model
+    from lazarus_train.run_dir.layout import RunFolder
 
     run = setup.folder / "run"
     make_model(FreshModel("nano", "byte", None, seed=0), run, resume="auto")

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 import lazarus_train
 from lazarus_train import LoraSettings, OptimizerSettings, TrainConfig, train
-from lazarus_train.cli import app
+from lazarus_train.cli.app import app
+from lazarus_train.cli.option_names import option_of
 from lazarus_train.config import _READ_BY, FULL_RATE, LORA_RATE
-from lazarus_train.early_stop import EarlyStopSettings
+from lazarus_train.engine.early_stop import EarlyStopSettings
 from lazarus_train.objectives.settings import ObjectiveSettings
-from lazarus_train.spelling import option_of
 
 SOURCE = Path(lazarus_train.__file__).parent
 

@@ -7,21 +7,24 @@ import pytest
 
 import lazarus_models
 import suite
-from lazarus_models.attention import SegmentCache
 from lazarus_models.backend import mx
-from lazarus_models.parameters import flatten
-from lazarus_train import forward, learner, optim, recompute, trainer
-from lazarus_train.batches import make_batch
-from lazarus_train.compiled import CompiledGradients
+from lazarus_models.components.caches import SegmentCache
+from lazarus_models.trees import flatten
 from lazarus_train.config import LoraSettings, OptimizerSettings
+from lazarus_train.data.batches import make_batch
 from lazarus_train.devices import SMALL_BYTES, device_policy, prepare_device
+from lazarus_train.engine import gradient_checkpointing as recompute
+from lazarus_train.engine import optim, trainer
+from lazarus_train.engine import state as learner
+from lazarus_train.engine.compiled import CompiledGradients
+from lazarus_train.engine.step import compute_gradients
+from lazarus_train.engine.trainer import train
 from lazarus_train.errors import Interrupted
-from lazarus_train.gate import enforce
+from lazarus_train.objectives import forward
 from lazarus_train.objectives.causal import token_nll, token_nll_in_place
+from lazarus_train.objectives.registry import CausalTask
 from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings
-from lazarus_train.step import compute_gradients
-from lazarus_train.tasks import CausalTask
-from lazarus_train.trainer import train
+from lazarus_train.preflight import enforce
 from suite import thinned
 
 

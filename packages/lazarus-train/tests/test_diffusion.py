@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 import lazarus_models
 from lazarus_models.backend import mx
-from lazarus_train.batches import Batch, Part
-from lazarus_train.evaluate import held_out, plan_held_out
-from lazarus_train.gate import enforce
+from lazarus_train.data.batches import Batch, Part
+from lazarus_train.engine.evaluation import held_out, plan_held_out
 from lazarus_train.objectives.diffusion import (
     EPSILON,
     Noised,
@@ -24,8 +23,9 @@ from lazarus_train.objectives.diffusion import (
     mask_tokens,
     mntp_nll,
 )
+from lazarus_train.objectives.registry import DiffusionTask, MntpTask, make_task
 from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings
-from lazarus_train.tasks import DiffusionTask, MntpTask, make_task
+from lazarus_train.preflight import enforce
 from suite import examples
 
 LETTERS, TOKENS, MASK = 3, 4, 3
@@ -165,7 +165,7 @@ def test_a_held_out_loss_does_not_depend_on_rows_at_once(setup, kind, monkeypatc
     objective = DiffusionSettings(mask_id=299, draws=3) if kind == "diffusion" else MntpSettings(mask_id=299)
     found = []
     for rows in (1, 3, 8):
-        monkeypatch.setattr("lazarus_train.evaluate.ROWS_AT_ONCE", rows)
+        monkeypatch.setattr("lazarus_train.engine.evaluation.ROWS_AT_ONCE", rows)
         data = plan_held_out(dataset, objective, lm.tokenizer, "data")
         found.append(held_out(lm.model, make_task(objective, dataset, lm.tokenizer, None, None), data).loss)
     assert found == pytest.approx([found[0]] * 3, rel=1e-6)

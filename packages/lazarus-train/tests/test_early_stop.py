@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lazarus_plan import load_plan
 from lazarus_train import OptimizerSettings, Watcher, train
-from lazarus_train.early_stop import EarlyStopSettings, is_overfitting
+from lazarus_train.engine.early_stop import EarlyStopSettings, is_overfitting
 
 
 def run(losses, held_out):

@@ -6,7 +6,7 @@ import pytest
 import lazarus_models
 from lazarus_models.backend import mx, nn
 from lazarus_train import train
-from lazarus_train.ema import Ema
+from lazarus_train.engine.ema import Ema
 from lazarus_train.errors import CorruptCheckpoint
 
 

@@ -5,10 +5,11 @@ import shutil
 
 import pytest
 
-from lazarus_plan import CorruptPlan, LazarusError, StalePlan
-from lazarus_plan.verify import LINKS
+from lazarus_core.errors import LazarusError
+from lazarus_plan import CorruptPlan, StalePlan
+from lazarus_plan.checks.against_data import LINKS
 from lazarus_train import SetupError, train
-from lazarus_train.gate import enforce
+from lazarus_train.preflight import enforce
 
 
 def edit_lines(path, edit):
@@ -153,7 +154,7 @@ def test_a_template_that_fails_on_another_tokenizer_names_the_tokenizer(setup):
     """The plan's template needs a turn end that the model's tokenizer lacks: the cause is the tokenizer."""
     from lazarus_plan import PlanConfig, build_plan, save_plan
     from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
-    from lazarus_train.dataset import read_dataset
+    from lazarus_train.data.dataset import read_dataset
 
     encoder = Encoder(load_tokenizer("byte"), template="chatml")
     lengths = read_dataset(setup.data, encoder, FieldNames()).lengths

@@ -6,11 +6,11 @@ import pytest
 import lazarus_models
 from lazarus_models.backend import mx
 from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
-from lazarus_train.dataset import read_dataset
-from lazarus_train.evaluate import held_out, plan_held_out
-from lazarus_train.gate import enforce
+from lazarus_train.data.dataset import read_dataset
+from lazarus_train.engine.evaluation import held_out, plan_held_out
+from lazarus_train.objectives.registry import CausalTask
 from lazarus_train.objectives.settings import CausalSettings
-from lazarus_train.tasks import CausalTask
+from lazarus_train.preflight import enforce
 
 
 def test_the_held_out_loss_is_that_of_every_sample_by_itself(setup):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lazarus_train import Interrupted, OptimizerSettings, SetupError, Watcher, train
-from lazarus_train.early_stop import EarlyStopSettings
+from lazarus_train.engine.early_stop import EarlyStopSettings
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ from lazarus_models import load, weights
 from lazarus_models.backend import mx
 from lazarus_models.families import family_of
 from lazarus_train import OptimizerSettings
-from lazarus_train.batches import Batch, Part
+from lazarus_train.cpu.low_memory_layers import make_lean
+from lazarus_train.cpu.thread_parallel import Replicas
+from lazarus_train.data.batches import Batch, Part
 from lazarus_train.devices import device_policy
-from lazarus_train.lean import make_lean
-from lazarus_train.optim import Optimizer
-from lazarus_train.recompute import recompute_blocks
-from lazarus_train.replicas import Replicas
-from lazarus_train.step import compute_gradients
-from lazarus_train.tasks import CausalTask
+from lazarus_train.engine.gradient_checkpointing import recompute_blocks
+from lazarus_train.engine.optim import Optimizer
+from lazarus_train.engine.step import compute_gradients
+from lazarus_train.objectives.registry import CausalTask
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "families.json").read_text(encoding="utf-8"))
 SETTINGS = GOLDEN["settings"]

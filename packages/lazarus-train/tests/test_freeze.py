@@ -3,7 +3,7 @@ import pytest
 import lazarus_models
 from lazarus_models.backend import mx
 from lazarus_train import SetupError, train
-from lazarus_train.freeze import freeze_matching
+from lazarus_train.engine.freeze import freeze_matching
 
 
 def test_what_is_frozen_stays_and_the_rest_learns(setup):

@@ -6,11 +6,11 @@ import pytest
 from typer.testing import CliRunner
 
 import lazarus_models
-from lazarus_plan.errors import LazarusError
+from lazarus_core.errors import LazarusError
 from lazarus_tokenkit import load_tokenizer
 from lazarus_train import SetupError, verify_run
-from lazarus_train.cli import app
-from lazarus_train.fresh import FreshModel, make_model
+from lazarus_train.cli.app import app
+from lazarus_train.init_model import FreshModel, make_model
 
 TEXTS = "".join(json.dumps({"text": f"{a} and {a} make {a + a}."}) + "\n" for a in range(9))
 

@@ -8,8 +8,8 @@ import pytest
 
 import commands
 from lazarus_train import train
-from lazarus_train.checkpoint import checkpoints, find_damage
-from lazarus_train.folder import RunFolder
+from lazarus_train.run_dir.checkpoint import checkpoints, find_damage
+from lazarus_train.run_dir.layout import RunFolder
 from suite import repeats
 
 KILLS = repeats(30, 10)

@@ -7,18 +7,18 @@ import pytest
 import lazarus_models
 from lazarus_models import set_weights, weights
 from lazarus_models.backend import mx, nn
-from lazarus_models.decoder import Block
-from lazarus_models.parameters import evaluate, flatten, modules
+from lazarus_models.components.decoder import Block
+from lazarus_models.trees import evaluate, flatten, modules
 from lazarus_tokenkit import load_tokenizer
 from lazarus_train import OptimizerSettings
-from lazarus_train.adam import VectorAdam
-from lazarus_train.batches import make_batch
-from lazarus_train.gate import enforce
-from lazarus_train.lean import LeanBlock, LeanEmbedding, LeanLinear, make_lean
-from lazarus_train.optim import Optimizer
-from lazarus_train.step import compute_gradients
-from lazarus_train.swiglu import swiglu
-from lazarus_train.tasks import CausalTask
+from lazarus_train.cpu.adam import VectorAdam
+from lazarus_train.cpu.low_memory_layers import LeanBlock, LeanEmbedding, LeanLinear, make_lean
+from lazarus_train.cpu.swiglu import swiglu
+from lazarus_train.data.batches import make_batch
+from lazarus_train.engine.optim import Optimizer
+from lazarus_train.engine.step import compute_gradients
+from lazarus_train.objectives.registry import CausalTask
+from lazarus_train.preflight import enforce
 
 pytestmark = pytest.mark.skipif(mx.default_device().type != mx.cpu, reason="what a CPU computes")
 

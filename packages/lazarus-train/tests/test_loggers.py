@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from lazarus_train import SetupError, StepReport, Watcher, train
-from lazarus_train.loggers import telling
+from lazarus_train.callbacks.loggers import telling
 
 
 def scalars(folder) -> dict[tuple[int, str], float]:

@@ -10,11 +10,12 @@ import pytest
 
 from lazarus_models import LoraConfig, apply_lora, load
 from lazarus_models.backend import mx
-from lazarus_train import OptimizerSettings, Watcher, memory, train, trainer
+from lazarus_train import OptimizerSettings, Watcher, train
 from lazarus_train.devices import device_policy
+from lazarus_train.engine import memory, trainer
+from lazarus_train.engine.memory import StepShape, cgroup_limits, estimate_memory, fitting_rows, memory_limit
+from lazarus_train.engine.state import weight_bytes
 from lazarus_train.errors import SetupError
-from lazarus_train.learner import weight_bytes
-from lazarus_train.memory import StepShape, cgroup_limits, estimate_memory, fitting_rows, memory_limit
 from suite import FAMILIES, thinned
 
 FACTOR = 2.0
@@ -22,15 +23,15 @@ FACTOR = 2.0
 MEASURED = """
 import resource, sys
 from pathlib import Path
-from lazarus_models.parameters import evaluate
+from lazarus_models.trees import evaluate
 from lazarus_train.config import TrainConfig
 from lazarus_train.devices import prepare_device
-from lazarus_train.learner import Learner, weight_bytes
-from lazarus_train.memory import StepShape, estimate_memory
-from lazarus_train.replicas import Replicas
-from lazarus_train.step import compute_gradients
-from lazarus_train.tasks import CausalTask
-from lazarus_train.trial import Setup, full_batches
+from lazarus_train.engine.state import Learner, weight_bytes
+from lazarus_train.engine.memory import StepShape, estimate_memory
+from lazarus_train.cpu.thread_parallel import Replicas
+from lazarus_train.engine.step import compute_gradients
+from lazarus_train.objectives.registry import CausalTask
+from lazarus_train.tune.measure import Setup, full_batches
 model, rows, row_len = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 policy = prepare_device(weight_bytes(model))
 lora = {"rank": 4} if "lora" in sys.argv else None

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from lazarus_train.metrics import append_line, finite_or_none, held_out_losses, keep_lines, read_lines
+from lazarus_train.run_dir.metrics import append_line, finite_or_none, held_out_losses, keep_lines, read_lines
 
 
 @pytest.mark.parametrize("broken", [b'{"step":3,"lo', b"{}", b"[3]", b"null", b"3", b'{"step":"x"}', b"\xff"])

@@ -7,9 +7,9 @@ import pytest
 from lazarus_plan import PlanConfig, Stage, StalePlan, build_plan, load_plan, save_plan
 from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
 from lazarus_train import SetupError, train, verify_run
-from lazarus_train.dataset import Dataset, read_dataset
-from lazarus_train.gate import enforce
-from lazarus_train.run_report import report_runs
+from lazarus_train.data.dataset import Dataset, read_dataset
+from lazarus_train.preflight import enforce
+from lazarus_train.run_dir.report import report_runs
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_joined_sources_keep_their_samples_and_parts(mixed):
 def test_the_command_plans_a_mixture_by_weights(mixed):
     from typer.testing import CliRunner
 
-    from lazarus_train.cli import app
+    from lazarus_train.cli.app import app
 
     given = ["--model", mixed.model, "--data", mixed.data, "--data", mixed.folder / "more.jsonl", "--build-plan"]
     words = ["sft", *map(str, given), "-b", "64", "--row-len", "32", "--predictable", "--max-steps", "1"]

@@ -10,15 +10,15 @@ import pytest
 
 from lazarus_models import LoraConfig, apply_lora, guessed_role, load, parameter_roles, weights
 from lazarus_models.backend import mx, nn
-from lazarus_models.parameters import evaluate, flatten, unflatten
+from lazarus_models.trees import evaluate, flatten, unflatten
 from lazarus_train import OptimizerSettings
-from lazarus_train.adam import VectorAdam
-from lazarus_train.ema import Ema
-from lazarus_train.freeze import freeze_matching
-from lazarus_train.lean import make_lean
-from lazarus_train.optim import Optimizer, is_decayed, is_hidden_matrix
-from lazarus_train.precision import computing_in_bfloat16
-from lazarus_train.ranks import Ranks
+from lazarus_train.cpu.adam import VectorAdam
+from lazarus_train.cpu.low_memory_layers import make_lean
+from lazarus_train.distributed import Ranks
+from lazarus_train.engine.ema import Ema
+from lazarus_train.engine.freeze import freeze_matching
+from lazarus_train.engine.optim import Optimizer, is_decayed, is_hidden_matrix
+from lazarus_train.engine.precision import computing_in_bfloat16
 
 OPTIMIZERS = ("adamw", "muon", "adafactor", "lion", "sgd")
 RATE, DECAY = 1e-2, 0.5

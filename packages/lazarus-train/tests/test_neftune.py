@@ -5,9 +5,9 @@ import lazarus_models
 from lazarus_models.backend import mx
 from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_plan import PlanCursor
-from lazarus_train.batches import make_batch
-from lazarus_train.gate import enforce
-from lazarus_train.neftune import embedding_noise, make_noisy
+from lazarus_train.data.batches import make_batch
+from lazarus_train.engine.neftune import embedding_noise, make_noisy
+from lazarus_train.preflight import enforce
 
 WIDTH = 32
 

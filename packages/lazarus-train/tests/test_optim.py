@@ -13,15 +13,15 @@ from pydantic import ValidationError
 from lazarus_models import ModelConfig, load, load_tensors, read_config, save_tensors, set_weights, weights
 from lazarus_models.backend import mx, nn
 from lazarus_models.families import family_of
-from lazarus_models.parameters import flatten, unflatten
+from lazarus_models.trees import flatten, unflatten
 from lazarus_train import OptimizerSettings
-from lazarus_train.batches import Batch, Part
+from lazarus_train.data.batches import Batch, Part
+from lazarus_train.distributed import Ranks
+from lazarus_train.engine.optim import Optimizer, is_decayed, shares
+from lazarus_train.engine.schedule import learning_rate
+from lazarus_train.engine.step import compute_gradients
 from lazarus_train.errors import CorruptCheckpoint, SetupError
-from lazarus_train.optim import Optimizer, is_decayed, shares
-from lazarus_train.ranks import Ranks
-from lazarus_train.schedule import learning_rate
-from lazarus_train.step import compute_gradients
-from lazarus_train.tasks import CausalTask
+from lazarus_train.objectives.registry import CausalTask
 
 OPTIMIZERS = ("adamw", "muon", "adafactor", "lion", "sgd")
 

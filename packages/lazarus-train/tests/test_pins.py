@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lazarus_plan import PlanError, StalePlan, load_plan
-from lazarus_plan.lock import write_lock
+from lazarus_plan.locks.lock import write_lock
 from lazarus_train import ForeignCheckpoint, How, Pins, SetupError, train, verify_run
 
 

@@ -7,16 +7,16 @@ import pytest
 
 import lazarus_models
 from lazarus_models.backend import mx
-from lazarus_models.parameters import flatten
+from lazarus_models.trees import flatten
 from lazarus_train import Interrupted, OptimizerSettings, Watcher, train
-from lazarus_train.batches import make_batch
+from lazarus_train.data.batches import make_batch
+from lazarus_train.engine.gradient_checkpointing import recompute_blocks
+from lazarus_train.engine.precision import computing_in_bfloat16
+from lazarus_train.engine.step import compute_gradients
 from lazarus_train.errors import SetupError
-from lazarus_train.forward import causal_sum
-from lazarus_train.gate import enforce
-from lazarus_train.precision import computing_in_bfloat16
-from lazarus_train.recompute import recompute_blocks
-from lazarus_train.step import compute_gradients
-from lazarus_train.suitable import check_suitable
+from lazarus_train.objectives.forward import causal_sum
+from lazarus_train.preflight import enforce
+from lazarus_train.suitability import check_suitable
 
 
 def losses(setup, run):

@@ -14,7 +14,7 @@ from lazarus_models import save_tensors
 from lazarus_models.backend import mx
 from lazarus_plan import LengthCache, LengthRow
 from lazarus_train import SetupError
-from lazarus_train.dataset import Dataset
+from lazarus_train.data.dataset import Dataset
 from lazarus_train.objectives.preference import (
     Answers,
     dpo_losses,
@@ -27,10 +27,10 @@ from lazarus_train.objectives.preference import (
     preference_loss,
     wins,
 )
+from lazarus_train.objectives.reference import TABLE, read_reference
 from lazarus_train.objectives.scores import bradley_terry
 from lazarus_train.objectives.settings import PreferenceSettings
-from lazarus_train.reference import TABLE, read_reference
-from lazarus_train.seal import seal
+from lazarus_train.run_dir.sealed_write import seal
 
 TRL = json.loads((Path(__file__).parent / "golden" / "trl.json").read_text())
 LOSSES = ("dpo", "ipo", "hinge", "kto", "kto_pair", "orpo", "simpo")

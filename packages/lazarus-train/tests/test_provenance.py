@@ -6,9 +6,9 @@ import pytest
 
 from lazarus_plan import CorruptPlan, StalePlan
 from lazarus_train import CorruptCheckpoint, ForeignCheckpoint, LoraSettings, SetupError, enforce, train, verify_run
-from lazarus_train.chain import RunLog
-from lazarus_train.checkpoint import read_state
-from lazarus_train.seal import as_json
+from lazarus_train.run_dir.chain import RunLog
+from lazarus_train.run_dir.checkpoint import read_state
+from lazarus_train.run_dir.sealed_write import as_json
 
 BEFORE = ["checkpoint", "first model", "settings", "environment"]
 CHAIN = ["audit log", "audit head", "data head", "plan", "lengths", "tokenizer", "template", "data"]
@@ -83,7 +83,7 @@ def test_any_changed_file_of_final_is_found(run, name):
 
 
 def test_a_final_sealed_anew_around_other_weights_is_found(run):
-    from lazarus_train.seal import seal
+    from lazarus_train.run_dir.sealed_write import seal
 
     final = run.folder / "run/final"
     content = {file.relative_to(final): file.read_bytes() for file in final.rglob("*.safetensors")}
@@ -114,7 +114,7 @@ def test_a_run_is_verified_from_any_folder_and_after_its_parts_moved(setup, monk
 
 
 def test_what_a_run_made_for_itself_is_looked_for_where_the_run_is_now(setup):
-    from lazarus_train.planning import plan_run
+    from lazarus_train.build_plan import plan_run
 
     config = setup.config(max_steps=1)
     config = config.model_copy(update={"batch_plan": config.output / "batch_plan"})

@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 import lazarus_models
 from lazarus_models.backend import mx
-from lazarus_models.cli import app as models_app
+from lazarus_models.cli.app import app as models_app
 from lazarus_train import Interrupted, LoraSettings, SetupError, train
-from lazarus_train.learner import ADAPTERS
+from lazarus_train.engine.state import ADAPTERS
 
 LORA = LoraSettings(rank=4, dropout=0.1)
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lazarus_plan import CorruptPlan, PlanConfig, StalePlan, load_plan, rebase_plan, save_plan
-from lazarus_plan.audit import read_log
+from lazarus_plan.audit.log import read_log
 from lazarus_train import SetupError, enforce, train, verify_run
 
 
@@ -117,7 +117,7 @@ def test_a_made_up_parent_is_refused(setup, lengths):
     """The child of another plan says that it is the child of the run's, every digest made again."""
     from dataclasses import replace
 
-    from lazarus_plan.fingerprint import plan_id, plan_identity, source_identities
+    from lazarus_plan.format.fingerprint import plan_id, plan_identity, source_identities
 
     train(setup.config(max_steps=6))
     before = setup.audit("run")

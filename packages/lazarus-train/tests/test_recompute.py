@@ -4,15 +4,15 @@ from pydantic import ValidationError
 import lazarus_models
 from lazarus_models import segment_caches
 from lazarus_models.backend import mx, nn
-from lazarus_models.decoder import Block
-from lazarus_models.parameters import evaluate, flatten
+from lazarus_models.components.decoder import Block
+from lazarus_models.trees import evaluate, flatten
 from lazarus_tokenkit import load_tokenizer
-from lazarus_train.batches import make_batch
-from lazarus_train.gate import enforce
-from lazarus_train.lean import make_lean
-from lazarus_train.recompute import RecomputedBlock, recompute_blocks
-from lazarus_train.step import compute_gradients
-from lazarus_train.tasks import CausalTask
+from lazarus_train.cpu.low_memory_layers import make_lean
+from lazarus_train.data.batches import make_batch
+from lazarus_train.engine.gradient_checkpointing import RecomputedBlock, recompute_blocks
+from lazarus_train.engine.step import compute_gradients
+from lazarus_train.objectives.registry import CausalTask
+from lazarus_train.preflight import enforce
 
 
 def causal_loss(model, batch):

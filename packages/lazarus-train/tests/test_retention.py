@@ -6,9 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from lazarus_train import SetupError, train, verify_run
-from lazarus_train.cli import app
-from lazarus_train.inventory import list_checkpoints
-from lazarus_train.retention import best_checkpoint, tidy
+from lazarus_train.cli.app import app
+from lazarus_train.run_dir.inventory import list_checkpoints
+from lazarus_train.run_dir.retention import best_checkpoint, tidy
 
 
 @pytest.fixture

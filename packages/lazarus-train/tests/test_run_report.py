@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from lazarus_train import OptimizerSettings, SetupError, train
-from lazarus_train.run_report import as_json, report_runs
+from lazarus_train.run_dir.report import as_json, report_runs
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_the_rows_behind_a_step_are_those_it_was_trained_on(runs):
 
 
 def test_of_a_long_run_the_steps_that_stand_out_are_carried(runs, monkeypatch):
-    from lazarus_train import run_report
+    from lazarus_train.run_dir import report as run_report
 
     monkeypatch.setattr(run_report, "MOST_TEXT", 600 * 20)
     content = rows_block(report_runs([runs.folder / "slow"]), 0)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_train import OptimizerSettings
-from lazarus_train.schedule import learning_rate
+from lazarus_train.engine.schedule import learning_rate
 
 settings_of_any_shape = st.builds(
     OptimizerSettings,
@@ -54,7 +54,7 @@ def test_wsd_stays_at_the_peak_and_decays_at_the_end():
 
 
 def test_a_schedule_that_a_plan_is_too_short_for_is_told():
-    from lazarus_train.schedule import beyond_plan
+    from lazarus_train.engine.schedule import beyond_plan
 
     assert beyond_plan(OptimizerSettings(warmup_steps=10), 10) == []
     assert "never reaches its peak" in beyond_plan(OptimizerSettings(warmup_steps=11), 10)[0]
@@ -77,7 +77,7 @@ def test_wsd_of_ten_steps_decays_in_the_last():
 
 
 def test_a_decay_that_never_leaves_the_peak_is_told():
-    from lazarus_train.schedule import beyond_plan
+    from lazarus_train.engine.schedule import beyond_plan
 
     told = beyond_plan(OptimizerSettings(schedule="wsd", decay_steps=1), 10)
     assert len(told) == 1

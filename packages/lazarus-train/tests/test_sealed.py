@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_plan import merkle_root
-from lazarus_train.seal import seal
-from lazarus_train.sealed import BrokenSeal, Sealed, seal_damage
+from lazarus_train.run_dir.sealed_read import BrokenSeal, Sealed, seal_damage
+from lazarus_train.run_dir.sealed_write import seal
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_a_file_that_no_manifest_lists_is_no_part_of_the_binding(folder):
 @given(st.text())
 def test_no_name_leads_out_of_the_folder(name):
     content = json.dumps({"sha256": {name: "0" * 64}}).encode()
-    from lazarus_train.sealed import _digests
+    from lazarus_train.run_dir.sealed_read import _digests
 
     try:
         (listed,) = _digests(content)

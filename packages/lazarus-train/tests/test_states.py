@@ -18,7 +18,7 @@ def plan_for(setup, model, rows, **settings):
     """The rows planned with a model's own tokenizer."""
     from lazarus_plan import PlanConfig, build_plan, save_plan
     from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
-    from lazarus_train.dataset import read_dataset
+    from lazarus_train.data.dataset import read_dataset
 
     setup.write_rows(rows)
     dataset = read_dataset(setup.data, Encoder(load_tokenizer(str(model))), FieldNames())

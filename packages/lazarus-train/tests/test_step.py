@@ -4,12 +4,12 @@ import pytest
 
 import lazarus_models
 from lazarus_models.backend import mx
-from lazarus_models.parameters import flatten
+from lazarus_models.trees import flatten
 from lazarus_plan import PlanCursor, Row, Segment, load_plan
-from lazarus_train.batches import make_batch
-from lazarus_train.gate import enforce
-from lazarus_train.step import compute_gradients
-from lazarus_train.tasks import CausalTask
+from lazarus_train.data.batches import make_batch
+from lazarus_train.engine.step import compute_gradients
+from lazarus_train.objectives.registry import CausalTask
+from lazarus_train.preflight import enforce
 
 
 def causal_loss(model, batch):

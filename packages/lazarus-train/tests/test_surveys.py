@@ -13,14 +13,14 @@ import lazarus_models
 from lazarus_models.backend import mx
 from lazarus_plan import LengthCache, LengthRow, PlanConfig, build_plan
 from lazarus_train import SetupError, train
-from lazarus_train.dataset import Dataset
-from lazarus_train.evaluate import held_out, plan_held_out
-from lazarus_train.gate import enforce
+from lazarus_train.data.dataset import Dataset
+from lazarus_train.engine.evaluation import held_out, plan_held_out
+from lazarus_train.objectives.base import Group, held_out_group, step_group
+from lazarus_train.objectives.reference import ModelReference
+from lazarus_train.objectives.registry import make_task
 from lazarus_train.objectives.settings import PreferenceSettings
-from lazarus_train.reference import ModelReference
-from lazarus_train.surveys import mismatched, mismatched_batches
-from lazarus_train.task import Group, held_out_group, step_group
-from lazarus_train.tasks import make_task
+from lazarus_train.objectives.surveys import mismatched, mismatched_batches
+from lazarus_train.preflight import enforce
 
 PAIRS = [
     {"prompt": f"What is {a} and {b}?", "chosen": f"{a + b}.", "rejected": f"I say {a * b + 7} it is."}
@@ -109,7 +109,7 @@ def test_a_held_out_loss_does_not_depend_on_rows_at_once(setup, loss, monkeypatc
     dataset, objective = enforce(setup.config(objective={"kind": "preference"})).dataset, PreferenceSettings(loss=loss)
     task, found = make_task(objective, dataset, lm.tokenizer, None, ModelReference(other.model)), []
     for rows in (1, 3, 16):
-        monkeypatch.setattr("lazarus_train.evaluate.ROWS_AT_ONCE", rows)
+        monkeypatch.setattr("lazarus_train.engine.evaluation.ROWS_AT_ONCE", rows)
         result = held_out(lm.model, task, plan_held_out(dataset, objective, lm.tokenizer, "data"))
         found.append([result.loss, *result.metrics.values()])
     assert np.allclose(found, found[0], rtol=1e-5, atol=1e-6)

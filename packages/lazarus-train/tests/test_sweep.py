@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lazarus_train import SetupError
-from lazarus_train.sweep import Sweep, Trial, largest_that_fits, read_trials, run_sweep, summary
-from lazarus_train.trial import Measured, Setup, full_batches
+from lazarus_train.tune.measure import Measured, Setup, full_batches
+from lazarus_train.tune.search import Sweep, Trial, largest_that_fits, read_trials, run_sweep, summary
 
 
 @given(st.integers(0, 300), st.integers(1, 200))
@@ -97,7 +97,7 @@ def test_a_trial_beyond_its_memory_or_time_or_model_ends_alone(setup):
 def test_a_sweep_of_which_nothing_runs_says_why_and_tries_again_once_it_is_mended(setup):
     from typer.testing import CliRunner
 
-    from lazarus_train.cli import app
+    from lazarus_train.cli.app import app
 
     weights = (setup.model / "model.safetensors").read_bytes()
     (setup.model / "model.safetensors").write_bytes(b"nothing")
@@ -122,7 +122,7 @@ def test_a_sweep_of_which_nothing_runs_says_why_and_tries_again_once_it_is_mende
 def test_bad_usage_is_exit_2(setup, options, words):
     from typer.testing import CliRunner
 
-    from lazarus_train.cli import app
+    from lazarus_train.cli.app import app
 
     needed = {"--model": str(setup.model), "--output": str(setup.folder / "sweep")}
     needed |= dict(zip(options[::2], options[1::2], strict=True))

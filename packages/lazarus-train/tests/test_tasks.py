@@ -10,20 +10,20 @@ from pydantic import ValidationError
 
 import lazarus_models
 from lazarus_models.backend import mx
-from lazarus_models.parameters import flatten
+from lazarus_models.trees import flatten
 from lazarus_plan import PlanCursor, StalePlan
 from lazarus_tokenkit import FieldNames, TokenkitError
 from lazarus_train import Interrupted, OptimizerSettings, SetupError, Watcher, train
-from lazarus_train.batches import make_batch
-from lazarus_train.forward import causal_sum, part_log_probabilities
-from lazarus_train.gate import enforce
+from lazarus_train.data.batches import make_batch
+from lazarus_train.engine.step import compute_gradients
+from lazarus_train.objectives.base import OwnBatches, step_group
 from lazarus_train.objectives.causal import causal_nll
-from lazarus_train.reference import ModelReference
-from lazarus_train.sequence import load_with_head
-from lazarus_train.step import compute_gradients
-from lazarus_train.surveys import settle
-from lazarus_train.task import OwnBatches, step_group
-from lazarus_train.tasks import head_of, make_task
+from lazarus_train.objectives.forward import causal_sum, part_log_probabilities
+from lazarus_train.objectives.reference import ModelReference
+from lazarus_train.objectives.registry import head_of, make_task
+from lazarus_train.objectives.sequence import load_with_head
+from lazarus_train.objectives.surveys import settle
+from lazarus_train.preflight import enforce
 from suite import every_nth
 
 PAIRS = [
@@ -321,8 +321,8 @@ def test_a_refused_row_is_named_by_its_file_and_its_number_there(setup, row, obj
 
 
 def test_of_several_files_the_one_is_named_that_holds_the_refused_row(setup):
-    from lazarus_train.dataset import Dataset, read_dataset
-    from lazarus_train.gate import fields
+    from lazarus_train.data.dataset import Dataset, read_dataset
+    from lazarus_train.preflight import fields
 
     encoder = enforce(setup.config()).encoder
     one = read_dataset(setup.data, encoder, fields(setup.config()))

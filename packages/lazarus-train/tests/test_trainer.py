@@ -8,11 +8,11 @@ import pytest
 import lazarus_models
 from lazarus_models.backend import mx
 from lazarus_train import Interrupted, NonFinite, OptimizerSettings, SetupError, Watcher, train
-from lazarus_train.learner import ADAPTERS
+from lazarus_train.engine.state import ADAPTERS
 
 
 def test_the_logged_loss_is_the_mean_over_the_labels_of_the_step(setup):
-    from lazarus_train.gate import enforce
+    from lazarus_train.preflight import enforce
 
     train(setup.config(max_steps=1))
     line = json.loads((setup.folder / "run" / "metrics.jsonl").read_text())

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 import lazarus_models
 from lazarus_models.backend import mx
-from lazarus_train.batches import Batch, Part, make_batch
-from lazarus_train.gate import enforce
+from lazarus_train.data.batches import Batch, Part, make_batch
+from lazarus_train.objectives.registry import DiffusionTask
 from lazarus_train.objectives.settings import DiffusionSettings
-from lazarus_train.tasks import DiffusionTask
-from lazarus_train.truncation import truncate
+from lazarus_train.objectives.truncation import truncate
+from lazarus_train.preflight import enforce
 
 
 def batch_of(rows: list[list[int]], numbers: list[int] | None = None) -> Batch:

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_plan import PlanConfig, build_plan
-from lazarus_plan.receipt import lost_answers, receipt
+from lazarus_plan.report.summary import lost_answers, receipt
 from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
-from lazarus_train.dataset import Dataset, read_dataset
+from lazarus_train.data.dataset import Dataset, read_dataset
+from lazarus_train.objectives.loss_normalizer import lost_labels, units_by_step
 from lazarus_train.objectives.settings import CausalSettings
-from lazarus_train.units import lost_labels, units_by_step
 
 ENCODER = Encoder(load_tokenizer("byte"), "plain")
 

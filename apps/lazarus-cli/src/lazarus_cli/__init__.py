@@ -1,1 +1,5 @@
 """The command `lazarus`: everything that is installed, under one name."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

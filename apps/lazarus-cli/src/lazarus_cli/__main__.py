@@ -1,6 +1,6 @@
 """`lazarus` and `python -m lazarus_cli`: what is loaded before Ctrl-C is understood is next to nothing."""
 
-from lazarus_plan.console import run
+from lazarus_core.console import run
 
 
 def main() -> None:

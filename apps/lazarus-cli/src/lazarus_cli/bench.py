@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from lazarus_plan.console import say, show
-from lazarus_plan.errors import LazarusError
-from lazarus_plan.shared_options import Force
-from lazarus_plan.strict_json import MalformedJson, read_object
+from lazarus_core.cli_options import Force
+from lazarus_core.console import say, show
+from lazarus_core.errors import LazarusError
+from lazarus_core.strict_json import MalformedJson, read_object
 
 if TYPE_CHECKING:
     from lazarus_plan import BatchPlan, LengthCache, PlanConfig
@@ -99,7 +99,7 @@ def bench(
 ) -> None:
     """Measure your data from rows to training steps: lengths, packing against padding, speed, memory."""
     from lazarus_cli.bench_report import compare, to_html, to_markdown
-    from lazarus_plan.whole import whole_file
+    from lazarus_core.atomic import whole_file
 
     _check_outputs(output, data, force=force)
     before = _read_report(baseline) if baseline else None
@@ -138,9 +138,9 @@ def bench(
 
 def _check_outputs(output: Path, data: Path, *, force: bool) -> None:
     """Refuses, before the work, a folder in which the reports would replace other files."""
-    from lazarus_plan.errors import OutputTaken
-    from lazarus_plan.outputs import OutputKind, begins_with, check_output
-    from lazarus_plan.page import PAGE
+    from lazarus_core.errors import OutputTaken
+    from lazarus_core.html import PAGE
+    from lazarus_core.outputs import OutputKind, begins_with, check_output
 
     if output.exists() and not output.is_dir():
         raise OutputTaken(f"{output} is a file: give the name of a folder for the reports", "LC-E126")
@@ -225,7 +225,7 @@ def _make_model(asked: Bench, path: Path) -> None:
 def _ways(asked: Bench, lengths: "LengthCache") -> "list[tuple[str, PlanConfig]]":
     """The best of each mode, with the edges that were asked for."""
     from lazarus_plan import PlanConfig
-    from lazarus_plan.batching_advice import candidates
+    from lazarus_plan.report import candidates
 
     longest = int(lengths.length.max())
     if longest > asked.token_budget:
@@ -263,7 +263,7 @@ def _mode(asked: Bench, folder: Path, lengths: "LengthCache", name: str, config:
 
 def _room(plan: "BatchPlan") -> int:
     """Tokens that the rows hold, padding included."""
-    from lazarus_plan.stats import rows_a_step
+    from lazarus_plan.packing import rows_a_step
 
     return int((rows_a_step(plan) * plan.row_lens).sum())
 
@@ -294,7 +294,7 @@ def _train(asked: Bench, folder: Path, name: str, steps: int) -> JSON:
 
 
 def _advice(asked: Bench, lengths: "LengthCache") -> str:
-    from lazarus_plan.batching_advice import candidates, reason
+    from lazarus_plan.report import candidates, reason
 
     best, *others = candidates(lengths.length, asked.token_budget)
     edges = ",".join(map(str, best.bucket_edges))

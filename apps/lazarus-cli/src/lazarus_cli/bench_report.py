@@ -52,8 +52,7 @@ def to_markdown(found: JSON, changes: list[Change]) -> str:
 
 def to_html(found: JSON, changes: list[Change]) -> str:
     """The report as one page."""
-    from lazarus_plan.charts import Bar, bars, columns
-    from lazarus_plan.page import page, section
+    from lazarus_core.html import Bar, bars, columns, page, section
 
     histogram = found["lengths"]["histogram"]
     edges = [first for first, _, _ in histogram] + [histogram[-1][1]]

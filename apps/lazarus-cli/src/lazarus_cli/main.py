@@ -8,8 +8,8 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from lazarus_cli.catalog import KNOWN, children, installed
-from lazarus_plan.console import show
-from lazarus_plan.errors import LazarusError
+from lazarus_core.console import show
+from lazarus_core.errors import LazarusError
 
 
 class NotInstalled(LazarusError):

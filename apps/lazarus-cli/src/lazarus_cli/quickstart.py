@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lazarus_plan.console import progress, show
-from lazarus_plan.errors import LazarusError
-from lazarus_plan.leftovers import remove
+from lazarus_core.console import progress, show
+from lazarus_core.errors import LazarusError
+from lazarus_core.leftovers import remove
 
 if TYPE_CHECKING:
     from lazarus_train import RunResult, StepReport, TrainConfig

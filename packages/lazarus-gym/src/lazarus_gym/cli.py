@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from lazarus_core.cli_options import Force
+from lazarus_core.console import say, show, version_option
 from lazarus_gym.errors import TaskError
-from lazarus_plan.console import say, show, version_option
-from lazarus_plan.shared_options import Force
 
 if TYPE_CHECKING:
     from lazarus_gym.tasks.maths import Kind
@@ -33,9 +33,9 @@ def generate(
     force: Force = False,
 ) -> None:
     """Writes synthetic tasks as chat samples, each with its answer."""
+    from lazarus_core.outputs import check_output
     from lazarus_gym.samples import TASKS, write_samples
     from lazarus_gym.tasks.maths import KINDS, generate_tasks
-    from lazarus_plan.outputs import check_output
 
     if family != "math":
         raise TaskError(f"unknown type {family!r}; there is `math`", "LG-E100")

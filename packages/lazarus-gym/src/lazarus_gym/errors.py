@@ -5,7 +5,7 @@ GymError                      bad input or usage                     exit 2
 └── SamplesError              a file cannot be read or written       LG-E11x
 """
 
-from lazarus_plan.errors import LazarusError
+from lazarus_core.errors import LazarusError
 
 
 class GymError(LazarusError):

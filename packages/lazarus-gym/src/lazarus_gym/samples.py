@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from lazarus_core.atomic import whole_file
+from lazarus_core.errors import InputError
+from lazarus_core.jsonl import read_objects
+from lazarus_core.outputs import OutputKind
 from lazarus_gym.errors import SamplesError
 from lazarus_gym.tasks.maths import KINDS, Task
-from lazarus_plan.errors import PlanError
-from lazarus_plan.jsonlines import read_objects
-from lazarus_plan.outputs import OutputKind
-from lazarus_plan.whole import whole_file
 
 TASKS = OutputKind("a file of tasks", code="LG-E118")
 """Such a file looks like samples of anybody's, so that each has to be forced."""
@@ -86,7 +86,7 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{path}:{number}", members
     except FileNotFoundError:
         raise SamplesError(f"{path} does not exist", "LG-E110") from None
-    except PlanError as error:
+    except InputError as error:
         raise SamplesError(error.message, "LG-E112") from error
     if not number:
         raise SamplesError(f"{path} is empty", "LG-E111")

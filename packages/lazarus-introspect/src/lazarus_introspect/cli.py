@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from lazarus_plan.console import show, version_option
+from lazarus_core.console import show, version_option
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 

@@ -11,7 +11,7 @@ LazarusError                  every expected failure of every Lazarus package
     └── ServingError          settings of a server that would be unsafe, or a missing extra  LM-E16x
 """
 
-from lazarus_plan.errors import LazarusError
+from lazarus_core.errors import LazarusError
 
 
 class ModelsError(LazarusError):

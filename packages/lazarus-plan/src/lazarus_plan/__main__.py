@@ -1,11 +1,11 @@
 """`lazarus-plan` and `python -m lazarus_plan`: what is loaded before Ctrl-C is understood is next to nothing."""
 
-from lazarus_plan.console import run
+from lazarus_core.console import run
 
 
 def main() -> None:
     """The console script."""
-    run("lazarus_plan.cli:app", "lazarus-plan")
+    run("lazarus_plan.cli.app:app", "lazarus-plan")
 
 
 if __name__ == "__main__":

@@ -14,21 +14,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lazarus_plan.batching import place_rows
-from lazarus_plan.codec import encode_lines
+from lazarus_core.printable import utf8_name
 from lazarus_plan.config import PlanConfig
 from lazarus_plan.errors import PlanningError
-from lazarus_plan.estimate import check_room, estimate_plan
-from lazarus_plan.fingerprint import fingerprint_plan
-from lazarus_plan.items import Items, Placed, apply_policies, resolve
-from lazarus_plan.lengths import LengthCache
-from lazarus_plan.memory import keep_freed
-from lazarus_plan.mixture import stages_of
-from lazarus_plan.packed import place_packed
+from lazarus_plan.format.fingerprint import fingerprint_plan
+from lazarus_plan.format.step_codec import encode_lines
+from lazarus_plan.format.store import check_replaceable, new_folder, write_lines, write_rest
+from lazarus_plan.lengths.cache import LengthCache
+from lazarus_plan.malloc_hint import keep_freed
+from lazarus_plan.packing.estimate import check_room, estimate_plan
+from lazarus_plan.packing.items import Items, Placed, apply_policies, resolve
+from lazarus_plan.packing.mixture import stages_of
+from lazarus_plan.packing.padded import place_rows
+from lazarus_plan.packing.rows import place_packed
+from lazarus_plan.packing.stable import place_stable
 from lazarus_plan.plan import FORMAT_VERSION, WHOLE, BatchPlan, Epoch, Integers, Metadata, Source
-from lazarus_plan.printable import utf8_name
-from lazarus_plan.stable import place_stable
-from lazarus_plan.store import check_replaceable, new_folder, write_lines, write_rest
 
 PLACE = {"packed": place_packed, "stable": place_stable, "padded": place_rows, "bucketed": place_rows}
 """What places a stage of an epoch, by mode."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, model_validator
 
-from lazarus_plan.canonical import JSON, MAX_INTEGER
+from lazarus_core.canonical import JSON, MAX_INTEGER
 
 Mode = Literal["packed", "stable", "padded", "bucketed"]
 OversizePolicy = Literal["error", "exclude", "truncate", "split"]

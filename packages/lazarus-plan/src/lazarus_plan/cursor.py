@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lazarus_plan.canonical import JSON
+from lazarus_core.canonical import JSON
 from lazarus_plan.errors import StalePlan
 from lazarus_plan.plan import BatchPlan, Row, Step
 from lazarus_plan.shard import Policy, assign

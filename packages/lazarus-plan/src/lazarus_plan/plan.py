@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lazarus_plan.canonical import JSON, MAX_INTEGER
+from lazarus_core.canonical import JSON, MAX_INTEGER
 from lazarus_plan.config import PlanConfig
 
 FORMAT_VERSION = 2

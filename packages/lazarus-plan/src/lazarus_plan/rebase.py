@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lazarus_plan.build import PLACE, assemble, join_stages, number_epochs, place_epoch, prefixes_of, sources_of
-from lazarus_plan.codec import encode_lines
 from lazarus_plan.config import PlanConfig
 from lazarus_plan.errors import PlanningError, StalePlan
-from lazarus_plan.fingerprint import digest_lines, fingerprint_plan
-from lazarus_plan.items import Items, Placed, apply_policies
-from lazarus_plan.lengths import LengthCache
-from lazarus_plan.mixture import stages_of
+from lazarus_plan.format.fingerprint import digest_lines, fingerprint_plan
+from lazarus_plan.format.step_codec import encode_lines
+from lazarus_plan.lengths.cache import LengthCache
+from lazarus_plan.packing.items import Items, Placed, apply_policies
+from lazarus_plan.packing.mixture import stages_of
 from lazarus_plan.plan import BatchPlan, Epoch, Integers, Parent, StagePart
 
 FIXED = ("row_len", "align", "mode", "bucket_edges", "oversize", "repeats", "stages")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lazarus_plan.build import build_plan
 from lazarus_plan.config import PlanConfig
-from lazarus_plan.lengths import LengthCache, LengthRow
+from lazarus_plan.lengths.cache import LengthCache, LengthRow
 from lazarus_plan.plan import BatchPlan
 
 if TYPE_CHECKING:

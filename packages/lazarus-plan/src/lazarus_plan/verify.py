@@ -1,326 +1,151 @@
-"""Check a plan against the inputs it was made from: data, template, tokenizer, parameters, lengths.
+"""`verify`: every check of a plan against its inputs that a caller asks for, in the order of the chain."""
 
-The chain is walked from its root, and the first broken link is named in words that a person can act on.
-"""
-
-import hashlib
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import cast
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lazarus_plan.canonical import JSON, changed_members
-from lazarus_plan.errors import PlanError, StalePlan
-from lazarus_plan.fingerprint import UPSTREAM
-from lazarus_plan.lengths import ABSENT, LengthCache
-from lazarus_plan.plan import WHOLE, BatchPlan, Integers
-from lazarus_plan.store import Artifact
-
-NO_FINGERPRINT = "the plan has no fingerprint of it: its lengths had none"
-"""Why a link of the chain could not be checked, where the plan is to blame."""
-
-
-@dataclass(frozen=True)
-class ChainCheck:
-    """Which links of a plan's chain were recomputed, which were compared with a claim, and which were not checked.
-
-    Args:
-        checked: Names of `LINKS` that were recomputed and are as planned.
-        claimed: Names of `LINKS` for which another file makes the same claim; nothing was recomputed.
-        unchecked: Why the others could not be checked, by name.
-        claimant: The file that makes the claims.
-    """
-
-    checked: tuple[str, ...]
-    unchecked: Mapping[str, str]
-    claimed: tuple[str, ...] = ()
-    claimant: str = ""
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every link was recomputed or compared."""
-        return not self.unchecked
-
-    def lines(self) -> list[str]:
-        """The same in words: recomputed, claimed, then what was not checked, one line for each reason."""
-        names = defaultdict[str, list[str]](list)
-        for name, why in self.unchecked.items():
-            names[why].append(name)
-        recomputed = [f"{', '.join(self.checked)}: recomputed, as planned"] if self.checked else []
-        claimed = (
-            [f"{', '.join(self.claimed)}: {self.claimant} claims what the plan claims; not recomputed"]
-            if self.claimed
-            else []
-        )
-        return [*recomputed, *claimed, *(f"NOT checked: {', '.join(each)}: {why}" for why, each in names.items())]
+from lazarus_plan.build import build_plan
+from lazarus_plan.checks.against_data import check_files, check_lengths
+from lazarus_plan.checks.artifact import load_plan
+from lazarus_plan.checks.diff import first_difference
+from lazarus_plan.checks.documents import check_prefixes, identity_of, load_documents
+from lazarus_plan.checks.pin import check_pin, resolve_pin
+from lazarus_plan.checks.sampled import Recipe, encode_some, parse_some
+from lazarus_plan.errors import CorruptPlan, PlanError, StalePlan
+from lazarus_plan.format.fingerprint import digest_lines, plan_id, short
+from lazarus_plan.format.store import Artifact, is_lock, read_blocks
+from lazarus_plan.lengths.cache import LengthCache
+from lazarus_plan.locks.checks import verify_lock
+from lazarus_plan.locks.inputs import load_parent
+from lazarus_plan.locks.lock import check_same
+from lazarus_plan.plan import BatchPlan
+from lazarus_plan.rebase import rebuild_child
 
 
-LINKS = ("data", "template", "tokenizer", "encoding", "lengths", "token ids")
-"""What `check_lengths` can check: three digests, the parameters of encoding, the length and the ids of every sample."""
-
-
-def check_lengths(
-    plan: BatchPlan, found: LengthCache, source: int = 0, *, first_line: int | None = None, is_measured: bool = False
-) -> ChainCheck:
-    """Check a plan against the lengths of its data.
-
-    Walks the chain from its root: data, template, tokenizer, parameters, lengths.
+def verify_plan(
+    path: Path | str,
+    *,
+    expect: Path | str | None = None,
+    caches: Sequence[LengthCache] = (),
+    data: Sequence[Path | str] = (),
+    parent: Path | str | None = None,
+    rebuild: bool = False,
+    sample: int | None = None,
+    recipe: Recipe | None = None,
+) -> Iterator[str]:
+    """Check a plan against what is given, and yield what was recomputed and what was not, in words.
 
     Args:
-        plan: The plan.
-        found: What the data, template and tokenizer at hand give.
-        source: Position of the plan's length cache, from 0.
-        first_line: Line of the data file that holds sample 0, where each sample is one line; messages then name lines.
-        is_measured: Whether the caller encoded the data itself just now. A length cache read from a file recomputes the
-            lengths alone; its digests of data, template and tokenizer are claims.
-
-    Returns:
-        Which links were recomputed, compared with a claim, or not checked.
+        path: Folder of the plan, or of its lock.
+        expect: The pinned `plan_id`, whole or its first 16 or more digits, or the folder of a lock.
+        caches: Freshly measured lengths, one per source.
+        data: Data files, compared byte by byte.
+        parent: Folder of the plan that a rebased plan names as its parent, or of its lock.
+        rebuild: Build from `caches` again and compare.
+        sample: Parse only so many steps; all bytes are hashed nevertheless.
+        recipe: With `sample`: encode one sample of each of these steps again.
 
     Raises:
-        StalePlan: Names the first broken link, and the row, component or sample where it is known.
+        CheckFailed: The first broken link.
+        PlanError: Nothing to compare with is given, or it cannot be read.
     """
-    held = _Held.of(plan, source)
-    name = _Namer(found.ids, first_line)
-    _check_data(held, found, name)
-    for link in ("template", "tokenizer"):
-        _check_link(held, found, link)
-    expected = held.encoding
-    if expected and found.header.encoding and expected != found.header.encoding:
-        names = ", ".join(f"`{name}`" for name in changed_members(expected, found.header.encoding))
-        raise StalePlan(f"the encoding parameters changed: {names}; build lengths and plan again", "LP-E146")
-    _check_samples(held, found, name)
-    unchecked = dict(_unchecked(held, found))
-    _check_digest(held, found, unchecked)
-    compared = tuple(link for link in LINKS if link not in unchecked)
-    recomputed = compared if is_measured else tuple(link for link in compared if link in RECOMPUTED_FROM_LENGTHS)
-    claimed = tuple(link for link in compared if link not in recomputed)
-    return ChainCheck(recomputed, unchecked, claimed, found.name if claimed else "")
-
-
-def _check_digest(held: "_Held", found: LengthCache, unchecked: Mapping[str, str]) -> None:
-    """Two caches with the same header have the same digest: ids, `loss_tokens` and `parts` are as planned too."""
-    knows_same = not unchecked.keys() & {*UPSTREAM, "encoding"}
-    is_bare = all(getattr(found.header, link) == held.digest(link) == ABSENT for link in UPSTREAM)
-    if (knows_same or (is_bare and found.header.encoding == held.encoding)) and found.digest != held.digest("lengths"):
-        raise StalePlan(
-            f"lengths: the digest of {found.name} is not the planned one: an `id`, `loss_tokens`, `parts` or digest of a "
-            "sample changed; build the plan again",
-            "LP-E146",
-        )
-
-
-RECOMPUTED_FROM_LENGTHS = ("lengths",)
-"""What a length cache read from a file proves; it claims the rest."""
-
-
-def _unchecked(held: "_Held", found: LengthCache) -> Iterator[tuple[str, str]]:
-    """The links that one of the two sides knows nothing of, and why."""
-    none_given = f"{found.name} has no fingerprint of it"
-    for link in UPSTREAM:
-        if ABSENT in (held.digest(link), getattr(found.header, link)):
-            yield link, NO_FINGERPRINT if held.digest(link) == ABSENT else none_given
-    if not held.encoding or not found.header.encoding:
-        yield "encoding", NO_FINGERPRINT if not held.encoding else none_given
-    if held.prefixes is None or found.token_prefix is None:
-        yield "token ids", NO_FINGERPRINT if held.prefixes is None else none_given
-
-
-@dataclass(frozen=True)
-class _Namer:
-    """Says which sample is meant, so that a person finds it."""
-
-    ids: Sequence[str]
-    first_line: int | None
-
-    def __call__(self, sample: int) -> str:
-        line = "" if self.first_line is None else f", line {self.first_line + sample}"
-        return f"{sample} (id {self.ids[sample]!r}{line})"
-
-
-@dataclass(frozen=True)
-class _Held:
-    """What a plan says of one of its sources; `sample` counts from the source's first one."""
-
-    fingerprints: JSON
-    source: int
-    count: int
-    sample: Integers
-    length: Integers
-    span_start: Integers
-    prefixes: NDArray[np.uint32] | None
-
-    @classmethod
-    def of(cls, plan: BatchPlan, source: int) -> "_Held":
-        about = plan.metadata.sources[source]
-        mine = slice(None)
-        if len(plan.metadata.sources) > 1:
-            mine = (plan.sample >= about.offset) & (plan.sample < about.offset + about.count)
-        prefixes = plan.prefixes
-        return cls(
-            fingerprints=plan.fingerprints,
-            source=source,
-            count=about.count,
-            sample=plan.sample[mine] - about.offset,
-            length=plan.length[mine],
-            span_start=plan.span_start[mine],
-            prefixes=None if prefixes is None else prefixes[about.offset : about.offset + about.count],
-        )
-
-    def digest(self, link: str) -> str:
-        return str(self.fingerprints[link]["sources"][self.source])
-
-    @property
-    def encoding(self) -> JSON:
-        return dict(self.parts("lengths").get("encoding", {}))
-
-    def parts(self, link: str) -> JSON:
-        return dict(self.fingerprints[link]["parts"][self.source])
-
-
-_LINK_CODES = {
-    "template": "LP-E142",
-    "vocab": "LP-E143",
-    "merges": "LP-E144",
-    "added_tokens": "LP-E145",
-    "special_ids": "LP-E145",
-    "truncation": "LP-E146",
-    "behavioural": "LP-E147",
-}
-SHOWN = 3
-"""Members of a component that a message spells out."""
-_INFORMATION = {"library", "files"}
-"""Members of `parts` that inform and are not part of any digest."""
-
-
-def _check_data(held: _Held, found: LengthCache, name: _Namer) -> None:
-    again = "build lengths and plan again, or restore the data"
-    row, count = _first_changed_row(held, found), held.count
-    if count != len(found):
-        where = f"; the first row that differs is row {name(row)}" if row is not None else ""
-        raise StalePlan(f"data: the plan knows {count} rows, {found.name} has {len(found)}{where}; {again}", "LP-E141")
-    if ABSENT in (held.digest("data"), found.header.data) or held.digest("data") == found.header.data:
-        return
-    if row is None:
-        raise StalePlan(f"data: a row of {found.name} changed; {again}", "LP-E140")
-    assert held.prefixes is not None and found.row_prefix is not None, "a changed row was found by its prefix"
-    changed = np.flatnonzero(held.prefixes[:, 0] != found.row_prefix)
-    if len(changed) > 1 and sorted(held.prefixes[:, 0].tolist()) == sorted(found.row_prefix.tolist()):
-        raise StalePlan(
-            f"data: {len(changed)} rows of {found.name} stand in another order, the first is row {name(row)}; {again}",
-            "LP-E141",
-        )
-    more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-    raise StalePlan(f"data: row {name(row)}{more} of {found.name} changed; {again}", "LP-E140")
-
-
-def _first_changed_row(held: _Held, found: LengthCache) -> int | None:
-    if held.prefixes is None or found.row_prefix is None:
-        return None
-    size = min(len(held.prefixes), len(found))
-    changed = np.flatnonzero(held.prefixes[:size, 0] != found.row_prefix[:size])
-    if len(changed):
-        return int(changed[0])
-    return size if size < len(found) else None
-
-
-def _check_link(held: _Held, found: LengthCache, link: str) -> None:
-    digest = str(getattr(found.header, link))
-    if ABSENT in (held.digest(link), digest) or held.digest(link) == digest:
-        return
-    old, new = held.parts(link), found.header.parts.get(link, {})
-    names = [name for name in changed_members(old, new) if name not in _INFORMATION]
-    # A changed component changes behaviour too; the cause is named first.
-    names.sort(key=lambda name: name == "behavioural")
-    what = f"{link}: {_change(names[0], old, new)}" if names else f"the {link} changed"
-    what += f" (and {', '.join(names[1:])})" if names[1:] else ""
-    code = _LINK_CODES.get(link) or _LINK_CODES.get(names[0] if names else "", "LP-E146")
-    raise StalePlan(f"{what}; lengths are stale: build lengths and plan again, or restore the {link}", code)
-
-
-def _change(name: str, old: JSON, new: JSON) -> str:
-    """What became of a component: member by member where it has members."""
-    before, after = old.get(name), new.get(name)
-    if not isinstance(before, dict) or not isinstance(after, dict):
-        return f"{name} changed"
-    members = cast("JSON", before), cast("JSON", after)
-    changed = changed_members(*members)
-    listed = "; ".join(f"{each!r} {members[0].get(each)!r} -> {members[1].get(each)!r}" for each in changed[:SHOWN])
-    more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
-    return f"{name} changed: {listed}{more}"
-
-
-def _check_samples(held: _Held, found: LengthCache, name: _Namer) -> None:
-    """Lengths, and where known the token digests, of every sample."""
-    is_whole = held.span_start == WHOLE
-    sample, planned = held.sample[is_whole], held.length[is_whole]
-    differs = np.flatnonzero(found.length[sample] != planned)
-    if len(differs):
-        which = int(sample[differs].min())
-        length = int(planned[differs][sample[differs] == which][0])
-        raise StalePlan(
-            f"lengths: sample {name(which)} has {int(found.length[which])} tokens, the plan says "
-            f"{length} ({len(np.unique(sample[differs]))} samples differ); build lengths and plan again",
-            "LP-E130",
-        )
-    last = np.where(is_whole, 0, held.span_start + held.length)
-    beyond = np.flatnonzero(last > found.length[held.sample])
-    if len(beyond):
-        which = int(held.sample[beyond[0]])
-        raise StalePlan(
-            f"lengths: sample {name(which)} has {int(found.length[which])} tokens, the plan uses "
-            f"{int(last[beyond[0]])}; build lengths and plan again",
-            "LP-E130",
-        )
-    if held.prefixes is not None and found.token_prefix is not None:
-        changed = np.flatnonzero(held.prefixes[:, 1] != found.token_prefix)
-        if len(changed):
-            which = int(changed[0])
-            raise StalePlan(
-                f"lengths: sample {name(which)} has other token ids ({len(changed)} samples differ); "
-                "build lengths and plan again",
-                "LP-E147",
-            )
-
-
-def knows_files(plan: BatchPlan) -> bool:
-    """Whether a plan has digests of its data files: its lengths had a header that names them."""
-    return bool(_known_files(plan))
-
-
-def _known_files(plan: BatchPlan | Artifact) -> list[JSON]:
-    return [file for parts in plan.fingerprints["data"]["parts"] for file in parts.get("files", [])]
-
-
-def check_files(plan: BatchPlan | Artifact, paths: Sequence[Path | str]) -> None:
-    """Check data files against the SHA-256 that `plan_id` covers, byte by byte.
-
-    Args:
-        plan: The plan, or its documents after `check_documents`.
-        paths: The files, in the order in which they were encoded.
-
-    Raises:
-        StalePlan: The first file that differs.
-        PlanError: The plan has no digest of its files.
-    """
-    known = _known_files(plan)
-    if not known:
+    if not (expect or caches or data or parent or rebuild or sample):
         raise PlanError(
-            "the plan has no digest of its data files: build lengths with `lazarus data lengths build`", "LP-E009"
+            "`verify_plan` has nothing to compare the plan with: give a plan_id, lengths, data or a parent; `validate` "
+            "checks a plan by itself",
+            "LP-E009",
         )
-    if len(known) != len(paths):
-        names = ", ".join(str(file["name"]) for file in known)
-        raise StalePlan(f"data: the plan was made from {len(known)} files ({names}), {len(paths)} are given", "LP-E141")
-    for file, path in zip(known, map(Path, paths), strict=True):
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        if digest != file["sha256"]:
-            raise StalePlan(
-                f"data: {path} is not the {file['name']} that the plan was made from ({path.stat().st_size} bytes, then "
-                f"{file['bytes']}); compare fresh lengths to learn which row changed",
-                "LP-E140",
+    path = Path(path)
+    if expect is not None:
+        resolve_pin(expect)  # a pin that cannot be read is refused before the plan is
+    if is_lock(path):
+        if sample is not None:
+            raise PlanError(
+                f"{path} is a lock: it has no steps to sample; build the plan with `materialise`", "LP-E009"
             )
+        known = None if parent is None else load_parent(Path(parent))
+        yield from verify_lock(path, expect=expect, caches=caches, data=data, parent=known, is_built=rebuild)
+        return
+    if sample is not None:
+        yield from _verify_bytes(path, expect, sample, data, recipe)
+        return
+    plan = load_plan(path)
+    yield f"plan: valid, {len(plan):,} steps"
+    yield _check_identity(plan.plan_id, expect)
+    if plan.metadata.parent is not None:
+        yield _check_parent(plan, parent)
+    elif parent is not None:
+        raise PlanError(f"{path} has no parent: it was not made by `rebase`", "LP-E009")
+    yield _check_data(plan, data)
+    yield from _check_caches(plan, caches)
+    if rebuild:
+        check_same(_rebuild(plan, caches), plan.fingerprints)
+        yield "rebuild: the same plan, to the byte"
+
+
+def _verify_bytes(
+    path: Path, expect: Path | str | None, sample: int, data: Sequence[Path | str], recipe: Recipe | None
+) -> Iterator[str]:
+    """All bytes are hashed, so the identity is certain; some steps are parsed, so damage before the build shows too."""
+    artifact = load_documents(path)
+    sha, root, steps = digest_lines(read_blocks(path))
+    identity = identity_of(artifact) | {"merkle_root": root, "steps": steps}
+    found = plan_id(identity)
+    if (sha, found) != (artifact.fingerprints["plan_sha256"], artifact.fingerprints["plan_id"]):
+        raise CorruptPlan(f"{path}: the files are of plan {short(found)}, not of the one they name", "LP-E151")
+    for finding in check_prefixes(artifact):
+        raise CorruptPlan(f"{path}: {finding.message}", finding.code)
+    yield f"bytes: all hashed, they are those of plan {short(found)}"
+    yield _check_identity(found, expect)
+    yield _check_data(artifact, data)
+    parsed = parse_some(path, sample)
+    yield f"steps: {len(parsed):,} of {steps:,} parsed"
+    if recipe is not None:
+        known = "lengths" if artifact.prefixes is None else "lengths and the first 32 bits of rows and token ids"
+        yield f"samples: {encode_some(path, parsed, recipe):,} encoded again, {known} as planned"
+
+
+def _check_identity(identity: str, expect: Path | str | None) -> str:
+    if expect is None:
+        return f"identity: {identity}, not pinned: a plan that was edited and fingerprinted again would pass"
+    check_pin(identity, expect)
+    return f"identity: {identity}, the pinned plan"
+
+
+def _check_parent(plan: BatchPlan, path: Path | str | None) -> str:
+    """The parent of a rebased plan is the one that its metadata names, and has the same first steps."""
+    parent = plan.metadata.parent
+    assert parent is not None, "asked for rebased plans only"
+    if path is None:
+        return f"parent: {parent.plan_id}, not recomputed: give the parent's folder"
+    artifact = load_documents(path)
+    if artifact.fingerprints["plan_id"] != parent.plan_id:
+        raise StalePlan(
+            f"{path} is plan {short(artifact.fingerprints['plan_id'])}, the parent is {short(parent.plan_id)}",
+            "LP-E150",
+        )
+    if first_difference(plan, load_plan(path), parent.steps) is not None:
+        raise StalePlan(f"the first {parent.steps} steps are not those of {path}", "LP-E150")
+    return f"parent: {parent.plan_id}, recomputed; its first {parent.steps} steps are the same"
+
+
+def _check_data(plan: BatchPlan | Artifact, data: Sequence[Path | str]) -> str:
+    if not data:
+        return "data: not compared with any file"
+    check_files(plan, data)
+    return f"data: SHA-256 of {len(data)} files recomputed, as planned"
+
+
+def _check_caches(plan: BatchPlan, caches: Sequence[LengthCache]) -> Iterator[str]:
+    if not caches:
+        yield "lengths: not compared with any length cache"
+        return
+    if len(caches) != len(plan.metadata.sources):
+        raise PlanError(f"{len(caches)} length caches for the plan's {len(plan.metadata.sources)} sources", "LP-E133")
+    for source, cache in enumerate(caches):
+        about = f"{cache.name}, " if len(caches) > 1 else ""
+        yield from (f"{about}{line}" for line in check_lengths(plan, cache, source).lines())
+
+
+def _rebuild(plan: BatchPlan, caches: Sequence[LengthCache]) -> BatchPlan:
+    is_rebased = plan.metadata.parent is not None
+    return rebuild_child(plan, caches) if is_rebased else build_plan(caches, plan.metadata.config)

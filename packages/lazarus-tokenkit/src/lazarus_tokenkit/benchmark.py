@@ -6,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lazarus_tokenkit.backends.huggingface import batches_on_one_thread
-from lazarus_tokenkit.engines import (
+from lazarus_tokenkit.lengths.cache import WORKERS
+from lazarus_tokenkit.lengths.measure import CHUNK
+from lazarus_tokenkit.tokenizers.backends.huggingface import batches_on_one_thread
+from lazarus_tokenkit.tokenizers.engines import (
     EXTRAS,
     PACKAGES,
     Engine,
@@ -17,9 +19,7 @@ from lazarus_tokenkit.engines import (
     is_installed,
     reference_engine,
 )
-from lazarus_tokenkit.length_cache import WORKERS
-from lazarus_tokenkit.lengths import CHUNK
-from lazarus_tokenkit.tokenizer import Tokenizer
+from lazarus_tokenkit.tokenizers.protocol import Tokenizer
 
 SAMPLE = [f"{n}. The quick brown fox jumps over the lazy dog; {n} + {n} = {2 * n}.\n" * 8 for n in range(1000)]
 """What is measured on where no data is given: 0.5 MB of plain English with numbers."""

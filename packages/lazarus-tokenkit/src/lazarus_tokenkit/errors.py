@@ -9,7 +9,7 @@ LazarusError                      lazarus_plan.errors
     └── FingerprintMismatch       the tokenizer is another one                LT-E401, exit 1
 """
 
-from lazarus_plan.errors import LazarusError
+from lazarus_core.errors import LazarusError
 
 
 class TokenkitError(LazarusError):

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from lazarus_plan import canonical_json
-from lazarus_plan.outputs import check_output
-from lazarus_plan.strict_json import MalformedJson, read_json
-from lazarus_plan.whole import whole_file
+from lazarus_core.atomic import whole_file
+from lazarus_core.canonical import canonical_json
+from lazarus_core.outputs import check_output
+from lazarus_core.strict_json import MalformedJson, read_json
 from lazarus_tokenkit.errors import FingerprintMismatch, TokenkitError
-from lazarus_tokenkit.load import TokenizerOrName, opened
-from lazarus_tokenkit.metrics.table import aligned
 from lazarus_tokenkit.outputs import FINGERPRINT
-from lazarus_tokenkit.probes import PROBES_VERSION, probes
+from lazarus_tokenkit.tables import aligned
+from lazarus_tokenkit.tokenizers.load import TokenizerOrName, opened
+from lazarus_tokenkit.tokenizers.probes import PROBES_VERSION, probes
 
 JSON = dict[str, Any]
 

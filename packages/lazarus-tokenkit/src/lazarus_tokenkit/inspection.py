@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from lazarus_tokenkit.encode import Encoder
+from lazarus_tokenkit.encoding.encoder import Encoder
 from lazarus_tokenkit.errors import TokenkitError
-from lazarus_tokenkit.files import NO_FILE, Paths
-from lazarus_tokenkit.forms import FieldNames
-from lazarus_tokenkit.metrics.documents import sample_text
-from lazarus_tokenkit.metrics.table import aligned, number
-from lazarus_tokenkit.readers import Row, read_rows
-from lazarus_tokenkit.samples import (
+from lazarus_tokenkit.lengths.stats import QUANTILES
+from lazarus_tokenkit.samples.documents import sample_text
+from lazarus_tokenkit.samples.files import NO_FILE, Paths
+from lazarus_tokenkit.samples.kinds import (
     ChatSample,
     CompletionSample,
     LabelledSample,
@@ -23,7 +21,9 @@ from lazarus_tokenkit.samples import (
     Sample,
     TextSample,
 )
-from lazarus_tokenkit.stats import QUANTILES
+from lazarus_tokenkit.samples.read import Row, read_rows
+from lazarus_tokenkit.samples.schemas import FieldNames
+from lazarus_tokenkit.tables import aligned, number
 
 KINDS: dict[type[Any], str] = {
     TextSample: "text",

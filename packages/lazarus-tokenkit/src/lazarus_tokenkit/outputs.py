@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lazarus_plan.outputs import OutputKind, begins_with
+from lazarus_core.outputs import OutputKind, begins_with
 
 MAX_FINGERPRINT_BYTES = 1 << 22
 """A fingerprint has some kilobytes; a larger file is none, and is not read whole."""

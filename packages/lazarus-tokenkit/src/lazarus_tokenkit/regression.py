@@ -25,11 +25,11 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
-from lazarus_plan.bounded import read_bytes
-from lazarus_plan.strict_json import BOM, MalformedJson, parse_json
+from lazarus_core.bounded import read_bytes
+from lazarus_core.strict_json import BOM, MalformedJson, parse_json
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.fingerprint import compute_fingerprint
-from lazarus_tokenkit.tokenizer import Tokenizer
+from lazarus_tokenkit.tokenizers.protocol import Tokenizer
 
 
 class Case(BaseModel):

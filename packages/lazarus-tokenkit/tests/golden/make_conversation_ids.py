@@ -96,7 +96,7 @@ def ids(tokenizer: Any, source: str, conversation: list[dict[str, Any]], prompt:
 def main() -> None:
     """Writes all cases to standard output."""
     data = Path(sys.argv[1])
-    where = PACKAGE / "src/lazarus_tokenkit/templates/formats.py"
+    where = PACKAGE / "src/lazarus_tokenkit/chat_formats.py"
     spec = importlib.util.spec_from_file_location("formats", where)
     formats = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(formats)

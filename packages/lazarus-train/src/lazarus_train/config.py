@@ -14,10 +14,10 @@ from pydantic import (
     model_validator,
 )
 
-from lazarus_models.hub import locate
-from lazarus_plan.canonical import MAX_INTEGER
-from lazarus_plan.pin import resolve_pin
-from lazarus_train.early_stop import EarlyStopSettings
+from lazarus_core.canonical import MAX_INTEGER
+from lazarus_models.loading.hub import locate
+from lazarus_plan.checks.pin import resolve_pin
+from lazarus_train.engine.early_stop import EarlyStopSettings
 from lazarus_train.objectives.settings import CausalSettings, ObjectiveSettings, PreferenceSettings
 
 FULL_RATE = 1e-4

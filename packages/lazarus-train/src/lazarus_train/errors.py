@@ -11,7 +11,7 @@ LazarusError                  every expected failure of every Lazarus package
         └── PeerLost          another process of the run ended                               LR-E240
 """
 
-from lazarus_plan.errors import LazarusError
+from lazarus_core.errors import LazarusError
 
 
 class TrainError(LazarusError):

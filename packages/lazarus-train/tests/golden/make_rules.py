@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from lazarus_models import load, parameter_roles, weights
-from lazarus_train.optim import is_decayed, is_hidden_matrix
+from lazarus_train.engine.optim import is_decayed, is_hidden_matrix
 
 HEAD = """# What each rule moves
 

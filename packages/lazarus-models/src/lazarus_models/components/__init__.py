@@ -1,1 +1,1 @@
-"""The parts that models are made of, as MLX modules; `lazarus_models.architecture` describes them."""
+"""The parts that models are made of, as MLX modules; `lazarus_models.config.architecture` describes them."""

@@ -11,12 +11,12 @@ from typing import Any
 
 from jaxtyping import Float
 
-from lazarus_models.architecture import AttentionConfig
-from lazarus_models.attention import attend
 from lazarus_models.backend import mx, nn
+from lazarus_models.components.attend import attend
+from lazarus_models.components.masks import Reach
 from lazarus_models.components.norm import make_norm
 from lazarus_models.components.rope import Rope
-from lazarus_models.masks import Reach
+from lazarus_models.config.architecture import AttentionConfig
 
 
 class Attention(nn.Module):

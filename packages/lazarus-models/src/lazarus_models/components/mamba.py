@@ -13,12 +13,12 @@ from typing import Any
 
 from jaxtyping import Bool, Float
 
-from lazarus_models.architecture import Mamba2Config, MambaConfig
 from lazarus_models.backend import mx, nn
 from lazarus_models.components.norm import make_norm
 from lazarus_models.components.selective_scan import in_chunks, selective_scan
+from lazarus_models.config.architecture import Mamba2Config, MambaConfig
 from lazarus_models.mlx_lm import import_mlx_lm
-from lazarus_models.recomputation import Function, recomputed
+from lazarus_models.ops.recomputation import Function, recomputed
 
 
 class Mamba(nn.Module):

@@ -11,11 +11,11 @@ from functools import partial
 
 from jaxtyping import Float, Int
 
-from lazarus_models.architecture import Activation, MLPConfig, MoEConfig
 from lazarus_models.backend import mx, nn
+from lazarus_models.config.architecture import Activation, MLPConfig, MoEConfig
 from lazarus_models.errors import UnsupportedModel
 from lazarus_models.mlx_lm import import_mlx_lm
-from lazarus_models.parameters import part, put
+from lazarus_models.trees import part, put
 
 
 @partial(mx.compile, shapeless=True)

@@ -1,7 +1,7 @@
 """Norms of the residual stream, of queries and of keys."""
 
-from lazarus_models.architecture import NormConfig
 from lazarus_models.backend import mx, nn
+from lazarus_models.config.architecture import NormConfig
 
 
 class OnePlusRMSNorm(nn.Module):

@@ -10,9 +10,9 @@ from typing import Any, cast
 
 from jaxtyping import Float
 
-from lazarus_models.architecture import RecurrentConfig
 from lazarus_models.backend import mx, nn
 from lazarus_models.components.selective_scan import scan
+from lazarus_models.config.architecture import RecurrentConfig
 from lazarus_models.errors import UnsupportedModel
 
 

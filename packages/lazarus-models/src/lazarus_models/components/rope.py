@@ -8,9 +8,9 @@ import math
 
 from jaxtyping import Float
 
-from lazarus_models.architecture import RopeConfig
 from lazarus_models.backend import mx, nn
-from lazarus_models.parameters import evaluate
+from lazarus_models.config.architecture import RopeConfig
+from lazarus_models.trees import evaluate
 
 
 class Rope(nn.Module):

@@ -21,8 +21,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from lazarus_models.backend import mx
-from lazarus_models.recomputation import recomputed
-from lazarus_models.vectors import fresh, view
+from lazarus_models.ops.cpu.numpy_views import fresh, view
+from lazarus_models.ops.recomputation import recomputed
 
 CHUNK = 64
 """Tokens of a chunk at most."""

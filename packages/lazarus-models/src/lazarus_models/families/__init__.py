@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from lazarus_models.architecture import MAX_LAYERS
-from lazarus_models.config import ModelConfig, in_words, read_json
+from lazarus_models.config.architecture import MAX_LAYERS
+from lazarus_models.config.huggingface import ModelConfig, in_words, read_json
 from lazarus_models.errors import ConfigError, UnsupportedModel
 from lazarus_models.families.family import Family as Family
 

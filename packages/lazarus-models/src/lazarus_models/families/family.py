@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lazarus_models.architecture import AttentionConfig, BlockConfig, DecoderConfig, NormConfig
-from lazarus_models.config import ModelConfig, TransformerConfig
-from lazarus_models.decoder import Decoder
-from lazarus_models.dimensions import refuse_oversized
-from lazarus_models.layout import PLAIN, Layout
+from lazarus_models.components.decoder import Decoder
+from lazarus_models.config.architecture import AttentionConfig, BlockConfig, DecoderConfig, NormConfig
+from lazarus_models.config.dimensions import refuse_oversized
+from lazarus_models.config.huggingface import ModelConfig, TransformerConfig
+from lazarus_models.weight_mapping import PLAIN, Layout
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt
 
-from lazarus_models.architecture import BlockConfig, DecoderConfig, MLPConfig, NormConfig, RopeConfig
-from lazarus_models.config import LayeredConfig, rope_of
+from lazarus_models.config.architecture import BlockConfig, DecoderConfig, MLPConfig, NormConfig, RopeConfig
+from lazarus_models.config.huggingface import LayeredConfig, rope_of
 from lazarus_models.families.family import Family, attention, decoder
 
 

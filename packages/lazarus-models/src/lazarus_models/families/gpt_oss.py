@@ -7,10 +7,18 @@ from typing import Any, Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
-from lazarus_models.architecture import BlockConfig, DecoderConfig, MoEConfig, NormConfig
-from lazarus_models.config import LayeredConfig
+from lazarus_models.config.architecture import BlockConfig, DecoderConfig, MoEConfig, NormConfig
+from lazarus_models.config.huggingface import LayeredConfig
 from lazarus_models.families.family import Family, attention, decoder
-from lazarus_models.layout import Layout, Rule, blocks, interleaved, interleaved_rows, renamed, transposed
+from lazarus_models.weight_mapping import (
+    Layout,
+    Rule,
+    blocks,
+    interleaved,
+    interleaved_rows,
+    renamed,
+    transposed,
+)
 
 _YARN = {  # transformers' default, which is that of the published models
     "rope_type": "yarn",

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
-from lazarus_models.architecture import BlockConfig, DecoderConfig, MLPConfig, NormConfig
-from lazarus_models.config import TransformerConfig
+from lazarus_models.config.architecture import BlockConfig, DecoderConfig, MLPConfig, NormConfig
+from lazarus_models.config.huggingface import TransformerConfig
 from lazarus_models.families.family import Family, attention, decoder
 
 

@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import PositiveInt
 
-from lazarus_models.architecture import BlockConfig, DecoderConfig, MoEConfig, NormConfig
-from lazarus_models.config import TransformerConfig
+from lazarus_models.config.architecture import BlockConfig, DecoderConfig, MoEConfig, NormConfig
+from lazarus_models.config.huggingface import TransformerConfig
 from lazarus_models.families.family import Family, attention, decoder
-from lazarus_models.layout import Layout, halves, renamed
+from lazarus_models.weight_mapping import Layout, halves, renamed
 
 
 class GraniteMoeConfig(TransformerConfig):

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from lazarus_models.architecture import (
+from lazarus_models.config.architecture import (
     BlockConfig,
     DecoderConfig,
     FeedForward,
@@ -13,10 +13,10 @@ from lazarus_models.architecture import (
     MoEConfig,
     NormConfig,
 )
-from lazarus_models.config import LayeredConfig
+from lazarus_models.config.huggingface import LayeredConfig
 from lazarus_models.families.family import Family, attention, decoder
 from lazarus_models.families.granitemoe import EXPERTS
-from lazarus_models.layout import Layout, halves, renamed, swapped
+from lazarus_models.weight_mapping import Layout, halves, renamed, swapped
 
 _KINDS = {"attention": "full_attention", "mamba": "linear_attention"}  # what transformers 4 calls them
 

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from pydantic import NonNegativeInt, PositiveInt
 
-from lazarus_models.architecture import BlockConfig, DecoderConfig, MambaConfig, MLPConfig, MoEConfig, NormConfig
-from lazarus_models.config import TransformerConfig
+from lazarus_models.config.architecture import BlockConfig, DecoderConfig, MambaConfig, MLPConfig, MoEConfig, NormConfig
+from lazarus_models.config.huggingface import TransformerConfig
 from lazarus_models.families.family import Family, attention, decoder
-from lazarus_models.layout import Layout, swapped
+from lazarus_models.weight_mapping import Layout, swapped
 
 
 class JambaConfig(TransformerConfig):

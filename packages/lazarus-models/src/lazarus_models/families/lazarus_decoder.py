@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from lazarus_models.architecture import DecoderConfig
-from lazarus_models.config import ModelConfig
+from lazarus_models.config.architecture import DecoderConfig
+from lazarus_models.config.huggingface import ModelConfig
 from lazarus_models.families.family import Family
 
 
@@ -11,7 +11,7 @@ class ComposedConfig(ModelConfig):
     """The keys of a composed model's `config.json`."""
 
     architecture: DecoderConfig
-    """What `lazarus_models.decoder` builds."""
+    """What `lazarus_models.components.decoder` builds."""
 
     @classmethod
     def _complete(cls, said: dict[str, Any]) -> None:

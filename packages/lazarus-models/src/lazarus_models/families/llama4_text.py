@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from lazarus_models.architecture import BlockConfig, DecoderConfig, MLPConfig, MoEConfig, NormConfig
-from lazarus_models.config import LayeredConfig
+from lazarus_models.config.architecture import BlockConfig, DecoderConfig, MLPConfig, MoEConfig, NormConfig
+from lazarus_models.config.huggingface import LayeredConfig
 from lazarus_models.families.family import Family, attention, decoder
-from lazarus_models.layout import Layout, transposed, transposed_halves
+from lazarus_models.weight_mapping import Layout, transposed, transposed_halves
 
 
 class Llama4Config(LayeredConfig):

@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
-from lazarus_models.architecture import BlockConfig, DecoderConfig, MambaConfig, NormConfig
-from lazarus_models.config import ModelConfig
+from lazarus_models.config.architecture import BlockConfig, DecoderConfig, MambaConfig, NormConfig
+from lazarus_models.config.huggingface import ModelConfig
 from lazarus_models.families.family import Family, decoder
-from lazarus_models.layout import Layout, swapped
+from lazarus_models.weight_mapping import Layout, swapped
 
 
 class MambaModelConfig(ModelConfig):

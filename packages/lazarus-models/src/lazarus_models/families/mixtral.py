@@ -4,10 +4,10 @@ from typing import Any, Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
-from lazarus_models.architecture import BlockConfig, DecoderConfig, MoEConfig, NormConfig
-from lazarus_models.config import TransformerConfig
+from lazarus_models.config.architecture import BlockConfig, DecoderConfig, MoEConfig, NormConfig
+from lazarus_models.config.huggingface import TransformerConfig
 from lazarus_models.families.family import Family, attention, decoder
-from lazarus_models.layout import Layout
+from lazarus_models.weight_mapping import Layout
 
 
 class MixtralConfig(TransformerConfig):

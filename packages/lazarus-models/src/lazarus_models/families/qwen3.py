@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt
 
-from lazarus_models.architecture import BlockConfig, DecoderConfig, MLPConfig, NormConfig
-from lazarus_models.config import LayeredConfig
+from lazarus_models.config.architecture import BlockConfig, DecoderConfig, MLPConfig, NormConfig
+from lazarus_models.config.huggingface import LayeredConfig
 from lazarus_models.families.family import Family, attention, decoder
 
 

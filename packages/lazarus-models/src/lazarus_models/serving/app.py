@@ -22,12 +22,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from lazarus_models.engine import Engine, Job
-from lazarus_models.huggingface import LoadedModel
+from lazarus_core.errors import LazarusError
+from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.serving.config import ServeConfig
+from lazarus_models.serving.engine import Engine, Job
 from lazarus_models.serving.errors import JSONAnswer, Refused, error_response
 from lazarus_models.serving.openai_api import Request
-from lazarus_plan.errors import LazarusError
 
 _log = logging.getLogger(__name__)
 _STOPPED = Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the server stopped before the answer was finished")

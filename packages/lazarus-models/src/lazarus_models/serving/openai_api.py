@@ -9,14 +9,14 @@ from http import HTTPStatus
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from lazarus_models.engine import Job
-from lazarus_models.generation import bounded, prompt_ids
-from lazarus_models.huggingface import LoadedModel
-from lazarus_models.sample import GenerationConfig
+from lazarus_models.chat.function_calling import Tool, outside_calls, parse_calls, told_of
+from lazarus_models.generation.generate import bounded, prompt_ids
+from lazarus_models.generation.sampling import GenerationConfig
+from lazarus_models.generation.streaming import decode_stream, until_stop
+from lazarus_models.loading.loaded_model import LoadedModel
+from lazarus_models.serving.engine import Job
 from lazarus_models.serving.errors import Refused
 from lazarus_models.serving.requests import AnyRequest, ChatRequest, CompletionRequest, read_request
-from lazarus_models.streaming import decode_stream, until_stop
-from lazarus_models.tools import Tool, outside_calls, parse_calls, told_of
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ import jiter
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic import model_validator as validator
 
-from lazarus_models.sample import GenerationConfig
+from lazarus_models.chat.function_calling import CALL_ENDS, Tool
+from lazarus_models.generation.sampling import GenerationConfig
 from lazarus_models.serving.errors import Refused
-from lazarus_models.tools import CALL_ENDS, Tool
 from lazarus_tokenkit import Message
 
 MAX_STOPS = 64

@@ -17,12 +17,12 @@ from typing import Any, cast
 
 import uvicorn
 
-from lazarus_models.engine import Engine
-from lazarus_models.huggingface import LoadedModel
+from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.serving.access import Guard
 from lazarus_models.serving.app import Service, make_app
 from lazarus_models.serving.config import ServeConfig
 from lazarus_models.serving.connection import LINGER_S, MAX_HEAD_BYTES, Connection
+from lazarus_models.serving.engine import Engine
 
 BACKLOG = 256
 """Connections that the system accepts before the event loop does."""

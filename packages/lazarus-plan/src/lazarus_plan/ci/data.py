@@ -10,14 +10,15 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import cast
 
-from lazarus_plan.bounded import open_file, read_lines
-from lazarus_plan.canonical import JSON
-from lazarus_plan.conflicts import BLOCK_BYTES, HEAD_BYTES, data_conflict, find_marker, is_lfs_pointer, line_ends_advice
+from lazarus_core.bounded import open_file, read_lines
+from lazarus_core.canonical import JSON
+from lazarus_core.merge_conflicts import BLOCK_BYTES, HEAD_BYTES, find_marker, is_lfs_pointer
 from lazarus_plan.errors import PlanError
 from lazarus_plan.findings import SHOWN, Finding
-from lazarus_plan.lengths import LengthCache
-from lazarus_plan.lock_inputs import find_file
-from lazarus_plan.row_changes import RowChange
+from lazarus_plan.git_damage import data_conflict, line_ends_advice
+from lazarus_plan.lengths.cache import LengthCache
+from lazarus_plan.lengths.changes import RowChange
+from lazarus_plan.locks.inputs import find_file
 
 NOT_COMPARED = "LP-W206"
 REBUILD = "build lengths again and run `lock --update`, or restore the data"

@@ -10,24 +10,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from lazarus_plan.canonical import JSON
+from lazarus_core.canonical import JSON
+from lazarus_plan.checks.artifact import load_plan
+from lazarus_plan.checks.diff import diff_locks, diff_plans
+from lazarus_plan.checks.documents import load_documents
 from lazarus_plan.ci.data import ChangedText, DataFiles, check_data, is_data_of, read_texts, stale_rows
 from lazarus_plan.ci.side import Side, find_head_data, load_base
-from lazarus_plan.diff import diff_locks, diff_plans
-from lazarus_plan.documents import load_documents
 from lazarus_plan.errors import CheckFailed, CorruptPlan, PlanError, PlanningError
 from lazarus_plan.findings import Finding
-from lazarus_plan.fingerprint import short
-from lazarus_plan.length_scan import scan
-from lazarus_plan.lengths import LengthCache
-from lazarus_plan.lock import build_locked, check_same
-from lazarus_plan.lock_inputs import find_lengths, load_parent
+from lazarus_plan.format.fingerprint import short
+from lazarus_plan.format.store import METADATA, PLAN, Artifact
+from lazarus_plan.lengths.cache import LengthCache
+from lazarus_plan.lengths.changes import RowChanges, compare_rows
+from lazarus_plan.lengths.scan import scan
+from lazarus_plan.locks.inputs import find_lengths, load_parent
+from lazarus_plan.locks.lock import build_locked, check_same
+from lazarus_plan.packing.stats import plan_stats
 from lazarus_plan.plan import BatchPlan
 from lazarus_plan.rebase import rebuild_child
-from lazarus_plan.row_changes import RowChanges, compare_rows
-from lazarus_plan.stats import plan_stats
-from lazarus_plan.store import METADATA, PLAN, Artifact
-from lazarus_plan.validation import load_plan
 
 SHOWN_ROWS = 20
 """Rows of each kind whose text is shown."""

@@ -4,17 +4,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lazarus_core.errors import LazarusError
+from lazarus_plan.checks.artifact import load_plan
+from lazarus_plan.checks.documents import load_documents
 from lazarus_plan.ci.base import Revision
 from lazarus_plan.ci.data import DataFiles, find_data, named_files
-from lazarus_plan.documents import load_documents
 from lazarus_plan.errors import PlanError
-from lazarus_plan.length_scan import scan
-from lazarus_plan.lengths import LengthCache
-from lazarus_plan.lock import rebuild
-from lazarus_plan.lock_inputs import find_file
+from lazarus_plan.format.store import DOCUMENTS, METADATA, PLAN, Artifact
+from lazarus_plan.lengths.cache import LengthCache
+from lazarus_plan.lengths.scan import scan
+from lazarus_plan.locks.inputs import find_file
+from lazarus_plan.locks.lock import rebuild
 from lazarus_plan.plan import BatchPlan
-from lazarus_plan.store import DOCUMENTS, METADATA, PLAN, Artifact
-from lazarus_plan.validation import load_plan
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def _load(name: str, lock: Path, find: Callable[[str], Path | None], parent: Bat
     """A base, as much of it as there is: what is wrong with it is a note, not a failure of the lock under review."""
     try:
         artifact = load_documents(lock)
-    except PlanError as error:
+    except LazarusError as error:
         return Side(name, note=f"the lock of {name} cannot be read: {error.message}")
     try:
         paths = [find(source.name) for source in artifact.metadata.sources]
@@ -96,7 +97,7 @@ def _load(name: str, lock: Path, find: Callable[[str], Path | None], parent: Bat
                 name, artifact, caches, None, data, f"the lock of {name} is not that of its lengths: documents compared"
             )
         plan = load_plan(lock) if (lock / PLAN).is_file() else rebuild(artifact, caches, parent)
-    except PlanError as error:
+    except LazarusError as error:
         return Side(name, artifact, note=f"the plan of {name} cannot be built: {error.message}")
     return Side(name, artifact, caches, plan, data)
 

@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-from lazarus_plan.canonical import JSON
+from lazarus_core.canonical import JSON
+from lazarus_core.outputs import OutputKind, begins_with
+from lazarus_core.printable import printable_line
+from lazarus_plan.checks.diff import describe_diff
 from lazarus_plan.ci.data import ChangedText
 from lazarus_plan.ci.review import Changes, Review
-from lazarus_plan.diff import describe_diff
 from lazarus_plan.findings import SHOWN
-from lazarus_plan.outputs import OutputKind, begins_with
-from lazarus_plan.printable import printable_line
 
 REPORT = OutputKind(
     "a report of `ci`", begins_with(r"### Batch plan |(ok|error|warning)[: ]|\{\s*\"(lock|\$schema)\":")

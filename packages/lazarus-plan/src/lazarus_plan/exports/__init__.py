@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal, get_args
 
-from lazarus_plan.outputs import OutputKind
+from lazarus_core.outputs import OutputKind
 
 Target = Literal["torch", "trl", "grain", "mlx"]
 _PARTS: dict[Target, tuple[str, ...]] = {

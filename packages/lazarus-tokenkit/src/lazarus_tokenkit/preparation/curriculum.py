@@ -11,10 +11,10 @@ from typing import Literal
 
 import numpy as np
 
-from lazarus_tokenkit.metrics.documents import sample_text
-from lazarus_tokenkit.metrics.efficiency import SPANS
-from lazarus_tokenkit.samples import Sample
-from lazarus_tokenkit.tokenizer import Tokenizer
+from lazarus_tokenkit.analysis.efficiency import SPANS
+from lazarus_tokenkit.samples.documents import sample_text
+from lazarus_tokenkit.samples.kinds import Sample
+from lazarus_tokenkit.tokenizers.protocol import Tokenizer
 
 By = Literal["length", "reasoning"]
 CONNECTIVE = re.compile(

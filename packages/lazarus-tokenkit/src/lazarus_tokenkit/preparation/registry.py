@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lazarus_tokenkit.errors import TokenizerError
-from lazarus_tokenkit.tokenizer import Tokenizer
+from lazarus_tokenkit.tokenizers.protocol import Tokenizer
 
 
 @dataclass(frozen=True)

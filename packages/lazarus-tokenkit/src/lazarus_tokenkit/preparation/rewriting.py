@@ -7,8 +7,7 @@ from typing import Any
 from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.preparation.numerals import Style, normalize_numbers
 from lazarus_tokenkit.preparation.structures import inject_structures
-from lazarus_tokenkit.readers import Row
-from lazarus_tokenkit.samples import (
+from lazarus_tokenkit.samples.kinds import (
     JSON,
     ChatSample,
     CompletionSample,
@@ -19,6 +18,7 @@ from lazarus_tokenkit.samples import (
     Sample,
     TextSample,
 )
+from lazarus_tokenkit.samples.read import Row
 
 Rewrite = Callable[[str], str]
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lazarus_plan.bounded import read_bytes
+from lazarus_core.bounded import read_bytes
+from lazarus_tokenkit import chat_formats as formats
 from lazarus_tokenkit.errors import TemplateError
-from lazarus_tokenkit.templates import formats
 from lazarus_tokenkit.templates.render import ChatTemplate
-from lazarus_tokenkit.tokenizer import Tokenizer, special_text
+from lazarus_tokenkit.tokenizers.protocol import Tokenizer, special_text
 
 MAX_SOURCE_BYTES = 1 << 20
 """Of a template's file: more than its bound of characters, which the sandbox checks."""

@@ -12,12 +12,12 @@ from functools import cached_property
 
 import jinja2
 
-from lazarus_plan import canonical_json
+from lazarus_core.canonical import canonical_json
+from lazarus_tokenkit.chat_formats import PLAIN
 from lazarus_tokenkit.errors import TemplateError
-from lazarus_tokenkit.samples import JSON, Message
+from lazarus_tokenkit.samples.kinds import JSON, Message
 from lazarus_tokenkit.templates import limits, sandbox
-from lazarus_tokenkit.templates.formats import PLAIN
-from lazarus_tokenkit.templates.opaque import is_opaque
+from lazarus_tokenkit.templates.content_independent import is_opaque
 from lazarus_tokenkit.templates.sandbox import CLOSE, FLAGS, OPEN
 
 RENDERER_VERSION = 1

@@ -10,11 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lazarus_plan.outputs import check_folder
-from lazarus_plan.whole import whole_folder
-from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
+from lazarus_core.atomic import whole_folder
+from lazarus_core.outputs import check_folder
+from lazarus_tokenkit.analysis.coverage import Coverage, analyze_coverage, worst_group_ratio
 from lazarus_tokenkit.fingerprint import TokenizerFingerprint, compute_fingerprint, save_fingerprint
-from lazarus_tokenkit.metrics.coverage import Coverage, analyze_coverage, worst_group_ratio
+from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
 
 CARD, FIGURES, LOCK = "report.md", "report.json", "fingerprint.json"
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lazarus_plan.printable import utf8_name
-from lazarus_tokenkit.backends.character import character_tokenizer
-from lazarus_tokenkit.backends.huggingface import HuggingFaceTokenizer
+from lazarus_core.printable import utf8_name
 from lazarus_tokenkit.errors import TokenkitError
-from lazarus_tokenkit.files import data_files
-from lazarus_tokenkit.forms import FieldNames
-from lazarus_tokenkit.metrics.documents import read_documents
-from lazarus_tokenkit.training.bpe import BpeConfig, train_bpe
+from lazarus_tokenkit.samples.documents import read_documents
+from lazarus_tokenkit.samples.files import data_files
+from lazarus_tokenkit.samples.schemas import FieldNames
+from lazarus_tokenkit.tokenizers.backends.character import character_tokenizer
+from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
+from lazarus_tokenkit.tokenizers.trainers.bpe import BpeConfig, train_bpe
+from lazarus_tokenkit.tokenizers.trainers.sentencepiece import SentencePieceConfig, train_sentencepiece
 from lazarus_tokenkit.training.card import ReportCard, make_card
-from lazarus_tokenkit.training.sentencepiece import SentencePieceConfig, train_sentencepiece
 
 Kind = Literal["bpe", "sentencepiece", "char"]
 HELD_OUT_EVERY = 20

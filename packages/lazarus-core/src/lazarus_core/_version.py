@@ -1,0 +1,5 @@
+"""Version of the installed package, read on first access."""
+
+from importlib.metadata import version
+
+__version__ = version("lazarus-core")

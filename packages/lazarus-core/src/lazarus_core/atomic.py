@@ -1,0 +1,138 @@
+"""Atomic writes: a file or folder is written under a temporary name and then renamed, so it is never seen half written."""
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from lazarus_core.leftovers import beside, clear_leftovers, locked, remove
+
+_STREAM = re.compile(r"(?:/dev|/proc/self)/(?:(?P<word>stdout|stderr)|fd/(?P<number>[0-9]+))")
+_STREAMS = {"stdout": 1, "stderr": 2}
+_MAX_LINKS = 40
+"""Maximum number of symbolic links that are followed, as in the kernel."""
+
+
+@contextmanager
+def whole_file(path: Path) -> Generator[IO[bytes]]:
+    """Open a stream whose content replaces `path` when the block ends, and leaves nothing behind when it fails.
+
+    A link stays; its target is replaced. A device, such as `/dev/null`, or an open stream, such as `/dev/stdout`, is
+    written directly. Call `outputs.check_output` first to learn whether a file may be replaced.
+
+    Raises:
+        OSError: The system refuses, as on a full disk; its `filename` is `path`.
+    """
+    with naming(path):
+        number = stream_number(path)
+        target = Path(os.path.realpath(path))
+        if number is not None:
+            sys.stdout.flush()  # what was printed before comes first
+            with os.fdopen(os.dup(number), "wb") as stream:
+                yield stream
+            return
+        if target.exists() and not target.is_file():
+            with target.open("wb") as stream:
+                yield stream
+            return
+        clear_leftovers(target)
+        written = beside(target)
+        try:
+            with written.open("xb") as stream, locked(written):
+                yield stream
+            written.replace(target)
+        finally:
+            remove(written)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Generator[Path]:
+    """Create a temporary folder that replaces `path` when the block ends, and leaves nothing behind when it fails.
+
+    The previous content is removed last. A link stays; its target is replaced. The caller checks first whether `path`
+    may be replaced.
+
+    Raises:
+        OSError: The system refuses, as on a full disk; its `filename` is `path`.
+    """
+    target = Path(os.path.realpath(path))
+    written = beside(target)
+    with naming(path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(target)
+        written.mkdir()
+        try:
+            with locked(written):
+                yield written
+                _take_place(written, target)
+        finally:
+            remove(written)
+
+
+@contextmanager
+def filled_folder(path: Path, last: Sequence[str] = ()) -> Generator[Path]:
+    """Create a temporary folder and move it to `path`: as a whole if `path` is absent, otherwise file by file.
+
+    Args:
+        path: The folder. Other files in it stay.
+        last: Names of the files that mark the folder as complete. They are moved last, in this order.
+    """
+    if not path.exists():
+        with whole_folder(path) as folder:
+            yield folder
+        return
+    with naming(path):
+        inner = path / "files"
+        clear_leftovers(inner)
+        written = beside(inner)
+        written.mkdir()
+        try:
+            with locked(written):
+                yield written
+            order = {name: number for number, name in enumerate(last)}
+            for file in sorted(written.iterdir(), key=lambda each: (order.get(each.name, -1), each.name)):
+                file.replace(path / file.name)
+        finally:
+            remove(written)
+
+
+@contextmanager
+def naming(path: Path) -> Generator[None]:
+    """Set `path` as the file name of an `OSError`: a full disk names no file, and other errors name a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+
+
+def stream_number(path: Path) -> int | None:
+    """Descriptor of the open stream that a path such as `/dev/stdout` or `/dev/fd/3` names; links are followed."""
+    for _ in range(_MAX_LINKS):
+        if match := _STREAM.fullmatch(os.path.normpath(Path.cwd() / path) if not path.is_absolute() else str(path)):
+            return _STREAMS[match["word"]] if match["word"] else int(match["number"])
+        if not path.is_symlink():
+            return None
+        path = path.parent / path.readlink()
+    return None
+
+
+def _take_place(written: Path, path: Path) -> None:
+    """Rename a folder to `path`. The previous folder is moved aside first and removed last."""
+    aside = beside(path, "old")
+    remove(aside)
+    is_there = os.path.lexists(path) and any(path.iterdir())  # an empty folder is replaced by the rename itself
+    if is_there:
+        path.rename(aside)
+    try:
+        written.rename(path)
+    except OSError:
+        if is_there:
+            with contextlib.suppress(OSError):
+                aside.rename(path)
+        raise
+    remove(aside)

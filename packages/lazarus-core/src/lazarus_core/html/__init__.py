@@ -1,0 +1,5 @@
+"""HTML pages without scripts or network: frame, charts, tables."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

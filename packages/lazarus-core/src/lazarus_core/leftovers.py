@@ -1,0 +1,92 @@
+"""Remove the temporary files of killed processes before the same output is written again.
+
+A file or folder is written as `.NAME.PID.tmp` and renamed to `NAME`. A folder that is replaced is called `.NAME.PID.old`
+in between. The writer locks its temporary file. A leftover is removed if its process has ended and its lock is free;
+the lock covers writers on other machines that share the disk.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Generator
+from pathlib import Path
+
+
+def beside(path: Path, ending: str = "tmp") -> Path:
+    """Temporary name under which this process writes `path` or moves it aside."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{ending}")
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Generator[None]:
+    """Lock a file or folder as being written, until the block or the process ends."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a disk without locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def clear_leftovers(path: Path) -> None:
+    """Remove the temporary files that ended processes left next to `path`.
+
+    If a process ended between two renames and `path` is absent, the folder that was moved aside is restored.
+    """
+    name = re.compile(re.escape(f".{path.name}.") + r"(\d+)\.(tmp|old|part)")
+    try:
+        with os.scandir(path.parent) as entries:
+            found = [match for entry in entries if (match := name.fullmatch(entry.name))]
+    except OSError:
+        return  # no such folder yet, or one that cannot be listed
+    for match in sorted(found, key=lambda each: each[2]):
+        leftover = path.with_name(match[0])
+        if _is_in_use(leftover, int(match[1])):
+            continue
+        with contextlib.suppress(OSError):
+            if match[2] == "old" and not os.path.lexists(path):
+                leftover.rename(path)
+            else:
+                remove(leftover)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, link or folder of ours. What cannot be removed stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _is_in_use(leftover: Path, pid: int) -> bool:
+    return (pid != os.getpid() and _is_running(pid)) or _is_locked(leftover)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False

@@ -1,0 +1,15 @@
+from ._version import __version__ as __version__
+from .errors import GymError as GymError
+from .errors import SamplesError as SamplesError
+from .errors import TaskError as TaskError
+from .samples import read_replies as read_replies
+from .samples import read_tasks as read_tasks
+from .samples import write_samples as write_samples
+from .score import Score as Score
+from .score import score_replies as score_replies
+from .tasks.maths import KINDS as KINDS
+from .tasks.maths import Kind as Kind
+from .tasks.maths import Task as Task
+from .tasks.maths import Verdict as Verdict
+from .tasks.maths import generate_tasks as generate_tasks
+from .tasks.maths import verify as verify

@@ -1,0 +1,1 @@
+"""LoRA adapters: layers, files, PEFT's format, the digest of their base model."""

@@ -1,0 +1,1 @@
+"""Conversations: history, function calling, the pipeline object."""

@@ -1,0 +1,201 @@
+"""A `DecoderConfig` as an MLX module: ids to the residual stream to logits.
+
+B = rows, T = tokens a row, D = model width, V = vocabulary
+
+Tensors are named as mlx-lm and Hugging Face name them, and caches are mlx-lm's, so that its quantizer, its adapters and
+its server take these models for its own.
+"""
+
+# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+from collections.abc import Callable
+from typing import Any
+
+from jaxtyping import Float, Integer
+
+from lazarus_models.backend import mx, nn
+from lazarus_models.components.attention import Attention
+from lazarus_models.components.caches import PartedCache
+from lazarus_models.components.mamba import Mamba, Mamba2
+from lazarus_models.components.masks import Reach, layer_mask
+from lazarus_models.components.mlp import MLP, MoE
+from lazarus_models.components.norm import make_norm
+from lazarus_models.components.recurrent import Recurrent
+from lazarus_models.config.architecture import (
+    AttentionConfig,
+    BlockConfig,
+    DecoderConfig,
+    Mamba2Config,
+    MambaConfig,
+    Mixer,
+    MLPConfig,
+)
+from lazarus_models.errors import GenerationError
+from lazarus_models.mlx_lm import import_mlx_lm
+from lazarus_models.trees import part, put
+
+
+class Block(nn.Module):
+    """A mixer and feed-forward parts, each behind a norm, added to the residual stream."""
+
+    def __init__(self, width: int, config: BlockConfig) -> None:
+        super().__init__()
+        self.config = config
+        put(self, config.mixer.name, make_mixer(width, config.mixer))
+        for feed in config.feed_forward:
+            put(self, feed.name, MLP(width, feed) if isinstance(feed, MLPConfig) else MoE(width, feed))
+        for name in config.norm_names:
+            put(self, name, make_norm(config.norm, width))
+        names = config.norm_names
+        around = len(names) == 2 * (1 + bool(config.feed_forward))  # a norm before and one after each part
+        self._mixer_norms = (names[0], names[1] if around else None)
+        self._feed_norms = (names[2], names[3]) if around and config.feed_forward else (names[-1], None)
+        mixer = config.mixer
+        self.reach = Reach(mixer.window, mixer.chunk) if isinstance(mixer, AttentionConfig) else None
+        """How far back attention sees; None for a mixer with a state."""
+
+    def __call__(self, x: Float[mx.array, "B T D"], mask: Any = None, cache: Any = None) -> Float[mx.array, "B T D"]:
+        mixed = self._mixed(part(self, self._mixer_norms[0])(x), mask, cache)
+        x = self._added(x, mixed, self._mixer_norms[1])
+        if not self.config.feed_forward:
+            return x
+        normed = part(self, self._feed_norms[0])(x)
+        outputs: list[mx.array] = [part(self, feed.name)(normed) for feed in self.config.feed_forward]
+        return self._added(x, sum(outputs[1:], start=outputs[0]), self._feed_norms[1])
+
+    def _mixed(self, x: mx.array, mask: Any, cache: Any) -> mx.array:
+        mixer = part(self, self.config.mixer.name)
+        if not isinstance(cache, PartedCache):
+            return mixer(x, mask, cache)
+        return mx.concatenate(list(map(mixer, cache.split(x), mask, cache.parts)), axis=1)
+
+    def _added(self, x: mx.array, update: mx.array, norm: str | None) -> mx.array:
+        if norm is not None:
+            update = part(self, norm)(update)
+        scale = self.config.residual_scale
+        return x + (update if scale == 1 else update * scale)
+
+
+class Body(nn.Module):
+    """Embedding, blocks and the last norm."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        _, embedding, norm = config.names
+        put(self, embedding, nn.Embedding(config.vocab_size, config.width))
+        if config.positions:
+            self.embed_positions = nn.Embedding(config.positions, config.width)
+        self.layers = [Block(config.width, block) for block in config.blocks]
+        put(self, norm, make_norm(config.norm, config.width))
+
+    def __call__(
+        self,
+        ids: Integer[mx.array, "B T"],
+        cache: Any = None,
+        on_block: Callable[[mx.array], object] = lambda x: None,
+    ) -> Float[mx.array, "B T D"]:
+        """The normed residual stream.
+
+        Args:
+            ids: Tokens.
+            cache: A layer's each; None for none.
+            on_block: Is given the residual stream after each block.
+        """
+        _, embedding, norm = self.config.names
+        caches: list[Any] = [None] * len(self.layers) if cache is None else cache
+        x: mx.array = part(self, embedding)(ids)
+        if self.config.embedding_scale != 1:
+            x = x * mx.array(self.config.embedding_scale, x.dtype)
+        if self.config.positions:
+            x = x + _embedded_positions(self.embed_positions, ids.shape[1], caches[0], self.config.positions)
+        masks: dict[Reach | None, Any] = {}  # layers of one reach share a mask
+        for layer, own in zip(self.layers, caches, strict=True):
+            if layer.reach not in masks:
+                masks[layer.reach] = _mask(ids.shape[1], own, layer.reach)
+            x = layer(x, masks[layer.reach], own)
+            on_block(x)
+        return part(self, norm)(x)
+
+
+class Decoder(nn.Module):
+    """A language model: ids (B, T) to logits (B, T, V)."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        put(self, config.names[0], Body(config))
+        if not config.tied:
+            self.lm_head = nn.Linear(config.width, config.vocab_size, bias=False)
+
+    def __call__(self, inputs: Integer[mx.array, "B T"], cache: Any = None) -> Float[mx.array, "B T V"]:
+        return self.head(self.body(inputs, cache))
+
+    def head(self, x: Float[mx.array, "... D"]) -> Float[mx.array, "... V"]:
+        """Logits of a normed residual stream."""
+        logits: mx.array = part(self.body, self.config.names[1]).as_linear(x) if self.config.tied else self.lm_head(x)
+        return logits if self.config.logits_divisor == 1 else logits / self.config.logits_divisor
+
+    @property
+    def body(self) -> Body:
+        """Embedding, blocks and the last norm."""
+        return part(self, self.config.names[0])
+
+    @property
+    def layers(self) -> list[Block]:
+        """The blocks."""
+        return self.body.layers
+
+    def make_cache(self) -> list[Any]:
+        """An empty cache a layer, of mlx-lm's kinds: all keys, a window of them, or a state."""
+        kinds = import_mlx_lm("models.cache")
+        made: list[Any] = []
+        for layer in self.layers:
+            if layer.reach is None:
+                made.append(kinds.ArraysCache(size=2))
+            elif layer.reach.window is not None:
+                made.append(kinds.RotatingKVCache(max_size=layer.reach.window))
+            else:
+                made.append(kinds.KVCache())
+        return made
+
+
+def make_mixer(width: int, mixer: Mixer) -> nn.Module:
+    """The mixer that a config describes."""
+    if isinstance(mixer, AttentionConfig):
+        return Attention(width, mixer)
+    if isinstance(mixer, MambaConfig):
+        return Mamba(width, mixer)
+    return Mamba2(width, mixer) if isinstance(mixer, Mamba2Config) else Recurrent(width, mixer)
+
+
+def _embedded_positions(embedding: nn.Embedding, tokens: int, cache: Any, rows: int) -> mx.array:
+    """The learned vectors of new tokens' positions; beyond the last one MLX would read beyond the array.
+
+    Raises:
+        GenerationError: The text is longer than the model has positions. In a batch, whose offsets are arrays, the
+            vectors are NaN instead.
+    """
+    offset: Any = 0 if cache is None or isinstance(cache, PartedCache) else cache.offset
+    longest = (
+        max(cache.lengths) if isinstance(cache, PartedCache) else tokens + (offset if isinstance(offset, int) else 0)
+    )
+    if longest > rows:
+        raise GenerationError(f"a text of {longest} tokens, the model has {rows} positions; shorten it", "LM-E142")
+    places = _positions(tokens, cache)
+    return mx.where((places < rows)[..., None], embedding(mx.minimum(places, rows - 1)), mx.nan)
+
+
+def _positions(tokens: int, cache: Any) -> mx.array:
+    """Of new tokens, (T,) or, for offsets a row, (B, T)."""
+    if isinstance(cache, PartedCache):
+        return mx.concatenate(list(map(_positions, cache.lengths, cache.parts)))
+    offset: Any = 0 if cache is None else cache.offset
+    return mx.arange(tokens) + (offset if isinstance(offset, int) else offset[:, None])
+
+
+def _mask(tokens: int, cache: Any, reach: Reach | None) -> Any:
+    if isinstance(cache, PartedCache):
+        return [_mask(length, own, reach) for length, own in zip(cache.lengths, cache.parts, strict=True)]
+    if reach is not None:
+        return layer_mask(tokens, cache, reach)
+    return None if cache is None else cache.make_mask(tokens)

@@ -1,0 +1,1 @@
+"""New models: from parts, from presets, and what they cost."""

@@ -1,0 +1,105 @@
+"""What a model costs, from its config alone: parameters, memory and work, before a byte of weights is there."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from lazarus_models.components.decoder import Decoder
+from lazarus_models.config.architecture import AttentionConfig, DecoderConfig, Mamba2Config, MambaConfig, MoEConfig
+from lazarus_models.trees import weights
+
+_ADAM = 2  # moments a parameter
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Sizes in numbers and bytes."""
+
+    parameters: int
+    active_parameters: int
+    """That a token goes through: of experts, the chosen ones."""
+    weights_bytes: int
+    cache_bytes: int
+    """Keys, values and states of `context` tokens."""
+    training_bytes: int
+    """Weights, gradients and Adam's two moments in float32, without activations."""
+    lora_parameters: int
+    """Of LoRA at the given rank on every linear layer of the blocks but routers."""
+    flops_per_token: int
+    """Additions and multiplications of a forward pass for one token that looks back at `context` others."""
+    context: int
+
+
+def estimate(config: DecoderConfig, *, context: int = 2048, bytes_per_weight: float = 2.0, rank: int = 8) -> Estimate:
+    """Sizes of a model that is never computed: its arrays stay promises.
+
+    Args:
+        config: Describes the model.
+        context: Tokens that the cache holds.
+        bytes_per_weight: 4 for float32, 2 for bfloat16, 0.5625 for 4 bits in groups of 64.
+        rank: Of LoRA.
+    """
+    shapes = {name: tensor.shape for name, tensor in weights(Decoder(config)).items()}
+    parameters = sum(prod(shape) for shape in shapes.values())
+    idle = sum(
+        _idle(shapes, config, place, part)
+        for place, block in enumerate(config.blocks)
+        for part in block.feed_forward
+        if isinstance(part, MoEConfig)
+    )
+    active = parameters - idle
+    embedding = config.vocab_size * config.width
+    looking = sum(_seen(block.mixer, context) for block in config.blocks)
+    return Estimate(
+        parameters=parameters,
+        active_parameters=active,
+        weights_bytes=round(parameters * bytes_per_weight),
+        cache_bytes=round(sum(_kept(block.mixer, context) for block in config.blocks) * bytes_per_weight),
+        training_bytes=4 * parameters * (2 + _ADAM),
+        lora_parameters=sum(
+            rank * sum(shape) for name, shape in shapes.items() if len(shape) == 2 and _is_adapted(name, config)
+        ),
+        flops_per_token=2 * (active - (0 if config.tied else embedding)) + looking,
+        context=context,
+    )
+
+
+def _idle(shapes: dict[str, tuple[int, ...]], config: DecoderConfig, place: int, part: MoEConfig) -> int:
+    start = f"{config.names[0]}.layers.{place}.{part.name}.{part.names[1]}."
+    experts = sum(prod(shape) for name, shape in shapes.items() if name.startswith(start))
+    return experts * (part.num_experts - part.num_experts_per_tok) // part.num_experts
+
+
+def _kept(mixer: Any, context: int) -> int:
+    """Numbers in a layer's cache."""
+    if isinstance(mixer, AttentionConfig):
+        tokens = min(context, mixer.window or context)
+        return 2 * tokens * mixer.num_key_value_heads * mixer.head_dim
+    if isinstance(mixer, MambaConfig):
+        return mixer.inner * (mixer.state + mixer.kernel - 1)
+    if isinstance(mixer, Mamba2Config):
+        inner = mixer.num_heads * mixer.head_dim
+        return inner * mixer.state + (inner + 2 * mixer.groups * mixer.state) * (mixer.kernel - 1)
+    return 2 * mixer.inner
+
+
+def _seen(mixer: Any, context: int) -> int:
+    """Operations of attention's scores and sums, or of a state's step."""
+    if isinstance(mixer, AttentionConfig):
+        tokens = min(context, mixer.window or mixer.chunk or context)
+        return 4 * tokens * mixer.num_heads * mixer.head_dim
+    if isinstance(mixer, MambaConfig):
+        return 6 * mixer.inner * mixer.state
+    if isinstance(mixer, Mamba2Config):
+        return 6 * mixer.num_heads * mixer.head_dim * mixer.state
+    return 0
+
+
+def _is_adapted(name: str, config: DecoderConfig) -> bool:
+    routers = tuple(
+        f".{part.name}.{part.names[0]}.weight"
+        for block in config.blocks
+        for part in block.feed_forward
+        if isinstance(part, MoEConfig)
+    )
+    return ".layers." in name and name.endswith("proj.weight") and not (routers and name.endswith(routers))

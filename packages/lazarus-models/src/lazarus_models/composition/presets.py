@@ -1,0 +1,114 @@
+"""Shapes with a name, and fresh models of them.
+
+| preset    | width | MLP  | layers | heads | head tied | parameters at vocab 32,768 |
+|-----------|-------|------|--------|-------|-----------|----------------------------|
+| nano      | 32    | 96   | 2      | 2     | yes       | 1,075,360                  |
+| tiny-test | 64    | 176  | 2      | 4     | yes       | 2,197,824                  |
+| micro     | 128   | 512  | 4      | 4     | no        | 9,438,336                  |
+| tiny      | 256   | 1024 | 6      | 4     | no        | 23,072,000                 |
+| small     | 384   | 1536 | 7      | 6     | no        | 41,686,656                 |
+| medium    | 512   | 2048 | 12     | 8     | no        | 83,898,880                 |
+
+Fresh weights: matrices normal(0, `initializer_range`), those that write to the residual stream smaller by
+sqrt(2 * layers) (GPT-2, Radford et al. 2019), norms and states at their own values, biases zero; the cross-entropy starts at ln V.
+"""
+
+import math
+from typing import Any
+
+from lazarus_models.backend import mx, nn
+from lazarus_models.config.dimensions import check_memory
+from lazarus_models.config.huggingface import ModelConfig
+from lazarus_models.errors import ConfigError
+from lazarus_models.families import canonical, family_of
+from lazarus_models.loading.loaded_model import LoadedModel
+from lazarus_models.trees import set_weights, weights
+from lazarus_tokenkit import Tokenizer
+
+
+def _llama(width: int, mlp: int, layers: int, heads: int, **more: Any) -> dict[str, Any]:
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": width,
+        "intermediate_size": mlp,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "tie_word_embeddings": False,
+        "max_position_embeddings": 2048,
+        "rms_norm_eps": 1e-5,
+        **more,
+    }
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "nano": _llama(32, 96, 2, 2, tie_word_embeddings=True),
+    "tiny-test": _llama(64, 176, 2, 4, tie_word_embeddings=True),
+    "micro": _llama(128, 512, 4, 4),
+    # Fresh logits have the variance width * range^2 and the loss starts half of that above ln V: with the usual 0.02
+    # `medium` would start 0.102 above, with 0.01 it starts 0.026 above.
+    "tiny": _llama(256, 1024, 6, 4, initializer_range=0.01),
+    "small": _llama(384, 1536, 7, 6, initializer_range=0.01),
+    "medium": _llama(512, 2048, 12, 8, initializer_range=0.01),
+}
+
+_RESIDUAL = (".o_proj.weight", ".down_proj.weight", ".out_proj.weight", ".c_proj.weight", ".output_linear.weight")
+
+_BIASES = (".bias", ".b", ".bhn")  # the last two a GRU's
+
+
+def preset(name: str, *, vocab_size: int) -> ModelConfig:
+    """The config of a preset.
+
+    Raises:
+        ConfigError: No preset has that name.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"no preset {name!r}; there are {', '.join(PRESETS)}", "LM-E104")
+    return canonical({**PRESETS[name], "vocab_size": vocab_size}, f"preset {name!r}")
+
+
+def new(
+    preset_or_config: str | ModelConfig, tokenizer: Tokenizer, *, seed: int, vocab_size: int | None = None
+) -> LoadedModel:
+    """A fresh model for a tokenizer; the same seed gives the same bits, whatever was drawn before.
+
+    Args:
+        preset_or_config: A name in `PRESETS`, or a config whose vocabulary and special ids give way to the tokenizer's.
+        tokenizer: Decides the special ids and, unless told, the vocabulary.
+        seed: Of the weights; any non-negative integer below 2**64.
+        vocab_size: Rows of the embedding, at least the tokenizer's.
+    """
+    rows = vocab_size or tokenizer.vocab_size
+    if rows < tokenizer.vocab_size:
+        raise ConfigError(f"`vocab_size` {rows} is below the tokenizer's {tokenizer.vocab_size}", "LM-E105")
+    base = preset(preset_or_config, vocab_size=rows) if isinstance(preset_or_config, str) else preset_or_config
+    config = base.model_copy(
+        update={
+            "vocab_size": rows,
+            "bos_token_id": tokenizer.bos_id,
+            "eos_token_ids": () if tokenizer.eos_id is None else (tokenizer.eos_id,),
+            "pad_token_id": tokenizer.pad_id,
+            "dtype": "float32",
+        }
+    )
+    family = family_of(config.model_type)
+    check_memory(family.architecture(config), f"`{config.model_type}`")
+    model = family.build(config)
+    set_weights(model, initial_weights(model, config, seed=seed))
+    return LoadedModel(model=model, tokenizer=tokenizer, config=config, family=config.model_type)
+
+
+def initial_weights(model: nn.Module, config: ModelConfig, *, seed: int) -> dict[str, mx.array]:
+    """Fresh float32 weights for every parameter of a model, from a generator of their own."""
+    own = weights(model)
+    fresh: dict[str, mx.array] = {}
+    for key, (name, tensor) in zip(mx.random.split(mx.random.key(seed), len(own)), own.items(), strict=True):
+        if name.endswith(_BIASES):
+            fresh[name] = mx.zeros(tensor.shape)
+        elif tensor.ndim == 1 or name.endswith("A_log"):
+            fresh[name] = tensor  # norms, decays and sinks begin at values of their own, the same ones always
+        else:
+            smaller = math.sqrt(2 * config.num_hidden_layers) if name.endswith(_RESIDUAL) else 1.0
+            fresh[name] = mx.random.normal(tensor.shape, scale=config.initializer_range / smaller, key=key)
+    return fresh

@@ -1,0 +1,1 @@
+"""Model configurations: the architecture as data, and `config.json` files."""

@@ -1,0 +1,1 @@
+"""Text generation: sampling, batches, speculative decoding, masked diffusion, prompt caches."""

@@ -1,0 +1,170 @@
+"""Several prompts at once: each is read without padding and joins the others, who take a step together.
+
+Without padding every family stays exact: a state-space layer would carry it along, and chunks of positions would begin
+elsewhere. When a text ends, the next prompt takes its place.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from lazarus_models.backend import mx
+from lazarus_models.generation.generate import Generation, Recorded, answer, bounded, check_request, prompt_ids
+from lazarus_models.generation.prompt_cache import read_texts, read_tokens
+from lazarus_models.generation.sampling import Counts, GenerationConfig, TokenLogprob, count, draw, token_logprob
+from lazarus_models.loading.loaded_model import LoadedModel
+from lazarus_models.trees import begin, integers
+from lazarus_tokenkit import Message
+
+
+@dataclass
+class Row:
+    """A text on its way."""
+
+    index: int
+    config: GenerationConfig
+    counts: Counts | None
+    ids: list[int] = field(default_factory=list[int])
+    logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
+
+    def take(self, token: int, logits: mx.array) -> bool:
+        """Writes a token down; says whether the text has ended."""
+        self.ids.append(token)
+        if self.config.logprobs is not None:
+            self.logprobs.append(token_logprob(logits, token, self.config.logprobs))
+        return token in (self.config.stop_ids or ()) or len(self.ids) == self.config.max_new_tokens
+
+
+def generate_batch(
+    lm: LoadedModel,
+    prompts: Sequence[str | Sequence[Message]],
+    config: GenerationConfig = GenerationConfig(),  # noqa: B008 (frozen)
+    *,
+    raw: bool = False,
+    batch_size: int = 8,
+    on_done: Callable[[int, Generation], object] = lambda index, done: None,
+) -> list[Generation]:
+    """Answers several prompts, in their order.
+
+    Args:
+        lm: Answers.
+        prompts: Users' texts, or conversations.
+        config: How to continue each.
+        raw: Continue texts as they are, without a template.
+        batch_size: Texts on their way at once, at most.
+        on_done: Is given each answer with its prompt's index as soon as it is finished.
+
+    Raises:
+        GenerationError: A prompt is empty or longer than the model's context.
+    """
+    asked = [prompt_ids(lm, prompt, raw=raw) for prompt in prompts]
+    own = [bounded(lm, ids, config) for ids in asked]
+    start = time.perf_counter()
+    answers: dict[int, Generation] = {}
+    for row in _ended(lm.model, zip(asked, own, strict=True), batch_size):
+        recorded = Recorded(iter(row.ids), row.ids, row.logprobs)
+        done = answer(lm, asked[row.index], config, own[row.index], recorded, start, str)
+        answers[row.index] = done
+        on_done(row.index, done)
+    return [answers[index] for index in range(len(prompts))]
+
+
+def batch_tokens(
+    model: Any, prompts: Sequence[tuple[list[int], GenerationConfig]], *, batch_size: int = 8
+) -> list[list[int]]:
+    """`generate_tokens` of several prompts, each with a config of its own, in their order."""
+    texts = {row.index: row.ids for row in _ended(model, prompts, batch_size)}
+    return [texts[index] for index in range(len(prompts))]
+
+
+class BatchRunner:
+    """Texts on their way together; prompts join and ended texts leave between two steps."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._rows: list[Row] = []
+        self._layers: list[Any] = []
+        self._logits = mx.zeros((0, 0))
+        """(B, V), from which the tokens on their way are drawn."""
+        self._tokens = mx.zeros((0,), dtype=mx.uint32)
+        """(B,), the next of each text, being computed."""
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def join(self, prompts: Sequence[tuple[int, list[int], GenerationConfig]]) -> None:
+        """Reads prompts, each with an index and its config, and puts them among the others."""
+        if not prompts:
+            return
+        for _, ids, config in prompts:
+            check_request(self._model, ids, config)
+        read = list(read_texts(self._model, [ids for _, ids, _ in prompts]))
+        logits = mx.stack([last for _, last in read])
+        rows = [
+            Row(index, config, None if config.is_plain else count(ids, logits.shape[1]))
+            for index, ids, config in prompts
+        ]
+        layers = [kinds[0].merge(kinds) for kinds in zip(*(cache.layers for cache, _ in read), strict=True)]
+        tokens = _draw(rows, logits, 0)
+        if self._rows:
+            for layer, other in zip(self._layers, layers, strict=True):
+                layer.extend(other)
+            self._logits = mx.concatenate([self._logits, logits])
+            self._tokens = mx.concatenate([self._tokens, tokens])
+        else:
+            self._layers, self._logits, self._tokens = layers, logits, tokens
+        self._rows += rows
+
+    def step(self) -> list[tuple[Row, bool]]:
+        """Has the tokens after the next ones begun and waits for the next ones.
+
+        Returns:
+            Each text, its newest token last in `ids`, and whether it has ended; an ended one has left.
+        """
+        tokens, logits = self._tokens, self._logits
+        goes_on = any(len(row.ids) + 1 < row.config.max_new_tokens for row in self._rows)
+        if goes_on:  # begun before it is known who ended
+            for place, row in enumerate(self._rows):
+                row.counts = row.counts and row.counts.add(tokens[place])
+            self._logits = read_tokens(self._model, tokens, self._layers)
+            self._tokens = _draw(self._rows, self._logits, 1)
+            begin(self._tokens)
+        drawn = integers(tokens)
+        took = [(row, row.take(drawn[place], logits[place])) for place, row in enumerate(self._rows)]
+        self.keep([place for place, (_, ended) in enumerate(took) if not ended])
+        return took
+
+    def keep(self, places: list[int]) -> None:
+        """Lets the texts at all other places go."""
+        if len(places) == len(self._rows):
+            return
+        self._rows = [self._rows[place] for place in places]
+        if self._rows:
+            kept = mx.array(places)
+            self._logits, self._tokens = self._logits[kept], self._tokens[kept]
+            for layer in self._layers:
+                layer.filter(kept)
+
+    def drop(self, index: int) -> None:
+        """Lets a text go before its end."""
+        self.keep([place for place, row in enumerate(self._rows) if row.index != index])
+
+
+def _ended(model: Any, prompts: Iterable[tuple[list[int], GenerationConfig]], batch_size: int) -> Iterator[Row]:
+    waiting = enumerate(prompts)
+    runner = BatchRunner(model)
+    while True:
+        runner.join([(index, ids, config) for index, (ids, config) in islice(waiting, batch_size - len(runner))])
+        if not len(runner):
+            return
+        yield from (row for row, ended in runner.step() if ended)
+
+
+def _draw(rows: Sequence[Row], logits: mx.array, ahead: int) -> mx.array:
+    """A token of each text, `ahead` beyond the next, yet to be computed."""
+    if all(row.config.is_plain and row.config.temperature == 0 for row in rows):
+        return mx.argmax(logits, axis=-1)
+    drawn = [draw(logits[place], row.config, len(row.ids) + ahead, row.counts) for place, row in enumerate(rows)]
+    return mx.stack(drawn).astype(mx.uint32)

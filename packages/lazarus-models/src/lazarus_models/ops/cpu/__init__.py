@@ -1,0 +1,1 @@
+"""CPU implementations: NumPy views of MLX arrays, attention by segments, the BLAS."""

@@ -1,0 +1,250 @@
+"""The lines of an audit log, read strictly: one spelling, known members, nothing twice.
+
+```
+{"lazarus_audit":2,"plan_id":"sha256:..","start":{"settings":"sha256:..","model":"sha256:..","environment":"sha256:.."}}
+{"step":0,"leaf":"..","rows":"..","head":".."}
+{"step":1,"bind":"checkpoint","leaf":"..","rows":"..","head":".."}
+{"step":1,"bind":"plan","plan":{..},"leaf":"..","rows":"..","head":".."}
+```
+A *step line* says what one step was trained on. A *binding line* binds something else to the chain, after `step` steps:
+its `leaf` is the RFC 6962 leaf hash of what is bound. `head` = SHA-256(previous head || leaf || rows || bind), where `bind`
+is the ASCII text of that member, and empty for a step line.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, cast, get_args
+
+from lazarus_core.canonical import JSON, canonical_digest, canonical_json, digest_text
+from lazarus_core.jsonl import MalformedLine, parse_object
+from lazarus_plan.errors import CorruptPlan, FormatError
+from lazarus_plan.format.merkle import EMPTY_ROOT, leaf_hash
+
+AUDIT_VERSION = 2
+LEGACY_VERSION = 1
+"""Logs of this version hold step lines alone: nothing binds weights, settings or a model to them."""
+Kind = Literal["checkpoint", "final", "settings", "environment", "plan", "logs", "reference"]
+"""What a line can bind. `checkpoint`, `final`, `reference`: a folder, by its manifest. `settings`, `environment`: what a
+resumed run was asked for and ran on. `plan`: the rebased plan that the run goes on with. `logs`: metrics and samples that
+were written after the last checkpoint."""
+KINDS: tuple[str, ...] = get_args(Kind)
+START = ("settings", "model", "environment")
+"""What the header of a run's log binds."""
+MAX_LINE = 1 << 24
+"""Longest line that is read, in bytes: the identity of a plan has about a hundred for each of its data files."""
+_HEX = re.compile(r"[0-9a-f]{64}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Header:
+    """The first line of a log.
+
+    Args:
+        version: Of the format.
+        plan_id: What the run followed when it began.
+        start: Digests of settings, first model and environment; None where another trainer wrote the log.
+        first_step: Number of the first step; above 0 only in version 1, after a rebase.
+        genesis: The head before the first line.
+    """
+
+    version: int
+    plan_id: str
+    start: JSON | None
+    first_step: int
+    genesis: bytes
+
+
+class Entry(NamedTuple):
+    """Any other line of a log.
+
+    Args:
+        step: Number of the step, or, of a binding line, how many steps were done.
+        kind: What is bound; None for a step line.
+        leaf: Hash of the plan's line, or of what is bound.
+        rows: Root over the digests of the rows, or over the parts of what is bound.
+        head: Hash of the chain after this line, as the line says.
+        plan: Of a line that binds a plan, what its identity is made of.
+    """
+
+    step: int
+    kind: Kind | None
+    leaf: bytes
+    rows: bytes
+    head: bytes
+    plan: JSON | None = None
+
+    def chained(self, head: bytes) -> bytes:
+        """The head after this line, computed from the one before."""
+        return chain(head, self.leaf, self.rows, self.kind or "")
+
+    def binds(self, binding: "Binding") -> bool:
+        """Whether this line binds exactly this."""
+        return (self.kind, self.leaf, self.rows) == (binding.kind, binding.leaf, binding.rows)
+
+
+class Binding(NamedTuple):
+    """Something to bind to the chain.
+
+    Args:
+        kind: What it is.
+        content: The bytes that are bound: a manifest, or canonical JSON.
+        rows: Merkle root over its parts, so that one part can be proven to belong.
+        plan: Of a plan, what its identity is made of.
+    """
+
+    kind: Kind
+    content: bytes
+    rows: bytes = EMPTY_ROOT
+    plan: JSON | None = None
+
+    @property
+    def leaf(self) -> bytes:
+        """Leaf hash of the content."""
+        return leaf_hash(self.content)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content, as a header's `start` has it."""
+        return digest_text(hashlib.sha256(self.content).digest())
+
+    @classmethod
+    def of_plan(cls, identity: JSON) -> "Binding":
+        """Of a rebased plan, by what its identity is made of."""
+        return cls("plan", canonical_json(identity), plan=identity)
+
+
+def chain(head: bytes, leaf: bytes, rows: bytes, bind: str = "") -> bytes:
+    """SHA-256(head || leaf || rows || bind)."""
+    return hashlib.sha256(head + leaf + rows + bind.encode("ascii")).digest()
+
+
+def data_genesis(plan_id: str) -> bytes:
+    """The data head before the first step, and the first head of version 1: the 32 bytes of a plan_id."""
+    return bytes.fromhex(plan_id.removeprefix("sha256:"))
+
+
+def genesis(line: bytes) -> bytes:
+    """The head before the first step of version 2: SHA-256(0x04 || the header without its line feed)."""
+    return hashlib.sha256(b"\x04" + line.removesuffix(b"\n")).digest()
+
+
+def line_of(members: JSON) -> bytes:
+    """The one spelling of a line, with its line feed."""
+    return json.dumps(members, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def entry_line(entry: Entry) -> bytes:
+    """The line of an entry."""
+    kind = {} if entry.kind is None else {"bind": entry.kind}
+    plan = {} if entry.plan is None else {"plan": entry.plan}
+    hashes = {name: getattr(entry, name).hex() for name in ("leaf", "rows", "head")}
+    return line_of({"step": entry.step, **kind, **plan, **hashes})
+
+
+def parse_header(line: bytes) -> Header:
+    """The header that a line holds.
+
+    Raises:
+        CorruptPlan: It holds none.
+        FormatError: It is of a newer version.
+    """
+    members = _members(line, 1)
+    version = members.get("lazarus_audit")
+    if type(version) is int and version > AUDIT_VERSION:
+        raise FormatError(f"the audit log has format {version}, this version reads {AUDIT_VERSION}: upgrade", "LP-E160")
+    if type(version) is not int or version < LEGACY_VERSION:
+        raise _wrong(1, "no header of an audit log (`lazarus_audit`)")
+    plan_id = members.get("plan_id")
+    if not isinstance(plan_id, str) or not _DIGEST.fullmatch(plan_id):
+        raise _wrong(1, f"`plan_id` is {_shown(plan_id)}, no digest")
+    if version == LEGACY_VERSION:
+        return _legacy_header(members, plan_id)
+    _refuse_unknown(members, ("lazarus_audit", "plan_id", "start"), line, 1)
+    start = members.get("start")
+    if "start" in members and not _is_start(start):
+        raise _wrong(1, "`start` is not an object of the digests `settings`, `model` and `environment`")
+    return Header(version, plan_id, start, 0, genesis(line))
+
+
+def parse_entry(line: bytes, number: int) -> Entry:
+    """The entry that a line holds.
+
+    Args:
+        line: With its line feed.
+        number: Of the line in its file, from 1, for messages.
+
+    Raises:
+        CorruptPlan: It holds none, or another spelling of one.
+    """
+    members = _members(line, number)
+    kind, plan = members.get("bind"), members.get("plan")
+    if kind is not None and kind not in KINDS:
+        raise _wrong(number, f"`bind` is {_shown(kind)}; known are {', '.join(KINDS)}")
+    named = ("step", *(("bind",) if kind else ()), *(("plan",) if kind == "plan" else ()), "leaf", "rows", "head")
+    step = members.get("step")
+    if type(step) is not int or step < 0:
+        raise _wrong(number, f"`step` is {_shown(step)}, no number of a step")
+    hashes = {name: members.get(name) for name in ("leaf", "rows", "head")}
+    for name, value in hashes.items():
+        if not isinstance(value, str) or not _HEX.fullmatch(value):
+            raise _wrong(number, f"`{name}` is {_shown(value)}, not 64 hexadecimal digits", "LP-E174")
+    if kind == "plan" and not isinstance(plan, dict):
+        raise _wrong(number, "`plan` is no object")
+    _refuse_unknown(members, named, line, number)
+    leaf, rows, head = (bytes.fromhex(str(value)) for value in hashes.values())
+    entry = Entry(step, cast("Kind | None", kind), leaf, rows, head, cast("JSON | None", plan))
+    if entry.plan is not None and not entry.binds(Binding.of_plan(entry.plan)):
+        raise _wrong(number, "`leaf` is not that of `plan`")
+    return entry
+
+
+def bound_plan_id(entry: Entry) -> str:
+    """The plan_id that a line of kind `plan` binds."""
+    assert entry.plan is not None, "a line of kind `plan`"
+    return canonical_digest(entry.plan)
+
+
+def _legacy_header(members: JSON, plan_id: str) -> Header:
+    first = members.get("first_step", 0)
+    unknown = members.keys() - {"lazarus_audit", "plan_id", "first_step"}
+    if unknown or type(first) is not int or first < 0 or ("first_step" in members and first == 0):
+        raise _wrong(1, f"`{min(unknown)}` is unknown" if unknown else f"`first_step` is {_shown(first)}")
+    return Header(LEGACY_VERSION, plan_id, None, first, data_genesis(plan_id))
+
+
+def _members(line: bytes, number: int) -> JSON:
+    if len(line) > MAX_LINE:
+        raise _wrong(number, f"{len(line):,} bytes; a line of an audit log has at most {MAX_LINE:,}")
+    if not line.endswith(b"\n"):
+        raise _wrong(number, "no line feed at its end: the log was cut off or written to by something else")
+    try:
+        return parse_object(line)
+    except MalformedLine as error:
+        raise _wrong(number, error.problem) from error
+
+
+def _refuse_unknown(members: JSON, named: tuple[str, ...], line: bytes, number: int) -> None:
+    """Refuses unknown members and another spelling of the known ones."""
+    unknown = sorted(members.keys() - set(named))
+    if unknown:
+        raise _wrong(number, f"the member {_shown(unknown[0])} is unknown")
+    if line_of({name: members[name] for name in named if name in members}) != line:
+        raise _wrong(number, "not spelt as an audit log is written: no spaces, members in their order")
+
+
+def _is_start(start: Any) -> bool:
+    if not isinstance(start, dict) or tuple(cast("JSON", start)) != START:
+        return False
+    return all(isinstance(value, str) and _DIGEST.fullmatch(value) for value in cast("JSON", start).values())
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else text[:100] + "..."
+
+
+def _wrong(number: int, problem: str, code: str = "LP-E176") -> CorruptPlan:
+    return CorruptPlan(f"line {number}: {problem}", code)

@@ -1,0 +1,5 @@
+"""Checks of plans, locks and proofs: against themselves, against data, against samples."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

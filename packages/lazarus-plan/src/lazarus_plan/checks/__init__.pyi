@@ -1,0 +1,1 @@
+from .sampled import Recipe as Recipe

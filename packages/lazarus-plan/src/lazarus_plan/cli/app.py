@@ -1,0 +1,43 @@
+"""`lazarus-plan`, also `lazarus data batchplan`: build, inspect, check, prove and deal batch plans."""
+
+from typing import Annotated
+
+import typer
+
+from lazarus_core.console import version_option
+from lazarus_plan.__main__ import main as main
+from lazarus_plan.cli import checking, planning, reviewing, showing
+
+app = typer.Typer(
+    name="lazarus-plan",
+    help="The lockfile for training runs: build, inspect, check and deal batch plans.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    add_completion=False,
+)
+for command in (
+    planning.build,
+    showing.info,
+    checking.validate,
+    checking.verify,
+    showing.diff,
+    showing.explain,
+    showing.stats,
+    showing.shard,
+    planning.lock,
+    planning.materialise,
+    reviewing.ci,
+    planning.rebase,
+    planning.export,
+    checking.audit,
+    checking.simulate,
+    checking.prove,
+    checking.check_proof,
+    checking.attest,
+):
+    app.command(command.__name__.replace("_", "-"))(command)
+
+
+@app.callback()
+def _root(version: Annotated[bool, version_option("lazarus-plan")] = False) -> None:
+    """The lockfile for training runs: build, inspect, check and deal batch plans."""

@@ -1,0 +1,112 @@
+"""`lazarus data batching`: what a length cache is like, and how to batch it."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lazarus_core.console import show
+from lazarus_plan.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from lazarus_core.canonical import JSON
+    from lazarus_plan.report.advice import Candidate
+
+DEFAULT_BUDGET = 8192
+BAR_WIDTH = 48
+SHARES = (5, 25, 50, 75, 95, 99)
+
+app = typer.Typer(
+    name="batching",
+    help="Look at lengths and choose how to batch them.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    add_completion=False,
+)
+LengthsPath = Annotated[Path, typer.Option("-l", "--lengths", help="Length cache.")]
+Budget = Annotated[int, typer.Option("-b", "--token-budget", help="Tokens a step at most.", min=1)]
+
+
+@app.callback()
+def _root() -> None:
+    """Look at lengths and choose how to batch them."""
+
+
+@app.command()
+def analyze(lengths: LengthsPath, token_budget: Budget = DEFAULT_BUDGET, as_json: AsJson = False) -> None:
+    """Compare every way of batching: padding and attention cost of each."""
+    found = [_row(each) for each in _candidates(lengths, token_budget)]
+    if as_json:
+        show(json.dumps(found, indent=2))
+        return
+    show(f"{'mode':<10}{'row_len':>9}{'budget':>9}{'padding':>10}{'attention cost':>20}  edges")
+    for each in found:
+        tokens, padding = each["tokens"], each["padding"]
+        edges = ",".join(map(str, each["bucket_edges"]))
+        share = f"{100 * padding / (tokens + padding):.2f} %"
+        show(
+            f"{each['mode']:<10}{each['row_len']:>9,}{each['token_budget']:>9,}{share:>10}{each['cost']:>20,}  {edges}".rstrip()
+        )
+
+
+@app.command()
+def histogram(
+    lengths: LengthsPath,
+    bins: Annotated[int, typer.Option("--bins", help="Bars.", min=1)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Draw how long samples are."""
+    import numpy as np
+
+    from lazarus_plan.lengths.sidecar import read_lengths
+
+    length = read_lengths(lengths).length
+    ordered = np.sort(length)
+    low, high = int(ordered[0]), int(ordered[-1])
+    width = -(-(high - low + 1) // bins)
+    counts = np.bincount((length - low) // width).tolist()
+    quantiles = {share: int(ordered[min(len(ordered) * share // 100, len(ordered) - 1)]) for share in SHARES}
+    if as_json:
+        bars = [[low + at * width, low + (at + 1) * width, count] for at, count in enumerate(counts)]
+        show(json.dumps({"samples": len(length), "quantiles": quantiles, "bins": bars}, indent=2))
+        return
+    for at, count in enumerate(counts):
+        bar = "#" * -(-count * BAR_WIDTH // max(counts))
+        show(f"{low + at * width:>7} to {low + (at + 1) * width - 1:<7} {count:>9,} {bar}".rstrip())
+    show(
+        f"{len(length):,} samples, {low} to {high} tokens; "
+        + ", ".join(f"{s} % below {v}" for s, v in quantiles.items())
+    )
+
+
+@app.command()
+def suggest(lengths: LengthsPath, token_budget: Budget = DEFAULT_BUDGET, as_json: AsJson = False) -> None:
+    """Name the mode, row length and budget with the fewest padded tokens, and say why."""
+    from lazarus_plan.report.advice import reason
+
+    best, *others = _candidates(lengths, token_budget)
+    edges = ",".join(map(str, best.bucket_edges))
+    options = f"-b {best.token_budget} --mode {best.mode}"
+    options += f" --bucket-edges {edges}" if edges else f" --row-len {best.row_len}"
+    command = f"lazarus data batchplan build -l {lengths} {options} -o plan"
+    why = reason(best, others)
+    show(json.dumps({**_row(best), "why": why, "command": command}, indent=2) if as_json else f"{command}\n{why}")
+
+
+def _candidates(path: Path, token_budget: int) -> "list[Candidate]":
+    from lazarus_plan.lengths.sidecar import read_lengths
+    from lazarus_plan.report.advice import candidates
+
+    length = read_lengths(path).length
+    if int(length.max()) > token_budget:
+        raise typer.BadParameter(
+            f"the longest sample has {int(length.max())} tokens, the budget is {token_budget}: raise -b"
+        )
+    return candidates(length, token_budget)
+
+
+def _row(candidate: "Candidate") -> "JSON":
+    from dataclasses import asdict
+
+    return asdict(candidate)

@@ -1,0 +1,257 @@
+"""Commands that say yes or no: validate, verify, prove, check-proof, audit, simulate, attest. Exit 1 is no."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lazarus_core.cli_options import Force
+from lazarus_core.console import say, show, show_line
+from lazarus_plan.cli.options import (
+    AsJson,
+    Deal,
+    Format,
+    PlanPath,
+    World,
+    check_result,
+    choose_format,
+    read_caches,
+    reported,
+    show_findings,
+    write_result,
+)
+
+Expect = Annotated[
+    str | None,
+    typer.Option("--expect", help="The pinned plan_id, its first 16 or more digits, or the folder of a lock."),
+]
+
+
+def validate(
+    plan: PlanPath,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
+    output_format: Annotated[
+        Literal["text", "json", "github", "sarif"], typer.Option("--format", help="For whom the findings are.")
+    ] = "text",
+    as_json: AsJson = False,
+) -> None:
+    """Check a plan or lock by itself: exit 0 if it is valid, 1 if not."""
+    from lazarus_plan.checks.artifact import validate as find
+    from lazarus_plan.report import formats
+
+    findings = find(plan)
+    errors = sum(finding.is_error or strict for finding in findings)
+    match "json" if as_json else output_format:
+        case "json":
+            show(formats.as_json(plan, findings, ok=not errors))
+        case "sarif":
+            show(formats.as_sarif(plan, findings, strict))
+        case "github":
+            if findings:
+                show(formats.as_github(plan, findings, strict))
+        case _:
+            for finding in findings:
+                show_line(f"{'error' if finding.is_error or strict else 'warning'} {finding.code}: {finding.message}")
+            verdict = f"{errors} problem(s)" if errors else "valid"
+            say(
+                f"{plan}: {verdict}, {len(findings) - errors} warning(s). Run `verify` to compare it with a pinned plan_id, "
+                "data and lengths."
+            )
+    raise typer.Exit(1 if errors else 0)
+
+
+def verify(
+    plan: PlanPath,
+    expect: Expect = None,
+    lengths: Annotated[
+        list[Path] | None, typer.Option("-l", "--lengths", help="Fresh length caches, in the order of the sources.")
+    ] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option("-d", "--data", help="Data files, in the order they were encoded.")
+    ] = None,
+    parent: Annotated[
+        Path | None, typer.Option("--parent", help="Of a rebased plan: folder of the plan it continues.")
+    ] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Build the plan from --lengths again and compare.")
+    ] = False,
+    sample: Annotated[
+        int | None, typer.Option("--sample", help="Parse only so many steps; all bytes are hashed all the same.", min=1)
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option("-t", "--tokenizer", help="With --sample and --data: encode a sample of each step again."),
+    ] = None,
+    prompt_field: Annotated[str | None, typer.Option(help="Field of the question, to encode.")] = None,
+    completion_field: Annotated[str | None, typer.Option(help="Field of the answer, to encode.")] = None,
+    text_field: Annotated[str | None, typer.Option(help="Field of a document, to encode.")] = None,
+    messages_field: Annotated[str | None, typer.Option(help="Field of a conversation, to encode.")] = None,
+    template: Annotated[str | None, typer.Option(help="Chat template, to encode [default: as recorded].")] = None,
+    output_format: Format = "text",
+    as_json: AsJson = False,
+) -> None:
+    """Check a plan or lock against its pin, data and lengths: names the first broken link of the chain, exit 1."""
+    from lazarus_plan.checks.sampled import Recipe
+    from lazarus_plan.verify import verify_plan
+
+    if rebuild and not lengths:
+        raise typer.BadParameter("--rebuild needs --lengths")
+    if sample and (rebuild or lengths or parent):
+        raise typer.BadParameter(
+            "--sample checks the plan's own bytes, --data and some samples; --lengths, --parent and --rebuild need all of it"
+        )
+    if not (expect or lengths or data or parent or sample):
+        raise typer.BadParameter(
+            "nothing to compare with: give --expect, --data, --lengths, --parent or --sample; `validate` checks a plan by itself"
+        )
+    if tokenizer and not (sample and data):
+        raise typer.BadParameter("--tokenizer encodes samples of --data again: give --sample N and --data too")
+    named = {"prompt": prompt_field, "completion": completion_field, "text": text_field, "messages": messages_field}
+    fields = {role: name for role, name in named.items() if name is not None}
+    if (fields or template) and not tokenizer:
+        raise typer.BadParameter("fields and template say how to encode: give --tokenizer too")
+    recipe = Recipe(data, tokenizer, fields, template) if data and tokenizer else None
+    chosen = choose_format(output_format, as_json)
+    lines: list[str] = []
+    with reported(chosen, plan):
+        for line in verify_plan(
+            plan,
+            expect=expect,
+            caches=read_caches(lengths or [], trusts_sidecars=False),
+            data=data or [],
+            parent=parent,
+            rebuild=rebuild,
+            sample=sample,
+            recipe=recipe,
+        ):
+            lines.append(line)
+            if chosen == "text":
+                show_line(line)
+    if chosen == "json":
+        show(json.dumps({"plan": str(plan), "ok": True, "findings": [], "checks": lines}, indent=2))
+    show_findings(chosen, plan, [])
+
+
+def prove(
+    plan: PlanPath,
+    step: Annotated[int, typer.Option("--step", help="The step to be proven.", min=0)],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File for the proof [default: print it].")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write the proof that a step belongs to the plan: 32 bytes a level of the tree."""
+    from lazarus_plan.checks.proof import PROOF
+    from lazarus_plan.checks.proof import prove as make
+
+    check_result(output, PROOF, [plan], force)
+    write_result(json.dumps(make(plan, step), indent=2), output)
+
+
+def check_proof(proof: Annotated[Path, typer.Argument(help="File that `prove` wrote.")], expect: Expect = None) -> None:
+    """Check a proof without the plan: exit 0 if the step belongs to plan --expect."""
+    from lazarus_plan.checks.proof import check_proof as check
+    from lazarus_plan.format.store import read_json
+
+    members = read_json(proof)
+    identity = check(members, expect)
+    show(f"step {members['step']} belongs to plan {identity}")
+    if expect is None:
+        say("not pinned: give --expect with the plan_id that you know to be right")
+
+
+def audit(
+    plan: PlanPath,
+    log: Annotated[Path, typer.Option("--log", help="The run's audit.jsonl.")],
+    complete: Annotated[bool, typer.Option("--complete", help="The run must have reached the plan's end.")] = False,
+    output_format: Format = "text",
+    as_json: AsJson = False,
+) -> None:
+    """Check offline that a run followed the plan: chain intact, every step in its turn, none other."""
+    from lazarus_plan.audit.check import check_audit
+    from lazarus_plan.audit.line import AUDIT_VERSION
+    from lazarus_plan.checks.artifact import load_plan
+    from lazarus_plan.findings import Finding
+
+    chosen = choose_format(output_format, as_json)
+    with reported(chosen, plan):
+        loaded = load_plan(plan)
+        found = check_audit(log, loaded)
+    end = found.first_step + found.steps
+    ok = not found.findings and not (complete and end < len(loaded))
+    if chosen == "json":
+        listed = [{"code": each.code, "message": each.message} for each in found.findings]
+        show(
+            json.dumps(
+                {
+                    "ok": ok,
+                    "first_step": found.first_step,
+                    "next_step": end,
+                    "steps": len(loaded),
+                    "version": found.version,
+                    "head": found.head,
+                    "data_head": found.data_head,
+                    "bindings": [{"step": each.step, "bind": each.kind} for each in found.bindings],
+                    "findings": listed,
+                },
+                indent=2,
+            )
+        )
+    elif chosen != "text":
+        listed = [replace(each, file=str(log)) for each in found.findings]
+        if not listed and not ok:
+            listed = [Finding("LP-E170", f"the log ends at step {end} of {len(loaded)}", file=str(log))]
+        show_findings(chosen, plan, listed)
+    else:
+        for each in found.findings:
+            show_line(f"error {each.code}: {log}: {each.message}")
+        verdict = "followed the plan" if not found.findings else "did not follow the plan"
+        say(f"{log}: {verdict}, steps {found.first_step} to {end - 1} of {len(loaded)}")
+        say(
+            f"audit head {found.head}, data head {found.data_head}; row digests: not recomputed, give `lazarus verify` the run"
+        )
+        if found.version < AUDIT_VERSION:
+            say(f"format {found.version}: binds no weights, settings or models")
+    raise typer.Exit(0 if ok else 1)
+
+
+def simulate(
+    plan: PlanPath,
+    world: World,
+    kill_at: Annotated[int, typer.Option("--kill-at", help="The step that the run does not reach.", min=0)],
+    resume_world: Annotated[int, typer.Option("--resume-world", help="Ranks that go on.", min=1)],
+    policy: Deal = "snake",
+    as_json: AsJson = False,
+) -> None:
+    """Play a kill and a resume with other ranks through, without training: shows that nothing is lost or repeated."""
+    from lazarus_plan.checks.artifact import load_plan
+    from lazarus_plan.report.simulate import simulate as play
+
+    found = play(load_plan(plan), world, kill_at, resume_world, policy)
+    if as_json:
+        show(json.dumps(found, indent=2))
+    else:
+        loads = [f"{100 * most / total - 100:.1f} %" for most, total in found["worst_load"]]
+        verdict = "exactly the plan's rows, each once" if found["is_equal"] else "NOT the plan's rows"
+        show(
+            f"steps 0 to {kill_at - 1} on {world} ranks, {kill_at} to {found['steps'] - 1} on {resume_world}: {verdict}"
+        )
+        show(
+            f"{found['rows']:,} rows, {found['tokens']:,} tokens; the busiest rank above the mean: {', then '.join(loads)}"
+        )
+    raise typer.Exit(0 if found["is_equal"] else 1)
+
+
+def attest(
+    plan: PlanPath,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="File [default: print it].")] = None,
+    force: Force = False,
+) -> None:
+    """Write an in-toto statement with SLSA provenance about the plan's files, for others to sign."""
+    from lazarus_plan.report.attestation import STATEMENT
+    from lazarus_plan.report.attestation import attest as make
+
+    check_result(output, STATEMENT, [plan], force)
+    write_result(json.dumps(make(plan), indent=2), output)

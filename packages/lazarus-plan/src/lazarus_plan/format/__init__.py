@@ -1,0 +1,1 @@
+"""The on-disk format of plans and locks. FORMAT.md specifies it."""

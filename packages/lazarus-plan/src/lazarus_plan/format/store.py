@@ -1,0 +1,347 @@
+"""The artifact on disk: four files that are the plan, two that are caches.
+
+```
+plan.jsonl         one line a step
+metadata.json      configuration, sources, epochs, and a checksum of all three documents
+fingerprints.json  the chain and plan_id
+stats.json         integers; recomputed, not trusted
+plan.idx           line offsets, u64 little-endian, S + 1 of them             derivable
+plan.rows          first 4 bytes of row and token digest a sample, u32 pairs  derivable from the length caches
+```
+"""
+
+import json
+import os
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from lazarus_core.atomic import whole_folder
+from lazarus_core.bounded import open_file, read_bytes
+from lazarus_core.bounded import read_blocks as read_whole_lines
+from lazarus_core.canonical import JSON, canonical_digest
+from lazarus_core.errors import LazarusError, OutputTaken
+from lazarus_core.outputs import begins_with, check_names
+from lazarus_core.strict_json import MalformedJson, parse_json
+from lazarus_plan.config import AS_STORED
+from lazarus_plan.errors import CorruptPlan, FormatError, PlanError
+from lazarus_plan.format.step_codec import encode_lines
+from lazarus_plan.git_damage import refuse_git_damage
+from lazarus_plan.packing.stats import plan_stats
+from lazarus_plan.plan import FORMAT_VERSION, BatchPlan, Metadata
+
+PLAN = "plan.jsonl"
+METADATA = "metadata.json"
+FINGERPRINTS = "fingerprints.json"
+STATS = "stats.json"
+INDEX = "plan.idx"
+ROWS = "plan.rows"
+DOCUMENTS = (METADATA, FINGERPRINTS, STATS)
+FILES = (PLAN, *DOCUMENTS)
+CACHES = (INDEX, ROWS)
+REMAKE = "delete it, or build the plan again"
+"""What to do about a cache that is not of its plan."""
+
+BLOCK_BYTES = 1 << 19
+"""Bytes of `plan.jsonl` read at a time: with the arrays made of them they stay in the processor's cache."""
+
+
+class Artifact(NamedTuple):
+    """The documents of a plan, read and not yet believed.
+
+    Args:
+        path: The folder.
+        metadata: `metadata.json`.
+        members: The same, as it stands there, without the checksum.
+        checksum: What it says about itself and the other documents.
+        fingerprints: `fingerprints.json`.
+        stats: `stats.json`.
+        prefixes: `plan.rows`, where it is there.
+        offsets: `plan.idx`, where it is there.
+        max_samples: What `plan.jsonl` can place at most, by its size.
+    """
+
+    path: Path
+    metadata: Metadata
+    members: JSON
+    checksum: str
+    fingerprints: JSON
+    stats: JSON
+    prefixes: NDArray[np.uint32] | None
+    offsets: NDArray[np.uint64] | None
+    max_samples: int
+
+
+def save_plan(plan: BatchPlan, path: Path | str, *, force: bool = True) -> None:
+    """Writes the artifact beside `path` and renames it into place. A plan that is there is replaced.
+
+    Args:
+        plan: What to write.
+        path: The folder.
+        force: Replace a plan of another identity too, or one that is damaged.
+
+    Raises:
+        OutputTaken: `path` holds something else, other files too, or, without `force`, another plan: it is left alone.
+    """
+    path = Path(path)
+    check_replaceable(path, plan, force=force)
+    with new_folder(path, force=force) as folder:
+        deque(write_lines(folder, encode_lines(plan)), maxlen=0)
+        write_rest(folder, plan)
+
+
+@contextmanager
+def new_folder(path: Path, *, force: bool = True) -> Generator[Path]:
+    """A folder to fill with the files of a plan, which takes the place of `path` at the end, or leaves nothing behind.
+
+    Raises:
+        OutputTaken: `path` holds another plan, something else, or other files too: it is left alone.
+        OSError: The system refuses, as on a full disk; its `filename` is `path`.
+    """
+    check_replaceable(path, force=force)
+    with whole_folder(path) as folder:
+        yield folder
+        check_same_id(path, stated_id(folder), force=force)
+
+
+def check_replaceable(path: Path, plan: BatchPlan | None = None, *, force: bool = True) -> None:
+    """Checks that a plan may take the place of what is at `path`: nothing, an empty folder, or a plan and nothing else.
+
+    Args:
+        path: The folder.
+        plan: Where it is known already: what is there must be the same plan, unless `force`.
+        force: Another plan may be replaced.
+
+    Raises:
+        OutputTaken: It may not.
+    """
+    names = {each.name for each in path.iterdir()} if path.is_dir() else set[str]()
+    if not os.path.lexists(path) or (path.is_dir() and not names):
+        return
+    if not (holds_plan(path) or (force and names >= {*FILES} and _BEGINS_AS_METADATA(path / METADATA))):
+        raise OutputTaken(f"{path} exists and is not a plan: choose another folder, or remove it", "LP-E007")
+    check_names(path, (*FILES, *CACHES), "a plan", code="LP-E007")
+    if plan is not None:
+        check_same_id(path, plan.plan_id, force=force)
+
+
+_BEGINS_AS_METADATA = begins_with(r'\{\s*"plan_format_version":')
+
+
+def check_same_id(path: Path, plan_id: str | None, *, force: bool) -> None:
+    """Refuses to replace a plan, or a lock, by one of another identity."""
+    if force or not (path / FINGERPRINTS).is_file():
+        return
+    there = stated_id(path)
+    if there != plan_id:
+        raise OutputTaken(
+            f"{path} holds another plan, {str(there)[7:23]}, not {str(plan_id)[7:23]}: give another name, or `--force` to "
+            "replace it",
+            "LP-E010",
+        )
+
+
+def stated_id(path: Path) -> str | None:
+    """The `plan_id` that a folder states, read as it stands there."""
+    try:
+        return str(read_object(path / FINGERPRINTS).get("plan_id"))
+    except LazarusError:
+        return None
+
+
+def is_lock(path: Path) -> bool:
+    """Whether a folder holds the documents of a plan and none of the files that stand only beside its lines."""
+    return (path / METADATA).is_file() and not any((path / name).exists() for name in (PLAN, *CACHES))
+
+
+def holds_plan(path: Path) -> bool:
+    """Whether a folder holds the metadata of a plan, of this format or an older one."""
+    try:
+        members = read_object(path / METADATA)
+        members.pop("checksum", "")
+        _to_metadata(members, path / METADATA)
+    except FormatError as error:
+        return error.code == "LP-E161"
+    except LazarusError:
+        return False
+    return True
+
+
+def write_lines(folder: Path, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Writes `plan.jsonl` and its index, and passes the blocks on."""
+    offset = 0
+    with (folder / PLAN).open("wb") as lines, (folder / INDEX).open("wb") as index:
+        index.write(bytes(8))
+        for block in blocks:
+            lines.write(block)
+            ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n")) + 1 + offset
+            index.write(ends.astype("<u8").tobytes())
+            offset += len(block)
+            yield block
+
+
+def write_rest(folder: Path, plan: BatchPlan) -> None:
+    """Writes everything but the lines."""
+    write_documents(folder, plan)
+    if plan.prefixes is not None:
+        (folder / ROWS).write_bytes(plan.prefixes.astype("<u4").tobytes())
+
+
+def write_documents(path: Path, plan: BatchPlan) -> None:
+    """Writes the three documents into a folder: the thin lock, from which the rest can be built again."""
+    members, stats = plan.metadata.model_dump(mode="json"), plan_stats(plan)
+    members["config"] = plan.metadata.config.canonical()
+    if plan.metadata.parent is None:
+        del members["parent"]
+    for epoch in members["epochs"]:
+        if epoch["absent"] is None:
+            del epoch["absent"]
+    members["checksum"] = checksum(members, plan.fingerprints, stats)
+    (path / METADATA).write_bytes(_document(members))
+    (path / FINGERPRINTS).write_bytes(_document(plan.fingerprints))
+    (path / STATS).write_bytes(_document(stats))
+
+
+def checksum(metadata: JSON, fingerprints: JSON, stats: JSON) -> str:
+    """A digest of every member of the documents: also of those that are no part of the plan's identity."""
+    return canonical_digest({"metadata": metadata, "fingerprints": fingerprints, "stats": stats})
+
+
+def read_artifact(path: Path | str) -> Artifact:
+    """Reads the documents of a plan.
+
+    Raises:
+        PlanError: Not a plan (LP-E007), exit 2.
+        CorruptPlan: A file is missing or does not parse (LP-E151), exit 1.
+        FormatError: A newer format (LP-E160).
+    """
+    path = Path(path)
+    if not any((path / name).is_file() for name in (METADATA, PLAN)):
+        what = "does not exist" if not path.exists() else f"is not a plan: no {METADATA} and {PLAN} in it"
+        raise PlanError(f"{path} {what}; build one with `lazarus data batchplan build`", "LP-E007")
+    members = read_object(path / METADATA)
+    stated = members.pop("checksum", "")
+    metadata = _to_metadata(members, path / METADATA)
+    return Artifact(
+        path=path,
+        metadata=metadata,
+        members=members,
+        checksum=str(stated),
+        fingerprints=read_object(path / FINGERPRINTS),
+        stats=read_object(path / STATS),
+        prefixes=_read_prefixes(path / ROWS, sum(source.count for source in metadata.sources)),
+        offsets=_read_offsets(path / INDEX),
+        max_samples=_size(path / PLAN) // len("0,[0,1],"),
+    )
+
+
+def read_blocks(path: Path) -> Iterator[bytes]:
+    """The bytes of `plan.jsonl`, in pieces of whole lines.
+
+    Raises:
+        CorruptPlan: The file is missing.
+    """
+    try:
+        stream = open_file(path / PLAN)
+    except FileNotFoundError:
+        raise CorruptPlan(f"{path / PLAN} is missing: the plan is not whole", "LP-E151") from None
+    with stream:
+        yield from read_whole_lines(stream, path / PLAN, BLOCK_BYTES)
+
+
+def _to_metadata(members: JSON, path: Path) -> Metadata:
+    version = members.get("plan_format_version")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise FormatError(
+            f"{path} has plan format {version}, this lazarus-plan reads {FORMAT_VERSION}: upgrade lazarus-plan",
+            "LP-E160",
+        )
+    if isinstance(version, int) and version < FORMAT_VERSION:
+        raise FormatError(
+            f"{path} has plan format {version}, whose plan_id does not cover the data: build the plan again from the "
+            "same lengths and configuration, which gives the same steps and a new plan_id",
+            "LP-E161",
+        )
+    try:
+        metadata = Metadata.model_validate_json(json.dumps(members), context=AS_STORED)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise CorruptPlan(f"{path}: `{where}`: {first['msg']}", "LP-E151") from error
+    if metadata.config.row_len is None or metadata.seed != metadata.config.seed:
+        raise CorruptPlan(f"{path}: `config` is not resolved, or its seed is not `seed`", "LP-E151")
+    return metadata
+
+
+def _read_offsets(path: Path) -> NDArray[np.uint64] | None:
+    """The index, not held in memory."""
+    if not path.is_file():
+        return None
+    size = path.stat().st_size
+    if size < 16 or size % 8:
+        raise CorruptPlan(f"{path} has {size} bytes, no offset of 8 bytes for each line: {REMAKE}", "LP-E153")
+    return np.memmap(path, dtype="<u8", mode="r")
+
+
+def _read_prefixes(path: Path, samples: int) -> NDArray[np.uint32] | None:
+    if not path.is_file():
+        return None
+    size = path.stat().st_size
+    if size != samples * 8:
+        raise CorruptPlan(f"{path} has {size} bytes, {samples} samples need {samples * 8}: {REMAKE}", "LP-E153")
+    content = read_bytes(path, size)
+    return np.frombuffer(content, dtype="<u4").reshape(samples, 2).astype(np.uint32)
+
+
+def read_object(path: Path) -> JSON:
+    """A JSON object, spelt as this package writes it."""
+    content = _read(path)
+    refuse_git_damage(content, path)
+    try:
+        members = parse_json(content, str(path))
+    except MalformedJson as error:
+        raise CorruptPlan(error.message, "LP-E151") from error
+    if not isinstance(members, dict):
+        raise CorruptPlan(f"{path} is not a JSON object", "LP-E151")
+    if _document(cast("JSON", members)) != content:
+        raise CorruptPlan(f"{path} is not spelt as it was written: two spaces, LF, every member once", "LP-E151")
+    return cast("JSON", members)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_bytes(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise CorruptPlan(f"{path} is missing: the plan is not whole", "LP-E151") from None
+
+
+def _document(members: JSON) -> bytes:
+    """JSON for people and for git: two spaces, the order given, LF at the end."""
+    return json.dumps(members, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def read_json(path: Path) -> JSON:
+    """A JSON object that a user names.
+
+    Raises:
+        PlanError: The file is missing or holds no object.
+    """
+    try:
+        members = parse_json(read_bytes(path), str(path))
+    except FileNotFoundError:
+        raise PlanError(f"{path} does not exist", "LP-E009") from None
+    except MalformedJson as error:
+        raise PlanError(error.message, "LP-E009") from error
+    if not isinstance(members, dict):
+        raise PlanError(f"{path} is not a JSON object", "LP-E009")
+    return cast("JSON", members)

@@ -1,0 +1,88 @@
+"""Recognise what git leaves in files: merge-conflict markers, Git LFS pointers, line ends changed to CRLF.
+
+Each is answered with the way out. A conflict is bad input (exit 2): nobody has decided yet what the file says.
+"""
+
+from pathlib import Path
+
+from lazarus_core.bounded import open_file
+from lazarus_core.merge_conflicts import HEAD_BYTES, find_marker, has_markers, is_lfs_pointer
+from lazarus_plan.errors import CorruptPlan, LengthsError, PlanError
+
+
+# Commands in messages stand without quotation marks: long quoted values are cut where they are shown.
+class ConflictError(PlanError):
+    """A file holds both sides of a merge."""
+
+
+def refuse_git_damage(content: bytes, path: Path) -> None:
+    """Refuse a document of a lock or plan that git changed.
+
+    Raises:
+        ConflictError: It holds both sides of a merge.
+        CorruptPlan: Its line ends are CRLF, or it is a Git LFS pointer.
+    """
+    if has_markers(content):
+        raise lock_conflict(path)
+    if b"\r\n" in content:
+        raise CorruptPlan(f"{path}: {line_ends_advice(f'{path.parent}/**')}", "LP-E151")
+    if is_lfs_pointer(content):
+        raise CorruptPlan(f"{path} is a Git LFS pointer: run `git lfs pull` (actions/checkout: `lfs: true`)", "LP-E151")
+
+
+def lock_conflict(path: Path) -> ConflictError:
+    """The error for a document of a lock."""
+    return ConflictError(
+        f"{path} holds a merge conflict. Take one side, then renew the lock from the merged lengths: "
+        f"git checkout --ours -- {path.parent} && lazarus-plan lock --update -o {path.parent} -l LENGTHS",
+        "LP-E013",
+    )
+
+
+def plan_conflict(path: Path) -> ConflictError:
+    """The error for the lines of a whole plan."""
+    return ConflictError(
+        f"{path} holds a merge conflict. Take one side whole, then compare it with the merged lengths: "
+        f"git checkout --ours -- {path.parent} && lazarus-plan verify -p {path.parent} -l LENGTHS --rebuild",
+        "LP-E013",
+    )
+
+
+def refuse_damaged_lengths(path: Path) -> None:
+    """Refuse a length cache that cannot be read because of git; to be called once it cannot be.
+
+    Raises:
+        ConflictError: It holds both sides of a merge.
+        LengthsError: It is a Git LFS pointer.
+    """
+    with open_file(path) as stream:
+        if is_lfs_pointer(stream.read(HEAD_BYTES)):
+            raise LengthsError(
+                f"{path} is a Git LFS pointer: run `git lfs pull` (actions/checkout: `lfs: true`)", "LP-E003"
+            )
+    line = find_marker(path)
+    if line is None:
+        return
+    raise ConflictError(
+        f"{path}:{line} holds a merge conflict. Measure the merged data, then renew the lock: "
+        f"lazarus data lengths build -d DATA -t TOKENIZER -o {path} && lazarus-plan lock --update -o LOCK -l {path}",
+        "LP-E013",
+    )
+
+
+def data_conflict(path: Path, line: int, lengths: str) -> ConflictError:
+    """The error for a data file."""
+    return ConflictError(
+        f"{path}:{line} holds a merge conflict. Keep the rows of both sides that you want, then: "
+        f"lazarus data lengths build -d {path} -t TOKENIZER -o {lengths} && "
+        f"lazarus-plan lock --update -o LOCK -l {lengths}",
+        "LP-E013",
+    )
+
+
+def line_ends_advice(pattern: str) -> str:
+    """The way out where git changed line feeds to CRLF."""
+    return (
+        f'git changed its line ends to CRLF (core.autocrlf): add the line "{pattern} -text" to .gitattributes, then '
+        "delete the file and run `git checkout` on it"
+    )

@@ -1,0 +1,1 @@
+"""Length caches: how many tokens each sample has."""

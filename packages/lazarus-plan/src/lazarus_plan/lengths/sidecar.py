@@ -1,0 +1,163 @@
+"""`lengths.npy` beside `lengths.jsonl`: the same cache as arrays, so that a second read costs nothing.
+
+It is believed only while the text file has the size and times that it had when it was read, and while its own arrays have
+the digest that it states. Of the times one is that of the last change of status, which no program can set: an edit that
+keeps size and time of modification is noticed too. Deleting the sidecar loses nothing.
+
+The file is a sequence of npy arrays: a JSON object as bytes, then the columns that it names.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from dataclasses import fields
+from math import prod
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lazarus_core.atomic import whole_file
+from lazarus_core.canonical import JSON
+from lazarus_core.strict_json import MalformedJson, parse_object
+from lazarus_plan.lengths.cache import LengthCache, LengthsHeader, LineIds
+from lazarus_plan.lengths.scan import scan
+from lazarus_plan.plan import narrow
+
+logger = logging.getLogger(__name__)
+
+SIDECAR_VERSION = 1
+MIN_COUNT = 100_000
+"""Samples from which a sidecar is written: below, the text is read in 0.1 s."""
+HEAD_BYTES = 256
+"""Of a sidecar: its first array's head and the beginning of the object that it holds."""
+_COLUMNS = ("length", "loss_tokens", "token_prefix", "row_prefix")
+
+
+def read_lengths(path: Path | str, *, remember: bool = False) -> LengthCache:
+    """Reads a length cache: from its sidecar where that is fresh, else from its lines, with or without a header.
+
+    Args:
+        path: The file.
+        remember: Write a sidecar where there is none and the cache is large.
+
+    Raises:
+        LengthsError: A missing, empty or malformed file; the message names file and line.
+        FormatError: A header of a newer format.
+    """
+    path = Path(path)
+    found = read_sidecar(path)
+    if found is not None:
+        return found
+    stamp = _stamp(path) if path.is_file() else {}  # of before the first byte was read
+    cache = scan(path)
+    if remember and len(cache) >= MIN_COUNT:
+        try:
+            write_sidecar(cache, path, stamp)
+        except OSError as error:
+            logger.warning("%s: the next read is as slow as this one: %s", error.filename, error.strerror)
+    return cache
+
+
+def write_sidecar(cache: LengthCache, path: Path, stamp: JSON) -> None:
+    """Writes the sidecar of a cache; a file of that name that is no sidecar is left alone.
+
+    Args:
+        cache: What was read from `path`.
+        path: The text file.
+        stamp: Its size and times before it was read.
+    """
+    columns = {name: getattr(cache, name) for name in _COLUMNS if getattr(cache, name) is not None}
+    columns["length"] = narrow(cache.length, int(cache.length.max()))
+    about = {
+        "sidecar_version": SIDECAR_VERSION,
+        **stamp,
+        "digest": cache.digest,
+        "header": {item.name: getattr(cache.header, item.name) for item in fields(LengthsHeader)},
+        "offset": cache.ids.offset if isinstance(cache.ids, LineIds) else 0,
+        "columns": list(columns),
+        "sha256": _digest(list(columns.values())),
+    }
+    target = path.with_suffix(".npy")
+    if target.exists() and not _is_sidecar(target):
+        logger.warning("%s is no sidecar of %s: left alone", target, path)
+        return
+    with whole_file(target) as stream:
+        np.save(stream, np.frombuffer(json.dumps(about).encode(), dtype=np.uint8))
+        for column in columns.values():
+            np.save(stream, column)
+
+
+def read_sidecar(path: Path) -> LengthCache | None:
+    """The cache of `path`, or None where there is no sidecar or it is not of this very file."""
+    sidecar = path.with_suffix(".npy")
+    if not sidecar.is_file() or not path.is_file():
+        return None
+    with sidecar.open("rb") as stream:
+        try:
+            about = parse_object(_load(stream).tobytes())
+            columns = {name: _load(stream) for name in about["columns"]}
+        except (MalformedJson, ValueError, KeyError, TypeError, EOFError, OSError):
+            return None
+    if not _is_fresh(about, path) or _digest(list(columns.values())) != about.get("sha256"):
+        return None
+    return _cache_of(about, columns, path)
+
+
+def _cache_of(about: JSON, columns: dict[str, NDArray[Any]], path: Path) -> LengthCache | None:
+    """The cache, or None where the types of a sidecar are not those that this package writes."""
+    digest: Any = about.get("digest")
+    offset: Any = about.get("offset")
+    header: JSON = about["header"] if isinstance(about.get("header"), dict) else {}
+    if header.keys() != {item.name for item in fields(LengthsHeader)}:
+        return None
+    count, texts = header["count"], [header[name] for name in ("data", "template", "tokenizer")]
+    are_columns = columns.keys() <= set(_COLUMNS) and "length" in columns
+    sizes = [column.shape == (count,) and column.dtype.kind in "iu" for column in columns.values()]
+    are_typed = isinstance(digest, str) and type(offset) is int and offset >= 0 and type(count) is int
+    if not (are_columns and all(sizes) and are_typed and all(isinstance(each, str) for each in texts)):
+        return None
+    if not all(isinstance(header[name], dict) for name in ("encoding", "parts")):
+        return None
+    ids = LineIds(path, count, offset)
+    return LengthCache(path.name, LengthsHeader(**header), digest, ids, **columns)
+
+
+def _load(stream: IO[bytes]) -> NDArray[Any]:
+    """The next array, if the rest of the file can hold what its head states: numpy allocates first."""
+    begin = stream.tell()
+    version = np.lib.format.read_magic(stream)
+    read_head = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read_head(stream)
+    left = os.fstat(stream.fileno()).st_size - stream.tell()
+    if dtype.hasobject or prod(shape) * dtype.itemsize > left:
+        raise ValueError(f"an array of {shape} {dtype} in {left} bytes")
+    stream.seek(begin)
+    return np.load(stream, allow_pickle=False)
+
+
+def _is_fresh(about: Any, path: Path) -> bool:
+    if not isinstance(about, dict):
+        return False
+    members = cast("JSON", about)
+    due = {"sidecar_version": SIDECAR_VERSION, **_stamp(path)}
+    return {name: members.get(name) for name in due} == due
+
+
+def _is_sidecar(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return b'{"sidecar_version"' in stream.read(HEAD_BYTES)
+
+
+def _stamp(path: Path) -> JSON:
+    about = path.stat()
+    return {"bytes": about.st_size, "mtime_ns": about.st_mtime_ns, "ctime_ns": about.st_ctime_ns}
+
+
+def _digest(columns: list[NDArray[Any]]) -> str:
+    sha = hashlib.sha256()
+    for column in columns:
+        sha.update(np.ascontiguousarray(column).data)
+    return sha.hexdigest()

@@ -1,0 +1,1 @@
+"""Locks: the part of a plan that is committed, from which the plan is built again."""

@@ -1,0 +1,204 @@
+"""The thin lock: three documents of a few KB that people commit, from which the plan is built again when needed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from lazarus_core.atomic import filled_folder
+from lazarus_core.errors import OutputTaken
+from lazarus_plan.build import build_plan
+from lazarus_plan.checks.artifact import load_plan
+from lazarus_plan.checks.diff import CHAIN, describe_diff, diff_locks
+from lazarus_plan.checks.documents import check_documents, load_documents
+from lazarus_plan.checks.pin import check_pin
+from lazarus_plan.errors import PlanError, StalePlan
+from lazarus_plan.format.fingerprint import short
+from lazarus_plan.format.store import (
+    DOCUMENTS,
+    METADATA,
+    PLAN,
+    Artifact,
+    check_same_id,
+    holds_plan,
+    read_artifact,
+    save_plan,
+    stated_id,
+    write_documents,
+)
+from lazarus_plan.lengths.cache import LengthCache
+from lazarus_plan.plan import BatchPlan
+from lazarus_plan.rebase import rebase_plan
+
+
+def write_lock(plan: Path | str, output: Path | str, parent: BatchPlan | None = None, *, force: bool = True) -> None:
+    """Copy the documents of a plan into a folder of their own, after every check that the plan alone allows.
+
+    Other files in that folder stay.
+
+    Args:
+        plan: Folder of the plan.
+        output: Folder for the lock.
+        parent: Of a rebased plan: the plan that it continues, without which its lock cannot be built again.
+        force: Replace the lock of another plan.
+
+    Raises:
+        PlanError: `plan` is no plan, or a rebased plan comes without its parent.
+        CorruptPlan: The plan contradicts itself.
+        StalePlan: `parent` is another plan than the parent.
+        OutputTaken: `output` is a plan, holds documents of something else, or the lock of another plan.
+    """
+    plan, output = Path(plan), Path(output)
+    about = load_plan(plan).metadata.parent
+    if about is not None and parent is None:
+        raise PlanError(
+            f"{plan} was made by `rebase`: a lock of it can be built again only with its parent {short(about.plan_id)}. "
+            "Give the parent's plan or lock and keep it, or commit the whole plan",
+            "LP-E134",
+        )
+    if about is not None and parent is not None:
+        check_pin(parent.plan_id, about.plan_id, "the parent that was given")
+    _write(plan, output, force=force)
+
+
+def _write(documents: Path, output: Path, *, force: bool) -> None:
+    """Copies documents into the folder of a lock."""
+    if output.exists() and not output.is_dir():
+        raise OutputTaken(f"{output} is a file: give the name of a folder for the lock", "LP-E007")
+    if (output / PLAN).exists():
+        raise OutputTaken(f"{output} is a whole plan: choose another folder for its lock", "LP-E007")
+    for name in DOCUMENTS:
+        if (output / name).is_symlink():
+            raise OutputTaken(f"{output / name} is a link: choose another folder for the lock", "LP-E007")
+    if any((output / name).exists() for name in DOCUMENTS):
+        if not holds_plan(output):
+            raise OutputTaken(f"{output} holds documents that are not a lock's: choose another folder", "LP-E007")
+        check_same_id(output, stated_id(documents), force=force)
+    with filled_folder(output, last=(METADATA,)) as folder:
+        for name in DOCUMENTS:
+            (folder / name).write_bytes((documents / name).read_bytes())
+
+
+def update_lock(
+    lock: Path | str, caches: Sequence[LengthCache], parent: BatchPlan | None = None
+) -> tuple[BatchPlan, list[str]]:
+    """Build the plan of a lock from its lengths as they are now, and renew the lock.
+
+    Args:
+        lock: Folder of the lock. Its configuration is used; what else it says may be stale, or contradict itself after a
+            bad merge.
+        caches: The length caches, in the order of the sources.
+        parent: Of a rebased plan: the plan that it continues.
+
+    Returns:
+        The plan, and what changed, in words.
+
+    Raises:
+        PlanError: No lock, a whole plan, or lengths that cannot be planned so.
+    """
+    lock = Path(lock)
+    if (lock / PLAN).exists():
+        raise PlanError(f"{lock} is a whole plan, not a lock: build it again with `build`", "LP-E007")
+    before = read_artifact(lock)
+    faults = check_documents(before)
+    plan = build_locked(before, caches, parent)
+    with TemporaryDirectory() as scratch:
+        write_documents(Path(scratch), plan)
+        after = load_documents(scratch)
+        if faults:
+            changes = [f"the old lock contradicted itself: {faults[0].message}"]
+        else:
+            changes = describe_diff(diff_locks(before, after))
+        if faults or before.fingerprints["plan_id"] != plan.plan_id:
+            _write(Path(scratch), lock, force=True)
+    return plan, changes
+
+
+def materialise(
+    lock: Path | str,
+    caches: Sequence[LengthCache],
+    output: Path | str | None = None,
+    parent: BatchPlan | None = None,
+    *,
+    force: bool = True,
+) -> BatchPlan:
+    """Builds the plan of a lock again.
+
+    Args:
+        lock: Folder with the documents; a whole plan will do.
+        caches: The length caches, in the order of the sources.
+        output: Where to write what comes out, also where it is another plan.
+        parent: Of a rebased plan: the plan that it continues.
+        force: Replace another plan that is at `output`.
+
+    Raises:
+        StalePlan: What comes out is not the locked plan; the message names the first link that differs.
+        CorruptPlan: The lock was edited.
+        PlanError: A rebased plan comes without its parent.
+    """
+    return rebuild(load_documents(lock), caches, parent, output, force=force)
+
+
+def rebuild(
+    artifact: Artifact,
+    caches: Sequence[LengthCache],
+    parent: BatchPlan | None = None,
+    output: Path | str | None = None,
+    *,
+    force: bool = True,
+) -> BatchPlan:
+    """Builds the plan of documents that `load_documents` checked again; arguments and errors as of `materialise`."""
+    plan = build_locked(artifact, caches, parent, output, force=force)
+    check_same(plan, artifact.fingerprints)
+    return plan
+
+
+def build_locked(
+    artifact: Artifact,
+    caches: Sequence[LengthCache],
+    parent: BatchPlan | None = None,
+    output: Path | str | None = None,
+    *,
+    force: bool = True,
+) -> BatchPlan:
+    """The plan that the configuration of a lock and some length caches give, be it the locked one or another.
+
+    Raises:
+        PlanError: The lengths cannot be planned so, or a rebased plan comes without its parent.
+        StalePlan: `parent` is another plan, or a sample of its kept steps changed.
+    """
+    metadata = artifact.metadata
+    if len(caches) != len(metadata.sources):
+        raise PlanError(
+            f"{len(caches)} length caches for the {len(metadata.sources)} sources of {artifact.path}", "LP-E133"
+        )
+    if metadata.parent is None:
+        return build_plan(caches, metadata.config, output, force=force)
+    if parent is None:
+        raise PlanError(
+            f"{artifact.path} was made by `rebase`: its first {metadata.parent.steps} steps are those of plan "
+            f"{short(metadata.parent.plan_id)}, which lengths alone do not give: give the parent's plan or lock too",
+            "LP-E134",
+        )
+    check_pin(parent.plan_id, metadata.parent.plan_id, "the parent that was given")
+    plan = rebase_plan(parent, metadata.parent.steps, caches, metadata.config)
+    if output is not None:
+        save_plan(plan, output, force=force)
+    return plan
+
+
+def check_same(plan: BatchPlan, expected: dict[str, object]) -> None:
+    """Refuses a plan that is not the one of these fingerprints.
+
+    Raises:
+        StalePlan: Names the first link that differs.
+    """
+    if plan.plan_id == expected["plan_id"]:
+        return
+    changed = [link for link in CHAIN if plan.fingerprints[link] != expected.get(link)]
+    cause = {
+        "plan": "lengths and configuration are the same, so plan.jsonl was edited or built by another version",
+        "config": "the configuration was edited",
+    }.get(changed[0] if changed else "plan", f"`{changed[0] if changed else 'plan'}` changed")
+    raise StalePlan(
+        f"the rebuilt plan is {short(plan.plan_id)}, not {short(str(expected['plan_id']))}: {cause}", "LP-E150"
+    )

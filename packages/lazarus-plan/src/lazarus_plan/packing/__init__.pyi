@@ -1,0 +1,1 @@
+from .stats import rows_a_step as rows_a_step

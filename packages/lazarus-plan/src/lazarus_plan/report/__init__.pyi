@@ -1,0 +1,2 @@
+from .advice import candidates as candidates
+from .advice import reason as reason

@@ -1,0 +1,56 @@
+"""A run that is killed and goes on with another number of ranks, played through without training: nothing is lost."""
+
+from collections import Counter
+
+from lazarus_core.canonical import JSON
+from lazarus_plan.cursor import PlanCursor
+from lazarus_plan.errors import PlanError
+from lazarus_plan.plan import BatchPlan, Row
+from lazarus_plan.shard import Policy
+
+
+def simulate(plan: BatchPlan, world_size: int, kill_at: int, resume_world_size: int, policy: Policy = "snake") -> JSON:
+    """Deals every step to ranks, before the kill to one number of them, after it to another.
+
+    Args:
+        plan: The plan.
+        world_size: Ranks until the kill.
+        kill_at: The step that the run does not reach.
+        resume_world_size: Ranks from there on.
+        policy: How rows are dealt.
+
+    Returns:
+        `is_equal`: whether every step's rows were trained exactly once; rows and tokens that were; the largest load of
+        a rank over the mean of its step, as a ratio [numerator, denominator] of squared tokens, for each part.
+
+    Raises:
+        PlanError: `kill_at` is outside the plan.
+    """
+    if not 0 <= kill_at <= len(plan):
+        raise PlanError(f"step {kill_at} is outside 0..{len(plan)}", "LP-E008")
+    before = _play(plan, 0, kill_at, world_size, policy)
+    after = _play(plan, kill_at, len(plan), resume_world_size, policy)
+    return {
+        "steps": len(plan),
+        "kill_at": kill_at,
+        "world_sizes": [world_size, resume_world_size],
+        "is_equal": before["is_equal"] and after["is_equal"],
+        "rows": before["rows"] + after["rows"],
+        "tokens": before["tokens"] + after["tokens"],
+        "worst_load": [before["worst_load"], after["worst_load"]],
+    }
+
+
+def _play(plan: BatchPlan, begin: int, end: int, world_size: int, policy: Policy) -> JSON:
+    cursors = [PlanCursor(plan, rank, world_size, next_step=begin, policy=policy) for rank in range(world_size)]
+    is_equal, rows, tokens, worst = True, 0, 0, [1, 1]
+    for index in range(begin, end):
+        shares = [[row for batch in cursor.share(index).micro_batches for row in batch] for cursor in cursors]
+        dealt = [row for share in shares for row in share]
+        is_equal &= Counter[Row](dealt) == Counter[Row](plan.step(index).rows)
+        rows, tokens = rows + len(dealt), tokens + sum(row.tokens for row in dealt)
+        loads = [sum(row.cost for row in share) for share in shares]
+        load = [max(loads) * world_size, sum(loads)]
+        if load[0] * worst[1] > worst[0] * load[1]:
+            worst = load
+    return {"is_equal": is_equal, "rows": rows, "tokens": tokens, "worst_load": worst}

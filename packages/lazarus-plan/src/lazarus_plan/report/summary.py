@@ -1,0 +1,105 @@
+"""What people read about a plan: the receipt of `build`, the summary of `info`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lazarus_core.canonical import JSON
+from lazarus_plan.format.fingerprint import UPSTREAM, short
+from lazarus_plan.lengths.cache import LengthCache
+from lazarus_plan.packing.stats import plan_stats
+from lazarus_plan.plan import WHOLE, BatchPlan
+
+LINKS = (*UPSTREAM, "lengths")
+
+
+def summary(plan: BatchPlan) -> JSON:
+    """The plan for programs."""
+    return {
+        "plan_id": plan.plan_id,
+        "config": plan.metadata.config.canonical(),
+        "sources": [source.model_dump() for source in plan.metadata.sources],
+        "epochs": [epoch.model_dump() for epoch in plan.metadata.epochs],
+        "excluded": plan.metadata.excluded.model_dump(),
+        "parent": plan.metadata.parent.model_dump() if plan.metadata.parent else None,
+        "fingerprints": {link: plan.fingerprints[link]["digest"] for link in (*LINKS, "config")},
+        "stats": plan_stats(plan),
+    }
+
+
+def lost_answers(plan: BatchPlan, caches: Sequence[LengthCache]) -> int:
+    """Samples that are cut by at least as many tokens as carry loss: none is left of an answer at the end.
+
+    Args:
+        plan: The plan.
+        caches: What it was built from, in the order of its sources; those without `loss_tokens` are left out.
+    """
+    placed = np.zeros(sum(len(cache.length) for cache in caches), dtype=np.int64)
+    np.maximum.at(placed, plan.sample, np.maximum(plan.span_start, 0) + plan.length)  # ends of the pieces
+    count, first = 0, 0
+    for cache in caches:
+        ends = placed[first : first + len(cache.length)]
+        first += len(cache.length)
+        if cache.loss_tokens is not None:
+            is_lost = (ends > 0) & (cache.loss_tokens > 0) & (cache.length - ends >= cache.loss_tokens)
+            count += int(is_lost.sum())
+    return count
+
+
+def receipt(plan: BatchPlan, caches: Sequence[LengthCache] = ()) -> str:
+    """The plan for people.
+
+    Args:
+        plan: The plan.
+        caches: What it was built from; with them, answers that are cut off are counted.
+    """
+    stats = plan_stats(plan)
+    about, config = plan.metadata, plan.metadata.config
+    tokens, room = stats["efficiency"]
+    low, high = stats["cost_a_step"].values()
+    partial = int((plan.span_start != WHOLE).sum())
+    fewest, most = stats["rows_a_step"].values()
+    rows = f"{fewest} to {most} rows" if fewest < most else f"{most} rows"
+    lines = {
+        "plan_id": f"{short(plan.plan_id)}  (seed {config.seed})",
+        "steps": f"{stats['steps']:,} in {config.epochs} epoch{'s' if config.epochs > 1 else ''}, {rows} of "
+        f"{'' if config.shares_rows else 'up to '}{plan.row_len} tokens each",
+        "samples": f"{stats['samples']:,} placed, {tokens:,} tokens",
+        "rows": "; ".join(sorted({_certificate(epoch) for epoch in stats["packing"]})) + " an epoch",
+        "padding": f"{100 * (room - tokens) / room:.2f} % of the rows",
+        "balance": f"attention cost of a step {low:,} to {high:,}",
+    }
+    if len(about.sources) > 1:
+        lines["mixture"] = "; ".join(_mixture(plan, stage) for stage in range(len(about.epochs[0].stages)))
+    left_out = [f"{count} {reason}" for reason, count in about.excluded.model_dump().items() if count]
+    lines["excluded"] = ", ".join(left_out) or "none"
+    lines["cut"] = f"{partial:,} ({config.oversize})" if partial else "none"
+    if partial and caches and (lost := lost_answers(plan, caches)):
+        lines["lost"] = f"the answers of {lost:,} cut samples, if they stand at the end: no token with loss is left"
+    if about.parent is not None:
+        lines["parent"] = f"{short(about.parent.plan_id)}, whose first {about.parent.steps:,} steps stay"
+    lines["made from"] = ", ".join(f"{link} {_sources(plan, link)}" for link in LINKS)
+    return "\n".join(f"{name:<10}{text}" for name, text in lines.items())
+
+
+def _sources(plan: BatchPlan, link: str) -> str:
+    """Digests of a link as its sources have them: what `lengths build` showed."""
+    return "+".join(map(short, plan.fingerprints[link]["sources"]))
+
+
+def _certificate(epoch: JSON) -> str:
+    if "optimal" not in epoch:
+        return f"{epoch['rows']:,}, one a sample"
+    if epoch["optimal"]:
+        return f"{epoch['rows']:,}: provably minimal"
+    return f"{epoch['rows']:,}, at most {epoch['gap']} above the minimum"
+
+
+def _mixture(plan: BatchPlan, stage: int) -> str:
+    about = plan.metadata.epochs[0].stages[stage]
+    total = sum(about.rows)
+    shares = (
+        f"{plan.metadata.sources[source].name} {100 * rows / total:.2f} % of rows ({whole}{'+' if rest else ''} passes)"
+        for source, rows, (whole, rest) in zip(about.sources, about.rows, about.passes, strict=True)
+    )
+    return ", ".join(shares)

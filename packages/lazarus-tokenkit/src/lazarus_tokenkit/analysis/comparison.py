@@ -1,0 +1,152 @@
+"""Two tokenizers on one corpus: how many tokens each takes, where they cut alike, on which kinds of text they differ.
+
+```
+ratio = n_first / n_second      boundary F1 = 2 |both| / (|first| + |second|)      over the bytes at which tokens begin
+```
+"""
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from lazarus_tokenkit.analysis.bootstrap import interval
+from lazarus_tokenkit.analysis.counts import boundaries, chunks
+from lazarus_tokenkit.analysis.vocabularies import names_apart
+from lazarus_tokenkit.errors import TokenkitError
+from lazarus_tokenkit.samples.documents import as_documents
+from lazarus_tokenkit.tables import aligned, number
+from lazarus_tokenkit.tokenizers.load import TokenizerOrName, opened
+from lazarus_tokenkit.tokenizers.protocol import Segments
+
+CATEGORIES = ("letters", "digits", "punctuation", "white space", "other")
+"""Of the character that a token begins with, behind a space in front."""
+_CLASSES = {"L": 0, "M": 0, "N": 1, "P": 2, "S": 2, "Z": 3}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How two tokenizers differ on a corpus.
+
+    Args:
+        names: Of the two.
+        documents: N.
+        bytes: B.
+        tokens: Of the two.
+        ratio: Tokens of the first over those of the second; below 1 the first is shorter.
+        ratio_interval: Where 95 % of resamples of the documents put it; None for one document.
+        boundary_f1: 1 where both cut at the same bytes.
+        by_category: Tokens of the two, by the kind of character they begin with.
+    """
+
+    names: tuple[str, str]
+    documents: int
+    bytes: int
+    tokens: tuple[int, int]
+    ratio: float
+    ratio_interval: tuple[float, float] | None
+    boundary_f1: float
+    by_category: dict[str, tuple[int, int]]
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is printed with `--json`."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """As it is printed for people."""
+        first, second = self.names
+        more = f"{abs(self.ratio - 1):.1%} {'more' if self.ratio > 1 else 'fewer'} tokens than {second}"
+        if self.ratio_interval is None:
+            spread = "1 document, so no interval"
+        else:
+            low, high = self.ratio_interval
+            spread = f"95 % of resamples of {self.documents:,} documents: {low:.3f} to {high:.3f}"
+        head = [("", first, second, "ratio")]
+        rows = [("tokens", *map(number, self.tokens), number(self.ratio))]
+        rows += [("bytes/token", *(number(self.bytes / count) if count else "-" for count in self.tokens), "")]
+        rows += [
+            (name, number(one), number(other), number(one / other) if other else "-")
+            for name, (one, other) in self.by_category.items()
+        ]
+        return "\n".join(
+            [
+                aligned([*head, *rows], right=[1, 2, 3]),
+                "",
+                f"ratio        {self.ratio:.3f}  {first} takes {more}  ({spread})",
+                f"boundary F1  {self.boundary_f1:.3f}  1 where both cut at the same places",
+            ]
+        )
+
+
+def compare_tokenizers(first: TokenizerOrName, second: TokenizerOrName, documents: Iterable[str]) -> Comparison:
+    """Compares two tokenizers on a corpus.
+
+    >>> from lazarus_tokenkit import load_tokenizer
+    >>> byte, char = load_tokenizer("byte"), load_tokenizer("char:")
+    >>> compare_tokenizers(byte, char, ["abc", "de"]).boundary_f1
+    1.0
+    """
+    first, second, documents = opened(first), opened(second), as_documents(documents)
+    lengths: list[tuple[int, int]] = []
+    shared = total = size = 0
+    by_category = np.zeros((len(CATEGORIES), 2), dtype=np.int64)
+    for batch in chunks(documents):
+        one, other = (tokenizer.segment_batch(batch, parse_special=False) for tokenizer in (first, second))
+        for text, *pair in zip(batch, one, other, strict=True):
+            cuts = [boundaries(text, each) for each in pair]
+            shared += len(np.intersect1d(*cuts, assume_unique=True))
+            total += sum(map(len, cuts))
+            size += len(text.encode())
+            lengths.append((len(pair[0].ids), len(pair[1].ids)))
+            for place, each in enumerate(pair):
+                by_category[:, place] += categories(text, each)
+    table = np.array(lengths, dtype=np.int64).reshape(-1, 2)  # (N, 2)
+    if not table[:, 1].sum():
+        raise TokenkitError("the corpus is empty: nothing to compare", "LT-E601")
+    tokens = int(table[:, 0].sum()), int(table[:, 1].sum())
+    columns = {"first": table[:, 0], "second": table[:, 1]}
+    many = len(table) > 1
+    return Comparison(
+        names=names_apart(first, second),
+        documents=len(table),
+        bytes=size,
+        tokens=tokens,
+        ratio=tokens[0] / tokens[1],
+        ratio_interval=interval(columns, lambda sums: sums["first"] / sums["second"].clip(1)) if many else None,
+        boundary_f1=2 * shared / total if total else 1.0,
+        by_category={
+            name: (int(by_category[place, 0]), int(by_category[place, 1])) for place, name in enumerate(CATEGORIES)
+        },
+    )
+
+
+def categories(text: str, found: Segments) -> Any:
+    """Tokens by the kind of character that they begin with, int64 (5,)."""
+    content = text.encode()
+    counts = np.zeros(len(CATEGORIES), dtype=np.int64)
+    for start, end in zip(found.starts, found.ends, strict=True):
+        piece = content[start:end].decode(errors="replace")
+        words = piece.lstrip(" ") or piece
+        counts[_category(words[:1])] += 1
+    return counts
+
+
+def cut_view(text: str, found: Segments, mark: str = "|") -> str:
+    """A text with a mark where a token begins; characters that tokens share are shown once.
+
+    >>> cut_view("hello world", Segments([1, 2], [0, 5], [5, 11]))
+    'hello| world'
+    """
+    content = text.encode()
+    cuts = [0, *boundaries(text, found).tolist(), len(content)]
+    pieces = (content[start:end] for start, end in pairwise(cuts))
+    return mark.join(piece.decode(errors="backslashreplace") for piece in pieces)
+
+
+def _category(letter: str) -> int:
+    if letter.isspace():
+        return 3
+    return _CLASSES.get(unicodedata.category(letter)[0], 4) if letter else 4

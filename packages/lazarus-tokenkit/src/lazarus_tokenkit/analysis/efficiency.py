@@ -1,0 +1,130 @@
+"""Efficiency: how long samples are, how many overflow a context, what equations, steps and tool calls cost.
+
+A span's tokens are those that begin in it or reach into it, in the context of its document.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lazarus_tokenkit.analysis.counts import byte_places, chunks
+from lazarus_tokenkit.errors import TokenkitError
+from lazarus_tokenkit.samples.documents import as_documents
+from lazarus_tokenkit.tables import aligned, bars, number, percent
+from lazarus_tokenkit.tokenizers.load import TokenizerOrName, opened
+from lazarus_tokenkit.tokenizers.protocol import Segments
+
+QUANTILES = (50, 90, 95, 99)
+NUM_BINS = 20
+SPANS: Mapping[str, re.Pattern[str]] = {
+    "equation": re.compile(r"[\d($][\d\s.,$%()+\-*/x\u00d7\u00f7]*=\s*[$-]?[\d.,]*\d"),
+    "step": re.compile(r"[^\n]*\S[^\n]*"),
+    "tool call": re.compile(
+        r"<tool_call>.*?</tool_call>|\{\s*\"name\"\s*:.*?\"(?:arguments|parameters)\"\s*:.*?\}\s*\}", re.S
+    ),
+}
+"""What is counted as one: an expression up to its result, a line with words, a call in tags or as an object."""
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """Lengths of documents in tokens.
+
+    Args:
+        documents: N.
+        tokens: n.
+        quantiles: By per cent, linearly interpolated between neighbours.
+        longest: The longest document.
+        context_length: What they have to fit into.
+        over_context: Share of documents that are longer.
+        tokens_per: Mean tokens of an equation, a step, a tool call; None where there is none.
+        spans: How many of each there are.
+        histogram: (first, last, documents) of ranges of equal width.
+    """
+
+    documents: int
+    tokens: int
+    quantiles: dict[int, float]
+    longest: int
+    context_length: int
+    over_context: float
+    tokens_per: dict[str, float | None]
+    spans: dict[str, int]
+    histogram: tuple[tuple[int, int, int], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is printed with `--json`."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """As it is printed for people."""
+        rows = [("documents", number(self.documents), f"{self.tokens:,} tokens")]
+        rows += [(f"p{share}", number(length, 1), "tokens") for share, length in self.quantiles.items()]
+        rows += [
+            ("longest", number(self.longest), ""),
+            ("over context", percent(self.over_context), f"longer than {self.context_length:,}"),
+        ]
+        rows += [
+            (f"tokens/{name}", number(mean, 1), f"{self.spans[name]:,} found") for name, mean in self.tokens_per.items()
+        ]
+        shown = bars([(f"{first:,} - {last:,}", count) for first, last, count in self.histogram])
+        return aligned(rows, right=[1]) + "\n\n" + shown
+
+
+def analyze_efficiency(tokenizer: TokenizerOrName, documents: Iterable[str], context_length: int = 2048) -> Efficiency:
+    """Efficiency on a corpus.
+
+    >>> from lazarus_tokenkit import load_tokenizer
+    >>> analyze_efficiency(load_tokenizer("byte"), ["1+1=2", "so 12"]).tokens_per["equation"]
+    5.0
+    """
+    tokenizer, documents = opened(tokenizer), as_documents(documents)
+    lengths: list[int] = []
+    spent: dict[str, list[int]] = {name: [] for name in SPANS}
+    for batch in chunks(documents):
+        for text, found in zip(batch, tokenizer.segment_batch(batch, parse_special=False), strict=True):
+            lengths.append(len(found.ids))
+            for name, pattern in SPANS.items():
+                spent[name] += span_tokens(text, found, pattern).tolist()
+    if not lengths:
+        raise TokenkitError("the corpus is empty: no documents to analyse", "LT-E601")
+    sizes = np.array(lengths, dtype=np.int64)
+    return Efficiency(
+        documents=len(lengths),
+        tokens=int(sizes.sum()),
+        quantiles={share: float(np.percentile(sizes, share)) for share in QUANTILES},
+        longest=int(sizes.max()),
+        context_length=context_length,
+        over_context=float((sizes > context_length).mean()),
+        tokens_per={name: float(np.mean(counts)) if counts else None for name, counts in spent.items()},
+        spans={name: len(counts) for name, counts in spent.items()},
+        histogram=histogram(sizes),
+    )
+
+
+def span_tokens(text: str, found: Segments, pattern: re.Pattern[str]) -> NDArray[np.int64]:
+    """Tokens of every match of a pattern, int64 (spans,)."""
+    spans = np.array([match.span() for match in pattern.finditer(text)], dtype=np.int64).reshape(-1, 2)
+    places = spans if text.isascii() else byte_places(text)[spans]
+    starts, ends = np.array(found.starts, dtype=np.int64), np.array(found.ends, dtype=np.int64)
+    return np.searchsorted(starts, places[:, 1], "left") - np.searchsorted(ends, places[:, 0], "right")
+
+
+def histogram(
+    sizes: NDArray[np.int64], occurrences: NDArray[np.int64] | None = None, num_bins: int = NUM_BINS
+) -> tuple[tuple[int, int, int], ...]:
+    """(first, last, count) of ranges of equal width over the sizes.
+
+    Args:
+        sizes: At least one, int64 (N,).
+        occurrences: How often each counts, int64 (N,); None is once.
+        num_bins: At most so many ranges.
+    """
+    low, high = int(sizes.min()), int(sizes.max())
+    width = max(1, -(-(high - low + 1) // num_bins))
+    counts = np.bincount((sizes - low) // width, weights=occurrences)
+    return tuple((low + place * width, low + (place + 1) * width - 1, int(count)) for place, count in enumerate(counts))

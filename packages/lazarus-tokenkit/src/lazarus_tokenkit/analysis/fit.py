@@ -1,0 +1,194 @@
+"""Fit of a tokenizer to a corpus, 0 to 100, against a tokenizer of the same size that was made for it.
+
+```
+reference   a byte-level BPE of the same vocabulary size, trained on one half of the documents, measured on the other;
+            both ways round, averaged
+compression clip(log(bytes/token) / log(the reference's), 0, 1)           bytes alone score 0
+words       clip((1 - PCW) / (1 - the reference's PCW), 0, 1)             PCW: words of several tokens, in context
+cover       1 - (bytes behind unk + bytes spelled one by one) / B
+lossless    documents that decode to themselves / N
+score       100 * lossless * cover * (0.7 compression + 0.3 words)
+grade       A from 90, B from 80, C from 70, D from 60, else F; none below 100 kB of text
+```
+Nothing in it is a sweet spot: more tokens for the same text never score higher. Costs two short trainings.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from lazarus_tokenkit.analysis.bootstrap import Sums, interval
+from lazarus_tokenkit.analysis.counts import CorpusCounts, count_corpus
+from lazarus_tokenkit.errors import TokenkitError
+from lazarus_tokenkit.samples.documents import as_documents
+from lazarus_tokenkit.tables import aligned, number, percent
+from lazarus_tokenkit.tokenizers.load import TokenizerOrName, opened
+
+WEIGHTS = {"compression": 0.7, "words": 0.3}
+GRADES = ((90, "A"), (80, "B"), (70, "C"), (60, "D"))
+INSUFFICIENT = "insufficient sample"
+MIN_BYTES = 100_000
+"""Below this the reference has seen too little to be one."""
+COLUMNS = ("bytes", "tokens", "words", "continued_words", "unk_bytes", "fallback_bytes", "lossless")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the tokenizer made for the corpus reaches on the half it has not seen, both ways round averaged.
+
+    Args:
+        bytes_per_token: Geometric mean of the two.
+        continued_word_rate: Mean of the two.
+        ids: What the two have learnt, bytes included: fewer than wanted where the text has no more to learn.
+        fingerprint: SHA-256 over the two tokenizers' files, 16 hex.
+    """
+
+    bytes_per_token: float
+    continued_word_rate: float
+    ids: tuple[int, int]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class FitScore:
+    """A score and all it is made of.
+
+    Args:
+        score: 0 to 100.
+        grade: A, B, C, D, F, or `insufficient sample`.
+        interval: Where 95 % of resamples of the documents put the score.
+        parts: `compression`, `words`, `cover`, `lossless`, each 0 to 1.
+        weights: Of `compression` and `words`.
+        documents: N.
+        bytes: B.
+        bytes_per_token: Of the tokenizer.
+        continued_word_rate: Of the tokenizer.
+        reference: What it is held against.
+    """
+
+    score: float
+    grade: str
+    interval: tuple[float, float]
+    parts: dict[str, float]
+    weights: dict[str, float]
+    documents: int
+    bytes: int
+    bytes_per_token: float
+    continued_word_rate: float
+    reference: Reference
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is printed with `--json`."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """As it is printed for people."""
+        low, high = self.interval
+        grade = (
+            f"grade {self.grade}" if self.bytes >= MIN_BYTES else f"{self.grade}, no grade below {MIN_BYTES:,} bytes"
+        )
+        parts, reference = self.parts, self.reference
+        whole, made = 1 - self.continued_word_rate, 1 - reference.continued_word_rate
+        rows = [
+            ("", "this", "made for it", "part"),
+            (
+                "bytes/token",
+                number(self.bytes_per_token),
+                number(reference.bytes_per_token),
+                number(parts["compression"]),
+            ),
+            ("words kept whole", percent(whole), percent(made), number(parts["words"])),
+            ("bytes covered", percent(parts["cover"]), percent(1.0), number(parts["cover"])),
+            ("lossless", percent(parts["lossless"]), percent(1.0), number(parts["lossless"])),
+        ]
+        learnt = " and ".join(f"{count:,}" for count in reference.ids)
+        return (
+            f"{self.score:.1f} of 100, {grade}  (95 % of resamples: {low:.1f} to {high:.1f})\n\n"
+            f"{aligned(rows, right=[1, 2, 3])}\n\n"
+            f"{self.documents:,} documents, {self.bytes:,} bytes; made for it: two byte-level BPEs of {learnt} ids, each"
+            f" trained on one half and measured on the other ({reference.fingerprint})"
+        )
+
+
+def calculate_fit_score(
+    tokenizer: TokenizerOrName, documents: Iterable[str], reference: Reference | None = None, seed: int = 0
+) -> FitScore:
+    """The fit of a tokenizer to a corpus.
+
+    Args:
+        tokenizer: What is scored.
+        documents: The corpus; at least two documents.
+        reference: What to hold it against; None trains it.
+        seed: Of the halves and the resampling.
+    """
+    tokenizer, documents = opened(tokenizer), list(as_documents(documents))
+    reference = reference or train_reference(documents, len(tokenizer.vocab), seed)
+    counts = count_corpus(tokenizer, documents)
+    columns = {name: counts.columns[name] for name in COLUMNS}
+    parts = _parts({name: np.array([float(column.sum())]) for name, column in columns.items()}, len(counts), reference)
+    score = float(_score(parts)[0])
+    size = counts.total("bytes")
+    grade = next((grade for least, grade in GRADES if score >= least), "F")
+    return FitScore(
+        score=score,
+        grade=grade if size >= MIN_BYTES else INSUFFICIENT,
+        interval=interval(columns, lambda sums: _score(_parts(sums, len(counts), reference)), seed),
+        parts={name: float(values[0]) for name, values in parts.items()},
+        weights=dict(WEIGHTS),
+        documents=len(counts),
+        bytes=size,
+        bytes_per_token=counts.rate("bytes", "tokens") or 0.0,
+        continued_word_rate=counts.rate("continued_words", "words") or 0.0,
+        reference=reference,
+    )
+
+
+def train_reference(documents: list[str], vocab_size: int, seed: int = 0) -> Reference:
+    """Trains on each half of the documents and measures on the other."""
+    if len(documents) < 2:
+        raise TokenkitError("a fit needs two documents or more: one half trains what the other measures", "LT-E602")
+    order = np.random.default_rng(seed).permutation(len(documents))
+    half = len(documents) // 2
+    chosen = {int(place) for place in order[:half]}
+    halves = [[text for place, text in enumerate(documents) if (place in chosen) is first] for first in (True, False)]
+    measured: list[CorpusCounts] = []
+    ids: list[int] = []
+    digest = hashlib.sha256()
+    for learned, held_out in (halves, halves[::-1]):
+        made = _train(learned, vocab_size)
+        digest.update(b"".join(content for _, content in sorted(made.files.items())))
+        ids.append(made.vocab_size)
+        measured.append(count_corpus(made, held_out))
+    logs = [math.log(counts.rate("bytes", "tokens") or 1.0) for counts in measured]
+    rates = [counts.rate("continued_words", "words") or 0.0 for counts in measured]
+    return Reference(math.exp(sum(logs) / 2), sum(rates) / 2, (ids[0], ids[1]), digest.hexdigest()[:16])
+
+
+def _train(documents: list[str], vocab_size: int) -> Any:
+    from lazarus_tokenkit.tokenizers.trainers.bpe import BpeConfig, train_bpe
+
+    config = BpeConfig(vocab_size=max(vocab_size, BpeConfig.smallest(special_tokens=())), special_tokens=())
+    return train_bpe(documents, config, name="reference")
+
+
+def _parts(sums: Sums, num_documents: int, reference: Reference) -> dict[str, Any]:
+    rate = np.log(sums["bytes"].clip(1) / sums["tokens"].clip(1))
+    kept = 1 - sums["continued_words"] / sums["words"].clip(1)
+    return {
+        "compression": _share(rate, math.log(reference.bytes_per_token)),
+        "words": _share(kept, 1 - reference.continued_word_rate),
+        "cover": (1 - (sums["unk_bytes"] + sums["fallback_bytes"]) / sums["bytes"].clip(1)).clip(0, 1),
+        "lossless": sums["lossless"] / num_documents,
+    }
+
+
+def _share(value: Any, whole: float) -> Any:
+    return np.ones_like(value) if whole <= 0 else (value / whole).clip(0, 1)
+
+
+def _score(parts: dict[str, Any]) -> Any:
+    return 100 * parts["lossless"] * parts["cover"] * sum(weight * parts[name] for name, weight in WEIGHTS.items())

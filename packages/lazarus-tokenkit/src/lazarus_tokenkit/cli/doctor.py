@@ -1,0 +1,51 @@
+"""`doctor`: what is wrong with a tokenizer."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lazarus_core.console import say, show
+from lazarus_tokenkit.cli.options import AsJson, TokenizerName
+
+
+def doctor(
+    tokenizer: TokenizerName,
+    fix: Annotated[
+        Path | None,
+        typer.Option("--fix", help="Write a repaired copy into this new directory: only what is provably safe."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Errors and warnings only.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Examine a tokenizer by trying it; exit 1 on errors."""
+    from lazarus_core.outputs import check_folder
+    from lazarus_tokenkit.checks.examination import examine
+    from lazarus_tokenkit.checks.fix import FIXABLE, repair, write_repair
+    from lazarus_tokenkit.checks.tokenizer_files import Patient
+
+    if fix is not None:
+        check_folder(fix, "a repaired copy", code="LT-E118")
+    patient = Patient.admit(tokenizer)
+    found = [each for each in examine(patient) if not (quiet and each.severity == "information")]
+    if as_json:
+        show(json.dumps([vars(each) for each in found], indent=2, ensure_ascii=False))
+    elif found:
+        show("\n".join(each.line for each in found))
+    counts = {severity: sum(each.severity == severity for each in found) for severity in ("error", "warning")}
+    say(f"{patient.name}: {counts['error']} error(s), {counts['warning']} warning(s)")
+    if fix is None and any(each.check in FIXABLE for each in found) and patient.engine is not None:
+        mended = ", ".join(dict.fromkeys(step.partition(":")[0] for step in repair(patient).steps))
+        if mended:
+            say(f"next: lazarus-tokenkit doctor -t {tokenizer} --fix NEW_DIRECTORY mends {mended}")
+    if fix is not None:
+        done = repair(patient)
+        write_repair(done, fix)
+        show(done.diff)
+        for step in done.steps:
+            say(step)
+        if done.new_rows is not None:
+            say(f"the model's embedding must have {done.new_rows:,} rows")
+        say(f"wrote {fix}" + ("" if done.steps else "; nothing could be repaired safely"))
+    raise typer.Exit(1 if counts["error"] else 0)

@@ -1,0 +1,120 @@
+"""Commands about what a tokenizer is: fingerprint, compare, benchmark."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lazarus_core.cli_options import Force
+from lazarus_core.console import say, show
+from lazarus_tokenkit.cli.options import AsJson, TokenizerName, load, read_text, with_fields
+
+if TYPE_CHECKING:
+    from lazarus_tokenkit.samples.schemas import FieldNames
+    from lazarus_tokenkit.tokenizers.protocol import Tokenizer
+
+First = Annotated[str, typer.Option("-t1", "--first", help="A tokenizer.")]
+Second = Annotated[str, typer.Option("-t2", "--second", help="Another.")]
+SomeData = Annotated[list[Path] | None, typer.Option("-d", "--data", help="A data file; again to join.")]
+
+
+def fingerprint(
+    tokenizer: TokenizerName,
+    as_json: AsJson = False,
+    save: Annotated[Path | None, typer.Option("--save", help="Write the fingerprint to this file.")] = None,
+    verify: Annotated[
+        Path | None, typer.Option("--verify", help="Compare with a saved fingerprint; exit 1 if it differs.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Print what makes a tokenizer that tokenizer, by component."""
+    from lazarus_core.outputs import check_output
+    from lazarus_tokenkit.fingerprint import compute_fingerprint, save_fingerprint, verify_fingerprint
+    from lazarus_tokenkit.outputs import FINGERPRINT
+
+    if save is None and force:
+        raise typer.BadParameter("--force has no effect without --save")
+    if save is not None:
+        inputs = [path for path in (verify, Path(tokenizer)) if path is not None]
+        check_output(save, FINGERPRINT, inputs=inputs, force=force)
+    found = compute_fingerprint(load(tokenizer))
+    if verify is not None:
+        verify_fingerprint(found, verify)
+        say(f"{tokenizer} is the tokenizer of {verify}")
+    if save is not None:
+        save_fingerprint(found, save, force=force)
+        say(f"wrote {save}")
+    if as_json:
+        show(json.dumps(found.to_json(), indent=2))
+    else:
+        show(found.text())
+
+
+@with_fields
+def compare(
+    first: First,
+    second: Second,
+    text: Annotated[str | None, typer.Argument(help="A text to show side by side, `-` for stdin.")] = None,
+    data: SomeData = None,
+    *,
+    fields: "FieldNames",
+    as_json: AsJson = False,
+) -> None:
+    """Hold two tokenizers side by side, on a text or a corpus."""
+    from lazarus_tokenkit.analysis.comparison import compare_tokenizers
+    from lazarus_tokenkit.samples.documents import read_documents
+
+    if (text is None) == (data is None):
+        raise typer.BadParameter("give a text or --data, not both")
+    one, other = load(first), load(second)
+    text = None if text is None else read_text(text)
+    documents = [text] if text is not None else list(read_documents(data or [], fields))
+    found = compare_tokenizers(one, other, documents)
+    if as_json:
+        show(json.dumps(found.to_json(), indent=2))
+        return
+    if text is not None:
+        sides = zip(found.names, (one, other), strict=True)
+        show("\n".join(_side(name, each, text) for name, each in sides) + "\n")
+    show(found.text())
+
+
+@with_fields
+def benchmark(
+    tokenizer: TokenizerName,
+    data: SomeData = None,
+    *,
+    fields: "FieldNames",
+    repeats: Annotated[int, typer.Option("--repeats", help="Runs of each; the fastest counts.", min=1)] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Measure encoding by every engine installed and exact."""
+    from lazarus_tokenkit.benchmark import SAMPLE, measure_speed
+    from lazarus_tokenkit.samples.documents import read_documents
+    from lazarus_tokenkit.tables import aligned, number
+
+    documents = SAMPLE if data is None else list(read_documents(data, fields))
+    found = measure_speed(load(tokenizer), documents, repeats)
+    if as_json:
+        show(json.dumps([speed.to_json() for speed in found], indent=2))
+        return
+    rows = [("engine", "MB/s", "documents/s", "tokens/s", "")]
+    rows += [
+        (
+            each.name,
+            number(each.megabytes_per_s, 2),
+            number(each.documents_per_s, 0),
+            number(each.tokens_per_s, 0),
+            each.note,
+        )
+        for each in found
+    ]
+    show(aligned(rows, right=[1, 2, 3]))
+
+
+def _side(name: str, tokenizer: "Tokenizer", text: str) -> str:
+    from lazarus_tokenkit.analysis.comparison import cut_view
+
+    found = tokenizer.segment_batch([text], parse_special=False)[0]
+    return f"{name}: {len(found.ids)} tokens\n{cut_view(text, found)}"

@@ -1,0 +1,96 @@
+"""Commands about length caches: build, stats."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from lazarus_core.cli_options import Force
+from lazarus_core.console import progress, say, show
+from lazarus_tokenkit.cli.options import AsJson, Data, Template, TokenizerName, load, with_fields
+
+if TYPE_CHECKING:
+    from lazarus_tokenkit.lengths.stats import LengthStats
+    from lazarus_tokenkit.samples.schemas import FieldNames
+
+
+WASTE = {
+    "in order": "of batches as the data comes is padding",
+    "sorted": "of batches of samples sorted by length",
+    "to the longest": "where every sample is padded to the longest of all",
+}
+
+
+@with_fields
+def build(
+    data: Data,
+    tokenizer: TokenizerName,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The length cache to write.")],
+    fields: "FieldNames",
+    template: Template = None,
+    engine: Annotated[
+        Literal["auto", "huggingface", "tiktoken", "sentencepiece", "gigatoken"],
+        typer.Option("--engine", help="Who encodes; compared with the reference, which is used where they differ."),
+    ] = "huggingface",
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Encode a data set and write the length of every sample."""
+    from lazarus_tokenkit.encoding.encoder import Encoder
+    from lazarus_tokenkit.lengths.cache import build_lengths
+    from lazarus_tokenkit.lengths.stats import LengthTally
+    from lazarus_tokenkit.samples.read import count_lines
+
+    encoder = Encoder(load(tokenizer), template)
+    tally = LengthTally()
+    with progress("encoding", total=count_lines(data), unit="samples") as advance:
+        header = build_lengths(data, encoder, output, fields, advance, engine, tally, force)
+    stats = tally.stats
+    digests = {"data": header.data, "template": header.template, "tokenizer": header.tokenizer}
+    if as_json:
+        receipt = {name: value for name, value in stats.to_json().items() if name != "histogram"}
+        show(json.dumps(receipt | digests | {"encoding": header.encoding}, indent=2))
+        return
+    template_name = encoder.chat_template.name
+    show(f"{stats.headline()}, longest {stats.max:,}, template `{template_name}`")
+    show("  ".join(f"{name} {digest.removeprefix('sha256:')[:16]}" for name, digest in digests.items()))
+    say(f"wrote {output}; next: lazarus data batchplan build -l {output} -e 1 -b {_budget(stats.max)} -o PLAN")
+
+
+def stats(
+    lengths: Annotated[Path, typer.Option("-l", "--lengths", help="A length cache.")], as_json: AsJson = False
+) -> None:
+    """Print quantiles and a histogram of a length cache."""
+    found = _stats(lengths)
+    show(json.dumps(found.to_json(), indent=2) if as_json else found.text())
+
+
+def waste(
+    lengths: Annotated[Path, typer.Option("-l", "--lengths", help="A length cache.")],
+    batch_size: Annotated[int, typer.Option("-b", "--batch-size", help="Samples a batch.", min=1)] = 8,
+    max_length: Annotated[int | None, typer.Option("--max-length", help="Longer samples are cut.", min=1)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what share of padded batches is padding."""
+    from lazarus_plan import read_lengths
+    from lazarus_tokenkit.analysis.waste import padding_waste
+
+    found = padding_waste(read_lengths(lengths).length, batch_size, max_length)
+    show(
+        json.dumps(found, indent=2)
+        if as_json
+        else "\n".join(f"{way:<15} {100 * share:5.1f} %  {WASTE[way]}" for way, share in found.items())
+    )
+
+
+def _stats(path: Path) -> "LengthStats":
+    from lazarus_plan import read_lengths
+    from lazarus_tokenkit.lengths.stats import LengthStats
+
+    return LengthStats.of(read_lengths(path))
+
+
+def _budget(longest: int) -> int:
+    """A token budget to suggest: 8,192, or what the longest sample needs."""
+    return max(8192, -(-longest // 64) * 64)

@@ -1,0 +1,100 @@
+"""Options that several commands share."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO, cast
+
+import typer
+
+from lazarus_core.cli_options import shared_options
+from lazarus_tokenkit.errors import TokenkitError
+
+if TYPE_CHECKING:
+    from lazarus_tokenkit.samples.schemas import FieldNames
+    from lazarus_tokenkit.tokenizers.protocol import Tokenizer
+
+TokenizerName = Annotated[
+    str,
+    typer.Option(
+        "-t",
+        "--tokenizer",
+        help="`byte`, `char:CHARACTERS`, a directory or file with a tokenizer, a name of OpenAI, a Hugging Face id.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
+Data = Annotated[
+    list[Path],
+    typer.Option(
+        "-d", "--data", help="JSON Lines, JSON, CSV, Parquet or text, or a directory of texts; again to join."
+    ),
+]
+Template = Annotated[
+    str | None,
+    typer.Option(help="A name of `templates list`, `own` or a Jinja file [default: the tokenizer's own, else plain]."),
+]
+
+
+def load(name: str) -> "Tokenizer":
+    """The tokenizer of that name."""
+    from lazarus_tokenkit.tokenizers.load import load_tokenizer
+
+    return load_tokenizer(name)
+
+
+def _fields(
+    prompt_field: Annotated[str | None, typer.Option(help="Field of the question [default: prompt].")] = None,
+    completion_field: Annotated[str | None, typer.Option(help="Field of the answer [default: completion].")] = None,
+    text_field: Annotated[str | None, typer.Option(help="Field of a document [default: text].")] = None,
+    messages_field: Annotated[str | None, typer.Option(help="Field of a conversation [default: messages].")] = None,
+    label_field: Annotated[
+        str | None, typer.Option(help="Field that says whether an answer is desirable, for KTO [default: not read].")
+    ] = None,
+) -> "FieldNames":
+    from lazarus_tokenkit.samples.schemas import FieldNames
+
+    return FieldNames(
+        text=text_field,
+        messages=messages_field,
+        prompt=prompt_field,
+        completion=completion_field,
+        label=label_field,
+    )
+
+
+with_fields = shared_options("fields", _fields)
+"""Gives a command the options that name fields, and what they say as its `fields`."""
+
+
+def read_text(text: str) -> str:
+    """A text of the command line, or what stands on stdin where it is `-`."""
+    if text == "-":
+        text = _read_stdin()
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TokenkitError(f"the text is not UTF-8 from character {error.start + 1} on", "LT-E501") from error
+    return text
+
+
+def _read_stdin() -> str:
+    stream = cast("TextIO | None", sys.stdin)  # None where the shell closed it
+    if stream is None:
+        raise TokenkitError("stdin is closed: give the text itself", "LT-E501")
+    try:
+        return stream.read()
+    except UnicodeDecodeError as error:
+        raise TokenkitError(f"stdin is not UTF-8 from byte {error.start + 1} on", "LT-E501") from error
+
+
+def parse_ids(text: str, tokenizer: "Tokenizer") -> list[int]:
+    """Ids of the command line, all of them rows of the vocabulary."""
+    try:
+        ids = [int(number) for number in text.replace(",", " ").split()]
+    except ValueError as error:
+        raise TokenkitError(f"--ids wants integers, such as 1,2,3: {error}", "LT-E501") from error
+    for number in ids:
+        if not 0 <= number < tokenizer.vocab_size:
+            raise TokenkitError(
+                f"id {number} is outside 0..{tokenizer.vocab_size - 1} of `{tokenizer.name}`", "LT-E501"
+            )
+    return ids

@@ -1,0 +1,36 @@
+"""`regression`: run."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lazarus_core.console import say, show
+from lazarus_tokenkit.cli.options import AsJson, load
+from lazarus_tokenkit.errors import TokenkitError
+
+
+def run(
+    suite: Annotated[Path, typer.Argument(help="YAML, JSON or TOML: `tests`, a list of texts and what is expected.")],
+    tokenizer: Annotated[
+        str | None, typer.Option("-t", "--tokenizer", help="Instead of the one that the file names.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check that a tokenizer still does what is written down; exit 1 if not."""
+    from lazarus_tokenkit.regression import read_suite, run_suite
+
+    read = read_suite(suite)
+    name = tokenizer or read.tokenizer
+    if name is None:
+        raise TokenkitError(f"{suite} names no tokenizer; give --tokenizer", "LT-E902")
+    outcomes = run_suite(read, load(name))
+    failed = [outcome for outcome in outcomes if outcome.failures]
+    if as_json:
+        show(json.dumps([{"name": each.name, "failures": list(each.failures)} for each in outcomes], indent=2))
+    else:
+        for outcome in failed:
+            show(f"FAILED {outcome.name}: {'; '.join(outcome.failures)}")
+    say(f"{len(outcomes) - len(failed)} of {len(outcomes)} hold")
+    raise typer.Exit(1 if failed else 0)

@@ -1,0 +1,1 @@
+"""From a sample to token ids and loss masks."""

@@ -1,0 +1,1 @@
+"""Measure samples and write length caches."""

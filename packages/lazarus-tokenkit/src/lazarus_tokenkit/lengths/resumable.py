@@ -1,0 +1,174 @@
+"""The rows of a length cache that is being written, kept when the run is stopped.
+
+`.NAME.partial` begins with a line that names the run's identity. Blocks of rows follow:
+
+```
+{"lazarus_partial":2,"identity":{"encoding":..,"files":..}}
+LENGTH DIGEST          bytes of the block, and SHA-256(previous digest || block); the first previous one is of line 1
+{"id":..}              the rows' lines
+```
+
+Another run of the same identity takes the blocks up, as far as the digests and the rows' ids and content are right;
+from the first that is not, rows are encoded again. Whatever is wrong with the data removes the file. One process builds
+an output at a time: it holds a lock on the file.
+"""
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from lazarus_core.atomic import naming, stream_number, whole_file
+from lazarus_tokenkit.errors import TokenkitError
+
+logger = logging.getLogger(__name__)
+
+_BEGINS = (b'{"lazarus_partial":', b'{"encoding":')
+"""How the first line begins, now and in the first version, which had no digests and is not taken up."""
+_MAX_HEAD = 100
+"""Bytes of a block's first line at most: 64 of the digest, a space, a length."""
+
+
+class Partial:
+    """Rows on disk, from an earlier run or from this one.
+
+    Args:
+        output: The length cache that they are for.
+        identity: One JSON text without line breaks: what decided the rows.
+    """
+
+    def __init__(self, output: Path, identity: bytes) -> None:
+        self.path = output.with_name(f".{output.name}.partial")
+        self.count = 0
+        self._output = output
+        self._first_line = b'{"lazarus_partial":2,"identity":' + identity + b"}\n"
+        self._digest = hashlib.sha256(self._first_line).digest()
+        self._stream: IO[bytes] | None = None
+        self._has_more = False
+        self._is_finished = False
+
+    def __enter__(self) -> "Partial":
+        if stream_number(self._output) is not None or (self._output.exists() and not self._output.is_file()):
+            self._stream = tempfile.TemporaryFile()  # a device has no place beside it  # closed at the end
+        else:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with naming(self.path):
+                self._stream = self._open()
+        first = self._stream.readline(len(self._first_line))
+        self._has_more = first == self._first_line
+        if first and not self._has_more:
+            logger.warning("%s is of another tokenizer, template, data or version: starting over", self.path)
+        if not self._has_more:
+            self._stream.seek(0)
+            self._stream.truncate()
+            self._stream.write(self._first_line)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._stream is not None, "entered"
+        if self._is_finished or isinstance(error, TokenkitError):
+            self.path.unlink(missing_ok=True)  # before the lock ends
+        with naming(self.path):
+            self._stream.close()
+
+    def take(self, rows: Iterable[tuple[str, str]]) -> list[bytes] | None:
+        """The lines of these rows, if an earlier run has written them all; else all it has from here on is dropped.
+
+        Args:
+            rows: Id and `row` of each.
+        """
+        if not self._has_more:
+            return None
+        assert self._stream is not None, "entered"
+        start = self._stream.tell()
+        wanted = list(rows)
+        block = self._read_block()
+        lines = [] if block is None else block.splitlines(keepends=True)
+        if len(lines) == len(wanted) and all(map(_is_row, lines, wanted)):
+            self._digest = self._next_digest(b"".join(lines))
+            return lines
+        if block is None and self._stream.read(1):
+            logger.warning("%s was altered or cut off: its rows from byte %d on are encoded again", self.path, start)
+        self._has_more = False
+        self._stream.seek(start)
+        self._stream.truncate()
+        return None
+
+    def write(self, lines: Sequence[bytes], *, is_new: bool) -> None:
+        """Appends a block of rows, or counts rows that are there already."""
+        assert self._stream is not None, "entered"
+        if is_new:
+            block = b"".join(lines)
+            self._digest = self._next_digest(block)
+            with naming(self.path):
+                self._stream.write(b"%d %s\n%s" % (len(block), self._digest.hex().encode(), block))
+        self.count += len(lines)
+
+    def finish(self, output: Path, header: bytes) -> None:
+        """Writes the header and the rows, whose digests are checked once more, and puts the file in its place.
+
+        Raises:
+            TokenkitError: The rows were altered while they were written.
+        """
+        assert self._stream is not None, "entered"
+        end, last = self._stream.tell(), self._digest
+        self._stream.truncate()
+        self._stream.seek(len(self._first_line))
+        self._digest = hashlib.sha256(self._first_line).digest()
+        with whole_file(output) as whole:
+            whole.write(header)
+            while self._stream.tell() < end and (block := self._read_block()) is not None:
+                self._digest = self._next_digest(block)
+                whole.write(block)
+            if self._digest != last:
+                raise TokenkitError(f"{self.path} was altered while it was written: start again", "LT-E504")
+        self._is_finished = True
+
+    def _open(self) -> IO[bytes]:
+        """The file, locked; it is made anew where the process that held it removed it at its end."""
+        while True:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            stream = os.fdopen(handle, "r+b")
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                stream.close()
+                raise TokenkitError(
+                    f"another process builds {self._output}: wait for it, or give another output", "LT-E504"
+                ) from None
+            if os.fstat(handle).st_nlink:
+                head = stream.read(max(map(len, _BEGINS)))
+                if head and not head.startswith(_BEGINS):
+                    stream.close()
+                    raise TokenkitError(f"{self.path} exists and is no resume file: move it away", "LT-E503")
+                stream.seek(0)
+                return stream
+            stream.close()
+
+    def _read_block(self) -> bytes | None:
+        """The next block, if it is whole and has the digest that is stated."""
+        assert self._stream is not None, "entered"
+        length, _, digest = self._stream.readline(_MAX_HEAD).rstrip(b"\n").partition(b" ")
+        if not length.isdigit() or int(length) > os.fstat(self._stream.fileno()).st_size:
+            return None
+        block = self._stream.read(int(length))
+        return block if self._next_digest(block).hex().encode() == digest else None
+
+    def _next_digest(self, block: bytes) -> bytes:
+        return hashlib.sha256(self._digest + block).digest()
+
+
+def _is_row(line: bytes, row: tuple[str, str]) -> bool:
+    try:
+        members = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(members, dict) and (members.get("id"), members.get("row")) == row  # pyright: ignore[reportUnknownMemberType] (JSON)

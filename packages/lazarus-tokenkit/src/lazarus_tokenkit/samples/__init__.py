@@ -1,0 +1,1 @@
+"""Data files and samples: reading, schemas, inspection."""

@@ -1,0 +1,144 @@
+"""Turns of a conversation, as files spell them: OpenAI's and ShareGPT's messages, transcripts, plain texts; tools, calls.
+
+Errors name the field; the reader adds file and line.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+from lazarus_core.strict_json import MalformedJson, parse_json
+from lazarus_tokenkit.errors import SampleError
+from lazarus_tokenkit.samples.files import kind, list_names
+from lazarus_tokenkit.samples.kinds import ASSISTANT, JSON, Message, ToolCall
+
+SHAREGPT_ROLES = {
+    "human": "user",
+    "user": "user",
+    "gpt": ASSISTANT,
+    "chatgpt": ASSISTANT,
+    "assistant": ASSISTANT,
+    "system": "system",
+    "tool": "tool",
+    "observation": "tool",
+    "function_response": "tool",
+}
+MESSAGE_MEMBERS = {"role", "content", "tool_calls", "name", "tool_call_id"}
+TRANSCRIPT = re.compile(r"\n\n(Human|Assistant): ?")
+"""How Anthropic's helpful-harmless data mark turns."""
+
+
+def read_turns(row: JSON, name: str, role: str) -> tuple[Message, ...]:
+    """A text, a transcript with Human and Assistant, or messages."""
+    if isinstance(field_of(row, name), list):
+        return read_messages(row, name)
+    text = text_of(row, name)
+    first, *rest = TRANSCRIPT.split(text)
+    if not rest or first.strip():
+        return (Message(role, text),)
+    turns = zip(rest[::2], rest[1::2], strict=True)
+    return tuple(Message("user" if who == "Human" else ASSISTANT, words) for who, words in turns)
+
+
+def read_messages(row: JSON, name: str) -> tuple[Message, ...]:
+    """A list of messages, in either spelling."""
+    value = field_of(row, name)
+    if not isinstance(value, list):
+        raise SampleError(f"`{name}` is {kind(value)}, not a list of messages", "LT-E312")
+    return tuple(_message(turn, f"{name}[{number}]") for number, turn in enumerate(cast("list[Any]", value)))
+
+
+def _message(turn: Any, place: str) -> Message:
+    if not isinstance(turn, dict):
+        raise SampleError(f"{place} is {kind(turn)}, not an object", "LT-E312")
+    turn = cast("JSON", turn)
+    if "from" in turn and "role" not in turn:
+        return _sharegpt_message(turn, place)
+    if extra := turn.keys() - MESSAGE_MEMBERS:
+        # Templates read such members, so leaving them out would change the text in silence.
+        raise SampleError(f"{place} has {list_names(extra)}; a message is {list_names(MESSAGE_MEMBERS)}", "LT-E313")
+    calls = tuple(_tool_call(call, f"{place}.tool_calls") for call in turn.get("tool_calls") or ())
+    content = turn.get("content", None if not calls else "")
+    if isinstance(content, list) or (content is None and calls):
+        content = _joined(cast("list[Any]", content or []), f"{place}.content")
+    named = {key: turn[key] for key in ("name", "tool_call_id") if turn.get(key) is not None}
+    return Message(
+        text_of(turn, "role", f"{place}: "),
+        text_of(turn | {"content": content} if "content" in turn or calls else turn, "content", f"{place}: "),
+        calls,
+        **{key: text_of(named, key, f"{place}: ") for key in named},
+    )
+
+
+def _sharegpt_message(turn: JSON, place: str) -> Message:
+    role = text_of(turn, "from", f"{place}: ")
+    if role not in SHAREGPT_ROLES:
+        raise SampleError(f"{place}: `from` is {role!r}, not one of {list_names(SHAREGPT_ROLES)}", "LT-E313")
+    return Message(SHAREGPT_ROLES[role], text_of(turn, "value", f"{place}: "))
+
+
+def _joined(parts: list[Any], place: str) -> str:
+    """Content in parts, as vision models have it; only text can be encoded here."""
+    texts: list[str] = []
+    for part in parts:
+        match part:
+            case {"type": "text", "text": str(text)}:
+                texts.append(text)
+            case _:
+                raise SampleError(f"{place} holds more than text, which cannot be encoded", "LT-E312")
+    return "".join(texts)
+
+
+def _tool_call(call: Any, place: str) -> ToolCall:
+    match call:
+        case {"function": {"name": str(name), "arguments": arguments}, **rest}:
+            pass
+        case {"name": str(name), "arguments": arguments, **rest}:
+            pass
+        case _:
+            raise SampleError(f"{place} holds what is no call: `function` with `name` and `arguments`", "LT-E313")
+    if isinstance(arguments, str):  # as OpenAI's interface sends them
+        try:
+            arguments = parse_json(arguments)
+        except MalformedJson as error:
+            raise SampleError(f"{place}: `arguments` of `{name}`: {error.message}", "LT-E313") from error
+    if not isinstance(arguments, dict):
+        raise SampleError(f"{place}: `arguments` of `{name}` are {kind(arguments)}, not an object", "LT-E313")
+    number = cast("JSON", rest).get("id")
+    return ToolCall(name, cast("JSON", arguments), number if isinstance(number, str) else None)
+
+
+def read_tools(row: JSON) -> tuple[JSON, ...]:
+    """The field `tools`, as JSON or as a text that is JSON; none where there is none."""
+    value = row.get("tools")
+    if isinstance(value, str) and value:
+        try:
+            value = parse_json(value)
+        except MalformedJson as error:
+            raise SampleError(f"`tools`: {error.message}", "LT-E313") from error
+    if not value:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(tool, dict) for tool in cast("list[Any]", value)):
+        raise SampleError("`tools` is not a list of objects", "LT-E312")
+    return tuple(cast("list[JSON]", value))
+
+
+def text_of(row: Mapping[str, Any], name: str, where: str = "") -> str:
+    """A field that must be a text.
+
+    Args:
+        row: The fields.
+        name: Of the field.
+        where: What the row is part of, in front of a message.
+    """
+    value = field_of(row, name, where)
+    if not isinstance(value, str):
+        raise SampleError(f"{where}`{name}` is {kind(value)}, not a text", "LT-E312")
+    return value
+
+
+def field_of(row: Mapping[str, Any], name: str, where: str = "") -> Any:
+    """A field that must be there."""
+    if name not in row:
+        raise SampleError(f"{where}no field `{name}` among {list_names(row)}", "LT-E311")
+    return row[name]

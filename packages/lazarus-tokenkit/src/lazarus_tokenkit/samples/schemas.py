@@ -1,0 +1,229 @@
+"""The forms that rows come in, and how each becomes a sample. The first row decides the form of all.
+
+```
+messages      messages: [{"role", "content"}], also [{"from", "value"}]   `conversations` too; `tools` beside it
+preference    prompt, chosen, rejected: texts or messages; without prompt, chosen and rejected begin alike
+alpaca        instruction, input, output
+completion    prompt, completion
+labelled      prompt, completion, label: true or false; only where the label's field is named
+prompt        prompt
+text          text
+```
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from lazarus_tokenkit.errors import SampleError
+from lazarus_tokenkit.samples.files import kind
+from lazarus_tokenkit.samples.kinds import (
+    ASSISTANT,
+    JSON,
+    ChatSample,
+    CompletionSample,
+    LabelledSample,
+    Message,
+    PreferenceSample,
+    PromptSample,
+    Sample,
+    TextSample,
+)
+from lazarus_tokenkit.samples.messages import read_messages, read_tools, read_turns, text_of
+
+Form = Literal["text", "messages", "completion", "labelled", "alpaca", "preference", "prompt"]
+
+
+@dataclass(frozen=True)
+class FieldNames:
+    """Which fields of a row to read; None everywhere means the standard names.
+
+    Args:
+        text: Field of a document.
+        messages: Field of a conversation, a list of `{"role": .., "content": ..}` or of `{"from": .., "value": ..}`.
+        prompt: Field of a question; its answer is then in `completion`, or the field of that name.
+        completion: Field of an answer; its question is then in `prompt`, or the field of that name.
+        chosen: Field of the better of two answers; the worse is then in `rejected`, or the field of that name.
+        rejected: Field of the worse of two answers.
+        input: Field of text that belongs to the question and may be empty, as Alpaca's `input`.
+        label: Field that says whether an answer is desirable; the answer is in `completion`, or the field of that name.
+    """
+
+    text: str | None = None
+    messages: str | None = None
+    prompt: str | None = None
+    completion: str | None = None
+    chosen: str | None = None
+    rejected: str | None = None
+    input: str | None = None
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        answers = any(each is not None for each in (self.completion, self.input, self.label))
+        pair = (self.chosen or self.rejected) is not None
+        kinds = [self.text is not None, self.messages is not None, answers or pair or self.prompt is not None]
+        if sum(kinds) > 1 or (answers and pair):
+            raise SampleError(
+                "`text`, `messages` and `prompt` with `completion` or with `chosen` and `rejected` are three kinds of samples:"
+                " name the fields of one",
+                "LT-E301",
+            )
+
+    @property
+    def form(self) -> Form:
+        """The form that these names, once resolved, read."""
+        if self.text is not None:
+            return "text"
+        if self.messages is not None:
+            return "messages"
+        if self.chosen is not None:
+            return "preference"
+        if self.label is not None:
+            return "labelled"
+        if self.input is not None:
+            return "alpaca"
+        return "prompt" if self.completion is None else "completion"
+
+    def resolve(self, row: JSON) -> "FieldNames | None":
+        """The fields to read, with standard names where none are given; None if `row` has no known ones."""
+        if self.text is not None or self.messages is not None:
+            return self
+        if self.chosen is not None or self.rejected is not None:
+            return replace(self, chosen=self.chosen or "chosen", rejected=self.rejected or "rejected")
+        if self.prompt is not None or self.completion is not None or self.label is not None:
+            return replace(self, prompt=self.prompt or "prompt", completion=self.completion or "completion")
+        for names, fields in STANDARD:
+            if all(name in row for name in names):
+                return FieldNames(**fields)
+        return None
+
+
+STANDARD: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
+    (("messages",), {"messages": "messages"}),
+    (("conversations",), {"messages": "conversations"}),
+    (("prompt", "chosen", "rejected"), {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"}),
+    (("chosen", "rejected"), {"chosen": "chosen", "rejected": "rejected"}),
+    (("prompt", "completion"), {"prompt": "prompt", "completion": "completion"}),
+    (("instruction", "output"), {"prompt": "instruction", "input": "input", "completion": "output"}),
+    (("text",), {"text": "text"}),
+    (("prompt",), {"prompt": "prompt"}),
+)
+"""The fields that say a form, in the order they are looked for, and the names to read."""
+
+
+def to_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
+    """A row as a sample.
+
+    Args:
+        row: Its fields.
+        names: Resolved names.
+        sample_id: Its name.
+
+    Raises:
+        SampleError: A field is missing or of the wrong kind; the message names it, and not yet the place of the row.
+    """
+    return sample_maker(names)(row, sample_id)
+
+
+def sample_maker(names: FieldNames) -> Callable[[JSON, str], Sample]:
+    """`to_sample` for many rows: the form is looked up once."""
+    make = _FORMS[names.form]
+    return lambda row, sample_id: make(row, names, sample_id)
+
+
+def _text_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
+    return TextSample(sample_id, text_of(row, names.text or ""))
+
+
+def _chat_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
+    name = names.messages or ""
+    messages = read_messages(row, name)
+    if not any(message.role == ASSISTANT for message in messages):
+        raise SampleError(f"`{name}` has no message of role `{ASSISTANT}`, so nothing to learn", "LT-E313")
+    system = row.get("system")
+    if isinstance(system, str) and system and messages[0].role != "system":
+        messages = (Message("system", system), *messages)
+    return ChatSample(sample_id, messages, read_tools(row))
+
+
+def _completion_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
+    return CompletionSample(sample_id, text_of(row, names.prompt or ""), text_of(row, names.completion or ""))
+
+
+def _labelled_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
+    assert names.prompt is not None and names.completion is not None and names.label is not None, "resolved"
+    prompt, completion = read_turns(row, names.prompt, "user"), read_turns(row, names.completion, ASSISTANT)
+    if not completion or completion[-1].role != ASSISTANT:
+        raise SampleError(f"`{names.completion}` does not end with an answer of role `{ASSISTANT}`", "LT-E313")
+    if not prompt:
+        raise SampleError(f"`{names.prompt}` is empty: an answer needs a question", "LT-E313")
+    label = row.get(names.label)
+    if not isinstance(label, bool):
+        found = f"is {kind(label)}" if names.label in row else "is missing"
+        raise SampleError(f"`{names.label}` {found}: give true for a desirable answer, false for another", "LT-E312")
+    return LabelledSample(sample_id, prompt, completion, label, read_tools(row))
+
+
+def _alpaca_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
+    prompt, completion = text_of(row, names.prompt or ""), text_of(row, names.completion or "")
+    given = row.get(names.input or "")
+    if given is not None and not isinstance(given, str):
+        raise SampleError(f"`{names.input}` is {kind(given)}, not a text", "LT-E312")
+    return CompletionSample(sample_id, f"{prompt}\n\n{given}" if given else prompt, completion)
+
+
+ANSWERS = ("response", "output", "answer", "solution", "target", "reply", "completions", "chosen", "rejected")
+"""Fields that data sets call an answer; a row that is read as a prompt alone must have none of them."""
+
+
+def _refuse_unread_answer(row: JSON, name: str) -> None:
+    """Names an answer that would be left unread, so that nothing of the row would be learnt."""
+    for field in ANSWERS:
+        if row.get(field):
+            raise SampleError(
+                f"`{name}` would be read without its answer, as there is no field `completion`; name `{field}` as the"
+                " field of the answer (`completion`), or leave it out of the data to read prompts alone",
+                "LT-E317",
+            )
+
+
+def _prompt_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
+    _refuse_unread_answer(row, names.prompt or "")
+    return PromptSample(sample_id, read_turns(row, names.prompt or "", "user"), read_tools(row))
+
+
+def _preference_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
+    assert names.chosen is not None and names.rejected is not None, "resolved"
+    answers = [read_turns(row, name, ASSISTANT) for name in (names.chosen, names.rejected)]
+    if names.prompt is not None:
+        prompt = read_turns(row, names.prompt, "user")
+        # Some data sets repeat the question in front of both answers.
+        answers = [turns[len(prompt) :] if turns[: len(prompt)] == prompt else turns for turns in answers]
+    else:
+        shared = _shared(*answers)
+        prompt, answers = answers[0][:shared], [turns[shared:] for turns in answers]
+    for name, turns in zip((names.chosen, names.rejected), answers, strict=True):
+        if not turns or turns[-1].role != ASSISTANT:
+            raise SampleError(f"`{name}` does not end with an answer of role `{ASSISTANT}`", "LT-E313")
+    if not prompt:
+        raise SampleError(f"`{names.chosen}` and `{names.rejected}` share no question; name its field", "LT-E313")
+    return PreferenceSample(sample_id, prompt, answers[0], answers[1], read_tools(row))
+
+
+def _shared(first: tuple[Message, ...], second: tuple[Message, ...]) -> int:
+    """Turns that both begin with, up to the first answer that differs."""
+    count = 0
+    while count < min(len(first), len(second)) - 1 and first[count] == second[count]:
+        count += 1
+    return count
+
+
+_FORMS: Mapping[Form, Callable[[JSON, FieldNames, str], Sample]] = {
+    "text": _text_sample,
+    "messages": _chat_sample,
+    "completion": _completion_sample,
+    "labelled": _labelled_sample,
+    "alpaca": _alpaca_sample,
+    "preference": _preference_sample,
+    "prompt": _prompt_sample,
+}

@@ -1,0 +1,37 @@
+"""The character tokenizer: one id a character, for digits, formulas, classification; what it does not know is `<unk>`.
+
+```
+0  <pad>    1  <unk>    2  <bos>    3  <eos>    4..  the characters, by code point
+```
+"""
+
+import string
+from collections.abc import Iterable
+
+from lazarus_tokenkit.tokenizers.backends.assembly import begins_with, config_file, tokenizer_file
+from lazarus_tokenkit.tokenizers.backends.companions import CONFIG_FILE, TOKENIZER_FILE
+from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
+
+SPECIAL_TOKENS = {"<pad>": 0, "<unk>": 1, "<bos>": 2, "<eos>": 3}
+PRINTABLE = "".join(sorted(string.printable[:95] + "\n"))
+"""What `char:` alone means: printable ASCII and the line feed."""
+
+
+def character_tokenizer(characters: Iterable[str] = PRINTABLE, name: str = "char") -> HuggingFaceTokenizer:
+    """Built as a word-level model whose words are characters, so that transformers opens what `save` writes.
+
+    >>> character_tokenizer("0123456789+=").encode("1+1=2?")
+    [6, 4, 6, 15, 7, 1]
+    """
+    letters = sorted({letter for text in characters for letter in text})
+    vocab = SPECIAL_TOKENS | {letter: number for number, letter in enumerate(letters, len(SPECIAL_TOKENS))}
+    split = {"type": "Split", "pattern": {"Regex": "(?m:.)"}, "behavior": "Isolated", "invert": False}
+    tokenizer = tokenizer_file(
+        {"type": "WordLevel", "vocab": vocab, "unk_token": "<unk>"},
+        SPECIAL_TOKENS,
+        pre_tokenizer=split,
+        post_processor=begins_with("<bos>", SPECIAL_TOKENS["<bos>"]),
+        decoder={"type": "Fuse"},
+    )
+    config = config_file({"bos": "<bos>", "eos": "<eos>", "pad": "<pad>", "unk": "<unk>"})
+    return HuggingFaceTokenizer.from_files({TOKENIZER_FILE: tokenizer, CONFIG_FILE: config}, name)

@@ -1,0 +1,95 @@
+"""The files beside `tokenizer.json`: which tokens are bos, eos, pad and unk, and the chat template. They never change ids."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, cast
+
+from lazarus_core.strict_json import BOM, MalformedJson, kind, parse_object
+from lazarus_tokenkit.errors import TokenizerError
+
+JSON = dict[str, Any]
+
+TOKENIZER_FILE = "tokenizer.json"
+CONFIG_FILE = "tokenizer_config.json"
+SPECIAL_TOKENS_FILE = "special_tokens_map.json"
+TEMPLATE_FILE = "chat_template.jinja"
+COMPANIONS = (
+    CONFIG_FILE,
+    SPECIAL_TOKENS_FILE,
+    "added_tokens.json",
+    TEMPLATE_FILE,
+    "chat_template.json",
+    "tokenizer.model",
+)
+
+ROLES = ("bos", "eos", "pad", "unk")
+CONVENTIONAL = {
+    "bos": ("<s>", "<bos>", "<|begin_of_text|>"),
+    "eos": ("</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>"),
+    "pad": ("<pad>", "[PAD]"),
+}
+"""Names that carry a role where no companion names any: bare files, such as GPT-2's, and what transformers re-saves of
+them. Used in this order, for special tokens only."""
+
+
+def declared_roles(files: Mapping[str, bytes], name: str) -> dict[str, str | None]:
+    """What the companions say of bos, eos, pad and unk; the first file that speaks of a role has the say."""
+    declared: dict[str, str | None] = {}
+    for file_name in (CONFIG_FILE, SPECIAL_TOKENS_FILE):
+        members = json_file(files, file_name, name)
+        for role in ROLES:
+            key = f"{role}_token"
+            if key in members and role not in declared:
+                declared[role] = _token_text(members[key], f"{file_name} of `{name}`: `{key}`")
+    return declared
+
+
+def _token_text(value: Any, place: str) -> str | None:
+    """The text of a token: by itself, or the `content` of an object."""
+    match value:
+        case None | str():
+            return value
+        case {"content": None | str() as content}:
+            return content
+        case _:
+            raise TokenizerError(f"{place} is {kind(value)}, not a text or an object with `content`", "LT-E110")
+
+
+def conventional_role(role: str, specials: Collection[str]) -> str | None:
+    """The special token that carries a role where no companion names any."""
+    return next((text for text in CONVENTIONAL.get(role, ()) if text in specials), None)
+
+
+def chat_template(files: Mapping[str, bytes], name: str) -> str | None:
+    if TEMPLATE_FILE in files:
+        try:
+            return files[TEMPLATE_FILE].decode()
+        except UnicodeDecodeError as error:
+            words = f"{TEMPLATE_FILE} of `{name}`: byte {error.start + 1} is not UTF-8"
+            raise TokenizerError(words, "LT-E110") from error
+    for file_name in ("chat_template.json", CONFIG_FILE):
+        template = json_file(files, file_name, name).get("chat_template")
+        place = f"{file_name} of `{name}`: `chat_template`"
+        if isinstance(template, list):  # several named templates
+            template = dict(_named_template(entry, place) for entry in cast("list[Any]", template)).get("default")
+        if template is not None and not isinstance(template, str):
+            raise TokenizerError(f"{place} is {kind(template)}, not a text", "LT-E110")
+        if template is not None:
+            return template
+    return None
+
+
+def _named_template(entry: Any, place: str) -> tuple[str, str]:
+    match entry:
+        case {"name": str(name), "template": str(template)}:
+            return name, template
+        case _:
+            raise TokenizerError(f"{place} is a list with {kind(entry)}, not of `name` and `template`", "LT-E110")
+
+
+def json_file(files: Mapping[str, bytes], file_name: str, name: str) -> JSON:
+    if file_name not in files:
+        return {}
+    try:
+        return parse_object(files[file_name].removeprefix(BOM), f"{file_name} of `{name}`")
+    except MalformedJson as error:
+        raise TokenizerError(error.message, "LT-E110") from error

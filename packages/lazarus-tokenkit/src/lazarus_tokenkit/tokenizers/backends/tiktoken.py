@@ -1,0 +1,244 @@
+"""OpenAI's encodings, from local files whose SHA-256 is checked. No network, no guess, nobody's file is touched.
+
+A file of ranks says which bytes are a token; the pattern that cuts texts and the special tokens stand here, because
+OpenAI publishes them as code (openai/tiktoken, tiktoken_ext/openai_public.py and tiktoken/model.py).
+"""
+
+import base64
+import binascii
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lazarus_core.bounded import read_bytes
+from lazarus_tokenkit.errors import TokenizerError, TokenizerNotFound
+from lazarus_tokenkit.tokenizers.backends.alphabet import spell
+from lazarus_tokenkit.tokenizers.backends.assembly import BYTE_LEVEL, bpe, config_file, tokenizer_file
+from lazarus_tokenkit.tokenizers.backends.companions import CONFIG_FILE, TOKENIZER_FILE
+from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
+
+END = "<|endoftext|>"
+URL = "https://openaipublic.blob.core.windows.net/encodings/{}.tiktoken"
+"""tiktoken names the files of its cache by the SHA-1 of this address."""
+CACHE_VARIABLES = ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR")
+
+# The patterns, in the spelling of Oniguruma: it has no `\z`-like `$`, and reads `{1,3}+` as "repeat", so the possessive
+# marks are left out; what they guard against (backtracking) does not change what matches.
+GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+_CL100K = (
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s+\z|\s*[\r\n]|\s+(?!\S)|\s"
+)
+_UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+_CONTRACTION = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+_O200K = (
+    rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+{_CONTRACTION}|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*{_CONTRACTION}"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_HARMONY = {
+    "<|startoftext|>": 199998,
+    END: 199999,
+    "<|return|>": 200002,
+    "<|constrain|>": 200003,
+    "<|channel|>": 200005,
+    "<|start|>": 200006,
+    "<|end|>": 200007,
+    "<|message|>": 200008,
+    "<|call|>": 200012,
+    "<|endofprompt|>": 200018,
+}
+
+
+@dataclass(frozen=True)
+class TiktokenEncoding:
+    """One of OpenAI's encodings.
+
+    Args:
+        file: Name of its file of ranks, without the suffix.
+        sha256: Of that file, as OpenAI publishes it.
+        pattern: Cuts texts before merging.
+        special_tokens: Text to id.
+    """
+
+    file: str
+    sha256: str
+    pattern: str
+    special_tokens: Mapping[str, int]
+
+
+_R50K_SHA256 = "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"
+_P50K_SHA256 = "94b5ca7dff4d00767bc256fdd1b27e5b17361d7b8a5f968547f9f23eb70d2069"
+_CL100K_SHA256 = "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"
+_O200K_SHA256 = "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"
+_FILL_IN_THE_MIDDLE = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
+
+ENCODINGS: Mapping[str, TiktokenEncoding] = {
+    "r50k_base": TiktokenEncoding("r50k_base", _R50K_SHA256, GPT2_PATTERN, {END: 50256}),
+    "p50k_base": TiktokenEncoding("p50k_base", _P50K_SHA256, GPT2_PATTERN, {END: 50256}),
+    "p50k_edit": TiktokenEncoding(
+        "p50k_base",
+        _P50K_SHA256,
+        GPT2_PATTERN,
+        {END: 50256} | {text: 50281 + place for place, text in enumerate(_FILL_IN_THE_MIDDLE)},
+    ),
+    "cl100k_base": TiktokenEncoding(
+        "cl100k_base",
+        _CL100K_SHA256,
+        _CL100K,
+        {END: 100257}
+        | {text: 100258 + place for place, text in enumerate(_FILL_IN_THE_MIDDLE)}
+        | {"<|endofprompt|>": 100276},
+    ),
+    "o200k_base": TiktokenEncoding("o200k_base", _O200K_SHA256, _O200K, {END: 199999, "<|endofprompt|>": 200018}),
+    "o200k_harmony": TiktokenEncoding(
+        "o200k_base",
+        _O200K_SHA256,
+        _O200K,
+        _HARMONY
+        | {
+            f"<|reserved_{number}|>": number
+            for number in (200000, 200001, 200004, *range(200009, 200012), *range(200013, 201088))
+            if number != 200018
+        },
+    ),
+}
+
+PATTERNS: Mapping[str, str] = {
+    GPT2_PATTERN: GPT2_PATTERN,
+    _CL100K: _CL100K.replace(r"\z", "$").replace("{1,3}", "{1,3}+"),
+    _O200K: _O200K,
+}
+"""The patterns as they stand here, and as tiktoken's engine spells them."""
+
+MODELS: Mapping[str, str] = {
+    "gpt-3.5-turbo": "cl100k_base",
+    "gpt-4": "cl100k_base",
+    "gpt-4-turbo": "cl100k_base",
+    "gpt-4o": "o200k_base",
+    "gpt-4o-mini": "o200k_base",
+    "gpt-4.1": "o200k_base",
+    "gpt-5": "o200k_base",
+    "o1": "o200k_base",
+    "o1-mini": "o200k_base",
+    "o3": "o200k_base",
+    "o3-mini": "o200k_base",
+    "o4-mini": "o200k_base",
+    "gpt-oss-20b": "o200k_harmony",
+    "gpt-oss-120b": "o200k_harmony",
+    "text-embedding-3-small": "cl100k_base",
+    "text-embedding-3-large": "cl100k_base",
+    "gpt2": "r50k_base",
+    "davinci": "r50k_base",
+    "text-davinci-003": "p50k_base",
+}
+"""Names that OpenAI gives to models, each with its encoding. Exactly these: a prefix says nothing about a model."""
+
+
+def is_known(name: str) -> bool:
+    """Whether a name is an encoding's or a model's."""
+    return name in ENCODINGS or name in MODELS
+
+
+def known_names() -> str:
+    """All of them, for messages."""
+    return ", ".join([*ENCODINGS, *MODELS])
+
+
+def open_encoding(name: str) -> HuggingFaceTokenizer:
+    """An encoding by its own or a model's name, from a file in a known folder.
+
+    Raises:
+        TokenizerNotFound: No folder has its file.
+        TokenizerError: A file that is not the published one; it is left as it is.
+    """
+    key = MODELS.get(name, name)
+    encoding = ENCODINGS[key]
+    for folder in _folders():
+        for file_name in _file_names(encoding.file):
+            if (folder / file_name).is_file():
+                return open_ranks(folder / file_name, key, name)
+    url = URL.format(encoding.file)
+    raise TokenizerNotFound(
+        f"encoding `{key}` is on this machine in none of {', '.join(map(str, _folders()))}: put {url} there as"
+        f" {encoding.file}.tiktoken, or name a folder in {CACHE_VARIABLES[0]}",
+        "LT-E102",
+    )
+
+
+def open_ranks(path: Path, key: str | None = None, name: str | None = None) -> HuggingFaceTokenizer:
+    """An encoding from its file of ranks.
+
+    Args:
+        path: The file.
+        key: Which encoding it must be; None takes the one whose SHA-256 it has.
+        name: For messages.
+    """
+    content = read_bytes(path)
+    found = hashlib.sha256(content).hexdigest()
+    if key is None:
+        key = next((known for known, encoding in ENCODINGS.items() if encoding.sha256 == found), None)
+        if key is None:
+            raise TokenizerError(
+                f"{path} (sha256 {found[:16]}..) is none of the published files of ranks, which alone do not say how"
+                " texts are cut; use its tokenizer.json",
+                "LT-E113",
+            )
+    encoding = ENCODINGS[key]
+    if found != encoding.sha256:
+        raise TokenizerError(
+            f"{path} is not the published {encoding.file}: sha256 {found[:16]}.. instead of {encoding.sha256[:16]}..;"
+            " fetch it again, this one is left as it is",
+            "LT-E113",
+        )
+    return _convert(parse_ranks(content, path), encoding, name or key)
+
+
+def parse_ranks(content: bytes, path: Path) -> dict[bytes, int]:
+    """Token to rank: lines of base64 and a number."""
+    ranks: dict[bytes, int] = {}
+    for number, line in enumerate(content.splitlines(), 1):
+        try:
+            token, rank = line.split()
+            ranks[base64.b64decode(token, validate=True)] = int(rank)
+        except (ValueError, binascii.Error) as error:
+            raise TokenizerError(
+                f"{path}:{number}: a line of ranks is a base64 text and a number: {error}", "LT-E113"
+            ) from error
+    return ranks
+
+
+def merges_of(ranks: Mapping[bytes, int]) -> Iterator[tuple[bytes, bytes]]:
+    """Every way to make a token of two others, by rank: what a merge loop that looks up joined bytes does."""
+    for token in sorted(ranks, key=ranks.__getitem__):
+        if len(token) > 1:
+            for cut in range(len(token) - 1, 0, -1):
+                left, right = token[:cut], token[cut:]
+                if left in ranks and right in ranks:
+                    yield left, right
+
+
+def _convert(ranks: Mapping[bytes, int], encoding: TiktokenEncoding, name: str) -> HuggingFaceTokenizer:
+    spelled = {token: spell(token) for token in ranks}
+    vocab = {spelled[token]: rank for token, rank in ranks.items()} | dict(encoding.special_tokens)
+    merges = [(spelled[left], spelled[right]) for left, right in merges_of(ranks)]
+    split = {"type": "Split", "pattern": {"Regex": encoding.pattern}, "behavior": "Isolated", "invert": False}
+    tokenizer = tokenizer_file(
+        bpe(vocab, merges, ignore_merges=True),  # a piece that is a token is one, whatever its merges say
+        encoding.special_tokens,
+        pre_tokenizer={"type": "Sequence", "pretokenizers": [split, BYTE_LEVEL]},
+        decoder=BYTE_LEVEL,
+    )
+    config = config_file({"bos": None, "eos": END, "pad": None, "unk": None})
+    return HuggingFaceTokenizer.from_files({TOKENIZER_FILE: tokenizer, CONFIG_FILE: config}, name)
+
+
+def _folders() -> list[Path]:
+    named = [Path(os.environ[variable]) for variable in CACHE_VARIABLES if os.environ.get(variable)]
+    return [*named, Path(tempfile.gettempdir()) / "data-gym-cache", Path.home() / ".cache" / "tiktoken"]
+
+
+def _file_names(file: str) -> tuple[str, str]:
+    return hashlib.sha1(URL.format(file).encode(), usedforsecurity=False).hexdigest(), f"{file}.tiktoken"

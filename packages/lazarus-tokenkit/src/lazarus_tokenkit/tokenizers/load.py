@@ -1,0 +1,144 @@
+"""From a name or a path to a tokenizer. Only a repository's id can lead to the network, and only when not cached."""
+
+from pathlib import Path
+
+from lazarus_core.bounded import read_bytes
+from lazarus_core.strict_json import BOM, MalformedJson, parse_object
+from lazarus_tokenkit.errors import TokenizerError, TokenizerNotFound
+from lazarus_tokenkit.tokenizers.backends.companions import COMPANIONS, CONFIG_FILE, TOKENIZER_FILE, json_file
+from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
+from lazarus_tokenkit.tokenizers.protocol import Tokenizer
+
+SENTENCEPIECE_FILE = "tokenizer.model"
+CHARACTERS = "char:"
+ACCEPTED = (
+    "`byte`, `char:CHARACTERS`, a directory with tokenizer.json, tokenizer.model or vocab.json and merges.txt, one of"
+    " those files, an encoding or model of OpenAI, or a Hugging Face id"
+)
+
+TokenizerOrName = Tokenizer | str | Path
+"""What is measured: an open tokenizer, or what `load_tokenizer` takes."""
+
+
+def load_tokenizer(name_or_path: str | Path) -> Tokenizer:
+    """Opens a tokenizer.
+
+    >>> load_tokenizer("byte").encode("Hi")
+    [72, 105]
+    >>> load_tokenizer("char:0123456789+=").encode("1+1=2")
+    [6, 4, 6, 15, 7]
+
+    Args:
+        name_or_path: `byte` and `char:CHARACTERS` (built in; `char:` alone is printable ASCII), a directory or a file
+            (which then stands alone: its neighbours are not read) in any form that is known, the name of an encoding or
+            a model of OpenAI, or a Hugging Face id, `owner/name` or `owner/name@revision`.
+
+    Raises:
+        TokenizerNotFound: Nothing there that is a tokenizer.
+        TokenizerError: A tokenizer that cannot be used.
+    """
+    name = str(name_or_path)
+    if name == "byte":
+        from lazarus_tokenkit.tokenizers.backends.byte import byte_tokenizer
+
+        return byte_tokenizer()
+    if name.startswith(CHARACTERS):
+        from lazarus_tokenkit.tokenizers.backends.character import PRINTABLE, character_tokenizer
+
+        return character_tokenizer(name.removeprefix(CHARACTERS) or PRINTABLE)
+    if not name:
+        raise TokenizerNotFound(f"no tokenizer is named; give {ACCEPTED}", "LT-E101")
+    path = Path(name_or_path)
+    if path.is_dir():
+        return _from_directory(path, path.resolve().name)
+    if path.is_file():
+        return _from_file(path)
+    return _from_name(name)
+
+
+def opened(tokenizer: TokenizerOrName) -> Tokenizer:
+    """A tokenizer, or the one that `load_tokenizer` opens."""
+    return load_tokenizer(tokenizer) if isinstance(tokenizer, str | Path) else tokenizer
+
+
+def _from_directory(path: Path, name: str, source: str | None = None) -> Tokenizer:
+    """The first form that is there; `tokenizer.json` before all, for it says most."""
+    present = {file_name: path / file_name for file_name in COMPANIONS if (path / file_name).is_file()}
+    files = {file_name: read_bytes(file) for file_name, file in present.items()}
+    if (path / TOKENIZER_FILE).is_file():
+        whole = {TOKENIZER_FILE: read_bytes(path / TOKENIZER_FILE)} | files
+        return HuggingFaceTokenizer.from_files(whole, name, source)
+    if SENTENCEPIECE_FILE in files:
+        return _from_sentencepiece(files.pop(SENTENCEPIECE_FILE), files, name, source)
+    from lazarus_tokenkit.tokenizers.backends.merges import MERGES_FILE, VOCAB_FILE, tokenizer_from_merges
+
+    if (path / VOCAB_FILE).is_file() and (path / MERGES_FILE).is_file():
+        converted = tokenizer_from_merges(path / VOCAB_FILE, path / MERGES_FILE)
+        return HuggingFaceTokenizer.from_files({TOKENIZER_FILE: converted} | files, name, source)
+    alone = [file for suffix in ("*.model", "*.tiktoken") for file in sorted(path.glob(suffix))]
+    if len(alone) == 1:
+        return _from_file(alone[0])
+    raise TokenizerNotFound(
+        f"no tokenizer `{path}`: the path is a directory without {TOKENIZER_FILE}; give {ACCEPTED}", "LT-E101"
+    )
+
+
+def _from_file(path: Path) -> Tokenizer:
+    from lazarus_tokenkit.tokenizers.backends.merges import MERGES_FILE, VOCAB_FILE, tokenizer_from_merges
+
+    if path.name in (VOCAB_FILE, MERGES_FILE):
+        pair = path.with_name(VOCAB_FILE), path.with_name(MERGES_FILE)
+        if missing := [file.name for file in pair if not file.is_file()]:
+            raise TokenizerError(f"{path} is half a tokenizer: {missing[0]} must stand beside it", "LT-E114")
+        return HuggingFaceTokenizer.from_files(
+            {TOKENIZER_FILE: tokenizer_from_merges(*pair)}, path.resolve().parent.name
+        )
+    if path.suffix == ".tiktoken" or not path.suffix:
+        from lazarus_tokenkit.tokenizers.backends.tiktoken import open_ranks
+
+        return open_ranks(path)
+    if path.suffix == ".model":
+        return _from_sentencepiece(read_bytes(path), {}, path.stem, None)
+    content = read_bytes(path)
+    _refuse_other_json(content, path)
+    return HuggingFaceTokenizer.from_files({TOKENIZER_FILE: content}, path.stem)
+
+
+def _refuse_other_json(content: bytes, path: Path) -> None:
+    """Says of a file by any name what it is, where that is no `tokenizer.json`."""
+    if path.name == TOKENIZER_FILE:
+        return
+    try:
+        members = parse_object(content.removeprefix(BOM))
+    except MalformedJson as error:
+        is_json = error.fault == "type"
+        members = {}
+        if not is_json:
+            raise TokenizerNotFound(
+                f"no tokenizer `{path}`: the file is not JSON; give {ACCEPTED}", "LT-E101"
+            ) from None
+    if not isinstance(members.get("model"), dict):
+        beside = f"; `{path.parent}` holds one" if (path.parent / TOKENIZER_FILE).is_file() else f"; give {ACCEPTED}"
+        raise TokenizerNotFound(f"no tokenizer `{path}`: it is JSON without a `model`{beside}", "LT-E101")
+
+
+def _from_sentencepiece(model: bytes, files: dict[str, bytes], name: str, source: str | None) -> Tokenizer:
+    from lazarus_tokenkit.tokenizers.backends.assembly import config_file
+    from lazarus_tokenkit.tokenizers.backends.sentencepiece import SentencePieceModel
+
+    parsed = SentencePieceModel.parse(model, name)
+    config = json_file(files, CONFIG_FILE, name)
+    adds = {f"add_{role}": bool(config.get(f"add_{role}_token")) for role in ("bos", "eos")}
+    converted = {TOKENIZER_FILE: parsed.tokenizer_file(**adds), SENTENCEPIECE_FILE: model}
+    return HuggingFaceTokenizer.from_files({CONFIG_FILE: config_file(parsed.roles)} | files | converted, name, source)
+
+
+def _from_name(name: str) -> Tokenizer:
+    from lazarus_tokenkit.tokenizers.backends import hub, tiktoken
+
+    if tiktoken.is_known(name):
+        return tiktoken.open_encoding(name)
+    if hub.is_hub_id(name):
+        folder, source = hub.fetch(name)
+        return _from_directory(folder, name, source)
+    raise TokenizerNotFound(f"no tokenizer `{name}`: the path does not exist; give {ACCEPTED}", "LT-E101")

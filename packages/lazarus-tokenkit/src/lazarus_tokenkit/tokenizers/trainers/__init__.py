@@ -1,0 +1,1 @@
+"""Train new tokenizers: byte-level BPE, SentencePiece."""

@@ -1,0 +1,83 @@
+"""Byte-level BPE by the Hugging Face trainer: no text it cannot spell, and the same file on every run.
+
+Ids: special tokens first and gap-free, then the 256 bytes, then the merges. The trainer reads texts line by line, so
+runs of white space never merge across a line's end.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import tokenizers
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from lazarus_tokenkit.tokenizers.backends.assembly import config_file
+from lazarus_tokenkit.tokenizers.backends.companions import CONFIG_FILE, TOKENIZER_FILE
+from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
+
+END_OF_TEXT = "<|endoftext|>"
+
+
+class BpeConfig(BaseModel):
+    """What decides a byte-level BPE, besides the text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    vocab_size: PositiveInt = 8192
+    """Ids, special tokens and the 256 bytes included."""
+    min_frequency: PositiveInt = 2
+    """Occurrences that a pair must have to be merged."""
+    special_tokens: tuple[str, ...] = (END_OF_TEXT,)
+    """Get the ids 0, 1, 2 and so on, in this order; the first is bos and eos where it is `<|endoftext|>`."""
+    split_digits: bool = False
+    """Whether each digit is a token of its own."""
+    max_token_length: Annotated[int, Field(ge=2)] | None = None
+    """Characters that a token may have; None for any."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "BpeConfig":
+        if self.vocab_size < self.smallest(self.special_tokens):
+            raise ValueError(
+                f"vocab_size {self.vocab_size} is below the 256 bytes and {len(self.special_tokens)} special_tokens"
+            )
+        if len(set(self.special_tokens)) != len(self.special_tokens) or "" in self.special_tokens:
+            raise ValueError("special_tokens must be different and not empty")
+        return self
+
+    @staticmethod
+    def smallest(special_tokens: tuple[str, ...]) -> int:
+        """The vocabulary without any merge."""
+        return 256 + len(special_tokens)
+
+
+def train_bpe(texts: Iterable[str], config: BpeConfig, name: str = "bpe") -> HuggingFaceTokenizer:
+    """Trains on texts.
+
+    >>> trained = train_bpe(["low lower lowest"] * 9, BpeConfig(vocab_size=262))
+    >>> [trained.decode([number]) for number in trained.encode("lowest")]
+    ['low', 'e', 'st']
+    """
+    engine = tokenizers.Tokenizer(models.BPE())
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=False)
+    digits = [pre_tokenizers.Digits(individual_digits=True)] if config.split_digits else []
+    engine.pre_tokenizer = pre_tokenizers.Sequence([*digits, byte_level]) if digits else byte_level
+    engine.decoder = decoders.ByteLevel()
+    length: dict[str, Any] = {} if config.max_token_length is None else {"max_token_length": config.max_token_length}
+    trainer = trainers.BpeTrainer(
+        vocab_size=config.vocab_size,
+        min_frequency=config.min_frequency,
+        special_tokens=list(config.special_tokens),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+        **length,
+    )
+    engine.train_from_iterator(texts, trainer)
+    ends = (END_OF_TEXT, "</s>", "<eos>", "<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>")
+    end = next((text for text in ends if text in config.special_tokens), None)
+    begin = next((text for text in ("<s>", "<bos>") if text in config.special_tokens), None)
+    pad = next((text for text in ("<pad>", "<|pad|>") if text in config.special_tokens), None)
+    files = {
+        TOKENIZER_FILE: (engine.to_str() + "\n").encode(),
+        CONFIG_FILE: config_file({"bos": begin, "eos": end, "pad": pad, "unk": None}),
+    }
+    return HuggingFaceTokenizer.from_files(files, name)

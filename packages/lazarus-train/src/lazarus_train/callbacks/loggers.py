@@ -1,0 +1,127 @@
+"""The figures of a run, told to TensorBoard or Weights & Biases too. Both are extras, and neither decides anything."""
+
+import contextlib
+import hashlib
+import math
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
+from importlib import import_module
+from typing import Any, Literal, Protocol
+
+from lazarus_train.callbacks.base import StepReport, Watcher
+from lazarus_train.config import TrainConfig
+from lazarus_train.engine.evaluation import HeldOut
+from lazarus_train.errors import SetupError
+
+LoggerName = Literal["tensorboard", "wandb"]
+
+
+class Logger(Protocol):
+    """Takes figures."""
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Notes finite figures of a step, by name."""
+        ...
+
+    def close(self) -> None:
+        """Hands over what it holds."""
+        ...
+
+
+class _TensorBoard:
+    """Event files in `OUT/tensorboard`; steps that are done again replace those of before."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        with _extra("tensorboard", "tensorboardX"):
+            self._package: Any = import_module("tensorboardX")
+        self._folder = config.output / "tensorboard"
+        self._writer: Any = None
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        if self._writer is None:
+            self._writer = self._package.SummaryWriter(str(self._folder), purge_step=step)
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+class _WandB:
+    """A run of the project `lazarus`, named by the output folder; goes on where a run of that folder stopped."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        with _extra("wandb", "wandb"):
+            self._wandb: Any = import_module("wandb")
+        self._config = config
+        self._run: Any = None
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        if self._run is None:
+            folder = self._config.output.resolve()
+            self._run = self._wandb.init(
+                project="lazarus",
+                name=folder.name,
+                id=hashlib.sha256(str(folder).encode()).hexdigest()[:16],  # the same for every start of the run
+                resume="allow",
+                dir=str(folder),
+                config=self._config.model_dump(mode="json"),
+            )
+        self._run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        if self._run is not None:
+            self._run.finish()
+
+
+_LOGGERS: dict[LoggerName, Callable[[TrainConfig], Logger]] = {"tensorboard": _TensorBoard, "wandb": _WandB}
+
+
+@contextlib.contextmanager
+def telling(watcher: Watcher, names: Sequence[LoggerName], config: TrainConfig) -> Generator[Watcher]:
+    """The watcher, with loggers that are told each step and each held-out loss.
+
+    Args:
+        watcher: Is told as before.
+        names: Of loggers.
+        config: Of the run.
+
+    Raises:
+        SetupError: The extra of a logger is not installed.
+    """
+    with contextlib.ExitStack() as stack:
+        loggers = [_LOGGERS[name](config) for name in names]
+        for logger in loggers:
+            stack.callback(logger.close)
+
+        def tell(step: int, values: Mapping[str, float]) -> None:
+            finite = {name: value for name, value in values.items() if math.isfinite(value)}
+            for logger in loggers:
+                logger.log(step, finite)
+
+        def on_step(report: StepReport) -> None:
+            watcher.on_step(report)
+            speed = report.tokens / report.seconds
+            figures = {
+                "loss": report.loss,
+                "learning_rate": report.rate,
+                "grad_norm": report.norm,
+                "tokens_per_s": speed,
+            }
+            tell(report.step, {f"train/{name}": value for name, value in {**figures, **report.metrics}.items()})
+
+        def on_held_out(step: int, eval_set: str, result: HeldOut) -> None:
+            watcher.on_held_out(step, eval_set, result)
+            figures = {"loss": result.loss, **result.metrics}
+            tell(step, {f"held_out/{eval_set}/{name}": value for name, value in figures.items()})
+
+        yield replace(watcher, on_step=on_step, on_held_out=on_held_out)
+
+
+@contextlib.contextmanager
+def _extra(extra: str, package: str) -> Generator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise SetupError(f"--log-to {extra} needs {package}: install lazarus-train[{extra}]", "LR-E170") from error

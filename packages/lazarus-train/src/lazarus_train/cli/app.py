@@ -1,0 +1,114 @@
+"""`lazarus-train`, also `lazarus train`: training that obeys a batch plan."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lazarus_core.cli_options import Force
+from lazarus_core.console import say, show, show_line, version_option
+from lazarus_train.cli.training import classify, dpo, pretrain, reward, sft
+from lazarus_train.tune.cli import sweep
+
+if TYPE_CHECKING:
+    from lazarus_train.run_dir.links import Link
+
+app = typer.Typer(
+    name="lazarus-train",
+    help="Trainers that obey the batch plan: enforced, audited, resumable to the bit.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+
+@app.callback()
+def _root(version: Annotated[bool, version_option("lazarus-train")] = False) -> None:
+    """Trainers that obey the batch plan: enforced, audited, resumable to the bit."""
+
+
+app.command()(pretrain)
+app.command()(sft)
+app.command()(dpo)
+app.command()(reward)
+app.command()(classify)
+app.command()(sweep)
+
+
+@app.command()
+def verify(
+    path: Annotated[Path, typer.Argument(help="A run's folder, its `final`, or one of its checkpoints.")],
+    model: Annotated[Path | None, typer.Option("--model", help="Where the run's first model lies now.")] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option("--data", help="Where its rows lie now; once for each source of the plan.")
+    ] = None,
+    batch_plan: Annotated[Path | None, typer.Option("--batch-plan", help="Where its plan lies now.")] = None,
+    expect: Annotated[
+        str | None, typer.Option("--expect", help="The plan_id it must have followed (16 digits or more), or a lock.")
+    ] = None,
+    audit_head: Annotated[
+        str | None, typer.Option("--audit-head", help="The audit head that the run ended with (16 digits or more).")
+    ] = None,
+    allow_unchecked: Annotated[
+        bool, typer.Option("--allow-unchecked", help="Exit 0 also where a link could not be checked.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Walk from a trained model back to the rows: exit 0 if every link holds, 1 at the first that does not."""
+    from lazarus_train.run_dir.provenance import Elsewhere, Pins, verify_run
+
+    links: list[Link] = []
+    for link in verify_run(path, Elsewhere(model, tuple(data or ()), batch_plan), Pins(expect, audit_head)):
+        links.append(link)
+        if not as_json:
+            show_line(f"{link.name:<14} {link.how.value}: {link.proof}")
+    holes = [link.name for link in links if not link.holds]
+    ok = allow_unchecked or not holes
+    if as_json:
+        listed = [{"link": link.name, "how": link.how.value, "found": link.proof} for link in links]
+        show(json.dumps({"run": str(path), "ok": ok, "unchecked": holes, "links": listed}, indent=2))
+    if not ok:
+        say(f"not proven: {', '.join(holes)} could not be checked; `--allow-unchecked` takes that on trust")
+        raise typer.Exit(1)
+
+
+@app.command()
+def checkpoints(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check the files of every checkpoint against their digests: exit 1 if one is damaged."""
+    from lazarus_train.run_dir.inventory import list_checkpoints
+
+    found = list_checkpoints(run)
+    if as_json:
+        show(json.dumps([each._asdict() for each in found], indent=2))
+    for each in found if not as_json else ():
+        loss = "" if each.held_out_loss is None else f"  held-out loss {each.held_out_loss:.4f}"
+        names = f"  {', '.join(each.names)}" if each.names else ""
+        show(f"{each.name}  {each.bytes / 2**20:10,.1f} MiB  {each.damage or 'whole'}{loss}{names}")
+    if any(each.damage for each in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, finished or not; several are compared.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The page.")] = Path("report.html"),
+    force: Force = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures instead, as JSON.")] = False,
+) -> None:
+    """Draw runs on one page: curves, differences, answers, and the rows behind their steps."""
+    from lazarus_core.atomic import whole_file
+    from lazarus_core.html.document import PAGE
+    from lazarus_core.outputs import check_output
+    from lazarus_train.run_dir import report as run_report
+
+    if as_json:
+        show(json.dumps(run_report.as_json(runs), indent=2))
+        return
+    check_output(output, PAGE, inputs=runs, force=force)
+    with whole_file(output) as page:
+        page.write(run_report.report_runs(runs).encode())
+    say(f"wrote {output}; open it in a browser")

@@ -1,0 +1,130 @@
+"""Rows of the plan to arrays. Decides nothing; refuses when a sample is not as long as the plan says.
+
+R = rows, T = row_len, L = labels
+
+A segment of the plan is a sample. A sample of several parts, such as a chosen and a rejected answer, is as long as its parts
+together; they lie one after the other, and each is a segment of its own to the model.
+"""
+
+# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from lazarus_models.backend import mx
+from lazarus_plan import Row, StalePlan, row_digest
+from lazarus_train.data.dataset import Dataset
+
+PADDING = 0
+"""Segment id of padding; segments count from 1."""
+
+
+class Part(NamedTuple):
+    """A sample, or one of its parts, where it lies in a batch.
+
+    Args:
+        sample: Its number in the data.
+        row: Its row in the batch.
+        start: Its first token in the row.
+        end: One past its last.
+        labels: How many of its tokens are labels.
+        answer: The first of them in the row; `end` where there is none.
+        side: Which part of its sample it is: 0, or 1 for a rejected answer.
+    """
+
+    sample: int
+    row: int
+    start: int
+    end: int
+    labels: int
+    answer: int
+    side: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows that are computed together.
+
+    Args:
+        ids: Token ids; padding is id 0.
+        segment_ids: 1, 2, .. for the parts of a row, 0 for padding.
+        is_label: Whether a token is predicted from the one before it, and counts.
+        places: Where the labels stand, counted through the rows.
+        parts: What lies where, in the order of rows and tokens.
+        numbers: Of each row in its step.
+        step_rows: Rows of the whole step.
+        drawn: What chance decides for these rows, by name.
+    """
+
+    ids: Int[mx.array, "R T"]
+    segment_ids: Int[mx.array, "R T"]
+    is_label: Bool[mx.array, "R T"]
+    places: Int[mx.array, " L"]
+    parts: tuple[Part, ...]
+    numbers: tuple[int, ...]
+    step_rows: int
+    drawn: Mapping[str, mx.array] = field(default_factory=dict[str, mx.array])
+
+
+def make_batch(rows: Sequence[Row], dataset: Dataset, row_len: int, step: Sequence[Row] | None = None) -> Batch:
+    """The arrays of some rows.
+
+    The first token of a part is no label: nothing of its own stands before it.
+
+    Args:
+        rows: Of the plan.
+        dataset: Their samples.
+        row_len: Tokens a row.
+        step: All rows of the step that they are taken from; None, these.
+
+    Raises:
+        StalePlan: A sample's length is not the plan's.
+    """
+    shape = (len(rows), row_len)
+    ids = np.zeros(shape, dtype=np.int32)
+    segment_ids = np.full(shape, PADDING, dtype=np.int32)
+    is_label = np.zeros(shape, dtype=np.bool_)
+    parts: list[Part] = []
+    for place, row in enumerate(rows):
+        number = 0
+        for segment in row.segments:
+            sample_ids, loss_mask = dataset.sample(segment.sample, segment.span)
+            if len(sample_ids) != segment.end - segment.start:
+                raise StalePlan(
+                    f"sample {segment.sample} has {len(sample_ids)} tokens where the plan places "
+                    f"{segment.end - segment.start}; build lengths and plan again",
+                    "LP-E130",
+                )
+            ids[place, segment.start : segment.end] = sample_ids
+            is_label[place, segment.start : segment.end] = loss_mask
+            start = segment.start
+            for side, length in enumerate(dataset.part_lengths(segment.sample) or (len(sample_ids),)):
+                number += 1
+                end = start + length
+                segment_ids[place, start:end] = number
+                is_label[place, start : start + 1] = False
+                labels = np.flatnonzero(is_label[place, start:end])
+                answer = start + int(labels[0]) if len(labels) else end
+                parts.append(Part(segment.sample, place, start, end, len(labels), answer, side))
+                start = end
+    step = rows if step is None else step
+    numbers = {id(row): number for number, row in enumerate(step)}  # two rows may hold the same samples
+    places = np.flatnonzero(is_label).astype(np.int32)
+    return Batch(
+        *(_array(ids), _array(segment_ids), _array(is_label), _array(places)),
+        parts=tuple(parts),
+        numbers=tuple(numbers[id(row)] for row in rows),
+        step_rows=len(step),
+    )
+
+
+def _array(values: Any) -> mx.array:
+    return mx.array(values)  # any dtype: the stub knows no numpy booleans
+
+
+def row_digests(rows: Sequence[Row], dataset: Dataset) -> list[bytes]:
+    """What the audit log keeps of each row."""
+    return [row_digest([dataset.sample(segment.sample, segment.span)[0] for segment in row.segments]) for row in rows]

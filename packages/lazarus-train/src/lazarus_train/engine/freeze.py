@@ -1,0 +1,29 @@
+"""Parameters that stay as they are, by pattern of their names."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from lazarus_models.backend import nn
+from lazarus_models.trees import flatten, modules
+from lazarus_train.errors import SetupError
+
+
+def freeze_matching(model: nn.Module, patterns: Sequence[str]) -> None:
+    """Freezes the parameters whose names match a pattern such as `*embed*` or `model.layers.[0-3].*`.
+
+    Raises:
+        SetupError: A pattern matches nothing that would learn, or nothing is left to learn.
+    """
+    names = list(flatten(model.trainable_parameters()))
+    for pattern in patterns:
+        matching = [name for name in names if fnmatchcase(name, pattern)]
+        if not matching:
+            raise SetupError(
+                f"`freeze`: {pattern!r} matches no trainable parameter; they have names such as `{names[0]}`", "LR-E121"
+            )
+        owners = modules(model)
+        for name in matching:
+            owner, _, leaf = name.rpartition(".")
+            owners[owner].freeze(recurse=False, keys=leaf)
+    if not flatten(model.trainable_parameters()):
+        raise SetupError(f"`freeze` {list(patterns)} leaves nothing to learn", "LR-E122")

@@ -1,0 +1,312 @@
+"""How much memory a run will take at its peak, and how many rows at once fit this machine; known before the first step.
+
+T = tokens a row, D = model width, I = width inside a feed-forward part, V = vocabulary
+
+What a step adds to the process as it is: gradients, moments, the updated weights, activations and logits. Activations are
+counted layer by layer from the model's description, as the numbers that a token leaves for the gradient. The factors below
+were fitted to measured peaks of all families (`tests/test_memory.py` holds the estimate to a factor of two).
+"""
+
+import contextlib
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from lazarus_models.backend import mx, nn
+from lazarus_models.config.architecture import (
+    AttentionConfig,
+    BlockConfig,
+    DecoderConfig,
+    FeedForward,
+    Mamba2Config,
+    MambaConfig,
+    Mixer,
+    MoEConfig,
+)
+from lazarus_models.trees import flatten, weights
+from lazarus_train.config import OptimizerSettings, TrainConfig
+from lazarus_train.devices import DevicePolicy
+from lazarus_train.errors import SetupError
+
+_FLOAT = 4
+_SPARE = 0.9
+"""Part of the memory that a run may plan with: the rest is the system's, and the estimate's error."""
+_TRANSIENT = 1.9
+"""What both passes hold of a layer beside what stays for the gradient, as a multiple of that."""
+_UNLEAN = 3.5
+"""How much more plain layers keep than lean ones (480 MiB for 127, eight layers of 256 at 4 x 512)."""
+_SCORES = 2.5
+"""Arrays of attention scores that a layer keeps where it goes by a mask; with sinks twice as many."""
+_MOMENTS = {"adamw": 2.0, "muon": 1.5, "adafactor": 0.1, "lion": 1.0, "sgd": 1.0}
+"""Numbers of state a parameter; Muon has one for hidden matrices and AdamW's two for the rest."""
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Peak memory of a run in bytes.
+
+    Args:
+        resident: Of the process before the first step: weights, data, Python.
+        weights: All weights, adapters included; part of `resident`.
+        gradients: Of every thread, and their sum.
+        moments: Of the optimizer that this process keeps, and the mean of weights where one is kept.
+        activations: Of a micro-batch.
+        logits: Of a micro-batch.
+        rows: Rows of a micro-batch.
+    """
+
+    resident: int
+    weights: int
+    gradients: int
+    moments: int
+    activations: int
+    logits: int
+    rows: int
+
+    @property
+    def total(self) -> int:
+        """The peak."""
+        return self.resident + self.gradients + self.moments + self.activations + self.logits
+
+    def in_words(self) -> str:
+        """One line in MiB."""
+        parts = {
+            "gradients": self.gradients,
+            "moments": self.moments,
+            "activations": self.activations,
+            "logits": self.logits,
+        }
+        told = ", ".join(f"{name} {_mib(size)}" for name, size in {"weights": self.weights, **parts}.items())
+        return f"about {_mib(self.total)} MiB at peak ({told}), {self.rows} row{'s' if self.rows > 1 else ''} at once"
+
+
+def fitting_rows(model: nn.Module, config: TrainConfig, policy: DevicePolicy, shape: "StepShape") -> MemoryEstimate:
+    """The estimate for the rows at once that a run takes: as many as asked for, or as many as fit.
+
+    Args:
+        model: Ready to be trained, with its adapters.
+        config: Settings of the run.
+        policy: Of the device.
+        shape: Of the largest step.
+
+    Raises:
+        SetupError: It does not fit into the memory of this machine, and cannot be made to.
+    """
+    asked = min(config.micro_rows or shape.rows, shape.rows)
+    limit = int(_SPARE * memory_limit())
+    found = estimate_memory(model, config, policy, shape, asked)
+    while found.total > limit and found.rows > 1 and _may_split(config):
+        found = estimate_memory(model, config, policy, shape, (found.rows + 1) // 2)
+    if found.total > limit:
+        raise SetupError(
+            f"the run needs {found.in_words()}; this process may take {_mib(limit)} MiB: {_way_out(config, found)}",
+            "LR-E125",
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class StepShape:
+    """The largest step of a plan, as one process computes it.
+
+    Args:
+        rows: Rows of a process.
+        row_len: Tokens a row.
+        processes: Of the run.
+    """
+
+    rows: int
+    row_len: int
+    processes: int = 1
+
+
+def estimate_memory(
+    model: nn.Module, config: TrainConfig, policy: DevicePolicy, shape: StepShape, rows: int
+) -> MemoryEstimate:
+    """Peak memory with `rows` rows at once; the arguments are those of `fitting_rows`."""
+    learnt = sum(each.nbytes for each in flatten(model.trainable_parameters()).values())
+    held = sum(each.nbytes for each in weights(model).values())
+    threads = min(config.threads_of(policy.threads), rows)
+    sums = threads + (shape.rows > rows)  # a micro-batch's, and the sum of those before
+    kept = learnt // (shape.processes if config.shards_optimizer else 1)
+    ema = 2 * learnt if config.ema is not None else 0
+    description = cast("DecoderConfig", cast("Any", model).config)
+    return MemoryEstimate(
+        resident=resident_bytes(),
+        weights=held,
+        gradients=learnt * (1 + sums),
+        moments=round(kept * _moments(config.optimizer)) + ema,
+        activations=rows * shape.row_len * activation_bytes(description, config, policy, shape.row_len),
+        logits=rows * shape.row_len * _logit_bytes(description, config, policy),
+        rows=rows,
+    )
+
+
+def activation_bytes(model: DecoderConfig, config: TrainConfig, policy: DevicePolicy, row_len: int) -> int:
+    """Bytes that a token's activations take in all layers.
+
+    Args:
+        model: Description of the model.
+        config: Whether blocks are recomputed, and in which precision.
+        policy: Whether layers are lean.
+        row_len: T, which scores grow with where attention goes by a mask.
+    """
+    is_lean = policy.is_lean and not config.mixed_precision
+    layers = [_block_numbers(block, model.width, row_len, is_lean=is_lean) for block in model.blocks]
+    kept = len(layers) * 2 * model.width + 2 * max(layers) if config.recomputes else sum(layers)
+    size = 2 if config.mixed_precision else _FLOAT
+    return round(size * _TRANSIENT * (kept + 4 * model.width))
+
+
+def _block_numbers(block: BlockConfig, width: int, row_len: int, *, is_lean: bool) -> float:
+    """Numbers that a token leaves in a block."""
+    dense = _mixer_numbers(block.mixer, width) + sum(_feed_numbers(feed, width) for feed in block.feed_forward)
+    return (dense + 2 * width * (1 + bool(block.feed_forward))) * (1 if is_lean else _UNLEAN) + _scores(
+        block.mixer, row_len
+    )
+
+
+def _mixer_numbers(mixer: Mixer, width: int) -> float:
+    match mixer:
+        case AttentionConfig():
+            heads = (mixer.num_heads + 2 * mixer.num_key_value_heads) * mixer.head_dim
+            return 2 * heads + 2 * mixer.num_heads * mixer.head_dim + width
+        case MambaConfig():
+            states = mixer.state / 16 + 1
+            return mixer.inner * (7 + states) + 4 * (mixer.rank + 2 * mixer.state) + width
+        case Mamba2Config():
+            inner = mixer.num_heads * mixer.head_dim
+            return 9 * inner + 6 * mixer.groups * mixer.state + 6 * mixer.num_heads + width
+        case _:
+            return 16 * mixer.inner + width
+
+
+def _feed_numbers(feed: FeedForward, width: int) -> float:
+    if isinstance(feed, MoEConfig):
+        inside = (10 if feed.clamp is None else 20) * feed.width
+        experts = feed.num_experts_per_tok * (inside + 4 * width) + 6 * feed.num_experts
+        return experts + (0 if feed.shared is None else _feed_numbers(feed.shared, width))
+    plain = 3 if feed.activation == "silu" else 12  # other activations keep each of their own steps
+    return plain * feed.width + width
+
+
+def _scores(mixer: Mixer, row_len: int) -> float:
+    """Numbers of attention scores a token, which exist only where a mask decides what is seen."""
+    if not isinstance(mixer, AttentionConfig):
+        return 0
+    is_masked = (mixer.window is not None and row_len > mixer.window) or mixer.chunk is not None
+    on_gpu = mx.default_device().type != mx.cpu  # one fused kernel
+    return 0 if on_gpu or not is_masked else _SCORES * (1 + mixer.sinks) * mixer.num_heads * row_len
+
+
+def _logit_bytes(model: DecoderConfig, config: TrainConfig, policy: DevicePolicy) -> int:
+    """Bytes of a token's logits and of their gradient; scores of a sequence are few."""
+    if config.objective.kind in ("reward", "classification", "regression"):
+        return 0
+    return (2 if policy.labels_only else 3) * _FLOAT * model.vocab_size
+
+
+def _moments(settings: OptimizerSettings) -> float:
+    """Numbers of optimizer state a parameter."""
+    return _MOMENTS[settings.name]
+
+
+def _may_split(config: TrainConfig) -> bool:
+    """Whether the rows at once were left open, and the settings let a step be computed in parts."""
+    if config.micro_rows is not None:
+        return False
+    with contextlib.suppress(ValueError):
+        TrainConfig.model_validate({**config.model_dump(), "micro_rows": 1})
+        return True
+    return False
+
+
+def _way_out(config: TrainConfig, found: MemoryEstimate) -> str:
+    ways = ["plan shorter rows"]
+    if config.micro_rows is not None and found.rows > 1:
+        ways = ["set `micro_rows` lower", *ways]
+    if not config.recomputes and found.activations > found.gradients:
+        ways.append("set `recomputes`")
+    if config.lora is None:
+        ways.append("train adapters (`lora`)")
+    return f"{', '.join(ways)}, or take a machine with more memory"
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds now; on a GPU, that MLX's arrays hold."""
+    if mx.default_device().type != mx.cpu:
+        return mx.get_active_memory()
+    if sys.platform == "linux":
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS: what it held at most
+
+
+def _reserved_bytes() -> int:
+    """Addresses that this process has asked for and does not use: stacks of threads, files that are mapped."""
+    if sys.platform != "linux":
+        return 0
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    return pages * os.sysconf("SC_PAGE_SIZE") - resident_bytes()
+
+
+def check_weights_fit(stored: int) -> None:
+    """Refuses a model whose weights alone are more than this process may hold, before they are loaded.
+
+    Args:
+        stored: Bytes of its weight files.
+
+    Raises:
+        SetupError: They do not fit.
+    """
+    limit = memory_limit()
+    if stored > limit:
+        raise SetupError(
+            f"the weights of the model are {_mib(stored)} MiB, and this process may take {_mib(limit)} MiB: take a smaller or "
+            "quantized model, or a machine with more memory",
+            "LR-E125",
+        )
+
+
+def memory_limit() -> int:
+    """Bytes that this process may hold: of the machine or GPU, of its cgroup, of its own limits; the least counts."""
+    if mx.default_device().type != mx.cpu:
+        return int(mx.device_info()["memory_size"])
+    return min(_limits())
+
+
+def _limits() -> Iterator[int]:
+    yield os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    yield from cgroup_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        yield soft - _reserved_bytes()
+
+
+def cgroup_limits(own: Path, root: Path) -> Iterator[int]:
+    """Limits of the control groups that this process is in, of both versions; none where there are no such groups.
+
+    Args:
+        own: `/proc/self/cgroup`.
+        root: Where groups are mounted.
+    """
+    lines = own.read_text(encoding="utf-8").splitlines() if own.is_file() else []
+    for line in lines:
+        _, kinds, path = line.split(":", 2)
+        if kinds not in ("", "memory") and "memory" not in kinds.split(","):
+            continue
+        base, name = (root, "memory.max") if not kinds else (root / "memory", "memory.limit_in_bytes")
+        group = base / path.lstrip("/")
+        for folder in (group, *group.parents):
+            if folder == base.parent:
+                break
+            with contextlib.suppress(OSError, ValueError):  # "max" is no number: no limit
+                yield int((folder / name).read_text(encoding="ascii"))
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f}"

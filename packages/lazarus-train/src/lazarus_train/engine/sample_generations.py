@@ -1,0 +1,47 @@
+"""What the model in training answers: greedy, in the words that it is trained with."""
+
+from lazarus_models import GenerationConfig, GenerationError, LoadedModel
+from lazarus_models.generation.generate import bounded, generate_tokens
+from lazarus_tokenkit import Encoder, Message
+from lazarus_train.errors import SetupError
+
+MOST_TOKENS = 64
+"""Tokens of an answer."""
+_SHOWN = 40
+"""Characters of a prompt in a message."""
+
+
+def prepare(lm: LoadedModel, encoder: Encoder, prompt: str, *, is_text: bool) -> tuple[list[int], GenerationConfig]:
+    """A prompt's ids, and how it is answered.
+
+    Args:
+        lm: What answers.
+        encoder: What encodes the training data.
+        prompt: A user's words, or the beginning of a text.
+        is_text: Whether the model is trained on texts, not on conversations.
+
+    Raises:
+        SetupError: The model cannot read it.
+    """
+    tokenizer = encoder.tokenizer
+    if is_text:
+        bos = [tokenizer.bos_id] if tokenizer.bos_id is not None and tokenizer.adds_bos else []
+        ids = [*bos, *tokenizer.encode(prompt)]
+    else:
+        ids = encoder.prompt([Message("user", prompt)])
+    try:
+        return ids, bounded(lm, ids, GenerationConfig(max_new_tokens=MOST_TOKENS))
+    except GenerationError as error:
+        shown = prompt if len(prompt) <= _SHOWN else f"{prompt[:_SHOWN]}.."
+        raise SetupError(f"--sample-prompt {shown!r}: {error.message}", "LR-E118") from error
+
+
+def answer(lm: LoadedModel, encoder: Encoder, prompt: str, *, is_text: bool) -> str:
+    """The likeliest continuation of a prompt; the model is left in the mode it was in."""
+    ids, config = prepare(lm, encoder, prompt, is_text=is_text)
+    was_training = lm.model.training
+    lm.model.eval()
+    try:
+        return encoder.tokenizer.decode(list(generate_tokens(lm.model, ids, config)), skip_special=True)
+    finally:
+        lm.model.train(was_training)

@@ -1,0 +1,325 @@
+"""What learns: the model, its adapters if any, the optimizer, the mean of the weights; fresh, restored, or written out."""
+
+import contextlib
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from lazarus_core.errors import LazarusError
+from lazarus_models import (
+    HashedFiles,
+    LoadedModel,
+    LoraConfig,
+    apply_lora,
+    load,
+    load_adapter,
+    merge_adapter,
+    save,
+    save_adapter,
+    save_tensors,
+    set_weights,
+)
+from lazarus_models.backend import mx
+from lazarus_models.loading.files import load_hashed
+from lazarus_models.trees import evaluate, flatten
+from lazarus_tokenkit import Tokenizer
+from lazarus_train.config import LoraSettings, TrainConfig
+from lazarus_train.cpu.low_memory_layers import make_lean
+from lazarus_train.devices import device_policy
+from lazarus_train.distributed import ALONE, Ranks
+from lazarus_train.engine.ema import Ema
+from lazarus_train.engine.freeze import freeze_matching
+from lazarus_train.engine.gradient_checkpointing import recompute_blocks
+from lazarus_train.engine.neftune import make_noisy
+from lazarus_train.engine.optim import Optimizer
+from lazarus_train.engine.precision import cast_weights
+from lazarus_train.errors import SetupError
+from lazarus_train.objectives.sequence import Head, load_with_head, save_with_head
+from lazarus_train.run_dir.base_digest import Base
+from lazarus_train.run_dir.checkpoint import MEAN_FILE, OPTIMIZER, SCORE_FILE, State, damaged
+from lazarus_train.run_dir.sealed_read import BrokenSeal, Sealed
+from lazarus_train.run_dir.sealed_write import seal
+
+CHAT_TEMPLATE = "chat_template.jinja"
+"""Where transformers, mlx-lm and lazarus-tokenkit look first."""
+ADAPTERS = "adapters"
+"""Folder in `final/` that holds the adapters, beside the merged model."""
+MEAN = "ema"
+"""Folder in `final/` that holds the averaged model; with LoRA, its adapters."""
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A model in training.
+
+    Args:
+        lm: The model, with adapters where there are any.
+        optimizer: Moves its trainable parameters.
+        lora: What the adapters were made with; None trains all weights.
+        head: What scores stand for, where they are in the place of the language model's head.
+        ema: Mean of the weights, where one is kept.
+    """
+
+    lm: LoadedModel
+    optimizer: Optimizer
+    lora: LoraConfig | None
+    head: Head | None
+    ema: Ema | None
+
+    @classmethod
+    def fresh(
+        cls, config: TrainConfig, head: Head | None, ranks: Ranks = ALONE, tokenizer: Tokenizer | None = None
+    ) -> "Learner":
+        """The model a run starts from.
+
+        Args:
+            config: Names it.
+            head: What scores stand for, if any.
+            ranks: The processes of the run.
+            tokenizer: Takes the place of the model's own: the one that the rows were encoded with.
+
+        Raises:
+            SetupError: Its weights are quantized, and not adapted.
+        """
+        lm = _load(config.model, head, config, tokenizer)
+        lora = _lora_config(config.lora)
+        if lora is None and lm.config.quantization is not None:
+            raise SetupError(
+                f"{config.model} is quantized: its matrices cannot learn. Give --use-lora to train adapters on them, or the "
+                "model before it was quantized",
+                "LR-E116",
+            )
+        if lora is not None:
+            apply_lora(lm.model, lora, seed=config.seed)
+        return cls._ready(lm, lora, head, config, ranks)
+
+    @classmethod
+    def restored(
+        cls,
+        config: TrainConfig,
+        head: Head | None,
+        checkpoint: State,
+        tokenizer: Tokenizer,
+        ranks: Ranks = ALONE,
+    ) -> "Learner":
+        """The model, moments and mean that a checkpoint holds; what is loaded is hashed, and held against its manifest.
+
+        Raises:
+            CorruptCheckpoint: A file changed since it was verified.
+            ForeignCheckpoint: The model to adapt is not the one that the run began with.
+        """
+        with _naming_damage(checkpoint.sealed):
+            lm, lora, mean = _trained(config, head, checkpoint, tokenizer)
+            moments = _tensors(checkpoint, OPTIMIZER)
+        learner = cls._ready(lm, lora, head, config, ranks)
+        learner.optimizer.load_state(moments)
+        if learner.ema is not None:
+            learner.ema.load_state(mean)
+        return learner
+
+    @classmethod
+    def _ready(
+        cls, lm: LoadedModel, lora: LoraConfig | None, head: Head | None, config: TrainConfig, ranks: Ranks
+    ) -> "Learner":
+        _make_trainable(lm, lora, head, config)
+        if config.recomputes:
+            recompute_blocks(lm.model)
+        if device_policy().is_lean and not config.mixed_precision:  # NumPy has no bfloat16
+            make_lean(lm.model, drops=lora is not None and lora.dropout > 0)
+        lm.model.train()
+        ema = None if config.ema is None else Ema(config.ema, lm.model)
+        optimizer = Optimizer(config.optimizer, lm.model, ranks if config.shards_optimizer else ALONE)
+        return cls(lm, optimizer, lora, head, ema)
+
+    def write(self, folder: Path, moments: Mapping[str, mx.array]) -> None:
+        """Everything `restored` needs: all weights, or the adapters; the moments; the mean.
+
+        Args:
+            folder: For the files.
+            moments: `optimizer.state()`, which all processes of a run ask for together.
+        """
+        if self.lora is None:
+            _save(self.lm, self.head, folder)
+        else:
+            save_adapter(self.lm.model, self.lora, folder)
+            if self.head is not None:
+                save_tensors(self._score(), folder / SCORE_FILE)
+        save_tensors(moments, folder / OPTIMIZER)
+        if self.ema is not None:
+            save_tensors(self.ema.state(), folder / MEAN_FILE)
+
+    def finish(self, folder: Path, template: str | None) -> Sealed:
+        """Writes the trained model, sealed; adapters are kept apart and merged. Nothing can be learnt afterwards.
+
+        Args:
+            folder: For the model.
+            template: Chat template that it was trained with, where that is not the tokenizer's own: whoever asks the
+                model must ask it in the words it knows.
+        """
+        return write_final(folder, self.lm, self.lora, self.head, self.ema, template)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Generator[None]:
+        """The mean of the weights in the model's place for a while."""
+        assert self.ema is not None, "asked for only where a mean is kept"
+        with _averaged(self.lm, self.ema):
+            yield
+
+    def first_not_finite(self) -> str | None:
+        """Name of a trainable parameter that holds NaN or infinity, if any does."""
+        parameters = flatten(self.lm.model.trainable_parameters())
+        finite = {name: mx.isfinite(parameter).all() for name, parameter in parameters.items()}
+        evaluate(finite)
+        return next((name for name, is_finite in finite.items() if not is_finite.item()), None)
+
+    def _score(self) -> dict[str, mx.array]:
+        return {"score.weight": cast("Any", self.lm.model).score.weight}
+
+
+def weight_bytes(model: Path) -> int:
+    """Bytes of the weight files of a model directory."""
+    return sum(file.stat().st_size for file in model.glob("*.safetensors"))
+
+
+def write_final(
+    folder: Path, lm: LoadedModel, lora: LoraConfig | None, head: Head | None, ema: Ema | None, template: str | None
+) -> Sealed:
+    """Writes a trained model as `Learner.finish` does."""
+
+    def write(beside: Path) -> None:
+        if ema is not None:
+            with _averaged(lm, ema):
+                if lora is None:
+                    _save(lm, head, beside / MEAN)
+                else:
+                    save_adapter(lm.model, lora, beside / MEAN)
+        whole = lm
+        if lora is not None:
+            save_adapter(lm.model, lora, beside / ADAPTERS)
+            whole = merge_adapter(lm)
+        _save(whole, head, beside)
+        if template is not None:
+            (beside / CHAT_TEMPLATE).write_text(template, encoding="utf-8", newline="\n")
+
+    return seal(folder, write)
+
+
+def write_final_again(
+    folder: Path, config: TrainConfig, head: Head | None, checkpoint: State, tokenizer: Tokenizer, template: str | None
+) -> Sealed:
+    """Writes the trained model anew from a verified checkpoint: the same checkpoint gives the same files.
+
+    Args:
+        folder: For the model.
+        config: Of the run.
+        head: What scores stand for, if any.
+        checkpoint: The last one of the run.
+        tokenizer: That the rows were encoded with.
+        template: As `Learner.finish` takes it.
+    """
+    lm, lora, mean = _trained(config, head, checkpoint, tokenizer)
+    _make_trainable(lm, lora, head, config)
+    ema = None if config.ema is None else Ema(config.ema, lm.model)
+    if ema is not None:
+        ema.load_state(mean)
+    return write_final(folder, lm, lora, head, ema, template)
+
+
+@contextlib.contextmanager
+def _averaged(lm: LoadedModel, ema: Ema) -> Generator[None]:
+    trained = flatten(lm.model.trainable_parameters())
+    set_weights(lm.model, ema.state())
+    try:
+        yield
+    finally:
+        set_weights(lm.model, trained)
+
+
+def _trained(
+    config: TrainConfig, head: Head | None, checkpoint: State, tokenizer: Tokenizer
+) -> tuple[LoadedModel, LoraConfig | None, Mapping[str, mx.array]]:
+    """The model with the weights of a checkpoint, its adapters if any, and the mean of the weights if one is kept."""
+    lora, sealed = _lora_config(config.lora), checkpoint.sealed
+    lm = _load(sealed.path if lora is None else config.model, head, config, tokenizer)
+    if lora is None:
+        _expect(sealed, lm.digests)
+    else:
+        Base.of(lm, tokenizer).check(checkpoint.base, config.model)
+        with HashedFiles() as files:
+            load_adapter(lm.model, sealed.path, files)
+        _expect(sealed, files.digests)
+        if head is not None:
+            set_weights(lm.model, _tensors(checkpoint, SCORE_FILE))
+    return lm, lora, {} if config.ema is None else _tensors(checkpoint, MEAN_FILE)
+
+
+def _tensors(checkpoint: State, name: str) -> dict[str, mx.array]:
+    """The tensors of a file of a checkpoint, which must be the one that was verified."""
+    tensors, digest = load_hashed(checkpoint.sealed.path / name)
+    _expect(checkpoint.sealed, {name: digest})
+    return tensors
+
+
+@contextlib.contextmanager
+def _naming_damage(sealed: Sealed) -> Generator[None]:
+    """Says of a checkpoint that cannot be loaded which of its files was changed, if one was."""
+    try:
+        yield
+    except LazarusError:
+        try:
+            sealed.check()
+        except BrokenSeal as error:
+            raise damaged(sealed.path, str(error)) from error
+        raise
+
+
+def _expect(sealed: Sealed, digests: Mapping[str, str]) -> None:
+    try:
+        for name, digest in digests.items():
+            sealed.expect(name, digest)
+    except BrokenSeal as error:
+        raise damaged(sealed.path, str(error)) from error
+
+
+def _make_trainable(lm: LoadedModel, lora: LoraConfig | None, head: Head | None, config: TrainConfig) -> None:
+    """Settles which parameters a run learns, in layers as it has them."""
+    if lora is not None and head is not None:
+        cast("Any", lm.model).score.unfreeze()
+    if config.neftune_alpha is not None:
+        make_noisy(lm.model)
+    if config.freeze:
+        freeze_matching(lm.model, config.freeze)
+
+
+def _save(lm: LoadedModel, head: Head | None, folder: Path) -> None:
+    if head is None:
+        save(lm, folder)
+    else:
+        save_with_head(lm, head, folder)
+
+
+def _load(directory: Path, head: Head | None, config: TrainConfig, tokenizer: Tokenizer | None) -> LoadedModel:
+    """A model in the precision that it learns in; under adapters it stays as it is stored."""
+    if head is None:
+        lm = load(directory, hashed=True)
+    else:
+        lm = load_with_head(directory, head, seed=config.seed, hashed=True)
+    if tokenizer is not None:
+        lm = replace(lm, tokenizer=tokenizer)
+    if config.mixed_precision and config.lora is None:
+        cast_weights(lm.model, mx.float32)
+        evaluate(lm.model.parameters())  # before threads compute with them
+    return lm
+
+
+def _lora_config(settings: LoraSettings | None) -> LoraConfig | None:
+    if settings is None:
+        return None
+    return LoraConfig(
+        kind=settings.kind,
+        rank=settings.rank,
+        alpha=settings.alpha,
+        dropout=settings.dropout,
+        targets=settings.targets,
+    )

@@ -1,0 +1,75 @@
+"""A run that begins from nothing: its model is made once, saved in the run's folder, and trained like any other."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from lazarus_models import new, preset, read_config, save
+from lazarus_tokenkit import compute_fingerprint, load_tokenizer
+from lazarus_train.errors import SetupError
+from lazarus_train.run_dir.checkpoint import checkpoints
+from lazarus_train.run_dir.layout import RunFolder
+from lazarus_train.run_dir.resume import NONE
+from lazarus_train.run_dir.sealed_read import seal_damage
+from lazarus_train.run_dir.sealed_write import seal, write_json
+
+SOURCE = "source.json"
+"""What the model was made from: the same again is the same model."""
+
+
+@dataclass(frozen=True)
+class FreshModel:
+    """A model to make.
+
+    Args:
+        shape: Name of a preset, or a `config.json` whose vocabulary and special ids give way to the tokenizer's.
+        tokenizer: A directory, a file, or a name such as `byte`.
+        vocab_size: Rows of the embedding; None takes the tokenizer's.
+        seed: Of the weights: those that `lazarus model new` gives for it.
+    """
+
+    shape: str | Path
+    tokenizer: str
+    vocab_size: int | None
+    seed: int
+
+
+def make_model(asked: FreshModel, output: Path, *, resume: str) -> None:
+    """Makes the model of a run at `OUT/initial`, unless it lies there.
+
+    Args:
+        asked: What to make.
+        output: Folder of the run.
+        resume: `none` lets another model take the place of the one that lies there.
+
+    Raises:
+        ConfigError: There is no such preset, or the config is none.
+        SetupError: The folder holds a run that began with another model, or is in progress.
+    """
+    folder = RunFolder(output)
+    folder.check_is_ours()
+    tokenizer = load_tokenizer(asked.tokenizer)
+    rows = asked.vocab_size or tokenizer.vocab_size
+    config = preset(asked.shape, vocab_size=rows) if isinstance(asked.shape, str) else read_config(asked.shape)
+    source = {
+        "config": config.model_dump(mode="json"),
+        "tokenizer": f"sha256:{compute_fingerprint(tokenizer).fingerprint}",
+        "vocab_size": rows,
+        "seed": asked.seed,
+    }
+    if seal_damage(folder.initial) is None and json.loads((folder.initial / SOURCE).read_bytes()) == source:
+        return
+    if resume != NONE and checkpoints(folder.checkpoints):
+        raise SetupError(
+            f"{output} began with another model than these options make: give what it began with, another --output, or "
+            "--resume none to start again",
+            "LR-E151",
+        )
+    lm = new(config, tokenizer, seed=asked.seed, vocab_size=rows)
+
+    def write(beside: Path) -> None:
+        save(lm, beside)
+        write_json(beside / SOURCE, source)
+
+    with folder.held():  # another process may train the model that lies there
+        seal(folder.initial, write)

@@ -1,0 +1,125 @@
+"""From a batch to the numbers that objectives read: every part by itself, whatever it shares its row with.
+
+R = rows, T = tokens a row, D = model width, L = labels, P = parts, O = outputs
+
+On a CPU the head is asked for the places before labels alone; on a GPU, where shapes are best fixed, for all places.
+"""
+
+# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from lazarus_models import SequenceModel, mask_caches, segment_caches
+from lazarus_models.backend import mx, nn
+from lazarus_models.components.caches import SegmentCache
+from lazarus_models.components.masks import bidirectional_mask
+from lazarus_train.data.batches import Batch
+from lazarus_train.devices import device_policy
+from lazarus_train.errors import SetupError
+from lazarus_train.objectives.causal import before_labels, causal_nll, token_nll, token_nll_in_place
+
+if TYPE_CHECKING:
+    from lazarus_models.components.decoder import Body, Decoder
+
+
+def causal_sum(model: nn.Module, batch: Batch) -> Float[mx.array, ""]:
+    """Sum of the labels' negative log-likelihoods, each from what is before it."""
+    if not device_policy().labels_only:
+        decoder = cast("Decoder", model)
+        return causal_nll(decoder(batch.ids, cache=_caches(decoder, batch)), batch.ids, batch.is_label)
+    return label_nll(model, batch).sum()
+
+
+def label_nll(model: nn.Module, batch: Batch) -> Float[mx.array, " L"]:
+    """-log p of every label, in the order of rows and tokens."""
+    decoder = cast("Decoder", model)
+    states = decoder.body(batch.ids, _caches(decoder, batch))  # (R, T, D)
+    before = mx.flatten(states, 0, 1)[before_labels(batch.places)]  # (L, D)
+    nll = token_nll_in_place if device_policy().labels_only else token_nll
+    return nll(decoder.head(before), mx.flatten(batch.ids)[batch.places])
+
+
+def part_log_probabilities(model: nn.Module, batch: Batch) -> Float[mx.array, " P"]:
+    """Log p of each part's labels together, given what is before them."""
+    return -_part_sums(label_nll(model, batch), batch)
+
+
+def log_probabilities_with_prompts(
+    model: nn.Module, batch: Batch
+) -> tuple[Float[mx.array, " P"], Float[mx.array, " P"]]:
+    """`part_log_probabilities`, and log p of all tokens of each part but the first, by one forward pass.
+
+    Of rejected answers both are of the labels: no loss reads their prompts.
+    """
+    wider = _with_prompts(batch)
+    nll = label_nll(model, wider)
+    of_answers = mx.where(mx.flatten(batch.is_label)[wider.places], nll, 0.0)
+    return -_part_sums(of_answers, wider), -_part_sums(nll, wider)
+
+
+def _part_sums(values: Float[mx.array, " L"], batch: Batch) -> Float[mx.array, " P"]:
+    """Values of labels, summed by part."""
+    sums: list[mx.array] = []
+    first = 0
+    for each in batch.parts:
+        sums.append(values[first : first + each.labels].sum())
+        first += each.labels
+    return mx.stack(sums)
+
+
+def _with_prompts(batch: Batch) -> Batch:
+    """A batch in which every token of a first part is a label, but the first; `is_label` stays as it was."""
+    is_label = np.array(batch.is_label, dtype=np.bool_)
+    parts = list(batch.parts)
+    for number, part in enumerate(batch.parts):
+        if part.side:
+            continue
+        is_label[part.row, part.start + 1 : part.end] = True
+        parts[number] = part._replace(labels=part.end - part.start - 1)
+    return replace(batch, places=mx.array(np.flatnonzero(is_label).astype(np.int32)), parts=tuple(parts))
+
+
+def bidirectional_logits(
+    model: nn.Module, ids: Int[mx.array, "R T"], segment_ids: Int[mx.array, "R T"]
+) -> Float[mx.array, "R T V"]:
+    """Logits of rows in which every token sees all of its part.
+
+    Args:
+        model: Of layers that a mask can open to later tokens.
+        ids: What is read: a batch's ids with masks.
+        segment_ids: Tell the parts.
+    """
+    decoder = cast("Decoder", model)
+    return decoder(ids, cache=mask_caches(model, bidirectional_mask(segment_ids)))
+
+
+def part_scores(model: SequenceModel, batch: Batch, places: list[int]) -> Float[mx.array, "P O"]:
+    """Scores of each part, read at one token of it.
+
+    Args:
+        model: A body with a linear layer.
+        batch: The parts.
+        places: The token of each part that is read, counted in its row.
+    """
+    states = model.body(batch.ids, _caches(model.body, batch))  # (R, T, D)
+    row_len = batch.ids.shape[1]
+    flat = [each.row * row_len + place for each, place in zip(batch.parts, places, strict=True)]
+    return model.head(mx.flatten(states, 0, 1)[mx.array(flat)]).astype(mx.float32)
+
+
+def _caches(model: "Decoder | Body", batch: Batch) -> Sequence[SegmentCache | None] | None:
+    """What holds parts apart. Where the model's layers carry a state a row is one part, and layers of attention need no cache:
+    on a CPU they get one, since attention by runs keeps no scores for the gradient.
+    """
+    if model.config.supports_packing:
+        return segment_caches(model, batch.segment_ids)
+    if any(part.start for part in batch.parts):
+        raise SetupError("this model carries state from one part of a row to the next; give it one a row", "LR-E101")
+    if not device_policy().is_lean:
+        return None
+    cache = SegmentCache(batch.segment_ids)
+    return [None if layer.reach is None else cache for layer in model.layers]

@@ -1,0 +1,264 @@
+"""The reference of preference training: what the model said before it was trained.
+
+Its log-probabilities are computed once for every pair of the plan and kept in the run's folder, or come from a second model,
+or from the model without its adapters. All three give the same numbers (1e-4): which is best is a matter of memory.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lazarus_models import load, save_tensors
+from lazarus_models.adapters.lora import lora_layers
+from lazarus_models.backend import mx, nn
+from lazarus_models.loading.files import load_hashed
+from lazarus_models.trees import evaluate, replace_modules
+from lazarus_plan import BatchPlan
+from lazarus_tokenkit import Tokenizer
+from lazarus_train.cpu.low_memory_layers import make_lean
+from lazarus_train.cpu.thread_parallel import Replicas, share_rows
+from lazarus_train.data.batches import Batch, make_batch
+from lazarus_train.data.dataset import Dataset
+from lazarus_train.devices import device_policy
+from lazarus_train.engine.precision import cast_weights
+from lazarus_train.errors import CorruptCheckpoint, SetupError
+from lazarus_train.objectives.base import Group
+from lazarus_train.objectives.forward import part_log_probabilities
+from lazarus_train.objectives.settings import PreferenceSettings
+from lazarus_train.objectives.surveys import Reference, count_mismatched, mismatched_batches
+from lazarus_train.run_dir.base_digest import Base
+from lazarus_train.run_dir.sealed_read import BrokenSeal, Sealed, seal_damage
+from lazarus_train.run_dir.sealed_write import seal, write_json
+
+TABLE, SOURCE = "reference.safetensors", "source.json"
+CHOSEN, REJECTED, MISMATCHED = "chosen", "rejected", "mismatched"
+
+
+@dataclass(frozen=True)
+class CachedReference:
+    """Log-probabilities that were computed once.
+
+    Args:
+        chosen: Of the first answer of each sample.
+        rejected: Of the second; 0 where a sample has one.
+        mismatched_by_group: Of the examples of `mismatched`, by the number of their group; empty unless the loss is kto.
+    """
+
+    chosen: mx.array
+    rejected: mx.array
+    mismatched_by_group: tuple[mx.array, ...] = ()
+
+    def __call__(self, model: Any, batch: Batch) -> mx.array:
+        """Looked up; the model is not asked."""
+        samples = mx.array([part.sample for part in batch.parts])
+        is_rejected = mx.array([part.side for part in batch.parts]) > 0
+        return mx.where(is_rejected, self.rejected[samples], self.chosen[samples])
+
+    def mismatched(self, model: Any, batch: Batch, group: Group) -> mx.array:
+        """Looked up; the model is not asked."""
+        return self.mismatched_by_group[group.number][mx.array([part.sample for part in batch.parts])]
+
+
+@dataclass(frozen=True)
+class ModelReference:
+    """A second model, which never learns."""
+
+    reference: nn.Module
+
+    def __call__(self, model: Any, batch: Batch) -> mx.array:
+        """Computed anew."""
+        return mx.stop_gradient(part_log_probabilities(self.reference, batch))
+
+    def mismatched(self, model: Any, batch: Batch, group: Group) -> mx.array:
+        """Computed anew."""
+        return self(model, batch)
+
+
+@dataclass(frozen=True)
+class WithoutAdapters:
+    """The reference of a model with adapters: itself without them."""
+
+    def __call__(self, model: Any, batch: Batch) -> mx.array:
+        """Computed anew."""
+        with _adapters_off(model):
+            return mx.stop_gradient(part_log_probabilities(model, batch))
+
+    def mismatched(self, model: Any, batch: Batch, group: Group) -> mx.array:
+        """Computed anew."""
+        return self(model, batch)
+
+
+@dataclass(frozen=True)
+class ReferenceSetup:
+    """How a table is computed.
+
+    Args:
+        micro_rows: Rows computed at once; None computes a step at once.
+        tokens: Tokens of mismatched examples computed at once.
+        threads: How many compute.
+        on_samples: Given the samples computed so far and all of them.
+    """
+
+    micro_rows: int | None
+    tokens: int
+    threads: int = 1
+    on_samples: Callable[[int, int], object] = lambda done, total: None
+
+
+def frozen_model(directory: Path, tokenizer: Tokenizer, base: Base, *, mixed: bool) -> nn.Module:
+    """A reference that is asked; it computes as the policy does, so that equal weights give equal bits.
+
+    Args:
+        directory: Of the model.
+        tokenizer: That the rows were encoded with.
+        base: The model that the run began with, which it must be.
+        mixed: Whether it computes in bfloat16, as a policy in mixed precision does.
+
+    Raises:
+        ForeignCheckpoint: It is another model.
+    """
+    lm = load(directory, hashed=True)
+    Base.of(lm, tokenizer).check(base, directory)
+    model = lm.model
+    if device_policy().is_lean and not mixed:
+        make_lean(model, drops=False)
+    model.eval()
+    if mixed:
+        cast_weights(model, mx.bfloat16)
+        evaluate(model.parameters())  # before a thread asks it
+    return model
+
+
+def make_reference(
+    settings: PreferenceSettings, load_model: Callable[[], nn.Module], table: Callable[[], CachedReference]
+) -> Reference | None:
+    """Where the log-probabilities of the reference come from; None where the loss has none.
+
+    Args:
+        settings: Say which.
+        load_model: Loads the reference.
+        table: Computes or reads what is kept.
+    """
+    if not settings.needs_reference:
+        return None
+    match settings.reference:
+        case "cached":
+            return table()
+        case "copy":
+            return ModelReference(load_model())
+        case "adapters-off":
+            return WithoutAdapters()
+
+
+def compute_reference(
+    folder: Path,
+    load_model: Callable[[], nn.Module],
+    plan: BatchPlan,
+    dataset: Dataset,
+    groups: Sequence[Group],
+    made_from: Mapping[str, object],
+    setup: ReferenceSetup,
+) -> None:
+    """Keeps the log-probabilities of every answer of a plan in a folder, unless they lie there.
+
+    Args:
+        folder: For them; written whole or not at all.
+        load_model: Loads the reference.
+        plan: Every sample of it is computed once, in the rows that it first stands in.
+        dataset: The answers.
+        groups: Whose mismatched examples are computed too.
+        made_from: What the numbers hang on, such as digests of model and plan; others are computed anew.
+        setup: How they are computed.
+    """
+    if seal_damage(folder) is None and json.loads((folder / SOURCE).read_bytes()) == made_from:
+        return
+    replicas = Replicas(load_model(), setup.threads)
+    table = _answers(replicas, plan, dataset, setup)
+    if groups:
+        table[MISMATCHED] = _mismatched(replicas, dataset, groups, setup.tokens)
+
+    def write(beside: Path) -> None:
+        save_tensors(table, beside / TABLE)
+        write_json(beside / SOURCE, dict(made_from))
+
+    seal(folder, write)
+
+
+def read_reference(folder: Path, dataset: Dataset, groups: Sequence[Group]) -> tuple[CachedReference, str]:
+    """What `compute_reference` kept, and the digest of the folder's manifest.
+
+    Args:
+        folder: Where it lies.
+        dataset: The answers.
+        groups: Those it was computed for.
+
+    Raises:
+        CorruptCheckpoint: It was changed since it was written.
+        SetupError: The table is not of these samples and groups; it would be read beyond its end.
+    """
+    try:
+        sealed = Sealed.read(folder)
+        table, digest = load_hashed(folder / TABLE)
+        sealed.expect(TABLE, digest)
+    except BrokenSeal as error:
+        raise CorruptCheckpoint(f"{folder}: {error}; remove it, it is computed again", "LR-E206") from error
+    mismatched = sum(count_mismatched(group, dataset) for group in groups)
+    expected = {CHOSEN: len(dataset), REJECTED: len(dataset)} | ({MISMATCHED: mismatched} if groups else {})
+    if any(name not in table or table[name].shape != (count,) for name, count in expected.items()):
+        raise SetupError(
+            f"{folder / TABLE}: not the log-probabilities of {len(dataset)} samples; remove the folder", "LR-E142"
+        )
+    ends = np.cumsum([count_mismatched(group, dataset) for group in groups]).tolist()
+    by_group = tuple(mx.split(table[MISMATCHED], ends[:-1])) if groups else ()
+    evaluate(by_group)  # before threads read them
+    return CachedReference(table[CHOSEN], table[REJECTED], by_group), sealed.digest
+
+
+def _answers(replicas: Replicas, plan: BatchPlan, dataset: Dataset, setup: ReferenceSetup) -> dict[str, mx.array]:
+    """Log-probabilities of all answers, in the batches that training computes them in: so the first step finds no gap."""
+    total = len(np.unique(plan.sample))
+    found = np.zeros((2, len(dataset)), dtype=np.float32)
+    known: set[int] = set()
+    for index in range(len(plan)):
+        if len(known) == total:
+            break
+        step = plan.step(index)
+        rows = [row for row in step.rows if not known.issuperset(segment.sample for segment in row.segments)]
+        size = setup.micro_rows or max(1, len(rows))
+        for first in range(0, len(rows), size):
+            shares = share_rows(rows[first : first + size], replicas.threads)
+            batches = [make_batch(share, dataset, step.row_len) for share in shares]
+            for batch, values in zip(batches, replicas.map(part_log_probabilities, batches), strict=True):
+                samples = [part.sample for part in batch.parts]
+                found[[part.side for part in batch.parts], samples] = np.array(values)
+                known.update(samples)
+            setup.on_samples(len(known), total)
+    return {CHOSEN: mx.array(found[0]), REJECTED: mx.array(found[1])}
+
+
+def _mismatched(replicas: Replicas, dataset: Dataset, groups: Sequence[Group], tokens: int) -> mx.array:
+    """Log-probabilities of the mismatched examples, one group after the other."""
+    values = list[Any]()
+    for group in groups:
+        batches = list(mismatched_batches(group, dataset, tokens))
+        of_group = np.zeros(count_mismatched(group, dataset), dtype=np.float32)
+        for batch, found in zip(batches, replicas.map(part_log_probabilities, batches), strict=True):
+            of_group[[part.sample for part in batch.parts]] = np.array(found)
+        values.append(of_group)
+    return mx.array(np.concatenate(values))
+
+
+@contextlib.contextmanager
+def _adapters_off(model: nn.Module) -> Generator[None]:
+    """The layers that adapters stand around, in their places for a while."""
+    adapted = lora_layers(model)
+    replace_modules(model, {name: layer.linear for name, layer in adapted.items()})
+    try:
+        yield
+    finally:
+        replace_modules(model, adapted)

@@ -1,0 +1,266 @@
+"""What preference losses take over a whole step, over all micro-batches, threads and ranks; held out, over the whole set.
+
+| loss | over the step | from |
+|---|---|---|
+| `kto` | z = max(0, mean of log pi - log pi_ref) | each prompt with another sample's answer (`mismatched`) |
+| `kto_pair` | the same of all chosen and of all rejected answers | the step's own answers |
+| `orpo`, likelihood of prompts too | tokens of prompts and chosen answers | lengths alone |
+
+P = parts
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lazarus_models.backend import mx
+from lazarus_models.trees import evaluate
+from lazarus_train.data.batches import PADDING, Batch, Part
+from lazarus_train.data.dataset import Dataset
+from lazarus_train.distributed import ALONE, Ranks
+from lazarus_train.objectives.base import Group, OwnBatches, Sums, Survey
+from lazarus_train.objectives.forward import part_log_probabilities
+from lazarus_train.objectives.preference import (
+    DESIRABLE_SCALE,
+    LIKELIHOOD_SCALE,
+    POINT,
+    POINT_CHOSEN,
+    POINT_REJECTED,
+    UNDESIRABLE_SCALE,
+)
+from lazarus_train.objectives.settings import PreferenceSettings
+
+
+class Reference(Protocol):
+    """Where the log-probabilities of the reference come from."""
+
+    def __call__(self, model: Any, batch: Batch) -> mx.array:
+        """Summed log-probabilities of a batch's parts, apart from the gradient."""
+        ...
+
+    def mismatched(self, model: Any, batch: Batch, group: Group) -> mx.array:
+        """The same of a batch of `mismatched_batches`, whose parts count through the group's examples."""
+        ...
+
+
+class Example(NamedTuple):
+    """A prompt with an answer.
+
+    Args:
+        ids: Token ids, int32.
+        is_label: Whether each token is of the answer and carries loss.
+    """
+
+    ids: NDArray[np.int32]
+    is_label: NDArray[np.bool_]
+
+
+def survey_of(settings: PreferenceSettings, dataset: Dataset, reference: Reference | None) -> Survey | None:
+    """What a preference loss takes over a whole step; None for losses whose pairs count by themselves."""
+    match settings.loss:
+        case "kto":
+            assert reference is not None, "kto compares with a reference"
+            return KtoPoint(dataset, reference)
+        case "kto_pair":
+            assert reference is not None, "kto_pair compares with a reference"
+            return PairMeans(reference)
+        case "orpo" if settings.likelihood != "answer":
+            return PromptTokens(dataset)
+        case _:
+            return None
+
+
+@dataclass(frozen=True)
+class KtoPoint:
+    """KTO's reference point (Ethayarajh et al. 2024, eq. 8): the KL on mismatched prompts and answers."""
+
+    dataset: Dataset
+    reference: Reference
+    names: tuple[str, ...] = ("ratio", "examples")
+
+    def batches(self, group: Group, own: OwnBatches) -> Iterable[Batch]:
+        """The mismatched examples that this process computes."""
+        return mismatched_batches(group, self.dataset, own.tokens, own.rank, own.size)
+
+    def sums(self, group: Group, model: Any, batch: Batch) -> Sums:
+        """Log-ratios and their number."""
+        ratios = part_log_probabilities(model, batch) - self.reference.mismatched(model, batch, group)
+        return {"ratio": ratios.sum(), "examples": mx.array(float(len(batch.parts)))}
+
+    def settle(self, group: Group, sums: Sums) -> Mapping[str, mx.array]:
+        """Their mean, not below zero; of single answers also what makes means of rewards by label from means of all."""
+        settled = {POINT: _mean(sums["ratio"], sums["examples"])}
+        labels = [self.dataset.labels[sample] for sample in group.samples if self.dataset.labels]
+        for name, count in ((DESIRABLE_SCALE, labels.count(True)), (UNDESIRABLE_SCALE, labels.count(False))):
+            settled |= {name: mx.array(len(labels) / count if count else 0.0)} if labels else {}
+        return settled
+
+
+@dataclass(frozen=True)
+class PairMeans:
+    """`kto_pair`'s reference points: mean log-ratios of the chosen and of the rejected answers."""
+
+    reference: Reference
+    names: tuple[str, ...] = ("chosen", "rejected", "pairs")
+
+    def batches(self, group: Group, own: OwnBatches) -> Iterable[Batch]:
+        """The rows of this process."""
+        return own.rows()
+
+    def sums(self, group: Group, model: Any, batch: Batch) -> Sums:
+        """Log-ratios of either side and the number of pairs."""
+        ratios = part_log_probabilities(model, batch) - self.reference(model, batch)
+        pairs = mx.array(float(len(batch.parts) // 2))
+        return {"chosen": ratios[0::2].sum(), "rejected": ratios[1::2].sum(), "pairs": pairs}
+
+    def settle(self, group: Group, sums: Sums) -> Mapping[str, mx.array]:
+        """Their means, not below zero."""
+        points = {POINT_CHOSEN: "chosen", POINT_REJECTED: "rejected"}
+        return {point: _mean(sums[side], sums["pairs"]) for point, side in points.items()}
+
+
+@dataclass(frozen=True)
+class PromptTokens:
+    """The tokens that ORPO's likelihood is a mean over, where it counts prompts: known from lengths alone."""
+
+    dataset: Dataset
+    names: tuple[str, ...] = ()
+
+    def batches(self, group: Group, own: OwnBatches) -> Iterable[Batch]:
+        """None."""
+        return ()
+
+    def sums(self, group: Group, model: Any, batch: Batch) -> Sums:
+        """Never asked for."""
+        return {}
+
+    def settle(self, group: Group, sums: Sums) -> Mapping[str, mx.array]:
+        """Pairs over tokens of prompts and chosen answers, without the first token of each, which nothing predicts."""
+        lengths = [cast("tuple[int, ...]", self.dataset.part_lengths(sample))[0] for sample in group.samples]
+        return {LIKELIHOOD_SCALE: mx.array(len(lengths) / sum(length - 1 for length in lengths))}
+
+
+def mismatched(group: Group, dataset: Dataset) -> list[Example]:
+    """Each prompt of a group with another sample's answer.
+
+    First answers come first (the chosen of pairs, the only ones of single answers), then second ones; each prompt gets the
+    answer before its own in this order, around the end, as TRL rotates a batch. Answers of the same sample are passed over.
+
+    Args:
+        group: The samples.
+        dataset: Their ids.
+    """
+    parts = [
+        (sample, side)
+        for side in (0, 1)
+        for sample in group.samples
+        if side < len(dataset.part_lengths(sample) or (0,))
+    ]
+    return [_joined(dataset, part, _answer_for(number, parts, group.lender)) for number, part in enumerate(parts)]
+
+
+def mismatched_batches(group: Group, dataset: Dataset, tokens: int, rank: int = 0, size: int = 1) -> Iterator[Batch]:
+    """`mismatched` as batches, one example a row, rows of like lengths together.
+
+    A part's `sample` is the example's number in the group.
+
+    Args:
+        group: The samples.
+        dataset: Their ids.
+        tokens: Most tokens of a batch, padding included, unless one example is longer.
+        rank: The process that computes them.
+        size: Number of processes; each takes every `size`-th example.
+    """
+    examples = mismatched(group, dataset)
+    order = sorted(range(rank, len(examples), size), key=lambda number: len(examples[number].ids))
+    rows: list[int] = []
+    for number in order:
+        if rows and len(examples[number].ids) * (len(rows) + 1) > tokens:
+            yield _batch(rows, examples)
+            rows = []
+        rows.append(number)
+    if rows:
+        yield _batch(rows, examples)
+
+
+def count_mismatched(group: Group, dataset: Dataset) -> int:
+    """Number of examples of `mismatched`."""
+    return sum(len(dataset.part_lengths(sample) or (0,)) for sample in group.samples)
+
+
+def _answer_for(number: int, parts: Sequence[tuple[int, int]], lender: int | None) -> tuple[int, int]:
+    """The sample and side whose answer a prompt gets."""
+    sample, side = parts[number]
+    if lender is not None:
+        return lender, side
+    before = number - 1
+    while parts[before][0] == sample:
+        before -= 1
+    return parts[before]
+
+
+def _joined(dataset: Dataset, prompt: tuple[int, int], answer: tuple[int, int]) -> Example:
+    question, answered = _part(dataset, *prompt), _part(dataset, *answer)
+    end, start = (int(np.argmax(each.is_label)) for each in (question, answered))
+    return Example(
+        np.concatenate([question.ids[:end], answered.ids[start:]]),
+        np.concatenate([np.zeros(end, dtype=np.bool_), answered.is_label[start:]]),
+    )
+
+
+def _part(dataset: Dataset, sample: int, side: int) -> Example:
+    """One answer of a sample with its prompt, which has at least a token: the first of a part is no label."""
+    ids, loss_mask = dataset.sample(sample)
+    lengths = dataset.part_lengths(sample) or (len(ids),)
+    side = min(side, len(lengths) - 1)
+    start = sum(lengths[:side])
+    mask = loss_mask[start : start + lengths[side]].copy()
+    mask[0] = False
+    return Example(ids[start : start + lengths[side]], mask)
+
+
+def _batch(numbers: Sequence[int], examples: Sequence[Example]) -> Batch:
+    """Examples as a batch, one a row."""
+    shape = len(numbers), max(len(examples[number].ids) for number in numbers)
+    ids, segment_ids = np.zeros(shape, dtype=np.int32), np.full(shape, PADDING, dtype=np.int32)
+    is_label = np.zeros(shape, dtype=np.bool_)
+    parts: list[Part] = []
+    for row, number in enumerate(numbers):
+        example = examples[number]
+        end = len(example.ids)
+        ids[row, :end], segment_ids[row, :end], is_label[row, :end] = example.ids, 1, example.is_label
+        labels = int(np.count_nonzero(example.is_label))
+        parts.append(Part(number, row, 0, end, labels, int(np.argmax(example.is_label))))
+    return Batch(
+        ids=mx.array(ids),
+        segment_ids=mx.array(segment_ids),
+        is_label=mx.array(cast("Any", is_label)),  # the stub knows no numpy booleans
+        places=mx.array(np.flatnonzero(is_label).astype(np.int32)),
+        parts=tuple(parts),
+        numbers=tuple(range(len(numbers))),
+        step_rows=len(numbers),
+    )
+
+
+def settle(survey: Survey, group: Group, found: Iterable[Sums], ranks: Ranks = ALONE) -> dict[str, mx.array]:
+    """What a survey makes of its batches' sums, on every process of a run.
+
+    Args:
+        survey: Of a task.
+        group: The samples.
+        found: Sums of this process's batches.
+        ranks: The processes that computed the rest.
+    """
+    total = {name: mx.array(0.0) for name in survey.names}
+    for sums in found:
+        total = {name: each + sums[name] for name, each in total.items()}
+    settled = dict(survey.settle(group, ranks.sum(total)))
+    evaluate(settled)  # before a thread reads it
+    return settled
+
+
+def _mean(total: mx.array, count: mx.array) -> mx.array:
+    return mx.stop_gradient(mx.maximum(total / count, 0.0))

@@ -1,0 +1,79 @@
+"""The first model of a run: digests of everything that is loaded of it, so that what is proven is what was trained on."""
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lazarus_train.errors import ForeignCheckpoint
+from lazarus_train.run_dir.sealed_read import file_digest
+
+if TYPE_CHECKING:
+    from lazarus_models import LoadedModel
+    from lazarus_tokenkit import Tokenizer
+
+TOKENIZER = "tokenizer/"
+"""What the names of the tokenizer's files begin with."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A model, by digests.
+
+    Args:
+        files: SHA-256, 64 hex, by name: config, weights, index and generation config as they were loaded, and the files
+            that the tokenizer writes.
+    """
+
+    files: Mapping[str, str]
+
+    @classmethod
+    def of(cls, lm: "LoadedModel", tokenizer: "Tokenizer") -> "Base":
+        """Of a model that was loaded with `hashed`, and of the tokenizer that the rows were encoded with."""
+        assert lm.digests, "loaded with `hashed`"
+        return cls(dict(sorted({**lm.digests, **tokenizer_digests(tokenizer)}.items())))
+
+    @classmethod
+    def on_disk(cls, model: Path) -> "Base":
+        """Of a directory as it is now."""
+        from lazarus_models import loaded_files
+        from lazarus_tokenkit import load_tokenizer
+
+        files = {file.name: file_digest(file) for file in loaded_files(model)}
+        return cls(dict(sorted({**files, **tokenizer_digests(load_tokenizer(model))}.items())))
+
+    @property
+    def digest(self) -> str:
+        """One digest of all files, as `sha256:` and 64 hex."""
+        lines = "".join(f"{name} {digest}\n" for name, digest in self.files.items())
+        return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+
+    def check(self, began_with: "Base", model: Path) -> None:
+        """Makes sure that this is the model that the run began with.
+
+        Raises:
+            ForeignCheckpoint: It is another one; names the first file that differs.
+        """
+        names = sorted({*self.files, *began_with.files})
+        differ = [name for name in names if self.files.get(name) != began_with.files.get(name)]
+        if differ:
+            more = f" and {len(differ) - 1} more" if len(differ) > 1 else ""
+            raise ForeignCheckpoint(
+                f"{model}: the run began with another `model`, {began_with.digest[:19]}: {differ[0].removeprefix(TOKENIZER)}{more} "
+                "changed since; restore it, or give its place now as `model`",
+                "LR-E211",
+            )
+
+
+def model_digest(model: Path) -> str:
+    """One digest of everything that is loaded of a model directory."""
+    return Base.on_disk(model).digest
+
+
+def tokenizer_digests(tokenizer: "Tokenizer") -> dict[str, str]:
+    """SHA-256 of the files that a tokenizer writes beside a model."""
+    with tempfile.TemporaryDirectory() as name:
+        tokenizer.save(Path(name))
+        return {f"{TOKENIZER}{file.name}": file_digest(file) for file in Path(name).iterdir()}

@@ -1,0 +1,206 @@
+"""The audit log of a run, held against what lies in the run's folder: checkpoints, first model, settings, machine, forks."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lazarus_core.jsonl import MalformedLine, parse_object
+from lazarus_plan import BatchPlan, CorruptPlan, check_audit
+from lazarus_plan.audit.check import Audit, TokenIds
+from lazarus_plan.audit.line import AUDIT_VERSION, Binding, Entry, Header, Kind, bound_plan_id, parse_entry
+from lazarus_plan.audit.log import read_log
+from lazarus_train.errors import CorruptCheckpoint, ForeignCheckpoint
+from lazarus_train.run_dir.checkpoint import State, checkpoint_path
+from lazarus_train.run_dir.layout import RunFolder
+from lazarus_train.run_dir.manifest import environment_of, settings_of
+
+JSON = dict[str, Any]
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """The lines of a run's audit log.
+
+    Args:
+        path: The file.
+        header: Its first line.
+        entries: The others.
+    """
+
+    path: Path
+    header: Header
+    entries: tuple[Entry, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> "RunLog":
+        """Reads a log strictly.
+
+        Raises:
+            CorruptPlan: It is no log, or one that binds neither settings nor model.
+        """
+        try:
+            header, entries = read_log(path)
+            found = cls(path, header, tuple(entries))
+        except CorruptPlan as error:
+            raise CorruptPlan(f"{path}: {error.message}", error.code) from error
+        if header.version != AUDIT_VERSION or header.start is None:
+            raise CorruptPlan(f"{path}: the header binds neither settings nor the first model", "LP-E176")
+        return found
+
+    @property
+    def steps(self) -> int:
+        """Steps that the log holds."""
+        return sum(entry.kind is None for entry in self.entries)
+
+    @property
+    def start(self) -> JSON:
+        """What the header binds."""
+        assert self.header.start is not None, "checked when it was read"
+        return self.header.start
+
+    def last(self, kind: Kind, step: int | None = None) -> int | None:
+        """Place of the last line that binds something of a kind, after so many steps where that is given."""
+        places = (
+            place
+            for place, entry in reversed(list(enumerate(self.entries)))
+            if entry.kind == kind and step in (None, entry.step)
+        )
+        return next(places, None)
+
+    def head_before(self, place: int) -> str:
+        """Hash of the chain before a line, as the log says."""
+        return (self.entries[place - 1].head if place else self.header.genesis).hex()
+
+    def plan_before(self, place: int) -> str:
+        """The plan that was followed before a line."""
+        bound = [entry for entry in self.entries[:place] if entry.kind == "plan"]
+        return bound_plan_id(bound[-1]) if bound else self.header.plan_id
+
+    def check_steps(self, plan: BatchPlan, token_ids: TokenIds) -> Audit:
+        """Recomputes the chain, every plan line and every row digest.
+
+        Raises:
+            CorruptPlan: The run did not follow the plan, or was trained on other tokens.
+        """
+        found = check_audit(self.path, plan, token_ids)
+        for finding in found.findings:
+            raise CorruptPlan(f"{self.path}: {finding.message}", finding.code)
+        return found
+
+    def check_checkpoint(self, state: State, trajectory: JSON) -> None:
+        """Makes sure that the chain binds a checkpoint, where it says that it stands in the chain.
+
+        Raises:
+            CorruptCheckpoint: It does not.
+            ForeignCheckpoint: The checkpoint is of another plan, model or of other settings.
+        """
+        path, done = state.sealed.path, state.next_step
+        if path != checkpoint_path(path.parent, done):
+            raise CorruptCheckpoint(f"{path}: its state is that after {done} steps", "LR-E201")
+        place = self.last("checkpoint", done)
+        if place is None:
+            raise CorruptCheckpoint(
+                f"{path}: {self.path.name} binds no checkpoint after {done} steps; where a kill cut it off, the same training "
+                "command adds it",
+                "LR-E207",
+            )
+        if not self.entries[place].binds(state.sealed.binding("checkpoint")):
+            raise CorruptCheckpoint(f"{path} is not the checkpoint that {self.path.name} binds", "LR-E207")
+        if state.audit_head != self.head_before(place):
+            raise CorruptPlan(f"{self.path} does not come to the checkpoint's head after {done} steps", "LP-E174")
+        if state.plan_id != self.plan_before(place) or state.base.digest != self.start["model"]:
+            raise ForeignCheckpoint(f"{path} is of another plan or first model than {self.path.name} binds", "LR-E210")
+        changed = sorted(name for name, value in trajectory.items() if state.trajectory.get(name) != value)
+        if changed or state.trajectory.keys() != trajectory.keys():
+            raise ForeignCheckpoint(
+                f"{path} was trained with other settings than config.json says: {', '.join(changed)}", "LR-E210"
+            )
+
+    def check_record(self, members: JSON) -> None:
+        """Makes sure that the chain binds what `config.json` says, but for locations.
+
+        Raises:
+            ForeignCheckpoint: It binds something else.
+        """
+        for binding in (settings_of(members), environment_of(members)):
+            if not self._binds_last(binding):
+                words = {"settings": "the settings", "environment": "versions and machine"}[binding.kind]
+                raise ForeignCheckpoint(
+                    f"config.json was changed: {words} in it are not those that {self.path.name} binds", "LR-E214"
+                )
+
+    def _binds_last(self, binding: Binding) -> bool:
+        place = self.last(binding.kind)
+        if place is None:
+            return self.start[binding.kind] == binding.digest
+        return self.entries[place].binds(binding)
+
+
+def read_forks(folder: RunFolder) -> list[tuple[int, int]]:
+    """The forks beside a log: for each, how many steps the run kept, and how many lines were cut off behind them.
+
+    Raises:
+        CorruptPlan: The file is not what a run writes.
+    """
+    if not folder.rewound.exists():
+        return []
+    forks: list[tuple[int, int]] = []
+    lines = folder.rewound.read_bytes().splitlines(keepends=True)
+    head = b""
+    for number, line in enumerate(lines, 1):
+        start = _fork_start(line)
+        if start is not None:
+            forks.append((start[0], 0))
+            head = start[1]
+            continue
+        if not forks:
+            raise _no_fork(folder, number)
+        head = _follow_fork(folder, lines, number, head)
+        forks[-1] = forks[-1][0], forks[-1][1] + 1
+    if any(not count for _, count in forks):
+        raise _no_fork(folder, len(lines))
+    return forks
+
+
+def _follow_fork(folder: RunFolder, lines: Sequence[bytes], number: int, head: bytes) -> bytes:
+    """The head after a line that was cut off; the last one of a fork may be torn."""
+    try:
+        entry = parse_entry(lines[number - 1], number)
+    except CorruptPlan:
+        if number == len(lines) or _fork_start(lines[number]) is not None:
+            return b""
+        raise _no_fork(folder, number) from None
+    if entry.chained(head) != entry.head:
+        raise _no_fork(folder, number)
+    return entry.head
+
+
+def _fork_start(line: bytes) -> tuple[int, bytes] | None:
+    """Steps kept and head of a line that begins a fork, None of another line."""
+    try:
+        members = parse_object(line)
+    except MalformedLine:
+        return None
+    steps, head = members.get("rewound_to"), members.get("head")
+    if members.keys() != {"rewound_to", "head"} or type(steps) is not int or steps < 0:
+        return None
+    return (steps, bytes.fromhex(head)) if isinstance(head, str) and _HEX.fullmatch(head) else None
+
+
+def _no_fork(folder: RunFolder, number: int) -> CorruptPlan:
+    return CorruptPlan(f"{folder.rewound}:{number}: no fork of an audit log; it was edited", "LP-E176")
+
+
+def other_entries(folder: RunFolder) -> Iterator[str]:
+    """Names of what lies in a run's folder and is no part of the chain."""
+    known = {
+        path.name
+        for path in (
+            *(folder.config, folder.metrics, folder.samples, folder.audit, folder.rewound, folder.checkpoints),
+            *(folder.final, folder.reference, folder.initial),
+        )
+    } | {"batch_plan", ".lock"}
+    yield from sorted(path.name for path in folder.path.iterdir() if path.name not in known)

@@ -1,0 +1,206 @@
+"""Checkpoints: everything a run needs to go on as if it had never stopped.
+
+```
+OUT/checkpoints/step-0000006/
+  config.json, model.safetensors, tokenizer   a model that mlx-lm and transformers open  (adapters.safetensors with LoRA)
+  optimizer.safetensors                       moments and step counts
+  state.json                                  place in plan and audit log, settings that decide the weights, first model, logs
+  manifest.json                               SHA-256 of every file; written last
+```
+A checkpoint is a sealed folder (see `seal`): whole where it has its name, and verified before it is believed. The audit log
+binds its manifest.
+"""
+
+import re
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from lazarus_core.jsonl import MalformedLine, parse_object
+from lazarus_train.errors import CorruptCheckpoint
+from lazarus_train.run_dir.base_digest import Base
+from lazarus_train.run_dir.sealed_read import BrokenSeal, Sealed
+from lazarus_train.run_dir.sealed_write import seal, write_json
+
+JSON = dict[str, Any]
+STATE = "state.json"
+OPTIMIZER = "optimizer.safetensors"
+WEIGHTS = "model.safetensors"
+ADAPTERS = "adapters.safetensors"
+MEAN_FILE, SCORE_FILE = "ema.safetensors", "score.safetensors"
+"""The mean of the weights; with adapters, the layer of scores."""
+CHECKPOINT_VERSION = 2
+"""Version 1 was not bound to the audit log."""
+_TENSORS = {WEIGHTS, ADAPTERS, OPTIMIZER, MEAN_FILE, SCORE_FILE}
+_NAME = re.compile(r"step-(\d{7,})")
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Where the checkpoint after `step` optimizer steps lies."""
+    return folder / f"step-{step:07d}"
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Checkpoints of a run, oldest first, whole or damaged."""
+    if not folder.is_dir():
+        return []
+    found = [(int(match[1]), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
+    return [path for _, path in sorted(found)]
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a path has the name of a checkpoint."""
+    return _NAME.fullmatch(path.name) is not None
+
+
+def checkpoint_step(path: Path) -> int:
+    """Optimizer steps that a checkpoint was written after."""
+    return int(path.name.removeprefix("step-"))
+
+
+def write_checkpoint(path: Path, state: JSON, write_files: Callable[[Path], None]) -> Sealed:
+    """Writes a checkpoint.
+
+    Args:
+        path: The folder; one that is there is replaced.
+        state: Content of `state.json`.
+        write_files: Writes model and optimizer into the folder it is given.
+    """
+
+    def write_all(folder: Path) -> None:
+        write_files(folder)
+        write_json(folder / STATE, {"checkpoint_version": CHECKPOINT_VERSION, **state})
+
+    return seal(path, write_all)
+
+
+class State(NamedTuple):
+    """What `state.json` says.
+
+    Args:
+        plan: Place in the plan and the audit log, as `PlanCursor.state` gives it.
+        trajectory: The settings that decide the weights.
+        base: The model that the run began with.
+        logs: `bytes` and `sha256` of metrics and samples when it was written, by name of the file.
+        micro_rows: Rows that were computed at once; None is a step at once.
+        sealed: The checkpoint's manifest.
+    """
+
+    plan: JSON
+    trajectory: JSON
+    base: Base
+    logs: JSON
+    micro_rows: int | None
+    sealed: Sealed
+
+    @property
+    def next_step(self) -> int:
+        """Steps done."""
+        return int(self.plan["next_step"])
+
+    @property
+    def audit_head(self) -> str:
+        """Hash of the audit chain after them."""
+        return str(self.plan["audit_head"])
+
+    @property
+    def plan_id(self) -> str:
+        """The plan that was followed."""
+        return str(self.plan["plan_id"])
+
+
+def read_state(path: Path, *, is_loaded_next: bool = False) -> State:
+    """Verifies a checkpoint and returns what its `state.json` says.
+
+    Args:
+        path: The checkpoint.
+        is_loaded_next: Leaves tensors alone, which `Learner.restored` hashes while it loads them.
+
+    Raises:
+        CorruptCheckpoint: A file is missing, not listed or differs from the manifest; the last good checkpoint is named.
+    """
+    try:
+        sealed = _read_whole(path, but=_TENSORS if is_loaded_next else ())
+        content = sealed.read_bytes(STATE)
+    except BrokenSeal as error:
+        raise damaged(path, str(error)) from error
+    return _parse_state(path, content, sealed)
+
+
+def damaged(path: Path, problem: str) -> CorruptCheckpoint:
+    """The error about a damaged checkpoint, which names the last good one."""
+    good = [other for other in checkpoints(path.parent) if other != path and not find_damage(other)]
+    way_out = f"resume from the last good one: `--resume {good[-1]}`" if good else "start again: `--resume none`"
+    return CorruptCheckpoint(f"{path}: {problem}; {way_out}", "LR-E201")
+
+
+def find_damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint, in words, or None."""
+    try:
+        _read_whole(path)
+    except BrokenSeal as error:
+        return str(error)
+    return None
+
+
+def _read_whole(path: Path, but: Collection[str] = ()) -> Sealed:
+    """The manifest of a checkpoint of which every file is there, as listed, and none else."""
+    sealed = Sealed.read(path)
+    sealed.check(but)
+    names = sealed.digests.keys()
+    missing = [name for name in (STATE, OPTIMIZER) if name not in names]
+    if not names & {WEIGHTS, ADAPTERS}:
+        missing.append(f"{WEIGHTS} or {ADAPTERS}")
+    if missing:
+        raise BrokenSeal(f"{missing[0]} is missing")
+    foreign = [name for name in sorted(names) if _is_foreign(name)]
+    if foreign:
+        raise BrokenSeal(f"{foreign[0]} is no file of a checkpoint: remove it")
+    return sealed
+
+
+def _is_foreign(name: str) -> bool:
+    """Whether a file could be taken for weights and is none that a run writes."""
+    return (name.endswith(".safetensors") and name not in _TENSORS) or name.endswith(".safetensors.index.json")
+
+
+def _parse_state(path: Path, content: bytes, sealed: Sealed) -> State:
+    try:
+        state = parse_object(content)
+        version = state.get("checkpoint_version")
+        if type(version) is not int:
+            raise ValueError("no `checkpoint_version`")
+    except (MalformedLine, ValueError) as error:
+        raise CorruptCheckpoint(f"{path}: {STATE} is no state of a run ({error})", "LR-E201") from error
+    if version > CHECKPOINT_VERSION:
+        raise CorruptCheckpoint(
+            f"{path} has checkpoint format {version}, this version reads {CHECKPOINT_VERSION}: upgrade", "LR-E202"
+        )
+    if version < CHECKPOINT_VERSION:
+        raise CorruptCheckpoint(
+            f"{path} has checkpoint format {version}, which no audit log binds; this version reads {CHECKPOINT_VERSION}: train again",
+            "LR-E202",
+        )
+    members = ("checkpoint_version", "plan", "trajectory", "base", "base_files", "logs", "micro_rows")
+    wrong = next((name for name in members if name not in state), None) or next(iter(state.keys() - set(members)), None)
+    if wrong is not None or not _is_typed(state):
+        raise CorruptCheckpoint(f"{path}: {STATE} is no state of a run (`{wrong or 'plan'}`)", "LR-E201")
+    base = Base(cast("dict[str, str]", state["base_files"]))
+    if base.digest != state["base"]:
+        raise CorruptCheckpoint(f"{path}: {STATE}: `base` is not the digest of `base_files`", "LR-E201")
+    return State(state["plan"], state["trajectory"], base, state["logs"], state["micro_rows"], sealed)
+
+
+def _is_typed(state: JSON) -> bool:
+    """Whether the members of a state are of their types."""
+    objects = ("plan", "trajectory", "base_files", "logs")
+    if not all(isinstance(state[name], dict) for name in objects) or not isinstance(state["base"], str):
+        return False
+    plan, rows = cast("JSON", state["plan"]), state["micro_rows"]
+    return (
+        (rows is None or (type(rows) is int and rows > 0))
+        and type(plan.get("next_step")) is int
+        and isinstance(plan.get("plan_id"), str)
+        and isinstance(plan.get("audit_head"), str)
+        and all(isinstance(digest, str) for digest in cast("JSON", state["base_files"]).values())
+    )

@@ -1,0 +1,228 @@
+"""What a run writes about itself while it goes: settings, audit log, metrics. One process writes."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lazarus_core.canonical import canonical_json
+from lazarus_plan import AuditLog, BatchPlan, StepDigest
+from lazarus_plan.audit.line import Binding
+from lazarus_plan.audit.log import data_head, read_log
+from lazarus_train.callbacks.base import StepReport
+from lazarus_train.config import TrainConfig
+from lazarus_train.engine.evaluation import HeldOut
+from lazarus_train.run_dir.checkpoint import State
+from lazarus_train.run_dir.identity import identity_of
+from lazarus_train.run_dir.layout import RunFolder
+from lazarus_train.run_dir.manifest import environment_of, settings_of, write_manifest
+from lazarus_train.run_dir.metrics import append_line, finite_or_none, keep_lines, read_lines
+from lazarus_train.run_dir.sealed_read import Sealed
+from lazarus_train.run_dir.sealed_write import flush
+
+
+class Journal:
+    """The logs of a run.
+
+    Args:
+        folder: Where they lie.
+        config: What was asked for.
+        plan: What is followed.
+        about: Content of `config.json`.
+        is_writer: Whether this process writes. The others count the steps.
+    """
+
+    def __init__(
+        self, folder: RunFolder, config: TrainConfig, plan: BatchPlan, about: dict[str, Any], is_writer: bool
+    ) -> None:
+        self._folder = folder
+        self._config = config
+        self._plan = plan
+        self._about = about
+        self._writes = is_writer
+        self._done = 0
+        self._covered: dict[str, Any] = {}
+        self._audit: AuditLog
+
+    @property
+    def next_step(self) -> int:
+        """Steps done."""
+        return self._done
+
+    @property
+    def head(self) -> str:
+        """Hash of the audit chain, 64 hex; empty where another process writes."""
+        return self._audit.head.hex() if self._writes else ""
+
+    @property
+    def data_head(self) -> str:
+        """Hash of the chain over the steps alone, 64 hex; empty where another process writes."""
+        return data_head(self._plan.plan_id, read_log(self._folder.audit)[1]) if self._writes else ""
+
+    def start(self, base: str) -> None:
+        """Begins at step 0; an earlier run in the folder gives way.
+
+        Args:
+            base: Digest of the model that the run begins with.
+        """
+        if not self._writes:
+            return
+        self._folder.clear()
+        write_manifest(self._folder.config, self._about)
+        settings, environment = settings_of(self._about).digest, environment_of(self._about).digest
+        bound = {"settings": settings, "model": base, "environment": environment}
+        self._audit = AuditLog.start(self._folder.audit, self._plan.plan_id, bound)
+
+    def resume(self, state: State, *, is_due: bool) -> None:
+        """Goes on where a checkpoint stopped; lines beyond it are dropped.
+
+        Args:
+            state: The checkpoint's.
+            is_due: Whether held-out loss and answers are due there. A run that ended there has them; one that goes on
+                has them only when they are due.
+        """
+        self._done = done = state.next_step
+        if not self._writes:
+            return
+        checkpoint = state.sealed.binding("checkpoint")
+        self._audit = AuditLog.resume(
+            self._folder.audit,
+            state.plan_id,
+            done,
+            state.audit_head,
+            checkpoint=checkpoint,
+            goes_on_with=self._plan.plan_id,
+        )
+        if self._audit.plan_id != self._plan.plan_id:
+            self._audit.bind(Binding.of_plan(identity_of(self._plan)))
+        self._covered = state.logs
+
+        def is_kept(line: dict[str, Any]) -> bool:
+            is_extra = ("eval_loss" in line or "prompt" in line) and line["step"] == done and not is_due
+            return line["step"] <= done and not is_extra
+
+        for log in (self._folder.metrics, self._folder.throughput, self._folder.samples):
+            keep_lines(log, is_kept)
+        self._audit.bind(settings_of(self._about))
+        self._audit.bind(environment_of(self._about))
+        write_manifest(self._folder.config, self._about)
+
+    def bind_references(self, references: Mapping[str, str]) -> None:
+        """Binds what the references of preference training say of every pair.
+
+        Args:
+            references: Digest of the manifest of each, by its name.
+        """
+        if self._writes and references:
+            self._audit.bind(Binding("reference", canonical_json(dict(references))))
+
+    def saved(self, checkpoint: Sealed, logs: dict[str, Any]) -> None:
+        """Binds a checkpoint that was written.
+
+        Args:
+            checkpoint: The folder.
+            logs: What it says of metrics and samples.
+        """
+        self._covered = logs
+        self._audit.bind(checkpoint.binding("checkpoint"))
+        flush(self._folder.audit)
+
+    def finished(self, final: Sealed) -> None:
+        """Binds the trained model, and what was measured since the last checkpoint."""
+        logs = self.logs()
+        if logs != self._covered:
+            self._audit.bind(Binding("logs", canonical_json(logs)))
+        self._audit.bind(final.binding("final"))
+        flush(self._folder.audit)
+
+    def logs(self) -> dict[str, Any]:
+        """Length and SHA-256 of metrics and samples, by the file's name; those that are there."""
+        return log_digests(self._folder)
+
+    def step(self, report: StepReport, unit: str, units: int, digest: StepDigest) -> None:
+        """Notes a finished step.
+
+        Args:
+            report: What came of it.
+            unit: What its loss is a mean over.
+            units: How many there were.
+            digest: What was trained on.
+        """
+        self._done = report.step
+        if self._writes:
+            self._audit.append(report.step - 1, digest)
+        self._append(
+            self._folder.metrics,
+            {
+                "step": report.step,
+                "loss": report.loss,
+                **report.metrics,
+                "learning_rate": report.rate,
+                "grad_norm": report.norm,
+                "tokens": report.tokens,
+                f"loss_{unit}s": units,
+            },
+        )
+        self._append(
+            self._folder.throughput,
+            {
+                "step": report.step,
+                "seconds": round(report.seconds, 6),
+                "tokens_per_s": round(report.tokens / report.seconds, 1),
+            },
+        )
+
+    def held_out(self, done: int, eval_set: str, result: HeldOut, mean: HeldOut | None) -> None:
+        """Notes a held-out loss after so many steps, and that of the mean of the weights where one is kept."""
+        members: dict[str, Any] = {"step": done, "eval_set": eval_set, "eval_loss": finite_or_none(result.loss)}
+        if result.unit == "token":
+            members |= {
+                "eval_perplexity": finite_or_none(result.perplexity),
+                "eval_bits_per_byte": finite_or_none(result.bits_per_byte),
+            }
+        members |= {f"eval_{name}": finite_or_none(value) for name, value in result.metrics.items()}
+        if result.accuracy is not None:
+            members |= {"eval_accuracy_interval": result.interval, "eval_accuracy_baseline": result.baseline}
+        if mean is not None:
+            members["eval_ema_loss"] = finite_or_none(mean.loss)
+        members[f"eval_{result.unit}s"] = result.units
+        self._append(self._folder.metrics, members)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of the metrics so far; none where another process writes."""
+        return read_lines(self._folder.metrics) if self._writes else []
+
+    def is_measured(self, done: int, eval_set: str) -> bool:
+        """Whether a held-out loss after so many steps stands in the metrics."""
+        return any(line.get("eval_set") == eval_set and line["step"] == done for line in self.metrics())
+
+    def answers(self, done: int, answers: Mapping[str, str]) -> None:
+        """Notes what the model answered after so many steps, by prompt, in the place of what a kill left of it."""
+        if self._writes:
+            keep_lines(self._folder.samples, lambda line: line["step"] != done)
+        for prompt, text in answers.items():
+            self._append(self._folder.samples, {"step": done, "prompt": prompt, "text": text})
+
+    def has_answered(self, done: int) -> bool:
+        """Whether the answers after so many steps are noted, all of them."""
+        lines = read_lines(self._folder.samples) if self._writes else []
+        return {line["prompt"] for line in lines if line["step"] == done} >= set(self._config.sample_prompts)
+
+    def flush(self) -> None:
+        """Hands the logs to the disk, before a checkpoint counts on them."""
+        for log in (self._folder.audit, self._folder.metrics, self._folder.samples) if self._writes else ():
+            if log.exists():
+                flush(log)
+
+    def _append(self, path: Path, members: dict[str, Any]) -> None:
+        if self._writes:
+            append_line(path, members)
+
+
+def log_digests(folder: RunFolder) -> dict[str, Any]:
+    """Length and SHA-256 of a run's metrics and samples, by the file's name; those that are there."""
+    contents = {log.name: log.read_bytes() for log in (folder.metrics, folder.samples) if log.is_file()}
+    return {
+        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in contents.items()
+    }

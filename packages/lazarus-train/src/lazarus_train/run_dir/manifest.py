@@ -1,0 +1,128 @@
+"""`OUT/config.json`: what was asked for, resolved, and what it ran on. The audit log binds it, but for locations."""
+
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lazarus_core.atomic import whole_file
+from lazarus_core.jsonl import MalformedLine, parse_object
+from lazarus_models.backend import BLAS, mx
+from lazarus_plan.audit.line import Binding
+from lazarus_train.config import TrainConfig
+from lazarus_train.devices import device_policy
+from lazarus_train.engine.state import weight_bytes
+from lazarus_train.errors import SetupError
+from lazarus_train.run_dir.sealed_write import as_json
+
+JSON = dict[str, Any]
+
+PACKAGES = (
+    "lazarus-plan",
+    "lazarus-tokenkit",
+    "lazarus-models",
+    "lazarus-train",
+    "mlx",
+    "mlx-lm",
+    "tokenizers",
+    "numpy",
+)
+
+
+RECORD_VERSION = 2
+"""Of `config.json`. Version 1 was not bound to the audit log."""
+LOCATIONS = ("model", "data", "batch_plan", "output")
+"""Settings that say where something lies. The audit log binds what lies there, not its place."""
+_ENVIRONMENT = ("versions", "python", "platform", "device", "blas", "policy", "processes")
+_MEMBERS = ("record_version", "config", "folder", "plan_id", "eval_data", *_ENVIRONMENT)
+
+
+def describe_run(config: TrainConfig, plan_id: str, eval_data: Mapping[str, str], processes: int) -> JSON:
+    """Settings, plan, versions and machine: bits are the same where these are.
+
+    Args:
+        config: What was asked for.
+        plan_id: What is followed.
+        eval_data: Digest of the held-out rows by their name.
+        processes: That share every step.
+    """
+    return {
+        "record_version": RECORD_VERSION,
+        "config": config.model_dump(mode="json"),
+        "folder": str(Path.cwd()),  # where relative paths begin
+        "plan_id": plan_id,
+        "eval_data": dict(eval_data),
+        "versions": {package: version(package) for package in PACKAGES},
+        "python": platform.python_version(),
+        "platform": f"{sys.platform}-{platform.machine()}",
+        "device": str(mx.default_device()),
+        "blas": {"library": BLAS.library, "version": BLAS.version, "core": BLAS.core},
+        "policy": asdict(
+            device_policy(weight_bytes(config.model))
+        ),  # threads too: other numbers of them, other last bits
+        "processes": processes,
+    }
+
+
+def write_manifest(path: Path, members: JSON) -> None:
+    """Writes what `describe_run` says."""
+    with whole_file(path) as file:  # half of it would make the folder no run's, which nothing goes on in
+        file.write(as_json(members))
+
+
+def read_manifest(path: Path) -> JSON:
+    """The members of a run's `config.json`, which must be spelt as they were written.
+
+    Raises:
+        SetupError: It is not the record of a run, or one of another version.
+    """
+    try:
+        content = path.read_bytes()
+        members = parse_object(content)
+        if "record_version" not in members and isinstance(members.get("config"), dict) and "folder" in members:
+            raise SetupError(
+                f"{path} was written by an earlier version, whose runs bind no weights: train again", "LR-E118"
+            )
+        wrong = next((name for name in _MEMBERS if name not in members), None) or min(
+            members.keys() - set(_MEMBERS), default=None
+        )
+        if wrong is not None or members["record_version"] != RECORD_VERSION:
+            raise ValueError(f"`{wrong or 'record_version'}`")
+        config = TrainConfig.model_validate(members["config"])
+        if json.dumps(config.model_dump(mode="json")) != json.dumps(members["config"]):
+            raise ValueError("`config` is not resolved")
+        if list(members["eval_data"]) != list(config.eval_data):
+            raise ValueError("`eval_data` names other held-out rows than `config`")
+        if as_json(members) != content:
+            raise ValueError("not spelt as it was written")
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        MalformedLine,
+    ) as error:  # pydantic's are ValueErrors
+        raise SetupError(f"{path} is not the record of a run: {str(error).splitlines()[0]}", "LR-E107") from error
+    return members
+
+
+def settings_of(members: JSON) -> Binding:
+    """What the audit log binds of a run's settings: all but locations; held-out rows by their digests, in their order."""
+    config = {name: value for name, value in members["config"].items() if name not in LOCATIONS}
+    config["eval_data"] = [[name, members["eval_data"].get(name)] for name in config["eval_data"]]
+    return Binding("settings", _compact(config))
+
+
+def environment_of(members: JSON) -> Binding:
+    """What the audit log binds of versions and machine."""
+    return Binding("environment", _compact({name: members[name] for name in _ENVIRONMENT}))
+
+
+def _compact(value: JSON) -> bytes:
+    """JSON in one spelling: members in their order, which `rate_factors` has a meaning for; floats by Python's `repr`."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()

@@ -1,0 +1,100 @@
+"""`metrics.jsonl` and `samples.jsonl` of a run, held against the chain, the plan and the learning-rate schedule."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lazarus_core.jsonl import MalformedLine, parse_object
+from lazarus_plan import BatchPlan
+from lazarus_train.config import OptimizerSettings
+from lazarus_train.engine.schedule import learning_rate
+from lazarus_train.errors import CorruptCheckpoint
+
+JSON = dict[str, Any]
+
+
+def check_covered(logs: Sequence[Path], covered: JSON, *, is_whole: bool) -> None:
+    """Makes sure that logs begin with what a checkpoint says of them, and where nothing may follow, end there.
+
+    Args:
+        logs: Metrics and samples.
+        covered: `bytes` and `sha256` by the file's name; a file that is not named was not there.
+        is_whole: Whether nothing may follow.
+
+    Raises:
+        CorruptCheckpoint: A log was changed.
+    """
+    for log in logs:
+        content = log.read_bytes() if log.is_file() else b""
+        said = covered.get(log.name, {"bytes": 0, "sha256": hashlib.sha256().hexdigest()})
+        begins = hashlib.sha256(content[: said["bytes"]]).hexdigest() == said["sha256"]
+        is_there = log.is_file() is (log.name in covered) or not is_whole
+        if not begins or not is_there or len(content) < said["bytes"] or (is_whole and len(content) > said["bytes"]):
+            raise CorruptCheckpoint(f"{log} was changed: it is not what the audit log binds", "LR-E208")
+
+
+def read_metrics(path: Path) -> list[JSON]:
+    """The lines of a log, strictly; a last line that a kill cut off is left out.
+
+    Raises:
+        CorruptCheckpoint: A line is none.
+    """
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    found: list[JSON] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(parse_object(line))
+        except MalformedLine as error:
+            if number == len(lines) and not line.endswith(b"\n"):
+                break
+            raise CorruptCheckpoint(f"{path}:{number}: {error.problem}", "LR-E208") from error
+    return found
+
+
+def check_metrics(
+    path: Path,
+    lines: Sequence[JSON],
+    plan: BatchPlan,
+    units: NDArray[np.int64],
+    optimizer: OptimizerSettings,
+    rebased_at: int,
+) -> int:
+    """Recomputes what the plan and the schedule decide of every step: its number, tokens, denominator and learning rate.
+
+    Args:
+        path: For messages.
+        lines: Of the metrics.
+        plan: What was followed.
+        units: What each step's loss is divided by.
+        optimizer: Settings of the schedule.
+        rebased_at: Steps of the run under earlier plans, whose schedules are not known.
+
+    Returns:
+        How many steps the lines are of.
+
+    Raises:
+        CorruptCheckpoint: A line is not of its step.
+    """
+    steps = [line for line in lines if "loss" in line]
+    for done, line in enumerate(steps, 1):
+        rate = learning_rate(optimizer, done - 1, len(plan)) if rebased_at < done <= len(plan) else None
+        counted = next((name for name in reversed(line) if name.startswith("loss_")), "loss_tokens")
+        due = {"step": done, "tokens": None, counted: None, "learning_rate": rate}
+        if done <= len(plan):
+            due |= {"tokens": int(plan.tokens[done - 1]), counted: int(units[done - 1])}
+        wrong = next((name for name, value in due.items() if name not in line or not _is(line[name], value)), None)
+        if wrong is not None:
+            raise CorruptCheckpoint(
+                f"{path}: `{wrong}` of the {done}. step is {line.get(wrong)!r}, the plan and the settings give {due[wrong]!r}",
+                "LR-E208",
+            )
+    return len(steps)
+
+
+def _is(value: object, due: object) -> bool:
+    """Whether a value is the due one, and no other type that is equal to it; None is due of what is not known."""
+    return due is None or (type(value) is type(due) and value == due)

@@ -1,0 +1,98 @@
+"""A run as its folder tells it: what was asked for, and what came of every step."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lazarus_train.errors import SetupError
+from lazarus_train.run_dir.layout import RunFolder
+from lazarus_train.run_dir.metrics import JSON, read_lines
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run wrote about itself.
+
+    Args:
+        path: Its folder, as given.
+        about: `config.json`.
+        metrics: Lines of `metrics.jsonl`.
+        throughput: Lines of `throughput.jsonl`.
+    """
+
+    path: Path
+    about: JSON
+    metrics: list[JSON]
+    throughput: list[JSON]
+
+    @classmethod
+    def read(cls, path: Path) -> "RunRecord":
+        """Reads a run's folder, finished or not.
+
+        Raises:
+            SetupError: It is not the folder of a run, or no step is done.
+        """
+        folder = RunFolder(path)
+        try:
+            about = json.loads(folder.config.read_bytes())
+            assert isinstance(about["config"], dict) and isinstance(about["plan_id"], str), "as a run writes it"
+        except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+            raise SetupError(
+                f"{path} is not the folder of a run: it has no {folder.config.name} of one", "LR-E107"
+            ) from error
+        record = cls(path, about, read_lines(folder.metrics), read_lines(folder.throughput))
+        if not any("loss" in line for line in record.metrics):
+            raise SetupError(f"{path}: no step is done yet; look again later", "LR-E107")
+        return record
+
+    @property
+    def config(self) -> JSON:
+        """What was asked for."""
+        return self.about["config"]
+
+    @property
+    def loss_unit(self) -> str:
+        """What a loss is a mean over, in words."""
+        line = next(line for line in self.metrics if "loss" in line)
+        counted = next(name.removeprefix("loss_") for name in line if name.startswith("loss_"))
+        return "nats a token" if counted == "tokens" else f"a {counted.removesuffix('s')}"
+
+    @property
+    def eval_sets(self) -> list[str]:
+        """Names of the held-out rows; the first decide."""
+        return list(self.config.get("eval_data") or ())
+
+    def places(self, name: str) -> list[Path]:
+        """The paths of a setting, from any folder; none where it was not given."""
+        given: list[str] | str = self.config.get(name) or []
+        return [Path(self.about.get("folder", "")) / path for path in ([given] if isinstance(given, str) else given)]
+
+    def curve(self, name: str, eval_set: str | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Steps and values at which something was measured; values that are no numbers are left out.
+
+        Args:
+            name: Of what was measured.
+            eval_set: On which held-out rows; None in training.
+        """
+        lines: list[Any] = [line for line in (*self.metrics, *self.throughput) if line.get("eval_set") == eval_set]
+        points = [(line["step"], line[name]) for line in lines if isinstance(line.get(name), int | float)]
+        steps, values = zip(*points, strict=True) if points else ((), ())
+        return np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64)
+
+    def settings(self) -> dict[str, str]:
+        """Every setting by its dotted name, nested ones too, as text."""
+        return dict(_flat("", self.config))
+
+
+def _flat(prefix: str, members: JSON) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for name, value in members.items():
+        if isinstance(value, dict):
+            found += _flat(f"{prefix}{name}.", value)  # pyright: ignore[reportUnknownArgumentType] (JSON)
+        else:
+            found.append((prefix + name, str(value)))
+    return found

@@ -1,0 +1,110 @@
+"""Where a run goes on: the checkpoint that is asked for, whole and of this run."""
+
+from pathlib import Path
+
+from lazarus_plan import BatchPlan, check_state
+from lazarus_train.config import TrainConfig
+from lazarus_train.errors import ForeignCheckpoint, SetupError
+from lazarus_train.run_dir.base_digest import Base
+from lazarus_train.run_dir.checkpoint import (
+    State,
+    checkpoint_path,
+    checkpoint_step,
+    checkpoints,
+    is_checkpoint,
+    read_state,
+)
+from lazarus_train.run_dir.identity import check_continues
+from lazarus_train.run_dir.layout import RunFolder
+
+AUTO, NONE = "auto", "none"
+"""Resume from the newest checkpoint of the output folder, or from none and replace what is there."""
+
+
+def find_checkpoint(folder: RunFolder, resume: str, plan: BatchPlan) -> Path | None:
+    """The checkpoint to go on from, or None for the start.
+
+    A plan that was rebased goes on from the checkpoint where its parent stopped, unless the run follows it already.
+
+    Args:
+        folder: Of the run.
+        resume: `auto`, `none` or a checkpoint's path.
+        plan: What is to be followed.
+
+    Raises:
+        SetupError: Not there, of another run, or of one that is finished.
+    """
+    match resume:
+        case "none":
+            return None
+        case "auto":
+            found = checkpoints(folder.checkpoints)
+            if not found and folder.final.exists():
+                raise SetupError(
+                    f"{folder.path} holds a finished run whose checkpoints are gone: choose another --output, or give "
+                    "--resume none to replace it",
+                    "LR-E111",
+                )
+            return _newest(found, plan) if found else None
+        case _:
+            path = Path(resume)
+            if not resume or not path.is_dir() or not is_checkpoint(path.resolve()):
+                raise SetupError(
+                    f"--resume {resume}: no such checkpoint; give `auto`, `none` or its folder, such as "
+                    f"{checkpoint_path(folder.checkpoints, 1)}",
+                    "LR-E103",
+                )
+            if path.resolve().parent != folder.checkpoints.resolve():
+                raise SetupError(
+                    f"--resume {resume}: a checkpoint of another run than {folder.path}, whose audit log it would lack; "
+                    "copy that run's folder and give the copy as --output",
+                    "LR-E109",
+                )
+            return folder.checkpoints / path.resolve().name
+
+
+def _newest(found: list[Path], plan: BatchPlan) -> Path:
+    """The newest checkpoint, or, where that followed the parent of the plan, the one that the plan was rebased at."""
+    parent = plan.metadata.parent
+    if parent is None:
+        return found[-1]
+    state = read_state(found[-1])
+    if state.plan_id != parent.plan_id:
+        return found[-1]
+    at = checkpoint_path(found[-1].parent, parent.steps)
+    if at not in found:
+        steps = ", ".join(str(checkpoint_step(path)) for path in found)
+        raise SetupError(
+            f"the plan was rebased after step {parent.steps}, where the run has no checkpoint: rebase after one of {steps}",
+            "LR-E119",
+        )
+    return at
+
+
+def check_checkpoint(checkpoint: Path, config: TrainConfig, plan: BatchPlan) -> State:
+    """The state of a checkpoint that is whole, but for its tensors, and of this run. `Learner.restored` checks these.
+
+    Raises:
+        CorruptCheckpoint: It is damaged.
+        ForeignCheckpoint: It is of another run.
+        SetupError: It is beyond the steps that are asked for.
+    """
+    state = read_state(checkpoint, is_loaded_next=True)
+    done = check_state(plan, state.plan)
+    if state.plan_id != plan.plan_id:
+        check_continues(RunFolder(checkpoint.parent.parent).audit, plan)
+    if config.max_steps is not None and done > config.max_steps:
+        earlier = checkpoint_path(checkpoint.parent, config.max_steps)
+        other = f"--resume {earlier} goes back to it" if earlier.is_dir() else "give a higher one, or another --output"
+        raise SetupError(f"--max-steps {config.max_steps}: the run has done {done} steps; {other}", "LR-E112")
+    settings = config.trajectory()
+    changed = [name for name, value in settings.items() if state.trajectory.get(name) != value]
+    if config.lora is None:  # adapters are put on the model itself, whose files are hashed as they are loaded
+        Base.on_disk(config.model).check(state.base, config.model)
+    if changed:
+        raise ForeignCheckpoint(
+            f"{checkpoint} was trained with other settings: {', '.join(f'`{name}`' for name in changed)} differ; give "
+            "the same ones, another --output, or --resume none to start again",
+            "LR-E210",
+        )
+    return state

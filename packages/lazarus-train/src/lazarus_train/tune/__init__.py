@@ -1,0 +1,1 @@
+"""Measure training set-ups and search for the fastest that fits."""

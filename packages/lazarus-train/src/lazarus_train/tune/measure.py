@@ -1,0 +1,149 @@
+"""One set-up, tried in a process of its own: `python -m lazarus_train.tune.measure SETUP`, where nothing it breaks is ours.
+
+Reads a `Setup` as JSON, computes training steps of full rows of random tokens, and prints what they took as JSON.
+"""
+
+import os
+import resource
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
+
+from lazarus_core.console import say, show
+from lazarus_core.errors import LazarusError
+
+if TYPE_CHECKING:
+    from lazarus_train.data.batches import Batch
+
+OUT_OF_MEMORY = 77
+"""Exit code of a trial that held more memory than it may."""
+WATCH_EVERY_S = 0.02
+
+
+class Setup(BaseModel):
+    """What is tried.
+
+    Everything here decides how fast a step is and how much memory it takes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    model: Path
+    """Directory of the model."""
+    row_len: PositiveInt
+    """Tokens a row, all of them real."""
+    rows: PositiveInt
+    """Rows computed at once."""
+    lora_rank: NonNegativeInt = 0
+    """Rank of the adapters; 0 trains all weights."""
+    recomputes: bool = False
+    """Whether activations are computed again for the gradient."""
+    steps: PositiveInt = 3
+    """Steps that are measured, after one that is not."""
+    memory_bytes: PositiveInt | None = None
+    """Memory that the process may hold; None lets it take what there is."""
+
+
+class Measured(BaseModel):
+    """What it took."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    tokens_per_s: float
+    """Real tokens a second, the median of the steps."""
+    step_seconds: float
+    """The median of the steps."""
+    peak_bytes: int
+    """Most memory that arrays held at once."""
+
+
+def measure(setup: Setup) -> Measured:
+    """Trains the steps as a run trains them."""
+    from lazarus_models.backend import mx
+    from lazarus_train.config import LoraSettings, TrainConfig
+    from lazarus_train.cpu.thread_parallel import Replicas
+    from lazarus_train.devices import prepare_device
+    from lazarus_train.engine.state import Learner, weight_bytes
+    from lazarus_train.engine.step import compute_gradients
+    from lazarus_train.objectives.registry import CausalTask
+
+    nowhere = Path("nowhere")
+    lora = LoraSettings(rank=setup.lora_rank) if setup.lora_rank else None
+    config = TrainConfig(
+        model=setup.model, data=nowhere, batch_plan=nowhere, output=nowhere, lora=lora, recomputes=setup.recomputes
+    )
+    policy = prepare_device(weight_bytes(setup.model))
+    learner = Learner.fresh(config, None)
+    threads = min(setup.rows, config.threads_of(policy.threads))
+    replicas, task = Replicas(learner.lm.model, threads, compiles=policy.compiles), CausalTask()
+    batches = full_batches(setup, learner.lm.config.vocab_size, threads)
+    labels = setup.rows * (setup.row_len - 1)
+    seconds: list[float] = []
+    mx.reset_peak_memory()
+    for _ in range(1 + setup.steps):
+        began = time.perf_counter()
+        gradients = compute_gradients(replicas, task.loss, [batches], labels, 1.0)
+        learner.optimizer.update(gradients.tree, config.optimizer.learning_rate)
+        learner.optimizer.evaluate()
+        seconds.append(time.perf_counter() - began)
+    median = float(np.median(seconds[1:]))
+    return Measured(
+        tokens_per_s=setup.rows * setup.row_len / median, step_seconds=median, peak_bytes=mx.get_peak_memory()
+    )
+
+
+def full_batches(setup: Setup, vocab_size: int, threads: int) -> "list[Batch]":
+    """The rows of a set-up, dealt to threads: no padding, one sample a row, the most that a row can cost."""
+    shares = [len(range(thread, setup.rows, threads)) for thread in range(threads)]
+    return [_full_batch(rows, setup.row_len, vocab_size) for rows in shares]
+
+
+def _full_batch(rows: int, row_len: int, vocab_size: int) -> "Batch":
+    from lazarus_models.backend import mx
+    from lazarus_train.data.batches import Batch, Part
+
+    shape = (rows, row_len)
+    ids = np.random.default_rng(0).integers(0, vocab_size, size=shape, dtype=np.int32)
+    is_label = np.ones(shape, dtype=np.bool_)
+    is_label[:, 0] = False
+    return Batch(
+        ids=mx.array(ids),
+        segment_ids=mx.array(np.ones(shape, dtype=np.int32)),  # computed: a promise cannot go to another thread
+        is_label=mx.array(is_label.tolist()),
+        places=mx.array(np.flatnonzero(is_label).astype(np.int32)),
+        parts=tuple(Part(row, row, 0, row_len, row_len - 1, 1) for row in range(rows)),
+        numbers=tuple(range(rows)),
+        step_rows=rows,
+    )
+
+
+def main(text: str) -> int:
+    """Tries the set-up of a JSON text and prints what it took; returns the exit code."""
+    setup = Setup.model_validate_json(text)
+    if setup.memory_bytes is not None:
+        threading.Thread(target=_watch_memory, args=(setup.memory_bytes,), daemon=True).start()
+    try:
+        show(measure(setup).model_dump_json())
+    except LazarusError as error:  # the sweep repeats the last line
+        say(error.message)
+        return error.exit_code
+    return 0
+
+
+def _watch_memory(most: int) -> None:
+    """Ends the process once it holds too much: a machine that swaps measures nothing."""
+    unit = (
+        1 if sys.platform == "darwin" else 1024
+    )  # of ru_maxrss, https://man7.org/linux/man-pages/man2/getrusage.2.html
+    while resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit <= most:
+        time.sleep(WATCH_EVERY_S)
+    os._exit(OUT_OF_MEMORY)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
