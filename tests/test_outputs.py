@@ -14,6 +14,7 @@ from typing import Any, get_args, get_origin
 import pytest
 import typer
 
+from lazarus_core.cli_app import deferred_of
 from lazarus_core.console import run
 
 APPS = {
@@ -38,6 +39,7 @@ READ = {
         "parent",
         "parent_lengths",
         "log",
+        "encoded",
         "lock",
         "lengths",
         "data",
@@ -104,7 +106,9 @@ def commands(app: Any, names: tuple[str, ...]) -> Iterator[tuple[str, Callable[.
         return
     for each in app.registered_commands:
         assert each.callback is not None
-        yield " ".join([*names, each.name or each.callback.__name__.replace("_", "-")]), each.callback
+        deferred = deferred_of(each.callback)
+        callback = each.callback if deferred is None else deferred.function
+        yield " ".join([*names, each.name or callback.__name__.replace("_", "-")]), callback
     for group in app.registered_groups:
         assert group.typer_instance is not None
         inner = group.typer_instance

@@ -7,7 +7,7 @@ import pytest
 from lazarus_models import RopeConfig, UnsupportedModel, export_gguf, load, save, set_weights, weights
 from lazarus_models.backend import mx
 from lazarus_models.components.decoder import Decoder
-from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
+from lazarus_tokenkit.tokenizers import HuggingFaceTokenizer
 
 OURS = {  # by the format's own words, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
     "token_embd.": "model.embed_tokens.",

@@ -9,7 +9,7 @@ import pytest
 from lazarus_tokenkit import load_tokenizer
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.tokenizers.engines import (
-    Unfit,
+    UnsuitableEngine,
     build_engine,
     check_engine,
     choose_engine,
@@ -81,7 +81,7 @@ def test_an_engine_asked_for_must_be_installed(build: Any, monkeypatch: pytest.M
 @pytest.mark.parametrize("name", ["tiktoken", "sentencepiece"])
 def test_an_engine_that_cannot_be_built_says_why(name: str):
     needs(name)
-    with pytest.raises(Unfit, match=r"pattern|beside"):
+    with pytest.raises(UnsuitableEngine, match=r"pre-tokenizer|no tokenizer\.model"):
         build_engine(load_tokenizer("char:"), name)
 
 

@@ -204,7 +204,7 @@ def test_a_row_of_other_forms_has_the_same_bound(tmp_path: Path, name: str):
 @pytest.mark.parametrize("given_id", ['"' + "a" * (MAX_ID_BYTES + 1) + '"', "9" * 4200, '"' + "\u00e9" * 2049 + '"'])
 def test_an_id_beyond_the_bound_is_refused(tmp_path: Path, given_id: str):
     (tmp_path / "r.jsonl").write_text(f'{{"id":{given_id},"text":"a"}}\n')
-    with pytest.raises(SampleError, match=f"at most {MAX_ID_BYTES:,}"):
+    with pytest.raises(SampleError, match=f"the limit is {MAX_ID_BYTES:,}"):
         list(read_samples(tmp_path / "r.jsonl"))
 
 

@@ -152,7 +152,7 @@ def test_one_process_builds_an_output_at_a_time(data: Path, tmp_path: Path):
     output = tmp_path / "l.jsonl"
 
     def again(count: int) -> None:
-        with pytest.raises(TokenkitError, match="another process builds") as caught:
+        with pytest.raises(TokenkitError, match="another process is writing") as caught:
             build_lengths(data, BYTE, output)
         assert (caught.value.code, caught.value.exit_code) == ("LT-E504", 2)
 

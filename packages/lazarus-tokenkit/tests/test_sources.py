@@ -114,12 +114,12 @@ def test_a_file_that_is_no_tokenizer_says_what_it_is(tmp_path: Path, content: by
 
 def test_a_config_beside_a_tokenizer_names_the_directory(tmp_path: Path):
     load_tokenizer("byte").save(tmp_path)
-    with pytest.raises(TokenizerNotFound, match=f"`{tmp_path}` holds one"):
+    with pytest.raises(TokenizerNotFound, match=f"`{tmp_path}` has a tokenizer.json"):
         load_tokenizer(tmp_path / "tokenizer_config.json")
 
 
 def test_no_name_is_no_tokenizer():
-    with pytest.raises(TokenizerNotFound, match="no tokenizer is named"):
+    with pytest.raises(TokenizerNotFound, match="the tokenizer's name is empty"):
         load_tokenizer("")
 
 
@@ -175,11 +175,11 @@ def test_a_damaged_model_is_one_clear_error(tmp_path: Path, content: bytes):
 @pytest.mark.parametrize(
     ("vocab", "merges", "words"),
     [
-        ("[]", "", "is no vocabulary"),
+        ("[]", "", "is not a vocabulary"),
         ("{", "", "is not JSON"),
         ('{"a": 0}', "", "is not byte-level"),
-        (None, "#version: 0.2\na b\nab  c\n", r"merges.txt:3: a merge is two pieces"),
-        (None, "#version: 0.2\na b\n", "'ab' is no piece"),
+        (None, "#version: 0.2\na b\nab  c\n", r"merges.txt:3: a merge must be two pieces"),
+        (None, "#version: 0.2\na b\n", "the vocabulary lacks 'ab'"),
     ],
 )
 def test_damaged_merges_are_named(tmp_path: Path, vocab: str | None, merges: str, words: str):
@@ -193,7 +193,7 @@ def test_damaged_merges_are_named(tmp_path: Path, vocab: str | None, merges: str
 
 def test_half_of_two_files_is_refused(tmp_path: Path):
     (tmp_path / "merges.txt").write_text("")
-    with pytest.raises(TokenizerError, match=r"half a tokenizer: vocab\.json must stand beside it"):
+    with pytest.raises(TokenizerError, match=r"is one of two files: vocab\.json is missing"):
         load_tokenizer(tmp_path / "merges.txt")
 
 

@@ -108,11 +108,11 @@ def test_an_option_of_another_objective_is_refused_in_words(options, words):
 
 
 def test_held_out_rows_have_a_name_whatever_their_files_is():
-    from lazarus_train.cli.options import _named
+    from lazarus_train.cli.option_names import read_named
 
     given = ["a/(test).jsonl", "b=c=d.jsonl", ".hidden", "-x.jsonl", "a b=c.jsonl"]
-    assert list(_named(given)) == ["test-", "b", "hidden", "x", "a-b-c"]
-    assert str(_named(given)["b"]) == "c=d.jsonl"
+    assert list(read_named(given)) == ["test-", "b", "hidden", "x", "a-b-c"]
+    assert str(read_named(given)["b"]) == "c=d.jsonl"
 
 
 def test_settings_not_given_take_their_defaults():

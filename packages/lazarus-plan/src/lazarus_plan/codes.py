@@ -274,6 +274,51 @@ CODES = {
         "The log was edited, or another program wrote it",
         "Do not trust the run; train again from a checkpoint before the step that the message names.",
     ),
+    "LP-E190": Code(
+        "Nothing states which tokens an exported loader predicts",
+        "Data with prompts but without labels or masks",
+        "Give labels or masks, or `loss_on='all'`.",
+    ),
+    "LP-E191": Code(
+        "Labels or masks do not fit the tokens of their sample",
+        "Labels that are shifted, or of another length",
+        "Give one label for each token; do not shift them.",
+    ),
+    "LP-E192": Code(
+        "An encoded file is of other data, or another template, tokenizer or encoding",
+        "The file was encoded before the data or settings changed",
+        "Encode the plan's data with its tokenizer and template: `lazarus-tokenkit encode -d DATA -t TOKENIZER -o ENCODED`.",
+    ),
+    "LP-E193": Code(
+        "A sample has other tokens than the plan was built from",
+        "Another tokenizer, or changed data",
+        "Encode the plan's data with its tokenizer and template: `lazarus-tokenkit encode -d DATA -t TOKENIZER -o ENCODED`.",
+    ),
+    "LP-E194": Code(
+        "A setting of another trainer would break the plan",
+        "Gradient accumulation, shuffling or more steps than planned",
+        "Change the setting that the message names.",
+    ),
+    "LP-E195": Code(
+        "Another trainer did not train on the next step of the plan, or not on all of it",
+        "The trainer skipped, repeated or cut a batch",
+        "Do not trust the run; train again from a checkpoint before the step that the message names.",
+    ),
+    "LP-E196": Code(
+        "The files of a plan are damaged, or another plan was expected",
+        "The folder was edited or replaced",
+        "Build the plan again, or give its folder.",
+    ),
+    "LP-E197": Code(
+        "An audit log cannot be continued",
+        "The log belongs to another checkpoint or plan",
+        "Restore the log of the checkpoint, or give another name.",
+    ),
+    "LP-E198": Code(
+        "Another trainer cannot follow this plan or read this data",
+        "The plan's mode or the form of the data",
+        "Build another plan, or encode the data before.",
+    ),
     "LP-W201": Code(
         "Much of the plan is padding", "Long rows with few samples each", "Choose another row length or token budget."
     ),

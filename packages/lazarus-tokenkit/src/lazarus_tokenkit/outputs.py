@@ -1,4 +1,4 @@
-"""Kinds of files that tokenkit writes, and how each recognises its own."""
+"""The kinds of output files of this package, with a test for existing files of each kind."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from lazarus_core.outputs import OutputKind, begins_with
 
 MAX_FINGERPRINT_BYTES = 1 << 22
-"""A fingerprint has some kilobytes; a larger file is none, and is not read whole."""
+"""A saved fingerprint has a few kilobytes. A larger file is not one and is not read."""
 
 
 def _is_fingerprint(path: Path) -> bool:

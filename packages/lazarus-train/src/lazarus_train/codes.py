@@ -153,6 +153,32 @@ CODES = {
     ),
     "LR-E160": Code("A file of a sweep is of another kind", "The path names another file", "Choose another output."),
     "LR-E170": Code("A logger is not installed", "The extra is missing", "Install the extra that the message names."),
+    "LR-E180": Code(
+        "A file of settings is not TOML",
+        "A syntax error, or another kind of file",
+        "Correct the line that the message names.",
+    ),
+    "LR-E181": Code(
+        "A setting does not exist",
+        "A misspelt name, or a name in the wrong table",
+        "Use the name that the message proposes; `--print-config` lists all names.",
+    ),
+    "LR-E182": Code(
+        "A setting has another type or range",
+        "A text for a number, or a value beyond the limits",
+        "Give a value of the kind that the message names.",
+    ),
+    "LR-E183": Code(
+        "Settings contradict each other",
+        "A setting needs another one, or has no effect with it",
+        "Remove or add the setting that the message names.",
+    ),
+    "LR-E184": Code("A `--set` cannot be read", "The equals sign or the name is missing", "Give `--set NAME=VALUE`."),
+    "LR-E185": Code(
+        "The settings are those of another command",
+        "A file of one training command was given to another",
+        "Use the command that the message names.",
+    ),
     "LR-E201": Code(
         "A checkpoint is damaged",
         "A disk error, or a file that was changed",

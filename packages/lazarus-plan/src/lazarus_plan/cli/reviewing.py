@@ -1,4 +1,4 @@
-"""The command for continuous integration: ci. Exit 0 where the lock is what its inputs give, whatever changed; 1 is no."""
+"""The command for continuous integration: `ci`. Exit 0 if the lock agrees with its inputs, whatever changed since the base."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal

@@ -66,17 +66,17 @@ def vocab(
     first: Annotated[int, typer.Option("--from", help="First id.", min=0)] = 0,
     last: Annotated[int | None, typer.Option("--to", help="Last id.", min=0)] = None,
     special: Annotated[bool, typer.Option("--special", help="Only special tokens.")] = False,
-    limit: Annotated[int, typer.Option("--limit", help="At most so many lines; 0 for all.", min=0)] = 50,
+    limit: Annotated[int, typer.Option("--limit", help="Largest number of lines; 0 prints all.", min=0)] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List the vocabulary: id, piece, the text it stands for."""
+    """List the vocabulary: id, piece and text."""
     from lazarus_tokenkit.tables import aligned
 
     loaded = load(tokenizer)
     try:
         pattern = None if search is None else re.compile(search if regex else re.escape(search))
     except re.error as error:
-        raise TokenkitError(f"{search!r} is no regular expression: {error}", "LT-E501") from error
+        raise TokenkitError(f"{search!r} is not a regular expression: {error}", "LT-E501") from error
     specials = {number: text for text, number in loaded.special_tokens.items()}
     found: list[tuple[int, str, str]] = []
     for piece, number in loaded.vocab.items():
@@ -103,5 +103,5 @@ def vocab(
 
 
 def _pieces(ids: list[int], vocab: Mapping[str, int]) -> list[str]:
-    spelled = {number: piece for piece, number in vocab.items()}
-    return [spelled.get(number, "") for number in ids]
+    pieces = {number: piece for piece, number in vocab.items()}
+    return [pieces.get(number, "") for number in ids]

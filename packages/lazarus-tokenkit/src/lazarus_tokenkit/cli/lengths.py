@@ -1,4 +1,4 @@
-"""Commands about length caches: build, stats."""
+"""The commands of `lengths`: build, stats, waste."""
 
 import json
 from pathlib import Path
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 WASTE = {
-    "in order": "of batches as the data comes is padding",
-    "sorted": "of batches of samples sorted by length",
-    "to the longest": "where every sample is padded to the longest of all",
+    "in order": "padding in batches in the order of the data",
+    "sorted": "padding in batches of samples sorted by length",
+    "to the longest": "padding if every sample is padded to the longest sample",
 }
 
 
@@ -26,12 +26,14 @@ WASTE = {
 def build(
     data: Data,
     tokenizer: TokenizerName,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The length cache to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Length cache to write.")],
     fields: "FieldNames",
     template: Template = None,
     engine: Annotated[
         Literal["auto", "huggingface", "tiktoken", "sentencepiece", "gigatoken"],
-        typer.Option("--engine", help="Who encodes; compared with the reference, which is used where they differ."),
+        typer.Option(
+            "--engine", help="Engine that encodes. It is compared with the reference, which replaces it if ids differ."
+        ),
     ] = "huggingface",
     force: Force = False,
     as_json: AsJson = False,
@@ -59,7 +61,7 @@ def build(
 
 
 def stats(
-    lengths: Annotated[Path, typer.Option("-l", "--lengths", help="A length cache.")], as_json: AsJson = False
+    lengths: Annotated[Path, typer.Option("-l", "--lengths", help="Length cache to read.")], as_json: AsJson = False
 ) -> None:
     """Print quantiles and a histogram of a length cache."""
     found = _stats(lengths)
@@ -67,12 +69,14 @@ def stats(
 
 
 def waste(
-    lengths: Annotated[Path, typer.Option("-l", "--lengths", help="A length cache.")],
-    batch_size: Annotated[int, typer.Option("-b", "--batch-size", help="Samples a batch.", min=1)] = 8,
-    max_length: Annotated[int | None, typer.Option("--max-length", help="Longer samples are cut.", min=1)] = None,
+    lengths: Annotated[Path, typer.Option("-l", "--lengths", help="Length cache to read.")],
+    batch_size: Annotated[int, typer.Option("-b", "--batch-size", help="Number of samples in a batch.", min=1)] = 8,
+    max_length: Annotated[
+        int | None, typer.Option("--max-length", help="Truncate longer samples to this length.", min=1)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what share of padded batches is padding."""
+    """Print the share of padding in padded batches."""
     from lazarus_plan import read_lengths
     from lazarus_tokenkit.analysis.waste import padding_waste
 
@@ -92,5 +96,5 @@ def _stats(path: Path) -> "LengthStats":
 
 
 def _budget(longest: int) -> int:
-    """A token budget to suggest: 8,192, or what the longest sample needs."""
+    """Suggests a token budget: 8,192, or the longest sample rounded up to a multiple of 64."""
     return max(8192, -(-longest // 64) * 64)
