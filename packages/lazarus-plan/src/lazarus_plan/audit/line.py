@@ -231,7 +231,7 @@ def _refuse_unknown(members: JSON, named: tuple[str, ...], line: bytes, number: 
     if unknown:
         raise _wrong(number, f"the member {_shown(unknown[0])} is unknown")
     if line_of({name: members[name] for name in named if name in members}) != line:
-        raise _wrong(number, "not spelt as an audit log is written: no spaces, members in their order")
+        raise _wrong(number, "not in the form of an audit log: no spaces, members in their order")
 
 
 def _is_start(start: Any) -> bool:

@@ -211,7 +211,7 @@ def _check_data(held: _Held, found: LengthCache, name: _Namer) -> None:
     changed = np.flatnonzero(held.prefixes[:, 0] != found.row_prefix)
     if len(changed) > 1 and sorted(held.prefixes[:, 0].tolist()) == sorted(found.row_prefix.tolist()):
         raise StalePlan(
-            f"data: {len(changed)} rows of {found.name} stand in another order, the first is row {name(row)}; {again}",
+            f"data: {len(changed)} rows of {found.name} are in another order, the first is row {name(row)}; {again}",
             "LP-E141",
         )
     more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""

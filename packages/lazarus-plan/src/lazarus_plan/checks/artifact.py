@@ -173,10 +173,10 @@ class _Reading:
             what = "truncated" if len(numbers) < due else "too long"
             return [Finding("LP-E114", f"plan.jsonl is {what}: {len(numbers)} steps, {METADATA} says {due}")]
         at = int(wrong[0])
-        where = f"plan.jsonl:{at + 1}: step {numbers[at]} stands where step {at} belongs"
+        where = f"plan.jsonl:{at + 1}: step {numbers[at]} is at the position of step {at} belongs"
         present = np.unique(numbers)
         if len(present) < len(numbers):
-            return [Finding("LP-E113", f"{where}: a line stands twice", at + 1)]
+            return [Finding("LP-E113", f"{where}: a line occurs twice", at + 1)]
         if int(present[-1]) == len(numbers) - 1:
             return [Finding("LP-E112", f"{where}: lines are in another order", at + 1)]
         return [Finding("LP-E111", f"{where}: steps are missing", at + 1)]
@@ -316,7 +316,7 @@ def _warnings(plan: BatchPlan) -> list[Finding]:
         findings.append(
             Finding(
                 "LP-W205",
-                f"no fingerprint of {', '.join(absent)}: nobody can prove what the plan was made from; "
+                f"no fingerprint of {', '.join(absent)}: the inputs of the plan cannot be proven; "
                 "build lengths with `lazarus data lengths build`",
             )
         )

@@ -43,7 +43,7 @@ def _count(
     if num_cut:
         for pieces in _by_sample(sample, span_start, length, num_cut):
             cut, copies, wrong = _count_cut(*pieces)
-            wrong += [("LP-E120", f"sample {each} stands whole and in pieces") for each in cut[times[cut] > 0].tolist()]
+            wrong += [("LP-E120", f"sample {each} occurs whole and in pieces") for each in cut[times[cut] > 0].tolist()]
             if int(copies.max()) > np.iinfo(times.dtype).max:
                 times = times.astype(np.int32)
             times[cut] = copies
@@ -119,7 +119,7 @@ def _count_cut(
     begins = np.flatnonzero(~follows)
     most = np.maximum.reduceat(copies, begins)
     uneven = copies != np.repeat(most, np.diff(np.append(begins, len(cut))))
-    wrong += [("LP-E123", f"the pieces of sample {each} stand unequally often") for each in cut[uneven].tolist()]
+    wrong += [("LP-E123", f"the pieces of sample {each} occur unequally often") for each in cut[uneven].tolist()]
     return cut[begins], copies[begins], wrong
 
 
@@ -136,9 +136,9 @@ def _compare(plan: BatchPlan, epoch: Epoch, times: Integers) -> Iterator[tuple[s
         least = sum(whole for whole, _ in passes)
         most = least + sum(rest > 0 for _, rest in passes)
         for each in np.flatnonzero(mine > most).tolist():
-            yield "LP-E120", f"sample {source.offset + each} stands {_times(int(mine[each]))}, not {_times(most)}"
+            yield "LP-E120", f"sample {source.offset + each} occurs {_times(int(mine[each]))}, not {_times(most)}"
         for each in np.flatnonzero((mine > 0) & (mine < least)).tolist():
-            yield "LP-E121", f"sample {source.offset + each} stands {_times(int(mine[each]))}, not {_times(least)}"
+            yield "LP-E121", f"sample {source.offset + each} occurs {_times(int(mine[each]))}, not {_times(least)}"
         absent = np.flatnonzero(mine == 0)
         if least:
             missing += len(absent)

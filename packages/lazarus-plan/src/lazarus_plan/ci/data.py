@@ -105,7 +105,7 @@ def _find(cache: LengthCache, names: Sequence[str], given: Sequence[Path], folde
     found = [path or find_file(name, folders) for name, path in zip_longest(names, given)]
     for name, path in zip(names, found, strict=True):
         if path is None:
-            return DataFiles(missing=f"{name} was not found beside {cache.name}: give its path")
+            return DataFiles(missing=f"{name} was not found next to {cache.name}: give its path")
         if _is_pointer(path):
             return DataFiles(missing=f"{path} is a Git LFS pointer: check out with LFS (actions/checkout: `lfs: true`)")
     return DataFiles(tuple(path for path in found if path is not None))

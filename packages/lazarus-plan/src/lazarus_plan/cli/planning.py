@@ -30,7 +30,7 @@ Parent = Annotated[
 ]
 ParentLengths = Annotated[
     list[Path] | None,
-    typer.Option("--parent-lengths", help="Length caches of the parent's lock [default: beside it]."),
+    typer.Option("--parent-lengths", help="Length caches of the parent's lock [default: next to it]."),
 ]
 PREDICTABLE_SEED = 0
 """Seed of `--predictable`."""
@@ -128,7 +128,7 @@ def lock(
     ] = False,
     lengths: Annotated[
         list[Path] | None,
-        typer.Option("-l", "--lengths", help="With --update: length caches [default: beside the lock]."),
+        typer.Option("-l", "--lengths", help="With --update: length caches [default: next to the lock]."),
     ] = None,
     parent: Parent = None,
     parent_lengths: ParentLengths = None,

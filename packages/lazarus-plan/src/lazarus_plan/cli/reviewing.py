@@ -24,11 +24,11 @@ def ci(
     ] = None,
     lengths: Annotated[
         list[Path] | None,
-        typer.Option("-l", "--lengths", help="Length caches in the order of the sources [default: beside the lock]."),
+        typer.Option("-l", "--lengths", help="Length caches in the order of the sources [default: next to the lock]."),
     ] = None,
     data: Annotated[
         list[Path] | None,
-        typer.Option("-d", "--data", help="Data files in the order of the lengths [default: beside these]."),
+        typer.Option("-d", "--data", help="Data files in the order of the lengths [default: next to these]."),
     ] = None,
     parent: Annotated[
         Path | None, typer.Option("--parent", help="Of a rebased plan: its parent's plan or lock [default: the base].")

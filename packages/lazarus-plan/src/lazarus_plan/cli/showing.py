@@ -105,7 +105,7 @@ def diff(
 
 def explain(
     plan: PlanPath,
-    sample: Annotated[int | None, typer.Option("--sample", help="Where this sample stands, and why.", min=0)] = None,
+    sample: Annotated[int | None, typer.Option("--sample", help="Sample to explain.", min=0)] = None,
     step: Annotated[int | None, typer.Option("--step", help="What this step is made of.", min=0)] = None,
     data: Annotated[
         list[Path] | None, typer.Option("-d", "--data", help="The data files, to show the text of the rows.")
@@ -172,7 +172,7 @@ def _explanation(found: "JSON") -> str:
         lines = [f"sample {found['sample']}: row {found['position']} of {found['source']}"]
         for place in found["places"]:
             span = f", its tokens {place['span'][0]} to {place['span'][1]}" if place["span"] else ""
-            company = ", ".join(map(str, place["shares_row_with"])) or "nobody"
+            company = ", ".join(map(str, place["shares_row_with"])) or "none"
             lines.append(
                 f"  step {place['step']}, row {place['row']}, tokens {place['tokens'][0]} to {place['tokens'][1]}{span}, "
                 f"rank {place['rank']}; shares the row with {company}"

@@ -59,7 +59,7 @@ def decode_line(line: bytes, number: int) -> Line:
     known = tuple(name for name in KNOWN if name in parsed)
     if tuple(parsed)[: len(known)] != known:
         raise _corrupt(
-            number, f"members stand in the order {', '.join(parsed)}; it must be {', '.join(REQUIRED)}", "LP-E105"
+            number, f"members are in the order {', '.join(parsed)}; it must be {', '.join(REQUIRED)}", "LP-E105"
         )
     result = Line(*(parsed[name] for name in REQUIRED), row_len=parsed.get("row_len"), spans=parsed.get("spans"))
     for name, ranges in (("packing", result.packing), ("spans", result.spans)):
@@ -72,7 +72,7 @@ def diagnose(line: bytes, number: int) -> CorruptPlan:
     """Describe why a line is not canonical."""
     text = line.decode("latin-1")
     if line.startswith(b"\xef\xbb\xbf"):
-        return _corrupt(number, "a byte order mark stands before the line", "LP-E101")
+        return _corrupt(number, "there is a byte order mark before the line", "LP-E101")
     if not line.isascii():
         return _corrupt(number, "bytes outside ASCII", "LP-E101")
     if not line.endswith(b"\n"):
@@ -92,7 +92,7 @@ def diagnose(line: bytes, number: int) -> CorruptPlan:
         return _corrupt(number, "not an object", "LP-E106")
     names = [name for name, _ in cast("list[tuple[str, object]]", members)]
     if len(set(names)) != len(names):
-        return _corrupt(number, "a member stands twice", "LP-E106")
+        return _corrupt(number, "a member occurs twice", "LP-E106")
     missing = [name for name in REQUIRED if name not in names]
     if missing:
         return _corrupt(number, f"no `{missing[0]}`", "LP-E106")
@@ -101,7 +101,7 @@ def diagnose(line: bytes, number: int) -> CorruptPlan:
     if re.search(r"[.eE+-]|[0-9]{17}", outside_strings):
         return _corrupt(number, "a number that is not a plain integer below 2^53", "LP-E103")
     if tuple(names[: len(REQUIRED)]) != REQUIRED:
-        return _corrupt(number, f"members stand in the order {', '.join(names)}", "LP-E105")
+        return _corrupt(number, f"members are in the order {', '.join(names)}", "LP-E105")
     return _corrupt(number, "a member has the wrong type, or a number is not below 2^53", "LP-E103")
 
 

@@ -310,7 +310,7 @@ def read_object(path: Path) -> JSON:
     if not isinstance(members, dict):
         raise CorruptPlan(f"{path} is not a JSON object", "LP-E151")
     if _document(cast("JSON", members)) != content:
-        raise CorruptPlan(f"{path} is not spelt as it was written: two spaces, LF, every member once", "LP-E151")
+        raise CorruptPlan(f"{path} is not in canonical form: two spaces, LF, every member once", "LP-E151")
     return cast("JSON", members)
 
 

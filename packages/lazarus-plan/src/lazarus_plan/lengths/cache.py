@@ -240,7 +240,7 @@ def check_unique(rows: Sequence[LengthRow], name: str, first_line: int) -> None:
     for line, row in enumerate(rows, first_line):
         if row.id in seen:
             raise LengthsError(
-                f"{name}:{line}: id {row.id!r} stands in line {seen[row.id]} too; ids must be unique", "LP-E120"
+                f"{name}:{line}: id {row.id!r} is in line {seen[row.id]} too; ids must be unique", "LP-E120"
             )
         seen[row.id] = line
 

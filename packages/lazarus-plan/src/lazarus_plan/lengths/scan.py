@@ -205,7 +205,7 @@ def _scan_plain(path: Path) -> LengthCache | None:
         return None
     hashes.sort()
     if (hashes[1:] == hashes[:-1]).any():
-        return None  # an id that stands twice, most likely
+        return None  # an id that occurs twice, most likely
     return LengthCache(
         name=path.name,
         header=header,

@@ -74,7 +74,7 @@ def reason(best: Candidate, others: Sequence[Candidate]) -> str:
     second = next((each for each in others if each.mode != best.mode), best)
     what = {
         "packed": "samples share rows, so only what no sample fits is padding",
-        "padded": "samples of about one length stand together",
+        "padded": "samples of similar length share a step",
         "bucketed": "the edges are close to the lengths",
     }[best.mode]
     rival = 100 * second.padding / (second.tokens + second.padding)

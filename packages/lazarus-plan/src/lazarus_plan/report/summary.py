@@ -75,7 +75,7 @@ def receipt(plan: BatchPlan, caches: Sequence[LengthCache] = ()) -> str:
     lines["excluded"] = ", ".join(left_out) or "none"
     lines["cut"] = f"{partial:,} ({config.oversize})" if partial else "none"
     if partial and caches and (lost := lost_answers(plan, caches)):
-        lines["lost"] = f"the answers of {lost:,} cut samples, if they stand at the end: no token with loss is left"
+        lines["lost"] = f"the answers of {lost:,} cut samples, if they are at the end, lose all tokens with loss"
     if about.parent is not None:
         lines["parent"] = f"{short(about.parent.plan_id)}, whose first {about.parent.steps:,} steps stay"
     lines["made from"] = ", ".join(f"{link} {_sources(plan, link)}" for link in LINKS)

@@ -4,19 +4,19 @@ A command reads a run from four layers: defaults, `--config FILE`, `--set NAME=V
 """
 
 import inspect
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from lazarus_core.cli_app import Deferred
-from lazarus_core.console import say, show, show_line
+from lazarus_core.console import say, show
 from lazarus_train.run_dir.layout import INITIAL
 
 if TYPE_CHECKING:
-    from lazarus_core.settings_file import Layers, Read, Source
+    from lazarus_core.settings_command import SettingsCommand
+    from lazarus_core.settings_file import Layers, Read
     from lazarus_core.settings_options import Option
     from lazarus_core.settings_schema import Key
     from lazarus_train.run_settings import RunSettings
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 CONTRADICTION, OTHER_COMMAND = "LR-E183", "LR-E185"
 CONFIG_HELP = "Settings of the run: a .toml file, or the config.json of an earlier run."
 SHAPE_HELP = "Settings of the run, as for `sft`; or from nothing: a model's config.json, or a directory with one."
-SET_HELP = "A setting by its name, before options and after the file; again for more."
-PRINT_HELP = "Print every setting and where it comes from, as a .toml file; train nothing."
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,15 @@ CLASSIFY = Command(
     ("classes",),
     ("prompt_field", "completion_field"),
 )
-COMMANDS = (PRETRAIN, SFT, DPO, REWARD, CLASSIFY)
+OBJECTIVE = Command(
+    "objective",
+    "Train a model by a plan with any installed objective, also one from another package.",
+    (),
+    (),
+    ("prompt_field", "completion_field", "messages_field", "text_field"),
+)
+COMMANDS = (PRETRAIN, SFT, DPO, REWARD, CLASSIFY, OBJECTIVE)
+KIND_HELP = "Kind of the objective; --set objective.NAME=VALUE gives its settings."
 
 
 def deferred(command: Command) -> Deferred:
@@ -120,97 +126,52 @@ def deferred(command: Command) -> Deferred:
 
 
 def _function(command: Command) -> Any:
-    """A function whose parameters are the options of a command."""
-    from lazarus_core.settings_options import parameters_of
-    from lazarus_core.settings_schema import schema_of
-    from lazarus_train.run_settings import RunSettings
+    """A function whose parameters are the options of a command; `objective` has its kind as an argument too."""
+    function = _settings_command(command).function()
+    if command is not OBJECTIVE:
+        return function
 
-    options = command.options()
-    config = typer.Option("--config", help=SHAPE_HELP if command.from_nothing else CONFIG_HELP)
-    sets = typer.Option("--set", help=SET_HELP, metavar="NAME=VALUE")
-    prints = typer.Option("--print-config", help=PRINT_HELP)
-    parameters = [
-        _parameter("config", Annotated[Path | None, config], None),
-        _parameter("sets", Annotated[list[str] | None, sets], None),
-        _parameter("print_config", Annotated[bool, prints], False),
-        *parameters_of(schema_of(RunSettings), options),
-    ]
+    def run(kind: str, **given: Any) -> None:
+        _settings_command(replace(command, kinds=(kind,))).function()(**given)
 
-    def run(config: Path | None, sets: list[str] | None, print_config: bool, **given: Any) -> None:
-        settings, sources = read_run(command, options, config, sets or (), given)
-        if print_config:
-            print_run(command, settings, sources)
-        else:
-            start(settings)
-
+    kind = inspect.Parameter(
+        "kind",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=Annotated[str, typer.Argument(metavar="KIND", help=KIND_HELP)],
+    )
+    parameters = [kind, *inspect.signature(function).parameters.values()]
     run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess] (typer reads it)
     run.__annotations__ = {each.name: each.annotation for each in parameters}
     return run
 
 
-def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def read_run(
-    command: Command, options: Sequence["Option"], file: Path | None, sets: Sequence[str], given: dict[str, Any]
-) -> "tuple[RunSettings, dict[Key, Source]]":
-    """The settings of a run and the source of each.
-
-    Args:
-        command: That was called.
-        options: Its options.
-        file: `--config`.
-        sets: `--set`, in their order.
-        given: Values of options by parameter; None for one that was not given.
-
-    Raises:
-        SettingsError: The file or `--set` cannot be used.
-        InputError: The file cannot be read.
-        typer.BadParameter: Options cannot be used.
-    """
-    from pydantic import ValidationError
-
-    from lazarus_core.settings_file import Layers, SettingsError
-    from lazarus_core.settings_options import values_of
+def _settings_command(command: Command) -> "SettingsCommand[RunSettings]":
+    from lazarus_core.settings_command import SettingsCommand
     from lazarus_train.cli.option_names import refusal
-    from lazarus_train.run_settings import RunSettings
+    from lazarus_train.run_settings import RunSettings, settings_of
 
-    layers = Layers(RunSettings, [("model",), ("expect_plan",), ("template",), ("init_model", "tokenizer")])
-    flags = values_of(layers.schema, options, given)
-    if command.from_nothing and file is not None and not _is_run_file(file):
-        flags["init_model", "config"] = file
-        file = None
-    try:
-        if file is not None:
-            layers.add_file(file, _settings_of_record)
-        layers.add_sets(sets)
-        layers.add_flags(flags, {option.key: option.names[-1] for option in options})
-        _complete(command, layers)
-        return layers.settings()
-    except SettingsError as error:
-        for words, code in error.problems[:-1]:
-            say(f"error: {words} [{code}]")
-        raise
-    except ValidationError as error:
-        raise refusal(error) from error
+    def begin(settings: RunSettings) -> None:
+        start(settings)
+
+    return SettingsCommand(
+        title=f"lazarus train {command.name}",
+        model=settings_of(command.kinds[0]) if command.name == OBJECTIVE.name and command.kinds else RunSettings,
+        options=command.options(),
+        start=begin,
+        refusal=refusal,
+        complete=lambda layers: _complete(command, layers),
+        names=[("model",), ("expect_plan",), ("template",), ("init_model", "tokenizer")],
+        unwrap=_settings_of_record,
+        other_config=lambda path: ("init_model", "config") if command.from_nothing and not _is_run_file(path) else None,
+        derived=_derived,
+        config_help=SHAPE_HELP if command.from_nothing else CONFIG_HELP,
+    )
 
 
-def print_run(command: Command, settings: "RunSettings", sources: "dict[Key, Source]") -> None:
-    """Prints a run as a file that starts it again, with the source of every setting.
-
-    Args:
-        command: That was called.
-        settings: Of the run.
-        sources: By key.
-    """
-    from lazarus_core.settings_file import settings_lines
-
-    show_line(f"# lazarus train {command.name} --config FILE; paths are relative to {Path.cwd()}")
-    derived: list[Key] = [("batch_plan",)] if settings.build_plan is not None else []
-    derived += [("model",)] if settings.init_model is not None else []
-    for line in settings_lines(settings, sources, derived):
-        show_line(line)
+def _derived(settings: "RunSettings") -> "list[Key]":
+    """The plan and the model of a run that makes them itself."""
+    found: list[Key] = [("batch_plan",)] if settings.build_plan is not None else []
+    return [*found, ("model",)] if settings.init_model is not None else found
 
 
 def _is_run_file(path: Path) -> bool:
@@ -240,7 +201,6 @@ def _settings_of_record(read: "Read") -> "Read":
 
 def _complete(command: Command, layers: "Layers[RunSettings]") -> None:
     """Refuses what does not go together, and fills in what follows from other settings."""
-    layers.check()
     _check_objective(command, layers)
     _require(command, layers)
     _choose_plan(layers)
@@ -274,11 +234,12 @@ def _check_objective(command: Command, layers: "Layers[RunSettings]") -> None:
 
 def _require(command: Command, layers: "Layers[RunSettings]") -> None:
     """Refuses a run without what has no default, as Typer does for an option that is missing."""
+    from lazarus_core.settings_command import missing
+
     needed = {"model": "'--model'", "data": "'--data'", "output": "'-o' / '--output'"}
     for name, option in needed.items():
         if layers.source((name,)) is None and not (name == "model" and command.from_nothing):
-            usage_error: Any = typer.BadParameter.__base__
-            raise usage_error(f"Missing option {option}")
+            raise missing(option)
 
 
 def _choose_plan(layers: "Layers[RunSettings]") -> None:
@@ -299,11 +260,15 @@ def _choose_plan(layers: "Layers[RunSettings]") -> None:
     if layers.get(("build_plan", "token_budget")) is None and built.kind == "flag":
         raise typer.BadParameter("--build-plan needs --token-budget")
     weights = layers.get(("build_plan", "weights"))
+    data: Any = layers.get(("data",))
+    sources = 1 if isinstance(data, str | Path) else len(data)
+    if isinstance(weights, list | tuple) and (count := len(cast("list[Any]", weights))) != sources:
+        words = f"`build_plan.weights` has {count} numbers for {sources} files of `data`: give one for each"
+        layers.refuse(("build_plan", "weights"), words, CONTRADICTION)
+        layers.check()
     if isinstance(weights, str):
         from lazarus_train.cli.option_names import read_weights
 
-        data: Any = layers.get(("data",))
-        sources = 1 if isinstance(data, str | Path) else len(data)
         key = ("build_plan", "weights")
         layers.add_flags({key: read_weights(weights, sources)}, {key: "--weights"})
     layers.add_default(("batch_plan",), Path(layers.get(("output",))) / "batch_plan")
@@ -358,12 +323,12 @@ def start(settings: "RunSettings") -> None:
     from lazarus_train.build_plan import plan_run
     from lazarus_train.callbacks.loggers import telling
     from lazarus_train.cli.progress import watching
-    from lazarus_train.distributed import launched
+    from lazarus_train.distributed import init
     from lazarus_train.engine.trainer import train
 
     config, resume = settings.train_config(), settings.resume
     planning = None if settings.build_plan is None else settings.build_plan.planning()
-    ranks = launched()
+    processes = init()
     if settings.init_model is not None:
         from lazarus_train.init_model import FreshModel, make_model
 
@@ -371,23 +336,23 @@ def start(settings: "RunSettings") -> None:
         shape = asked.preset or asked.config
         assert shape is not None, "the settings have a shape"
         fresh = FreshModel(shape, asked.tokenizer, asked.vocab_size, seed=config.seed)
-        if ranks.is_first:
+        if processes.is_first:
             make_model(fresh, config.output, resume=resume)
-        ranks.check_same(fresh=str(fresh))  # nobody reads the model before it is written
+        processes.check_same(fresh=str(fresh))  # nobody reads the model before it is written
     if planning is not None:
-        plan_run(config, planning, resume=resume, writes=ranks.is_first)
-        ranks.check_same(planning=planning)  # nobody reads the plan before it is written
+        plan_run(config, planning, resume=resume, writes=processes.is_first)
+        processes.check_same(planning=planning)  # nobody reads the plan before it is written
     with (
-        watching(config, speaks=ranks.is_first) as watcher,
-        telling(watcher, settings.log_to if ranks.is_first else (), config) as teller,
+        watching(config, speaks=processes.is_first) as watcher,
+        telling(watcher, settings.log_to if processes.is_first else (), config) as teller,
     ):
         result = train(config, resume=resume, watcher=teller)
-    if not ranks.is_first:
+    if not processes.is_first:
         return
     say(f"{result.steps} of {result.plan_steps} steps of the plan")
     say(
         f"audit head {result.audit_head}, data head {result.data_head}; write down the audit head and the plan_id elsewhere"
     )
-    if config.objective.kind in ("causal", "preference"):
+    if config.objective.allows_generation:
         say(f'next: lazarus infer --model {result.final} --prompt "..."')
     show(str(result.final))
