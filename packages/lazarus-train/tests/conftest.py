@@ -11,10 +11,11 @@ from jaxtyping import install_import_hook
 
 from suite import FAMILIES
 
+OBJECTIVES = ("label_nll", "masking", "preference_losses", "score_losses")
 install_import_hook(
     [
         "lazarus_train.data.batches",
-        *(f"lazarus_train.objectives.{name}" for name in ("causal", "diffusion", "preference", "scores")),
+        *(f"lazarus_train.objectives.{name}" for name in OBJECTIVES),
     ],
     "beartype.beartype",
 )

@@ -21,7 +21,7 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class RunLog:
+class RunAudit:
     """The lines of a run's audit log.
 
     Args:
@@ -35,7 +35,7 @@ class RunLog:
     entries: tuple[Entry, ...]
 
     @classmethod
-    def read(cls, path: Path) -> "RunLog":
+    def read(cls, path: Path) -> "RunAudit":
         """Reads a log strictly.
 
         Raises:
@@ -90,7 +90,7 @@ class RunLog:
             raise CorruptPlan(f"{self.path}: {finding.message}", finding.code)
         return found
 
-    def check_checkpoint(self, state: State, trajectory: JSON) -> None:
+    def check_checkpoint(self, state: State, resume_key: JSON) -> None:
         """Makes sure that the chain binds a checkpoint, where it says that it stands in the chain.
 
         Raises:
@@ -113,8 +113,8 @@ class RunLog:
             raise CorruptPlan(f"{self.path} does not come to the checkpoint's head after {done} steps", "LP-E174")
         if state.plan_id != self.plan_before(place) or state.base.digest != self.start["model"]:
             raise ForeignCheckpoint(f"{path} is of another plan or first model than {self.path.name} binds", "LR-E210")
-        changed = sorted(name for name, value in trajectory.items() if state.trajectory.get(name) != value)
-        if changed or state.trajectory.keys() != trajectory.keys():
+        changed = sorted(name for name, value in resume_key.items() if state.resume_key.get(name) != value)
+        if changed or state.resume_key.keys() != resume_key.keys():
             raise ForeignCheckpoint(
                 f"{path} was trained with other settings than config.json says: {', '.join(changed)}", "LR-E210"
             )

@@ -27,7 +27,7 @@ FRESH = 0.02
 
 
 @dataclass(frozen=True)
-class Head:
+class SequenceHead:
     """What the scores stand for.
 
     Args:
@@ -39,7 +39,7 @@ class Head:
     problem: str
 
 
-def load_with_head(directory: Path, head: Head, *, seed: int, hashed: bool = False) -> LoadedModel:
+def load_with_head(directory: Path, head: SequenceHead, *, seed: int, hashed: bool = False) -> LoadedModel:
     """A model that gives scores, from a directory of one or from a language model, whose head gives way.
 
     Args:
@@ -67,7 +67,7 @@ def load_with_head(directory: Path, head: Head, *, seed: int, hashed: bool = Fal
     return _as_loaded(lm, model)
 
 
-def save_with_head(lm: LoadedModel, head: Head, directory: Path) -> None:
+def save_with_head(lm: LoadedModel, head: SequenceHead, directory: Path) -> None:
     """Writes a directory that `load_with_head` and transformers open."""
     save(lm, directory)
     said: dict[str, Any] = json.loads((directory / CONFIG).read_bytes())
@@ -79,7 +79,7 @@ def save_with_head(lm: LoadedModel, head: Head, directory: Path) -> None:
     (directory / CONFIG).write_text(f"{text}\n", encoding="utf-8", newline="\n")
 
 
-def _load_scores(directory: Path, head: Head, files: HashedFiles) -> LoadedModel:
+def _load_scores(directory: Path, head: SequenceHead, files: HashedFiles) -> LoadedModel:
     config = read_config(directory, files.json)
     outputs = tuple(config.raw.get("id2label", {}).values())
     if outputs != head.outputs:
