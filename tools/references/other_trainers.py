@@ -30,6 +30,8 @@ MODES = {
     "packed": ["-b", "1024", "--row-len", "512", "--oversize", "split"],
     "padded": ["-b", "2304", "--row-len", "768", "--mode", "padded"],
 }
+Batches = Callable[[Any, Any, int], Iterator[list[Any]]]
+"""From a plan, its data and the first step to the micro-batches of every step."""
 Rows = dict[int, tuple[list[int], list[int]]]
 """Ids and labels of each row of a step, by its number."""
 
@@ -162,7 +164,7 @@ def loop(
     setting: Setting,
     name: str,
     *,
-    batches: Callable[[Any, Any], Iterator[list[Any]]] | None = None,
+    batches: Batches | None = None,
     micro_batches: int = 1,
     first_step: int = 0,
 ) -> None:
@@ -184,7 +186,11 @@ def loop(
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
     losses: list[float] = []
     rows: list[Rows] = []
-    source = batches(plan, data) if batches else planned.plan_loader(plan, data, first_step, num_workers=world_size - 1)
+    source = (
+        batches(plan, data, first_step)
+        if batches
+        else planned.plan_loader(plan, data, first_step, num_workers=world_size - 1)
+    )
     for micro in source:
         tokens, total = planned.count_loss_tokens(micro), torch.zeros(())
         for number, batch in enumerate(micro):
@@ -205,7 +211,7 @@ def loop(
             break
         if first_step == 0 and name.endswith("resumed") and len(losses) == STEPS // 2:
             torch.save(inner.state_dict(), out / "model.pt")
-            return loop(setting, name, first_step=len(losses)) or merge(out, losses, rows)
+            return loop(setting, name, batches=batches, first_step=len(losses)) or merge(out, losses, rows)
     write(out, losses, rows, rank)
     return None
 
@@ -216,17 +222,17 @@ def merge(out: Path, losses: list[float], rows: list[Rows]) -> None:
     write(out, losses + after["losses"], rows + after["rows"][len(rows) :])
 
 
-def grain_batches(workers: int) -> Callable[[Any, Any], Iterator[list[Any]]]:
+def grain_batches(workers: int) -> Batches:
     """Batches of the exported Grain source, read in so many worker processes, as tensors."""
 
-    def batches(plan: Any, data: Any) -> Iterator[list[Any]]:
+    def batches(plan: Any, data: Any, first_step: int) -> Iterator[list[Any]]:
         import grain
         import torch
 
         planned: Any = import_module("planned_grain")
         own = planned.PlanSteps(plan.path)
         source = planned.PlanSource(own, planned.EncodedSamples(data.paths, own))
-        dataset = grain.MapDataset.source(source).to_iter_dataset(
+        dataset = grain.MapDataset.source(source)[first_step:].to_iter_dataset(
             grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
         )
         if workers:
@@ -361,6 +367,7 @@ RUNS: dict[str, Callable[[Setting, str], None]] = {
     "pytorch, 3 processes": loop,
     "grain, 0 workers": lambda setting, name: loop(setting, name, batches=grain_batches(0)),
     "grain, 2 workers": lambda setting, name: loop(setting, name, batches=grain_batches(2)),
+    "grain, 2 workers, resumed": lambda setting, name: loop(setting, name, batches=grain_batches(2)),
     "trainer": lambda setting, name: trainer(setting, name, is_trl=False),
     "trainer, 2 processes": lambda setting, name: trainer(setting, name, is_trl=False),
     "trl": lambda setting, name: trainer(setting, name, is_trl=True),

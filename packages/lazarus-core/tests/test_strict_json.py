@@ -66,7 +66,7 @@ def test_what_is_read_is_what_python_reads_and_all_else_is_one_line(text: str):
         (b"", "empty"),
         (b"\n", "a blank line"),
         (b'{"a":1,}', "not JSON"),
-        (b'{"a":1,"a":1}', "member 'a' stands twice"),
+        (b'{"a":1,"a":1}', "member 'a' occurs twice"),
         (b'{"a":NaN}', "NaN is no number of JSON"),
         (b'{"a":1e400}', "beyond the range of a double"),
         (b"[" + b"1" * 400 + b".0]", "beyond the range of a double"),

@@ -110,6 +110,7 @@ def refused(code: str, action: Callable[[], object], *words: str) -> None:
 @pytest.mark.parametrize("target", get_args(Target))
 def test_an_exported_file_names_everything_it_uses_and_imports_no_lazarus(target: Target, tmp_path: Path):
     source = export(target)
+    ast.parse(source, feature_version=(3, 10))
     imported = {
         (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name) or ""
         for node in ast.walk(ast.parse(source))

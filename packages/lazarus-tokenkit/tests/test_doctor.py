@@ -280,13 +280,13 @@ def test_a_tokenizer_of_characters_loses_what_it_lacks_and_has_no_error():
     assert {each.check: each.message for each in found}["D30"].endswith("lacks become unk")
 
 
-def test_the_command_says_what_it_could_mend(call: Any, tmp_path: Path, small_file: JSON):
-    assert "mends" not in call("doctor", "-t", "byte")[2]
+def test_the_command_names_what_it_could_repair(call: Any, tmp_path: Path, small_file: JSON):
+    assert "repairs" not in call("doctor", "-t", "byte")[2]
     files = Files(small_file)
     FAULTS["dropout"][2](files)
     for name, content in files.contents().items():
         (tmp_path / name).write_bytes(content)
-    assert "--fix NEW_DIRECTORY mends D34\n" in call("doctor", "-t", str(tmp_path))[2]
+    assert "--fix NEW_DIRECTORY repairs D34\n" in call("doctor", "-t", str(tmp_path))[2]
 
 
 def test_a_repair_is_safe_shown_and_in_a_new_directory(small_file: JSON, tmp_path: Path):
@@ -322,7 +322,7 @@ def test_a_repair_takes_the_only_template_that_fits():
     config = json.loads(byte.files["tokenizer_config.json"]) | {"chat_template": None}
     files = dict(byte.files) | {"tokenizer_config.json": json.dumps(config).encode()}
     done = repair(TokenizerFiles.from_contents(files, "byte"))
-    assert done.steps == ("D40: chat template `chatml`, the only one whose special tokens are there",)
+    assert done.steps == ("D40: chat template `chatml`, the only one that matches the special tokens",)
 
 
 def test_a_template_whose_turns_do_not_end_with_eos_is_not_given():

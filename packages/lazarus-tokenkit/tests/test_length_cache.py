@@ -14,6 +14,7 @@ from lazarus_tokenkit import Encoder, build_lengths, encode_rows, load_tokenizer
 from lazarus_tokenkit.encoding.encoder import Measure
 from lazarus_tokenkit.errors import SampleError, TokenkitError
 from lazarus_tokenkit.lengths import cache as length_cache
+from lazarus_tokenkit.lengths import chunks
 from lazarus_tokenkit.lengths.cache import row_line
 from lazarus_tokenkit.lengths.stats import LengthTally
 from lazarus_tokenkit.tokenizers.engines import is_installed
@@ -60,7 +61,7 @@ def test_chunks_that_are_done_early_wait_for_their_turn(data: Path, tmp_path: Pa
 
     monkeypatch.setattr(length_cache, "CHUNK", 1)
     monkeypatch.setattr(length_cache, "WORKERS", 4)
-    monkeypatch.setattr(length_cache, "choose_engine", lambda *given: Uneven())
+    monkeypatch.setattr(chunks, "choose_engine", lambda *given: Uneven())
     build_lengths(data, BYTE, tmp_path / "uneven.jsonl")
     assert not finished[0].startswith("0+0")
     assert (tmp_path / "uneven.jsonl").read_bytes() == (tmp_path / "l.jsonl").read_bytes()

@@ -271,6 +271,10 @@ def test_no_value_can_be_set(read, tmp_path):
     (tmp_path / "run.toml").write_text(BASE + "max_steps = 3\n[lora]\nrank = 2\n")
     run = read("sft", "--config", str(tmp_path / "run.toml"), "--set", "lora=null", "--set", "max_steps=null")
     assert (run.lora, run.max_steps) == (None, None)
+    (tmp_path / "run.toml").write_text(BASE + "seed = 3\n")
+    planned = ["--set", "batch_plan=null", "--set", "build_plan.token_budget=64", "--set", "seed=null"]
+    run = read("sft", "--config", str(tmp_path / "run.toml"), *planned)
+    assert (run.batch_plan, run.seed) == (tmp_path / "o/batch_plan", 0)
 
 
 def test_one_name_of_a_map_can_be_set(read, tmp_path):
@@ -345,7 +349,7 @@ def test_each_problem_of_a_file_is_one_line_with_its_place_and_way_out(tmp_path,
         "run.toml:7: no setting `optimizer.learning_rat`; did you mean `optimizer.learning_rate`? [LR-E181]",
         "run.toml:13: no setting `optimzer`; did you mean `optimizer`? [LR-E181]",
         "run.toml:15: no setting `early_stop.more`; the settings there are patience, min_gap [LR-E181]",
-        "run.toml:2: `data` is 5: give a path or a list of paths [LR-E182]",
+        "run.toml:2: `data` is 5: give a path or a list of paths, 1 or more of them [LR-E182]",
         'run.toml:4: `max_steps` is "3": give a whole number above 0 [LR-E182]',
         "run.toml:5: `seed` is true: give a whole number of at least 0 and of at most 9007199254740991 [LR-E182]",
         'run.toml:8: `optimizer.name` is "adam": give one of adamw, muon, adafactor, lion, sgd [LR-E182]',
@@ -406,6 +410,31 @@ def test_each_problem_of_a_file_is_one_line_with_its_place_and_way_out(tmp_path,
             ["--set", "optimizer.momentum=0.9"],
             "--set optimizer.momentum: [optimizer] `momentum` has no effect with `name` adamw [LR-E183]",
         ),
+        (
+            "",
+            ["--set", "data=[]"],
+            "--set data: `data` is []: give a path or a list of paths, 1 or more of them [LR-E182]",
+        ),
+        (
+            "eval_data = {'a b' = 'x'}",
+            [],
+            "run.toml:5: `eval_data`: string should match pattern '^\\w[\\w.-]*$', not \"a b\" [LR-E182]",
+        ),
+        (
+            'log_to = ["wand"]',
+            [],
+            'run.toml:5: `log_to` is ["wand"]: give a list of values out of tensorboard, wandb [LR-E182]',
+        ),
+        (
+            "[nothing_like_it]",
+            [],
+            "run.toml:5: no setting `nothing_like_it`; `--print-config` lists all settings [LR-E181]",
+        ),
+        (
+            "build_plan = {token_budget = 64, weights = [1, 2]}",
+            ["--set", "batch_plan=null"],
+            "run.toml:5: `build_plan.weights` has 2 numbers for 1 files of `data`: give one for each [LR-E183]",
+        ),
         ("", ["--set", "seed"], "--set seed: give NAME=VALUE, as --set optimizer.learning_rate=1e-4 [LR-E184]"),
         (
             "",
@@ -447,7 +476,7 @@ def test_a_file_of_json_is_read_strictly(tmp_path, monkeypatch):
     (tmp_path / "run.json").write_text('{"seed": 1,\n"seed": 2}')
     error = CliRunner().invoke(app, ["sft", "--config", "run.json"]).exception
     assert isinstance(error, LazarusError)
-    assert (error.message, error.code) == ("run.json: member 'seed' stands twice", "LP-E003")
+    assert (error.message, error.code) == ("run.json: member 'seed' occurs twice", "LP-E003")
 
 
 def test_what_only_options_got_wrong_is_said_in_their_names(tmp_path):

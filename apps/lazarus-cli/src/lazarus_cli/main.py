@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from lazarus_cli.catalog import KNOWN, children, installed
-from lazarus_core.cli_app import App
+from lazarus_core.cli_app import App, Deferred
 from lazarus_core.console import show
 from lazarus_core.errors import LazarusError
 
@@ -45,8 +45,10 @@ class _LazyGroup(TyperGroup):
 
 
 def _load(name: str, cmd_name: str) -> Any:
-    """The command behind an entry point: a Typer app, or a function that becomes one."""
+    """The command behind an entry point: a Typer app, or a function that becomes one, made now or late."""
     target = installed()[name].load()
+    if isinstance(target, Deferred):
+        target = target.function
     if not isinstance(target, typer.Typer):
         single = App()
         single.command(cmd_name)(target)

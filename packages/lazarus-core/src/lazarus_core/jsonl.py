@@ -8,7 +8,7 @@ line feed are read; a byte order mark at the start of the file is skipped, elsew
 >>> parse_object(b'{"id":"a","id":"b"}\n')
 Traceback (most recent call last):
     ...
-lazarus_core.strict_json.MalformedJson: member 'id' stands twice
+lazarus_core.strict_json.MalformedJson: member 'id' occurs twice
 """
 
 from collections.abc import Iterator

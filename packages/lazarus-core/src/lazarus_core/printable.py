@@ -37,10 +37,10 @@ def printable(text: str) -> str:
 def printable_line(text: str) -> str:
     r"""A message as one line of bounded length: line breaks are escaped, and long quoted values are shortened.
 
-    >>> print(printable_line("id 'a\nb' stands twice"))
-    id 'a\u000ab' stands twice
-    >>> print(printable_line(f"id {'x' * 5000!r} stands twice"))  # doctest: +ELLIPSIS
-    id 'xxx...xxx'... (5,000 characters) stands twice
+    >>> print(printable_line("id 'a\nb' occurs twice"))
+    id 'a\u000ab' occurs twice
+    >>> print(printable_line(f"id {'x' * 5000!r} occurs twice"))  # doctest: +ELLIPSIS
+    id 'xxx...xxx'... (5,000 characters) occurs twice
     """
     line = _LINE_BREAKS.sub(_escape, printable(_QUOTED.sub(_cut, text)))
     if len(line) <= LINE_CHARS:

@@ -41,7 +41,7 @@ UNREADABLE, UNKNOWN, UNFIT, CONTRADICTION, MALFORMED_SET = "LR-E180", "LR-E181",
 Model = TypeVar("Model", bound=BaseModel)
 Kind = Literal["default", "file", "set", "flag"]
 _RANKS: dict[Kind, int] = {"default": 0, "file": 1, "set": 2, "flag": 3}
-_SHOWN_CHARS = 60
+_SHOWN_CHARS, _SHOWN_NAMES = 60, 20
 
 
 class Source(NamedTuple):
@@ -136,7 +136,7 @@ class Layers(Generic[Model]):
         """Adds settings given as `NAME=VALUE`.
 
         The setting's type decides how VALUE is read. Lists and tables are TOML (`["a", "b"]`); a list of texts may also be
-        `a,b`. `null` is no value.
+        `a,b`. `null` takes a value away.
 
         Args:
             texts: In the order they were given; the last one of a name counts.
@@ -231,6 +231,8 @@ class Layers(Generic[Model]):
             self._put(setting, entries, source)
         elif setting.is_table and value.strip() != "null":
             self._add_table({key[-1]: _parsed(value, dict)}, key[:-1], lambda _: source, None)
+        elif value.strip() == "null" and not setting.allows_null:
+            self.drop(key)
         else:
             self._put(setting, _parsed(value, setting.annotation), source)
 
@@ -307,6 +309,8 @@ class Layers(Generic[Model]):
         else:
             names = [each[-1] for each in self.schema.settings if each[:-1] == table]
             way = f"the settings there are {', '.join(names)}"
+            if len(names) > _SHOWN_NAMES:
+                way = "`--print-config` lists all settings"
         self._problems.append((f"{source.place}: no setting `{dotted(key)}`; {way}", UNKNOWN))
 
     def _check_types(self) -> None:
@@ -360,7 +364,10 @@ class Layers(Generic[Model]):
             return f"{source.place}: {at}{said}", CONTRADICTION
         if setting is None:
             return f"{source.place}: {detail['msg']}", UNFIT
-        return _unfit(source, setting, self._values.get(key), expected(setting)), UNFIT
+        if not setting.is_map or str(detail["type"]).startswith(("greater_than", "less_than", "finite")):
+            return _unfit(source, setting, self._values.get(key), expected(setting)), UNFIT
+        said, shown = str(detail["msg"]), _short(json.dumps(detail["input"], ensure_ascii=False, default=str))
+        return f"{source.place}: `{dotted(key)}`: {said[:1].lower()}{said[1:]}, not {shown}", UNFIT
 
     def _key_of(self, location: Sequence[int | str]) -> Key:
         """The key of one of pydantic's locations, which also name the model of a union, or the place in a list."""

@@ -44,7 +44,7 @@ class Option:
     help: str | None = None
     default: str | None = None
     read: Callable[[Any], Any] | None = None
-    least: int | None = None
+    least: float | None = None
     prefix: str = ""
     is_flag: bool = False
 

@@ -12,10 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+_BOUNDS = (Gt, Ge, Lt, Le, MinLen)
 Key = tuple[str, ...]
 """Names from the outermost table to the setting: `("optimizer", "learning_rate")`."""
 ROOT: Key = ()
@@ -146,8 +147,9 @@ def expected(setting: Setting) -> str:
     """What a value has to be, in words: `a number above 0`."""
     words = _words(setting.annotation)
     bounds = (*setting.bounds, *_bounds_of(setting.annotation))
-    limits = " and ".join(_limit(each) for each in bounds)
-    return f"{words} {limits}" if limits else words
+    limits = " and ".join(_limit(each) for each in bounds if not isinstance(each, MinLen))
+    count = next((f", {each.min_length} or more of them" for each in bounds if isinstance(each, MinLen)), "")
+    return f"{words} {limits}{count}" if limits else f"{words}{count}"
 
 
 def first_sentence(text: str | None) -> str:
@@ -189,7 +191,7 @@ def _setting(info: FieldInfo, key: Key) -> Setting:
     if tag is None and len(tables) > 1:
         shared = [name for name in tables[0].model_fields if _is_tag(name, tables)]
         tag = shared[0] if shared else None
-    bounds = tuple(each for each in info.metadata if isinstance(each, Gt | Ge | Lt | Le))
+    bounds = tuple(each for each in info.metadata if isinstance(each, _BOUNDS))
     text = " ".join((info.description or "").split())
     said = re.search(r"Default: (.+?)\.(?: |$)", text)
     default = said[1] if said else _shown_default(info)
@@ -231,7 +233,8 @@ def _bounds_of(annotation: Any) -> tuple[Any, ...]:
     origin = get_origin(annotation)
     if origin is Annotated:
         base, *metadata = get_args(annotation)
-        return (*(each for each in metadata if isinstance(each, Gt | Ge | Lt | Le)), *_bounds_of(base))
+        found = [bound for each in metadata for bound in (each.metadata if isinstance(each, FieldInfo) else [each])]
+        return (*(each for each in found if isinstance(each, _BOUNDS)), *_bounds_of(base))
     if origin is Union or origin is types.UnionType:
         return tuple(bound for each in get_args(annotation) for bound in _bounds_of(each))
     return ()
@@ -278,6 +281,8 @@ def _words(annotation: Any) -> str:
 
 def _plural(annotation: Any) -> str:
     parts = members(annotation)
+    if len(parts) == 1 and get_origin(parts[0]) is Literal:
+        return f"values out of {', '.join(map(str, get_args(parts[0])))}"
     words = _PLURAL.get(parts[0], "values") if len(parts) == 1 else "values"
     limits = " and ".join(_limit(each) for each in _bounds_of(annotation))
     return f"{words} {limits}" if limits else words

@@ -13,7 +13,7 @@ jiter parses, in a third of the time of Python's `json`. Python's `json` then lo
 >>> parse_json(b'{"id":"a","id":"b"}')
 Traceback (most recent call last):
     ...
-lazarus_core.strict_json.MalformedJson: member 'id' stands twice
+lazarus_core.strict_json.MalformedJson: member 'id' occurs twice
 """
 
 import json
@@ -199,7 +199,7 @@ def _has_float(value: Any, is_wrong: Callable[[float], bool]) -> bool:
 def _refusal(content: bytes, reason: str) -> MalformedJson:
     """The error for a text that jiter refuses."""
     if content.startswith(BOM):
-        return MalformedJson("a byte order mark stands before the value: save the file without it", "encoding", 0)
+        return MalformedJson("there is a byte order mark before the value: save the file without it", "encoding", 0)
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
@@ -234,7 +234,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> JSON:
     if len(members) < len(pairs):
         seen: set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))
-        raise MalformedJson(f"member {_shown.repr(twice)} stands twice", "syntax")
+        raise MalformedJson(f"member {_shown.repr(twice)} occurs twice", "syntax")
     return members
 
 

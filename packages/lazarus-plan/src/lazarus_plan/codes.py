@@ -79,7 +79,7 @@ CODES = {
         "Build the plan again; plan.jsonl is written by programs only.",
     ),
     "LP-E103": Code(
-        "A number is not spelt canonically",
+        "A number is not in canonical form",
         "Another program wrote plan.jsonl",
         "Build the plan again; plan.jsonl is written by programs only.",
     ),
@@ -122,12 +122,12 @@ CODES = {
         "Steps are missing", "Lines were deleted", "Build the plan again; plan.jsonl is written by programs only."
     ),
     "LP-E112": Code(
-        "Steps stand in another order",
+        "Steps are in another order",
         "Lines were sorted or moved",
         "Build the plan again; plan.jsonl is written by programs only.",
     ),
     "LP-E113": Code(
-        "A step stands twice", "Lines were copied", "Build the plan again; plan.jsonl is written by programs only."
+        "A step occurs twice", "Lines were copied", "Build the plan again; plan.jsonl is written by programs only."
     ),
     "LP-E114": Code(
         "The file of steps is cut off",
@@ -270,7 +270,7 @@ CODES = {
         "Do not trust the run; train again from a checkpoint before the step that the message names.",
     ),
     "LP-E176": Code(
-        "The audit log has a line of another spelling, or binds something else",
+        "The audit log has a line in another form, or binds something else",
         "The log was edited, or another program wrote it",
         "Do not trust the run; train again from a checkpoint before the step that the message names.",
     ),
@@ -318,6 +318,16 @@ CODES = {
         "Another trainer cannot follow this plan or read this data",
         "The plan's mode or the form of the data",
         "Build another plan, or encode the data before.",
+    ),
+    "LP-E200": Code(
+        "A row in memory is no row of lengths or token ids",
+        "Another form of tuple, or rows of different forms",
+        "Give rows of the form that the message names.",
+    ),
+    "LP-E201": Code(
+        "A length cache in memory lacks members of its rows",
+        "Rows with `parts`, which a cache does not keep",
+        "Write the rows by `LengthsWriter`.",
     ),
     "LP-W201": Code(
         "Much of the plan is padding", "Long rows with few samples each", "Choose another row length or token budget."

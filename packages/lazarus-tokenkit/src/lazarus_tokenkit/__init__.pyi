@@ -6,7 +6,6 @@ from .fingerprint import TokenizerFingerprint as TokenizerFingerprint
 from .fingerprint import compute_fingerprint as compute_fingerprint
 from .fingerprint import verify_fingerprint as verify_fingerprint
 from .lengths.cache import build_lengths as build_lengths
-from .lengths.measure import EncodedRow as EncodedRow
 from .lengths.measure import encode_rows as encode_rows
 from .lengths.measure import source_header as source_header
 from .samples.kinds import ChatSample as ChatSample

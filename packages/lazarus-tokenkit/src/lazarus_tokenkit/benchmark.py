@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lazarus_tokenkit.lengths.cache import WORKERS
+from lazarus_tokenkit.lengths.chunks import WORKERS
 from lazarus_tokenkit.lengths.measure import CHUNK
 from lazarus_tokenkit.tokenizers.backends.huggingface import batches_on_one_thread
 from lazarus_tokenkit.tokenizers.engines import (
@@ -44,7 +44,6 @@ class Speed:
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a JSON object."""
         return asdict(self)
 
 

@@ -4,7 +4,7 @@ from lazarus_core.codes import Code
 
 CODES = {
     "LT-E101": Code(
-        "No tokenizer has this name or lies at this path",
+        "No tokenizer has this name or path",
         "A typing error, or a folder without tokenizer files",
         "Give a folder with `tokenizer.json`, a file, a hub name, or a built-in name such as `byte`.",
     ),
@@ -16,24 +16,24 @@ CODES = {
     "LT-E103": Code(
         "The hub does not have this tokenizer, or cannot be reached",
         "A wrong name, no network, or a gated repository",
-        "Fetch it where there is a network, or give a folder.",
+        "Download it on a machine with a network, or give a folder.",
     ),
     "LT-E110": Code(
         "A tokenizer file is damaged or has another structure",
-        "A cut-off download, or a file edited by hand",
+        "An incomplete download, or a file edited by hand",
         "Fetch the file again, or correct the member that the message names.",
     ),
     "LT-E111": Code(
-        "The tokenizer is random", "BPE dropout is switched on in `tokenizer.json`", 'Set `"dropout": null`.'
+        "The tokenizer's encoding is random", "BPE dropout is switched on in `tokenizer.json`", 'Set `"dropout": null`.'
     ),
     "LT-E112": Code(
-        "A special token is not a special token of the vocabulary",
-        "`tokenizer_config.json` and `tokenizer.json` are of different versions",
+        "A declared bos, eos, pad or unk token is missing from the vocabulary or is not special",
+        "`tokenizer_config.json` and `tokenizer.json` belong to different versions",
         'Add the token to `added_tokens` with `"special": true`.',
     ),
     "LT-E113": Code(
-        "An encoding file is not the published one",
-        "A cut-off download, or another version",
+        "The rank file of an OpenAI encoding is not the published one",
+        "An incomplete download, or another version",
         "Fetch the file again; its digest is compared.",
     ),
     "LT-E114": Code(
@@ -42,8 +42,8 @@ CODES = {
         "Give both files of one tokenizer, or its `tokenizer.json`.",
     ),
     "LT-E115": Code(
-        "A kind of SentencePiece model that is not read",
-        "A word model, or an unusual whitespace mark",
+        "The type of a SentencePiece model is not supported",
+        "A word model, or white space that is a suffix or is not escaped",
         "Use a BPE, unigram or char model.",
     ),
     "LT-E116": Code(
@@ -53,16 +53,16 @@ CODES = {
     ),
     "LT-E117": Code("A tokenizer cannot be repaired", "`tokenizer.json` cannot be opened", "Fetch the file again."),
     "LT-E118": Code(
-        "The folder for a tokenizer holds something else", "The path names another folder", "Choose another folder."
+        "The output folder for a tokenizer exists", "The path names an existing folder", "Choose another folder."
     ),
     "LT-E119": Code(
         "A special token cannot be registered",
-        "The text is taken, empty or has white space",
+        "The purpose or text is in use, or the text is empty or has white space at an end",
         "Choose another text or purpose.",
     ),
     "LT-E121": Code(
         "A text cannot be encoded",
-        "It is not a `str`, or it holds half of a surrogate pair",
+        "It is not a `str`, or it contains half a surrogate pair",
         'Clean the text, or decode it with `errors="replace"`.',
     ),
     "LT-E201": Code(
@@ -72,8 +72,8 @@ CODES = {
     ),
     "LT-E202": Code(
         "A template needs special tokens that the tokenizer lacks",
-        "The template belongs to another family of models",
-        "Choose another template, or add the tokens with `doctor --fix`.",
+        "The template belongs to another model family",
+        "Choose another template, or a tokenizer with these tokens.",
     ),
     "LT-E203": Code(
         "A chat template is malformed",
@@ -86,17 +86,17 @@ CODES = {
         "Correct the order of the roles, or choose another template.",
     ),
     "LT-E205": Code(
-        "The spans with loss cannot be found in the rendered conversation",
-        "The template changes the text of answers",
-        "Use a template that passes contents on, such as `chatml`.",
+        "The template does not determine which tokens carry loss",
+        "The template changes earlier turns when more turns follow",
+        "Use a template with `{% generation %}` blocks, or give one answer a sample.",
     ),
     "LT-E206": Code(
-        "A text uses all noncharacters of Unicode", "The data is binary", "Remove the characters U+FDD0 to U+FDEF."
+        "A sample contains all noncharacters U+FDD0 to U+FDEF", "The data is binary", "Remove these characters."
     ),
     "LT-E207": Code(
-        "A template leaves out a part of the conversation",
-        "The template does not render tools or the system message",
-        "Use a template that renders it, such as `chatml-tools`.",
+        "A template leaves out the tools or the tool calls",
+        "The template does not support tools",
+        "Use a template that renders them, such as `chatml-tools`.",
     ),
     "LT-E208": Code("A pinned date is not a date", "A typing error", "Write the date as 2026-01-31."),
     "LT-E301": Code(
@@ -105,19 +105,23 @@ CODES = {
         "Name the fields of one kind.",
     ),
     "LT-E302": Code(
-        "A saved data set has several splits", "The path names the whole data set", "Give the folder of one split."
+        "A data path cannot be read, or a saved data set has several splits",
+        "A missing file, an unknown suffix, a folder without data, or an incomplete gzip file",
+        "Give a data file, or the folder of one split.",
     ),
     "LT-E303": Code("The data has no rows", "An empty file, or a filter that removed all", "Give another file."),
     "LT-E304": Code(
-        "A blank line stands between rows", "An editor, or files that were joined", "Remove the blank lines."
+        "A blank line is between rows, or too many blank lines are at the end",
+        "An editor, or files that were joined",
+        "Remove the blank lines.",
     ),
     "LT-E305": Code(
-        "A line is not JSON", "A cut-off line, or another format", "Correct the line that the message names."
+        "A data file is not UTF-8",
+        "The file is UTF-16 or Latin-1, or it contains half a surrogate pair",
+        "Save the file as UTF-8.",
     ),
     "LT-E306": Code(
-        "A line has an encoding that is not read",
-        "The file is UTF-16, or has a byte order mark inside",
-        "Save the file as UTF-8.",
+        "A row or a file is not JSON", "A truncated line, or another format", "Correct the line that the message names."
     ),
     "LT-E307": Code(
         "A row is not an object, or a file is not a list of rows",
@@ -126,8 +130,8 @@ CODES = {
     ),
     "LT-E308": Code(
         "A data file is malformed",
-        "Two columns with one name, or a cut-off file",
-        "Write the file again, or leave out the column that the message names.",
+        "Two columns with one name, an incomplete file, or malformed CSV or Parquet",
+        "Write the file again, or remove the column that the message names.",
     ),
     "LT-E309": Code(
         "A data set cannot be opened",
@@ -146,30 +150,55 @@ CODES = {
         "Correct the row that the message names.",
     ),
     "LT-E313": Code(
-        "A message has members or roles that are not read",
-        "A format of another tool",
-        "Convert the messages to `role` and `content`.",
+        "A message, a tool call or an answer has an unsupported form",
+        "The format of another tool, or a conversation without an answer",
+        "Convert the messages to `role` and `content`, and end with an answer.",
     ),
     "LT-E314": Code(
         "Two rows have the same id", "Files that were joined, or rows that were copied", "Give every row its own id."
     ),
     "LT-E315": Code(
-        "A row cannot be encoded, or an output names an input",
-        "A row that the template refuses, or a wrong path",
-        "Correct the row, or choose another output.",
+        "An output would overwrite the data, or a text already contains the token of a structure",
+        "A wrong output path, or data that was prepared before",
+        "Choose another output, or remove the token from the text.",
     ),
     "LT-E316": Code(
-        "A data file is outside the bounds of the reader",
-        "The file is not what it seems",
-        "Split the file, or check that it is the right one.",
+        "A row or a file is larger than the reader's limit",
+        "A very long document, or a file without line feeds",
+        "Split the row or the file.",
     ),
     "LT-E317": Code(
-        "An answer would be read as part of nothing",
-        "The answer has a field name that is not known",
-        "Name the field of the answer, or remove it to read prompts alone.",
+        "A row would be read as a prompt without its answer",
+        "The field of the answer has an unknown name",
+        "Name the field of the answer, or remove it to read prompts without answers.",
+    ),
+    "LT-E320": Code(
+        "The name of a file of encoded samples decides on no form",
+        "Another suffix than `.jsonl` or `.parquet`",
+        "Name the file `.jsonl` or `.parquet`.",
+    ),
+    "LT-E321": Code(
+        "Parquet cannot be written here",
+        "The package pyarrow is not installed",
+        "Install lazarus-tokenkit[parquet], or name the file `.jsonl`.",
+    ),
+    "LT-E322": Code(
+        "The reader of another package cannot be loaded",
+        "The package is damaged, or its entry point names no function",
+        "Install the package that the message names again.",
+    ),
+    "LT-E323": Code(
+        "The reader of another package failed, or gave what is no row",
+        "A damaged data file, or a fault of the package",
+        "Check the file, or report the fault to the package that the message names.",
+    ),
+    "LT-E324": Code(
+        "Two packages read files of one suffix",
+        "Both registered the suffix in `lazarus.readers`",
+        "Uninstall one of the packages that the message names.",
     ),
     "LT-E401": Code(
-        "The tokenizer is not the one whose fingerprint was saved",
+        "The tokenizer differs from a saved fingerprint",
         "Another version or another tokenizer",
         "Use the tokenizer of the fingerprint, or save the fingerprint again.",
     ),
@@ -185,19 +214,21 @@ CODES = {
     ),
     "LT-E502": Code(
         "A conversation file is not a conversation",
-        "The file holds something else",
+        "The file has another structure",
         "Give a list of messages, or an object with `messages`.",
     ),
     "LT-E503": Code(
-        "An output would replace something else", "The path names another file", "Choose another path, or `--force`."
+        "An output would replace a file of another kind",
+        "The path names another file",
+        "Choose another path, or `--force`.",
     ),
     "LT-E504": Code(
-        "A build of lengths cannot go on",
-        "Another process builds the same output, or its resume file was changed",
+        "A length cache cannot be built",
+        "Another process writes the same output, or the resume file was changed",
         "Wait for the other process, or start again.",
     ),
-    "LT-E601": Code("There is nothing to analyse", "An empty corpus or length cache", "Give data with rows."),
-    "LT-E602": Code("A fit needs two documents or more", "The corpus has one document", "Give more documents."),
+    "LT-E601": Code("The corpus or the length cache is empty", "An empty data file", "Give data with rows."),
+    "LT-E602": Code("A fit score needs two documents or more", "The corpus has one document", "Give more documents."),
     "LT-E701": Code(
         "An encoding engine is not installed", "The extra is missing", "Install the extra that the message names."
     ),
@@ -206,17 +237,19 @@ CODES = {
     ),
     "LT-E802": Code(
         "SentencePiece refuses the training",
-        "The vocabulary size does not suit the corpus",
+        "The vocabulary size is too small or too large for the corpus",
         "Change the setting that the message names.",
     ),
-    "LT-E803": Code("There is nothing to train a tokenizer on", "The data has no text", "Give data with text."),
+    "LT-E803": Code(
+        "A file has no documents to train a tokenizer on", "The file has too little text", "Give more data."
+    ),
     "LT-E901": Code(
         "A regression suite cannot be read",
         "A missing file, or malformed YAML",
         "Correct the file that the message names.",
     ),
     "LT-E902": Code(
-        "An entry of a regression suite is wrong",
+        "An entry of a regression suite is invalid",
         "A missing or unknown member",
         "Correct the entry that the message names.",
     ),

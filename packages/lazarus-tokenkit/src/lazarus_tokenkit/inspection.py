@@ -64,7 +64,6 @@ class Inspection:
     error: str | None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a JSON object."""
         problems = {words: {"rows": count, "places": list(places)} for words, (count, places) in self.problems.items()}
         members = {name: getattr(self, name) for name in ("form", "samples", "lengths", "unit", "roles")}
         return members | {"problems": problems, "first_rows": list(self.first_rows), "error": self.error}

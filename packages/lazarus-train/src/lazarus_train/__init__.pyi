@@ -27,6 +27,7 @@ from .objectives.reward import RewardSettings as RewardSettings
 from .preflight.inputs import check_run as check_run
 from .run_dir.links import How as How
 from .run_dir.links import Link as Link
+from .run_settings import RunSettings as RunSettings
 from .verify.evidence import Elsewhere as Elsewhere
 from .verify.evidence import Pins as Pins
 from .verify.walk import verify_run as verify_run

@@ -45,7 +45,8 @@ class LoraSettings(BaseModel):
     """Kind of the adapters. `dora` (arXiv 2402.09353) learns the length of each row of a weight as well."""
     rank: PositiveInt = 8
     """Width of the adapters."""
-    alpha: PositiveFloat = Field(default_factory=lambda settings: 2.0 * settings["rank"])
+    # pydantic 2.10 makes the default also where it refused the rank, which is missing then
+    alpha: PositiveFloat = Field(default_factory=lambda settings: 2.0 * settings.get("rank", 1))
     """Strength of the adapters: the update is scaled by alpha / rank. Default: twice the rank."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of the adapters' inputs that training drops, from 0 to below 1."""

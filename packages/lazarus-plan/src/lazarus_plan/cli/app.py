@@ -1,4 +1,4 @@
-"""`lazarus-plan`, also `lazarus data batchplan`: build, inspect, check, prove and deal batch plans."""
+"""`lazarus-plan`, also mounted as `lazarus data batchplan`: build, inspect, check, prove and shard batch plans."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`lazarus data batching`: what a length cache is like, and how to batch it."""
+"""`lazarus data batching`: describe a length cache and recommend a batching mode."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Findings as other programs read them: JSON, GitHub annotations, SARIF 2.1.0."""
+"""Findings in formats for programs: JSON, GitHub annotations, SARIF 2.1.0."""
 
 import hashlib
 import json
@@ -91,7 +91,7 @@ def _rule(code: str) -> "JSON":
 
 
 def _file(plan: Path, finding: Finding) -> str:
-    """The file of a finding, relative to the repository: given, or the one that its message begins with."""
+    """The file of a finding, relative to the repository: its `file`, or the path at the start of its message."""
     if finding.file is not None:
         return relative_path(Path(finding.file))
     named = finding.message.split(":")[0]
@@ -101,7 +101,7 @@ def _file(plan: Path, finding: Finding) -> str:
 
 
 def relative_path(path: Path) -> str:
-    """A path relative to the root of the repository that holds the current folder; as given where it is outside."""
+    """A path relative to the root of the current repository; unchanged if it is outside."""
     here = Path.cwd()
     root = next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), here)
     absolute = Path(os.path.normpath(here / path))

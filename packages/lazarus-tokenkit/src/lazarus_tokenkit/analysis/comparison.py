@@ -52,7 +52,6 @@ class Comparison:
     by_category: dict[str, tuple[int, int]]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a JSON object."""
         return asdict(self)
 
     def text(self) -> str:

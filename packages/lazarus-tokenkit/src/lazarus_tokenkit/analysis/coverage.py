@@ -64,7 +64,6 @@ class Coverage:
     lossless_rate: float | None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a JSON object."""
         return asdict(self)
 
     def text(self) -> str:
@@ -103,7 +102,6 @@ class CoverageByFile:
     worst_group_ratio: float | None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a JSON object."""
         return asdict(self)
 
     def text(self) -> str:

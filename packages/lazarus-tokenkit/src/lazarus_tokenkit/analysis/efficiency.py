@@ -57,7 +57,6 @@ class Efficiency:
     histogram: tuple[tuple[int, int, int], ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a JSON object."""
         return asdict(self)
 
     def text(self) -> str:
@@ -100,7 +99,7 @@ def analyze_efficiency(tokenizer: TokenizerOrName, documents: Iterable[str], con
                 spent[name] += span_tokens(text, found, pattern).tolist()
     if not lengths:
         raise TokenkitError("the corpus is empty: no documents to analyse", "LT-E601")
-    sizes = np.array(lengths, dtype=np.int64)
+    sizes = np.array(lengths, dtype=np.int64)  # (N,)
     return Efficiency(
         documents=len(lengths),
         tokens=int(sizes.sum()),

@@ -58,7 +58,6 @@ class Entropy:
     unseen_mass: float | None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a JSON object."""
         return asdict(self)
 
     def text(self) -> str:

@@ -82,7 +82,6 @@ class FitScore:
     reference: Reference
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a JSON object."""
         return asdict(self)
 
     def text(self) -> str:

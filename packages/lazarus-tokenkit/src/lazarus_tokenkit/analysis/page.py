@@ -27,9 +27,7 @@ MAX_NAME = 40
 class Analysis(Protocol):
     """The result of an analysis."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns a JSON object."""
-        ...
+    def to_json(self) -> dict[str, Any]: ...
 
     def text(self) -> str:
         """Formats the result as a table."""

@@ -57,7 +57,6 @@ class Suggestions:
     tokens_after: int
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a JSON object."""
         return asdict(self)
 
     def text(self) -> str:

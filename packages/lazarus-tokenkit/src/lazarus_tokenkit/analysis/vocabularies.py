@@ -30,7 +30,6 @@ class VocabularyDiff:
     only_second: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a JSON object."""
         return asdict(self)
 
     def text(self) -> str:

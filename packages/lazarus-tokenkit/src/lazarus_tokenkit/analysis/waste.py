@@ -41,4 +41,5 @@ def padding_waste(
 
 
 def _room(sizes: NDArray[np.int64], batch_size: int) -> int:
+    # A batch takes its longest sample times its number of samples.
     return sum(int(batch.max()) * len(batch) for batch in np.split(sizes, range(batch_size, len(sizes), batch_size)))

@@ -47,7 +47,6 @@ class WordReport:
     by_occurrence: Ranges
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a JSON object."""
         return asdict(self)
 
     def text(self) -> str:

@@ -53,7 +53,7 @@ def check(files: TokenizerFiles) -> Iterator[Finding]:
             number, severity = PROPERTIES[found.name]
             if found.name == "header-in-prompt":  # only a warning if generation blocks exclude the header from the loss
                 severity = found.level
-            yield Finding(number, severity, f"chat template: {found.name} does not hold", found.evidence)
+            yield Finding(number, severity, f"the chat template lacks the property `{found.name}`", found.evidence)
     yield from _end_of_turn(tokenizer, text)
     if not template.has_generation_blocks:
         message = (

@@ -120,8 +120,8 @@ def _own_pad(files: TokenizerFiles, file: JSON, config: JSON) -> tuple[list[str]
     special = {token["content"] for token in _added(file) if token.get("special")}
     named = files.config.keys() | files.special_tokens_map.keys()
     if not named & {f"{role}_token" for role in ROLES}:  # naming pad would end the roles by convention: name these too
-        held = {role: conventional_role(role, special) for role in ("bos", "eos")}
-        config |= {f"{role}_token": text for role, text in held.items() if text is not None}
+        conventional = {role: conventional_role(role, special) for role in ("bos", "eos")}
+        config |= {f"{role}_token": text for role, text in conventional.items() if text is not None}
     reserved = next((text for text in RESERVED_PADS if text in special), None)
     if reserved is not None:
         config["pad_token"] = reserved
@@ -137,7 +137,10 @@ def _own_pad(files: TokenizerFiles, file: JSON, config: JSON) -> tuple[list[str]
 
 
 def _difference(files: TokenizerFiles, file: JSON, config: JSON) -> str:
-    pairs = ((TOKENIZER_FILE, _shown(files.tokenizer_json), _shown(file)), (CONFIG_FILE, files.config, config))
+    pairs = (
+        (TOKENIZER_FILE, _without_tables(files.tokenizer_json), _without_tables(file)),
+        (CONFIG_FILE, files.config, config),
+    )
     lines: list[str] = []
     for name, before, after in pairs:
         old, new = (json.dumps(each, indent=2, ensure_ascii=False).splitlines() for each in (before, after))
@@ -145,7 +148,7 @@ def _difference(files: TokenizerFiles, file: JSON, config: JSON) -> str:
     return "\n".join(lines)
 
 
-def _shown(file: JSON) -> JSON:
+def _without_tables(file: JSON) -> JSON:
     """Returns `tokenizer.json` without vocabulary and merges."""
     model = {key: value for key, value in file.get("model", {}).items() if key not in ("vocab", "merges")}
     return file | {"model": model}

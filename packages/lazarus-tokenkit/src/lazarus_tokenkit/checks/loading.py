@@ -54,14 +54,14 @@ def _class_of_transformers(files: TokenizerFiles, engine: tokenizers.Tokenizer) 
     metaspace = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": scheme, "split": False}
     model = files.tokenizer_json.get("model", {}) | {"dropout": None}
     changes = {"normalizer": None, "pre_tokenizer": metaspace, "truncation": None, "padding": None, "model": model}
-    theirs = tokenizers.Tokenizer.from_str(json.dumps(files.tokenizer_json | changes))
+    transformers_engine = tokenizers.Tokenizer.from_str(json.dumps(files.tokenizer_json | changes))
     for probe in PROBES:
-        ours, other = (each.encode(probe, add_special_tokens=False).ids for each in (engine, theirs))
-        if ours != other:
+        by_file, by_class = (each.encode(probe, add_special_tokens=False).ids for each in (engine, transformers_engine))
+        if by_file != by_class:
             message = (
                 f"tokenizer_class `{files.config['tokenizer_class']}` makes transformers 5 override tokenizer.json"
             )
-            yield Finding("D01", "error", message, f"{probe!r} is {ours} by the file, {other} by that class")
+            yield Finding("D01", "error", message, f"{probe!r} is {by_file} by the file, {by_class} by that class")
             return
 
 

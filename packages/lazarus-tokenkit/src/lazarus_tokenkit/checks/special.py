@@ -64,8 +64,8 @@ def _roles(files: TokenizerFiles, engine: tokenizers.Tokenizer) -> Iterator[Find
 def _eos_ids(files: TokenizerFiles, engine: tokenizers.Tokenizer) -> Iterator[Finding]:
     text = files.role("eos")
     own = None if text is None else engine.token_to_id(text)
-    told = {"config.json": _ids(files.model_config), "generation_config.json": _ids(files.generation_config)}
-    different = {name: ids for name, ids in told.items() if ids and own is not None and own not in ids}
+    declared_ids = {"config.json": _ids(files.model_config), "generation_config.json": _ids(files.generation_config)}
+    different = {name: ids for name, ids in declared_ids.items() if ids and own is not None and own not in ids}
     if different:
         evidence = ", ".join(f"{name} {ids}" for name, ids in different.items())
         yield Finding("D12", "warning", f"eos is {own} in the tokenizer and different in the model's files", evidence)

@@ -2,15 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lazarus_core.cli_options import Force
 from lazarus_core.console import progress, say, show
-from lazarus_tokenkit.cli.options import AsJson, Data, Template, TokenizerName, load, with_fields
+from lazarus_tokenkit.cli.options import AsJson, Data, EngineOption, Template, TokenizerName, load, with_fields
 
 if TYPE_CHECKING:
+    from lazarus_plan import LengthsHeader
     from lazarus_tokenkit.lengths.stats import LengthStats
     from lazarus_tokenkit.samples.schemas import FieldNames
 
@@ -29,12 +30,7 @@ def build(
     output: Annotated[Path, typer.Option("-o", "--output", help="Length cache to write.")],
     fields: "FieldNames",
     template: Template = None,
-    engine: Annotated[
-        Literal["auto", "huggingface", "tiktoken", "sentencepiece", "gigatoken"],
-        typer.Option(
-            "--engine", help="Engine that encodes. It is compared with the reference, which replaces it if ids differ."
-        ),
-    ] = "huggingface",
+    engine: EngineOption = "huggingface",
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -49,15 +45,28 @@ def build(
     with progress("encoding", total=count_lines(data), unit="samples") as advance:
         header = build_lengths(data, encoder, output, fields, advance, engine, tally, force)
     stats = tally.stats
+    show_receipt(stats, header, encoder.chat_template.name, as_json)
+    if as_json:
+        return
+    say(f"wrote {output}; next: lazarus data batchplan build -l {output} -e 1 -b {_budget(stats.max)} -o PLAN")
+
+
+def show_receipt(stats: "LengthStats", header: "LengthsHeader", template_name: str, as_json: bool) -> None:
+    """Prints what was encoded: counts and fingerprints.
+
+    Args:
+        stats: Counts of the lengths.
+        header: Fingerprints of data, template and tokenizer.
+        template_name: Name of the chat template.
+        as_json: Print one JSON object instead of lines.
+    """
     digests = {"data": header.data, "template": header.template, "tokenizer": header.tokenizer}
     if as_json:
         receipt = {name: value for name, value in stats.to_json().items() if name != "histogram"}
         show(json.dumps(receipt | digests | {"encoding": header.encoding}, indent=2))
         return
-    template_name = encoder.chat_template.name
     show(f"{stats.headline()}, longest {stats.max:,}, template `{template_name}`")
     show("  ".join(f"{name} {digest.removeprefix('sha256:')[:16]}" for name, digest in digests.items()))
-    say(f"wrote {output}; next: lazarus data batchplan build -l {output} -e 1 -b {_budget(stats.max)} -o PLAN")
 
 
 def stats(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 HINTS = {
+    "LT-E208": "the option is --date",
     "LT-E301": "the options are --text-field, --messages-field, --prompt-field and --completion-field",
     "LT-E310": "the options are --prompt-field and --completion-field, --text-field or --messages-field",
     "LT-E317": "the option is --completion-field",

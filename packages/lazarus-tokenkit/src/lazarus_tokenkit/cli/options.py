@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO, cast
 
 import typer
 
@@ -26,6 +26,12 @@ Data = Annotated[
     list[Path],
     typer.Option(
         "-d", "--data", help="JSON Lines, JSON, CSV, Parquet or text file, or directory of texts; can be repeated."
+    ),
+]
+EngineOption = Annotated[
+    Literal["auto", "huggingface", "tiktoken", "sentencepiece", "gigatoken"],
+    typer.Option(
+        "--engine", help="Engine that encodes. It is compared with the reference, which replaces it if ids differ."
     ),
 ]
 Template = Annotated[

@@ -68,7 +68,7 @@ def validate(name: Name, tokenizer: TokenizerName, as_json: AsJson = False) -> N
     if as_json:
         show(json.dumps([vars(each) for each in found], indent=2))
     else:
-        show(aligned([("holds" if each.holds else each.level, each.name, each.evidence) for each in found]))
+        show(aligned([("ok" if each.holds else each.level, each.name, each.evidence) for each in found]))
     broken = failures(found)
     say(f"{name}: {len(broken)} error(s)" if broken else f"{name}: 0 error(s)")
     raise typer.Exit(1 if broken else 0)

@@ -77,8 +77,14 @@ class Prepared(NamedTuple):
     continuing: list[str]
 
 
-class _Joined(NamedTuple):
-    """A sample's ids; 1 for each that carries loss, else 0; tokens of each part of several."""
+class Joined(NamedTuple):
+    """A sample encoded, in little memory.
+
+    Args:
+        ids: Token ids.
+        mask: 1 where the token, as a label, carries loss, else 0; as long as `ids`.
+        parts: Tokens of each part of a sample of several, or None for a sample of one.
+    """
 
     ids: Ids
     mask: bytearray
@@ -137,7 +143,7 @@ class Encoder:
 
     def _encoded(self, prepared: Prepared) -> list[Encoded]:
         continuing = self._continuation.encode_batch(prepared.continuing) if prepared.continuing else []
-        joined = self._join(prepared, self.tokenizer.encode_batch(prepared.texts), continuing)
+        joined = self.join(prepared, self.tokenizer.encode_batch(prepared.texts), continuing)
         return [
             Encoded(each.ids.tolist(), list(each.mask), each.parts, sum(map(self._loss_bytes, chain(*parts))))
             for each, parts in zip(joined, prepared.cut, strict=True)
@@ -159,7 +165,7 @@ class Encoder:
         return Prepared(samples, cut, texts, continuing)
 
     def measure(self, prepared: Prepared, ids: Sequence[Ids], continuing: Sequence[Ids] = ()) -> list[Measure]:
-        """The second half, where only lengths and digests are kept.
+        """`join`, where only lengths and digests are kept.
 
         Args:
             prepared: What `prepare` gave.
@@ -168,7 +174,7 @@ class Encoder:
         """
         return [
             Measure(len(ids), mask.count(1), parts, ids_prefix(ids))
-            for ids, mask, parts in self._join(prepared, ids, continuing)
+            for ids, mask, parts in self.join(prepared, ids, continuing)
         ]
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[JSON] = ()) -> list[int]:
@@ -253,10 +259,16 @@ class Encoder:
         except TemplateError as error:
             raise TemplateError(f"sample {sample.id!r}: {error.message}", error.code) from error
 
-    def _join(
-        self, prepared: Prepared, ids: Iterable[Sequence[int]], continuing: Iterable[Sequence[int]]
-    ) -> Iterator[_Joined]:
-        """Pieces one after the other, each part with its own bos."""
+    def join(
+        self, prepared: Prepared, ids: Iterable[Sequence[int]], continuing: Iterable[Sequence[int]] = ()
+    ) -> Iterator[Joined]:
+        """The second half of encoding: pieces one after the other, each part with its own bos.
+
+        Args:
+            prepared: The result of `prepare`.
+            ids: Token ids of each of `prepared.texts`.
+            continuing: Token ids of each of `prepared.continuing`.
+        """
         open_ids, continuing_ids = iter(ids), iter(continuing)
         for sample, parts in zip(prepared.samples, prepared.cut, strict=True):
             whole, mask = id_array(()), bytearray()
@@ -277,7 +289,7 @@ class Encoder:
             if isinstance(sample, TextSample) and self.tokenizer.eos_id is not None:
                 whole.append(self.tokenizer.eos_id)
                 mask.append(1)
-            yield _Joined(whole, mask, tuple(sizes) if len(sizes) > 1 else None)
+            yield Joined(whole, mask, tuple(sizes) if len(sizes) > 1 else None)
 
     def _start(self, sample: Sample, pieces: Sequence[Piece]) -> list[int]:
         """Returns the bos to add. No other code decides on it.

@@ -159,8 +159,8 @@ class SpanFinder:
     def _make_cached_render(self, messages: Sequence[Message], first: int, add_generation_prompt: bool) -> CachedRender:
         """Renders and splits the conversation once, with placeholders in place of the contents."""
         places = [f"{PLACEHOLDER}{number}{PLACEHOLDER}" for number in range(len(messages))]
-        held = [Message(message.role, place) for message, place in zip(messages, places, strict=True)]
-        return CachedRender.of(self._cut(held, (), first, add_generation_prompt))
+        placeholder_messages = [Message(message.role, place) for message, place in zip(messages, places, strict=True)]
+        return CachedRender.of(self._cut(placeholder_messages, (), first, add_generation_prompt))
 
     def _cut(
         self, messages: Sequence[Message], tools: Sequence[JSON], first: int, add_generation_prompt: bool

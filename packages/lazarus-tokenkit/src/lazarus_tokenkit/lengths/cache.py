@@ -7,51 +7,31 @@ encoding of unchanged rows.
 
 import json
 import logging
-import os
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lazarus_core.canonical import canonical_json
-from lazarus_core.outputs import check_output
 from lazarus_core.printable import utf8_name
 from lazarus_plan import LengthsHeader, merkle_root
 from lazarus_tokenkit.encoding.encoder import Encoder, Measure, Prepared
-from lazarus_tokenkit.errors import SampleError
+from lazarus_tokenkit.lengths.chunks import WORKERS, Engines, in_order, open_engines
 from lazarus_tokenkit.lengths.measure import CHUNK, PREFIX_BYTES, header_of, row_places_in_errors
 from lazarus_tokenkit.lengths.resumable import ResumeFile
 from lazarus_tokenkit.lengths.stats import LengthTally
-from lazarus_tokenkit.outputs import LENGTHS
-from lazarus_tokenkit.samples.documents import sample_text
+from lazarus_tokenkit.outputs import LENGTHS, refuse_output
 from lazarus_tokenkit.samples.files import Paths, data_files
 from lazarus_tokenkit.samples.read import Row, as_paths, read_rows
 from lazarus_tokenkit.samples.schemas import FieldNames
-from lazarus_tokenkit.tokenizers.backends.huggingface import batches_on_one_thread
-from lazarus_tokenkit.tokenizers.engines import NUM_CHECKED, Engine, EngineName, choose_engine, continuation_engine
+from lazarus_tokenkit.tokenizers.engines import Engine, EngineName
 from lazarus_tokenkit.tokenizers.ids import Ids
 
 logger = logging.getLogger(__name__)
 
-WORKERS = min(os.cpu_count() or 1, 8)
-"""Chunks that are encoded at the same time; more than eight would wait for the rows, which one thread reads."""
 _quote = json.JSONEncoder(ensure_ascii=False).encode
-
-
-class _Engines(NamedTuple):
-    """The engine for texts, and the engine for texts that continue other texts."""
-
-    texts: Engine
-    continuing: Engine
-
-    def encode(self, prepared: Prepared) -> tuple[list[Ids], list[Ids]]:
-        """Returns the ids of `prepared.texts` and of `prepared.continuing`."""
-        continuing = self.continuing.encode_batch(prepared.continuing) if prepared.continuing else []
-        return self.texts.encode_batch(prepared.texts), continuing
 
 
 class _Chunk(NamedTuple):
@@ -96,18 +76,14 @@ def build_lengths(
         TokenkitError: Another process is writing `output`.
     """
     output = Path(output)
-    _refuse_output(output, paths, force)
+    refuse_output(output, paths, LENGTHS, force)
     _ = encoder.chat_template  # an invalid template is not the error of the first row
-    rows = read_rows(paths, fields)
-    first = list(islice(rows, NUM_CHECKED)) if engine != "huggingface" else []
-    texts = [sample_text(row.sample) for row in first]
-    fingerprint = encoder.fingerprint.fingerprint
-    chosen = choose_engine(encoder.tokenizer, engine, texts, fingerprint)
-    engines = _Engines(chosen, continuation_engine(encoder.tokenizer, chosen, texts, fingerprint))
-    with ResumeFile(output, _identity(paths, encoder, fields, chosen)) as partial:
-        written = _write(chain(first, rows), encoder, engines, partial, on_progress or _no_progress, tally)
+    engines, rows = open_engines(encoder, read_rows(paths, fields), engine)
+    with ResumeFile(output, _identity(paths, encoder, fields, engines.texts)) as partial:
+        written = _write(rows, encoder, engines, partial, on_progress or _no_progress, tally)
         root = merkle_root(written)
-        header = header_of(paths, encoder, partial.count, root, None if engine == "huggingface" else chosen.name)
+        named = None if engine == "huggingface" else engines.texts.name
+        header = header_of(paths, encoder, partial.count, root, named)
         partial.finish(output, header.line())
     return header
 
@@ -130,32 +106,27 @@ def row_line(sample_id: str, measure: Measure, digest: bytes) -> bytes:
 def _write(
     rows: Iterator[Row],
     encoder: Encoder,
-    engines: _Engines,
+    engines: Engines,
     partial: ResumeFile,
     on_progress: Callable[[int], Any],
     tally: LengthTally | None,
 ) -> Iterator[bytes]:
     """Writes all rows and yields their digests."""
-    waiting: deque[_Chunk] = deque()
-    with batches_on_one_thread(), ThreadPoolExecutor(1 if engines.texts.is_parallel else WORKERS) as workers:
-        while True:
-            batch = list(islice(rows, CHUNK))
-            if batch:
-                waiting.append(_start(batch, encoder, engines, partial, workers))
-            if waiting and (len(waiting) > 2 * WORKERS or not batch):
-                chunk = waiting.popleft()
-                lines = _finish(chunk, encoder)
-                partial.write(lines, is_new=chunk.lines is None)
-                if tally is not None:
-                    tally.add(lines)
-                on_progress(len(chunk.rows))
-                yield from chunk.digests
-            elif not batch:
-                return
+
+    def start(batch: list[Row], pool: ThreadPoolExecutor) -> _Chunk:
+        return _start(batch, encoder, engines, partial, pool)
+
+    for chunk in in_order(rows, start, CHUNK, 1 if engines.texts.is_parallel else WORKERS):
+        lines = _finish(chunk, encoder)
+        partial.write(lines, is_new=chunk.lines is None)
+        if tally is not None:
+            tally.add(lines)
+        on_progress(len(chunk.rows))
+        yield from chunk.digests
 
 
 def _start(
-    batch: list[Row], encoder: Encoder, engines: _Engines, partial: ResumeFile, workers: ThreadPoolExecutor
+    batch: list[Row], encoder: Encoder, engines: Engines, partial: ResumeFile, workers: ThreadPoolExecutor
 ) -> _Chunk:
     digests = [row.sample.digest for row in batch]
     rows = zip(batch, digests, strict=True)
@@ -190,22 +161,6 @@ def _identity(paths: Paths, encoder: Encoder, fields: FieldNames | None, engine:
             "made_by": [f"lazarus-tokenkit {version('lazarus-tokenkit')}", encoder.fingerprint.library, engine.name],
         }
     )
-
-
-def _refuse_output(output: Path, paths: Paths, force: bool) -> None:
-    """Refuses an output that would overwrite a data file or lie in a data directory."""
-    if output.is_dir():
-        raise SampleError(f"{output} is a directory: name a file for the length cache", "LT-E315")
-    for path in as_paths(paths):
-        is_same = output.exists() and any(output.samefile(file) for file in data_files(path) if file.exists())
-        is_inside = path.is_dir() and output.resolve().is_relative_to(path.resolve())
-        if is_same or is_inside:
-            raise SampleError(
-                f"{output} {'is the data file' if is_same else 'is inside the data directory'} {path}: "
-                "choose another file for the length cache",
-                "LT-E315",
-            )
-    check_output(output, LENGTHS, inputs=as_paths(paths), force=force)
 
 
 def _no_progress(count: int) -> None:

@@ -48,7 +48,7 @@ class ResumeFile:
         self.count = 0
         self._output = output
         self._first_line = b'{"lazarus_partial":2,"identity":' + identity + b"}\n"
-        self._digest = hashlib.sha256(self._first_line).digest()
+        self._digest = hashlib.sha256(self._first_line).digest()  # the chain starts at the identity
         self._stream: IO[bytes] | None = None
         self._has_more = False
         self._is_finished = False
@@ -131,6 +131,7 @@ class ResumeFile:
         """
         assert self._stream is not None, "entered"
         end, last = self._stream.tell(), self._digest
+        # Rows of an earlier run after the last reused block are dropped, then the digests are computed again.
         self._stream.truncate()
         self._stream.seek(len(self._first_line))
         self._digest = hashlib.sha256(self._first_line).digest()
@@ -155,7 +156,7 @@ class ResumeFile:
                 raise TokenkitError(
                     f"another process is writing {self._output}: wait for it, or give another output", "LT-E504"
                 ) from None
-            if os.fstat(handle).st_nlink:
+            if os.fstat(handle).st_nlink:  # 0 links: another process deleted the file before this lock
                 head = stream.read(max(map(len, _BEGINS)))
                 if head and not head.startswith(_BEGINS):
                     stream.close()

@@ -29,8 +29,17 @@ class LengthTally:
         for line in lines:
             found = _LENGTHS.search(line)
             assert found is not None, "written by `row_line`"
-            self._counts[int(found[1])] += 1
-            self._loss_tokens += int(found[2])
+            self.count(int(found[1]), int(found[2]))
+
+    def count(self, length: int, loss_tokens: int) -> None:
+        """Counts one sample.
+
+        Args:
+            length: Its tokens.
+            loss_tokens: Its tokens that carry loss.
+        """
+        self._counts[length] += 1
+        self._loss_tokens += loss_tokens
 
     @property
     def stats(self) -> "LengthStats":
@@ -82,6 +91,8 @@ class LengthStats:
         """
         lengths = np.array(sorted(occurrences), dtype=np.int64)
         counts = np.array([occurrences[length] for length in lengths.tolist()], dtype=np.int64)
+        # Nearest rank: the smallest length that at least `share` per cent of the samples do not exceed. The rank is
+        # rounded up in integers, so the result is exact.
         size, reached = int(counts.sum()), np.cumsum(counts)
         return cls(
             count=size,
@@ -94,7 +105,6 @@ class LengthStats:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a JSON object."""
         return {
             "count": self.count,
             "tokens": self.tokens,

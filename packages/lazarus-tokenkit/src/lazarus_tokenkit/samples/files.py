@@ -21,6 +21,7 @@ from lazarus_core.strict_json import BOM
 from lazarus_core.strict_json import kind as json_kind
 from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.samples.json_rows import MALFORMED, NOT_UTF8, parse_json
+from lazarus_tokenkit.samples.reader_plugins import plugged_rows, plugged_suffixes
 
 JSON = dict[str, Any]
 Paths = Path | str | Sequence[Path | str]
@@ -79,7 +80,10 @@ def read_objects(path: Path) -> Iterator[PlacedRow]:
     for suffixes, read in _READERS.items():
         if path.name.endswith(suffixes):
             return read(path)
-    raise SampleError(f"{path} is not one of {', '.join(SUFFIXES)}: give JSON Lines files", NO_FILE)
+    if (rows := plugged_rows(path)) is not None:
+        return _plugged_rows(path, rows)
+    known = ", ".join([*SUFFIXES, *plugged_suffixes()])
+    raise SampleError(f"{path} is not one of {known}: give JSON Lines files", NO_FILE)
 
 
 def data_files(path: Path) -> list[Path]:
@@ -274,10 +278,15 @@ def _arrow_row(row: Mapping[str, Any], place: str) -> JSON:
     All structs of a column share one type, and Arrow fills absent members with null. With `{"day": 3}` in another row,
     a call `{"city": "Bern"}` is stored as `{"city": "Bern", "day": null}`.
     """
+    return {name: _without_null(value) for name, value in _bounded_row(row, place).items()}
+
+
+def _bounded_row(row: Mapping[str, Any], place: str) -> JSON:
+    """Refuses a row that is too large."""
     size = sum(len(value) for value in row.values() if isinstance(value, str | bytes))
     if size > MAX_ROW_BYTES:
         raise SampleError(f"{place}: the row has more than {MAX_ROW_BYTES:,} characters; split it", TOO_LARGE)
-    return {name: _without_null(value) for name, value in row.items()}
+    return dict(row)
 
 
 def _without_null(value: Any) -> Any:
@@ -289,6 +298,12 @@ def _without_null(value: Any) -> Any:
             return [_without_null(element) for element in cast("list[Any]", value)]
         case _:
             return value
+
+
+def _plugged_rows(path: Path, rows: Iterable[JSON]) -> Iterator[PlacedRow]:
+    """Rows of another package's reader, with the bounds of all rows."""
+    for number, row in enumerate(rows, 1):
+        yield PlacedRow(_bounded_row(row, f"{path}:{number}"), path, number)
 
 
 def _text_rows(path: Path, name: str | None = None) -> Iterator[PlacedRow]:

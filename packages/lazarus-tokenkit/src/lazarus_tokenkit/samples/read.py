@@ -120,6 +120,7 @@ class _SeenIds:
 
     def may_repeat(self) -> bool:
         """Whether two digests are equal, which almost certainly means a duplicate id."""
+        # Equal digests are neighbours after sorting.
         seen = np.sort(np.frombuffer(self._digests, dtype=np.uint64))
         return bool((seen[1:] == seen[:-1]).any())
 

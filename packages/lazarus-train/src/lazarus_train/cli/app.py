@@ -29,7 +29,7 @@ def _root(version: Annotated[bool, version_option("lazarus-train")] = False) -> 
 
 for _command in COMMANDS:
     app.add_deferred(deferred(_command))
-app.command()(sweep)
+app.add_deferred(sweep)
 
 
 @app.command()

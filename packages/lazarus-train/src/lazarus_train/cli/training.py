@@ -4,19 +4,20 @@ A command reads a run from four layers: defaults, `--config FILE`, `--set NAME=V
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from lazarus_core.cli_app import Deferred
-from lazarus_core.console import say, show, show_line
+from lazarus_core.console import say, show
 from lazarus_train.run_dir.layout import INITIAL
 
 if TYPE_CHECKING:
-    from lazarus_core.settings_file import Layers, Read, Source
+    from lazarus_core.settings_command import SettingsCommand
+    from lazarus_core.settings_file import Layers, Read
     from lazarus_core.settings_options import Option
     from lazarus_core.settings_schema import Key
     from lazarus_train.run_settings import RunSettings
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 CONTRADICTION, OTHER_COMMAND = "LR-E183", "LR-E185"
 CONFIG_HELP = "Settings of the run: a .toml file, or the config.json of an earlier run."
 SHAPE_HELP = "Settings of the run, as for `sft`; or from nothing: a model's config.json, or a directory with one."
-SET_HELP = "A setting by its name, before options and after the file; again for more."
-PRINT_HELP = "Print every setting and where it comes from, as a .toml file; train nothing."
 
 
 @dataclass(frozen=True)
@@ -124,107 +123,55 @@ KIND_HELP = "Kind of the objective; --set objective.NAME=VALUE gives its setting
 
 def deferred(command: Command) -> Deferred:
     """A command that reads its options from the settings when it is called."""
-    return Deferred(command.name, command.words, lambda: _function(command))
+    if command is OBJECTIVE:
+        return Deferred(command.name, command.words, _objective_function)
+    return Deferred(command.name, command.words, lambda: _settings_command(command).function())
 
 
-def _function(command: Command) -> Any:
-    """A function whose parameters are the options of a command."""
-    from lazarus_core.settings_options import parameters_of
-    from lazarus_core.settings_schema import schema_of
-    from lazarus_train.run_settings import RunSettings
+def _objective_function() -> Callable[..., None]:
+    """The command `objective`: the options of a training command, and the kind before them, which decides the settings."""
+    options: Any = _settings_command(OBJECTIVE).function()
 
-    options = command.options()
-    config = typer.Option("--config", help=SHAPE_HELP if command.from_nothing else CONFIG_HELP)
-    sets = typer.Option("--set", help=SET_HELP, metavar="NAME=VALUE")
-    prints = typer.Option("--print-config", help=PRINT_HELP)
-    kind = _parameter("kind", Annotated[str, typer.Argument(metavar="KIND", help=KIND_HELP)], inspect.Parameter.empty)
-    parameters = [
-        *([kind] if command is OBJECTIVE else []),
-        _parameter("config", Annotated[Path | None, config], None),
-        _parameter("sets", Annotated[list[str] | None, sets], None),
-        _parameter("print_config", Annotated[bool, prints], False),
-        *parameters_of(schema_of(RunSettings), options),
-    ]
+    def run(kind: str, **given: Any) -> None:
+        _settings_command(replace(OBJECTIVE, kinds=(kind,))).function()(**given)
 
-    def run(
-        config: Path | None, sets: list[str] | None, print_config: bool, kind: str | None = None, **given: Any
-    ) -> None:
-        asked = command if kind is None else replace(command, kinds=(kind,))
-        settings, sources = read_run(asked, options, config, sets or (), given)
-        if print_config:
-            print_run(command, settings, sources)
-        else:
-            start(settings)
-
+    annotation = Annotated[str, typer.Argument(metavar="KIND", help=KIND_HELP)]
+    parameter = inspect.Parameter("kind", inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
+    parameters = [parameter, *options.__signature__.parameters.values()]
     run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess] (typer reads it)
     run.__annotations__ = {each.name: each.annotation for each in parameters}
     return run
 
 
-def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def read_run(
-    command: Command, options: Sequence["Option"], file: Path | None, sets: Sequence[str], given: dict[str, Any]
-) -> "tuple[RunSettings, dict[Key, Source]]":
-    """The settings of a run and the source of each.
-
-    Args:
-        command: That was called.
-        options: Its options.
-        file: `--config`.
-        sets: `--set`, in their order.
-        given: Values of options by parameter; None for one that was not given.
-
-    Raises:
-        SettingsError: The file or `--set` cannot be used.
-        InputError: The file cannot be read.
-        typer.BadParameter: Options cannot be used.
-    """
-    from pydantic import ValidationError
-
-    from lazarus_core.settings_file import Layers, SettingsError
-    from lazarus_core.settings_options import values_of
+def _settings_command(command: Command) -> "SettingsCommand[RunSettings]":
+    from lazarus_core.settings_command import SettingsCommand
     from lazarus_train.cli.option_names import refusal
     from lazarus_train.run_settings import RunSettings, settings_of
 
-    model = settings_of(command.kinds[0]) if command.name == OBJECTIVE.name else RunSettings
-    layers = Layers(model, [("model",), ("expect_plan",), ("template",), ("init_model", "tokenizer")])
-    flags = values_of(layers.schema, options, given)
-    if command.from_nothing and file is not None and not _is_run_file(file):
-        flags["init_model", "config"] = file
-        file = None
-    try:
-        if file is not None:
-            layers.add_file(file, _settings_of_record)
-        layers.add_sets(sets)
-        layers.add_flags(flags, {option.key: option.names[-1] for option in options})
-        _complete(command, layers)
-        return layers.settings()
-    except SettingsError as error:
-        for words, code in error.problems[:-1]:
-            say(f"error: {words} [{code}]")
-        raise
-    except ValidationError as error:
-        raise refusal(error) from error
+    is_any = command.name == OBJECTIVE.name
+
+    def begin(settings: RunSettings) -> None:
+        start(settings)
+
+    return SettingsCommand(
+        title=" ".join(("lazarus train", command.name, *(command.kinds if is_any else ()))),
+        model=settings_of(command.kinds[0]) if is_any and command.kinds else RunSettings,
+        options=command.options(),
+        start=begin,
+        refusal=refusal,
+        complete=lambda layers: _complete(command, layers),
+        names=[("model",), ("expect_plan",), ("template",), ("init_model", "tokenizer")],
+        unwrap=_settings_of_record,
+        other_config=lambda path: ("init_model", "config") if command.from_nothing and not _is_run_file(path) else None,
+        derived=_derived,
+        config_help=SHAPE_HELP if command.from_nothing else CONFIG_HELP,
+    )
 
 
-def print_run(command: Command, settings: "RunSettings", sources: "dict[Key, Source]") -> None:
-    """Prints a run as a file that starts it again, with the source of every setting.
-
-    Args:
-        command: That was called.
-        settings: Of the run.
-        sources: By key.
-    """
-    from lazarus_core.settings_file import settings_lines
-
-    show_line(f"# lazarus train {command.name} --config FILE; paths are relative to {Path.cwd()}")
-    derived: list[Key] = [("batch_plan",)] if settings.build_plan is not None else []
-    derived += [("model",)] if settings.init_model is not None else []
-    for line in settings_lines(settings, sources, derived):
-        show_line(line)
+def _derived(settings: "RunSettings") -> "list[Key]":
+    """The plan and the model of a run that makes them itself."""
+    found: list[Key] = [("batch_plan",)] if settings.build_plan is not None else []
+    return [*found, ("model",)] if settings.init_model is not None else found
 
 
 def _is_run_file(path: Path) -> bool:
@@ -254,7 +201,6 @@ def _settings_of_record(read: "Read") -> "Read":
 
 def _complete(command: Command, layers: "Layers[RunSettings]") -> None:
     """Refuses what does not go together, and fills in what follows from other settings."""
-    layers.check()
     _check_objective(command, layers)
     _require(command, layers)
     _choose_plan(layers)
@@ -288,11 +234,12 @@ def _check_objective(command: Command, layers: "Layers[RunSettings]") -> None:
 
 def _require(command: Command, layers: "Layers[RunSettings]") -> None:
     """Refuses a run without what has no default, as Typer does for an option that is missing."""
+    from lazarus_core.settings_command import missing
+
     needed = {"model": "'--model'", "data": "'--data'", "output": "'-o' / '--output'"}
     for name, option in needed.items():
         if layers.source((name,)) is None and not (name == "model" and command.from_nothing):
-            usage_error: Any = typer.BadParameter.__base__
-            raise usage_error(f"Missing option {option}")
+            raise missing(option)
 
 
 def _choose_plan(layers: "Layers[RunSettings]") -> None:
@@ -313,11 +260,15 @@ def _choose_plan(layers: "Layers[RunSettings]") -> None:
     if layers.get(("build_plan", "token_budget")) is None and built.kind == "flag":
         raise typer.BadParameter("--build-plan needs --token-budget")
     weights = layers.get(("build_plan", "weights"))
+    data: Any = layers.get(("data",))
+    sources = 1 if isinstance(data, str | Path) else len(data)
+    if isinstance(weights, list | tuple) and (count := len(cast("list[Any]", weights))) != sources:
+        words = f"`build_plan.weights` has {count} numbers for {sources} files of `data`: give one for each"
+        layers.refuse(("build_plan", "weights"), words, CONTRADICTION)
+        layers.check()
     if isinstance(weights, str):
         from lazarus_train.cli.option_names import read_weights
 
-        data: Any = layers.get(("data",))
-        sources = 1 if isinstance(data, str | Path) else len(data)
         key = ("build_plan", "weights")
         layers.add_flags({key: read_weights(weights, sources)}, {key: "--weights"})
     layers.add_default(("batch_plan",), Path(layers.get(("output",))) / "batch_plan")

@@ -86,8 +86,8 @@ def chat_template(files: Mapping[str, bytes], name: str) -> str | None:
         try:
             return files[TEMPLATE_FILE].decode()
         except UnicodeDecodeError as error:
-            words = f"{TEMPLATE_FILE} of `{name}`: byte {error.start + 1} is not UTF-8"
-            raise TokenizerError(words, "LT-E110") from error
+            message = f"{TEMPLATE_FILE} of `{name}`: byte {error.start + 1} is not UTF-8"
+            raise TokenizerError(message, "LT-E110") from error
     for file_name in ("chat_template.json", CONFIG_FILE):
         template = json_file(files, file_name, name).get("chat_template")
         place = f"{file_name} of `{name}`: `chat_template`"

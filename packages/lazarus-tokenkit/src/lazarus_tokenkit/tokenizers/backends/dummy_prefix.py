@@ -55,7 +55,7 @@ def _plain_normalizer(step: JSON) -> JSON | None:
     match step:
         case {"type": "Prepend"}:
             return None
-        case {"type": "Strip", "strip_left": True}:
+        case {"type": "Strip", "strip_left": True}:  # a continuation keeps its leading spaces
             return step | {"strip_left": False}
         case {"type": "Replace", "pattern": {"Regex": str(pattern)}, "content": ""} if LEADING_SPACES in pattern:
             return step | {"pattern": {"Regex": pattern.replace(LEADING_SPACES, "")}}
@@ -69,6 +69,7 @@ def _plain_pre_tokenizer(step: JSON, is_first: bool) -> JSON:
             return step | {"prepend_scheme": "never"}
         case {"type": "Metaspace", "prepend_scheme": "never"}:
             return step
+        # Scheme `always`, also in its older form: as the first step it marks the start of the text.
         case {"type": "Metaspace", **rest} if is_first and rest.get("add_prefix_space", True):
             kept = {name: value for name, value in step.items() if name != "add_prefix_space"}
             return kept | {"prepend_scheme": "never"}

@@ -28,7 +28,7 @@ class BpeConfig(BaseModel):
     min_frequency: PositiveInt = 2
     """Number of occurrences that a pair needs to be merged."""
     special_tokens: tuple[str, ...] = (END_OF_TEXT,)
-    """Special tokens. They get the ids 0, 1, 2 and so on, in this order."""
+    """Special tokens with the ids 0, 1, 2 and so on. Tokens with conventional names become bos, eos and pad."""
     split_digits: bool = False
     """Whether each digit is a token of its own."""
     max_token_length: Annotated[int, Field(ge=2)] | None = None
