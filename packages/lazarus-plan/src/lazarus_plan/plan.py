@@ -51,7 +51,7 @@ class Row(NamedTuple):
 
     Args:
         segments: In the order of their tokens.
-        number: Index of the row in its step, from 0.
+        number: 0-based index of the row in its step.
     """
 
     segments: tuple[Segment, ...]

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from lazarus_core.canonical import MAX_INTEGER
-from lazarus_models.loading.hub import locate
+from lazarus_models.loading import locate
 from lazarus_train.objective_registry import AnyObjective, default_objective
 
 FULL_RATE = 1e-4
@@ -235,7 +235,7 @@ class TrainConfig(BaseModel):
             ConfigError: There is no such model.
             PlanError: `expect_plan` is no plan_id, plan or lock.
         """
-        from lazarus_plan.checks.pin import resolve_pin  # loads NumPy, which help does without
+        from lazarus_plan.checks import resolve_pin
 
         pin = None if self.expect_plan is None else f"sha256:{resolve_pin(self.expect_plan)}"
         return self.model_copy(update={"expect_plan": pin, "model": locate(self.model).path})

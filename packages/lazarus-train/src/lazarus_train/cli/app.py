@@ -98,7 +98,7 @@ def report(
 ) -> None:
     """Draw runs on one page: curves, differences, answers, and the rows behind their steps."""
     from lazarus_core.atomic import whole_file
-    from lazarus_core.html.document import PAGE
+    from lazarus_core.html import PAGE
     from lazarus_core.outputs import check_output
     from lazarus_train.run_dir import report as run_report
 

@@ -4,7 +4,6 @@ A command reads a run from four layers: defaults, `--config FILE`, `--set NAME=V
 """
 
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -123,21 +122,24 @@ KIND_HELP = "Kind of the objective; --set objective.NAME=VALUE gives its setting
 
 def deferred(command: Command) -> Deferred:
     """A command that reads its options from the settings when it is called."""
-    if command is OBJECTIVE:
-        return Deferred(command.name, command.words, _objective_function)
-    return Deferred(command.name, command.words, lambda: _settings_command(command).function())
+    return Deferred(command.name, command.words, lambda: _function(command))
 
 
-def _objective_function() -> Callable[..., None]:
-    """The command `objective`: the options of a training command, and the kind before them, which decides the settings."""
-    options: Any = _settings_command(OBJECTIVE).function()
+def _function(command: Command) -> Any:
+    """A function whose parameters are the options of a command; `objective` has its kind as an argument too."""
+    function = _settings_command(command).function()
+    if command is not OBJECTIVE:
+        return function
 
     def run(kind: str, **given: Any) -> None:
-        _settings_command(replace(OBJECTIVE, kinds=(kind,))).function()(**given)
+        _settings_command(replace(command, kinds=(kind,))).function()(**given)
 
-    annotation = Annotated[str, typer.Argument(metavar="KIND", help=KIND_HELP)]
-    parameter = inspect.Parameter("kind", inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
-    parameters = [parameter, *options.__signature__.parameters.values()]
+    kind = inspect.Parameter(
+        "kind",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=Annotated[str, typer.Argument(metavar="KIND", help=KIND_HELP)],
+    )
+    parameters = [kind, *inspect.signature(function).parameters.values()]
     run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess] (typer reads it)
     run.__annotations__ = {each.name: each.annotation for each in parameters}
     return run
@@ -148,14 +150,12 @@ def _settings_command(command: Command) -> "SettingsCommand[RunSettings]":
     from lazarus_train.cli.option_names import refusal
     from lazarus_train.run_settings import RunSettings, settings_of
 
-    is_any = command.name == OBJECTIVE.name
-
     def begin(settings: RunSettings) -> None:
         start(settings)
 
     return SettingsCommand(
-        title=" ".join(("lazarus train", command.name, *(command.kinds if is_any else ()))),
-        model=settings_of(command.kinds[0]) if is_any and command.kinds else RunSettings,
+        title=" ".join(("lazarus train", command.name, *(command.kinds if command.name == OBJECTIVE.name else ()))),
+        model=settings_of(command.kinds[0]) if command.name == OBJECTIVE.name and command.kinds else RunSettings,
         options=command.options(),
         start=begin,
         refusal=refusal,

@@ -11,11 +11,9 @@ from functools import cache
 from typing import Any, cast
 
 from lazarus_models.backend import mx, nn
-from lazarus_models.components.decoder import Block
-from lazarus_models.components.mlp import MLP
-from lazarus_models.components.rope import Rope
+from lazarus_models.components import MLP, Block, Rope
 from lazarus_models.mlx_lm import import_mlx_lm
-from lazarus_models.ops.recomputation import detached, recomputed
+from lazarus_models.ops import detached, recomputed
 from lazarus_train.cpu.swiglu import swiglu
 
 

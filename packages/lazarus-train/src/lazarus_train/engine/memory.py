@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from lazarus_models import SequenceModel
 from lazarus_models.backend import mx, nn
-from lazarus_models.config.architecture import (
+from lazarus_models.config import (
     AttentionConfig,
     BlockConfig,
     DecoderConfig,

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any, cast
 
 from lazarus_models.backend import mx, nn
-from lazarus_models.components.roles import ParameterRole, guessed_role, parameter_roles
+from lazarus_models.components import ParameterRole, guessed_role, parameter_roles
 from lazarus_models.trees import evaluate, flatten, unflatten
 from lazarus_train.config import OptimizerSettings
 from lazarus_train.cpu.adam import VectorAdam

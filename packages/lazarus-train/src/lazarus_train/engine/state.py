@@ -21,7 +21,7 @@ from lazarus_models import (
     set_weights,
 )
 from lazarus_models.backend import mx
-from lazarus_models.loading.files import load_hashed
+from lazarus_models.loading import load_hashed
 from lazarus_models.trees import evaluate, flatten
 from lazarus_tokenkit import Tokenizer
 from lazarus_train.config import LoraSettings, TrainConfig

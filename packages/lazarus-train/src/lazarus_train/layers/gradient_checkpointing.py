@@ -8,8 +8,8 @@ took more memory there than no checkpointing, since MLX keeps what it computes w
 from typing import Any
 
 from lazarus_models.backend import mx
-from lazarus_models.components.decoder import Block
-from lazarus_models.ops.recomputation import recomputed
+from lazarus_models.components import Block
+from lazarus_models.ops import recomputed
 from lazarus_models.trees import flatten, unflatten
 from lazarus_train.devices import device_policy
 

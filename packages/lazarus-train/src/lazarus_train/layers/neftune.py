@@ -19,7 +19,7 @@ from lazarus_models.trees import part
 from lazarus_train.data.batches import Batch
 
 if TYPE_CHECKING:
-    from lazarus_models.components.decoder import Decoder
+    from lazarus_models.components import Decoder
 
 
 class Noisy(nn.Module):

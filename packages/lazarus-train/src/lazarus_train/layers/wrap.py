@@ -19,7 +19,7 @@ from lazarus_train.layers.gradient_checkpointing import Recomputed
 from lazarus_train.layers.neftune import Noisy, embedding_of
 
 if TYPE_CHECKING:
-    from lazarus_models.components.decoder import Block, Decoder
+    from lazarus_models.components import Block, Decoder
 
 
 @dataclass(frozen=True)

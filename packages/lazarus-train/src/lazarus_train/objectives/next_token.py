@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from lazarus_models.backend import mx, nn
-from lazarus_models.ops.cpu.numpy_views import flat_view, fresh, view
+from lazarus_models.ops import flat_view, fresh, view
 
 _BLOCK = 2**17
 """Logits computed at once: they stay in a core's cache."""

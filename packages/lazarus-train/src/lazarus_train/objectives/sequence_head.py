@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, cast
 from lazarus_models import HashedFiles, LoadedModel, SequenceModel, load, read_config, save, set_weights, weights
 from lazarus_models.backend import mx
 from lazarus_models.families import family_of
-from lazarus_models.loading.quantized_layers import quantize_like
+from lazarus_models.loading import quantize_like
 from lazarus_tokenkit import load_tokenizer
 from lazarus_train.errors import SetupError
 
 if TYPE_CHECKING:
-    from lazarus_models.components.decoder import Decoder
+    from lazarus_models.components import Decoder
 
 CAUSAL, SEQUENCE = "ForCausalLM", "ForSequenceClassification"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lazarus_plan import BatchPlan, ChainCheck, StalePlan, check_lengths, load_plan
-from lazarus_plan.checks.pin import check_pin
-from lazarus_plan.lengths.cache import ABSENT
+from lazarus_plan.checks import check_pin
+from lazarus_plan.lengths import ABSENT
 from lazarus_tokenkit import Encoder, load_tokenizer
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_train.config import TrainConfig

@@ -8,9 +8,18 @@ from typing import Any
 
 from lazarus_core.jsonl import MalformedLine, parse_object
 from lazarus_plan import BatchPlan, CorruptPlan, check_audit
-from lazarus_plan.audit.check import Audit, TokenIds
-from lazarus_plan.audit.line import AUDIT_VERSION, Binding, Entry, Header, Kind, bound_plan_id, parse_entry
-from lazarus_plan.audit.log import read_log
+from lazarus_plan.audit import (
+    AUDIT_VERSION,
+    Audit,
+    Binding,
+    Entry,
+    Header,
+    Kind,
+    TokenIds,
+    bound_plan_id,
+    parse_entry,
+    read_log,
+)
 from lazarus_train.errors import CorruptCheckpoint, ForeignCheckpoint
 from lazarus_train.run_dir.checkpoint import State, checkpoint_path
 from lazarus_train.run_dir.layout import RunFolder

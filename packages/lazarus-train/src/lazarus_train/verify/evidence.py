@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lazarus_plan.checks.pin import resolve_pin
+from lazarus_plan.checks import resolve_pin
 from lazarus_train.config import TrainConfig
 from lazarus_train.errors import SetupError
 from lazarus_train.run_dir.chain import RunAudit

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lazarus_core.canonical import canonical_json
-from lazarus_plan.audit.line import Binding
+from lazarus_plan.audit import Binding
 from lazarus_train.errors import CorruptCheckpoint
 from lazarus_train.preflight.inputs import RunInputs
 from lazarus_train.run_dir.chain import other_entries, read_forks

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lazarus_plan import StalePlan
-from lazarus_plan.checks.pin import check_pin
-from lazarus_plan.format.fingerprint import short
+from lazarus_plan.checks import check_pin
+from lazarus_plan.format import short
 from lazarus_train.data.dataset import field_names, read_dataset
 from lazarus_train.preflight.inputs import RunInputs
 from lazarus_train.run_dir.checkpoint import State
@@ -13,7 +13,7 @@ from lazarus_train.run_dir.links import How, Link
 from lazarus_train.verify.evidence import RunEvidence
 
 if TYPE_CHECKING:
-    from lazarus_plan.audit.check import Audit
+    from lazarus_plan.audit import Audit
 
 
 def check_audit_log(run: RunEvidence, inputs: RunInputs) -> "Audit":

@@ -21,7 +21,7 @@ from lazarus_train.verify.rows import check_audit_log, data_links, held_out_link
 from lazarus_train.verify.weights import checkpoints_link, final_link, first_model_link, is_finished
 
 if TYPE_CHECKING:
-    from lazarus_plan.audit.check import Audit
+    from lazarus_plan.audit import Audit
 
 _NOT_MOVED = Elsewhere()
 _NO_PINS = Pins()
