@@ -1,0 +1,1 @@
+from .lora import lora_layers as lora_layers

@@ -1,0 +1,10 @@
+from .caches import SegmentCache as SegmentCache
+from .decoder import Block as Block
+from .decoder import Body as Body
+from .decoder import Decoder as Decoder
+from .masks import bidirectional_mask as bidirectional_mask
+from .mlp import MLP as MLP
+from .roles import ParameterRole as ParameterRole
+from .roles import guessed_role as guessed_role
+from .roles import parameter_roles as parameter_roles
+from .rope import Rope as Rope
