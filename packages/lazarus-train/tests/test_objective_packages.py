@@ -21,7 +21,7 @@ TOY = '''
 from typing import Literal
 
 from lazarus_train import Objective, ObjectiveSettings
-from lazarus_train.objectives.forward import causal_sum
+from lazarus_train.objectives import causal_sum
 
 
 class ToySettings(ObjectiveSettings):

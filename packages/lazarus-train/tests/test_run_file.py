@@ -104,6 +104,16 @@ def test_every_option_is_made_from_a_setting_and_none_is_lost(command):
             assert option.help or schema.settings[option.key].help, option.key
 
 
+def test_the_command_of_any_objective_has_the_options_that_all_commands_share():
+    command = next(each for each in COMMANDS if not each.kinds)
+    shown = {
+        name for each in command_of(app.deferred[command.name].function, command.name).params for name in each.opts
+    }
+    shared = set.intersection(*({each.names[-1] for each in other.options()} for other in COMMANDS))
+    assert shared <= shown
+    assert shown - {name for each in command.options() for name in each.names} == {"kind", *NEW}
+
+
 def test_every_setting_is_an_option_of_some_command_or_known_to_be_of_files_alone():
     offered = {option.key for command in COMMANDS for option in command.options()}
     tables = {("objective",), ("optimizer",), ("early_stop",), ("init_model",)}
