@@ -12,7 +12,6 @@ import pytest
 from pytest_examples import CodeExample, EvalExample, find_examples
 
 import lazarus_plan
-import lazarus_plan.cli
 from lazarus_plan import BatchPlan
 from lazarus_plan.report.attestation import attest
 

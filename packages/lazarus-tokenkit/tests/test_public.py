@@ -7,7 +7,6 @@ import sys
 import pytest
 
 import lazarus_tokenkit
-import lazarus_tokenkit.cli
 
 MODULES = [module.name for module in pkgutil.walk_packages(lazarus_tokenkit.__path__, "lazarus_tokenkit.")]
 
