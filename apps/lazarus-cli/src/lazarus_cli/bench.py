@@ -71,12 +71,17 @@ class Bench:
     fields: dict[str, str | None]
 
 
+Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for bench.json, .md and .html.")]
+Tolerance = Annotated[
+    float,
+    typer.Option("--tolerance", min=0.0, help="Exit 1 if a speed fell by more than this share of the baseline's."),
+]
+
+
 def bench(
     data: Annotated[Path, typer.Option("-d", "--data", help="Rows (.jsonl).")],
     tokenizer: Annotated[str, typer.Option("-t", "--tokenizer", help="Name or directory.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for bench.json, .md and .html.")] = Path(
-        "bench"
-    ),
+    output: Output = Path("bench"),
     model: Annotated[
         str | None, typer.Option("--model", help="Directory or preset to train [default: the tokenizer's, else nano].")
     ] = None,
@@ -87,10 +92,7 @@ def bench(
     token_budget: Annotated[int, typer.Option("-b", "--token-budget", help="Tokens a step at most.", min=1)] = 4096,
     steps: Annotated[int, typer.Option("--steps", help="Training steps to measure of each mode.", min=1)] = 5,
     baseline: Annotated[Path | None, typer.Option("--baseline", help="An earlier bench.json to compare with.")] = None,
-    tolerance: Annotated[
-        float,
-        typer.Option("--tolerance", min=0.0, help="Exit 1 if a speed fell by more than this share of the baseline's."),
-    ] = 0.2,
+    tolerance: Tolerance = 0.2,
     prompt_field: Annotated[str | None, typer.Option("--prompt-field", help="Field of the question.")] = None,
     completion_field: Annotated[str | None, typer.Option("--completion-field", help="Field of the answer.")] = None,
     messages_field: Annotated[str | None, typer.Option("--messages-field", help="Field of the conversation.")] = None,

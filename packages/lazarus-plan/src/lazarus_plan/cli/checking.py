@@ -3,11 +3,11 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import typer
 
-from lazarus_core.cli_options import Force
+from lazarus_core.cli_options import Force, shared_options
 from lazarus_core.console import say, show, show_line
 from lazarus_plan.cli.options import (
     AsJson,
@@ -62,8 +62,34 @@ def validate(
     raise typer.Exit(1 if errors else 0)
 
 
+class EncodingOptions(NamedTuple):
+    """How `verify` encodes samples again."""
+
+    tokenizer: str | None
+    fields: dict[str, str]
+    template: str | None
+
+
+def encoding_options(
+    tokenizer: Annotated[
+        str | None,
+        typer.Option("-t", "--tokenizer", help="With --sample and --data: encode a sample of each step again."),
+    ] = None,
+    prompt_field: Annotated[str | None, typer.Option(help="Field of the question, to encode.")] = None,
+    completion_field: Annotated[str | None, typer.Option(help="Field of the answer, to encode.")] = None,
+    text_field: Annotated[str | None, typer.Option(help="Field of a document, to encode.")] = None,
+    messages_field: Annotated[str | None, typer.Option(help="Field of a conversation, to encode.")] = None,
+    template: Annotated[str | None, typer.Option(help="Chat template, to encode [default: as recorded].")] = None,
+) -> EncodingOptions:
+    """The options that name a tokenizer, fields and a template. The options are the parameters."""
+    named = {"prompt": prompt_field, "completion": completion_field, "text": text_field, "messages": messages_field}
+    return EncodingOptions(tokenizer, {role: name for role, name in named.items() if name is not None}, template)
+
+
+@shared_options("encoding", encoding_options)
 def verify(
     plan: PlanPath,
+    *,
     expect: Expect = None,
     lengths: Annotated[
         list[Path] | None, typer.Option("-l", "--lengths", help="Fresh length caches, in the order of the sources.")
@@ -80,15 +106,7 @@ def verify(
     sample: Annotated[
         int | None, typer.Option("--sample", help="Parse only so many steps; all bytes are hashed all the same.", min=1)
     ] = None,
-    tokenizer: Annotated[
-        str | None,
-        typer.Option("-t", "--tokenizer", help="With --sample and --data: encode a sample of each step again."),
-    ] = None,
-    prompt_field: Annotated[str | None, typer.Option(help="Field of the question, to encode.")] = None,
-    completion_field: Annotated[str | None, typer.Option(help="Field of the answer, to encode.")] = None,
-    text_field: Annotated[str | None, typer.Option(help="Field of a document, to encode.")] = None,
-    messages_field: Annotated[str | None, typer.Option(help="Field of a conversation, to encode.")] = None,
-    template: Annotated[str | None, typer.Option(help="Chat template, to encode [default: as recorded].")] = None,
+    encoding: EncodingOptions,
     output_format: Format = "text",
     as_json: AsJson = False,
 ) -> None:
@@ -106,13 +124,10 @@ def verify(
         raise typer.BadParameter(
             "nothing to compare with: give --expect, --data, --lengths, --parent or --sample; `validate` checks a plan by itself"
         )
-    if tokenizer and not (sample and data):
-        raise typer.BadParameter("--tokenizer encodes samples of --data again: give --sample N and --data too")
-    named = {"prompt": prompt_field, "completion": completion_field, "text": text_field, "messages": messages_field}
-    fields = {role: name for role, name in named.items() if name is not None}
-    if (fields or template) and not tokenizer:
-        raise typer.BadParameter("fields and template say how to encode: give --tokenizer too")
-    recipe = Recipe(data, tokenizer, fields, template) if data and tokenizer else None
+    _check_encoding(encoding, has_samples=bool(sample and data))
+    recipe = None
+    if data and encoding.tokenizer:
+        recipe = Recipe(data, encoding.tokenizer, encoding.fields, encoding.template)
     chosen = choose_format(output_format, as_json)
     lines: list[str] = []
     with reported(chosen, plan):
@@ -132,6 +147,13 @@ def verify(
     if chosen == "json":
         show(json.dumps({"plan": str(plan), "ok": True, "findings": [], "checks": lines}, indent=2))
     show_findings(chosen, plan, [])
+
+
+def _check_encoding(encoding: EncodingOptions, *, has_samples: bool) -> None:
+    if encoding.tokenizer and not has_samples:
+        raise typer.BadParameter("--tokenizer encodes samples of --data again: give --sample N and --data too")
+    if (encoding.fields or encoding.template) and not encoding.tokenizer:
+        raise typer.BadParameter("fields and template say how to encode: give --tokenizer too")
 
 
 def prove(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lazarus_core.cli_options import Force
+from lazarus_core.cli_options import Force, shared_options
 from lazarus_core.console import say, show
 from lazarus_plan.cli.options import (
     AsJson,
@@ -15,15 +15,15 @@ from lazarus_plan.cli.options import (
     PlanPath,
     check_result,
     make_config,
-    numbers,
     read_caches,
     reported,
     show_findings,
     write_result,
 )
+from lazarus_plan.cli.settings import plan_settings
 
 if TYPE_CHECKING:
-    from lazarus_plan.config import Stage
+    from lazarus_plan.config import PlanConfig
 
 Parent = Annotated[
     Path | None, typer.Option("--parent", help="Of a rebased plan: folder of its parent's plan or lock.")
@@ -32,54 +32,15 @@ ParentLengths = Annotated[
     list[Path] | None,
     typer.Option("--parent-lengths", help="Length caches of the parent's lock [default: next to it]."),
 ]
-PREDICTABLE_SEED = 0
-"""Seed of `--predictable`."""
 WORTH_A_WORD_S = 3
 """Estimated seconds from which the command prints the estimate first."""
 
 
+@shared_options("config", plan_settings)
 def build(
     lengths: Lengths,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the plan.")],
-    token_budget: Annotated[int, typer.Option("-b", "--token-budget", help="Tokens a step, padding included.")],
-    epochs: Annotated[int, typer.Option("-e", "--epochs", help="Passes over the data.")] = 1,
-    row_len: Annotated[
-        int | None, typer.Option("--row-len", help="Tokens a row [default: what the longest sample needs].")
-    ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Decides every order [default: drawn, recorded].")] = None,
-    predictable: Annotated[
-        bool, typer.Option("--predictable", help="Seed 0: the same plan whenever and wherever it is built.")
-    ] = False,
-    mode: Annotated[
-        Literal["packed", "stable", "padded", "bucketed"] | None,
-        typer.Option(
-            "--mode",
-            help="packed: samples share rows. stable: the same, and an edited sample changes few steps. padded, bucketed: one "
-            "row each. [default: packed]",
-        ),
-    ] = None,
-    align: Annotated[int, typer.Option("--align", help="Segments start at multiples of this.")] = 1,
-    window: Annotated[int | None, typer.Option("--window", help="Samples packed or sorted at a time.")] = None,
-    bucket_edges: Annotated[
-        str, typer.Option("--bucket-edges", help="Row lengths of mode bucketed: 128,256,512.")
-    ] = "",
-    weights: Annotated[str, typer.Option("--weights", help="Rows of each source as ratios: 3,1.")] = "",
-    repeats: Annotated[str, typer.Option("--repeats", help="Passes over each source an epoch: 1,4.")] = "",
-    stage: Annotated[
-        list[str] | None,
-        typer.Option("--stage", help="Sources of one stage, from 0, with weights or not: 0=3,1=1. Again for each."),
-    ] = None,
-    until: Annotated[
-        Literal["all", "first"],
-        typer.Option("--until", help="Weighted epochs end when all sources are used up, or one."),
-    ] = "all",
-    oversize: Annotated[
-        Literal["error", "exclude", "truncate", "split"],
-        typer.Option("--oversize", help="What becomes of a sample longer than a row."),
-    ] = "error",
-    zero_length: Annotated[
-        Literal["error", "exclude"], typer.Option("--zero-length", help="What becomes of a sample without tokens.")
-    ] = "error",
+    config: "PlanConfig",
     force: Force = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and report, write nothing.")] = False,
     as_json: AsJson = False,
@@ -90,24 +51,6 @@ def build(
     from lazarus_plan.packing.items import resolve
     from lazarus_plan.report.summary import receipt, summary
 
-    if predictable and seed not in (None, PREDICTABLE_SEED):
-        raise typer.BadParameter("--predictable means seed 0; give one of --predictable and --seed")
-    if weights and stage:
-        raise typer.BadParameter("--weights is one stage of all sources; with --stage write 0=3,1=1")
-    config = make_config(
-        token_budget=token_budget,
-        epochs=epochs,
-        row_len=row_len,
-        seed=PREDICTABLE_SEED if predictable else _fresh_seed() if seed is None else seed,
-        mode=mode or ("bucketed" if bucket_edges else "packed"),
-        align=align,
-        window=window,
-        bucket_edges=numbers(bucket_edges, "--bucket-edges"),
-        repeats=numbers(repeats, "--repeats"),
-        stages=_stages(stage or [], numbers(weights, "--weights"), until),
-        oversize=oversize,
-        zero_length=zero_length,
-    )
     caches = read_caches(lengths)
     expected = estimate_plan(caches, resolve(caches, config))
     if expected.seconds > WORTH_A_WORD_S:
@@ -247,29 +190,3 @@ def export(
 
     check_result(output, LOADER, [], force)
     write_result(source_of(to).rstrip(), output)
-
-
-def _stages(stages: list[str], weights: tuple[int, ...], until: str) -> "tuple[Stage, ...]":
-    from pydantic import ValidationError
-
-    from lazarus_plan.config import Stage
-
-    asked = [{"sources": tuple(range(len(weights))), "weights": weights}] if weights else []
-    for text in stages:
-        pairs = [numbers(pair.replace("=", ","), "--stage") for pair in text.split(",")]
-        asked.append(
-            {
-                "sources": tuple(pair[0] for pair in pairs if pair),
-                "weights": tuple(pair[1] for pair in pairs if len(pair) > 1),
-            }
-        )
-    try:
-        return tuple(Stage.model_validate({**each, "until": until}) for each in asked)
-    except ValidationError as error:
-        raise typer.BadParameter(f"--stage: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
-
-
-def _fresh_seed() -> int:
-    import secrets
-
-    return secrets.randbits(48)

@@ -25,6 +25,7 @@ from lazarus_tokenkit.errors import TokenkitError
 if TYPE_CHECKING:
     from lazarus_tokenkit.samples.schemas import FieldNames
     from lazarus_tokenkit.tokenizers.engines import EngineName
+    from lazarus_tokenkit.tokenizers.protocol import Tokenizer
 
 Ids = Annotated[str, typer.Option("--ids", help="Token ids, separated by commas or spaces.")]
 
@@ -73,8 +74,11 @@ def encode(
         "--..-field": fields != FieldNames(),
     }
     _refuse_with("TEXT", only_with_data | {"--engine": engine != "huggingface"})
-    loaded = load(tokenizer)
-    text = read_text(text)
+    _show_ids(load(tokenizer), read_text(text), pieces=pieces, literal=literal, as_json=as_json)
+
+
+def _show_ids(loaded: "Tokenizer", text: str, *, pieces: bool, literal: bool, as_json: bool) -> None:
+    """Prints the ids of a text, and with `pieces` where each token begins and ends."""
     found = loaded.segment_batch([text], parse_special=not literal)[0]
     if as_json:
         members = {
