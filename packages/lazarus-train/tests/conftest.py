@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a two-thread matrix product collapses on a busy machine
+from suite import FAMILIES
+
+OBJECTIVES = ("label_nll", "masking", "preference_losses", "score_losses")
 install_import_hook(
     [
         "lazarus_train.data.batches",
-        *(f"lazarus_train.objectives.{name}" for name in ("causal", "diffusion", "preference", "scores")),
+        *(f"lazarus_train.objectives.{name}" for name in OBJECTIVES),
     ],
     "beartype.beartype",
 )
@@ -125,7 +127,7 @@ def fresh_model(tmp_path_factory):
     train_bpe(folder / "tokenizer")
     tokenizer = load_tokenizer(str(folder / "tokenizer"))
     shape = lazarus_models.preset("nano", vocab_size=tokenizer.vocab_size)
-    lm = lazarus_models.new(shape.model_copy(update={"num_hidden_layers": 1}), tokenizer, seed=0, vocab_size=300)
+    lm = lazarus_models.init_model(shape.model_copy(update={"num_hidden_layers": 1}), tokenizer, seed=0, vocab_size=300)
     lazarus_models.save(lm, folder / "model")
     return folder / "model"
 
@@ -170,25 +172,7 @@ def stop_after():
     return make
 
 
-@pytest.fixture(
-    params=[
-        "gemma3_text",
-        "gpt_oss",
-        "granite",
-        "granitemoe",
-        "granitemoehybrid",
-        "jamba",
-        "llama",
-        "llama3-rope",
-        "llama4_text",
-        "mamba",
-        "mistral",
-        "mixtral",
-        "olmoe",
-        "qwen3",
-        "starcoder2",
-    ]
-)
+@pytest.fixture(params=FAMILIES)
 def family(request, real_data) -> Path:
     """A small trained model of each family."""
     return real_data / "models/families" / request.param

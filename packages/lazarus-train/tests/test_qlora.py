@@ -112,6 +112,6 @@ def test_the_merged_model_opens_in_mlx_lm_unchanged(quantized):
 
 
 def test_all_weights_of_a_quantized_model_cannot_be_trained(quantized):
-    with pytest.raises(SetupError, match=r"is quantized: its matrices cannot learn\. Give --use-lora"):
+    with pytest.raises(SetupError, match=r"is quantized: its matrices cannot learn\. Set `lora` to train"):
         train(quantized.config())
     assert not (quantized.folder / "run" / "config.json").exists()

@@ -12,11 +12,11 @@ from lazarus_train.engine.state import ADAPTERS
 
 
 def test_the_logged_loss_is_the_mean_over_the_labels_of_the_step(setup):
-    from lazarus_train.preflight import enforce
+    from lazarus_train.preflight.inputs import check_run
 
     train(setup.config(max_steps=1))
     line = json.loads((setup.folder / "run" / "metrics.jsonl").read_text())
-    enforced = enforce(setup.config())
+    enforced = check_run(setup.config())
     model = lazarus_models.load(setup.model).model
     total, labels = 0.0, 0
     for sample in enforced.plan.step(0).samples:
@@ -163,7 +163,7 @@ def test_a_sample_beyond_the_models_context_is_warned_of(setup):
     warnings: list[str] = []
     train(setup.config(max_steps=1), watcher=Watcher(on_warning=warnings.append))
     assert len(warnings) == 1
-    assert "the model was made for 8" in warnings[0]
+    assert "the model's context is 8" in warnings[0]
 
 
 def test_a_plan_of_lengths_without_a_header_says_what_was_not_checked(setup):

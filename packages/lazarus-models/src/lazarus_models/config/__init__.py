@@ -1,1 +1,5 @@
-"""Model configurations: the architecture as data, and `config.json` files."""
+"""Descriptions of models: architectures, and the `config.json` of Hugging Face."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

@@ -1,1 +1,5 @@
 """Text generation: sampling, batches, speculative decoding, masked diffusion, prompt caches."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

@@ -1,1 +1,5 @@
-"""Weights and configurations of models on disk: Hugging Face directories, GGUF, quantized layers."""
+"""Models on disk: Hugging Face directories, the hub, quantization, GGUF."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

@@ -1,1 +1,5 @@
-"""Operations with more than one implementation, chosen by device."""
+"""Operations with an implementation for CPUs and one for GPUs."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

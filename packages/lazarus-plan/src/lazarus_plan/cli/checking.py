@@ -1,4 +1,4 @@
-"""Commands that say yes or no: validate, verify, prove, check-proof, audit, simulate, attest. Exit 1 is no."""
+"""Commands that check: validate, verify, prove, check-proof, audit, simulate, attest. Exit 1 means that a check failed."""
 
 import json
 from dataclasses import replace
@@ -142,7 +142,7 @@ def prove(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Write the proof that a step belongs to the plan: 32 bytes a level of the tree."""
+    """Write the proof that a step belongs to the plan: 32 bytes per level of the Merkle tree."""
     from lazarus_plan.checks.proof import PROOF
     from lazarus_plan.checks.proof import prove as make
 
@@ -232,7 +232,7 @@ def simulate(
     policy: Deal = "snake",
     as_json: AsJson = False,
 ) -> None:
-    """Play a kill and a resume with other ranks through, without training: shows that nothing is lost or repeated."""
+    """Simulate a crash and a resume on a different number of ranks. Shows that no row is lost or repeated."""
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.report.simulate import simulate as play
 
@@ -256,7 +256,7 @@ def attest(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File [default: print it].")] = None,
     force: Force = False,
 ) -> None:
-    """Write an in-toto statement with SLSA provenance about the plan's files, for others to sign."""
+    """Write an in-toto statement with SLSA provenance about the plan's files, to be signed by other tools."""
     from lazarus_plan.report.attestation import STATEMENT
     from lazarus_plan.report.attestation import attest as make
 

@@ -6,20 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lazarus_core.cli_app import App
 from lazarus_core.cli_options import Force
 from lazarus_core.console import say, show, show_line, version_option
-from lazarus_train.cli.training import classify, dpo, pretrain, reward, sft
+from lazarus_train.cli.training import COMMANDS, deferred
 from lazarus_train.tune.cli import sweep
 
 if TYPE_CHECKING:
     from lazarus_train.run_dir.links import Link
 
-app = typer.Typer(
+app = App(
     name="lazarus-train",
     help="Trainers that obey the batch plan: enforced, audited, resumable to the bit.",
-    rich_markup_mode=None,
     no_args_is_help=True,
-    add_completion=False,
 )
 
 
@@ -28,12 +27,9 @@ def _root(version: Annotated[bool, version_option("lazarus-train")] = False) -> 
     """Trainers that obey the batch plan: enforced, audited, resumable to the bit."""
 
 
-app.command()(pretrain)
-app.command()(sft)
-app.command()(dpo)
-app.command()(reward)
-app.command()(classify)
-app.command()(sweep)
+for _command in COMMANDS:
+    app.add_deferred(deferred(_command))
+app.add_deferred(sweep)
 
 
 @app.command()
@@ -56,7 +52,8 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Walk from a trained model back to the rows: exit 0 if every link holds, 1 at the first that does not."""
-    from lazarus_train.run_dir.provenance import Elsewhere, Pins, verify_run
+    from lazarus_train.verify.evidence import Elsewhere, Pins
+    from lazarus_train.verify.walk import verify_run
 
     links: list[Link] = []
     for link in verify_run(path, Elsewhere(model, tuple(data or ()), batch_plan), Pins(expect, audit_head)):
@@ -101,7 +98,7 @@ def report(
 ) -> None:
     """Draw runs on one page: curves, differences, answers, and the rows behind their steps."""
     from lazarus_core.atomic import whole_file
-    from lazarus_core.html.document import PAGE
+    from lazarus_core.html import PAGE
     from lazarus_core.outputs import check_output
     from lazarus_train.run_dir import report as run_report
 

@@ -1,0 +1,111 @@
+"""Models with a linear layer in the place of the head, as directories that transformers opens: reward models, classifiers.
+
+A directory holds what a language model's does, `score.weight` beside the body's tensors, and in `config.json` the
+architecture `...ForSequenceClassification` and the names of the scores.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from lazarus_models import HashedFiles, LoadedModel, SequenceModel, load, read_config, save, set_weights, weights
+from lazarus_models.backend import mx
+from lazarus_models.families import family_of
+from lazarus_models.loading import quantize_like
+from lazarus_tokenkit import load_tokenizer
+from lazarus_train.errors import SetupError
+
+if TYPE_CHECKING:
+    from lazarus_models.components import Decoder
+
+CAUSAL, SEQUENCE = "ForCausalLM", "ForSequenceClassification"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+SCORE = "score.weight"
+FRESH = 0.02
+"""Spread of a fresh layer of scores, as transformers draws it."""
+
+
+@dataclass(frozen=True)
+class SequenceHead:
+    """What the scores stand for.
+
+    Args:
+        outputs: A name for each; one for a reward or a number.
+        problem: transformers' `problem_type`.
+    """
+
+    outputs: tuple[str, ...]
+    problem: str
+
+
+def load_with_head(directory: Path, head: SequenceHead, *, seed: int, hashed: bool = False) -> LoadedModel:
+    """A model that gives scores, from a directory of one or from a language model, whose head gives way.
+
+    Args:
+        directory: In Hugging Face's layout.
+        head: What the scores stand for.
+        seed: Of the scores' layer, where it is new.
+        hashed: Whether every file is read once and hashed on the way, for `LoadedModel.digests`.
+
+    Raises:
+        SetupError: A model of other scores, or the tensors are not the config's.
+    """
+    file = directory / CONFIG
+    said: dict[str, Any] = json.loads(file.read_bytes()) if file.is_file() else {}
+    if any(str(name).endswith(SEQUENCE) for name in cast("list[Any]", said.get("architectures") or [])):
+        with HashedFiles() as files:
+            lm = _load_scores(directory, head, files)
+            return replace(lm, digests=files.digests) if hashed else lm
+    lm = load(directory, hashed=hashed)
+    model = SequenceModel(lm.model.config, len(head.outputs))
+    fresh = mx.random.normal(weights(model)[SCORE].shape, scale=FRESH, key=mx.random.key(seed))
+    if lm.config.quantization is not None:
+        quantize_like(model, lm.config.quantization, weights(lm.model))
+    known = weights(model)
+    set_weights(model, {SCORE: fresh} | {name: each for name, each in weights(lm.model).items() if name in known})
+    return _as_loaded(lm, model)
+
+
+def save_with_head(lm: LoadedModel, head: SequenceHead, directory: Path) -> None:
+    """Writes a directory that `load_with_head` and transformers open."""
+    save(lm, directory)
+    said: dict[str, Any] = json.loads((directory / CONFIG).read_bytes())
+    said["architectures"] = [str(name).replace(CAUSAL, SEQUENCE) for name in said["architectures"]]
+    said["id2label"] = {str(number): name for number, name in enumerate(head.outputs)}
+    said["label2id"] = {name: number for number, name in enumerate(head.outputs)}
+    said["problem_type"] = head.problem
+    text = json.dumps(said, indent=2, ensure_ascii=False)  # some families have an Infinity in it, which `save` wrote
+    (directory / CONFIG).write_text(f"{text}\n", encoding="utf-8", newline="\n")
+
+
+def _load_scores(directory: Path, head: SequenceHead, files: HashedFiles) -> LoadedModel:
+    config = read_config(directory, files.json)
+    outputs = tuple(config.raw.get("id2label", {}).values())
+    if outputs != head.outputs:
+        raise SetupError(f"{directory} gives the scores {outputs}, wanted are {head.outputs}", "LR-E140")
+    family = family_of(config.model_type)
+    model = SequenceModel(family.architecture(config), len(outputs))
+    tensors = dict(files.tensors(directory / WEIGHTS))
+    if config.quantization is None:
+        tensors = family.layout_of(config).to_model(tensors)
+    else:  # `save` leaves packed weights by the model's names
+        quantize_like(model, config.quantization, tensors)
+    expected = {name: tensor.shape for name, tensor in weights(model).items()}
+    if expected != {name: tensor.shape for name, tensor in tensors.items()}:
+        raise SetupError(f"{directory}: the tensors are not those that {CONFIG} describes", "LR-E141")
+    set_weights(model, tensors)
+    generation = directory / "generation_config.json"
+    lm = LoadedModel(
+        cast("Decoder", model),
+        load_tokenizer(directory),
+        config,
+        config.model_type,
+        directory,
+        generation_config=files.json(generation) if generation.exists() else {},
+    )
+    return _as_loaded(lm, model)
+
+
+def _as_loaded(lm: LoadedModel, model: SequenceModel) -> LoadedModel:
+    return replace(lm, model=cast("Decoder", model))  # what is saved and adapted of a decoder, it has too
