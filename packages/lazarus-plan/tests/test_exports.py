@@ -258,6 +258,13 @@ def test_rows_hold_the_tokens_of_the_plan_and_the_labels_of_the_data(
             assert batch["labels"][number] == labels
 
 
+def test_rows_are_cut_into_micro_batches_of_equal_size(tmp_path: Path):
+    saved(tmp_path / "plan")
+    for micro_batches, expected in ((2, [(0, 1), (2,)]), (3, [(0,), (1,), (2,)]), (4, [(0,), (1,), (2,), ()])):
+        steps = PlanSteps(str(tmp_path / "plan"), micro_batches=micro_batches)
+        assert [steps.share(part).rows for part in range(micro_batches)] == expected
+
+
 def test_a_process_without_rows_gets_a_row_of_padding_that_counts_for_nothing(data: Any, tmp_path: Path):
     saved(tmp_path / "plan")
     steps = PlanSteps(str(tmp_path / "plan"), 7, 8)
