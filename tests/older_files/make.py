@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import lazarus_models
+import lazarus_models.composition
 from lazarus_tokenkit import load_tokenizer
 
 folder = Path(sys.argv[1])
@@ -30,7 +31,7 @@ rows = [
 (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 tok = load_tokenizer("byte")
-shape = lazarus_models.preset("nano", vocab_size=tok.vocab_size).model_copy(
+shape = lazarus_models.composition.preset("nano", vocab_size=tok.vocab_size).model_copy(
     update={
         "num_hidden_layers": 1,
         "hidden_size": 32,
@@ -40,7 +41,7 @@ shape = lazarus_models.preset("nano", vocab_size=tok.vocab_size).model_copy(
         "head_dim": 16,
     }
 )
-lazarus_models.save(lazarus_models.new(shape, tok, seed=0, vocab_size=tok.vocab_size), folder / "model")
+lazarus_models.save(lazarus_models.init_model(shape, tok, seed=0, vocab_size=tok.vocab_size), folder / "model")
 run("data", "lengths", "build", "-d", "data.jsonl", "-t", "model", "-o", "lengths.jsonl")
 run("data", "batchplan", "build", "-l", "lengths.jsonl", "-e", "2", "-b", "128", "-o", "plan")
 run("data", "batchplan", "lock", "-p", "plan", "-o", "lock")

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import lazarus_models
-from lazarus_models import GenerationConfig, generate_tokens
+from lazarus_models import GenerationConfig
 from lazarus_models.backend import mx
+from lazarus_models.generation import generate_tokens
 from lazarus_tokenkit import load_tokenizer
 
 TOKENS = 96
@@ -108,7 +109,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder) / "small"
         if len(sys.argv) == 1:
-            lazarus_models.save(lazarus_models.new("small", load_tokenizer("byte"), seed=0), path)
+            lazarus_models.save(lazarus_models.init_model("small", load_tokenizer("byte"), seed=0), path)
         loaded = measure(ROUNDS, lambda: mlx_lm.load(str(path)), lambda: lazarus_models.load(path))
         show("load", loaded)
         show("first token", first_token(path))

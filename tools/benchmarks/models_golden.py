@@ -16,14 +16,15 @@ NEW = 16  # greedy tokens
 
 
 def make(folder: Path) -> None:
-    from lazarus_models import new, save, set_weights, weights
+    from lazarus_models import init_model, save
     from lazarus_models.backend import mx
     from lazarus_models.families import canonical
+    from lazarus_models.trees import set_weights, weights
     from lazarus_tokenkit import load_tokenizer
 
     for name, entry in json.loads(FILE.read_text(encoding="utf-8"))["models"].items():
         config = canonical(entry["config"], name)
-        lm = new(config, load_tokenizer("byte"), seed=0, vocab_size=config.vocab_size)
+        lm = init_model(config, load_tokenizer("byte"), seed=0, vocab_size=config.vocab_size)
         noisy = {
             key: tensor + mx.random.normal(tensor.shape, scale=0.05, key=mx.random.key(place))
             for place, (key, tensor) in enumerate(weights(lm.model).items())

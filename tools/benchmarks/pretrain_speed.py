@@ -42,7 +42,8 @@ from pathlib import Path
 from lazarus_train.devices import prepare_device
 weight_bytes = int(sys.argv[5])
 policy = prepare_device(weight_bytes)
-from lazarus_models import read_config, set_weights
+from lazarus_models import read_config
+from lazarus_models.trees import set_weights
 from lazarus_models.families import family_of
 from lazarus_models.composition.presets import initial_weights
 from lazarus_plan import LengthCache, LengthRow, PlanConfig, build_plan

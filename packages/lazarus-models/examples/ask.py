@@ -5,8 +5,8 @@
 
 import sys
 
-from lazarus_models import GenerationConfig, ModelConfig, ModelFamilyType, UnifiedPipeline, generate, new
-from lazarus_models.families import canonical
+from lazarus_models import GenerationConfig, ModelConfig, UnifiedPipeline, generate, init_model
+from lazarus_models.families import ModelFamilyType, canonical
 from lazarus_tokenkit import load_tokenizer
 
 TINY = {
@@ -46,7 +46,7 @@ def test_tiny() -> None:
     for family in ModelFamilyType:
         if family is ModelFamilyType.COMPOSED:  # as different as their descriptions
             continue
-        lm = new(tiny_config(family), tokenizer, seed=0)
+        lm = init_model(tiny_config(family), tokenizer, seed=0)
         done = generate(lm, "2 + 2 = ", GenerationConfig(max_new_tokens=16))
         sys.stdout.write(f"{family}: {len(done.ids)} tokens\n")
 

@@ -5,7 +5,8 @@
 
 import sys
 
-from lazarus_models import ChatHistory, GenerationConfig, Tool, ToolCall, UnifiedPipeline, new
+from lazarus_models import ChatHistory, GenerationConfig, UnifiedPipeline, init_model
+from lazarus_models.chat import Tool, ToolCall
 from lazarus_tokenkit import load_tokenizer
 
 MULTIPLY = Tool(
@@ -35,7 +36,7 @@ def ask(pipeline: UnifiedPipeline, question: str, config: GenerationConfig) -> s
 def main() -> None:
     """Asks, or tries."""
     if sys.argv[1:] == ["--test-tiny"]:
-        pipeline = UnifiedPipeline(new("tiny-test", load_tokenizer("byte"), seed=0))
+        pipeline = UnifiedPipeline(init_model("tiny-test", load_tokenizer("byte"), seed=0))
         ask(pipeline, "What is 2 * 3?", GenerationConfig(max_new_tokens=8))
         sys.stdout.write(f"17 * 23 = {run(ToolCall('multiply', {'a': 17, 'b': 23}))}\n")
         return

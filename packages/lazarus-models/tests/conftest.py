@@ -39,9 +39,9 @@ def byte_tokenizer():
 @pytest.fixture
 def tiny(byte_tokenizer):
     """A fresh two-layer model over bytes."""
-    from lazarus_models import new
+    from lazarus_models import init_model
 
-    return new("tiny-test", byte_tokenizer, seed=0)
+    return init_model("tiny-test", byte_tokenizer, seed=0)
 
 
 @pytest.fixture
@@ -70,12 +70,13 @@ class Larger:
 
     def made(self, config):
         """The model that `models_golden.py` makes."""
-        from lazarus_models import new, set_weights, weights
+        from lazarus_models import init_model
         from lazarus_models.backend import mx
         from lazarus_models.families import canonical
+        from lazarus_models.trees import set_weights, weights
 
         config = canonical(config, "golden")
-        lm = new(config, self._tokenizer, seed=0, vocab_size=config.vocab_size)
+        lm = init_model(config, self._tokenizer, seed=0, vocab_size=config.vocab_size)
         noisy = {
             name: tensor + mx.random.normal(tensor.shape, scale=0.05, key=mx.random.key(place))
             for place, (name, tensor) in enumerate(weights(lm.model).items())

@@ -116,7 +116,7 @@ def test_an_interrupt_stops_an_answer_and_not_the_chat(stories):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate("/history\nHi\n/exit\n", timeout=60)
     assert process.returncode == 0, err
-    assert "stopped; what you asked is forgotten" in err
+    assert "stopped; your last message is not part of the conversation" in err
     assert "\nsystem: Tell stories.\n" in f"\n{out}"
     assert "user: Hello" not in out
     assert err.count(" tok/s)") == 1  # the second question was answered
@@ -198,15 +198,15 @@ def refusal(*arguments, **settings):
 def test_what_is_no_text_is_refused(stories, tmp_path):
     (tmp_path / "x.txt").write_bytes(b"ok \xff")
     some = ("infer", "--model", stories.path, "--raw")
-    assert "x.txt: no text in UTF-8 (byte 3)" in refusal(*some, "--prompt-file", tmp_path / "x.txt")
-    assert "-: no text in UTF-8 (byte 0)" in refusal(*some, "--prompt-file", "-", input=b"\xff")
-    assert "x.txt: no text" in refusal(*some, "--prompt", "x", "--system", f"@{tmp_path / 'x.txt'}")
+    assert "x.txt: not UTF-8 (byte 3)" in refusal(*some, "--prompt-file", tmp_path / "x.txt")
+    assert "-: not UTF-8 (byte 0)" in refusal(*some, "--prompt-file", "-", input=b"\xff")
+    assert "x.txt: not UTF-8" in refusal(*some, "--prompt", "x", "--system", f"@{tmp_path / 'x.txt'}")
 
 
 def test_a_port_in_use_is_named(stories):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert f"cannot listen at 127.0.0.1:{port}" in refusal("serve", "--model", stories.path, "--port", port)
+        assert f"cannot listen on 127.0.0.1:{port}" in refusal("serve", "--model", stories.path, "--port", port)
 
 
 @pytest.mark.parametrize("options", [["--api-key", ""], ["--api-key", " "], ["--host", "0.0.0.0"], ["--host", "::"]])

@@ -1,27 +1,10 @@
 import numpy as np
 import pytest
 
-from lazarus_models import (
-    AttentionConfig,
-    GenerationConfig,
-    LoraConfig,
-    MLPConfig,
-    MoEConfig,
-    NormConfig,
-    RecurrentConfig,
-    RopeConfig,
-    SequenceModel,
-    apply_lora,
-    generate_tokens,
-    load,
-    parameter_count,
-    preset,
-    save,
-    segment_caches,
-    weights,
-)
+from lazarus_models import GenerationConfig, LoraConfig, SequenceModel, apply_lora, load, save, segment_caches
 from lazarus_models.backend import mx, nn
 from lazarus_models.components.sequence_head import classification_loss, regression_loss
+from lazarus_models.composition import preset
 from lazarus_models.composition.architectures import (
     compose,
     hybrid,
@@ -31,9 +14,11 @@ from lazarus_models.composition.architectures import (
     recurrent,
     transformer,
 )
+from lazarus_models.config import AttentionConfig, MLPConfig, MoEConfig, NormConfig, RecurrentConfig, RopeConfig
 from lazarus_models.families import family_of
+from lazarus_models.generation import generate_tokens
 from lazarus_models.generation.batch import batch_tokens
-from lazarus_models.trees import flatten
+from lazarus_models.trees import flatten, parameter_count, weights
 
 SMALL = {"vocab_size": 300, "width": 32, "layers": 2}
 ATTENTION = AttentionConfig(num_heads=4, num_key_value_heads=2, head_dim=8)

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from lazarus_models import ModelFamilyType, ModelsError, RopeConfig, load
+from lazarus_models import ModelsError, load
 from lazarus_models.backend import mx
+from lazarus_models.config import RopeConfig
 from lazarus_models.config.huggingface import read_json
-from lazarus_models.families import canonical
+from lazarus_models.families import ModelFamilyType, canonical
 
 CHECKPOINTS = sorted({*ModelFamilyType, "llama3-rope"} - {"lazarus_decoder"})
 

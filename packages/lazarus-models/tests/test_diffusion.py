@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lazarus_models import DiffusionConfig, diffuse
 from lazarus_models.backend import mx
+from lazarus_models.generation import DiffusionConfig, diffuse
 from suite import examples
 
 MASK = 4
@@ -62,7 +62,8 @@ def test_a_block_is_finished_before_the_next_begins():
 
 
 def test_one_token_a_block_with_causal_attention_is_greedy_generation(stories):
-    from lazarus_models import GenerationConfig, generate_tokens
+    from lazarus_models import GenerationConfig
+    from lazarus_models.generation import generate_tokens
 
     # The mask is the token to be chosen, so it reads the place before it: a causal model predicts the next token.
     def shifted(ids, cache=None):

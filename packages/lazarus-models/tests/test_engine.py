@@ -1,6 +1,7 @@
 import pytest
 
-from lazarus_models import GenerationConfig, generate_tokens, load
+from lazarus_models import GenerationConfig, load
+from lazarus_models.generation import generate_tokens
 from lazarus_models.generation.batch import BatchRunner
 from lazarus_models.serving.engine import Engine
 

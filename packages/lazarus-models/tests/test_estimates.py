@@ -1,7 +1,10 @@
 import pytest
 
-from lazarus_models import LoraConfig, adapter_weights, apply_lora, load, parameter_count
+from lazarus_models import LoraConfig, apply_lora, load
+from lazarus_models.adapters import adapter_weights
+from lazarus_models.components.state_cache import ArraysCache
 from lazarus_models.composition.estimates import estimate
+from lazarus_models.trees import parameter_count
 
 NAMES = ["gemma3_text", "gpt_oss", "jamba", "llama", "llama4_text", "mamba", "mixtral", "granitemoehybrid"]
 
@@ -26,11 +29,10 @@ def mx_ids(start):
 
 
 def arrays(layer):
-    if hasattr(layer, "keys_and_values"):
-        keys, values = layer.keys_and_values()
-        window = getattr(layer, "max_size", keys.shape[2])
-        return keys[:, :, :window], values[:, :, :window]
-    return layer.cache
+    if isinstance(layer, ArraysCache):
+        return layer.state[0]
+    keys, values, *_ = layer.state
+    return [each[:, :, : layer.size()] for each in (keys, values)]
 
 
 @pytest.mark.parametrize("name", ["llama", "jamba", "qwen3"])

@@ -2,7 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lazarus_models import ModelFamilyType
+from lazarus_models.families import ModelFamilyType
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

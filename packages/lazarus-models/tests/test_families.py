@@ -7,21 +7,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from lazarus_models import (
-    GenerationConfig,
-    ModelFamilyType,
-    RopeConfig,
-    UnsupportedModel,
-    WeightsError,
-    generate_tokens,
-    load,
-    load_tensors,
-    save,
-    save_tensors,
-    segment_caches,
-    supports_packing,
-)
+from lazarus_models import GenerationConfig, load, save, segment_caches
 from lazarus_models.backend import mx
+from lazarus_models.config import RopeConfig
+from lazarus_models.errors import UnsupportedModel, WeightsError
+from lazarus_models.families import ModelFamilyType
+from lazarus_models.generation import generate_tokens
+from lazarus_models.loading import supports_packing
+from lazarus_models.tensor_files import load_tensors, save_tensors
 
 FAMILIES = sorted({*ModelFamilyType, "llama3-rope"} - {"lazarus_decoder"})
 UNPACKED = {"granitemoehybrid", "jamba", "llama4_text", "mamba"}
@@ -100,7 +93,7 @@ def test_packed_rows_are_exact_or_refused(lm, name, reference):
     labels = mx.array([[1] * first.size + [2] * second.size])
     assert supports_packing(lm) == (name not in UNPACKED)
     if name in UNPACKED:
-        with pytest.raises(UnsupportedModel, match="one sample a row"):
+        with pytest.raises(UnsupportedModel, match="one sample per row"):
             segment_caches(lm.model, labels)
         return
     packed = lm.model(mx.concatenate([first, second])[None], cache=segment_caches(lm.model, labels))[0]
@@ -135,11 +128,11 @@ def test_trained_model_equals_an_independent_float64_forward_pass(stories, data,
 
 
 def test_linear_rope_scales_positions(tiny, byte_tokenizer):
-    from lazarus_models import new
+    from lazarus_models import init_model
 
     def rope_of(rope: RopeConfig):
         config = tiny.config.model_copy(update={"rope": rope})
-        return new(config, byte_tokenizer, seed=0).model.layers[0].self_attn.rope
+        return init_model(config, byte_tokenizer, seed=0).model.layers[0].self_attn.rope
 
     queries = mx.random.normal((1, 1, 1, 16), key=mx.random.key(0))
     plain, scaled = rope_of(RopeConfig()), rope_of(RopeConfig(rope_type="linear", factor=4.0))

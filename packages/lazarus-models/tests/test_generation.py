@@ -7,19 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lazarus_models import (
-    ChatHistory,
-    GenerationConfig,
-    GenerationError,
-    PromptCache,
-    decode_stream,
-    generate,
-    generate_steps,
-    generate_tokens,
-    load,
-    prompt_ids,
-)
+from lazarus_models import ChatHistory, GenerationConfig, generate, load
 from lazarus_models.backend import mx
+from lazarus_models.errors import GenerationError
+from lazarus_models.generation import PromptCache, decode_stream, generate_steps, generate_tokens, prompt_ids
 from lazarus_models.generation.streaming import until_stop
 
 
@@ -177,7 +168,7 @@ def test_a_conversation_goes_on_where_its_cache_ends(stories, tmp_path):
     for again in (PromptCache.load(path), cache):
         assert [step.id for step in generate_steps(stories.model, whole, config, again)] == alone
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(GenerationError, match="does not go on from the cache"):
+    with pytest.raises(GenerationError, match="does not continue the cache"):
         list(generate_steps(stories.model, first, config, cache))
 
 
@@ -211,7 +202,7 @@ def test_a_conversation_reads_only_what_is_new(tiny, monkeypatch):
 
 def test_a_file_that_is_no_cache_is_refused(tmp_path):
     (tmp_path / "x.safetensors").write_text("no", encoding="utf-8")
-    with pytest.raises(GenerationError, match="no prompt cache"):
+    with pytest.raises(GenerationError, match="not a prompt cache"):
         PromptCache.load(tmp_path / "x.safetensors")
 
 

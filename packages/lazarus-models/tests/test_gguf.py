@@ -4,9 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lazarus_models import RopeConfig, UnsupportedModel, export_gguf, load, save, set_weights, weights
+from lazarus_models import export_gguf, load, save
 from lazarus_models.backend import mx
 from lazarus_models.components.decoder import Decoder
+from lazarus_models.config import RopeConfig
+from lazarus_models.errors import UnsupportedModel
+from lazarus_models.trees import set_weights, weights
 from lazarus_tokenkit.tokenizers import HuggingFaceTokenizer
 
 OURS = {  # by the format's own words, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
@@ -132,5 +135,5 @@ def test_a_tokenizer_that_folds_double_spaces_is_refused(stories, tmp_path):
 
 
 def test_a_tokenizer_of_another_kind_is_refused(tiny, tmp_path):
-    with pytest.raises(UnsupportedModel, match="no SentencePiece vocabulary"):
+    with pytest.raises(UnsupportedModel, match="only SentencePiece tokenizers"):
         export_gguf(tiny, tmp_path / "x.gguf")

@@ -5,7 +5,8 @@ Here are the families of which mlx-lm is no judge, with windows, chunks, periods
 
 import pytest
 
-from lazarus_models import GenerationConfig, generate_tokens
+from lazarus_models import GenerationConfig
+from lazarus_models.generation import generate_tokens
 
 NAMES = [
     "gemma3_text",

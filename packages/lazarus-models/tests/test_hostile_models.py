@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_core.errors import LazarusError
-from lazarus_models import load, new, save
+from lazarus_models import init_model, load, save
 from lazarus_models.backend import mx
 from lazarus_models.config.architecture import MAX_LAYERS
 from lazarus_models.config.huggingface import read_json
@@ -28,7 +28,7 @@ from lazarus_tokenkit import load_tokenizer
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model") / "nano"
-    save(new("nano", load_tokenizer("byte"), seed=0), folder)
+    save(init_model("nano", load_tokenizer("byte"), seed=0), folder)
     return folder
 
 
@@ -71,8 +71,8 @@ def test_sizes_beyond_the_weights_are_refused_before_anything_is_built(
 
 def test_a_new_model_beyond_memory_or_the_bounds_is_refused():
     tokenizer = load_tokenizer("byte")
-    assert refusal(lambda: new("nano", tokenizer, seed=0, vocab_size=2**31 - 1)).code == "LM-E109"
-    assert refusal(lambda: new("nano", tokenizer, seed=0, vocab_size=2**62)).code == "LM-E109"
+    assert refusal(lambda: init_model("nano", tokenizer, seed=0, vocab_size=2**31 - 1)).code == "LM-E109"
+    assert refusal(lambda: init_model("nano", tokenizer, seed=0, vocab_size=2**62)).code == "LM-E109"
 
 
 @pytest.mark.parametrize(

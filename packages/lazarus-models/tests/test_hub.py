@@ -3,7 +3,9 @@ import shutil
 import huggingface_hub.constants
 import pytest
 
-from lazarus_models import MODELS, ConfigError, load, locate
+from lazarus_models import load
+from lazarus_models.errors import ConfigError
+from lazarus_models.loading import MODELS, locate
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -36,7 +38,9 @@ def test_what_is_nowhere_is_one_line(cached):
     with pytest.raises(ConfigError, match="someone/else@main: no such directory, not in the cache") as failure:
         load("someone/else", revision="main")
     assert "\n" not in failure.value.message
-    with pytest.raises(ConfigError, match=r"zzz: no such directory; a model is .* functiongemma-270m, .*tinyllama"):
+    with pytest.raises(
+        ConfigError, match=r"zzz: no such directory; give a directory .* functiongemma-270m, .*tinyllama"
+    ):
         load("zzz")
 
 

@@ -4,9 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
-from lazarus_models import segment_caches, segment_mask, supports_packing, weights
+from lazarus_models import segment_caches
 from lazarus_models.backend import mx, nn
-from lazarus_models.trees import flatten
+from lazarus_models.components import segment_mask
+from lazarus_models.loading import supports_packing
+from lazarus_models.trees import flatten, weights
 
 
 def by_hand(ids, window):

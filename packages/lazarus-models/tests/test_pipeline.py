@@ -3,18 +3,10 @@ import pkgutil
 
 import pytest
 
-from lazarus_models import (
-    ChatHistory,
-    DType,
-    GenerationConfig,
-    ModelFamilyType,
-    Tool,
-    ToolCall,
-    UnifiedPipeline,
-    UnifiedPipelineConfig,
-    parse_calls,
-)
-from lazarus_models.chat.function_calling import told_of
+from lazarus_models import ChatHistory, GenerationConfig, UnifiedPipeline, UnifiedPipelineConfig
+from lazarus_models.chat import DType, Tool, ToolCall, parse_calls
+from lazarus_models.chat.function_calling import with_tools
+from lazarus_models.families import ModelFamilyType
 from lazarus_models.families import __path__ as FOLDER
 
 
@@ -59,11 +51,11 @@ def test_loading_beside_other_tasks_gives_the_same(pipeline, stories):
 
 def test_tools_are_declared_beside_the_instructions():
     tools = [Tool("add", "Adds.", {"type": "object"})]
-    told = told_of(ChatHistory.of("Be kind.").user("What is 2 + 3?").messages, tools)
+    told = with_tools(ChatHistory.of("Be kind.").user("What is 2 + 3?").messages, tools)
     assert [message.role for message in told] == ["system", "user"]
     assert told[0].content.startswith("Be kind.\n\nYou may call these functions:")
     assert '"name": "add"' in told[0].content
-    assert told_of(ChatHistory().user("Hello").messages, tools)[0].role == "system"
+    assert with_tools(ChatHistory().user("Hello").messages, tools)[0].role == "system"
 
 
 def test_a_model_that_calls_nothing_has_called_nothing(pipeline):

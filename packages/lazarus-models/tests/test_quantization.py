@@ -4,25 +4,15 @@ import shutil
 import numpy as np
 import pytest
 
-from lazarus_models import (
-    GenerationConfig,
-    LoraConfig,
-    UnsupportedModel,
-    adapter_weights,
-    apply_lora,
-    generate,
-    load,
-    load_tensors,
-    merge_adapter,
-    perplexity,
-    save,
-    save_tensors,
-    set_weights,
-)
+from lazarus_models import GenerationConfig, LoraConfig, apply_lora, generate, load, save
+from lazarus_models.adapters import adapter_weights, merge_adapter
 from lazarus_models.backend import mx, nn
+from lazarus_models.errors import UnsupportedModel
 from lazarus_models.families import canonical, family_of
+from lazarus_models.loading import perplexity
 from lazarus_models.loading.quantized_layers import quantize
-from lazarus_models.trees import modules
+from lazarus_models.tensor_files import load_tensors, save_tensors
+from lazarus_models.trees import modules, set_weights
 
 
 def logits(lm):
@@ -109,7 +99,7 @@ def test_a_quantized_model_is_adapted_merged_and_saved_as_it_answers(fresh, tmp_
 
 
 def test_layers_that_do_not_divide_are_left(tiny):
-    with pytest.raises(UnsupportedModel, match="no layer's width divides by `group_size` 128"):
+    with pytest.raises(UnsupportedModel, match="no layer's width is a multiple of `group_size` 128"):
         quantize(tiny, group_size=128)
 
 

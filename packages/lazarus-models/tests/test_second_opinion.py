@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from lazarus_models import GenerationConfig, generate_tokens, new, save, set_weights, weights
+from lazarus_models import GenerationConfig, init_model, save
 from lazarus_models.backend import mx
 from lazarus_models.families import canonical
+from lazarus_models.generation import generate_tokens
+from lazarus_models.trees import set_weights, weights
 
 LARGER = {
     "hidden_size": 256,
@@ -53,7 +55,7 @@ def test_a_larger_model_computes_what_mlx_lm_computes(family, byte_tokenizer, tm
     from mlx_lm.generate import generate_step
 
     config = canonical({**LARGER, **FAMILIES[family], "model_type": family}, family)
-    lm = new(config, byte_tokenizer, seed=0, vocab_size=400)
+    lm = init_model(config, byte_tokenizer, seed=0, vocab_size=400)
     noisy = {
         name: tensor + mx.random.normal(tensor.shape, scale=0.05, key=mx.random.key(place))
         for place, (name, tensor) in enumerate(weights(lm.model).items())

@@ -2,7 +2,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lazarus_models import GenerationConfig, GenerationError, generate_tokens, load, new, speculative_tokens
+from lazarus_models import GenerationConfig, init_model, load
+from lazarus_models.errors import GenerationError
+from lazarus_models.generation import generate_tokens, speculative_tokens
 from suite import examples
 
 
@@ -25,7 +27,7 @@ def test_the_text_is_the_large_models_own(stories, drafts, ahead, tokens, seed, 
 @pytest.fixture(scope="module")
 def drafts(stories):
     """One that always agrees, and one that knows nothing."""
-    fresh = new(stories.config.model_copy(update={"num_hidden_layers": 1}), stories.tokenizer, seed=0)
+    fresh = init_model(stories.config.model_copy(update={"num_hidden_layers": 1}), stories.tokenizer, seed=0)
     return stories.model, fresh.model
 
 

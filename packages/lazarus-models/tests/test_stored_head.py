@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from lazarus_models import WeightsError, load, save
+from lazarus_models import load, save
 from lazarus_models.backend import mx
+from lazarus_models.errors import WeightsError
 from lazarus_models.trees import weights
 
 IDS = [[1, 72, 101, 108]]
@@ -55,7 +56,7 @@ def test_a_stored_head_that_differs_is_used_and_stays_in_what_is_saved(
     lm = load(tied)
     np.testing.assert_allclose(logits(lm), 3 * plain, rtol=1e-5, atol=1e-5)
     assert lm.config.tie_word_embeddings is False and HEAD in weights(lm.model)
-    assert "stores another head than its embedding" in caplog.text
+    assert "stores a head that differs from the embedding" in caplog.text
     save(lm, tmp_path / "saved")
     assert np.array_equal(logits(load(tmp_path / "saved")), logits(lm))
     assert json.loads((tmp_path / "saved" / "config.json").read_text())["tie_word_embeddings"] is False
@@ -85,7 +86,7 @@ def test_the_index_decides_which_of_two_files_a_tensor_is_read_from(tied: Path):
 
 def test_an_index_that_places_a_tensor_wrongly_is_named(tied: Path):
     shard(tied, a={"unused": np.zeros(1, np.float32)}, b={}, index={"model.norm.weight": "a.safetensors"})
-    with pytest.raises(WeightsError, match=r"places `model.norm.weight` in a.safetensors, which lacks it") as caught:
+    with pytest.raises(WeightsError, match=r"assigns `model.norm.weight` to a.safetensors, which lacks it") as caught:
         load(tied)
     assert caught.value.code == "LM-E122"
 
@@ -94,4 +95,4 @@ def test_a_single_file_beside_an_index_is_named(tied: Path, caplog: pytest.LogCa
     (tied / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": "x.safetensors"}}))
     with caplog.at_level(logging.WARNING):
         load(tied)
-    assert "model.safetensors is read, as transformers does; model.safetensors.index.json" in caplog.text
+    assert "using model.safetensors, as transformers does; model.safetensors.index.json" in caplog.text

@@ -8,15 +8,14 @@ from lazarus_models import (
     apply_lora,
     generate,
     generate_batch,
-    generate_tokens,
     load,
     merge_lora,
-    perplexity,
     save,
-    speculative_tokens,
     stream,
-    unmerge_lora,
 )
+from lazarus_models.adapters import unmerge_lora
+from lazarus_models.generation import generate_tokens, speculative_tokens
+from lazarus_models.loading import perplexity
 from lazarus_models.loading.quantized_layers import quantize
 
 STORY = """Once upon a time, there was a little girl named Lily. She loved to play outside in the park. \

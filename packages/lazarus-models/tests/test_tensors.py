@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from lazarus_models import WeightsError, load_tensors, save_tensors
 from lazarus_models.backend import mx
+from lazarus_models.errors import WeightsError
+from lazarus_models.tensor_files import load_tensors, save_tensors
 
 
 def some():

@@ -8,22 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lazarus_models import (
-    ConfigError,
-    GenerationConfig,
-    GenerationError,
-    LoraConfig,
-    PromptCache,
-    SequenceModel,
-    generate_steps,
-    generate_tokens,
-    load,
-    speculative_tokens,
-)
+from lazarus_models import GenerationConfig, LoraConfig, SequenceModel, load
 from lazarus_models.backend import mx
 from lazarus_models.components.decoder import Decoder
 from lazarus_models.components.sequence_head import classification_loss
 from lazarus_models.composition.architectures import transformer
+from lazarus_models.errors import ConfigError, GenerationError
+from lazarus_models.generation import PromptCache, generate_steps, generate_tokens, speculative_tokens
 from lazarus_models.generation.batch import BatchRunner, batch_tokens
 from lazarus_models.generation.diffusion import DiffusionConfig, diffuse
 from lazarus_models.generation.sampling import count, draw
@@ -58,7 +49,7 @@ def readers(model):
 def test_a_prompt_beyond_the_vocabulary_is_refused(stories, token, place, way):
     ids = [1, 403, 407]
     ids[place] = token
-    with pytest.raises(GenerationError, match=f"the prompt holds id {token}") as refused:
+    with pytest.raises(GenerationError, match=f"the prompt contains id {token}") as refused:
         readers(stories.model)[way](ids, SHORT)
     assert refused.value.code == "LM-E143"
 
@@ -69,16 +60,16 @@ def test_a_prompt_beyond_the_vocabulary_is_refused(stories, token, place, way):
     way=st.sampled_from(["cached", "uncached", "steps", "batch", "runner", "draft"]),
 )
 def test_a_bias_beyond_the_vocabulary_is_refused(stories, token, way):
-    with pytest.raises(GenerationError, match="`logit_bias` holds id") as refused:
+    with pytest.raises(GenerationError, match="`logit_bias` contains id") as refused:
         readers(stories.model)[way]([1], SHORT.model_copy(update={"logit_bias": {3: 1.0, token: 5.0}}))
     assert refused.value.code == "LM-E149"
 
 
 def test_the_last_step_before_mlx_refuses_too():
     logits, config = mx.zeros((4,)), GenerationConfig(logit_bias={4: 1.0})
-    with pytest.raises(GenerationError, match="ids below 4"):
+    with pytest.raises(GenerationError, match="ids are below 4"):
         draw(logits, config, 0, count([], 4))
-    with pytest.raises(GenerationError, match="ids below 4"):
+    with pytest.raises(GenerationError, match="ids are below 4"):
         count([4], 4)
 
 
@@ -117,11 +108,11 @@ def test_adapters_beyond_any_number_are_refused(bad):
 
 
 def test_masks_and_texts_beyond_the_vocabulary_are_refused(stories):
-    with pytest.raises(GenerationError, match="`mask_id` holds id 512"):
+    with pytest.raises(GenerationError, match="`mask_id` contains id 512"):
         diffuse(stories.model, [1], DiffusionConfig(mask_id=512, length=2, block=2, steps=2))
-    with pytest.raises(GenerationError, match="the prompt holds id 512"):
+    with pytest.raises(GenerationError, match="the prompt contains id 512"):
         diffuse(stories.model, [512], DiffusionConfig(mask_id=3, length=2, block=2, steps=2))
-    with pytest.raises(GenerationError, match="the text holds id 600"):
+    with pytest.raises(GenerationError, match="the text contains id 600"):
         perplexity(stories, [1, 600])
 
 
@@ -167,7 +158,7 @@ def test_special_tokens_that_do_not_exist_are_refused(stories, tmp_path, file, k
 
 
 def test_a_cache_of_another_model_is_refused(stories, tiny):
-    with pytest.raises(GenerationError, match="the cache is of another model"):
+    with pytest.raises(GenerationError, match="the cache belongs to another model"):
         generate_steps(stories.model, [1], SHORT, PromptCache.empty(tiny.model))
 
 

@@ -121,13 +121,14 @@ def real_data() -> Path:
 def fresh_model(tmp_path_factory):
     """A model directory: one layer, 300 pieces."""
     import lazarus_models
+    import lazarus_models.composition
     from lazarus_tokenkit import load_tokenizer
 
     folder = tmp_path_factory.mktemp("model")
     train_bpe(folder / "tokenizer")
     tokenizer = load_tokenizer(str(folder / "tokenizer"))
-    shape = lazarus_models.preset("nano", vocab_size=tokenizer.vocab_size)
-    lm = lazarus_models.new(shape.model_copy(update={"num_hidden_layers": 1}), tokenizer, seed=0, vocab_size=300)
+    shape = lazarus_models.composition.preset("nano", vocab_size=tokenizer.vocab_size)
+    lm = lazarus_models.init_model(shape.model_copy(update={"num_hidden_layers": 1}), tokenizer, seed=0, vocab_size=300)
     lazarus_models.save(lm, folder / "model")
     return folder / "model"
 

@@ -64,7 +64,7 @@ def test_on_x_to_x_plus_one_the_model_learns_the_next_token_and_not_the_one_afte
     vocabulary = 32
     dataset = counting_dataset(rows=16, tokens=24, vocabulary=vocabulary)
     plan = build_plan(dataset.lengths, PlanConfig(token_budget=192, row_len=96, epochs=40))
-    model = lazarus_models.new("nano", load_tokenizer("byte"), seed=0).model
+    model = lazarus_models.init_model("nano", load_tokenizer("byte"), seed=0).model
     optimizer = Optimizer(OptimizerSettings(learning_rate=1e-2), model)
     for index in range(len(plan)):
         step = plan.step(index)

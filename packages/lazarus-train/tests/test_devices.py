@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 import lazarus_models
+import lazarus_models.trees
 import suite
 from lazarus_models.backend import mx
 from lazarus_models.components.caches import SegmentCache
@@ -128,7 +129,7 @@ def test_a_compiled_run_is_the_run(setup, as_gpu, monkeypatch, name):
         as_gpu(compiles)
         train(setup.config(f"run-{compiles}", **RUNS[name]))
         lines = (setup.folder / f"run-{compiles}/metrics.jsonl").read_text().splitlines()
-        weights = lazarus_models.weights(lazarus_models.load(setup.folder / f"run-{compiles}/final").model)
+        weights = lazarus_models.trees.weights(lazarus_models.load(setup.folder / f"run-{compiles}/final").model)
         found[compiles] = [json.loads(line)["loss"] for line in lines], weights
         assert bool(written) is compiles
     (losses, weights), (expected, expected_weights) = found[True], found[False]

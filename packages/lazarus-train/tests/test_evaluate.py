@@ -4,6 +4,8 @@ import math
 import pytest
 
 import lazarus_models
+import lazarus_models.adapters
+import lazarus_models.trees
 from lazarus_models.backend import mx
 from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
 from lazarus_train.data.dataset import read_dataset
@@ -34,8 +36,8 @@ def test_the_held_out_loss_is_that_of_every_sample_by_itself(setup):
 def test_measuring_is_without_dropout_and_leaves_the_mode_as_it_was(setup):
     lm = lazarus_models.load(setup.model)
     lazarus_models.apply_lora(lm.model, lazarus_models.LoraConfig(rank=2, dropout=0.5), seed=0)
-    adapters = lazarus_models.adapter_weights(lm.model)
-    lazarus_models.set_weights(lm.model, {name: mx.ones_like(tensor) for name, tensor in adapters.items()})
+    adapters = lazarus_models.adapters.adapter_weights(lm.model)
+    lazarus_models.trees.set_weights(lm.model, {name: mx.ones_like(tensor) for name, tensor in adapters.items()})
     dataset = check_run(setup.config()).dataset
     data = plan_held_out(dataset, CausalObjective(), lm.tokenizer, "data")
     lm.model.eval()

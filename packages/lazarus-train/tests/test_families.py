@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lazarus_models import load, weights
+from lazarus_models import load
 from lazarus_models.backend import mx
 from lazarus_models.families import family_of
+from lazarus_models.trees import weights
 from lazarus_train import OptimizerSettings
 from lazarus_train.cpu.thread_parallel import Replicas
 from lazarus_train.data.batches import Batch, Part

@@ -34,7 +34,7 @@ def weights(path) -> bytes:
 
 
 def test_one_command_makes_the_model_that_two_commands_make(pretrain, tmp_path):
-    made = lazarus_models.new("nano", load_tokenizer("byte"), seed=3, vocab_size=270)
+    made = lazarus_models.init_model("nano", load_tokenizer("byte"), seed=3, vocab_size=270)
     lazarus_models.save(made, tmp_path / "made")
     assert pretrain("--preset", "nano", "-t", "byte", "--vocab-size", 270, "--seed", 3).exit_code == 0
     run = tmp_path / "run"

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 
 import lazarus_models
-from lazarus_models import set_weights, weights
 from lazarus_models.backend import mx, nn
 from lazarus_models.components.decoder import Block
-from lazarus_models.trees import evaluate, flatten, modules
+from lazarus_models.trees import evaluate, flatten, modules, set_weights, weights
 from lazarus_tokenkit import load_tokenizer
 from lazarus_train import OptimizerSettings
 from lazarus_train.cpu.adam import VectorAdam
@@ -85,7 +84,7 @@ def test_a_lean_linear_layer_lays_its_gradient_out_as_its_weight(setup):
 
 
 def test_a_lean_model_takes_less_memory():
-    model = lazarus_models.new("tiny-test", load_tokenizer("byte"), seed=0).model
+    model = lazarus_models.init_model("tiny-test", load_tokenizer("byte"), seed=0).model
     model.train()
     ids = mx.random.randint(0, 200, (4, 256), key=mx.random.key(0))
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lazarus_models import LoraConfig, apply_lora, guessed_role, load, parameter_roles, weights
+from lazarus_models import LoraConfig, apply_lora, load
 from lazarus_models.backend import mx, nn
-from lazarus_models.trees import evaluate, flatten, unflatten
+from lazarus_models.components import guessed_role, parameter_roles
+from lazarus_models.trees import evaluate, flatten, unflatten, weights
 from lazarus_train import OptimizerSettings
 from lazarus_train.cpu.adam import VectorAdam
 from lazarus_train.distributed import ProcessGroup

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 import lazarus_models
+import lazarus_models.trees
 from lazarus_models.backend import mx
-from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_plan import PlanCursor
 from lazarus_train.data.batches import make_batch
 from lazarus_train.layers.neftune import embedding_noise
@@ -50,11 +50,11 @@ def test_a_row_has_the_same_noise_whatever_it_is_computed_with(step):
 
 def test_only_training_is_noisy_and_the_weights_keep_their_names(setup):
     lm = lazarus_models.load(setup.model)
-    names = list(lazarus_models.weights(lm.model))
+    names = list(lazarus_models.trees.weights(lm.model))
     ids = mx.arange(8)[None]
     plain = lm.model(ids)
     wrap_layers(lm.model, Wrapping(noise=True))
-    assert list(lazarus_models.weights(lm.model)) == names
+    assert list(lazarus_models.trees.weights(lm.model)) == names
     assert mx.array_equal(lm.model(ids), plain)
     lm.model.model.embed_tokens.add(mx.ones((1, 8, WIDTH)))
     lm.model.train()
@@ -67,7 +67,7 @@ def test_an_embedding_that_adapters_froze_stays_frozen(setup):
     lm = lazarus_models.load(setup.model)
     lazarus_models.apply_lora(lm.model, lazarus_models.LoraConfig(rank=2), seed=0)
     wrap_layers(lm.model, Wrapping(noise=True))
-    trainable = lazarus_models.flatten(lm.model.trainable_parameters())
+    trainable = lazarus_models.trees.flatten(lm.model.trainable_parameters())
     assert all("lora" in name for name in trainable)
 
 
@@ -85,7 +85,9 @@ def test_noise_takes_the_precision_of_the_embedding(setup):
 def test_an_adapted_embedding_is_noisy_beside_its_adapter(setup):
     model = lazarus_models.load(setup.model).model
     model.freeze()
-    adapted = import_mlx_lm("tuner.lora").LoRAEmbedding.from_base(model.model.embed_tokens, r=2)
+    from mlx_lm.tuner.lora import LoRAEmbedding
+
+    adapted = LoRAEmbedding.from_base(model.model.embed_tokens, r=2)
     model.model.embed_tokens = adapted
     ids, noise = mx.array([[0, 1]]), mx.ones((1, 2, WIDTH))
     plain = adapted(ids)
@@ -93,6 +95,6 @@ def test_an_adapted_embedding_is_noisy_beside_its_adapter(setup):
     model.train()
     adapted.add(noise)
     assert mx.allclose(adapted(ids), plain + noise)
-    assert set(lazarus_models.flatten(model.trainable_parameters())) == {
+    assert set(lazarus_models.trees.flatten(model.trainable_parameters())) == {
         f"model.embed_tokens.lora_{side}" for side in "ab"
     }

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 import lazarus_train
+import lazarus_train.objectives
 from lazarus_core.errors import LazarusError
 from lazarus_train import CausalSettings, Interrupted, ObjectiveSettings, SetupError, train, verify_run
 from lazarus_train.cli.app import app

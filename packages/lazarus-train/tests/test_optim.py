@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lazarus_models import ModelConfig, load, load_tensors, read_config, save_tensors, set_weights, weights
+from lazarus_models import ModelConfig, load, read_config
 from lazarus_models.backend import mx, nn
 from lazarus_models.families import family_of
-from lazarus_models.trees import flatten, unflatten
+from lazarus_models.tensor_files import load_tensors, save_tensors
+from lazarus_models.trees import flatten, set_weights, unflatten, weights
 from lazarus_train import OptimizerSettings
 from lazarus_train.data.batches import Batch, Part
 from lazarus_train.distributed import ProcessGroup

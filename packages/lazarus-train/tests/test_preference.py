@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lazarus_models import save_tensors
 from lazarus_models.backend import mx
+from lazarus_models.tensor_files import save_tensors
 from lazarus_plan import LengthCache, LengthRow
 from lazarus_train import PreferenceSettings, SetupError
 from lazarus_train.data.dataset import Dataset

@@ -60,7 +60,7 @@ def test_with_lean_layers_the_gradients_of_every_family_are_those_without(family
 @pytest.mark.parametrize("is_lean", [False, True])
 def test_recomputed_blocks_take_less_memory(is_lean):
     def peak(recomputes):
-        model = lazarus_models.new("tiny-test", load_tokenizer("byte"), seed=0).model
+        model = lazarus_models.init_model("tiny-test", load_tokenizer("byte"), seed=0).model
         wrap_layers(model, Wrapping(low_memory=is_lean, gradient_checkpointing=recomputes))
         ids = mx.random.randint(0, 200, (4, 256), key=mx.random.key(0))
         model.train()

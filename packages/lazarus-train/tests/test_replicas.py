@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lazarus_models
+import lazarus_models.trees
 from lazarus_models.backend import mx
 from lazarus_models.trees import flatten
 from lazarus_plan import Row, Segment
@@ -44,7 +45,7 @@ def steps(setup, threads, count=3):
         found.append(compute_gradients(replicas, LossGradients(causal_loss), [shares], int(enforced.units[0]), 1e9))
         slopes = flatten(found[-1].tree)
         moved = {name: each - 0.5 * slopes[name] for name, each in flatten(model.parameters()).items()}
-        lazarus_models.set_weights(model, moved)
+        lazarus_models.trees.set_weights(model, moved)
     return found, len(shares)
 
 
@@ -73,7 +74,7 @@ def test_copies_hold_no_weights_of_their_own(setup):
     before = mx.get_active_memory()
     replicas = Replicas(model, 3)
     for _ in range(2):
-        lazarus_models.set_weights(model, {name: 2 * each for name, each in flatten(model.parameters()).items()})
+        lazarus_models.trees.set_weights(model, {name: 2 * each for name, each in flatten(model.parameters()).items()})
         replicas.refresh()
     assert mx.get_active_memory() <= before
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from lazarus_core.cli_app import command_of
@@ -19,7 +20,7 @@ from lazarus_train.cli import training
 from lazarus_train.cli.app import app
 from lazarus_train.cli.training import COMMANDS
 from lazarus_train.config import FULL_RATE, LORA_RATE
-from lazarus_train.run_settings import RunSettings, objective_kinds
+from lazarus_train.run_settings import InitModelSettings, RunSettings, objective_kinds
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "command_line.json").read_text("utf-8"))
 """Options, settings and refusals of the training commands before their options were made from the settings."""
@@ -549,3 +550,9 @@ def test_print_config_trains_nothing_and_names_every_source(printed, tmp_path, m
     assert "max_steps = 2 # flag --max-steps" in lines
     assert "optimizer.weight_decay = 0.01 # default" in lines
     assert "# ema = null # default" in lines
+
+
+@pytest.mark.parametrize("shape", [{}, {"preset": "nano", "config": "c"}])
+def test_a_fresh_model_has_one_shape(shape):
+    with pytest.raises(ValidationError, match="give one of `preset` and `config`"):
+        InitModelSettings(tokenizer="byte", **shape)

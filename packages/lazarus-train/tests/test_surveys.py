@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lazarus_models
+import lazarus_models.trees
 from lazarus_models.backend import mx
 from lazarus_plan import LengthCache, LengthRow, PlanConfig, build_plan
 from lazarus_train import PreferenceSettings, SetupError, train
@@ -103,8 +104,8 @@ def test_a_held_out_loss_does_not_depend_on_rows_at_once(setup, loss, monkeypatc
     setup.write_rows(PAIRS)
     setup.build_plan(token_budget=192, row_len=96)
     lm, other = lazarus_models.load(setup.model), lazarus_models.load(setup.model)
-    moved = {name: 1.3 * each for name, each in lazarus_models.weights(other.model).items()}
-    lazarus_models.set_weights(other.model, moved)
+    moved = {name: 1.3 * each for name, each in lazarus_models.trees.weights(other.model).items()}
+    lazarus_models.trees.set_weights(other.model, moved)
     dataset = check_run(setup.config(objective={"kind": "preference"})).dataset
     objective = make_objective(PreferenceSettings(loss=loss))
     task, found = objective.bind(Bindings(dataset, lm.tokenizer, None, ModelReference(other.model))), []

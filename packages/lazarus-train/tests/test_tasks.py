@@ -9,6 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 import lazarus_models
+import lazarus_models.tensor_files
+import lazarus_models.trees
 from lazarus_models.backend import mx
 from lazarus_models.trees import flatten
 from lazarus_plan import PlanCursor, StalePlan
@@ -93,7 +95,7 @@ def test_micro_batches_are_one_batch(setup, name):
             key: each + 0.05 * mx.random.normal(each.shape, key=mx.random.key(1))
             for key, each in flatten(lm.model.parameters()).items()
         }
-        lazarus_models.set_weights(lm.model, moved)
+        lazarus_models.trees.set_weights(lm.model, moved)
         model = lm.model
 
     def found(micro_rows):
@@ -214,7 +216,7 @@ def test_the_table_of_the_reference_is_made_once_and_again_for_another_model(set
     train(setup.config(**settings, max_steps=4), watcher=watcher)
     assert computed == []
     lm = lazarus_models.load(setup.model)
-    lazarus_models.set_weights(lm.model, {"model.norm.weight": mx.full((32,), 1.1)})
+    lazarus_models.trees.set_weights(lm.model, {"model.norm.weight": mx.full((32,), 1.1)})
     lazarus_models.save(lm, setup.model)
     train(setup.config(**settings, max_steps=2), watcher=watcher, resume="none")
     assert computed[-1] == len(PAIRS)
@@ -244,7 +246,7 @@ def test_numbers_are_learnt_and_the_scores_model_is_whole(setup):
     said = json.loads((setup.folder / "run/final/config.json").read_text())
     assert said["architectures"] == ["LlamaForSequenceClassification"]
     assert said["id2label"] == {"0": "value"}
-    weights = lazarus_models.load_tensors(setup.folder / "run/final/model.safetensors")
+    weights = lazarus_models.tensor_files.load_tensors(setup.folder / "run/final/model.safetensors")
     assert weights["score.weight"].shape == (1, 32)
     assert not any(name.startswith("lm_head") for name in weights)
 
@@ -268,7 +270,7 @@ def test_a_scores_model_goes_on_from_where_it_was_saved_and_only_for_the_same_sc
     tokenizer = lazarus_models.load(setup.model).tokenizer
     head = make_objective(config.objective).sequence_head(check_run(config).dataset, tokenizer)
     lm = load_with_head(trained, head, seed=9)
-    stored = lazarus_models.load_tensors(trained / "model.safetensors")
+    stored = lazarus_models.tensor_files.load_tensors(trained / "model.safetensors")
     assert mx.array_equal(lm.model.score.weight, stored["score.weight"])
     other = setup.config("third", objective={"kind": "classification", "classes": ["no", "perhaps", "yes"]})
     with pytest.raises(SetupError, match="gives the scores"):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import lazarus_models
+import lazarus_models.trees
 import lazarus_train
 from lazarus_models import segment_caches
 from lazarus_models.backend import mx, nn
@@ -131,8 +132,8 @@ def test_noise_changes_the_gradients_under_the_others_as_it_does_alone():
 
 def test_names_of_weights_and_other_models_stay_as_they_are():
     other = small()
-    names = list(lazarus_models.weights(small()))
-    assert list(lazarus_models.weights(small(ALL))) == names
+    names = list(lazarus_models.trees.weights(small()))
+    assert list(lazarus_models.trees.weights(small(ALL))) == names
     assert not any(isinstance(layer, Noisy | Recomputed | LeanBlock) for layer in modules(other).values())
 
 

@@ -213,13 +213,13 @@ def _lengths(asked: Bench, folder: Path) -> "tuple[LengthCache, float]":
 
 
 def _make_model(asked: Bench, path: Path) -> None:
-    from lazarus_models import new, save
+    from lazarus_models import init_model, save
     from lazarus_tokenkit import load_tokenizer
 
     if Path(asked.model).is_dir():
         shutil.copytree(asked.model, path)
     else:
-        save(new(asked.model, load_tokenizer(asked.tokenizer), seed=0), path)
+        save(init_model(asked.model, load_tokenizer(asked.tokenizer), seed=0), path)
 
 
 def _ways(asked: Bench, lengths: "LengthCache") -> "list[tuple[str, PlanConfig]]":

@@ -118,11 +118,12 @@ def _plan(output: Path) -> int:
 
 
 def _new_model(path: Path) -> None:
-    from lazarus_models import new, parameter_count, save
+    from lazarus_models import init_model, save
+    from lazarus_models.trees import parameter_count
     from lazarus_tokenkit import load_tokenizer
 
     _stage("4. Make a tiny Llama", f"lazarus model new --preset {PRESET} -t byte --seed 0 -o {_q(path)}")
-    model = new(PRESET, load_tokenizer("byte"), seed=0)
+    model = init_model(PRESET, load_tokenizer("byte"), seed=0)
     save(model, path)
     show(f"   {parameter_count(model.model):,} parameters")
 

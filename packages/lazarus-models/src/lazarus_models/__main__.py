@@ -1,4 +1,4 @@
-"""`lazarus-models` and `python -m lazarus_models`: what is loaded before Ctrl-C is understood is next to nothing."""
+"""`lazarus-models` and `python -m lazarus_models`. Imports almost nothing, so that Ctrl-C works from the start."""
 
 from lazarus_core.console import run
 

@@ -1,6 +1,6 @@
-"""The one door to MLX: `mx` and `nn`, with the fast BLAS loaded before them.
+"""MLX as the rest of the package imports it: `mx` and `nn`, with a fast BLAS loaded before them.
 
-On a CPU without a fast BLAS one warning says what to install; the results are the same but for their last bits.
+On a CPU without a fast BLAS, one warning says what to install. Results then differ in their last bits only.
 """
 
 import contextlib
@@ -13,29 +13,46 @@ from collections.abc import Generator
 
 from lazarus_models.blas import OFF, ensure_fast_blas
 from lazarus_models.errors import BlasError
-from lazarus_models.packaged_blas import use_packaged_blas
 
-_FOUND = ensure_fast_blas()
-if not os.access(
-    os.environ.get("TMPDIR", "/tmp"), os.W_OK | os.X_OK
-):  # MLX compiles there, and does not look for another
+BLAS = ensure_fast_blas()
+"""The BLAS that MLX uses."""
+# MLX compiles in TMPDIR and tries no other folder.
+if not os.access(os.environ.get("TMPDIR", "/tmp"), os.W_OK | os.X_OK):
     os.environ["TMPDIR"] = tempfile.gettempdir()
-    logging.getLogger(__name__).warning("TMPDIR is no folder to write to: %s is used", os.environ["TMPDIR"])
+    logging.getLogger(__name__).warning("TMPDIR is not a writable folder: using %s", os.environ["TMPDIR"])
 
-import mlx.core as mx  # noqa: E402 (after the BLAS, or it has no effect)
+import mlx.core as mx  # noqa: E402 (after the BLAS, or the BLAS has no effect)
 import mlx.nn as nn  # noqa: E402
 
-BLAS = use_packaged_blas(_FOUND) if _FOUND.library == "builtin" and _FOUND.reason != OFF else _FOUND
+__all__ = ["BLAS", "mx", "nn", "on_cpu", "own_streams"]
 
 _BLAS_BUFFER = 128 << 20
-"""Bytes that OpenBLAS takes for the first product of each thread. Where they are refused, it asks again without end."""
+"""Bytes that OpenBLAS allocates for the first product of each thread. If refused, it retries forever."""
+
+
+def on_cpu() -> bool:
+    """Whether MLX's default device is a CPU."""
+    return mx.default_device().type == mx.cpu
+
+
+@contextlib.contextmanager
+def own_streams() -> Generator[None]:
+    """Ends MLX's streams of the current thread when the block ends.
+
+    Wrap everything that a thread does with MLX: a thread that exits with open streams sometimes aborts the process.
+    Evaluate arrays before they leave the block.
+    """
+    try:
+        yield
+    finally:
+        mx.clear_streams()
 
 
 def _check_room(num_threads: int) -> None:
     """Refuses a limit of the address space (`ulimit -v`) under which OpenBLAS would hang.
 
     Raises:
-        BlasError: It is too low.
+        BlasError: The limit is too low.
     """
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit == resource.RLIM_INFINITY:
@@ -53,20 +70,5 @@ def _check_room(num_threads: int) -> None:
 
 if BLAS.library not in ("builtin", "accelerate"):
     _check_room(BLAS.threads or 1)
-
-__all__ = ["BLAS", "mx", "nn", "own_streams"]
-
-
-@contextlib.contextmanager
-def own_streams() -> Generator[None]:
-    """Around all that a thread does with MLX: its streams end here. Left behind, they abort the process at its exit now
-    and then. What leaves the thread is computed before.
-    """
-    try:
-        yield
-    finally:
-        mx.clear_streams()
-
-
-if BLAS.library == "builtin" and BLAS.reason != OFF and mx.default_device().type == mx.cpu:
-    logging.getLogger(__name__).warning("MLX runs on its slow built-in BLAS: %s", BLAS.reason)
+if BLAS.library == "builtin" and BLAS.reason != OFF and on_cpu():
+    logging.getLogger(__name__).warning("MLX uses its slow built-in BLAS: %s", BLAS.reason)

@@ -1,12 +1,11 @@
-"""A fast BLAS for MLX on a Linux CPU: found and loaded when this module is imported.
+"""Finds and loads a fast BLAS for MLX on a Linux CPU, when this module is imported.
 
-The Linux wheel of MLX multiplies matrices with netlib's reference BLAS at 8 GFLOP/s a machine; OpenBLAS makes it 120
-on one thread (2-core AMD EPYC). The dynamic linker gives MLX whichever `cblas_sgemm` was loaded first, so this
-module must be imported before `mlx.core`: take `mx` from `lazarus_models.backend` and it is.
+The Linux wheel of MLX multiplies matrices with netlib's reference BLAS: 8 GFLOP/s, where OpenBLAS reaches 120 on one
+thread (2-core AMD EPYC). The dynamic linker gives MLX the `cblas_sgemm` that was loaded first, so this module must be
+imported before `mlx.core`. Importing `mx` from `lazarus_models.backend` does that.
 
-`LAZARUS_BLAS` decides: unset, the system's OpenBLAS, else the extra `blas` (`packaged_blas`); `packaged`, that one in any
-case; `off`, none; a path, that library. On macOS MLX uses Accelerate
-and the GPU, and nothing is done.
+The environment variable `LAZARUS_BLAS` selects the library: unset, the system's OpenBLAS; `off`, none; a path, that
+library. On macOS MLX uses Accelerate and the GPU, and this module does nothing.
 """
 
 import ctypes
@@ -18,44 +17,44 @@ from functools import cache
 
 from lazarus_models.errors import BlasError
 
-OFF = "LAZARUS_BLAS=off"  # the reason where a slow BLAS is what was asked for
-PACKAGED = "packaged"  # the word for the extra's
-SYSTEM_HINT = "Debian and Ubuntu: `apt install libopenblas0-pthread`; Fedora: `dnf install openblas`"
-INSTALL_HINT = f"install OpenBLAS ({SYSTEM_HINT}; without an administrator: `pip install 'lazarus-models[blas]'`)"
+OFF = "LAZARUS_BLAS=off"
+"""The reason given when the user switched the fast BLAS off."""
+INSTALL_HINT = (
+    "install OpenBLAS (Debian and Ubuntu: `apt install libopenblas0-pthread`; Fedora: `dnf install openblas`), "
+    "or set LAZARUS_BLAS to the path of one"
+)
 
 
 @dataclass(frozen=True)
 class BlasInfo:
-    """The BLAS that MLX multiplies with, as a run's manifest records it."""
+    """The BLAS that MLX uses, as a run's manifest records it."""
 
     library: str
-    """`openblas`, `scipy_openblas32`, the file name that `LAZARUS_BLAS` gave, `builtin` (the wheel's own) or `accelerate`."""
+    """`openblas`, the file name from `LAZARUS_BLAS`, `builtin` (the wheel's own) or `accelerate`."""
     reason: str
-    """Why this one, in words."""
+    """Why this library is used."""
     path: str | None = None
-    """The shared library, as the loader was given it."""
+    """The shared library, as it was given to the loader."""
     version: str | None = None
     """OpenBLAS's version, such as `0.3.21`."""
     core: str | None = None
-    """The kernels in use, such as `Haswell`: other kernels, other last bits."""
+    """The kernels in use, such as `Haswell`. Other kernels give other last bits."""
     threads: int | None = None
-    """BLAS threads: another number, other last bits."""
+    """BLAS threads. Another number gives other last bits."""
 
 
 @cache
 def ensure_fast_blas() -> BlasInfo:
-    """Loads the fastest BLAS at hand and says which it is; the work is done once a process.
+    """Loads the fastest BLAS available and describes it; the work is done once a process.
 
     Raises:
-        BlasError: `LAZARUS_BLAS` is neither a word known here nor a library with `cblas_sgemm`.
+        BlasError: `LAZARUS_BLAS` is neither `off` nor a library with `cblas_sgemm`.
     """
     wanted = os.environ.get("LAZARUS_BLAS", "")
     if sys.platform != "linux":
-        return BlasInfo("accelerate", "MLX uses Accelerate and the GPU here")
+        return BlasInfo("accelerate", "MLX uses Accelerate and the GPU on this system")
     if wanted == "off":
         return BlasInfo("builtin", OFF)
-    if wanted == PACKAGED:
-        return BlasInfo("builtin", f"LAZARUS_BLAS={PACKAGED}, and no `lazarus-models[blas]` is installed")
     path = wanted or ctypes.util.find_library("openblas")
     if path is None:
         return BlasInfo("builtin", f"no OpenBLAS on this machine; {INSTALL_HINT}")
@@ -77,21 +76,15 @@ def _load(path: str, reason: str) -> BlasInfo:
         )
     if not hasattr(library, "openblas_get_config"):
         return BlasInfo(os.path.basename(path), reason, path)  # noqa: PTH119 (a library name, not always a path)
-    return describe(library, "openblas", reason, path)
-
-
-def describe(library: ctypes.CDLL, name: str, reason: str, path: str, prefix: str = "") -> BlasInfo:
-    """An OpenBLAS in its own words; `prefix` is what its symbols begin with."""
-    get_config, get_core = library[f"{prefix}openblas_get_config"], library[f"{prefix}openblas_get_corename"]
-    get_config.restype = get_core.restype = ctypes.c_char_p
-    config: list[str] = get_config().decode("ascii", "replace").split()
+    library.openblas_get_config.restype = library.openblas_get_corename.restype = ctypes.c_char_p
+    config: list[str] = library.openblas_get_config().decode("ascii", "replace").split()
     return BlasInfo(
-        name,
+        "openblas",
         reason,
         path,
         version=next((word for word in config if word[:1].isdigit()), None),
-        core=get_core().decode("ascii", "replace"),
-        threads=library[f"{prefix}openblas_get_num_threads"](),
+        core=library.openblas_get_corename().decode("ascii", "replace"),
+        threads=library.openblas_get_num_threads(),
     )
 
 

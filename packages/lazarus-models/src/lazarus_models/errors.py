@@ -1,33 +1,33 @@
-"""What can go wrong, as a tree.
+"""The errors of lazarus-models.
 
 LazarusError                  every expected failure of every Lazarus package
 └── ModelsError               bad input or usage, exit 2
-    ├── ConfigError           a config.json is absent, unreadable or contradicts itself      LM-E10x
-    ├── UnsupportedModel      a sound config that asks for what this version does not do     LM-E11x
-    ├── WeightsError          safetensors absent, damaged, or not the config's tensors       LM-E12x
+    ├── ConfigError           a config.json is missing, unreadable or contradictory          LM-E10x
+    ├── UnsupportedModel      a valid config of a model that this version does not support   LM-E11x
+    ├── WeightsError          safetensors missing, damaged, or different from the config     LM-E12x
     ├── AdapterError          a LoRA adapter does not fit its model                          LM-E13x
-    ├── GenerationError       a prompt or setting that cannot be generated from              LM-E14x
-    ├── BlasError             `LAZARUS_BLAS` names no BLAS; too little room for one          LM-E15x
-    └── ServingError          settings of a server that would be unsafe, or a missing extra  LM-E16x
+    ├── GenerationError       an invalid prompt or generation setting                        LM-E14x
+    ├── BlasError             `LAZARUS_BLAS` names no BLAS, or memory for a BLAS is refused  LM-E15x
+    └── ServingError          unsafe settings of a server, or a missing extra                LM-E16x
 """
 
 from lazarus_core.errors import LazarusError
 
 
 class ModelsError(LazarusError):
-    """Base of everything that lazarus-models raises."""
+    """Base of the errors of lazarus-models."""
 
 
 class ConfigError(ModelsError):
-    """A config is absent, unreadable or contradicts itself; the message names file and key."""
+    """A config is missing, unreadable or contradictory; the message names file and key."""
 
 
 class UnsupportedModel(ModelsError):
-    """A sound config asks for an architecture or setting that this version would get wrong."""
+    """A valid config has an architecture or setting that this version does not support."""
 
 
 class WeightsError(ModelsError):
-    """The safetensors are absent, damaged, or not the tensors that the config describes."""
+    """The safetensors are missing, damaged, or not the tensors that the config describes."""
 
 
 class AdapterError(ModelsError):
@@ -35,12 +35,12 @@ class AdapterError(ModelsError):
 
 
 class GenerationError(ModelsError):
-    """A prompt or setting that cannot be generated from."""
+    """A prompt or a generation setting is invalid."""
 
 
 class BlasError(ModelsError):
-    """`LAZARUS_BLAS` names something that cannot be loaded as a BLAS, or the memory that a BLAS needs is refused."""
+    """`LAZARUS_BLAS` names no loadable BLAS, or the memory that a BLAS needs is refused."""
 
 
 class ServingError(ModelsError):
-    """The server's settings would let anybody in, or what it needs is not installed."""
+    """The server's settings would give access to everyone, or a required package is not installed."""

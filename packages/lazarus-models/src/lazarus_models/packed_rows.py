@@ -2,9 +2,9 @@
 
 B = rows, N = tokens a row
 
-Models take no mask argument; they ask `cache[i].make_mask(...)`, as mlx-lm's models do. A cache that stores nothing and
-knows the segments of its rows gives every segment the logits, loss and gradients that it has alone (1e-5). RoPE is
-relative, so positions need no reset.
+Models take no mask argument; they call `cache[i].make_mask(...)`. A cache that stores nothing and knows the segments of
+its rows gives each segment the logits, loss and gradients that it has in a row of its own (1e-5). RoPE is relative, so
+positions need no reset.
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
@@ -25,18 +25,26 @@ def segment_caches(model: nn.Module, segment_ids: Int[mx.array, "B N"]) -> list[
     """One cache a layer: `model(ids, cache=segment_caches(model, segment_ids))` attends within segments.
 
     Args:
-        model: Any that `supports_packing`.
-        segment_ids: A label a token. Padding is a segment like any other, by custom 0.
+        model: A model whose config `supports_packing`.
+        segment_ids: Label of each token, integer, (B, N). Padding is a segment of its own, usually 0.
 
     Raises:
-        UnsupportedModel: A layer would let segments see each other.
+        UnsupportedModel: The model has a layer that no mask keeps within a segment.
     """
     _refuse_states(model)
     return [SegmentCache(segment_ids)] * layer_count(model)
 
 
 def mask_caches(model: nn.Module, mask: Bool[mx.array, "B 1 N N"]) -> list[MaskCache]:
-    """One cache a layer: `model(ids, cache=mask_caches(model, mask))` attends as the mask says, uncached."""
+    """One cache a layer: `model(ids, cache=mask_caches(model, mask))` uses the mask in every layer.
+
+    Args:
+        model: A model whose config `supports_packing`.
+        mask: True where a token sees a key, bool, (B, 1, N, N).
+
+    Raises:
+        UnsupportedModel: The model has a layer that uses no mask.
+    """
     _refuse_states(model)
     return [MaskCache(mask)] * layer_count(model)
 
@@ -44,7 +52,7 @@ def mask_caches(model: nn.Module, mask: Bool[mx.array, "B 1 N N"]) -> list[MaskC
 def _refuse_states(model: nn.Module) -> None:
     if not cast("Decoder", model).config.supports_packing:
         raise UnsupportedModel(
-            "this model's layers carry a state, absolute positions or chunks across a row, which no mask can part; "
-            "give one sample a row",
+            "this model has layers with a state, absolute positions or chunks, which no mask keeps within a segment; "
+            "use one sample per row",
             "LM-E113",
         )

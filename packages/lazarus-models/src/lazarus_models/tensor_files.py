@@ -1,7 +1,7 @@
-"""Safetensors files: the same tensors are the same bytes on every machine.
+"""Safetensors files: equal tensors give equal bytes on every machine.
 
-`mx.load` is lazy and trusts the file, so a file is checked before it is loaded and evaluated before it is left;
-`mx.save_safetensors` orders tensors by a hash table, so writing is done here, in the order of the names.
+`mx.load` is lazy and trusts the file, so a file is checked before it is loaded, and evaluated before this module returns.
+`mx.save_safetensors` writes tensors in the order of a hash table, so this module writes them itself, sorted by name.
 """
 
 import contextlib
@@ -38,25 +38,25 @@ _WORDS = {  # the format's names, https://github.com/huggingface/safetensors
 }
 DTYPES = {word: dtype for dtype, word in _WORDS.items()}
 """MLX's type by the format's name."""
-_LENGTH_BYTES = 8  # of the header's length, which a file begins with
+_LENGTH_BYTES = 8  # a file begins with the header's length, little-endian
 MAX_HEADER_BYTES = 100_000_000
-"""What safetensors itself reads at most."""
-_ALIGNMENT = 8  # bytes; what the format's own writers align the data to
+"""Largest header that the safetensors library reads."""
+_ALIGNMENT = 8  # bytes to which the format's own writers align the data
 
 
 class Stored(NamedTuple):
-    """A tensor as a file's header describes it."""
+    """Shape and type of a tensor, from a file's header."""
 
     shape: tuple[int, ...]
     dtype: str
-    """The format's word, such as `BF16`."""
+    """The format's name, such as `BF16`."""
 
 
 def read_header(path: Path) -> dict[str, Stored]:
-    """Every tensor by name, without reading the data.
+    """The shape and type of every tensor by name, without reading the data.
 
     Raises:
-        WeightsError: The file is truncated or no safetensors file.
+        WeightsError: The file is truncated or not a safetensors file.
     """
     _refuse_hostile_header(path)
     try:
@@ -72,7 +72,7 @@ def read_header(path: Path) -> dict[str, Stored]:
 
 
 def _refuse_hostile_header(path: Path) -> None:
-    """Checks the file's kind, the size of its header, and the JSON in it; safetensors compares offsets and shapes."""
+    """Checks the size of the header and its JSON; the safetensors library checks offsets and shapes."""
     with open_file(path) as stream:
         size = os.fstat(stream.fileno()).st_size
         length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
@@ -92,7 +92,7 @@ def _refuse_hostile_header(path: Path) -> None:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Words in a file's header."""
+    """The metadata in a file's header."""
     read_header(path)
     opened: Any = safe_open(path, framework="numpy")
     with opened as file:
@@ -100,7 +100,11 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def load_tensors(path: Path) -> dict[str, mx.array]:
-    """Every tensor of a file, in memory when this returns."""
+    """Reads every tensor of a file into memory, sorted by name.
+
+    Raises:
+        WeightsError: The file is truncated or not a safetensors file.
+    """
     read_header(path)
     with plain_name(path) as name:
         tensors: dict[str, mx.array] = mx.load(name)  # pyright: ignore[reportAssignmentType] (the stub names every format's result)
@@ -109,12 +113,12 @@ def load_tensors(path: Path) -> dict[str, mx.array]:
 
 
 def save_tensors(tensors: Mapping[str, mx.array], path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Writes tensors in the order of their names, beside the target first, then in its place.
+    """Writes tensors, sorted by name, to a temporary file that then replaces the target.
 
     Args:
-        tensors: Name -> array, of any shape.
-        path: The file; one that exists is replaced whole or not at all.
-        metadata: Words for the header. transformers asks for `{"format": "pt"}`, the default.
+        tensors: Arrays of any shape by name.
+        path: The target; an existing file is replaced completely or not at all.
+        metadata: Texts for the header. None for `{"format": "pt"}`, which transformers requires.
     """
     header: dict[str, Any] = {"__metadata__": dict(sorted((metadata or {"format": "pt"}).items()))}
     offset = 0
@@ -131,7 +135,7 @@ def save_tensors(tensors: Mapping[str, mx.array], path: Path, metadata: Mapping[
 
 @contextlib.contextmanager
 def plain_name(path: Path) -> Generator[str]:
-    """A name that MLX can open, of a file whose own may be no UTF-8 or end otherwise."""
+    """A name that MLX can open: a link if the file's own name is not ASCII or does not end in `.safetensors`."""
     if path.suffix == ".safetensors" and str(path).isascii():
         yield str(path)
         return

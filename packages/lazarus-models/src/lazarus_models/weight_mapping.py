@@ -1,8 +1,8 @@
-"""The same tensors, laid out as Hugging Face stores them and as a model holds them.
+"""Conversion of tensors between the layout of Hugging Face files and the layout of models.
 
-Most tensors are the same in both. Experts are not: a file holds a matrix an expert, or gate and up of all experts in
-one tensor, by halves or interleaved, transposed or not; a model holds one stack of matrices a projection, as mlx-lm does.
-A rule says how, in both directions; its operations are lazy, so that shapes are known before a byte is loaded.
+Most tensors are equal in both. Experts differ: a file has one matrix an expert, or gate and up projections of all experts in
+one tensor, in halves or interleaved, transposed or not. A model has one stack of matrices a projection. A rule converts in
+both directions. Its operations are lazy, so that shapes are known before data is loaded.
 """
 
 import re
@@ -13,27 +13,27 @@ from lazarus_models.backend import mx
 
 
 class Rule(NamedTuple):
-    """One tensor of a file and what it is in the model; names are matched at their ends."""
+    """One tensor of a file and the corresponding tensors of the model; names are matched at their ends."""
 
     file: str
     model: tuple[str, ...]
     split: Callable[[mx.array], Sequence[mx.array]]
-    """The file's tensor as the model's."""
+    """Converts the file's tensor to the model's."""
     join: Callable[[Sequence[mx.array]], mx.array]
-    """Undoes `split`."""
+    """The inverse of `split`."""
 
 
 class Layout(NamedTuple):
-    """How a family's files differ from its models."""
+    """The differences between a family's files and its models."""
 
     stacked: tuple[tuple[str, str], ...] = ()
-    """(`experts.{}.w1` in the file, `switch_mlp.gate_proj` in the model): a tensor an expert, and all in one."""
+    """Pairs such as (`experts.{}.w1`, `switch_mlp.gate_proj`): one tensor an expert in the file, one stack in the model."""
     rules: tuple[Rule, ...] = ()
     prefix: str = ""
-    """What names begin with in a file that holds more than the text model, which is all that is read of it."""
+    """Prefix of the text model's names in a file that contains other models too."""
 
     def to_model(self, tensors: Mapping[str, mx.array]) -> dict[str, mx.array]:
-        """A file's tensors as the model holds them."""
+        """Converts a file's tensors to the model's layout."""
         out = dict(tensors)
         for file, model in self.stacked:
             out = _stack(out, file, model)
@@ -45,7 +45,7 @@ class Layout(NamedTuple):
         return out
 
     def to_file(self, tensors: Mapping[str, mx.array]) -> dict[str, mx.array]:
-        """A model's tensors as files hold them."""
+        """Converts a model's tensors to the layout of files."""
         out = dict(tensors)
         for rule in self.rules:
             for name in [name for name in out if name.endswith("." + rule.model[0])]:
@@ -59,7 +59,7 @@ class Layout(NamedTuple):
         return out
 
     def names_in_model(self, names: Iterable[str]) -> set[str]:
-        """What the tensors of a file that the rules name are called in the model; others keep their names."""
+        """The names in the model of a file's tensors; names without a rule stay."""
         found: set[str] = set()
         for name in names:
             rule = next((rule for rule in self.rules if name.endswith("." + rule.file)), None)
@@ -68,21 +68,31 @@ class Layout(NamedTuple):
 
 
 PLAIN = Layout()
-"""Files and models are the same."""
+"""Files and models have the same layout."""
 
 
 def renamed(file: str, model: str) -> Rule:
-    """A tensor of another name."""
+    """A rule for a tensor with another name.
+
+    Args:
+        file: End of the name in files.
+        model: End of the name in models.
+    """
     return Rule(file, (model,), _alone, _only)
 
 
 def swapped(end: str) -> Rule:
-    """A tensor whose last two axes change places."""
+    """A rule for a tensor whose last two axes are swapped."""
     return transposed(end, end)
 
 
 def transposed(file: str, model: str) -> Rule:
-    """A transposed matrix of another name."""
+    """A rule for a transposed matrix with another name.
+
+    Args:
+        file: End of the name in files.
+        model: End of the name in models.
+    """
 
     def split(x: mx.array) -> list[mx.array]:
         return [_turned(x)]
@@ -94,12 +104,24 @@ def transposed(file: str, model: str) -> Rule:
 
 
 def halves(file: str, gate: str, up: str) -> Rule:
-    """Gate above up in one matrix (..., 2 * inside, width)."""
+    """A rule for gate rows above up rows in one matrix (..., 2 * inside, width).
+
+    Args:
+        file: End of the name in files.
+        gate: End of the gate's name in models.
+        up: End of the up projection's name in models.
+    """
     return Rule(file, (gate, up), _upper_and_lower, _stacked_up)
 
 
 def transposed_halves(file: str, gate: str, up: str) -> Rule:
-    """Gate beside up in one transposed matrix (..., width, 2 * inside)."""
+    """A rule for gate columns before up columns in one transposed matrix (..., width, 2 * inside).
+
+    Args:
+        file: End of the name in files.
+        gate: End of the gate's name in models.
+        up: End of the up projection's name in models.
+    """
 
     def split(x: mx.array) -> list[mx.array]:
         return _upper_and_lower(_turned(x))
@@ -111,7 +133,14 @@ def transposed_halves(file: str, gate: str, up: str) -> Rule:
 
 
 def interleaved(file: str, gate: str, up: str, *, matrix: bool) -> Rule:
-    """Columns of gate and up in turn: (..., width, 2 * inside) for a transposed matrix, (..., 2 * inside) for a bias."""
+    """A rule for alternating gate and up columns.
+
+    Args:
+        file: End of the name in files.
+        gate: End of the gate's name in models.
+        up: End of the up projection's name in models.
+        matrix: Whether it is a transposed matrix (..., width, 2 * inside), or a bias (..., 2 * inside).
+    """
 
     def split(x: mx.array) -> list[mx.array]:
         parts = [x[..., ::2], x[..., 1::2]]
@@ -124,7 +153,12 @@ def interleaved(file: str, gate: str, up: str, *, matrix: bool) -> Rule:
 
 
 def blocks(file: str, model: str) -> Rule:
-    """Four-bit weights as bytes in blocks of 16, (..., inputs / 32, 16), and as words, (..., inputs / 8)."""
+    """A rule for 4-bit weights: 16-byte blocks (..., inputs / 32, 16) in files, 32-bit words (..., inputs / 8) in models.
+
+    Args:
+        file: End of the name in files.
+        model: End of the name in models.
+    """
 
     def split(x: mx.array) -> list[mx.array]:
         return [_words(x)]
@@ -136,7 +170,14 @@ def blocks(file: str, model: str) -> Rule:
 
 
 def interleaved_rows(file: str, gate: str, up: str, *, in_blocks: bool) -> Rule:
-    """Rows of gate and up in turn, (..., 2 * inside, .), of four-bit weights in blocks or of their scales."""
+    """A rule for alternating gate and up rows, (..., 2 * inside, .), of 4-bit weights or of their scales.
+
+    Args:
+        file: End of the name in files.
+        gate: End of the gate's name in models.
+        up: End of the up projection's name in models.
+        in_blocks: Whether the tensor is weights in 16-byte blocks, or scales.
+    """
 
     def split(x: mx.array) -> list[mx.array]:
         x = _words(x) if in_blocks else x
@@ -150,6 +191,7 @@ def interleaved_rows(file: str, gate: str, up: str, *, in_blocks: bool) -> Rule:
 
 
 def _words(x: mx.array) -> mx.array:
+    """Reinterprets four bytes as a 32-bit word: eight 4-bit weights, the first one in the lowest bits."""
     return x.view(mx.uint32).flatten(-2)
 
 
@@ -180,6 +222,7 @@ def _stacked_up(parts: Sequence[mx.array]) -> mx.array:
 
 
 def _stack(tensors: dict[str, mx.array], file: str, model: str) -> dict[str, mx.array]:
+    """Stacks the tensors of numbered experts in the order of their numbers."""
     pattern = re.compile(re.escape(file).replace(r"\{\}", r"(\d+)"))
     out: dict[str, mx.array] = {}
     found: dict[str, dict[int, mx.array]] = {}

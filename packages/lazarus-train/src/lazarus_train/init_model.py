@@ -4,7 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from lazarus_models import new, preset, read_config, save
+from lazarus_models import init_model, read_config, save
+from lazarus_models.composition import preset
 from lazarus_tokenkit import compute_fingerprint, load_tokenizer
 from lazarus_train.errors import SetupError
 from lazarus_train.run_dir.checkpoint import checkpoints
@@ -65,7 +66,7 @@ def make_model(asked: FreshModel, output: Path, *, resume: str) -> None:
             "--resume none to start again",
             "LR-E151",
         )
-    lm = new(config, tokenizer, seed=asked.seed, vocab_size=rows)
+    lm = init_model(config, tokenizer, seed=asked.seed, vocab_size=rows)
 
     def write(beside: Path) -> None:
         save(lm, beside)

@@ -1,4 +1,4 @@
-"""LoRA adapters: layers, files, PEFT's format, the digest of their base model."""
+"""LoRA and DoRA: layers, merging, adapter directories."""
 
 from lazarus_core.lazy import lazy_exports
 

@@ -1,1 +1,13 @@
+from .files import AdapterSet as AdapterSet
+from .files import load_adapter as load_adapter
+from .files import merge_adapter as merge_adapter
+from .files import save_adapter as save_adapter
+from .layers import DoRALinear as DoRALinear
+from .layers import LoRALinear as LoRALinear
+from .layers import LoRASwitchLinear as LoRASwitchLinear
+from .lora import LoraConfig as LoraConfig
+from .lora import adapter_weights as adapter_weights
+from .lora import apply_lora as apply_lora
 from .lora import lora_layers as lora_layers
+from .lora import merge_lora as merge_lora
+from .lora import unmerge_lora as unmerge_lora

@@ -1,7 +1,7 @@
-"""A digest of a base model's weights, by which an adapter knows the model that it was trained on.
+"""A digest of a base model's weights, which identifies the base of an adapter.
 
-It covers every weight under its name and shape and does not depend on their precision: bfloat16 weights and the same
-weights in float32 have one digest. It finds a wrong base; it is no proof against forgery.
+It covers name, shape and values of every weight, and does not depend on the precision: bfloat16 weights and equal float32
+weights have the same digest. It detects a wrong base; it is not cryptographic protection against forgery.
 """
 
 import hashlib
@@ -14,13 +14,13 @@ from lazarus_models.backend import mx, nn
 from lazarus_models.trees import weights
 
 _SCORE = "score."
-"""The head of a `SequenceModel`, which is trained beside the adapters."""
+"""The head of a `SequenceModel`, which is trained together with the adapters."""
 _CHUNK = 1 << 22
-"""Weights mixed at a time: 50 MB beside the model."""
+"""Weights hashed at a time: 50 MB of memory."""
 
 
 def base_digest(model: nn.Module) -> str:
-    """The digest of a model without its adapters, 64 hex digits."""
+    """The digest of a model without its adapters, 64 hexadecimal digits."""
     adapters = adapter_weights(model)
     base = {
         name.replace(".linear.", "."): tensor
@@ -35,16 +35,17 @@ def base_digest(model: nn.Module) -> str:
 
 
 def _sums(tensor: mx.array) -> Iterator[tuple[int, int]]:
-    """Two sums of each chunk of a tensor, of its bits mixed with their places (the finalizer of MurmurHash3)."""
+    """Two sums of each chunk of a tensor, over its bits mixed with their places (the finalizer of MurmurHash3)."""
     is_real = mx.issubdtype(tensor.dtype, mx.floating)
     flat = tensor.flatten() if is_real else tensor.flatten().view(mx.uint8)
     for start in range(0, flat.size, _CHUNK):
         chunk = flat[start : start + _CHUNK]
         words = chunk.astype(mx.float32).view(mx.uint32) if is_real else chunk.astype(mx.uint32)
+        # The place is mixed in first (multiplied by 2^32 / golden ratio), so that permuted weights differ.
         places = mx.arange(start, start + chunk.size, dtype=mx.uint32)
         mixed = words ^ (places * mx.array(0x9E3779B1, mx.uint32))
         for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
             mixed = (mixed ^ (mixed >> shift)) * mx.array(factor, mx.uint32)
         mixed = mixed ^ (mixed >> 16)
-        low, high = mixed.sum(), (mixed >> 16).sum()  # they wrap at 2^32 on every device
+        low, high = mixed.sum(), (mixed >> 16).sum()  # uint32 sums wrap at 2^32 on every device
         yield cast("int", low.item()), cast("int", high.item())

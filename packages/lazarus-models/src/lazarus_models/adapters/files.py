@@ -1,10 +1,10 @@
-"""Adapters as directories, in mlx-lm's layout and in PEFT's, and several of them on one model.
+"""Adapter directories in the layouts of mlx-lm and PEFT, and several adapters of one model.
 
 mlx-lm stores A as (inputs, rank) and B as (rank, outputs) with the factor `scale`; PEFT stores both transposed, with
 alpha = scale * rank. `mlx_lm.generate --adapter-path` and `mlx_lm.fuse` work on what `save_adapter` writes.
 
-The header of the tensors' file has the digest of the base model (`base_digest`), in either layout. An adapter on another
-base gives plausible nonsense, so it is refused; adapters of other tools have no digest and are taken as they are.
+In both layouts, the header of the tensor file has the digest of the base model (`base_digest`). An adapter with another base
+gives plausible nonsense, so it is refused. Adapters of other tools have no digest and are loaded without this check.
 """
 
 import json
@@ -40,16 +40,22 @@ _PEFT = {".lora_a": ".lora_A.weight", ".lora_b": ".lora_B.weight", ".m": ".lora_
 _PEFT_START = "base_model.model."
 _MLX_LM_FILE, _PEFT_FILE = "adapters.safetensors", "adapter_model.safetensors"
 _BASE = "lazarus_base"
-"""Key of the base model's digest in the header of the tensors' file."""
+"""Key of the base model's digest in the header of the tensor file."""
 
 
 def save_adapter(
     model: nn.Module, config: LoraConfig, directory: Path | str, *, layout: Literal["mlx-lm", "peft"] = "mlx-lm"
 ) -> None:
-    """Writes a directory that `load_adapter` and mlx-lm open, or, with `peft`, that PEFT opens.
+    """Writes an adapter directory.
+
+    Args:
+        model: A model with LoRA layers.
+        config: The config with which they were made.
+        directory: The directory; existing files are replaced, `adapter_config.json` last.
+        layout: `mlx-lm`, which mlx-lm opens too, or `peft`, which PEFT opens. `load_adapter` opens both.
 
     Raises:
-        AdapterError: PEFT has no place for adapted experts.
+        AdapterError: PEFT's layout cannot express adapters of experts.
     """
     directory = Path(directory)
     tensors = adapter_weights(model)
@@ -64,7 +70,13 @@ def save_adapter(
 
 
 def merge_adapter(lm: LoadedModel) -> LoadedModel:
-    """The model with its adapter merged (`merge_lora`), and a config that says which layers are not quantized any more.
+    """Merges the adapter of a model (`merge_lora`), and lists the layers that are no longer quantized in its config.
+
+    Args:
+        lm: The model; its layers are changed in place.
+
+    Returns:
+        The model with the new config, ready for `save`.
 
     Raises:
         AdapterError: The model has no LoRA layers.
@@ -84,19 +96,19 @@ def load_adapter(
     *,
     any_base: bool = False,
 ) -> LoraConfig:
-    """Adds a stored adapter to the model it was trained on.
+    """Adds a stored adapter to the model that it was trained on.
 
     Args:
-        model: Changed in place.
-        directory: In either layout.
-        files: Reads its files.
-        any_base: Take an adapter that was trained on other weights too.
+        model: The base model, changed in place.
+        directory: The adapter, in mlx-lm's or PEFT's layout.
+        files: Reads the files; `HashedFiles` hashes them too.
+        any_base: Accept an adapter that was trained on other weights.
 
     Returns:
-        Rank and scale of the adapted layers. Layers of several ranks get the largest one, filled up with zeros.
+        Rank, scale and targets of the adapted layers. If ranks differ, all layers get the largest one, filled with zeros.
 
     Raises:
-        AdapterError: Not a LoRA adapter, one with settings that are not done here, or not of this model.
+        AdapterError: The directory is not a LoRA adapter, has unsupported settings, or does not fit the model.
     """
     directory = Path(directory)
     config, tensors = _read(model, directory, files, any_base=any_base)
@@ -108,7 +120,7 @@ def load_adapter(
 
 
 class AdapterSet:
-    """Several adapters of one model, of which one is in use."""
+    """Several adapters of one model, at most one of which is active."""
 
     def __init__(self, model: nn.Module) -> None:
         if lora_layers(model):
@@ -117,20 +129,20 @@ class AdapterSet:
         self._plain: dict[str, nn.Module] = {}
         self._adapters: dict[str, dict[str, nn.Module]] = {}
         self.active: str | None = None
-        """The one in use; None for the model by itself."""
+        """Name of the active adapter; None for the base model."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All that were added, in their order."""
+        """The names of all adapters, in the order of `add`."""
         return tuple(self._adapters)
 
     def add(self, name: str, directory: Path | str, *, any_base: bool = False) -> None:
-        """Reads an adapter, to be used later; the weights that it adapts stay shared.
+        """Reads an adapter for later use; adapters share the weights of the base model.
 
         Args:
-            name: To use it by.
-            directory: In either layout.
-            any_base: Take an adapter that was trained on other weights too.
+            name: Name for `use`.
+            directory: The adapter, in mlx-lm's or PEFT's layout.
+            any_base: Accept an adapter that was trained on other weights.
         """
         self.use(None)
         config, tensors = _read(self._model, Path(directory), PlainFiles(), any_base=any_base)
@@ -144,10 +156,10 @@ class AdapterSet:
         self.use(None)
 
     def use(self, name: str | None) -> None:
-        """Puts an adapter in its place, or, with None, takes the one in use out.
+        """Activates an adapter, or with None the base model.
 
         Raises:
-            AdapterError: None of that name was added.
+            AdapterError: No adapter has that name.
         """
         if name is not None and name not in self._adapters:
             raise AdapterError(f"no adapter {name!r}; there are {', '.join(self._adapters) or 'none'}", "LM-E135")
@@ -174,18 +186,20 @@ def _read(model: nn.Module, directory: Path, files: Files, *, any_base: bool) ->
         tensors = dict(files.tensors(stored))
         settings, kind = said.get("lora_parameters"), said.get("fine_tune_type", "lora")
     if kind not in ("lora", "dora"):
-        raise AdapterError(f"{file}: an adapter of kind {kind!r}; 'lora' and 'dora' are read", "LM-E132")
+        raise AdapterError(f"{file}: adapters of kind {kind!r} are not supported, only 'lora' and 'dora'", "LM-E132")
     layers = sorted({name.rpartition(".")[0] for name in tensors})
     known = set(target_layers(model, ("*",)))
     if unknown := [name for name in layers if name not in known]:
-        raise AdapterError(f"{directory}: adapts `{unknown[0]}`, no linear layer of this model", "LM-E133")
+        raise AdapterError(
+            f"{directory}: the adapter changes `{unknown[0]}`, which is not a linear layer of this model", "LM-E133"
+        )
     if not any_base:
         _refuse_other_base(model, stored)
     return _stored_config(file, kind, settings, layers), tensors
 
 
 def _refuse_ranks(file: Path, tensors: Mapping[str, mx.array], peft: PeftConfig) -> None:
-    """Names a tensor of another rank than the config gives its layer."""
+    """Refuses a tensor whose rank is not the one in the config."""
     for name, tensor in tensors.items():
         layer, _, leaf = name.rpartition(".")
         if leaf != "m" and tensor.shape[1 if leaf == "lora_a" else 0] != peft.rank_of(layer):
@@ -210,7 +224,7 @@ def _stored_config(file: Path, kind: Any, said: Any, layers: list[str]) -> LoraC
         alpha = said["scale"] * said["rank"]
         return LoraConfig(kind=kind, rank=said["rank"], alpha=alpha, dropout=said.get("dropout", 0.0), targets=targets)
     except (KeyError, TypeError) as error:
-        raise AdapterError(f"{file}: needs a rank and a scale or alpha, found {said!r}", "LM-E132") from error
+        raise AdapterError(f"{file}: needs a rank and a scale or alpha, but has {said!r}", "LM-E132") from error
     except ValidationError as error:
         raise AdapterError(f"{file}: {in_words(error)}", "LM-E132") from error
 
@@ -220,7 +234,7 @@ def _refuse_misfit(directory: Path, tensors: Mapping[str, mx.array], own: Mappin
         found = tensors[name].shape if name in tensors else None
         needed = own[name].shape if name in own else None
         if found != needed:
-            raise AdapterError(f"{directory}: `{name}` is {found}, the model needs {needed}", "LM-E134")
+            raise AdapterError(f"{directory}: `{name}` is {found}, but the model needs {needed}", "LM-E134")
 
 
 def _mlx_lm_config(model: nn.Module, config: LoraConfig) -> dict[str, Any]:
@@ -255,7 +269,8 @@ def _to_peft(tensors: Mapping[str, mx.array]) -> dict[str, mx.array]:
     for name, tensor in tensors.items():
         if tensor.ndim == 3:
             raise AdapterError(
-                f"`{name}` adapts a stack of experts, for which PEFT has no place; save mlx-lm's layout", "LM-E136"
+                f"`{name}` adapts a stack of experts, which PEFT's layout cannot express; use the layout `mlx-lm`",
+                "LM-E136",
             )
         layer, _, leaf = name.rpartition(".")
         out[f"{_PEFT_START}{layer}{_PEFT['.' + leaf]}"] = tensor.T if tensor.ndim == 2 else tensor
@@ -273,5 +288,5 @@ def _from_peft(tensors: Mapping[str, mx.array]) -> dict[str, mx.array]:
                 )
                 break
         else:
-            raise AdapterError(f"`{name}` is no tensor of a LoRA adapter", "LM-E134")
+            raise AdapterError(f"`{name}` is not a tensor of a LoRA adapter", "LM-E134")
     return out

@@ -1,7 +1,6 @@
 """LoRA (Hu et al. 2021, arXiv 2106.09685): y = W x + (alpha / rank) B A x, with W frozen and B = 0 at the start.
 
-DoRA (arXiv 2402.09353) learns the length of each row of W beside it. On quantized weights it is QLoRA (arXiv
-2305.14314). The layers are mlx-lm's.
+DoRA (arXiv 2402.09353) also learns the length of each row of W. On quantized weights, LoRA is QLoRA (arXiv 2305.14314).
 """
 
 from collections.abc import Mapping
@@ -10,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lazarus_models.adapters.layers import DoRALinear, LoRALinear, LoRASwitchLinear
 from lazarus_models.backend import mx, nn
+from lazarus_models.components.switch_layers import QuantizedSwitchLinear, SwitchLinear
 from lazarus_models.config.architecture import MoEConfig
 from lazarus_models.errors import AdapterError
-from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_models.trees import evaluate, modules, part, replace_modules, set_weights, weights
 
 if TYPE_CHECKING:
@@ -23,38 +23,38 @@ _LEAVES = (".lora_a", ".lora_b", ".m")
 
 
 class LoraConfig(BaseModel):
-    """Which layers are adapted, and how strongly."""
+    """Rank, strength and target layers of LoRA."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     kind: Literal["lora", "dora"] = "lora"
-    """`dora` learns the length of each row of a weight as well."""
+    """`dora` also learns the length of each row of a weight."""
     rank: Annotated[int, Field(gt=0, lt=2**31)] = 8
-    """Width of the bottleneck; parameters grow with it."""
+    """Rank of the update; the number of parameters is proportional to it."""
     alpha: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 16.0
-    """Strength: the update is scaled by alpha / rank (mlx-lm's `scale`)."""
+    """Strength: the update is multiplied by alpha / rank (mlx-lm's `scale`)."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of inputs to A that training drops."""
+    """Share of the inputs of A that training drops."""
     targets: tuple[str, ...] | None = None
-    """Last names or patterns of the layers to adapt, such as `q_proj` or `model.layers.1?.*`; None for every linear layer
-    of the blocks but routers."""
+    """Layers to adapt: last names such as `q_proj`, or patterns of whole names such as `model.layers.1?.*`. None for every
+    linear layer of the blocks except routers and experts."""
 
     @property
     def scale(self) -> float:
-        """What multiplies B A x."""
+        """The factor of B A x."""
         return self.alpha / self.rank
 
 
 def apply_lora(model: nn.Module, config: LoraConfig, *, seed: int) -> None:
-    """Freezes the model and adds LoRA to its target layers; the logits stay exactly what they were.
+    """Freezes a model and adds LoRA to its target layers; the logits do not change.
 
     Args:
-        model: Changed in place.
+        model: The model, changed in place.
         config: Rank, strength and targets.
-        seed: Of A, uniform in +-1/sqrt(inputs) as in mlx-lm; B is zero.
+        seed: Random seed of A, at least 0. A is uniform within 1 / sqrt(inputs), as in mlx-lm; B is zero.
 
     Raises:
-        AdapterError: A target names no linear layer, or one too narrow for the rank, or the model has LoRA already.
+        AdapterError: A target matches no linear layer, a layer is narrower than the rank, or the model has LoRA already.
     """
     names = target_layers(model, config.targets)
     _refuse_wide(model, names, config.rank)
@@ -69,16 +69,20 @@ def apply_lora(model: nn.Module, config: LoraConfig, *, seed: int) -> None:
 
 
 def target_layers(model: nn.Module, targets: tuple[str, ...] | None) -> list[str]:
-    """The names of the layers that targets mean.
+    """The names of the layers that targets match, sorted.
+
+    Args:
+        model: The model.
+        targets: Last names or patterns; None for the default of `LoraConfig.targets`.
 
     Raises:
-        AdapterError: A target means none.
+        AdapterError: A target matches no linear layer.
     """
     able = {name for name, layer in modules(model).items() if _is_adaptable(layer)}
     if targets is None:
         experts = {name for name in able if not isinstance(modules(model)[name], nn.Linear | nn.QuantizedLinear)}
         return sorted(name for name in able - experts - _routers(model) if ".layers." in name)
-    found = {target: {name for name in able if _means(target, name)} for target in targets}
+    found = {target: {name for name in able if _matches(target, name)} for target in targets}
     if absent := [target for target, names in found.items() if not names]:
         has = sorted({name.rpartition(".")[2] for name in able})
         raise AdapterError(f"`targets` {absent} name no linear layer of this model; it has {has}", "LM-E130")
@@ -86,13 +90,13 @@ def target_layers(model: nn.Module, targets: tuple[str, ...] | None) -> list[str
 
 
 def merge_lora(model: nn.Module) -> dict[str, nn.Module]:
-    """Adds every update to its weight and takes LoRA out; the logits agree within 1e-5.
+    """Adds every update to its weight and removes the LoRA layers; the logits agree within 1e-5.
 
-    Quantized weights that were adapted are not quantized again: rounding would take back part of what was learnt (of 3.2 nats
-    a token that a LoRA run on 4 bits won, 0.6). To save such a model, `merge_adapter`.
+    Adapted quantized weights become floats: rounding again would undo part of the training (0.6 of the 3.2 nats a token
+    that a LoRA run on 4 bits gained). Use `merge_adapter` to save such a model.
 
     Returns:
-        The adapted layers, with which `unmerge_lora` undoes it.
+        The adapted layers by name, for `unmerge_lora`.
 
     Raises:
         AdapterError: The model has no LoRA layers.
@@ -100,20 +104,25 @@ def merge_lora(model: nn.Module) -> dict[str, nn.Module]:
     adapted = lora_layers(model)
     if not adapted:
         raise AdapterError("`merge_lora`: the model has no LoRA layers", "LM-E131")
-    replace_modules(model, {name: layer.fuse(dequantize=True) for name, layer in adapted.items()})
+    replace_modules(model, {name: layer.fuse() for name, layer in adapted.items()})
     model.unfreeze()
     evaluate(model.parameters())
     return adapted
 
 
 def unmerge_lora(model: nn.Module, adapted: Mapping[str, nn.Module]) -> None:
-    """Puts the adapted layers back that `merge_lora` took out, to the last bit."""
+    """Restores the layers that `merge_lora` replaced, bit for bit.
+
+    Args:
+        model: The merged model, changed in place.
+        adapted: The result of `merge_lora`.
+    """
     model.freeze()
     replace_modules(model, adapted)
 
 
 def adapter_weights(model: nn.Module) -> dict[str, mx.array]:
-    """The LoRA parameters by name, in the order of the names."""
+    """The LoRA parameters by name, sorted by name."""
     layers = tuple(f"{name}." for name in lora_layers(model))
     return {
         name: tensor for name, tensor in weights(model).items() if name.endswith(_LEAVES) and name.startswith(layers)
@@ -121,7 +130,13 @@ def adapter_weights(model: nn.Module) -> dict[str, mx.array]:
 
 
 def adapt(model: nn.Module, names: list[str], config: LoraConfig) -> None:
-    """Freezes the model and gives layers adapters whose values are yet to be set."""
+    """Freezes the model and adds adapters with arbitrary values, to be set by the caller.
+
+    Args:
+        model: The model, changed in place.
+        names: Dotted names of the layers.
+        config: Kind, rank and strength.
+    """
     if lora_layers(model):
         raise AdapterError("the model has LoRA layers already; `merge_lora` first", "LM-E131")
     model.freeze()
@@ -129,28 +144,32 @@ def adapt(model: nn.Module, names: list[str], config: LoraConfig) -> None:
 
 
 def adapted_layers(model: nn.Module, names: list[str], config: LoraConfig) -> dict[str, nn.Module]:
-    """The layers with adapters around them, not yet in the model."""
-    lora, dora = import_mlx_lm("tuner.lora"), import_mlx_lm("tuner.dora")
+    """Layers wrapped in adapters, by name; the model is not changed.
+
+    Args:
+        model: The model.
+        names: Dotted names of the layers.
+        config: Kind, rank and strength.
+    """
     layers = modules(model)
     made: dict[str, nn.Module] = {}
     for name in names:
         is_linear = isinstance(layers[name], nn.Linear | nn.QuantizedLinear)
         if config.kind == "dora" and not is_linear:
-            raise AdapterError(f"`targets`: `{name}` is a stack of experts, which DoRA does not take", "LM-E130")
-        adapter = dora.DoRALinear if config.kind == "dora" else lora.LoRALinear if is_linear else lora.LoRASwitchLinear
-        made[name] = adapter.from_base(layers[name], r=config.rank, dropout=config.dropout, scale=config.scale)
+            raise AdapterError(f"`targets`: `{name}` is a stack of experts, which DoRA does not support", "LM-E130")
+        adapter: Any = DoRALinear if config.kind == "dora" else LoRALinear if is_linear else LoRASwitchLinear
+        made[name] = adapter(layers[name], rank=config.rank, dropout=config.dropout, scale=config.scale)
     return made
 
 
 def lora_layers(model: nn.Module) -> dict[str, Any]:
     """The adapted layers by name."""
-    lora, dora = import_mlx_lm("tuner.lora"), import_mlx_lm("tuner.dora")
-    kinds = (lora.LoRALinear, lora.LoRASwitchLinear, dora.DoRALinear)
+    kinds = (LoRALinear, LoRASwitchLinear, DoRALinear)
     return {name: layer for name, layer in modules(model).items() if isinstance(layer, kinds)}
 
 
 def _refuse_wide(model: nn.Module, names: list[str], rank: int) -> None:
-    """Beyond the narrower side of a weight an update of rank r is the whole weight, in more numbers."""
+    """Refuses a rank above the narrower side of a weight: the update would have more parameters than the weight."""
     layers = modules(model)
     for name in names:
         weight: mx.array = part(layers[name], "weight")
@@ -166,11 +185,10 @@ def _refuse_wide(model: nn.Module, names: list[str], rank: int) -> None:
 
 
 def _is_adaptable(layer: nn.Module) -> bool:
-    switch = import_mlx_lm("models.switch_layers")
-    return isinstance(layer, (nn.Linear, nn.QuantizedLinear, switch.SwitchLinear, switch.QuantizedSwitchLinear))
+    return isinstance(layer, (nn.Linear, nn.QuantizedLinear, SwitchLinear, QuantizedSwitchLinear))
 
 
-def _means(target: str, name: str) -> bool:
+def _matches(target: str, name: str) -> bool:
     return name.rpartition(".")[2] == target or fnmatchcase(name, target)
 
 

@@ -1,8 +1,8 @@
-"""What PEFT's `adapter_config.json` says of a LoRA adapter, and how its layers become layers of one rank and scale.
+"""PEFT's `adapter_config.json` for LoRA, and the conversion of its layers to one rank and one scale.
 
-`rank_pattern` and `alpha_pattern` give layers ranks and strengths of their own. Here all layers of an adapter have one
-rank and one scale: A and B of a smaller rank are filled up with zeros, and a different strength is multiplied into B.
-B A x stays what PEFT computes. A member that changes the result and is not done here is refused by its name.
+`rank_pattern` and `alpha_pattern` set rank and strength of single layers. Here all layers of an adapter have one rank and one
+scale: A and B of a smaller rank are filled with zeros, and B is multiplied by the ratio of the scales. The result equals
+PEFT's. A member that changes the result and is not supported is refused by name.
 """
 
 import re
@@ -24,11 +24,11 @@ _WITHOUT_EFFECT = {
     "base_model_name_or_path",
     "revision",
     "inference_mode",
-    "target_modules",  # the tensors say which layers are adapted, as for the next three
+    "target_modules",  # the tensor names determine the adapted layers; also the next three
     "exclude_modules",
     "layers_to_transform",
     "layers_pattern",
-    "fan_in_fan_out",  # PEFT switches it off for linear layers, and no model here has others
+    "fan_in_fan_out",  # PEFT switches it off for linear layers, and models here have no others
     "megatron_core",
     "qalora_group_size",
     "runtime_config",
@@ -36,7 +36,7 @@ _WITHOUT_EFFECT = {
 }
 """Members of `peft.LoraConfig` (0.21) that do not change what an adapter of linear layers computes."""
 _INITIAL = (True, False, "gaussian", "eva", "orthogonal")
-"""Values of `init_lora_weights` that leave the base model's weights as they are."""
+"""Values of `init_lora_weights` that do not change the weights of the base model."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class PeftConfig:
 
     Args:
         kind: `lora` or `dora`.
-        rank: `r`.
-        alpha: `lora_alpha`.
-        dropout: `lora_dropout`.
+        rank: `r`, at least 1.
+        alpha: `lora_alpha`, above 0.
+        dropout: `lora_dropout`, in [0, 1).
         is_root: `use_rslora`: the scale is alpha / sqrt(rank), arXiv 2312.03732.
-        ranks: `rank_pattern`, layers' names or patterns to ranks.
-        alphas: `alpha_pattern`, the same to strengths.
+        ranks: `rank_pattern`: ranks by names or patterns of layers.
+        alphas: `alpha_pattern`: strengths by names or patterns of layers.
     """
 
     kind: str
@@ -63,20 +63,25 @@ class PeftConfig:
 
     @classmethod
     def read(cls, file: Path, said: Mapping[str, Any]) -> "PeftConfig":
-        """The config in a file.
+        """Reads a config.
+
+        Args:
+            file: Path of the file, for messages.
+            said: Its JSON object.
 
         Raises:
-            AdapterError: It is of another kind, has members of the wrong type or asks for what is not done here.
+            AdapterError: The adapter is of another kind, or a member has the wrong type or an unsupported value.
         """
         if str(said["peft_type"]).upper() != "LORA":
             raise AdapterError(
-                f"{file}: an adapter of kind {str(said['peft_type']).lower()!r}; 'lora' and 'dora' are read", "LM-E132"
+                f"{file}: adapters of kind {str(said['peft_type']).lower()!r} are not supported, only 'lora' and 'dora'",
+                "LM-E132",
             )
         _refuse_others(file, said)
         rank, alpha = said.get("r"), said.get("lora_alpha")
         if not _is_rank(rank) or not _is_number(alpha):
             found = {"r": rank, "lora_alpha": alpha}
-            raise AdapterError(f"{file}: needs a rank and a scale or alpha, found {found!r}", "LM-E132")
+            raise AdapterError(f"{file}: needs a rank and a scale or alpha, but has {found!r}", "LM-E132")
         return cls(
             kind="dora" if said.get("use_dora") else "lora",
             rank=cast("int", rank),
@@ -88,19 +93,22 @@ class PeftConfig:
         )
 
     def rank_of(self, layer: str) -> int:
-        """Rank of a layer."""
+        """The rank of a layer."""
         return _matching(self.ranks, layer, self.rank)
 
     def scale_of(self, layer: str) -> float:
-        """What multiplies B A x in a layer."""
+        """The factor of B A x in a layer."""
         rank = self.rank_of(layer)
         return _matching(self.alphas, layer, self.alpha) / (rank**0.5 if self.is_root else rank)
 
     def evened(self, tensors: Mapping[str, mx.array]) -> tuple[int, float, dict[str, mx.array]]:
-        """One rank and one scale for all layers, and the tensors that make up for it.
+        """One rank and one scale for all layers, and tensors that give the same result with them.
 
         Args:
             tensors: A as `LAYER.lora_a`, (inputs, rank); B as `LAYER.lora_b`, (rank, outputs); lengths as `LAYER.m`.
+
+        Returns:
+            The rank, the scale and the converted tensors.
         """
         layers = sorted({name.rpartition(".")[0] for name in tensors})
         rank = max((self.rank_of(layer) for layer in layers), default=self.rank)
@@ -119,28 +127,28 @@ class PeftConfig:
 
 
 def _refuse_others(file: Path, said: Mapping[str, Any]) -> None:
-    """Names a member that changes what the adapter computes and is not done here."""
+    """Refuses a member that changes the adapter's result and is not supported."""
     for name in sorted(said.keys() - _APPLIED - _WITHOUT_EFFECT):
         value = said[name]
         is_plain = value in _INITIAL if name == "init_lora_weights" else value in (None, False, "none", {}, [], "")
         if not is_plain:
             raise AdapterError(
-                f"{file}: `{name}` {value!r} changes what the adapter computes, and is not done here; merge the adapter"
-                " with PEFT and load the merged model",
+                f"{file}: `{name}` {value!r} changes the adapter's result and is not supported; merge the adapter with"
+                " PEFT and load the merged model",
                 "LM-E138",
             )
 
 
 def _pattern(file: Path, said: Mapping[str, Any], name: str, fits: Callable[[Any], bool]) -> JSON:
-    """A member that is an object of positive numbers, or absent."""
+    """A member that must be an object of positive numbers, or absent."""
     pattern: Any = said.get(name) or {}
     if not isinstance(pattern, dict) or not all(map(fits, cast("JSON", pattern).values())):
-        raise AdapterError(f"{file}: `{name}` is no object of positive numbers", "LM-E132")
+        raise AdapterError(f"{file}: `{name}` is not an object of positive numbers", "LM-E132")
     return cast("JSON", pattern)
 
 
 def _matching(pattern: Mapping[str, Any], layer: str, default: Any) -> Any:
-    """The value of the first key that is the layer's name, its end behind a dot, or a pattern of either, as in PEFT."""
+    """The value of the first key that matches the layer's name or its end after a dot, as in PEFT."""
     return next((value for key, value in pattern.items() if re.match(rf"(.*\.)?({key})$", layer)), default)
 
 

@@ -1,1 +1,5 @@
-"""Conversations: history, function calling, the pipeline object."""
+"""Conversations: history, function calling, and one object to load and query a model."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

@@ -1,6 +1,6 @@
-"""Functions that a model may call: declared to it in words, and its calls read back.
+"""Function calling: the declaration of functions in the prompt, and the calls in an answer.
 
-Three ways of writing a call are read: `<tool_call>{"name": ..., "arguments": ...}</tool_call>` (Qwen, Granite, Hermes),
+Three formats of a call are read: `<tool_call>{"name": ..., "arguments": ...}</tool_call>` (Qwen, Granite, Hermes),
 FunctionGemma's `<start_function_call>call:name{key:value}<end_function_call>`, and a bare JSON object (Llama 3).
 """
 
@@ -16,7 +16,7 @@ from lazarus_models.generation.streaming import until_stop
 from lazarus_tokenkit import Message
 
 CALL_ENDS = ("</tool_call>", "<end_function_call>")
-"""Texts after which a call is whole: stop there, and the function can run."""
+"""Texts that end a call: generation can stop there and the function can run."""
 CALL_BEGINS = ("<tool_call>", "<start_function_call>")
 """Texts with which a call begins."""
 _TAGGED = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|$)", re.DOTALL)
@@ -26,7 +26,7 @@ _ARGUMENT = re.compile(r"(\w+):(?:<escape>(.*?)<escape>|([^,{}]*))(?:,|$)", re.D
 
 @dataclass(frozen=True)
 class Tool:
-    """A function, as OpenAI's interface describes one."""
+    """A function, described as in OpenAI's interface."""
 
     name: str
     description: str = ""
@@ -34,21 +34,21 @@ class Tool:
     """JSON schema of its arguments."""
 
     def to_openai(self) -> dict[str, Any]:
-        """The object of `tools` in a request."""
+        """The entry of `tools` in a request of OpenAI's interface."""
         function = {"name": self.name, "description": self.description, "parameters": self.parameters}
         return {"type": "function", "function": function}
 
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A function and what to call it with."""
+    """A function name with arguments."""
 
     name: str
     arguments: dict[str, Any]
 
 
 def declare(tools: Sequence[Tool]) -> str:
-    """Instructions that tell a model what it may call and how."""
+    """The instructions that declare functions to a model."""
     lines = "\n".join(json.dumps(tool.to_openai(), ensure_ascii=False) for tool in tools)
     return (
         "You may call these functions:\n"
@@ -58,14 +58,19 @@ def declare(tools: Sequence[Tool]) -> str:
     )
 
 
-def told_of(messages: Sequence[Message], tools: Sequence[Tool]) -> tuple[Message, ...]:
-    """A conversation whose instructions declare the tools too."""
+def with_tools(messages: Sequence[Message], tools: Sequence[Tool]) -> tuple[Message, ...]:
+    """A conversation with the declaration of functions at the end of its system message.
+
+    Args:
+        messages: The conversation; a system message is added if it has none.
+        tools: The functions.
+    """
     first, rest = ([messages[0].content], messages[1:]) if messages and messages[0].role == "system" else ([], messages)
     return (Message("system", "\n\n".join([*first, declare(tools)])), *rest)
 
 
 def parse_calls(text: str) -> tuple[ToolCall, ...]:
-    """The calls in an answer, in their order; what is no sound call is none.
+    """The calls in an answer, in order; malformed calls are ignored.
 
     >>> parse_calls('<tool_call>{"name": "add", "arguments": {"a": 2, "b": 3}}</tool_call>')
     (ToolCall(name='add', arguments={'a': 2, 'b': 3}),)
@@ -79,7 +84,7 @@ def parse_calls(text: str) -> tuple[ToolCall, ...]:
 
 
 def outside_calls(pieces: Iterable[str]) -> Iterator[str]:
-    """The text of an answer up to its first call, as it comes.
+    """The text of an answer up to its first call, piece by piece.
 
     >>> list(outside_calls(["I add. ", "<tool", "_call>{", "}</tool_call>"]))
     ['I add. ']
@@ -90,7 +95,7 @@ def outside_calls(pieces: Iterable[str]) -> Iterator[str]:
     head = ""
     while not head.strip() and (piece := next(waiting, None)) is not None:
         head += piece
-    if head and not head.lstrip().startswith("{"):  # else a bare call, or nothing
+    if head and not head.lstrip().startswith("{"):  # otherwise a bare call, or no text
         yield from until_stop(chain([head], waiting), CALL_BEGINS)
 
 

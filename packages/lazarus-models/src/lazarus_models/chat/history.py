@@ -1,4 +1,4 @@
-"""A conversation, and the model's place in it."""
+"""The messages of a conversation."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from lazarus_tokenkit import Message
 
 
 class Role(StrEnum):
-    """Who says a message."""
+    """The author of a message."""
 
     SYSTEM = "system"
     USER = "user"
@@ -18,7 +18,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class ChatHistory:
-    """Messages in their order; adding one gives a new history.
+    """The messages of a conversation, immutable: adding a message returns a new history.
 
     >>> history = ChatHistory.of("Be brief.").user("2 + 2?").assistant("4")
     >>> [message.role for message in history]
@@ -31,27 +31,32 @@ class ChatHistory:
 
     @classmethod
     def of(cls, system: str | None = None) -> "ChatHistory":
-        """A conversation that begins with instructions, if any."""
+        """A conversation with a system message, or an empty one."""
         return cls((Message(Role.SYSTEM.value, system),) if system else ())
 
     def add(self, role: Role | str, content: str) -> "ChatHistory":
-        """The history with one more message."""
+        """The history with one more message.
+
+        Args:
+            role: Author of the message.
+            content: Its text.
+        """
         return ChatHistory((*self.messages, Message(Role(role).value, content)))
 
     def user(self, content: str) -> "ChatHistory":
-        """What a person says."""
+        """The history with a message of the user."""
         return self.add(Role.USER, content)
 
     def assistant(self, content: str) -> "ChatHistory":
-        """What the model says."""
+        """The history with an answer of the model."""
         return self.add(Role.ASSISTANT, content)
 
     def tool(self, content: str) -> "ChatHistory":
-        """What a called function gave."""
+        """The history with the result of a called function."""
         return self.add(Role.TOOL, content)
 
     def reset(self) -> "ChatHistory":
-        """The instructions alone."""
+        """The history with its system messages only."""
         return ChatHistory(tuple(message for message in self.messages if message.role == Role.SYSTEM.value))
 
     def __iter__(self) -> Iterator[Message]:

@@ -1,4 +1,4 @@
-"""One object for people who want answers: any supported model, loaded, asked, streamed, chatted with."""
+"""`UnifiedPipeline`: one object that loads any supported model and generates with it."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict
 
 from lazarus_models.adapters.files import load_adapter
 from lazarus_models.backend import own_streams
-from lazarus_models.chat.function_calling import CALL_ENDS, Tool, ToolCall, parse_calls, told_of
+from lazarus_models.chat.function_calling import CALL_ENDS, Tool, ToolCall, parse_calls, with_tools
 from lazarus_models.chat.history import ChatHistory
 from lazarus_models.config.huggingface import Precision
 from lazarus_models.families import ModelFamilyType
+from lazarus_models.generation.autoregressive import Generation, GenerationStats, generate, stream
 from lazarus_models.generation.batch import generate_batch
-from lazarus_models.generation.generate import Generation, GenerationStats, generate, stream
 from lazarus_models.generation.prompt_cache import PromptCache
 from lazarus_models.generation.sampling import GenerationConfig
 from lazarus_models.loading.huggingface import load
@@ -25,7 +25,7 @@ from lazarus_models.loading.loaded_model import LoadedModel
 
 
 class DType(StrEnum):
-    """Precisions of weights in memory."""
+    """Precision of weights in memory."""
 
     FLOAT32 = "float32"
     FLOAT16 = "float16"
@@ -33,33 +33,33 @@ class DType(StrEnum):
 
     @property
     def precision(self) -> Precision:
-        """Its word in a `config.json`."""
+        """The name in a `config.json`."""
         words: dict[str, Precision] = {"float32": "float32", "float16": "float16", "bfloat16": "bfloat16"}
         return words[self.value]
 
 
 class UnifiedPipelineConfig(BaseModel):
-    """How a model is loaded and asked."""
+    """Settings of loading and generation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     dtype: DType | None = None
-    """Precision in memory; float32 on a CPU, the file's on a GPU unless given."""
+    """Precision in memory. None: float32 on a CPU, the file's precision on a GPU."""
     revision: str | None = None
-    """Of a repository of the hub: a branch, tag or commit."""
+    """Branch, tag or commit of a repository on the hub; None for the main branch."""
     adapter: Path | None = None
-    """Directory of a LoRA adapter to add."""
+    """Directory of a LoRA adapter to load; None for none."""
     any_base: bool = False
-    """Take an adapter that was trained on other weights too."""
+    """Accept an adapter that was trained on other weights."""
     system: str | None = None
-    """Instructions that every conversation begins with."""
+    """System message of every conversation; None for none."""
     generation: GenerationConfig = GenerationConfig()
-    """How answers are drawn unless a call says otherwise."""
+    """Generation settings of calls that give none."""
 
 
 @dataclass(frozen=True)
 class UnifiedPipeline:
-    """A model, ready to be asked."""
+    """A loaded model with generation settings."""
 
     lm: LoadedModel
     config: UnifiedPipelineConfig = field(default_factory=UnifiedPipelineConfig)
@@ -70,7 +70,15 @@ class UnifiedPipeline:
         model: Path | str,
         config: UnifiedPipelineConfig = UnifiedPipelineConfig(),  # noqa: B008 (frozen)
     ) -> Self:
-        """Loads a directory, a short name or a repository of the hub; its family is found from its config."""
+        """Loads a model.
+
+        Args:
+            model: A directory, a short name or a repository on the hub; see `lazarus_models.loading.locate`.
+            config: Settings.
+
+        Raises:
+            ModelsError: The model or the adapter cannot be loaded.
+        """
         lm = load(model, dtype=config.dtype.precision if config.dtype else None, revision=config.revision)
         if config.adapter is not None:
             load_adapter(lm.model, config.adapter, any_base=config.any_base)
@@ -82,13 +90,18 @@ class UnifiedPipeline:
         model: Path | str,
         config: UnifiedPipelineConfig = UnifiedPipelineConfig(),  # noqa: B008 (frozen)
     ) -> Self:
-        """The same beside other tasks; every array is computed before it is handed over."""
+        """Loads a model in a thread of its own, so that other tasks continue; see `from_pretrained`.
+
+        Args:
+            model: A directory, a short name or a repository on the hub.
+            config: Settings.
+        """
 
         def made() -> Self:
             with own_streams():
                 return cls.from_pretrained(model, config)
 
-        with ThreadPoolExecutor(1) as thread:  # one of its own: a thread whose streams have ended is of no more use
+        with ThreadPoolExecutor(1) as thread:  # a new thread: one whose MLX streams were cleared cannot be used again
             return await asyncio.get_running_loop().run_in_executor(thread, made)
 
     @property
@@ -97,15 +110,33 @@ class UnifiedPipeline:
         return ModelFamilyType(self.lm.family)
 
     def generate(self, prompt: str, config: GenerationConfig | None = None) -> Generation:
-        """Continues a text as it is, without a chat template."""
+        """Continues a text without a chat template.
+
+        Args:
+            prompt: The text.
+            config: Generation settings; None for those of the pipeline.
+        """
         return generate(self.lm, prompt, config or self.config.generation, raw=True)
 
     def generate_many(self, prompts: Sequence[str], config: GenerationConfig | None = None) -> list[Generation]:
-        """Continues several texts together, in their order."""
+        """Continues several texts in one batch.
+
+        Args:
+            prompts: The texts.
+            config: Generation settings; None for those of the pipeline.
+
+        Returns:
+            One result a text, in the same order.
+        """
         return generate_batch(self.lm, prompts, config or self.config.generation, raw=True)
 
     def generate_stream(self, prompt: str, config: GenerationConfig | None = None) -> Iterator[str]:
-        """Continues a text piece by piece, in whole characters."""
+        """Continues a text and yields the new text in pieces of whole characters.
+
+        Args:
+            prompt: The text.
+            config: Generation settings; None for those of the pipeline.
+        """
         return stream(self.lm, prompt, config or self.config.generation, raw=True)
 
     def chat(
@@ -116,19 +147,19 @@ class UnifiedPipeline:
         tools: Sequence[Tool] = (),
         cache: PromptCache | None = None,
     ) -> "ChatReply":
-        """Answers a person, or the last message of a conversation.
+        """Answers the last message of a conversation.
 
         Args:
-            said: A text, which begins a conversation, or a conversation.
-            config: How to answer.
-            tools: Functions that the model may call; the answer then ends with the call.
-            cache: Of the conversation so far; given to every turn, only what is new is read.
+            said: A user's message, which starts a conversation, or a conversation.
+            config: Generation settings; None for those of the pipeline.
+            tools: Functions that the model may call. With functions, the answer ends after the first call.
+            cache: Cache of the conversation. If the same cache is given in every turn, only new messages are read.
         """
         history = ChatHistory.of(self.config.system).user(said) if isinstance(said, str) else said
         asked = config or self.config.generation
         messages = history.messages
         if tools:
-            messages = told_of(messages, tools)
+            messages = with_tools(messages, tools)
             asked = asked.model_copy(update={"stop": (*asked.stop, *CALL_ENDS)})
         done = generate(self.lm, messages, asked, cache=cache)
         return ChatReply(done, history.assistant(done.text), parse_calls(done.text) if tools else ())
@@ -136,19 +167,19 @@ class UnifiedPipeline:
 
 @dataclass(frozen=True)
 class ChatReply:
-    """An answer, and the conversation with it."""
+    """An answer, and the conversation that includes it."""
 
     generation: Generation
     history: ChatHistory
     tool_calls: tuple[ToolCall, ...] = ()
-    """Functions that the model asks for; none unless `tools` were given."""
+    """Calls in the answer; empty unless `tools` were given."""
 
     @property
     def text(self) -> str:
-        """What the model says."""
+        """The text of the answer."""
         return self.generation.text
 
     @property
     def stats(self) -> GenerationStats:
-        """How long it took."""
+        """Token counts and time."""
         return self.generation.stats

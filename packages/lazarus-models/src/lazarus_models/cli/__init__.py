@@ -1,1 +1,1 @@
-"""The commands of `lazarus-models`, a module for each kind."""
+"""The commands of `lazarus-models`."""

@@ -1,4 +1,4 @@
-"""`infer` and `chat`: what a model answers."""
+"""The commands `infer` and `chat`."""
 
 import json
 import sys
@@ -15,35 +15,44 @@ from lazarus_models.cli.options import Adapter, AnyBase, AsJson, Model, load_mod
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lazarus_models.generation.generate import Generation
+    from lazarus_models.generation.autoregressive import Generation
     from lazarus_models.generation.sampling import GenerationConfig
 
-MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="New tokens at most.")]
+MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="Generate at most this many tokens.")]
 Draft = Annotated[
-    str | None, typer.Option("--draft", help="A smaller model that guesses ahead: the same text, sooner.")
+    str | None,
+    typer.Option("--draft", help="Use this smaller model for speculative decoding. The text stays the same."),
 ]
-System = Annotated[str | None, typer.Option("--system", help="Instructions, or @FILE to read them from.")]
+System = Annotated[str | None, typer.Option("--system", help="Use this system message. @FILE reads it from a file.")]
 Drawing = dict[str, Any]
 
 
 def _drawing(
-    temperature: Annotated[float, typer.Option("--temperature", min=0.0, help="0 takes the likeliest token.")] = 0.0,
-    top_k: Annotated[int, typer.Option("--top-k", min=0, help="Draw from the k likeliest tokens; 0 for all.")] = 0,
-    top_p: Annotated[float, typer.Option("--top-p", max=1.0, help="Draw from the fewest tokens that reach p.")] = 1.0,
+    temperature: Annotated[
+        float, typer.Option("--temperature", min=0.0, help="Divide logits by this. 0 takes the most likely token.")
+    ] = 0.0,
+    top_k: Annotated[
+        int, typer.Option("--top-k", min=0, help="Sample from the k most likely tokens. 0 means all tokens.")
+    ] = 0,
+    top_p: Annotated[
+        float, typer.Option("--top-p", max=1.0, help="Sample from the fewest tokens with a total probability of p.")
+    ] = 1.0,
     min_p: Annotated[
         float,
-        typer.Option("--min-p", min=0.0, max=1.0, help="Draw from tokens this likely, as a share of the likeliest."),
+        typer.Option(
+            "--min-p", min=0.0, max=1.0, help="Sample from tokens with at least this share of the largest probability."
+        ),
     ] = 0.0,
     repetition_penalty: Annotated[
-        float, typer.Option("--repetition-penalty", help="Above 1 makes what came before less likely.")
+        float, typer.Option("--repetition-penalty", help="Make earlier tokens less likely (above 1).")
     ] = 1.0,
     frequency_penalty: Annotated[
-        float, typer.Option("--frequency-penalty", help="Taken from a logit for each time it came.")
+        float, typer.Option("--frequency-penalty", help="Subtract this from a logit for each occurrence in the text.")
     ] = 0.0,
     stop: Annotated[
-        list[str] | None, typer.Option("--stop", help="A text that ends the answer; may be repeated.")
+        list[str] | None, typer.Option("--stop", help="End the answer before this text. May be repeated.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Fixes the text.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Use this random seed for sampling.")] = 0,
 ) -> Drawing:
     return {
         "temperature": temperature,
@@ -58,32 +67,34 @@ def _drawing(
 
 
 with_drawing = shared_options("drawing", _drawing)
-"""Gives a command the options of how tokens are drawn, and what they say as its `drawing`."""
+"""Adds the sampling options to a command, which receives their values as `drawing`."""
 
 
 @with_drawing
 def infer(
     model: Model = "",
-    prompt: Annotated[list[str] | None, typer.Option("--prompt", help="What to answer; may be repeated.")] = None,
+    prompt: Annotated[list[str] | None, typer.Option("--prompt", help="Answer this prompt. May be repeated.")] = None,
     prompt_file: Annotated[
-        Path | None, typer.Option("--prompt-file", help="One prompt a line; - for standard input, as one prompt.")
+        Path | None,
+        typer.Option("--prompt-file", help="Read one prompt from each line. - reads standard input as one prompt."),
     ] = None,
     system: System = None,
     adapter: Adapter = None,
     any_base: AnyBase = False,
     draft: Draft = None,
-    ahead: Annotated[int, typer.Option("--ahead", min=1, help="Tokens that --draft guesses at a time.")] = 4,
+    ahead: Annotated[int, typer.Option("--ahead", min=1, help="Let --draft propose this many tokens a step.")] = 4,
     max_tokens: MaxTokens = 256,
     *,
     drawing: Drawing,
-    raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it is, without the chat template.")] = False,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Prompts answered together.")] = 8,
-    list_models: Annotated[bool, typer.Option("--list", help="Show the short names of published models.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Continue the prompt without the chat template.")] = False,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Answer this many prompts together.")] = 8,
+    list_models: Annotated[bool, typer.Option("--list", help="List the short names of published models.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Answer prompts: the text on stdout, one line of statistics on stderr.
+    """Answer prompts. The text goes to stdout, one line of statistics to stderr.
 
-    One prompt is written as it comes; several are answered together, each behind its number, in their order.
+    The answer to a single prompt is streamed. Several prompts are answered in batches, and each answer is printed with its
+    number, in the order of the prompts.
     """
     if list_models:
         from lazarus_models.loading.hub import MODELS
@@ -94,21 +105,21 @@ def infer(
 
     prompts = _prompts(prompt or [], prompt_file)
     if not model or not prompts:
-        raise GenerationError("`infer` needs --model and --prompt or --prompt-file; --list shows names", "LM-E144")
+        raise GenerationError("`infer` needs --model, and --prompt or --prompt-file; --list shows names", "LM-E144")
     config = _config(max_new_tokens=max_tokens, **drawing)
     from lazarus_models.chat.history import ChatHistory
+    from lazarus_models.generation.autoregressive import generate
     from lazarus_models.generation.batch import generate_batch
-    from lazarus_models.generation.generate import generate
     from lazarus_models.generation.speculative import generate_with_draft
     from lazarus_models.loading.huggingface import load
 
     lm = load_model(model, adapter, any_base=any_base)
     instructions = _instructions(system)
     if raw and instructions:
-        raise GenerationError("`--system` has no effect with `--raw`; put it into the prompt", "LM-E144")
+        raise GenerationError("`--system` has no effect with `--raw`; include it in the prompt", "LM-E144")
     asked = [one if raw else ChatHistory.of(instructions).user(one).messages for one in prompts]
     if draft is not None and len(asked) > 1:
-        raise GenerationError("`--draft` takes one prompt; several are faster answered together", "LM-E144")
+        raise GenerationError("`--draft` supports one prompt only; remove it for several prompts", "LM-E144")
     if len(asked) == 1:
         on_text = str if as_json else _write
         if draft is None:
@@ -118,7 +129,10 @@ def infer(
         _write((_answer_json(done) if as_json else "") + "\n")
         say(done.stats.summary)
         return
-    answers = generate_batch(lm, asked, config, raw=raw, batch_size=batch_size, on_done=_in_order(as_json))
+    _summarise(generate_batch(lm, asked, config, raw=raw, batch_size=batch_size, on_done=_in_order(as_json)))
+
+
+def _summarise(answers: "list[Generation]") -> None:
     seconds = max(done.seconds for done in answers)
     tokens = sum(len(done.ids) for done in answers)
     say(f"{tokens} tokens for {len(answers)} prompts in {seconds:.2f} s ({tokens / seconds:.1f} tok/s)")
@@ -134,10 +148,13 @@ def chat(
     *,
     drawing: Drawing,
 ) -> None:
-    """Talk to a model: /reset begins anew, /history shows what was said, Ctrl-C stops an answer, /exit or Ctrl-D ends."""
+    """Chat with a model.
+
+    /reset starts a new conversation, /history shows the messages, Ctrl-C stops an answer, /exit or Ctrl-D quits.
+    """
     config = _config(max_new_tokens=max_tokens, **drawing)
     from lazarus_models.chat.history import ChatHistory
-    from lazarus_models.generation.generate import generate
+    from lazarus_models.generation.autoregressive import generate
     from lazarus_models.generation.prompt_cache import PromptCache
 
     lm = load_model(model, adapter, any_base=any_base)
@@ -157,9 +174,9 @@ def chat(
             try:
                 done = generate(lm, asked.messages, config, on_text=_write, cache=cache)
             except KeyboardInterrupt:
-                cache = PromptCache.empty(lm.model)  # it may have read a token that was not written down
+                cache = PromptCache.empty(lm.model)  # it may have read a token that is not recorded
                 _write("\n")
-                say("stopped; what you asked is forgotten")
+                say("stopped; your last message is not part of the conversation")
                 continue
             _write("\n")
             say(done.stats.summary)
@@ -194,7 +211,7 @@ def _instructions(system: str | None) -> str | None:
 
 
 def _in_order(as_json: bool) -> "Callable[[int, Generation], None]":
-    """What prints answers in the order of their prompts, each as soon as those before it are finished."""
+    """A callback that prints answers in the order of the prompts, each as soon as all earlier ones are finished."""
     finished: dict[int, Generation] = {}
     number = 0
 

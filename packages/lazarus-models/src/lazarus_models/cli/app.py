@@ -1,4 +1,4 @@
-"""`lazarus-models`, also `lazarus infer`, `chat`, `serve`, `doctor` and `model`: models made, described and asked."""
+"""The command `lazarus-models`; also `lazarus infer`, `chat`, `serve`, `doctor` and `model`."""
 
 from typing import Annotated
 
@@ -12,12 +12,12 @@ from lazarus_models.cli.serving import serve
 
 app = App(
     name="lazarus-models",
-    help="Language models on MLX, in the Hugging Face layout.",
+    help="Run, create, convert and serve language models on MLX, in the Hugging Face layout.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
-model_app = App(help="Make a new model, or describe one.", no_args_is_help=True)
+model_app = App(help="Create, describe or convert a model.", no_args_is_help=True)
 """`lazarus model`."""
 
 for command in (infer, chat, serve, info, new, estimate, convert, doctor):

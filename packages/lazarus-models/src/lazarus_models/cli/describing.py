@@ -1,4 +1,4 @@
-"""`info` and `estimate`: what a model is and costs, before it is loaded."""
+"""The commands `info` and `estimate`, which do not load weights."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -47,12 +47,14 @@ def info(model: Model, as_json: AsJson = False) -> None:
 
 def estimate(
     model: Model,
-    context: Annotated[int, typer.Option("--context", min=1, help="Tokens that the cache holds.")] = 2048,
-    bits: Annotated[int, typer.Option("--bits", min=2, max=32, help="A weight: 32, 16, or less when quantized.")] = 16,
-    rank: Annotated[int, typer.Option("--rank", min=1, help="Of LoRA.")] = 8,
+    context: Annotated[int, typer.Option("--context", min=1, help="Assume this many tokens in the cache.")] = 2048,
+    bits: Annotated[
+        int, typer.Option("--bits", min=2, max=32, help="Assume this many bits a weight; below 16 means quantized.")
+    ] = 16,
+    rank: Annotated[int, typer.Option("--rank", min=1, help="Assume this rank of LoRA.")] = 8,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a model costs in memory and work, from its config alone."""
+    """Estimate memory and operations of a model from its config."""
     from lazarus_models.composition.estimates import estimate as costs
     from lazarus_models.families import family_of, read_config
     from lazarus_models.loading.hub import locate

@@ -1,4 +1,4 @@
-"""`doctor`: what this machine multiplies matrices with."""
+"""The command `doctor`."""
 
 import json
 from dataclasses import asdict
@@ -8,7 +8,7 @@ from lazarus_models.cli.options import AsJson, show_table
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Say what this machine multiplies matrices with, how fast, and what would make it faster."""
+    """Report the device and the BLAS that MLX uses, their speed, and how to make them faster."""
     from lazarus_models.ops.cpu.doctor import diagnose
 
     found = diagnose()
@@ -25,7 +25,6 @@ def doctor(as_json: AsJson = False) -> None:
     show_table(
         {
             "mlx": found.mlx,
-            "mlx-lm": found.mlx_lm,
             "device": f"{found.device} {found.device_name}",
             "blas": f"{blas}{threads}: {found.blas.reason}",
             "float32": f"{found.gflops:.0f} GFLOP/s{builtin}",

@@ -1,4 +1,4 @@
-"""`new` and `convert`: directories and files of models, written."""
+"""The commands `new` and `convert`, which write models."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,28 +8,33 @@ import typer
 from lazarus_core.console import say, show
 from lazarus_models.cli.options import Adapter, AnyBase, Model, read_text
 
-_MEASURED = 20_000  # tokens: a perplexity within a percent, in seconds for a small model
+_MEASURED = 20_000  # tokens of --text: enough for a perplexity within one percent, in seconds for a small model
 
 
 def new(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Directory for the model.")],
-    preset: Annotated[str, typer.Option("--preset", help="Shape: nano, tiny-test, micro, tiny, small, medium.")],
-    tokenizer: Annotated[str, typer.Option("-t", "--tokenizer", help="A tokenizer's directory or file, or `byte`.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Write the model to this directory.")],
+    preset: Annotated[
+        str, typer.Option("--preset", help="Use this size: nano, tiny-test, micro, tiny, small or medium.")
+    ],
+    tokenizer: Annotated[
+        str, typer.Option("-t", "--tokenizer", help="Use the tokenizer in this directory or file, or `byte`.")
+    ],
     vocab_size: Annotated[
-        int | None, typer.Option("--vocab-size", min=1, help="Rows of the embedding [default: the tokenizer's].")
+        int | None,
+        typer.Option("--vocab-size", min=1, help="Use this many rows of the embedding [default: the tokenizer's]."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same weights.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Use this random seed for the weights.")] = 0,
 ) -> None:
-    """Make a model with fresh weights."""
+    """Create a model with random weights."""
     from lazarus_core.atomic import whole_folder
     from lazarus_core.outputs import check_folder
-    from lazarus_models.composition.presets import new as make
+    from lazarus_models.composition.presets import init_model
     from lazarus_models.loading.huggingface import save
     from lazarus_models.trees import parameter_count
     from lazarus_tokenkit import load_tokenizer
 
     check_folder(output, "a model", code="LM-E106")
-    lm = make(preset, load_tokenizer(tokenizer), seed=seed, vocab_size=vocab_size)
+    lm = init_model(preset, load_tokenizer(tokenizer), seed=seed, vocab_size=vocab_size)
     with whole_folder(output) as folder:
         save(lm, folder)
     say(f"{parameter_count(lm.model):,} parameters, preset {preset}, vocabulary {lm.config.vocab_size}, seed {seed}")
@@ -38,18 +43,28 @@ def new(
 
 def convert(
     model: Model,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Directory for the new model, or a file FILE.gguf.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Write the model to this directory, or to a file FILE.gguf.")
+    ],
     bits: Annotated[int | None, typer.Option("--bits", help="Quantize to 2, 3, 4, 5, 6 or 8 bits.")] = None,
-    group_size: Annotated[int, typer.Option("--group-size", help="Weights that share a scale.")] = 64,
-    recipe: Annotated[str | None, typer.Option("--recipe", help="mixed_2_6, mixed_3_4, mixed_3_6, mixed_4_6.")] = None,
+    group_size: Annotated[
+        int, typer.Option("--group-size", help="Quantize groups of this many weights with a common scale.")
+    ] = 64,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", help="Quantize with a recipe: mixed_2_6, mixed_3_4, mixed_3_6 or mixed_4_6."),
+    ] = None,
     adapter: Adapter = None,
     any_base: AnyBase = False,
-    dtype: Annotated[str | None, typer.Option("--dtype", help="float32, float16 or bfloat16.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", help="Convert weights to float32, float16 or bfloat16.")
+    ] = None,
     text: Annotated[
-        Path | None, typer.Option("--text", help="Measure perplexity on it before and after, in windows of 512 tokens.")
+        Path | None,
+        typer.Option("--text", help="Measure perplexity on this file before and after, in windows of 512 tokens."),
     ] = None,
 ) -> None:
-    """Write a model anew: merged with an adapter, in another precision, quantized, or as one GGUF file."""
+    """Convert a model: merge an adapter, change the precision, quantize, or export one GGUF file."""
     from lazarus_core.atomic import whole_folder
     from lazarus_core.outputs import check_folder
     from lazarus_models.adapters.files import load_adapter, merge_adapter
@@ -60,9 +75,9 @@ def convert(
 
     check_folder(output, "a model", code="LM-E106")
     if dtype not in (None, "float32", "float16", "bfloat16"):
-        raise ConfigError(f"`--dtype` {dtype!r}: float32, float16 or bfloat16", "LM-E106")
+        raise ConfigError(f"`--dtype` must be float32, float16 or bfloat16, not {dtype!r}", "LM-E106")
     if (recipe is not None and recipe not in MIXED) or bits not in (None, 2, 3, 4, 5, 6, 8):
-        raise ConfigError(f"`--bits` is one of 2, 3, 4, 5, 6, 8 and `--recipe` of {', '.join(MIXED)}", "LM-E106")
+        raise ConfigError(f"`--bits` must be 2, 3, 4, 5, 6 or 8, and `--recipe` one of {', '.join(MIXED)}", "LM-E106")
     lm = load(model, dtype=dtype)
     ids = lm.tokenizer.encode(read_text(text))[:_MEASURED] if text else []
     before = perplexity(lm, ids) if ids else None

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how they read and print."""
+"""Options and functions that several commands share."""
 
 import json
 from collections.abc import Mapping
@@ -13,17 +13,26 @@ if TYPE_CHECKING:
     from lazarus_models.loading.loaded_model import LoadedModel
 
 Model = Annotated[
-    str, typer.Option("--model", help="A directory, owner/name[@revision] on the hub, or a name of `infer --list`.")
+    str,
+    typer.Option(
+        "--model", help="Use the model in this directory, owner/name[@revision], or a name of `infer --list`."
+    ),
 ]
-Adapter = Annotated[Path | None, typer.Option("--adapter", help="Directory of a LoRA adapter.")]
+Adapter = Annotated[Path | None, typer.Option("--adapter", help="Add the LoRA adapter in this directory.")]
 AnyBase = Annotated[
-    bool, typer.Option("--any-base", help="Take an adapter that was trained on another base model too (`any_base`).")
+    bool, typer.Option("--any-base", help="Accept an adapter that was trained on another base model (`any_base`).")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def load_model(model: str, adapter: Path | None, *, any_base: bool = False) -> "LoadedModel":
-    """The model of that name, with its adapter."""
+    """Loads a model and its adapter.
+
+    Args:
+        model: Value of `--model`.
+        adapter: Directory of a LoRA adapter; None for none.
+        any_base: Accept an adapter that was trained on other weights.
+    """
     from lazarus_models.adapters.files import load_adapter
     from lazarus_models.loading.huggingface import load
 
@@ -34,17 +43,22 @@ def load_model(model: str, adapter: Path | None, *, any_base: bool = False) -> "
 
 
 def read_text(file: Path) -> str:
-    """What a file says, or standard input for `-`."""
+    """Reads a text file, or standard input for `-`."""
     from lazarus_models.errors import GenerationError
 
     try:
         return (read_stdin() if str(file) == "-" else file.read_bytes()).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise GenerationError(f"{file}: no text in UTF-8 (byte {error.start}); save it as that", "LM-E144") from error
+        raise GenerationError(f"{file}: not UTF-8 (byte {error.start}); save the file as UTF-8", "LM-E144") from error
 
 
 def show_table(rows: Mapping[str, object], as_json: bool) -> None:
-    """Prints names and values, one a line, or as JSON."""
+    """Prints a table.
+
+    Args:
+        rows: Values by name, printed one a line.
+        as_json: Print a JSON object instead.
+    """
     if as_json:
         show(json.dumps(rows, ensure_ascii=False))
         return

@@ -1,4 +1,4 @@
-"""`serve`: a model behind OpenAI's interface."""
+"""The command `serve`."""
 
 import os
 from pathlib import Path
@@ -10,6 +10,7 @@ from lazarus_core.console import TERMINATED, say
 from lazarus_models.cli.options import Adapter, Model, load_model
 
 if TYPE_CHECKING:
+    from lazarus_models.loading.loaded_model import LoadedModel
     from lazarus_models.serving import ServeConfig, Server
 from lazarus_models.cli.options import AnyBase
 
@@ -18,23 +19,31 @@ def serve(
     model: Model,
     adapter: Adapter = None,
     any_base: AnyBase = False,
-    host: Annotated[str, typer.Option("--host", help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 for any free one.")] = 8080,
+    host: Annotated[str, typer.Option("--host", help="Listen on this address.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Listen on this port. 0 means any free port.")
+    ] = 8080,
     api_key: Annotated[
-        str | None, typer.Option("--api-key", envvar="LAZARUS_API_KEY", help="What requests must present.")
+        str | None,
+        typer.Option("--api-key", envvar="LAZARUS_API_KEY", help="Require this key in every request."),
     ] = None,
-    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Of an answer, at most.")] = 2048,
-    max_requests: Annotated[int, typer.Option("--max-requests", min=1, help="On their way at once, at most.")] = 64,
-    max_body_bytes: Annotated[int, typer.Option("--max-body-bytes", min=1, help="Of a request, at most.")] = 1 << 20,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Texts computed together.")] = 8,
+    max_tokens: Annotated[
+        int, typer.Option("--max-tokens", min=1, help="Limit every answer to this many tokens.")
+    ] = 2048,
+    max_requests: Annotated[
+        int, typer.Option("--max-requests", min=1, help="Accept at most this many requests at once.")
+    ] = 64,
+    max_body_bytes: Annotated[
+        int, typer.Option("--max-body-bytes", min=1, help="Accept request bodies of at most this many bytes.")
+    ] = 1 << 20,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Generate at most this many texts together.")
+    ] = 8,
     no_key: Annotated[
         bool, typer.Option("--no-key", help="Allow a --host beyond this machine without an --api-key.")
     ] = False,
 ) -> None:
-    """Serve a model behind OpenAI's interface, until Ctrl-C or SIGTERM."""
-    import signal
-
-    Server, _ = _parts()
+    """Serve a model with OpenAI's HTTP interface, until Ctrl-C or SIGTERM."""
     config = _config(
         host=host,
         port=port,
@@ -45,14 +54,22 @@ def serve(
         max_requests=max_requests,
         batch_size=batch_size,
     )
-    lm = load_model(model, adapter, any_base=any_base)
+    _run(load_model(model, adapter, any_base=any_base), Path(model).name, config)
+
+
+def _run(lm: "LoadedModel", name: str, config: "ServeConfig") -> None:
+    """Serves until a signal arrives."""
+    import signal
+
+    Server, _ = _parts()
     try:
-        server = Server(lm, Path(model).name, config)
+        server = Server(lm, name, config)
     except OSError as error:
         from lazarus_models.errors import GenerationError
 
         raise GenerationError(
-            f"cannot listen at {host}:{port}: {error.strerror}; give another `--host` or `--port`", "LM-E148"
+            f"cannot listen on {config.host}:{config.port}: {error.strerror}; use another `--host` or `--port`",
+            "LM-E148",
         ) from error
     signals: list[int] = []
 
@@ -62,7 +79,7 @@ def serve(
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    say(f"{server.service.name} at {server.address}/v1; Ctrl-C ends it")
+    say(f"serving {server.service.name} at {server.address}/v1; press Ctrl-C to stop")
     server.run()
     say(_farewell(server.unfinished))
     _end_as(signals)
@@ -77,14 +94,14 @@ def _parts() -> "tuple[type[Server], type[ServeConfig]]":
         if error.name not in ("h11", "jiter", "starlette", "uvicorn"):
             raise
         raise ServingError(
-            f"`serve` needs {error.name}, which the extra `serve` brings: uv pip install 'lazarus-models[serve]'",
+            f"`serve` needs {error.name}; install the extra: uv pip install 'lazarus-models[serve]'",
             "LM-E161",
         ) from error
     return Server, ServeConfig
 
 
 def _config(**settings: Any) -> "ServeConfig":
-    """The settings; a refusal names the options."""
+    """The settings; errors name command-line options instead of fields."""
     from lazarus_models.errors import ServingError
 
     _, ServeConfig = _parts()
@@ -98,18 +115,18 @@ def _config(**settings: Any) -> "ServeConfig":
 
 
 def _key(given: str | None) -> str | None:
-    """The key of the option or the variable; a variable that is set to nothing is an empty key, not none."""
+    """The key of the option or the variable; an empty variable is an empty key, not a missing one."""
     return os.environ.get("LAZARUS_API_KEY") if given is None else given
 
 
 def _farewell(unfinished: int) -> str:
     if unfinished:
-        return f"stopped; {unfinished} answers were not finished and ended with an error"
-    return "stopped; every answer in progress was finished"
+        return f"stopped; {unfinished} unfinished answers ended with an error"
+    return "stopped; all answers in progress were finished"
 
 
 def _end_as(signals: list[int]) -> None:
-    """Ends as the first signal ends a program: 130 for Ctrl-C, 143 for SIGTERM."""
+    """Exits with the code of the first signal: 130 for Ctrl-C, 143 for SIGTERM."""
     import signal
 
     if signals and signals[0] == signal.SIGTERM:

@@ -1,4 +1,4 @@
-"""The parts that models are made of, as MLX modules; `lazarus_models.config.architecture` describes them."""
+"""The layers of models, as MLX modules; `lazarus_models.config` describes them."""
 
 from lazarus_core.lazy import lazy_exports
 

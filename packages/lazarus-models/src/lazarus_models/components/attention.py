@@ -1,4 +1,4 @@
-"""Attention of several heads, with every variation that the families know.
+"""Multi-head attention, with the variations that the families need.
 
 B = rows, T = tokens a row, D = model width, H = query heads, K = key/value heads, W = width of a head
 """
@@ -12,15 +12,16 @@ from typing import Any
 from jaxtyping import Float
 
 from lazarus_models.backend import mx, nn
-from lazarus_models.components.attend import attend
+from lazarus_models.components.caches import SegmentCache
 from lazarus_models.components.masks import Reach
 from lazarus_models.components.norm import make_norm
 from lazarus_models.components.rope import Rope
 from lazarus_models.config.architecture import AttentionConfig
+from lazarus_models.ops.attention import attention
 
 
 class Attention(nn.Module):
-    """Causal self-attention; what a token sees beyond that is the mask's business."""
+    """Self-attention; the mask decides which keys a token sees."""
 
     def __init__(self, width: int, config: AttentionConfig) -> None:
         super().__init__()
@@ -44,12 +45,12 @@ class Attention(nn.Module):
             self._slopes = alibi_slopes(heads)
 
     def __call__(self, x: Float[mx.array, "B T D"], mask: Any = None, cache: Any = None) -> Float[mx.array, "B T D"]:
-        """What each token gathers from the tokens that it sees.
+        """The attention output of each token, (B, T, D).
 
         Args:
-            x: The residual stream behind its norm.
-            mask: An array, `"causal"`, or None for all keys.
-            cache: Earlier keys and values, which this call adds to.
+            x: Normed residual stream, float, (B, T, D).
+            mask: Keys that each token sees: an array, `"causal"`, or None for all keys.
+            cache: Cache of the layer with earlier keys and values; it is updated. None for no cache.
         """
         rows, tokens, _ = x.shape
         config = self.config
@@ -76,10 +77,12 @@ class Attention(nn.Module):
         if config.alibi:
             mask = self._biased(mask, tokens, keys.shape[2])
         sinks = self.sinks if config.sinks else None
-        gathered = attend(queries, keys, values, cache=cache, scale=self.scale, mask=mask, sinks=sinks)
+        runs = cache.runs if isinstance(cache, SegmentCache) and mask is None else None
+        gathered = attention(queries, keys, values, scale=self.scale, mask=mask, sinks=sinks, runs=runs)
         return self.o_proj(gathered.transpose(0, 2, 1, 3).reshape(rows, tokens, -1))
 
     def _biased(self, mask: Any, tokens: int, keys: int) -> mx.array:
+        # ALiBi as an additive mask: the score falls by the head's slope for each token of distance.
         distance = mx.arange(keys - tokens, keys)[:, None] - mx.arange(keys)[None]  # (T, keys)
         bias = -self._slopes[:, None, None] * distance
         seen = distance >= 0 if mask is None or isinstance(mask, str) else mask
@@ -87,7 +90,13 @@ class Attention(nn.Module):
 
 
 def temperature(tokens: int, offset: int | mx.array, length: int, strength: float) -> mx.array:
-    """How much queries grow with their position, (T, 1) or, for offsets a row, (B, 1, T, 1).
+    """The factor of queries, which grows with their position (arXiv 2501.19399): (T, 1), or (B, 1, T, 1) for a batch.
+
+    Args:
+        tokens: New tokens T.
+        offset: Tokens before them: a number, or int32 (B,).
+        length: Positions for which the factor is constant.
+        strength: Growth of the factor.
 
     >>> temperature(3, 8190, 8192, 0.1).flatten()
     array([1, 1.06931, 1.06931], dtype=float32)
@@ -98,11 +107,12 @@ def temperature(tokens: int, offset: int | mx.array, length: int, strength: floa
 
 
 def alibi_slopes(heads: int) -> mx.array:
-    """How fast scores fall with distance in each head: a geometric series (arXiv 2108.12409).
+    """The slope of each head's scores over distance: a geometric series (arXiv 2108.12409).
 
     >>> alibi_slopes(4).tolist()
     [0.25, 0.0625, 0.015625, 0.00390625]
     """
+    # The series is defined for powers of two. Other counts take every second slope of the next power of two.
     whole = 2 ** math.floor(math.log2(heads))
     slopes = [2 ** (-8 * (head + 1) / whole) for head in range(whole)]
     finer = [2 ** (-4 * (head + 1) / whole) for head in range(0, 2 * whole, 2)]

@@ -1,4 +1,4 @@
-"""Layer caches with the interface of mlx-lm's key/value cache.
+"""Caches that store nothing and answer with a mask: for packed rows and for bidirectional attention.
 
 B = rows, N = tokens a row, K = key/value heads, D = width of a head
 """
@@ -12,12 +12,12 @@ from typing import Any, cast
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from lazarus_models.backend import mx
+from lazarus_models.backend import mx, on_cpu
 from lazarus_models.components.masks import segment_mask
 
 
 class MaskCache:
-    """Looks like mlx-lm's key/value cache, keeps nothing, and answers with the mask it was given."""
+    """A cache that stores nothing; its mask is the given one."""
 
     offset = 0
 
@@ -25,11 +25,17 @@ class MaskCache:
         self._mask = mask
 
     def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
-        """The keys and values of this row alone."""
+        """Returns the arguments."""
         return keys, values
 
     def make_mask(self, N: int, return_array: bool = True, window_size: int | None = None) -> mx.array:
-        """The mask; within a layer's window, where it has one."""
+        """The mask, restricted to the layer's window if it has one.
+
+        Args:
+            N: Tokens of a row.
+            return_array: Ignored: the mask is always an array.
+            window_size: Largest distance plus one of a token and a key; None for any distance.
+        """
         if window_size is None:
             return self._mask
         position = mx.arange(N)
@@ -37,7 +43,7 @@ class MaskCache:
 
 
 class SegmentCache:
-    """Looks like mlx-lm's key/value cache, keeps nothing, and holds segments apart."""
+    """A cache that stores nothing; its mask keeps the segments of packed rows apart."""
 
     offset = 0
 
@@ -48,11 +54,17 @@ class SegmentCache:
     def update_and_fetch(
         self, keys: Float[mx.array, "B K N D"], values: Float[mx.array, "B K N D"]
     ) -> tuple[mx.array, mx.array]:
-        """The keys and values of this row alone."""
+        """Returns the arguments."""
         return keys, values
 
     def make_mask(self, N: int, return_array: bool = True, window_size: int | None = None) -> mx.array | None:
-        """The mask of a layer, which layers with the same window share; None where attention goes by `runs`."""
+        """The mask of a layer; None if attention is computed by `runs`.
+
+        Args:
+            N: Tokens of a row.
+            return_array: Ignored: the mask is always an array.
+            window_size: Tokens that a token sees, itself included; None for all.
+        """
         if window_size is None and self.runs is not None:
             return None
         if window_size not in self._masks:
@@ -61,15 +73,16 @@ class SegmentCache:
 
     @cached_property
     def runs(self) -> list[list[tuple[int, int]]] | None:
-        """Half-open token ranges of each row's segments, or None where a mask is the way: on a GPU, and for labels
-        that come back after another one.
+        """Half-open token ranges of each row's segments.
+
+        None if a mask is needed: on a GPU, or if a label appears again after another one.
         """
-        if mx.default_device().type != mx.cpu:
+        if not on_cpu():
             return None
         runs: list[list[tuple[int, int]]] = []
         for labels in np.array(self._segment_ids):
             changes = np.flatnonzero(np.diff(labels)) + 1
-            if len(changes) + 1 > len(np.unique(labels)):
+            if len(changes) + 1 > len(np.unique(labels)):  # a label appears in two ranges
                 return None
             runs.append(list(pairwise([0, *changes.tolist(), len(labels)])))
         return runs
@@ -77,13 +90,13 @@ class SegmentCache:
 
 @dataclass(frozen=True)
 class PartedCache:
-    """A layer's caches of several texts that stand in one row, one behind the other, and do not see each other."""
+    """The caches of one layer for several texts that are concatenated in one row and do not see each other."""
 
     lengths: tuple[int, ...]
     """Tokens of each text in the row."""
     parts: tuple[Any, ...]
-    """A cache a text, of mlx-lm's kinds."""
+    """One cache a text."""
 
     def split(self, row: mx.array) -> list[mx.array]:
-        """Each text's piece of a row (1, T, ...)."""
+        """The part of each text in a row (1, T, ...)."""
         return cast("list[mx.array]", mx.split(row, list(accumulate(self.lengths[:-1])), axis=1))

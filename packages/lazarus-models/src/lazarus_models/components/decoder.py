@@ -2,8 +2,7 @@
 
 B = rows, T = tokens a row, D = model width, V = vocabulary
 
-Tensors are named as mlx-lm and Hugging Face name them, and caches are mlx-lm's, so that its quantizer, its adapters and
-its server take these models for its own.
+Tensors have the names of mlx-lm and Hugging Face, so that quantized files and adapters are interchangeable.
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
@@ -15,11 +14,13 @@ from jaxtyping import Float, Integer
 from lazarus_models.backend import mx, nn
 from lazarus_models.components.attention import Attention
 from lazarus_models.components.caches import PartedCache
+from lazarus_models.components.kv_cache import KVCache, RotatingKVCache
 from lazarus_models.components.mamba import Mamba, Mamba2
 from lazarus_models.components.masks import Reach, layer_mask
 from lazarus_models.components.mlp import MLP, MoE
 from lazarus_models.components.norm import make_norm
 from lazarus_models.components.recurrent import Recurrent
+from lazarus_models.components.state_cache import ArraysCache
 from lazarus_models.config.architecture import (
     AttentionConfig,
     BlockConfig,
@@ -30,12 +31,11 @@ from lazarus_models.config.architecture import (
     MLPConfig,
 )
 from lazarus_models.errors import GenerationError
-from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_models.trees import part, put
 
 
 class Block(nn.Module):
-    """A mixer and feed-forward parts, each behind a norm, added to the residual stream."""
+    """A mixer and feed-forward parts, each applied to the normed residual stream and added to it."""
 
     def __init__(self, width: int, config: BlockConfig) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Block(nn.Module):
         self._feed_norms = (names[2], names[3]) if around and config.feed_forward else (names[-1], None)
         mixer = config.mixer
         self.reach = Reach(mixer.window, mixer.chunk) if isinstance(mixer, AttentionConfig) else None
-        """How far back attention sees; None for a mixer with a state."""
+        """Which earlier tokens attention sees; None for a mixer with a state."""
 
     def __call__(self, x: Float[mx.array, "B T D"], mask: Any = None, cache: Any = None) -> Float[mx.array, "B T D"]:
         mixed = self._mixed(part(self, self._mixer_norms[0])(x), mask, cache)
@@ -94,12 +94,12 @@ class Body(nn.Module):
         cache: Any = None,
         on_block: Callable[[mx.array], object] = lambda x: None,
     ) -> Float[mx.array, "B T D"]:
-        """The normed residual stream.
+        """The normed residual stream, (B, T, D).
 
         Args:
-            ids: Tokens.
-            cache: A layer's each; None for none.
-            on_block: Is given the residual stream after each block.
+            ids: Token ids, integer, (B, T).
+            cache: One cache a layer; None for no caches.
+            on_block: Called with the residual stream after each block.
         """
         _, embedding, norm = self.config.names
         caches: list[Any] = [None] * len(self.layers) if cache is None else cache
@@ -131,7 +131,7 @@ class Decoder(nn.Module):
         return self.head(self.body(inputs, cache))
 
     def head(self, x: Float[mx.array, "... D"]) -> Float[mx.array, "... V"]:
-        """Logits of a normed residual stream."""
+        """The logits of a normed residual stream."""
         logits: mx.array = part(self.body, self.config.names[1]).as_linear(x) if self.config.tied else self.lm_head(x)
         return logits if self.config.logits_divisor == 1 else logits / self.config.logits_divisor
 
@@ -146,21 +146,25 @@ class Decoder(nn.Module):
         return self.body.layers
 
     def make_cache(self) -> list[Any]:
-        """An empty cache a layer, of mlx-lm's kinds: all keys, a window of them, or a state."""
-        kinds = import_mlx_lm("models.cache")
+        """An empty cache for each layer: all keys, a window of them, or a state."""
         made: list[Any] = []
         for layer in self.layers:
             if layer.reach is None:
-                made.append(kinds.ArraysCache(size=2))
+                made.append(ArraysCache(size=2))
             elif layer.reach.window is not None:
-                made.append(kinds.RotatingKVCache(max_size=layer.reach.window))
+                made.append(RotatingKVCache(max_size=layer.reach.window))
             else:
-                made.append(kinds.KVCache())
+                made.append(KVCache())
         return made
 
 
 def make_mixer(width: int, mixer: Mixer) -> nn.Module:
-    """The mixer that a config describes."""
+    """The mixer that a config describes.
+
+    Args:
+        width: Width of the residual stream.
+        mixer: Config of the mixer.
+    """
     if isinstance(mixer, AttentionConfig):
         return Attention(width, mixer)
     if isinstance(mixer, MambaConfig):
@@ -169,7 +173,7 @@ def make_mixer(width: int, mixer: Mixer) -> nn.Module:
 
 
 def _embedded_positions(embedding: nn.Embedding, tokens: int, cache: Any, rows: int) -> mx.array:
-    """The learned vectors of new tokens' positions; beyond the last one MLX would read beyond the array.
+    """The learned position vectors of new tokens. MLX does not check indices, so positions are checked here.
 
     Raises:
         GenerationError: The text is longer than the model has positions. In a batch, whose offsets are arrays, the
@@ -180,13 +184,15 @@ def _embedded_positions(embedding: nn.Embedding, tokens: int, cache: Any, rows: 
         max(cache.lengths) if isinstance(cache, PartedCache) else tokens + (offset if isinstance(offset, int) else 0)
     )
     if longest > rows:
-        raise GenerationError(f"a text of {longest} tokens, the model has {rows} positions; shorten it", "LM-E142")
+        raise GenerationError(
+            f"the text has {longest} tokens, but the model has {rows} positions; shorten the text", "LM-E142"
+        )
     places = _positions(tokens, cache)
     return mx.where((places < rows)[..., None], embedding(mx.minimum(places, rows - 1)), mx.nan)
 
 
 def _positions(tokens: int, cache: Any) -> mx.array:
-    """Of new tokens, (T,) or, for offsets a row, (B, T)."""
+    """The positions of new tokens: (T,), or (B, T) for a batch."""
     if isinstance(cache, PartedCache):
         return mx.concatenate(list(map(_positions, cache.lengths, cache.parts)))
     offset: Any = 0 if cache is None else cache.offset

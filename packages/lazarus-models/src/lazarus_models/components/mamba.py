@@ -1,9 +1,8 @@
-"""Selective state spaces: Mamba, with a state a channel, and Mamba 2, with a decay a head.
+"""Selective state spaces: Mamba, with a decay rate a state element, and Mamba 2, with one a head.
 
-B = rows, T = tokens a row, D = model width, C = channels, S = numbers of state a channel
+B = rows, T = tokens a row, D = model width, C = channels, S = state elements a channel
 
-Both keep two arrays between calls, the last inputs of their convolution and the state. Tokens that a mask leaves out
-(padding of a batch) change neither.
+The cache of a layer has two arrays: the last inputs of the convolution and the state. Masked tokens change neither.
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
@@ -17,8 +16,8 @@ from lazarus_models.backend import mx, nn
 from lazarus_models.components.norm import make_norm
 from lazarus_models.components.selective_scan import in_chunks, selective_scan
 from lazarus_models.config.architecture import Mamba2Config, MambaConfig
-from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_models.ops.recomputation import Function, recomputed
+from lazarus_models.ops.state_space_step import state_space_step
 
 
 class Mamba(nn.Module):
@@ -48,18 +47,17 @@ class Mamba(nn.Module):
             steps, b, c = self.dt_layernorm(steps), self.b_layernorm(b), self.c_layernorm(c)
         steps = nn.softplus(self.dt_proj(steps))  # (B, T, C)
         if mask is not None:
-            steps = steps * mask[..., None]  # no time passes: the state stays
+            steps = steps * mask[..., None]  # a time step of 0 leaves the state as it is
         y, state = selective_scan(
             steps, inner, -mx.exp(self.A_log), b, c, cache[1] if cache is not None else None
         )  # (B, T, C)
         if cache is not None:
             cache[1] = state
-            cache.advance(x.shape[1])
         return self.out_proj(_gated(gate, y, inner, self.D, cache))
 
 
 class Mamba2(nn.Module):
-    """State space with one decay a head (arXiv 2405.21060), computed in chunks; single tokens by mlx-lm's kernel."""
+    """State space with one decay rate a head (arXiv 2405.21060); several tokens are computed in chunks."""
 
     def __init__(self, width: int, config: Mamba2Config) -> None:
         super().__init__()
@@ -72,7 +70,6 @@ class Mamba2(nn.Module):
         self.D = mx.ones((config.num_heads,))
         self.norm = make_norm(config.norm, inner)
         self.out_proj = nn.Linear(inner, width, bias=config.bias)
-        self._update = import_mlx_lm("models.ssm").ssm_update
 
     def __call__(self, x: Float[mx.array, "B T D"], mask: Any = None, cache: Any = None) -> Float[mx.array, "B T D"]:
         config = self.config
@@ -84,27 +81,29 @@ class Mamba2(nn.Module):
         inputs = inputs.reshape(rows, tokens, config.num_heads, config.head_dim)
         b, c = (each.reshape(rows, tokens, config.groups, config.state) for each in (b, c))
         state = cache[1] if cache is not None else None
-        if cache is None or (cache.lengths is None and tokens > 1):
+        if tokens > 1 or state is None or mask is not None:
             steps = mx.clip(nn.softplus(steps.astype(mx.float32) + self.dt_bias), *config.time_step_limit)
             if mask is not None:
-                steps = steps * mask[..., None]  # no time passes: the state stays
+                steps = steps * mask[..., None]  # a time step of 0 leaves the state as it is
             y, state = state_space_duality(inputs, steps, -mx.exp(self.A_log), b, c, state)
-            each = mx.repeat(self.D, config.head_dim)  # a head's for each of its channels
+            each = mx.repeat(self.D, config.head_dim)  # one value a channel
             y, inputs = y.astype(x.dtype).reshape(gate.shape), inputs.reshape(gate.shape)
             out = _gated(gate, y, inputs, each, cache)
-        else:  # a token of an answer, or rows of a batch that end at different tokens
-            out, state = self._update(
-                *(inputs, self.A_log, b, c, self.D, steps, self.dt_bias, state, config.time_step_limit, mask),
-                cache.lengths,
+        else:  # one token of an answer
+            out, state = state_space_step(
+                *(inputs, steps, b, c, state),
+                log_rates=self.A_log,
+                skip=self.D,
+                steps_bias=self.dt_bias,
+                limit=config.time_step_limit,
             )
             out = nn.silu(gate) * out.reshape(rows, tokens, inner)
         if cache is not None:
             cache[1] = state
-            cache.advance(tokens)
         return self.out_proj(self._normed(out))
 
     def _normed(self, x: Float[mx.array, "B T E"]) -> Float[mx.array, "B T E"]:
-        """Each group of heads by itself."""
+        """The gated output, each group of heads normed separately."""
         if self.config.groups == 1:
             return self.norm(x)
         grouped = mx.unflatten(x, -1, (self.config.groups, -1))
@@ -120,17 +119,20 @@ def state_space_duality(
     c: Float[mx.array, "B T G S"],
     state: Float[mx.array, "B H P S"] | None = None,
 ) -> tuple[Float[mx.array, "B T H P"], Float[mx.array, "B H P S"]]:
-    """Mamba 2's recurrence as products of matrices, chunk by chunk; a chunk is computed again for its gradient.
+    """Mamba 2's recurrence as matrix products, chunk by chunk. A chunk is recomputed for its gradient.
 
     H = heads, P = channels a head, G = groups of heads that share b and c
 
     Args:
-        x: Inputs.
-        steps: Time that passes at each token, at least 0; at 0 the state stays.
-        rates: Below zero: how fast each head's state decays.
-        b: How the input enters the state.
-        c: How the state is read.
-        state: Before the first token; None for zero.
+        x: Inputs, float, (B, T, H, P).
+        steps: Time steps, at least 0, float, (B, T, H). A step of 0 leaves the state as it is.
+        rates: Decay rates, below 0, float, (H,).
+        b: Weights with which the input enters the state, float, (B, T, G, S).
+        c: Weights with which the state is read, float, (B, T, G, S).
+        state: State before the first token, float, (B, H, P, S); None for zeros.
+
+    Returns:
+        The outputs (B, T, H, P) and the last state (B, H, P, S).
     """
     if state is None:
         rows, _, heads, width = x.shape
@@ -145,29 +147,33 @@ def state_space_duality(
 def _dual_chunk(
     x: mx.array, steps: mx.array, rates: mx.array, b: mx.array, c: mx.array, state: mx.array
 ) -> tuple[mx.array, mx.array]:
-    """One chunk of L tokens, as attention with decay among themselves and to the state before."""
+    """One chunk of L tokens: attention with decay within the chunk, and the contribution of the state before it."""
     rows, tokens, heads, width = x.shape
     groups, numbers = b.shape[-2:]
     by_group = (rows, groups, heads // groups, tokens, -1)
-    decays = mx.swapaxes(steps * rates, 1, 2)  # (B, H, L), in logarithms
+    decays = mx.swapaxes(steps * rates, 1, 2)  # (B, H, L), logarithms of the decay at each token
+    # between[i, j] = product of the decays at j + 1 ... i: a cumulative sum of logarithms down each column, 0 above
+    # the diagonal. Sums of at most 0 are exponentiated, so nothing overflows.
     between = mx.tril(mx.broadcast_to(decays[..., None], (*decays.shape, tokens)), -1)
-    between = mx.tril(mx.exp(mx.cumsum(between, axis=-2)))  # (B, H, L, L), from the second token to the first
+    between = mx.tril(mx.exp(mx.cumsum(between, axis=-2)))  # (B, H, L, L)
     b, c = mx.swapaxes(b, 1, 2), mx.swapaxes(c, 1, 2)  # (B, G, L, S)
     driven = mx.swapaxes(x * steps[..., None], 1, 2)  # (B, H, L, P)
     weights = (c @ mx.swapaxes(b, 2, 3))[:, :, None] * between.reshape(by_group)  # (B, G, H / G, L, L)
     within = (weights @ driven.reshape(by_group)).reshape(driven.shape)
+    # The state before the chunk, read by c and decayed up to each token.
     grouped = state.reshape(rows, groups, -1, numbers)  # (B, G, P H / G, S)
     before = (c @ mx.swapaxes(grouped, 2, 3)).reshape(rows, groups, tokens, -1, width)
     before = mx.swapaxes(before, 2, 3).reshape(driven.shape)
     since = mx.exp(mx.cumsum(decays, axis=-1))  # (B, H, L)
     y = within + since[..., None] * before
+    # The state after the chunk: inputs decayed from their token to the last one, and the decayed state before.
     left = mx.swapaxes(driven * between[:, :, -1, :, None], 2, 3).reshape(rows, groups, -1, tokens)
     entered = (left @ b).reshape(state.shape)
     return mx.swapaxes(y, 1, 2), since[..., -1, None, None] * state + entered
 
 
 def _activated(layer: nn.Conv1d, x: mx.array, mask: mx.array | None, cache: Any) -> mx.array:
-    """SiLU of a causal convolution, (B, T, C); without a cache nothing between the two is kept for the gradient."""
+    """SiLU of a causal convolution, (B, T, C). Without a cache, intermediate results are recomputed for the gradient."""
     if cache is not None:
         return nn.silu(convolve(layer, x, mask, cache))
     if mask is not None:
@@ -182,7 +188,7 @@ def _activated(layer: nn.Conv1d, x: mx.array, mask: mx.array | None, cache: Any)
 
 
 def _gated(gate: mx.array, y: mx.array, x: mx.array, skip: mx.array, cache: Any) -> mx.array:
-    """SiLU(gate) * (y + skip * x), each (B, T, C) but skip, (C); without a cache only the arguments are kept."""
+    """SiLU(gate) * (y + skip * x), with skip (C,) and the others (B, T, C). Without a cache, only the arguments are kept."""
 
     def gated(gate: mx.array, y: mx.array, x: mx.array, skip: mx.array) -> tuple[mx.array]:
         return (nn.silu(gate) * (y + skip * x),)
@@ -197,7 +203,14 @@ def _kept(function: Function, *arrays: mx.array) -> list[mx.array]:
 def convolve(
     layer: nn.Conv1d, x: Float[mx.array, "B T C"], mask: Bool[mx.array, "B T"] | None, cache: Any
 ) -> Float[mx.array, "B T C"]:
-    """A causal convolution that goes on where the cache's last tokens ended."""
+    """A causal convolution that continues after the cached tokens.
+
+    Args:
+        layer: Depthwise convolution of the last `kernel` tokens.
+        x: Inputs, float, (B, T, C).
+        mask: Tokens that count, bool, (B, T); None for all. Other tokens are zeros.
+        cache: Cache of the layer; place 0 holds the last `kernel - 1` inputs, and is updated. None for zeros.
+    """
     kept = layer.weight.shape[1] - 1
     if mask is not None:
         x = mx.where(mask[..., None], x, 0)
@@ -205,10 +218,7 @@ def convolve(
     if before is None:
         before = mx.zeros((x.shape[0], kept, x.shape[2]), dtype=x.dtype)
     x = mx.concatenate([before, x], axis=1)
-    if cache is not None and cache.lengths is not None:  # rows end at different tokens
-        ends = mx.clip(cache.lengths, 0, x.shape[1] - kept)
-        cache[0] = mx.take_along_axis(x, (ends[:, None] + mx.arange(kept))[..., None], axis=1)
-    elif cache is not None:
+    if cache is not None:
         cache[0] = x[:, x.shape[1] - kept :]
     return layer(x)
 

@@ -1,4 +1,4 @@
-"""Who attends to whom, as arrays.
+"""Attention masks: True where a token sees a key.
 
 B = rows, N = tokens a row, M = keys
 """
@@ -12,21 +12,21 @@ from lazarus_models.backend import mx
 
 
 class Reach(NamedTuple):
-    """How far back a layer's tokens see."""
+    """Which earlier tokens a layer's tokens see."""
 
     window: int | None = None
-    """Themselves and the `window - 1` tokens before them; None, all."""
+    """Tokens that a token sees, itself included; None for all."""
     chunk: int | None = None
-    """Tokens of their own chunk of this many positions; None, all."""
+    """Positions of a chunk: a token sees earlier tokens of its own chunk. None for all tokens."""
 
 
 def layer_mask(tokens: int, cache: Any, reach: Reach) -> Any:
-    """The mask of every layer with one reach: an array, `"causal"`, or None where a token sees every key.
+    """The mask of all layers with one reach: an array, `"causal"`, or None if every token sees every key.
 
     Args:
-        tokens: New ones in this call.
-        cache: Of the first such layer; its own masks know what it kept. None for none.
-        reach: What such a layer sees.
+        tokens: New tokens of each row.
+        cache: Cache of the first of these layers, which knows the keys that it stores. None for no cache.
+        reach: Which earlier tokens the layers see.
     """
     if reach.chunk is not None:
         return chunk_mask(tokens, cache, reach.chunk)
@@ -37,8 +37,38 @@ def layer_mask(tokens: int, cache: Any, reach: Reach) -> Any:
     return "causal" if reach.window is None or tokens <= reach.window else window_mask(tokens, reach.window)
 
 
+def causal_mask(
+    tokens: int,
+    before: int,
+    *,
+    window: int | None = None,
+    left_padding: Int[mx.array, " B"] | None = None,
+) -> Bool[mx.array, "*B N M"]:
+    """A new token sees itself and the tokens before it, (N, M), or (B, 1, N, M) with padding.
+
+    Args:
+        tokens: New tokens N.
+        before: Cached tokens; M = before + N.
+        window: Tokens that a token sees, itself included; None for all.
+        left_padding: First real place of each row, int32, (B,).
+
+    >>> causal_mask(2, 1).astype(mx.int32).tolist()
+    [[1, 1, 0], [1, 1, 1]]
+    """
+    key = mx.arange(before + tokens)
+    query = key[before:, None]
+    seen = query >= key
+    if window is not None:
+        seen = seen & (query < key + window)
+    return seen if left_padding is None else seen & (left_padding[:, None, None, None] <= key)
+
+
 def window_mask(tokens: int, window: int) -> Bool[mx.array, "N N"]:
     """A token sees itself and the `window - 1` tokens before it.
+
+    Args:
+        tokens: Tokens of a row N.
+        window: Tokens that a token sees, itself included.
 
     >>> window_mask(3, 2).astype(mx.int32).tolist()
     [[1, 0, 0], [1, 1, 0], [0, 1, 1]]
@@ -52,9 +82,9 @@ def chunk_mask(tokens: int, cache: Any, chunk: int) -> Bool[mx.array, "*B N M"]:
     """A token sees itself and earlier tokens of its own chunk.
 
     Args:
-        tokens: New ones.
-        cache: How many there were before, and in a batch how much padding each row begins with.
-        chunk: Positions a chunk.
+        tokens: New tokens of each row N.
+        cache: Cache of the layer: the number of tokens before, and in a batch the padding of each row. None for no cache.
+        chunk: Positions of a chunk.
 
     >>> chunk_mask(3, None, 2).astype(mx.int32).tolist()
     [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
@@ -70,12 +100,12 @@ def chunk_mask(tokens: int, cache: Any, chunk: int) -> Bool[mx.array, "*B N M"]:
 
 
 def segment_mask(segment_ids: Int[mx.array, "B N"], window_size: int | None = None) -> Bool[mx.array, "B 1 N N"]:
-    """Who attends to whom: a token to itself and to earlier tokens with the same segment id.
+    """A token sees itself and earlier tokens with its segment id.
 
     Args:
-        segment_ids: A label a token. Padding is a segment like any other, by custom 0: it attends to padding only, so
-            that no row of the mask is empty, and no real token attends to it.
-        window_size: A token sees itself and the `window_size - 1` tokens before it; None, all of them.
+        segment_ids: Label of each token, integer, (B, N). Padding is a segment of its own, usually 0: it sees padding
+            only, so that no row of the mask is empty, and no real token sees it.
+        window_size: Tokens that a token sees, itself included; None for all.
     """
     position = mx.arange(segment_ids.shape[1])
     distance = position[:, None] - position[None, :]  # (N, N), query minus key
@@ -86,12 +116,20 @@ def segment_mask(segment_ids: Int[mx.array, "B N"], window_size: int | None = No
 
 
 def bidirectional_mask(segment_ids: Int[mx.array, "B N"]) -> Bool[mx.array, "B 1 N N"]:
-    """A token sees every token with its segment id, later ones too: what masked diffusion reads."""
+    """A token sees every token with its segment id, later ones too, as masked diffusion needs.
+
+    Args:
+        segment_ids: Label of each token, integer, (B, N).
+    """
     return _same(segment_ids)[:, None]
 
 
 def prefix_mask(tokens: int, lengths: Int[mx.array, " B"]) -> Bool[mx.array, "B 1 N N"]:
-    """Prefix tokens see all of the prefix, the tokens after it what is before them.
+    """Tokens of the prefix see the whole prefix; the tokens after it see themselves and earlier tokens.
+
+    Args:
+        tokens: Tokens of a row N.
+        lengths: Tokens of each row's prefix, integer, (B,).
 
     >>> prefix_mask(3, mx.array([2])).astype(mx.int32)[0, 0].tolist()
     [[1, 1, 0], [1, 1, 0], [1, 1, 1]]

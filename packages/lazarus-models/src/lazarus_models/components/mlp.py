@@ -1,4 +1,4 @@
-"""Feed-forward parts: each token by itself.
+"""Feed-forward layers, applied to each token separately.
 
 B = rows, T = tokens a row, D = model width, E = experts, k = experts a token
 """
@@ -11,17 +11,12 @@ from functools import partial
 
 from jaxtyping import Float, Int
 
-from lazarus_models.backend import mx, nn
+from lazarus_models.backend import mx, nn, on_cpu
+from lazarus_models.components.switch_layers import SwitchGLU
 from lazarus_models.config.architecture import Activation, MLPConfig, MoEConfig
 from lazarus_models.errors import UnsupportedModel
-from lazarus_models.mlx_lm import import_mlx_lm
+from lazarus_models.ops.swiglu import swiglu
 from lazarus_models.trees import part, put
-
-
-@partial(mx.compile, shapeless=True)
-def _swiglu(gate: mx.array, up: mx.array) -> mx.array:
-    return nn.silu(gate) * up
-
 
 ACTIVATIONS: dict[Activation, Callable[[mx.array], mx.array]] = {
     "silu": nn.silu,
@@ -32,7 +27,7 @@ ACTIVATIONS: dict[Activation, Callable[[mx.array], mx.array]] = {
 
 
 class MLP(nn.Module):
-    """Out to `config.width` and back."""
+    """Two linear layers with an activation between them, or three with a gate."""
 
     def __init__(self, width: int, config: MLPConfig) -> None:
         super().__init__()
@@ -60,30 +55,26 @@ class MLP(nn.Module):
         return self.output_linear(inside) if self.config.fused else self.down_proj(inside)
 
     def gated(self, gate: Float[mx.array, "B T I"], up: Float[mx.array, "B T I"]) -> Float[mx.array, "B T I"]:
-        """The activation of the one times the other."""
+        """The activation of `gate`, multiplied by `up`.
+
+        Args:
+            gate: Gate projection, float, (B, T, I).
+            up: Second projection, float, (B, T, I).
+        """
         if self.config.activation == "silu":
-            return _swiglu(gate, up)
+            return swiglu(gate, up)
         return ACTIVATIONS[self.config.activation](gate) * up
 
 
 class MoE(nn.Module):
-    """Experts and the router that picks some for each token.
-
-    The experts are mlx-lm's `SwitchGLU`: one matrix product over the sorted tokens of all experts.
-    """
+    """Experts, and a router that selects some of them for each token."""
 
     def __init__(self, width: int, config: MoEConfig) -> None:
         super().__init__()
         self.config = config
-        switch, activations = import_mlx_lm("models.switch_layers"), import_mlx_lm("models.activations")
-        activation = switch.SwiGLU() if config.clamp is None else activations.SwigluOAI(*config.clamp)
         router, experts = config.names
         put(self, router, nn.Linear(width, config.num_experts, bias=config.bias))
-        put(
-            self,
-            experts,
-            switch.SwitchGLU(width, config.width, config.num_experts, activation=activation, bias=config.bias),
-        )
+        put(self, experts, SwitchGLU(width, config.width, config.num_experts, bias=config.bias, clamp=config.clamp))
         if config.shared:
             put(self, config.shared.name, MLP(width, config.shared))
 
@@ -92,7 +83,7 @@ class MoE(nn.Module):
         chosen, shares = self.route(x)
         experts = part(self, self.config.names[1])
         if self.config.router == "sigmoid":
-            # each expert reads the token weighted by its share, so a token goes through once a chosen expert
+            # The input of an expert is the token times its share, so each chosen expert gets its own copy of the token.
             heard = x[..., None, :] * shares[..., None]  # (B, T, k, D)
             out = experts(heard, chosen[..., None]).squeeze(-2).sum(axis=-2)
         else:
@@ -101,7 +92,14 @@ class MoE(nn.Module):
         return out + part(self, shared.name)(x) if shared else out
 
     def route(self, x: Float[mx.array, "B T D"]) -> tuple[Int[mx.array, "B T k"] | mx.array, Float[mx.array, "B T k"]]:
-        """Which experts each token goes to, in no order, and the share of each."""
+        """The chosen experts of each token, in no order, and their shares.
+
+        Args:
+            x: Tokens, float, (B, T, D).
+
+        Returns:
+            Experts in [0, E), (B, T, k), and shares, float, (B, T, k).
+        """
         scores: mx.array = part(self, self.config.names[0])(x).astype(mx.float32)  # (B, T, E)
         k = self.config.num_experts_per_tok
         chosen = mx.stop_gradient(mx.argpartition(-scores, kth=k - 1, axis=-1)[..., :k])
@@ -116,19 +114,16 @@ class MoE(nn.Module):
 
 
 def refuse_half_precision(dtype: mx.Dtype) -> None:
-    """Refuses experts in half precision on a CPU, where MLX 0.32 multiplies them in float32 alone.
-
-    Args:
-        dtype: Of what the experts read.
+    """Refuses experts in half precision on a CPU, because MLX 0.32 multiplies stacks of experts in float32 only there.
 
     Raises:
-        UnsupportedModel: It is bfloat16 or float16, and the device is a CPU.
+        UnsupportedModel: `dtype` is bfloat16 or float16, and the device is a CPU.
     """
-    if dtype != mx.float32 and mx.default_device().type == mx.cpu:
+    if dtype != mx.float32 and on_cpu():
         word = str(dtype).rpartition(".")[2]
         raise UnsupportedModel(
-            f"a layer of experts in {word} on a CPU: MLX multiplies stacks of experts in float32 only there; load the model "
-            "with `dtype` float32",
+            f"a layer of experts in {word} on a CPU: MLX supports stacks of experts in float32 only; load the model with "
+            "`dtype` float32",
             "LM-E117",
         )
 
@@ -137,8 +132,8 @@ def load_balance_loss(scores: Float[mx.array, "B T E"], k: int) -> Float[mx.arra
     """E times the sum over experts of (share of tokens) * (mean probability): k when balanced (arXiv 2101.03961).
 
     Args:
-        scores: A router's logits.
-        k: Experts a token.
+        scores: Logits of a router, float, (B, T, E).
+        k: Experts a token, in [1, E].
 
     >>> load_balance_loss(mx.zeros((1, 4, 2)), k=2).item()
     2.0

@@ -5,7 +5,7 @@ from lazarus_models.config.architecture import NormConfig
 
 
 class OnePlusRMSNorm(nn.Module):
-    """RMSNorm whose weight is what is added to one, as Gemma stores it."""
+    """RMSNorm that multiplies by 1 + weight, as Gemma stores it."""
 
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
@@ -17,7 +17,12 @@ class OnePlusRMSNorm(nn.Module):
 
 
 def make_norm(config: NormConfig, width: int) -> nn.Module:
-    """The norm that a config describes, over the last `width` numbers."""
+    """The norm that a config describes.
+
+    Args:
+        config: Kind, epsilon and bias.
+        width: Size of the last axis.
+    """
     if config.kind == "layer":
         return nn.LayerNorm(width, eps=config.eps, bias=config.bias)
     return OnePlusRMSNorm(width, config.eps) if config.one_plus else nn.RMSNorm(width, eps=config.eps)

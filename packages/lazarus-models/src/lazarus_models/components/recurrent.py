@@ -1,4 +1,4 @@
-"""Recurrent layers behind an output projection, with the state in a cache as attention's keys are.
+"""Recurrent layers with an output projection; the state between calls is in the layer's cache.
 
 B = rows, T = tokens a row, D = model width, R = width of the state
 """
@@ -17,7 +17,7 @@ from lazarus_models.errors import UnsupportedModel
 
 
 class Recurrent(nn.Module):
-    """An LSTM, a GRU, or a minGRU."""
+    """An LSTM, a GRU or a minGRU (arXiv 2410.01201)."""
 
     def __init__(self, width: int, config: RecurrentConfig) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Recurrent(nn.Module):
         if self.config.kind == "min_gru":
             update = mx.sigmoid(self.gate_proj(x))
             if mask is not None:
-                update = update * mask[..., None]  # the state stays
+                update = update * mask[..., None]  # an update of 0 leaves the state as it is
             states = scan((1 - update)[..., None], (update * self.hidden_proj(x))[..., None], before[0])[..., 0]
             after = (states[:, -1, :, None], nothing)
         elif self.config.kind == "lstm":

@@ -1,7 +1,7 @@
-"""The role of every parameter: what an optimizer needs to know before it decays or orthogonalises it.
+"""The role of every parameter, by which an optimizer decides about weight decay and orthogonalisation.
 
-A role comes from the model's description (`DecoderConfig`), not from the number of axes: `A_log` of Mamba is a matrix in
-memory, and yet a table of decay rates. Models without a description, such as a single layer, are read by name alone.
+A role comes from the model's description (`DecoderConfig`), not from the number of axes: Mamba's `A_log` has two axes but
+is a table of decay rates. For models without a description, such as a single layer, roles are guessed from names.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def parameter_roles(model: nn.Module) -> dict[str, ParameterRole]:
     """The role of each parameter by its name.
 
     Args:
-        model: A `Decoder` or `SequenceModel`, with or without adapters, or any other module, which is read by its names.
+        model: A `Decoder` or `SequenceModel`, with or without adapters. Roles in other modules are guessed from names.
     """
     config: Any = getattr(model, "config", None)
     found = weights(model)
@@ -48,14 +48,14 @@ def parameter_roles(model: nn.Module) -> dict[str, ParameterRole]:
 
 
 def guessed_role(name: str, axes: int) -> ParameterRole:
-    """The role of a parameter whose model has no description, by the names that the families use.
+    """The role of a parameter of a model without a description, guessed from the names that the families use.
 
     >>> guessed_role("model.layers.0.mixer.A_log", 2), guessed_role("model.layers.0.self_attn.q_proj.weight", 2)
     ('state', 'linear')
 
     Args:
         name: Dotted name of the parameter.
-        axes: Number of its axes.
+        axes: Number of axes, at least 0.
     """
     *path, last = name.split(".")
     if last in _STATE:
@@ -76,7 +76,7 @@ def guessed_role(name: str, axes: int) -> ParameterRole:
 
 
 def _parts(config: DecoderConfig) -> Iterator[tuple[str, ParameterRole]]:
-    """Dotted name of each part of a model, and the role of its weight."""
+    """The dotted name of each layer, and the role of its weight."""
     body, embedding, norm = config.names
     yield f"{body}.{embedding}", "embedding"
     yield f"{body}.embed_positions", "embedding"
@@ -92,7 +92,7 @@ def _parts(config: DecoderConfig) -> Iterator[tuple[str, ParameterRole]]:
 
 
 def _mixer_parts(mixer: Mixer) -> Iterator[tuple[str, ParameterRole]]:
-    """Parts of a mixer, by their names in the block."""
+    """The layers of a mixer, by their names in the block."""
     match mixer:
         case AttentionConfig():
             maps, others = (
@@ -112,7 +112,7 @@ def _mixer_parts(mixer: Mixer) -> Iterator[tuple[str, ParameterRole]]:
 
 
 def _feed_parts(feed: FeedForward) -> Iterator[tuple[str, ParameterRole]]:
-    """Parts of a feed-forward layer, by their names in the block; the innermost name decides."""
+    """The layers of a feed-forward part, by their names in the block; the longest name decides."""
     if not isinstance(feed, MoEConfig):
         yield feed.name, "linear"
         return
@@ -124,7 +124,7 @@ def _feed_parts(feed: FeedForward) -> Iterator[tuple[str, ParameterRole]]:
 
 
 def _part_role(name: str, parts: dict[str, ParameterRole]) -> ParameterRole:
-    """The role of the longest part that the name begins with."""
+    """The role of the layer with the longest name that is a prefix of `name`."""
     path = name.split(".")
     for length in range(len(path), 0, -1):
         role = parts.get(".".join(path[:length]))
@@ -134,7 +134,7 @@ def _part_role(name: str, parts: dict[str, ParameterRole]) -> ParameterRole:
 
 
 def _leaf_role(name: str, role: ParameterRole) -> ParameterRole:
-    """The role of one array of a part: biases, factors of adapters and DoRA's lengths are not the part's weight."""
+    """The role of one array of a layer; biases, adapter factors and DoRA's lengths have their own roles."""
     last = name.rpartition(".")[2]
     if last in _BIASES and role not in ("norm", "state"):
         return "bias"

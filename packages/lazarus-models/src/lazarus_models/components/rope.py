@@ -1,4 +1,4 @@
-"""Rotary position embedding, with the four ways to stretch it over a longer context.
+"""Rotary position embedding, with the scaling methods for longer contexts.
 
 D = width of a head
 """
@@ -8,15 +8,22 @@ import math
 
 from jaxtyping import Float
 
-from lazarus_models.backend import mx, nn
+from lazarus_models.backend import mx, nn, on_cpu
 from lazarus_models.config.architecture import RopeConfig
 from lazarus_models.trees import evaluate
 
 
 class Rope(nn.Module):
-    """Turns each pair of dimensions by an angle that grows with the position."""
+    """Rotates each pair of dimensions by an angle proportional to the position."""
 
     def __init__(self, head_dim: int, config: RopeConfig, *, interleaved: bool = False) -> None:
+        """Computes the tables.
+
+        Args:
+            head_dim: Width of a head D, even.
+            config: Base and scaling.
+            interleaved: Whether neighbouring dimensions form a pair, instead of a dimension of each half.
+        """
         super().__init__()
         self._head_dim = head_dim
         self._interleaved = interleaved
@@ -26,20 +33,27 @@ class Rope(nn.Module):
         self._magnitude = _magnitude(config)
         slow = plain_wavelengths(head_dim, config) if self._wavelengths is None else self._wavelengths
         self._speeds = mx.concatenate([-self._position_scale / slow, self._position_scale / slow])  # radians a token
-        evaluate([slow, self._speeds])  # they are no parameters, and what is yet to be computed cannot leave its thread
+        evaluate([slow, self._speeds])  # unevaluated arrays cannot be used in another thread
 
     def both(
         self, queries: Float[mx.array, "B H T D"], keys: Float[mx.array, "B K T D"], offset: int | mx.array
     ) -> tuple[mx.array, mx.array]:
-        """Queries and keys, turned.
+        """Rotates queries and keys.
 
-        For one token a row on a CPU, where MLX has no kernel for it and computes every cosine twice, they are turned
-        together, in a third of the time.
+        On a CPU, MLX has no RoPE kernel and computes every cosine twice. For one token a row, queries and keys are
+        therefore rotated together, in a third of the time.
+
+        Args:
+            queries: Queries, float, (B, H, T, D).
+            keys: Keys, float, (B, K, T, D).
+            offset: Position of the first token: a number, or int32 (B,).
         """
         heads, tokens = queries.shape[1:3]
-        if tokens > 1 or self._interleaved or mx.default_device().type != mx.cpu:
+        if tokens > 1 or self._interleaved or not on_cpu():
             return self(queries, offset), self(keys, offset)
         angles = self._speeds * (offset if isinstance(offset, int) else offset[:, None, None, None])
+        # (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin) for the two halves: `_speeds` is negative in the first half, so
+        # that one formula with `roll` gives both. cos is even and sin is odd.
         cosines, sines = mx.cos(angles), mx.sin(angles)
         if self._magnitude != 1:
             cosines, sines = cosines * self._magnitude, sines * self._magnitude
@@ -48,7 +62,12 @@ class Rope(nn.Module):
         return turned[:, :heads], turned[:, heads:]
 
     def __call__(self, x: Float[mx.array, "B H T D"], offset: int | mx.array = 0) -> Float[mx.array, "B H T D"]:
-        """Queries or keys, turned; the first one stands at position `offset`."""
+        """Rotates queries or keys.
+
+        Args:
+            x: Queries or keys, float, (B, H, T, D).
+            offset: Position of the first token: a number, or int32 (B,).
+        """
         return mx.fast.rope(
             x if self._magnitude == 1 else x * self._magnitude,
             self._head_dim,
@@ -61,7 +80,12 @@ class Rope(nn.Module):
 
 
 def wavelengths(head_dim: int, config: RopeConfig) -> mx.array | None:
-    """Tokens a radian for each pair (D / 2,); None where they are the plain powers of `rope_theta`."""
+    """Tokens per radian of each pair, (D / 2,); None for the plain powers of `rope_theta`.
+
+    Args:
+        head_dim: Width of a head D, even.
+        config: Base and scaling.
+    """
     plain = plain_wavelengths(head_dim, config)
     if config.rope_type == "llama3":
         return _llama3(plain, config)
@@ -71,14 +95,21 @@ def wavelengths(head_dim: int, config: RopeConfig) -> mx.array | None:
 
 
 def plain_wavelengths(head_dim: int, config: RopeConfig) -> mx.array:
-    """Powers of `rope_theta` (D / 2,)."""
+    """Tokens per radian without scaling, powers of `rope_theta`, (D / 2,).
+
+    Args:
+        head_dim: Width of a head D, even.
+        config: Its `rope_theta` is used.
+    """
     return config.rope_theta ** (mx.arange(0, head_dim, 2, dtype=mx.float32) / head_dim)
 
 
 def _llama3(plain: mx.array, config: RopeConfig) -> mx.array:
     assert config.factor and config.low_freq_factor and config.high_freq_factor
     assert config.original_max_position_embeddings
-    turns = config.original_max_position_embeddings / (2 * math.pi * plain)  # in the first context
+    # Pairs with many rotations in the original context keep their wavelength, pairs with few are stretched by `factor`,
+    # and frequencies between the two bounds are interpolated linearly (Llama 3.1).
+    turns = config.original_max_position_embeddings / (2 * math.pi * plain)
     smooth = (turns - config.low_freq_factor) / (config.high_freq_factor - config.low_freq_factor)
     between = 1 / ((1 - smooth) / (config.factor * plain) + smooth / plain)
     slow = mx.where(turns < config.low_freq_factor, config.factor * plain, between)
@@ -86,6 +117,8 @@ def _llama3(plain: mx.array, config: RopeConfig) -> mx.array:
 
 
 def _yarn(plain: mx.array, head_dim: int, config: RopeConfig) -> mx.array:
+    # "NTK by parts" (arXiv 2309.00071, section 3.2): a linear ramp over the pair index, between the pair with
+    # `beta_fast` rotations in the original context (kept) and the pair with `beta_slow` (stretched by `factor`).
     assert config.factor and config.original_max_position_embeddings
     first = config.original_max_position_embeddings
 
@@ -101,6 +134,7 @@ def _yarn(plain: mx.array, head_dim: int, config: RopeConfig) -> mx.array:
 
 
 def _magnitude(config: RopeConfig) -> float:
+    """The factor of queries and keys, by which YaRN sharpens the softmax; 1 for other types."""
     if config.rope_type != "yarn":
         return 1.0
     assert config.factor

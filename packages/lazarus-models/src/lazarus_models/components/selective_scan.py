@@ -1,14 +1,14 @@
 """The recurrence of Mamba (arXiv 2312.00752), with a gradient that keeps one state a chunk instead of one a token.
 
-B = rows, T = tokens a row, C = channels, S = numbers of state a channel, L = tokens of a chunk
+B = rows, T = tokens a row, C = channels, S = state elements a channel, L = tokens of a chunk
 
     state[t] = exp(step[t] * rate) * state[t - 1] + step[t] * x[t] * b[t],    y[t] = sum over S of state[t] * c[t]
 
-Kept for the gradient are the arguments and the state before each chunk; the states within a chunk are computed again.
-Plain automatic differentiation keeps about thirty arrays of (B, T, C, S): 6 MiB a token of a model of 1.5 million parameters.
+The gradient keeps the arguments and the state before each chunk; the states within a chunk are recomputed. Plain automatic
+differentiation keeps about thirty arrays of (B, T, C, S): 6 MiB a token for a model of 1.5 million parameters.
 
-On a CPU exponentials are NumPy's and a state is moved token by token in a core's cache; elsewhere a chunk is scanned in
-log2(L) passes.
+On a CPU, NumPy computes the exponentials and updates the state token by token within a core's cache. On other devices a
+chunk is scanned in log2(L) passes.
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
@@ -20,18 +20,18 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from lazarus_models.backend import mx
+from lazarus_models.backend import mx, on_cpu
 from lazarus_models.ops.cpu.numpy_views import fresh, view
 from lazarus_models.ops.recomputation import recomputed
 
 CHUNK = 64
-"""Tokens of a chunk at most."""
+"""Largest number of tokens of a chunk."""
 _SMALLEST = 16
-"""Tokens of a chunk at least: with 16 numbers of state a channel, the kept states are then as large as `x`."""
+"""Smallest number of tokens of a chunk: with 16 state elements a channel, the kept states are then as large as `x`."""
 _PARTS = 8
-"""Of an array that MLX 0.32 splits without slices."""
+"""Parts into which MLX 0.32 splits an array without slices."""
 _WORKING_SET = 2**19
-"""Numbers of state in a chunk: three such arrays of 2 MiB stay near a core's cache."""
+"""State elements of a chunk: three arrays of 2 MiB each, about a core's cache."""
 _Numbers = NDArray[np.float32]
 
 
@@ -43,20 +43,23 @@ def selective_scan(
     c: Float[mx.array, "B T S"],
     state: Float[mx.array, "B C S"] | None = None,
 ) -> tuple[Float[mx.array, "B T C"], Float[mx.array, "B C S"]]:
-    """What the states give, and the last state.
+    """The outputs and the last state of Mamba's recurrence.
 
     Args:
-        steps: Time that passes at each token, at least 0; at 0 the state stays.
-        x: Input of each channel.
-        rates: Below zero: how fast each number of state decays.
-        b: How the input enters the state.
-        c: How the state is read.
-        state: Before the first token; None for zero.
+        steps: Time steps, at least 0, float, (B, T, C). A step of 0 leaves the state as it is.
+        x: Inputs, float, (B, T, C).
+        rates: Decay rates, below 0, float, (C, S).
+        b: Weights with which the input enters the state, float, (B, T, S).
+        c: Weights with which the state is read, float, (B, T, S).
+        state: State before the first token, float, (B, C, S); None for zeros.
+
+    Returns:
+        The outputs (B, T, C) and the last state (B, C, S).
     """
     if state is None:
         state = mx.zeros((x.shape[0], x.shape[2], rates.shape[1]), dtype=x.dtype)
     arrays = (steps, x, rates, b, c, state)
-    if x.shape[1] > 1 and mx.default_device().type == mx.cpu and all(each.dtype == mx.float32 for each in arrays):
+    if x.shape[1] > 1 and on_cpu() and all(each.dtype == mx.float32 for each in arrays):
         y, last, _ = cast("tuple[mx.array, ...]", _by_vectors(*arrays))
         return y, last
     done: list[mx.array] = []
@@ -69,10 +72,15 @@ def selective_scan(
 def scan(
     decay: Float[mx.array, "B T C S"], drive: Float[mx.array, "B T C S"], state: Float[mx.array, "B C S"] | None = None
 ) -> Float[mx.array, "B T C S"]:
-    """Every state of state[t] = decay[t] * state[t - 1] + drive[t].
+    """Every state of state[t] = decay[t] * state[t - 1] + drive[t], (B, T, C, S).
 
-    Within a chunk in log2(chunk) passes over all tokens instead of a pass a token; only factors of at most one are
-    multiplied, so nothing grows.
+    A chunk takes log2(chunk) passes over all tokens, instead of one pass a token. Only factors of at most one are
+    multiplied, so nothing overflows.
+
+    Args:
+        decay: Decay factors in [0, 1], float, (B, T, C, S).
+        drive: Inputs of the state, float, (B, T, C, S).
+        state: State before the first token, float, (B, C, S); None for zeros.
 
     >>> halves, ones = mx.full((1, 4, 1, 1), 0.5), mx.ones((1, 4, 1, 1))
     >>> scan(halves, ones).flatten()
@@ -88,9 +96,10 @@ def scan(
 
 
 def in_chunks(x: Float[mx.array, "B T ..."]) -> list[mx.array]:
-    """Tokens in groups of `CHUNK`, so that their gradients are put together by one copy.
+    """Splits the token axis into chunks of `CHUNK` tokens, so that one copy concatenates their gradients.
 
-    The gradient of a slice is as large as `x`, and `mx.split` makes slices where there are many parts: few at once, then.
+    `mx.split` into many parts makes slices, and the gradient of a slice is as large as `x`. So long inputs are split in
+    two stages, each into few parts.
     """
     tokens = x.shape[1]
     length = CHUNK * max(1, -(-tokens // (CHUNK * _PARTS)))
@@ -101,6 +110,7 @@ def in_chunks(x: Float[mx.array, "B T ..."]) -> list[mx.array]:
 
 
 def _scan_chunk(decay: mx.array, drive: mx.array, state: mx.array) -> tuple[mx.array, mx.array]:
+    """Hillis-Steele scan: after each pass, a and b describe the map over twice as many tokens, s -> a s + b."""
     a, b = decay, mx.concatenate([drive[:, :1] + decay[:, :1] * state[:, None], drive[:, 1:]], axis=1)
     reach = 1
     while reach < b.shape[1]:
@@ -111,7 +121,7 @@ def _scan_chunk(decay: mx.array, drive: mx.array, state: mx.array) -> tuple[mx.a
 
 
 def _by_passes(*arrays: mx.array) -> tuple[mx.array, mx.array]:
-    """One chunk, by MLX's own operations."""
+    """One chunk, with MLX operations."""
 
     def chunk(
         steps: mx.array, x: mx.array, rates: mx.array, b: mx.array, c: mx.array, state: mx.array
@@ -120,14 +130,14 @@ def _by_passes(*arrays: mx.array) -> tuple[mx.array, mx.array]:
         states, last = _scan_chunk(decay, (steps * x)[..., None] * b[:, :, None], state)
         return (states @ c[..., None]).squeeze(-1), last
 
-    if arrays[1].shape[1] == 1:  # a token of an answer: nothing is worth computing again
+    if arrays[1].shape[1] == 1:  # one token of an answer: nothing to recompute
         return chunk(*arrays)
     y, state = recomputed(chunk, *arrays)
     return y, state
 
 
 class _Chunk(NamedTuple):
-    """Arguments of a few tokens of one row, and what is computed of them."""
+    """The arguments of one chunk of one row, with its decay factors and states."""
 
     steps: _Numbers
     x: _Numbers
@@ -138,7 +148,7 @@ class _Chunk(NamedTuple):
 
 
 @mx.custom_function
-@np.errstate(all="ignore")  # what is not finite shows in the loss
+@np.errstate(all="ignore")  # non-finite numbers appear in the loss
 def _by_vectors(steps: Any, x: Any, rates: Any, b: Any, c: Any, state: Any) -> Any:
     """Outputs, last state, and the state before each chunk (B, chunks, C, S)."""
     arrays = [view(mx.contiguous(each)) for each in (steps, x, b, c)]
@@ -158,10 +168,11 @@ def _by_vectors(steps: Any, x: Any, rates: Any, b: Any, c: Any, state: Any) -> A
 @_by_vectors.vjp  # pyright: ignore[reportUntypedFunctionDecorator] (untyped in MLX)
 @np.errstate(all="ignore")
 def _slopes(primals: Any, cotangents: Any, outputs: Any) -> Any:
-    """Gradients of all arguments, chunk by chunk from the last.
+    """The gradients of all arguments, from the last chunk to the first.
 
-    With g[t] the gradient of state[t], g[t] = dy[t] c[t] + decay[t + 1] g[t + 1]: b has sum of g step x, x and step have
-    sum of g b times the other, and step * rate has g[t] decay[t] state[t - 1].
+    Let g[t] be the gradient of state[t]: g[t] = dy[t] c[t] + decay[t + 1] g[t + 1]. Then the gradient of b is the sum over
+    C of g step x. The gradients of x and step contain the sum over S of g b, times the other one. The gradient of
+    step * rate is g[t] decay[t] state[t - 1].
     """
     steps, x, rates, b, c, _ = primals
     arrays = [view(mx.contiguous(each)) for each in (steps, x, b, c)]
@@ -177,10 +188,11 @@ def _slopes(primals: Any, cotangents: Any, outputs: Any) -> Any:
             dy = of_y[row, chunk]
             of_c[row, chunk] = (dy[:, None] @ found.states)[:, 0]
             g = dy[..., None] * found.c[:, None]  # (L, C, S)
-            _accumulate_back(g, found.decay, later[row])  # decay is now g * decay
+            _accumulate_back(g, found.decay, later[row])  # found.decay becomes g * decay
             entering = (g @ found.b[..., None])[..., 0]  # (L, C)
             of_b[row, chunk] = ((found.steps * found.x)[:, None] @ g)[:, 0]
             np.multiply(entering, found.steps, out=of_x[row, chunk])
+            # g * decay * previous state = gradient of step * rate; the state before the first token is the kept one.
             passing = found.decay
             passing[0] *= kept[row, number]
             passing[1:] *= found.states[:-1]
@@ -197,7 +209,7 @@ def _chunks(tokens: int, numbers: int) -> list[slice]:
 
 
 def _states(arguments: list[_Numbers], rate: _Numbers, before: _Numbers) -> _Chunk:
-    """The states of a chunk, each after its token."""
+    """The state after each token of a chunk."""
     steps, x, b, c = arguments
     decay = steps[..., None] * rate  # (L, C, S)
     np.exp(decay, out=decay)
@@ -211,7 +223,10 @@ def _states(arguments: list[_Numbers], rate: _Numbers, before: _Numbers) -> _Chu
 
 
 def _accumulate_back(g: _Numbers, decay: _Numbers, later: _Numbers) -> None:
-    """Adds what later tokens ask of each state, in place; `decay` becomes g * decay, `later` the gradient of the first state."""
+    """Adds the gradients from later tokens to g, in place.
+
+    `decay` becomes g * decay, and `later` becomes the gradient of the state before the chunk.
+    """
     asked = later
     for token in reversed(range(len(g))):
         g[token] += asked

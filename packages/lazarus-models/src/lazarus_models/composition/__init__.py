@@ -1,1 +1,5 @@
-"""New models: from parts, from presets, and what they cost."""
+"""New models: from layers, from presets, and their costs."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

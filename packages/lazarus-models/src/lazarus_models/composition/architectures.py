@@ -1,13 +1,13 @@
-"""Models of your own from the parts: described by a `DecoderConfig`, made, trained, saved and loaded like any other.
+"""Custom models: a `DecoderConfig` becomes a model that is trained, saved and loaded like any other.
 
-A model that is a Llama or a Mistral in all but name is saved as one, and every program that reads those reads it; any
-other is saved with its description in `config.json`, as family `lazarus_decoder`.
+An architecture that equals a Llama or a Mistral is saved as one, so that other programs read it. Any other architecture is
+saved with its description in `config.json`, as family `lazarus_decoder`.
 """
 
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from lazarus_models.composition.presets import new
+from lazarus_models.composition.presets import init_model
 from lazarus_models.config.architecture import (
     AttentionConfig,
     BlockConfig,
@@ -25,23 +25,30 @@ from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_tokenkit import Tokenizer
 
 CONTEXT = 2048
-"""Longest context of a composed model, in tokens, unless told otherwise."""
+"""Default of the longest context of a composed model, in tokens."""
 
 
 def compose(architecture: DecoderConfig, tokenizer: Tokenizer, *, seed: int, context: int = CONTEXT) -> LoadedModel:
-    """A fresh model of an architecture.
+    """Initializes a model with a given architecture.
 
     Args:
-        architecture: Its vocabulary is at least the tokenizer's.
-        tokenizer: Decides the special ids.
-        seed: Of the weights.
+        architecture: The architecture; its vocabulary is at least the tokenizer's.
+        tokenizer: Determines the special ids.
+        seed: Random seed of the weights, in [0, 2**64).
         context: Longest context, in tokens.
     """
-    return new(model_config(architecture, context=context), tokenizer, seed=seed, vocab_size=architecture.vocab_size)
+    return init_model(
+        model_config(architecture, context=context), tokenizer, seed=seed, vocab_size=architecture.vocab_size
+    )
 
 
 def model_config(architecture: DecoderConfig, *, context: int = CONTEXT) -> ModelConfig:
-    """The `config.json` of an architecture: a Llama's or a Mistral's where it is one, else its own description."""
+    """The config of an architecture: that of an equal Llama or Mistral, or else of family `lazarus_decoder`.
+
+    Args:
+        architecture: The architecture.
+        context: Longest context, in tokens.
+    """
     for raw in _guesses(architecture, context):
         config = canonical(raw, f"composed {raw['model_type']}")
         if family_of(config.model_type).architecture(config) == architecture:
@@ -74,19 +81,19 @@ def transformer(
     feed_forward: FeedForward | None = None,
     **attention: Any,
 ) -> DecoderConfig:
-    """A transformer as Llama has it; other settings are those of `AttentionConfig`.
+    """A transformer like Llama: RMSNorm, RoPE and SwiGLU.
 
     Args:
         vocab_size: Rows of the embedding.
-        width: Of the residual stream.
-        layers: Blocks.
+        width: Width of the residual stream, a multiple of `heads`.
+        layers: Number of blocks.
         heads: Query heads.
-        key_value_heads: Key and value heads; as many unless given.
-        mlp: Width inside the MLP; 8/3 of the model's, to a multiple of 16, unless given.
-        window: Tokens that a token sees.
-        tied: Whether the head is the embedding transposed.
-        feed_forward: In the place of a SwiGLU.
-        **attention: Such as `alibi=True, rope=None`.
+        key_value_heads: Key and value heads, a divisor of `heads`; None for as many as `heads`.
+        mlp: Width inside the MLP; None for 8/3 of `width`, rounded to a multiple of 16.
+        window: Tokens that a token sees, itself included; None for all.
+        tied: Whether the head is the transposed embedding.
+        feed_forward: Replaces the SwiGLU MLP; None for SwiGLU.
+        **attention: Other fields of `AttentionConfig`, such as `alibi=True, rope=None`.
     """
     mixer = AttentionConfig(
         num_heads=heads,
@@ -100,7 +107,15 @@ def transformer(
 
 
 def mamba(*, vocab_size: int, width: int, layers: int, state: int = 16, tied: bool = True) -> DecoderConfig:
-    """A pure state-space model."""
+    """A pure state-space model.
+
+    Args:
+        vocab_size: Rows of the embedding.
+        width: Width of the residual stream.
+        layers: Number of blocks.
+        state: State elements a channel.
+        tied: Whether the head is the transposed embedding.
+    """
     block = BlockConfig(mixer=mamba_mixer(width, state), norm_names=("norm",))
     return stack(vocab_size, width, [block] * layers, tied=tied)
 
@@ -108,25 +123,53 @@ def mamba(*, vocab_size: int, width: int, layers: int, state: int = 16, tied: bo
 def recurrent(
     *, vocab_size: int, width: int, layers: int, kind: Literal["lstm", "gru", "min_gru"] = "min_gru", tied: bool = True
 ) -> DecoderConfig:
-    """A recurrent model with an MLP in each block."""
+    """A recurrent model with an MLP in each block.
+
+    Args:
+        vocab_size: Rows of the embedding.
+        width: Width of the residual stream and of the state.
+        layers: Number of blocks.
+        kind: Kind of the recurrent layers.
+        tied: Whether the head is the transposed embedding.
+    """
     mixer = RecurrentConfig(kind=kind, inner=width)
     block = BlockConfig(mixer=mixer, feed_forward=(MLPConfig(width=2 * width),))
     return stack(vocab_size, width, [block] * layers, tied=tied)
 
 
 def hybrid(*, vocab_size: int, width: int, mixers: Sequence[Mixer], mlp: int, tied: bool = True) -> DecoderConfig:
-    """A model whose blocks mix in different ways, in the given order."""
+    """A model whose blocks have different mixers.
+
+    Args:
+        vocab_size: Rows of the embedding.
+        width: Width of the residual stream.
+        mixers: One mixer a block, in order.
+        mlp: Width inside the MLP of each block.
+        tied: Whether the head is the transposed embedding.
+    """
     blocks = [BlockConfig(mixer=mixer, feed_forward=(MLPConfig(width=mlp),)) for mixer in mixers]
     return stack(vocab_size, width, blocks, tied=tied)
 
 
 def mamba_mixer(width: int, state: int = 16) -> MambaConfig:
-    """Mamba's usual proportions: twice the width inside, time steps from a sixteenth of it."""
+    """A Mamba mixer with the usual proportions: 2 * width channels and a time-step rank of width / 16.
+
+    Args:
+        width: Width of the residual stream.
+        state: State elements a channel.
+    """
     return MambaConfig(inner=2 * width, state=state, rank=-(-width // 16))
 
 
 def stack(vocab_size: int, width: int, blocks: Sequence[BlockConfig], *, tied: bool) -> DecoderConfig:
-    """Blocks between an embedding and a head."""
+    """A model from blocks, with an embedding and a head.
+
+    Args:
+        vocab_size: Rows of the embedding.
+        width: Width of the residual stream.
+        blocks: The blocks, in order.
+        tied: Whether the head is the transposed embedding.
+    """
     return DecoderConfig(vocab_size=vocab_size, width=width, blocks=tuple(blocks), norm=NormConfig(), tied=tied)
 
 

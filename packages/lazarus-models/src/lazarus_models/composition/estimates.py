@@ -1,4 +1,4 @@
-"""What a model costs, from its config alone: parameters, memory and work, before a byte of weights is there."""
+"""Estimates from the config alone, without weights: parameters, memory and operations of a model."""
 
 from dataclasses import dataclass
 from math import prod
@@ -13,31 +13,32 @@ _ADAM = 2  # moments a parameter
 
 @dataclass(frozen=True)
 class Estimate:
-    """Sizes in numbers and bytes."""
+    """Parameters, bytes and operations of a model."""
 
     parameters: int
     active_parameters: int
-    """That a token goes through: of experts, the chosen ones."""
+    """Parameters that one token uses: of experts, only the chosen ones."""
     weights_bytes: int
     cache_bytes: int
     """Keys, values and states of `context` tokens."""
     training_bytes: int
     """Weights, gradients and Adam's two moments in float32, without activations."""
     lora_parameters: int
-    """Of LoRA at the given rank on every linear layer of the blocks but routers."""
+    """Parameters of LoRA at the given rank on every linear layer of the blocks except routers."""
     flops_per_token: int
-    """Additions and multiplications of a forward pass for one token that looks back at `context` others."""
+    """Additions and multiplications of a forward pass for one token that sees `context` tokens."""
     context: int
+    """Tokens in the cache."""
 
 
 def estimate(config: DecoderConfig, *, context: int = 2048, bytes_per_weight: float = 2.0, rank: int = 8) -> Estimate:
-    """Sizes of a model that is never computed: its arrays stay promises.
+    """Estimates sizes of a model; its arrays are never computed.
 
     Args:
-        config: Describes the model.
-        context: Tokens that the cache holds.
+        config: The architecture.
+        context: Tokens in the cache.
         bytes_per_weight: 4 for float32, 2 for bfloat16, 0.5625 for 4 bits in groups of 64.
-        rank: Of LoRA.
+        rank: Rank of LoRA.
     """
     shapes = {name: tensor.shape for name, tensor in weights(Decoder(config)).items()}
     parameters = sum(prod(shape) for shape in shapes.values())
@@ -71,7 +72,7 @@ def _idle(shapes: dict[str, tuple[int, ...]], config: DecoderConfig, place: int,
 
 
 def _kept(mixer: Any, context: int) -> int:
-    """Numbers in a layer's cache."""
+    """Elements of a layer's cache."""
     if isinstance(mixer, AttentionConfig):
         tokens = min(context, mixer.window or context)
         return 2 * tokens * mixer.num_key_value_heads * mixer.head_dim
@@ -84,7 +85,7 @@ def _kept(mixer: Any, context: int) -> int:
 
 
 def _seen(mixer: Any, context: int) -> int:
-    """Operations of attention's scores and sums, or of a state's step."""
+    """Operations a token of attention's scores and weighted sums, or of a state update."""
     if isinstance(mixer, AttentionConfig):
         tokens = min(context, mixer.window or mixer.chunk or context)
         return 4 * tokens * mixer.num_heads * mixer.head_dim

@@ -1,4 +1,4 @@
-"""Shapes with a name, and fresh models of them.
+"""Named model sizes, and the initialization of new models.
 
 | preset    | width | MLP  | layers | heads | head tied | parameters at vocab 32,768 |
 |-----------|-------|------|--------|-------|-----------|----------------------------|
@@ -9,8 +9,9 @@
 | small     | 384   | 1536 | 7      | 6     | no        | 41,686,656                 |
 | medium    | 512   | 2048 | 12     | 8     | no        | 83,898,880                 |
 
-Fresh weights: matrices normal(0, `initializer_range`), those that write to the residual stream smaller by
-sqrt(2 * layers) (GPT-2, Radford et al. 2019), norms and states at their own values, biases zero; the cross-entropy starts at ln V.
+Initial weights: matrices are normal(0, `initializer_range`); those that write to the residual stream are divided by
+sqrt(2 * layers) (GPT-2, Radford et al. 2019). Biases are zero; norms and state parameters have the values of their layers. The
+cross-entropy starts at ln V.
 """
 
 import math
@@ -45,8 +46,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "nano": _llama(32, 96, 2, 2, tie_word_embeddings=True),
     "tiny-test": _llama(64, 176, 2, 4, tie_word_embeddings=True),
     "micro": _llama(128, 512, 4, 4),
-    # Fresh logits have the variance width * range^2 and the loss starts half of that above ln V: with the usual 0.02
-    # `medium` would start 0.102 above, with 0.01 it starts 0.026 above.
+    # Initial logits have the variance width * range^2, and the loss starts half of that above ln V: `medium` starts 0.102
+    # above with the usual 0.02, and 0.026 above with 0.01.
     "tiny": _llama(256, 1024, 6, 4, initializer_range=0.01),
     "small": _llama(384, 1536, 7, 6, initializer_range=0.01),
     "medium": _llama(512, 2048, 12, 8, initializer_range=0.01),
@@ -60,6 +61,10 @@ _BIASES = (".bias", ".b", ".bhn")  # the last two a GRU's
 def preset(name: str, *, vocab_size: int) -> ModelConfig:
     """The config of a preset.
 
+    Args:
+        name: A key of `PRESETS`.
+        vocab_size: Rows of the embedding.
+
     Raises:
         ConfigError: No preset has that name.
     """
@@ -68,16 +73,19 @@ def preset(name: str, *, vocab_size: int) -> ModelConfig:
     return canonical({**PRESETS[name], "vocab_size": vocab_size}, f"preset {name!r}")
 
 
-def new(
+def init_model(
     preset_or_config: str | ModelConfig, tokenizer: Tokenizer, *, seed: int, vocab_size: int | None = None
 ) -> LoadedModel:
-    """A fresh model for a tokenizer; the same seed gives the same bits, whatever was drawn before.
+    """Initializes a new model for a tokenizer; the same seed gives the same bits.
 
     Args:
-        preset_or_config: A name in `PRESETS`, or a config whose vocabulary and special ids give way to the tokenizer's.
-        tokenizer: Decides the special ids and, unless told, the vocabulary.
-        seed: Of the weights; any non-negative integer below 2**64.
-        vocab_size: Rows of the embedding, at least the tokenizer's.
+        preset_or_config: A name in `PRESETS`, or a config; its vocabulary size and special ids are replaced.
+        tokenizer: Determines the special ids, and the vocabulary size if none is given.
+        seed: Random seed of the weights, in [0, 2**64).
+        vocab_size: Rows of the embedding, at least the tokenizer's vocabulary; None for the tokenizer's vocabulary.
+
+    Raises:
+        ConfigError: No preset has that name, `vocab_size` is below the tokenizer's, or the weights exceed the memory.
     """
     rows = vocab_size or tokenizer.vocab_size
     if rows < tokenizer.vocab_size:
@@ -100,14 +108,20 @@ def new(
 
 
 def initial_weights(model: nn.Module, config: ModelConfig, *, seed: int) -> dict[str, mx.array]:
-    """Fresh float32 weights for every parameter of a model, from a generator of their own."""
+    """Initial float32 weights for every parameter of a model, without the global random generator.
+
+    Args:
+        model: The model.
+        config: Its config; `initializer_range` and `num_hidden_layers` are used.
+        seed: Random seed, in [0, 2**64).
+    """
     own = weights(model)
     fresh: dict[str, mx.array] = {}
     for key, (name, tensor) in zip(mx.random.split(mx.random.key(seed), len(own)), own.items(), strict=True):
         if name.endswith(_BIASES):
             fresh[name] = mx.zeros(tensor.shape)
         elif tensor.ndim == 1 or name.endswith("A_log"):
-            fresh[name] = tensor  # norms, decays and sinks begin at values of their own, the same ones always
+            fresh[name] = tensor  # norms, decay rates and sinks keep the constant values of their layers
         else:
             smaller = math.sqrt(2 * config.num_hidden_layers) if name.endswith(_RESIDUAL) else 1.0
             fresh[name] = mx.random.normal(tensor.shape, scale=config.initializer_range / smaller, key=key)

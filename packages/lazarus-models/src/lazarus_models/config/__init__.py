@@ -1,4 +1,4 @@
-"""Model configurations: the architecture as data, and `config.json` files."""
+"""Descriptions of models: architectures, and the `config.json` of Hugging Face."""
 
 from lazarus_core.lazy import lazy_exports
 

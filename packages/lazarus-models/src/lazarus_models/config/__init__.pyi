@@ -5,4 +5,12 @@ from .architecture import FeedForward as FeedForward
 from .architecture import Mamba2Config as Mamba2Config
 from .architecture import MambaConfig as MambaConfig
 from .architecture import Mixer as Mixer
+from .architecture import MLPConfig as MLPConfig
 from .architecture import MoEConfig as MoEConfig
+from .architecture import NormConfig as NormConfig
+from .architecture import RecurrentConfig as RecurrentConfig
+from .architecture import RopeConfig as RopeConfig
+from .huggingface import ModelConfig as ModelConfig
+from .huggingface import Precision as Precision
+from .huggingface import Quantization as Quantization
+from .huggingface import TransformerConfig as TransformerConfig

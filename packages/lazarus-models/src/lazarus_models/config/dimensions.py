@@ -1,7 +1,7 @@
-"""How large a model may be: checked from its description, before anything of it is built.
+"""Limits of a model's size, checked from its description before the model is built.
 
-A config is a text of a few hundred bytes; its numbers decide over gigabytes. They are held against the headers of the
-weights where there are weights, and against plain bounds and the machine's memory where there are none.
+A config of a few hundred bytes can demand gigabytes. Its numbers are compared with the headers of the weights, or, without
+weights, with fixed bounds and the machine's memory.
 """
 
 import os
@@ -22,32 +22,32 @@ from lazarus_models.errors import ConfigError, WeightsError
 from lazarus_models.tensor_files import Stored
 
 MAX_EXPERTS = 4096
-"""Experts of a block: Switch-C has 2,048."""
+"""Largest number of experts of a block: Switch-C has 2,048."""
 MAX_DIMENSION = 2**31 - 1
-"""Of any axis: MLX counts in signed integers of 32 bits."""
+"""Largest size of an axis: MLX uses signed 32-bit integers."""
 MAX_NUMBERS = 10**13
-"""Weights of a model without files: ten times the largest published."""
+"""Largest number of weights of a model without files: ten times the largest published model."""
 _PACKED = 16
-"""Weights in one stored number at most: 2 bits in a U32."""
+"""Largest number of weights in one stored number: 2-bit weights in a U32."""
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 
 def least_numbers(config: DecoderConfig) -> int:
-    """Weights that such a model has at least: its large matrices."""
+    """A lower bound of the number of weights of a model: those of its large matrices."""
     head = 0 if config.tied else config.vocab_size * config.width
     embedding = (config.vocab_size + (config.positions or 0)) * config.width
     return embedding + head + sum(_block_numbers(config.width, block) for block in config.blocks)
 
 
 def refuse_oversized(config: DecoderConfig, source: str) -> None:
-    """Checks a model that is to be built.
+    """Refuses an architecture that is too large to build.
 
     Args:
-        config: Describes it.
-        source: What the message begins with.
+        config: The architecture.
+        source: Start of the message.
 
     Raises:
-        ConfigError: It has too many layers, experts or weights, or an axis too long for MLX.
+        ConfigError: It has too many layers, experts or weights, or an axis that is too long for MLX.
     """
     axes = {"vocab_size": config.vocab_size, "width": config.width, "positions": config.positions or 0}
     bounded = [("layers", len(config.blocks), MAX_LAYERS)]
@@ -64,10 +64,15 @@ def refuse_oversized(config: DecoderConfig, source: str) -> None:
 
 
 def check_memory(config: DecoderConfig, source: str, *, bytes_per_weight: int = 4) -> None:
-    """Whether the weights of a new model fit into the machine's memory.
+    """Refuses a new model whose weights exceed the machine's memory.
+
+    Args:
+        config: The architecture.
+        source: Start of the message.
+        bytes_per_weight: 4 for float32.
 
     Raises:
-        ConfigError: They do not.
+        ConfigError: The weights exceed the memory.
     """
     needed = least_numbers(config) * bytes_per_weight
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -79,34 +84,40 @@ def check_memory(config: DecoderConfig, source: str, *, bytes_per_weight: int = 
 
 
 def check_layers(layers: int, stored: Mapping[str, Stored], source: str) -> None:
-    """Holds the number of layers against the names in the weights; a model of fewer is compared by its tensors.
+    """Refuses a config with more layers than the weights. Fewer layers are found when the tensors are compared.
 
     Args:
         layers: `num_hidden_layers`.
-        stored: The tensors of the weights.
-        source: What the message begins with.
+        stored: The stored tensors by name.
+        source: Start of the message.
 
     Raises:
-        WeightsError: The weights hold fewer.
+        WeightsError: The weights have fewer layers.
     """
     found = 1 + max((int(match[1]) for name in stored if (match := _LAYER.search(name))), default=-1)
     if layers > found:
         raise WeightsError(
-            f"{source}: config.json describes {layers:,} layers (`num_hidden_layers`), the weights hold {found:,}",
+            f"{source}: config.json describes {layers:,} layers (`num_hidden_layers`), but the weights have {found:,}",
             "LM-E123",
         )
 
 
 def check_numbers(config: DecoderConfig, stored: Mapping[str, Stored], source: str) -> None:
-    """Holds the size of a model against the sizes in the headers of its weights.
+    """Refuses a config that needs more weights than are stored.
+
+    Args:
+        config: The architecture.
+        stored: The stored tensors by name.
+        source: Start of the message.
 
     Raises:
-        WeightsError: The weights hold fewer numbers, however they are packed.
+        WeightsError: Fewer weights are stored, even if they are packed at 2 bits.
     """
     least, there = least_numbers(config), sum(prod(tensor.shape) for tensor in stored.values())
     if least > there * _PACKED:
         raise WeightsError(
-            f"{source}: config.json describes {least:,} weights or more, the files hold {there:,} numbers", "LM-E125"
+            f"{source}: config.json describes at least {least:,} weights, but the files have {there:,} numbers",
+            "LM-E125",
         )
 
 

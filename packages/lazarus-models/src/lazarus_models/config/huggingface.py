@@ -1,12 +1,11 @@
-"""Any Hugging Face `config.json`, read into one canonical form.
+"""Reads any Hugging Face `config.json` into one canonical form, and writes it.
 
-Writers differ: RoPE stands in `rope_parameters` (transformers 5) or in `rope_theta` and `rope_scaling` (before), the
-precision in `dtype` or `torch_dtype`, a text model beside a vision model in `text_config`, and what equals the
-family's default is left out. mlx-lm reads the older spelling only and takes other defaults in silence, so what we
-write says both spellings and leaves nothing out.
+Files differ: RoPE is in `rope_parameters` (transformers 5) or in `rope_theta` and `rope_scaling` (before), the precision in
+`dtype` or `torch_dtype`, a text model with a vision model in `text_config`, and defaults of the family are omitted. mlx-lm
+reads the older keys only and silently uses other defaults. So written files have both spellings and omit nothing.
 
-A family declares the keys it reads as fields of a config of its own, with transformers' defaults. A key that it
-knows but cannot honour is a `Literal` of the one value it can: another value is refused by name.
+A family declares its keys as fields of its own config, with transformers' defaults. A key of which only one value is supported
+is a `Literal` of that value: any other value is refused by name.
 """
 
 import math
@@ -29,50 +28,51 @@ LayerType = Literal["full_attention", "sliding_attention", "chunked_attention", 
 
 
 class Quantization(Frozen):
-    """How an mlx checkpoint stores its matrices: a scale and a bias for every group of weights."""
+    """The quantization of an MLX checkpoint: a scale and a bias for every group of weights."""
 
     group_size: PositiveInt = 64
     """Weights that share a scale."""
     bits: Literal[2, 3, 4, 5, 6, 8] = 4
+    """Bits of a weight."""
     mode: str = "affine"
-    """MLX's word for the format; `affine`, or `mxfp4` with groups of 32."""
+    """MLX's name of the format: `affine`, or `mxfp4` with groups of 32."""
     layers: dict[str, dict[str, Any] | bool] = Field(default_factory=dict[str, dict[str, Any] | bool])
-    """Layers with settings of their own, or left as they are (false)."""
+    """Layers with other settings, by name; false for a layer that is not quantized."""
 
     def to_huggingface(self) -> dict[str, Any]:
-        """The value of `quantization`, as mlx-lm writes it."""
+        """The value of the key `quantization`, as mlx-lm writes it."""
         return {**self.model_dump(exclude={"layers"}), **self.layers}
 
 
 class ModelConfig(Frozen):
-    """What every model says of itself, under Hugging Face's names; `raw` keeps the file's own keys."""
+    """The settings of every family, under Hugging Face's names; `raw` keeps the original keys."""
 
     model_type: str
     """The family, such as `llama`."""
     hidden_size: PositiveInt
     """Width of the residual stream."""
     num_hidden_layers: PositiveInt
-    """Blocks."""
+    """Number of blocks."""
     vocab_size: PositiveInt
     """Rows of the embedding, at least the tokenizer's largest id + 1."""
     max_position_embeddings: PositiveInt | None = None
-    """Longest context, in tokens; None where the family has no such limit."""
+    """Longest context, in tokens; None for no limit."""
     tie_word_embeddings: bool = False
-    """Whether the head is the embedding transposed."""
+    """Whether the head is the transposed embedding."""
     initializer_range: NonNegativeFloat = 0.02
-    """Standard deviation of fresh weights."""
+    """Standard deviation of initial weights."""
     bos_token_id: int | None = None
     """First token of a document."""
     eos_token_ids: tuple[int, ...] = ()
     """Tokens that end a document or a turn."""
     pad_token_id: int | None = None
-    """Filler, never attended to by real tokens."""
+    """Padding token."""
     dtype: Precision = "float32"
     """Precision of the stored weights."""
     quantization: Quantization | None = None
-    """None for plain weights."""
+    """Quantization of the weights; None for plain weights."""
     raw: dict[str, Any] = Field(default_factory=dict[str, Any], repr=False)
-    """The `config.json` as it was read."""
+    """The original content of `config.json`."""
 
     @validator(mode="after")
     def _special_tokens_exist(self) -> Self:
@@ -83,12 +83,12 @@ class ModelConfig(Frozen):
         said = [(name, token) for name, token in given.items() if token is not None]
         for name, token in (*said, *(("eos_token_id", token) for token in self.eos_token_ids)):
             if not 0 <= token < size:
-                raise ValueError(f"`{name}` is {token}, `vocab_size` allows 0 to {size - 1}")
+                raise ValueError(f"`{name}` is {token}, but `vocab_size` allows 0 to {size - 1}")
         return self
 
     @classmethod
     def from_huggingface(cls, raw: Mapping[str, Any]) -> Self:
-        """Reads a `config.json`'s content, what it leaves out being the family's default.
+        """Reads the content of a `config.json`; omitted keys have the family's defaults.
 
         Raises:
             pydantic.ValidationError: A key is missing, of the wrong type, or contradicts another.
@@ -110,7 +110,7 @@ class ModelConfig(Frozen):
 
     @classmethod
     def _complete(cls, said: dict[str, Any]) -> None:
-        """Adds to what a config says what follows from it."""
+        """Adds values that follow from others to the content of a `config.json`."""
 
     @classmethod
     def _takes_null(cls, key: str) -> bool:
@@ -118,7 +118,11 @@ class ModelConfig(Frozen):
         return field is not None and types.NoneType in get_args(field.annotation)
 
     def to_huggingface(self, *, dtype: Precision) -> dict[str, Any]:
-        """The `config.json` to write: the original keys, and every canonical one in both spellings."""
+        """The content of the `config.json` to write: the original keys, and every canonical key in both spellings.
+
+        Args:
+            dtype: Precision of the stored weights.
+        """
         eos = self.eos_token_ids
         plain = self.model_dump(exclude=_DERIVED, mode="json")
         quantization = {"quantization": self.quantization.to_huggingface()} if self.quantization else {}
@@ -138,20 +142,20 @@ class ModelConfig(Frozen):
 
 
 _UNBOUNDED = ("time_step_limit", "text_config")
-"""Keys that may hold infinity: a bound of Mamba's time steps that is none."""
+"""Keys that may contain infinity: the upper bound of Mamba's time steps, if there is none."""
 _INFINITY: dict[str, Any] = {"__float__": "Infinity"}
 _DERIVED = {"rope", "rope_local", "eos_token_ids", "dtype", "quantization", "raw"}
 
 
 class TransformerConfig(ModelConfig):
-    """What a model with attention says of itself."""
+    """The settings of families with attention."""
 
     intermediate_size: PositiveInt
     """Width inside the MLP, or inside each expert."""
     num_attention_heads: PositiveInt
     """Query heads."""
     num_key_value_heads: PositiveInt
-    """Key and value heads, each shared by a group of query heads."""
+    """Key and value heads; a group of query heads shares each of them."""
     head_dim: PositiveInt
     """Width of a head."""
     rms_norm_eps: PositiveFloat = 1e-6
@@ -163,11 +167,11 @@ class TransformerConfig(ModelConfig):
     def _heads_fit(self) -> Self:
         if self.num_attention_heads % self.num_key_value_heads:
             raise ValueError(
-                f"`num_attention_heads` {self.num_attention_heads} is no multiple of "
+                f"`num_attention_heads` {self.num_attention_heads} is not a multiple of "
                 f"`num_key_value_heads` {self.num_key_value_heads}"
             )
         if self.head_dim % 2:
-            raise ValueError(f"`head_dim` {self.head_dim} is odd; RoPE turns pairs of dimensions")
+            raise ValueError(f"`head_dim` {self.head_dim} is odd; RoPE needs pairs of dimensions")
         return self
 
     @classmethod
@@ -187,35 +191,45 @@ class TransformerConfig(ModelConfig):
 
 
 class LayeredConfig(TransformerConfig):
-    """A transformer whose layers are of several kinds."""
+    """The settings of families with several kinds of layers."""
 
     kinds: ClassVar[tuple[LayerType, ...]]
-    """The ones that the family has."""
+    """The kinds that the family supports."""
     layer_types: tuple[LayerType, ...]
-    """The kind of each layer, in their order."""
+    """The kind of each layer, in order."""
 
     @validator(mode="after")
     def _every_layer_has_a_kind(self) -> Self:
         if unknown := set(self.layer_types) - set(self.kinds):
-            raise ValueError(f"`layer_types` says {sorted(unknown)}, this family has {self.kinds}")
+            raise ValueError(f"`layer_types` has {sorted(unknown)}, but this family supports {self.kinds}")
         if len(self.layer_types) != self.num_hidden_layers:
             raise ValueError(
-                f"`layer_types` names {len(self.layer_types)} layers, `num_hidden_layers` says {self.num_hidden_layers}"
+                f"`layer_types` has {len(self.layer_types)} layers, but `num_hidden_layers` is {self.num_hidden_layers}"
             )
         return self
 
 
 def read_rope(said: Mapping[str, Any], *, default_theta: float = 10000.0) -> RopeConfig:
-    """The one RoPE of a config, in whichever spelling."""
-    # transformers lets `rope_scaling` win where a file has both; a theta of its own lies beside or inside.
+    """The RoPE of a config, in either spelling.
+
+    Args:
+        said: The content of a `config.json`.
+        default_theta: `rope_theta` if the config has none.
+    """
+    # If a file has both keys, transformers uses `rope_scaling`. `rope_theta` is either next to it or inside.
     given: Any = said.get("rope_scaling") or said.get("rope_parameters") or {}
     return rope_of(given, said.get("rope_theta", default_theta))
 
 
 def rope_of(given: Any, theta: Any) -> RopeConfig:
-    """A RoPE from its parameters; `theta` where they have none."""
+    """A RoPE from its parameters.
+
+    Args:
+        given: The value of `rope_scaling` or `rope_parameters`.
+        theta: `rope_theta` if the parameters have none.
+    """
     if not isinstance(given, dict):
-        return RopeConfig.model_validate(given)  # refuses it in pydantic's words
+        return RopeConfig.model_validate(given)  # raises pydantic's error
     parameters = {key: value for key, value in cast("dict[str, Any]", given).items() if value is not None}
     if "type" in parameters:  # the spelling of 2023
         parameters.setdefault("rope_type", parameters["type"])
@@ -237,27 +251,27 @@ def _quantization(raw: Mapping[str, Any]) -> Quantization | None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object.
+    """Reads a JSON object from a file.
 
     Raises:
-        ConfigError: No file, not UTF-8, not JSON, or not an object; names file, line and column.
+        ConfigError: There is no file, or it is not a JSON object in UTF-8; the message names line and column.
     """
     try:
         content = read_bytes(path)
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file; a model is a directory with config.json", "LM-E100") from error
+        raise ConfigError(f"{path}: no such file; give a model directory with config.json", "LM-E100") from error
     return parse_json(content, path)
 
 
 def parse_json(content: bytes, path: Path) -> dict[str, Any]:
-    """The JSON object that the bytes of a file hold.
+    """Parses a JSON object.
 
     Args:
-        content: The bytes.
-        path: For messages.
+        content: UTF-8 text.
+        path: The file, for messages.
 
     Raises:
-        ConfigError: Not UTF-8, not JSON, or not an object; names file, line and column.
+        ConfigError: The content is not a JSON object in UTF-8; the message names line and column.
     """
     try:
         members = parse_object(content.removeprefix(BOM), str(path), allow_infinity=True)
@@ -265,7 +279,7 @@ def parse_json(content: bytes, path: Path) -> dict[str, Any]:
         raise ConfigError(error.message, "LM-E101") from error
     said = {name: _with_infinity(value) for name, value in members.items()}
     if wrong := next((name for name, value in said.items() if name not in _UNBOUNDED and _is_infinite(value)), None):
-        raise ConfigError(f"{path}: `{wrong}` holds a number beyond the range of a double", "LM-E101")
+        raise ConfigError(f"{path}: `{wrong}` contains a number beyond the range of a double", "LM-E101")
     return said
 
 
@@ -278,7 +292,7 @@ def _is_infinite(value: Any) -> bool:
 
 
 def _with_infinity(value: Any) -> Any:
-    # transformers 5 writes infinity as {"__float__": "Infinity"}, JSON having no word for it
+    # JSON has no infinity: transformers 5 writes {"__float__": "Infinity"}.
     if value == _INFINITY:
         return float("inf")
     if isinstance(value, dict):
@@ -287,7 +301,7 @@ def _with_infinity(value: Any) -> Any:
 
 
 def in_words(error: ValidationError) -> str:
-    """A pydantic error as one line: `rope.factor: Input should be greater than 0 (got -1.0); ...`."""
+    """Formats a pydantic error as one line: `rope.factor: Input should be greater than 0 (got -1.0); ...`."""
     lines: list[str] = []
     for item in error.errors():
         where = ".".join(str(part) if str(part).isidentifier() else repr(part) for part in item["loc"])

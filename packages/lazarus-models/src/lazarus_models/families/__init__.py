@@ -1,4 +1,4 @@
-"""The families this version knows, each a file named by its `model_type`."""
+"""The supported model families, one file each, named by `model_type`."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -15,7 +15,7 @@ from lazarus_models.families.family import Family as Family
 
 
 class ModelFamilyType(StrEnum):
-    """The families that can be loaded, by their `model_type`."""
+    """The supported families by `model_type`."""
 
     GEMMA3 = "gemma3_text"
     GPT_OSS = "gpt_oss"
@@ -35,29 +35,37 @@ class ModelFamilyType(StrEnum):
 
 
 NESTED = {"gemma3": "gemma3_text", "llama4": "llama4_text"}
-"""Models of text and images, of which the text model in `text_config` is read."""
+"""Models of text and images, and the family of the text model in their `text_config`."""
 
 
 def family_of(model_type: str, source: str = "config") -> Family:
-    """The family of a `model_type`; `source` names in errors where it stands.
+    """The family of a `model_type`.
+
+    Args:
+        model_type: A value of `ModelFamilyType`.
+        source: Start of the message.
 
     Raises:
-        UnsupportedModel: Not a `ModelFamilyType`.
+        UnsupportedModel: The family is not supported.
     """
     if model_type not in list(ModelFamilyType):
         raise UnsupportedModel(
-            f"{source}: `model_type` {model_type!r} is not supported; this version knows {', '.join(ModelFamilyType)}",
+            f"{source}: `model_type` {model_type!r} is not supported; supported are {', '.join(ModelFamilyType)}",
             "LM-E110",
         )
     return import_module(f"{__name__}.{model_type}").FAMILY
 
 
 def canonical(raw: dict[str, Any], source: str) -> ModelConfig:
-    """The canonical form of a `config.json`'s content; `source` names it in errors.
+    """The canonical form of a `config.json`.
+
+    Args:
+        raw: Its content.
+        source: Start of the message.
 
     Raises:
         ConfigError: A key is missing, of the wrong type, or contradicts another.
-        UnsupportedModel: A family or a setting that this version would get wrong.
+        UnsupportedModel: The family or a setting is not supported.
     """
     model_type = raw.get("model_type")
     if not isinstance(model_type, str):
@@ -76,30 +84,30 @@ def canonical(raw: dict[str, Any], source: str) -> ModelConfig:
         known = all(item["type"] == "literal_error" and item["loc"][0] in _PINNED for item in error.errors())
         if known:
             raise UnsupportedModel(
-                f"{source}: family `{model_type}` cannot honour {in_words(error)}", "LM-E112"
+                f"{source}: family `{model_type}` does not support {in_words(error)}", "LM-E112"
             ) from error
         raise ConfigError(f"{source}: {in_words(error)}", "LM-E103") from error
 
 
 def read_config(path: Path, read: Callable[[Path], dict[str, Any]] = read_json) -> ModelConfig:
-    """Reads `config.json`, given itself or its directory.
+    """Reads a `config.json`.
 
     Args:
-        path: One of the two.
-        read: Reads the file.
+        path: The file or its directory.
+        read: Function that reads the file.
 
     Raises:
-        ConfigError: No such file, or not a model's; see `canonical`.
+        ConfigError: There is no such file, or it is not the config of a model; see `canonical`.
     """
     file = path / "config.json" if path.is_dir() else path
     if not file.exists() and (path / "adapter_config.json").exists():
         raise ConfigError(
-            f"{path}: an adapter, no model; give it as the adapter of the model it was made for", "LM-E100"
+            f"{path}: this is an adapter, not a model; load it as an adapter of its base model", "LM-E100"
         )
     return canonical(read(file), str(file))
 
 
-_PINNED = {  # keys of which a family knows one value; the models are the same with another, but for their outputs
+_PINNED = {  # keys of which a family supports one value; another value changes outputs but not tensors
     "hidden_act",
     "hidden_activation",
     "attn_logit_softcapping",
@@ -124,6 +132,6 @@ def _refuse_foreign_quantization(raw: dict[str, Any], source: str) -> None:
         if method == "mxfp4":
             return
         raise UnsupportedModel(
-            f"{source}: weights quantized by {method!r} are not read; give the unquantized or an mlx checkpoint",
+            f"{source}: weights quantized by {method!r} are not supported; use the unquantized or an MLX checkpoint",
             "LM-E111",
         )

@@ -1,4 +1,4 @@
-"""What a family of models tells the rest of the package; one file a family holds one `FAMILY`."""
+"""The interface of a model family: every family file defines one `FAMILY`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,30 +13,35 @@ from lazarus_models.weight_mapping import PLAIN, Layout
 
 @dataclass(frozen=True)
 class Family:
-    """How to read, build and name the parts of one `model_type`."""
+    """Config, architecture and file layout of one `model_type`."""
 
     config: type[ModelConfig]
-    """The keys of its `config.json`, with transformers' defaults, not mlx-lm's."""
+    """The keys of its `config.json`, with transformers' defaults."""
     architecture: Callable[[Any], DecoderConfig]
-    """What such a config describes."""
+    """Converts a config to an architecture."""
     layout: Layout | Callable[[Any], Layout] = PLAIN
-    """How its files differ from its models; a function of the config where that decides."""
+    """The differences between its files and its models, or a function of the config that returns them."""
     unused_tensors: tuple[str, ...] = ()
-    """Name endings that some checkpoints carry and the model computes itself."""
+    """Ends of names of stored tensors that the model does not use."""
 
     def build(self, config: ModelConfig) -> Decoder:
-        """A module that takes ids (B, T) to logits (B, T, V); its weights are yet to be loaded."""
+        """A model from ids (B, T) to logits (B, T, V), with arbitrary weights."""
         architecture = self.architecture(config)
         refuse_oversized(architecture, f"`{config.model_type}`")
         return Decoder(architecture)
 
     def layout_of(self, config: ModelConfig) -> Layout:
-        """How files of such a config differ from its model."""
+        """The differences between files with this config and the model."""
         return self.layout if isinstance(self.layout, Layout) else self.layout(config)
 
 
 def attention(config: TransformerConfig, **settings: Any) -> AttentionConfig:
-    """The attention of a config's heads and RoPE, with a family's other settings of `AttentionConfig`."""
+    """Attention with the heads and the RoPE of a config.
+
+    Args:
+        config: The config.
+        **settings: Other fields of `AttentionConfig`.
+    """
     heads: dict[str, Any] = {
         "num_heads": config.num_attention_heads,
         "num_key_value_heads": config.num_key_value_heads,
@@ -47,7 +52,14 @@ def attention(config: TransformerConfig, **settings: Any) -> AttentionConfig:
 
 
 def decoder(config: ModelConfig, blocks: tuple[BlockConfig, ...], norm: NormConfig, **settings: Any) -> DecoderConfig:
-    """The model of a config's vocabulary and width, with a family's other settings of `DecoderConfig`."""
+    """An architecture with the vocabulary and width of a config.
+
+    Args:
+        config: The config.
+        blocks: The blocks, in order.
+        norm: Norm after the last block.
+        **settings: Other fields of `DecoderConfig`.
+    """
     return DecoderConfig(
         vocab_size=config.vocab_size,
         width=config.hidden_size,

@@ -1,7 +1,7 @@
-"""Gemma 3 and FunctionGemma: four norms a block, most layers with a window and a RoPE of their own, GeGLU.
+"""Gemma 3 and FunctionGemma: four norms a block, GeGLU, and sliding-window layers with a separate RoPE.
 
-The embeddings are multiplied by the square root of the width as transformers does it, in the precision of the weights;
-mlx-lm rounds it to bfloat16 always.
+The embeddings are multiplied by the square root of the width in the precision of the weights, as in transformers; mlx-lm always
+rounds the factor to bfloat16.
 """
 
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from lazarus_models.families.family import Family, attention, decoder
 
 
 class Gemma3Config(LayeredConfig):
-    """The keys of a Gemma 3's `config.json`, or of its `text_config`; the models of Google leave many of them out."""
+    """The keys of a Gemma 3's `config.json`, or of its `text_config`; Google's files omit many of them."""
 
     kinds = ("full_attention", "sliding_attention")
     vocab_size: PositiveInt = 262208
@@ -35,7 +35,7 @@ class Gemma3Config(LayeredConfig):
     sliding_window: PositiveInt = 4096
     """Tokens that a token sees in layers of `sliding_attention`, itself included."""
     rope_local: RopeConfig
-    """Of layers of `sliding_attention`."""
+    """RoPE of layers of `sliding_attention`."""
     attn_logit_softcapping: Literal[None] = None
     final_logit_softcapping: Literal[None] = None
     use_bidirectional_attention: Literal[False] = False

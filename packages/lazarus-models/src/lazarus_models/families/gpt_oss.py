@@ -1,6 +1,7 @@
-"""gpt-oss: learned sinks, every other layer with a window, experts with a bounded SwiGLU and biases.
+"""gpt-oss: learned attention sinks, a window in every other layer, experts with a clamped SwiGLU and biases.
 
-In files the columns of gate and up stand in turn, transposed; as published (MXFP4) they are rows, four bits a weight.
+In files, gate and up projections are alternating columns of a transposed matrix. In the published MXFP4 files they are
+alternating rows of 4-bit weights.
 """
 
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from lazarus_models.weight_mapping import (
     transposed,
 )
 
-_YARN = {  # transformers' default, which is that of the published models
+_YARN = {  # transformers' default, equal to the published models' settings
     "rope_type": "yarn",
     "factor": 32.0,
     "beta_fast": 32.0,
@@ -47,7 +48,7 @@ class GptOssConfig(LayeredConfig):
     swiglu_alpha: PositiveFloat = 1.702
     """Steepness of the gate."""
     swiglu_limit: PositiveFloat = 7.0
-    """Bound of gate and up."""
+    """Bound of gate and up projections."""
 
     @classmethod
     def _complete(cls, said: dict[str, Any]) -> None:

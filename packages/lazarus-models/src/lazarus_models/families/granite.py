@@ -19,13 +19,13 @@ class GraniteConfig(TransformerConfig):
     mlp_bias: bool = False
     """Whether the MLP's projections have biases."""
     attention_multiplier: PositiveFloat = 1.0
-    """Multiplies the scores, in the place of 1 / sqrt(head_dim)."""
+    """Factor of the scores, instead of 1 / sqrt(head_dim)."""
     embedding_multiplier: PositiveFloat = 1.0
-    """Multiplies the embeddings."""
+    """Factor of the embeddings."""
     residual_multiplier: PositiveFloat = 1.0
-    """Multiplies what a part adds to the residual stream."""
+    """Factor of the outputs that are added to the residual stream."""
     logits_scaling: PositiveFloat = 1.0
-    """Divides the logits."""
+    """Divisor of the logits."""
 
 
 def _architecture(config: GraniteConfig) -> DecoderConfig:

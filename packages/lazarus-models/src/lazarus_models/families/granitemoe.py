@@ -11,7 +11,7 @@ from lazarus_models.weight_mapping import Layout, halves, renamed
 
 
 class GraniteMoeConfig(TransformerConfig):
-    """The keys of a Granite MoE's `config.json`; `granite` says what the multipliers do."""
+    """The keys of a Granite MoE's `config.json`; the multipliers are explained in `granite`."""
 
     hidden_act: Literal["silu"] = "silu"
     max_position_embeddings: PositiveInt | None = 2048

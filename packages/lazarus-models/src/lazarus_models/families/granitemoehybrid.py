@@ -1,4 +1,4 @@
-"""Granite 4: layers of Mamba 2 and of attention without positions, with experts and an MLP for every token."""
+"""Granite 4: Mamba 2 layers and attention layers without positions, with experts and a shared MLP."""
 
 from typing import Any, Literal
 
@@ -18,11 +18,11 @@ from lazarus_models.families.family import Family, attention, decoder
 from lazarus_models.families.granitemoe import EXPERTS
 from lazarus_models.weight_mapping import Layout, halves, renamed, swapped
 
-_KINDS = {"attention": "full_attention", "mamba": "linear_attention"}  # what transformers 4 calls them
+_KINDS = {"attention": "full_attention", "mamba": "linear_attention"}  # the names in transformers 4
 
 
 class GraniteMoeHybridConfig(LayeredConfig):
-    """The keys of a Granite 4's `config.json`; `granite` says what the multipliers do."""
+    """The keys of a Granite 4's `config.json`; the multipliers are explained in `granite`."""
 
     hidden_act: Literal["silu"] = "silu"
     kinds = ("full_attention", "linear_attention")
@@ -34,12 +34,12 @@ class GraniteMoeHybridConfig(LayeredConfig):
     residual_multiplier: float = 1.0
     logits_scaling: float = 1.0
     position_embedding_type: Literal["rope", "nope"] | None = None
-    """Whether attention turns queries and keys; null for no."""
+    """`rope` for RoPE in the attention layers, `nope` or null for no positions."""
     num_local_experts: NonNegativeInt = 8
-    """0 for the MLP alone."""
+    """Experts; 0 for the shared MLP only."""
     num_experts_per_tok: PositiveInt = 2
     shared_intermediate_size: PositiveInt = 1024
-    """Width inside the MLP that every token goes through."""
+    """Width inside the shared MLP."""
     mamba_n_heads: PositiveInt = 128
     mamba_d_head: Literal["auto"] | PositiveInt = 64
     mamba_d_state: PositiveInt = 256
@@ -119,7 +119,7 @@ def _layout(config: GraniteMoeHybridConfig) -> Layout:
     convolution = swapped("conv1d.weight")
     if config.num_local_experts:
         return Layout(rules=(*EXPERTS.rules, convolution))
-    return Layout(  # mlx-lm's names of the MLP without experts
+    return Layout(  # models use mlx-lm's names of the MLP
         rules=(
             halves("shared_mlp.input_linear.weight", "mlp.gate_proj.weight", "mlp.up_proj.weight"),
             renamed("shared_mlp.output_linear.weight", "mlp.down_proj.weight"),

@@ -1,7 +1,7 @@
-"""Jamba: layers of Mamba, every so many one of attention without positions, and experts in every other one.
+"""Jamba: Mamba layers, attention without positions at a fixed period, and experts in every other layer.
 
-The router's shares are a softmax over all experts and stay as they are; mlx-lm takes it over the chosen ones, and
-counts the layers with experts from the other end.
+The shares of the experts are a softmax over all experts, without renormalisation. mlx-lm computes it over the chosen experts
+and counts the layers with experts differently.
 """
 
 import math
@@ -23,10 +23,10 @@ class JambaConfig(TransformerConfig):
     num_key_value_heads: PositiveInt = 8
     attn_layer_period: PositiveInt = 8
     attn_layer_offset: NonNegativeInt = 4
-    """Layers with this remainder by the period attend, the others are Mamba."""
+    """Layers whose number has this remainder by the period are attention; the others are Mamba."""
     expert_layer_period: PositiveInt = 2
     expert_layer_offset: NonNegativeInt = 1
-    """Layers with this remainder by the period have experts, the others an MLP."""
+    """Layers whose number has this remainder by the period have experts; the others have an MLP."""
     num_experts: PositiveInt = 16
     num_experts_per_tok: PositiveInt = 2
     mamba_d_state: PositiveInt = 16
@@ -42,7 +42,7 @@ class JambaConfig(TransformerConfig):
         super()._complete(said)
 
     def _rope_keys(self) -> dict[str, Any]:
-        return {}  # its attention knows no positions
+        return {}  # its attention has no positions
 
 
 def _architecture(config: JambaConfig) -> DecoderConfig:

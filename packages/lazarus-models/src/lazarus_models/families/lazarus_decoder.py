@@ -1,4 +1,4 @@
-"""Composed models: `config.json` holds the whole description."""
+"""Composed models: `config.json` contains the whole architecture."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ class ComposedConfig(ModelConfig):
     """The keys of a composed model's `config.json`."""
 
     architecture: DecoderConfig
-    """What `lazarus_models.components.decoder` builds."""
+    """The architecture, which `lazarus_models.components.decoder` builds."""
 
     @classmethod
     def _complete(cls, said: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Llama 1 to 3 and whatever calls itself `llama` (TinyLlama, SmolLM2): RMSNorm, RoPE, grouped-query attention, SwiGLU."""
+"""Llama 1 to 3 and other models of type `llama` (TinyLlama, SmolLM2): RMSNorm, RoPE, grouped-query attention, SwiGLU."""
 
 from typing import Literal
 

@@ -1,7 +1,7 @@
-"""Llama 4, the text model: attention in chunks, every fourth layer over all tokens without positions, and experts.
+"""Llama 4, the text model: chunked attention, full attention without positions in every fourth layer, and experts.
 
-mlx-lm knows its experts only inside the model of text and images, assumes every fourth layer, one expert a token and an
-epsilon of its own, and cannot batch it; here the config decides.
+mlx-lm supports experts only in the model of text and images, assumes every fourth layer, one expert a token and its own epsilon,
+and cannot batch. Here the config determines all of these.
 """
 
 from typing import Any, Literal
@@ -27,17 +27,19 @@ class Llama4Config(LayeredConfig):
     attention_chunk_size: PositiveInt = 8192
     """Positions of a chunk in layers of `chunked_attention`."""
     no_rope_layers: tuple[Literal[0, 1], ...]
-    """Which layers turn queries and keys: 1 for yes, in spite of the name."""
+    """For each layer, 1 if it uses RoPE and 0 if not (despite the name)."""
     use_qk_norm: bool = True
     """Whether layers with RoPE norm the heads of queries and keys."""
     attn_temperature_tuning: bool = True
     """Whether queries of layers without RoPE grow with the logarithm of the position."""
     floor_scale: PositiveInt = 8192
+    """Positions for which the factor of these queries is constant."""
     attn_scale: PositiveFloat = 0.1
+    """Growth of the factor of these queries."""
     intermediate_size_mlp: PositiveInt = 16384
     """Width inside the MLP of layers without experts."""
     moe_layers: tuple[NonNegativeInt, ...]
-    """Which layers have experts."""
+    """Numbers of the layers with experts."""
     num_local_experts: PositiveInt = 16
     num_experts_per_tok: PositiveInt = 1
 
@@ -49,7 +51,7 @@ class Llama4Config(LayeredConfig):
         super()._complete(said)
         layers, step = said.get("num_hidden_layers"), said.get("interleave_moe_layer_step", 1)
         interval = said.get("no_rope_layer_interval", 4)
-        if isinstance(tuning := said.get("attn_temperature_tuning"), int):  # Meta's files say 4
+        if isinstance(tuning := said.get("attn_temperature_tuning"), int):  # Meta's files contain 4
             said["attn_temperature_tuning"] = bool(tuning)
         if isinstance(layers, int) and isinstance(step, int) and isinstance(interval, int) and step > 0 < interval:
             turned = tuple(int((layer + 1) % interval != 0) for layer in range(layers))

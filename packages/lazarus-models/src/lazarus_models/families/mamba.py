@@ -17,19 +17,19 @@ class MambaModelConfig(ModelConfig):
     tie_word_embeddings: bool = True
     initializer_range: float = 0.1
     state_size: PositiveInt = 16
-    """Numbers of state a channel."""
+    """State elements a channel."""
     conv_kernel: PositiveInt = 4
     """Tokens that the convolution sees."""
     intermediate_size: PositiveInt
-    """Channels; `expand` times the width unless given."""
+    """Channels; `expand * hidden_size` by default."""
     time_step_rank: PositiveInt
-    """Width from which the time steps are computed; a sixteenth of the model's unless given."""
+    """Width of the vector from which the time steps are computed; `hidden_size / 16` by default."""
     layer_norm_epsilon: PositiveFloat = 1e-5
     """Added to the mean square before the root."""
     use_bias: bool = False
     """Whether input and output projections have biases."""
     use_conv_bias: bool = True
-    """Whether the convolution has one."""
+    """Whether the convolution has a bias."""
     hidden_act: Literal["silu"] = "silu"
 
     @classmethod

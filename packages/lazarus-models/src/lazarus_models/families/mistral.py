@@ -1,4 +1,4 @@
-"""Mistral: a Llama whose attention, in the first version, sees a window."""
+"""Mistral: a Llama; the first version has sliding-window attention."""
 
 from typing import Literal
 

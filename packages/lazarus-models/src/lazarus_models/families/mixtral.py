@@ -1,4 +1,4 @@
-"""Mixtral: Mistral with experts, whose shares are a softmax over the chosen ones."""
+"""Mixtral: Mistral with experts; their shares are a softmax over the chosen experts."""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""OLMoE: a norm over all heads together, and experts whose shares are a softmax over all of them."""
+"""OLMoE: a norm over all heads of queries and keys, and experts; their shares are a softmax over all experts."""
 
 from typing import Literal
 
@@ -19,11 +19,11 @@ class OlmoeConfig(TransformerConfig):
     attention_bias: bool = False
     """Whether the attention's projections have biases."""
     clip_qkv: PositiveFloat | None = None
-    """Bounds queries, keys and values."""
+    """Queries, keys and values are clipped to plus or minus this; null for no clipping."""
     num_experts: PositiveInt = 64
     num_experts_per_tok: PositiveInt = 8
     norm_topk_prob: bool = False
-    """Whether the shares of the chosen experts are made to sum to one."""
+    """Whether the shares of the chosen experts are divided by their sum."""
 
 
 def _architecture(config: OlmoeConfig) -> DecoderConfig:

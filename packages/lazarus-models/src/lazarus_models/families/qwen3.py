@@ -1,4 +1,4 @@
-"""Qwen 3: a Llama with a norm on every head's queries and keys."""
+"""Qwen 3: a Llama with a norm of the queries and keys of each head."""
 
 from typing import Any, Literal
 

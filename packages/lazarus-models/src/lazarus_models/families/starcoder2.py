@@ -1,4 +1,4 @@
-"""StarCoder 2: LayerNorm, biases everywhere, an MLP without a gate."""
+"""StarCoder 2: LayerNorm, biases in all layers, an MLP without a gate."""
 
 from typing import Any, Literal
 

@@ -1,7 +1,7 @@
-"""Several prompts at once: each is read without padding and joins the others, who take a step together.
+"""Continuous batching: each prompt is read without padding, then joins a batch that generates one token a step.
 
-Without padding every family stays exact: a state-space layer would carry it along, and chunks of positions would begin
-elsewhere. When a text ends, the next prompt takes its place.
+Without padding every family is exact: padding would change the state of a state-space layer and the chunks of positions.
+When a text ends, the next prompt takes its place.
 """
 
 import time
@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from lazarus_models.backend import mx
-from lazarus_models.generation.generate import Generation, Recorded, answer, bounded, check_request, prompt_ids
+from lazarus_models.generation.autoregressive import Generation, Recorded, answer, bounded, check_request, prompt_ids
 from lazarus_models.generation.prompt_cache import read_texts, read_tokens
 from lazarus_models.generation.sampling import Counts, GenerationConfig, TokenLogprob, count, draw, token_logprob
 from lazarus_models.loading.loaded_model import LoadedModel
@@ -21,7 +21,7 @@ from lazarus_tokenkit import Message
 
 @dataclass
 class Row:
-    """A text on its way."""
+    """A text in the batch."""
 
     index: int
     config: GenerationConfig
@@ -30,7 +30,15 @@ class Row:
     logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
 
     def take(self, token: int, logits: mx.array) -> bool:
-        """Writes a token down; says whether the text has ended."""
+        """Appends a token.
+
+        Args:
+            token: The token.
+            logits: Logits from which it was drawn, float, (V,).
+
+        Returns:
+            Whether the text has ended.
+        """
         self.ids.append(token)
         if self.config.logprobs is not None:
             self.logprobs.append(token_logprob(logits, token, self.config.logprobs))
@@ -46,15 +54,18 @@ def generate_batch(
     batch_size: int = 8,
     on_done: Callable[[int, Generation], object] = lambda index, done: None,
 ) -> list[Generation]:
-    """Answers several prompts, in their order.
+    """Answers several prompts in one batch.
 
     Args:
-        lm: Answers.
-        prompts: Users' texts, or conversations.
-        config: How to continue each.
-        raw: Continue texts as they are, without a template.
-        batch_size: Texts on their way at once, at most.
-        on_done: Is given each answer with its prompt's index as soon as it is finished.
+        lm: The model.
+        prompts: Users' messages, or conversations.
+        config: Generation settings of every prompt.
+        raw: Continue texts without a chat template.
+        batch_size: Largest number of texts in the batch.
+        on_done: Called with index and result of each prompt as soon as it is finished.
+
+    Returns:
+        One result a prompt, in the same order.
 
     Raises:
         GenerationError: A prompt is empty or longer than the model's context.
@@ -74,28 +85,44 @@ def generate_batch(
 def batch_tokens(
     model: Any, prompts: Sequence[tuple[list[int], GenerationConfig]], *, batch_size: int = 8
 ) -> list[list[int]]:
-    """`generate_tokens` of several prompts, each with a config of its own, in their order."""
+    """`generate_tokens` for several prompts in one batch.
+
+    Args:
+        model: A `Decoder`.
+        prompts: Token ids and generation settings of each prompt.
+        batch_size: Largest number of texts in the batch.
+
+    Returns:
+        The new tokens of each prompt, in the same order.
+    """
     texts = {row.index: row.ids for row in _ended(model, prompts, batch_size)}
     return [texts[index] for index in range(len(prompts))]
 
 
 class BatchRunner:
-    """Texts on their way together; prompts join and ended texts leave between two steps."""
+    """A batch of texts; prompts join and finished texts leave between steps."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
         self._rows: list[Row] = []
         self._layers: list[Any] = []
         self._logits = mx.zeros((0, 0))
-        """(B, V), from which the tokens on their way are drawn."""
+        """Logits from which the next tokens are drawn, (B, V)."""
         self._tokens = mx.zeros((0,), dtype=mx.uint32)
-        """(B,), the next of each text, being computed."""
+        """The next token of each text, (B,), not yet evaluated."""
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def join(self, prompts: Sequence[tuple[int, list[int], GenerationConfig]]) -> None:
-        """Reads prompts, each with an index and its config, and puts them among the others."""
+        """Reads prompts and adds them to the batch.
+
+        Args:
+            prompts: Index, token ids and generation settings of each prompt.
+
+        Raises:
+            GenerationError: A prompt or a `logit_bias` contains an id outside the vocabulary.
+        """
         if not prompts:
             return
         for _, ids, config in prompts:
@@ -118,14 +145,14 @@ class BatchRunner:
         self._rows += rows
 
     def step(self) -> list[tuple[Row, bool]]:
-        """Has the tokens after the next ones begun and waits for the next ones.
+        """Generates one token of each text. The computation of the following tokens starts before this one is returned.
 
         Returns:
-            Each text, its newest token last in `ids`, and whether it has ended; an ended one has left.
+            Each text, with its new token last in `ids`, and whether it has ended. Ended texts leave the batch.
         """
         tokens, logits = self._tokens, self._logits
         goes_on = any(len(row.ids) + 1 < row.config.max_new_tokens for row in self._rows)
-        if goes_on:  # begun before it is known who ended
+        if goes_on:  # started before it is known which texts end
             for place, row in enumerate(self._rows):
                 row.counts = row.counts and row.counts.add(tokens[place])
             self._logits = read_tokens(self._model, tokens, self._layers)
@@ -137,7 +164,7 @@ class BatchRunner:
         return took
 
     def keep(self, places: list[int]) -> None:
-        """Lets the texts at all other places go."""
+        """Removes the texts at all other places."""
         if len(places) == len(self._rows):
             return
         self._rows = [self._rows[place] for place in places]
@@ -148,7 +175,7 @@ class BatchRunner:
                 layer.filter(kept)
 
     def drop(self, index: int) -> None:
-        """Lets a text go before its end."""
+        """Removes a text before its end."""
         self.keep([place for place, row in enumerate(self._rows) if row.index != index])
 
 
@@ -163,7 +190,7 @@ def _ended(model: Any, prompts: Iterable[tuple[list[int], GenerationConfig]], ba
 
 
 def _draw(rows: Sequence[Row], logits: mx.array, ahead: int) -> mx.array:
-    """A token of each text, `ahead` beyond the next, yet to be computed."""
+    """Draws a token of each text, `ahead` places after its next one, without evaluating it."""
     if all(row.config.is_plain and row.config.temperature == 0 for row in rows):
         return mx.argmax(logits, axis=-1)
     drawn = [draw(logits[place], row.config, len(row.ids) + ahead, row.counts) for place, row in enumerate(rows)]

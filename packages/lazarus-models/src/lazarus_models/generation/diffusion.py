@@ -1,4 +1,4 @@
-"""Text from a masked-diffusion model: blocks of masks, uncovered where the model is surest (LLaDA, arXiv 2502.09992).
+"""Generation with a masked-diffusion model: masks are replaced where the model is most confident (LLaDA, arXiv 2502.09992).
 
 N = tokens of prompt and answer, V = vocabulary
 """
@@ -19,28 +19,28 @@ from lazarus_models.vocabulary import check_ids, size_of
 
 
 class DiffusionConfig(BaseModel):
-    """How masks become text."""
+    """Settings of masked-diffusion generation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     mask_id: NonNegativeInt
-    """The token that stands for one yet to be chosen; never an answer."""
+    """The mask token; it is never part of the answer."""
     length: PositiveInt = 64
     """Tokens of the answer."""
     block: PositiveInt = 32
     """Tokens of a block; a block is finished before the next one begins."""
     steps: PositiveInt = 64
-    """Readings of the model altogether, at least one a block."""
+    """Forward passes for the whole answer, at least one a block."""
     temperature: NonNegativeFloat = 0.0
-    """Divides the logits; 0 takes the likeliest token."""
+    """Divisor of the logits; 0 takes the most likely token."""
     remasking: Literal["low_confidence", "random"] = "low_confidence"
-    """What is uncovered first: the likeliest choices, or any."""
+    """Which masks are replaced first: those with the most confident choice, or random ones."""
     guidance: NonNegativeFloat = 0.0
-    """Classifier-free: how far to go beyond the prompt's logits, away from those without it (arXiv 2207.12598)."""
+    """Strength of classifier-free guidance (arXiv 2207.12598); 0 for none."""
     causal: bool = False
-    """Whether a token sees only what is before it, as in a model not trained otherwise."""
+    """Whether a token sees earlier tokens only, for a model trained with causal attention."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """Fixes every draw."""
+    """Random seed of every draw."""
 
     @model_validator(mode="after")
     def _every_block_has_a_step(self) -> "DiffusionConfig":
@@ -51,7 +51,7 @@ class DiffusionConfig(BaseModel):
 
     @property
     def schedule(self) -> list[tuple[int, int, int]]:
-        """(first token, end, steps) of each block; what does not divide goes to the first ones.
+        """(first token, end, steps) of each block; remaining steps go to the first blocks.
 
         >>> DiffusionConfig(mask_id=0, length=10, block=4, steps=8).schedule
         [(0, 4, 3), (4, 8, 3), (8, 10, 2)]
@@ -64,15 +64,18 @@ class DiffusionConfig(BaseModel):
 
 
 def diffuse(model: Any, prompt_ids: Sequence[int], config: DiffusionConfig) -> list[int]:
-    """The answer's tokens, none of them masked.
+    """Generates an answer.
 
     Args:
-        model: Callable: ids (1, N), cache -> logits (1, N, V), of layers that a mask can open to later tokens.
-        prompt_ids: Stay as they are.
-        config: How to uncover.
+        model: A `Decoder` with attention layers only: ids (1, N), cache -> logits (1, N, V).
+        prompt_ids: Token ids of the prompt.
+        config: Settings.
+
+    Returns:
+        The `length` tokens of the answer.
 
     Raises:
-        GenerationError: The model does not have `mask_id`, or an id of the prompt.
+        GenerationError: `mask_id` or an id of the prompt is outside the vocabulary.
     """
     size = size_of(model)
     if size is not None:
@@ -86,6 +89,7 @@ def diffuse(model: Any, prompt_ids: Sequence[int], config: DiffusionConfig) -> l
             choices, confidence = _choose(_logits(model, ids, start, config), config, reading)
             place = mx.arange(ids.size)
             is_open = (ids == config.mask_id) & (place >= start + first) & (place < start + end)
+            # The rank of each place by confidence among the masks of the block: the first `count` ranks are replaced.
             order = mx.argsort(mx.where(is_open, -confidence, mx.inf))
             ids = mx.where(mx.argsort(order) < count, choices, ids)
             evaluate(ids)
@@ -106,7 +110,7 @@ def _logits(model: Any, ids: Integer[mx.array, " N"], start: int, config: Diffus
 
 
 def _choose(logits: Float[mx.array, "N V"], config: DiffusionConfig, reading: int) -> tuple[mx.array, mx.array]:
-    """A token for each place, and how sure it is."""
+    """A token for each place, and its confidence."""
     logits = mx.where(mx.arange(logits.shape[-1]) == config.mask_id, -mx.inf, logits)
     drawing, placing = mx.random.split(position_key(config.seed, reading))
     if config.temperature:
@@ -119,7 +123,7 @@ def _choose(logits: Float[mx.array, "N V"], config: DiffusionConfig, reading: in
 
 
 def _shares(total: int, steps: int) -> list[int]:
-    """Tokens to uncover at each step; what does not divide goes to the first ones.
+    """Tokens to replace at each step; the remainder goes to the first steps.
 
     >>> _shares(10, 4)
     [3, 3, 2, 2]

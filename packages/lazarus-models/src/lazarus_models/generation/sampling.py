@@ -1,10 +1,10 @@
-"""From logits to the next token.
+"""Sampling of the next token from logits.
 
 V = vocabulary
 
-The order is transformers': bias and penalties, temperature, top-k, top-p, min-p. Nothing is drawn from the global
-generator: the key of a draw is a function of (seed, position), so that a seed fixes a text whatever else the process
-does, alone or in a batch, with a draft model or without.
+The order of the steps is that of transformers: bias and penalties, temperature, top-k, top-p, min-p. The key of a draw is a
+function of (seed, position), and the global generator is not used. So a seed determines a text: alone or in a batch, with a
+draft model or without.
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
@@ -28,52 +28,52 @@ from lazarus_models.trees import integers
 from lazarus_models.vocabulary import check_bias, check_ids
 
 _Id = Annotated[int, Field(ge=0, lt=2**31)]
-"""A token id that fits into MLX's int32."""
+"""A token id within MLX's int32."""
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 def _is_bias(value: float) -> float:
     if not (value == -math.inf or abs(value) <= _LARGEST_BIAS):
-        raise ValueError(f"a bias lies within plus and minus {_LARGEST_BIAS:g}, or is minus infinity")
+        raise ValueError(f"a bias must be within plus and minus {_LARGEST_BIAS:g}, or minus infinity")
     return value
 
 
 _LARGEST_BIAS = 1e30
-"""Far from float32's end at 3e38: logits with biases and penalties stay finite."""
+"""Far below float32's maximum of 3e38, so that logits with biases and penalties stay finite."""
 _Bias = Annotated[float, AfterValidator(_is_bias)]
 
 
 class GenerationConfig(BaseModel):
-    """How a text is continued."""
+    """Settings of generation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     max_new_tokens: PositiveInt = 256
-    """Where to stop when nothing else does."""
+    """Largest number of new tokens."""
     temperature: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
-    """Divides the logits; 0 takes the most likely token always (greedy)."""
+    """Divisor of the logits; 0 always takes the most likely token (greedy)."""
     top_k: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Draws from the k most likely tokens; 0 for all."""
+    """Samples from the k most likely tokens; 0 for all tokens."""
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Draws from the fewest tokens whose probabilities reach p, the one that crosses p among them."""
+    """Samples from the smallest set of most likely tokens with a total probability of at least p."""
     min_p: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    """Draws from tokens at least this fraction as likely as the likeliest."""
+    """Samples from tokens with at least this fraction of the largest probability."""
     repetition_penalty: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
-    """Divides positive and multiplies negative logits of tokens in prompt or text (CTRL, arXiv 1909.05858)."""
+    """Divides positive and multiplies negative logits of tokens in the prompt or the text (CTRL, arXiv 1909.05858)."""
     frequency_penalty: _Finite = 0.0
-    """Is subtracted from a token's logit for each time it stands in the text (OpenAI's)."""
+    """Subtracted from a token's logit for each occurrence in the text (as in OpenAI's interface)."""
     presence_penalty: _Finite = 0.0
-    """Is subtracted once from the logit of every token in the text (OpenAI's)."""
+    """Subtracted once from the logit of every token in the text (as in OpenAI's interface)."""
     logit_bias: dict[_Id, _Bias] = Field(default_factory=dict[int, float])
-    """Is added to the logits of these tokens; minus infinity bans one."""
+    """Added to the logits of these tokens; minus infinity excludes a token."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """Fixes every draw."""
+    """Random seed of every draw."""
     stop_ids: tuple[_Id, ...] | None = None
-    """Tokens that end the text, 0 among the legal ones; None for the model's own, () for none."""
+    """Tokens that end the text; None for the model's own, () for none."""
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    """Texts that end the text, and are no part of it."""
+    """Texts that end the text and are not part of it."""
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    """Records each token's log-probability and this many of the likeliest ones'; None for neither."""
+    """Records the log-probability of each token and of this many most likely tokens; None for no recording."""
 
     @model_validator(mode="after")
     def _greedy_ignores_nothing(self) -> "GenerationConfig":
@@ -85,24 +85,30 @@ class GenerationConfig(BaseModel):
 
     @property
     def is_plain(self) -> bool:
-        """Whether logits are taken as the model gives them."""
+        """Whether the settings change no logits: no bias and no penalties."""
         penalties = (self.repetition_penalty, self.frequency_penalty, self.presence_penalty)
         return penalties == (1.0, 0.0, 0.0) and not self.logit_bias
 
 
 class Counts(NamedTuple):
-    """How often each token has come."""
+    """The number of occurrences of each token."""
 
     prompt: Int[mx.array, " V"]
+    """Occurrences in the prompt."""
     text: Int[mx.array, " V"]
+    """Occurrences in the new text."""
 
     def add(self, token: mx.array) -> "Counts":
-        """The same after one more token of the text."""
+        """The counts after one more token of the text."""
         return self._replace(text=self.text.at[token].add(1))
 
 
 def count(prompt: list[int], vocabulary: int) -> Counts:
     """The counts of a prompt.
+
+    Args:
+        prompt: Token ids.
+        vocabulary: Size of the vocabulary V.
 
     >>> count([1, 1, 2], 4).prompt.tolist()
     [0, 2, 1, 0]
@@ -113,7 +119,11 @@ def count(prompt: list[int], vocabulary: int) -> Counts:
 
 
 def position_key(seed: int, position: int) -> UInt32[mx.array, "2"]:
-    """The key of the draw at a position; seeds and positions are below 2**32.
+    """The random key of the draw at a position.
+
+    Args:
+        seed: Random seed, in [0, 2**32).
+        position: Position in the text, in [0, 2**32).
 
     >>> position_key(7, 3)
     array([7, 3], dtype=uint32)
@@ -124,13 +134,13 @@ def position_key(seed: int, position: int) -> UInt32[mx.array, "2"]:
 def draw(
     logits: Float[mx.array, " V"], config: GenerationConfig, position: int, counts: Counts | None = None
 ) -> mx.array:
-    """The token after these logits, yet to be computed.
+    """Draws the next token, without evaluating it.
 
     Args:
-        logits: The model's.
-        config: How to choose.
-        position: Of the token in the text, from 0.
-        counts: What came before; needed unless the config `is_plain`.
+        logits: Logits of the model, float, (V,).
+        config: Settings.
+        position: Position of the token in the new text, from 0.
+        counts: Counts of earlier tokens; required unless the config `is_plain`.
     """
     if not config.is_plain:
         assert counts is not None
@@ -141,7 +151,12 @@ def draw(
 
 
 def next_token(logits: Float[mx.array, " V"], config: GenerationConfig, position: int) -> int:
-    """The token after these logits.
+    """Draws the next token, without penalties for earlier tokens.
+
+    Args:
+        logits: Logits of the model, float, (V,).
+        config: Settings.
+        position: Position of the token in the new text, from 0.
 
     >>> next_token(mx.array([0.1, 2.0, 0.3]), GenerationConfig(), position=0)
     1
@@ -151,6 +166,11 @@ def next_token(logits: Float[mx.array, " V"], config: GenerationConfig, position
 
 def penalised(logits: Float[mx.array, " V"], config: GenerationConfig, counts: Counts) -> Float[mx.array, " V"]:
     """The logits after bias and penalties.
+
+    Args:
+        logits: Logits of the model, float, (V,).
+        config: Settings.
+        counts: Counts of earlier tokens.
 
     >>> counts = count([0], 3).add(mx.array(2)).add(mx.array(2))
     >>> config = GenerationConfig(repetition_penalty=2.0, frequency_penalty=0.5, logit_bias={1: -1.0})
@@ -169,7 +189,11 @@ def penalised(logits: Float[mx.array, " V"], config: GenerationConfig, counts: C
 
 
 def kept_logits(logits: Float[mx.array, " V"], config: GenerationConfig) -> Float[mx.array, " V"]:
-    """The logits over the temperature, minus infinity where a filter leaves a token out.
+    """The logits divided by the temperature; minus infinity for tokens that top-k, top-p or min-p exclude.
+
+    Args:
+        logits: Logits after penalties, float, (V,).
+        config: Settings with a temperature above 0.
 
     >>> kept_logits(mx.array([0.0, 2.0, 1.0]), GenerationConfig(temperature=0.5, top_k=2))
     array([-inf, 4, 2], dtype=float32)
@@ -177,31 +201,36 @@ def kept_logits(logits: Float[mx.array, " V"], config: GenerationConfig) -> Floa
     scaled = logits.astype(mx.float32) / config.temperature
     if not (config.top_k or config.top_p < 1 or config.min_p):
         return scaled
-    order = mx.argsort(-scaled)
+    order = mx.argsort(-scaled)  # all filters keep a prefix of this order
     probabilities = mx.softmax(scaled[order])
     kept = mx.ones(order.shape, dtype=mx.bool_)
     if config.top_k:
         kept = kept & (mx.arange(order.size) < config.top_k)
         probabilities = mx.where(kept, probabilities, 0)
         probabilities = probabilities / probabilities.sum()
-    if config.top_p < 1:
+    if config.top_p < 1:  # a token is kept if the tokens before it have not reached p
         kept = kept & (mx.cumsum(probabilities) - probabilities < config.top_p)
     kept = kept & (probabilities >= config.min_p * probabilities[0])
-    rank = mx.argsort(order)
+    rank = mx.argsort(order)  # inverse permutation: back to the order of the vocabulary
     return mx.where(kept[rank], scaled, -mx.inf)
 
 
 class TokenLogprob(NamedTuple):
-    """How likely the model, before any sampling setting, held a token."""
+    """The log-probability of a token, before any sampling setting."""
 
     logprob: float
     """Natural logarithm of its probability."""
     top: tuple[tuple[int, float], ...] = ()
-    """The likeliest tokens and theirs, descending."""
+    """The most likely tokens with their log-probabilities, descending."""
 
 
 def token_logprob(logits: Float[mx.array, " V"], token: int, top: int) -> TokenLogprob:
-    """A token's log-probability, and those of the `top` likeliest.
+    """The log-probability of a token, and those of the most likely tokens.
+
+    Args:
+        logits: Logits of the model, float, (V,).
+        token: The token.
+        top: Number of most likely tokens, at least 0.
 
     >>> token_logprob(mx.zeros((4,)), token=1, top=0)
     TokenLogprob(logprob=-1.3862943649291992, top=())

@@ -1,7 +1,7 @@
-"""A small model guesses some tokens ahead and the large one reads the guesses at once, keeping those it agrees with.
+"""Speculative decoding: a draft model proposes tokens, and the model checks them in one forward pass.
 
-A draw depends on seed and position alone, so the text is the one that the large model would have written by itself,
-drawn or greedy; only the time differs (arXiv 2211.17192, with agreement instead of a coin).
+A draw depends on seed and position only, so a proposal is accepted if the model draws the same token. The text is therefore the
+model's own text, sampled or greedy; only the time differs (arXiv 2211.17192, with equality instead of rejection sampling).
 """
 
 import time
@@ -10,7 +10,15 @@ from typing import Any
 
 from lazarus_models.backend import mx
 from lazarus_models.errors import GenerationError
-from lazarus_models.generation.generate import Generation, Step, answer, bounded, check_request, prompt_ids, recorded
+from lazarus_models.generation.autoregressive import (
+    Generation,
+    Step,
+    answer,
+    bounded,
+    check_request,
+    prompt_ids,
+    recorded,
+)
 from lazarus_models.generation.prompt_cache import PromptCache
 from lazarus_models.generation.sampling import Counts, GenerationConfig, count, draw
 from lazarus_models.loading.loaded_model import LoadedModel
@@ -18,7 +26,7 @@ from lazarus_models.trees import evaluate
 from lazarus_tokenkit import Message
 
 AHEAD = 4
-"""Guesses before the large model looks, unless told otherwise: more cost more where they are wrong."""
+"""Default number of proposed tokens a step; more cost more time when they are rejected."""
 
 
 def generate_with_draft(
@@ -31,10 +39,19 @@ def generate_with_draft(
     ahead: int = AHEAD,
     on_text: Callable[[str], object] = str,
 ) -> Generation:
-    """Answers a prompt as `generate` does, to the token, with a small model that guesses ahead.
+    """Answers a prompt with the same tokens as `generate`, faster, with a draft model.
+
+    Args:
+        lm: The model.
+        draft: A smaller model with the same vocabulary.
+        prompt: A user's message, or a conversation.
+        config: Generation settings.
+        raw: Continue a text without a chat template.
+        ahead: Proposed tokens a step, at least 1.
+        on_text: Called with each new piece of text, in whole characters.
 
     Raises:
-        GenerationError: As `generate`; or the models differ in vocabulary, or one cannot take a guess back.
+        GenerationError: See `generate`; or the vocabularies differ, or a model has layers with a window or a state.
     """
     ids = prompt_ids(lm, prompt, raw=raw)
     own = bounded(lm, ids, config)
@@ -46,36 +63,34 @@ def generate_with_draft(
 def speculative_tokens(
     model: Any, draft: Any, prompt_ids: Sequence[int], config: GenerationConfig, *, ahead: int = AHEAD
 ) -> Iterator[int]:
-    """Yields what `generate_tokens` yields for `model`; see `speculative_steps`."""
+    """Yields the tokens of `generate_tokens(model, ...)`; see `speculative_steps`.
+
+    Args:
+        model: The model, a `Decoder`.
+        draft: The draft model, a `Decoder` with the same vocabulary.
+        prompt_ids: Token ids of the prompt, at least one.
+        config: Generation settings; `stop_ids` None means no stop ids.
+        ahead: Proposed tokens a step, at least 1.
+    """
     return (step.id for step in speculative_steps(model, draft, prompt_ids, config, ahead=ahead))
 
 
 def speculative_steps(
     model: Any, draft: Any, prompt_ids: Sequence[int], config: GenerationConfig, *, ahead: int = AHEAD
 ) -> Iterator[Step]:
-    """Yields new tokens with the logits of `model`, from which each was drawn.
+    """Yields new tokens with the logits of `model` from which they were drawn.
 
     Args:
-        model: Decides.
-        draft: Guesses; of the same vocabulary.
-        prompt_ids: At least one token.
-        config: `stop_ids` None means none here.
-        ahead: Guesses before the large model looks.
+        model: The model, a `Decoder`.
+        draft: The draft model, a `Decoder` with the same vocabulary.
+        prompt_ids: Token ids of the prompt, at least one.
+        config: Generation settings; `stop_ids` None means no stop ids.
+        ahead: Proposed tokens a step, at least 1.
 
     Raises:
-        GenerationError: A model's caches cannot go back: those of windows and states cannot.
+        GenerationError: The vocabularies differ, or a model has layers with a window or a state, which cannot be trimmed.
     """
-    for name, guesser in (("model", model), ("draft", draft)):
-        if guesser.config.vocab_size != model.config.vocab_size:
-            raise GenerationError(
-                f"`draft` has a vocabulary of {guesser.config.vocab_size}, `model` of {model.config.vocab_size}",
-                "LM-E147",
-            )
-        if not all(layer.reach is not None and layer.reach.window is None for layer in guesser.layers):
-            raise GenerationError(
-                f"`{name}` has layers with a window or a state, which cannot take back a guess; generate without a draft",
-                "LM-E147",
-            )
+    _check_models(model, draft)
     check_request(model, prompt_ids, config)
     read, guessed = PromptCache.empty(model), PromptCache.empty(draft)
     stop_ids = frozenset(config.stop_ids or ())
@@ -103,11 +118,25 @@ def speculative_steps(
         else:
             return
         if agreed == len(guesses):
-            behind = [guesses[-1], token] if guesses else [token]  # the draft has not read its own last guess
+            behind = [guesses[-1], token] if guesses else [token]  # the draft has not read its own last proposal
         else:
             _back(read, len(guesses) - agreed)
             _back(guessed, len(guesses) - 1 - agreed)
             behind = [token]
+
+
+def _check_models(model: Any, draft: Any) -> None:
+    for name, each in (("model", model), ("draft", draft)):
+        if each.config.vocab_size != model.config.vocab_size:
+            raise GenerationError(
+                f"`draft` has a vocabulary of {each.config.vocab_size}, `model` of {model.config.vocab_size}",
+                "LM-E147",
+            )
+        if not all(layer.reach is not None and layer.reach.window is None for layer in each.layers):
+            raise GenerationError(
+                f"`{name}` has layers with a window or a state, which cannot undo a rejected token; generate without a draft",
+                "LM-E147",
+            )
 
 
 def _guess(

@@ -1,20 +1,20 @@
-"""Tokens as text while they come: whole characters only, and no more of it than up to a stop text."""
+"""Streaming: decodes tokens to whole characters, and ends the text before a stop text."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 
 from lazarus_tokenkit import Tokenizer
 
-_CONTEXT = 6  # tokens decoded again before a new piece: what a decoder looks back for spaces and split characters
-_BROKEN = "\ufffd"  # what decoders give for the first bytes of a character whose last ones are yet to come
+_CONTEXT = 6  # tokens decoded again before a new piece: spaces and split characters depend on earlier tokens
+_BROKEN = "\ufffd"  # decoders return this character for an incomplete UTF-8 sequence
 
 
 def decode_stream(tokenizer: Tokenizer, before: Sequence[int], new: Iterable[int]) -> Iterator[str]:
-    """Decodes tokens as they come, holding back a character until its last byte is there.
+    """Decodes tokens one by one, and delays a character until its last byte has arrived.
 
     Args:
-        tokenizer: Decodes.
-        before: The prompt, which decides whether the first piece begins with a space.
-        new: The tokens to show.
+        tokenizer: The tokenizer.
+        before: Tokens of the prompt, which determine whether the first piece begins with a space.
+        new: The new tokens.
     """
     window = list(before[-_CONTEXT:])
     shown = len(window)
@@ -29,10 +29,14 @@ def decode_stream(tokenizer: Tokenizer, before: Sequence[int], new: Iterable[int
 
 
 def until_stop(pieces: Iterable[str], stops: Sequence[str]) -> Generator[str, None, bool]:
-    """Hands on text up to the first stop text, holding back what may be the beginning of one.
+    """Yields text up to the first stop text, and delays text that may be the beginning of one.
+
+    Args:
+        pieces: The text in pieces.
+        stops: Stop texts.
 
     Returns:
-        Whether a stop text came.
+        Whether a stop text was found.
 
     >>> list(until_stop(["one ", "t", "wo ST", "OP three"], ["STOP"]))
     ['one ', 't', 'wo ']
@@ -55,7 +59,7 @@ def until_stop(pieces: Iterable[str], stops: Sequence[str]) -> Generator[str, No
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of a text a stop text begins with."""
+    """The length of the longest prefix of a stop text that is a suffix of a text."""
     longest = min(len(text), len(stop) - 1)
     return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)
 

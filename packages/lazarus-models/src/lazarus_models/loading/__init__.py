@@ -1,4 +1,4 @@
-"""Weights and configurations of models on disk: Hugging Face directories, GGUF, quantized layers."""
+"""Models on disk: Hugging Face directories, the hub, quantization, GGUF."""
 
 from lazarus_core.lazy import lazy_exports
 

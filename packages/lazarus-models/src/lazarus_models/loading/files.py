@@ -1,7 +1,7 @@
-"""How `load` reads the files of a model: as they come, or each of them once and hashed while it is read.
+"""Readers of a model's files: plain, or with a hash of every file.
 
-Between the hash of a file and a second look at it the file can be exchanged. `HashedFiles` opens every file once: the
-digests that it notes are those of the bytes that the model was made of. It holds the model and one tensor in memory.
+A file can be replaced between hashing and reading. `HashedFiles` opens every file once, so its digests are those of the bytes
+that were loaded. It needs memory for the model and one tensor.
 """
 
 import hashlib
@@ -22,49 +22,49 @@ from lazarus_models.errors import WeightsError
 from lazarus_models.tensor_files import DTYPES, Stored, load_tensors, read_header
 from lazarus_models.trees import evaluate
 
-_LENGTH_BYTES = 8  # of the header's length, which a safetensors file begins with
-_MAX_HEADER = 100_000_000  # bytes; what safetensors itself reads at most
+_LENGTH_BYTES = 8  # a safetensors file begins with the header's length
+_MAX_HEADER = 100_000_000  # bytes; the largest header that the safetensors library reads
 
 
 class Files(Protocol):
     """Reads the files of one model."""
 
     def json(self, path: Path) -> dict[str, Any]:
-        """A JSON object."""
+        """Reads a JSON object."""
         ...
 
     def header(self, path: Path) -> dict[str, Stored]:
-        """The tensors of a file by name, without their data."""
+        """Reads the shapes and types of the tensors of a file, by name."""
         ...
 
     def tensors(self, path: Path) -> Mapping[str, mx.array]:
-        """The tensors of a file, in memory."""
+        """Reads the tensors of a file into memory, by name."""
         ...
 
 
 @dataclass(frozen=True)
 class PlainFiles:
-    """Reads files as they come."""
+    """Reads files without hashing."""
 
     def json(self, path: Path) -> dict[str, Any]:
-        """A JSON object."""
+        """Reads a JSON object."""
         return read_json(path)
 
     def header(self, path: Path) -> dict[str, Stored]:
-        """The tensors of a file by name, without their data."""
+        """Reads the shapes and types of the tensors of a file, by name."""
         return read_header(path)
 
     def tensors(self, path: Path) -> Mapping[str, mx.array]:
-        """The tensors of a file, in memory."""
+        """Reads the tensors of a file into memory, by name."""
         return load_tensors(path)
 
 
 @dataclass(frozen=True)
 class HashedFiles:
-    """Reads every file once, and notes the SHA-256 of its bytes."""
+    """Reads every file once, and records the SHA-256 of its bytes."""
 
     digests: dict[str, str] = field(default_factory=dict[str, str])
-    """64 hexadecimal digits by name, of the files that were read to their end."""
+    """SHA-256 as 64 hexadecimal digits by file name, of completely read files."""
     _open: dict[Path, "_TensorFile"] = field(default_factory=dict[Path, "_TensorFile"])
 
     def __enter__(self) -> "HashedFiles":
@@ -77,22 +77,22 @@ class HashedFiles:
             file.close()
 
     def json(self, path: Path) -> dict[str, Any]:
-        """A JSON object."""
+        """Reads a JSON object."""
         try:
             content = read_bytes(path)
         except FileNotFoundError:
-            return read_json(path)  # says what is missing
+            return read_json(path)  # raises an error that names the file
         self.digests[path.name] = hashlib.sha256(content).hexdigest()
         return parse_json(content, path)
 
     def header(self, path: Path) -> dict[str, Stored]:
-        """The tensors of a file by name; the file stays open until its data are read."""
-        read_header(path)  # says what is wrong with it
+        """Reads the shapes and types of the tensors of a file; the file stays open until its data is read."""
+        read_header(path)  # raises an error for a malformed file
         self._open[path] = _TensorFile(path)
         return self._open[path].stored
 
     def tensors(self, path: Path) -> Mapping[str, mx.array]:
-        """The tensors of a file, in memory."""
+        """Reads the tensors of a file into memory, by name."""
         if path not in self._open:
             self.header(path)
         file = self._open.pop(path)
@@ -103,10 +103,13 @@ class HashedFiles:
 
 
 def load_hashed(path: Path) -> tuple[dict[str, mx.array], str]:
-    """The tensors of a file and the SHA-256, 64 hex, of the bytes that they were read from.
+    """Reads the tensors of a file.
+
+    Returns:
+        The tensors by name, and the SHA-256 of the file's bytes as 64 hexadecimal digits.
 
     Raises:
-        WeightsError: The file is truncated or no safetensors file.
+        WeightsError: The file is truncated or not a safetensors file.
     """
     with HashedFiles() as files:
         tensors = dict(files.tensors(path))
@@ -114,7 +117,7 @@ def load_hashed(path: Path) -> tuple[dict[str, mx.array], str]:
 
 
 class _TensorFile:
-    """A safetensors file that is open: read in its own order, from the first byte to the last, once."""
+    """An open safetensors file, read once from the first byte to the last."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -137,16 +140,16 @@ class _TensorFile:
 
     @property
     def stored(self) -> dict[str, Stored]:
-        """Every tensor as the header describes it."""
+        """Shape and type of every tensor, from the header."""
         return {name: stored for name, stored, _ in self._spans}
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what was read."""
+        """SHA-256 of the bytes read so far."""
         return self._hash.hexdigest()
 
     def read(self) -> Iterator[tuple[str, mx.array]]:
-        """Every tensor, in memory, in the order of the file."""
+        """Reads every tensor, in the order of the file."""
         for name, stored, size in self._spans:
             raw = mx.array(np.frombuffer(self._take(size), dtype=np.uint8))
             dtype = DTYPES[stored.dtype]
@@ -157,7 +160,7 @@ class _TensorFile:
             raise self._damaged("bytes follow the last tensor")
 
     def _read_header(self) -> list[tuple[str, Stored, int]]:
-        """Name, description and bytes of every tensor, in the order of their data."""
+        """Name, description and number of bytes of every tensor, in the order of the data."""
         length = int.from_bytes(self._take(_LENGTH_BYTES), "little")
         left = os.fstat(self._stream.fileno()).st_size - _LENGTH_BYTES - length
         if length > _MAX_HEADER or left < 0:
@@ -182,7 +185,7 @@ class _TensorFile:
             shape, dtype = tuple(int(width) for width in said["shape"]), str(said["dtype"])
             size = int(np.prod(shape, dtype=object)) * DTYPES[dtype].size
             if list(said["data_offsets"]) != [offset, offset + size] or min(shape, default=0) < 0:
-                raise ValueError("its offsets are not those of its shape")
+                raise ValueError("the offsets do not fit the shape")
         except (KeyError, TypeError, ValueError) as error:
             raise self._damaged(f"`{name}`: {error}") from error
         return Stored(shape, dtype), size
@@ -206,7 +209,7 @@ class _TensorFile:
 
 
 def _begin(said: Any) -> int:
-    """Where a tensor's data begin, as its header says; anything else comes first and is refused there."""
+    """The first offset of a tensor's data, for sorting; malformed entries come first and are refused later."""
     try:
         return int(said["data_offsets"][0])
     except (KeyError, TypeError, ValueError, IndexError):

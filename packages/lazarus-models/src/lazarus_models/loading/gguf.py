@@ -1,7 +1,7 @@
-"""A model as one GGUF file, which llama.cpp and its kin read.
+"""Export of a model as a GGUF file, for llama.cpp and compatible programs.
 
-The names are those of the format's table today; mlx-lm still writes experts one by one under names that have left it, and
-the same score for every token, with which llama.cpp cuts text at random. What such a file has no words for is refused.
+Tensor names are those of the current format. (mlx-lm writes experts under obsolete names, and gives every token the same score,
+with which llama.cpp tokenizes incorrectly.) A model that the format cannot express is refused.
 """
 
 import errno
@@ -39,11 +39,11 @@ _NAMES = (  # ours, and the format's; https://github.com/ggml-org/ggml/blob/mast
     ("mlp.", "ffn_"),
     ("_proj.", "."),
 )
-_NEWLINE = "<0x0A>"  # the piece by which a vocabulary with bytes, as SentencePiece makes them, is known
+_NEWLINE = "<0x0A>"  # this piece exists in every SentencePiece vocabulary with byte fallback
 
 
 class TokenKind(IntEnum):
-    """The format's numbers for what a token is."""
+    """The format's numbers of token kinds."""
 
     NORMAL = 1
     UNKNOWN = 2
@@ -53,10 +53,15 @@ class TokenKind(IntEnum):
 
 
 def export_gguf(lm: LoadedModel, path: Path) -> None:
-    """Writes a model's matrices as float16, its norms and routers as float32, beside the target first.
+    """Writes a model as one GGUF file: matrices in float16, norms and routers in float32.
+
+    Args:
+        lm: A Llama, Mistral or Mixtral with plain weights and a SentencePiece tokenizer.
+        path: The file; an existing file is replaced completely or not at all.
 
     Raises:
-        UnsupportedModel: The file could not say what the model computes, or how its tokenizer cuts.
+        UnsupportedModel: The format cannot express the model or its tokenizer.
+        WeightsError: A weight is infinite in float16.
     """
     config = _refuse_unsaid(lm)
     metadata = _description(config, path.stem) | _vocabulary(lm)
@@ -77,10 +82,10 @@ def export_gguf(lm: LoadedModel, path: Path) -> None:
 
 
 def _write(path: Path, named: dict[str, mx.array], metadata: dict[str, Any]) -> None:
-    """Has MLX write the file.
+    """Writes the file with MLX.
 
     Raises:
-        OSError: The disk is full. MLX says so in words, or not at all where the last block is what does not fit.
+        OSError: The disk is full. MLX raises RuntimeError, or nothing if only the last block does not fit.
     """
     try:
         mx.save_gguf(str(path), named, metadata)  # pyright: ignore[reportUnknownMemberType] (the stub leaves the result out)
@@ -93,10 +98,11 @@ def _write(path: Path, named: dict[str, mx.array], metadata: dict[str, Any]) -> 
 
 
 def _entry(name: str, tensor: mx.array, config: TransformerConfig) -> tuple[str, mx.array]:
-    """A tensor under the format's name, in its order and precision."""
+    """A tensor with the format's name, order of rows and precision."""
     for ours, theirs in _NAMES:
         name = name.replace(ours, theirs)
-    if name.endswith(("attn_q.weight", "attn_k.weight")):  # llama.cpp turns neighbours, Hugging Face halves
+    if name.endswith(("attn_q.weight", "attn_k.weight")):
+        # RoPE pairs: llama.cpp rotates neighbouring rows, Hugging Face a row of each half. The halves are interleaved.
         heads = config.num_attention_heads if name.endswith("q.weight") else config.num_key_value_heads
         halves = mx.reshape(tensor, (heads, 2, -1, tensor.shape[-1]))
         tensor = mx.reshape(mx.swapaxes(halves, 1, 2), tensor.shape)
@@ -105,7 +111,7 @@ def _entry(name: str, tensor: mx.array, config: TransformerConfig) -> tuple[str,
 
 
 def _description(config: TransformerConfig, name: str) -> dict[str, Any]:
-    """What the model is; a Mistral is a Llama to this format, and a Mixtral one with experts."""
+    """The metadata of the model; in this format, a Mistral is a Llama, and a Mixtral is a Llama with experts."""
     said: dict[str, Any] = config.to_huggingface(dtype="float16")
     counts = {
         "context_length": config.max_position_embeddings,
@@ -139,7 +145,7 @@ def _description(config: TransformerConfig, name: str) -> dict[str, Any]:
 
 
 def _vocabulary(lm: LoadedModel) -> dict[str, Any]:
-    """The tokens; pieces score higher the earlier they stand, as SentencePiece's do."""
+    """The metadata of the tokenizer; earlier pieces have higher scores, as in SentencePiece."""
     with tempfile.TemporaryDirectory() as folder:
         lm.tokenizer.save(Path(folder))
         file = Path(folder) / "tokenizer.json"
@@ -147,14 +153,14 @@ def _vocabulary(lm: LoadedModel) -> dict[str, Any]:
     pieces: dict[str, int] = said.get("model", {}).get("vocab", {}) if said else {}
     if _NEWLINE not in pieces:
         raise UnsupportedModel(
-            "`gguf`: the tokenizer is no SentencePiece vocabulary with bytes, which is all that this file can hold; "
-            "give the saved directory to llama.cpp's own converter",
+            "`gguf`: only SentencePiece tokenizers with byte fallback can be exported; save the model as a directory and use "
+            "llama.cpp's own converter",
             "LM-E115",
         )
     if lm.tokenizer.encode("a  a") == lm.tokenizer.encode("a a"):
         raise UnsupportedModel(
-            "`gguf`: the tokenizer folds double spaces, for which the file has no words, so its readers would give other"
-            " ids; save the model as a directory",
+            "`gguf`: the tokenizer folds double spaces, which the format cannot express, so readers would give other ids;"
+            " save the model as a directory",
             "LM-E115",
         )
     added: list[dict[str, Any]] = said.get("added_tokens", [])
@@ -164,7 +170,7 @@ def _vocabulary(lm: LoadedModel) -> dict[str, Any]:
 
     def described(index: int) -> tuple[str, float, TokenKind]:
         text = by_id.get(index)
-        if text is None:  # a row of the embedding that no token has
+        if text is None:  # a row of the embedding without a token
             return f"<unused{index}>", -float(index), TokenKind.UNUSED
         if index == unknown:
             return text, 0.0, TokenKind.UNKNOWN
@@ -195,7 +201,9 @@ def _count(number: int) -> mx.array:
 def _refuse_unsaid(lm: LoadedModel) -> TransformerConfig:
     config = lm.config
     if lm.family not in FAMILIES or not isinstance(config, TransformerConfig):
-        raise UnsupportedModel(f"`gguf`: family {lm.family!r}; written are {', '.join(FAMILIES)}", "LM-E115")
+        raise UnsupportedModel(
+            f"`gguf`: family {lm.family!r} is not supported; supported are {', '.join(FAMILIES)}", "LM-E115"
+        )
     mixers = [block.mixer for block in lm.model.config.blocks]
     context = config.max_position_embeddings or 0
     reasons = {
@@ -208,5 +216,5 @@ def _refuse_unsaid(lm: LoadedModel) -> TransformerConfig:
         ),
     }
     if unsaid := [reason for reason, is_there in reasons.items() if is_there]:
-        raise UnsupportedModel(f"`gguf`: the file has no words for {', '.join(unsaid)}", "LM-E115")
+        raise UnsupportedModel(f"`gguf`: the format cannot express {', '.join(unsaid)}", "LM-E115")
     return config

@@ -1,7 +1,7 @@
-"""Where a model lies: a directory, a short name, or a repository of the Hugging Face hub, fetched once.
+"""Finds a model: a directory, a short name, or a repository of the Hugging Face hub, which is downloaded once.
 
-A repository is named `owner/name` or `owner/name@revision`. What is in the cache is used without the network; what is
-fetched are configs, tokenizers and safetensors, never pickles or code.
+A repository is named `owner/name` or `owner/name@revision`. A cached repository is used without the network. Configs,
+tokenizers and safetensors are downloaded, never pickles or code.
 """
 
 from difflib import get_close_matches
@@ -26,27 +26,27 @@ MODELS = {
     "starcoder2-3b": "bigcode/starcoder2-3b",
     "tinyllama-1.1b": "TinyLlama/TinyLlama-1.1B-Chat-v1.0",
 }
-"""Short names of published models, and their repositories."""
+"""Repositories of published models by short name."""
 _WANTED = ("*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model")
 
 
 class Source(NamedTuple):
-    """Where a model was found."""
+    """The place of a model."""
 
     path: Path
     revision: str | None = None
-    """The commit of its repository, 40 hex; None for a directory of your own."""
+    """The commit of its repository, 40 hexadecimal digits; None for a local directory."""
 
 
 def locate(model: Path | str, revision: str | None = None) -> Source:
-    """The directory of a model, fetched if need be.
+    """Finds the directory of a model; a repository is downloaded if it is not cached.
 
     Args:
-        model: A directory, a name in `MODELS`, or `owner/name[@revision]`.
-        revision: A branch, tag or commit of the repository; the main branch unless given.
+        model: A directory, a key of `MODELS`, or `owner/name[@revision]`.
+        revision: Branch, tag or commit of the repository; None for the main branch.
 
     Raises:
-        ConfigError: None of these, or out of reach.
+        ConfigError: There is no such directory or repository, or the hub cannot be reached.
     """
     path = Path(model)
     if path.is_dir():
@@ -55,26 +55,26 @@ def locate(model: Path | str, revision: str | None = None) -> Source:
     if (isinstance(model, Path) and model.is_absolute()) or name.count("/") != 1 or name.startswith((".", "/")):
         near = get_close_matches(str(model), MODELS)
         raise ConfigError(
-            f"{model}: no such directory; a model is a directory with config.json, owner/name on the hub, or a short "
-            f"name: {', '.join(near or MODELS)}",
+            f"{model}: no such directory; give a directory with config.json, owner/name on the hub, or a short name: "
+            f"{', '.join(near or MODELS)}",
             "LM-E100",
         )
     return _fetch(name, revision or pinned or None)
 
 
 def own_file(folder: Path, name: str) -> Path:
-    """A weights file of a model's folder, by its plain name.
+    """The path of a weights file in a model's folder.
 
-    A link may lead to a file in the folder itself. In the cache of the hub it may lead to the blobs of its repository:
-    `models--owner--name/snapshots/<commit>/file` links to `models--owner--name/blobs/<digest>`. Elsewhere a link could
-    make any file of the machine a part of a model that somebody sent.
+    A link may point to a file in the same folder. In the cache of the hub it may point to the blobs of its repository:
+    `models--owner--name/snapshots/<commit>/file` links to `models--owner--name/blobs/<digest>`. Any other link is refused,
+    because a model from a third party could include any file of the machine.
 
     Args:
-        folder: Of the model.
-        name: What an index says, or the name of the only file.
+        folder: The folder of the model.
+        name: File name from the index, or of the only weights file.
 
     Raises:
-        WeightsError: The name is no plain name of a safetensors file, or a link leads out of the folder.
+        WeightsError: The name is not a plain name of a safetensors file, or a link points out of the folder.
     """
     if not name.endswith(".safetensors") or name != Path(name).name or "\0" in name or "\\" in name:
         raise WeightsError(f"{folder}: {name!r} is not the plain name of a safetensors file of this folder", "LM-E129")
@@ -84,10 +84,10 @@ def own_file(folder: Path, name: str) -> Path:
     try:
         target = file.resolve()
     except (OSError, RuntimeError) as error:
-        raise WeightsError(f"{file}: a link that leads nowhere: {error}", "LM-E129") from error
+        raise WeightsError(f"{file}: broken link: {error}", "LM-E129") from error
     if target.parent not in (home, blobs):
         raise WeightsError(
-            f"{file} is a link out of the model's folder, to {target}: copy the file into the folder", "LM-E129"
+            f"{file} is a link out of the model's folder, to {target}; copy the file into the folder", "LM-E129"
         )
     return file
 
@@ -101,13 +101,13 @@ def _fetch(name: str, revision: str | None) -> Source:
         if (path / "config.json").exists():
             return Source(path, path.name)
     except (LocalEntryNotFoundError, ValueError):
-        pass  # not in the cache: the hub has it
+        pass  # not in the cache: download it
     try:
         path = Path(snapshot_download(name, revision=revision, allow_patterns=list(_WANTED)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         at = f"@{revision}" if revision else ""
         first = str(error).strip().partition("\n")[0]
         raise ConfigError(
-            f"{name}{at}: no such directory, not in the cache, and the hub did not give it: {first}", "LM-E107"
+            f"{name}{at}: no such directory, not in the cache, and the download from the hub failed: {first}", "LM-E107"
         ) from error
     return Source(path, path.name)

@@ -1,7 +1,7 @@
-"""A directory in Hugging Face's layout <-> a model in memory.
+"""Loads and saves models in Hugging Face's directory layout.
 
-Everything that the tensors must be is read from the file's header and compared with the config before a byte of data
-is loaded. On a CPU weights become float32 whatever the file says: bfloat16 multiplies ten times slower there.
+Names, shapes and types of tensors are read from the files' headers and compared with the config before data is loaded. On a CPU,
+weights become float32, because bfloat16 products are ten times slower there.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from lazarus_core.atomic import filled_folder
-from lazarus_models.backend import mx
+from lazarus_models.backend import mx, on_cpu
 from lazarus_models.config.dimensions import check_layers, check_numbers
 from lazarus_models.config.huggingface import ModelConfig, Precision
 from lazarus_models.errors import ConfigError, WeightsError
@@ -28,7 +28,7 @@ from lazarus_models.trees import set_weights, weights
 from lazarus_tokenkit import load_tokenizer
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-"""The weights in one file, or the file that names several."""
+"""The file with all weights, or the index of several files."""
 logger = logging.getLogger(__name__)
 
 _READABLE = ("F32", "F16", "BF16")
@@ -49,15 +49,15 @@ def load(
     """Loads a model.
 
     Args:
-        path: A directory with `config.json`, safetensors and tokenizer files, or what else `locate` finds.
-        revision: Of a repository of the hub: a branch, tag or commit.
-        dtype: Precision in memory. Default: float32 on a CPU, the file's on a GPU.
-        hashed: Whether every file is read once and hashed on the way, for `LoadedModel.digests`.
+        path: A directory with `config.json`, safetensors and tokenizer files, or another name that `locate` accepts.
+        dtype: Precision in memory. None: float32 on a CPU, the file's precision on a GPU.
+        revision: Branch, tag or commit of a repository on the hub; None for the main branch.
+        hashed: Read every file once and record its SHA-256 in `LoadedModel.digests`.
 
     Raises:
-        ConfigError: The config is absent or wrong.
-        UnsupportedModel: The config asks for what this version does not do.
-        WeightsError: The tensors are absent, damaged, or not the config's; each is named.
+        ConfigError: The config is missing or invalid.
+        UnsupportedModel: The family or a setting is not supported.
+        WeightsError: Tensors are missing, damaged, or not those of the config; the message names them.
     """
     path, commit = locate(path, revision)
     if not hashed:
@@ -68,7 +68,7 @@ def load(
 
 def _load(path: Path, commit: str | None, dtype: Precision | None, files: Files) -> LoadedModel:
     if (path / SINGLE).exists() and (path / INDEX).exists():
-        logger.warning("%s: %s is read, as transformers does; %s and its files are not", path, SINGLE, INDEX)
+        logger.warning("%s: using %s, as transformers does; %s and its files are ignored", path, SINGLE, INDEX)
     config = read_config(path, files.json)
     family = family_of(config.model_type)
     headers = {file: files.header(file) for file in _weight_files(path, files)}
@@ -86,10 +86,9 @@ def _load(path: Path, commit: str | None, dtype: Precision | None, files: Files)
         quantize_like(model, config.quantization, layout.names_in_model(stored))
     ours = weights(model)
     theirs = layout.to_file(ours)
-    as_model = _differences(stored, ours) < _differences(stored, theirs)  # mlx-lm's converter writes that layout
+    as_model = _differences(stored, ours) < _differences(stored, theirs)  # mlx-lm's converter writes our layout
     _compare(path, stored, ours if as_model else theirs)
-    on_cpu = mx.default_device().type == mx.cpu
-    precision: mx.Dtype = getattr(mx, dtype or ("float32" if on_cpu else config.dtype))
+    precision: mx.Dtype = getattr(mx, dtype or ("float32" if on_cpu() else config.dtype))
     tensors: dict[str, mx.array] = {}
     for file in headers:
         mine = {name: tensor for name, tensor in files.tensors(file).items() if placed[name] == file}
@@ -116,10 +115,10 @@ def _load(path: Path, commit: str | None, dtype: Precision | None, files: Files)
 
 
 def _read_generation_config(files: Files, file: Path, vocab_size: int) -> Mapping[str, Any]:
-    """The settings of a file, its ends checked; empty where there is none.
+    """Reads a `generation_config.json` and checks its stop ids; empty if there is no file.
 
     Raises:
-        ConfigError: An end is no token id of the model.
+        ConfigError: A stop id is outside the vocabulary.
     """
     if not file.exists():
         return {}
@@ -128,24 +127,30 @@ def _read_generation_config(files: Files, file: Path, vocab_size: int) -> Mappin
     for token in cast("list[Any]", ends) if isinstance(ends, list) else [ends]:
         if token is not None and not (type(token) is int and 0 <= token < vocab_size):
             raise ConfigError(
-                f"{file}: `eos_token_id` is {reprlib.repr(token)}, the model has the tokens 0 to {vocab_size - 1}",
+                f"{file}: `eos_token_id` is {reprlib.repr(token)}, but the model's tokens are 0 to {vocab_size - 1}",
                 "LM-E108",
             )
     return said
 
 
 def save(lm: LoadedModel, directory: Path | str) -> None:
-    """Writes a directory that `load`, mlx-lm and transformers open; equal models are equal bytes.
+    """Writes a directory that `load`, mlx-lm and transformers open; equal models give equal bytes.
 
-    A new directory appears as a whole. Into one that is there, files are moved one by one, `config.json` last.
+    A new directory appears only when it is complete. In an existing one, files are replaced one by one, `config.json` last.
+
+    Args:
+        lm: The model, without LoRA layers.
+        directory: The directory.
 
     Raises:
-        WeightsError: The model holds LoRA layers; `merge_lora` it, or `save_adapter`.
+        WeightsError: The model has LoRA layers; call `merge_lora` or `save_adapter`.
     """
     tensors = weights(lm.model)
     adapted = next((name for name in tensors if name.endswith(".lora_a")), None)
     if adapted:
-        raise WeightsError(f"`save`: `{adapted}` is LoRA's; call `merge_lora` first, or `save_adapter`", "LM-E126")
+        raise WeightsError(
+            f"`save`: `{adapted}` belongs to a LoRA layer; call `merge_lora` first, or `save_adapter`", "LM-E126"
+        )
     directory = Path(directory)
     if lm.config.quantization is None:
         tensors = family_of(lm.family).layout_of(lm.config).to_file(tensors)
@@ -161,18 +166,23 @@ def save(lm: LoadedModel, directory: Path | str) -> None:
 
 
 def supports_packing(lm: LoadedModel) -> bool:
-    """Whether every layer of the model honours segment boundaries; false for layers with a state of their own."""
+    """Whether packed rows are exact: no layer has a state, absolute positions or chunks."""
     return family_of(lm.family).architecture(lm.config).supports_packing
 
 
 def stored_config(path: Path) -> ModelConfig:
-    """The config of a directory; not tied where its weights hold a head that is not the embedding."""
+    """The config of a directory; not tied if the weights include a head that differs from the embedding."""
     config = read_config(path)
     return untied_if_different(config, _placed(path)[1]) if config.tie_word_embeddings else config
 
 
 def stored_tensors(path: Path, config: ModelConfig) -> dict[str, Stored]:
-    """The tensors that a directory's weights hold and a model of this config uses, from the files' headers alone."""
+    """Shapes and types of the stored tensors that a model uses, from the files' headers.
+
+    Args:
+        path: The directory.
+        config: Its config.
+    """
     return _stored(*_placed(path), config)
 
 
@@ -182,7 +192,7 @@ def _placed(path: Path) -> tuple[dict[Path, dict[str, Stored]], dict[str, Path]]
 
 
 def loaded_files(path: Path) -> list[Path]:
-    """The files that `load` reads of a directory, but for the tokenizer's.
+    """The files of a directory that `load` reads, except those of the tokenizer, sorted.
 
     Raises:
         WeightsError: There are no weights.
@@ -200,7 +210,7 @@ def _stored(
 
 
 def _name_in_model(name: str, config: ModelConfig) -> str | None:
-    """A stored tensor's name in a text model by itself; None for one that such a model does not use."""
+    """The name of a stored tensor in the text model; None if the text model does not use it."""
     if name.startswith(_NOT_TEXT):
         return None
     name = name.removeprefix("model.language_model.") if name.startswith("model.language_model.") else name
@@ -217,10 +227,10 @@ def _write_json(value: Mapping[str, Any], path: Path) -> None:
 
 
 def _placed_tensors(path: Path, headers: Mapping[Path, Mapping[str, Stored]], files: Files) -> dict[str, Path]:
-    """Every stored tensor and its file; of a tensor in several files, the one that the index names.
+    """The file of every stored tensor; for a tensor in several files, the one in the index.
 
     Raises:
-        WeightsError: A file lacks a tensor that the index places there.
+        WeightsError: A file lacks a tensor that the index assigns to it.
     """
     placed = {name: file for file, header in headers.items() for name in header}
     if list(headers) == [path / SINGLE]:
@@ -228,7 +238,9 @@ def _placed_tensors(path: Path, headers: Mapping[Path, Mapping[str, Stored]], fi
     by_name = {file.name: file for file in headers}
     for name, file in files.json(path / INDEX)["weight_map"].items():
         if name not in headers[by_name[file]]:
-            raise WeightsError(f"{path}: {INDEX} places `{name}` in {file}, which lacks it; fetch both", "LM-E122")
+            raise WeightsError(
+                f"{path}: {INDEX} assigns `{name}` to {file}, which lacks it; fetch both again", "LM-E122"
+            )
         placed[name] = by_name[file]
     return placed
 
@@ -243,17 +255,17 @@ def _weight_files(path: Path, files: Files) -> list[Path]:
             raise WeightsError(f"{index}: no `weight_map` from tensor to file", "LM-E122")
         names = list(cast("dict[str, Any]", placed).values())
         if wrong := next((name for name in names if not isinstance(name, str)), None):
-            raise WeightsError(f"{index}: `weight_map` names {wrong!r}, not a file", "LM-E122")
+            raise WeightsError(f"{index}: `weight_map` contains {wrong!r} instead of a file name", "LM-E122")
         named = [own_file(path, name) for name in sorted(set(map(str, names)))]
         absent = [file.name for file in named if not file.exists()]
         if absent:
-            raise WeightsError(f"{path}: {index.name} names {', '.join(absent)}, absent; fetch them", "LM-E122")
+            raise WeightsError(f"{path}: {', '.join(absent)} of {index.name} are missing; fetch them again", "LM-E122")
         return named
     pickles = sorted(file.name for pattern in _PICKLES for file in path.glob(pattern))
     if pickles:
         raise WeightsError(
-            f"{path}: the weights are pickles ({', '.join(pickles)}), which can run code when they are opened; "
-            "only safetensors are read: convert them",
+            f"{path}: the weights are pickles ({', '.join(pickles)}), which can run code when opened; convert them to "
+            "safetensors",
             "LM-E120",
         )
     raise WeightsError(f"{path}: no {SINGLE} and no {INDEX}", "LM-E120")
@@ -266,17 +278,19 @@ def _differences(found: Mapping[str, Stored], expected: Mapping[str, mx.array]) 
 
 def _compare(path: Path, found: Mapping[str, Stored], expected: Mapping[str, mx.array]) -> None:
     if missing := sorted(expected.keys() - found.keys()):
-        hint = "; is `tie_word_embeddings` meant to be true?" if missing == ["lm_head.weight"] else ""
-        raise WeightsError(f"{path}: config.json describes {_some(missing)}, absent from the weights{hint}", "LM-E123")
+        hint = "; should `tie_word_embeddings` be true?" if missing == ["lm_head.weight"] else ""
+        raise WeightsError(f"{path}: config.json describes {_some(missing)}, which the weights lack{hint}", "LM-E123")
     if extra := sorted(found.keys() - expected.keys()):
-        raise WeightsError(f"{path}: the weights hold {_some(extra)}, which config.json does not describe", "LM-E124")
+        raise WeightsError(
+            f"{path}: the weights contain {_some(extra)}, which config.json does not describe", "LM-E124"
+        )
     for name, tensor in sorted(found.items()):
         shape = expected[name].shape
         if tensor.shape != shape:
-            raise WeightsError(f"{path}: `{name}` is {tensor.shape}, config.json describes {shape}", "LM-E125")
+            raise WeightsError(f"{path}: `{name}` is {tensor.shape}, but config.json describes {shape}", "LM-E125")
         readable = _READABLE if mx.issubdtype(expected[name].dtype, mx.floating) else _PACKED
         if tensor.dtype not in readable:
-            raise WeightsError(f"{path}: `{name}` is {tensor.dtype}; read are {', '.join(readable)}", "LM-E125")
+            raise WeightsError(f"{path}: `{name}` is {tensor.dtype}; supported are {', '.join(readable)}", "LM-E125")
 
 
 def _some(names: list[str], shown: int = 3) -> str:

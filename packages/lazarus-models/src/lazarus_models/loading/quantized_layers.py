@@ -1,6 +1,6 @@
-"""Matrices in 2 to 8 bits: a scale and a bias for every group of weights, in mlx-lm's format.
+"""Quantization of matrices to 2 to 8 bits, with a scale and a bias for every group of weights, in mlx-lm's format.
 
-Routers and what a recipe names keep more bits. A saved quantized model is mlx-lm's layout: it opens it unchanged.
+Routers, and layers that a recipe selects, keep more bits. mlx-lm opens a saved quantized model unchanged.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -22,38 +22,43 @@ MIXED = {
     "mixed_3_6": (3, 6),
     "mixed_4_6": (4, 6),
 }
-"""Recipes: bits of most layers, and of the head, the values and the down projections of every third layer and of the first
-and last eighth, where errors cost most (llama.cpp's rule for Q4_K_M, as in mlx-lm)."""
+"""Recipes: (bits of most layers, bits of sensitive layers). Sensitive are the head, and the value and down projections of every
+third layer and of the first and last eighth of the layers (llama.cpp's rule for Q4_K_M, as in mlx-lm)."""
 GROUP_SIZES = (32, 64, 128)
-"""Weights that can share a scale."""
+"""Supported numbers of weights that share a scale."""
 _ROUTER_BITS = 8
 
 
 def quantize(
     lm: LoadedModel, *, bits: int = 4, group_size: int = 64, recipe: str | None = None, skip: Sequence[str] = ()
 ) -> LoadedModel:
-    """Quantizes the layers of a model in place, and gives it back with the config that says so.
+    """Quantizes the layers of a model in place.
 
     Args:
         lm: A model with plain weights.
-        bits: A weight, 2 to 6 or 8; a recipe decides by itself.
+        bits: Bits of a weight: 2 to 6, or 8. Ignored with a recipe.
         group_size: Weights that share a scale: 32, 64 or 128.
-        recipe: A name of `MIXED`.
-        skip: Patterns of layers to leave as they are.
+        recipe: A key of `MIXED`; None for `bits` in every layer.
+        skip: Patterns of names of layers that stay plain.
+
+    Returns:
+        The model with a config that describes the quantization.
 
     Raises:
-        UnsupportedModel: The model is quantized already, or none of its layers divides into groups.
+        UnsupportedModel: The model is quantized already, or no layer's width is a multiple of `group_size`.
     """
     if lm.config.quantization is not None:
-        raise UnsupportedModel("`quantize`: the model is quantized already; give the plain one", "LM-E114")
+        raise UnsupportedModel("`quantize`: the model is quantized already; use the plain model", "LM-E114")
     if group_size not in GROUP_SIZES:
-        raise UnsupportedModel(f"`quantize`: `group_size` {group_size}; MLX has {GROUP_SIZES}", "LM-E114")
+        raise UnsupportedModel(
+            f"`quantize`: `group_size` {group_size} is not supported; supported are {GROUP_SIZES}", "LM-E114"
+        )
     low, high = MIXED[recipe] if recipe else (bits, bits)
     settings = _layer_settings(lm, low, high, group_size, skip)
     quantized = {name: said for name, said in settings.items() if said is not False}
     if not quantized:
         raise UnsupportedModel(
-            f"`quantize`: no layer's width divides by `group_size` {group_size}; give a smaller one", "LM-E114"
+            f"`quantize`: no layer's width is a multiple of `group_size` {group_size}; use a smaller one", "LM-E114"
         )
     _quantize(lm.model, Quantization(bits=low, group_size=group_size), settings)  # pyright: ignore[reportArgumentType] (checked)
     evaluate(lm.model.parameters())
@@ -63,7 +68,13 @@ def quantize(
 
 
 def quantize_like(model: nn.Module, quantization: Quantization, stored: Collection[str]) -> None:
-    """Gives a model the layers quantized whose scales a checkpoint has; their values are yet to be loaded."""
+    """Quantizes the layers of a model that are quantized in a checkpoint, with arbitrary values.
+
+    Args:
+        model: A model with plain weights, changed in place.
+        quantization: The settings of the checkpoint.
+        stored: Names of the checkpoint's tensors; a layer with stored scales is quantized.
+    """
     settings = {
         name: quantization.layers.get(name, True) if f"{name}.scales" in stored else False
         for name, layer in modules(model).items()
@@ -73,22 +84,22 @@ def quantize_like(model: nn.Module, quantization: Quantization, stored: Collecti
 
 
 WINDOW = 512
-"""Tokens of a window in which `perplexity` reads a text."""
+"""Default tokens of a window of `perplexity`."""
 
 
 def perplexity(lm: LoadedModel, ids: Sequence[int], *, window: int = WINDOW) -> float:
     """exp(mean negative log-likelihood) of the tokens of a text after its first.
 
-    The text is cut into windows that do not overlap. A token is predicted from the tokens before it in its own window, so
-    the first predictions of a window see little: a longer window gives a lower perplexity. Compare values of one window.
+    The text is split into windows that do not overlap. A token is predicted from earlier tokens of its window, so a longer
+    window gives a lower perplexity. Compare only values with equal windows.
 
     Args:
         lm: The model.
-        ids: The text.
+        ids: Token ids of the text, at least two.
         window: Tokens of a window.
 
     Raises:
-        GenerationError: The text holds an id that the model does not have.
+        GenerationError: An id is outside the vocabulary.
     """
     check_ids(ids, lm.config.vocab_size, "the text")
     total, tokens = 0.0, 0

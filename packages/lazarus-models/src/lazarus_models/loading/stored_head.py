@@ -1,7 +1,7 @@
-"""Whether a checkpoint with tied embeddings stores a head of its own.
+"""Checkpoints with tied embeddings that also store a head.
 
-`tie_word_embeddings: true` says that the head is the embedding. Some checkpoints store a head beside it all the same:
-a copy, or other weights. transformers keeps a stored head that differs and does not tie it; so does this module.
+`tie_word_embeddings: true` means that the head is the embedding. Some checkpoints store a head nevertheless: a copy, or other
+weights. If the stored head differs, transformers uses it and does not tie it; so does this module.
 """
 
 import logging
@@ -20,29 +20,29 @@ _EMBEDDINGS = ("embed_tokens.", "embeddings.")
 
 
 def untied_if_different(config: ModelConfig, tensors: Mapping[str, Path]) -> ModelConfig:
-    """The config of what the files hold: not tied, if their head is not their embedding.
+    """The config, not tied if the stored head differs from the embedding.
 
     Args:
-        config: As `config.json` says.
-        tensors: Names in the files to the file of each.
+        config: The config from `config.json`.
+        tensors: The file of each stored tensor.
     """
     heads = sorted(name for name in tensors if name.startswith(_HEAD) or f".{_HEAD}" in name)
     if not config.tie_word_embeddings or not heads or all(_is_copy(name, tensors) for name in heads):
         return config
     logger.warning(
-        "`tie_word_embeddings` is true, but %s stores another head than its embedding: the stored head is used",
+        "`tie_word_embeddings` is true, but %s stores a head that differs from the embedding: using the stored head",
         tensors[heads[0]],
     )
     return config.model_copy(update={"tie_word_embeddings": False})
 
 
 def _is_copy(head: str, tensors: Mapping[str, Path]) -> bool:
-    """Whether a tensor of the head equals the embedding's of the same last name."""
+    """Whether a tensor of the head equals the embedding's tensor with the same last name."""
     leaf = head.rpartition(".")[2]
     twins = [name for name in tensors if name.endswith(tuple(end + leaf for end in _EMBEDDINGS))]
     if len(twins) != 1 or read_header(tensors[head])[head] != read_header(tensors[twins[0]])[twins[0]]:
         return False
     with plain_name(tensors[head]) as one, plain_name(tensors[twins[0]]) as other:
-        first: Any = mx.load(one)  # lazy: of each file only this tensor is read
+        first: Any = mx.load(one)  # lazy: only this tensor of each file is read
         second: Any = mx.load(other)
         return bool(mx.array_equal(first[head], second[twins[0]]).item())

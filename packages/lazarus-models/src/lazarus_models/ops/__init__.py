@@ -1,4 +1,4 @@
-"""Operations with more than one implementation, chosen by device."""
+"""Operations with an implementation for CPUs and one for GPUs."""
 
 from lazarus_core.lazy import lazy_exports
 

@@ -1,32 +1,32 @@
-"""Functions whose intermediate results are computed again for the gradient instead of being kept.
+"""Gradient checkpointing: intermediate results of a function are recomputed for the gradient instead of being kept.
 
-On a GPU this is `mx.checkpoint`. On a CPU it does not save memory: while a function is differentiated, MLX keeps every
-array that was computed, whether the gradient needs it or not. So there the value is computed at once and handed on as an
-array that depends on nothing, and the gradient is computed at once from the inputs.
+On a GPU this is `mx.checkpoint`. On a CPU `mx.checkpoint` saves no memory, because MLX keeps every array computed during
+differentiation. There, the value is computed immediately and returned as an array without a graph, and the gradient is
+computed immediately from the inputs.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from lazarus_models.backend import mx
+from lazarus_models.backend import mx, on_cpu
 from lazarus_models.ops.cpu.numpy_views import fresh, view
 from lazarus_models.trees import evaluate
 
 Function = Callable[..., Sequence[mx.array]]
-"""Several arrays of several arrays."""
+"""A function from several arrays to several arrays."""
 
 
 def recomputed(function: Function, *arrays: mx.array, at_once: bool | None = None) -> list[mx.array]:
-    """The values of a function; of the way to them nothing is kept.
+    """The values of a function, whose intermediate results are not kept for the gradient.
 
     Args:
-        function: Of arrays alone. What else it reads must be the same when the gradient is computed.
-        arrays: Its arguments, each of which gets a gradient.
-        at_once: Whether values are computed at once, which no compiled graph allows; by default on a CPU. Arrays of another
-            type than float32 never are.
+        function: Function of arrays only. Other values that it reads must not change before the gradient is computed.
+        arrays: Its arguments; each gets a gradient.
+        at_once: Compute the values immediately, which is impossible in a compiled graph. None: on a CPU only. Ignored
+            unless all arrays are float32.
     """
     if at_once is None:
-        at_once = mx.default_device().type == mx.cpu
+        at_once = on_cpu()
     if at_once and all(array.dtype == mx.float32 for array in arrays):
         return list(cast("Sequence[mx.array]", _detached(function)(*arrays)))
     checkpointed: Any = mx.checkpoint(function)
@@ -34,7 +34,7 @@ def recomputed(function: Function, *arrays: mx.array, at_once: bool | None = Non
 
 
 def detached(arrays: Sequence[mx.array]) -> tuple[mx.array, ...]:
-    """Arrays, computed now, without what they were computed from; an array of another type than float32 stays as it is."""
+    """Evaluates arrays and returns them without their graphs; arrays that are not float32 are returned unchanged."""
     evaluate(list(arrays))
     return tuple(fresh(view(each)) if each.dtype == mx.float32 else each for each in arrays)
 

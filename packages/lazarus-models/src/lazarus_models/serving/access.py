@@ -1,8 +1,8 @@
-"""Who may ask: Host, Origin and key of a request are checked before its path is looked at.
+"""Access control: checks the headers Host and Origin and the key of a request before it is routed.
 
-Without a key, a page of any web site could reach the server through the user's browser: by a cross-site request, or by
-a host name that resolves to 127.0.0.1 (DNS rebinding). So only loopback names are answered then, and bodies must be
-declared as JSON, which a browser does not send to another site without asking the server first.
+Without a key, any web page could reach the server through the user's browser: by a cross-site request, or by a host name that
+resolves to 127.0.0.1 (DNS rebinding). So a server without a key accepts loopback names only, and bodies only with the content
+type JSON, which a browser does not send to another site without a preflight request.
 """
 
 import hmac
@@ -17,13 +17,13 @@ from lazarus_models.serving.config import ServeConfig, ip_address, is_loopback
 from lazarus_models.serving.errors import Refused, error_response
 
 MAX_HEADERS = 100
-"""Header fields of a request, as `http.server` allows."""
+"""Largest number of header fields of a request, the limit of `http.server`."""
 _AUTHORITY = re.compile(r"(?P<name>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 _ORIGIN = re.compile(r"https?://(?P<authority>[^/@]+)")
 
 
 class Guard:
-    """An ASGI application that passes on the requests that are allowed and answers the others with an error."""
+    """ASGI middleware that forwards allowed requests and answers others with an error."""
 
     def __init__(self, app: ASGIApp, config: ServeConfig) -> None:
         self._app, self._config = app, config
@@ -40,9 +40,13 @@ class Guard:
 def check(scope: Scope, config: ServeConfig) -> None:
     """Checks the headers of a request.
 
+    Args:
+        scope: ASGI scope of the request.
+        config: Settings of the server.
+
     Raises:
-        Refused: Another version of HTTP, too many headers, a body without one clear end or in another encoding, a wrong
-            key, or without a key a foreign host, origin or kind of body.
+        Refused: The HTTP version is not supported, there are too many headers, the end of the body is ambiguous or its
+            encoding not supported, the key is wrong, or, without a key, host, origin or content type are not allowed.
     """
     headers = Headers(scope=scope)
     if scope["http_version"] not in ("1.0", "1.1"):
@@ -54,7 +58,9 @@ def check(scope: Scope, config: ServeConfig) -> None:
             HTTPStatus.BAD_REQUEST, "a request has a Content-Length or a Transfer-Encoding, not both", closes=True
         )
     if headers.get("content-encoding", "identity") != "identity":
-        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a Content-Encoding is not read; send the body as it is")
+        raise Refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Encoding is not supported; send the body without encoding"
+        )
     if config.api_key is None:
         _check_names(headers, config)
         if scope["method"] == "POST":
@@ -78,9 +84,13 @@ def _check_names(headers: Headers, config: ServeConfig) -> None:
 
 
 def is_own_name(authority: str, config: ServeConfig) -> bool:
-    """Whether `HOST[:PORT]` is a name that only this machine's user, or a network allowed by `no_key`, can mean.
+    """Whether `HOST[:PORT]` names this server: a loopback name, or with `no_key` an IP address or the configured host.
 
-    Behind `no_key` every IP address is accepted too: a name can be rebound to another address, an address cannot.
+    With `no_key`, other names are still refused: a name can be rebound to another address (DNS rebinding), an address cannot.
+
+    Args:
+        authority: Value of the header Host, or the authority of an origin.
+        config: Settings of the server.
 
     >>> [is_own_name(name, ServeConfig()) for name in ("localhost:8080", "[::1]", "evil.example", "127.0.0.1.evil.example")]
     [True, True, False, False]
@@ -106,7 +116,7 @@ def _check_content_type(types: list[str]) -> None:
 
 
 def _has_key(headers: Headers, config: ServeConfig) -> bool:
-    """Compares bytes in constant time: a key may hold any character."""
+    """Whether the request has the key. Bytes are compared in constant time, because a key may contain any character."""
     key = config.key_bytes
     given = [value for name, value in headers.raw if name == b"authorization"]
     if key is None or len(given) != 1:

@@ -1,7 +1,7 @@
-"""The routes: chat, completions, models, health.
+"""The HTTP routes: chat, completions, models, health.
 
-A request is read, answered and decoded in a thread of its own; the event loop sends what comes and sees at once when the
-client leaves, so that its place is free for the next one.
+A thread parses a request, waits for its tokens and decodes them. The event loop sends the pieces and notices immediately when the
+client disconnects, so that its slot becomes free.
 """
 
 import asyncio
@@ -35,16 +35,17 @@ _STOPPED = Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the server stopped before th
 
 @dataclass(eq=False)
 class Answer:
-    """An answer in progress: what its thread hands to the event loop."""
+    """An answer in progress, shared by its thread and the event loop."""
 
     put: Callable[[Any], object]
-    """Hands over a piece, an error, or None at the end; callable from any thread."""
+    """Sends a piece, an error, or None at the end to the event loop; callable from any thread."""
     job: Job | None = None
+    """The job in the engine; None before it is submitted."""
     failure: BaseException | None = None
-    """Why the answer ends early, once it does."""
+    """The reason of an early end; None without one."""
 
     def begin(self, job: Job) -> None:
-        """Takes the job, which may be unwanted already."""
+        """Sets the job, and ends it if the answer has ended already."""
         self.job = job
         if self.failure is not None:
             job.fail(self.failure)
@@ -58,7 +59,7 @@ class Answer:
 
 @dataclass
 class Service:
-    """What the routes share."""
+    """The state that the routes share."""
 
     lm: LoadedModel
     name: str
@@ -66,20 +67,26 @@ class Service:
     engine: Engine
     started: int = field(default_factory=lambda: int(time.time()))
     answers: set[Answer] = field(default_factory=set[Answer])
-    """Those in progress, at most `max_requests`."""
+    """Answers in progress, at most `max_requests`."""
 
     def __post_init__(self) -> None:
         self.threads = ThreadPoolExecutor(self.config.max_requests, thread_name_prefix="lazarus-answer")
 
     def end_answers(self) -> int:
-        """Ends every answer in progress with an error; says how many."""
+        """Ends every answer in progress with an error, and returns their number."""
         for answer in self.answers:
             answer.end(_STOPPED)
             answer.put(_STOPPED)  # its thread may be reading a prompt
         return len(self.answers)
 
     def work(self, content: bytes, is_chat: bool, answer: Answer) -> None:
-        """Reads a request and hands over its answer; runs in a thread."""
+        """Parses a request and produces its answer; runs in a thread.
+
+        Args:
+            content: Body of the request.
+            is_chat: Whether it is a chat request, or a completion request.
+            answer: Receives the pieces of the answer.
+        """
         try:
             limit = self.config.max_new_tokens
             request = Request.read(content, self.lm, self.name, max_new_tokens=limit, is_chat=is_chat)
@@ -93,7 +100,7 @@ class Service:
 
 
 def _pieces(request: Request, job: Job) -> Iterator[bytes | dict[str, Any]]:
-    """The answer: one object, or the bytes of a stream's events."""
+    """The pieces of an answer: one object, or the bytes of each event of a stream."""
     if not request.is_streamed:
         yield request.whole("".join(request.pieces(job)), job)
         return
@@ -146,7 +153,7 @@ def _only(request: HTTPRequest, method: str) -> None:
 
 
 async def _answer(request: HTTPRequest, service: Service, *, is_chat: bool) -> Response:
-    """Reads the body, takes a place and begins the answer."""
+    """Reads the body, checks the number of requests in progress, and returns the response."""
     _only(request, "POST")
     content = await _body(request, service.config.max_body_bytes)
     if len(service.answers) >= service.config.max_requests:
@@ -157,7 +164,7 @@ async def _answer(request: HTTPRequest, service: Service, *, is_chat: bool) -> R
 
 
 async def _body(request: HTTPRequest, limit: int) -> bytes:
-    """A request's body, of at most `limit` bytes."""
+    """The body of a request, at most `limit` bytes."""
     too_large = Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has at most {limit} bytes")
     length = request.headers.get("content-length")
     if length is None and "transfer-encoding" not in request.headers:
@@ -173,7 +180,7 @@ async def _body(request: HTTPRequest, limit: int) -> bytes:
 
 
 class _Answering(Response):
-    """An answer that is sent as it comes, and ends when the client leaves."""
+    """A response that sends an answer piece by piece, and ends it when the client disconnects."""
 
     def __init__(self, service: Service, content: bytes, *, is_chat: bool) -> None:
         super().__init__()
@@ -191,12 +198,12 @@ class _Answering(Response):
         finally:
             self._service.answers.discard(answer)
             answer.end(ClientDisconnect())
-            work.cancel()  # if it has not begun, its prompt is never read
+            work.cancel()  # a queued request is never started
             gone.cancel()
 
 
 async def _send(pieces: asyncio.Queue[Any], scope: Scope, receive: Receive, send: Send) -> None:
-    """Sends an answer's pieces until its end."""
+    """Sends the pieces of an answer until its end."""
     first = await pieces.get()
     if isinstance(first, ClientDisconnect):
         return
@@ -214,7 +221,7 @@ async def _send(pieces: asyncio.Queue[Any], scope: Scope, receive: Receive, send
         is_refused = isinstance(piece, Refused)
         body = _event(piece.body()) if is_refused else piece
         await send({"type": "http.response.body", "body": body, "more_body": True})
-        if is_refused:  # no [DONE]: the stream says that it is incomplete
+        if is_refused:  # without [DONE], so that clients see an incomplete stream
             break
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -235,7 +242,7 @@ def _event(said: dict[str, Any]) -> bytes:
 
 
 def _refusal(error: Exception) -> Refused:
-    """What a client reads of an error."""
+    """The error that a client receives."""
     if isinstance(error, Refused):
         return error
     if isinstance(error, LazarusError):

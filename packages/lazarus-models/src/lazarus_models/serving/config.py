@@ -1,4 +1,4 @@
-"""Settings of the server: where it listens, who may ask, and the limit of every resource that a client can hold."""
+"""Settings of the server: address, access, and limits of the resources that a client can use."""
 
 import ipaddress
 from dataclasses import dataclass, field
@@ -8,31 +8,32 @@ from lazarus_models.errors import ServingError
 
 @dataclass(frozen=True)
 class ServeConfig:
-    """Where to listen and what to allow.
+    """Settings of the server.
 
     Raises:
         ServingError: The key cannot be sent in a header, or the server would be open to the network without a key.
     """
 
     host: str = "127.0.0.1"
+    """Address or host name to listen on."""
     port: int = 8080
-    """0 for any free one."""
+    """Port to listen on; 0 for any free port."""
     api_key: str | None = field(default=None, repr=False)
     """The token that clients must send as `Authorization: Bearer TOKEN`; None for no key."""
     no_key: bool = False
     """Allows a `host` beyond the loopback interface without an `api_key`."""
     max_body_bytes: int = 1 << 20
-    """Bytes of a request's body, at most."""
+    """Largest body of a request, in bytes."""
     max_new_tokens: int = 2048
-    """Bound of every answer, and the default where a request names none."""
+    """Largest number of new tokens of an answer, also the default of requests."""
     max_requests: int = 64
-    """Requests in progress, waiting ones included; further ones get status 429."""
+    """Largest number of requests in progress, including waiting ones; further requests get status 429."""
     max_connections: int = 256
-    """Open connections, at most. A new one replaces the oldest one that has not sent a whole request."""
+    """Largest number of open connections. A new one replaces the oldest one without a complete request."""
     batch_size: int = 8
-    """Texts computed together."""
+    """Largest number of texts in the batch."""
     request_timeout_s: float = 20.0
-    """Time from the first byte of a request to its last one."""
+    """Longest time from the first byte of a request to its last one."""
     idle_timeout_s: float = 30.0
     """Time that a connection stays open after an answer, without a new request."""
     write_timeout_s: float = 30.0
@@ -66,7 +67,7 @@ def is_loopback(name: str) -> bool:
 
 
 def ip_address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address that a text spells; None for a name."""
+    """The IP address in a text; None for a host name."""
     try:
         return ipaddress.ip_address(name)
     except ValueError:
@@ -77,10 +78,10 @@ def _check_key(key: str | None) -> None:
     if key is None:
         return
     if not key.strip():
-        raise ServingError("`api_key` is empty, so anybody could present it; is the variable unset?", "LM-E160")
+        raise ServingError("`api_key` is empty, so everyone could use it; is the variable unset?", "LM-E160")
     if key != key.strip() or any(ord(character) < 0x20 or ord(character) == 0x7F for character in key):
         raise ServingError(
-            "`api_key` begins or ends with a space, or holds a control character: no HTTP header can carry it",
+            "`api_key` begins or ends with a space, or contains a control character; no HTTP header can carry it",
             "LM-E160",
         )
 

@@ -1,8 +1,8 @@
-"""One HTTP connection: uvicorn's, with a limit on everything that a client can hold.
+"""uvicorn's HTTP connection with limits on the resources that a client can use.
 
-A request must arrive whole in `request_timeout_s`; a client that stops reading is disconnected after `write_timeout_s`;
-of a body that nobody reads, at most `MAX_DRAINED` bytes are dropped; malformed requests are answered in JSON. Above
-`max_connections`, a new connection replaces the one that has kept the server waiting for a request for longest.
+A request must be complete within `request_timeout_s`. A client that stops reading is disconnected after `write_timeout_s`. Of the
+body of a refused request, at most `MAX_DRAINED` bytes are discarded. Malformed requests are answered in JSON. Above
+`max_connections`, a new connection replaces the one that has waited longest without a complete request.
 """
 
 import asyncio
@@ -20,15 +20,15 @@ from lazarus_models.serving.config import ServeConfig
 from lazarus_models.serving.errors import Refused
 
 MAX_HEAD_BYTES = 1 << 16
-"""Bytes of a request line with its headers: as `http.server` allows for one line."""
+"""Largest request line with headers, in bytes: the limit of `http.server` for one line."""
 MAX_DRAINED = 8 << 20
-"""Bytes of an unread body that are dropped, so that the client can read why it was refused."""
+"""Bytes of a refused body that are read and discarded, so that the client can read the error."""
 LINGER_S = 2.0
-"""Time that a refused client has to read the answer: closing at once would reset the connection before it does."""
+"""Seconds that a refused client has to read the error: closing immediately would reset the connection first."""
 
 
 class Connection(H11Protocol):
-    """A client's connection, from its first byte to its end."""
+    """The connection of one client."""
 
     def __init__(
         self,
@@ -46,10 +46,10 @@ class Connection(H11Protocol):
         self._is_refused = False
         self._drained = 0
         self.waiting_since = self.loop.time()
-        """When the server began to wait for the current request."""
+        """Time of the event loop when the server began to wait for the current request."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Makes room for a new connection, or refuses it where every other one is being answered."""
+        """Accepts a new connection; above the limit, it replaces a waiting one or is refused."""
         waiting = [one for one in cast("set[Connection]", self.connections) if one.is_waiting]
         is_full = len(self.connections) >= self._limits.max_connections
         super().connection_made(transport)
@@ -62,12 +62,12 @@ class Connection(H11Protocol):
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections; try again later")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stops every timer and tells the application that the client has left."""
+        """Stops every timer and notifies the application that the client has disconnected."""
         self._stop_timers()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Reads on, within the limits."""
+        """Reads data within the limits."""
         cycle = self._current
         is_unread = cycle is not None and cycle.response_complete and self.conn.our_state is h11.DONE
         if self._is_refused or is_unread:
@@ -80,7 +80,7 @@ class Connection(H11Protocol):
             self._watch_request()
 
     def on_response_complete(self) -> None:
-        """Goes on to the next request, and limits the time in which the client reads this answer."""
+        """Waits for the next request, and limits the time in which the client must read this answer."""
         self._drained = 0
         self.waiting_since = self.loop.time()
         super().on_response_complete()
@@ -89,29 +89,29 @@ class Connection(H11Protocol):
             self._watch_writing()
 
     def shutdown(self) -> None:
-        """Ends an idle connection, and one with an answer in progress once that is sent."""
+        """Closes an idle connection; a connection with an answer in progress is closed after the answer."""
         if self._is_refused:
             self.drop()
         else:
             super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
-        """Answers what is no HTTP request."""
+        """Answers a malformed request."""
         error = sys.exception()
         status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else HTTPStatus.BAD_REQUEST
-        if status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:  # of any part that does not end
+        if status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:  # h11 uses it for every part that is too long
             is_body = self._current is not None and not self._current.response_complete
             is_first_line = b"\n" not in self.conn.trailing_data[0]
             status = HTTPStatus.BAD_REQUEST if is_body else HTTPStatus.REQUEST_URI_TOO_LONG if is_first_line else status
         self._refuse(HTTPStatus(status), f"malformed request: {str(error)[:200]}")
 
     def pause_writing(self) -> None:
-        """The client does not read: starts the time that it has."""
+        """Starts the write timeout: the client has stopped reading."""
         super().pause_writing()
         self._watch_writing()
 
     def resume_writing(self) -> None:
-        """The client reads again."""
+        """Stops the write timeout: the client reads again."""
         super().resume_writing()
         if self._write_timer is not None:
             self._write_timer.cancel()
@@ -124,7 +124,7 @@ class Connection(H11Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether no request of this connection is being answered."""
+        """Whether the connection has no answer in progress."""
         cycle = self._current
         return self._is_refused or cycle is None or cycle.response_complete or cycle.more_body
 
@@ -134,13 +134,13 @@ class Connection(H11Protocol):
         return self.cycle
 
     def drop(self) -> None:
-        """Ends the connection at once, without an answer."""
+        """Closes the connection immediately, without an answer."""
         self._is_refused = True
-        self.connections.discard(self)  # now, not when the loop has closed it: the next one may come before
+        self.connections.discard(self)  # now: the next connection may arrive before the loop has closed this one
         self.transport.abort()
 
     def _watch_request(self) -> None:
-        """Starts the time that a request has once it is awaited, and stops it once the request is whole."""
+        """Starts the request timeout while a request is incomplete, and stops it when the request is complete."""
         state = self.conn.their_state
         is_awaited = state is h11.SEND_BODY or (state is h11.IDLE and self.timeout_keep_alive_task is None)
         if not is_awaited or self.transport.is_closing():
@@ -155,7 +155,7 @@ class Connection(H11Protocol):
     def _refuse_slow(self) -> None:
         self._request_timer = None
         seconds = self._limits.request_timeout_s
-        self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"the request did not arrive whole within {seconds:g} s")
+        self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"the request was not complete within {seconds:g} s")
 
     def _drop_unread(self) -> None:
         self._write_timer = None
@@ -163,7 +163,7 @@ class Connection(H11Protocol):
             self.drop()
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
-        """Answers with an error where none has begun, reads no more requests, and closes soon."""
+        """Sends an error unless an answer has started, reads no more requests, and closes after `LINGER_S`."""
         if self._is_refused or self.transport.is_closing():
             return
         self._is_refused = True

@@ -1,4 +1,4 @@
-"""One thread that owns the model and answers everybody: requests join a running batch and leave it when they end."""
+"""One thread that runs the model: requests join a running batch and leave it when they end."""
 
 import threading
 from collections.abc import Iterator
@@ -8,40 +8,43 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from lazarus_models.backend import own_streams
+from lazarus_models.generation.autoregressive import check_request
 from lazarus_models.generation.batch import BatchRunner
-from lazarus_models.generation.generate import check_request
 from lazarus_models.generation.sampling import GenerationConfig, TokenLogprob
 
 
 @dataclass
 class Job:
-    """A request on its way."""
+    """A request in progress."""
 
     ids: list[int]
+    """Token ids of the prompt."""
     config: GenerationConfig
+    """Settings of the generation."""
     new: list[int] = field(default_factory=list[int])
-    """Tokens that came, a stop token included."""
+    """New tokens so far, including the stop token."""
     told: int = 0
-    """Tokens whose log-probabilities were handed on."""
+    """Tokens whose log-probabilities have been sent."""
     told_characters: int = 0
-    """Of these tokens."""
+    """Characters of these tokens."""
     logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
+    """Log-probabilities of the new tokens."""
     is_left: threading.Event = field(default_factory=threading.Event)
-    """Set by whoever no longer wants the rest."""
+    """Set when the rest of the text is not needed."""
     arrivals: SimpleQueue[int | BaseException | None] = field(default_factory=SimpleQueue[int | BaseException | None])
 
     def leave(self) -> None:
-        """Ends the text early because its rest is not wanted. A caller that waits for the next token continues."""
+        """Ends the text early because the rest is not needed; a caller waiting for the next token continues."""
         self.is_left.set()
         self.arrivals.put(None)
 
     def fail(self, error: BaseException) -> None:
-        """Ends the text with an error, raised where its next token is waited for."""
+        """Ends the text with an error, which `tokens` raises."""
         self.is_left.set()
         self.arrivals.put(error)
 
     def tokens(self) -> Iterator[int]:
-        """Waits for each token; ends with the text."""
+        """Yields the new tokens as they arrive."""
         while (arrived := self.arrivals.get()) is not None:
             if isinstance(arrived, BaseException):
                 raise arrived
@@ -50,7 +53,7 @@ class Job:
 
 
 class Engine:
-    """Answers requests together, at most `batch_size` at a time; the others wait."""
+    """Runs requests in a batch of at most `batch_size` texts; other requests wait."""
 
     def __init__(self, model: Any, *, batch_size: int) -> None:
         self._model = model
@@ -61,10 +64,17 @@ class Engine:
         self._thread.start()
 
     def submit(self, ids: list[int], config: GenerationConfig) -> Job:
-        """Has a prompt answered; its tokens arrive at the job.
+        """Queues a request.
+
+        Args:
+            ids: Token ids of the prompt, at least one.
+            config: Settings of the generation.
+
+        Returns:
+            The job, which yields the new tokens.
 
         Raises:
-            GenerationError: The prompt or `logit_bias` holds an id that the model does not have.
+            GenerationError: An id of the prompt or of `logit_bias` is outside the vocabulary.
         """
         check_request(self._model, ids, config)
         job = Job(ids, config)
@@ -72,13 +82,13 @@ class Engine:
         return job
 
     def stop(self) -> None:
-        """Ends the thread once the texts on their way have ended."""
+        """Waits for the texts in progress and ends the thread."""
         self._waiting.put(None)
         self._thread.join()
 
     @property
     def is_alive(self) -> bool:
-        """Whether requests are answered."""
+        """Whether the thread is running."""
         return self._thread.is_alive()
 
     def _run(self) -> None:
@@ -94,12 +104,12 @@ class Engine:
             jobs |= _joined(runner, new)
             try:
                 _step(jobs, runner)
-            except Exception as error:  # noqa: BLE001 (it is raised where the requests wait; the next ones begin anew)
+            except Exception as error:  # noqa: BLE001 (raised in the threads that wait; later requests use a new batch)
                 _tell(jobs, error)
                 runner, jobs = BatchRunner(self._model), {}
 
     def _arrived(self, room: int, *, wait: bool) -> Iterator[Job]:
-        """Requests that wait, as many as there is room for; `wait` for the first one."""
+        """Waiting requests, at most `room`; with `wait`, blocks until the first one."""
         while room and self._is_open:
             try:
                 job = self._waiting.get(block=wait)
@@ -108,16 +118,16 @@ class Engine:
             if job is None:
                 self._is_open = False
                 return
-            if not job.is_left.is_set():  # otherwise the client left while the request waited
+            if not job.is_left.is_set():  # otherwise the client has disconnected while waiting
                 yield job
                 room, wait = room - 1, False
 
 
 def _joined(runner: BatchRunner, new: dict[int, Job]) -> dict[int, Job]:
-    """Puts new requests into the batch together, or one by one where that fails, so that none ends another."""
+    """Adds new requests to the batch; if that fails, one by one, so that a faulty request affects no other."""
     try:
         runner.join([(number, job.ids, job.config) for number, job in new.items()])
-    except Exception as error:  # noqa: BLE001 (it is raised where the request waits; the others go on)
+    except Exception as error:  # noqa: BLE001 (raised in the thread that waits; other requests continue)
         if len(new) > 1:
             return {number: job for one in new.items() for number, job in _joined(runner, dict([one])).items()}
         _tell(new, error)

@@ -1,4 +1,4 @@
-"""Refusals as OpenAI's clients read them: a status and `{"error": {"message", "type", "param", "code"}}`."""
+"""Errors in the format of OpenAI's interface: a status and `{"error": {"message", "type", "param", "code"}}`."""
 
 import json
 from http import HTTPStatus
@@ -12,11 +12,11 @@ class Refused(Exception):
     """A request that is answered with an error.
 
     Args:
-        status: Of the answer.
-        message: One sentence with the way out.
-        param: The field of the request that is wrong, if it is one.
-        code: OpenAI's word for the error, if it has one.
-        closes: Whether the connection is closed after the answer: where it is unclear where the request ends.
+        status: HTTP status of the answer.
+        message: One sentence that tells how to fix the request.
+        param: The invalid field; None if no single field is invalid.
+        code: Error code; None for none.
+        closes: Whether the connection is closed after the answer, because the end of the request is unclear.
     """
 
     def __init__(
@@ -32,26 +32,30 @@ class Refused(Exception):
         self.status, self.param, self.code, self.closes = status, param, code, closes
 
     def body(self) -> dict[str, Any]:
-        """The object that is sent."""
+        """The JSON object of the answer."""
         kind = "invalid_request_error" if self.status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
         return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
 
 
 class JSONAnswer(Response):
-    """JSON in UTF-8, characters as they are."""
+    """A JSON response in UTF-8 without escapes."""
 
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        """The bytes of the body."""
+        """The body as bytes."""
         return json.dumps(content, ensure_ascii=False).encode("utf-8")
 
 
 def error_response(refused: Refused, scope: Scope) -> JSONAnswer:
     """The answer to a refused request.
 
-    What is left of the request's body is read and dropped by the connection. A client that waits for `100 Continue` may
-    send the body or not, so that its connection is closed.
+    The connection reads and discards the rest of the request's body. A client that waits for `100 Continue` may or may not
+    send the body, so its connection is closed.
+
+    Args:
+        refused: The error.
+        scope: ASGI scope of the request.
     """
     headers: dict[str, str] = {}
     if refused.closes or any(name == b"expect" for name, _ in scope["headers"]):

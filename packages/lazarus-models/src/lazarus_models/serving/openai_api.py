@@ -1,4 +1,4 @@
-"""OpenAI's interface: a request made into a prompt and settings, tokens written as an answer or its pieces."""
+"""OpenAI's interface: converts requests to prompts and settings, and tokens to answers."""
 
 import json
 import time
@@ -9,8 +9,8 @@ from http import HTTPStatus
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from lazarus_models.chat.function_calling import Tool, outside_calls, parse_calls, told_of
-from lazarus_models.generation.generate import bounded, prompt_ids
+from lazarus_models.chat.function_calling import Tool, outside_calls, parse_calls, with_tools
+from lazarus_models.generation.autoregressive import bounded, prompt_ids
 from lazarus_models.generation.sampling import GenerationConfig
 from lazarus_models.generation.streaming import decode_stream, until_stop
 from lazarus_models.loading.loaded_model import LoadedModel
@@ -21,11 +21,11 @@ from lazarus_models.serving.requests import AnyRequest, ChatRequest, CompletionR
 
 @dataclass(frozen=True)
 class Request:
-    """A prompt and how to answer it, and the words of OpenAI's interface around the answer."""
+    """A request with encoded prompt and settings; formats its answer."""
 
     lm: LoadedModel
     model: str
-    """What the model is called in answers."""
+    """Name of the model in answers."""
     is_chat: bool
     ids: list[int]
     config: GenerationConfig
@@ -36,18 +36,18 @@ class Request:
 
     @classmethod
     def read(cls, content: bytes, lm: LoadedModel, model: str, *, max_new_tokens: int, is_chat: bool) -> "Request":
-        """A request from its body.
+        """Parses a request.
 
         Args:
             content: The body.
-            lm: Answers.
-            model: Its name.
-            max_new_tokens: Bound of the answer.
-            is_chat: Which interface was asked.
+            lm: The model.
+            model: Name of the model.
+            max_new_tokens: Largest number of new tokens.
+            is_chat: Whether it is a chat request, or a completion request.
 
         Raises:
-            Refused: The body is no JSON, or a field is unknown, mistyped or out of its range.
-            LazarusError: The prompt cannot be encoded, is too long, or the settings name tokens that do not exist.
+            Refused: The body is not JSON, or a field is unknown, has the wrong type or is out of range.
+            LazarusError: The prompt cannot be encoded or is too long, or a setting has tokens outside the vocabulary.
         """
         said = read_request(content, ChatRequest if is_chat else CompletionRequest)
         _check_model(said.model, model)
@@ -66,7 +66,7 @@ class Request:
         )
 
     def pieces(self, job: Job) -> Iterator[str]:
-        """The answer's text as it comes."""
+        """The text of the answer, piece by piece."""
         stops = self.config.stop_ids or ()
         tokens = (token for token in job.tokens() if token not in stops)
         stream = until_stop(decode_stream(self.lm.tokenizer, self.ids, tokens), self.config.stop)
@@ -74,7 +74,7 @@ class Request:
         job.leave()
 
     def events(self, job: Job) -> Iterator[dict[str, Any]]:
-        """The pieces of a streamed answer, as they come."""
+        """The objects of a streamed answer, one by one."""
         text: list[str] = []
         pieces = _noted(self.pieces(job), text)
         shown = 0
@@ -82,11 +82,11 @@ class Request:
             yield self.chunk({"content": piece}, job)
             shown += len(piece)
         for _ in pieces:
-            pass  # a call, or what looked like one, is noted but not shown
+            pass  # a call, or text that looks like one, is recorded but not sent yet
         yield from self._ends("".join(text), shown, job)
 
     def _ends(self, whole: str, shown: int, job: Job) -> Iterator[dict[str, Any]]:
-        """What follows the text of a streamed answer: calls, the reason of its end, usage."""
+        """The objects after the text of a streamed answer: calls, finish reason, usage."""
         reason = self.finish(whole, job)
         if reason == "tool_calls":
             calls = [{"index": place, **call} for place, call in enumerate(self.calls(whole))]
@@ -98,7 +98,12 @@ class Request:
             yield {**self.head("chunk"), "choices": [], "usage": self.usage(job)}
 
     def whole(self, text: str, job: Job) -> dict[str, Any]:
-        """The answer in one piece."""
+        """The object of an answer that is not streamed.
+
+        Args:
+            text: The whole text.
+            job: The finished job.
+        """
         reason = self.finish(text, job)
         choice: dict[str, Any] = {"index": 0, "finish_reason": reason, "logprobs": self._logprobs(job)}
         if not self.is_chat:
@@ -111,7 +116,13 @@ class Request:
         return {**self.head(""), "choices": [choice], "usage": self.usage(job)}
 
     def chunk(self, delta: dict[str, Any], job: Job, reason: str | None = None) -> dict[str, Any]:
-        """One piece of a streamed answer, or its end."""
+        """One object of a streamed answer.
+
+        Args:
+            delta: New content or calls; empty for the last object.
+            job: The job, for log-probabilities.
+            reason: Finish reason of the last object; None before.
+        """
         choice: dict[str, Any] = {"index": 0, "finish_reason": reason, "logprobs": self._logprobs(job)}
         if self.is_chat:
             choice["delta"] = {"role": "assistant", **delta} if delta else {}
@@ -120,7 +131,7 @@ class Request:
         return {**self.head("chunk"), "choices": [choice]}
 
     def _logprobs(self, job: Job) -> dict[str, Any] | None:
-        """Those of the tokens that came since the last call, in the words of either interface."""
+        """The log-probabilities of the tokens since the last call, in the format of the interface."""
         if self.config.logprobs is None:
             return None
         first, job.told = job.told, len(job.new)
@@ -146,30 +157,30 @@ class Request:
         }
 
     def _word(self, before: int, token: int) -> str:
-        """A token as it reads behind another."""
+        """The text of a token after another one."""
         decode = self.lm.tokenizer.decode
         return decode([before, token])[len(decode([before])) :]
 
     def head(self, kind: str) -> dict[str, Any]:
-        """What every answer begins with."""
+        """The common fields of every answer."""
         form = "chat.completion" if self.is_chat else "text_completion"
         form = f"{form}.chunk" if kind == "chunk" and self.is_chat else form
         return {"id": self.id, "object": form, "created": int(time.time()), "model": self.model}
 
     def finish(self, text: str, job: Job) -> str:
-        """Why the answer ended, in OpenAI's words."""
+        """The finish reason of an answer, in OpenAI's terms."""
         if self.has_tools and parse_calls(text):
             return "tool_calls"
         is_long = len(job.new) >= self.config.max_new_tokens and job.new[-1] not in (self.config.stop_ids or ())
         return "length" if is_long else "stop"
 
     def usage(self, job: Job) -> dict[str, int]:
-        """Tokens read and written."""
+        """The token counts of an answer."""
         read, written = len(self.ids), len(job.new)
         return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
     def calls(self, text: str) -> list[dict[str, Any]]:
-        """The functions that the answer asks for."""
+        """The calls in an answer."""
         return [
             {
                 "id": f"call-{self.id}-{place}",
@@ -181,14 +192,14 @@ class Request:
 
 
 class _Told(NamedTuple):
-    """A token and how likely it was."""
+    """A token with its log-probability."""
 
     word: str
     logprob: float
     top: list[tuple[str, float]]
 
     def in_chat(self) -> dict[str, Any]:
-        """In the words of the chat interface."""
+        """The entry in the format of the chat interface."""
         return {
             **_chat_logprob(self.word, self.logprob),
             "top_logprobs": [_chat_logprob(word, logprob) for word, logprob in self.top],
@@ -200,7 +211,7 @@ def _chat_logprob(word: str, logprob: float) -> dict[str, Any]:
 
 
 def _check_model(asked: str | None, model: str) -> None:
-    """Refuses a request for another model, and names the nearest one that is served."""
+    """Refuses a request for another model, and names the served one."""
     if asked is None or asked == model:
         return
     near = "did you mean" if get_close_matches(asked[:100], [model]) else "this server has"
@@ -215,7 +226,7 @@ def _check_model(asked: str | None, model: str) -> None:
 def _prompt(said: AnyRequest, lm: LoadedModel, tools: list[Tool]) -> list[int]:
     if isinstance(said, ChatRequest):
         messages = [message.to_message() for message in said.messages]
-        return prompt_ids(lm, told_of(messages, tools) if tools else messages)
+        return prompt_ids(lm, with_tools(messages, tools) if tools else messages)
     assert isinstance(said, CompletionRequest), "the two interfaces"
     return prompt_ids(lm, said.prompt, raw=True)
 

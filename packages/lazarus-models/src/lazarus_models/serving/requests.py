@@ -1,7 +1,7 @@
-"""Requests of OpenAI's interface as models: every field is checked, and what would have no effect is refused.
+"""Requests of OpenAI's interface as pydantic models. Every field is checked; fields that would have no effect are refused.
 
-Five fields name the caller or allow what is done anyway, and are accepted: `user`, `safety_identifier`,
-`prompt_cache_key`, `metadata` and `parallel_tool_calls`.
+Five fields are accepted and ignored, because they only identify the caller or allow the usual behaviour: `user`,
+`safety_identifier`, `prompt_cache_key`, `metadata` and `parallel_tool_calls`.
 """
 
 import json
@@ -22,11 +22,11 @@ from lazarus_models.serving.errors import Refused
 from lazarus_tokenkit import Message
 
 MAX_STOPS = 64
-"""Stop texts of a request: each is looked for in every piece of the answer."""
+"""Largest number of stop texts of a request: every piece of the answer is searched for each of them."""
 MAX_METADATA = 16
-"""Entries of `metadata`, as OpenAI allows."""
+"""Largest number of entries of `metadata`: OpenAI's limit."""
 MAX_STOP_CHARACTERS = 1000
-"""Length of a stop text, for the same reason."""
+"""Largest length of a stop text."""
 NOT_DONE: dict[str, tuple[Any, ...]] = {
     "audio": (),
     "function_call": ("none",),
@@ -39,7 +39,7 @@ NOT_DONE: dict[str, tuple[Any, ...]] = {
     "verbosity": (),
     "web_search_options": (),
 }
-"""Fields of OpenAI's interface that would have no effect here, with the values that ask for nothing; null is another."""
+"""Fields of OpenAI's interface that are not supported, with their values that have no effect; null has none either."""
 _TOKEN_ID = re.compile("0|[1-9][0-9]{0,9}")
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=1, lt=2**31)]
@@ -50,11 +50,11 @@ class _Fields(BaseModel):
 
 
 class FunctionCall(_Fields):
-    """A function that an earlier answer called."""
+    """Name and arguments of a call in an earlier answer."""
 
     name: str
     arguments: str
-    """JSON, as text."""
+    """Arguments as JSON text."""
 
 
 class ToolCallPart(_Fields):
@@ -67,11 +67,11 @@ class ToolCallPart(_Fields):
 
 
 def _joined(content: Any) -> str | None:
-    """The text of a content: a text, or parts of type `text`."""
+    """The text of `content`: a string, or parts of type `text`."""
     if content is None or isinstance(content, str):
         return content
     if not isinstance(content, list):
-        raise ValueError("a content is a text, or a list of parts of type `text`")
+        raise ValueError("`content` must be a string or a list of parts of type `text`")
     return "".join(_part(part) for part in cast("list[Any]", content))
 
 
@@ -81,7 +81,7 @@ def _part(part: Any) -> str:
         text = said.get("text")
         if said.get("type") == "text" and isinstance(text, str) and said.keys() <= {"type", "text"}:
             return text
-    raise ValueError("only parts of type `text`, with a `text`, are read")
+    raise ValueError("only parts of type `text` with a `text` are supported")
 
 
 class ChatMessage(_Fields):
@@ -92,9 +92,9 @@ class ChatMessage(_Fields):
     tool_calls: Annotated[list[ToolCallPart], Field(fail_fast=True)] | None = None
     tool_call_id: str | None = None
     name: str | None = None
-    """Of the function whose result this is; refused in other messages, where no template would show it."""
+    """Name of the function whose result this is; refused in other messages, because templates would ignore it."""
     refusal: None = None
-    """This and the next three are null in answers, which clients send back as messages."""
+    """Null in answers, which clients send back as messages; also the next three fields."""
     annotations: None = None
     audio: None = None
     function_call: None = None
@@ -102,15 +102,15 @@ class ChatMessage(_Fields):
     @validator(mode="after")
     def _says_something(self) -> "ChatMessage":
         if self.content is None and not self.tool_calls:
-            raise ValueError("a message has a `content`, or `tool_calls`")
+            raise ValueError("a message needs `content` or `tool_calls`")
         if self.tool_calls and self.role != "assistant":
-            raise ValueError("`tool_calls` stand in messages of the role `assistant`")
+            raise ValueError("`tool_calls` are allowed in messages of the role `assistant` only")
         if (self.name is not None or self.tool_call_id is not None) and self.role not in ("tool", "function"):
             raise ValueError("`name` and `tool_call_id` have no effect outside messages of the role `tool`")
         return self
 
     def to_message(self) -> Message:
-        """The message as the chat template reads it, calls written as text."""
+        """The message for the chat template, with calls as text."""
         calls = [f"<tool_call>{_json(call.function.model_dump())}</tool_call>" for call in self.tool_calls or ()]
         text = (self.content or "") + "\n".join(calls)
         return Message("system" if self.role == "developer" else self.role, text)
@@ -132,19 +132,19 @@ class ToolPart(_Fields):
     type: Literal["function"] = "function"
 
     def to_tool(self) -> Tool:
-        """The function as the prompt declares it."""
+        """The function for the declaration in the prompt."""
         return Tool(self.function.name, self.function.description or "", self.function.parameters or {})
 
 
 class StreamOptions(_Fields):
-    """What a stream carries beside the text."""
+    """Options of a stream."""
 
     include_usage: bool | None = None
     include_obfuscation: Literal[False] | None = None
 
 
 class TextFormat(_Fields):
-    """The only format of an answer."""
+    """The only supported format of an answer."""
 
     type: Literal["text"]
 
@@ -154,11 +154,11 @@ def _stops(given: Any) -> Any:
 
 
 def _biases(given: Any) -> Any:
-    """Names the first wrong entry, of up to 100,000."""
+    """Checks entries and names the first wrong one: a body has room for 100,000."""
     entries = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
     for token, bias in entries.items():
         if not _TOKEN_ID.fullmatch(token) or type(bias) not in (int, float):
-            raise ValueError(f"{token[:20]!r}: {reprlib.repr(bias)} gives no token id a number")
+            raise ValueError(f"{token[:20]!r}: {reprlib.repr(bias)} is not a token id with a number")
     return cast("Any", given)
 
 
@@ -171,7 +171,7 @@ def _few(given: Any) -> Any:
 
 def _only_one(given: int | None) -> int | None:
     if given not in (None, 1):
-        raise ValueError("one answer a request is all that is done here")
+        raise ValueError("only one answer per request is supported")
     return given
 
 
@@ -180,7 +180,7 @@ _One = Annotated[int | None, AfterValidator(_only_one)]
 
 
 class AnyRequest(_Fields):
-    """What both interfaces take."""
+    """The fields of both interfaces."""
 
     model: str | None = None
     max_tokens: _Count | None = None
@@ -215,16 +215,16 @@ class AnyRequest(_Fields):
         return self
 
     def settings(self, limit: int) -> GenerationConfig:
-        """How the answer is generated.
+        """The generation settings of the request.
 
         Args:
-            limit: New tokens, at most.
+            limit: Largest number of new tokens.
 
         Raises:
-            Refused: A value is out of its range.
+            Refused: A value is out of range.
         """
         said = self.model_dump(include=_SAMPLING, exclude_none=True)
-        if said.get("temperature", 0) == 0:  # greedy has nothing to filter
+        if said.get("temperature", 0) == 0:  # the filters have no effect on greedy generation
             said = {key: value for key, value in said.items() if key not in ("top_p", "top_k", "min_p")}
         said |= {"max_new_tokens": min(self.wanted_tokens or limit, limit), "logprobs": self.wanted_logprobs}
         said["stop"] = (*(self.stop or ()), *(CALL_ENDS if self.functions else ()))
@@ -235,17 +235,17 @@ class AnyRequest(_Fields):
 
     @property
     def wanted_tokens(self) -> int | None:
-        """New tokens, as the request names them."""
+        """The requested number of new tokens; None for none."""
         return self.max_tokens
 
     @property
     def wanted_logprobs(self) -> int | None:
-        """Alternatives of each token to report; None for no log-probabilities."""
+        """Most likely tokens to report for each token; None for no log-probabilities."""
         return None
 
     @property
     def functions(self) -> list[Tool]:
-        """What the model may call."""
+        """The functions that the model may call."""
         return []
 
 
@@ -278,17 +278,17 @@ class ChatRequest(AnyRequest):
 
     @property
     def wanted_tokens(self) -> int | None:
-        """New tokens, under either name."""
+        """The requested number of new tokens, under either name; None for none."""
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
     @property
     def wanted_logprobs(self) -> int | None:
-        """Alternatives of each token to report; None for no log-probabilities."""
+        """Most likely tokens to report for each token; None for no log-probabilities."""
         return (self.top_logprobs or 0) if self.logprobs else None
 
     @property
     def functions(self) -> list[Tool]:
-        """What the model may call."""
+        """The functions that the model may call."""
         return [] if self.tool_choice == "none" else [tool.to_tool() for tool in self.tools or ()]
 
 
@@ -296,7 +296,7 @@ class CompletionRequest(AnyRequest):
     """The body of `/v1/completions`."""
 
     prompt: str
-    """A text; lists of texts or tokens are not read."""
+    """A text; lists of texts or tokens are not supported."""
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     best_of: _One = None
     echo: Literal[False] | None = None
@@ -304,7 +304,7 @@ class CompletionRequest(AnyRequest):
 
     @property
     def wanted_logprobs(self) -> int | None:
-        """Alternatives of each token to report; None for no log-probabilities."""
+        """Most likely tokens to report for each token; None for no log-probabilities."""
         return self.logprobs
 
 
@@ -312,14 +312,18 @@ _R = TypeVar("_R", bound=AnyRequest)
 
 
 def read_request(content: bytes, kind: type[_R]) -> _R:
-    """A request from its body.
+    """Parses a request.
+
+    Args:
+        content: The body.
+        kind: `ChatRequest` or `CompletionRequest`.
 
     Raises:
-        Refused: It is no JSON, or a field is unknown, mistyped or out of its range.
+        Refused: The body is not JSON, or a field is unknown, has the wrong type or is out of range.
     """
     said = _read_object(content)
     unknown = next((name for name in said if name not in kind.model_fields and name not in NOT_DONE), None)
-    if unknown is not None:  # one is enough: a body has room for 100,000
+    if unknown is not None:  # only the first is reported: a body has room for 100,000
         raise _unknown(unknown, kind)
     try:
         return kind.model_validate(said)
@@ -328,18 +332,18 @@ def read_request(content: bytes, kind: type[_R]) -> _R:
 
 
 def _read_object(content: bytes) -> dict[str, Any]:
-    """A JSON object, without NaN, half surrogate pairs, 200 levels, members that stand twice or integers of any length."""
+    """Parses a JSON object; refuses NaN, lone surrogates, 200 levels, duplicate members and huge integers."""
     try:
         value: Any = jiter.from_json(content, allow_inf_nan=False, catch_duplicate_keys=True)
     except ValueError as error:
-        raise Refused(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {str(error)[:200]}") from error
+        raise Refused(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {str(error)[:200]}") from error
     if not isinstance(value, dict):
-        raise Refused(HTTPStatus.BAD_REQUEST, "the body is no JSON object")
+        raise Refused(HTTPStatus.BAD_REQUEST, "the body is not a JSON object")
     return cast("dict[str, Any]", value)
 
 
 def _refusal(error: ValidationError, kind: type[AnyRequest]) -> Refused:
-    """The first thing that is wrong, in words."""
+    """The first error as a refusal."""
     errors = error.errors(include_url=False, include_context=False)
     item = next((item for item in errors if item["type"] == "extra_forbidden"), errors[0])
     if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
@@ -349,10 +353,10 @@ def _refusal(error: ValidationError, kind: type[AnyRequest]) -> Refused:
 
 
 def _unknown(name: str, kind: type[AnyRequest]) -> Refused:
-    """A field that the interface does not have, or that would have no effect."""
+    """The refusal of a field that is unknown or not supported."""
     near = get_close_matches(name[:100], kind.model_fields, 1)
     if name in NOT_DONE or name in ChatRequest.model_fields or name in CompletionRequest.model_fields:
-        message = f"`{name}` is not done here; leave it out"
+        message = f"`{name}` is not supported; omit it"
     else:
         message = f"unknown field `{name[:100]}`" + (f"; did you mean `{near[0]}`?" if near else "")
     return Refused(HTTPStatus.BAD_REQUEST, message, param=name[:100], code="unknown_parameter")

@@ -1,7 +1,7 @@
-"""The server: a listening socket, an event loop, an engine, and how they end.
+"""The server: a listening socket, an event loop and an engine.
 
-Once it is told to stop, it takes no new connection and gives the answers in progress `grace_s` to finish; what is not
-finished then ends with an error that the client can read, never as an answer that looks complete.
+After `stop`, it accepts no new connection and gives answers in progress `grace_s` to finish. Unfinished answers then end with an
+error that the client can detect, never as an answer that looks complete.
 """
 
 import asyncio
@@ -25,33 +25,33 @@ from lazarus_models.serving.connection import LINGER_S, MAX_HEAD_BYTES, Connecti
 from lazarus_models.serving.engine import Engine
 
 BACKLOG = 256
-"""Connections that the system accepts before the event loop does."""
+"""Length of the system's queue of connections."""
 ACCEPTED_AT_ONCE = 16
 """Connections that the event loop accepts before it counts them."""
 SPARE_FILES = ACCEPTED_AT_ONCE + 8
-"""Descriptors that connections leave free: for those not yet counted, and for what the process opens meanwhile."""
+"""File descriptors reserved for connections that are not yet counted and for other files of the process."""
 
 
 class Server:
-    """A model behind OpenAI's interface; `run` answers until `stop`."""
+    """OpenAI's interface for a model; `run` serves until `stop`."""
 
     def __init__(self, lm: LoadedModel, name: str, config: ServeConfig) -> None:
-        """Listens, so that clients can connect, and starts the engine.
+        """Binds the socket and starts the engine.
 
         Args:
-            lm: Answers.
-            name: Of the model, in requests and answers.
-            config: Where to listen, and the limits.
+            lm: The model.
+            name: Name of the model in requests and answers.
+            config: Settings.
 
         Raises:
-            OSError: The address is taken, or not this machine's.
+            OSError: The address is in use, or does not belong to this machine.
         """
         self.listening = _listen(config.host, config.port)
-        """The socket, bound already."""
+        """The bound socket."""
         self.config = replace(config, max_connections=_affordable(config.max_connections))
         self.service = Service(lm, name, config, Engine(lm.model, batch_size=config.batch_size))
         self.unfinished = 0
-        """Answers that were cut off at the end."""
+        """Answers that were unfinished at the end."""
         self._uvicorn = _Uvicorn(_uvicorn_config(self.service, self.config))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
@@ -59,12 +59,12 @@ class Server:
 
     @property
     def address(self) -> str:
-        """Where it listens, such as `http://127.0.0.1:8080`."""
+        """The URL of the server, such as `http://127.0.0.1:8080`."""
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
         return f"http://{host}:{self.listening.getsockname()[1]}"
 
     def run(self) -> None:
-        """Answers until `stop`, then ends the engine."""
+        """Serves until `stop`, then stops the engine."""
         try:
             asyncio.run(self._run())
         finally:
@@ -74,7 +74,7 @@ class Server:
             self.service.threads.shutdown(cancel_futures=True)
 
     def stop(self) -> None:
-        """Stops, from any thread or signal handler; a second call does not wait for the answers in progress."""
+        """Stops the server; callable from any thread or signal handler. A second call does not wait for answers."""
         self._stops += 1
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._begin_stop)
@@ -96,22 +96,22 @@ class Server:
         self._loop.call_later(LINGER_S, self._drop_connections)
 
     def _drop_connections(self) -> None:
-        """Ends what still does not read its answer."""
+        """Closes connections whose clients do not read their answers."""
         self._uvicorn.force_exit = True
         for connection in list(self._uvicorn.server_state.connections):
             cast("Connection", connection).drop()
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn's server without its signal handlers: the caller handles signals."""
+    """uvicorn's server without its signal handlers, because the caller handles signals."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Leaves the signals as they are."""
+        """Changes no signal handlers."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts to accept, with the system's longer queue: asyncio has one figure for both."""
+        """Starts to accept, then lengthens the system's queue: asyncio has one setting for both."""
         await super().startup(sockets)
         for listening in sockets or ():
             listening.listen(BACKLOG)
@@ -136,14 +136,14 @@ def _uvicorn_config(service: Service, config: ServeConfig) -> uvicorn.Config:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket at the first address of a host, IPv4 first."""
+    """A socket bound to the first address of a host; IPv4 is preferred."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
     return socket.create_server(address[:2], family=family, backlog=BACKLOG)
 
 
 def _affordable(connections: int) -> int:
-    """No more connections than the process may open files."""
+    """The number of connections, limited by the number of files that the process may open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return connections

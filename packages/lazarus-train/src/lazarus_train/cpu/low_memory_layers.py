@@ -7,12 +7,11 @@ are. A step of 135 million parameters at 4 x 256 takes 3.8 GiB for 6.3.
 """
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any, cast
 
+from lazarus_models.adapters import LoRALinear
 from lazarus_models.backend import mx, nn
 from lazarus_models.components import MLP, Block, Rope
-from lazarus_models.mlx_lm import import_mlx_lm
 from lazarus_models.ops import detached, recomputed
 from lazarus_train.cpu.swiglu import swiglu
 
@@ -54,6 +53,16 @@ class LeanRope(Rope):
         return _released(turned, queries), _released(turned, keys)
 
 
+class LeanLoRALinear(LoRALinear):
+    """A LoRA layer that recomputes its intermediate results for the gradient."""
+
+    def __call__(self, x: mx.array) -> mx.array:
+        def adapted(x: mx.array, a: mx.array, b: mx.array) -> mx.array:
+            return self.linear(x) + self.scale * ((x @ a) @ b)
+
+        return _released(adapted, x, self.lora_a, self.lora_b)
+
+
 class LeanMLP(MLP):
     """A feed-forward part that computes its activation by vectors."""
 
@@ -91,24 +100,9 @@ def low_memory_kind(layer: nn.Module, *, drops: bool = False) -> type[nn.Module]
     kind, learns = type(layer), cast("Any", layer).trainable_parameters()
     if kind in _LEAN and (kind not in _OF_WEIGHTS or "weight" in learns):
         return _LEAN[kind]
-    if "lora_a" in learns and not drops and _lean_adapter().__base__ is kind:
-        return _lean_adapter()
+    if "lora_a" in learns and not drops and kind is LoRALinear:
+        return LeanLoRALinear
     return None
-
-
-@cache
-def _lean_adapter() -> type[nn.Module]:
-    """mlx-lm's LoRA layer, whose parts are computed again for its gradient; asked for where there are such layers."""
-    base: Any = import_mlx_lm("tuner.lora").LoRALinear
-
-    class LeanLoRALinear(base):
-        def __call__(self, x: mx.array) -> mx.array:
-            def adapted(x: mx.array, a: mx.array, b: mx.array) -> mx.array:
-                return self.linear(x) + self.scale * ((x @ a) @ b)
-
-            return _released(adapted, x, self.lora_a, self.lora_b)
-
-    return LeanLoRALinear
 
 
 @mx.custom_function

@@ -7,22 +7,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from lazarus_core.errors import LazarusError
-from lazarus_models import (
-    HashedFiles,
-    LoadedModel,
-    LoraConfig,
-    apply_lora,
-    load,
-    load_adapter,
-    merge_adapter,
-    save,
-    save_adapter,
-    save_tensors,
-    set_weights,
-)
+from lazarus_models import LoadedModel, LoraConfig, apply_lora, load, load_adapter, save, save_adapter
+from lazarus_models.adapters import merge_adapter
 from lazarus_models.backend import mx
-from lazarus_models.loading import load_hashed
-from lazarus_models.trees import evaluate, flatten
+from lazarus_models.loading import HashedFiles, load_hashed
+from lazarus_models.tensor_files import save_tensors
+from lazarus_models.trees import evaluate, flatten, set_weights
 from lazarus_tokenkit import Tokenizer
 from lazarus_train.config import LoraSettings, TrainConfig
 from lazarus_train.devices import device_policy

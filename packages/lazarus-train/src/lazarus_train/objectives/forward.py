@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from jaxtyping import Float, Int
 
-from lazarus_models import SequenceModel, mask_caches, segment_caches
+from lazarus_models import SequenceModel, segment_caches
 from lazarus_models.backend import mx, nn
 from lazarus_models.components import SegmentCache, bidirectional_mask
+from lazarus_models.packed_rows import mask_caches
 from lazarus_train.data.batches import Batch
 from lazarus_train.devices import device_policy
 from lazarus_train.errors import SetupError

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from lazarus_models import save_tensors
 from lazarus_models.adapters import lora_layers
 from lazarus_models.backend import mx, nn
 from lazarus_models.loading import load_hashed
+from lazarus_models.tensor_files import save_tensors
 from lazarus_models.trees import evaluate, replace_modules
 from lazarus_plan import BatchPlan
 from lazarus_train.cpu.thread_parallel import Replicas, share_rows

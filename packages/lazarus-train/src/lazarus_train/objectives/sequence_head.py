@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from lazarus_models import HashedFiles, LoadedModel, SequenceModel, load, read_config, save, set_weights, weights
+from lazarus_models import LoadedModel, SequenceModel, load, read_config, save
 from lazarus_models.backend import mx
 from lazarus_models.families import family_of
-from lazarus_models.loading import quantize_like
+from lazarus_models.loading import HashedFiles, quantize_like
+from lazarus_models.trees import set_weights, weights
 from lazarus_tokenkit import load_tokenizer
 from lazarus_train.errors import SetupError
 

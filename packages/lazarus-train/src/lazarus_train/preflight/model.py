@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from lazarus_models import LoadedModel, supports_packing
+from lazarus_models import LoadedModel
 from lazarus_models.backend import mx
 from lazarus_models.config import MoEConfig
+from lazarus_models.loading import supports_packing
 from lazarus_train.config import TrainConfig
 from lazarus_train.data.dataset import Dataset
 from lazarus_train.errors import SetupError

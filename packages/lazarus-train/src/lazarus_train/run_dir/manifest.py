@@ -26,7 +26,6 @@ PACKAGES = (
     "lazarus-models",
     "lazarus-train",
     "mlx",
-    "mlx-lm",
     "tokenizers",
     "numpy",
 )

@@ -1,1 +1,1 @@
-"""CPU implementations: NumPy views of MLX arrays, attention by segments, the BLAS."""
+"""CPU implementations: NumPy views of MLX arrays, attention by segments, and the report of `doctor`."""

@@ -1,4 +1,4 @@
-"""What this machine multiplies matrices with, how fast, and what would make it faster."""
+"""Measures matrix products on this machine, and advises on a faster BLAS or device."""
 
 import json
 import os
@@ -9,40 +9,38 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from lazarus_models.backend import BLAS, mx
+from lazarus_models.backend import BLAS, mx, on_cpu
 from lazarus_models.blas import BlasInfo
 from lazarus_models.trees import evaluate
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
-"""There where Linux has loaded the driver of an NVIDIA GPU."""
+"""Exists if Linux has loaded the driver of an NVIDIA GPU."""
 _SIZE = 1024  # of the square matrices: 2 * 1024**3 operations take 0.3 s at netlib's 8 GFLOP/s
-_REPEATS = 3  # the best of which counts
+_REPEATS = 3  # the fastest one is reported
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The machine as MLX sees it."""
+    """The device, BLAS and speed of MLX on this machine."""
 
     mlx: str
-    mlx_lm: str
     device: str
     """The default device, such as `Device(cpu, 0)`."""
     device_name: str
     blas: BlasInfo
     gflops: float
-    """Float32 matrix product, in 10^9 operations a second."""
+    """Speed of a float32 matrix product, in 10^9 operations a second."""
     gflops_builtin: float | None
-    """The same with the wheel's own BLAS; None where that is in use or does not matter."""
+    """The same with the wheel's own BLAS; None if that one is in use, or on macOS."""
     advice: str
-    """What to do, in words; empty when all is well."""
+    """How to make it faster; empty if nothing is known."""
 
 
 def diagnose() -> Diagnosis:
-    """Looks and measures; takes under two seconds."""
+    """Measures the speed, in under two seconds."""
     fast = BLAS.library not in ("builtin", "accelerate")
     return Diagnosis(
         mlx=version("mlx"),
-        mlx_lm=version("mlx-lm"),
         device=str(mx.default_device()),
         device_name=str(mx.device_info().get("device_name", "unknown")),
         blas=BLAS,
@@ -53,12 +51,12 @@ def diagnose() -> Diagnosis:
 
 
 def _advice() -> str:
-    if mx.default_device().type != mx.cpu:
+    if not on_cpu():
         return ""
     if NVIDIA_DRIVER.exists():
         return (
-            "this machine has an NVIDIA GPU, and MLX is its build for CPUs: `uv pip uninstall mlx-cpu`, then `uv pip install "
-            "'mlx[cuda13]'`, or 'mlx[cuda12]' for an older driver"
+            "this machine has an NVIDIA GPU, but the CPU build of MLX is installed: run `uv pip uninstall mlx-cpu`, then "
+            "`uv pip install 'mlx[cuda13]'`, or 'mlx[cuda12]' for an older driver"
         )
     if BLAS.library == "builtin":
         return f"matrix products are 20 to 30 times faster with OpenBLAS: {BLAS.reason}"
@@ -66,7 +64,7 @@ def _advice() -> str:
 
 
 def measure_gflops() -> float:
-    """Float32 matrix product on the default device, in 10^9 operations a second."""
+    """Speed of a float32 matrix product on the default device, in 10^9 operations a second."""
     left, right = mx.ones((_SIZE, _SIZE)), mx.ones((_SIZE, _SIZE))
     evaluate([left, right])
     best = float("inf")

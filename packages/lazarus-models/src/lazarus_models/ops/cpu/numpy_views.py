@@ -1,10 +1,10 @@
-"""MLX's arrays as NumPy's, on a CPU, for what MLX computes there one number at a time.
+"""NumPy views of MLX arrays on a CPU.
 
-MLX's wheel for Linux has matrix products by BLAS, and sums and products by vector instructions, but exponentials, logistics and
-square roots number by number: 9.5, 15 and 6.7 ns each, where NumPy takes 0.35 ns (2-core AMD EPYC, AVX-512). So these are
-NumPy's, on MLX's own memory, within functions that tell MLX their gradients. What is read in this way is computed at once.
+MLX's wheel for Linux computes exponentials, logistics and square roots with scalar code: 9.5, 15 and 6.7 ns each. NumPy takes
+0.35 ns with vector instructions (2-core AMD EPYC, AVX-512). So custom functions compute these with NumPy, in MLX's memory.
+Viewing an array evaluates it immediately.
 
-NumPy's vector instructions give each number the same bits wherever in memory it stands.
+NumPy's vector instructions give the same bits for a number at any place in memory.
 """
 
 from typing import Any
@@ -17,18 +17,18 @@ from lazarus_models.trees import evaluate
 
 
 def view(array: mx.array) -> NDArray[np.float32]:
-    """The numbers of a float32 array, computed now and not copied: what is written is the array's."""
+    """Evaluates a float32 array and returns a view of it: writing to the view changes the array."""
     evaluate(array)
     numbers: Any = array  # the stub does not know that it is a buffer
     return np.asarray(numbers)
 
 
 def flat_view(array: mx.array, what: str) -> NDArray[np.float32]:
-    """The numbers of an array on one axis, for kernels that write in place: never a copy.
+    """A view of an array with one axis, for kernels that write in place; never a copy.
 
     Args:
-        array: Row-contiguous float32; `mx.contiguous` gives such an array.
-        what: What the array is, for the error message.
+        array: Row-contiguous, float32, of any shape; `mx.contiguous` gives such an array.
+        what: Name of the array in the error message.
     """
     numbers = view(array)
     assert numbers.flags.c_contiguous, (
@@ -40,6 +40,6 @@ def flat_view(array: mx.array, what: str) -> NDArray[np.float32]:
 
 
 def fresh(values: NDArray[np.float32]) -> mx.array:
-    """An array of numbers that depends on nothing: of a graph that is being differentiated it keeps no part in memory."""
+    """An MLX array with these values and without a graph, so that it keeps no other array in memory."""
     source: Any = values  # the stub asks for a NumPy that is not typed
     return mx.array(source)

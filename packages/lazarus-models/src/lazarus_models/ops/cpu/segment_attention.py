@@ -1,12 +1,12 @@
-"""Causal attention within runs of tokens, on a CPU, with scores that never exist whole.
+"""Causal attention within segments on a CPU, computed block by block.
 
-B = rows, N = tokens a row, H = query heads, K = key/value heads, D = width of a head; of a block, L = lines (its queries, those
-of a group's heads one after the other) and M = keys that it sees
+B = rows, N = tokens a row, H = query heads, K = key/value heads, D = width of a head. In a block: L = lines (its queries, the
+heads of a group one after the other), M = keys that it sees
 
-Blocks of queries look at no later key than their own. The forward pass keeps the logarithm of every sum of exponentials, from
-which the backward pass computes a block's probabilities again (Dao et al. 2022, arXiv 2205.14135). Matrix products are MLX's,
-exponentials NumPy's (`vectors`): forward and backward pass of 4 rows of 512 tokens, 8 heads of 32, on one core take 34 ms; by MLX's
-own operations, in the same blocks, 92 ms.
+A block of queries reads no key after its last query. The forward pass keeps the logarithm of every softmax denominator, from
+which the backward pass recomputes the probabilities (FlashAttention, arXiv 2205.14135). MLX computes matrix products, NumPy
+computes exponentials (`numpy_views`). Forward and backward pass of 4 rows of 512 tokens, 8 heads of 32, take 34 ms on one core;
+MLX operations in the same blocks take 92 ms.
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
@@ -24,13 +24,13 @@ from lazarus_models.ops.cpu.numpy_views import flat_view, fresh, view
 from lazarus_models.trees import evaluate
 
 BLOCK = 128
-"""Queries computed at once: of 64 to 512 the fastest."""
+"""Queries of a block: the fastest size between 64 and 512."""
 TOGETHER = 2**15
-"""Scores, of all heads, up to which short runs are computed at once, as a block with a mask: so many cost less than the calls."""
+"""Scores of all heads up to which neighbouring short runs form one block with a mask: masked scores cost less than calls."""
 
 
 class _Block(NamedTuple):
-    """Queries `first:last` of a row, which see its keys `start:last` as far as the mask, of its own keys, lets them."""
+    """Queries `first:last` of a row, which see the keys `start:last`; the mask applies to the keys `first:last`."""
 
     row: int
     start: int
@@ -47,15 +47,15 @@ def attend_runs(
     scale: float,
     sinks: Float[mx.array, " H"] | None = None,
 ) -> Float[mx.array, "B H N D"]:
-    """Causal attention within each run of tokens, in float32.
+    """Causal attention within each run of tokens, computed in float32.
 
     Args:
-        queries: Of every head.
-        keys: Of every group of heads.
-        values: Likewise.
-        runs: Half-open token ranges of each row, which together are the row.
-        scale: What scores are multiplied by.
-        sinks: A score of each head that takes a share of every softmax and gives nothing.
+        queries: Queries, float, (B, H, N, D); H is a multiple of K.
+        keys: Keys, float, (B, K, N, D).
+        values: Values, float, (B, K, N, D).
+        runs: Half-open token ranges of each row, ascending, which cover the row.
+        scale: Factor of the scores.
+        sinks: A score a head, float, (H,), that takes a share of every softmax and adds nothing; None for no sinks.
     """
 
     @mx.custom_function
@@ -74,20 +74,21 @@ def attend_runs(
     return attended[0].astype(queries.dtype)
 
 
-@np.errstate(all="ignore")  # what is not finite tells itself by the loss
+@np.errstate(all="ignore")  # non-finite numbers appear in the loss
 def _gather(
     queries: mx.array, keys: mx.array, values: mx.array, sinks: mx.array, runs: list[list[tuple[int, int]]]
 ) -> tuple[mx.array, mx.array]:
-    """What each query gathers, and the logarithm of its sum of exponentials; queries are scaled."""
+    """The attention output, and the logarithm of each softmax denominator; queries are scaled already."""
     rows, heads, tokens, width = queries.shape
-    gathered = np.empty((rows, tokens, heads, width), dtype=np.float32)  # laid out as the next layer reads it
+    gathered = np.empty((rows, tokens, heads, width), dtype=np.float32)  # the layout that the next layer reads
     logs = np.empty((rows, heads, tokens), dtype=np.float32)
     sink = view(sinks)[:, None]
     for block in _blocks(runs, heads):
         row, start, first, last, mask = block
         products = _products(queries, keys, block)
         scores = _by_head(products, heads)
-        scores[..., first - start :] += mask
+        scores[..., first - start :] += mask  # earlier keys are visible to every query of the block
+        # Softmax: the largest score is subtracted before exp; a sink adds to the denominator only.
         top = np.maximum(scores.max(axis=-1), sink)
         np.exp(np.subtract(scores, top[..., None], out=scores), out=scores)
         total = scores.sum(axis=-1) + np.exp(sink - top)
@@ -109,8 +110,10 @@ def _slopes(
     gathered: mx.array,
     sums: mx.array,
 ) -> tuple[mx.array, ...]:
-    """With shares p = exp(score - log of the sum) and slope s of what is gathered: d/d value = p s, and d/d score =
-    p (value s - gathered s), of which queries and keys have their gradients; queries are scaled.
+    """The gradients of queries, keys, values and sinks; queries are scaled already.
+
+    Let p = exp(score - log of the denominator) and s the gradient of the output. The gradient of a value is p s, and that
+    of a score is p (value . s - output . s).
     """
     heads, logs = queries.shape[1], view(sums)
     shared = (view(slope) * view(gathered)).sum(axis=-1)  # (B, H, N)
@@ -122,7 +125,8 @@ def _slopes(
         evaluate([shares, changes])
         p, change = _by_head(shares, heads), _by_head(changes, heads)
         p[..., first - start :] += mask
-        np.exp(np.subtract(p, logs[row, :, first:last, None], out=p), out=p)
+        np.exp(np.subtract(p, logs[row, :, first:last, None], out=p), out=p)  # probabilities, recomputed
+        # `change` holds value . s; it becomes the gradient of the scores.
         np.multiply(np.subtract(change, shared[row, :, first:last, None], out=change), p, out=change)
         found = [
             changes @ keys[row, :, start:last],
@@ -138,7 +142,7 @@ def _slopes(
 
 
 def _blocks(runs: list[list[tuple[int, int]]], heads: int) -> Iterator[_Block]:
-    """Long runs in blocks of their own, short ones that follow each other in one."""
+    """Splits runs into blocks: a long run becomes several blocks, neighbouring short runs share one."""
     most = min(BLOCK, math.isqrt(TOGETHER // heads))
     for row, bounds in enumerate(runs):
         start, short = 0, list[int]()
@@ -159,7 +163,7 @@ def _blocks(runs: list[list[tuple[int, int]]], heads: int) -> Iterator[_Block]:
 
 @lru_cache(maxsize=256)
 def _mask(*lengths: int) -> NDArray[np.float32]:
-    """What is added to scores within runs of these lengths: minus infinity for later keys and those of other runs."""
+    """The additive mask of neighbouring runs: minus infinity for later keys and for keys of other runs."""
     number = np.repeat(np.arange(len(lengths)), lengths)
     is_seen = np.tri(len(number), dtype=np.bool_) & (number[:, None] == number)
     return np.where(is_seen, np.float32(0), np.float32(-np.inf))
@@ -168,7 +172,7 @@ def _mask(*lengths: int) -> NDArray[np.float32]:
 def _products(
     left: Float[mx.array, "B H N D"], right: Float[mx.array, "B K N D"], block: _Block
 ) -> Float[mx.array, "K L M"]:
-    """Products of a block's lines with the keys that they see."""
+    """The products of a block's lines with the keys that they see."""
     seen = right[block.row, :, block.start : block.last]
     return _lines(left, block, len(seen)) @ mx.swapaxes(seen, 1, 2)
 
@@ -178,5 +182,5 @@ def _lines(x: Float[mx.array, "B H N D"], block: _Block, groups: int) -> Float[m
 
 
 def _by_head(lines: Float[mx.array, "K L M"], heads: int) -> NDArray[np.float32]:
-    """The numbers of a block, (H, queries, M), in the memory of the lines."""
+    """A view of a block's lines by head, (H, queries, M)."""
     return flat_view(lines, "a block of scores").reshape(heads, -1, lines.shape[-1])

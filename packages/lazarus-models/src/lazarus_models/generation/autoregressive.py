@@ -1,8 +1,7 @@
-"""A prompt continued token by token, as ids or as text.
+"""Autoregressive generation: a prompt is continued token by token, as ids or as text.
 
-With the key/value cache a prompt is read once and every step costs one token; without it, every step reads
-everything again. Both give the same greedy text. While a token is on its way to the caller the next one is being
-computed.
+With the key/value cache a prompt is read once and each step computes one token. Without it, each step reads the whole text. Both
+give the same greedy text. The next token is computed while the caller handles the current one.
 """
 
 import time
@@ -24,7 +23,7 @@ FinishReason = Literal["stop", "length", "context"]
 
 
 class GenerationStats(NamedTuple):
-    """How long a text took.
+    """Token counts and time of a generation.
 
     >>> GenerationStats(prompt_tokens=8, new_tokens=25, seconds=0.42).summary
     '25 tokens in 0.42 s (59.5 tok/s)'
@@ -33,43 +32,44 @@ class GenerationStats(NamedTuple):
     prompt_tokens: int
     new_tokens: int
     seconds: float
-    """From the prompt to the last token."""
+    """Time from the start of the prompt to the last token."""
 
     @property
     def tokens_per_s(self) -> float:
-        """New tokens a second, reading the prompt included."""
+        """New tokens a second; the time includes reading the prompt."""
         return self.new_tokens / self.seconds if self.seconds else 0.0
 
     @property
     def summary(self) -> str:
-        """In words."""
+        """The figures as one line of text."""
         return f"{self.new_tokens} tokens in {self.seconds:.2f} s ({self.tokens_per_s:.1f} tok/s)"
 
 
 @dataclass(frozen=True)
 class Generation:
-    """A finished text and how it came about."""
+    """A finished generation."""
 
     text: str
-    """The new text only, without what stopped it."""
+    """The new text, without the stop token or stop text."""
     ids: tuple[int, ...]
-    """The new tokens, a stop token included."""
+    """The new tokens, including the stop token."""
     prompt_tokens: int
+    """Tokens of the prompt."""
     seconds: float
-    """From the prompt to the last token."""
+    """Time from the start of the prompt to the last token."""
     finish_reason: FinishReason
-    """A stop token or text came; `max_new_tokens` was reached; the model's `max_position_embeddings` was."""
+    """`stop`: a stop token or text. `length`: `max_new_tokens`. `context`: the model's `max_position_embeddings`."""
     logprobs: tuple[TokenLogprob, ...] | None = None
-    """Of each token; None unless `GenerationConfig.logprobs` asks."""
+    """Log-probabilities of each token; None unless `GenerationConfig.logprobs` is set."""
 
     @property
     def stats(self) -> "GenerationStats":
-        """How long it took."""
+        """Token counts and time."""
         return GenerationStats(self.prompt_tokens, len(self.ids), self.seconds)
 
     @property
     def tokens_per_s(self) -> float:
-        """New tokens a second, reading the prompt included."""
+        """New tokens a second; the time includes reading the prompt."""
         return self.stats.tokens_per_s
 
 
@@ -78,19 +78,22 @@ class Step(NamedTuple):
 
     id: int
     logits: mx.array
-    """The model's (V,), from which it was drawn."""
+    """Logits of the model from which the token was drawn, (V,)."""
 
 
 def generate_tokens(
     model: Any, prompt_ids: Sequence[int], config: GenerationConfig, *, use_cache: bool = True
 ) -> Iterator[int]:
-    """Yields new tokens until `max_new_tokens` or, as the last one, a stop id.
+    """Yields new tokens up to `max_new_tokens`, or up to and including a stop id.
 
     Args:
-        model: Callable: ids (1, T), cache -> logits (1, T, V).
-        prompt_ids: At least one token.
-        config: `stop_ids` None means none here: a bare model knows no ends. `stop` needs text: see `generate`.
-        use_cache: Whether to keep keys and values; without them every step reads the whole text.
+        model: A `Decoder`, or without cache any callable from ids (1, T) to logits (1, T, V).
+        prompt_ids: Token ids of the prompt, at least one.
+        config: Generation settings. `stop_ids` None means no stop ids; `stop` is ignored, see `generate`.
+        use_cache: Whether to use a key/value cache. Without one, every step reads the whole text.
+
+    Raises:
+        GenerationError: The prompt is empty, or an id is outside the vocabulary.
     """
     check_request(model, prompt_ids, config)
     reader = _Cached(model, PromptCache.empty(model)) if use_cache else _Uncached(model)
@@ -100,23 +103,36 @@ def generate_tokens(
 def generate_steps(
     model: Any, prompt_ids: Sequence[int], config: GenerationConfig, cache: PromptCache
 ) -> Iterator[Step]:
-    """`generate_tokens` with the logits, going on from a cache that holds a beginning of the prompt."""
+    """Yields new tokens with their logits, continuing from a cache.
+
+    Args:
+        model: A `Decoder`.
+        prompt_ids: Token ids of the prompt.
+        config: Generation settings; see `generate_tokens`.
+        cache: Cache of a proper prefix of the prompt; it is updated.
+
+    Raises:
+        GenerationError: The cache is not one of this model and of a prefix of the prompt.
+    """
     check_request(model, prompt_ids, config)
     cache.check_model(model)
     return _steps(_Cached(model, cache), cache.rest(prompt_ids), config, whole=list(prompt_ids))
 
 
 def prompt_ids(lm: LoadedModel, prompt: str | Sequence[Message], *, raw: bool = False) -> list[int]:
-    """The ids a prompt becomes: the same ones, from the same encoder, as the prefix in training.
+    """Encodes a prompt, with the same encoder as in training.
 
     Args:
-        lm: Whose tokenizer and template to use.
-        prompt: A user's text, or messages.
-        raw: Take a text as it is, after BOS if the tokenizer adds one, without a template.
+        lm: The model; its tokenizer and chat template are used.
+        prompt: A user's message, or a conversation.
+        raw: Encode a text without a chat template; BOS is added if the tokenizer adds it.
+
+    Raises:
+        GenerationError: `raw` was given with a conversation.
     """
     if raw:
         if not isinstance(prompt, str):
-            raise GenerationError("`raw` takes a text, not messages: messages need a template", "LM-E141")
+            raise GenerationError("`raw` needs a text; messages need a chat template", "LM-E141")
         tokenizer = lm.tokenizer
         bos = [tokenizer.bos_id] if tokenizer.adds_bos and tokenizer.bos_id is not None else []
         return [*bos, *tokenizer.encode(prompt)]
@@ -125,19 +141,24 @@ def prompt_ids(lm: LoadedModel, prompt: str | Sequence[Message], *, raw: bool = 
 
 
 def bounded(lm: LoadedModel, ids: Sequence[int], config: GenerationConfig) -> GenerationConfig:
-    """The config with the model's own ends, and no more tokens than its context has room for.
+    """The config with the model's stop ids, and with `max_new_tokens` limited by its context.
+
+    Args:
+        lm: The model.
+        ids: Token ids of the prompt.
+        config: Generation settings.
 
     Raises:
-        GenerationError: The prompt is empty, longer than the model's context, or the prompt or `logit_bias` holds an id
-            that the model does not have.
+        GenerationError: The prompt is empty or longer than the model's context, or an id of the prompt or of
+            `logit_bias` is outside the vocabulary.
     """
     _refuse_empty(ids)
     context = lm.config.max_position_embeddings
     room = config.max_new_tokens if context is None else context - len(ids)
     if room <= 0:
         raise GenerationError(
-            f"the prompt has {len(ids)} tokens, the model's context is {context} "
-            "(`max_position_embeddings`); shorten it",
+            f"the prompt has {len(ids)} tokens, but the model's context is {context} "
+            "(`max_position_embeddings`); shorten the prompt",
             "LM-E142",
         )
     check_ids(ids, lm.config.vocab_size, "the prompt")
@@ -147,15 +168,15 @@ def bounded(lm: LoadedModel, ids: Sequence[int], config: GenerationConfig) -> Ge
 
 
 def check_request(model: Any, ids: Sequence[int], config: GenerationConfig) -> None:
-    """Refuses token ids that a model does not have, where the next step hands them to MLX.
+    """Refuses token ids outside a model's vocabulary.
 
     Args:
-        model: Reads the ids. A callable without a config is not checked: nothing says its vocabulary.
-        ids: A prompt.
-        config: Its `logit_bias` is checked.
+        model: The model. For a callable without a config nothing is checked, because its vocabulary is unknown.
+        ids: Token ids of the prompt.
+        config: Generation settings; `logit_bias` is checked.
 
     Raises:
-        GenerationError: An id lies outside the model's vocabulary.
+        GenerationError: An id is outside the vocabulary.
     """
     size = size_of(model)
     if size is not None:
@@ -175,16 +196,15 @@ def generate(
     """Answers a prompt.
 
     Args:
-        lm: Answers.
-        prompt: A user's text, or messages; see `prompt_ids`.
-        config: How to continue; `stop_ids` None means those of `lm`.
-        raw: Continue a text as it is, without a template.
-        on_text: Is given the text in pieces of whole characters as they come.
-        cache: What was read already; what this prompt begins with is not read again.
+        lm: The model.
+        prompt: A user's message, or a conversation; see `prompt_ids`.
+        config: Generation settings; `stop_ids` None means those of `lm`.
+        raw: Continue a text without a chat template.
+        on_text: Called with each new piece of text, in whole characters.
+        cache: Cache of earlier prompts; a common prefix is not read again. None for a new cache.
 
     Raises:
-        GenerationError: The prompt is empty, longer than the model's context, or holds an id that the model does not
-            know.
+        GenerationError: The prompt is empty or longer than the model's context, or an id is outside the vocabulary.
     """
     ids = prompt_ids(lm, prompt, raw=raw)
     own = bounded(lm, ids, config)
@@ -202,7 +222,14 @@ def stream(
     *,
     raw: bool = False,
 ) -> Iterator[str]:
-    """Answers a prompt piece by piece, in whole characters; `generate` for the whole and its figures."""
+    """Answers a prompt and yields the text in pieces of whole characters; see `generate`.
+
+    Args:
+        lm: The model.
+        prompt: A user's message, or a conversation.
+        config: Generation settings.
+        raw: Continue a text without a chat template.
+    """
     ids = prompt_ids(lm, prompt, raw=raw)
     own = bounded(lm, ids, config)
     stop_ids = own.stop_ids or ()
@@ -213,7 +240,7 @@ def stream(
 
 
 class Recorded(NamedTuple):
-    """New tokens as they come, and what has come."""
+    """An iterator of new tokens, and lists of the tokens and log-probabilities that it has yielded."""
 
     tokens: Iterator[int]
     ids: list[int]
@@ -229,7 +256,17 @@ def answer(
     start: float,
     on_text: Callable[[str], object],
 ) -> Generation:
-    """Reads tokens to their end, as text."""
+    """Consumes tokens and builds the result.
+
+    Args:
+        lm: The model; its tokenizer decodes.
+        ids: Token ids of the prompt.
+        asked: Settings of the caller.
+        own: The same after `bounded`.
+        tokens: The new tokens.
+        start: Value of `time.perf_counter` before the prompt was read.
+        on_text: Called with each new piece of text.
+    """
     stop_ids = own.stop_ids or ()
     pieces = decode_stream(lm.tokenizer, ids, (token for token in tokens.tokens if token not in stop_ids))
     text: list[str] = []
@@ -240,7 +277,7 @@ def answer(
 
 
 def _read_out(pieces: Iterable[str], stops: Sequence[str], text: list[str], on_text: Callable[[str], object]) -> bool:
-    """Hands on pieces of text up to a stop text; says whether one came."""
+    """Collects pieces of text up to a stop text; returns whether one came."""
     stream = until_stop(pieces, stops)
     while True:
         try:
@@ -252,14 +289,19 @@ def _read_out(pieces: Iterable[str], stops: Sequence[str], text: list[str], on_t
 
 
 def _finish_reason(new: Sequence[int], stopped: bool, asked: GenerationConfig, own: GenerationConfig) -> FinishReason:
-    """Why a text ended."""
+    """The reason for the end of a text."""
     if stopped or (new and new[-1] in (own.stop_ids or ())):
         return "stop"
     return "length" if len(new) == asked.max_new_tokens else "context"
 
 
 def recorded(steps: Iterable[Step], config: GenerationConfig) -> Recorded:
-    """Steps that are written down as they come."""
+    """Records the tokens of steps while they are consumed.
+
+    Args:
+        steps: Tokens with logits.
+        config: Generation settings; with `logprobs`, log-probabilities are recorded too.
+    """
     ids: list[int] = []
     logprobs: list[TokenLogprob] = []
 
@@ -274,7 +316,7 @@ def recorded(steps: Iterable[Step], config: GenerationConfig) -> Recorded:
 
 
 class _Cached:
-    """Reads a prompt once, and then a token at a time."""
+    """Reads a prompt once, then one token a step."""
 
     def __init__(self, model: Any, cache: PromptCache) -> None:
         self._model, self._cache = model, cache
@@ -290,7 +332,7 @@ class _Cached:
 
 
 class _Uncached:
-    """Reads everything at every step."""
+    """Reads the whole text at every step."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -304,7 +346,7 @@ class _Uncached:
         return self.start([int(token)])
 
     def record(self, token: int) -> None:
-        """It is in what was read."""
+        """Does nothing: `start` has recorded the token."""
 
 
 def _steps(
@@ -334,4 +376,4 @@ def _steps(
 
 def _refuse_empty(ids: Sequence[int]) -> None:
     if not ids:
-        raise GenerationError("the prompt has no tokens; give a text, or a tokenizer that begins with BOS", "LM-E140")
+        raise GenerationError("the prompt has no tokens; give a text, or use a tokenizer that adds BOS", "LM-E140")

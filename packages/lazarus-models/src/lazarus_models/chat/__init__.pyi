@@ -1,0 +1,9 @@
+from .function_calling import Tool as Tool
+from .function_calling import ToolCall as ToolCall
+from .function_calling import parse_calls as parse_calls
+from .history import ChatHistory as ChatHistory
+from .history import Role as Role
+from .pipeline import ChatReply as ChatReply
+from .pipeline import DType as DType
+from .pipeline import UnifiedPipeline as UnifiedPipeline
+from .pipeline import UnifiedPipelineConfig as UnifiedPipelineConfig

@@ -1,0 +1,14 @@
+from .architectures import compose as compose
+from .architectures import hybrid as hybrid
+from .architectures import mamba as mamba
+from .architectures import mamba_mixer as mamba_mixer
+from .architectures import model_config as model_config
+from .architectures import recurrent as recurrent
+from .architectures import stack as stack
+from .architectures import transformer as transformer
+from .estimates import Estimate as Estimate
+from .estimates import estimate as estimate
+from .presets import PRESETS as PRESETS
+from .presets import init_model as init_model
+from .presets import initial_weights as initial_weights
+from .presets import preset as preset
