@@ -24,7 +24,7 @@ ROWS, TOKENS = 4, 256
 
 def small(wrapping=None):
     """A model of four layers whose embedding is its head too."""
-    model = lazarus_models.new("tiny-test", load_tokenizer("byte"), seed=0).model
+    model = lazarus_models.init_model("tiny-test", load_tokenizer("byte"), seed=0).model
     if wrapping is not None:
         wrap_layers(model, wrapping)
     model.train()
