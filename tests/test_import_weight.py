@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+# typer loads rich for the help of options before 0.21.1; the oldest versions are tested without this file
 HEAVY = {"mlx", "mlx_lm", "transformers", "torch", "numpy", "pydantic", "tokenizers", "jinja2", "safetensors", "rich"}
 SLOWEST = 5.0  # times `import typer`; measured 1 to 2, so only a blunder reaches it
 

@@ -14,6 +14,7 @@ from typing import Any, get_args, get_origin
 import pytest
 import typer
 
+from lazarus_core.cli_app import deferred_of
 from lazarus_core.console import run
 
 APPS = {
@@ -38,6 +39,7 @@ READ = {
         "parent",
         "parent_lengths",
         "log",
+        "encoded",
         "lock",
         "lengths",
         "data",
@@ -63,6 +65,7 @@ COMMANDS: dict[str, list[str]] = {
     "plan export": ["--to", "torch", "-o", "@"],
     "plan stats": ["-p", "plan", "--html", "@"],
     "tokenkit fingerprint": ["-t", "byte", "--save", "@"],
+    "tokenkit encode": ["-t", "byte", *DATA, "-o", "@"],
     "tokenkit doctor": ["-t", "model", "--fix", "@"],
     "tokenkit lengths build": ["-t", "byte", *DATA, "-o", "@"],
     "tokenkit samples prepare": ["data.jsonl", "-o", "@"],
@@ -94,6 +97,8 @@ FOLDERS = {
     *("quickstart quickstart", "bench bench"),
 }
 FILES = sorted(COMMANDS.keys() - FOLDERS)
+SUFFIXES = {"tokenkit encode": ".jsonl"}
+"""Of outputs whose name decides on their form; the others take any."""
 UNKNOWN_AGAIN = {"gym generate", "tokenkit samples prepare"}
 """Their files look like anybody's: each has to be forced."""
 
@@ -104,7 +109,9 @@ def commands(app: Any, names: tuple[str, ...]) -> Iterator[tuple[str, Callable[.
         return
     for each in app.registered_commands:
         assert each.callback is not None
-        yield " ".join([*names, each.name or each.callback.__name__.replace("_", "-")]), each.callback
+        deferred = deferred_of(each.callback)
+        callback = each.callback if deferred is None else deferred.function
+        yield " ".join([*names, each.name or callback.__name__.replace("_", "-")]), callback
     for group in app.registered_groups:
         assert group.typer_instance is not None
         inner = group.typer_instance
@@ -201,14 +208,15 @@ def test_what_a_command_did_not_write_survives(here: Path, command: str):
     (here / "notes").mkdir()
     for name in ("thesis.txt", "config.json", "report.json", "bench.json", "bench.md", "summary.md", "trials.jsonl"):
         (here / "notes" / name).write_text("{}\n" if name == "config.json" else "years of work\n", "utf-8")
+    suffix = SUFFIXES.get(command, ".txt")
     for name, foreign in FOREIGN.items():
-        (here / f"{name}.txt").write_bytes(foreign)
-        (here / f"{name}-link.txt").symlink_to(f"{name}.txt")
+        (here / f"{name}{suffix}").write_bytes(foreign)
+        (here / f"{name}-link{suffix}").symlink_to(f"{name}{suffix}")
     (here / "folder.link").symlink_to("notes")
     before = content(here)
     force = [["--force"]] if command in FILES else []
     targets = [
-        *(f"{name}{end}" for name in FOREIGN for end in (".txt", "-link.txt")),
+        *(f"{name}{end}" for name in FOREIGN for end in (suffix, f"-link{suffix}")),
         "notes",
         "folder.link",
         "data.jsonl",
@@ -219,7 +227,7 @@ def test_what_a_command_did_not_write_survives(here: Path, command: str):
         assert {name: after.get(name) for name in before} == before, f"{command} {target}: exit {code}"
         assert code == 2 or target in ("notes", "folder.link"), f"{command} {target}: exit {code}"
     for more in force:
-        for target in ("rows-link.txt", "data.jsonl", "notes"):
+        for target in (f"rows-link{suffix}", "data.jsonl", "notes"):
             is_input = target != "data.jsonl" or "data.jsonl" in COMMANDS[command]
             if is_input:
                 assert call(command, [*with_output(command, target), *more]) == 2, f"{command} --force {target}"
@@ -230,11 +238,12 @@ def test_what_a_command_did_not_write_survives(here: Path, command: str):
 @pytest.mark.slow
 @pytest.mark.parametrize("command", FILES)
 def test_a_file_is_written_replaced_by_its_like_and_forced(here: Path, command: str):
-    assert call(command, with_output(command, "new.txt")) == (1 if command == "tokenkit doctor" else 0)
-    assert call(command, with_output(command, "new.txt")) == (2 if command in UNKNOWN_AGAIN else 0)
-    (here / "mine.txt").write_bytes(b"mine")
-    assert call(command, [*with_output(command, "mine.txt"), "--force"]) == 0
-    assert (here / "mine.txt").read_bytes() not in (b"", b"mine")
+    new, mine = (name + SUFFIXES.get(command, ".txt") for name in ("new", "mine"))
+    assert call(command, with_output(command, new)) == (1 if command == "tokenkit doctor" else 0)
+    assert call(command, with_output(command, new)) == (2 if command in UNKNOWN_AGAIN else 0)
+    (here / mine).write_bytes(b"mine")
+    assert call(command, [*with_output(command, mine), "--force"]) == 0
+    assert (here / mine).read_bytes() not in (b"", b"mine")
     assert not [name for name in content(here) if name.endswith((".tmp", ".old", ".partial"))]
 
 

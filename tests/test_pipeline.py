@@ -7,10 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+import commands
 
 ROWS = 120
 STEPS = 6
@@ -21,8 +22,7 @@ pytestmark = pytest.mark.slow
 
 def lazarus(*words: object, check: int = 0) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "lazarus_cli", *map(str, words)]
-    environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = commands.run(command)
     assert done.returncode == check, done.stderr
     return done
 
@@ -86,13 +86,11 @@ def test_killed_and_resumed_training_is_the_same_and_the_result_answers(planned,
     lazarus(*train_words(planned, f"run-{kind}", *adapters))
     killed = planned / f"run-{kind}-killed"
     command = [sys.executable, "-m", "lazarus_cli", *map(str, train_words(planned, killed.name, *adapters))]
-    environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+    with commands.Command(command) as process:
         audit = killed / "audit.jsonl"
-        while process.poll() is None and not (audit.is_file() and audit.read_bytes().count(b"\n") > 3):
-            time.sleep(0.002)
+        commands.wait_until(process, lambda: audit.is_file() and audit.read_bytes().count(b"\n") > 3)
         process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+        assert process.finish().returncode == -signal.SIGKILL
     lazarus(*train_words(planned, killed.name, *adapters))
     assert fingerprints(killed) == fingerprints(planned / f"run-{kind}")
     answer = lazarus("infer", "--model", killed / "final", "--prompt", "Natalia sold clips to 48 of her friends")

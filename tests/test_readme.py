@@ -1,45 +1,55 @@
-"""The commands of the README run as they stand there, on the first rows of the same data."""
+"""The example of the README runs in a clone without any other file, and prints what the README shows."""
 
-import os
+import importlib.util
 import re
-import shlex
-import shutil
-import subprocess
-import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROWS = 40
+READMES = sorted({ROOT / "README.md", *ROOT.glob("*/*/README.md")})
+DIGEST = re.compile(r"\b[0-9a-f]{16,64}\b")
+OF_WEIGHTS = re.compile(r"(audit head|first model) .*")
+"""Weights may differ in their last bits between machines, and so may the digests that cover them."""
 
 
-def commands() -> list[str]:
-    blocks = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("readme_example", ROOT / "tools/readme_example.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-@pytest.fixture
-def beside_data(tmp_path) -> Path:
-    """A folder from which `../shared/data` holds a few real rows."""
-    real = Path(os.environ.get("LAZARUS_TEST_DATA", ROOT.parent / "shared" / "data"))
-    if not real.is_dir():
-        pytest.skip(f"no real data: set LAZARUS_TEST_DATA, or put the folder at {real}")
-    data = tmp_path / "shared/data"
-    shutil.copytree(real / "models/stories260k", data / "models/stories260k", copy_function=shutil.copyfile)
-    (data / "datasets/gsm8k").mkdir(parents=True)
-    for name in ("train", "test"):
-        lines = (real / f"datasets/gsm8k/{name}.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-        (data / f"datasets/gsm8k/{name}.jsonl").write_text("".join(lines[:ROWS]), encoding="utf-8")
-    (tmp_path / "repository").mkdir()
-    return tmp_path / "repository"
+def digests(text: str) -> set[str]:
+    """The digests of a text that are the same on every machine."""
+    lines = (OF_WEIGHTS.sub("", line) for line in text.splitlines())
+    return {found for line in lines for found in DIGEST.findall(line)}
 
 
 @pytest.mark.slow
-def test_the_pipeline_of_the_readme_runs(beside_data):
-    words = [shlex.split(command) for command in commands()]
-    assert [word[1] for word in words] == ["data", "data", "data", "train", "train", "verify", "infer"]
-    for word in words:
-        command = [sys.executable, "-m", "lazarus_cli", *word[1:]]
-        done = subprocess.run(command, cwd=beside_data, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{shlex.join(word)}\n{done.stderr}"
+def test_the_example_of_the_readme_runs_in_a_clone(example: ModuleType, tmp_path: Path):
+    (tmp_path / "clone").mkdir()
+    clone = example.copy_of_clone(tmp_path / "clone")
+    blocks = [example.commands(block) for block in example.BLOCK.findall((ROOT / "README.md").read_text("utf-8"))]
+    commands = [command for block in blocks for command in block]
+    assert [command.line.split()[1] for command in commands if command.line.startswith("lazarus ")] == [
+        *("tokenizer", "model", "data", "data", "data", "train", "train", "verify", "infer")
+    ]
+    shown = "\n".join(line for command in commands for line in command.output)
+    printed = [example.run(command, clone) for command in commands]
+    assert len(digests(shown)) >= 5
+    assert digests(shown) <= digests("\n".join(printed)), "python tools/readme_example.py --write"
+    assert printed[-1].splitlines()[0] == commands[-1].output[0] == "gathers no moss."
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT).parent))
+def test_a_readme_needs_the_clone_only(readme: Path):
+    text = readme.read_text("utf-8")
+    assert "../shared" not in text
+    for folder in re.findall(r"(?:\./|subdirectory=)((?:packages|apps)/lazarus-\w+)", text):
+        assert (ROOT / folder / "pyproject.toml").is_file(), folder
+    from_a_registry = r"(?:uv add|uvx|uv tool install|pip install) +\"?lazarus-\w+(?:\[\w+\])?(?! @)\b"
+    assert not re.findall(from_a_registry, text), "no registry has the packages: install from a clone or by git"

@@ -14,7 +14,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 MEMBERS = sorted(path.parent for path in ROOT.glob("*/*/pyproject.toml"))
-TOP_LEVEL = {"packages", "apps", "tests", "tools", "pyproject.toml", "uv.lock", "README.md", "LICENSE"}
+TOP_LEVEL = {"packages", "apps", "tests", "tools", "pyproject.toml", "conftest.py", "uv.lock", "README.md", "LICENSE"}
 MAX_BYTES = 1_000_000
 
 every_member = pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.name)

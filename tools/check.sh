@@ -6,6 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+NEWEST_PYTHON=3.14
 work=$(mktemp -d)
 current="start"
 finish() {
@@ -51,14 +52,55 @@ tests_of_plan_alone() {
     uv run --isolated --package lazarus-plan --group dev --locked python -m pytest packages/lazarus-plan
 }
 
+copy_of_clone() { # FOLDER: another resolution rewrites the lock
+    mkdir "$1"
+    git ls-files -z --cached --others --exclude-standard | tar --null -cf - -T - | tar -xf - -C "$1"
+}
+
 oldest_dependencies() {
-    # In a copy: another resolution rewrites the lock. Real inputs stay where they are, beside the repository.
+    # Real inputs stay where they are, beside the repository. The slow tests ran with the locked versions.
+    # mlx-lm brings transformers, and the newest of it would raise three bounds of ours: here it is the oldest.
     local inputs=${LAZARUS_TEST_DATA:-$PWD/../shared/data}
-    mkdir "$work/oldest"
-    git ls-files -z --cached --others --exclude-standard | tar --null -cf - -T - | tar -xf - -C "$work/oldest"
+    copy_of_clone "$work/oldest"
+    sed -i.bak 's/^\[tool.uv\]$/&\nconstraint-dependencies = ["transformers==5.7.0"]/' "$work/oldest/pyproject.toml"
     (cd "$work/oldest" &&
-        LAZARUS_TEST_DATA=$inputs uv run --isolated --resolution lowest-direct --all-packages python -m pytest \
-            -m "not slow" packages apps) # the slow ones ran with the locked versions, and take half of the time
+        LAZARUS_TEST_DATA=$inputs uv run --isolated -p 3.11 --resolution lowest-direct --all-packages \
+            python -m pytest -m "not slow" packages apps)
+}
+
+newest_dependencies() {
+    local inputs=${LAZARUS_TEST_DATA:-$PWD/../shared/data}
+    if ! uv python find -q "$NEWEST_PYTHON" >/dev/null 2>&1; then
+        echo "no Python $NEWEST_PYTHON on this machine: its versions are resolved below, not tested"
+        return
+    fi
+    copy_of_clone "$work/newest"
+    (cd "$work/newest" &&
+        LAZARUS_TEST_DATA=$inputs uv run --isolated -p "$NEWEST_PYTHON" --upgrade --all-packages \
+            python -m pytest -m "not slow" packages apps)
+}
+
+oldest_of_tokenkit() {
+    # Apart from models, whose transformers asks for newer tokenizers and huggingface-hub.
+    local members=(packages/lazarus-core packages/lazarus-plan packages/lazarus-tokenkit)
+    uv pip compile -q -p 3.11 --resolution lowest-direct --all-extras --no-annotate --no-header \
+        "${members[@]/%//pyproject.toml}" | grep -v '^-e' >"$work/oldest-tokenkit.txt"
+    uv venv -q -p 3.11 "$work/oldest-tokenkit"
+    uv pip install -q -p "$work/oldest-tokenkit" -c "$work/oldest-tokenkit.txt" --group dev \
+        -e packages/lazarus-core -e packages/lazarus-plan -e packages/lazarus-tokenkit
+    "$work/oldest-tokenkit/bin/python" -m pytest -m "not slow" packages/lazarus-tokenkit
+}
+
+resolves_for_others() {
+    # Resolved, not installed: with what other projects hold back, and for the newest Python.
+    local beside
+    for beside in "transformers==4.57.6" "numpy<2.4" "huggingface-hub<1"; do
+        uv pip compile -q -p 3.11 --only-binary :all: packages/lazarus-tokenkit/pyproject.toml - <<<"$beside" >"$work/resolved.txt"
+        echo "lazarus-tokenkit with $beside: $(grep -cE '^[a-z].*==' "$work/resolved.txt") packages"
+    done
+    uv pip compile -q --python-version "$NEWEST_PYTHON" --only-binary :all: --all-extras \
+        packages/*/pyproject.toml apps/*/pyproject.toml >"$work/resolved.txt"
+    echo "all members on Python $NEWEST_PYTHON: $(grep -cE '^[a-z].*==' "$work/resolved.txt") packages, with a wheel each"
 }
 
 wheels_together() {
@@ -113,6 +155,9 @@ check "members depend on what they import" dependencies_of_members
 check "lazarus-plan brings only what is listed" closure_of_plan
 check "lazarus-plan's tests, alone" tests_of_plan_alone
 check "quick tests with the oldest versions allowed" oldest_dependencies
+check "quick tests with the newest versions and Python" newest_dependencies
+check "lazarus-tokenkit's quick tests with its oldest versions, alone" oldest_of_tokenkit
+check "others' versions resolve" resolves_for_others
 check "all wheels, built and resolved together" wheels_together
 check "lazarus-plan's wheel, alone" plan_wheel_alone
 check "lazarus-tokenkit's wheel by uvx" tokenkit_by_uvx

@@ -18,8 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lazarus_tokenkit import BpeConfig, Encoder, FieldNames, build_lengths, load_tokenizer, read_samples, train_bpe
-from lazarus_tokenkit.tokenizers.engines import is_installed
+from lazarus_tokenkit import Encoder, FieldNames, build_lengths, load_tokenizer, read_samples
+from lazarus_tokenkit.tokenizers import BpeConfig, is_installed, train_bpe
 
 GSM8K = FieldNames(prompt="question", completion="answer")
 

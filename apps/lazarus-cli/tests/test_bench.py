@@ -1,10 +1,12 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import commands
 from lazarus_tokenkit import CompletionSample, Encoder, load_tokenizer
 
 
@@ -21,13 +23,7 @@ def measured(tmp_path_factory):
 
 def run(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     options = ["-d", "rows.jsonl", "-t", "byte", "-b", "256", "--steps", "2", "-o", "out", "--num-samples", "30"]
-    return subprocess.run(
-        [sys.executable, "-m", "lazarus_cli", "bench", *options, *more],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return commands.run([sys.executable, "-m", "lazarus_cli", "bench", *options, *more], cwd=folder)
 
 
 def report(folder: Path) -> dict:
@@ -75,7 +71,8 @@ def test_a_fall_below_the_baseline_is_exit_1_and_other_work_is_refused(measured)
     (folder / "fast.json").write_text(json.dumps(before))
     done = run(folder, "--baseline", "fast.json")
     assert done.returncode == 1
-    assert "slower than the baseline by more than 20%: training, packed to 0.00x" in done.stderr
+    # on a busy machine other parts fall too
+    assert re.search(r"slower than the baseline by more than 20%: .*\btraining, packed to 0\.00x", done.stderr)
     done = run(folder, "--baseline", "fast.json", "--num-samples", "10")
     assert done.returncode == 2
     assert "measured other work: samples, tokens differ" in done.stderr

@@ -4,13 +4,12 @@ from importlib.metadata import entry_points
 
 import pytest
 
+import commands
 from lazarus_cli.catalog import GROUP, KNOWN, children, installed
 
 
 def lazarus(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "lazarus_cli", *arguments], capture_output=True, text=True, check=False
-    )
+    return commands.run([sys.executable, "-m", "lazarus_cli", *arguments])
 
 
 def test_every_known_command_is_announced_by_its_package():

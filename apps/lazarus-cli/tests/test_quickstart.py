@@ -5,10 +5,12 @@ import sys
 
 import pytest
 
+import commands
+
 
 def quickstart(folder, cwd) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "lazarus_cli", "quickstart", "-o", str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+    return commands.run(command, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def test_every_printed_command_does_what_it_says(done):
     again = [shlex.split(command.replace("quick start/", "again/")) for command in commands if "train" not in command]
     (cwd / "again").mkdir()
     for words in again[:-1]:
-        subprocess.run([sys.executable, "-m", "lazarus_cli", *words[1:]], cwd=cwd, check=True, capture_output=True)
+        commands.run([sys.executable, "-m", "lazarus_cli", *words[1:]], cwd=cwd, check=True)
     for name in (
         "samples.jsonl",
         "lengths.jsonl",
@@ -57,9 +59,7 @@ def test_every_printed_command_does_what_it_says(done):
     ):
         assert (cwd / "again" / name).read_bytes() == (cwd / "quick start" / name).read_bytes(), name
     words = shlex.split(commands[-1])
-    asked = subprocess.run(
-        [sys.executable, "-m", "lazarus_cli", *words[1:]], cwd=cwd, check=True, capture_output=True, text=True
-    )
+    asked = commands.run([sys.executable, "-m", "lazarus_cli", *words[1:]], cwd=cwd, check=True)
     assert asked.stdout.strip() in printed
 
 

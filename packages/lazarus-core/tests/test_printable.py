@@ -45,8 +45,8 @@ def test_lines_tabs_and_joiners_stay(text: str):
 @given(st.text(min_size=VALUE_CHARS + 1, alphabet=st.characters(exclude_characters="\\'\"`\n")))
 def test_quoted_values_are_cut(value: str):
     for quoted in (repr(value), f"`{value}`", json.dumps(value)):
-        line = printable_line(f"a.jsonl:3: id {quoted} stands twice")
-        assert "characters) stands twice" in line and len(line) < 8 * VALUE_CHARS
+        line = printable_line(f"a.jsonl:3: id {quoted} occurs twice")
+        assert "characters) occurs twice" in line and len(line) < 8 * VALUE_CHARS
 
 
 def test_apostrophes_within_words_quote_nothing():

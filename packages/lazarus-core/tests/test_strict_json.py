@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lazarus_core import strict_json
 from lazarus_core.strict_json import MAX_DEPTH, MalformedJson, parse_json, parse_object, read_json, read_object
+from suite import thinned
 
 PIECES = [
     *'{}[]:,"\\-.e \n\r\t',
@@ -65,7 +66,7 @@ def test_what_is_read_is_what_python_reads_and_all_else_is_one_line(text: str):
         (b"", "empty"),
         (b"\n", "a blank line"),
         (b'{"a":1,}', "not JSON"),
-        (b'{"a":1,"a":1}', "member 'a' stands twice"),
+        (b'{"a":1,"a":1}', "member 'a' occurs twice"),
         (b'{"a":NaN}', "NaN is no number of JSON"),
         (b'{"a":1e400}', "beyond the range of a double"),
         (b"[" + b"1" * 400 + b".0]", "beyond the range of a double"),
@@ -121,7 +122,7 @@ def test_the_bound_of_digits_is_not_that_of_the_environment():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("piece", [b"[],", b'{"a":1},', b"1.5,", b'"a",'])
+@pytest.mark.parametrize("piece", thinned([b"[],", b'{"a":1},', b"1.5,", b'"a",'], [b'{"a":1},']))
 def test_the_largest_line_takes_less_than_two_gigabytes(piece: bytes):
     code = f"""{PEAK_KIB}
 if True:

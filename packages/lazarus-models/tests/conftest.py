@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a two-thread matrix product collapses on a busy machine
-os.environ.setdefault("MLX_DISABLE_COMPILE", "1")  # compiling a kernel takes longer than these tests
 install_import_hook(
     [
         "lazarus_models.components.masks",

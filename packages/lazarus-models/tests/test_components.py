@@ -14,13 +14,14 @@ from lazarus_models.components.selective_scan import CHUNK, scan
 from lazarus_models.components.state_cache import ArraysCache
 from lazarus_models.config import Mamba2Config, MambaConfig, MoEConfig, RecurrentConfig, RopeConfig
 from lazarus_models.errors import UnsupportedModel
+from suite import examples
 
 
 def noise(*shape, seed=0):
     return mx.random.normal(shape, key=mx.random.key(seed))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=examples(20))
 @given(tokens=st.sampled_from([1, 2, 7, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 5]), started=st.booleans())
 def test_the_scan_equals_a_plain_loop(tokens, started):
     decay, drive = mx.sigmoid(noise(2, tokens, 3, 4)), noise(2, tokens, 3, 4, seed=1)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from lazarus_models.backend import mx
 from lazarus_models.generation import DiffusionConfig, diffuse
+from suite import examples
 
 MASK = 4
 
@@ -20,7 +21,7 @@ def toy(ids, cache=None):
     return (mx.arange(5) == liked[..., None]) * 2.0 + (mx.arange(5) == MASK) * 9.0
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(
     length=st.integers(1, 12),
     block=st.integers(1, 12),

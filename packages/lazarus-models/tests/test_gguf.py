@@ -10,7 +10,7 @@ from lazarus_models.components.decoder import Decoder
 from lazarus_models.config import RopeConfig
 from lazarus_models.errors import UnsupportedModel
 from lazarus_models.trees import set_weights, weights
-from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
+from lazarus_tokenkit.tokenizers import HuggingFaceTokenizer
 
 OURS = {  # by the format's own words, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
     "token_embd.": "model.embed_tokens.",

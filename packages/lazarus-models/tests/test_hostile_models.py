@@ -165,7 +165,7 @@ def test_a_header_that_names_a_tensor_twice_is_refused(tmp_path: Path):
     entry = header[header.index(b'"a"') : -1]
     twice = header[:-1] + b"," + entry + b"}"
     (tmp_path / "t.safetensors").write_bytes(struct.pack("<Q", len(twice)) + twice + content[8 + size :])
-    with pytest.raises(WeightsError, match="'a' stands twice"):
+    with pytest.raises(WeightsError, match="'a' occurs twice"):
         load_tensors(tmp_path / "t.safetensors")
 
 

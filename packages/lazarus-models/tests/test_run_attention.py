@@ -18,6 +18,7 @@ from lazarus_models.ops.cpu.segment_attention import (
     _gather,  # pyright: ignore[reportPrivateUsage] # the sums that the backward pass needs
     attend_runs,
 )
+from suite import examples
 
 SCALE = 0.3
 
@@ -54,7 +55,7 @@ def some(tokens: int, *, heads: int = 4, groups: int = 2, rows: int = 2) -> list
     return [2 * mx.random.normal(shape, key=mx.random.key(place)) for place, shape in enumerate(shapes)]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(25))
 @given(st.integers(1, 2 * BLOCK + 3), st.lists(st.sets(st.integers(1, 2 * BLOCK), max_size=40), min_size=2, max_size=2))
 def test_each_run_attends_as_a_mask_says_forward_and_backward(tokens, ends):
     rows = [cut(tokens, each) for each in ends]

@@ -10,6 +10,7 @@ from lazarus_models.components import selective_scan as module
 from lazarus_models.components.mamba import state_space_duality
 from lazarus_models.components.selective_scan import CHUNK, in_chunks, scan, selective_scan
 from lazarus_models.trees import evaluate
+from suite import examples
 
 LENGTHS = st.sampled_from([1, 2, 15, 16, 17, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 5])
 
@@ -56,7 +57,7 @@ def assert_same(function, other, arguments):
 
 @pytest.mark.parametrize("function", [by_default, by_passes])
 @given(rows=st.integers(1, 3), tokens=LENGTHS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 def test_the_selective_scan_and_its_gradients_are_those_of_a_loop(function, rows, tokens):
     assert_same(function, mamba_loop, mamba_arguments(rows, tokens))
 
@@ -97,7 +98,7 @@ def dual_loop(x, steps, rates, b, c, state):
 
 
 @given(rows=st.integers(1, 3), tokens=LENGTHS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 def test_mamba_2_and_its_gradients_are_those_of_a_loop(rows, tokens):
     assert_same(lambda *each: list(state_space_duality(*each)), dual_loop, dual_arguments(rows, tokens))
 

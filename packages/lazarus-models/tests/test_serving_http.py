@@ -15,6 +15,7 @@ from lazarus_models.serving import ServeConfig, Server
 from lazarus_models.serving.access import is_own_name
 from lazarus_models.serving.errors import Refused
 from lazarus_models.serving.requests import ChatRequest, CompletionRequest, read_request
+from suite import examples
 
 LIMITS = {
     "max_connections": 8,
@@ -293,7 +294,7 @@ JSON = st.recursive(
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(
     kind=st.sampled_from([ChatRequest, CompletionRequest]),
     data=st.data(),

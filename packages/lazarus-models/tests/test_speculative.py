@@ -5,9 +5,10 @@ from hypothesis import strategies as st
 from lazarus_models import GenerationConfig, init_model, load
 from lazarus_models.errors import GenerationError
 from lazarus_models.generation import generate_tokens, speculative_tokens
+from suite import examples
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=examples(15))
 @given(
     ahead=st.integers(1, 6),
     tokens=st.integers(1, 25),

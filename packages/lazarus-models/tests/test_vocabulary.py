@@ -20,6 +20,7 @@ from lazarus_models.generation.diffusion import DiffusionConfig, diffuse
 from lazarus_models.generation.sampling import count, draw
 from lazarus_models.loading.quantized_layers import perplexity
 from lazarus_models.serving.engine import Engine
+from suite import examples
 
 VOCABULARY = 512
 OUTSIDE = st.one_of(st.integers(VOCABULARY, 2**40), st.integers(-(2**40), -1))
@@ -39,7 +40,7 @@ def readers(model):
     }
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(
     token=OUTSIDE,
     place=st.integers(0, 2),
@@ -53,7 +54,7 @@ def test_a_prompt_beyond_the_vocabulary_is_refused(stories, token, place, way):
     assert refused.value.code == "LM-E143"
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(
     token=st.integers(VOCABULARY, 2**31 - 1),
     way=st.sampled_from(["cached", "uncached", "steps", "batch", "runner", "draft"]),

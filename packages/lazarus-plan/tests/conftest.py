@@ -2,12 +2,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from lazarus_plan import BatchPlan, LengthCache, LengthRow, LengthsHeader, PlanConfig, build_plan, save_plan
-
-settings.register_profile("shared machine", deadline=None)
-settings.load_profile("shared machine")
 
 LENGTHS = [17, 30, 64, 5, 12, 40, 33, 9, 21, 58, 3, 47, 26, 11, 62, 8, 19, 35, 44, 14]
 

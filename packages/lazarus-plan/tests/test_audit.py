@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lazarus_plan import AuditLog, BatchPlan, CorruptPlan, StalePlan, StepDigest, check_audit, encode_step, row_digest
 from lazarus_plan.audit.line import Binding, line_of
 from lazarus_plan.format.merkle import leaf_hash
+from suite import examples
 
 
 def digest(plan: BatchPlan, index: int) -> StepDigest:
@@ -162,7 +163,7 @@ def test_a_line_in_another_spelling_is_lp_e176(plan: BatchPlan, tmp_path: Path, 
 
 
 @given(st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(200))
 def test_no_edit_of_a_log_keeps_its_head(plan: BatchPlan, tmp_path: Path, data: st.DataObject):
     path = tmp_path / "log"
     head = bound_log(plan, path, 5).head.hex()

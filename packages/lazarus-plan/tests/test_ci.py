@@ -26,7 +26,6 @@ from lazarus_plan.lengths.changes import compare_rows
 from lazarus_plan.locks.inputs import load_parent
 from lazarus_plan.locks.lock import materialise, update_lock, write_lock
 from lazarus_plan.report.formats import as_github, as_sarif
-from lazarus_plan.report.rules import RULES
 from lazarus_plan.verify import verify_plan
 
 PACKAGE = Path(__file__).parents[1]
@@ -292,12 +291,6 @@ def test_verify_materialise_diff_and_audit_answer_in_every_format(
     assert command("diff", repo.plan, repo.lock, "--format", output_format)[0] == 0
 
 
-def test_every_code_in_the_source_has_a_rule():
-    source = "".join(path.read_text("utf-8") for path in (PACKAGE / "src").rglob("*.py") if path.name != "rules.py")
-    assert not set(re.findall(r"\"(LP-[EW]\d{3})\"", source)) - RULES.keys()
-    assert all(rule.meaning and rule.way_out.endswith(".") for rule in RULES.values())
-
-
 def test_the_action_and_the_hooks_call_commands_that_exist(command):
     hooks = yaml.safe_load((PACKAGE / ".pre-commit-hooks.yaml").read_text("utf-8"))
     action = yaml.safe_load((PACKAGE / "action.yml").read_text("utf-8"))
@@ -480,10 +473,11 @@ def test_line_ends_are_told_apart_from_other_changes_wherever_blocks_end(
 
 
 @pytest.mark.parametrize("name", ["metadata.json", "fingerprints.json", "stats.json"])
-def test_crlf_in_a_lock_is_told_with_the_line_for_gitattributes(repo: Any, command, name: str):
+def test_crlf_in_a_lock_is_told_with_the_line_for_gitattributes(repo: Any, command, monkeypatch, name: str):
+    monkeypatch.chdir(repo.root)  # a message cuts long paths, as those of temporary folders
     path = repo.lock / name
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    code, _, err = command("info", "-p", repo.lock)
+    code, _, err = command("info", "-p", repo.lock.relative_to(repo.root))
     assert code == 1 and "core.autocrlf" in err and '-text" to .gitattributes' in err
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import commands
+
 APP = """
 import os, signal, sys, time, typer
 from lazarus_plan.errors import StalePlan
@@ -38,9 +40,7 @@ def end(tmp_path: Path, how: str) -> tuple[int, str, str]:
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys; sys.argv[0] = 'act'; from lazarus_core.console import run; run('slow_app:app', 'act')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, how], cwd=tmp_path, capture_output=True, encoding="utf-8", check=False, timeout=30
-    )
+    done = commands.run([sys.executable, "-c", code, how], cwd=tmp_path, timeout=30)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -152,9 +152,7 @@ console.run(app, "act")
     ],
 )
 def test_control_characters_are_shown_in_every_kind_of_message(how: str):
-    done = subprocess.run(
-        [sys.executable, "-c", PRINTS, how, EVIL], capture_output=True, encoding="utf-8", check=False, timeout=60
-    )
+    done = commands.run([sys.executable, "-c", PRINTS, how, EVIL], timeout=60)
     said = done.stdout + done.stderr
     assert not {"\x1b", "\x07", "\x9b", "\u202e", "\r"} & {*said} and "u001b" in said
     if how not in ("result", "piece", "sarif", "page"):
@@ -205,16 +203,14 @@ REFUSALS = {
 def test_what_the_machine_refuses_is_one_line_and_2(tmp_path: Path, how: str):
     act, words = REFUSALS[how]
     code = f"from lazarus_core.console import run\ndef act(**_):\n    {act}\nrun(act, 'act')"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, encoding="utf-8", check=False
-    )
+    done = commands.run([sys.executable, "-c", code], cwd=tmp_path)
     assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
 
 @pytest.mark.slow
 def test_a_bug_is_still_a_traceback():
     code = "from lazarus_core.console import run\ndef act(**_):\n    raise RuntimeError('ours')\nrun(act, 'act')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False)
+    done = commands.run([sys.executable, "-c", code])
     assert done.returncode == 1 and "Traceback" in done.stderr
 
 
@@ -226,5 +222,5 @@ def test_a_closed_terminal_ends_a_command_but_not_under_nohup(ignored: bool):
         "from lazarus_core.console import run, show\n"
         "def act(**_):\n    os.kill(os.getpid(), signal.SIGHUP)\n    show('went on')\nrun(act, 'act')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=False)
+    done = commands.run([sys.executable, "-c", code])
     assert (done.returncode, done.stdout) == ((0, "went on\n") if ignored else (129, ""))

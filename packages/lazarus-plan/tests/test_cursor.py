@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from lazarus_plan import BatchPlan, PlanCursor, StalePlan, check_state
 from lazarus_plan.shard import Policy
 from lazarus_plan.testing import check_elastic, check_resume, plans
+from suite import examples
 
 policies = st.sampled_from(("contiguous", "stride", "snake", "lpt"))
 
@@ -14,7 +15,7 @@ def shares(plan: BatchPlan, rank: int, world_size: int, policy: Policy, micro_ro
         yield [[tuple(segment.sample for segment in row.segments) for row in batch] for batch in share.micro_batches]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(plans(), policies, st.none() | st.integers(1, 3))
 def test_ranks_share_every_step_for_every_world_size(plan: BatchPlan, policy: Policy, micro_rows: int | None):
     check_elastic(plan, lambda rank, world: shares(plan, rank, world, policy, micro_rows), [1, 2, 3, 5, 8])
@@ -25,7 +26,7 @@ def test_ranks_share_every_step_for_world_sizes_1_to_64(plan: BatchPlan):
     check_elastic(plan, lambda rank, world: shares(plan, rank, world, "snake", None), range(1, 65))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(plans(), st.integers(1, 5), st.data())
 def test_a_resumed_stream_is_the_rest_of_the_whole_one(plan: BatchPlan, world_size: int, data: st.DataObject):
     rank = data.draw(st.integers(0, world_size - 1))

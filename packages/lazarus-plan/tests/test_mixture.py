@@ -20,11 +20,12 @@ from lazarus_plan import (
     validate,
 )
 from lazarus_plan.packing.mixture import schedule
+from suite import examples
 
 weights = st.lists(st.integers(1, 50), min_size=1, max_size=8)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(weights, st.integers(1, 400))
 def test_every_prefix_keeps_the_weights_to_less_than_a_row(weights: list[int], total: int):
     order = schedule(weights, total)

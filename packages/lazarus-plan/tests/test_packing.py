@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lazarus_plan.packing.best_fit import best_fit_decreasing, histogram, lower_bounds, slots
+from suite import examples
 
 
 def naive_best_fit_decreasing(lengths: list[int], row_len: int) -> list[list[int]]:
@@ -69,7 +70,7 @@ def plain_l2(lengths: list[int], row_len: int) -> int:
     return best
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.integers(1, 60), st.data())
 def test_l2_is_the_plain_bound(row_len: int, data: st.DataObject):
     lengths = data.draw(st.lists(st.integers(1, row_len), min_size=1, max_size=40))

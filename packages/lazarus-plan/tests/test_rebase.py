@@ -25,6 +25,7 @@ from lazarus_plan import (
 )
 from lazarus_plan.testing import length_caches, plan_configs
 from lazarus_plan.verify import verify_plan
+from suite import chosen, examples
 
 LENGTHS = [17, 30, 64, 5, 12, 40, 33, 9, 21, 58, 3, 47, 26, 11, 62, 8, 19, 35, 44, 14]
 MANY = [1 + 7 * n % 60 for n in range(40)]
@@ -44,7 +45,7 @@ def check_child(parent: BatchPlan, caches: list[LengthCache], steps: int, path: 
     return child
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(length_caches(min_size=2), plan_configs(), st.data())
 def test_every_mode_and_policy_can_be_rebased_at_every_step(
     tmp_path_factory: pytest.TempPathFactory, cache: LengthCache, config: PlanConfig, data: st.DataObject
@@ -79,7 +80,7 @@ MIXES = {
 def test_several_sources_can_be_rebased_at_every_step(tmp_path: Path, mix: str):
     caches = [cache_of(LENGTHS, "a"), cache_of(MANY, "b")]
     parent = build_plan(caches, PlanConfig(**{"token_budget": 192, "row_len": 64, "epochs": 2, **MIXES[mix]}))  # pyright: ignore[reportArgumentType] # by name
-    for steps in range(1, len(parent)):
+    for steps in chosen(range(1, len(parent))):
         child = check_child(parent, caches, steps, tmp_path / "plan", token_budget=128)
         if "first" not in mix:
             assert all(set(epoch.tolist()) == set(range(60)) for epoch in samples_by_epoch(child))

@@ -21,6 +21,7 @@ from lazarus_core.console import run
 from lazarus_plan import AuditLog, PlanConfig, StepDigest, encode_step, load_plan, rebase_plan, row_digest, save_plan
 from lazarus_plan.cli.app import app
 from lazarus_plan.locks.lock import update_lock, write_lock
+from suite import every_nth
 
 PACKAGE = Path(__file__).parents[1]
 CONFLICT = "<<<<<<< ours\n{0}=======\n{1}>>>>>>> theirs\n"
@@ -290,7 +291,7 @@ def hooked(repo: Any, mirror: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.slow
-@every_week
+@pytest.mark.parametrize("name", every_nth(WEEKS, 3))
 def test_a_week_by_hook(hooked: Any, name: str):
     week = WEEKS[name]
     week.change(hooked)
@@ -440,7 +441,7 @@ def action(tmp_path: Path, comments: Path) -> Callable[..., Run]:
 
 
 @pytest.mark.slow
-@every_week
+@pytest.mark.parametrize("name", every_nth(WEEKS, 2))
 def test_a_week_by_the_action(repo: Any, action: Callable[..., Run], comments: Path, name: str):
     week = WEEKS[name]
     week.change(repo)

@@ -60,9 +60,9 @@ MUTATIONS = {
     "LP-E110 tokens are wrong": lambda lines: lines[1].update(tokens=lines[1]["tokens"] + 1),
     "LP-E111 a line is missing": lambda lines: lines.pop(1),
     "LP-E112 lines are swapped": lambda lines: lines.insert(0, lines.pop(1)),
-    "LP-E113 a line stands twice": lambda lines: lines.insert(1, lines[1]),
+    "LP-E113 a line occurs twice": lambda lines: lines.insert(1, lines[1]),
     "LP-E114 the last line is missing": lambda lines: lines.pop(),
-    "LP-E120 a sample stands twice": swap_ids,
+    "LP-E120 a sample occurs twice": swap_ids,
     "LP-E122 a sample is out of range": lambda lines: lines[0]["samples"].__setitem__(0, 20),
 }
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from lazarus_tokenkit import read_samples
+from lazarus_tokenkit.errors import SampleError
+
 QA = ("--prompt-field", "q", "--completion-field", "a")
 
 
@@ -148,7 +151,7 @@ def test_diff_names_what_only_one_vocabulary_has(call, data: Path):
 
 def test_inspect_says_what_a_file_holds(call, data: Path):
     code, out, _ = call("samples", "inspect", str(data), *QA)
-    assert code == 0 and "prompt and completion" in out and "nothing to learn: empty: 1 row (" in out
+    assert code == 0 and "prompt and completion" in out and "no token to learn from: 1 row (" in out
     data.write_text(data.read_text() + "{")
     code, out, _ = call("samples", "inspect", str(data), *QA, "--json", "-t", "byte")
     found = json.loads(out)
@@ -167,7 +170,7 @@ def test_inspect_and_stats_say_the_same_of_lengths(call, data: Path, tmp_path: P
 def test_inspect_of_nothing_has_no_figures_and_a_missing_file_is_bad_input(call, tmp_path: Path):
     (tmp_path / "d.jsonl").write_text("{")
     code, out, _ = call("samples", "inspect", str(tmp_path / "d.jsonl"))
-    assert code == 1 and "p50" not in out and "none was read" in out
+    assert code == 1 and "p50" not in out and "no row could be read" in out
     assert call("samples", "inspect", str(tmp_path / "none.jsonl"))[:2] == (2, "")
 
 
@@ -267,7 +270,7 @@ def test_another_locale_changes_neither_names_nor_texts(call, tmp_path: Path):
                 "--prompt-field",
                 "b",
             ],
-            "three kinds",
+            "different kinds",
         ),
         (["lengths", "stats", "-l", "none"], "none does not exist"),
         (["fingerprint", "-t", "byte", "--verify", "none"], "none does not exist"),
@@ -305,3 +308,20 @@ def test_only_a_file_of_its_kind_is_replaced(call, data: Path, tmp_path: Path):
         assert place.read_text() == "text\nmine\n"
         place.write_text("")  # as `mktemp` makes it
         assert [call(*words, str(place))[0] for _ in range(2)] == [0, 0], "its own kind is replaced"
+
+
+@pytest.mark.parametrize(
+    ("row", "hint"),
+    [
+        (b'{"question":"q","answer":"a"}\n', "the options are --prompt-field and --completion-field"),
+        (b'{"prompt":"q","answer":"a"}\n', "the option is --completion-field"),
+    ],
+)
+def test_the_command_line_names_the_options_and_the_library_names_fields(call, tmp_path: Path, row: bytes, hint: str):
+    data = tmp_path / "d.jsonl"
+    data.write_bytes(row)
+    code, out, err = call("lengths", "build", "-d", str(data), "-t", "byte", "-o", str(tmp_path / "o"))
+    assert (code, out) == (2, "") and hint in err and err.count("\n") == 1
+    with pytest.raises(SampleError) as caught:
+        list(read_samples(data))
+    assert "--" not in caught.value.message and "`completion`" in caught.value.message

@@ -8,9 +8,9 @@ import pytest
 
 from lazarus_core.errors import OutputTaken
 from lazarus_tokenkit import compute_fingerprint, load_tokenizer
-from lazarus_tokenkit.checks.examination import examine
 from lazarus_tokenkit.checks.fix import repair, write_repair
-from lazarus_tokenkit.checks.tokenizer_files import Patient
+from lazarus_tokenkit.checks.run import validate_tokenizer
+from lazarus_tokenkit.checks.tokenizer_files import TokenizerFiles
 from lazarus_tokenkit.tokenizers.backends.byte import byte_tokenizer
 from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
 
@@ -171,7 +171,7 @@ FAULTS: dict[str, tuple[str, str, Callable[[Files], None]]] = {
     "pad in no vocabulary": ("D13", "error", config(pad_token="<nowhere>")),
     "two entries": ("D13", "error", second_id),
     "eos not special": ("D14", "warning", flag(4, special=False)),
-    "a token that swallows": ("D14", "warning", flag(2, rstrip=True)),
+    "a token that strips_right": ("D14", "warning", flag(2, rstrip=True)),
     "a token that is normalised": ("D14", "warning", flag(2, normalized=True)),
     "unk is bos": ("D15", "warning", config(unk_token="<s>")),
     "too few rows": ("D20", "error", lambda files: files.model_config.update(vocab_size=100)),
@@ -229,12 +229,16 @@ FAULTS: dict[str, tuple[str, str, Callable[[Files], None]]] = {
 }
 
 
-def patient(files: Files) -> Patient:
-    return Patient.of(files.contents(), "broken")
+def tokenizer_files(files: Files) -> TokenizerFiles:
+    return TokenizerFiles.from_contents(files.contents(), "broken")
 
 
 def test_a_healthy_tokenizer_has_no_error_and_no_warning(small_file: JSON):
-    assert [found.line for found in examine(patient(Files(small_file))) if found.severity != "information"] == []
+    assert [
+        found.line
+        for found in validate_tokenizer(tokenizer_files(Files(small_file)))
+        if found.severity != "information"
+    ] == []
 
 
 def test_there_are_faults_enough_to_be_sure():
@@ -245,9 +249,9 @@ def test_there_are_faults_enough_to_be_sure():
 def test_every_planted_fault_is_found(small_file: JSON, fault: str):
     check, severity, plant = FAULTS[fault]
     files = Files(small_file)
-    before = {(found.check, found.message) for found in examine(patient(files))}
+    before = {(found.check, found.message) for found in validate_tokenizer(tokenizer_files(files))}
     plant(files)
-    found = [each for each in examine(patient(files)) if (each.check, each.message) not in before]
+    found = [each for each in validate_tokenizer(tokenizer_files(files)) if (each.check, each.message) not in before]
     assert (check, severity) in [(each.check, each.severity) for each in found], [each.line for each in found]
 
 
@@ -261,51 +265,53 @@ TRUE_OF = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TRUE_OF)
 def test_nothing_is_found_that_is_not_true(real_data: Path, name: str):
-    found = examine(real_data / "tokenizers" / name)
+    found = validate_tokenizer(real_data / "tokenizers" / name)
     assert [each.line for each in found if each.severity == "error"] == []
     assert {each.check for each in found if each.severity == "warning"} == TRUE_OF[name]
 
 
 def test_the_built_in_tokenizer_is_healthy():
-    assert {each.check for each in examine("byte") if each.severity != "information"} == {"D42"}
+    assert {each.check for each in validate_tokenizer("byte") if each.severity != "information"} == {"D42"}
 
 
 def test_a_tokenizer_of_characters_loses_what_it_lacks_and_has_no_error():
-    found = examine("char:abc")
+    found = validate_tokenizer("char:abc")
     assert [each.line for each in found if each.severity == "error"] == []
     assert {each.check: each.message for each in found}["D30"].endswith("lacks become unk")
 
 
-def test_the_command_says_what_it_could_mend(call: Any, tmp_path: Path, small_file: JSON):
-    assert "mends" not in call("doctor", "-t", "byte")[2]
+def test_the_command_names_what_it_could_repair(call: Any, tmp_path: Path, small_file: JSON):
+    assert "repairs" not in call("doctor", "-t", "byte")[2]
     files = Files(small_file)
     FAULTS["dropout"][2](files)
     for name, content in files.contents().items():
         (tmp_path / name).write_bytes(content)
-    assert "--fix NEW_DIRECTORY mends D34\n" in call("doctor", "-t", str(tmp_path))[2]
+    assert "--fix NEW_DIRECTORY repairs D34\n" in call("doctor", "-t", str(tmp_path))[2]
 
 
 def test_a_repair_is_safe_shown_and_in_a_new_directory(small_file: JSON, tmp_path: Path):
     files = Files(small_file)
     for fault in ("dropout", "truncation", "padding", "pad is eos", "decoded text cleaned up", "eos not special"):
         FAULTS[fault][2](files)
-    done = repair(patient(files))
+    done = repair(tokenizer_files(files))
     assert [step[:3] for step in done.steps] == ["D34", "D35", "D35", "D33", "D14", "D10"]
     assert '+  "pad_token": "<|pad|>"' in done.diff and '-    "dropout": 0.1' in done.diff
     write_repair(done, tmp_path / "fixed")
     fixed = load_tokenizer(tmp_path / "fixed")
     assert done.new_rows == fixed.vocab_size and fixed.special_tokens["<|pad|>"] == fixed.pad_id
-    healthy = Patient.of(Files(small_file).contents() | {}, "h")
+    healthy = TokenizerFiles.from_contents(Files(small_file).contents() | {}, "h")
     assert fixed.encode("she sells <s>") == load_tokenizer(tmp_path / "fixed").encode("she sells <s>")
-    assert healthy.refusal is not None or healthy.tokenizer is not None
-    assert [each.line for each in examine(tmp_path / "fixed") if each.severity == "error" and each.check != "D20"] == []
+    assert healthy.load_error is not None or healthy.tokenizer is not None
+    assert [
+        each.line for each in validate_tokenizer(tmp_path / "fixed") if each.severity == "error" and each.check != "D20"
+    ] == []
     with pytest.raises(OutputTaken, match="exists: give another name"):
         write_repair(done, tmp_path / "fixed")
 
 
 def test_a_repair_of_a_bare_file_keeps_the_roles_that_it_had(small_file: JSON):
     bare = HuggingFaceTokenizer.from_files({"tokenizer.json": json.dumps(small_file).encode()}, "bare")
-    done = repair(Patient.of(bare.files, "bare"))
+    done = repair(TokenizerFiles.from_contents(bare.files, "bare"))
     fixed = HuggingFaceTokenizer.from_files(done.files, "fixed")
     assert (fixed.bos_id, fixed.eos_id, fixed.pad_id) == (bare.bos_id, bare.eos_id, done.new_rows - 1)
     assert (bare.bos_id, bare.eos_id, bare.pad_id) == (0, 1, None)
@@ -315,14 +321,16 @@ def test_a_repair_takes_the_only_template_that_fits():
     byte = byte_tokenizer()
     config = json.loads(byte.files["tokenizer_config.json"]) | {"chat_template": None}
     files = dict(byte.files) | {"tokenizer_config.json": json.dumps(config).encode()}
-    done = repair(Patient.of(files, "byte"))
-    assert done.steps == ("D40: chat template `chatml`, the only one whose special tokens are there",)
+    done = repair(TokenizerFiles.from_contents(files, "byte"))
+    assert done.steps == ("D40: chat template `chatml`, the only one that matches the special tokens",)
 
 
 def test_a_template_whose_turns_do_not_end_with_eos_is_not_given():
     byte = byte_tokenizer()
     config = json.loads(byte.files["tokenizer_config.json"]) | {"chat_template": None, "eos_token": "<|bos|>"}
-    done = repair(Patient.of(dict(byte.files) | {"tokenizer_config.json": json.dumps(config).encode()}, "byte"))
+    done = repair(
+        TokenizerFiles.from_contents(dict(byte.files) | {"tokenizer_config.json": json.dumps(config).encode()}, "byte")
+    )
     assert done.steps == ()
 
 
@@ -330,11 +338,15 @@ def test_a_template_whose_turns_do_not_end_with_eos_is_not_given():
 def test_a_repair_brings_no_error(small_file: JSON, fault: str):
     files = Files(small_file)
     FAULTS[fault][2](files)
-    broken = patient(files)
+    broken = tokenizer_files(files)
     if broken.engine is None:
         return
-    known = {(found.check, found.message) for found in examine(broken)}
-    found = [each for each in examine(Patient.of(repair(broken).files, "fixed")) if each.severity == "error"]
+    known = {(found.check, found.message) for found in validate_tokenizer(broken)}
+    found = [
+        each
+        for each in validate_tokenizer(TokenizerFiles.from_contents(repair(broken).files, "fixed"))
+        if each.severity == "error"
+    ]
     # A pad token that is new needs a row, which the repair says by itself. An id of two pieces, which no repair takes away,
     # is decoded to either of them: the engine's table begins anew in each process and each object.
     expected = {"D20", "D30"} if "D22" in {check for check, _ in known} else {"D20"}
@@ -343,7 +355,7 @@ def test_a_repair_brings_no_error(small_file: JSON, fault: str):
 
 def test_nothing_is_repaired_where_nothing_is_wrong(small_file: JSON):
     files = Files(small_file)
-    done = repair(patient(files))
+    done = repair(tokenizer_files(files))
     assert (done.steps, done.diff, done.new_rows) == ((), "", None)
 
 

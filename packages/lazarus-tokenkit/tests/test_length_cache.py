@@ -14,10 +14,12 @@ from lazarus_tokenkit import Encoder, build_lengths, encode_rows, load_tokenizer
 from lazarus_tokenkit.encoding.encoder import Measure
 from lazarus_tokenkit.errors import SampleError, TokenkitError
 from lazarus_tokenkit.lengths import cache as length_cache
+from lazarus_tokenkit.lengths import chunks
 from lazarus_tokenkit.lengths.cache import row_line
 from lazarus_tokenkit.lengths.stats import LengthTally
 from lazarus_tokenkit.tokenizers.engines import is_installed
 from lazarus_tokenkit.tokenizers.ids import Ids, id_array
+from suite import examples
 
 BYTE = Encoder(load_tokenizer("byte"))
 
@@ -59,7 +61,7 @@ def test_chunks_that_are_done_early_wait_for_their_turn(data: Path, tmp_path: Pa
 
     monkeypatch.setattr(length_cache, "CHUNK", 1)
     monkeypatch.setattr(length_cache, "WORKERS", 4)
-    monkeypatch.setattr(length_cache, "choose_engine", lambda *given: Uneven())
+    monkeypatch.setattr(chunks, "choose_engine", lambda *given: Uneven())
     build_lengths(data, BYTE, tmp_path / "uneven.jsonl")
     assert not finished[0].startswith("0+0")
     assert (tmp_path / "uneven.jsonl").read_bytes() == (tmp_path / "l.jsonl").read_bytes()
@@ -112,7 +114,7 @@ def stopped(data: Path, output: Path, after: int = 20) -> Path:
 
 
 @given(st.data())
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_an_altered_resume_file_gives_the_bytes_of_an_undisturbed_run(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, draw: st.DataObject
 ):
@@ -151,7 +153,7 @@ def test_one_process_builds_an_output_at_a_time(data: Path, tmp_path: Path):
     output = tmp_path / "l.jsonl"
 
     def again(count: int) -> None:
-        with pytest.raises(TokenkitError, match="another process builds") as caught:
+        with pytest.raises(TokenkitError, match="another process is writing") as caught:
             build_lengths(data, BYTE, output)
         assert (caught.value.code, caught.value.exit_code) == ("LT-E504", 2)
 

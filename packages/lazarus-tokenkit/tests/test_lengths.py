@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_plan import LengthRow, merkle_root, read_lengths
-from lazarus_tokenkit import Encoder, FieldNames, build_lengths, diff_parts, encode_rows, load_tokenizer, source_header
+from lazarus_tokenkit import Encoder, FieldNames, build_lengths, encode_rows, load_tokenizer, source_header
 from lazarus_tokenkit.errors import SampleError, TemplateError
+from lazarus_tokenkit.fingerprint import diff_parts
 from lazarus_tokenkit.lengths.stats import LengthStats, LengthTally
 
 BYTE = Encoder(load_tokenizer("byte"))

@@ -14,7 +14,7 @@ from lazarus_tokenkit.analysis.coverage import analyze_coverage, worst_group_rat
 from lazarus_tokenkit.analysis.efficiency import SPANS, analyze_efficiency
 from lazarus_tokenkit.analysis.entropy import analyze_entropy
 from lazarus_tokenkit.analysis.fit import INSUFFICIENT, Reference, calculate_fit_score
-from lazarus_tokenkit.analysis.induction import suggest_vocabulary, token_count
+from lazarus_tokenkit.analysis.suggestions import suggest_vocabulary, token_count
 from lazarus_tokenkit.analysis.words import analyze_words
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.samples.documents import cut_document

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_tokenkit import (
-    BpeConfig,
     ChatSample,
     CompletionSample,
     FieldNames,
@@ -18,7 +17,6 @@ from lazarus_tokenkit import (
     ToolCall,
     compute_fingerprint,
     load_tokenizer,
-    train_bpe,
 )
 from lazarus_tokenkit.analysis.waste import padding_waste
 from lazarus_tokenkit.analysis.words import analyze_words
@@ -30,6 +28,7 @@ from lazarus_tokenkit.preparation.rewriting import map_texts, to_row
 from lazarus_tokenkit.preparation.structures import PATTERNS, inject_structures, restore_structures, structure_tokens
 from lazarus_tokenkit.regression import read_suite
 from lazarus_tokenkit.samples.schemas import to_sample
+from lazarus_tokenkit.tokenizers import BpeConfig, train_bpe
 
 STRUCTURES = ["https://a.org/b?c=1", "x@y.org", "2024-01-31", "10.0.0.1", "0xff", "/usr/lib/x", "plain words, 3.14"]
 
@@ -64,9 +63,9 @@ def test_every_structure_has_an_example_that_is_found():
 def test_special_tokens_get_ids_without_gaps_and_are_checked():
     tokens = SpecialTokens().add("pad", "<pad>").add("bos", "<s>").add("eos", "</s>")
     tokenizer = train_bpe(["a b c"] * 9, BpeConfig(vocab_size=262, special_tokens=tokens.texts))
-    assert tokens.check(tokenizer) == []
-    assert tokens.add("tool", "<tool>").check(tokenizer) == ["tool '<tool>' has id None, not 3"]
-    assert SpecialTokens().check(tokenizer)[0] == "'</s>' is not agreed on"
+    assert tokens.verify(tokenizer) == []
+    assert tokens.add("tool", "<tool>").verify(tokenizer) == ["tool '<tool>' has id None, not 3"]
+    assert SpecialTokens().verify(tokenizer)[0] == "'</s>' is not in the list"
     for purpose, text in (("pad", "<x>"), ("x", "<pad>"), ("x", " x"), ("x", "")):
         with pytest.raises(TokenizerError):
             tokens.add(purpose, text)
@@ -122,7 +121,7 @@ def test_a_suite_that_holds_and_one_that_does_not(call: Any, tmp_path: Path):
     path = tmp_path / "tests.yaml"
     path.write_text(SUITE.format(fingerprint=compute_fingerprint("byte").fingerprint[:20]))
     code, out, err = call("regression", "run", str(path))
-    assert (code, out) == (0, "") and "3 of 3 hold" in err
+    assert (code, out) == (0, "") and "3 of 3 passed" in err
     code, out, _ = call("regression", "run", str(path), "-t", "char:Hi")
     assert code == 1 and "FAILED 'Hi': ids are [4, 5]" in out and "FAILED fingerprint: is" in out
     assert json.loads(call("regression", "run", str(path), "--json")[1])[1] == {"name": "'Hi'", "failures": []}
@@ -133,11 +132,11 @@ def test_a_suite_that_holds_and_one_that_does_not(call: Any, tmp_path: Path):
     [
         ("tests: [", "is malformed"),
         ("tests: [{text: a, idz: []}]", r"tests\.0\.idz: is not one of name, text, .* round_trip$"),
-        ("[]", "the file: is no object with"),
+        ("[]", "the file: is not an object with"),
         ("{}", "tests: is missing"),
-        ("", "the file: is no object with"),
-        ("tests: []", "the file: `tests` is empty .* nothing is checked"),
-        ("tests: [{text: a}]", r"tests\.0: expects nothing: give `ids`"),
+        ("", "the file: is not an object with"),
+        ("tests: []", "the file: `tests` is empty .* give at least one test"),
+        ("tests: [{text: a}]", r"tests\.0: has no expected result: give `ids`"),
         ("tests: [{text: 3}]", r"tests\.0\.text: is not a text; put it in quotation marks"),
         ('tests: [{text: "\\ud800", count: 1}]', r"tests\.0\.text: half a surrogate pair"),
         ("fingerprint: 3e6c\ntests: []", "fingerprint: is not 16 to 64 digits"),
@@ -211,5 +210,5 @@ def test_samples_are_prepared_and_can_be_put_back(call: Any, tmp_path: Path):
     assert call("samples", "prepare", str(data), "-o", str(output), "--structures", "phone")[0] == 2
     data.write_text('{"text": "<|url|>"}\n')
     code, _, err = call("samples", "prepare", str(data), "-o", str(tmp_path / "p.jsonl"), "--structures", "all")
-    assert code == 2 and "d.jsonl:1: the text holds '<|url|>' already" in err
+    assert code == 2 and "d.jsonl:1: the text already contains '<|url|>'" in err
     assert not (tmp_path / "p.jsonl").exists()

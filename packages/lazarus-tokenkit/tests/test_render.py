@@ -115,10 +115,10 @@ HOSTILE = {  # what stops it, by the words of the error
     r"indents by more": [
         "{{ ([0] * 9999) | tojson(indent=9999) }}",
     ],
-    r"no text": [
+    r"cannot be written as text": [
         "{% set ns = namespace(l='x' * 900000) %}{{ ns }}",
     ],
-    r"no pattern of a date": [
+    r"is not a date pattern": [
         "{{ strftime_now('%999999999Y') }}",
     ],
     r"is malformed": [
@@ -154,7 +154,8 @@ def test_encoding_refuses_a_malformed_template_before_anything_else(tmp_path: Pa
 
 def test_a_date_that_is_none_is_refused():
     with pytest.raises(
-        TemplateError, match=r"'2024-02-30' is no date: day is out of range for month; write one such as"
+        TemplateError,
+        match=r"`pinned_date` '2024-02-30' is not a date: day is out of range for month; give one such as",
     ):
         render("{{ messages[0].content }}", pinned_date="2024-02-30")
 

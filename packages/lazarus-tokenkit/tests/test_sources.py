@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lazarus_tokenkit import Tokenizer, compute_fingerprint, load_tokenizer
 from lazarus_tokenkit.errors import TokenizerError, TokenizerNotFound
 from lazarus_tokenkit.tokenizers.backends import tiktoken as encodings
+from suite import thinned
 
 NAMES = ["r50k_base", "p50k_base", "p50k_edit", "cl100k_base", "o200k_base", "o200k_harmony"]
 ISSUED = ["gpt-4", "gpt-4-turbo", "gpt-4o", "gpt-4o-mini", "gpt-3.5-turbo", "o1", "o1-mini", "o3-mini", "gpt-5"]
@@ -31,7 +32,7 @@ def differing(texts: list[str], tokenizer: Tokenizer, reference: Callable[[str],
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", thinned(NAMES, ["p50k_edit", "cl100k_base"]))
 def test_encodings_give_the_ids_of_tiktoken_and_lose_nothing(fuzz_texts: list[str], ranks: Path, name: str):
     tiktoken = pytest.importorskip("tiktoken")
     tokenizer, reference = load_tokenizer(name), tiktoken.get_encoding(name)
@@ -113,12 +114,12 @@ def test_a_file_that_is_no_tokenizer_says_what_it_is(tmp_path: Path, content: by
 
 def test_a_config_beside_a_tokenizer_names_the_directory(tmp_path: Path):
     load_tokenizer("byte").save(tmp_path)
-    with pytest.raises(TokenizerNotFound, match=f"`{tmp_path}` holds one"):
+    with pytest.raises(TokenizerNotFound, match=f"`{tmp_path}` has a tokenizer.json"):
         load_tokenizer(tmp_path / "tokenizer_config.json")
 
 
 def test_no_name_is_no_tokenizer():
-    with pytest.raises(TokenizerNotFound, match="no tokenizer is named"):
+    with pytest.raises(TokenizerNotFound, match="the tokenizer's name is empty"):
         load_tokenizer("")
 
 
@@ -126,17 +127,17 @@ def test_a_damaged_encoding_is_refused_and_left_as_it_is(tmp_path: Path, monkeyp
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     path = tmp_path / "cl100k_base.tiktoken"
     path.write_text("IQ== 0\n")
-    with pytest.raises(TokenizerError, match=r"is not the published cl100k_base: sha256 .* left as it is"):
+    with pytest.raises(TokenizerError, match=r"is not the published cl100k_base: sha256 .* this file is not changed"):
         load_tokenizer("gpt-4")
     assert path.read_text() == "IQ== 0\n"
-    with pytest.raises(TokenizerError, match="none of the published files"):
+    with pytest.raises(TokenizerError, match="is not a published rank file"):
         load_tokenizer(path)
 
 
 def test_an_encoding_that_is_not_there_says_where_to_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(encodings, "_folders", lambda: [tmp_path])
-    with pytest.raises(TokenizerNotFound, match=r"put https://.*o200k_base\.tiktoken there") as caught:
+    with pytest.raises(TokenizerNotFound, match=r"save https://.*o200k_base\.tiktoken there") as caught:
         load_tokenizer("gpt-4o")
     assert caught.value.code == "LT-E102"
 
@@ -174,11 +175,11 @@ def test_a_damaged_model_is_one_clear_error(tmp_path: Path, content: bytes):
 @pytest.mark.parametrize(
     ("vocab", "merges", "words"),
     [
-        ("[]", "", "is no vocabulary"),
+        ("[]", "", "is not a vocabulary"),
         ("{", "", "is not JSON"),
         ('{"a": 0}', "", "is not byte-level"),
-        (None, "#version: 0.2\na b\nab  c\n", r"merges.txt:3: a merge is two pieces"),
-        (None, "#version: 0.2\na b\n", "'ab' is no piece"),
+        (None, "#version: 0.2\na b\nab  c\n", r"merges.txt:3: a merge must be two pieces"),
+        (None, "#version: 0.2\na b\n", "the vocabulary lacks 'ab'"),
     ],
 )
 def test_damaged_merges_are_named(tmp_path: Path, vocab: str | None, merges: str, words: str):
@@ -192,12 +193,12 @@ def test_damaged_merges_are_named(tmp_path: Path, vocab: str | None, merges: str
 
 def test_half_of_two_files_is_refused(tmp_path: Path):
     (tmp_path / "merges.txt").write_text("")
-    with pytest.raises(TokenizerError, match=r"half a tokenizer: vocab\.json must stand beside it"):
+    with pytest.raises(TokenizerError, match=r"is one of two files: vocab\.json is missing"):
         load_tokenizer(tmp_path / "merges.txt")
 
 
 def test_a_malformed_line_of_ranks_is_named():
-    with pytest.raises(TokenizerError, match="x:2: a line of ranks"):
+    with pytest.raises(TokenizerError, match="x:2: the line must be a base64 text and a number"):
         encodings.parse_ranks(base64.b64encode(b"a") + b" 0\n!! 1\n", Path("x"))
 
 

@@ -135,7 +135,9 @@ def test_calls_that_more_turns_change_are_refused():
 
 @pytest.mark.parametrize(("tools", "turns"), [((WEATHER,), ASKED[:2] + ASKED[-1:]), ((), ASKED)])
 def test_a_template_that_leaves_tools_or_calls_out_is_refused(tools: Any, turns: Any):
-    with pytest.raises(TemplateError, match=r"`chatml` leaves the tool(s| calls) out; use one .* `chatml-tools`"):
+    with pytest.raises(
+        TemplateError, match=r"`chatml` leaves the tool(s| calls) out; use a template .* `chatml-tools`"
+    ):
         Encoder(ALL, "chatml").encode(ChatSample("0", turns, tools))
 
 

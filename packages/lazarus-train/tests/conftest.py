@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a two-thread matrix product collapses on a busy machine
+from suite import FAMILIES
+
 install_import_hook(
     [
         "lazarus_train.data.batches",
@@ -170,25 +171,7 @@ def stop_after():
     return make
 
 
-@pytest.fixture(
-    params=[
-        "gemma3_text",
-        "gpt_oss",
-        "granite",
-        "granitemoe",
-        "granitemoehybrid",
-        "jamba",
-        "llama",
-        "llama3-rope",
-        "llama4_text",
-        "mamba",
-        "mistral",
-        "mixtral",
-        "olmoe",
-        "qwen3",
-        "starcoder2",
-    ]
-)
+@pytest.fixture(params=FAMILIES)
 def family(request, real_data) -> Path:
     """A small trained model of each family."""
     return real_data / "models/families" / request.param

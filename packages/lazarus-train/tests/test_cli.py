@@ -1,14 +1,13 @@
 """The command: exit codes, one line for what is expected to go wrong, Ctrl-C."""
 
-import os
 import resource
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
+import commands
 from lazarus_train import train
 
 
@@ -22,7 +21,7 @@ def command(setup, *more: object, model=None, data=None, plan=None) -> list[str]
 
 
 def run(*arguments, **keywords) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments, **keywords), capture_output=True, text=True, env=os.environ, check=False)
+    return commands.run(command(*arguments, **keywords))
 
 
 @pytest.mark.slow
@@ -109,11 +108,11 @@ def test_an_option_of_another_objective_is_refused_in_words(options, words):
 
 
 def test_held_out_rows_have_a_name_whatever_their_files_is():
-    from lazarus_train.cli.options import _named
+    from lazarus_train.cli.option_names import read_named
 
     given = ["a/(test).jsonl", "b=c=d.jsonl", ".hidden", "-x.jsonl", "a b=c.jsonl"]
-    assert list(_named(given)) == ["test-", "b", "hidden", "x", "a-b-c"]
-    assert str(_named(given)["b"]) == "c=d.jsonl"
+    assert list(read_named(given)) == ["test-", "b", "hidden", "x", "a-b-c"]
+    assert str(read_named(given)["b"]) == "c=d.jsonl"
 
 
 def test_settings_not_given_take_their_defaults():
@@ -137,13 +136,12 @@ def test_a_stale_plan_is_one_line_and_exit_1(setup):
 def test_a_signal_writes_a_checkpoint_and_the_same_command_goes_on(setup, number, code):
     setup.build_plan(epochs=40)
     audit = setup.folder / "run" / "audit.jsonl"
-    with subprocess.Popen(command(setup), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        while process.poll() is None and not (audit.is_file() and audit.read_bytes().count(b"\n") > 3):
-            time.sleep(0.001)
+    with commands.Command(command(setup)) as process:
+        commands.wait_until(process, lambda: audit.is_file() and audit.read_bytes().count(b"\n") > 3)
         process.send_signal(number)
-        _, words = process.communicate(timeout=60)
-    assert process.returncode == code, words
-    assert "the checkpoint is written" in words
+        done = process.finish()
+    assert done.returncode == code, done.stderr
+    assert "the checkpoint is written" in done.stderr
     assert len(list((setup.folder / "run" / "checkpoints").glob("step-*"))) == 1
     done = run(setup)
     assert done.returncode == 0, done.stderr

@@ -4,10 +4,11 @@ import typing
 from pathlib import Path
 
 import pytest
-import typer
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
 import lazarus_train
+from lazarus_core.cli_app import command_of
 from lazarus_train import LoraSettings, OptimizerSettings, TrainConfig, train
 from lazarus_train.cli.app import app
 from lazarus_train.cli.option_names import option_of
@@ -31,7 +32,7 @@ def test_every_setting_that_a_refusal_names_is_an_option():
     code = "".join((SOURCE / path).read_text() for path in ("config.py", "objectives/settings.py"))
     messages = re.findall(r'ValueError\(\s*f?"([^"]*)"', code)
     named = {name for message in messages for name in re.findall(r"`([\w.]+)`", message)} | set(_READ_BY)
-    commands = typer.main.get_command(app).commands.values()
+    commands = [command_of(each.function, name) for name, each in app.deferred.items()]
     options = {spelling for command in commands for option in command.params for spelling in option.opts}
     assert len(named) > 15
     assert {option_of(name) for name in named} <= options
@@ -57,6 +58,6 @@ def test_nonsense_is_refused(setup, settings):
 
 
 def test_the_command_states_the_rates_that_are_taken():
-    text = (SOURCE / "options.py").read_text()
     full, lora = (f"{rate:.0e}".replace("e-0", "e-") for rate in (FULL_RATE, LORA_RATE))
-    assert f"[default: {full}, with LoRA {lora}]" in text
+    shown = CliRunner().invoke(app, ["sft", "--help"]).output
+    assert f"[default: {full}, with LoRA {lora}]" in " ".join(shown.split())

@@ -26,6 +26,7 @@ from lazarus_train.objectives.diffusion import (
 from lazarus_train.objectives.registry import DiffusionTask, MntpTask, make_task
 from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings
 from lazarus_train.preflight import enforce
+from suite import examples
 
 LETTERS, TOKENS, MASK = 3, 4, 3
 
@@ -143,7 +144,7 @@ def test_the_loss_of_a_step_is_unbiased_whatever_the_place_of_a_row():
     assert total == pytest.approx(wanted.mean(), rel=0.02)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=examples(20))
 @given(st.lists(st.integers(0, 3), min_size=12, max_size=12), st.sampled_from(["diffusion", "mntp"]))
 def test_what_is_drawn_for_a_row_does_not_depend_on_what_it_is_computed_with(owners, kind):
     """`owners` deals the rows of a step to micro-batches, ranks or threads."""

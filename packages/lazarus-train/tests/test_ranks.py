@@ -6,32 +6,32 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+import ring
+from commands import Command, can_fork, wait_until
+from commands import run as run_command
 from lazarus_train import train
 
 STEPS = 6
 
 
-def launch(setup, processes: int, output: str, *more: object) -> list[str]:
-    arguments = [
+def command(setup, output: str, *more: object) -> list[object]:
+    return [
+        *(sys.executable, "-m", "lazarus_train", "sft"),
         *("--model", setup.model, "--data", setup.data, "--batch-plan", setup.plan, "-o", setup.folder / output),
         *("--learning-rate", "5e-3", "--save-every", 2, *more),
     ]
-    launcher = Path(sys.executable).with_name("mlx.launch")
-    command = [sys.executable, "-m", "lazarus_train", "sft", *map(str, arguments)]
-    return (
-        [sys.executable, str(launcher), "-n", str(processes), "--backend", "ring", *command]
-        if processes > 1
-        else command
-    )
+
+
+def start(setup, processes: int, output: str, *more: object) -> list[Command]:
+    return ring.start(command(setup, output, *more), processes, setup.folder / f"hosts-{output}.json")
 
 
 def run(*arguments) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(launch(*arguments), capture_output=True, text=True, env=os.environ, check=False, timeout=120)
+    return ring.finish(start(*arguments))
 
 
 def losses(setup, output: str) -> list[float]:
@@ -99,8 +99,10 @@ def test_mpi_joins_processes_as_the_ring_does(longer):
         pytest.skip("no MPI on this machine")
     environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     for processes, steps in ((2, 3), (3, STEPS)):
-        command = ["mpirun", "--oversubscribe", "-n", str(processes), *launch(longer, 1, "mpi", "--max-steps", steps)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
+        words = ["mpirun", "--oversubscribe", "-n", processes, *command(longer, "mpi", "--max-steps", steps)]
+        done = subprocess.run(
+            list(map(str, words)), capture_output=True, text=True, env=environment, check=False, timeout=120
+        )
         assert done.returncode == 0, done.stderr
         assert f"rank {processes - 1}: joining" in done.stderr
     assert losses(longer, "mpi") == pytest.approx(losses(longer, "alone"), abs=1e-5)
@@ -113,12 +115,13 @@ def test_a_killed_process_stops_the_run_with_a_word_and_another_number_goes_on(l
     name, steps = f"killed-{victim}", 40
     train(longer.config("alone-longer", max_steps=steps))
     audit = longer.folder / name / "audit.jsonl"
-    command = launch(longer, 2, name, "--max-steps", steps)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while process.poll() is None and not (audit.is_file() and audit.read_bytes().count(b"\n") > 2):
-            time.sleep(0.001)
+    started = start(longer, 2, name, "--max-steps", steps)
+    wait_until(started[0], lambda: audit.is_file() and audit.read_bytes().count(b"\n") > 2)
+    if len(started) == 2:
+        started[victim].send_signal(signal.SIGKILL)
+    else:
         os.kill(pid_of_rank(victim, str(longer.folder / name)), signal.SIGKILL)
-        _, words = process.communicate(timeout=60)
+    words = ring.finish(started).stderr
     assert "another process of this run ended" in words
     assert "Traceback" not in words
     run(longer, 3, name, "--max-steps", steps)
@@ -142,11 +145,23 @@ def pid_of_rank(rank: int, output: str) -> int:
 @pytest.mark.slow
 def test_processes_that_mean_different_runs_are_refused(longer):
     script = longer.folder / "differs.sh"
-    launcher, training = (command := launch(longer, 2, "differs"))[:6], command[6:]
-    script.write_text(f'#!/bin/sh\nexec {" ".join(training)} --seed "$MLX_RANK"\n')
-    script.chmod(0o755)
-    command = [*launcher, str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False, timeout=60)
+    training = command(longer, "differs", "--seed")
+    if can_fork():
+        code = (
+            "import os, sys; sys.argv.append(os.environ['MLX_RANK']); from lazarus_train.__main__ import main; main()"
+        )
+        done = ring.finish(ring.start([sys.executable, "-c", code, *training[3:]], 2, longer.folder / "hosts-differs"))
+    else:
+        script = longer.folder / "differs.sh"
+        script.write_text(f'#!/bin/sh\nexec {" ".join(map(str, training))} "$MLX_RANK"\n')
+        script.chmod(0o755)
+        done = subprocess.run(
+            list(map(str, ring.launch([script], 2, ring.free_port(2)))),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
     assert "the run's processes do not agree on `settings`" in done.stderr
     assert not (longer.folder / "differs/final").exists()
 
@@ -154,9 +169,7 @@ def test_processes_that_mean_different_runs_are_refused(longer):
 @pytest.mark.slow
 def test_a_launch_that_cannot_be_joined_is_one_line_and_exit_2(longer):
     (longer.folder / "hosts.json").write_text("")
-    environment = {**os.environ, "MLX_RANK": "0", "MLX_HOSTFILE": str(longer.folder / "hosts.json")}
-    done = subprocess.run(
-        launch(longer, 1, "hosts"), capture_output=True, text=True, env=environment, check=False, timeout=60
-    )
+    environment = {"MLX_RANK": "0", "MLX_HOSTFILE": str(longer.folder / "hosts.json")}
+    done = run_command(command(longer, "hosts"), environment=environment, timeout=60)
     assert done.returncode == 2
     assert "error: rank 0 cannot join the run's processes" in done.stderr

@@ -1,23 +1,22 @@
 """A run, stopped anywhere and resumed, is the run that was never stopped: law 4."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
-import time
 
 import pytest
 
+import commands
 from lazarus_plan import StalePlan, load_plan
 from lazarus_train import Interrupted, SetupError, Watcher, train
+from suite import chosen
 
 
 def test_stopped_after_every_step_and_resumed_the_run_is_the_same(setup, stop_after):
     steps = train(setup.config("straight")).steps
     assert steps == len(load_plan(setup.plan)) > 6
     straight = setup.fingerprints("straight")
-    for step in range(1, steps):
+    for step in chosen(range(1, steps)):
         with pytest.raises(Interrupted, match=f"after step {step} of {steps}"):
             train(setup.config(f"stopped-{step}", save_every=None), watcher=stop_after(step))
         train(setup.config(f"stopped-{step}", save_every=None))
@@ -70,11 +69,10 @@ def test_killed_while_it_computes_and_resumed_the_run_is_the_same(setup):
     ]
     command = [sys.executable, "-m", "lazarus_train", "sft", *map(str, arguments)]
     audit = setup.folder / "killed" / "audit.jsonl"
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ) as process:
-        while process.poll() is None and not (audit.is_file() and audit.read_bytes().count(b"\n") > 5):
-            time.sleep(0.001)
+    with commands.Command(command) as process:
+        commands.wait_until(process, lambda: audit.is_file() and audit.read_bytes().count(b"\n") > 5)
         process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+        assert process.finish().returncode == -signal.SIGKILL
     train(setup.config("killed"))
     assert setup.fingerprints("killed") == setup.fingerprints("straight")
     assert setup.audit("killed") == setup.audit("straight")

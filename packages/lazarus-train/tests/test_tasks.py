@@ -24,6 +24,7 @@ from lazarus_train.objectives.registry import head_of, make_task
 from lazarus_train.objectives.sequence import load_with_head
 from lazarus_train.objectives.surveys import settle
 from lazarus_train.preflight import enforce
+from suite import every_nth
 
 PAIRS = [
     {"prompt": f"What is {a} and {b}?", "chosen": f"{a + b}.", "rejected": f"I say {a * b + 7} it is."}
@@ -117,7 +118,7 @@ def test_micro_batches_are_one_batch(setup, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", every_nth(OBJECTIVES, 3))
 def test_stopped_and_resumed_the_run_is_the_same_bits(setup, name, lora_settings, stop_after):
     settings = prepare(setup, name) | {
         "eval_data": {"held-out": setup.data},

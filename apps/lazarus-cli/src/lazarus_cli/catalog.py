@@ -26,6 +26,7 @@ class Known(NamedTuple):
 KNOWN = {
     "quickstart": Known("lazarus-cli", "From nothing to a trained model and a proven resume, offline, in a minute."),
     "bench": Known("lazarus-cli", "Measure your data from rows to training steps: lengths, packing, speed, memory."),
+    "explain": Known("lazarus-cli", "Explain an error code: meaning, usual cause, way out."),
     "generate": Known("lazarus-gym", "Write synthetic tasks as chat samples."),
     "data.batching": Known("lazarus-plan", "Look at lengths and choose row length, budget and mode."),
     "data.batchplan": Known("lazarus-plan", "Build, inspect, check and deal batch plans."),

@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from lazarus_cli.catalog import KNOWN, children, installed
+from lazarus_core.cli_app import App, Deferred
 from lazarus_core.console import show
 from lazarus_core.errors import LazarusError
 
@@ -44,10 +45,12 @@ class _LazyGroup(TyperGroup):
 
 
 def _load(name: str, cmd_name: str) -> Any:
-    """The command behind an entry point: a Typer app, or a function that becomes one."""
+    """The command behind an entry point: a Typer app, or a function that becomes one, made now or late."""
     target = installed()[name].load()
+    if isinstance(target, Deferred):
+        target = target.function
     if not isinstance(target, typer.Typer):
-        single = typer.Typer(rich_markup_mode=None, add_completion=False)
+        single = App()
         single.command(cmd_name)(target)
         target = single
     command = get_command(target)
@@ -57,7 +60,7 @@ def _load(name: str, cmd_name: str) -> Any:
 
 def _group(prefix: str, cmd_name: str) -> Any:
     cls = type(f"_Lazy{cmd_name.title()}", (_LazyGroup,), {"prefix": prefix})
-    app = typer.Typer(cls=cls, rich_markup_mode=None, no_args_is_help=True, add_completion=False)
+    app = App(cls=cls, no_args_is_help=True)
 
     @app.callback()
     def _callback() -> None: ...  # pyright: ignore[reportUnusedFunction] # typer calls it
@@ -67,13 +70,11 @@ def _group(prefix: str, cmd_name: str) -> Any:
     return command
 
 
-app = typer.Typer(
+app = App(
     name="lazarus",
     cls=_LazyGroup,
     help="Training runs as reproducible as builds: plan once, obey, prove.",
-    rich_markup_mode=None,
     no_args_is_help=True,
-    add_completion=False,
 )
 
 

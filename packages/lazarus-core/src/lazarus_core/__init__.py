@@ -1,4 +1,4 @@
-"""What every Lazarus package needs: errors, the terminal, atomic writing, strict JSON, HTML pages."""
+"""Shared foundations of all Lazarus packages: errors, terminal, atomic writes, strict JSON, HTML pages."""
 
 from lazarus_core.lazy import lazy_exports
 

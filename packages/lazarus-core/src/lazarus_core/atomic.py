@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: written beside their place and renamed into it."""
+"""Atomic writes: a file or folder is written under a temporary name and then renamed, so it is never seen half written."""
 
 import contextlib
 import os
@@ -14,15 +14,15 @@ from lazarus_core.leftovers import beside, clear_leftovers, locked, remove
 _STREAM = re.compile(r"(?:/dev|/proc/self)/(?:(?P<word>stdout|stderr)|fd/(?P<number>[0-9]+))")
 _STREAMS = {"stdout": 1, "stderr": 2}
 _MAX_LINKS = 40
-"""Links from one name to the next that are followed, as the system does."""
+"""Maximum number of symbolic links that are followed, as in the kernel."""
 
 
 @contextmanager
 def whole_file(path: Path) -> Generator[IO[bytes]]:
-    """A stream whose content takes the place of `path` at the end, or leaves nothing behind.
+    """Open a stream whose content replaces `path` when the block ends, and leaves nothing behind when it fails.
 
-    Of a link, what it leads to is replaced; a device, such as `/dev/null`, and an open stream, such as `/dev/stdout`, is
-    written to. `outputs.check_output` says whether a file may be replaced.
+    A link stays; its target is replaced. A device, such as `/dev/null`, or an open stream, such as `/dev/stdout`, is
+    written directly. Call `outputs.check_output` first to learn whether a file may be replaced.
 
     Raises:
         OSError: The system refuses, as on a full disk; its `filename` is `path`.
@@ -51,10 +51,10 @@ def whole_file(path: Path) -> Generator[IO[bytes]]:
 
 @contextmanager
 def whole_folder(path: Path) -> Generator[Path]:
-    """A folder to fill, which takes the place of `path` at the end, or leaves nothing behind.
+    """Create a temporary folder that replaces `path` when the block ends, and leaves nothing behind when it fails.
 
-    What was at `path` is removed last; of a link, what it leads to is replaced. Whether it may be replaced is for the
-    caller to check.
+    The previous content is removed last. A link stays; its target is replaced. The caller checks first whether `path`
+    may be replaced.
 
     Raises:
         OSError: The system refuses, as on a full disk; its `filename` is `path`.
@@ -75,11 +75,11 @@ def whole_folder(path: Path) -> Generator[Path]:
 
 @contextmanager
 def filled_folder(path: Path, last: Sequence[str] = ()) -> Generator[Path]:
-    """A folder to fill. Where nothing is at `path` it appears there as a whole; else its files are moved in one by one.
+    """Create a temporary folder and move it to `path`: as a whole if `path` is absent, otherwise file by file.
 
     Args:
-        path: The folder; files in it that are not written again stay.
-        last: Names of the files that say that the rest is there; they are moved in last, in this order.
+        path: The folder. Other files in it stay.
+        last: Names of the files that mark the folder as complete. They are moved last, in this order.
     """
     if not path.exists():
         with whole_folder(path) as folder:
@@ -102,7 +102,7 @@ def filled_folder(path: Path, last: Sequence[str] = ()) -> Generator[Path]:
 
 @contextmanager
 def naming(path: Path) -> Generator[None]:
-    """Names `path` in what the system refuses while it is written: a full disk names no file, others a temporary one."""
+    """Set `path` as the file name of an `OSError`: a full disk names no file, and other errors name a temporary one."""
     try:
         yield
     except OSError as error:
@@ -111,7 +111,7 @@ def naming(path: Path) -> Generator[None]:
 
 
 def stream_number(path: Path) -> int | None:
-    """The number of the open stream that a path such as `/dev/stdout` or `/dev/fd/3` names, through links too."""
+    """Descriptor of the open stream that a path such as `/dev/stdout` or `/dev/fd/3` names; links are followed."""
     for _ in range(_MAX_LINKS):
         if match := _STREAM.fullmatch(os.path.normpath(Path.cwd() / path) if not path.is_absolute() else str(path)):
             return _STREAMS[match["word"]] if match["word"] else int(match["number"])
@@ -122,7 +122,7 @@ def stream_number(path: Path) -> int | None:
 
 
 def _take_place(written: Path, path: Path) -> None:
-    """Renames a folder to `path`; what is there moves aside first and is removed last."""
+    """Rename a folder to `path`. The previous folder is moved aside first and removed last."""
     aside = beside(path, "old")
     remove(aside)
     is_there = os.path.lexists(path) and any(path.iterdir())  # an empty folder is replaced by the rename itself

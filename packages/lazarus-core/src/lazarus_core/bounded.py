@@ -1,14 +1,12 @@
-r"""Files from outside, read within bounds: a file decides nothing about the memory or time that reading it takes.
+r"""Bounded reading of files from outside: the content of a file cannot make reading it take more memory than the bound.
 
-Only regular files are read. A device has no end, a named pipe may never begin, and a socket or folder is no file; each is
-refused by name. `/dev/stdin` and `/dev/fd/N` (a shell's `<(...)`) may be pipes: they are read within the same bounds.
-
-The bounds, and the reason for each:
+Only regular files are read. Devices, named pipes, sockets and folders are refused by name: a device has no end, and a
+pipe may never begin. `/dev/stdin` and `/dev/fd/N` (a shell's `<(...)`) may be pipes and have the same bounds.
 
 | bound | value | reason |
 |---|---|---|
 | a line of JSON Lines | 64 MiB | its values take up to 1.6 GiB (measured with jiter 0.16: `[],[],..`, at the bound of values) |
-| a JSON file | 256 MiB | the largest known `tokenizer.json` has 34 MB; larger data belong into JSON Lines |
+| a JSON file | 256 MiB | the largest known `tokenizer.json` has 34 MB; larger data belongs in JSON Lines |
 | an id | 4,096 bytes | the longest path of Linux; URLs and digests are shorter |
 """
 
@@ -21,11 +19,11 @@ from typing import IO
 from lazarus_core.errors import InputError
 
 MAX_LINE_BYTES = 64 << 20
-"""Of one line, its end not counted."""
+"""Maximum bytes of one line, without its line feed."""
 MAX_FILE_BYTES = 256 << 20
-"""Of a file that is read whole."""
+"""Maximum bytes of a file that is read whole."""
 MAX_ID_BYTES = 4096
-"""Of the id of a sample, in UTF-8."""
+"""Maximum bytes of a sample id, in UTF-8."""
 NOT_REGULAR, BEYOND_BOUND = "LP-E011", "LP-E012"
 _STREAMS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 _KINDS = {
@@ -38,7 +36,7 @@ _KINDS = {
 
 
 def open_file(path: Path | str) -> IO[bytes]:
-    """Opens a regular file, or a pipe that the shell has opened.
+    """Open a regular file, or a pipe that the shell opened.
 
     Raises:
         InputError: It is a device, a pipe, a socket or a folder (LP-E011).
@@ -59,7 +57,7 @@ def read_bytes(path: Path | str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
 
     Args:
         path: The file.
-        max_bytes: More are refused, before they are read.
+        max_bytes: Maximum size. A larger file is refused before it is read.
 
     Raises:
         InputError: It is no regular file (LP-E011), or too large (LP-E012).
@@ -77,13 +75,13 @@ def read_bytes(path: Path | str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
 def read_lines(
     stream: IO[bytes], place: Path | str, *, max_bytes: int = MAX_LINE_BYTES, first_line: int = 1
 ) -> Iterator[bytes]:
-    """The lines of a stream, with their ends, in memory of one line.
+    """Iterate over the lines of a stream, with their line feeds, one in memory at a time.
 
     Args:
         stream: Plain or decompressed bytes.
         place: The file, for messages.
-        max_bytes: Of one line, its LF not counted.
-        first_line: The number of the first line, for messages.
+        max_bytes: Maximum bytes of one line, without its line feed.
+        first_line: Number of the first line, for messages.
 
     Raises:
         InputError: A line is too long (LP-E012); the message names file, line and bound.
@@ -101,12 +99,12 @@ def read_lines(
 
 
 def read_blocks(stream: IO[bytes], place: Path | str, block_bytes: int) -> Iterator[bytes]:
-    """The rest of a stream, in pieces of whole lines; the last may lack its end.
+    """Iterate over the rest of a stream in blocks of whole lines. The last line may lack its line feed.
 
     Args:
         stream: Plain bytes.
         place: The file, for messages.
-        block_bytes: Read at a time.
+        block_bytes: Bytes read at a time.
 
     Raises:
         InputError: A line is longer than `MAX_LINE_BYTES` (LP-E012).
@@ -129,7 +127,7 @@ def read_blocks(stream: IO[bytes], place: Path | str, block_bytes: int) -> Itera
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Opens without waiting for a pipe's writer; a regular file does not notice."""
+    """Open without waiting for the writer of a pipe. This makes no difference for a regular file."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 

@@ -1,4 +1,4 @@
-"""One spelling for every JSON value: RFC 8785, integers only. What is hashed is written by this module."""
+"""Canonical JSON (RFC 8785, integers only): each value has exactly one byte form. Everything that is hashed uses it."""
 
 import hashlib
 import json
@@ -7,14 +7,14 @@ from typing import Any, cast
 from lazarus_core.errors import InputError
 
 MAX_INTEGER = 2**53 - 1
-"""Largest integer that every JSON reader holds exactly (RFC 8785 section 3.2.2.3)."""
+"""Largest integer that every JSON reader represents exactly (RFC 8785 section 3.2.2.3)."""
 
 JSON = dict[str, Any]
 """A JSON object."""
 
 
 def canonical_json(value: object) -> bytes:
-    """The only bytes of `value`: members sorted, no spaces, UTF-8, no floats.
+    """The canonical bytes of `value`: members sorted, no spaces, UTF-8, no floats.
 
     >>> canonical_json({"b": [1, True, None], "a": "\u00e9"}).decode()
     '{"a":"é","b":[1,true,null]}'
@@ -35,7 +35,7 @@ def canonical_digest(value: object) -> str:
 
 
 def digest_text(digest: bytes) -> str:
-    """A digest as it stands in files: `sha256:` and 64 hexadecimal digits."""
+    """A digest in its written form: `sha256:` and 64 hexadecimal digits."""
     return f"sha256:{digest.hex()}"
 
 
@@ -45,7 +45,7 @@ def changed_members(expected: JSON, found: JSON) -> list[str]:
 
 
 def _ordered(value: Any) -> Any:
-    """`value` with the members of every object in UTF-16 order, as RFC 8785 section 3.2.3 asks."""
+    """Copy of `value` with the members of every object in UTF-16 order (RFC 8785 section 3.2.3)."""
     match value:
         case bool() | None | str():
             return value

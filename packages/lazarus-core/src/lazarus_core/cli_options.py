@@ -1,7 +1,7 @@
-"""Options that several commands share, declared once, and what they say together.
+"""Options that several commands share, declared once.
 
-A function's parameters are the options and its result is what they mean. A command has one parameter for that result,
-and gets the options in its place.
+The parameters of a function are the options, and its result is their combined value. A command declares one parameter
+for that value and receives all the options instead.
 """
 
 import functools
@@ -15,11 +15,13 @@ Force = Annotated[
     bool,
     typer.Option("--force", help="Replace another file or plan too; never an input or a folder with other files."),
 ]
-"""The one `--force` of commands that write, with the rule of `lazarus_core.outputs`."""
+"""The `--force` option of all commands that write. `lazarus_core.outputs` defines what it allows."""
 
 
 def shared_options(name: str, read: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command shared options in the place of one parameter; one that it declares itself is its own, and read by both.
+    """Replace one parameter of a command by shared options.
+
+    An option that the command also declares itself keeps the command's declaration and reaches both functions.
 
     >>> def lengths(shortest: int = 1, longest: int = 9) -> range:
     ...     return range(shortest, longest + 1)
@@ -32,8 +34,8 @@ def shared_options(name: str, read: Callable[..., Any]) -> Callable[[Callable[..
     a 3 2
 
     Args:
-        name: The parameter that takes the result of `read`.
-        read: From the options, its parameters, to what they say.
+        name: The command's parameter that receives the result of `read`.
+        read: Function whose parameters are the shared options.
     """
     shared = {each.name: _by_name(each) for each in inspect.signature(read).parameters.values()}
 
@@ -60,5 +62,5 @@ def shared_options(name: str, read: Callable[..., Any]) -> Callable[[Callable[..
 
 
 def _by_name(parameter: inspect.Parameter) -> inspect.Parameter:
-    """So that an option without a default may stand behind one with."""
+    """Make a parameter keyword-only, so that one without a default may follow one with a default."""
     return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)

@@ -1,17 +1,16 @@
-"""The edge to the terminal, shared by every Lazarus command: errors, signals, versions, progress, tables.
+"""The terminal interface of every Lazarus command: errors, signals, versions, progress, output.
 
-Exit codes: 0 done, 1 the check said no, 2 bad input or usage or a refusal of the system, and for a signal 128 and its
-number: 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM, 141 when the reader of stdout has left (`| head`), as for other tools.
+Exit codes: 0 success, 1 a check failed, 2 bad input, bad usage or an error of the operating system. A signal gives 128
+plus its number: 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM, 141 when the reader of stdout ended (`| head`).
 
-Nothing here loads typer, rich, numpy or pydantic before it is needed, so that `--help` answers at once and Ctrl-C is
-understood from the first moment.
+This module imports typer, numpy and pydantic only when they are needed, so that `--help` is fast and Ctrl-C works from
+the start.
 """
 
-import codecs
 import contextlib
 import errno
 import io
-import locale
+import itertools
 import os
 import re
 import signal
@@ -20,34 +19,29 @@ import time
 from collections.abc import Callable, Generator
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lazarus_core.errors import InputError, LazarusError
 from lazarus_core.printable import printable, printable_line, utf8_name
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-LINE_EVERY_S = 60.0
-"""Without a terminal, progress is one line a minute: enough for a log, too little to fill it."""
+LINE_EVERY_S = 10.0
+"""Seconds between progress lines when stderr is not a terminal."""
 INTERRUPTED, TERMINATED, HUNG_UP = 128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP
 READER_LEFT = 128 + signal.SIGPIPE
-"""Exit codes of a program that a signal ended, as shells give them."""
+"""Exit codes after a signal, as shells report them."""
 NOTHING_HALF = "files appear whole or not at all, and the same command starts again"
 
 
 def run(app: Callable[..., Any] | str, name: str) -> None:
-    """Runs a command line to its exit code.
+    """Run a command and end the process with its exit code.
 
-    An expected failure is one line on stderr and the error's exit code (1 the check said no, 2 bad input or usage);
-    a command line that cannot be read is one line and 2, Ctrl-C one line and 130, SIGTERM one line and 143. A traceback
-    means a bug.
+    An expected failure prints one line on stderr and ends with the error's exit code. A usage error prints one line and
+    ends with 2, Ctrl-C with 130, SIGTERM with 143. A traceback means a bug.
 
     Args:
-        app: A typer application, or where it is, as `package.module:app`: so Ctrl-C is understood while that is imported.
-        name: Of the command, for messages.
+        app: A typer application, or its import path `package.module:app`. With a path, Ctrl-C works during the import.
+        name: Name of the command, for messages.
     """
-    _use_utf8()
     _open_closed_streams()
     _write_any_text()
     with _one_line_endings(name):
@@ -63,16 +57,11 @@ def run(app: Callable[..., Any] | str, name: str) -> None:
         raise SystemExit(code if isinstance(code, int) else 0)
 
 
-def _use_utf8() -> None:
-    """Starts again in Python's UTF-8 mode where the locale is another: names and texts are the same bytes everywhere."""
-    if not sys.flags.utf8_mode and codecs.lookup(locale.getencoding()).name != "utf-8":
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | {"PYTHONUTF8": "1"})
-
-
 def _open_closed_streams() -> None:
-    """What a shell closed (`>&-`) leads nowhere: else the next file to be opened would get the words meant for it.
+    """Open the null device for streams that the shell closed (`>&-`).
 
-    Its number 0 is taken too: MLX takes a file of that number for one that could not be opened.
+    Otherwise the next opened file would get the descriptor, and with it the output. Descriptor 0 is occupied too: MLX
+    takes a file with that number for one that could not be opened.
     """
     stdin: Any = sys.stdin
     if stdin is None:
@@ -83,14 +72,15 @@ def _open_closed_streams() -> None:
 
 
 def _write_any_text() -> None:
-    """Output that has no form in the terminal's encoding is escaped: no name or text of a user's ends a command."""
+    """Write UTF-8 in every locale, unless `PYTHONIOENCODING` asks for another encoding; escape what it cannot express."""
+    encoding = None if os.environ.get("PYTHONIOENCODING") else "utf-8"
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 def _log_as_words() -> None:
-    """Warnings of the libraries are printed as other words are: in one line, with control characters shown."""
+    """Print warnings of libraries like other messages: on one line, with control characters escaped."""
     import logging
 
     class Words(logging.Handler):
@@ -134,7 +124,7 @@ def _one_line_endings(name: str) -> Generator[None]:
 
 
 def _handled_signals() -> list[signal.Signals]:
-    """SIGTERM, and SIGHUP where nobody has it ignored, as `nohup` does."""
+    """SIGTERM, and SIGHUP unless it is ignored, as under `nohup`."""
     is_watched = signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
     return [signal.SIGTERM, signal.SIGHUP] if is_watched else [signal.SIGTERM]
 
@@ -144,9 +134,9 @@ def _end_by_signal(number: int, _: object) -> None:
 
 
 def _refusal(error: Exception) -> str | None:
-    """What the system refuses, in words: the user's to mend, not a bug of ours. None for anything else.
+    """Message for an error of the operating system that the user can mend, or None for any other exception.
 
-    Disk, rights, memory, limits of processes and files, names in other encodings.
+    Covered: disk, permissions, memory, limits of processes and files, file names in other encodings.
     """
     text = str(error)
     match error:
@@ -170,7 +160,7 @@ def _refusal(error: Exception) -> str | None:
 
 
 _NOT_UTF8 = re.compile(r"[^\s\"'/]*[\udc80-\udcff][^\s\"'/]*")
-"""A part of a path with bytes that are no UTF-8, as the system's names hold them."""
+"""A part of a path with bytes that are not UTF-8 (surrogates)."""
 _NO_ROOM = (
     "failed to map segment",  # the dynamic loader
     "annot allocate memory",
@@ -181,7 +171,7 @@ _NO_ROOM = (
     "Resource temporarily unavailable",
     "No space left",
 )
-"""Words by which libraries that raise no MemoryError or OSError say that the system refuses."""
+"""Texts of resource errors in libraries that raise neither MemoryError nor OSError."""
 
 
 def _has_current_folder() -> bool:
@@ -193,13 +183,13 @@ def _has_current_folder() -> bool:
 
 
 def _is_usage(error: Exception) -> bool:
-    """Whether its parser did not understand the command line; the class of this moved between typer's versions."""
+    """Whether this is a usage error of the command line. Typer moved the class between versions."""
     typer = sys.modules.get("typer")
     return typer is not None and isinstance(error, typer.BadParameter.__base__)
 
 
 def _usage_line(error: Any, name: str) -> str:
-    """What was wrong and where to read more; the help itself, where a group was called without a command."""
+    """The usage error and the command that shows help; for a group without a command, the help itself."""
     if type(error).__name__ == "NoArgsIsHelpError":
         return str(error)
     words = " ".join(error.format_message().split()).replace("Value error, ", "").removesuffix(".")
@@ -208,7 +198,7 @@ def _usage_line(error: Any, name: str) -> str:
 
 
 def say(line: str) -> None:
-    """Writes one line of words to stderr; stdout is for results. Line breaks and control characters are escaped."""
+    """Print one message line on stderr; stdout is for results. Line breaks and control characters are escaped."""
     _write_words(printable_line(line))
 
 
@@ -221,17 +211,17 @@ def _write_words(text: str) -> None:
 
 
 def show(text: str) -> None:
-    """Writes a result to stdout. Control characters are escaped; lines and tabs stay."""
+    """Print a result on stdout. Control characters are escaped; line breaks and tabs stay."""
     write(text + "\n")
 
 
 def show_line(text: str) -> None:
-    """Writes a result of one line to stdout, whatever its names and values hold."""
+    """Print a result as one line on stdout. Line breaks in names and values are escaped."""
     write(printable_line(text) + "\n")
 
 
 def write(piece: str) -> None:
-    """Writes a piece of a result to stdout, as `show` does, without ending the line.
+    """Print a piece of a result on stdout without a line break, otherwise as `show`.
 
     Raises:
         SystemExit: With `READER_LEFT`, when nobody reads it any more.
@@ -241,7 +231,7 @@ def write(piece: str) -> None:
 
 
 def flush_results() -> None:
-    """Hands on what was written to stdout.
+    """Flush stdout.
 
     Raises:
         SystemExit: With `READER_LEFT`, when nobody reads it any more.
@@ -265,7 +255,7 @@ def _results() -> Generator[None]:
 
 
 def _discard(stream: Any) -> None:
-    """Leads a stream nowhere, so that the interpreter's last flush of it does not fail again."""
+    """Redirect a stream to the null device, so that the interpreter's last flush does not fail again."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -273,7 +263,7 @@ def _discard(stream: Any) -> None:
 
 
 def read_stdin() -> bytes:
-    """All of standard input.
+    """Read all of standard input.
 
     Raises:
         InputError: The shell closed it.
@@ -298,56 +288,47 @@ def version_option(distribution: str) -> Any:
     return typer.Option("--version", callback=print_version, is_eager=True, help="Show the version and exit.")
 
 
-def stderr_console() -> "Console":
-    """A rich console on stderr."""
-    from rich.console import Console
-
-    return Console(stderr=True)
-
-
 @contextlib.contextmanager
 def progress(title: str, *, total: int | None, unit: str) -> Generator[Callable[..., None]]:
-    """Shows how far long work is: a bar when stderr is a terminal, else one line a minute.
+    """Show the progress of long work: a bar if stderr is a terminal, else one line every ten seconds.
+
+    Args:
+        title: Printed before the bar.
+        total: Number of units, or None if it is not known yet.
+        unit: Name of the units, such as "rows".
 
     Yields:
-        `advance(n=1, note="", total=None)`: adds `n` units; `note` stands behind the bar (a loss, a rate); `total`
-        says how many there are, where that was not known at the start.
+        `advance(n=1, note="", total=None)`: adds `n` units; `note` is printed after the bar (a loss, a rate); `total`
+        sets the number of units.
     """
     title = printable_line(title)
     if not sys.stderr.isatty():
-        yield _line_a_minute(title, total, unit)
+        yield _progress_lines(title, total, unit)
         return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    import typer
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
+    bar: Any = typer.progressbar(
+        itertools.count(),  # typer wants a length or an iterable, and the length may not be known yet
+        length=total,
+        label=title,
+        show_pos=True,
+        item_show_func=lambda note: f"{unit}  {note}" if note else unit,
+        bar_template="%(label)s [%(bar)s] %(info)s",
+        width=24,
+        file=sys.stderr,
     )
-    with Progress(*columns, console=stderr_console()) as bar:
-        task = bar.add_task(title, total=total, note="")
+    with bar:
 
         def advance(n: int = 1, note: str = "", total: int | None = None) -> None:
-            bar.update(task, advance=n, note=printable_line(note))
             if total is not None:
-                bar.update(task, total=total)
+                bar.length = total
+            bar.current_item = printable_line(note)
+            bar.update(n)
 
         yield advance
 
 
-def _line_a_minute(title: str, expected: int | None, unit: str) -> Callable[..., None]:
+def _progress_lines(title: str, expected: int | None, unit: str) -> Callable[..., None]:
     start = last = time.monotonic()
     done = 0
 

@@ -1,4 +1,4 @@
-r"""JSON Lines, read strictly: whatever is wrong is one error that names file, line, column and byte.
+r"""Strict reader for JSON Lines. Every problem is one error that names file, line, column and byte offset.
 
 A line is one JSON object as `lazarus_core.strict_json` reads it. A blank line is refused. CR LF and a last line without a
 line feed are read; a byte order mark at the start of the file is skipped, elsewhere it is refused.
@@ -8,7 +8,7 @@ line feed are read; a byte order mark at the start of the file is skipped, elsew
 >>> parse_object(b'{"id":"a","id":"b"}\n')
 Traceback (most recent call last):
     ...
-lazarus_core.strict_json.MalformedJson: member 'id' stands twice
+lazarus_core.strict_json.MalformedJson: member 'id' occurs twice
 """
 
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ __all__ = ["MalformedLine", "PlacedObject", "parse_object", "read_objects"]
 
 
 class PlacedObject(NamedTuple):
-    """An object and where it stands.
+    """An object and its place in the file.
 
     Args:
         members: The object.
         line: 1-based.
-        offset: Of the line's first byte in the file.
+        offset: Position of the line's first byte in the file.
     """
 
     members: JSON
@@ -39,7 +39,7 @@ class PlacedObject(NamedTuple):
 
 
 def read_objects(path: Path | str) -> Iterator[PlacedObject]:
-    """The objects of a file, line by line, in memory of one line.
+    """Iterate over the objects of a file, one line in memory at a time.
 
     Raises:
         MalformedLine: The first line that is wrong, with its place.

@@ -1,8 +1,8 @@
-"""What a killed process left half written, found by its name and removed by the next writer of the same output.
+"""Remove the temporary files of killed processes before the same output is written again.
 
-A file or folder is written as `.NAME.PID.tmp` and renamed to `NAME`; a folder that it replaces is `.NAME.PID.old` for that
-moment. The writer locks what it writes. A leftover is removed when its process does not run any more and nobody holds
-its lock: the lock covers a writer on another machine that shares the disk.
+A file or folder is written as `.NAME.PID.tmp` and renamed to `NAME`. A folder that is replaced is called `.NAME.PID.old`
+in between. The writer locks its temporary file. A leftover is removed if its process has ended and its lock is free;
+the lock covers writers on other machines that share the disk.
 """
 
 import contextlib
@@ -15,13 +15,13 @@ from pathlib import Path
 
 
 def beside(path: Path, ending: str = "tmp") -> Path:
-    """The name under which this process writes `path`, or moves it aside."""
+    """Temporary name under which this process writes `path` or moves it aside."""
     return path.with_name(f".{path.name}.{os.getpid()}.{ending}")
 
 
 @contextlib.contextmanager
 def locked(path: Path) -> Generator[None]:
-    """Marks a file or folder as being written, until the end of the block or of the process."""
+    """Lock a file or folder as being written, until the block or the process ends."""
     handle = os.open(path, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):  # a disk without locks
@@ -32,9 +32,9 @@ def locked(path: Path) -> Generator[None]:
 
 
 def clear_leftovers(path: Path) -> None:
-    """Removes what dead processes left beside `path` while they wrote it.
+    """Remove the temporary files that ended processes left next to `path`.
 
-    Where one died between two renames, so that nothing is at `path`, the folder that it moved aside is put back.
+    If a process ended between two renames and `path` is absent, the folder that was moved aside is restored.
     """
     name = re.compile(re.escape(f".{path.name}.") + r"(\d+)\.(tmp|old|part)")
     try:
@@ -54,7 +54,7 @@ def clear_leftovers(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Removes a file, a link or a folder that is ours; what cannot be removed stays."""
+    """Remove a file, link or folder of ours. What cannot be removed stays."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

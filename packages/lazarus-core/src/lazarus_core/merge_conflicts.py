@@ -1,4 +1,4 @@
-"""Recognise what git leaves in files: merge-conflict markers and Git LFS pointers."""
+"""Recognise merge-conflict markers and Git LFS pointers in files."""
 
 import re
 from pathlib import Path
@@ -6,16 +6,16 @@ from pathlib import Path
 from lazarus_core.bounded import open_file
 
 _MARKER = re.compile(rb"^(?:<{7}|\|{7}|>{7})(?: |\r?$)", re.MULTILINE)
-"""The lines that git writes around both sides. `=======` alone is no proof: a text may underline a title so."""
+"""The lines that git writes around both sides. A line of `=======` alone does not count: it may underline a title."""
 _LFS = b"version https://git-lfs.github.com/spec/v1"
 BLOCK_BYTES = 1 << 20
-"""Read at a time."""
+"""Bytes read at a time."""
 HEAD_BYTES = 1 << 10
 """Enough of a file to see whether it is a Git LFS pointer."""
 
 
 def has_markers(content: bytes) -> bool:
-    r"""Whether git left a conflict in a text.
+    r"""Whether a text contains merge-conflict markers.
 
     >>> has_markers(b"<<<<<<< ours\n1\n=======\n2\n>>>>>>> theirs\n"), has_markers(b"1 <<<<<<< 2\n")
     (True, False)
@@ -29,7 +29,7 @@ def is_lfs_pointer(content: bytes) -> bool:
 
 
 def find_marker(path: Path) -> int | None:
-    """The 1-based line of the first conflict marker of a file, None where there is none; lines may be of any length."""
+    """The 1-based line number of the first conflict marker in a file, or None. Lines may have any length."""
     number, is_start = 1, True
     with open_file(path) as stream:
         while piece := stream.readline(BLOCK_BYTES):

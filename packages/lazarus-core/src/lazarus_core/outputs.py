@@ -2,10 +2,10 @@
 
 One rule for every command with an output:
 
-- What is absent, empty or an open stream or device is written to.
-- An earlier output of the same kind is replaced. Each kind states how its own outputs are recognised.
-- Anything else is replaced only when the caller forces it.
-- Never replaced, forced or not: an input, a folder with other files, and what a link leads to unless it is of the kind.
+- An absent or empty file, an open stream and a device are written.
+- An earlier output of the same kind is replaced. Each kind defines how it is recognised.
+- Any other file is replaced only with `force`.
+- Inputs, folders with other files, and targets of links that are of another kind are never replaced.
 """
 
 import os
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 HEAD_BYTES = 8192
-"""Of a file, what its kind is recognised by."""
+"""Bytes at the start of a file by which its kind is recognised."""
 _SHOWN = 5
-"""Names of a folder that a message lists."""
+"""Maximum number of names that a message lists."""
 
 
 def _nothing(path: Path) -> bool:
@@ -38,9 +38,9 @@ class OutputKind:
     """A kind of file that commands write.
 
     Args:
-        name: With its article, as in "a length cache".
-        is_own: Whether a file is an earlier output of this kind. By default none is: each has to be forced.
-        code: Of the error that refuses another file.
+        name: Name with its article, such as "a length cache".
+        is_own: Whether a file is an earlier output of this kind. By default no file is.
+        code: Code of the error that refuses another file.
     """
 
     name: str
@@ -49,7 +49,7 @@ class OutputKind:
 
 
 def begins_with(pattern: str) -> Callable[[Path], bool]:
-    """Recognises files whose first bytes match a regular expression."""
+    """Recognise files whose first bytes match a regular expression."""
     compiled = re.compile(pattern.encode(), re.DOTALL)
 
     def is_own(path: Path) -> bool:
@@ -60,16 +60,16 @@ def begins_with(pattern: str) -> Callable[[Path], bool]:
 
 
 def check_output(path: Path, kind: OutputKind, *, inputs: Iterable[Path] = (), force: bool = False) -> None:
-    """Checks that a file may be written, before any work is done.
+    """Check that a file may be written, before any work is done.
 
     Args:
         path: The output.
-        kind: What will be written.
-        inputs: Files and folders that are read for it; none of their files is replaced.
+        kind: Kind of the new file.
+        inputs: Files and folders that the command reads. None of their files is replaced.
         force: Replace a file of another kind.
 
     Raises:
-        OutputTaken: It may not be written; the message says why and what to do.
+        OutputTaken: The file must not be written; the message gives the reason and the way out.
     """
     if stream_number(path) is not None:
         return
@@ -101,15 +101,15 @@ def check_output(path: Path, kind: OutputKind, *, inputs: Iterable[Path] = (), f
 
 
 def check_folder(path: Path, what: str, *, code: str = "LP-E010") -> None:
-    """Checks that a new folder may be made: nothing is at `path`, or an empty folder.
+    """Check that a new folder may be created: `path` is absent or an empty folder.
 
     Args:
         path: The output.
-        what: With its article, as in "a model".
-        code: Of the error.
+        what: Name with its article, such as "a model".
+        code: Code of the error.
 
     Raises:
-        OutputTaken: Something is there.
+        OutputTaken: `path` is a file or a folder with files.
     """
     if not os.path.lexists(path) or (path.is_dir() and not any(path.iterdir())):
         return
@@ -117,10 +117,16 @@ def check_folder(path: Path, what: str, *, code: str = "LP-E010") -> None:
 
 
 def check_names(path: Path, names: Sequence[str], what: str, *, code: str = "LP-E010") -> None:
-    """Checks that a folder holds no other files than an earlier output has.
+    """Check that a folder contains only files that an earlier output may have.
+
+    Args:
+        path: The folder; it may be absent.
+        names: Names of the files of this kind of output.
+        what: Name with its article, such as "a sweep".
+        code: Code of the error.
 
     Raises:
-        OutputTaken: It does, or `path` is no folder.
+        OutputTaken: The folder contains other files, or `path` is a file.
     """
     if not os.path.lexists(path):
         return
@@ -139,14 +145,14 @@ def check_names(path: Path, names: Sequence[str], what: str, *, code: str = "LP-
 def whole_output(
     path: Path, kind: OutputKind, *, inputs: Iterable[Path] = (), force: bool = False
 ) -> "Generator[IO[bytes]]":
-    """Checks and writes a file: `check_output`, then `whole_file`."""
+    """Check and open an output: `check_output`, then `whole_file`, with the same arguments."""
     check_output(path, kind, inputs=inputs, force=force)
     with whole_file(path) as stream:
         yield stream
 
 
 def _is_input(path: Path, each: Path, is_own: bool) -> bool:
-    """Whether writing `path` would replace an input or a file in it; an earlier output may lie in a folder that is read."""
+    """Whether writing `path` would replace an input or a file in it. Earlier outputs in an input folder do not count."""
     if not each.exists():
         return False
     if path.samefile(each):

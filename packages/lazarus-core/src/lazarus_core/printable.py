@@ -1,16 +1,17 @@
-r"""Text of users as a terminal, a log or a page may show it: control characters are shown, not sent.
+r"""Escape control characters in untrusted text before it reaches a terminal, a log or a page.
 
-Data, names, ids, templates and paths may hold escape sequences, which retitle a terminal, hide text or forge lines.
-Every output of a command passes through here. An escaped character has the form `\u001b`, which is also its form in
-JSON: an escaped JSON text is the same value.
+Data, names, ids, templates and paths may contain escape sequences that retitle a terminal, hide text or forge lines.
+Every output of a command passes through this module. An escaped character has the form `\u001b`, as in JSON, so an
+escaped JSON text has the same value.
 """
 
+import os
 import re
 
 VALUE_CHARS = 100
-"""Characters of one quoted value that a message shows."""
+"""Maximum characters of one quoted value in a message."""
 LINE_CHARS = 4000
-"""Characters of one message; beyond them its middle is left out."""
+"""Maximum characters of one message. Longer ones lose their middle."""
 
 _CONTROLS = re.compile(
     # C0 but for tab, line feed, and a carriage return before a line feed; DEL and C1; line and paragraph separator;
@@ -25,7 +26,7 @@ _QUOTED = re.compile(
 
 
 def printable(text: str) -> str:
-    r"""A text of any number of lines, with its control characters escaped.
+    r"""A text with its control characters escaped; line breaks and tabs stay.
 
     >>> print(printable("a\x1b[2Jb\x7f"))
     a\u001b[2Jb\u007f
@@ -34,12 +35,12 @@ def printable(text: str) -> str:
 
 
 def printable_line(text: str) -> str:
-    r"""A message in one line: line breaks are escaped too, quoted values are cut, its length has a bound.
+    r"""A message as one line of bounded length: line breaks are escaped, and long quoted values are shortened.
 
-    >>> print(printable_line("id 'a\nb' stands twice"))
-    id 'a\u000ab' stands twice
-    >>> print(printable_line(f"id {'x' * 5000!r} stands twice"))  # doctest: +ELLIPSIS
-    id 'xxx...xxx'... (5,000 characters) stands twice
+    >>> print(printable_line("id 'a\nb' occurs twice"))
+    id 'a\u000ab' occurs twice
+    >>> print(printable_line(f"id {'x' * 5000!r} occurs twice"))  # doctest: +ELLIPSIS
+    id 'xxx...xxx'... (5,000 characters) occurs twice
     """
     line = _LINE_BREAKS.sub(_escape, printable(_QUOTED.sub(_cut, text)))
     if len(line) <= LINE_CHARS:
@@ -48,13 +49,18 @@ def printable_line(text: str) -> str:
     return f"{line[:half]} ... ({len(line) - 2 * half:,} characters left out) ... {line[-half:]}"
 
 
+def name_as_utf8(name: str) -> str:
+    """A file name with its bytes decoded as UTF-8 in every locale. Bytes that are not UTF-8 stay surrogates."""
+    return os.fsencode(name).decode("utf-8", "surrogateescape")
+
+
 def utf8_name(name: str) -> str:
-    r"""The name of a file as texts and documents hold it: bytes that are no UTF-8 are escaped.
+    r"""A file name for texts and documents: its bytes decoded as UTF-8 in every locale, with other bytes escaped.
 
     >>> print(utf8_name(b"a\xff.jsonl".decode("utf-8", "surrogateescape")))
     a\xff.jsonl
     """
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -1,20 +1,19 @@
-r"""JSON, read strictly and within bounds: the one reader of every Lazarus package.
+r"""Strict, bounded JSON reader of every Lazarus package.
 
-Refused is what readers understand differently or not at all (RFC 8259 leaves it open), and what takes memory or time
-beyond measure:
+It refuses what RFC 8259 leaves open and other readers interpret differently, and what takes unbounded memory or time:
 
 - a member that occurs twice, NaN and Infinity, a number beyond the range of a double, a trailing comma;
 - half of a surrogate pair, bytes that are not UTF-8, a byte order mark (a file may begin with one, it is skipped);
 - an integer of more than 4,300 digits, more than 201 levels, more than 8,388,608 values.
 
-jiter decides, which takes a third of the time of Python's `json`; that says what is wrong and where.
+jiter parses, in a third of the time of Python's `json`. Python's `json` then locates errors.
 
 >>> parse_json(b'{"id":"a","length":17}')
 {'id': 'a', 'length': 17}
 >>> parse_json(b'{"id":"a","id":"b"}')
 Traceback (most recent call last):
     ...
-lazarus_core.strict_json.MalformedJson: member 'id' stands twice
+lazarus_core.strict_json.MalformedJson: member 'id' occurs twice
 """
 
 import json
@@ -34,26 +33,26 @@ from lazarus_core.merge_conflicts import has_markers
 
 BOM = b"\xef\xbb\xbf"
 MAX_DIGITS = 4300
-"""Of an integer: Python's own bound, for the time that conversion takes; fixed here against `PYTHONINTMAXSTRDIGITS`."""
+"""Maximum digits of an integer. Python's default bound, independent of `PYTHONINTMAXSTRDIGITS`."""
 MAX_DEPTH = 201
-"""Levels of lists and objects: jiter's bound. Python's `json` ends in a RecursionError at a depth of its caller's."""
+"""Maximum depth of lists and objects: jiter's bound. With Python's `json` it depends on the caller's stack."""
 MAX_VALUES = 1 << 23
-"""Values of one text, counted by its brackets and commas. An empty list takes 100 bytes of memory for 3 of text."""
+"""Maximum values of one text, counted by brackets and commas. An empty list takes 100 bytes of memory for 3 of text."""
 Fault = Literal["encoding", "syntax", "type"]
-"""encoding: the bytes are no text. syntax: the text is no JSON that all readers understand alike. type: it is no object."""
+"""encoding: the bytes are not UTF-8. syntax: the text is not strict JSON. type: the value is not an object."""
 
 
 class MalformedJson(InputError):
-    """A text that is not one JSON value, or not the kind of value that is asked for.
+    """A text that is not one JSON value, or not of the expected type.
 
     Args:
         problem: What is wrong, in words.
-        fault: Which kind of wrong.
-        at: Where in the text: 0-based byte; None if it is all of it.
-        line: Where in the text: 1-based line; None if it has one line only.
-        column: Where in the line: 1-based character; None if it is all of it.
-        place: `file` or `file:line`, or nothing where no file is known.
-        offset: Of the text in the file, in bytes.
+        fault: Kind of problem.
+        at: 0-based byte in the text, or None if the whole text is wrong.
+        line: 1-based line in the text, or None if it has one line.
+        column: 1-based character in the line, or None if the whole line is wrong.
+        place: `file` or `file:line`; empty if no file is known.
+        offset: Position of the text in the file, in bytes.
     """
 
     def __init__(
@@ -76,16 +75,21 @@ class MalformedJson(InputError):
         self.at, self.line, self.column, self.place, self.offset = at, line, column, place, offset
 
     def placed(self, place: str, offset: int | None = None) -> "MalformedJson":
-        """The same, of a text that stands at `place`, `offset` bytes into the file."""
+        """Copy of this error with its place.
+
+        Args:
+            place: `file` or `file:line`.
+            offset: Position of the text in the file, in bytes.
+        """
         return MalformedJson(self.problem, self.fault, self.at, self.line, self.column, place, offset)
 
 
 def read_json(path: Path | str, *, max_bytes: int = MAX_FILE_BYTES) -> Any:
-    """The JSON value that a file holds. A byte order mark at its start is skipped.
+    """Read the JSON value in a file. A byte order mark at its start is skipped.
 
     Args:
         path: A regular file.
-        max_bytes: More are refused, before they are read.
+        max_bytes: Maximum size. A larger file is refused before it is read.
 
     Raises:
         MalformedJson: Names file, line and column.
@@ -96,15 +100,15 @@ def read_json(path: Path | str, *, max_bytes: int = MAX_FILE_BYTES) -> Any:
 
 
 def read_object(path: Path | str, *, max_bytes: int = MAX_FILE_BYTES) -> JSON:
-    """The JSON object that a file holds; see `read_json`."""
+    """Read the JSON object in a file; see `read_json`."""
     return parse_object(read_bytes(path, max_bytes).removeprefix(BOM), str(path))
 
 
 def parse_json(content: bytes | str, place: str = "", *, allow_infinity: bool = False) -> Any:
-    """A JSON value, white space around it included or not.
+    """Parse a JSON value. White space around it is allowed.
 
     Args:
-        content: UTF-8 without a byte order mark, or a text.
+        content: UTF-8 bytes without a byte order mark, or a `str`.
         place: `file` or `file:line`, for messages.
         allow_infinity: Read `Infinity` and `-Infinity`, which transformers 4 writes into `config.json`; never NaN.
 
@@ -124,7 +128,7 @@ def parse_json(content: bytes | str, place: str = "", *, allow_infinity: bool = 
 
 
 def parse_object(content: bytes | str, place: str = "", *, allow_infinity: bool = False) -> JSON:
-    """A JSON object; see `parse_json`.
+    """Parse a JSON object; see `parse_json`.
 
     Raises:
         MalformedJson: Says what is wrong and where.
@@ -136,7 +140,7 @@ def parse_object(content: bytes | str, place: str = "", *, allow_infinity: bool 
 
 
 def kind(value: Any) -> str:
-    """What a JSON value is, in words."""
+    """Name of the type of a JSON value, such as "a list"."""
     match value:
         case None:
             return "null"
@@ -176,7 +180,7 @@ def _refuse_many_values(content: bytes) -> None:
 
 
 def _has_float(value: Any, is_wrong: Callable[[float], bool]) -> bool:
-    """Whether a number is wrong, such as too large: jiter, as Python, makes 1e400 infinite."""
+    """Whether a value contains a float for which `is_wrong` is true. jiter and Python read 1e400 as infinity."""
     if isinstance(value, float):
         return is_wrong(value)
     parts: list[Any] = [value]
@@ -193,9 +197,9 @@ def _has_float(value: Any, is_wrong: Callable[[float], bool]) -> bool:
 
 
 def _refusal(content: bytes, reason: str) -> MalformedJson:
-    """What is wrong with a text that jiter refuses."""
+    """The error for a text that jiter refuses."""
     if content.startswith(BOM):
-        return MalformedJson("a byte order mark stands before the value: save the file without it", "encoding", 0)
+        return MalformedJson("there is a byte order mark before the value: save the file without it", "encoding", 0)
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
@@ -230,7 +234,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> JSON:
     if len(members) < len(pairs):
         seen: set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))
-        raise MalformedJson(f"member {_shown.repr(twice)} stands twice", "syntax")
+        raise MalformedJson(f"member {_shown.repr(twice)} occurs twice", "syntax")
     return members
 
 

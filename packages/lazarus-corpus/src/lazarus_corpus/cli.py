@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
+from lazarus_core.cli_app import App
 from lazarus_core.console import show, version_option
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = App()
 
 
 @app.callback(invoke_without_command=True)

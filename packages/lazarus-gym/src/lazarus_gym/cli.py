@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from lazarus_core.cli_app import App
 from lazarus_core.cli_options import Force
 from lazarus_core.console import say, show, version_option
 from lazarus_gym.errors import TaskError
@@ -14,7 +15,7 @@ from lazarus_gym.errors import TaskError
 if TYPE_CHECKING:
     from lazarus_gym.tasks.maths import Kind
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, add_completion=False)
+app = App(no_args_is_help=True)
 
 
 @app.callback()

@@ -36,6 +36,8 @@ from .lengths.cache import LengthsHeader as LengthsHeader
 from .lengths.cache import LengthsWriter as LengthsWriter
 from .lengths.sidecar import read_lengths as read_lengths
 from .locks.lock import materialise as materialise
+from .memory_lengths import make_lengths as make_lengths
+from .memory_lengths import save_lengths as save_lengths
 from .plan import BatchPlan as BatchPlan
 from .plan import Row as Row
 from .plan import Segment as Segment

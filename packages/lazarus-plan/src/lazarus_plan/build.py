@@ -1,7 +1,7 @@
-"""From lengths to a plan: place, pack, deal, number, fingerprint. Pure: the same input gives the same bytes.
+"""Build a plan from lengths. Deterministic: the same input gives the same bytes.
 
-lengths -> `items` (what is placed) -> `packed` or `batching` (where, stage by stage) -> here (one plan of all of it) -> `codec`
-(its lines) -> `fingerprint` (their digests) -> `store` (the folder).
+lengths -> `packing.items` (items to place) -> `packing.rows`, `padded` or `stable` (positions, stage by stage) -> this module
+(the whole plan) -> `format.step_codec` (lines) -> `format.fingerprint` (digests) -> `format.store` (folder).
 """
 
 import os
@@ -31,7 +31,7 @@ from lazarus_plan.packing.stable import place_stable
 from lazarus_plan.plan import FORMAT_VERSION, WHOLE, BatchPlan, Epoch, Integers, Metadata, Source
 
 PLACE = {"packed": place_packed, "stable": place_stable, "padded": place_rows, "bucketed": place_rows}
-"""What places a stage of an epoch, by mode."""
+"""Function that places a stage of an epoch, by mode."""
 
 
 def build_plan(
@@ -41,7 +41,7 @@ def build_plan(
     *,
     force: bool = True,
 ) -> BatchPlan:
-    """Plans every step of a run.
+    """Plan every step of a run.
 
     >>> from lazarus_plan import LengthCache, LengthRow, PlanConfig
     >>> cache = LengthCache.from_rows([LengthRow("a", 40), LengthRow("b", 24), LengthRow("c", 60)])
@@ -50,14 +50,14 @@ def build_plan(
     [(2,), (0, 1)]
 
     Args:
-        lengths: Of one source, or of several that are mixed.
-        config: What is asked for.
-        path: Folder to save the plan in, in the same pass over its lines that fingerprints them.
-        force: Replace another plan that is at `path`; the command asks for `--force`.
+        lengths: Length cache of one source, or of several to mix.
+        config: Requested configuration.
+        path: Folder to save the plan in, or None. Saving shares the pass over the lines with fingerprinting.
+        force: Replace another plan at `path`.
 
     Raises:
-        PlanningError: An oversize or empty sample without a policy for it, nothing to plan, or more than fits.
-        OutputTaken: `path` holds another plan, something else, or other files too: it is left alone.
+        PlanningError: A sample is oversize or empty under the policy "error", no sample is left, or the plan is too large.
+        OutputTaken: `path` has another plan, other content or other files. Nothing is changed.
     """
     keep_freed()
     caches = [lengths] if isinstance(lengths, LengthCache) else list(lengths)
@@ -87,7 +87,7 @@ def build_plan(
 
 
 def place_epoch(items: Items, config: PlanConfig, epoch: int, num_sources: int) -> Placed:
-    """Places the stages of one epoch, one after the other."""
+    """Place the stages of one epoch in order."""
     stages = stages_of(config, num_sources)
     return join_stages(
         [PLACE[config.mode](items, config, epoch, number, stage, None) for number, stage in enumerate(stages)]
@@ -95,7 +95,7 @@ def place_epoch(items: Items, config: PlanConfig, epoch: int, num_sources: int) 
 
 
 def join_stages(parts: Sequence[Placed]) -> Placed:
-    """The stages of an epoch, one after the other."""
+    """Concatenate the stages of an epoch."""
     if len(parts) == 1:
         return parts[0]
     first_steps = np.cumsum([0, *(len(part.row_lens) for part in parts)]).tolist()
@@ -116,7 +116,7 @@ def join_stages(parts: Sequence[Placed]) -> Placed:
 def assemble(
     items: Items, epochs: Sequence[Placed], metadata: Metadata, prefixes: NDArray[np.uint32] | None
 ) -> BatchPlan:
-    """One plan of all epochs, not yet fingerprinted."""
+    """Assemble the plan of all epochs, without fingerprints."""
     start, item, length = (
         _concatenate(columns)
         for columns in zip(*((each.start, each.item, each.length) for each in epochs), strict=True)
@@ -131,7 +131,7 @@ def assemble(
 
 
 def sources_of(caches: Sequence[LengthCache]) -> tuple[Source, ...]:
-    """What the metadata says of the length caches."""
+    """The metadata of the length caches."""
     offsets = np.cumsum([0, *map(len, caches)]).tolist()
     return tuple(
         Source(name=utf8_name(cache.name), offset=offset, count=len(cache), lengths=cache.digest)
@@ -147,7 +147,7 @@ def prefixes_of(caches: Sequence[LengthCache]) -> NDArray[np.uint32] | None:
 
 
 def _mark_full(span_start: Integers, length: Integers, step_splits: NDArray[np.int64], config: PlanConfig) -> None:
-    """In a step with spans, a whole sample of row_len tokens counts as cut: its line cannot tell the two apart."""
+    """Mark whole samples of row_len tokens as cut in steps with spans, because their line cannot distinguish the two."""
     has_spans = np.logical_or.reduceat(span_start != WHOLE, step_splits[:-1])
     full = np.flatnonzero((length == config.row_len) & (span_start == WHOLE))
     step = np.searchsorted(step_splits, full, side="right") - 1
@@ -155,7 +155,7 @@ def _mark_full(span_start: Integers, length: Integers, step_splits: NDArray[np.i
 
 
 def number_epochs(placed: Sequence[Placed]) -> tuple[Epoch, ...]:
-    """What the metadata says of the epochs."""
+    """The metadata of the epochs."""
     epochs: list[Epoch] = []
     for number, epoch in enumerate(placed):
         first_step = epochs[-1].first_step + epochs[-1].steps if epochs else 0

@@ -1,7 +1,7 @@
-"""What a plan is asked for. The resolved form stands in `metadata.json` and is part of the plan's identity.
+"""The configuration of a plan. Its resolved form is stored in `metadata.json` and is part of the plan's identity.
 
-Writers spell out every member. A stored configuration has the members that its writer knew, and is hashed with just those:
-so a member that a later version adds, with a default that changes nothing, leaves every stored plan its identity.
+All members are written, including defaults. A stored configuration is hashed with exactly the members that it has, so a
+member that a later version adds does not change the identity of stored plans.
 """
 
 from itertools import pairwise
@@ -18,33 +18,33 @@ Until = Literal["all", "first"]
 
 
 AS_STORED = object()
-"""Validation context of what is read from a plan: members that do not stand there stay out of its identity."""
+"""Validation context for stored configurations: absent members stay out of the identity."""
 
 
 class _Stored(BaseModel):
-    """What stands in `metadata.json` and is hashed."""
+    """Base of models that are stored in `metadata.json` and hashed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, strict=True)
 
     def model_post_init(self, context: Any, /) -> None:
-        """Spells out the defaults, but for what was read."""
+        """Mark defaults as set, except in stored configurations."""
         if context is not AS_STORED:
             self.model_fields_set.update(type(self).model_fields)
 
     def canonical(self) -> JSON:
-        """The members that are hashed: all of them, defaults too; of a stored configuration those that stand there."""
+        """The hashed members: all including defaults; for a stored configuration, those that it has."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
 class Stage(_Stored):
-    """One part of an epoch: which sources it mixes. Stages follow one another: a curriculum."""
+    """One part of an epoch and the sources that it mixes. Consecutive stages form a curriculum."""
 
     sources: tuple[NonNegativeInt, ...]
-    """Positions of the length caches, in the order they were given."""
+    """Positions of the length caches, in the given order."""
     weights: tuple[PositiveInt, ...] = ()
-    """Rows of each source, as integer ratios; empty mixes in proportion to the rows that there are."""
+    """Share of rows of each source, as integer weights; empty mixes in proportion to the available rows."""
     until: Until = "all"
-    """With weights: go on until all sources are used up, the early ones starting again; or until the first is."""
+    """With weights: continue until all sources are exhausted, repeating the early ones, or until the first one is."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "Stage":
@@ -58,36 +58,35 @@ class Stage(_Stored):
 
 
 class PlanConfig(_Stored):
-    """How samples become steps."""
+    """Configuration of a plan."""
 
     token_budget: PositiveInt
-    """Tokens a step, padding included: a step holds floor(token_budget / row_len) rows."""
+    """Tokens per step, padding included: a step has floor(token_budget / row_len) rows."""
     row_len: PositiveInt | None = None
-    """Tokens a row; None takes the smallest multiple of 64 that holds the longest sample."""
+    """Tokens per row; None takes the smallest multiple of 64 that fits the longest sample."""
     epochs: PositiveInt = 1
-    """Passes over the data, each shuffled by a key of its own."""
+    """Passes over the data, each with its own shuffle."""
     seed: NonNegativeInt = 0
-    """Decides every order. Zero is a seed."""
+    """Random seed of all shuffles. Zero is valid."""
     mode: Mode = "packed"
-    """packed: samples share rows and never cross one another's borders. stable: the same, ordered and packed by content, so that a
-    changed sample changes few steps. padded: a row a sample, rows of a step about
-    equally long. bucketed: a row a sample, as long as the next of `bucket_edges`."""
+    """packed: samples share rows; attention never crosses samples. stable: packed and ordered by content, so that a changed
+    sample changes few steps. padded: one sample per row; rows of a step have similar lengths. bucketed: one sample per row;
+    the row length is the next of `bucket_edges`."""
     align: PositiveInt = 1
-    """Segments start at multiples of this, and rows are multiples of it, as some attention kernels ask."""
+    """Segments start at multiples of this, and rows are multiples of it, as some attention kernels require."""
     window: PositiveInt | None = None
-    """Samples that are packed, or sorted by length, at a time; None takes all (packed), 4 to 8 steps (stable) or 16,384
-    (padded)."""
+    """Number of samples that are packed or sorted together; None takes all (packed), 4 to 8 steps (stable) or 16,384 (padded)."""
     bucket_edges: tuple[PositiveInt, ...] = ()
     """Row lengths of mode bucketed, ascending; `row_len` is the last one."""
     repeats: tuple[PositiveInt, ...] = ()
-    """Passes over each source an epoch (a stage, where there are several); empty is one each."""
+    """Passes over each source per epoch, or per stage if there are several; empty means one each."""
     stages: tuple[Stage, ...] = ()
-    """What an epoch consists of; empty is one stage of all sources."""
+    """Stages of an epoch; empty means one stage of all sources."""
     oversize: OversizePolicy = "error"
-    """What becomes of a sample longer than a row: error (refuse to plan), exclude, truncate (keep its first row_len
-    tokens), split (consecutive pieces of row_len tokens)."""
+    """Policy for samples longer than a row: error (refuse to plan), exclude, truncate (keep the first row_len tokens), split
+    (consecutive pieces of row_len tokens)."""
     zero_length: ZeroLengthPolicy = "error"
-    """What becomes of a sample without tokens: error (refuse to plan) or exclude."""
+    """Policy for samples without tokens: error (refuse to plan) or exclude."""
 
     @model_validator(mode="after")
     def _budget_holds_a_row(self) -> "PlanConfig":
@@ -121,16 +120,16 @@ class PlanConfig(_Stored):
 
     @property
     def resolved_row_len(self) -> int:
-        """`row_len`, in the configuration of a plan, where it is a number."""
+        """`row_len` of a resolved configuration, where it is a number."""
         assert self.row_len is not None, "a plan's configuration is resolved"
         return self.row_len
 
     @property
     def shares_rows(self) -> bool:
-        """Whether samples share rows of one length; otherwise every sample has a row of its own."""
+        """Whether samples share rows; otherwise each sample has its own row."""
         return self.mode in ("packed", "stable")
 
     @property
     def rows_per_step(self) -> int:
-        """Rows of full length that a step of a plan holds."""
+        """Number of full rows per step."""
         return self.token_budget // self.resolved_row_len

@@ -1,4 +1,4 @@
-"""Where a run stands in its plan, for one rank of any number of ranks. Seeking is free, so resuming is too."""
+"""The position of a run in its plan, for one rank of any number of ranks. Seeking and resuming cost nothing."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class RankStep(NamedTuple):
 
     Args:
         step: The whole step: its token count is the loss's denominator on every rank.
-        micro_batches: Rows of each micro-step; all ranks have the same number, some may be empty.
+        micro_batches: Rows of each micro-batch. All ranks have the same number of micro-batches; some may be empty.
     """
 
     step: Step
@@ -24,15 +24,15 @@ class RankStep(NamedTuple):
 
 @dataclass(frozen=True)
 class PlanCursor:
-    """The steps of a plan as one rank sees them.
+    """The steps of a plan for one rank.
 
     Args:
-        plan: What to follow.
-        rank: 0-based.
-        world_size: Number of ranks; may change from one run to the next.
-        micro_rows: Rows a rank computes at once; None takes all of its rows.
-        next_step: The step to begin with.
-        policy: How rows are dealt to ranks.
+        plan: The plan.
+        rank: 0-based rank.
+        world_size: Number of ranks. It may change when a run is resumed.
+        micro_rows: Rows per micro-batch; None takes all rows of the rank at once.
+        next_step: First step.
+        policy: Policy that assigns rows to ranks.
     """
 
     plan: BatchPlan
@@ -51,7 +51,7 @@ class PlanCursor:
         return map(self.share, range(self.next_step, len(self.plan)))
 
     def share(self, index: int) -> RankStep:
-        """What this rank computes of one step."""
+        """Part of one step for this rank."""
         step = self.plan.step(index)
         shares = assign(step.rows, self.world_size, self.policy)
         size = self.micro_rows or max(1, max(map(len, shares)))
@@ -60,15 +60,19 @@ class PlanCursor:
         return RankStep(step, tuple(tuple(rows[i * size : (i + 1) * size]) for i in range(count)))
 
     def state(self, next_step: int, audit_head: str) -> JSON:
-        """What a checkpoint keeps of the plan."""
+        """The plan's part of a checkpoint."""
         return {"plan_id": self.plan.plan_id, "next_step": next_step, "audit_head": audit_head}
 
 
 def check_state(plan: BatchPlan, state: JSON) -> int:
-    """The step to go on with. A plan that was rebased at that step goes on where its parent stopped.
+    """The step to continue with. A plan that was rebased at that step continues a run of its parent.
+
+    Args:
+        plan: The plan.
+        state: State from a checkpoint.
 
     Raises:
-        StalePlan: The checkpoint followed another plan.
+        StalePlan: The checkpoint belongs to another plan.
     """
     parent = plan.metadata.parent
     is_parent = parent is not None and (state["plan_id"], state["next_step"]) == (parent.plan_id, parent.steps)

@@ -1,13 +1,13 @@
-"""What can go wrong, as a tree.
+"""Errors of lazarus-plan.
 
 LazarusError                  lazarus_core.errors
 └── PlanError                 bad input or usage                     exit 2
     ├── LengthsError          a length cache cannot be read          LP-E0xx
     ├── PlanningError         these lengths cannot be planned        LP-E005, E13x
     ├── FormatError           a newer format, or one too old         LP-E160, E161
-    └── CheckFailed           the check said no                      exit 1
-        ├── CorruptPlan       the artifact contradicts itself        LP-E10x, E11x, E12x, E151..E153, E174
-        └── StalePlan         the artifact is sound, the world moved LP-E13x, E14x, E150, E172
+    └── CheckFailed           a check failed                         exit 1
+        ├── CorruptPlan       the plan contradicts itself            LP-E10x, E11x, E12x, E151..E153, E174
+        └── StalePlan         an input of a valid plan changed       LP-E13x, E14x, E150, E172
 
 Every error has a stable `code` (FORMAT.md lists them) and the exit code a command ends with.
 """
@@ -32,14 +32,14 @@ class FormatError(PlanError):
 
 
 class CheckFailed(PlanError):
-    """A check said no: drift, mismatch or damage."""
+    """A check failed: drift, mismatch or damage."""
 
     exit_code = 1
 
 
 class CorruptPlan(CheckFailed):
-    """The artifact contradicts itself: damaged, truncated or edited."""
+    """The plan contradicts itself: it is damaged, truncated or edited."""
 
 
 class StalePlan(CheckFailed):
-    """The artifact is sound, but something it was made from has changed."""
+    """The plan is valid, but one of its inputs has changed."""

@@ -1,6 +1,6 @@
-"""Recognise what git leaves in files: merge-conflict markers, Git LFS pointers, line ends changed to CRLF.
+"""Errors for files that git changed: merge conflicts, Git LFS pointers, line ends converted to CRLF.
 
-Each is answered with the way out. A conflict is bad input (exit 2): nobody has decided yet what the file says.
+Each error names the way out. A merge conflict is bad input (exit 2), because the file has no definite content.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from lazarus_plan.errors import CorruptPlan, LengthsError, PlanError
 
 # Commands in messages stand without quotation marks: long quoted values are cut where they are shown.
 class ConflictError(PlanError):
-    """A file holds both sides of a merge."""
+    """A file contains merge-conflict markers."""
 
 
 def refuse_git_damage(content: bytes, path: Path) -> None:

@@ -1,7 +1,7 @@
-"""The plan in memory: which samples stand where, in which row, of which step.
+"""The plan in memory: the samples of every row of every step.
 
-N = placed samples (over all epochs), S = steps. A *segment* is one sample's place in a row; a *row* has `row_len`
-tokens; a *step* is what one optimizer update sees, a flat buffer of rows laid end to end.
+N = placed samples (over all epochs), S = steps. A *segment* is the range of one sample in a row; a *row* has `row_len`
+tokens; a *step* is the batch of one optimizer update, a flat buffer of concatenated rows.
 """
 
 from collections.abc import Iterator
@@ -20,24 +20,24 @@ from lazarus_plan.config import PlanConfig
 FORMAT_VERSION = 2
 """Version 2: `plan_id` covers data, template, tokenizer and parent too; version 1 left them out."""
 Integers = NDArray[np.signedinteger[Any]]
-"""A column: 4 bytes an element where its values allow, which halves the memory of a large plan."""
+"""A column with 4 bytes per element if its values allow, which halves the memory of a large plan."""
 WHOLE = -1
-"""Stands in `span_start` for a sample that is neither split nor truncated. In a step that has spans, a sample that
-fills its row counts as cut, since its line cannot tell the two apart."""
+"""Value of `span_start` for a sample that is neither split nor truncated. In a step with spans, a sample that fills its row
+counts as cut, because its line cannot distinguish the two."""
 
 
 BLOCK_STEPS = 1 << 12
-"""Steps looked at together."""
+"""Steps per block."""
 
 
 class Segment(NamedTuple):
-    """One sample's place in a row.
+    """The range of one sample in a row.
 
     Args:
         sample: Position in the length cache.
         start: First token in the row.
-        end: One past the last token in the row.
-        span: Half-open token range of the sample that stands here, None for all of it.
+        end: Position after the last token in the row.
+        span: Half-open token range within the sample, or None for a whole sample.
     """
 
     sample: int
@@ -47,7 +47,7 @@ class Segment(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Segments that share `row_len` tokens of memory and nothing else."""
+    """Segments that share a row of `row_len` tokens; attention never crosses them."""
 
     segments: tuple[Segment, ...]
 
@@ -58,21 +58,21 @@ class Row(NamedTuple):
 
     @property
     def cost(self) -> int:
-        """Sum of squared segment lengths: what attention costs."""
+        """Attention cost: the sum of squared segment lengths."""
         return sum((segment.end - segment.start) ** 2 for segment in self.segments)
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What one optimizer update sees. Its rows are made when they are asked for, so reading it costs little.
+    """The batch of one optimizer update. Rows are created on demand, so reading a step is cheap.
 
     Args:
-        index: Its number.
-        row_len: Tokens a row.
+        index: 0-based number.
+        row_len: Tokens per row.
         sample: Samples in the order of the plan's line, (n,).
         start: First token of each in the step's flat buffer, (n,).
-        length: Tokens of each, (n,).
-        span_start: First token of the sample that stands here, WHOLE where all of it does, (n,).
+        length: Number of tokens of each, (n,).
+        span_start: First token within the sample; WHOLE for a whole sample, (n,).
     """
 
     index: int
@@ -84,7 +84,7 @@ class Step:
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
-        """Its rows, each with its segments."""
+        """Rows of the step, each with its segments."""
         rows: list[list[Segment]] = []
         current = -1
         columns = (column.tolist() for column in (self.sample, self.start, self.length, self.span_start))
@@ -123,14 +123,14 @@ Count = Annotated[int, Field(ge=0, le=MAX_INTEGER, strict=True)]
 
 
 class Source(BaseModel):
-    """A length cache that the plan was made from."""
+    """A length cache of the plan."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     name: str
     """File name of the length cache."""
     offset: Count
-    """Added to a position in the cache to give the plan's sample id."""
+    """Added to a position in the cache to get the sample number of the plan."""
     count: Count
     """Samples in the cache."""
     lengths: str
@@ -138,7 +138,7 @@ class Source(BaseModel):
 
 
 class StagePart(BaseModel):
-    """Steps of an epoch that mix some sources."""
+    """Consecutive steps of an epoch that mix the same sources."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -147,9 +147,9 @@ class StagePart(BaseModel):
     sources: tuple[Count, ...]
     """Positions in `metadata.sources`."""
     rows: tuple[Count, ...]
-    """Rows of each of them."""
+    """Number of rows of each source."""
     passes: tuple[tuple[Count, Count], ...]
-    """Whole passes over each of them, and rows of one more that is not whole."""
+    """For each source: number of whole passes, and number of rows of a further, partial pass."""
 
     @model_validator(mode="after")
     def _has_one_entry_per_source(self) -> "StagePart":
@@ -170,7 +170,7 @@ class Epoch(BaseModel):
     tokens: Count
     stages: tuple[StagePart, ...]
     absent: Count | None = None
-    """Samples that it lacks, where that is not what `excluded` says: they came during a run, too late for it."""
+    """Number of samples missing from this epoch, if it differs from `excluded`: they were added during a run, after the epoch began."""
 
 
 class Excluded(BaseModel):
@@ -183,17 +183,17 @@ class Excluded(BaseModel):
 
 
 class Parent(BaseModel):
-    """The plan whose first steps this one repeats."""
+    """The parent of a rebased plan, whose first steps it repeats."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     plan_id: str
     steps: Count
-    """Steps that both have."""
+    """Number of common steps."""
     prefix_root: str
-    """Merkle root of their lines."""
+    """Merkle root of the common lines."""
     token_budget: Count
-    """Of those steps."""
+    """Token budget of the common steps."""
 
 
 class Metadata(BaseModel):
@@ -206,7 +206,7 @@ class Metadata(BaseModel):
     seed: int
     created_at: datetime
     config: PlanConfig
-    """Resolved: `row_len` is a number."""
+    """Resolved configuration: `row_len` is a number."""
     sources: tuple[Source, ...]
     epochs: tuple[Epoch, ...]
     excluded: Excluded = Excluded()
@@ -218,16 +218,16 @@ class BatchPlan:
     """A plan, as arrays.
 
     Args:
-        metadata: What was asked for, of what, and the epochs.
+        metadata: Configuration, sources and epochs.
         fingerprints: `fingerprints.json`: the chain, `plan_sha256`, `merkle_root`, `plan_id`.
-        sample: Position in the length caches, (N,), step after step.
+        sample: Position in the length caches, step by step, (N,).
         start: First token in the step's flat buffer, (N,).
-        length: Tokens, 2 bytes each where `row_len` allows: widen them before adding up, (N,).
+        length: Tokens, in 2 bytes if `row_len` allows; convert to a wider type before adding, (N,).
         step_splits: Step i places sample[step_splits[i]:step_splits[i + 1]], int64 (S + 1,).
-        row_lens: Tokens a row of each step, int64 (S,).
-        span_start: First token of the sample that stands here, WHOLE where all of it does, (N,).
-        prefixes: First 4 bytes of each sample's row digest and token digest, uint32 (samples, 2), where the length
-            caches had them: they let a mismatch name the row.
+        row_lens: Tokens per row of each step, int64 (S,).
+        span_start: First token within the sample; WHOLE for a whole sample, (N,).
+        prefixes: First 4 bytes of each sample's row digest and token digest, uint32 (samples, 2), if the length caches
+            have them. With them a mismatch names the row.
     """
 
     metadata: Metadata
@@ -245,22 +245,22 @@ class BatchPlan:
 
     @property
     def plan_id(self) -> str:
-        """`sha256:` and 64 hex: the identity of schedule, lengths and configuration."""
+        """Identity of the plan: `sha256:` and 64 hexadecimal digits. It covers inputs, configuration and every line."""
         return str(self.fingerprints["plan_id"])
 
     @property
     def encoding(self) -> JSON:
-        """The parameters that the first source was encoded with; empty where nobody recorded them."""
+        """Encoding parameters of the first source; empty if they are not recorded."""
         return dict(self.fingerprints["lengths"]["parts"][0].get("encoding", {}))
 
     @property
     def row_len(self) -> int:
-        """Tokens of the longest row there may be; in mode packed, of every row."""
+        """Maximum tokens per row; in modes packed and stable, the tokens of every row."""
         return self.metadata.config.resolved_row_len
 
     @property
     def end(self) -> Integers:
-        """One past the last token in the step's flat buffer, (N,)."""
+        """Position after the last token in the step's flat buffer, (N,)."""
         return self.start + self.length
 
     @cached_property
@@ -270,13 +270,13 @@ class BatchPlan:
         return np.concatenate(sums)
 
     def blocks(self, begin: int = 0, end: int | None = None) -> Iterator["BatchPlan"]:
-        """Steps begin..end (half-open) in parts, so that what is made of each is small."""
+        """Ranges of steps that cover begin..end (half-open), so that intermediate arrays stay small."""
         end = len(self) if end is None else end
         for first in range(begin, end, BLOCK_STEPS):
             yield self.steps(first, min(first + BLOCK_STEPS, end))
 
     def steps(self, begin: int, end: int) -> "BatchPlan":
-        """Steps begin..end (half-open) by themselves, still numbered from 0."""
+        """The plan of steps begin..end (half-open), numbered from 0."""
         place = slice(int(self.step_splits[begin]), int(self.step_splits[end]))
         return replace(
             self,
@@ -302,20 +302,20 @@ class BatchPlan:
 
 
 def narrow(values: Integers, largest: int) -> Integers:
-    """`values` in 4 bytes an element, if `largest` allows; the same array where it has that type."""
+    """`values` with 4 bytes per element if `largest` allows; the same array if it already has that type."""
     return values.astype(narrow_type(largest), copy=False)
 
 
 def narrow_lengths(values: Integers, row_len: int) -> Integers:
-    """Lengths up to `row_len` in as few bytes as `length_type` allows; the same array where it has that type."""
+    """Lengths up to `row_len` in the type of `length_type`; the same array if it already has that type."""
     return values.astype(length_type(row_len), copy=False)
 
 
 def length_type(row_len: int) -> type[np.signedinteger[Any]]:
-    """The type of a column of lengths up to `row_len`: 2 bytes, if that allows. Sums of them need a wider one."""
+    """The type of a column of lengths up to `row_len`: 2 bytes if possible. Sums need a wider type."""
     return np.int16 if row_len <= np.iinfo(np.int16).max else narrow_type(row_len)
 
 
 def narrow_type(largest: int) -> type[np.signedinteger[Any]]:
-    """The type of a column whose values go up to `largest`."""
+    """The type of a column with values up to `largest`."""
     return np.int32 if largest <= np.iinfo(np.int32).max else np.int64

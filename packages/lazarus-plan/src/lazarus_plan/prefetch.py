@@ -1,4 +1,4 @@
-"""Work done ahead in another thread while its results are used: numpy and hashlib let two threads run at once."""
+"""Prefetch results in another thread. NumPy and hashlib release the interpreter lock."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -9,11 +9,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 DEPTH = 4
-"""Results that wait at most: few, so that they stay in the processor's cache."""
+"""Maximum number of waiting results: few, so that they stay in the processor's cache."""
 
 
 def ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """`map(work, items)`, some items ahead of whoever takes the results; `items` itself is asked in the caller's thread.
+    """`map(work, items)` with some results computed in advance. `items` is iterated in the caller's thread.
 
     >>> list(ahead(len, ["a", "bc"]))
     [1, 2]

@@ -1,11 +1,11 @@
-"""A new plan for the rest of a run: the steps that were trained stay, what follows is planned anew.
+"""Plan the rest of a run anew: trained steps are kept, later steps are planned again.
 
-For data that was mended or appended, another budget, another number of epochs, in the middle of a run. The child's
-metadata names its parent and the Merkle root of the steps that both have, so a checkpoint of the parent at that step
-may go on with the child.
+Use it in the middle of a run when data was corrected or added, or for another budget or number of epochs. The child's
+metadata names its parent and the Merkle root of the common steps, so a checkpoint of the parent at that step can continue
+with the child.
 
-Kept epochs and stages stand as they are. In the stage that the cut falls into, every sample is placed as often as it was
-still due: pass t of a source goes over what the kept steps placed t times at most.
+Kept epochs and stages stay unchanged. In the stage that the cut falls into, every sample is placed as often as is still
+due: pass t of a source uses the samples that the kept steps placed at most t times.
 """
 
 from collections.abc import Sequence
@@ -25,27 +25,27 @@ from lazarus_plan.packing.mixture import stages_of
 from lazarus_plan.plan import BatchPlan, Epoch, Integers, Parent, StagePart
 
 FIXED = ("row_len", "align", "mode", "bucket_edges", "oversize", "repeats", "stages")
-"""What the kept steps and the rest have in common."""
+"""Settings that must not change."""
 
 
 def rebase_plan(
     parent: BatchPlan, steps: int, lengths: LengthCache | Sequence[LengthCache], config: PlanConfig | None = None
 ) -> BatchPlan:
-    """Keeps the first steps of a plan and plans the rest anew.
+    """Keep the first steps of a plan and plan the rest anew.
 
-    Samples that the kept steps of the current epoch placed are not placed again in it; all others, also new ones, are.
+    Samples that the kept steps of the current epoch placed are not placed again in it; all other samples are.
 
     Args:
         parent: The plan that the run followed.
-        steps: How many of its steps were trained.
-        lengths: The data as they are now, source by source. Samples of the kept steps stand at their old positions; of
-            several sources only the last one may have grown.
-        config: What to ask of the rest; None is what was asked of the parent. Budget, epochs, seed, window and the policy
-            for empty samples may change.
+        steps: Number of trained steps.
+        lengths: Length caches of the current data, one per source. Samples of the kept steps must have their old
+            positions; with several sources only the last one may have grown.
+        config: Configuration of the rest; None keeps the parent's. Budget, epochs, seed, window and the policy for empty
+            samples may change.
 
     Raises:
-        PlanningError: Another setting differs; nothing to keep or nothing is left; rows that a kept stage lacks.
-        StalePlan: A sample of the kept steps is another one now.
+        PlanningError: Another setting differs, no step is kept or left, or a kept stage lacks rows.
+        StalePlan: A sample of the kept steps has changed.
     """
     caches = [lengths] if isinstance(lengths, LengthCache) else list(lengths)
     config = _settle(parent, steps, config or parent.metadata.config)
@@ -87,11 +87,11 @@ def rebase_plan(
 
 
 def rebuild_child(child: BatchPlan, caches: Sequence[LengthCache]) -> BatchPlan:
-    """Plan the rest of a rebased plan again, after its own first steps, under the parent that it names.
+    """Rebuild a rebased plan from its own first steps and its length caches.
 
     Args:
         child: A rebased plan.
-        caches: The lengths that it was made from, one per source.
+        caches: Its length caches, one per source.
 
     Raises:
         PlanError: As `rebase_plan`.
@@ -105,10 +105,10 @@ def rebuild_child(child: BatchPlan, caches: Sequence[LengthCache]) -> BatchPlan:
 
 
 def _settle(parent: BatchPlan, steps: int, config: PlanConfig) -> PlanConfig:
-    """The configuration of the child, resolved.
+    """The resolved configuration of the child.
 
     Raises:
-        PlanningError: It cannot be.
+        PlanningError: The configuration is not possible.
     """
     asked = parent.metadata.config
     if config.row_len is None:
@@ -126,10 +126,10 @@ def _settle(parent: BatchPlan, steps: int, config: PlanConfig) -> PlanConfig:
 
 
 def _check_sources(parent: BatchPlan, caches: Sequence[LengthCache]) -> None:
-    """Every sample of the parent is there, by its old number.
+    """Check that every sample of the parent still has its number.
 
     Raises:
-        PlanningError: Other sources, or an earlier one that has grown.
+        PlanningError: The sources differ, or one before the last has grown.
         StalePlan: Rows are missing.
     """
     about = parent.metadata.sources
@@ -148,12 +148,12 @@ def _check_sources(parent: BatchPlan, caches: Sequence[LengthCache]) -> None:
 
 @dataclass(frozen=True)
 class _Kept:
-    """The steps that stay.
+    """The kept steps.
 
     Args:
         plan: The parent's first steps.
-        items: What there is to place now.
-        item: Position in Items of every place of `plan`.
+        items: Items of the current data.
+        item: Position in Items of every placed sample of `plan`, (N,).
     """
 
     plan: BatchPlan
@@ -162,10 +162,10 @@ class _Kept:
 
     @classmethod
     def of(cls, parent: BatchPlan, steps: int, items: Items, caches: Sequence[LengthCache]) -> "_Kept":
-        """Finds what the kept steps place among the items.
+        """Find the placed samples of the kept steps among the items.
 
         Raises:
-            StalePlan: A sample has another length or other tokens now, or would be excluded.
+            StalePlan: A sample now has another length or other tokens, or would be excluded.
         """
         plan = parent.steps(0, steps)
         place, length = _piece_ids(plan.sample, plan.span_start), plan.length
@@ -190,10 +190,10 @@ class _Kept:
         return cls(plan, items, item)
 
     def finish_epoch(self, epoch: Epoch, config: PlanConfig) -> Placed:
-        """An epoch of which some or all steps are kept: its stages as they are, what is left of one, new ones.
+        """Complete an epoch of which some or all steps are kept: whole kept stages, the rest of a partial one, new ones.
 
         Raises:
-            PlanningError: A stage that is kept whole lacks samples that its sources have now.
+            PlanningError: A stage that is kept whole lacks samples of the current sources.
         """
         stages = stages_of(config, len(self.items.splits) - 1)
         parts: list[Placed] = []
@@ -216,7 +216,7 @@ class _Kept:
         return join_stages(parts)
 
     def _placed(self, begin: int, end: int, about: StagePart) -> Placed:
-        """Steps begin..end (half-open), of one stage."""
+        """The placed items of steps begin..end (half-open) of one stage."""
         part = self.plan.steps(begin, end)
         item = self.item[int(self.plan.step_splits[begin]) : int(self.plan.step_splits[end])]
         begins_row = part.start % np.repeat(part.row_lens, np.diff(part.step_splits)) == 0
@@ -237,7 +237,7 @@ class _Kept:
 
 
 def _join(head: Placed, tail: Placed) -> Placed:
-    """A stage whose first steps are kept; `passes` of the tail count what the head placed."""
+    """Join the kept and the new steps of a stage. `passes` of the new steps include the kept ones."""
     about, rest = head.stages[0], tail.stages[0]
     rows = tuple(first + last for first, last in zip(about.rows, rest.rows, strict=True))
     return Placed(
@@ -259,7 +259,7 @@ def _piece_ids(sample: Integers, span_start: Integers) -> NDArray[np.int64]:
 def _has_other_end(
     parent: BatchPlan, trained: NDArray[np.bool_], now: tuple[Integers, Integers, Integers]
 ) -> NDArray[np.bool_]:
-    """Which trained samples end elsewhere now: of a sample in pieces, one may be trained and another to come."""
+    """Which trained samples have another last piece now. Of a split sample, one piece may be trained and another not yet."""
     ends = [np.zeros(len(trained), dtype=np.int64) for _ in range(2)]
     then = parent.sample, parent.span_start, parent.length
     for end, (sample, span_start, length) in zip(ends, (then, now), strict=True):
@@ -269,7 +269,7 @@ def _has_other_end(
 
 
 def _with_absent(epoch: Epoch, placed: Placed, items: Items, caches: Sequence[LengthCache], left_out: int) -> Epoch:
-    """Says how many samples a kept epoch lacks, where that is not what is excluded now: some came too late for it."""
+    """Record how many samples a kept epoch lacks, if it differs from the current exclusions."""
     times = np.bincount(items.samples(placed.item), minlength=sum(map(len, caches)))
     absent = int((times == 0).sum())
     return epoch.model_copy(update={"absent": None if absent == left_out else absent})

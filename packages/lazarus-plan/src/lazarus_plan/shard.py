@@ -1,4 +1,4 @@
-"""Which rows of a step belong to which rank. Stateless: any worker computes it from the plan alone."""
+"""Assign the rows of a step to ranks. Stateless: any worker computes it from the plan alone."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -9,22 +9,22 @@ Policy = Literal["contiguous", "stride", "snake", "lpt"]
 
 
 def assign(rows: Sequence[Row], shares: int, policy: Policy = "snake") -> list[list[int]]:
-    """Deals the rows of one step to ranks; with accumulation, to ranks times micro-steps.
+    """Assign the rows of one step to shares: one share per rank, or per rank and micro-batch.
 
-    Every row goes to exactly one share, whatever their number; the rows of a share ascend.
+    Every row belongs to exactly one share. The rows of a share are in ascending order.
 
     - contiguous: blocks, the first ones larger by one.
-    - stride: row i to share i mod shares.
-    - snake: back and forth; rows stand by descending cost, so heavy and light ones meet.
-    - lpt: the next costliest row to the lightest share (longest processing time first, Graham 1969).
+    - stride: row i goes to share i mod shares.
+    - snake: back and forth; rows are sorted by descending cost, so each share gets expensive and cheap rows.
+    - lpt: the most expensive remaining row goes to the cheapest share (longest processing time first, Graham 1969).
 
     Args:
         rows: Rows of the step, in the plan's order.
         shares: Number of shares, at least 1.
-        policy: How to deal.
+        policy: Policy of the assignment.
 
     Returns:
-        For each share, positions in `rows`; empty where rows are fewer than shares.
+        For each share, positions in `rows`; some are empty if there are fewer rows than shares.
     """
     assert shares >= 1, f"shares is {shares}"
     owners = _owners(rows, shares, policy)

@@ -1,4 +1,4 @@
-"""`verify`: every check of a plan against its inputs that a caller asks for, in the order of the chain."""
+"""Check a plan against the given inputs, in the order of the chain."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,21 +32,21 @@ def verify_plan(
     sample: int | None = None,
     recipe: Recipe | None = None,
 ) -> Iterator[str]:
-    """Check a plan against what is given, and yield what was recomputed and what was not, in words.
+    """Check a plan against the given inputs, and yield lines that say what was recomputed.
 
     Args:
         path: Folder of the plan, or of its lock.
         expect: The pinned `plan_id`, whole or its first 16 or more digits, or the folder of a lock.
         caches: Freshly measured lengths, one per source.
         data: Data files, compared byte by byte.
-        parent: Folder of the plan that a rebased plan names as its parent, or of its lock.
-        rebuild: Build from `caches` again and compare.
-        sample: Parse only so many steps; all bytes are hashed nevertheless.
+        parent: Folder of the parent of a rebased plan, or of the parent's lock.
+        rebuild: Rebuild from `caches` and compare.
+        sample: Parse only this many steps; all bytes are hashed nevertheless.
         recipe: With `sample`: encode one sample of each of these steps again.
 
     Raises:
         CheckFailed: The first broken link.
-        PlanError: Nothing to compare with is given, or it cannot be read.
+        PlanError: No input is given, or an input cannot be read.
     """
     if not (expect or caches or data or parent or rebuild or sample):
         raise PlanError(
@@ -85,7 +85,7 @@ def verify_plan(
 def _verify_bytes(
     path: Path, expect: Path | str | None, sample: int, data: Sequence[Path | str], recipe: Recipe | None
 ) -> Iterator[str]:
-    """All bytes are hashed, so the identity is certain; some steps are parsed, so damage before the build shows too."""
+    """Hash all bytes, which proves the identity, and parse some steps, which finds damage from before the build."""
     artifact = load_documents(path)
     sha, root, steps = digest_lines(read_blocks(path))
     identity = identity_of(artifact) | {"merkle_root": root, "steps": steps}
@@ -112,7 +112,7 @@ def _check_identity(identity: str, expect: Path | str | None) -> str:
 
 
 def _check_parent(plan: BatchPlan, path: Path | str | None) -> str:
-    """The parent of a rebased plan is the one that its metadata names, and has the same first steps."""
+    """Check that the parent of a rebased plan is the one in its metadata and has the same first steps."""
     parent = plan.metadata.parent
     assert parent is not None, "asked for rebased plans only"
     if path is None:

@@ -1,4 +1,4 @@
-"""Text to token ids and loss masks: samples, tokenizers, fingerprints, length caches."""
+"""Text to token ids and loss masks: samples, tokenizers, chat templates, fingerprints, length caches."""
 
 from lazarus_core.lazy import lazy_exports
 

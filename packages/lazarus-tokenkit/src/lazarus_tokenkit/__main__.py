@@ -1,4 +1,4 @@
-"""`lazarus-tokenkit` and `python -m lazarus_tokenkit`: what is loaded before Ctrl-C is understood is next to nothing."""
+"""The entry point of `lazarus-tokenkit` and `python -m lazarus_tokenkit`. Imports little, so Ctrl-C works at once."""
 
 from lazarus_core.console import run
 

@@ -1,4 +1,4 @@
-"""How fast a tokenizer encodes, by every engine that is installed and exact on the texts at hand."""
+"""Measures the encoding speed of every installed engine that gives the reference's ids on the texts."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lazarus_tokenkit.lengths.cache import WORKERS
+from lazarus_tokenkit.lengths.chunks import WORKERS
 from lazarus_tokenkit.lengths.measure import CHUNK
 from lazarus_tokenkit.tokenizers.backends.huggingface import batches_on_one_thread
 from lazarus_tokenkit.tokenizers.engines import (
     EXTRAS,
     PACKAGES,
     Engine,
-    Unfit,
+    UnsuitableEngine,
     build_engine,
     check_engine,
     is_installed,
@@ -22,19 +22,19 @@ from lazarus_tokenkit.tokenizers.engines import (
 from lazarus_tokenkit.tokenizers.protocol import Tokenizer
 
 SAMPLE = [f"{n}. The quick brown fox jumps over the lazy dog; {n} + {n} = {2 * n}.\n" * 8 for n in range(1000)]
-"""What is measured on where no data is given: 0.5 MB of plain English with numbers."""
+"""Default texts: 0.5 MB of plain English with numbers."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """One engine's speed; None where it is not used, and `note` says why.
+    """Speed of one engine. The values are None if the engine cannot be used.
 
     Args:
-        name: Engine and way of calling.
-        megabytes_per_s: 10^6 bytes of text a second, the fastest of the runs.
+        name: Name of the engine and of the calling mode.
+        megabytes_per_s: 10^6 UTF-8 bytes of text a second, in the fastest run.
         documents_per_s: Documents a second.
         tokens_per_s: Tokens a second.
-        note: Why it is not used.
+        note: Reason why the engine cannot be used, else empty.
     """
 
     name: str
@@ -44,12 +44,19 @@ class Speed:
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """As it is printed with `--json`."""
         return asdict(self)
 
 
 def measure_speed(tokenizer: Tokenizer, documents: Sequence[str], repeats: int = 3) -> list[Speed]:
-    """Speeds of the reference one by one and in batches on all cores, of the other engines so too, and of decoding."""
+    """Measures the speed of every engine and of decoding.
+
+    The reference engine is measured one text at a time and in batches, the other engines in batches.
+
+    Args:
+        tokenizer: The tokenizer.
+        documents: The texts to encode.
+        repeats: Number of runs, at least 1. The fastest run counts.
+    """
     size = sum(len(text.encode()) for text in documents)
     ids = tokenizer.encode_batch(documents)
     tokens = sum(map(len, ids))
@@ -72,7 +79,7 @@ def measure_speed(tokenizer: Tokenizer, documents: Sequence[str], repeats: int =
         try:
             engine = build_engine(tokenizer, name)
             check_engine(engine, tokenizer, documents[:2000])
-        except Unfit as reason:
+        except UnsuitableEngine as reason:
             found.append(Speed(name, note=str(reason)))
             continue
         found.append(speed(engine.name, lambda engine=engine: _encode_all(engine, documents)))
@@ -81,7 +88,7 @@ def measure_speed(tokenizer: Tokenizer, documents: Sequence[str], repeats: int =
 
 
 def _encode_all(engine: Engine, documents: Sequence[str]) -> None:
-    """As a length cache has it done: chunk by chunk, on all cores."""
+    """Encodes chunk by chunk on all cores, as `build_lengths` does."""
     chunks = [documents[start : start + CHUNK] for start in range(0, len(documents), CHUNK)]
     with batches_on_one_thread(), ThreadPoolExecutor(1 if engine.is_parallel else WORKERS) as workers:
         for _ in workers.map(engine.encode_batch, chunks):

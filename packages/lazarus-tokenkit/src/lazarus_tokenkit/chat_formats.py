@@ -1,8 +1,8 @@
-r"""The chat formats in use, as Jinja sources; white space is part of a format and exact.
+r"""The common chat formats as Jinja sources. White space is part of a format and is exact.
 
-Sources: the templates that the models' own repositories publish (Llama-2-chat, Meta-Llama-3-Instruct, Phi-3-mini,
-gemma-it, zephyr-7b-beta, vicuna-7b-v1.5, Qwen3), openai/openai-python's ChatML, tatsu-lab/stanford_alpaca's prompt. They differ
-from those in one way: none writes bos before the first turn unless the format has one there.
+The sources are the templates in the models' own repositories (Llama-2-chat, Meta-Llama-3-Instruct, Phi-3-mini, gemma-it,
+zephyr-7b-beta, vicuna-7b-v1.5, Qwen3), ChatML of openai/openai-python, and the prompt of tatsu-lab/stanford_alpaca. One
+difference: these templates write bos before the first turn only if the format requires it.
 """
 
 CHATML = """\
@@ -34,7 +34,7 @@ CHATML_TOOLS = """\
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
 """
-"""ChatML with calls as Hermes and Qwen write them, and tools declared in the words of lazarus-models' `chat` and `serve`."""
+"""ChatML with tool calls in the format of Hermes and Qwen. The tools are declared as in `chat` and `serve` of lazarus-models."""
 
 PLAIN = """\
 {%- for message in messages -%}
@@ -128,8 +128,8 @@ QWEN3 = """\
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}
 """
-"""Qwen 3's format with the thoughts of every answer, empty ones too. The published template drops those of earlier turns,
-so a conversation of several turns does not show what the model wrote."""
+"""Qwen 3's format with the thoughts of every answer, also empty ones. The published template drops the thoughts of earlier
+turns, so its rendering of several turns is not the text that the model generated."""
 
 VICUNA = """\
 {%- for message in messages -%}

@@ -1,38 +1,38 @@
-"""What can go wrong, as a tree.
+"""The errors of lazarus-tokenkit.
 
-LazarusError                      lazarus_plan.errors
+LazarusError                      lazarus_core.errors
 └── TokenkitError                 bad input or usage                          exit 2
     ├── TokenizerError            a tokenizer cannot be used                  LT-E11x
-    │   └── TokenizerNotFound     there is none by that name                  LT-E101
+    │   └── TokenizerNotFound     no tokenizer has this name or path          LT-E10x
     ├── TemplateError             a chat template cannot be used              LT-E2xx
-    ├── SampleError               a data file or a row of it is wrong         LT-E3xx
-    └── FingerprintMismatch       the tokenizer is another one                LT-E401, exit 1
+    ├── SampleError               a data file or a row is invalid             LT-E3xx
+    └── FingerprintMismatch       the tokenizer differs from a fingerprint    LT-E401, exit 1
 """
 
 from lazarus_core.errors import LazarusError
 
 
 class TokenkitError(LazarusError):
-    """Base of everything that lazarus-tokenkit raises."""
+    """Base class of the errors of lazarus-tokenkit."""
 
 
 class TokenizerError(TokenkitError):
-    """A tokenizer's files are damaged, contradict each other or are not deterministic."""
+    """A tokenizer's files are damaged or contradict each other, or its encoding is random."""
 
 
 class TokenizerNotFound(TokenizerError):
-    """No tokenizer goes by this name or lies at this path."""
+    """No tokenizer has this name or path."""
 
 
 class TemplateError(TokenkitError):
-    """A chat template is malformed, does not suit the tokenizer or refuses a conversation."""
+    """A chat template is malformed, needs special tokens that the tokenizer lacks, or refuses a conversation."""
 
 
 class SampleError(TokenkitError):
-    """A data file or one row of it is wrong; the message names file, line and field."""
+    """A data file or a row is invalid. The message names file, line and field."""
 
 
 class FingerprintMismatch(TokenkitError):
-    """The tokenizer is not the one whose fingerprint was saved; the message names the components."""
+    """The tokenizer differs from a saved fingerprint. The message names the components that differ."""
 
     exit_code = 1

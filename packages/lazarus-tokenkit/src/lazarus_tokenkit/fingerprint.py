@@ -1,9 +1,9 @@
-"""What makes a tokenizer that tokenizer: a structural and a behavioural digest, each by named component.
+"""Fingerprints of tokenizers: a structural and a behavioural digest, with digests of named components.
 
-Structural: the file's content, whatever its spelling. Behavioural: ids, offsets and texts of fixed probes, which a new
-version of the engine can change under the same file. Two tokenizers are equal if both are. The chat template has a
-digest of its own, because it can be chosen apart; so has the engine's version, as information.
-Costs 0.2 s for GPT-2.
+The structural digest covers the content of the file, independent of its formatting. The behavioural digest covers ids,
+offsets and decoded texts of fixed probes; a new engine version can change it for the same file. Two tokenizers are equal
+if both digests are equal. The chat template has a separate digest, because it can be chosen separately. The engine's
+version is stored as information. Computing a fingerprint takes 0.2 s for GPT-2.
 """
 
 import hashlib
@@ -21,17 +21,17 @@ from lazarus_core.strict_json import MalformedJson, read_json
 from lazarus_tokenkit.errors import FingerprintMismatch, TokenkitError
 from lazarus_tokenkit.outputs import FINGERPRINT
 from lazarus_tokenkit.tables import aligned
-from lazarus_tokenkit.tokenizers.load import TokenizerOrName, opened
+from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
 from lazarus_tokenkit.tokenizers.probes import PROBES_VERSION, probes
 
 JSON = dict[str, Any]
 
 FINGERPRINT_VERSION = 1
-"""Raised when the same tokenizer gets other digests; fingerprints stored before cannot be compared."""
+"""Increased when the same tokenizer gets different digests. Earlier fingerprints can then not be compared."""
 INFORMATION = frozenset({"library"})
-"""Components that stand beside a fingerprint without being part of it."""
+"""Components that are stored with a fingerprint and are not part of it."""
 LINKS = frozenset({"data", "template", "tokenizer"})
-"""Links of the chain whose components are named one by one."""
+"""Parts of a length cache's header whose components are compared one by one."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,13 @@ class TokenizerFingerprint:
     """Digests of one tokenizer, each 64 hexadecimal digits.
 
     Args:
-        fingerprint: Over `structural` and `behavioural`.
-        structural: Over the components of the file.
-        behavioural: Over what the engine makes of the probes.
-        components: By name: those of `structural`, `behavioural`, and `chat_template` (in neither).
-        special_ids: Ids of bos, eos, pad and unk and whether bos and eos are added: the values behind a digest.
-        library: Engine and version, in no digest.
+        fingerprint: Digest over `structural` and `behavioural`.
+        structural: Digest over the components of the file.
+        behavioural: Digest over the engine's output for the probes.
+        components: Digests by name: the components of `structural`, `behavioural`, and `chat_template`. The chat template
+            is part of neither digest.
+        special_ids: Ids of bos, eos, pad and unk, and whether bos and eos are added. One component is their digest.
+        library: Engine and version; not part of a digest.
     """
 
     fingerprint: str
@@ -56,17 +57,17 @@ class TokenizerFingerprint:
 
     @property
     def short(self) -> str:
-        """The first 16 digits, for display."""
+        """First 16 digits of the fingerprint, for display."""
         return self.fingerprint[:16]
 
     @property
     def parts(self) -> dict[str, Any]:
-        """What a length cache stores: the components that ids depend on, and the values that help to explain."""
+        """The members for a length cache: components that affect ids, and values that explain a difference."""
         own = {name: digest for name, digest in self.components.items() if name != "chat_template"}
         return own | {"special_ids": dict(self.special_ids), "library": self.library}
 
     def text(self) -> str:
-        """As it is printed for people: what is absent has no digest, and the ids are shown."""
+        """Formats the fingerprint as a table. Absent components show `none`; the special ids are listed."""
         parts = {name: "none" if digest == NOTHING else digest for name, digest in self.components.items()}
         ids = ", ".join(f"{name} {'-' if value is None else value}" for name, value in self.special_ids.items())
         inner = [name for name in parts if name not in ("behavioural", "chat_template")]
@@ -76,7 +77,7 @@ class TokenizerFingerprint:
         return aligned([*rows, ("library", self.library)])
 
     def to_json(self) -> dict[str, Any]:
-        """As it is printed and saved."""
+        """Returns the JSON object of a saved fingerprint."""
         return {
             "version": FINGERPRINT_VERSION,
             "fingerprint": self.fingerprint,
@@ -89,12 +90,12 @@ class TokenizerFingerprint:
 
 
 def compute_fingerprint(tokenizer: TokenizerOrName) -> TokenizerFingerprint:
-    """The fingerprint of a tokenizer, or of the one at a path.
+    """Computes the fingerprint of a tokenizer, given as an object, name or path.
 
     >>> compute_fingerprint("byte").short
     '3e6cc8846c939715'
     """
-    tokenizer = opened(tokenizer)
+    tokenizer = as_tokenizer(tokenizer)
     structure = tokenizer.structure()
     structural = {name: _digest(value) for name, value in structure.items()}
     observed = [[probe, tokenizer.observe(probe)] for probe in probes(tokenizer.special_tokens)]
@@ -110,14 +111,14 @@ def compute_fingerprint(tokenizer: TokenizerOrName) -> TokenizerFingerprint:
 
 
 def diff_parts(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """The components that differ, in plain words; empty if none does.
+    """Describes the components that differ. An empty result means that none differs.
 
     >>> diff_parts({"merges": "aa", "special_ids": {"eos": 2}}, {"merges": "bb", "special_ids": {"eos": 7}})
     ['merges changed', 'special_ids changed: eos 2 -> 7']
 
     Args:
-        expected: Components by name, also nested by link (`data`, `template`, `tokenizer`).
-        found: The same of what is there now.
+        expected: Expected components by name, or nested under `data`, `template` and `tokenizer`.
+        found: Current components in the same form.
     """
     differences = [
         line
@@ -132,10 +133,15 @@ def diff_parts(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[st
 
 
 def save_fingerprint(fingerprint: TokenizerFingerprint, path: Path, *, force: bool = False) -> None:
-    """Writes a fingerprint as JSON, to be committed beside what depends on it.
+    """Writes a fingerprint as JSON.
+
+    Args:
+        fingerprint: The fingerprint.
+        path: The file.
+        force: Whether to replace an existing file that is not a fingerprint.
 
     Raises:
-        OutputTaken: `path` is there and is no fingerprint; `force` replaces it.
+        OutputTaken: `path` exists and is not a fingerprint, and `force` is false.
     """
     check_output(path, FINGERPRINT, force=force)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,36 +150,41 @@ def save_fingerprint(fingerprint: TokenizerFingerprint, path: Path, *, force: bo
 
 
 def verify_fingerprint(found: TokenizerFingerprint, path: Path) -> None:
-    """Compares a tokenizer with a saved fingerprint.
+    """Compares a tokenizer's fingerprint with a saved one.
+
+    Args:
+        found: The tokenizer's fingerprint.
+        path: File that `save_fingerprint` wrote.
 
     Raises:
-        FingerprintMismatch: It is another tokenizer or another chat template; the message names the components.
-        TokenkitError: The file is missing, no fingerprint or from another version.
+        FingerprintMismatch: The tokenizer or its chat template differs. The message names the components.
+        TokenkitError: The file is missing, is not a fingerprint, or has another version.
     """
     saved = _read_fingerprint(path)
     values = ("special_ids", "library")
     parts = [file["components"] | {name: file[name] for name in values} for file in (saved, found.to_json())]
     if differences := diff_parts(*parts):
         is_equivalent = saved["components"].get("behavioural") == found.behavioural
-        words = "; it does the same on every probe, which is no proof for other texts" if is_equivalent else ""
-        raise FingerprintMismatch(f"not the tokenizer of {path}: {'; '.join(differences)}{words}", "LT-E401")
+        note = "; all probes have equal ids, but other texts may differ" if is_equivalent else ""
+        raise FingerprintMismatch(f"not the tokenizer of {path}: {'; '.join(differences)}{note}", "LT-E401")
 
 
 def _read_fingerprint(path: Path) -> JSON:
     try:
         saved = read_json(path)
     except FileNotFoundError:
-        raise TokenkitError(f"{path} does not exist: write it with --save", "LT-E402") from None
+        raise TokenkitError(f"{path} does not exist: write it with `save_fingerprint`", "LT-E402") from None
     except MalformedJson as error:
-        raise TokenkitError(f"{path} is no saved fingerprint: {error.message}", "LT-E402") from error
+        raise TokenkitError(f"{path} is not a saved fingerprint: {error.message}", "LT-E402") from error
     match saved:
         case {"version": int(), "components": dict(), "special_ids": dict(), "library": str()}:
             pass
         case _:
-            raise TokenkitError(f"{path} is no saved fingerprint", "LT-E402")
+            raise TokenkitError(f"{path} is not a saved fingerprint", "LT-E402")
     if saved["version"] != FINGERPRINT_VERSION:
         raise TokenkitError(
-            f"{path} has fingerprint version {saved['version']}, this is {FINGERPRINT_VERSION}: save it again",
+            f"{path} has fingerprint version {saved['version']}, and this release has version {FINGERPRINT_VERSION}:"
+            " save it again",
             "LT-E402",
         )
     return cast("JSON", saved)
@@ -202,15 +213,16 @@ def _describe_files(before: list[JSON], now: list[JSON]) -> list[str]:
 
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 _ASTRAL = re.compile(r'[\U00010000-\U0010ffff](?:[^"\\]|\\.)*+"(:?)')
-"""A text with a character beyond 16 bits, from there to its end; behind a member's name stands a colon."""
+"""Matches a JSON string from a character beyond 16 bits to its end. A colon after it means that it is a member name."""
 
 
 def _digest(value: Any) -> str:
-    # Without such characters in names the C encoder's order is that of canonical JSON, five times as fast.
+    # Canonical JSON sorts names by UTF-16 units, the C encoder by code points. The orders differ only for names with
+    # characters beyond 16 bits, and the C encoder is five times as fast.
     text = _encode(value)
     has_names = any(found[1] for found in _ASTRAL.finditer(text))
     return hashlib.sha256(canonical_json(value) if has_names else text.encode()).hexdigest()
 
 
 NOTHING = _digest(None)
-"""Digest of a component that is not there."""
+"""Digest of an absent component."""

@@ -1,4 +1,4 @@
-"""What a data file holds, before anything is trained on it: form, counts, lengths, problems, first rows as a model sees them."""
+"""Inspects data files before training: form, counts, lengths, problems, and the first rows as a model receives them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -34,24 +34,24 @@ KINDS: dict[type[Any], str] = {
     PromptSample: "prompt",
 }
 NUM_PLACES = 3
-"""Rows that are named of each problem."""
+"""Number of rows that are listed for each problem."""
 NUM_SHOWN = 1200
-"""Characters of a row that are shown."""
+"""Largest number of characters that are shown of a row."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found.
+    """The result of an inspection.
 
     Args:
-        form: The form of the rows, None if not one could be read.
-        samples: Rows read.
-        lengths: Quantiles of their lengths by name (`p50`, `p90`, `p99`, `max`), in `unit`; none without rows.
+        form: Form of the rows, or None if no row could be read.
+        samples: Number of rows read.
+        lengths: Quantiles of the lengths by name (`p50`, `p90`, `p99`, `max`) in `unit`; empty without rows.
         unit: `characters` or `tokens`.
-        roles: Messages by role.
-        problems: What is worth a look, with the places of some.
-        first_rows: Rendered by the template.
-        error: What ended the reading, if anything did.
+        roles: Number of messages by role.
+        problems: Description of each problem to the number of rows and the places of the first rows.
+        first_rows: The first rows, rendered and decoded.
+        error: The error that ended the reading, or None.
     """
 
     form: str | None
@@ -64,14 +64,13 @@ class Inspection:
     error: str | None
 
     def to_json(self) -> dict[str, Any]:
-        """As it is printed with `--json`."""
         problems = {words: {"rows": count, "places": list(places)} for words, (count, places) in self.problems.items()}
         members = {name: getattr(self, name) for name in ("form", "samples", "lengths", "unit", "roles")}
         return members | {"problems": problems, "first_rows": list(self.first_rows), "error": self.error}
 
     def text(self) -> str:
-        """As it is printed for people."""
-        rows = [("form", self.form or "none was read"), ("samples", number(self.samples))]
+        """Formats the result as a table, followed by warnings and the first rows."""
+        rows = [("form", self.form or "no row could be read"), ("samples", number(self.samples))]
         rows += [(name, f"{length:,} {self.unit}") for name, length in self.lengths.items()]
         rows += [(f"role {role}", number(count)) for role, count in self.roles.items()]
         lines = [aligned(rows)]
@@ -86,14 +85,17 @@ class Inspection:
 def inspect_samples(
     paths: Paths, fields: FieldNames | None, encoder: Encoder, num_rows: int = 2, *, with_tokens: bool
 ) -> Inspection:
-    """Reads data files to their end, or to what cannot be read.
+    """Inspects data files up to their end or to the first invalid row.
 
     Args:
-        paths: The files.
-        fields: Names of the fields, where they are not the standard ones.
-        encoder: Renders the first rows, and counts tokens.
-        num_rows: Rows to render.
-        with_tokens: Count lengths in tokens instead of characters.
+        paths: Data files.
+        fields: Names of the fields, or None for the standard names.
+        encoder: Renders the first rows and counts tokens.
+        num_rows: Number of rows to render, at least 0.
+        with_tokens: Whether lengths are in tokens instead of characters.
+
+    Raises:
+        TokenkitError: A file does not exist.
     """
     lengths: list[int] = []
     roles: Counter[str] = Counter()
@@ -116,7 +118,7 @@ def inspect_samples(
             raise
         error = failure.message
     sizes = np.array(lengths)
-    nearest_rank = "inverted_cdf"  # as `lengths stats` has it
+    nearest_rank = "inverted_cdf"  # the same quantiles as `LengthStats`
     quantiles = {f"p{q}": int(np.percentile(sizes, q, method=nearest_rank)) for q in QUANTILES} if lengths else {}
     return Inspection(
         form=form,
@@ -134,7 +136,7 @@ def _problems(row: Row, seen: dict[bytes, str], encoder: Encoder) -> list[str]:
     sample = row.sample
     problems: list[str] = []
     if seen.setdefault(sample.digest[:8], row.place) != row.place:
-        problems.append("the same content as a row before")
+        problems.append("the same content as an earlier row")
     match sample:
         case CompletionSample():
             empty = not sample.completion.strip()
@@ -145,12 +147,12 @@ def _problems(row: Row, seen: dict[bytes, str], encoder: Encoder) -> list[str]:
         case _:
             empty = not sample_text(sample).strip()
     if empty:
-        problems.append("nothing to learn: empty")
+        problems.append("empty text or answer: no token to learn from")
     text = sample_text(sample)
     if any(special in text for special in encoder.tokenizer.special_tokens):
-        problems.append("holds the text of a special token; it is encoded as text")
+        problems.append("contains the text of a special token, which is encoded as ordinary text")
     if "\ufffd" in text:
-        problems.append("holds U+FFFD, what is left of a character that was lost")
+        problems.append("contains U+FFFD, the replacement for a character that could not be decoded")
     return problems
 
 

@@ -1,7 +1,7 @@
-"""Regression suites: what a tokenizer must keep doing, written down by people, checked by a command.
+"""Regression suites: a file with expected encodings, which a command compares with a tokenizer.
 
 ```yaml
-tokenizer: gpt2          # optional; --tokenizer overrules it
+tokenizer: gpt2          # optional; the command's --tokenizer overrides it
 fingerprint: 3e6c..      # optional: the first 16 or more digits
 tests:
   - text: hello world
@@ -33,83 +33,88 @@ from lazarus_tokenkit.tokenizers.protocol import Tokenizer
 
 
 class Case(BaseModel):
-    """One text and what is expected of it; what is left out is not checked."""
+    """One text with the expected results. Absent results are not checked."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str | None = None
-    """What the case is called; else its text."""
+    """Name of the case; the default is its text."""
     text: str
-    """What is encoded."""
+    """The text to encode."""
     special: bool = False
-    """Whether special tokens in it count as such."""
+    """Whether special tokens in the text are parsed."""
     ids: tuple[int, ...] | None = None
-    """Its ids."""
+    """Expected ids."""
     pieces: tuple[str, ...] | None = None
-    """Its tokens, each decoded by itself."""
+    """Expected tokens, each decoded separately."""
     count: NonNegativeInt | None = None
-    """How many tokens it has."""
+    """Expected number of tokens."""
     max_tokens: NonNegativeInt | None = None
-    """How many it may have."""
+    """Largest accepted number of tokens."""
     round_trip: bool | None = None
-    """Whether it comes back."""
+    """Whether decoding must restore the text (true) or must not (false)."""
 
     @field_validator("text")
     @classmethod
     def _is_text(cls, text: str) -> str:
         if any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise ValueError("half a surrogate pair, which no UTF-8 text can hold")
+            raise ValueError("half a surrogate pair, which UTF-8 cannot represent")
         return text
 
     @model_validator(mode="after")
     def _expects_something(self) -> "Case":
         if all(each is None for each in (self.ids, self.pieces, self.count, self.max_tokens, self.round_trip)):
-            raise ValueError("expects nothing: give `ids`, `pieces`, `count`, `max_tokens` or `round_trip`")
+            raise ValueError("has no expected result: give `ids`, `pieces`, `count`, `max_tokens` or `round_trip`")
         return self
 
 
 class Suite(BaseModel):
-    """A file of cases."""
+    """The content of a suite file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     tokenizer: str | None = None
     """Name or path of the tokenizer."""
     fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{16,64}$")] | None = None
-    """The first digits of its fingerprint, 16 or more."""
+    """First digits of the tokenizer's fingerprint, 16 to 64."""
     tests: tuple[Case, ...]
     """The cases."""
 
     @model_validator(mode="after")
     def _checks_something(self) -> "Suite":
         if not self.tests and self.fingerprint is None:
-            raise ValueError("`tests` is empty and there is no `fingerprint`, so nothing is checked")
+            raise ValueError("`tests` is empty and there is no `fingerprint`: give at least one test")
         return self
 
 
 _REASONS = {
     "string_type": "is not a text; put it in quotation marks",
     "string_pattern_mismatch": "is not 16 to 64 digits 0-9 and a-f, as `lazarus-tokenkit fingerprint` prints them",
-    "model_type": "is no object with `text` or `tests`",
+    "model_type": "is not an object with `text` or `tests`",
     "missing": "is missing",
 }
-"""What is wrong, in words, by the type of pydantic's error."""
+"""Message by the type of pydantic's error."""
 
 
 MAX_SUITE_BYTES = 1 << 20
-"""Of a suite: PyYAML reads it in seconds."""
+"""Largest suite file. PyYAML reads it in seconds."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case: `failures` is empty where it held."""
+    """The result of a case.
+
+    Args:
+        name: Name of the case.
+        failures: Description of each failed expectation; empty for a passed case.
+    """
 
     name: str
     failures: tuple[str, ...]
 
 
 class _NoAliases(yaml.SafeLoader):
-    """YAML without aliases: ten lines of them stand for gigabytes."""
+    """A YAML loader without aliases: ten lines of aliases can expand to gigabytes."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Refuses an alias."""
@@ -124,7 +129,7 @@ def _parsed(content: str, path: Path) -> Any:
         return parse_json(content, str(path))
     try:
         return tomllib.loads(content) if path.suffix == ".toml" else yaml.load(content, _NoAliases)
-    except (ValueError, OverflowError) as error:  # such as an integer of 5,000 digits, or a day that is none
+    except (ValueError, OverflowError) as error:  # for example an integer of 5,000 digits or an invalid date
         if isinstance(error, tomllib.TOMLDecodeError):
             raise
         raise yaml.YAMLError(str(error)) from error
@@ -134,7 +139,7 @@ def read_suite(path: Path) -> Suite:
     """Reads a suite from YAML, JSON or TOML.
 
     Raises:
-        TokenkitError: The file is missing, malformed or has what a suite has not.
+        TokenkitError: The file is missing, malformed or not a valid suite.
     """
     try:
         return Suite.model_validate(_parsed(read_bytes(path, MAX_SUITE_BYTES).removeprefix(BOM).decode(), path))
@@ -154,12 +159,19 @@ def read_suite(path: Path) -> Suite:
 
 
 def run_suite(suite: Suite, tokenizer: Tokenizer) -> list[Outcome]:
-    """Checks every case.
+    """Runs every case of a suite.
 
     >>> from lazarus_tokenkit import load_tokenizer
     >>> suite = Suite(tests=(Case(text="Hi", ids=(72, 105)), Case(text="Hi", max_tokens=1)))
     >>> [outcome.failures for outcome in run_suite(suite, load_tokenizer("byte"))]
     [(), ('2 tokens, at most 1 expected',)]
+
+    Args:
+        suite: The suite.
+        tokenizer: The tokenizer.
+
+    Returns:
+        One outcome for each case, after one for the fingerprint if the suite has one.
     """
     outcomes = [Outcome(case.name or repr(case.text), tuple(_failures(case, tokenizer))) for case in suite.tests]
     if suite.fingerprint is None:
@@ -181,6 +193,6 @@ def _failures(case: Case, tokenizer: Tokenizer) -> list[str]:
             case.max_tokens is None or len(ids) <= case.max_tokens,
             f"{len(ids)} tokens, at most {case.max_tokens} expected",
         ),
-        (case.round_trip is None or case.round_trip == (back == case.text), f"comes back as {back!r}"),
+        (case.round_trip is None or case.round_trip == (back == case.text), f"decodes to {back!r}"),
     )
     return [words for holds, words in checks if not holds]

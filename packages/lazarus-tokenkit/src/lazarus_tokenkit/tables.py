@@ -1,14 +1,18 @@
-"""Figures as people read them: a name, a number, what it means."""
+"""Formats tables of names, numbers and notes as text."""
 
 from collections.abc import Iterable, Sequence
 
 
 def aligned(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Rows of cells as lines with columns of one width.
+    """Formats rows of cells as lines with aligned columns.
 
     >>> print(aligned([("a", "1", "x"), ("bcd", "22", "y")], right=[1]))
     a     1  x
     bcd  22  y
+
+    Args:
+        rows: Rows with equal numbers of cells.
+        right: Indices of the columns to align right.
     """
     rows = [list(row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -23,7 +27,12 @@ def aligned(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A figure, or a dash where there is none."""
+    """Formats a number with thousands separators, or a dash for None.
+
+    Args:
+        value: The number.
+        digits: Decimal places of a float.
+    """
     match value:
         case None:
             return "-"
@@ -34,11 +43,16 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A share as per cent."""
+    """Formats a share, 0 to 1, as per cent, or a dash for None."""
     return "-" if value is None else f"{100 * value:.2f} %"
 
 
 def bars(items: Sequence[tuple[str, int]], width: int = 40) -> str:
-    """A histogram: label, bar, count."""
+    """Formats a histogram with a bar of `#` for each item.
+
+    Args:
+        items: Label and count of each bar.
+        width: Characters of the longest bar.
+    """
     tallest = max((count for _, count in items), default=0) or 1
     return aligned([(label, "#" * -(-count * width // tallest), f"{count:,}") for label, count in items], right=[0])

@@ -18,3 +18,4 @@ from .run_dir.links import Link as Link
 from .run_dir.provenance import Elsewhere as Elsewhere
 from .run_dir.provenance import Pins as Pins
 from .run_dir.provenance import verify_run as verify_run
+from .run_settings import RunSettings as RunSettings

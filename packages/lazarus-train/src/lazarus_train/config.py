@@ -1,4 +1,7 @@
-"""What a run is asked for. `OUT/config.json` holds it resolved, with the versions it ran on."""
+"""Settings of a run. `OUT/config.json` holds them resolved, with the versions the run used.
+
+The first sentence of a field's docstring is the help of its option; `Default: words.` says what a missing value means.
+"""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -16,7 +19,6 @@ from pydantic import (
 
 from lazarus_core.canonical import MAX_INTEGER
 from lazarus_models.loading.hub import locate
-from lazarus_plan.checks.pin import resolve_pin
 from lazarus_train.engine.early_stop import EarlyStopSettings
 from lazarus_train.objectives.settings import CausalSettings, ObjectiveSettings, PreferenceSettings
 
@@ -41,15 +43,16 @@ class LoraSettings(BaseModel):
     model_config = _STRICT
 
     kind: Literal["lora", "dora"] = "lora"
-    """`dora` (arXiv 2402.09353) learns the length of each row of a weight as well."""
+    """Kind of the adapters. `dora` (arXiv 2402.09353) learns the length of each row of a weight as well."""
     rank: PositiveInt = 8
-    """Width of the bottleneck."""
-    alpha: PositiveFloat = Field(default_factory=lambda settings: 2.0 * settings["rank"])
-    """Strength: the update is scaled by alpha / rank. Twice the rank unless given."""
+    """Width of the adapters."""
+    # pydantic 2.10 makes the default also where it refused the rank, which is missing then
+    alpha: PositiveFloat = Field(default_factory=lambda settings: 2.0 * settings.get("rank", 1))
+    """Strength of the adapters: the update is scaled by alpha / rank. Default: twice the rank."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of inputs to the adapters that training drops."""
+    """Share of the adapters' inputs that training drops, from 0 to below 1."""
     targets: tuple[str, ...] | None = None
-    """Last names or patterns of the layers to adapt, such as `q_proj`; None for every linear layer of the blocks."""
+    """Last names or patterns of the layers to adapt, such as `q_proj`. Default: every linear layer of the blocks."""
 
 
 class OptimizerSettings(BaseModel):
@@ -58,37 +61,36 @@ class OptimizerSettings(BaseModel):
     model_config = _STRICT
 
     name: Literal["adamw", "muon", "adafactor", "lion", "sgd"] = "adamw"
-    """AdamW (arXiv 1711.05101), Adafactor (1804.04235), Lion (2302.06675), SGD with momentum, or Muon (Jordan 2024) for the
-    matrices of the blocks and AdamW for the rest."""
+    """Optimizer. AdamW (arXiv 1711.05101), Adafactor (1804.04235), Lion (2302.06675), SGD with momentum, or Muon (Jordan
+    2024) for the matrices of the blocks and AdamW for the rest."""
     learning_rate: PositiveFloat = FULL_RATE
-    """Peak rate."""
+    """Peak learning rate. Default: 1e-4; 1e-3 for adapters trained from the command line."""
     min_learning_rate: NonNegativeFloat = 0.0
-    """Rate that the decay ends at."""
+    """Learning rate at the end of the decay."""
     muon_learning_rate: PositiveFloat = MUON_RATE
-    """Peak rate of the matrices that Muon moves; rises and falls with the other."""
+    """Peak learning rate of the matrices that Muon updates. It follows the same schedule."""
     rate_factors: dict[str, NonNegativeFloat] = Field(default_factory=dict)
-    """What the rate is multiplied with, by pattern of parameter names such as `*embed*`; the first that matches counts."""
+    """Factors of the learning rate by pattern of parameter names: `*embed*=0.1,*norm*=2`. The first match counts."""
     schedule: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
-    """What follows the warm-up. It spans the whole plan, whatever `max_steps` is. `wsd` (arXiv 2404.06395) stays at the
-    peak and decays at the end."""
+    """Learning rate after the warm-up. It spans the whole plan, whatever `max_steps` is. `wsd` (arXiv 2404.06395) stays at
+    the peak and decays at the end."""
     warmup_steps: NonNegativeInt = 0
-    """Steps over which the rate rises to its peak."""
+    """Steps over which the learning rate rises to its peak."""
     decay_steps: PositiveInt | None = None
-    """Steps of the decay that ends `wsd`, of which the first is still at the peak; None takes a tenth of the plan, and two at
-    least."""
+    """Steps of the final decay of `wsd`. The first of them is still at the peak. Default: a tenth of the plan, at least two."""
     beta1: float = Field(default=0.9, ge=0.0, lt=1.0)
-    """Decay of the mean of gradients (AdamW, Lion)."""
+    """Decay of the mean of gradients (AdamW, Lion, Muon's AdamW)."""
     beta2: float = Field(default=0.999, ge=0.0, lt=1.0)
-    """Decay of the mean of squared gradients (AdamW); of the momentum (Lion, which takes 0.99 where nothing is said)."""
+    """Decay of the mean of squared gradients (AdamW) or of the momentum (Lion). Default: 0.999, with Lion 0.99."""
     epsilon: PositiveFloat = 1e-8
     """Added to the root of the mean of squared gradients (AdamW)."""
     momentum: float = Field(default=0.95, ge=0.0, lt=1.0)
     """Decay of the sum or mean of gradients (SGD, Muon)."""
     weight_decay: NonNegativeFloat = 0.01
-    """Pull of linear maps towards zero, apart from the gradient whatever the optimizer; spares norms, biases, embeddings,
-    routers, convolutions and the state parameters of Mamba."""
+    """Decoupled weight decay of linear maps. Norms, biases, embeddings, routers, convolutions and the state parameters of
+    Mamba have none."""
     max_grad_norm: PositiveFloat = 1.0
-    """Gradients of a larger global norm are scaled down to it."""
+    """Largest global norm of the gradients; larger ones are scaled down to it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -131,66 +133,65 @@ class TrainConfig(BaseModel):
     model_config = _STRICT
 
     objective: ObjectiveSettings = CausalSettings()
-    """What is minimised."""
+    """Objective to minimise."""
     model: Path
-    """The model to start from: a directory in Hugging Face's layout, `owner/name[@revision]` on the hub, or a short
-    name."""
+    """Model to start from: a directory, `owner/name[@revision]` on the hub, or a short name."""
     data: Path | Annotated[tuple[Path, ...], Field(min_length=1)]
-    """The rows the plan was made for: a file for each of its sources, in their order."""
+    """Rows that the plan was made for (.jsonl): a file for each source of the plan, in their order."""
     batch_plan: Path
-    """The plan to obey."""
+    """Plan to follow."""
     expect_plan: str | None = None
-    """The plan_id that the plan must have, at least its first 16 hexadecimal digits, or the folder of a plan or lock that has
-    it; None trains by whatever plan lies there."""
+    """The plan_id that the plan must have (16 hexadecimal digits or more), or the folder of a plan or lock with that id.
+    Default: any plan."""
     output: Path
     """Folder of the run, used as given."""
     prompt_field: str | None = None
-    """Field of the question; None reads the standard names."""
+    """Field of the question. Default: the standard names."""
     completion_field: str | None = None
-    """Field of the answer."""
+    """Field of the answer. Default: the standard names."""
     messages_field: str | None = None
-    """Field of the conversation."""
+    """Field of the conversation. Default: the standard names."""
     text_field: str | None = None
-    """Field of the document."""
+    """Field of the document. Default: the standard names."""
     label_field: str | None = None
-    """Field that says whether an answer is desirable (kto of single answers); None reads pairs."""
+    """Field that is true for desirable answers (kto of single answers). Default: pairs of answers."""
     template: str | None = None
-    """Chat template; None takes the one that the plan's lengths were measured with."""
+    """Chat template. Default: the one that the plan's lengths were measured with."""
     max_steps: PositiveInt | None = None
-    """Stop after this many steps of the plan; None follows it to its end."""
+    """Stop after this many steps of the plan. Default: all steps."""
     save_every: PositiveInt | None = None
-    """Steps between checkpoints; None saves only the last step."""
+    """Steps between checkpoints. Default: only the last step."""
     keep_checkpoints: PositiveInt | None = None
-    """How many of the newest checkpoints stay, beside the one of the lowest held-out loss; None keeps all."""
+    """Number of newest checkpoints to keep, in addition to the one with the lowest held-out loss. Default: all."""
     lora: LoraSettings | None = None
-    """Adapters to train; None trains all weights."""
+    """Train low-rank adapters. Default: all weights."""
     freeze: tuple[str, ...] = ()
-    """Patterns of parameter names, such as `*embed*`, that stay as they are."""
+    """Parameters that are not trained, by patterns of their names: `*embed*,model.layers.0.*`."""
     optimizer: OptimizerSettings = OptimizerSettings()
-    """How weights move."""
+    """Optimizer, learning rate and schedule."""
     micro_rows: PositiveInt | None = None
-    """Rows computed at once; gradients of the rest of the step accumulate. None computes a step at once."""
+    """Rows per micro-batch; gradients accumulate over the step. Default: all rows of a step, or as many as fit."""
     seed: int = Field(default=0, ge=0, le=MAX_INTEGER)
-    """Of adapters and dropout; the order of the data is the plan's."""
+    """Random seed of fresh weights, adapters, dropout and noise; the plan orders the data."""
     eval_data: dict[EvalName, Path] = Field(default_factory=dict)
-    """Held-out rows by name: their losses are measured before the first step and after the last. The first ones decide which
+    """Held-out rows by name: their losses are measured before the first step and after the last. The first decide which
     checkpoint is the best and when to stop early."""
     eval_every: PositiveInt | None = None
-    """Steps between further measurements of the held-out losses, and answers."""
+    """Steps between further measurements of held-out losses, and sampled answers. Default: first and last step only."""
     sample_prompts: tuple[str, ...] = ()
-    """What the model is asked before the first step, every `eval_every` and after the last; answers are logged."""
+    """Prompt that the model answers at every measurement of held-out losses; answers are logged."""
     early_stop: EarlyStopSettings | None = None
-    """When to stop for learning by heart; None follows the plan."""
+    """When to stop because of overfitting. Default: never."""
     ema: float | None = Field(default=None, gt=0.0, lt=1.0)
-    """Decay of a moving average of the weights, saved beside the trained ones; None keeps none."""
+    """Decay of a moving average of the weights (EMA), saved with the trained ones: 0.999. Default: no average."""
     neftune_alpha: PositiveFloat | None = None
-    """Strength of noise on the embeddings (NEFTune); 5 is usual, None adds none."""
+    """Strength of noise on the embeddings (NEFTune); 5 is usual. Default: no noise."""
     shards_optimizer: bool = False
-    """Whether each process of a run keeps a part of the optimizer's moments; the weights are the same."""
+    """Each process of the run keeps a part of the optimizer's moments; the weights are the same."""
     mixed_precision: bool = False
-    """Whether steps compute in bfloat16, from weights and moments that are kept in float32."""
+    """Compute steps in bfloat16 from weights and moments kept in float32, on a GPU."""
     recomputes: bool = False
-    """Whether blocks compute their activations again for the gradient, to save memory (gradient checkpointing)."""
+    """Recompute activations of the blocks for the gradient, which saves memory (gradient checkpointing)."""
 
     @model_validator(mode="after")
     def _evaluates_something(self) -> "TrainConfig":
@@ -229,6 +230,8 @@ class TrainConfig(BaseModel):
             ConfigError: There is no such model.
             PlanError: `expect_plan` is no plan_id, plan or lock.
         """
+        from lazarus_plan.checks.pin import resolve_pin  # loads NumPy, which help does without
+
         pin = None if self.expect_plan is None else f"sha256:{resolve_pin(self.expect_plan)}"
         return self.model_copy(update={"expect_plan": pin, "model": locate(self.model).path})
 

@@ -1,4 +1,4 @@
-"""Small pictures as SVG text: columns of a histogram, lines and curves over steps, bars of shares."""
+"""Charts as SVG text: histograms, lines and curves over steps, bars."""
 
 from collections.abc import Sequence
 from html import escape
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 440, 180, 60, 24
 MAX_POINTS = 400
-"""Points of a line: more steps are drawn by the least and the most of each group."""
+"""Maximum number of points of a line. With more steps, the minimum and maximum of each group are drawn."""
 COLOURS = ("var(--mark)", "var(--other)", "#3f9a6b", "#8a5fd0", "#c79a1c", "#c4467f", "#2a9db3", "var(--soft)")
-"""Of lines, in this order; more lines begin again."""
+"""Colours of lines, in this order; further lines start again with the first."""
 _DOT = "h4"
-"""A point by itself is drawn as a stroke so wide: a path of one point is nothing."""
+"""Width of the stroke that draws a single point, since a path of one point is invisible."""
 BAR_HEIGHT, BAR_LEFT, BAR_WIDTH = 24, 250, 700
 
 
@@ -21,10 +21,10 @@ class Bar(NamedTuple):
     """One bar.
 
     Args:
-        name: Stands left of it.
-        share: Its length, 0 to 1.
-        text: Stands right of it.
-        is_ours: Whether it is drawn in the first colour.
+        name: Label at the left.
+        share: Length, 0 to 1.
+        text: Label at the right.
+        is_ours: Whether the first colour is used.
     """
 
     name: str
@@ -34,7 +34,13 @@ class Bar(NamedTuple):
 
 
 def columns(counts: Sequence[int], edges: Sequence[int], unit: str) -> str:
-    """A histogram; `edges` has one more than `counts`."""
+    """Draw a histogram.
+
+    Args:
+        counts: Height of each column, (N,).
+        edges: Boundaries of the columns, (N + 1,).
+        unit: Name of the horizontal axis.
+    """
     width, high = (WIDTH - LEFT) / len(counts), max(counts)
     parts = [
         f'<rect class="mark" x="{LEFT + at * width:.1f}" y="{_y(count / high):.1f}" width="{max(width - 1, 0.5):.1f}" '
@@ -46,7 +52,13 @@ def columns(counts: Sequence[int], edges: Sequence[int], unit: str) -> str:
 
 
 def lines(series: Sequence[NDArray[Any]], across: str, unit: str) -> str:
-    """Values by step, one path a series."""
+    """Draw values by step, one path for each series.
+
+    Args:
+        series: Values by name, each (N,).
+        across: Name of the horizontal axis.
+        unit: Unit of the values.
+    """
     low = min(0.0, *(float(each.min()) for each in series))
     high = max(low + 1e-9, *(float(each.max()) for each in series))
     parts = [
@@ -62,7 +74,7 @@ class Curve(NamedTuple):
     Args:
         steps: Ascending, (N,).
         values: Finite, (N,).
-        colour: Number of its colour.
+        colour: Index into `COLOURS`.
     """
 
     steps: NDArray[np.integer]
@@ -71,14 +83,14 @@ class Curve(NamedTuple):
 
 
 def curves(found: Sequence[Curve], unit: str, *, from_zero: bool = False) -> str:
-    """Curves over steps, each with its own, on one pair of axes.
+    """Draw curves with their own steps on one pair of axes.
 
-    Every curve carries the points it is drawn by as `data-points`, for a page that reads them off.
+    Every curve stores its points in the attribute `data-points`, for the page's script.
 
     Args:
-        found: At least one, none empty.
-        unit: Of the values.
-        from_zero: Whether the vertical axis begins at zero, not at the least value.
+        found: One curve or more, none empty.
+        unit: Unit of the values.
+        from_zero: Whether the vertical axis starts at zero instead of the minimum.
     """
     low = 0.0 if from_zero else min(float(each.values.min()) for each in found)
     high = max(float(each.values.max()) for each in found)
@@ -126,7 +138,7 @@ def _path(values: NDArray[Any], low: float, high: float) -> str:
 
 
 def _thinned(curve: Curve) -> list[tuple[float, float]]:
-    """The least and the most of each group of points, in their order, where there are too many."""
+    """Reduce a curve to the minimum and maximum of each group of points, in their order, if it has too many."""
     group = -(-2 * len(curve.steps) // MAX_POINTS)
     kept: set[int] = {0, len(curve.steps) - 1}
     for begin in range(0, len(curve.steps), group):

@@ -1,4 +1,4 @@
-"""The frame of every report: one self-contained HTML page, nothing loaded from anywhere, light and dark."""
+"""The frame of every report: one self-contained HTML page that loads nothing, with a light and a dark theme."""
 
 import re
 from html import escape
@@ -9,7 +9,7 @@ from lazarus_core.outputs import OutputKind, begins_with
 from lazarus_core.printable import printable
 
 HEAD = '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="Lazarus">'
-"""How every page begins: it tells a page of ours, which may be replaced, from another."""
+"""The first bytes of every page. They mark a page as written by Lazarus, so that it may be replaced."""
 PAGE = OutputKind("a page of Lazarus", begins_with(re.escape(HEAD)))
 
 _DARK = """--ink: #e7ebf1; --soft: #9aa6b6; --line: #343c48; --paper: #14181f; --mark: #6ea3ff; --other: #f0935f;"""
@@ -37,13 +37,13 @@ select, input { font: inherit; color: inherit; background: var(--paper); border:
 
 
 def page(title: str, body: str, distribution: str, script: str = "") -> str:
-    """A page.
+    """Build a page.
 
     Args:
-        title: Of the window, as text.
-        body: HTML.
-        distribution: The package that made it, named with its version at the end.
-        script: JavaScript that runs once the body stands.
+        title: Title of the window, as plain text.
+        body: Content, as HTML.
+        distribution: Package that made the page; the footer names it with its version.
+        script: JavaScript that runs after the body is loaded.
     """
     code = f"<script>{script}</script>" if script else ""
     return printable(
@@ -54,5 +54,11 @@ def page(title: str, body: str, distribution: str, script: str = "") -> str:
 
 
 def section(title: str, text: str, picture: str) -> str:
-    """A heading, a line of HTML about it, and what it is about."""
+    """Build a section.
+
+    Args:
+        title: Heading, as plain text.
+        text: One line of explanation, as HTML.
+        picture: Chart or table, as HTML.
+    """
     return f"<section><h2>{escape(title)}</h2><p>{text}</p>{picture}</section>\n"

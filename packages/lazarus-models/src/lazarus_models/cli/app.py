@@ -2,8 +2,7 @@
 
 from typing import Annotated
 
-import typer
-
+from lazarus_core.cli_app import App
 from lazarus_core.console import version_option
 from lazarus_models.cli.answering import chat, infer
 from lazarus_models.cli.describing import estimate, info
@@ -11,18 +10,14 @@ from lazarus_models.cli.machine import doctor
 from lazarus_models.cli.making import convert, new
 from lazarus_models.cli.serving import serve
 
-app = typer.Typer(
+app = App(
     name="lazarus-models",
     help="Run, create, convert and serve language models on MLX, in the Hugging Face layout.",
-    rich_markup_mode=None,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-model_app = typer.Typer(
-    help="Create, describe or convert a model.", rich_markup_mode=None, no_args_is_help=True, add_completion=False
-)
+model_app = App(help="Create, describe or convert a model.", no_args_is_help=True)
 """`lazarus model`."""
 
 for command in (infer, chat, serve, info, new, estimate, convert, doctor):

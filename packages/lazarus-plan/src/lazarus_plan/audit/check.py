@@ -1,4 +1,4 @@
-"""Offline proof that a run followed its plan: the chain is intact, its leaves are the plan's, no step skipped or repeated."""
+"""Check offline that a run followed its plan: the chain is intact, and its steps are the plan's, each once and in order."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from lazarus_core.canonical import JSON
 
 TokenIds = Callable[[Segment], NDArray[Any]]
-"""From a segment to the token ids that the data give for it."""
+"""Function from a segment to its token ids, as the data gives them."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What a log proves.
+    """Result of a check.
 
     Args:
-        version: Of the log's format; version 1 binds no weights, settings or models.
-        first_step: Where it begins; above 0 only in version 1.
-        steps: How many it holds.
-        head: Hash of the whole chain, as the log says; covers everything that is bound.
+        version: Version of the log's format. Version 1 binds no weights, settings or models.
+        first_step: First step; above 0 only in version 1.
+        steps: Number of steps.
+        head: Stated hash of the whole chain, which covers everything that is bound.
         data_head: Hash of the chain over the steps alone.
-        findings: What is wrong; none if the run followed the plan.
-        start: Digests of settings, first model and environment that the header binds, where it does.
-        bindings: The binding lines, in their order.
+        findings: Problems; empty if the run followed the plan.
+        start: Digests of settings, first model and environment in the header, if it binds them.
+        bindings: Binding lines, in order.
     """
 
     version: int
@@ -50,12 +50,12 @@ class Audit:
 
 
 def check_audit(path: Path | str, plan: BatchPlan, token_ids: TokenIds | None = None) -> Audit:
-    """Holds an audit log against the plan, and against the data where they are at hand.
+    """Check an audit log against the plan, and against the data if it is given.
 
     Args:
         path: The log.
-        plan: What the run should have followed.
-        token_ids: Given, row digests are recomputed from the data.
+        plan: The expected plan.
+        token_ids: Token ids by segment. If given, row digests are recomputed from the data.
 
     Raises:
         PlanError: There is no log.
@@ -84,13 +84,13 @@ def check_audit(path: Path | str, plan: BatchPlan, token_ids: TokenIds | None = 
 
 
 def _first(header: Header, plan: BatchPlan) -> int:
-    """The step that a log must begin with: 0, or, in version 1, where the plan was rebased."""
+    """The first step that a log must have: 0, or in version 1 the step of the rebase."""
     parent = plan.metadata.parent
     return parent.steps if header.version == LEGACY_VERSION and header.first_step and parent is not None else 0
 
 
 def _plans(header: Header, lines: Sequence[Entry], plan: BatchPlan) -> Iterator[Finding]:
-    """The run began with a plan and went on with children of it, each from where it was rebased; the last is the plan."""
+    """Check that each plan of a run is rebased from the one before, at the step where the run changed to it."""
     followed, leaves = header.plan_id, list[bytes]()
     for line, entry in enumerate(lines, 2):
         if entry.kind is None:
@@ -106,7 +106,7 @@ def _plans(header: Header, lines: Sequence[Entry], plan: BatchPlan) -> Iterator[
 
 
 def _not_a_child(entry: Entry, followed: str, leaves: Sequence[bytes]) -> str | None:
-    """Why a bound plan does not go on where the run was, or None."""
+    """Why a bound plan does not continue the previous one at this step, or None."""
     assert entry.plan is not None, "a line of kind `plan`"
     parent = entry.plan.get("parent")
     said = cast("JSON", parent) if isinstance(parent, dict) else {}

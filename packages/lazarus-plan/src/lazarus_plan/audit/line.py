@@ -1,4 +1,4 @@
-"""The lines of an audit log, read strictly: one spelling, known members, nothing twice.
+"""Strict reader for the lines of an audit log: one canonical form, known members, no duplicates.
 
 ```
 {"lazarus_audit":2,"plan_id":"sha256:..","start":{"settings":"sha256:..","model":"sha256:..","environment":"sha256:.."}}
@@ -6,9 +6,9 @@
 {"step":1,"bind":"checkpoint","leaf":"..","rows":"..","head":".."}
 {"step":1,"bind":"plan","plan":{..},"leaf":"..","rows":"..","head":".."}
 ```
-A *step line* says what one step was trained on. A *binding line* binds something else to the chain, after `step` steps:
-its `leaf` is the RFC 6962 leaf hash of what is bound. `head` = SHA-256(previous head || leaf || rows || bind), where `bind`
-is the ASCII text of that member, and empty for a step line.
+A *step line* records the rows of one step. A *binding line* adds another document to the chain after `step` steps; its
+`leaf` is the RFC 6962 leaf hash of that document. `head` = SHA-256(previous head || leaf || rows || bind), where `bind`
+is the ASCII text of that member, empty for a step line.
 """
 
 import hashlib
@@ -24,16 +24,15 @@ from lazarus_plan.format.merkle import EMPTY_ROOT, leaf_hash
 
 AUDIT_VERSION = 2
 LEGACY_VERSION = 1
-"""Logs of this version hold step lines alone: nothing binds weights, settings or a model to them."""
+"""Logs of this version have step lines only. They bind no weights, settings or model."""
 Kind = Literal["checkpoint", "final", "settings", "environment", "plan", "logs", "reference"]
-"""What a line can bind. `checkpoint`, `final`, `reference`: a folder, by its manifest. `settings`, `environment`: what a
-resumed run was asked for and ran on. `plan`: the rebased plan that the run goes on with. `logs`: metrics and samples that
-were written after the last checkpoint."""
+"""Kinds of binding lines. `checkpoint`, `final`, `reference`: a folder, by its manifest. `settings`, `environment`: those of
+a resumed run. `plan`: the rebased plan that the run continues with. `logs`: metrics and samples since the last checkpoint."""
 KINDS: tuple[str, ...] = get_args(Kind)
 START = ("settings", "model", "environment")
-"""What the header of a run's log binds."""
+"""Digests in the header of a run's log."""
 MAX_LINE = 1 << 24
-"""Longest line that is read, in bytes: the identity of a plan has about a hundred for each of its data files."""
+"""Maximum bytes of a line. The identity of a plan takes about a hundred bytes per data file."""
 _HEX = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -43,11 +42,11 @@ class Header:
     """The first line of a log.
 
     Args:
-        version: Of the format.
-        plan_id: What the run followed when it began.
-        start: Digests of settings, first model and environment; None where another trainer wrote the log.
-        first_step: Number of the first step; above 0 only in version 1, after a rebase.
-        genesis: The head before the first line.
+        version: Version of the format.
+        plan_id: First plan of the run.
+        start: Digests of settings, first model and environment; None in logs of other trainers.
+        first_step: First step; above 0 only in version 1, after a rebase.
+        genesis: Head before the first line.
     """
 
     version: int
@@ -61,12 +60,12 @@ class Entry(NamedTuple):
     """Any other line of a log.
 
     Args:
-        step: Number of the step, or, of a binding line, how many steps were done.
-        kind: What is bound; None for a step line.
-        leaf: Hash of the plan's line, or of what is bound.
-        rows: Root over the digests of the rows, or over the parts of what is bound.
-        head: Hash of the chain after this line, as the line says.
-        plan: Of a line that binds a plan, what its identity is made of.
+        step: Step number; for a binding line, the number of completed steps.
+        kind: Kind of the binding; None for a step line.
+        leaf: Hash of the plan's line, or of the bound document.
+        rows: Root over the digests of the rows, or over the parts of the bound document.
+        head: Stated hash of the chain after this line.
+        plan: Identity of the bound plan, for kind `plan`.
     """
 
     step: int
@@ -77,7 +76,7 @@ class Entry(NamedTuple):
     plan: JSON | None = None
 
     def chained(self, head: bytes) -> bytes:
-        """The head after this line, computed from the one before."""
+        """Head after this line, computed from the previous head."""
         return chain(head, self.leaf, self.rows, self.kind or "")
 
     def binds(self, binding: "Binding") -> bool:
@@ -86,13 +85,13 @@ class Entry(NamedTuple):
 
 
 class Binding(NamedTuple):
-    """Something to bind to the chain.
+    """A document to bind to the chain.
 
     Args:
-        kind: What it is.
-        content: The bytes that are bound: a manifest, or canonical JSON.
-        rows: Merkle root over its parts, so that one part can be proven to belong.
-        plan: Of a plan, what its identity is made of.
+        kind: Kind of document.
+        content: Its bytes: a manifest, or canonical JSON.
+        rows: Merkle root over its parts, so that a single part can be proven.
+        plan: Identity of the plan, for kind `plan`.
     """
 
     kind: Kind
@@ -107,12 +106,12 @@ class Binding(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the content, as a header's `start` has it."""
+        """SHA-256 of the content, as in a header's `start`."""
         return digest_text(hashlib.sha256(self.content).digest())
 
     @classmethod
     def of_plan(cls, identity: JSON) -> "Binding":
-        """Of a rebased plan, by what its identity is made of."""
+        """Binding of a rebased plan, from its identity."""
         return cls("plan", canonical_json(identity), plan=identity)
 
 
@@ -132,7 +131,7 @@ def genesis(line: bytes) -> bytes:
 
 
 def line_of(members: JSON) -> bytes:
-    """The one spelling of a line, with its line feed."""
+    """Canonical form of a line, with its line feed."""
     return json.dumps(members, separators=(",", ":")).encode("ascii") + b"\n"
 
 
@@ -145,11 +144,11 @@ def entry_line(entry: Entry) -> bytes:
 
 
 def parse_header(line: bytes) -> Header:
-    """The header that a line holds.
+    """Parse a header line.
 
     Raises:
-        CorruptPlan: It holds none.
-        FormatError: It is of a newer version.
+        CorruptPlan: The line is not a header.
+        FormatError: A newer version wrote it.
     """
     members = _members(line, 1)
     version = members.get("lazarus_audit")
@@ -170,14 +169,14 @@ def parse_header(line: bytes) -> Header:
 
 
 def parse_entry(line: bytes, number: int) -> Entry:
-    """The entry that a line holds.
+    """Parse any other line.
 
     Args:
-        line: With its line feed.
-        number: Of the line in its file, from 1, for messages.
+        line: The line with its line feed.
+        number: 1-based line number, for messages.
 
     Raises:
-        CorruptPlan: It holds none, or another spelling of one.
+        CorruptPlan: The line is not a canonical entry.
     """
     members = _members(line, number)
     kind, plan = members.get("bind"), members.get("plan")
@@ -227,12 +226,12 @@ def _members(line: bytes, number: int) -> JSON:
 
 
 def _refuse_unknown(members: JSON, named: tuple[str, ...], line: bytes, number: int) -> None:
-    """Refuses unknown members and another spelling of the known ones."""
+    """Refuse unknown members and non-canonical forms."""
     unknown = sorted(members.keys() - set(named))
     if unknown:
         raise _wrong(number, f"the member {_shown(unknown[0])} is unknown")
     if line_of({name: members[name] for name in named if name in members}) != line:
-        raise _wrong(number, "not spelt as an audit log is written: no spaces, members in their order")
+        raise _wrong(number, "not in the form of an audit log: no spaces, members in their order")
 
 
 def _is_start(start: Any) -> bool:

@@ -1,6 +1,6 @@
-"""The audit log: what a run really trained on and what came of it, one chain of hashes over all lines.
+"""The audit log: the rows that a run trained on and its results, as one chain of hashes over all lines.
 
-`audit_line` has the lines. `head` = SHA-256(previous head || leaf || rows || bind); the first previous head is
+`line` defines the lines. `head` = SHA-256(previous head || leaf || rows || bind); the first previous head is
 SHA-256(0x04 || the header without its line feed).
 
 - row digest = SHA-256(0x02 || token ids as u32 LE || segment ends as u32 LE), over the row's real tokens
@@ -8,8 +8,8 @@ SHA-256(0x04 || the header without its line feed).
   hash of the step's line in `plan.jsonl`
 - of a binding line, `leaf` is the hash of what is bound and `rows` the Merkle root over its parts
 
-The *data head* is the same chain over the step lines alone, from the 32 bytes of the plan_id. It is computed on demand and
-is equal for every world size, for full training and for adapters; the head is not, because it covers the weights.
+The *data head* is the same chain over the step lines alone, starting from the 32 bytes of the plan_id. It is computed on
+demand. It is equal for every world size, for full training and for adapters; the head differs because it covers weights.
 """
 
 import hashlib
@@ -44,14 +44,14 @@ from lazarus_plan.format.fingerprint import short
 from lazarus_plan.format.merkle import leaf_hash, merkle_root
 
 REWOUND = ".rewound"
-"""What is added to the name of a log for the file of its forks."""
+"""Suffix of the file with the cut-off lines of a log."""
 
 
 def row_digest(ids: Sequence[NDArray[np.integer]]) -> bytes:
     """Digest of one row.
 
     Args:
-        ids: Token ids of each segment, in the row's order.
+        ids: Token ids of each segment, in order.
     """
     ends = np.cumsum([len(segment) for segment in ids]).astype("<u4")
     tokens = np.concatenate([np.asarray(segment) for segment in ids]).astype("<u4")
@@ -59,7 +59,7 @@ def row_digest(ids: Sequence[NDArray[np.integer]]) -> bytes:
 
 
 class StepDigest(NamedTuple):
-    """What one step contributes to the chain.
+    """The part of one step in the chain.
 
     Args:
         leaf: Leaf hash of the step's plan line.
@@ -71,7 +71,7 @@ class StepDigest(NamedTuple):
 
     @classmethod
     def of(cls, line: bytes, row_digests: Sequence[bytes]) -> "StepDigest":
-        """From the plan's line (without or with its LF) and the digests of the rows that were trained on."""
+        """Create from the plan's line (with or without LF) and the digests of the trained rows."""
         return cls(leaf_hash(line.removesuffix(b"\n")), merkle_root(row_digests))
 
     def chain(self, head: bytes) -> bytes:
@@ -85,11 +85,11 @@ class AuditLog:
 
     Args:
         path: The file.
-        plan_id: The plan that is followed now.
+        plan_id: Current plan.
         head: Hash of the chain so far.
-        next_step: The step that must come next.
-        began_with: What the header binds: digests by `START`'s names; None where it binds nothing.
-        bindings: The binding lines so far.
+        next_step: Next expected step.
+        began_with: Digests in the header by the names of `START`; None if it binds nothing.
+        bindings: Binding lines so far.
     """
 
     path: Path
@@ -101,12 +101,12 @@ class AuditLog:
 
     @classmethod
     def start(cls, path: Path | str, plan_id: str, bound: JSON | None = None) -> "AuditLog":
-        """Begins a log; what stood there is replaced.
+        """Start a new log. An earlier file is replaced.
 
         Args:
             path: The file.
-            plan_id: What the run follows.
-            bound: Digests of `settings`, `model` and `environment`, where the run binds them.
+            plan_id: Plan of the run.
+            bound: Digests of `settings`, `model` and `environment`, if the run binds them.
         """
         path = Path(path)
         members = {} if bound is None else {"start": {name: bound[name] for name in START}}
@@ -126,19 +126,19 @@ class AuditLog:
         checkpoint: Binding | None = None,
         goes_on_with: str | None = None,
     ) -> "AuditLog":
-        """Goes on after `next_step` steps, where the chain must have come to `head`.
+        """Continue a log after `next_step` steps. The chain must have the head `head` there.
 
-        Binding lines that follow are kept. Lines of steps beyond that point (a run that was killed after its last checkpoint)
-        move to `<name>.rewound`, with a line that says where they were cut off: a fork stays visible, and the log is
+        Binding lines that follow are kept. Later step lines (of a run that was killed after its last checkpoint) move to
+        `<name>.rewound`, with a line that records where they were cut off. So a fork stays visible, and the log equals
         that of an uninterrupted run.
 
         Args:
             path: The file.
-            plan_id: What the run followed up to there.
-            next_step: Steps done.
+            plan_id: Plan of the run so far.
+            next_step: Number of completed steps.
             head: Head of the chain after them.
-            checkpoint: What the run goes on from. The line that binds it comes next; where a kill cut it off, it is added.
-            goes_on_with: What the run follows from there on; None is `plan_id`.
+            checkpoint: Binding of the checkpoint. Its line must come next; it is added if a kill cut it off.
+            goes_on_with: Plan of the following steps; None for `plan_id`.
 
         Raises:
             CorruptPlan: The log does not reach `head`, or binds another checkpoint there.
@@ -165,15 +165,15 @@ class AuditLog:
         return log
 
     def append(self, step: int, digest: StepDigest) -> None:
-        """Adds a step, which must be the next one."""
+        """Append a step, which must be the next one."""
         assert step == self.next_step, f"step {step} after {self.next_step - 1}"
         self._add(Entry(step, None, digest.leaf, digest.rows, digest.chain(self.head)))
         self.next_step += 1
 
     def bind(self, binding: Binding) -> None:
-        """Adds a binding line, unless the chain binds the same already.
+        """Append a binding line, unless the chain already binds the same at this step.
 
-        A folder is bound again after other steps, though it may hold the same.
+        After further steps, a folder is bound again even if its content is unchanged.
         """
         last, is_folder = self.last(binding.kind), binding.kind in ("checkpoint", "final")
         if last is not None and last.binds(binding) and (last.step == self.next_step or not is_folder):
@@ -186,7 +186,7 @@ class AuditLog:
         self._note(entry)
 
     def last(self, kind: Kind) -> Entry | None:
-        """The last line that binds something of this kind."""
+        """The last binding line of this kind, or None."""
         return next((entry for entry in reversed(self.bindings) if entry.kind == kind), None)
 
     def _add(self, entry: Entry) -> None:
@@ -200,7 +200,7 @@ class AuditLog:
             self.plan_id = bound_plan_id(entry)
 
     def _replay(self, lines: Sequence[bytes], next_step: int, head: str) -> int:
-        """Follows the chain to a head after so many steps; returns how many lines that takes."""
+        """Follow the chain to `head` after `next_step` steps, and return the number of lines up to there."""
         for number, line in enumerate(lines, 2):
             if self.next_step == next_step and self.head.hex() == head:
                 return number - 2
@@ -212,10 +212,10 @@ class AuditLog:
         return len(lines)
 
     def _is_bound_next(self, checkpoint: Binding, lines: Sequence[bytes]) -> bool:
-        """Whether the next line binds a checkpoint; a kill may have cut it off.
+        """Whether the next line binds a checkpoint. A kill may have cut it off.
 
         Raises:
-            CorruptPlan: It binds another one.
+            CorruptPlan: It binds another checkpoint.
         """
         try:
             entry = parse_entry(lines[0], 2) if lines else None
@@ -231,7 +231,7 @@ class AuditLog:
         return True
 
     def _cut(self, lines: Sequence[bytes], kept: int) -> None:
-        """Moves what follows the kept lines to the file of forks."""
+        """Move the lines after the kept ones to the `.rewound` file."""
         beyond = b"".join(lines[kept:])
         if not beyond:
             return
@@ -242,7 +242,7 @@ class AuditLog:
             log.writelines(lines[:kept])
 
     def _keep_bindings(self, lines: Sequence[bytes], plan_id: str) -> int:
-        """Follows the binding lines that stand next, up to one of a plan that the run does not go on with."""
+        """Follow the next binding lines, up to one that binds a plan other than the one the run continues with."""
         for kept, line in enumerate(lines):
             try:
                 entry = parse_entry(line, kept)
@@ -270,11 +270,11 @@ class AuditLog:
 
 
 def read_log(path: Path | str) -> tuple[Header, Iterator[Entry]]:
-    """The lines of a log, read strictly and one by one.
+    """Read the lines of a log one by one.
 
     Raises:
-        PlanError: There is no log.
-        CorruptPlan: A line is none of a log; raised where the line is reached.
+        PlanError: The file does not exist.
+        CorruptPlan: A line does not belong to a log; raised when the line is reached.
         FormatError: A newer version wrote it.
     """
     path = Path(path)
@@ -285,7 +285,7 @@ def read_log(path: Path | str) -> tuple[Header, Iterator[Entry]]:
 
 
 def data_head(plan_id: str, entries: Iterable[Entry]) -> str:
-    """The chain over step lines alone, 64 hex: equal for every world size and for every way to train on the same rows."""
+    """Head of the chain over step lines alone, 64 hexadecimal digits. It depends only on the plan and the trained rows."""
     head = data_genesis(plan_id)
     for entry in entries:
         if entry.kind is None:

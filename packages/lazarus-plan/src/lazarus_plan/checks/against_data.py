@@ -1,6 +1,6 @@
-"""Check a plan against the inputs it was made from: data, template, tokenizer, parameters, lengths.
+"""Check a plan against its inputs: data, template, tokenizer, parameters, lengths.
 
-The chain is walked from its root, and the first broken link is named in words that a person can act on.
+The chain is checked from its root. The error names the first broken link and the way out.
 """
 
 import hashlib
@@ -21,18 +21,18 @@ from lazarus_plan.lengths.cache import ABSENT, LengthCache
 from lazarus_plan.plan import WHOLE, BatchPlan, Integers
 
 NO_FINGERPRINT = "the plan has no fingerprint of it: its lengths had none"
-"""Why a link of the chain could not be checked, where the plan is to blame."""
+"""Reason for an unchecked link when the plan lacks its fingerprint."""
 
 
 @dataclass(frozen=True)
 class ChainCheck:
-    """Which links of a plan's chain were recomputed, which were compared with a claim, and which were not checked.
+    """Result of a check: the links that were recomputed, compared with a claim, or not checked.
 
     Args:
         checked: Names of `LINKS` that were recomputed and are as planned.
-        claimed: Names of `LINKS` for which another file makes the same claim; nothing was recomputed.
-        unchecked: Why the others could not be checked, by name.
-        claimant: The file that makes the claims.
+        claimed: Names of `LINKS` that another file states with the same value; they were not recomputed.
+        unchecked: Reason by name of link that could not be checked.
+        claimant: The file that states the claimed values.
     """
 
     checked: tuple[str, ...]
@@ -46,7 +46,7 @@ class ChainCheck:
         return not self.unchecked
 
     def lines(self) -> list[str]:
-        """The same in words: recomputed, claimed, then what was not checked, one line for each reason."""
+        """Text lines: recomputed links, claimed links, then one line for each reason of unchecked links."""
         names = defaultdict[str, list[str]](list)
         for name, why in self.unchecked.items():
             names[why].append(name)
@@ -60,7 +60,7 @@ class ChainCheck:
 
 
 LINKS = ("data", "template", "tokenizer", "encoding", "lengths", "token ids")
-"""What `check_lengths` can check: three digests, the parameters of encoding, the length and the ids of every sample."""
+"""Links that `check_lengths` can check: three digests, the encoding parameters, lengths and token ids of every sample."""
 
 
 def check_lengths(
@@ -68,21 +68,21 @@ def check_lengths(
 ) -> ChainCheck:
     """Check a plan against the lengths of its data.
 
-    Walks the chain from its root: data, template, tokenizer, parameters, lengths.
+    The chain is checked from its root: data, template, tokenizer, parameters, lengths.
 
     Args:
         plan: The plan.
-        found: What the data, template and tokenizer at hand give.
-        source: Position of the plan's length cache, from 0.
-        first_line: Line of the data file that holds sample 0, where each sample is one line; messages then name lines.
-        is_measured: Whether the caller encoded the data itself just now. A length cache read from a file recomputes the
-            lengths alone; its digests of data, template and tokenizer are claims.
+        found: Lengths of the current data, template and tokenizer.
+        source: 0-based position of the plan's length cache.
+        first_line: Line of sample 0 in the data file, if each sample is one line; messages then name lines.
+        is_measured: Whether the caller has just encoded the data. A length cache from a file recomputes only the lengths;
+            its digests of data, template and tokenizer are claims.
 
     Returns:
-        Which links were recomputed, compared with a claim, or not checked.
+        The links that were recomputed, compared with a claim, or not checked.
 
     Raises:
-        StalePlan: Names the first broken link, and the row, component or sample where it is known.
+        StalePlan: The first broken link, with row, component or sample if known.
     """
     held = _Held.of(plan, source)
     name = _Namer(found.ids, first_line)
@@ -103,7 +103,7 @@ def check_lengths(
 
 
 def _check_digest(held: "_Held", found: LengthCache, unchecked: Mapping[str, str]) -> None:
-    """Two caches with the same header have the same digest: ids, `loss_tokens` and `parts` are as planned too."""
+    """Compare the digests of two caches with equal headers, which cover ids, `loss_tokens` and `parts`."""
     knows_same = not unchecked.keys() & {*UPSTREAM, "encoding"}
     is_bare = all(getattr(found.header, link) == held.digest(link) == ABSENT for link in UPSTREAM)
     if (knows_same or (is_bare and found.header.encoding == held.encoding)) and found.digest != held.digest("lengths"):
@@ -115,11 +115,11 @@ def _check_digest(held: "_Held", found: LengthCache, unchecked: Mapping[str, str
 
 
 RECOMPUTED_FROM_LENGTHS = ("lengths",)
-"""What a length cache read from a file proves; it claims the rest."""
+"""Links that a length cache from a file recomputes; the others are claims."""
 
 
 def _unchecked(held: "_Held", found: LengthCache) -> Iterator[tuple[str, str]]:
-    """The links that one of the two sides knows nothing of, and why."""
+    """The links that one of the two sides does not have, with the reason."""
     none_given = f"{found.name} has no fingerprint of it"
     for link in UPSTREAM:
         if ABSENT in (held.digest(link), getattr(found.header, link)):
@@ -132,7 +132,7 @@ def _unchecked(held: "_Held", found: LengthCache) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class _Namer:
-    """Says which sample is meant, so that a person finds it."""
+    """Describe a sample so that a person finds it."""
 
     ids: Sequence[str]
     first_line: int | None
@@ -144,7 +144,7 @@ class _Namer:
 
 @dataclass(frozen=True)
 class _Held:
-    """What a plan says of one of its sources; `sample` counts from the source's first one."""
+    """The plan's record of one source; `sample` is counted from the source's first one."""
 
     fingerprints: JSON
     source: int
@@ -192,9 +192,9 @@ _LINK_CODES = {
     "behavioural": "LP-E147",
 }
 SHOWN = 3
-"""Members of a component that a message spells out."""
+"""Maximum number of members of a component in a message."""
 _INFORMATION = {"library", "files"}
-"""Members of `parts` that inform and are not part of any digest."""
+"""Members of `parts` that are informative and in no digest."""
 
 
 def _check_data(held: _Held, found: LengthCache, name: _Namer) -> None:
@@ -211,7 +211,7 @@ def _check_data(held: _Held, found: LengthCache, name: _Namer) -> None:
     changed = np.flatnonzero(held.prefixes[:, 0] != found.row_prefix)
     if len(changed) > 1 and sorted(held.prefixes[:, 0].tolist()) == sorted(found.row_prefix.tolist()):
         raise StalePlan(
-            f"data: {len(changed)} rows of {found.name} stand in another order, the first is row {name(row)}; {again}",
+            f"data: {len(changed)} rows of {found.name} are in another order, the first is row {name(row)}; {again}",
             "LP-E141",
         )
     more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
@@ -243,7 +243,7 @@ def _check_link(held: _Held, found: LengthCache, link: str) -> None:
 
 
 def _change(name: str, old: JSON, new: JSON) -> str:
-    """What became of a component: member by member where it has members."""
+    """Describe the change of a component, member by member if it has members."""
     before, after = old.get(name), new.get(name)
     if not isinstance(before, dict) or not isinstance(after, dict):
         return f"{name} changed"
@@ -255,7 +255,7 @@ def _change(name: str, old: JSON, new: JSON) -> str:
 
 
 def _check_samples(held: _Held, found: LengthCache, name: _Namer) -> None:
-    """Lengths, and where known the token digests, of every sample."""
+    """Compare the length and, if known, the token digest of every sample."""
     is_whole = held.span_start == WHOLE
     sample, planned = held.sample[is_whole], held.length[is_whole]
     differs = np.flatnonzero(found.length[sample] != planned)
@@ -288,7 +288,7 @@ def _check_samples(held: _Held, found: LengthCache, name: _Namer) -> None:
 
 
 def knows_files(plan: BatchPlan) -> bool:
-    """Whether a plan has digests of its data files: its lengths had a header that names them."""
+    """Whether a plan has digests of its data files."""
     return bool(_known_files(plan))
 
 

@@ -1,6 +1,6 @@
-"""Holds an artifact against itself: what its own files are enough to find. Every finding has a stable code.
+"""Check a plan against itself, using only its own files. Every finding has a stable code.
 
-One pass over `plan.jsonl`, in blocks: O(N) time, 10 bytes of memory a placed sample, 14 where some are cut.
+One pass over `plan.jsonl` in blocks: O(N) time, 10 bytes of memory per placed sample, 14 if samples are cut.
 """
 
 from collections.abc import Iterator
@@ -40,25 +40,25 @@ from lazarus_plan.packing.stats import plan_stats, rows_a_step, step_costs
 from lazarus_plan.plan import WHOLE, BatchPlan, Integers, length_type, narrow_type
 
 BLOCK = 1 << 16
-"""Places looked at together."""
+"""Placed samples per block."""
 MIN_EFFICIENCY = (9, 10)
-"""LP-W201 below this share of real tokens: best fit leaves over 0.99 of a full row on natural lengths."""
+"""LP-W201 below this share of tokens. Best fit reaches over 0.99 on natural lengths."""
 MAX_PARTIAL = (1, 100)
 """LP-W202 above this share of split or truncated samples."""
 MAX_IMBALANCE = (3, 2)
-"""LP-W203 above this ratio of the costliest full step to the cheapest one."""
+"""LP-W203 above this cost ratio of the most expensive to the cheapest full step."""
 MIN_ROWS_TO_BALANCE = 8
-"""Fewer rows a step cannot even each other out, and nobody is warned of that."""
+"""Steps with fewer rows cannot be balanced; they get no warning."""
 MAX_REPEATS = 4
-"""LP-W204 above this many passes: gains of repeating fade after four (Muennighoff et al. 2023, arXiv 2305.16264)."""
+"""LP-W204 above this number of passes. Repeating helps little after four (Muennighoff et al. 2023, arXiv 2305.16264)."""
 
 
 def load_plan(path: Path | str) -> BatchPlan:
-    """Reads a plan and believes nothing: every check that needs no other file is made.
+    """Read a plan and make every check that needs no other file.
 
     Raises:
-        PlanError: Not a plan.
-        CorruptPlan: The first thing that is wrong, by line.
+        PlanError: The folder is not a plan.
+        CorruptPlan: The first problem, with its line.
     """
     plan, findings = inspect(Path(path))
     for finding in findings:
@@ -69,10 +69,10 @@ def load_plan(path: Path | str) -> BatchPlan:
 
 
 def validate(path: Path | str) -> list[Finding]:
-    """All findings about an artifact, errors first. Of a lock, its documents are checked against each other.
+    """All findings about a plan, errors first. For a lock, the documents are checked against each other.
 
     Raises:
-        PlanError: Not a plan, or its metadata cannot be read at all.
+        PlanError: The folder is not a plan, or its metadata cannot be read.
     """
     if is_lock(Path(path)):
         return check_documents(read_artifact(path))
@@ -83,7 +83,7 @@ def validate(path: Path | str) -> list[Finding]:
 
 
 def inspect(path: Path) -> tuple[BatchPlan | None, list[Finding]]:
-    """Reads the lines into a plan, as far as they allow, and collects the errors."""
+    """Read the lines into a plan as far as possible, and collect the errors."""
     keep_freed()
     artifact = read_artifact(path)
     reading = _Reading(artifact)
@@ -98,7 +98,7 @@ def inspect(path: Path) -> tuple[BatchPlan | None, list[Finding]]:
 
 
 class _Reading:
-    """`plan.jsonl` on its way to a plan. Blocks are checked as they pass, and kept as narrow columns."""
+    """Reader of `plan.jsonl`. Blocks are checked one by one and stored as narrow columns."""
 
     def __init__(self, artifact: Artifact) -> None:
         self.artifact = artifact
@@ -116,7 +116,7 @@ class _Reading:
         self.has_spans = False
 
     def blocks(self) -> Iterator[bytes]:
-        """The bytes of the file, each block after it was decoded; ends early where one cannot be."""
+        """Yield each block of the file after it is decoded; stop at a block that cannot be decoded."""
         for block in read_blocks(self.artifact.path):
             try:
                 columns = decode(block, self.num_steps + 1)
@@ -133,7 +133,7 @@ class _Reading:
             yield block
 
     def _check_index(self, block: bytes) -> None:
-        """The index leads to the lines of a block; its first step is the one that comes next."""
+        """Check that the index points to the lines of a block and that its first step is the next one."""
         if self.artifact.offsets is None or self.stale_index is not None:
             return
         ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n")) + (self.num_bytes + 1)
@@ -163,7 +163,7 @@ class _Reading:
         self.num_steps, self.num_samples = self.num_steps + len(columns.step), last
 
     def check_numbering(self) -> list[Finding]:
-        """Steps 0, 1, 2, .., as many as the metadata says."""
+        """Check that the steps are 0, 1, 2, .. up to the number in the metadata."""
         due = sum(epoch.steps for epoch in self.artifact.metadata.epochs)
         numbers = np.concatenate([part.step for part in self.steps] or [np.zeros(0, dtype=np.int64)])
         wrong = np.flatnonzero(numbers != np.arange(len(numbers)))
@@ -173,10 +173,10 @@ class _Reading:
             what = "truncated" if len(numbers) < due else "too long"
             return [Finding("LP-E114", f"plan.jsonl is {what}: {len(numbers)} steps, {METADATA} says {due}")]
         at = int(wrong[0])
-        where = f"plan.jsonl:{at + 1}: step {numbers[at]} stands where step {at} belongs"
+        where = f"plan.jsonl:{at + 1}: step {numbers[at]} is at the position of step {at} belongs"
         present = np.unique(numbers)
         if len(present) < len(numbers):
-            return [Finding("LP-E113", f"{where}: a line stands twice", at + 1)]
+            return [Finding("LP-E113", f"{where}: a line occurs twice", at + 1)]
         if int(present[-1]) == len(numbers) - 1:
             return [Finding("LP-E112", f"{where}: lines are in another order", at + 1)]
         return [Finding("LP-E111", f"{where}: steps are missing", at + 1)]
@@ -211,7 +211,7 @@ class _Reading:
 
 
 def _damage(block: bytes, first_line: int) -> Iterator[Finding]:
-    """What is wrong with the lines of a block."""
+    """Describe the damaged lines of a block."""
     shown = 0
     for number, raw in enumerate(block.splitlines(keepends=True), first_line):
         try:
@@ -224,7 +224,7 @@ def _damage(block: bytes, first_line: int) -> Iterator[Finding]:
 
 
 def _check_epochs(plan: BatchPlan) -> list[Finding]:
-    """The epochs of the metadata cover the steps and count what is there."""
+    """Check that the epochs in the metadata cover the steps and have the right counts."""
     first_step = 0
     for number, epoch in enumerate(plan.metadata.epochs):
         last_step = first_step + epoch.steps
@@ -249,7 +249,7 @@ def _check_epochs(plan: BatchPlan) -> list[Finding]:
 
 
 def _check_records(plan: BatchPlan, artifact: Artifact, digests: tuple[str, str, int]) -> list[Finding]:
-    """Fingerprints and stats say what the lines give, and the documents agree with each other."""
+    """Check fingerprints and stats against the lines, and the documents against each other."""
     sha, root, steps = digests
     stored = artifact.fingerprints
     findings = [
@@ -270,7 +270,7 @@ def _check_records(plan: BatchPlan, artifact: Artifact, digests: tuple[str, str,
 
 
 def _check_parent(plan: BatchPlan, artifact: Artifact) -> list[Finding]:
-    """A rebased plan begins with as many lines of its parent as it says, by their Merkle root."""
+    """Check that a rebased plan starts with the stated number of lines of its parent, by their Merkle root."""
     parent = plan.metadata.parent
     if parent is None:
         return []
@@ -282,13 +282,13 @@ def _check_parent(plan: BatchPlan, artifact: Artifact) -> list[Finding]:
 
 
 def _digest_member(prints: JSON, link: str, name: str) -> object:
-    """A member of a link, None where the link is missing or no object."""
+    """A member of a link, or None if the link is missing or not an object."""
     members = prints.get(link)
     return cast("JSON", members).get(name) if isinstance(members, dict) else None
 
 
 def _check_caches(plan: BatchPlan, reading: _Reading) -> list[Finding]:
-    """What could be derived again was not changed meanwhile: the index of the lines, the prefixes that name rows."""
+    """Check the derived files: the index of the lines and the prefixes of row digests."""
     findings = [reading.stale_index] if reading.stale_index else []
     offsets = reading.artifact.offsets
     if offsets is not None and not findings and (len(offsets) != len(plan) + 1 or offsets[0]):
@@ -316,7 +316,7 @@ def _warnings(plan: BatchPlan) -> list[Finding]:
         findings.append(
             Finding(
                 "LP-W205",
-                f"no fingerprint of {', '.join(absent)}: nobody can prove what the plan was made from; "
+                f"no fingerprint of {', '.join(absent)}: the inputs of the plan cannot be proven; "
                 "build lengths with `lazarus data lengths build`",
             )
         )
@@ -324,7 +324,7 @@ def _warnings(plan: BatchPlan) -> list[Finding]:
 
 
 def _cost_of_full_steps(plan: BatchPlan) -> tuple[int, int]:
-    """The cheapest and the costliest of the steps that hold as many rows as any."""
+    """Cost of the cheapest and of the most expensive step among those with the most rows."""
     rows = rows_a_step(plan)
     if plan.metadata.config.mode != "packed" or rows.max() < MIN_ROWS_TO_BALANCE:
         return 1, 1

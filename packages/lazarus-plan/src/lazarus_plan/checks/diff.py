@@ -1,4 +1,4 @@
-"""How two plans differ: which link of the chain changed first, the first step that differs, what became of samples."""
+"""Compare two plans: the first changed link of the chain, the first different step, added, removed and moved samples."""
 
 import hashlib
 from collections import Counter
@@ -22,13 +22,13 @@ CHAIN = (*UPSTREAM, "lengths", "config", "plan")
 
 
 def diff_plans(old: BatchPlan, new: BatchPlan) -> JSON:
-    """What changed from `old` to `new`. Samples are matched by position in the length caches.
+    """Compare two whole plans. Samples are matched by position in the length caches.
 
     Returns:
         `links`: the links of the chain that differ, in the chain's order; `config`: members that differ, as [old, new];
-        `first_step`: the first step that differs, or None; `equal_steps`: of how many `[equal, compared]`; `kept_steps`:
-        steps of `new` that hold what a step of `old` holds, at any place;
-        `added`, `removed`: samples that only one of the plans places; `moved`: samples that stand in another step.
+        `first_step`: the first different step, or None; `equal_steps`: `[equal, compared]`; `kept_steps`: number of steps of
+        `new` with the content of a step of `old`, at any position;
+        `added`, `removed`: samples that only one of the plans places; `moved`: samples in another step.
     """
     leaves = [np.fromiter(_leaves(plan), dtype="S32", count=len(plan)) for plan in (old, new)]
     common = min(map(len, leaves))
@@ -50,11 +50,11 @@ def diff_plans(old: BatchPlan, new: BatchPlan) -> JSON:
 
 
 def diff_locks(old: Artifact, new: Artifact) -> JSON:
-    """What changed, from the documents alone: as `diff_plans`, without steps and samples.
+    """Compare the documents of two plans: as `diff_plans`, without steps and samples.
 
     Args:
         old: Documents that `load_documents` checked.
-        new: The same of the other plan.
+        new: Documents of the other plan.
     """
     return {
         **_documents(old.metadata, new.metadata, old.fingerprints, new.fingerprints),
@@ -63,7 +63,7 @@ def diff_locks(old: Artifact, new: Artifact) -> JSON:
 
 
 def first_difference(old: BatchPlan, new: BatchPlan, steps: int) -> int | None:
-    """The first of `steps` lines in which two plans differ, None where all are the same."""
+    """The first of `steps` lines in which two plans differ, or None."""
     if min(len(old), len(new)) < steps:
         return min(len(old), len(new))
     pairs = zip(islice(_leaves(old), steps), islice(_leaves(new), steps), strict=True)
@@ -71,15 +71,15 @@ def first_difference(old: BatchPlan, new: BatchPlan, steps: int) -> int | None:
 
 
 def diff_rows(old: Artifact, new: Artifact, caches: Sequence[LengthCache]) -> RowChanges:
-    """Which rows differ, by id.
+    """Compare the rows of two plans, by id.
 
     Args:
         old: Documents that `load_documents` checked.
         new: The same of the other plan.
-        caches: The length caches of both plans, in any order; their digests tell of which plan they are.
+        caches: The length caches of both plans, in any order; they are assigned by their digests.
 
     Raises:
-        PlanError: A length cache of one of the plans is not among them.
+        PlanError: A length cache of one of the plans is missing.
     """
     known = {cache.digest: cache for cache in caches}
     for artifact in (old, new):
@@ -94,11 +94,11 @@ def diff_rows(old: Artifact, new: Artifact, caches: Sequence[LengthCache]) -> Ro
 
 
 def describe_diff(found: JSON, rows: RowChanges | None = None) -> list[str]:
-    """The same in words, one line a fact.
+    """Describe a comparison in text, one line per fact.
 
     Args:
-        found: From `diff_plans` or `diff_locks`.
-        rows: From `diff_rows`; None where the length caches are not at hand.
+        found: Result of `diff_plans` or `diff_locks`.
+        rows: Result of `diff_rows`, or None without length caches.
     """
     if found["old"] == found["new"]:
         return ["the plans are the same"]
@@ -128,10 +128,10 @@ def _leaves(plan: BatchPlan) -> Iterator[bytes]:
 
 
 def _kept_steps(old: BatchPlan, new: BatchPlan) -> int:
-    """How many steps of `new` hold the samples of a step of `old` in the same places.
+    """Number of steps of `new` with the samples of a step of `old` at the same positions.
 
-    Samples are matched by the prefixes of their digests where both plans have them, so that a row added before them
-    changes nothing; else by their positions.
+    Samples are matched by the prefixes of their digests if both plans have them, so that rows added before them do not
+    matter; otherwise by position.
     """
     knows_content = old.prefixes is not None and new.prefixes is not None
     before = Counter(_contents(old, by_digest=knows_content))
@@ -139,7 +139,7 @@ def _kept_steps(old: BatchPlan, new: BatchPlan) -> int:
 
 
 def _contents(plan: BatchPlan, *, by_digest: bool) -> Iterator[bytes]:
-    """A digest of what each step holds, whatever its number."""
+    """Digest of the content of each step, independent of its number."""
     for part in plan.blocks():
         names = plan.prefixes[part.sample] if by_digest and plan.prefixes is not None else part.sample[:, np.newaxis]
         places = np.stack([part.start, part.length, part.span_start], axis=1)

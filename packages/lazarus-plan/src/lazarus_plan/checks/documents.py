@@ -1,6 +1,6 @@
-"""Check the three documents of a plan against each other, without `plan.jsonl`: all that a lock allows.
+"""Check the three documents of a plan against each other, without `plan.jsonl`. A lock allows no more.
 
-What the documents say of the lines (`merkle_root`, `plan_sha256`, `stats`) stays a claim here; `validation` recomputes it.
+Statements about the lines (`merkle_root`, `plan_sha256`, `stats`) remain claims here; `artifact` recomputes them.
 """
 
 import re
@@ -33,10 +33,10 @@ def load_documents(path: Path | str) -> Artifact:
         path: Folder of a plan, or of a lock.
 
     Returns:
-        The documents. Their `plan_id` is recomputed from what they say; `merkle_root` is not compared with any line.
+        The documents. Their `plan_id` is recomputed from their content; `merkle_root` is not compared with the lines.
 
     Raises:
-        PlanError: Not a plan or lock.
+        PlanError: The folder is not a plan or lock.
         CorruptPlan: The first contradiction.
     """
     artifact = read_artifact(path)
@@ -46,7 +46,7 @@ def load_documents(path: Path | str) -> Artifact:
 
 
 def check_documents(artifact: Artifact) -> list[Finding]:
-    """What the documents of a plan say that cannot be true together."""
+    """Find contradictions between the documents of a plan."""
     try:
         findings = list(_check_links(artifact)) or list(_check_identity(artifact))
     except (KeyError, IndexError, TypeError, AttributeError, LazarusError) as error:
@@ -60,7 +60,7 @@ def check_documents(artifact: Artifact) -> list[Finding]:
 
 
 def check_prefixes(artifact: Artifact) -> list[Finding]:
-    """Whether `plan.rows`, where it is there, has the digests that `plan_id` covers."""
+    """Check that `plan.rows`, if present, has the digests that `plan_id` covers."""
     if artifact.prefixes is None:
         return []
     parts = artifact.fingerprints["lengths"]["parts"]
@@ -82,7 +82,7 @@ def _identity(metadata: Metadata, prints: JSON) -> JSON:
 
 
 def _check_links(artifact: Artifact) -> Iterator[Finding]:
-    """Every link has a digest for each source, and the digest of a link is that of its sources."""
+    """Check that every link has a digest for each source, and that its own digest is the digest of these."""
     metadata, prints = artifact.metadata, artifact.fingerprints
     lengths = [source.lengths for source in metadata.sources]
     for link in (*UPSTREAM, "lengths"):
@@ -100,7 +100,7 @@ def _check_links(artifact: Artifact) -> Iterator[Finding]:
 
 
 def _check_identity(artifact: Artifact) -> Iterator[Finding]:
-    """`plan_id` is the digest of what the documents say."""
+    """Check that `plan_id` is the digest of the identity in the documents."""
     prints = artifact.fingerprints
     identity = plan_id(_identity(artifact.metadata, prints))
     expected: JSON = {"digest": identity, "inputs": list(PLAN_INPUTS), "count": prints["plan"]["count"]}
@@ -114,7 +114,7 @@ def _files(prints: JSON) -> Iterator[object]:
 
 
 def _is_file(file: object) -> bool:
-    """Whether an object names a data file as `lengths build` does."""
+    """Whether an object describes a data file in the form of `lengths build`."""
     if not isinstance(file, dict):
         return False
     members = cast("JSON", file)

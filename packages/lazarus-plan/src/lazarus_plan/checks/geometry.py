@@ -1,4 +1,4 @@
-"""Whether the lines of steps are possible at all: ranges in order and apart, inside one row, sums that add up."""
+"""Check the ranges of steps: in order, disjoint, inside one row, with correct sums."""
 
 from collections.abc import Iterator
 
@@ -11,12 +11,12 @@ from lazarus_plan.plan import WHOLE, Metadata
 
 
 def check_geometry(columns: Columns, metadata: Metadata, first_step: int) -> Iterator[Finding]:
-    """Everything that a block of steps shows about itself.
+    """Check a block of steps.
 
     Args:
         columns: The steps.
-        metadata: What was asked for.
-        first_step: Number of the first of them, by its place in the file.
+        metadata: Metadata of the plan.
+        first_step: Number of the first step, by its position in the file.
     """
     empty = np.flatnonzero(columns.sizes == 0)
     for at in empty.tolist():

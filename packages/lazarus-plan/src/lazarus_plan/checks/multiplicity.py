@@ -1,4 +1,4 @@
-"""Whether every sample stands as often as it should: once an epoch, or as often as the recorded passes say."""
+"""Check that every sample occurs as often as it should: once per epoch, or as often as the recorded passes."""
 
 from collections.abc import Iterator
 
@@ -12,13 +12,13 @@ from lazarus_plan.plan import WHOLE, BatchPlan, Epoch, Integers
 SORTED_BITS = 62
 """Sample, first token and length of a piece are sorted as one integer if they fit, which they do up to 10^8 samples."""
 PORTION = 1 << 16
-"""Pieces looked at together: they stay in the processor's cache."""
+"""Pieces per block, so that they stay in the processor's cache."""
 SORTED = 1 << 21
 """Pieces sorted together: of 14 million, 16 MB instead of 112."""
 
 
 def check_multiplicity(plan: BatchPlan) -> Iterator[Finding]:
-    """Samples that are out of range, repeated, missing, or cut with a gap."""
+    """Find samples that are out of range, repeated, missing, or cut with a gap."""
     count = sum(source.count for source in plan.metadata.sources)
     if int(plan.sample.max(initial=0)) >= count:
         for place in np.flatnonzero(plan.sample >= count).tolist():
@@ -37,13 +37,13 @@ def check_multiplicity(plan: BatchPlan) -> Iterator[Finding]:
 def _count(
     sample: Integers, span_start: Integers, length: Integers, count: int
 ) -> tuple[Integers, list[tuple[str, str]]]:
-    """How often each sample stands, (count,); every piece of a cut one must stand equally often."""
+    """Number of occurrences of each sample, (count,). All pieces of a cut sample must occur equally often."""
     times, num_cut = _count_whole(sample, span_start, count)
     problems: list[tuple[str, str]] = []
     if num_cut:
         for pieces in _by_sample(sample, span_start, length, num_cut):
             cut, copies, wrong = _count_cut(*pieces)
-            wrong += [("LP-E120", f"sample {each} stands whole and in pieces") for each in cut[times[cut] > 0].tolist()]
+            wrong += [("LP-E120", f"sample {each} occurs whole and in pieces") for each in cut[times[cut] > 0].tolist()]
             if int(copies.max()) > np.iinfo(times.dtype).max:
                 times = times.astype(np.int32)
             times[cut] = copies
@@ -52,7 +52,7 @@ def _count(
 
 
 def _count_whole(sample: Integers, span_start: Integers, count: int) -> tuple[Integers, int]:
-    """How often each sample stands whole, (count,), in 2 bytes each where that is enough; how many pieces are cut."""
+    """Number of whole occurrences of each sample, (count,), in 2 bytes each if possible; number of cut pieces."""
     for narrowest in (np.int16, np.int32):
         times, num_whole = np.zeros(count, dtype=narrowest), 0
         for begin in range(0, len(sample), PORTION):
@@ -106,7 +106,7 @@ def _by_sample(
 def _count_cut(
     sample: NDArray[np.int64], first: NDArray[np.int64], length: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[tuple[str, str]]]:
-    """How often cut samples stand, of whose pieces all are given and sorted: the samples, their copies, what is wrong."""
+    """Count cut samples from all their sorted pieces: the samples, their number of copies, the problems."""
     is_new = np.ones(len(sample), dtype=np.bool_)
     is_new[1:] = (sample[1:] != sample[:-1]) | (first[1:] != first[:-1]) | (length[1:] != length[:-1])
     piece = np.flatnonzero(is_new)
@@ -119,12 +119,12 @@ def _count_cut(
     begins = np.flatnonzero(~follows)
     most = np.maximum.reduceat(copies, begins)
     uneven = copies != np.repeat(most, np.diff(np.append(begins, len(cut))))
-    wrong += [("LP-E123", f"the pieces of sample {each} stand unequally often") for each in cut[uneven].tolist()]
+    wrong += [("LP-E123", f"the pieces of sample {each} occur unequally often") for each in cut[uneven].tolist()]
     return cut[begins], copies[begins], wrong
 
 
 def _compare(plan: BatchPlan, epoch: Epoch, times: Integers) -> Iterator[tuple[str, str]]:
-    """Holds the counts against the recorded passes and exclusions."""
+    """Compare the counts with the recorded passes and exclusions."""
     left_out = plan.metadata.excluded.oversize + plan.metadata.excluded.zero_length
     if epoch.absent is not None:
         left_out = epoch.absent
@@ -136,9 +136,9 @@ def _compare(plan: BatchPlan, epoch: Epoch, times: Integers) -> Iterator[tuple[s
         least = sum(whole for whole, _ in passes)
         most = least + sum(rest > 0 for _, rest in passes)
         for each in np.flatnonzero(mine > most).tolist():
-            yield "LP-E120", f"sample {source.offset + each} stands {_times(int(mine[each]))}, not {_times(most)}"
+            yield "LP-E120", f"sample {source.offset + each} occurs {_times(int(mine[each]))}, not {_times(most)}"
         for each in np.flatnonzero((mine > 0) & (mine < least)).tolist():
-            yield "LP-E121", f"sample {source.offset + each} stands {_times(int(mine[each]))}, not {_times(least)}"
+            yield "LP-E121", f"sample {source.offset + each} occurs {_times(int(mine[each]))}, not {_times(least)}"
         absent = np.flatnonzero(mine == 0)
         if least:
             missing += len(absent)

@@ -1,4 +1,4 @@
-"""A pin: the `plan_id` that a plan must have, given as text or as the folder of a lock or plan."""
+"""Pins: the `plan_id` that a plan must have, as text or as the folder of a lock or plan."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ def resolve_pin(pin: Path | str) -> str:
         16 to 64 hexadecimal digits.
 
     Raises:
-        PlanError: Neither an identifier nor a folder, or fewer than 16 digits.
+        PlanError: The pin is neither an identifier nor a folder, or has fewer than 16 digits.
         CorruptPlan: The lock contradicts itself.
     """
     text = str(pin).strip().lower()
@@ -53,13 +53,13 @@ def check_pin(identity: str, pin: Path | str, what: str = "this") -> None:
     """Refuse a plan that is not the pinned one.
 
     Args:
-        identity: `plan_id` of the plan at hand, recomputed.
-        pin: As `resolve_pin` takes it.
-        what: The plan at hand, in words, for the message.
+        identity: Recomputed `plan_id` of the plan.
+        pin: Pin in the form of `resolve_pin`.
+        what: Name of the plan, for the message.
 
     Raises:
         PlanError: The pin cannot be read.
-        StalePlan: Another plan.
+        StalePlan: The plan is another one.
     """
     digits = resolve_pin(pin)
     if not identity.removeprefix("sha256:").startswith(digits):

@@ -1,7 +1,6 @@
-"""Proof that one step belongs to a plan, for those who have only the `plan_id`: 32 bytes a level of the tree.
+"""Proof that a step belongs to a plan, which can be checked with the `plan_id` alone: 32 bytes per level of the tree.
 
-A proof holds the step's line, the path of its leaf to the Merkle root, and the members of the identity that `plan_id` is
-the digest of.
+A proof contains the step's line, the path from its leaf to the Merkle root, and the identity whose digest is `plan_id`.
 """
 
 from itertools import chain
@@ -22,20 +21,20 @@ from lazarus_plan.format.store import read_blocks
 PROOF_VERSION = 2
 PROOF = OutputKind("a proof", begins_with(r'\{\s*"lazarus_proof":'))
 OWN_MEMBERS = ("lazarus_proof", "plan_id", "step", "line", "path")
-"""Members of a proof beside those of the plan's identity."""
+"""Members of a proof in addition to those of the plan's identity."""
 MAX_DEPTH = 64
-"""Nodes of a path: more than any tree of steps below 2^53 is deep."""
+"""Maximum nodes of a path; no tree of fewer than 2^53 steps is deeper."""
 
 
 def prove(path: Path | str, step: int) -> JSON:
-    """The proof of one step.
+    """Create the proof of one step.
 
     Args:
         path: Folder of the plan.
-        step: Which one.
+        step: 0-based step.
 
     Raises:
-        PlanError: There is no such step.
+        PlanError: The plan has no such step.
         CorruptPlan: The plan contradicts itself.
     """
     path = Path(path)
@@ -59,16 +58,16 @@ def check_proof(proof: JSON, expect: Path | str | None = None) -> str:
     """Recompute root and identity from a proof alone.
 
     Args:
-        proof: From `prove`.
-        expect: The `plan_id` that is known to be right, or its first 16 or more hexadecimal digits, or a lock.
+        proof: Result of `prove`.
+        expect: The trusted `plan_id`, its first 16 or more hexadecimal digits, or a lock.
 
     Returns:
         The `plan_id` of the plan that the step belongs to.
 
     Raises:
         CorruptPlan: The proof contradicts itself.
-        StalePlan: It is the proof of another plan.
-        FormatError: It is of another format.
+        StalePlan: The proof belongs to another plan.
+        FormatError: The proof has another format.
     """
     version = proof.get("lazarus_proof")
     if isinstance(version, int) and version != PROOF_VERSION:
@@ -88,7 +87,7 @@ def check_proof(proof: JSON, expect: Path | str | None = None) -> str:
 
 
 def _recompute(proof: JSON) -> tuple[str, str]:
-    """`plan_id` and Merkle root (hex) of what a proof holds."""
+    """Recompute `plan_id` and Merkle root (hex) from a proof."""
     if type(proof["lazarus_proof"]) is not int:
         raise ValueError("`lazarus_proof` is no number")
     step, steps = proof["step"], proof["steps"]

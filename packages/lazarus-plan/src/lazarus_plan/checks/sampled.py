@@ -1,7 +1,7 @@
-"""Some of a plan instead of all of it: steps parsed strictly, and one sample of each encoded again from the data.
+"""Spot checks: parse some steps strictly, and encode one sample of each again from the data.
 
-Encoding is not this package's: whoever has tokenizers offers it by an entry point of the group `lazarus.lengths` named
-`measure`, a `Measure`; lazarus-tokenkit does.
+This package has no tokenizers. Another package provides a `Measure` by the entry point `measure` of the group
+`lazarus.lengths`; lazarus-tokenkit does.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,11 +22,11 @@ GROUP = "lazarus.lengths"
 
 
 class Recipe(NamedTuple):
-    """What turns the rows of a plan into tokens.
+    """Inputs to encode the rows of a plan.
 
     Args:
         data: The data files, in the order in which they were encoded.
-        tokenizer: Its name or path.
+        tokenizer: Name or path of the tokenizer.
         fields: Names of the fields to read, by their roles: `prompt`, `completion`, `text`, `messages`.
         template: A template to use instead of the recorded one.
     """
@@ -41,21 +41,29 @@ class Measure(Protocol):
     """Encodes some rows of data again."""
 
     def __call__(self, recipe: Recipe, encoding: JSON, positions: Sequence[int]) -> Iterator[LengthRow]:
-        """The lines of a length cache at `positions`, which ascend; fewer where the data have fewer rows.
+        """Measure the rows at `positions`.
 
         Args:
             recipe: Data, tokenizer, fields.
-            encoding: The parameters that the lengths were measured with.
-            positions: 0-based, over all files.
+            encoding: Parameters that the lengths were measured with.
+            positions: 0-based positions over all files, ascending.
+
+        Returns:
+            Lines of a length cache; fewer than positions if the data has fewer rows.
         """
         ...
 
 
 def parse_some(path: Path, count: int, seed: int = 0) -> list[Step]:
-    """Parses some steps strictly, chosen by a keyed permutation.
+    """Parse some steps strictly.
+
+    Args:
+        path: Folder of the plan.
+        count: Number of steps.
+        seed: Seed of the keyed permutation that chooses them.
 
     Raises:
-        CorruptPlan: A line is not what it should be.
+        CorruptPlan: A line is damaged.
     """
     with PlanReader(path) as reader:
         chosen = sorted(keyed_permutation(len(reader), shuffle_key("spot", seed, 0, 0))[:count].tolist())
@@ -65,19 +73,19 @@ def parse_some(path: Path, count: int, seed: int = 0) -> list[Step]:
 
 
 def encode_some(path: Path, steps: Sequence[Step], recipe: Recipe) -> int:
-    """Encodes one sample of each step again, and holds it against the plan.
+    """Encode one sample of each step again and compare it with the plan.
 
     Args:
         path: Folder of the plan.
-        steps: From `parse_some`.
+        steps: Result of `parse_some`.
         recipe: Data and tokenizer.
 
     Returns:
-        How many samples that were.
+        Number of samples.
 
     Raises:
-        StalePlan: A row, a length or the token ids are not the planned ones.
-        PlanError: Nobody is installed who encodes.
+        StalePlan: A row, a length or the token ids differ from the plan.
+        PlanError: No installed package can encode.
     """
     artifact = read_artifact(path)
     chosen = dict(sorted(_pick(step) for step in steps))
@@ -94,18 +102,20 @@ def encode_some(path: Path, steps: Sequence[Step], recipe: Recipe) -> int:
 def _measure() -> Measure:
     for point in entry_points(group=GROUP, name="measure"):
         return cast("Measure", point.load())
-    raise PlanError("nobody here encodes rows: install lazarus-tokenkit, or leave `--tokenizer` out", "LP-E009")
+    raise PlanError(
+        "no installed package encodes rows: install lazarus-tokenkit, or leave `--tokenizer` out", "LP-E009"
+    )
 
 
 def _pick(step: Step) -> tuple[int, Segment]:
-    """One of the segments of a step, by a key of its own."""
+    """Choose one segment of a step by key."""
     segments = [segment for row in step.rows for segment in row.segments]
     segment = segments[shuffle_key("spot-sample", step.index, 0, 0) % len(segments)]
     return segment.sample, segment
 
 
 def _compare(segment: Segment, row: LengthRow, prefixes: list[int] | None) -> None:
-    """Row, length and token ids, in the order of the chain; without prefixes, the length alone."""
+    """Compare row, length and token ids, in the order of the chain; without prefixes, only the length."""
     name = f"{segment.sample} (id {row.id!r})"
     content, tokens = (None, None) if prefixes is None else (f"{prefix:08x}" for prefix in prefixes)
     if None not in (content, row.row) and row.row != content:

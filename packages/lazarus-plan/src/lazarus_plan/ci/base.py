@@ -1,4 +1,4 @@
-"""The files of a review's base: a git revision, copied into a temporary folder, or a folder with a lock."""
+"""The base of a review: a git revision, copied into a temporary folder, or a folder with a lock."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from typing import IO
 from lazarus_plan.errors import PlanError
 
 _FROM_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
-"""Set by git for its hooks; they would override the repository that `git -C` finds."""
+"""Variables that git sets for hooks. They would override the repository that `git -C` finds."""
 
 
 class Revision:
@@ -19,7 +19,7 @@ class Revision:
         folder: A folder inside the repository.
 
     Raises:
-        PlanError: No git, no repository, or no such revision.
+        PlanError: git is missing, there is no repository, or no such revision.
     """
 
     def __init__(self, ref: str, folder: Path) -> None:
@@ -41,11 +41,11 @@ class Revision:
         """Copy one file of the revision.
 
         Args:
-            path: Where the file is, or would be, in the work tree.
-            target: Where to write it.
+            path: Path of the file in the work tree.
+            target: Output path.
 
         Returns:
-            False where the revision has no such file.
+            False if the revision has no such file.
         """
         if self.is_unborn or not path.parent.is_dir():
             return False
@@ -58,7 +58,7 @@ class Revision:
 
 
 def _git(folder: Path, *arguments: str, stdout: IO[bytes] | int = subprocess.PIPE) -> bytes | None:
-    """What git prints, None where it refuses.
+    """Output of a git command, or None if it fails.
 
     Raises:
         PlanError: git is not installed.

@@ -1,4 +1,4 @@
-"""Compare data files with the digests that a length cache names, and read the text of rows."""
+"""Compare data files with the digests in a length cache, and read the text of rows."""
 
 import contextlib
 import hashlib
@@ -26,14 +26,14 @@ REBUILD = "build lengths again and run `lock --update`, or restore the data"
 
 @dataclass(frozen=True)
 class ChangedText:
-    """A row that differs, with its text where the data is known.
+    """A row that differs, with its text if the data is available.
 
     Args:
         kind: `added`, `removed` or `changed`.
-        row: Which row.
-        old: Its text before.
-        new: Its text after.
-        is_stale: Whether it differs in the data and not yet in the lengths.
+        row: The row.
+        old: Text before.
+        new: Text after.
+        is_stale: Whether the data changed but not yet the lengths.
     """
 
     kind: str
@@ -48,8 +48,8 @@ class DataFiles:
     """The data files of one length cache.
 
     Args:
-        paths: The files, in the order of the cache's header; empty where they are not known.
-        missing: Why they cannot be compared, in words; empty where they can be.
+        paths: The files, in the order of the cache's header; empty if they are not known.
+        missing: Reason why they cannot be compared; empty if they can.
     """
 
     paths: tuple[Path, ...] = ()
@@ -57,10 +57,10 @@ class DataFiles:
 
 
 def named_files(cache: LengthCache) -> list[JSON]:
-    """What the header of a cache says of its data files: `name`, `bytes`, `sha256` of each.
+    """The data files in the header of a cache: `name`, `bytes`, `sha256` of each.
 
     Raises:
-        PlanError: The header has something else there.
+        PlanError: The header has another structure.
     """
     about = cache.header.parts.get("data", {})
     files = cast("JSON", about).get("files", []) if isinstance(about, dict) else None
@@ -75,15 +75,15 @@ def _is_file(file: object) -> bool:
 
 
 def find_data(caches: Sequence[LengthCache], given: Sequence[Path], folders: Sequence[Path]) -> list[DataFiles]:
-    """The data files of each cache.
+    """Find the data files of each cache.
 
     Args:
         caches: Length caches.
-        given: All their data files, in order; empty to look for the names of the headers.
-        folders: Where to look.
+        given: All their data files, in order; empty to search for the names in the headers.
+        folders: Folders to search.
 
     Raises:
-        PlanError: Another number of files is given than the headers name.
+        PlanError: The number of given files differs from the headers.
     """
     names = [[str(file["name"]) for file in named_files(cache)] for cache in caches]
     if given and len(given) != sum(map(len, names)):
@@ -105,7 +105,7 @@ def _find(cache: LengthCache, names: Sequence[str], given: Sequence[Path], folde
     found = [path or find_file(name, folders) for name, path in zip_longest(names, given)]
     for name, path in zip(names, found, strict=True):
         if path is None:
-            return DataFiles(missing=f"{name} was not found beside {cache.name}: give its path")
+            return DataFiles(missing=f"{name} was not found next to {cache.name}: give its path")
         if _is_pointer(path):
             return DataFiles(missing=f"{path} is a Git LFS pointer: check out with LFS (actions/checkout: `lfs: true`)")
     return DataFiles(tuple(path for path in found if path is not None))
@@ -123,10 +123,10 @@ def check_data(cache: LengthCache, files: DataFiles, lengths: Path, stale: Seque
         cache: The length cache.
         files: Its data files.
         lengths: Path of the cache, for findings.
-        stale: From `stale_rows`: the rows to name.
+        stale: Result of `stale_rows`: the rows to name.
 
     Returns:
-        One finding for each file that differs, or one warning where nothing was compared.
+        One finding for each file that differs, or one warning if nothing was compared.
 
     Raises:
         PlanError: A file holds a merge conflict.
@@ -141,7 +141,7 @@ def check_data(cache: LengthCache, files: DataFiles, lengths: Path, stale: Seque
 
 
 def _difference(about: JSON, path: Path, lengths: Path, stale: Sequence[ChangedText]) -> str:
-    """How a data file differs from the one that the lengths were built from."""
+    """Describe how a data file differs from the one that the lengths were built from."""
     line = find_marker(path)
     if line is not None:
         raise data_conflict(path, line, str(lengths))
@@ -154,16 +154,16 @@ def _difference(about: JSON, path: Path, lengths: Path, stale: Sequence[ChangedT
 
 
 def stale_rows(number: int, cache: LengthCache, files: DataFiles, before: DataFiles) -> list[ChangedText]:
-    """The rows in which data files differ from those of the base, where the lengths were built from these.
+    """The rows in which data files differ from those of the base, if the lengths were built from the base's files.
 
     Args:
-        number: Position of the source.
+        number: 0-based position of the source.
         cache: The length cache under review.
         files: Its data files.
         before: The data files of the base.
 
     Returns:
-        Nothing where the files are the same, are not JSON Lines, or where the base's are not those of `cache`.
+        Empty if the files are equal or not JSON Lines, or if the base's files are not those of `cache`.
     """
     if not is_jsonl(files) or not is_jsonl(before) or len(files.paths) != len(before.paths):
         return []
@@ -176,7 +176,7 @@ def stale_rows(number: int, cache: LengthCache, files: DataFiles, before: DataFi
 
 
 def _unmatched(rows: Sequence[bytes], others: Sequence[bytes]) -> set[int]:
-    """Places of the rows that `others` lacks, counted."""
+    """Positions of the rows that `others` lacks; repeated rows are counted."""
     left = Counter(others)
     left.subtract(rows)
     places: set[int] = set()
@@ -213,11 +213,11 @@ def sha256_of_lf(path: Path) -> str:
 
 
 def read_texts(files: DataFiles, positions: Sequence[int]) -> dict[int, str]:
-    """The lines of some rows; nothing where the files are not JSON Lines with one line for each row.
+    """The lines of some rows; empty if the files are not JSON Lines with one line per row.
 
     Args:
         files: Data files.
-        positions: 0-based places of the rows over all files; blank lines are no rows.
+        positions: 0-based positions of the rows over all files; blank lines are not counted.
     """
     if not is_jsonl(files):
         return {}
@@ -226,7 +226,7 @@ def read_texts(files: DataFiles, positions: Sequence[int]) -> dict[int, str]:
 
 
 def is_data_of(cache: LengthCache, files: DataFiles) -> bool:
-    """Whether data files are those that a length cache was built from, byte by byte."""
+    """Whether a length cache was built from exactly these data files."""
     return bool(files.paths) and [file_sha256(path) for path in files.paths] == [
         file["sha256"] for file in named_files(cache)
     ]
@@ -244,7 +244,7 @@ def _rows(paths: Sequence[Path]) -> Iterator[bytes]:
 
 
 def _one_line(row: bytes) -> str:
-    """A row as it stands in its file, with every control character escaped."""
+    """A row of a file, with control characters escaped."""
     text = row.decode("utf-8", "replace").strip()
     with contextlib.suppress(ValueError, RecursionError):
         text = json.dumps(json.loads(text), ensure_ascii=False)

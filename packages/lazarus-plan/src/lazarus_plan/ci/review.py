@@ -1,6 +1,6 @@
-"""Review a committed lock: is it what its lengths and data give, and what changed since the base.
+"""Review a committed lock: compare it with its lengths and data, and list the changes since a base.
 
-The plans of both sides are built in memory, and rows are compared by id where the length caches differ: a million samples take
+The plans of both sides are built in memory. Rows are compared by id if the length caches differ. A million samples take
 13 s of one core and 1.3 GB, a thousand 0.1 s.
 """
 
@@ -30,7 +30,7 @@ from lazarus_plan.plan import BatchPlan
 from lazarus_plan.rebase import rebuild_child
 
 SHOWN_ROWS = 20
-"""Rows of each kind whose text is shown."""
+"""Maximum number of rows of each kind whose text is shown."""
 AGAIN = "renew the lock with `lazarus-plan lock --update`, or restore what it was made from"
 
 
@@ -40,15 +40,15 @@ _Texts = dict[tuple[int, int | None], str]
 
 @dataclass(frozen=True)
 class Changes:
-    """What changed since the base.
+    """Changes since the base.
 
     Args:
-        base: The base in words.
-        note: Why something could not be compared; empty where all was.
-        documents: As `diff_plans` or `diff_locks` gives it; None where the base has no lock.
-        rows: The rows that differ; None where the length caches of the base are not at hand.
-        texts: The first rows of each kind that differ, with their text where data is given.
-        tokens: `[tokens, room]` of both plans; None where one could not be built.
+        base: Name of the base.
+        note: Reason why something could not be compared; empty if everything was.
+        documents: Result of `diff_plans` or `diff_locks`; None if the base has no lock.
+        rows: The rows that differ; None without the length caches of the base.
+        texts: The first rows of each kind that differ, with their text if data is given.
+        tokens: `[tokens, capacity]` of both plans; None if one could not be built.
     """
 
     base: str
@@ -65,10 +65,10 @@ class Review:
 
     Args:
         lock: Folder of the lock.
-        plan_id: Of the lock; empty where it cannot be read.
-        findings: What is wrong or was not compared.
-        checks: What was recomputed and agrees, in words.
-        changes: What changed since the base; None where none is given.
+        plan_id: Identity of the lock; empty if it cannot be read.
+        findings: Problems, and inputs that were not compared.
+        checks: Text lines about everything that was recomputed and agrees.
+        changes: Changes since the base; None without a base.
     """
 
     lock: Path
@@ -78,7 +78,7 @@ class Review:
     changes: Changes | None
 
     def is_ok(self, is_strict: bool = False) -> bool:
-        """Whether the lock is what its inputs give."""
+        """Whether the lock agrees with its inputs."""
         return not any(finding.is_error or is_strict for finding in self.findings)
 
 
@@ -90,14 +90,14 @@ def review_lock(
     data: Sequence[Path | str] = (),
     parent: Path | str | None = None,
 ) -> Review:
-    """Build the plan of a lock again, compare lengths with data, and say what changed since a base.
+    """Rebuild the plan of a lock, compare lengths with data, and list the changes since a base.
 
     Args:
         lock: Folder of the lock, or of a whole plan.
-        base: Folder of another lock or plan, or a git revision, whose lock, lengths and data are those it tracks.
-        lengths: Length caches in the order of the sources; empty to look beside the lock for those that it names.
-        data: Data files in the order of the length caches; empty to look beside these for those that they name.
-        parent: Of a rebased plan: folder of its parent's plan or lock. The base is tried too.
+        base: Folder of another lock or plan, or a git revision, whose tracked lock, lengths and data are used.
+        lengths: Length caches in the order of the sources; empty to search next to the lock.
+        data: Data files in the order of the length caches; empty to search next to these.
+        parent: For a rebased plan, folder of its parent's plan or lock. The base is tried too.
 
     Raises:
         PlanError: An input is missing, cannot be read, or holds a merge conflict.
@@ -129,7 +129,7 @@ def review_lock(
 
 
 def _read_lock(lock: Path, findings: list[Finding]) -> Artifact | None:
-    """The documents; a lock that contradicts itself is a finding."""
+    """Read the documents. A contradiction becomes a finding."""
     try:
         artifact = load_documents(lock)
         if (lock / PLAN).is_file():
@@ -141,7 +141,7 @@ def _read_lock(lock: Path, findings: list[Finding]) -> Artifact | None:
 
 
 def _choose_parent(artifact: Artifact, parent: BatchPlan | None, base: Side | None) -> BatchPlan | None:
-    """The parent that is given, else the base's plan where it is the parent."""
+    """The given parent, or the base's plan if it is the parent."""
     about = artifact.metadata.parent
     if about is None or parent is not None:
         return parent
@@ -152,7 +152,7 @@ def _choose_parent(artifact: Artifact, parent: BatchPlan | None, base: Side | No
 def _rebuild(
     artifact: Artifact, caches: Sequence[LengthCache], parent: BatchPlan | None, findings: list[Finding]
 ) -> BatchPlan | None:
-    """The plan that the lock's configuration and the lengths give; that it is another one is a finding."""
+    """Build the plan from the lock's configuration and the lengths. A difference becomes a finding."""
     place = str(artifact.path / METADATA)
     try:
         if artifact.metadata.parent is not None and parent is None and (artifact.path / PLAN).is_file():
@@ -174,7 +174,7 @@ def _rebuild(
 def _check_data(
     caches: Sequence[LengthCache], lengths: Sequence[Path], found: Sequence[DataFiles], base: Side | None
 ) -> tuple[list[Finding], list[str], list[ChangedText]]:
-    """What of the data differs from the digests that the lengths were built from, what does not, and which rows."""
+    """Compare the data with the digests in the lengths: findings, checks, and the rows that differ."""
     findings: list[Finding] = []
     checks: list[str] = []
     stale: list[ChangedText] = []
@@ -191,7 +191,7 @@ def _check_data(
 
 
 def _compare(before: Side, after: Side, stale: Sequence[ChangedText]) -> Changes:
-    """What changed from the base to what the lock's inputs give now."""
+    """The changes from the base to the plan that the lock's inputs give now."""
     documents = tokens = rows = None
     if before.plan is not None and after.plan is not None:
         documents = diff_plans(before.plan, after.plan)
@@ -214,7 +214,7 @@ def _room(plan: BatchPlan) -> tuple[int, int]:
 
 
 def _texts(before: Side, after: Side, rows: RowChanges | None, stale: Sequence[ChangedText]) -> tuple[ChangedText, ...]:
-    """The first rows of each kind that differ, with their text where it is known."""
+    """The first rows of each kind that differ, with their text if known."""
     kinds = {} if rows is None else {"removed": rows.removed, "changed": rows.changed, "added": rows.added}
     listed = [ChangedText(kind, row) for kind, each in kinds.items() for row in each[:SHOWN_ROWS]]
     known = _with_texts(listed, _texts_of(before, listed, "old"), _texts_of(after, listed, "new"))
@@ -231,7 +231,7 @@ def _with_texts(listed: Sequence[ChangedText], old: _Texts, new: _Texts) -> Iter
 def _texts_of(
     side: Side, listed: Sequence[ChangedText], when: Literal["old", "new"], *, is_stale: bool = False
 ) -> _Texts:
-    """The text of rows by source and position; nothing of files that are not those of the length caches."""
+    """The text of rows by source and position, only from files that the length caches were built from."""
     found: _Texts = {}
     for number, (cache, files) in enumerate(zip(side.caches, side.data, strict=False)):
         rows = [each.row for each in listed if each.row.number == number]

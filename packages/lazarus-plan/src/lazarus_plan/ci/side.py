@@ -1,4 +1,4 @@
-"""One side of a review: a lock, its length caches, the plan that they give, its data files."""
+"""One side of a review: a lock, its length caches, its plan, its data files."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,15 +20,15 @@ from lazarus_plan.plan import BatchPlan
 
 @dataclass(frozen=True)
 class Side:
-    """What a review compares.
+    """One side of a review.
 
     Args:
-        name: In words: a git revision or a path.
-        artifact: The documents; None where there is no lock.
-        caches: The length caches; empty where they are not at hand.
-        plan: What lock and lengths give; None where it could not be built.
+        name: A git revision or a path.
+        artifact: The documents; None without a lock.
+        caches: The length caches; empty if they are not available.
+        plan: The plan from lock and lengths; None if it could not be built.
         data: The data files of each cache.
-        note: Why it is not all there, in words; empty where it is.
+        note: Reason why something is missing; empty if nothing is.
     """
 
     name: str
@@ -40,17 +40,17 @@ class Side:
 
 
 def load_base(base: Path | str, lock: Path, lengths: Sequence[Path], scratch: Path, parent: BatchPlan | None) -> Side:
-    """The side that a lock is compared with.
+    """Load the base of a review.
 
     Args:
-        base: Folder of a lock or plan, else a git revision.
+        base: Folder of a lock or plan, or a git revision.
         lock: Folder of the lock under review.
-        lengths: Its length caches: the base's are looked up in the same folders.
+        lengths: Its length caches; those of the base are searched in the same folders.
         scratch: An empty folder for files of the revision.
-        parent: Where the base is a rebased plan: its parent, if it is known.
+        parent: Parent of the base, if the base is a rebased plan and the parent is known.
 
     Raises:
-        PlanError: Neither a folder with documents nor a revision that git knows.
+        PlanError: `base` is neither a folder with documents nor a revision that git knows.
     """
     folder = Path(base)
     places = list(dict.fromkeys([*(path.parent for path in lengths), lock, lock.parent, Path()]))
@@ -77,7 +77,7 @@ def load_base(base: Path | str, lock: Path, lengths: Sequence[Path], scratch: Pa
 
 
 def _load(name: str, lock: Path, find: Callable[[str], Path | None], parent: BatchPlan | None) -> Side:
-    """A base, as much of it as there is: what is wrong with it is a note, not a failure of the lock under review."""
+    """Load as much of a base as possible. Its problems become a note, not a failure of the lock under review."""
     try:
         artifact = load_documents(lock)
     except LazarusError as error:

@@ -1,4 +1,4 @@
-"""A review in words: plain text for terminals and logs, Markdown for comments, JSON for programs."""
+"""A review as plain text, Markdown or JSON."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -16,13 +16,13 @@ REPORT = OutputKind(
     "a report of `ci`", begins_with(r"### Batch plan |(ok|error|warning)[: ]|\{\s*\"(lock|\$schema)\":")
 )
 MAX_TEXT = 240
-"""Characters of a row that are shown, around the first one that differs."""
+"""Maximum characters of a row that are shown, around the first different one."""
 BEFORE = 60
-"""Of these, characters before the first one that differs."""
+"""Characters shown before the first different one."""
 
 
 def to_text(review: Review, is_strict: bool = False) -> str:
-    """The review for people, one line a fact."""
+    """The review as text, one line per fact."""
     lines = [
         f"{_level(finding.is_error or is_strict)} {finding.code}: {finding.message}" for finding in review.findings
     ]
@@ -33,7 +33,7 @@ def to_text(review: Review, is_strict: bool = False) -> str:
 
 
 def to_markdown(review: Review, is_strict: bool = False) -> str:
-    """The review as a comment: a verdict, findings, what changed, the rows in a fenced block."""
+    """The review as a Markdown comment: verdict, findings, changes, and the rows in a fenced block."""
     lines = [f"### Batch plan {_code(str(review.lock))}", "", _verdict(review, is_strict), ""]
     lines += [
         f"- **{_level(finding.is_error or is_strict)} {finding.code}**: {_code(finding.message)}"
@@ -51,7 +51,7 @@ def to_markdown(review: Review, is_strict: bool = False) -> str:
 
 
 def to_json(review: Review, is_strict: bool = False) -> str:
-    """The review for programs."""
+    """The review as JSON."""
     members: JSON = {
         "lock": review.lock.as_posix(),
         "ok": review.is_ok(is_strict),
@@ -101,7 +101,7 @@ def _verdict(review: Review, is_strict: bool) -> str:
 
 
 def _change_lines(changes: Changes) -> list[str]:
-    """What changed; the first line names the base."""
+    """Text lines about the changes; the first line names the base."""
     lines = [f"changes since {changes.base}:"]
     if changes.note:
         lines.append(changes.note)
@@ -121,7 +121,7 @@ def _padding(tokens: int, room: int) -> str:
 
 
 def _row_lines(changes: Changes) -> list[str]:
-    """The rows that differ, with text where it is known."""
+    """Text lines about the rows that differ, with their text if known."""
     lines: list[str] = []
     for is_stale, kind in product((False, True), ("removed", "changed", "added")):
         listed = [each for each in changes.texts if (each.is_stale, each.kind) == (is_stale, kind)]
@@ -157,7 +157,7 @@ def _excerpt(text: str, start: int) -> str:
 
 
 def _code(text: str) -> str:
-    """Inline code: nothing in it is markup, links or mentions."""
+    """Inline code, so that nothing in it is markup, a link or a mention."""
     fence = "`" * (_longest_run(text) + 1)
     space = " " if "`" in text else ""
     return f"{fence}{space}{' '.join(text.split())}{space}{fence}"
@@ -168,5 +168,5 @@ def _fence(lines: Sequence[str]) -> str:
 
 
 def _longest_run(text: str) -> int:
-    """Of backticks."""
+    """Length of the longest run of backticks."""
     return max(map(len, "".join(each if each == "`" else " " for each in text).split()), default=0)

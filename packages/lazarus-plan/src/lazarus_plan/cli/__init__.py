@@ -1,1 +1,1 @@
-"""The commands of `lazarus-plan`, by what they are for. Each parses, calls one library function, prints."""
+"""The commands of `lazarus-plan`. Each parses its options, calls one library function and prints the result."""

@@ -1,19 +1,16 @@
-"""`lazarus-plan`, also `lazarus data batchplan`: build, inspect, check, prove and deal batch plans."""
+"""`lazarus-plan`, also mounted as `lazarus data batchplan`: build, inspect, check, prove and shard batch plans."""
 
 from typing import Annotated
 
-import typer
-
+from lazarus_core.cli_app import App
 from lazarus_core.console import version_option
 from lazarus_plan.__main__ import main as main
 from lazarus_plan.cli import checking, planning, reviewing, showing
 
-app = typer.Typer(
+app = App(
     name="lazarus-plan",
     help="The lockfile for training runs: build, inspect, check and deal batch plans.",
-    rich_markup_mode=None,
     no_args_is_help=True,
-    add_completion=False,
 )
 for command in (
     planning.build,

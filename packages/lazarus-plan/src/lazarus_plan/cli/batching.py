@@ -1,4 +1,4 @@
-"""`lazarus data batching`: what a length cache is like, and how to batch it."""
+"""`lazarus data batching`: describe a length cache and recommend a batching mode."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lazarus_core.cli_app import App
 from lazarus_core.console import show
 from lazarus_plan.cli.options import AsJson
 
@@ -17,13 +18,7 @@ DEFAULT_BUDGET = 8192
 BAR_WIDTH = 48
 SHARES = (5, 25, 50, 75, 95, 99)
 
-app = typer.Typer(
-    name="batching",
-    help="Look at lengths and choose how to batch them.",
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    add_completion=False,
-)
+app = App(name="batching", help="Look at lengths and choose how to batch them.", no_args_is_help=True)
 LengthsPath = Annotated[Path, typer.Option("-l", "--lengths", help="Length cache.")]
 Budget = Annotated[int, typer.Option("-b", "--token-budget", help="Tokens a step at most.", min=1)]
 

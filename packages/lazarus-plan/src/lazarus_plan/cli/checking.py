@@ -1,4 +1,4 @@
-"""Commands that say yes or no: validate, verify, prove, check-proof, audit, simulate, attest. Exit 1 is no."""
+"""Commands that check: validate, verify, prove, check-proof, audit, simulate, attest. Exit 1 means that a check failed."""
 
 import json
 from dataclasses import replace
@@ -142,7 +142,7 @@ def prove(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Write the proof that a step belongs to the plan: 32 bytes a level of the tree."""
+    """Write the proof that a step belongs to the plan: 32 bytes per level of the Merkle tree."""
     from lazarus_plan.checks.proof import PROOF
     from lazarus_plan.checks.proof import prove as make
 
@@ -165,12 +165,20 @@ def check_proof(proof: Annotated[Path, typer.Argument(help="File that `prove` wr
 def audit(
     plan: PlanPath,
     log: Annotated[Path, typer.Option("--log", help="The run's audit.jsonl.")],
+    encoded: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--encoded",
+            help="Files of `lazarus-tokenkit encode`, in the order of the sources: compares the tokens too.",
+        ),
+    ] = None,
     complete: Annotated[bool, typer.Option("--complete", help="The run must have reached the plan's end.")] = False,
     output_format: Format = "text",
     as_json: AsJson = False,
 ) -> None:
     """Check offline that a run followed the plan: chain intact, every step in its turn, none other."""
     from lazarus_plan.audit.check import check_audit
+    from lazarus_plan.audit.encoded import encoded_token_ids
     from lazarus_plan.audit.line import AUDIT_VERSION
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.findings import Finding
@@ -178,7 +186,7 @@ def audit(
     chosen = choose_format(output_format, as_json)
     with reported(chosen, plan):
         loaded = load_plan(plan)
-        found = check_audit(log, loaded)
+        found = check_audit(log, loaded, encoded_token_ids(encoded, plan) if encoded else None)
     end = found.first_step + found.steps
     ok = not found.findings and not (complete and end < len(loaded))
     if chosen == "json":
@@ -209,9 +217,8 @@ def audit(
             show_line(f"error {each.code}: {log}: {each.message}")
         verdict = "followed the plan" if not found.findings else "did not follow the plan"
         say(f"{log}: {verdict}, steps {found.first_step} to {end - 1} of {len(loaded)}")
-        say(
-            f"audit head {found.head}, data head {found.data_head}; row digests: not recomputed, give `lazarus verify` the run"
-        )
+        tokens = "compared" if encoded else "not compared: give `--encoded`, or `lazarus verify` the run"
+        say(f"audit head {found.head}, data head {found.data_head}; tokens of the rows: {tokens}")
         if found.version < AUDIT_VERSION:
             say(f"format {found.version}: binds no weights, settings or models")
     raise typer.Exit(0 if ok else 1)
@@ -225,7 +232,7 @@ def simulate(
     policy: Deal = "snake",
     as_json: AsJson = False,
 ) -> None:
-    """Play a kill and a resume with other ranks through, without training: shows that nothing is lost or repeated."""
+    """Simulate a crash and a resume on a different number of ranks. Shows that no row is lost or repeated."""
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.report.simulate import simulate as play
 
@@ -249,7 +256,7 @@ def attest(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File [default: print it].")] = None,
     force: Force = False,
 ) -> None:
-    """Write an in-toto statement with SLSA provenance about the plan's files, for others to sign."""
+    """Write an in-toto statement with SLSA provenance about the plan's files, to be signed by other tools."""
     from lazarus_plan.report.attestation import STATEMENT
     from lazarus_plan.report.attestation import attest as make
 

@@ -32,14 +32,14 @@ Format = Annotated[Literal["text", "json", "github", "sarif"], typer.Option("--f
 
 
 def choose_format(output_format: str, as_json: bool) -> str:
-    """The format asked for by `--format`, or by `--json`, which is short for one of them."""
+    """The output format from `--format`, or from its short form `--json`."""
     if as_json and output_format not in ("text", "json"):
         raise typer.BadParameter(f"--json and --format {output_format} are two formats: give one")
     return "json" if as_json else output_format
 
 
 def show_findings(output_format: str, plan: Path, findings: "Sequence[Finding]") -> None:
-    """Print findings for GitHub or as SARIF; other formats are the command's own."""
+    """Print findings for GitHub or as SARIF. The command itself prints other formats."""
     from lazarus_plan.report import formats
 
     if output_format == "sarif":
@@ -50,7 +50,7 @@ def show_findings(output_format: str, plan: Path, findings: "Sequence[Finding]")
 
 @contextmanager
 def reported(output_format: str, plan: Path) -> "Generator[None]":
-    """Print the failure that ends a command as GitHub or SARIF expect it, then let it end the command."""
+    """Print the error that ends a command in the format of GitHub or SARIF, and raise it again."""
     from lazarus_plan.findings import Finding
 
     try:
@@ -64,11 +64,11 @@ def reported(output_format: str, plan: Path) -> "Generator[None]":
 
 
 def read_caches(paths: list[Path], *, trusts_sidecars: bool = True) -> "list[LengthCache]":
-    """The length caches; large ones get a sidecar, for the next time.
+    """Read length caches. Large ones get a sidecar for faster repeated reads.
 
     Args:
         paths: The files.
-        trusts_sidecars: False for a check: every line is read and hashed.
+        trusts_sidecars: False for a check, which reads and hashes every line.
     """
     from lazarus_plan.lengths.scan import scan
     from lazarus_plan.lengths.sidecar import read_lengths
@@ -77,10 +77,10 @@ def read_caches(paths: list[Path], *, trusts_sidecars: bool = True) -> "list[Len
 
 
 def check_result(output: Path | None, kind: "OutputKind", inputs: list[Path], force: bool) -> None:
-    """Refuses, before the work, an output that may not be written.
+    """Refuse an output that must not be written, before any work is done.
 
     Raises:
-        OutputTaken: It belongs to a plan, or `check_output` refuses it.
+        OutputTaken: The file belongs to a plan, or `check_output` refuses it.
     """
     from lazarus_core.errors import OutputTaken
     from lazarus_core.outputs import check_output
@@ -96,7 +96,7 @@ def check_result(output: Path | None, kind: "OutputKind", inputs: list[Path], fo
 
 
 def write_result(text: str, output: Path | None) -> None:
-    """Prints a result, or writes it to a file that `check_result` has let pass."""
+    """Print a result, or write it to a file that `check_result` accepted."""
     from lazarus_core.atomic import whole_file
 
     if output is None:
@@ -108,7 +108,7 @@ def write_result(text: str, output: Path | None) -> None:
 
 
 def make_config(**settings: object) -> "PlanConfig":
-    """A configuration, with the option to blame where it is refused."""
+    """Create a configuration. An error names the option."""
     from pydantic import ValidationError
 
     from lazarus_plan.config import PlanConfig
@@ -122,7 +122,7 @@ def make_config(**settings: object) -> "PlanConfig":
 
 
 def numbers(text: str, option: str) -> tuple[int, ...]:
-    """`1,2,3` as integers."""
+    """Parse a list of integers such as `1,2,3`."""
     try:
         return tuple(int(each) for each in text.split(",")) if text else ()
     except ValueError as error:

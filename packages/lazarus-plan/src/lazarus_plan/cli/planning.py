@@ -30,12 +30,12 @@ Parent = Annotated[
 ]
 ParentLengths = Annotated[
     list[Path] | None,
-    typer.Option("--parent-lengths", help="Length caches of the parent's lock [default: beside it]."),
+    typer.Option("--parent-lengths", help="Length caches of the parent's lock [default: next to it]."),
 ]
 PREDICTABLE_SEED = 0
-"""What `--predictable` plans with."""
+"""Seed of `--predictable`."""
 WORTH_A_WORD_S = 3
-"""Seconds of planning from which a user is told beforehand what it will take."""
+"""Estimated seconds from which the command prints the estimate first."""
 
 
 def build(
@@ -128,13 +128,13 @@ def lock(
     ] = False,
     lengths: Annotated[
         list[Path] | None,
-        typer.Option("-l", "--lengths", help="With --update: length caches [default: beside the lock]."),
+        typer.Option("-l", "--lengths", help="With --update: length caches [default: next to the lock]."),
     ] = None,
     parent: Parent = None,
     parent_lengths: ParentLengths = None,
     force: Force = False,
 ) -> None:
-    """Copy what is worth committing, a few KB: `materialise` builds the plan from it again. Or renew a lock."""
+    """Write the lock of a plan, a few KB to commit, from which `materialise` rebuilds the plan. Or renew a lock."""
     from lazarus_plan.format.store import read_artifact
     from lazarus_plan.locks.inputs import find_lengths, load_parent
     from lazarus_plan.locks.lock import update_lock, write_lock
@@ -174,7 +174,7 @@ def materialise(
     output_format: Format = "text",
     force: Force = False,
 ) -> None:
-    """Build the plan of a lock: exit 1 if anything it was made from has changed."""
+    """Rebuild the plan of a lock. Exit 1 if an input has changed."""
     from lazarus_plan.format.store import check_replaceable, save_plan
     from lazarus_plan.locks.inputs import load_parent
     from lazarus_plan.locks.lock import materialise as rebuild
@@ -213,7 +213,7 @@ def rebase(
     seed: Annotated[int | None, typer.Option("--seed", help="Of the rest [default: as it was].")] = None,
     force: Force = False,
 ) -> None:
-    """Keep the steps that were trained, plan the rest anew: for data mended or appended during a run."""
+    """Keep the trained steps and plan the rest anew, for data that was corrected or extended during a run."""
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.format.store import check_replaceable, save_plan
     from lazarus_plan.rebase import rebase_plan
@@ -236,7 +236,12 @@ def export(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Python file [default: print it].")] = None,
     force: Force = False,
 ) -> None:
-    """Write a Python file that replays plans in another trainer, without lazarus-plan."""
+    """Write a Python file that replays plans in another trainer, without lazarus-plan.
+
+    torch: a loader, loss and audit log for a loop. trl: a mixin for trainers of TRL and transformers. grain: a random-access source.
+    mlx: a call of mlx-lm's trainer. Labels are those of the data or of `lazarus-tokenkit encode`; settings that would break the plan
+    are refused. The run writes an audit log for `lazarus-plan audit`. The head of the file shows how to use it.
+    """
     from lazarus_plan.exports import LOADER
     from lazarus_plan.exports import export as source_of
 

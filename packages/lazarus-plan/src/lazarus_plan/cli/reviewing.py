@@ -1,4 +1,4 @@
-"""The command for continuous integration: ci. Exit 0 where the lock is what its inputs give, whatever changed; 1 is no."""
+"""The command for continuous integration: `ci`. Exit 0 if the lock agrees with its inputs, whatever changed since the base."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -24,11 +24,11 @@ def ci(
     ] = None,
     lengths: Annotated[
         list[Path] | None,
-        typer.Option("-l", "--lengths", help="Length caches in the order of the sources [default: beside the lock]."),
+        typer.Option("-l", "--lengths", help="Length caches in the order of the sources [default: next to the lock]."),
     ] = None,
     data: Annotated[
         list[Path] | None,
-        typer.Option("-d", "--data", help="Data files in the order of the lengths [default: beside these]."),
+        typer.Option("-d", "--data", help="Data files in the order of the lengths [default: next to these]."),
     ] = None,
     parent: Annotated[
         Path | None, typer.Option("--parent", help="Of a rebased plan: its parent's plan or lock [default: the base].")

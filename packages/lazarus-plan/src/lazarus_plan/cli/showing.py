@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def info(plan: PlanPath, as_json: AsJson = False) -> None:
-    """Show what a plan or lock holds, after checking it."""
+    """Show the content of a plan or lock, after checking it."""
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.checks.documents import load_documents
     from lazarus_plan.format.store import is_lock
@@ -75,7 +75,7 @@ def diff(
     output_format: Format = "text",
     as_json: AsJson = False,
 ) -> None:
-    """Show how two plans, or locks, differ: first link, first step, rows, samples. Exit 1 if they do."""
+    """Compare two plans or locks: first link, first step, rows, samples. Exit 1 if they differ."""
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.checks.diff import describe_diff, diff_locks, diff_plans, diff_rows
     from lazarus_plan.checks.documents import load_documents
@@ -105,7 +105,7 @@ def diff(
 
 def explain(
     plan: PlanPath,
-    sample: Annotated[int | None, typer.Option("--sample", help="Where this sample stands, and why.", min=0)] = None,
+    sample: Annotated[int | None, typer.Option("--sample", help="Sample to explain.", min=0)] = None,
     step: Annotated[int | None, typer.Option("--step", help="What this step is made of.", min=0)] = None,
     data: Annotated[
         list[Path] | None, typer.Option("-d", "--data", help="The data files, to show the text of the rows.")
@@ -114,7 +114,7 @@ def explain(
     policy: Deal = "snake",
     as_json: AsJson = False,
 ) -> None:
-    """Show a sample's place or a step's rows: with whom, on which rank, why; with --data, the text."""
+    """Explain a sample's position or a step's rows: neighbours, ranks, reasons. With --data, show the text."""
     from lazarus_plan.checks.against_data import knows_files
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.report.explain import explain_sample, explain_step, plan_rows
@@ -141,7 +141,7 @@ def stats(
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
     force: Force = False,
 ) -> None:
-    """Print what a plan costs and wastes, as JSON; or draw it as a page."""
+    """Print the cost and padding of a plan as JSON, or write it as an HTML page."""
     from lazarus_core.html import PAGE
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.packing.stats import plan_stats
@@ -172,7 +172,7 @@ def _explanation(found: "JSON") -> str:
         lines = [f"sample {found['sample']}: row {found['position']} of {found['source']}"]
         for place in found["places"]:
             span = f", its tokens {place['span'][0]} to {place['span'][1]}" if place["span"] else ""
-            company = ", ".join(map(str, place["shares_row_with"])) or "nobody"
+            company = ", ".join(map(str, place["shares_row_with"])) or "none"
             lines.append(
                 f"  step {place['step']}, row {place['row']}, tokens {place['tokens'][0]} to {place['tokens'][1]}{span}, "
                 f"rank {place['rank']}; shares the row with {company}"

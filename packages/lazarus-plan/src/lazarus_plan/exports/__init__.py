@@ -1,16 +1,23 @@
-"""Replay a plan in someone else's trainer: a file to copy, which needs neither lazarus-plan nor a new dependency."""
+"""Replay a plan in someone else's trainer: a file to copy, which needs neither lazarus-plan nor a new dependency.
 
+A file is made of the modules and `.txt` parts of this package: one docstring, all imports, then the code. The modules need the
+standard library alone; the parts of a trainer need its framework, which is not installed here.
+"""
+
+import ast
+import sys
 from pathlib import Path
 from typing import Literal, get_args
 
 from lazarus_core.outputs import OutputKind
 
 Target = Literal["torch", "trl", "grain", "mlx"]
+_CORE = ("steps.py", "rows.py", "encoded.py", "audit_log.py")
 _PARTS: dict[Target, tuple[str, ...]] = {
-    "torch": ("steps.py", "torch_loader.txt"),
-    "trl": ("steps.py", "torch_loader.txt", "trl_trainer.txt"),
-    "grain": ("steps.py", "grain_source.txt"),
-    "mlx": ("steps.py", "mlx_batches.txt"),
+    "torch": (*_CORE, "torch_loader.txt"),
+    "trl": (*_CORE, "trainer_settings.py", "torch_loader.txt", "trl_trainer.txt"),
+    "grain": (*_CORE, "grain_source.txt"),
+    "mlx": (*_CORE, "mlx_batches.txt"),
 }
 
 
@@ -18,14 +25,44 @@ def export(target: Target) -> str:
     """The Python file for a trainer.
 
     Args:
-        target: torch (batch sampler, data set and collator), trl (a mixin for its trainers), grain (a random-access
-            source), mlx (`iterate_batches` for mlx-lm; padded and bucketed plans only).
+        target: torch (loader, loss and audit log for a loop), trl (a mixin for trainers of TRL and transformers), grain (a
+            random-access source), mlx (a call of mlx-lm's trainer; padded and bucketed plans only).
     """
     folder = Path(__file__).parent
-    parts = [(folder / name).read_text("utf-8") for name in _PARTS[target]]
-    # One file: what the parts import of each other already stands above them.
-    lines = [line for part in parts for line in part.splitlines() if not line.startswith("from lazarus_plan.")]
-    return "\n".join(lines) + "\n"
+    sources = [(folder / name).read_text("utf-8") for name in _PARTS[target]]
+    docstring = ast.get_docstring(ast.parse(sources[-1]), clean=False)
+    imports = _merged([node for source in sources for node in ast.parse(source).body])
+    bodies = [_body(source) for source in sources]
+    return f'"""{docstring}"""\n\n{imports}\n\n\n' + "\n\n\n".join(bodies) + "\n"
+
+
+def _merged(nodes: list[ast.stmt]) -> str:
+    """The imports of all parts, the standard library first; what the parts import of each other is left out."""
+    named: dict[str, set[str]] = {}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith("lazarus_plan."):
+            named.setdefault(node.module, set()).update(
+                alias.name if alias.asname is None else f"{alias.name} as {alias.asname}" for alias in node.names
+            )
+    plain = {
+        f"import {alias.name}" + (f" as {alias.asname}" if alias.asname else "")
+        for node in nodes
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    lines = [(line.split()[1], line) for line in plain]
+    lines += [(module, f"from {module} import {', '.join(sorted(names))}") for module, names in named.items()]
+    groups: list[list[str]] = [[], []]
+    for module, line in sorted(lines, key=lambda each: (each[1].startswith("from"), each[1])):
+        groups[module.partition(".")[0] not in sys.stdlib_module_names].append(line)
+    return "\n\n".join("\n".join(group) for group in groups if group)
+
+
+def _body(source: str) -> str:
+    """A part without its docstring and imports."""
+    nodes = ast.parse(source).body
+    last = [node for node in nodes[1:] if isinstance(node, ast.Import | ast.ImportFrom)][-1]
+    return "\n".join(source.splitlines()[last.end_lineno or 0 :]).strip("\n")
 
 
 def _is_unchanged(path: Path) -> bool:

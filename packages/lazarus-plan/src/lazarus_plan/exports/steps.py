@@ -1,80 +1,301 @@
-"""The steps of a batch plan, from its files alone. Standard library only."""
+"""The steps of a batch plan, from its files alone."""
 
+import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
+
+
+class PlanRefused(ValueError):
+    """The plan, the data, a setting or the order of batches does not fit.
+
+    Args:
+        code: Stable code; the table in FORMAT.md of lazarus-plan explains it.
+        problem: What is wrong and how to mend it.
+    """
+
+    def __init__(self, code: str, problem: str) -> None:
+        super().__init__(code, problem)
+        self.code, self.problem = code, problem
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.problem}"
 
 
 class Place(NamedTuple):
-    """Where one sample stands in a step: row, half-open range of tokens in it, and which of its own tokens."""
+    """Where one sample lies in a share of a step.
+
+    Args:
+        sample: Number of the sample in the data, from 0.
+        row: Row of the share, from 0.
+        start: First token in the row.
+        end: One past its last token in the row.
+        first: Which token of the sample comes first: above 0 for a later piece of a sample that was cut.
+        is_whole: Whether all tokens of the sample lie here.
+    """
 
     sample: int
     row: int
     start: int
     end: int
     first: int
-    rows: int
+    is_whole: bool
+
+
+class Share(NamedTuple):
+    """The rows of one step that one process computes at once.
+
+    Args:
+        step: Number of the step, from 0.
+        row_len: Tokens a row.
+        rows: Number of each row in the whole step; empty where this process has none.
+        places: The samples in these rows.
+    """
+
+    step: int
     row_len: int
+    rows: tuple[int, ...]
+    places: tuple[Place, ...]
 
 
 class PlanSteps:
-    """The places of each step for one rank, dealt back and forth (the plan's rule "snake").
+    """The steps of a plan for one process of any number.
+
+    Rows are dealt to processes back and forth (the plan's rule "snake"); together they are always the same step. The rows
+    of a process are cut into `micro_batches` shares, for trainers that accumulate gradients. Element i is share
+    `i % micro_batches` of step `i // micro_batches`. Every process has the same number of shares; some may be empty.
 
     Args:
         path: Folder of the plan.
-        rank: 0-based.
-        world_size: Number of ranks.
-        first_step: Where to begin; resuming costs nothing.
+        rank: Number of this process, from 0.
+        world_size: Number of processes.
+        micro_batches: Shares a step, at least 1.
+        expect: The plan_id that was pinned, or its first 16 or more digits; None skips the comparison.
+
+    Raises:
+        PlanRefused: The files are damaged (LP-E196), or the plan is not the expected one.
     """
 
-    def __init__(self, path: str, rank: int = 0, world_size: int = 1, first_step: int = 0) -> None:
-        self.lines = (Path(path) / "plan.jsonl").read_bytes().splitlines()
-        self.config: dict[str, Any] = json.loads((Path(path) / "metadata.json").read_bytes())["config"]
-        self.rank, self.world_size, self.first_step = rank, world_size, first_step
+    def __init__(
+        self, path: str, rank: int = 0, world_size: int = 1, micro_batches: int = 1, expect: str | None = None
+    ) -> None:
+        if not 0 <= rank < world_size or micro_batches < 1:
+            raise PlanRefused(
+                "LP-E194", f"rank {rank} of world_size {world_size} with micro_batches {micro_batches}: out of range"
+            )
+        self.path, self.rank, self.world_size, self.micro_batches = path, rank, world_size, micro_batches
+        self.metadata = _document(path, "metadata.json")
+        self.fingerprints = _document(path, "fingerprints.json")
+        self.config: dict[str, Any] = self.metadata["config"]
+        self.plan_id: str = self.fingerprints["plan_id"]
+        self._check(expect)
 
     def __len__(self) -> int:
-        return len(self.lines) - self.first_step
+        return len(self.lines) * self.micro_batches
 
-    def __iter__(self) -> Iterator[list[Place]]:
-        return map(self.step, range(self.first_step, len(self.lines)))
+    def __iter__(self) -> Iterator[Share]:
+        return map(self.share, range(len(self)))
 
-    def step(self, index: int) -> list[Place]:
-        """The places of one step; none where the rank has no row."""
-        line = json.loads(self.lines[index])
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker process reads the lines again: a plan of a million steps would travel to each of them.
+        return {name: value for name, value in self.__dict__.items() if name not in ("lines", "prefixes")}
+
+    @cached_property
+    def lines(self) -> list[bytes]:
+        """The lines of `plan.jsonl`, one a step, without line feeds."""
+        return _content(self.path, "plan.jsonl").splitlines()
+
+    @cached_property
+    def prefixes(self) -> bytes | None:
+        """`plan.rows`: of each sample 4 bytes of its row's digest and 4 of its tokens'; None where there is no such file."""
+        return _content(self.path, "plan.rows") if (Path(self.path) / "plan.rows").is_file() else None
+
+    @property
+    def steps(self) -> int:
+        """Steps of the plan."""
+        return len(self.lines)
+
+    @property
+    def samples(self) -> int:
+        """Samples that the plan was built from, whether it uses them or not."""
+        return sum(source["count"] for source in self.metadata["sources"])
+
+    def share(self, index: int) -> Share:
+        """What this process computes at once.
+
+        Args:
+            index: `step * micro_batches + number of the share`.
+        """
+        step, part = divmod(index, self.micro_batches)
+        line = json.loads(self.lines[step])
         row_len = line.get("row_len", self.config["row_len"])
-        spans = line.get("spans") or [[0, 0]] * len(line["samples"])
+        spans = line.get("spans")
         rows = sorted({start // row_len for start, _ in line["packing"]})
         lap = [*range(self.world_size), *reversed(range(self.world_size))]
-        mine = [row for place, row in enumerate(rows) if lap[place % len(lap)] == self.rank]
-        number = {row: place for place, row in enumerate(mine)}
-        return [
-            Place(sample, number[row], start - row * row_len, end - row * row_len, span[0], len(mine), row_len)
-            for sample, (start, end), span in zip(line["samples"], line["packing"], spans, strict=True)
-            if (row := start // row_len) in number
-        ]
+        mine = [place for place in range(len(rows)) if lap[place % len(lap)] == self.rank]
+        most = -(-len(rows) // self.world_size)  # rows of the process that has most of them
+        size = -(-most // self.micro_batches)
+        mine = mine[part * size : (part + 1) * size]
+        number = {rows[row]: place for place, row in enumerate(mine)}
+        places: list[Place] = []
+        for at, (sample, (start, end)) in enumerate(zip(line["samples"], line["packing"], strict=True)):
+            row = start // row_len
+            if row in number:
+                first, last = spans[at] if spans else (0, 0)
+                is_whole = first == 0 and last < self.config["row_len"]
+                places.append(Place(sample, number[row], start - row * row_len, end - row * row_len, first, is_whole))
+        return Share(step, row_len, tuple(mine), tuple(places))
+
+    def rows_of(self, step: int) -> int:
+        """Rows of a whole step, over all processes."""
+        line = json.loads(self.lines[step])
+        row_len = line.get("row_len", self.config["row_len"])
+        return len({start // row_len for start, _ in line["packing"]})
+
+    def check_sample(self, sample: int, ids: Iterable[int]) -> None:
+        """Refuses a sample with other tokens than the plan's, where `plan.rows` knows them.
+
+        Args:
+            sample: Its number.
+            ids: All of its token ids.
+
+        Raises:
+            PlanRefused: LP-E193.
+        """
+        if self.prefixes is None:
+            return
+        expected = struct.unpack_from("<I", self.prefixes, 8 * sample + 4)[0]
+        if hashlib.sha256(packed(ids)).hexdigest()[:8] != f"{expected:08x}":
+            raise PlanRefused(
+                "LP-E193",
+                f"sample {sample} has other tokens than the plan was built from: encode the data as the length cache did",
+            )
+
+    def check_count(self, count: int) -> None:
+        """Refuses data with another number of samples than the plan's.
+
+        Args:
+            count: Samples of the data.
+
+        Raises:
+            PlanRefused: LP-E193.
+        """
+        if count != self.samples:
+            raise PlanRefused(
+                "LP-E193",
+                f"the data have {count} samples, the plan was built from {self.samples}: give all of them in their order",
+            )
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The object whose digest is `plan_id` (FORMAT.md)."""
+        prints, lengths = self.fingerprints, self.fingerprints["lengths"]
+        about = lengths["parts"]
+        identity: dict[str, Any] = {
+            "plan_format_version": self.metadata["plan_format_version"],
+            "config": self.config,
+            **{link: prints[link]["sources"] for link in ("data", "template", "tokenizer", "lengths")},
+            "encoding": [digest_of(canonical(parts.get("encoding", {}))) for parts in about],
+            "files": [[file["sha256"] for file in parts.get("files", [])] for parts in prints["data"]["parts"]],
+            "rows": [parts.get("rows", "absent") for parts in about],
+            "counts": [source["count"] for source in self.metadata["sources"]],
+            "merkle_root": prints["merkle_root"],
+            "steps": len(self.lines),
+        }
+        parent = self.metadata.get("parent")
+        return identity if parent is None else identity | {"parent": parent}
+
+    def _check(self, expect: str | None) -> None:
+        """Compares lines, documents and `plan.rows` with `plan_id`, and that with what is expected."""
+        try:
+            is_whole = (
+                self.fingerprints["merkle_root"] == merkle_root(map(leaf_hash, self.lines)).hex()
+                and self.plan_id == digest_of(canonical(self.identity))
+                and self._has_its_prefixes()
+            )
+        except (KeyError, TypeError, AttributeError):
+            is_whole = False
+        if not is_whole:
+            raise PlanRefused(
+                "LP-E196", f"{self.path} is damaged or was edited: run `lazarus-plan validate -p {self.path}`"
+            )
+        wanted = (expect or "").removeprefix("sha256:")
+        if expect is not None and (len(wanted) < 16 or not self.plan_id.removeprefix("sha256:").startswith(wanted)):
+            raise PlanRefused("LP-E196", f"{self.path} is plan {self.plan_id}, not the expected {expect}")
+
+    def _has_its_prefixes(self) -> bool:
+        sources, about = self.metadata["sources"], self.fingerprints["lengths"]["parts"]
+        return self.prefixes is None or all(
+            parts.get("rows")
+            == digest_of(self.prefixes[8 * source["offset"] : 8 * (source["offset"] + source["count"])])
+            for source, parts in zip(sources, about, strict=True)
+        )
 
 
-def fill_rows(places: Sequence[Place], tokens: Sequence[Sequence[int]]) -> dict[str, list[list[int]]]:
-    """Rows of ids, positions and segments (0 is padding), with labels of -100 where nothing is predicted.
+def packed(numbers: Iterable[int]) -> bytes:
+    """Numbers as unsigned integers of 32 bits, little-endian."""
+    listed = list(numbers)
+    return struct.pack(f"<{len(listed)}I", *listed)
 
-    Args:
-        places: Of one step.
-        tokens: All token ids of each place's sample.
-    """
-    shape = (places[0].rows, places[0].row_len) if places else (0, 0)
-    names = {"input_ids": 0, "position_ids": 0, "segment_ids": 0, "labels": -100}
-    batch = {name: [[value] * shape[1] for _ in range(shape[0])] for name, value in names.items()}
-    segments = [0] * shape[0]
-    for place, ids in zip(places, tokens, strict=True):
-        size = place.end - place.start
-        ids = list(ids[place.first : place.first + size])
-        if len(ids) != size:
-            raise ValueError(f"sample {place.sample} has other tokens than the plan: {len(ids)} of {size}")
-        segments[place.row] += 1
-        where = slice(place.start, place.end)
-        batch["input_ids"][place.row][where] = ids
-        batch["position_ids"][place.row][where] = range(size)
-        batch["segment_ids"][place.row][where] = [segments[place.row]] * size
-        batch["labels"][place.row][where] = [-100, *ids[1:]]
-    return batch
+
+def canonical(value: Mapping[str, Any]) -> bytes:
+    """Canonical JSON (RFC 8785): members sorted, no spaces, UTF-8."""
+    return json.dumps(_sorted(value), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def digest_of(content: bytes) -> str:
+    """SHA-256 as it stands in the plan's files."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def leaf_hash(leaf: bytes) -> bytes:
+    """Hash of a leaf of a Merkle tree (RFC 6962): SHA-256(0x00 || leaf)."""
+    return hashlib.sha256(b"\x00" + leaf).digest()
+
+
+def merkle_root(hashes: Iterable[bytes]) -> bytes:
+    """Root of a Merkle tree (RFC 6962) over the hashes of its leaves."""
+    complete: list[bytes] = []  # roots of the complete subtrees so far, the widest first
+    for size, node in enumerate(hashes):
+        while size & 1:
+            node = hashlib.sha256(b"\x01" + complete.pop() + node).digest()
+            size >>= 1
+        complete.append(node)
+    if not complete:
+        return hashlib.sha256(b"").digest()
+    root = complete.pop()
+    while complete:
+        root = hashlib.sha256(b"\x01" + complete.pop() + root).digest()
+    return root
+
+
+def _sorted(value: Any) -> Any:
+    """A JSON value with the members of every object in the order of UTF-16."""
+    if isinstance(value, dict):
+        members = cast("dict[str, Any]", value)
+        return {name: _sorted(members[name]) for name in sorted(members, key=lambda name: name.encode("utf-16-be"))}
+    if isinstance(value, list):
+        return [_sorted(element) for element in cast("list[Any]", value)]
+    return value
+
+
+def _content(path: str, name: str) -> bytes:
+    file = Path(path) / name
+    if not file.is_file():
+        raise PlanRefused("LP-E196", f"{file} does not exist: give the folder that `lazarus-plan build` wrote")
+    return file.read_bytes()
+
+
+def _document(path: str, name: str) -> dict[str, Any]:
+    try:
+        document = json.loads(_content(path, name))
+    except ValueError as error:
+        if isinstance(error, PlanRefused):
+            raise
+        raise PlanRefused("LP-E196", f"{Path(path) / name} is no JSON: build the plan again") from error
+    if not isinstance(document, dict):
+        raise PlanRefused("LP-E196", f"{Path(path) / name} is no JSON object: build the plan again")
+    return cast("dict[str, Any]", document)

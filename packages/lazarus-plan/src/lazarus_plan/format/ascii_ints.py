@@ -1,7 +1,7 @@
-"""Integers to and from ASCII digits, a million at a time: what makes a plan's lines as fast as a binary file.
+"""Vectorised conversion of integers to and from ASCII digits. It makes the lines of a plan as fast as a binary file.
 
-A text of integers is *numbers* and what stands between them. Both directions work on all numbers at once, one decimal
-place after the other, on those that are that long.
+A text consists of numbers and the bytes between them. Both directions process all numbers at once, one decimal place
+after another, for those numbers that have it.
 """
 
 import numpy as np
@@ -15,21 +15,21 @@ _POWERS = 10 ** np.arange(MAX_WIDTH + 1, dtype=np.int64)
 _ZERO = ord("0")
 _FOUR_DIGITS = np.frombuffer(b"".join(b"%04d" % value for value in range(10_000)), dtype="<u4")
 _SHORT = 10**8
-"""Integers below have at most 8 digits, which are written as one integer."""
+"""Integers below this have at most 8 digits, which are written as one 64-bit integer."""
 _LEADING = np.array(
     [int.from_bytes(b"%d" % value if value else b"", "little") for value in range(10_000)], dtype=np.uint64
 )
-"""The digits before the last four, first digit first; none for 0."""
+"""The digits before the last four, first digit first; empty for 0."""
 _LEADING_BITS = np.array([8 * len(str(value)) if value else 0 for value in range(10_000)], dtype=np.uint64)
 _LAST = np.array(
     [int.from_bytes((b"%04d" % value).ljust(8, b","), "little") for value in range(10_000)]
     + [int.from_bytes((b"%d" % value).ljust(8, b","), "little") for value in range(10_000)],
     dtype=np.uint64,
 )
-"""The last four digits and commas behind; from 10,000 on without zeros before, for numbers that have no others."""
+"""The last four digits, followed by commas. Entries from 10,000 on have no leading zeros, for numbers of at most four digits."""
 _LAST_WIDTH = np.array([4] * 10_000 + [len(str(value)) for value in range(10_000)], dtype=np.int64)
 _WINDOW = 8
-"""Digits read at once: the bytes of one integer."""
+"""Digits read at once: the bytes of one 64-bit integer."""
 _DIGITS_OF_WIDTH = np.array(
     [0x0F0F0F0F0F0F0F0F >> 8 * (_WINDOW - width) << 8 * (_WINDOW - width) for width in range(_WINDOW + 1)],
     dtype=np.uint64,
@@ -39,11 +39,11 @@ _SUMS = [
     (np.uint64(16), np.uint64(100), np.uint64(0x0000FFFF0000FFFF)),
     (np.uint64(32), np.uint64(10_000), np.uint64(0x00000000FFFFFFFF)),
 ]
-"""How neighbours become one: shift by, times, and what to keep."""
+"""How neighbouring digits are combined: shift, factor, mask."""
 
 
 def widths(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Decimal digits of each value, which are 0 or more."""
+    """Number of decimal digits of each value; values are >= 0."""
     width = np.ones(len(values), dtype=np.int64)
     largest = int(values.max(initial=0))
     for power in _POWERS[1:].tolist():
@@ -54,7 +54,7 @@ def widths(values: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def write(text: NDArray[np.uint8], ends: NDArray[np.int64], values: Integers) -> None:
-    """Writes each value so that its last digit stands before `ends`: four digits at once, then the rest one by one."""
+    """Write each value so that its last digit precedes `ends`: four digits at once, then the rest one by one."""
     left = values.astype(np.uint32 if int(values.max(initial=0)) <= np.iinfo(np.uint32).max else np.uint64)
     last = ends - 1
     is_begun = np.zeros(len(left), dtype=np.bool_)
@@ -77,7 +77,7 @@ def write(text: NDArray[np.uint8], ends: NDArray[np.int64], values: Integers) ->
 
 
 def words(values: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Each value as 8 bytes, its digits and then commas, and how many digits that are; for values below 10^8.
+    """Each value below 10^8 as 8 bytes, its digits followed by commas, and its number of digits.
 
     >>> text, width = words(np.array([7, 1234567]))
     >>> text.tobytes(), width.tolist()
@@ -97,15 +97,15 @@ def words(values: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int
 def write_all(
     values: NDArray[np.int64], gaps: NDArray[np.int64], first: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """A text of commas with all values in it.
+    """Write all values into a text of commas.
 
     Args:
-        values: In their order.
-        gaps: Bytes that follow each value, at least one.
-        first: Where the first begins.
+        values: Integers >= 0, (N,).
+        gaps: Number of bytes after each value, at least 1, (N,).
+        first: Position of the first value.
 
     Returns:
-        The text, and one past the last digit of each value.
+        The text, and the position after the last digit of each value.
     """
     longer = np.flatnonzero(values >= _SHORT)
     text, width = words(np.where(values < _SHORT, values, 0) if len(longer) else values)
@@ -123,10 +123,11 @@ def write_all(
 
 
 def read(text: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Every run of digits.
+    """Read every run of digits.
 
     Returns:
-        The values, where each begins, and one past its last digit. Runs of more than 16 digits give an arbitrary value.
+        The values, the position of their first digit, and the position after their last digit. Runs of more than 16
+        digits give an arbitrary value.
     """
     is_digit = np.zeros(len(text) + 2, dtype=np.bool_)
     np.less(text - np.uint8(_ZERO), 10, out=is_digit[1:-1])
@@ -142,9 +143,9 @@ def read(text: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64],
 
 
 def _eight(padded: NDArray[np.uint8], windows: NDArray[np.int64], width: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The last 8 digits, or as many as there are, of numbers; `windows` are where their last 8 bytes begin.
+    """The value of the last 8 digits, or fewer, of numbers. `windows` are the positions of their last 8 bytes.
 
-    Eight bytes are one integer, whose digits are added up in pairs, pairs of pairs, and halves.
+    Eight bytes are read as one integer; digits are combined in pairs, then pairs of pairs, then halves.
     """
     every = np.ndarray(len(padded) - _WINDOW + 1, dtype="<u8", buffer=padded.data, strides=(1,))
     digits = every[windows]

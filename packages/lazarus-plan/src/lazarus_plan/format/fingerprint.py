@@ -1,4 +1,4 @@
-"""The chain of digests, from the rows of the data to the identity of the plan.
+"""The chain of digests from the rows of the data to the identity of the plan.
 
 ```
 data ─┐
@@ -32,12 +32,12 @@ SHORT = 16
 
 
 def short(digest: str) -> str:
-    """A digest as people see it: `sha256:` is dropped, 16 hexadecimal digits stay."""
+    """Short form of a digest for people: its first 16 hexadecimal digits, without `sha256:`."""
     return digest.removeprefix("sha256:")[:SHORT]
 
 
 def plan_identity(config: PlanConfig, sources: JSON, root: str, steps: int, parent: Parent | None = None) -> JSON:
-    """What a plan is: the object whose digest is `plan_id`.
+    """The object whose digest is `plan_id`.
 
     Args:
         config: Resolved configuration.
@@ -62,7 +62,7 @@ def plan_id(identity: JSON) -> str:
 
 
 def source_identities(chain: JSON, counts: Sequence[int]) -> JSON:
-    """What the identity of a plan holds of its length caches: lists with one element per cache.
+    """The part of a plan's identity that describes its length caches: lists with one element per cache.
 
     Args:
         chain: The links `data`, `template`, `tokenizer` and `lengths` of `fingerprints.json`.
@@ -84,7 +84,7 @@ def fingerprint_plan(
     """The content of `fingerprints.json`.
 
     Args:
-        caches: What the plan was made from.
+        caches: Length caches of the sources.
         config: Resolved configuration.
         blocks: The bytes of `plan.jsonl`, in pieces of whole lines.
         parent: Of a rebased plan: the plan whose first steps it repeats.
@@ -120,10 +120,10 @@ def fingerprint_plan(
 
 
 def prefixes_digest(prefixes: NDArray[np.uint32]) -> str:
-    """What binds a source's part of `plan.rows` to the plan: SHA-256 of its bytes.
+    """SHA-256 of a source's part of `plan.rows`, which binds it to the plan.
 
     Args:
-        prefixes: Of its rows and tokens, (samples, 2).
+        prefixes: First 4 bytes of the digests of rows and tokens, uint32 (samples, 2).
     """
     return digest_text(hashlib.sha256(np.ascontiguousarray(prefixes, dtype="<u4").data).digest())
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 DIGEST_BYTES = 32
 EMPTY_ROOT = hashlib.sha256(b"").digest()
-"""The root of no leaves (RFC 6962 section 2.1)."""
+"""Root of a tree without leaves (RFC 6962 section 2.1)."""
 
 
 def leaf_hash(leaf: bytes) -> bytes:
@@ -28,7 +28,7 @@ def merkle_root(leaves: Iterable[bytes]) -> bytes:
 
 
 def root_of_leaves(hashes: Iterable[bytes]) -> bytes:
-    """`merkle_root` where the leaves are hashed already.
+    """`merkle_root` for leaves that are already hashed.
 
     >>> root_of_leaves([leaf_hash(b"a"), leaf_hash(b"b")]) == merkle_root([b"a", b"b"])
     True
@@ -49,11 +49,11 @@ def root_of_leaves(hashes: Iterable[bytes]) -> bytes:
 
 
 def merkle_path(leaves: Sequence[bytes], index: int) -> list[bytes]:
-    """The nodes that prove one leaf, from the leaf up (RFC 6962 section 2.1.1): 32 bytes a level.
+    """The nodes that prove one leaf, from the leaf up (RFC 6962 section 2.1.1): 32 bytes per level.
 
     Args:
         leaves: Leaf hashes.
-        index: Which one is to be proven.
+        index: 0-based position of the leaf.
     """
     if len(leaves) <= 1:
         return []
@@ -64,7 +64,7 @@ def merkle_path(leaves: Sequence[bytes], index: int) -> list[bytes]:
 
 
 def root_of_path(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes | None:
-    """The root that a path leads to, None if the path has another length than the tree is deep.
+    """The root that follows from a path, or None if the length of the path does not match the tree.
 
     >>> leaves = [leaf_hash(bytes([n])) for n in range(5)]
     >>> root_of_path(leaves[2], 2, 5, merkle_path(leaves, 2)) == merkle_root(bytes([n]) for n in range(5))
@@ -72,8 +72,8 @@ def root_of_path(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> b
 
     Args:
         leaf: Hash of the leaf.
-        index: Its place.
-        size: Leaves of the tree.
+        index: 0-based position of the leaf.
+        size: Number of leaves.
         path: From `merkle_path`.
     """
     if size == 1:

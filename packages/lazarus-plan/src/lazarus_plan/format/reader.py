@@ -1,4 +1,4 @@
-"""Any step of a plan on disk in microseconds: one seek, one line. For loaders that start fast and check elsewhere."""
+"""Random access to the steps of a plan on disk in microseconds: one seek, one line."""
 
 from pathlib import Path
 
@@ -13,13 +13,13 @@ from lazarus_plan.plan import WHOLE, Integers, Step
 
 
 class PlanReader:
-    """Reads steps one by one, by the line offsets in `plan.idx`. The whole plan is checked by `load_plan`, not here.
+    """Read single steps by the line offsets in `plan.idx`. It does not check the whole plan; `load_plan` does.
 
     Args:
         path: Folder of the plan.
 
     Raises:
-        CorruptPlan: The index is missing or is not that of this plan.
+        CorruptPlan: The index is missing or belongs to another plan.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -50,7 +50,7 @@ class PlanReader:
         """The line of one step, with its LF.
 
         Raises:
-            CorruptPlan: The index leads to something else.
+            CorruptPlan: The index does not point to a line.
         """
         begin, end = self._offsets[index : index + 2].tolist()
         self._lines.seek(begin)
@@ -60,10 +60,10 @@ class PlanReader:
         return line
 
     def step(self, index: int) -> Step:
-        """One step, its rows not yet made.
+        """One step. Its rows are created on demand.
 
         Raises:
-            CorruptPlan: What stands there is not its line.
+            CorruptPlan: The line at the offset belongs to another step.
         """
         line = self.line(index)
         row_len = self.metadata.config.resolved_row_len
@@ -90,7 +90,7 @@ class PlanReader:
 
 
 def _cut(first: Integers, length: Integers, row_len: int) -> Integers:
-    """`span_start` from the first tokens that a line spells out: what begins at 0 and fills no row is whole."""
+    """`span_start` from the spans of a line. A sample that starts at 0 and does not fill a row is whole."""
     return np.where((first > 0) | (length == row_len), first, WHOLE)
 
 

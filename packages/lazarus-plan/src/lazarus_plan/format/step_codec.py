@@ -1,13 +1,12 @@
-"""One step, one line: the bytes of `plan.jsonl`.
+"""The bytes of `plan.jsonl`: one line per step.
 
-`{"step":0,"samples":[12,88],"tokens":256,"packing":[[0,128],[128,256]]}` and LF: these members, this order, ASCII, no
-spaces. `"row_len":64` follows where it differs by step (modes padded and bucketed), then `"spans":[[0,128],[0,128]]`
-where a sample of the step was split or truncated. Whatever parses to the same values but is spelt otherwise is refused,
-so one plan has one file.
+`{"step":0,"samples":[12,88],"tokens":256,"packing":[[0,128],[128,256]]}` and LF: these members in this order, ASCII, no
+spaces. `"row_len":64` follows if it differs by step (modes padded and bucketed), then `"spans":[[0,128],[0,128]]` if a
+sample of the step was split or truncated. Any other form of the same values is refused, so a plan has exactly one file.
 
-A line is numbers and fixed text between them, so steps are written and read by the million numbers (`digits`). A line in
-which a sign stands for every number is its *outline*: the number of samples decides it, so comparing outlines checks the
-spelling of all but the numbers, and `line` says what is wrong where they differ.
+A line consists of numbers and fixed text, so lines are written and read a million numbers at a time (`ascii_ints`). The
+*outline* of a line has a placeholder for every number. The number of samples determines it, so comparing outlines checks
+everything except the numbers. `step_json` describes the problem if they differ.
 """
 
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from lazarus_plan.plan import WHOLE, BatchPlan, Integers
 from lazarus_plan.prefetch import ahead
 
 BLOCK_SAMPLES = 1 << 14
-"""Samples encoded at a time: with their text they stay in the processor's cache."""
+"""Samples encoded per block, so that they and their text stay in the processor's cache."""
 
 _HEAD = b'{"step":'
 _SAMPLES, _TOKENS, _PACKING, _RANGE = b',"samples":[', b'],"tokens":', b',"packing":[[', b"],["
@@ -34,18 +33,18 @@ _NUMBER = b"#"
 
 
 class Columns(NamedTuple):
-    """Steps as arrays; sizes and row_lens by step, the rest by sample.
+    """Steps as arrays: S steps with N samples in total.
 
     Args:
-        step: The numbers that the lines give themselves, (S,).
-        tokens: What the lines say, (S,).
-        row_lens: 0 where a line has no `row_len`, (S,).
-        sizes: Samples of each step, (S,).
-        sample: (N,)
-        start: (N,)
-        end: (N,)
-        span_start: WHOLE in a step without spans, (N,).
-        span_end: WHOLE in a step without spans, (N,).
+        step: Member `step` of each line, (S,).
+        tokens: Member `tokens` of each line, (S,).
+        row_lens: Member `row_len`, 0 if a line has none, (S,).
+        sizes: Number of samples of each step, (S,).
+        sample: Sample numbers, (N,).
+        start: First token in the step's flat buffer, (N,).
+        end: Position after the last token, (N,).
+        span_start: First token within the sample; WHOLE in a step without spans, (N,).
+        span_end: Position after the last token within the sample; WHOLE in a step without spans, (N,).
     """
 
     step: NDArray[np.int64]
@@ -70,7 +69,7 @@ def encode_lines(plan: BatchPlan) -> Iterator[bytes]:
 
 
 def _blocks(plan: BatchPlan) -> Iterator[tuple[int, int]]:
-    """Ranges of steps that place about BLOCK_SAMPLES samples."""
+    """Ranges of steps with about BLOCK_SAMPLES samples."""
     begin = 0
     while begin < len(plan):
         last = int(np.searchsorted(plan.step_splits, int(plan.step_splits[begin]) + BLOCK_SAMPLES))
@@ -153,14 +152,14 @@ def encode(columns: Columns) -> bytes:
 
 
 def decode(block: bytes, first_line: int) -> Columns:
-    """Parses whole lines and accepts only their canonical spelling.
+    """Parse whole lines; only the canonical form is accepted.
 
     Args:
         block: Lines, each with its LF.
-        first_line: 1-based number of the first one, for messages.
+        first_line: 1-based number of the first line, for messages.
 
     Raises:
-        CorruptPlan: The first line that is wrong.
+        CorruptPlan: The first wrong line.
     """
     columns = _decode_fast(block)
     if columns is not None:
@@ -170,7 +169,7 @@ def decode(block: bytes, first_line: int) -> Columns:
 
 
 def _decode_fast(block: bytes) -> Columns | None:
-    """Takes numbers by their place in the line; None where something is spelt otherwise than `encode` does."""
+    """Read numbers by their position in the line; None if any line is not canonical."""
     text = np.frombuffer(block, dtype=np.uint8)
     values, begins, ends = digits.read(text)
     line_ends = np.flatnonzero(text == ord("\n"))
@@ -215,12 +214,12 @@ def _decode_fast(block: bytes) -> Columns | None:
 
 
 def _count(text: NDArray[np.uint8], sign: str, line_ends: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How often a sign stands in each line."""
+    """Number of occurrences of a byte in each line."""
     return np.diff(np.searchsorted(np.flatnonzero(text == ord(sign)), line_ends), prepend=0)
 
 
 def _outline(block: bytes, begins: NDArray[np.int64]) -> bytes:
-    """The text with `_NUMBER` in place of every number, which are where `begins` says."""
+    """The text with `_NUMBER` in place of every number; `begins` are the positions of the numbers."""
     text = bytearray(block)
     np.frombuffer(text, dtype=np.uint8)[begins] = ord(_NUMBER)
     return bytes(text.translate(None, b"0123456789"))

@@ -1,4 +1,4 @@
-"""One line of `plan.jsonl` by itself: parsed strictly, and what is wrong with it in words and a code."""
+"""Strict parser for a single line of `plan.jsonl` that describes every problem with a code."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from lazarus_plan.git_damage import line_ends_advice
 
 REQUIRED = ("step", "samples", "tokens", "packing")
 KNOWN = (*REQUIRED, "row_len", "spans")
-"""The members that this version reads, in their order; unknown ones may follow."""
+"""Members that this version reads, in order; unknown ones may follow."""
 
 
 class Line(NamedTuple):
@@ -22,8 +22,8 @@ class Line(NamedTuple):
         samples: Sample ids in placement order.
         tokens: Tokens that are not padding.
         packing: Half-open range of each sample in the step's flat buffer.
-        row_len: Tokens a row, None where the metadata says it for all steps.
-        spans: Token range of each sample that stands there, None where all samples are whole.
+        row_len: Tokens per row, or None if the metadata gives it for all steps.
+        spans: Token range within each sample, or None if all samples are whole.
     """
 
     step: int
@@ -40,14 +40,14 @@ class Line(NamedTuple):
 
 
 def decode_line(line: bytes, number: int) -> Line:
-    """Parses one line and accepts only its canonical spelling.
+    """Parse one line; only its canonical form is accepted.
 
     Args:
         line: The bytes, with their LF.
         number: 1-based line, for messages.
 
     Raises:
-        CorruptPlan: LP-E101 to E106 for spelling, E107 for members that do not match.
+        CorruptPlan: LP-E101 to E106 for another form, E107 for members that do not match.
     """
     try:
         members = parse_json(line)
@@ -59,7 +59,7 @@ def decode_line(line: bytes, number: int) -> Line:
     known = tuple(name for name in KNOWN if name in parsed)
     if tuple(parsed)[: len(known)] != known:
         raise _corrupt(
-            number, f"members stand in the order {', '.join(parsed)}; it must be {', '.join(REQUIRED)}", "LP-E105"
+            number, f"members are in the order {', '.join(parsed)}; it must be {', '.join(REQUIRED)}", "LP-E105"
         )
     result = Line(*(parsed[name] for name in REQUIRED), row_len=parsed.get("row_len"), spans=parsed.get("spans"))
     for name, ranges in (("packing", result.packing), ("spans", result.spans)):
@@ -69,10 +69,10 @@ def decode_line(line: bytes, number: int) -> Line:
 
 
 def diagnose(line: bytes, number: int) -> CorruptPlan:
-    """Says what is wrong with the spelling of a line."""
+    """Describe why a line is not canonical."""
     text = line.decode("latin-1")
     if line.startswith(b"\xef\xbb\xbf"):
-        return _corrupt(number, "a byte order mark stands before the line", "LP-E101")
+        return _corrupt(number, "there is a byte order mark before the line", "LP-E101")
     if not line.isascii():
         return _corrupt(number, "bytes outside ASCII", "LP-E101")
     if not line.endswith(b"\n"):
@@ -92,7 +92,7 @@ def diagnose(line: bytes, number: int) -> CorruptPlan:
         return _corrupt(number, "not an object", "LP-E106")
     names = [name for name, _ in cast("list[tuple[str, object]]", members)]
     if len(set(names)) != len(names):
-        return _corrupt(number, "a member stands twice", "LP-E106")
+        return _corrupt(number, "a member occurs twice", "LP-E106")
     missing = [name for name in REQUIRED if name not in names]
     if missing:
         return _corrupt(number, f"no `{missing[0]}`", "LP-E106")
@@ -101,7 +101,7 @@ def diagnose(line: bytes, number: int) -> CorruptPlan:
     if re.search(r"[.eE+-]|[0-9]{17}", outside_strings):
         return _corrupt(number, "a number that is not a plain integer below 2^53", "LP-E103")
     if tuple(names[: len(REQUIRED)]) != REQUIRED:
-        return _corrupt(number, f"members stand in the order {', '.join(names)}", "LP-E105")
+        return _corrupt(number, f"members are in the order {', '.join(names)}", "LP-E105")
     return _corrupt(number, "a member has the wrong type, or a number is not below 2^53", "LP-E103")
 
 

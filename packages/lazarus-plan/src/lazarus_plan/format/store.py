@@ -1,4 +1,4 @@
-"""The artifact on disk: four files that are the plan, two that are caches.
+"""The artifact on disk: four files of the plan and two caches.
 
 ```
 plan.jsonl         one line a step
@@ -46,25 +46,25 @@ DOCUMENTS = (METADATA, FINGERPRINTS, STATS)
 FILES = (PLAN, *DOCUMENTS)
 CACHES = (INDEX, ROWS)
 REMAKE = "delete it, or build the plan again"
-"""What to do about a cache that is not of its plan."""
+"""Way out for a cache that belongs to another plan."""
 
 BLOCK_BYTES = 1 << 19
-"""Bytes of `plan.jsonl` read at a time: with the arrays made of them they stay in the processor's cache."""
+"""Bytes of `plan.jsonl` per block, so that they and their arrays stay in the processor's cache."""
 
 
 class Artifact(NamedTuple):
-    """The documents of a plan, read and not yet believed.
+    """The documents of a plan as read, before any check.
 
     Args:
         path: The folder.
         metadata: `metadata.json`.
-        members: The same, as it stands there, without the checksum.
-        checksum: What it says about itself and the other documents.
+        members: The members of `metadata.json` without the checksum.
+        checksum: Stated checksum over all three documents.
         fingerprints: `fingerprints.json`.
         stats: `stats.json`.
-        prefixes: `plan.rows`, where it is there.
-        offsets: `plan.idx`, where it is there.
-        max_samples: What `plan.jsonl` can place at most, by its size.
+        prefixes: `plan.rows`, or None if it is absent.
+        offsets: `plan.idx`, or None if it is absent.
+        max_samples: Upper bound for the number of placed samples, from the size of `plan.jsonl`.
     """
 
     path: Path
@@ -79,15 +79,15 @@ class Artifact(NamedTuple):
 
 
 def save_plan(plan: BatchPlan, path: Path | str, *, force: bool = True) -> None:
-    """Writes the artifact beside `path` and renames it into place. A plan that is there is replaced.
+    """Write a plan atomically. An earlier plan at `path` is replaced.
 
     Args:
-        plan: What to write.
-        path: The folder.
-        force: Replace a plan of another identity too, or one that is damaged.
+        plan: The plan.
+        path: Output folder.
+        force: Also replace a plan with another identity, or a damaged one.
 
     Raises:
-        OutputTaken: `path` holds something else, other files too, or, without `force`, another plan: it is left alone.
+        OutputTaken: `path` has other content or other files, or another plan without `force`. Nothing is changed.
     """
     path = Path(path)
     check_replaceable(path, plan, force=force)
@@ -98,10 +98,10 @@ def save_plan(plan: BatchPlan, path: Path | str, *, force: bool = True) -> None:
 
 @contextmanager
 def new_folder(path: Path, *, force: bool = True) -> Generator[Path]:
-    """A folder to fill with the files of a plan, which takes the place of `path` at the end, or leaves nothing behind.
+    """Create a temporary folder for the files of a plan, which replaces `path` when the block ends.
 
     Raises:
-        OutputTaken: `path` holds another plan, something else, or other files too: it is left alone.
+        OutputTaken: `path` has another plan, other content or other files. Nothing is changed.
         OSError: The system refuses, as on a full disk; its `filename` is `path`.
     """
     check_replaceable(path, force=force)
@@ -111,15 +111,15 @@ def new_folder(path: Path, *, force: bool = True) -> Generator[Path]:
 
 
 def check_replaceable(path: Path, plan: BatchPlan | None = None, *, force: bool = True) -> None:
-    """Checks that a plan may take the place of what is at `path`: nothing, an empty folder, or a plan and nothing else.
+    """Check that a plan may be written to `path`: it is absent, an empty folder, or a plan without other files.
 
     Args:
-        path: The folder.
-        plan: Where it is known already: what is there must be the same plan, unless `force`.
-        force: Another plan may be replaced.
+        path: Output folder.
+        plan: The new plan, if known. An existing plan must be the same, unless `force`.
+        force: Allow replacing another plan.
 
     Raises:
-        OutputTaken: It may not.
+        OutputTaken: `path` must not be replaced.
     """
     names = {each.name for each in path.iterdir()} if path.is_dir() else set[str]()
     if not os.path.lexists(path) or (path.is_dir() and not names):
@@ -135,7 +135,7 @@ _BEGINS_AS_METADATA = begins_with(r'\{\s*"plan_format_version":')
 
 
 def check_same_id(path: Path, plan_id: str | None, *, force: bool) -> None:
-    """Refuses to replace a plan, or a lock, by one of another identity."""
+    """Refuse to replace a plan or lock by one with another identity."""
     if force or not (path / FINGERPRINTS).is_file():
         return
     there = stated_id(path)
@@ -148,7 +148,7 @@ def check_same_id(path: Path, plan_id: str | None, *, force: bool) -> None:
 
 
 def stated_id(path: Path) -> str | None:
-    """The `plan_id` that a folder states, read as it stands there."""
+    """The `plan_id` that the documents in a folder state, unchecked."""
     try:
         return str(read_object(path / FINGERPRINTS).get("plan_id"))
     except LazarusError:
@@ -156,12 +156,12 @@ def stated_id(path: Path) -> str | None:
 
 
 def is_lock(path: Path) -> bool:
-    """Whether a folder holds the documents of a plan and none of the files that stand only beside its lines."""
+    """Whether a folder has the documents of a plan and none of the files of a whole plan."""
     return (path / METADATA).is_file() and not any((path / name).exists() for name in (PLAN, *CACHES))
 
 
 def holds_plan(path: Path) -> bool:
-    """Whether a folder holds the metadata of a plan, of this format or an older one."""
+    """Whether a folder has the metadata of a plan, in this format or an older one."""
     try:
         members = read_object(path / METADATA)
         members.pop("checksum", "")
@@ -174,7 +174,7 @@ def holds_plan(path: Path) -> bool:
 
 
 def write_lines(folder: Path, blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Writes `plan.jsonl` and its index, and passes the blocks on."""
+    """Write `plan.jsonl` and its index, and yield the blocks."""
     offset = 0
     with (folder / PLAN).open("wb") as lines, (folder / INDEX).open("wb") as index:
         index.write(bytes(8))
@@ -187,14 +187,14 @@ def write_lines(folder: Path, blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def write_rest(folder: Path, plan: BatchPlan) -> None:
-    """Writes everything but the lines."""
+    """Write all files except `plan.jsonl` and its index."""
     write_documents(folder, plan)
     if plan.prefixes is not None:
         (folder / ROWS).write_bytes(plan.prefixes.astype("<u4").tobytes())
 
 
 def write_documents(path: Path, plan: BatchPlan) -> None:
-    """Writes the three documents into a folder: the thin lock, from which the rest can be built again."""
+    """Write the three documents into a folder. They are the lock, from which the rest can be rebuilt."""
     members, stats = plan.metadata.model_dump(mode="json"), plan_stats(plan)
     members["config"] = plan.metadata.config.canonical()
     if plan.metadata.parent is None:
@@ -209,16 +209,16 @@ def write_documents(path: Path, plan: BatchPlan) -> None:
 
 
 def checksum(metadata: JSON, fingerprints: JSON, stats: JSON) -> str:
-    """A digest of every member of the documents: also of those that are no part of the plan's identity."""
+    """Digest over all members of the documents, including those outside the plan's identity."""
     return canonical_digest({"metadata": metadata, "fingerprints": fingerprints, "stats": stats})
 
 
 def read_artifact(path: Path | str) -> Artifact:
-    """Reads the documents of a plan.
+    """Read the documents of a plan.
 
     Raises:
-        PlanError: Not a plan (LP-E007), exit 2.
-        CorruptPlan: A file is missing or does not parse (LP-E151), exit 1.
+        PlanError: The folder is not a plan (LP-E007).
+        CorruptPlan: A file is missing or cannot be parsed (LP-E151).
         FormatError: A newer format (LP-E160).
     """
     path = Path(path)
@@ -242,7 +242,7 @@ def read_artifact(path: Path | str) -> Artifact:
 
 
 def read_blocks(path: Path) -> Iterator[bytes]:
-    """The bytes of `plan.jsonl`, in pieces of whole lines.
+    """Iterate over `plan.jsonl` in blocks of whole lines.
 
     Raises:
         CorruptPlan: The file is missing.
@@ -280,7 +280,7 @@ def _to_metadata(members: JSON, path: Path) -> Metadata:
 
 
 def _read_offsets(path: Path) -> NDArray[np.uint64] | None:
-    """The index, not held in memory."""
+    """The index, mapped from the file."""
     if not path.is_file():
         return None
     size = path.stat().st_size
@@ -300,7 +300,7 @@ def _read_prefixes(path: Path, samples: int) -> NDArray[np.uint32] | None:
 
 
 def read_object(path: Path) -> JSON:
-    """A JSON object, spelt as this package writes it."""
+    """Read a JSON object in the form that this package writes."""
     content = _read(path)
     refuse_git_damage(content, path)
     try:
@@ -310,7 +310,7 @@ def read_object(path: Path) -> JSON:
     if not isinstance(members, dict):
         raise CorruptPlan(f"{path} is not a JSON object", "LP-E151")
     if _document(cast("JSON", members)) != content:
-        raise CorruptPlan(f"{path} is not spelt as it was written: two spaces, LF, every member once", "LP-E151")
+        raise CorruptPlan(f"{path} is not in canonical form: two spaces, LF, every member once", "LP-E151")
     return cast("JSON", members)
 
 
@@ -326,15 +326,15 @@ def _read(path: Path) -> bytes:
 
 
 def _document(members: JSON) -> bytes:
-    """JSON for people and for git: two spaces, the order given, LF at the end."""
+    """JSON for people and git: indented by two spaces, in the given order, with LF at the end."""
     return json.dumps(members, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 def read_json(path: Path) -> JSON:
-    """A JSON object that a user names.
+    """Read a JSON object from a file that the user names.
 
     Raises:
-        PlanError: The file is missing or holds no object.
+        PlanError: The file is missing or does not contain an object.
     """
     try:
         members = parse_json(read_bytes(path), str(path))

@@ -1,7 +1,7 @@
-"""Length caches: how many tokens each sample has. All that planning knows of the data.
+"""Length caches: the number of tokens of each sample. Planning needs nothing else of the data.
 
-A file is a header line with the fingerprints of data, template and tokenizer, then one line a sample, addressed by
-position. Lines without a header are read too; their fingerprints are then `"absent"`.
+A file has a header line with the fingerprints of data, template and tokenizer, then one line per sample, addressed by
+position. A file without a header is accepted; its fingerprints are `"absent"`.
 
 ```
 {"lazarus_lengths":1,"count":2,"data":"sha256:..","template":"sha256:..","tokenizer":"sha256:..","encoding":{},"parts":{}}
@@ -30,21 +30,21 @@ from lazarus_plan.errors import LengthsError
 
 FORMAT_VERSION = 1
 ABSENT = "absent"
-"""Stands for a fingerprint that nobody took."""
+"""Value of a fingerprint that is not known."""
 PREFIX_HEX = 8
-"""`h` and `row` are the first 8 hexadecimal digits of a SHA-256: enough to name a row, never to prove one."""
+"""`h` and `row` are the first 8 hexadecimal digits of a SHA-256: enough to find a changed row, not to prove one."""
 
 
 @dataclass(frozen=True)
 class LengthsHeader:
-    """What the lengths were made from.
+    """Origin of the lengths.
 
     Args:
         count: Number of samples.
         data: Merkle root over the digests of the rows, in order.
-        template: Digest of what turned samples into text.
-        tokenizer: Digest of what turned text into ids.
-        encoding: The parameters that change ids: field names, end-of-text rules.
+        template: Digest of the chat template.
+        tokenizer: Digest of the tokenizer.
+        encoding: Parameters that change ids: field names, end-of-text rules.
         parts: Component digests by link (`data`, `template`, `tokenizer`), so that a mismatch names what changed.
     """
 
@@ -60,7 +60,7 @@ class LengthsHeader:
         return _object(self._members()) + b"\n"
 
     def identity_line(self) -> bytes:
-        """What is hashed of the header: all but `parts`, which name what the digests cover and add nothing to it."""
+        """The hashed form of the header: all members except `parts`, which the digests cover."""
         return _object({name: value for name, value in self._members().items() if name != "parts"}) + b"\n"
 
     def _members(self) -> JSON:
@@ -72,9 +72,9 @@ class LengthRow(NamedTuple):
 
     Args:
         id: Stable name of the sample.
-        length: Tokens.
-        loss_tokens: Tokens that carry loss.
-        parts: Tokens of each part of a sample of several, such as chosen and rejected.
+        length: Number of tokens.
+        loss_tokens: Number of tokens with loss.
+        parts: Number of tokens of each part, such as chosen and rejected.
         h: First 8 hex of SHA-256 over the token ids as u32 little-endian.
         row: First 8 hex of the digest of the row's content.
     """
@@ -93,17 +93,17 @@ class LengthRow(NamedTuple):
 
 @dataclass(frozen=True)
 class LengthCache:
-    """Lengths by position, with the names and digests that were known.
+    """Lengths by position, with names and digests where known.
 
     Args:
         name: File name, for messages.
-        header: What the lengths were made from.
+        header: Origin of the lengths.
         digest: SHA-256 of the header's identity line and the canonical lines of the rows.
         ids: Names of the samples.
         length: Tokens, int64 (N,).
-        loss_tokens: Tokens that carry loss, int64 (N,), or None when not every row tells.
-        token_prefix: First 4 bytes of each row's `h`, uint32 (N,), or None when not every row tells.
-        row_prefix: First 4 bytes of each row's `row`, uint32 (N,), or None when not every row tells.
+        loss_tokens: Tokens with loss, int64 (N,), or None if a row lacks it.
+        token_prefix: First 4 bytes of each row's `h`, uint32 (N,), or None if a row lacks it.
+        row_prefix: First 4 bytes of each row's `row`, uint32 (N,), or None if a row lacks it.
     """
 
     name: str
@@ -120,7 +120,7 @@ class LengthCache:
 
     @property
     def prefixes(self) -> NDArray[np.uint32] | None:
-        """Row and token prefixes side by side, uint32 (N, 2), or None when either is missing."""
+        """Row and token prefixes, uint32 (N, 2), or None if either is missing."""
         if self.row_prefix is None or self.token_prefix is None:
             return None
         return np.stack([self.row_prefix, self.token_prefix], axis=1)
@@ -157,12 +157,12 @@ class LengthCache:
 
 
 class LineIds(Sequence[str]):
-    """The names of samples, looked up in the file: ten million of them would fill the memory, and few are ever asked.
+    """Sample ids that are read from the file on demand, to save memory with millions of samples.
 
     Args:
         path: The length cache.
-        count: Samples in it.
-        offset: Where its first sample's line begins.
+        count: Number of samples.
+        offset: Position of the first sample's line.
     """
 
     def __init__(self, path: Path, count: int, offset: int) -> None:
@@ -191,7 +191,7 @@ class LineIds(Sequence[str]):
 
 
 class LengthsWriter:
-    """Writes a length cache row by row; the file appears whole at `finish`, or not at all.
+    """Write a length cache row by row. The file appears whole at `finish`, or not at all.
 
     ```
     with LengthsWriter(path) as writer:
@@ -225,7 +225,7 @@ class LengthsWriter:
         self._count += 1
 
     def finish(self, header: LengthsHeader) -> None:
-        """Puts the header before the rows and the file in its place."""
+        """Write the header before the rows and rename the file to its final name."""
         assert self._body is not None, "finish() outside `with`"
         assert header.count == self._count, f"header counts {header.count}, {self._count} rows were written"
         with whole_file(self._path) as whole:
@@ -235,12 +235,12 @@ class LengthsWriter:
 
 
 def check_unique(rows: Sequence[LengthRow], name: str, first_line: int) -> None:
-    """Refuses an id that occurs twice, naming both lines."""
+    """Refuse an id that occurs twice; the message names both lines."""
     seen: dict[str, int] = {}
     for line, row in enumerate(rows, first_line):
         if row.id in seen:
             raise LengthsError(
-                f"{name}:{line}: id {row.id!r} stands in line {seen[row.id]} too; ids must be unique", "LP-E120"
+                f"{name}:{line}: id {row.id!r} is in line {seen[row.id]} too; ids must be unique", "LP-E120"
             )
         seen[row.id] = line
 

@@ -1,7 +1,7 @@
-"""Which rows differ between two sets of length caches, by id.
+"""Compare the rows of two sets of length caches.
 
-Rows are matched by id first. Ids are often positions, so a row inserted in the middle gives all later rows other ids:
-what is left over is matched by content. The rest was added, removed or changed.
+Rows are matched by id first. Ids are often positions, so a row inserted in the middle changes the ids of all later rows.
+Therefore unmatched rows are matched by content. The rest was added, removed or changed.
 """
 
 from collections import defaultdict
@@ -26,7 +26,7 @@ class RowChange:
         id: Its id.
         old: 0-based position in the old cache, None for an added row.
         new: 0-based position in the new cache, None for a removed row.
-        tokens: Its length before and after; 0 where there is no such row.
+        tokens: Length before and after; 0 for an absent row.
     """
 
     number: int
@@ -140,9 +140,9 @@ _NOTHING = LengthCache.from_rows([])
 
 
 def _columns(old: LengthCache | None, new: LengthCache | None) -> tuple[list[list[Any]], list[list[Any]]]:
-    """Of both caches: what stands for the content of each row, and for its tokens.
+    """Digests of content and of tokens of each row of both caches.
 
-    Without digests of rows the tokens stand for the content.
+    Without digests of rows, the digests of tokens are used for the content.
     """
     caches = [cache for cache in (old, new) if cache is not None]
     shared = [
@@ -161,13 +161,13 @@ def _tuples(cache: LengthCache, names: Sequence[str]) -> list[Any]:
 
 
 def _num_reordered(same: Sequence[tuple[int, int]]) -> int:
-    """Of rows that both caches have: how many have another rank among them."""
+    """Number of common rows whose rank among the common rows differs."""
     after = np.array([after for _, after in sorted(same)], dtype=np.int64)
     return int((np.argsort(after, kind="stable") != np.arange(len(after))).sum())
 
 
 def _match_content(contents: list[list[Any]], left: set[int], right: set[int]) -> list[tuple[int, int]]:
-    """Pairs of rows with the same content among those that no id matched."""
+    """Pairs of rows with equal content among the rows without a match by id."""
     waiting = defaultdict[Any, list[int]](list)
     for at in reversed(range(len(contents[0]))):
         if at not in left:

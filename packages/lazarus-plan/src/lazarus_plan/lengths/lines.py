@@ -1,4 +1,4 @@
-"""Length caches line by line: any spelling of JSON, and what is wrong with a line, by file and number."""
+"""Read length caches line by line, in any form of JSON. Errors name file and line."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -14,7 +14,7 @@ from lazarus_plan.lengths.cache import FORMAT_VERSION, PREFIX_HEX, LengthCache, 
 
 
 def read_lines(path: Path) -> LengthCache:
-    """Reads a length cache slowly, whatever its spelling.
+    """Read a length cache in any form of JSON; `scan` is faster for the usual form.
 
     Raises:
         LengthsError: A missing, empty or malformed file; the message names file and line.
@@ -39,7 +39,7 @@ def read_lines(path: Path) -> LengthCache:
 
 
 def read_head(path: Path) -> tuple[LengthsHeader | None, PlacedObject | None]:
-    """The header, where there is one, and the first sample, where there is any.
+    """The header and the first sample; each is None if absent.
 
     Raises:
         LengthsError: A missing file, or a first line that is malformed.
@@ -52,7 +52,7 @@ def read_head(path: Path) -> tuple[LengthsHeader | None, PlacedObject | None]:
 
 
 def _objects(path: Path) -> Iterator[PlacedObject]:
-    """The lines of a file, or what to do about its absence."""
+    """The lines of a file; a missing file is refused with the way out."""
     if path.is_dir():
         raise LengthsError(f"{path} is a folder, not a length cache", "LP-E001")
     try:

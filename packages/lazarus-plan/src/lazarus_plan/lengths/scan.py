@@ -1,8 +1,8 @@
-"""Length caches by the million lines: reads the spelling that this package writes, and gives up on any other.
+"""Vectorised reader for length caches in the form that this package writes. Other forms are left to `lines`.
 
-A line is fixed text around an id, a number or two and hexadecimal prefixes. Bytes are compared and numbers gathered at
-all lines of a block at once, from the line's end backwards; 8 bytes at a time, as one integer. `": "` and `, "`, which
-Python's `json` writes, are tightened first: neither can stand inside an id that has no backslash.
+A line is fixed text around an id, one or two numbers and hexadecimal prefixes. All lines of a block are processed at
+once, from the line's end backwards, 8 bytes at a time as one integer. The spaces in `": "` and `, "`, which Python's
+`json` writes, are removed first; neither can occur inside an id without a backslash.
 """
 
 import hashlib
@@ -21,9 +21,9 @@ from lazarus_plan.lengths.cache import PREFIX_HEX, LengthCache, LengthsHeader, L
 from lazarus_plan.lengths.lines import read_head, read_lines
 
 BLOCK_BYTES = 1 << 19
-"""Bytes scanned at a time: with the arrays made of them they stay in the processor's cache."""
+"""Bytes per block, so that they and their arrays stay in the processor's cache."""
 MAX_DIGITS = 15
-"""Numbers of more digits are left to the slow reader, which knows the limit of 2^53."""
+"""Numbers with more digits are left to the slow reader, which checks the limit of 2^53."""
 
 _ONES = 0x0101010101010101
 _TEN = np.uint8(10)
@@ -32,7 +32,7 @@ _ZERO = np.uint8(ord("0"))
 
 @dataclass(frozen=True)
 class _Shape:
-    """Which optional members the lines have: all or none of them, in this order."""
+    """Optional members of the lines, in this order. All lines must have the same ones."""
 
     loss_tokens: bool
     h: bool
@@ -44,19 +44,19 @@ class _Shape:
 
     @property
     def quotes(self) -> int:
-        """Quotation marks of a line."""
+        """Number of quotation marks in a line."""
         return 6 + 2 * self.loss_tokens + 4 * self.h + 4 * self.row
 
 
 class _Scan:
-    """What was found in the lines so far."""
+    """Columns read so far."""
 
     def __init__(self, header: LengthsHeader) -> None:
         self.sha = hashlib.sha256(header.identity_line())
         self.columns: dict[str, list[NDArray[Any]]] = defaultdict(list)
 
     def add(self, block: bytes, shape: _Shape) -> bool:
-        """Takes a block of whole lines; False if any of them is spelt otherwise."""
+        """Read a block of whole lines; False if any line has another form."""
         if b'": ' in block:
             block = block.replace(b'": ', b'":').replace(b', "', b',"')
         lines = _Lines(block)
@@ -77,13 +77,13 @@ class _Scan:
         return lines.is_canonical
 
     def column(self, name: str) -> NDArray[Any] | None:
-        """All of a column, None where the lines lack it; its parts are given up."""
+        """A whole column, or None if the lines lack it. Its parts are released."""
         parts = self.columns.pop(name, None)
         return np.concatenate(parts) if parts else None
 
 
 class _Lines:
-    """Lines of a block, read from their ends backwards; `at` is where the part not yet read ends."""
+    """Lines of a block, read backwards; `at` is the end of the unread part of each line."""
 
     def __init__(self, block: bytes) -> None:
         self.block = block
@@ -96,7 +96,7 @@ class _Lines:
         self.is_canonical = True
 
     def is_plain(self, shape: _Shape) -> bool:
-        """Whether nothing in the block is escaped, and no quotation mark stands in an id."""
+        """Whether the block has no escapes and no quotation marks inside ids."""
         quotes = int(np.count_nonzero(self.text == ord('"')))
         controls = int(np.count_nonzero(self.text < ord(" ")))
         if b"\\" in self.block or controls != len(self.at) or quotes != shape.quotes * len(self.at):
@@ -108,7 +108,7 @@ class _Lines:
         return self.block.endswith(b"\n")
 
     def expect(self, literal: bytes) -> None:
-        """Steps back over fixed text."""
+        """Read fixed text backwards."""
         for end in range(len(literal), 0, -8):
             piece = literal[max(0, end - 8) : end]
             word = self._before(self.at)
@@ -117,7 +117,7 @@ class _Lines:
             self._step_back(len(piece))
 
     def take_number(self) -> NDArray[np.int64]:
-        """Steps back over a decimal number."""
+        """Read a decimal number backwards."""
         value = np.zeros(len(self.at), dtype=np.int64)
         active = np.arange(len(self.at))
         at = self.at.copy()
@@ -137,7 +137,7 @@ class _Lines:
         return value
 
     def take_hex(self, name: bytes) -> NDArray[np.uint32]:
-        """Steps back over a member of 8 hexadecimal digits."""
+        """Read a member of 8 hexadecimal digits backwards."""
         self.expect(b'"')
         word = self._before(self.at)
         nibble = (word & np.uint64(0x0F * _ONES)) + np.uint64(9) * ((word >> np.uint64(6)) & np.uint64(_ONES))
@@ -152,7 +152,7 @@ class _Lines:
         return value
 
     def take_id(self, opening: bytes) -> NDArray[np.uint64]:
-        """A hash of each id, up to the line's start: equal ids have equal hashes, and others hardly ever."""
+        """A hash of each id, which extends to the line's start. Different ids rarely have equal hashes."""
         begin = self.starts + len(opening)
         size = self.at - begin
         self._require((size > 0) & (size <= MAX_ID_BYTES))  # a longer one is refused by the slow reader
@@ -170,11 +170,11 @@ class _Lines:
         return hashed
 
     def _step_back(self, size: int) -> None:
-        """A line that is too short leads into the one before it, and is found out at the id."""
+        """Move backwards. A line that is too short leads into the previous one; the id check detects that."""
         self.at = np.maximum(self.at - size, 0)
 
     def _before(self, at: NDArray[np.int64]) -> NDArray[np.uint64]:
-        """The 8 bytes that end before each place, as little-endian integers."""
+        """The 8 bytes before each position, as little-endian integers."""
         return self.words[at]
 
     def _require(self, holds: NDArray[np.bool_]) -> None:
@@ -182,7 +182,7 @@ class _Lines:
 
 
 def scan(path: Path) -> LengthCache:
-    """Reads a length cache, fast where its spelling allows.
+    """Read a length cache, fast if it has the usual form.
 
     Raises:
         LengthsError: A missing, empty or malformed file; the message names file and line.
@@ -205,7 +205,7 @@ def _scan_plain(path: Path) -> LengthCache | None:
         return None
     hashes.sort()
     if (hashes[1:] == hashes[:-1]).any():
-        return None  # an id that stands twice, most likely
+        return None  # an id that occurs twice, most likely
     return LengthCache(
         name=path.name,
         header=header,
@@ -219,7 +219,7 @@ def _scan_plain(path: Path) -> LengthCache | None:
 
 
 def _blocks(path: Path, offset: int) -> Iterator[bytes]:
-    """The rest of a file, in pieces of whole lines."""
+    """The rest of a file, in blocks of whole lines."""
     with open_file(path) as stream:
         stream.seek(offset)
         yield from read_blocks(stream, path, BLOCK_BYTES)

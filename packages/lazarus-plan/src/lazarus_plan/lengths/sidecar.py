@@ -1,8 +1,8 @@
-"""`lengths.npy` beside `lengths.jsonl`: the same cache as arrays, so that a second read costs nothing.
+"""The sidecar `lengths.npy` of `lengths.jsonl`: the same cache as arrays, for fast repeated reads.
 
-It is believed only while the text file has the size and times that it had when it was read, and while its own arrays have
-the digest that it states. Of the times one is that of the last change of status, which no program can set: an edit that
-keeps size and time of modification is noticed too. Deleting the sidecar loses nothing.
+It is used only if the text file has the same size and times as when it was read, and if its own arrays match its digest.
+One of the times is the last change of status, which no program can set, so an edit that keeps size and modification time
+is noticed too. The sidecar may be deleted at any time.
 
 The file is a sequence of npy arrays: a JSON object as bytes, then the columns that it names.
 """
@@ -30,18 +30,18 @@ logger = logging.getLogger(__name__)
 
 SIDECAR_VERSION = 1
 MIN_COUNT = 100_000
-"""Samples from which a sidecar is written: below, the text is read in 0.1 s."""
+"""Minimum number of samples for a sidecar. Smaller files are read in 0.1 s."""
 HEAD_BYTES = 256
-"""Of a sidecar: its first array's head and the beginning of the object that it holds."""
+"""Bytes of a sidecar that identify it: the head of its first array and the start of its object."""
 _COLUMNS = ("length", "loss_tokens", "token_prefix", "row_prefix")
 
 
 def read_lengths(path: Path | str, *, remember: bool = False) -> LengthCache:
-    """Reads a length cache: from its sidecar where that is fresh, else from its lines, with or without a header.
+    """Read a length cache, from its sidecar if that is fresh.
 
     Args:
-        path: The file.
-        remember: Write a sidecar where there is none and the cache is large.
+        path: The file, with or without a header.
+        remember: Write a sidecar if there is none and the cache is large.
 
     Raises:
         LengthsError: A missing, empty or malformed file; the message names file and line.
@@ -62,12 +62,12 @@ def read_lengths(path: Path | str, *, remember: bool = False) -> LengthCache:
 
 
 def write_sidecar(cache: LengthCache, path: Path, stamp: JSON) -> None:
-    """Writes the sidecar of a cache; a file of that name that is no sidecar is left alone.
+    """Write the sidecar of a cache. A file of that name that is not a sidecar stays.
 
     Args:
-        cache: What was read from `path`.
+        cache: Content of `path`.
         path: The text file.
-        stamp: Its size and times before it was read.
+        stamp: Size and times of the text file before it was read.
     """
     columns = {name: getattr(cache, name) for name in _COLUMNS if getattr(cache, name) is not None}
     columns["length"] = narrow(cache.length, int(cache.length.max()))
@@ -91,7 +91,7 @@ def write_sidecar(cache: LengthCache, path: Path, stamp: JSON) -> None:
 
 
 def read_sidecar(path: Path) -> LengthCache | None:
-    """The cache of `path`, or None where there is no sidecar or it is not of this very file."""
+    """The cache of `path`, or None if there is no sidecar of exactly this file."""
     sidecar = path.with_suffix(".npy")
     if not sidecar.is_file() or not path.is_file():
         return None
@@ -107,7 +107,7 @@ def read_sidecar(path: Path) -> LengthCache | None:
 
 
 def _cache_of(about: JSON, columns: dict[str, NDArray[Any]], path: Path) -> LengthCache | None:
-    """The cache, or None where the types of a sidecar are not those that this package writes."""
+    """The cache, or None if the sidecar's array types differ from those that this package writes."""
     digest: Any = about.get("digest")
     offset: Any = about.get("offset")
     header: JSON = about["header"] if isinstance(about.get("header"), dict) else {}
@@ -126,7 +126,7 @@ def _cache_of(about: JSON, columns: dict[str, NDArray[Any]], path: Path) -> Leng
 
 
 def _load(stream: IO[bytes]) -> NDArray[Any]:
-    """The next array, if the rest of the file can hold what its head states: numpy allocates first."""
+    """The next array. Its stated size is checked first, because NumPy allocates before it reads."""
     begin = stream.tell()
     version = np.lib.format.read_magic(stream)
     read_head = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -1,1 +1,1 @@
-"""Locks: the part of a plan that is committed, from which the plan is built again."""
+"""Locks: the committed part of a plan, from which the plan can be rebuilt."""

@@ -1,4 +1,4 @@
-"""What can be checked and said of a lock without its lines: documents, lengths, data, identity, and a rebuild."""
+"""Check and describe a lock without the plan's lines: documents, lengths, data, identity, and a rebuild."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ LINKS = (*UPSTREAM, "lengths")
 
 
 def lock_summary(artifact: Artifact) -> JSON:
-    """A lock for programs: what its documents say. `stats` is what they claim of lines that are not at hand."""
+    """A lock as JSON. `stats` is a claim about lines that are not available."""
     metadata, prints = artifact.metadata, artifact.fingerprints
     return {
         "is_lock": True,
@@ -34,7 +34,7 @@ def lock_summary(artifact: Artifact) -> JSON:
 
 
 def lock_receipt(artifact: Artifact) -> str:
-    """A lock for people."""
+    """A lock as text for people."""
     metadata, prints = artifact.metadata, artifact.fingerprints
     config = metadata.config
     lines = {
@@ -58,19 +58,19 @@ def verify_lock(
     parent: BatchPlan | None = None,
     is_built: bool = False,
 ) -> Iterator[str]:
-    """Check a lock against what is given, and yield what was recomputed and what was not, in words.
+    """Check a lock against the given inputs, and yield lines that say what was recomputed.
 
     Args:
         path: Folder of the lock.
         expect: The pinned `plan_id`, or the folder of a lock.
         caches: Length caches, one for each source.
         data: Data files, compared byte by byte.
-        parent: Of a rebased plan: the plan that it continues.
-        is_built: Build the plan from `caches` again and compare.
+        parent: For a rebased plan, the plan that it continues.
+        is_built: Rebuild the plan from `caches` and compare.
 
     Raises:
-        CheckFailed: The first thing that differs.
-        PlanError: What is given cannot be used.
+        CheckFailed: The first difference.
+        PlanError: An input cannot be used.
     """
     artifact = load_documents(path)
     identity = str(artifact.fingerprints["plan_id"])
@@ -94,7 +94,7 @@ def verify_lock(
 
 
 def _check_caches(artifact: Artifact, caches: Sequence[LengthCache]) -> str:
-    """The digests of length caches are those that the lock names."""
+    """Check that the digests of length caches are those in the lock."""
     if not caches:
         return "lengths: not compared with any length cache"
     sources = artifact.metadata.sources

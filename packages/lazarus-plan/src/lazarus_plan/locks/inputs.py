@@ -1,4 +1,4 @@
-"""The files that a lock needs to be built again: length caches by their names, the parent of a rebased plan."""
+"""Find the files that a lock needs for a rebuild: length caches by name, and the parent of a rebased plan."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,17 +13,21 @@ from lazarus_plan.plan import BatchPlan
 
 
 def find_file(name: str, folders: Iterable[Path]) -> Path | None:
-    """The first file of that name in some folders. A name with a folder in it is looked up nowhere."""
+    """The first file of that name in some folders. A name that contains a folder is never found."""
     if not name or Path(name).name != name:
         return None
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
 def find_lengths(artifact: Artifact, folders: Sequence[Path]) -> list[Path]:
-    """The length caches that a lock names, looked up in some folders.
+    """Find the length caches that a lock names.
+
+    Args:
+        artifact: Documents of the lock.
+        folders: Folders to search, in order.
 
     Raises:
-        PlanError: One is in none of them.
+        PlanError: A length cache is in none of them.
     """
     found: list[Path] = []
     for source in artifact.metadata.sources:
@@ -38,14 +42,14 @@ def find_lengths(artifact: Artifact, folders: Sequence[Path]) -> list[Path]:
 
 
 def load_parent(path: Path, lengths: Sequence[Path] = ()) -> BatchPlan:
-    """The parent of a rebased plan, from its whole plan, or built from its lock and lengths.
+    """Load the parent of a rebased plan, from its plan, or rebuilt from its lock and lengths.
 
     Args:
         path: Folder of the parent's plan or lock.
-        lengths: The parent's length caches; empty to look beside its lock.
+        lengths: The parent's length caches; empty to search next to its lock.
 
     Raises:
-        PlanError: It cannot be read or built.
+        PlanError: The parent cannot be read or rebuilt.
         StalePlan: The lengths are not those of the parent.
     """
     if (path / PLAN).is_file():

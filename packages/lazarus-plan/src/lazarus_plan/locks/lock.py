@@ -1,4 +1,4 @@
-"""The thin lock: three documents of a few KB that people commit, from which the plan is built again when needed."""
+"""The lock: three documents of a few KB to commit, from which the plan is rebuilt when needed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,21 +31,21 @@ from lazarus_plan.rebase import rebase_plan
 
 
 def write_lock(plan: Path | str, output: Path | str, parent: BatchPlan | None = None, *, force: bool = True) -> None:
-    """Copy the documents of a plan into a folder of their own, after every check that the plan alone allows.
+    """Write the lock of a plan, after every check that the plan alone allows.
 
-    Other files in that folder stay.
+    Other files in the output folder stay.
 
     Args:
         plan: Folder of the plan.
         output: Folder for the lock.
-        parent: Of a rebased plan: the plan that it continues, without which its lock cannot be built again.
+        parent: For a rebased plan, the plan that it continues. Its lock cannot be rebuilt without it.
         force: Replace the lock of another plan.
 
     Raises:
-        PlanError: `plan` is no plan, or a rebased plan comes without its parent.
+        PlanError: `plan` is not a plan, or the parent of a rebased plan is missing.
         CorruptPlan: The plan contradicts itself.
-        StalePlan: `parent` is another plan than the parent.
-        OutputTaken: `output` is a plan, holds documents of something else, or the lock of another plan.
+        StalePlan: `parent` is not the parent.
+        OutputTaken: `output` is a plan, has other documents, or the lock of another plan.
     """
     plan, output = Path(plan), Path(output)
     about = load_plan(plan).metadata.parent
@@ -61,7 +61,7 @@ def write_lock(plan: Path | str, output: Path | str, parent: BatchPlan | None = 
 
 
 def _write(documents: Path, output: Path, *, force: bool) -> None:
-    """Copies documents into the folder of a lock."""
+    """Copy documents into the folder of a lock."""
     if output.exists() and not output.is_dir():
         raise OutputTaken(f"{output} is a file: give the name of a folder for the lock", "LP-E007")
     if (output / PLAN).exists():
@@ -81,19 +81,18 @@ def _write(documents: Path, output: Path, *, force: bool) -> None:
 def update_lock(
     lock: Path | str, caches: Sequence[LengthCache], parent: BatchPlan | None = None
 ) -> tuple[BatchPlan, list[str]]:
-    """Build the plan of a lock from its lengths as they are now, and renew the lock.
+    """Rebuild the plan of a lock from the current lengths, and renew the lock.
 
     Args:
-        lock: Folder of the lock. Its configuration is used; what else it says may be stale, or contradict itself after a
-            bad merge.
+        lock: Folder of the lock. Only its configuration is used; the rest may be stale or contradictory after a merge.
         caches: The length caches, in the order of the sources.
-        parent: Of a rebased plan: the plan that it continues.
+        parent: For a rebased plan, the plan that it continues.
 
     Returns:
-        The plan, and what changed, in words.
+        The plan, and text lines that describe the change.
 
     Raises:
-        PlanError: No lock, a whole plan, or lengths that cannot be planned so.
+        PlanError: The folder is not a lock, is a whole plan, or the lengths cannot be planned with this configuration.
     """
     lock = Path(lock)
     if (lock / PLAN).exists():
@@ -121,19 +120,19 @@ def materialise(
     *,
     force: bool = True,
 ) -> BatchPlan:
-    """Builds the plan of a lock again.
+    """Rebuild the plan of a lock.
 
     Args:
-        lock: Folder with the documents; a whole plan will do.
+        lock: Folder with the documents; a whole plan is accepted.
         caches: The length caches, in the order of the sources.
-        output: Where to write what comes out, also where it is another plan.
-        parent: Of a rebased plan: the plan that it continues.
-        force: Replace another plan that is at `output`.
+        output: Folder for the result, which is written even if it is another plan.
+        parent: For a rebased plan, the plan that it continues.
+        force: Replace another plan at `output`.
 
     Raises:
-        StalePlan: What comes out is not the locked plan; the message names the first link that differs.
+        StalePlan: The result is not the locked plan; the message names the first different link.
         CorruptPlan: The lock was edited.
-        PlanError: A rebased plan comes without its parent.
+        PlanError: The parent of a rebased plan is missing.
     """
     return rebuild(load_documents(lock), caches, parent, output, force=force)
 
@@ -146,7 +145,7 @@ def rebuild(
     *,
     force: bool = True,
 ) -> BatchPlan:
-    """Builds the plan of documents that `load_documents` checked again; arguments and errors as of `materialise`."""
+    """Rebuild the plan of documents that `load_documents` checked; arguments and errors as `materialise`."""
     plan = build_locked(artifact, caches, parent, output, force=force)
     check_same(plan, artifact.fingerprints)
     return plan
@@ -160,10 +159,17 @@ def build_locked(
     *,
     force: bool = True,
 ) -> BatchPlan:
-    """The plan that the configuration of a lock and some length caches give, be it the locked one or another.
+    """Build the plan from the configuration of a lock and length caches, whether or not it is the locked plan.
+
+    Args:
+        artifact: Documents of the lock.
+        caches: The length caches, in the order of the sources.
+        parent: For a rebased plan, the plan that it continues.
+        output: Folder for the result, or None.
+        force: Replace another plan at `output`.
 
     Raises:
-        PlanError: The lengths cannot be planned so, or a rebased plan comes without its parent.
+        PlanError: The lengths cannot be planned with this configuration, or the parent of a rebased plan is missing.
         StalePlan: `parent` is another plan, or a sample of its kept steps changed.
     """
     metadata = artifact.metadata
@@ -187,10 +193,10 @@ def build_locked(
 
 
 def check_same(plan: BatchPlan, expected: dict[str, object]) -> None:
-    """Refuses a plan that is not the one of these fingerprints.
+    """Refuse a plan whose fingerprints differ.
 
     Raises:
-        StalePlan: Names the first link that differs.
+        StalePlan: The plan differs; the message names the first different link.
     """
     if plan.plan_id == expected["plan_id"]:
         return

@@ -1,9 +1,9 @@
-"""Which rows make a step: strata of attention cost, one row of each stratum to every step.
+"""Assign rows to steps by strata of attention cost: every step gets one row of each stratum.
 
-A row costs the sum of its squared segment lengths (attention is quadratic in a segment). With one row of every stratum
-the cost of a step varies by tenths of a percent instead of several percent, and no rank waits for another. Inside a
-stratum rows cost about the same, so the number of samples decides: it varies a third to a seventieth as much as if rows
-were shuffled (`tools/benchmarks/plan.py`).
+The cost of a row is the sum of its squared segment lengths, since attention is quadratic in a segment. With one row of
+every stratum, the cost of a step varies by tenths of a percent instead of several percent, so no rank waits for another.
+Rows of a stratum cost about the same and are assigned by their number of samples, which then varies a third to a
+seventieth as much as after a shuffle (`tools/benchmarks/plan.py`).
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from lazarus_plan.packing.sorting import order_by, stable_order
 from lazarus_plan.plan import Integers, narrow
 
 BLOCK_ROWS = 1 << 12
-"""Rows looked at together: what is made of them stays in the processor's cache."""
+"""Rows per block, so that intermediate arrays stay in the processor's cache."""
 
 
 def row_costs(length: Integers, row_splits: Integers) -> NDArray[np.int64]:
@@ -29,7 +29,7 @@ def row_costs(length: Integers, row_splits: Integers) -> NDArray[np.int64]:
 
 
 def even_sizes(rows: int, rows_per_step: int) -> NDArray[np.int64]:
-    """Rows of each step: as few steps as hold them all, differing by one row at most.
+    """Number of rows of each step: the fewest steps possible, with sizes that differ by at most one row.
 
     >>> even_sizes(10, 4).tolist()
     [4, 3, 3]
@@ -41,19 +41,19 @@ def even_sizes(rows: int, rows_per_step: int) -> NDArray[np.int64]:
 def deal(
     cheapness: Integers, samples: Integers, sizes: NDArray[np.int64], *, seed: int, source: int, epoch: int
 ) -> NDArray[np.int32]:
-    """Deals the rows of a source to steps.
+    """Assign the rows of a source to steps.
 
-    Rows are ranked by descending cost (ties in keyed order) and cut into strata of one row a step. From the last stratum,
-    where rows of many short samples stand, to the first, the steps are brought into keyed order; then the row with most
-    samples goes to the step that has fewest so far, and so on.
+    Rows are sorted by descending cost (ties in keyed order) and cut into strata of one row per step. The strata are
+    processed from the last, whose rows have many short samples, to the first. In each stratum the steps are shuffled by
+    key, and the row with the most samples goes to the step with the fewest samples so far, and so on.
 
     Args:
-        cheapness: Of each row, how much less than the costliest one it costs.
-        samples: Of each row, how many it holds.
-        sizes: Rows that each step takes of this source; their sum is the number of rows.
-        seed: The plan's.
-        source: Which one.
-        epoch: Which one.
+        cheapness: Cost of the most expensive row minus the cost of each row, (rows,).
+        samples: Number of samples in each row, (rows,).
+        sizes: Number of rows that each step takes of this source, (steps,). Their sum is the number of rows.
+        seed: Seed of the plan.
+        source: 0-based position of the source.
+        epoch: 0-based epoch.
 
     Returns:
         The step of each row, int32 (rows,).

@@ -1,7 +1,7 @@
-"""What other loaders' ways of filling rows make of the same lengths: for comparison, never for a plan.
+"""Packing algorithms of other loaders, for comparison only. Plans never use them.
 
-Their algorithms, not their code: next fit in file order is greedy packing, best fit in random order what loaders with a
-buffer do; the longest of each batch decides the rest where nothing is packed.
+Next fit in file order is greedy packing. Best fit in random order is what loaders with a buffer do. Without packing, the
+longest sample of each batch determines the padding.
 """
 
 from bisect import bisect_left, insort
@@ -13,18 +13,18 @@ from lazarus_plan.packing.permutation import keyed_permutation, shuffle_key
 from lazarus_plan.plan import Integers
 
 MAX_SAMPLES = 50_000
-"""Lengths compared, a keyed choice of all: plain Python loops need a second for so many."""
+"""Maximum number of lengths to compare, chosen by key: the Python loops take a second for them."""
 
 
 def fill_by_packer(length: Integers, row_len: int, rows_per_batch: int) -> dict[str, tuple[int, int]]:
-    """Real tokens and room of each way, as (tokens, room).
+    """Tokens and capacity of the batches of each algorithm, as (tokens, capacity).
 
     >>> fill_by_packer(np.array([6, 4, 5, 5]), row_len=10, rows_per_batch=2)["next fit, file order"]
     (20, 20)
 
     Args:
-        length: Tokens of the samples, 1..row_len.
-        row_len: Tokens a row.
+        length: Tokens of each sample, 1..row_len, (N,).
+        row_len: Tokens per row.
         rows_per_batch: Samples of a padded batch.
     """
     chosen = np.sort(keyed_permutation(len(length), shuffle_key("packers", 0, 0, 0))[:MAX_SAMPLES])
@@ -55,7 +55,7 @@ def _next_fit(length: list[int], row_len: int) -> int:
 
 
 def _best_fit(length: list[int], row_len: int) -> int:
-    """Best fit in the given order, which is what loaders with a buffer do."""
+    """Number of rows of best fit in the given order."""
     rows, residuals = 0, list[int]()
     for each in length:
         at = bisect_left(residuals, each)

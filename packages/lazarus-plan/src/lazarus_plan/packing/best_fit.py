@@ -1,8 +1,8 @@
-"""Best-fit decreasing on the histogram of lengths: the bins of the naive algorithm, without looking at samples.
+"""Best-fit decreasing on the histogram of lengths. It gives the same rows as the algorithm on samples.
 
-L = row_len. A *row* holds up to L tokens of whole items. A *pattern* is what a row holds, as (length, count) pairs in
-descending length, together with the number of rows that hold just that. Equal rows are filled together, so the cost
-depends on the number of distinct lengths, not of samples: a million samples pack in milliseconds.
+L = row_len. A *row* has up to L tokens of whole items. A *pattern* is the content of a row, as (length, count) pairs in
+descending length, with the number of rows of that content. Equal rows are filled together, so the cost depends on the
+number of distinct lengths and not on the number of samples: a million samples are packed in milliseconds.
 """
 
 from collections import defaultdict
@@ -16,9 +16,9 @@ from lazarus_plan.packing.sorting import stable_order
 from lazarus_plan.plan import Integers, length_type, narrow_type
 
 BLOCK = 1 << 20
-"""Items counted at a time."""
+"""Items counted per block."""
 SORTED = 1 << 17
-"""Items sorted at a time: with what is made of them they stay in the processor's cache."""
+"""Items sorted per block, so that intermediate arrays stay in the processor's cache."""
 
 
 class Pattern(NamedTuple):
@@ -26,7 +26,7 @@ class Pattern(NamedTuple):
 
     Args:
         content: (length, count) pairs, longest first.
-        rows: How many rows hold it.
+        rows: Number of rows with this content.
     """
 
     content: tuple[tuple[int, int], ...]
@@ -34,7 +34,7 @@ class Pattern(NamedTuple):
 
 
 class LowerBounds(NamedTuple):
-    """Rows that any packing needs.
+    """Lower bounds on the number of rows of any packing.
 
     Args:
         l1: ceil(tokens / row_len).
@@ -46,7 +46,7 @@ class LowerBounds(NamedTuple):
 
 
 def histogram(length: Integers) -> dict[int, int]:
-    """Items by length, ascending.
+    """Number of items by length, ascending.
 
     >>> histogram(np.array([3, 5, 3]))
     {3: 2, 5: 1}
@@ -59,12 +59,12 @@ def histogram(length: Integers) -> dict[int, int]:
 
 
 class Group(NamedTuple):
-    """A block of items, those of one length side by side.
+    """A block of items, sorted by length.
 
     Args:
-        part: Which block.
-        order: Positions in the block, by length, equal ones in their order.
-        rank: Of each of them among all items by descending length, equal ones in their order.
+        part: Range of the block.
+        order: Positions in the block by length; equal lengths keep their order.
+        rank: Rank of each of them among all items by descending length; equal lengths keep their order.
     """
 
     part: slice
@@ -73,15 +73,15 @@ class Group(NamedTuple):
 
 
 def by_length(length: Integers, counts: Mapping[int, int]) -> Iterator[Group]:
-    """Sorts items by descending length, block after block: a counting sort that never holds more than a block.
+    """Sort items by descending length, one block in memory at a time (counting sort).
 
     >>> lengths = np.array([3, 5, 3])
     >>> [(group.order.tolist(), group.rank.tolist()) for group in by_length(lengths, histogram(lengths))]
     [([0, 2, 1], [1, 2, 0])]
 
     Args:
-        length: Of the items.
-        counts: Items by length.
+        length: Tokens of each item, (M,).
+        counts: Number of items by length.
     """
     largest = max(counts, default=0)
     block = max(SORTED, 4 * largest)  # so that the counting costs less than the sorting
@@ -100,18 +100,17 @@ def by_length(length: Integers, counts: Mapping[int, int]) -> Iterator[Group]:
 
 
 def best_fit_decreasing(counts: Mapping[int, int], row_len: int) -> list[Pattern]:
-    """Packs items, longest first, each into the fullest row that still holds it.
+    """Pack items, longest first, each into the fullest row with enough room.
 
-    Rows and residuals equal those of the naive algorithm: among rows with the smallest residual r >= length, filling
-    one row with as many items as fit comes to the same as placing them one by one, since the row just used keeps the
-    smallest residual until it is too small.
+    Rows and residuals equal those of the algorithm that places one item at a time: the row that was just used keeps the
+    smallest residual r >= length until it is too small, so filling it with as many items as fit changes nothing.
 
     >>> best_fit_decreasing({6: 2, 4: 1, 3: 3}, row_len=10)
     [Pattern(content=((6, 1), (4, 1)), rows=1), Pattern(content=((6, 1), (3, 1)), rows=1), Pattern(content=((3, 2),), rows=1)]
 
     Args:
-        counts: Items by length; lengths are 1..row_len.
-        row_len: Tokens a row.
+        counts: Number of items by length; lengths are 1..row_len.
+        row_len: Tokens per row.
     """
     by_residual: dict[int, list[Pattern]] = defaultdict(list)
     open_residuals = 0  # bit r is set while some row has r > 0 tokens left
@@ -146,11 +145,11 @@ def best_fit_decreasing(counts: Mapping[int, int], row_len: int) -> list[Pattern
 
 
 def lower_bounds(counts: Mapping[int, int], row_len: int) -> LowerBounds:
-    """Rows that any packing needs, by volume (L1) and by items that exclude each other (L2).
+    """Lower bounds on the number of rows, by volume (L1) and by items that cannot share a row (L2).
 
     L2 (Martello and Toth 1990, "Lower bounds and reduction procedures for the bin packing problem"): for a threshold
-    a <= L/2, items over L - a and items over L/2 each need a row of their own, and what the rest (>= a) needs beyond
-    the room left beside the latter comes on top; the best threshold counts.
+    a <= L/2, every item longer than L/2 needs its own row. Items of a or more tokens that do not fit into the remaining
+    room of rows with an item of at most L - a need further rows. The best threshold is used.
 
     >>> lower_bounds({6: 3}, row_len=10)
     LowerBounds(l1=2, l2=3)
@@ -175,14 +174,14 @@ def lower_bounds(counts: Mapping[int, int], row_len: int) -> LowerBounds:
 
 
 def slots(patterns: list[Pattern], row_len: int) -> tuple[Integers, Integers]:
-    """Writes patterns out as rows.
+    """Expand patterns to rows.
 
     Args:
-        patterns: What rows hold.
-        row_len: Tokens a row.
+        patterns: Contents of rows.
+        row_len: Tokens per row.
 
     Returns:
-        The length of every slot, row after row, and row_splits (rows + 1,): row i holds slots
+        The length of every slot, row by row, and row_splits (rows + 1,): row i has the slots
         row_splits[i]..row_splits[i + 1].
     """
     sizes = [sum(count for _, count in content) for content, _ in patterns]

@@ -1,4 +1,4 @@
-"""What a plan will take before it is made: so that a million epochs are refused in a moment, not after an hour."""
+"""Estimate disk, memory and time of a plan before it is built, so that a million epochs are refused at once."""
 
 import os
 import shutil
@@ -14,26 +14,26 @@ from lazarus_plan.lengths.cache import LengthCache
 from lazarus_plan.packing.reshuffle import MAX_ITEMS
 
 MEMORY_A_PLACE = 55
-"""Bytes: 10M samples are built and written within 0.55 GB (`tools/benchmarks/plan.py`)."""
+"""Bytes of memory per placed item: 10M samples are built and written within 0.55 GB (`tools/benchmarks/plan.py`)."""
 TIME_A_PLACE_US = 0.6
-"""10M samples of code, 20M places, take 12 s of one core."""
+"""Microseconds per placed item: 10M samples of code, 20M placed items, take 12 s of one core."""
 TIME_A_DEALT_PLACE_US = 30
-"""Where row mates change from epoch to epoch (`mates`): 65,536 samples take two seconds."""
+"""Microseconds per item that `reshuffle` places anew each epoch: 65,536 samples take two seconds."""
 TIME_AN_EPOCH_US = 1500
-"""An epoch of twenty samples: what does not depend on their number."""
+"""Microseconds per epoch, independent of the number of samples."""
 MEMORY_AN_EPOCH = 6000
-"""Bytes: its members of the metadata, as objects and as text."""
+"""Bytes of memory per epoch for its metadata, as objects and as text."""
 GB = 1e9
 
 
 class Estimate(NamedTuple):
-    """How large a plan will be, to a factor of about two.
+    """Estimated size of a plan, within a factor of about two.
 
     Args:
-        places: Samples, or pieces of them, over all epochs.
-        disk_bytes: Of the folder.
-        memory_bytes: While it is built.
-        seconds: Of one core.
+        places: Number of samples or pieces of samples over all epochs.
+        disk_bytes: Size of the folder.
+        memory_bytes: Peak memory of the build.
+        seconds: CPU time of one core.
     """
 
     places: int
@@ -49,7 +49,12 @@ class Estimate(NamedTuple):
 
 
 def estimate_plan(caches: Sequence[LengthCache], config: PlanConfig) -> Estimate:
-    """How large the plan of a resolved configuration will be; sources that weights repeat count once."""
+    """Estimate the plan of a resolved configuration. Repetitions by weights are not counted.
+
+    Args:
+        caches: Length caches of the sources, in order.
+        config: Resolved configuration.
+    """
     row_len, samples = config.resolved_row_len, sum(map(len, caches))
     places = dealt = 0
     for source, cache in enumerate(caches):
@@ -68,15 +73,15 @@ def estimate_plan(caches: Sequence[LengthCache], config: PlanConfig) -> Estimate
 
 
 def check_room(expected: Estimate, config: PlanConfig, path: Path | None) -> None:
-    """Refuses what this machine cannot hold.
+    """Refuse a plan that is too large for this machine.
 
     Args:
-        expected: From `estimate_plan`.
-        config: What was asked for.
-        path: Folder for the plan, where it is written.
+        expected: Estimate from `estimate_plan`.
+        config: Requested configuration.
+        path: Output folder, or None if the plan is not written.
 
     Raises:
-        PlanningError: More memory or disk than there is.
+        PlanningError: The plan needs more memory or disk than is available.
     """
     rooms = [("memory", expected.memory_bytes, _memory_bytes())]
     if path is not None:
@@ -98,5 +103,5 @@ def _memory_bytes() -> int:
 
 
 def _free_bytes(path: Path) -> int:
-    """Of the disk that will hold `path`."""
+    """Free bytes on the disk of `path`."""
     return shutil.disk_usage(next(each for each in path.absolute().parents if each.exists())).free

@@ -1,7 +1,7 @@
-"""Rows without a gap, where lengths allow: what is left to gain when best fit stays above the lower bound.
+"""Fill rows exactly where a subset sum allows it. Used when best fit needs more rows than the lower bound.
 
-Each row begins with the longest item left and is filled to the largest sum that the rest can reach, longest first.
-Reachable sums are bits of one big integer a length; a row's pattern is repeated as often as the counts allow.
+Each row starts with the longest remaining item and is filled to the largest reachable sum, longest items first.
+Reachable sums are the bits of one big integer per length. A pattern is repeated as often as the counts allow.
 """
 
 from bisect import bisect_left
@@ -11,14 +11,14 @@ from lazarus_plan.packing.best_fit import Pattern
 
 
 def exact_fill(counts: Mapping[int, int], row_len: int) -> list[Pattern]:
-    """Packs items so that rows are exactly full wherever a subset sum allows.
+    """Pack items so that rows are exactly full wherever a subset sum allows it.
 
     >>> exact_fill({6: 1, 5: 2, 4: 1}, row_len=10)
     [Pattern(content=((6, 1), (4, 1)), rows=1), Pattern(content=((5, 2),), rows=1)]
 
     Args:
-        counts: Items by length; lengths are 1..row_len.
-        row_len: Items fit a row of this many tokens. Time grows with its square: up to 8192 it is seconds.
+        counts: Number of items by length; lengths are 1..row_len.
+        row_len: Tokens per row. Time grows with its square: seconds up to 8192.
     """
     left = dict(sorted(counts.items(), reverse=True))
     patterns: list[Pattern] = []
@@ -35,9 +35,9 @@ def exact_fill(counts: Mapping[int, int], row_len: int) -> list[Pattern]:
 
 
 class _Reachable:
-    """Sums that the lengths from some place on can reach: bit s of `sums[i]` for lengths[i:].
+    """Reachable sums: bit s of `sums[i]` is set if items of lengths[i:] can add up to s.
 
-    Counts only fall, so the bits may promise too much after a while; `fill` notices and computes them anew.
+    Counts only decrease, so bits may become wrong; `fill` notices that and recomputes them.
     """
 
     def __init__(self, left: Mapping[int, int], row_len: int) -> None:
@@ -59,7 +59,7 @@ class _Reachable:
             self.sums[place] = sums
 
     def fill(self, left: Mapping[int, int]) -> dict[int, int]:
-        """The next row, as counts by length."""
+        """Content of the next row, as counts by length."""
         return self._try(left) or self._recomputed(left)
 
     def _recomputed(self, left: Mapping[int, int]) -> dict[int, int]:

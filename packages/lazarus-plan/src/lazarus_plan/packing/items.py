@@ -1,4 +1,4 @@
-"""What is placed: samples, or pieces of samples where the oversize policy cut them. Nothing is dropped in silence."""
+"""Items to place: samples, or pieces of samples that the oversize policy cuts. Every exclusion is recorded."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,25 +13,25 @@ from lazarus_plan.lengths.cache import LengthCache
 from lazarus_plan.plan import WHOLE, Excluded, Integers, StagePart, length_type, narrow, narrow_lengths, narrow_type
 
 ROW_LEN_MULTIPLE = 64
-"""Chosen row lengths are multiples of this: fast on every GPU, and few distinct shapes."""
+"""Row lengths chosen automatically are multiples of this: fast on every GPU, with few distinct shapes."""
 
 
 BLOCK = 1 << 16
-"""Items looked at together: what is made of them stays in the processor's cache."""
+"""Items per block, so that intermediate arrays stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
 class Items:
-    """What to place, in the order of the length caches: samples or, where the policy splits, consecutive pieces of them.
+    """Items to place, in the order of the length caches: samples or, if the policy splits, consecutive pieces of them.
 
-    Of ten million samples every column counts: which sample an item is of is said when it is asked for.
+    Sample ids are computed on demand: at 10 M samples an extra column costs 80 MB.
 
     Args:
-        length: Tokens, (M,).
-        splits: Source i has items splits[i]..splits[i + 1], (sources + 1,).
-        given: Tokens of every sample of the sources, before the policies, (N,).
-        config: Resolved.
-        content: A hash of every sample's content, (N,); only where the mode orders samples by it.
+        length: Tokens of each item, (M,).
+        splits: Source i has the items splits[i]..splits[i + 1], (sources + 1,).
+        given: Tokens of every sample before the policies, (N,).
+        config: Resolved configuration.
+        content: Hash of every sample's content, (N,); only for modes that order samples by it.
     """
 
     length: Integers
@@ -48,14 +48,14 @@ class Items:
         return slice(int(self.splits[source]), int(self.splits[source + 1]))
 
     def samples(self, item: Integers) -> Integers:
-        """The plan's sample ids of some items."""
+        """Sample numbers of some items."""
         if self._is_plain:
             return narrow(item, len(self.given))
         every = np.arange(len(self.given), dtype=narrow_type(len(self.given)))
         return np.repeat(every, _pieces(self.given, self.config))[item]
 
     def span_starts(self, item: Integers) -> Integers:
-        """The first token of the sample that some items begin with, WHOLE where one is all of its sample."""
+        """First token, within its sample, of some items; WHOLE for an item that is a whole sample."""
         row_len = self.config.resolved_row_len
         if self.config.oversize in ("error", "exclude") or int(self.given.max()) <= row_len:
             return np.broadcast_to(np.int32(WHOLE), len(item))  # in no memory
@@ -67,7 +67,7 @@ class Items:
         return span_start
 
     def _piece_numbers(self) -> Integers:
-        """Which piece of its sample each item is, WHOLE where it is all of it."""
+        """Piece number of each item within its sample; WHOLE for a whole sample."""
         row_len = self.config.resolved_row_len
         numbers = np.empty(len(self), dtype=length_type(int(self.given.max()) // row_len + 1))
         end = 0
@@ -89,15 +89,15 @@ class Items:
 
 @dataclass(frozen=True)
 class Placed:
-    """Some items in their places, step after step.
+    """Placed items, step by step.
 
     Args:
         item: Position in Items, (M,).
         length: Tokens, (M,).
         start: First token in the step's flat buffer, (M,).
         step_splits: Step i places item[step_splits[i]:step_splits[i + 1]], (S + 1,).
-        row_lens: Tokens a row of each step, (S,).
-        stages: Which steps mix which sources.
+        row_lens: Tokens per row of each step, (S,).
+        stages: Steps and sources of each stage.
     """
 
     item: Integers
@@ -109,10 +109,14 @@ class Placed:
 
 
 def resolve(caches: Sequence[LengthCache], config: PlanConfig) -> PlanConfig:
-    """The configuration with `row_len` as a number: given, the last bucket edge, or what the longest sample needs.
+    """Resolve `row_len` of a configuration: the given value, the last bucket edge, or the length of the longest sample.
+
+    Args:
+        caches: Length caches of the sources.
+        config: Requested configuration.
 
     Raises:
-        PlanningError: The longest sample needs more than the budget, and no policy says what to do.
+        PlanningError: The longest sample exceeds the budget, and `oversize` is "error".
     """
     if config.row_len is None and config.mode == "stable":
         raise PlanningError(
@@ -127,7 +131,7 @@ def resolve(caches: Sequence[LengthCache], config: PlanConfig) -> PlanConfig:
 
 
 def _fitting_row_len(caches: Sequence[LengthCache], config: PlanConfig) -> int:
-    """The smallest multiple of 64 that holds the longest sample, or the budget where a policy cuts what is longer."""
+    """The smallest multiple of 64 that fits the longest sample, or the budget if a policy cuts longer samples."""
     longest = max(int(cache.length.max(initial=0)) for cache in caches)
     multiple = int(np.lcm(ROW_LEN_MULTIPLE, config.align))
     fitting = -(-max(longest, 1) // multiple) * multiple
@@ -144,10 +148,14 @@ def _fitting_row_len(caches: Sequence[LengthCache], config: PlanConfig) -> int:
 
 
 def apply_policies(caches: Sequence[LengthCache], config: PlanConfig) -> tuple[Items, Excluded]:
-    """Excludes, cuts or refuses what cannot stand in a row as it is.
+    """Exclude, cut or refuse samples that do not fit into a row.
+
+    Args:
+        caches: Length caches of the sources.
+        config: Resolved configuration.
 
     Raises:
-        PlanningError: An oversize or empty sample without a policy for it, or nothing left to plan.
+        PlanningError: A sample is oversize or empty and the policy is "error", or no sample is left.
     """
     lengths: list[Integers] = []
     oversize = empty = 0
@@ -170,7 +178,7 @@ def apply_policies(caches: Sequence[LengthCache], config: PlanConfig) -> tuple[I
 
 
 def _content(cache: LengthCache) -> NDArray[np.uint64]:
-    """64 bits of each sample: of its row and token digests, or of its id where the cache has no digests."""
+    """A 64-bit hash of each sample: of its row and token digests, or of its id if the cache has no digests."""
     if cache.prefixes is not None:
         row, token = cache.prefixes.astype(np.uint64).T
         return (row << np.uint64(32)) | token
@@ -182,7 +190,7 @@ def _content(cache: LengthCache) -> NDArray[np.uint64]:
 def _refuse(
     cache: LengthCache, is_empty: NDArray[np.bool_], is_oversize: NDArray[np.bool_], config: PlanConfig
 ) -> None:
-    """Refuses samples that no policy says what to do with."""
+    """Refuse samples that are oversize or empty under the policy "error"."""
     if config.zero_length == "error" and is_empty.any():
         raise PlanningError(
             f"{_first(cache, is_empty)} has no tokens, and the zero-length policy is `error`: mend the data, or choose "
@@ -201,7 +209,7 @@ def _refuse(
 
 
 def _pieces(given: Integers, config: PlanConfig) -> Integers:
-    """How many items become of each sample."""
+    """Number of items of each sample."""
     row_len = config.resolved_row_len
     if config.oversize == "split":
         pieces = given + (row_len - 1)
@@ -211,7 +219,7 @@ def _pieces(given: Integers, config: PlanConfig) -> Integers:
 
 
 def _cut(given: Integers, config: PlanConfig) -> Integers:
-    """Lengths of the items that become of samples: of one in pieces, all but the last have `row_len` tokens."""
+    """Lengths of the items. All pieces of a cut sample except the last have `row_len` tokens."""
     row_len = config.resolved_row_len
     pieces = _pieces(given, config)
     if config.oversize != "split":

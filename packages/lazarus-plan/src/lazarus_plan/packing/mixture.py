@@ -1,7 +1,7 @@
-"""Which source each row of a stage comes from: weights kept in every prefix, to less than one row.
+"""Choose the source of each row of a stage, so that every prefix keeps the weights to less than one row.
 
-Each source wants its j-th row inside a window of positions; serving the earliest deadline first meets every window
-(Tijdeman 1980, "The chairman assignment problem"; the windows are those of Pfair scheduling). So for every n,
+The j-th row of each source has a window of positions. Serving the earliest deadline first meets every window (Tijdeman
+1980, "The chairman assignment problem"; the windows are those of Pfair scheduling). So for every n,
 |rows of source i among the first n - n * weight_i / sum(weights)| < 1, in integers, whatever the weights.
 """
 
@@ -17,7 +17,7 @@ from lazarus_plan.errors import PlanningError
 
 
 def schedule(weights: Sequence[int], total: int) -> NDArray[np.int64]:
-    """The source of each of `total` rows; none is of a source without weight.
+    """The source of each of `total` rows. A source with weight 0 gets none.
 
     >>> schedule([3, 1, 1], 10).tolist()
     [0, 0, 1, 0, 2, 0, 0, 1, 0, 2]
@@ -45,8 +45,8 @@ def stage_weights(rows: Sequence[int], stage: Stage) -> tuple[Sequence[int], int
     """Weights and number of rows of a stage.
 
     Args:
-        rows: Rows of each of its sources, all passes together.
-        stage: What was asked for.
+        rows: Number of rows of each source, over all passes.
+        stage: Requested stage.
     """
     if not stage.weights:
         return rows, sum(rows)
@@ -54,10 +54,14 @@ def stage_weights(rows: Sequence[int], stage: Stage) -> tuple[Sequence[int], int
 
 
 def stages_of(config: PlanConfig, num_sources: int) -> tuple[Stage, ...]:
-    """The stages of an epoch, spelt out.
+    """The stages of an epoch, with all defaults filled in.
+
+    Args:
+        config: Resolved configuration.
+        num_sources: Number of sources.
 
     Raises:
-        PlanningError: A stage names a source that is not there, a source is in no stage, or `repeats` count others.
+        PlanningError: A stage names an unknown source, a source is in no stage, or `repeats` has another length.
     """
     stages = config.stages or (Stage(sources=tuple(range(num_sources))),)
     named = {source for stage in stages for source in stage.sources}
@@ -70,7 +74,7 @@ def stages_of(config: PlanConfig, num_sources: int) -> tuple[Stage, ...]:
 
 
 def _weighted_total(rows: Sequence[int], weights: Sequence[int], until: Until) -> int:
-    """The number of rows after which all sources, or the first one, are used up."""
+    """The number of rows after which all sources, or the first one, are exhausted."""
     counted = [-(-have * sum(weights) // weight) for have, weight in zip(rows, weights, strict=True)]
     if until == "all":
         return max(counted)

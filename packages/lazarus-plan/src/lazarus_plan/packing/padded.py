@@ -1,7 +1,7 @@
-"""Modes padded and bucketed: every sample has a row of its own, and a step's rows are equally long.
+"""Modes padded and bucketed: one sample per row; all rows of a step have the same length.
 
-Padding is what is lost. Padded sorts by length inside shuffled windows and cuts steps by the budget: 97 to 99 % of the
-budget is tokens. Bucketed rounds every sample up to the next edge: 69 to 75 % with the usual edges.
+Padded sorts by length inside shuffled windows and cuts steps by the budget: 97 to 99 % of the budget is tokens. Bucketed
+rounds every sample up to the next edge: 69 to 75 % with the usual edges. The rest is padding.
 """
 
 from itertools import islice
@@ -15,13 +15,13 @@ from lazarus_plan.packing.permutation import keyed_permutation, shuffle_key
 from lazarus_plan.plan import Integers, StagePart, narrow
 
 PADDED_WINDOW = 16_384
-"""Samples sorted together: steps stay mixed from all of the data, and few are cut short at a window's end."""
+"""Samples per window: steps stay mixed from all of the data, and few are shortened at the end of a window."""
 
 
 def place_rows(
     items: Items, config: PlanConfig, epoch: int, number: int, stage: Stage, consumed: NDArray[np.int64] | None
 ) -> Placed:
-    """Places one stage of an epoch, a row a sample; takes what `place_packed` takes."""
+    """Place one stage of an epoch, one sample per row; arguments as `place_packed`."""
     repeats = [config.repeats[source] if config.repeats else 1 for source in stage.sources]
     passes = [
         _left(items.of(source), consumed, done)
@@ -60,7 +60,7 @@ def place_rows(
 
 
 def _left(of: slice, consumed: NDArray[np.int64] | None, done: int) -> NDArray[np.int64]:
-    """The items of a source that were placed `done` times at most."""
+    """The items of a source that were placed at most `done` times."""
     every = np.arange(int(of.start), int(of.stop))
     return every if consumed is None else every[consumed[of] <= done]
 
@@ -68,10 +68,10 @@ def _left(of: slice, consumed: NDArray[np.int64] | None, done: int) -> NDArray[n
 def _cut_windows(
     length: Integers, config: PlanConfig
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Sorts each window by descending length and cuts it into steps of rows as long as their first.
+    """Sort each window by descending length and cut it into steps. The first row of a step gives the row length.
 
     Returns:
-        The order of the samples, and of each step the number of rows and their length.
+        The order of the samples, and the number of rows and the row length of each step.
     """
     window = config.window or PADDED_WINDOW
     place = np.arange(len(length))
@@ -92,7 +92,7 @@ def _cut_windows(
 def _cut_buckets(
     length: Integers, config: PlanConfig
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Puts each sample into the first bucket that holds it and cuts buckets into steps; returns as `_cut_windows`."""
+    """Put each sample into the smallest bucket that fits and cut buckets into steps; returns as `_cut_windows`."""
     edges = np.array(config.bucket_edges, dtype=np.int64)
     bucket = np.searchsorted(edges, length, side="left")
     order = np.argsort(bucket, kind="stable")

@@ -1,6 +1,6 @@
-"""Keyed permutations: shuffles that are the same on every machine, in any language, for every N.
+"""Keyed permutations: shuffles that are equal on every machine and in any language.
 
-numpy promises its random streams only for one build of one version; a sort of unique integers has only one outcome.
+NumPy guarantees its random streams only within a version. A sort of unique integers has exactly one result.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 1 << 14
-"""Elements mixed at a time: they stay in the processor's cache."""
+"""Elements per block, so that they stay in the processor's cache."""
 
 
 def shuffle_key(purpose: str, seed: int, dataset: int, epoch: int) -> int:
@@ -18,7 +18,7 @@ def shuffle_key(purpose: str, seed: int, dataset: int, epoch: int) -> int:
     Never `seed + epoch`: seed 42 in epoch 1 would be seed 43 in epoch 0.
 
     Args:
-        purpose: What is shuffled, such as `shuffle` for samples.
+        purpose: Name of the use, such as `shuffle` for samples.
         seed: The plan's seed.
         dataset: Position of the source in `metadata.sources`.
         epoch: 0-based epoch.
@@ -28,10 +28,10 @@ def shuffle_key(purpose: str, seed: int, dataset: int, epoch: int) -> int:
 
 
 def keyed_permutation(size: int, key: int) -> NDArray[np.int64]:
-    """A bijection of 0..size-1 that `key` decides.
+    """The permutation of 0..size-1 that `key` determines.
 
-    Element i gets the high bits of splitmix64(key + i) and the low bits i; the values are unique, so any sort
-    gives the same order.
+    Element i is sorted by the high bits of splitmix64(key + i), followed by i in the low bits. These values are unique,
+    so every sorting algorithm gives the same order.
 
     >>> keyed_permutation(6, shuffle_key("shuffle", 0, 0, 0)).tolist()
     [2, 5, 4, 0, 3, 1]

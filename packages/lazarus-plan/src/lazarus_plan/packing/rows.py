@@ -1,7 +1,7 @@
-"""Mode packed: samples share rows. Pack each source, mix the rows, deal them to steps, lay them out.
+"""Mode packed: samples share rows. Pack each source, mix the rows, assign them to steps, lay them out.
 
-`_Supply` packs a source pass by pass (`packing`: lengths to patterns of rows; `by_length`: items into them), `mixture` says how
-many rows each step takes of each source, `balance` which ones, `lay_out` puts them end to end.
+`_Supply` packs a source pass by pass (`best_fit` gives patterns of rows, `by_length` assigns items to them). `mixture`
+gives the number of rows of each source in each step, `balance` selects the rows, and `lay_out` concatenates them.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,16 +24,16 @@ from lazarus_plan.packing.sorting import order_by
 from lazarus_plan.plan import Integers, StagePart, narrow, narrow_lengths, narrow_type
 
 MAX_EXACT_FILL_ROW_LEN = 8192
-"""Exact fill is tried up to here: its time grows with the square of the row, and best fit gains with longer rows."""
+"""Maximum row length for exact fill: its time grows with the square of the row length, and best fit improves with it."""
 
 
 class Rows(NamedTuple):
-    """Rows of one source, before they are dealt.
+    """Rows of one source, before they are assigned to steps.
 
     Args:
-        item: Position in Items of every segment, row after row.
-        length: Its tokens.
-        row_splits: Row i holds item[row_splits[i]:row_splits[i + 1]].
+        item: Position in Items of every segment, row by row, (M,).
+        length: Tokens of every segment, (M,).
+        row_splits: Row i has item[row_splits[i]:row_splits[i + 1]], (rows + 1,).
     """
 
     item: Integers
@@ -41,7 +41,7 @@ class Rows(NamedTuple):
     row_splits: Integers
 
     def first(self, count: int) -> "Rows":
-        """Some of them."""
+        """The first `count` rows."""
         end = int(self.row_splits[count])
         return Rows(self.item[:end], self.length[:end], self.row_splits[: count + 1])
 
@@ -49,15 +49,15 @@ class Rows(NamedTuple):
 def place_packed(
     items: Items, config: PlanConfig, epoch: int, number: int, stage: Stage, consumed: NDArray[np.int64] | None
 ) -> Placed:
-    """Places one stage of an epoch.
+    """Place one stage of an epoch.
 
     Args:
-        items: What there is, of all sources.
-        config: Resolved.
-        epoch: Which one.
-        number: Of the stage in the epoch.
-        stage: Which sources it mixes, and how.
-        consumed: How often each item was placed before in this stage, None for not at all, (M,).
+        items: Items of all sources.
+        config: Resolved configuration.
+        epoch: 0-based epoch.
+        number: 0-based stage within the epoch.
+        stage: Sources and weights of the stage.
+        consumed: How often each item was already placed in this stage, (M,), or None for never.
     """
     supplies = [_Supply(items, config, epoch, number, source, consumed) for source in stage.sources]
     weights, total = stage_weights([supply.rows for supply in supplies], stage)
@@ -92,7 +92,7 @@ def place_packed(
 
 
 def _shares(weights: Sequence[int], step_sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows that each step takes of each source, (sources, steps)."""
+    """Number of rows of each source in each step, (sources, steps)."""
     if len(weights) == 1:
         return step_sizes[np.newaxis]
     order = schedule(weights, int(step_sizes.sum()))
@@ -102,9 +102,9 @@ def _shares(weights: Sequence[int], step_sizes: NDArray[np.int64]) -> NDArray[np
 
 @dataclass
 class _Supply:
-    """Rows of one source, pass after pass, each pass shuffled and packed anew.
+    """Rows of one source, pass by pass. Each pass is shuffled and packed separately.
 
-    What was placed before is taken into account: pass t goes over the items that were placed t times at most.
+    Pass t uses the items that were placed at most t times before.
     """
 
     items: Items
@@ -119,14 +119,15 @@ class _Supply:
 
     @property
     def rows(self) -> int:
-        """Rows of all the passes that were asked for."""
+        """Number of rows of all requested passes."""
         return sum(len(each.row_splits) - 1 for each in self._passes[: self._repeats])
 
     def take(self, count: int) -> tuple[Rows, tuple[int, int]]:
-        """The first `count` rows, and how many passes that makes with what was placed before.
+        """The first `count` rows, and the number of passes including earlier ones.
 
         Returns:
-            The rows; whole passes, and rows of one more, at least one where some of its items were placed before.
+            The rows; the number of whole passes; the rows of a further pass, at least 1 if some of its items were
+            placed before.
         """
         whole = 0
         chosen: list[Rows] = []
@@ -153,7 +154,7 @@ class _Supply:
         return self.config.repeats[self.source] if self.config.repeats else 1
 
     def _pack(self, number: int) -> Rows:
-        """Packs the source once, in windows of the keyed order; from the second pass on in other company."""
+        """Pack the source once, in windows of the keyed order. From the second pass on, samples change their rows."""
         of = self.items.of(self.source)
         again = "" if (self.stage, number) == (0, 0) else f"-{self.stage}-{number}"
 
@@ -178,12 +179,12 @@ class _Supply:
 
 
 def _in_units(length: Integers, config: PlanConfig) -> Integers:
-    """Lengths as packing sees them: a segment takes up all of its last `align` tokens."""
+    """Lengths in units of `align` tokens, rounded up."""
     return length if config.align == 1 else -(-length // config.align)
 
 
 def _in_other_company(rows: Rows, items: Items, config: PlanConfig, key: Callable[[str], int]) -> Rows:
-    """The same items in rows that packing by length alone would not make."""
+    """Redistribute the items so that other samples share a row than in earlier passes."""
     chosen = np.sort(rows.item)
     length = _in_units(items.length[chosen], config).tolist()
     content = np.split(np.searchsorted(chosen, rows.item), rows.row_splits[1:-1])
@@ -193,12 +194,12 @@ def _in_other_company(rows: Rows, items: Items, config: PlanConfig, key: Callabl
 
 
 def pack_window(chosen: Integers, items: Items, config: PlanConfig) -> Rows:
-    """Packs some items. Those of one length are interchangeable to the packing: their order decides which stands where.
+    """Pack some items. Items of equal length are placed in their given order.
 
     Args:
-        chosen: The items, in their order; is overwritten.
-        items: What there is.
-        config: Resolved.
+        chosen: The items, in their order; the array is overwritten.
+        items: All items.
+        config: Resolved configuration.
     """
     length = _in_units(items.length[chosen], config)
     counts = histogram(length)
@@ -216,11 +217,11 @@ def pack_window(chosen: Integers, items: Items, config: PlanConfig) -> Rows:
 
 @lru_cache(maxsize=1)  # the next epoch has the same lengths
 def pack(counts: tuple[tuple[int, int], ...], row_len: int) -> list[Pattern]:
-    """Best fit, or exact fill where that takes fewer rows.
+    """Pack by best fit, or by exact fill if it needs fewer rows.
 
     Args:
-        counts: (length, items), ascending.
-        row_len: Tokens a row.
+        counts: Number of items by length, ascending.
+        row_len: Tokens per row.
     """
     best_fit = best_fit_decreasing(dict(counts), row_len)
     rows = sum(pattern.rows for pattern in best_fit)
@@ -231,7 +232,7 @@ def pack(counts: tuple[tuple[int, int], ...], row_len: int) -> list[Pattern]:
 
 
 def join_rows(parts: Sequence[Rows]) -> Rows:
-    """Rows of several packings, one behind the other."""
+    """Concatenate the rows of several packings."""
     if len(parts) == 1:
         return parts[0]
     offsets = np.cumsum([0, *(len(part.item) for part in parts[:-1])])
@@ -245,14 +246,14 @@ def join_rows(parts: Sequence[Rows]) -> Rows:
 
 
 def lay_out(rows: Rows, order: Integers, step_sizes: NDArray[np.int64], config: PlanConfig, part: StagePart) -> Placed:
-    """The rows in their order, one behind the other in their steps' buffers.
+    """Lay out rows in the flat buffers of their steps.
 
     Args:
         rows: All rows.
-        order: Rows by step, and by descending cost within one: what lets `assign` balance ranks without looking at them.
-        step_sizes: Rows of each step.
-        config: Resolved.
-        part: What the stage is.
+        order: Rows by step, and by descending cost within a step, so that `assign` balances ranks by position alone.
+        step_sizes: Number of rows of each step.
+        config: Resolved configuration.
+        part: The stage.
     """
     step_rows = np.concatenate([[0], np.cumsum(step_sizes)])
     step_splits = np.cumsum(np.add.reduceat(np.diff(rows.row_splits)[order], step_rows[:-1], dtype=np.int64))
@@ -283,7 +284,7 @@ def lay_out(rows: Rows, order: Integers, step_sizes: NDArray[np.int64], config: 
 
 
 def _places_in_steps(step_rows: NDArray[np.int64], begin: int, end: int) -> NDArray[np.int64]:
-    """Of rows begin..end (half-open), which row of its step each is; step i has rows step_rows[i]..step_rows[i + 1].
+    """Position within its step of each row begin..end (half-open). Step i has the rows step_rows[i]..step_rows[i + 1].
 
     >>> _places_in_steps(np.array([0, 3, 5, 8]), 2, 7).tolist()
     [2, 0, 1, 0, 1]
@@ -294,6 +295,6 @@ def _places_in_steps(step_rows: NDArray[np.int64], begin: int, end: int) -> NDAr
 
 
 def _ranges(first: Integers, size: Integers) -> NDArray[np.int64]:
-    """first[0], first[0] + 1, .., first[1], ..: `size[i]` integers from each `first[i]`."""
+    """Concatenated ranges: `size[i]` integers from each `first[i]`."""
     ends = np.cumsum(size)
     return np.arange(int(ends[-1])) + np.repeat(first - (ends - size), size)

@@ -1,4 +1,4 @@
-"""Sorting by several columns at once: as one integer where they fit, in a fifth of the time of `lexsort`."""
+"""Sort by several columns at once, packed into one integer if they fit: a fifth of the time of `lexsort`."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,13 +6,13 @@ from numpy.typing import NDArray
 from lazarus_plan.plan import Integers
 
 BLOCK = 1 << 14
-"""Elements put together at a time: they stay in the processor's cache."""
+"""Elements per block, so that they stay in the processor's cache."""
 
 
 def order_by(*columns: Integers, among: Integers | None = None) -> NDArray[np.int64]:
-    """Places by the first column, then by the next; equal ones in their order.
+    """Positions sorted by the first column, then by the next; equal ones keep their order.
 
-    What is sorted are integers that end in their own place: they are unique, so any sort gives the same order.
+    The sorted integers end with their own position. They are unique, so every sorting algorithm gives the same order.
 
     >>> order_by(np.array([1, 0, 1, 0]), np.array([5, 6, 4, 6])).tolist()
     [1, 3, 2, 0]
@@ -20,8 +20,8 @@ def order_by(*columns: Integers, among: Integers | None = None) -> NDArray[np.in
     [3, 1, 2]
 
     Args:
-        columns: Integers from 0.
-        among: Places to sort, in the order that equal ones keep; all of them if None.
+        columns: Integers >= 0, each (N,).
+        among: Positions to sort, in the order that equal ones keep; all if None.
     """
     first, rest = columns[0], columns[1:]
     size = len(first) if among is None else len(among)
@@ -51,7 +51,7 @@ def order_by(*columns: Integers, among: Integers | None = None) -> NDArray[np.in
 
 
 def stable_order(values: Integers) -> NDArray[np.int64]:
-    """Places by value, equal ones in their order; integers from 0."""
+    """Positions sorted by value (integers >= 0); equal ones keep their order."""
     # numpy sorts 16 bits by radix, ten times as fast
     is_short = int(values.max(initial=0)) <= np.iinfo(np.uint16).max
     return np.argsort(values.astype(np.uint16) if is_short else values, kind="stable")

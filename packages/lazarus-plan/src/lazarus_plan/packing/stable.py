@@ -1,11 +1,11 @@
 """Mode stable: rows are shared, and an edited, added or removed sample changes few steps.
 
-Samples are ordered by a hash of their content, and the range of hashes is cut into equal chunks; each chunk is packed and
-dealt to steps by itself. A change touches the chunk that a sample leaves and the one that it enters; all other steps keep
-their content, at other places where a chunk has a step more or less than before. The number of chunks is a power of two,
-so it changes only where the data grow or shrink across one.
+Samples are ordered by a hash of their content, and the range of hashes is cut into equal chunks. Each chunk is packed and
+assigned to steps separately. A change affects the chunk that a sample leaves and the chunk that it enters. All other steps
+keep their content; their numbers shift if a chunk gains or loses a step. The number of chunks is a power of two, so it
+changes only if the data grows or shrinks across one.
 
-The price: each chunk ends in a row and a step that are not full (`tools/benchmarks/plan_stable.py` measures it).
+The cost: the last row and step of each chunk are not full (`tools/benchmarks/plan_stable.py` measures it).
 """
 
 import numpy as np
@@ -20,14 +20,14 @@ from lazarus_plan.packing.sorting import order_by
 from lazarus_plan.plan import WHOLE, Integers, StagePart, narrow, narrow_lengths
 
 STEPS_PER_CHUNK = 4
-"""A chunk holds 4 to 8 steps of tokens unless `window` is given: one edit touches two chunks, and padding rises by about half a
-row in a chunk."""
+"""A chunk has 4 to 8 steps of tokens unless `window` is given. One edit affects two chunks, and padding rises by about half
+a row per chunk."""
 
 
 def place_stable(
     items: Items, config: PlanConfig, epoch: int, number: int, stage: Stage, consumed: NDArray[np.int64] | None
 ) -> Placed:
-    """Places one stage of an epoch; takes what `place_packed` takes."""
+    """Place one stage of an epoch; arguments as `place_packed`."""
     every = np.concatenate([_positions(items.of(source)) for source in stage.sources])
     chosen = every if consumed is None else every[consumed[every] == 0]
     hashed = _hashes(items, chosen, shuffle_key(f"stable-{number}", config.seed, 0, epoch))
@@ -65,7 +65,7 @@ def _positions(of: slice) -> NDArray[np.int64]:
 
 
 def _hashes(items: Items, chosen: NDArray[np.int64], key: int) -> NDArray[np.uint64]:
-    """A hash of each item: of its sample's content, and of its place in the sample where that is cut."""
+    """Hash of each item: of its sample's content and, for a cut sample, of its piece number."""
     assert items.content is not None, "mode stable reads the content of samples"
     start = items.span_starts(chosen)
     piece = np.where(start == WHOLE, 0, start).astype(np.uint64)
@@ -73,7 +73,7 @@ def _hashes(items: Items, chosen: NDArray[np.int64], key: int) -> NDArray[np.uin
 
 
 def _chunk_starts(items: Items, chosen: Integers, config: PlanConfig) -> NDArray[np.uint64]:
-    """The first hash of each chunk: 2^n equal parts of all hashes."""
+    """First hash of each chunk; the chunks are 2^n equal parts of the range of hashes."""
     tokens = int(items.length[chosen].sum(dtype=np.int64))
     chunks = len(chosen) // config.window if config.window else tokens // (STEPS_PER_CHUNK * config.token_budget)
     bits = max(chunks, 1).bit_length() - 1
@@ -81,7 +81,7 @@ def _chunk_starts(items: Items, chosen: Integers, config: PlanConfig) -> NDArray
 
 
 def _pack_chunk(chosen: Integers, items: Items, config: PlanConfig, stage: Stage) -> Rows:
-    """The rows of a chunk, each of one source."""
+    """Pack a chunk. Each row has samples of one source."""
     source = np.searchsorted(items.splits, chosen, side="right") - 1
     parts = [chosen[source == each] for each in stage.sources]
     return join_rows([pack_window(part, items, config) for part in parts if len(part)])
@@ -94,12 +94,12 @@ def _rows_by_source(packed: list[Rows], items: Items, stage: Stage) -> tuple[int
 
 
 def _deal_chunk(rows: Rows, sizes: NDArray[np.int64], config: PlanConfig, epoch: int) -> NDArray[np.int32]:
-    """The step of each row of a chunk, from 0."""
+    """Assign the rows of a chunk to steps, counted from 0."""
     samples = narrow_lengths(np.diff(rows.row_splits), config.resolved_row_len)
     return deal(_cheapness(rows, config), samples, sizes, seed=config.seed, source=0, epoch=epoch)
 
 
 def _cheapness(rows: Rows, config: PlanConfig) -> Integers:
-    """How much less each row costs than the costliest row there can be, so that it depends on no other row."""
+    """Cost of the most expensive possible row minus the cost of each row, so that it depends on no other row."""
     most = config.resolved_row_len**2
     return narrow(most - row_costs(rows.length, rows.row_splits), most)

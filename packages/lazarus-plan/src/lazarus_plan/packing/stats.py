@@ -1,4 +1,4 @@
-"""What a plan costs and wastes, in integers: `stats.json`. Recomputed wherever it matters, never trusted."""
+"""Cost and padding of a plan in integers: `stats.json`. Checks recompute it and never trust the file."""
 
 from collections import Counter
 from typing import Any
@@ -36,18 +36,18 @@ def plan_stats(plan: BatchPlan) -> JSON:
 
 
 def rows_a_step(plan: BatchPlan) -> NDArray[np.int64]:
-    """Rows of each step, int64 (S,): its segments stand in order, so the last one stands in the last row."""
+    """Number of rows of each step, int64 (S,). Segments are ordered, so the last one is in the last row."""
     last = plan.step_splits[1:] - 1
     return -(-(plan.start[last].astype(np.int64) + plan.length[last]) // plan.row_lens)
 
 
 def step_costs(plan: BatchPlan) -> NDArray[np.int64]:
-    """What attention costs in each step, the sum of squared segment lengths, int64 (S,)."""
+    """Attention cost of each step: the sum of squared segment lengths, int64 (S,)."""
     return np.concatenate([row_costs(part.length, part.step_splits) for part in plan.blocks()])
 
 
 def _certificate(plan: BatchPlan, epoch: int, rows: NDArray[np.int64]) -> JSON:
-    """Rows of one epoch against the rows that any packing needs; without meaning where a sample has its own row."""
+    """Rows of one epoch compared with the lower bounds; meaningless for modes with one sample per row."""
     about = plan.metadata.epochs[epoch]
     steps = slice(about.first_step, about.first_step + about.steps)
     used = int(rows[steps].sum())

@@ -1,6 +1,6 @@
-"""What each way of batching would waste on given lengths, and which one wastes least.
+"""Compare the padding of each batching mode on given lengths, and recommend one.
 
-*Padding* is what rows hold beside tokens. Costs a packing of the histogram for each candidate: milliseconds.
+*Padding* is the part of rows without tokens. Each candidate costs one packing of the histogram: milliseconds.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from lazarus_plan.packing.rows import pack
 from lazarus_plan.plan import Integers
 
 NUM_BUCKETS = 4
-"""Edges of mode bucketed: quantiles of the lengths, rounded up to multiples of 64."""
+"""Number of edges in mode bucketed: quantiles of the lengths, rounded up to multiples of 64."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Candidate:
     """One way of batching.
 
     Args:
-        mode: As in the configuration.
+        mode: Mode of the configuration.
         row_len: Tokens of the longest row.
-        token_budget: Tokens a step that rows fill without a rest.
-        bucket_edges: For mode bucketed.
-        tokens: Real ones.
-        padding: Tokens of rows that are not real.
-        cost: Sum of squared segment lengths (packed) or row lengths (else): what attention costs.
+        token_budget: Tokens per step, a multiple of the row length.
+        bucket_edges: Row lengths, for mode bucketed.
+        tokens: Number of tokens without padding.
+        padding: Number of padding tokens.
+        cost: Attention cost: sum of squared segment lengths (packed) or row lengths (other modes).
     """
 
     mode: Mode
@@ -44,18 +44,18 @@ class Candidate:
 
     @property
     def config(self) -> PlanConfig:
-        """What to plan with."""
+        """Configuration of this candidate."""
         return PlanConfig(
             token_budget=self.token_budget, row_len=self.row_len, mode=self.mode, bucket_edges=self.bucket_edges
         )
 
 
 def candidates(length: Integers, token_budget: int) -> list[Candidate]:
-    """Every way that is tried, the one with the fewest padded tokens first; of equals, the one with shorter rows.
+    """All candidates, sorted by padding and then by row length.
 
     Args:
-        length: Tokens of the samples; empty ones are left out.
-        token_budget: Tokens a step at most.
+        length: Tokens of each sample, (N,); empty samples are left out.
+        token_budget: Maximum tokens per step.
     """
     length = length[length > 0].astype(np.int64)
     shortest = -(-int(length.max()) // ROW_LEN_MULTIPLE) * ROW_LEN_MULTIPLE
@@ -69,12 +69,12 @@ def candidates(length: Integers, token_budget: int) -> list[Candidate]:
 
 
 def reason(best: Candidate, others: Sequence[Candidate]) -> str:
-    """Why the best one is, in a sentence."""
+    """One sentence that says why a candidate is the best."""
     share = 100 * best.padding / (best.tokens + best.padding)
     second = next((each for each in others if each.mode != best.mode), best)
     what = {
         "packed": "samples share rows, so only what no sample fits is padding",
-        "padded": "samples of about one length stand together",
+        "padded": "samples of similar length share a step",
         "bucketed": "the edges are close to the lengths",
     }[best.mode]
     rival = 100 * second.padding / (second.tokens + second.padding)

@@ -1,4 +1,4 @@
-"""The plan as an in-toto statement with SLSA provenance, for supply-chain tools that sign and store such things.
+"""The plan as an in-toto statement with SLSA provenance, for supply-chain tools that sign and store statements.
 
 https://in-toto.io/Statement/v1 and https://slsa.dev/provenance/v1; nothing is signed here (`cosign attest-blob` does).
 """
@@ -22,7 +22,7 @@ STATEMENT = OutputKind(
 
 
 def attest(path: Path | str) -> JSON:
-    """The statement about the files of a plan, after every check that the plan alone allows.
+    """Create the statement about the files of a plan, after every check that the plan alone allows.
 
     The digests of data, template and tokenizer are those that `plan_id` covers; they are not recomputed from the data.
 

@@ -1,4 +1,4 @@
-"""Why a sample stands where it stands, and what a step is made of."""
+"""Explain the position of a sample and the content of a step."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -16,16 +16,16 @@ from lazarus_plan.shard import Policy, assign
 
 
 def explain_sample(plan: BatchPlan, sample: int, world_size: int = 1, policy: Policy = "snake") -> JSON:
-    """Every place of a sample: step, row, neighbours, rank; or why it has none.
+    """All positions of a sample: step, row, neighbours, rank; or the reason why it has none.
 
     Args:
         plan: The plan.
-        sample: Sample id.
-        world_size: Ranks that the rows are dealt to.
-        policy: How.
+        sample: Sample number.
+        world_size: Number of ranks.
+        policy: Policy that assigns rows to ranks.
 
     Raises:
-        PlanError: There is no such sample.
+        PlanError: The plan has no such sample.
     """
     count = sum(source.count for source in plan.metadata.sources)
     if not 0 <= sample < count:
@@ -44,16 +44,16 @@ def explain_sample(plan: BatchPlan, sample: int, world_size: int = 1, policy: Po
 
 
 def explain_step(plan: BatchPlan, index: int, world_size: int = 1, policy: Policy = "snake") -> JSON:
-    """The rows of a step and the ranks that they go to.
+    """The rows of a step and their ranks.
 
     Args:
         plan: The plan.
-        index: Step.
-        world_size: Ranks.
-        policy: How rows are dealt.
+        index: 0-based step.
+        world_size: Number of ranks.
+        policy: Policy that assigns rows to ranks.
 
     Raises:
-        PlanError: There is no such step.
+        PlanError: The plan has no such step.
     """
     if not 0 <= index < len(plan):
         raise PlanError(f"step {index} is outside 0..{len(plan) - 1}", "LP-E008")
@@ -82,9 +82,9 @@ def plan_rows(plan: BatchPlan, paths: Sequence[Path], positions: Sequence[int]) 
     """The text of some samples, from files that are the plan's data byte by byte.
 
     Args:
-        plan: The plan. Where it has no digests of its files, nothing is compared: `knows_files` tells.
+        plan: The plan. Without digests of its files (`knows_files`), nothing is compared.
         paths: Its data files, in the order in which they were encoded.
-        positions: Sample ids.
+        positions: Sample numbers.
 
     Raises:
         PlanError: A file is missing, or is not the plan's data.
@@ -100,7 +100,7 @@ def plan_rows(plan: BatchPlan, paths: Sequence[Path], positions: Sequence[int]) 
 
 
 def raw_rows(paths: Sequence[Path], positions: Sequence[int]) -> dict[int, str]:
-    """The lines of JSON Lines files at some positions; blank lines are no rows.
+    """The lines of JSON Lines files at some positions; blank lines are not counted.
 
     Args:
         paths: The files, in order.
@@ -162,7 +162,7 @@ def _why(plan: BatchPlan) -> str:
 
 
 def _text(row: str) -> str:
-    """The values of a row, for people: without the braces of JSON where that is possible."""
+    """The values of a row for people, without JSON syntax if possible."""
     try:
         members = parse_json(row)
     except MalformedJson:

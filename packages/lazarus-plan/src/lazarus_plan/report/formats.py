@@ -1,4 +1,4 @@
-"""Findings as other programs read them: JSON, GitHub annotations, SARIF 2.1.0."""
+"""Findings in formats for programs: JSON, GitHub annotations, SARIF 2.1.0."""
 
 import hashlib
 import json
@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from lazarus_core.codes import Code
 from lazarus_core.printable import printable_line
+from lazarus_plan.codes import CODES
 from lazarus_plan.findings import Finding
 from lazarus_plan.format.store import METADATA, PLAN
-from lazarus_plan.report.rules import RULES, UNKNOWN
 
 if TYPE_CHECKING:
     from lazarus_core.canonical import JSON
+
+UNKNOWN = Code("A check failed", "See the message", "The message says what to do.")
 
 
 def as_json(plan: Path, findings: Sequence[Finding], ok: bool) -> str:
@@ -77,7 +80,7 @@ def as_sarif(plan: Path, findings: Sequence[Finding], is_strict: bool = False) -
 
 
 def _rule(code: str) -> "JSON":
-    rule = RULES.get(code, UNKNOWN)
+    rule = CODES.get(code, UNKNOWN)
     return {
         "id": code,
         "shortDescription": {"text": rule.meaning},
@@ -88,7 +91,7 @@ def _rule(code: str) -> "JSON":
 
 
 def _file(plan: Path, finding: Finding) -> str:
-    """The file of a finding, relative to the repository: given, or the one that its message begins with."""
+    """The file of a finding, relative to the repository: its `file`, or the path at the start of its message."""
     if finding.file is not None:
         return relative_path(Path(finding.file))
     named = finding.message.split(":")[0]
@@ -98,7 +101,7 @@ def _file(plan: Path, finding: Finding) -> str:
 
 
 def relative_path(path: Path) -> str:
-    """A path relative to the root of the repository that holds the current folder; as given where it is outside."""
+    """A path relative to the root of the current repository; unchanged if it is outside."""
     here = Path.cwd()
     root = next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), here)
     absolute = Path(os.path.normpath(here / path))

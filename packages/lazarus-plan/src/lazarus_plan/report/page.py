@@ -1,4 +1,4 @@
-"""The plan as one page. What is drawn, `charts` draws; `page` frames it."""
+"""The plan as one HTML page."""
 
 from html import escape
 
@@ -16,7 +16,7 @@ NUM_BINS = 40
 
 
 def report(plan: BatchPlan) -> str:
-    """The page."""
+    """Create the page of a plan."""
     steps = np.diff(plan.step_splits)
     cost = row_costs(plan.length, plan.step_splits)
     sections = [
@@ -40,12 +40,12 @@ def report(plan: BatchPlan) -> str:
 
 
 def waste_by_cause(plan: BatchPlan) -> dict[str, int]:
-    """Tokens of the budget that are not real, by reason; with the real ones they are steps * token_budget.
+    """Unused tokens of the budget by cause. With the tokens of samples they add up to steps * token_budget.
 
-    - alignment: between segments, so that the next one starts where `align` asks
-    - row ends: no sample was left that fits
-    - short steps: fewer rows than the budget holds
-    - budget not divisible: what is left of the budget beside whole rows
+    - alignment: gaps between segments, so that the next one starts at a multiple of `align`
+    - row ends: no remaining sample fits
+    - short steps: fewer rows than the budget allows
+    - budget not divisible: the remainder of the budget after whole rows
     """
     config = plan.metadata.config
     rows = rows_a_step(plan)
@@ -105,7 +105,7 @@ def _others(plan: BatchPlan) -> list[Bar]:
 
 
 def _drift(plan: BatchPlan) -> list[NDArray[np.float64]]:
-    """Rows of each source ahead of its share, after each step of the first stage."""
+    """Number of rows by which each source is ahead of its share, after each step of the first stage."""
     stage = plan.metadata.epochs[0].stages[0]
     part = plan.steps(stage.first_step, stage.first_step + stage.steps)
     step = np.repeat(np.arange(len(part)), np.diff(part.step_splits))

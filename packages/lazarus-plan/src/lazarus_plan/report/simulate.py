@@ -1,4 +1,4 @@
-"""A run that is killed and goes on with another number of ranks, played through without training: nothing is lost."""
+"""Simulate a crash and a resume on a different number of ranks, without training."""
 
 from collections import Counter
 
@@ -10,18 +10,18 @@ from lazarus_plan.shard import Policy
 
 
 def simulate(plan: BatchPlan, world_size: int, kill_at: int, resume_world_size: int, policy: Policy = "snake") -> JSON:
-    """Deals every step to ranks, before the kill to one number of them, after it to another.
+    """Assign every step to ranks, with one number of ranks before the crash and another after it.
 
     Args:
         plan: The plan.
-        world_size: Ranks until the kill.
-        kill_at: The step that the run does not reach.
-        resume_world_size: Ranks from there on.
-        policy: How rows are dealt.
+        world_size: Number of ranks before the crash.
+        kill_at: The first step that is not completed before the crash.
+        resume_world_size: Number of ranks after the crash.
+        policy: Policy that assigns rows to ranks.
 
     Returns:
-        `is_equal`: whether every step's rows were trained exactly once; rows and tokens that were; the largest load of
-        a rank over the mean of its step, as a ratio [numerator, denominator] of squared tokens, for each part.
+        `is_equal`: whether every step's rows were trained exactly once; the trained rows and tokens; for each part the
+        largest load of a rank divided by the mean of its step, as a ratio [numerator, denominator] of squared tokens.
 
     Raises:
         PlanError: `kill_at` is outside the plan.

@@ -1,4 +1,4 @@
-"""What people read about a plan: the receipt of `build`, the summary of `info`."""
+"""Summaries of a plan: the receipt of `build` and the output of `info`."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ LINKS = (*UPSTREAM, "lengths")
 
 
 def summary(plan: BatchPlan) -> JSON:
-    """The plan for programs."""
+    """Summary of a plan as JSON."""
     return {
         "plan_id": plan.plan_id,
         "config": plan.metadata.config.canonical(),
@@ -28,11 +28,11 @@ def summary(plan: BatchPlan) -> JSON:
 
 
 def lost_answers(plan: BatchPlan, caches: Sequence[LengthCache]) -> int:
-    """Samples that are cut by at least as many tokens as carry loss: none is left of an answer at the end.
+    """Number of samples that lose at least as many tokens as have loss, so that an answer at the end is lost whole.
 
     Args:
         plan: The plan.
-        caches: What it was built from, in the order of its sources; those without `loss_tokens` are left out.
+        caches: Its length caches, in the order of its sources; those without `loss_tokens` are left out.
     """
     placed = np.zeros(sum(len(cache.length) for cache in caches), dtype=np.int64)
     np.maximum.at(placed, plan.sample, np.maximum(plan.span_start, 0) + plan.length)  # ends of the pieces
@@ -47,11 +47,11 @@ def lost_answers(plan: BatchPlan, caches: Sequence[LengthCache]) -> int:
 
 
 def receipt(plan: BatchPlan, caches: Sequence[LengthCache] = ()) -> str:
-    """The plan for people.
+    """Summary of a plan as text.
 
     Args:
         plan: The plan.
-        caches: What it was built from; with them, answers that are cut off are counted.
+        caches: Its length caches; if given, lost answers are counted.
     """
     stats = plan_stats(plan)
     about, config = plan.metadata, plan.metadata.config
@@ -75,7 +75,7 @@ def receipt(plan: BatchPlan, caches: Sequence[LengthCache] = ()) -> str:
     lines["excluded"] = ", ".join(left_out) or "none"
     lines["cut"] = f"{partial:,} ({config.oversize})" if partial else "none"
     if partial and caches and (lost := lost_answers(plan, caches)):
-        lines["lost"] = f"the answers of {lost:,} cut samples, if they stand at the end: no token with loss is left"
+        lines["lost"] = f"the answers of {lost:,} cut samples, if they are at the end, lose all tokens with loss"
     if about.parent is not None:
         lines["parent"] = f"{short(about.parent.plan_id)}, whose first {about.parent.steps:,} steps stay"
     lines["made from"] = ", ".join(f"{link} {_sources(plan, link)}" for link in LINKS)
@@ -83,7 +83,7 @@ def receipt(plan: BatchPlan, caches: Sequence[LengthCache] = ()) -> str:
 
 
 def _sources(plan: BatchPlan, link: str) -> str:
-    """Digests of a link as its sources have them: what `lengths build` showed."""
+    """Digests of a link by source, as `lengths build` printed them."""
     return "+".join(map(short, plan.fingerprints[link]["sources"]))
 
 

@@ -1,4 +1,4 @@
-"""Intervals by the bootstrap over documents: how far a figure would move with another sample of the same kind."""
+"""Bootstrap confidence intervals over documents: how much a metric varies between samples of the same kind."""
 
 from collections.abc import Callable, Mapping
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 NUM_RESAMPLES = 1000
 MEMORY = 20_000_000
-"""Numbers held at a time."""
+"""Largest number of resampling counts in memory at a time."""
 
 Columns = Mapping[str, NDArray[np.int64]]
 Sums = Mapping[str, NDArray[np.float64]]
@@ -16,21 +16,25 @@ Sums = Mapping[str, NDArray[np.float64]]
 def interval(
     columns: Columns, figure: Callable[[Sums], NDArray[np.float64]], seed: int = 0, level: float = 0.95
 ) -> tuple[float, float]:
-    """The interval that a figure lies in for `level` of the resamples.
+    """Computes the interval that contains a metric in the given share of resamples.
 
     >>> low, high = interval({"a": np.arange(100), "b": np.ones(100, int)}, lambda sums: sums["a"] / sums["b"])
     >>> 40 < low < 49.5 < high < 60
     True
 
     Args:
-        columns: By name, one number a document, (N,).
-        figure: From sums by name, (R,), to the figure, (R,).
-        seed: Of the resampling.
-        level: Share of resamples inside.
+        columns: Counts by name, one number a document, (N,).
+        figure: Function from the sums of the columns, (R,) each, to the metric, (R,). R is the number of resamples.
+        seed: Random seed of the resampling.
+        level: Share of the resamples inside the interval, 0 to 1.
+
+    Returns:
+        Lower and upper end of the interval.
     """
     rng = np.random.default_rng(seed)
     count = len(next(iter(columns.values())))
     table = np.stack([column.astype(np.float64) for column in columns.values()], axis=1)
+    # A resample is a multinomial count for each document; blocks of resamples bound the memory of the counts.
     step = max(1, MEMORY // max(count, 1))
     parts = [
         rng.multinomial(count, np.full(count, 1 / count), size=min(step, NUM_RESAMPLES - done)) @ table

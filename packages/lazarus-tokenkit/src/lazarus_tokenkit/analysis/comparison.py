@@ -1,4 +1,4 @@
-"""Two tokenizers on one corpus: how many tokens each takes, where they cut alike, on which kinds of text they differ.
+"""Compares two tokenizers on one corpus: token counts, shared token boundaries, tokens by kind of character.
 
 ```
 ratio = n_first / n_second      boundary F1 = 2 |both| / (|first| + |second|)      over the bytes at which tokens begin
@@ -15,31 +15,31 @@ import numpy as np
 
 from lazarus_tokenkit.analysis.bootstrap import interval
 from lazarus_tokenkit.analysis.counts import boundaries, chunks
-from lazarus_tokenkit.analysis.vocabularies import names_apart
+from lazarus_tokenkit.analysis.vocabularies import distinct_names
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.samples.documents import as_documents
 from lazarus_tokenkit.tables import aligned, number
-from lazarus_tokenkit.tokenizers.load import TokenizerOrName, opened
+from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
 from lazarus_tokenkit.tokenizers.protocol import Segments
 
 CATEGORIES = ("letters", "digits", "punctuation", "white space", "other")
-"""Of the character that a token begins with, behind a space in front."""
+"""Kinds of the first character of a token, after leading spaces."""
 _CLASSES = {"L": 0, "M": 0, "N": 1, "P": 2, "S": 2, "Z": 3}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How two tokenizers differ on a corpus.
+    """The comparison of two tokenizers on a corpus.
 
     Args:
-        names: Of the two.
-        documents: N.
-        bytes: B.
-        tokens: Of the two.
-        ratio: Tokens of the first over those of the second; below 1 the first is shorter.
-        ratio_interval: Where 95 % of resamples of the documents put it; None for one document.
-        boundary_f1: 1 where both cut at the same bytes.
-        by_category: Tokens of the two, by the kind of character they begin with.
+        names: Names of the two tokenizers.
+        documents: N, number of documents.
+        bytes: B, UTF-8 bytes of the corpus.
+        tokens: Number of tokens of each tokenizer.
+        ratio: Tokens of the first divided by tokens of the second. Below 1, the first needs fewer tokens.
+        ratio_interval: 95 % bootstrap interval of the ratio over documents; None for one document.
+        boundary_f1: F1 score of the token boundaries, 0 to 1. 1 means that all boundaries are equal.
+        by_category: Tokens of each tokenizer by the kind of their first character.
     """
 
     names: tuple[str, str]
@@ -52,11 +52,10 @@ class Comparison:
     by_category: dict[str, tuple[int, int]]
 
     def to_json(self) -> dict[str, Any]:
-        """As it is printed with `--json`."""
         return asdict(self)
 
     def text(self) -> str:
-        """As it is printed for people."""
+        """Formats the result as a table."""
         first, second = self.names
         more = f"{abs(self.ratio - 1):.1%} {'more' if self.ratio > 1 else 'fewer'} tokens than {second}"
         if self.ratio_interval is None:
@@ -76,7 +75,7 @@ class Comparison:
                 aligned([*head, *rows], right=[1, 2, 3]),
                 "",
                 f"ratio        {self.ratio:.3f}  {first} takes {more}  ({spread})",
-                f"boundary F1  {self.boundary_f1:.3f}  1 where both cut at the same places",
+                f"boundary F1  {self.boundary_f1:.3f}  1 means that all token boundaries are equal",
             ]
         )
 
@@ -88,8 +87,16 @@ def compare_tokenizers(first: TokenizerOrName, second: TokenizerOrName, document
     >>> byte, char = load_tokenizer("byte"), load_tokenizer("char:")
     >>> compare_tokenizers(byte, char, ["abc", "de"]).boundary_f1
     1.0
+
+    Args:
+        first: A tokenizer, or its name or path.
+        second: The other tokenizer, or its name or path.
+        documents: The corpus.
+
+    Raises:
+        TokenkitError: The corpus is empty.
     """
-    first, second, documents = opened(first), opened(second), as_documents(documents)
+    first, second, documents = as_tokenizer(first), as_tokenizer(second), as_documents(documents)
     lengths: list[tuple[int, int]] = []
     shared = total = size = 0
     by_category = np.zeros((len(CATEGORIES), 2), dtype=np.int64)
@@ -97,6 +104,7 @@ def compare_tokenizers(first: TokenizerOrName, second: TokenizerOrName, document
         one, other = (tokenizer.segment_batch(batch, parse_special=False) for tokenizer in (first, second))
         for text, *pair in zip(batch, one, other, strict=True):
             cuts = [boundaries(text, each) for each in pair]
+            # 2 shared / total is the harmonic mean of precision and recall of the boundaries.
             shared += len(np.intersect1d(*cuts, assume_unique=True))
             total += sum(map(len, cuts))
             size += len(text.encode())
@@ -105,12 +113,12 @@ def compare_tokenizers(first: TokenizerOrName, second: TokenizerOrName, document
                 by_category[:, place] += categories(text, each)
     table = np.array(lengths, dtype=np.int64).reshape(-1, 2)  # (N, 2)
     if not table[:, 1].sum():
-        raise TokenkitError("the corpus is empty: nothing to compare", "LT-E601")
+        raise TokenkitError("the corpus is empty: there are no tokens to compare", "LT-E601")
     tokens = int(table[:, 0].sum()), int(table[:, 1].sum())
     columns = {"first": table[:, 0], "second": table[:, 1]}
     many = len(table) > 1
     return Comparison(
-        names=names_apart(first, second),
+        names=distinct_names(first, second),
         documents=len(table),
         bytes=size,
         tokens=tokens,
@@ -124,23 +132,37 @@ def compare_tokenizers(first: TokenizerOrName, second: TokenizerOrName, document
 
 
 def categories(text: str, found: Segments) -> Any:
-    """Tokens by the kind of character that they begin with, int64 (5,)."""
+    """Counts tokens by the kind of their first character.
+
+    Args:
+        text: The text.
+        found: Its tokens.
+
+    Returns:
+        Counts in the order of `CATEGORIES`, int64 (5,).
+    """
     content = text.encode()
     counts = np.zeros(len(CATEGORIES), dtype=np.int64)
     for start, end in zip(found.starts, found.ends, strict=True):
         piece = content[start:end].decode(errors="replace")
-        words = piece.lstrip(" ") or piece
+        words = piece.lstrip(" ") or piece  # a token of spaces only counts as white space
         counts[_category(words[:1])] += 1
     return counts
 
 
 def cut_view(text: str, found: Segments, mark: str = "|") -> str:
-    """A text with a mark where a token begins; characters that tokens share are shown once.
+    """Marks the token boundaries in a text. A character that spans several tokens gets no mark inside.
 
     >>> cut_view("hello world", Segments([1, 2], [0, 5], [5, 11]))
     'hello| world'
+
+    Args:
+        text: The text.
+        found: Its tokens.
+        mark: The mark.
     """
     content = text.encode()
+    # Consecutive boundaries delimit the shown pieces; backslash escapes show incomplete characters.
     cuts = [0, *boundaries(text, found).tolist(), len(content)]
     pieces = (content[start:end] for start, end in pairwise(cuts))
     return mark.join(piece.decode(errors="backslashreplace") for piece in pieces)
@@ -148,5 +170,5 @@ def cut_view(text: str, found: Segments, mark: str = "|") -> str:
 
 def _category(letter: str) -> int:
     if letter.isspace():
-        return 3
+        return 3  # includes "\n" and "\t", whose Unicode category is C, not Z
     return _CLASSES.get(unicodedata.category(letter)[0], 4) if letter else 4

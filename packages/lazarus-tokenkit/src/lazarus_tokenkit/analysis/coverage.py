@@ -1,10 +1,10 @@
-"""Coverage: how much text a token carries, how words and characters break, and what is lost.
+"""Coverage metrics: text per token, split words and characters, unknown and lossy text.
 
 ```
 bytes/token = B/n      chars/token = C/n      fertility = n/W      PCW = words with a boundary inside / W
-unk rate = unk/n       byte fallback = bytes in tokens of one byte that are no character / B
-fragmented = characters with a boundary inside / C                 lossless = documents that decode to themselves / N
-STRR = share of the corpus's distinct words that are one token, with and without a space in front (arXiv 2510.09947)
+unk rate = unk/n       byte fallback = bytes in single-byte tokens that are not a character / B
+fragmented = characters with a boundary inside / C                 lossless = documents restored by decoding / N
+STRR = share of the corpus's distinct words that are one token, with and without a leading space (arXiv 2510.09947)
 ```
 """
 
@@ -16,34 +16,34 @@ from lazarus_tokenkit.analysis.bootstrap import Sums, interval
 from lazarus_tokenkit.analysis.counts import WORD, CorpusCounts, count_corpus, word_ids
 from lazarus_tokenkit.samples.documents import as_documents
 from lazarus_tokenkit.tables import aligned, number, percent
-from lazarus_tokenkit.tokenizers.load import TokenizerOrName, opened
+from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
 from lazarus_tokenkit.tokenizers.protocol import Tokenizer
 
 MAX_WORDS = 50_000
-"""Distinct words that STRR looks at: the first so many; the rate settles well before."""
+"""STRR uses the first 50,000 distinct words. The rate is stable well below that."""
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """Rates of a corpus; None where there is nothing to divide by.
+    """Coverage of a corpus. A rate is None if its divisor is 0.
 
     Args:
-        documents: N.
-        bytes: B, of UTF-8.
-        chars: C.
-        words: W.
-        tokens: n, without special tokens.
+        documents: N, number of documents.
+        bytes: B, number of UTF-8 bytes.
+        chars: C, number of characters.
+        words: W, number of words between white space.
+        tokens: n, number of tokens without special tokens.
         bytes_per_token: B/n.
-        bytes_per_token_interval: Where 95 % of resamples of the documents put it; None for one document.
+        bytes_per_token_interval: 95 % bootstrap interval of B/n over documents; None for one document.
         chars_per_token: C/n.
-        fertility: n/W.
-        continued_word_rate: PCW.
-        single_token_words: STRR with a space in front.
-        single_token_words_bare: STRR without.
-        unk_rate: Unknown tokens of n.
-        byte_fallback_rate: Of B.
-        fragmented_char_rate: Of C.
-        lossless_rate: Of N.
+        fertility: n/W, tokens a word.
+        continued_word_rate: PCW, share of words with several tokens, 0 to 1.
+        single_token_words: STRR with a leading space, 0 to 1.
+        single_token_words_bare: STRR without a leading space, 0 to 1.
+        unk_rate: Share of tokens that are unk, 0 to 1.
+        byte_fallback_rate: Share of bytes in single-byte tokens that are not a character, 0 to 1.
+        fragmented_char_rate: Share of characters that span several tokens, 0 to 1.
+        lossless_rate: Share of documents that decoding restores, 0 to 1.
     """
 
     documents: int
@@ -64,11 +64,10 @@ class Coverage:
     lossless_rate: float | None
 
     def to_json(self) -> dict[str, Any]:
-        """As it is printed with `--json`."""
         return asdict(self)
 
     def text(self) -> str:
-        """As it is printed for people."""
+        """Formats the result as a table."""
         low, high = self.bytes_per_token_interval or (None, None)
         spread = f"95 % of resamples: {number(low)} to {number(high)}" if low is not None else ""
         return aligned(
@@ -78,13 +77,13 @@ class Coverage:
                 ("bytes/token", number(self.bytes_per_token), spread),
                 ("chars/token", number(self.chars_per_token), ""),
                 ("fertility", number(self.fertility), "tokens a word"),
-                ("continued words", percent(self.continued_word_rate), "words of several tokens, in their context"),
-                ("words kept whole", percent(self.single_token_words), "of the distinct words, with a space in front"),
-                ("", percent(self.single_token_words_bare), "without"),
-                ("unknown", percent(self.unk_rate), "tokens that stand for what the vocabulary lacks"),
-                ("byte fallback", percent(self.byte_fallback_rate), "bytes spelled one by one"),
-                ("fragmented", percent(self.fragmented_char_rate), "characters broken over tokens"),
-                ("lossless", percent(self.lossless_rate), "documents that decode to themselves"),
+                ("continued words", percent(self.continued_word_rate), "words with several tokens"),
+                ("words kept whole", percent(self.single_token_words), "of the distinct words, with a leading space"),
+                ("", percent(self.single_token_words_bare), "without a leading space"),
+                ("unknown", percent(self.unk_rate), "tokens for text outside the vocabulary"),
+                ("byte fallback", percent(self.byte_fallback_rate), "bytes encoded one by one"),
+                ("fragmented", percent(self.fragmented_char_rate), "characters with several tokens"),
+                ("lossless", percent(self.lossless_rate), "documents that decoding restores"),
             ],
             right=[1],
         )
@@ -95,38 +94,50 @@ class CoverageByFile:
     """Coverage of each of several files.
 
     Args:
-        files: By name.
-        worst_group_ratio: Bytes a token of the worst over those of the best.
+        files: Coverage by file name.
+        worst_group_ratio: Smallest bytes per token of a file divided by the largest; None without tokens.
     """
 
     files: dict[str, Coverage]
     worst_group_ratio: float | None
 
     def to_json(self) -> dict[str, Any]:
-        """As it is printed with `--json`."""
         return asdict(self)
 
     def text(self) -> str:
-        """As it is printed for people."""
+        """Formats the result as a table."""
         ratio = self.worst_group_ratio
-        last = "no tokens" if ratio is None else f"worst file against the best, bytes a token: {ratio:.3f}"
+        last = "no tokens" if ratio is None else f"bytes/token of the worst file divided by the best: {ratio:.3f}"
         return "\n".join([*(f"{name}\n{each.text()}\n" for name, each in self.files.items()), last])
 
 
 def analyze_coverage(tokenizer: TokenizerOrName, documents: Iterable[str]) -> Coverage:
-    """Coverage of a corpus.
+    """Computes the coverage of a corpus.
 
     >>> from lazarus_tokenkit import load_tokenizer
     >>> coverage = analyze_coverage(load_tokenizer("byte"), ["one two"])
     >>> coverage.bytes_per_token, coverage.fertility, coverage.continued_word_rate
     (1.0, 3.5, 1.0)
+
+    Args:
+        tokenizer: A tokenizer, or its name or path.
+        documents: The corpus.
+
+    Raises:
+        TokenkitError: The corpus is empty.
     """
-    tokenizer, documents = opened(tokenizer), list(as_documents(documents))
+    tokenizer, documents = as_tokenizer(tokenizer), list(as_documents(documents))
     return coverage_of(count_corpus(tokenizer, documents), *single_token_rates(tokenizer, documents))
 
 
 def coverage_of(counts: CorpusCounts, whole: float | None = None, bare: float | None = None) -> Coverage:
-    """Coverage from counts; `whole` and `bare` are the single-token rates, where they were taken."""
+    """Computes coverage from counts.
+
+    Args:
+        counts: Counts of the corpus.
+        whole: STRR with a leading space, or None.
+        bare: STRR without a leading space, or None.
+    """
     columns = {name: counts.columns[name] for name in ("bytes", "tokens")}
     return Coverage(
         documents=len(counts),
@@ -149,7 +160,12 @@ def coverage_of(counts: CorpusCounts, whole: float | None = None, bare: float | 
 
 
 def single_token_rates(tokenizer: Tokenizer, documents: Iterable[str]) -> tuple[float | None, float | None]:
-    """STRR of the distinct words of a corpus, with and without a space in front."""
+    """Computes STRR of a corpus with and without a leading space. Both are None without words.
+
+    Args:
+        tokenizer: The tokenizer.
+        documents: The corpus.
+    """
     words = list(dict.fromkeys(word for text in documents for word in WORD.findall(text)))[:MAX_WORDS]
     if not words:
         return None, None
@@ -159,7 +175,7 @@ def single_token_rates(tokenizer: Tokenizer, documents: Iterable[str]) -> tuple[
 
 
 def worst_group_ratio(groups: Mapping[str, Coverage]) -> float | None:
-    """Bytes a token of the worst group over those of the best: 1 is even-handed (Petrov et al., arXiv 2305.15425)."""
+    """Divides the smallest bytes per token of a group by the largest. 1 means parity (Petrov et al., arXiv 2305.15425)."""
     rates = [coverage.bytes_per_token for coverage in groups.values() if coverage.bytes_per_token]
     return min(rates) / max(rates) if rates else None
 

@@ -1,6 +1,6 @@
-"""Efficiency: how long samples are, how many overflow a context, what equations, steps and tool calls cost.
+"""Length metrics: lengths of documents, overflow of a context, tokens of equations, steps and tool calls.
 
-A span's tokens are those that begin in it or reach into it, in the context of its document.
+A token counts for a span if it overlaps the span. Spans are encoded as part of their document.
 """
 
 import re
@@ -15,7 +15,7 @@ from lazarus_tokenkit.analysis.counts import byte_places, chunks
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.samples.documents import as_documents
 from lazarus_tokenkit.tables import aligned, bars, number, percent
-from lazarus_tokenkit.tokenizers.load import TokenizerOrName, opened
+from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
 from lazarus_tokenkit.tokenizers.protocol import Segments
 
 QUANTILES = (50, 90, 95, 99)
@@ -27,7 +27,7 @@ SPANS: Mapping[str, re.Pattern[str]] = {
         r"<tool_call>.*?</tool_call>|\{\s*\"name\"\s*:.*?\"(?:arguments|parameters)\"\s*:.*?\}\s*\}", re.S
     ),
 }
-"""What is counted as one: an expression up to its result, a line with words, a call in tags or as an object."""
+"""Patterns of spans: an expression with its result, a non-empty line, a tool call in tags or as a JSON object."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class Efficiency:
     """Lengths of documents in tokens.
 
     Args:
-        documents: N.
-        tokens: n.
-        quantiles: By per cent, linearly interpolated between neighbours.
-        longest: The longest document.
-        context_length: What they have to fit into.
-        over_context: Share of documents that are longer.
-        tokens_per: Mean tokens of an equation, a step, a tool call; None where there is none.
-        spans: How many of each there are.
-        histogram: (first, last, documents) of ranges of equal width.
+        documents: N, number of documents.
+        tokens: n, number of tokens.
+        quantiles: Quantile by per cent, linearly interpolated.
+        longest: Largest length.
+        context_length: Length of the context in tokens.
+        over_context: Share of documents longer than the context, 0 to 1.
+        tokens_per: Mean tokens of an equation, a step, a tool call; None if there is none.
+        spans: Number of equations, steps, tool calls.
+        histogram: (first length, last length, documents) of ranges of equal width.
     """
 
     documents: int
@@ -57,11 +57,10 @@ class Efficiency:
     histogram: tuple[tuple[int, int, int], ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As it is printed with `--json`."""
         return asdict(self)
 
     def text(self) -> str:
-        """As it is printed for people."""
+        """Formats the result as a table with a histogram."""
         rows = [("documents", number(self.documents), f"{self.tokens:,} tokens")]
         rows += [(f"p{share}", number(length, 1), "tokens") for share, length in self.quantiles.items()]
         rows += [
@@ -76,13 +75,21 @@ class Efficiency:
 
 
 def analyze_efficiency(tokenizer: TokenizerOrName, documents: Iterable[str], context_length: int = 2048) -> Efficiency:
-    """Efficiency on a corpus.
+    """Computes the lengths of a corpus.
 
     >>> from lazarus_tokenkit import load_tokenizer
     >>> analyze_efficiency(load_tokenizer("byte"), ["1+1=2", "so 12"]).tokens_per["equation"]
     5.0
+
+    Args:
+        tokenizer: A tokenizer, or its name or path.
+        documents: The corpus.
+        context_length: Length of the context in tokens, at least 1.
+
+    Raises:
+        TokenkitError: The corpus is empty.
     """
-    tokenizer, documents = opened(tokenizer), as_documents(documents)
+    tokenizer, documents = as_tokenizer(tokenizer), as_documents(documents)
     lengths: list[int] = []
     spent: dict[str, list[int]] = {name: [] for name in SPANS}
     for batch in chunks(documents):
@@ -92,7 +99,7 @@ def analyze_efficiency(tokenizer: TokenizerOrName, documents: Iterable[str], con
                 spent[name] += span_tokens(text, found, pattern).tolist()
     if not lengths:
         raise TokenkitError("the corpus is empty: no documents to analyse", "LT-E601")
-    sizes = np.array(lengths, dtype=np.int64)
+    sizes = np.array(lengths, dtype=np.int64)  # (N,)
     return Efficiency(
         documents=len(lengths),
         tokens=int(sizes.sum()),
@@ -107,24 +114,39 @@ def analyze_efficiency(tokenizer: TokenizerOrName, documents: Iterable[str], con
 
 
 def span_tokens(text: str, found: Segments, pattern: re.Pattern[str]) -> NDArray[np.int64]:
-    """Tokens of every match of a pattern, int64 (spans,)."""
+    """Counts the tokens that overlap each match of a pattern.
+
+    Args:
+        text: The text.
+        found: Its tokens.
+        pattern: Regular expression of the spans.
+
+    Returns:
+        Number of tokens of each span, int64 (spans,).
+    """
     spans = np.array([match.span() for match in pattern.finditer(text)], dtype=np.int64).reshape(-1, 2)
+    # Regular expressions report characters, tokens are in bytes. In ASCII text both are equal.
     places = spans if text.isascii() else byte_places(text)[spans]
     starts, ends = np.array(found.starts, dtype=np.int64), np.array(found.ends, dtype=np.int64)
+    # Tokens that start before the span's end, without the tokens that end at or before its start.
     return np.searchsorted(starts, places[:, 1], "left") - np.searchsorted(ends, places[:, 0], "right")
 
 
 def histogram(
     sizes: NDArray[np.int64], occurrences: NDArray[np.int64] | None = None, num_bins: int = NUM_BINS
 ) -> tuple[tuple[int, int, int], ...]:
-    """(first, last, count) of ranges of equal width over the sizes.
+    """Computes a histogram with ranges of equal width.
 
     Args:
-        sizes: At least one, int64 (N,).
-        occurrences: How often each counts, int64 (N,); None is once.
-        num_bins: At most so many ranges.
+        sizes: Values, int64 (N,), at least one.
+        occurrences: Weight of each value, int64 (N,), or None for 1.
+        num_bins: Largest number of ranges.
+
+    Returns:
+        (first value, last value, count) of each range. Both ends are inclusive.
     """
     low, high = int(sizes.min()), int(sizes.max())
+    # The width is rounded up to an integer, so that at most `num_bins` ranges cover all values.
     width = max(1, -(-(high - low + 1) // num_bins))
     counts = np.bincount((sizes - low) // width, weights=occurrences)
     return tuple((low + place * width, low + (place + 1) * width - 1, int(count)) for place, count in enumerate(counts))

@@ -1,16 +1,16 @@
-"""Fit of a tokenizer to a corpus, 0 to 100, against a tokenizer of the same size that was made for it.
+"""Scores the fit of a tokenizer to a corpus, 0 to 100, relative to a tokenizer of equal size trained on the corpus.
 
 ```
-reference   a byte-level BPE of the same vocabulary size, trained on one half of the documents, measured on the other;
-            both ways round, averaged
-compression clip(log(bytes/token) / log(the reference's), 0, 1)           bytes alone score 0
-words       clip((1 - PCW) / (1 - the reference's PCW), 0, 1)             PCW: words of several tokens, in context
-cover       1 - (bytes behind unk + bytes spelled one by one) / B
-lossless    documents that decode to themselves / N
+reference   a byte-level BPE of the same vocabulary size, trained on one half of the documents, measured on the other
+            half; then with the halves exchanged; the two results are averaged
+compression clip(log(bytes/token) / log(the reference's), 0, 1)           a byte tokenizer scores 0
+words       clip((1 - PCW) / (1 - the reference's PCW), 0, 1)             PCW: share of words with several tokens
+cover       1 - (bytes encoded as unk + bytes encoded one by one) / B
+lossless    documents restored by decoding / N
 score       100 * lossless * cover * (0.7 compression + 0.3 words)
 grade       A from 90, B from 80, C from 70, D from 60, else F; none below 100 kB of text
 ```
-Nothing in it is a sweet spot: more tokens for the same text never score higher. Costs two short trainings.
+The score is monotonic: more tokens for the same text never raise it. Computing it takes two short trainings.
 """
 
 import hashlib
@@ -26,25 +26,25 @@ from lazarus_tokenkit.analysis.counts import CorpusCounts, count_corpus
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.samples.documents import as_documents
 from lazarus_tokenkit.tables import aligned, number, percent
-from lazarus_tokenkit.tokenizers.load import TokenizerOrName, opened
+from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
 
 WEIGHTS = {"compression": 0.7, "words": 0.3}
 GRADES = ((90, "A"), (80, "B"), (70, "C"), (60, "D"))
 INSUFFICIENT = "insufficient sample"
 MIN_BYTES = 100_000
-"""Below this the reference has seen too little to be one."""
+"""Smallest corpus for a grade. A smaller one does not train a meaningful reference."""
 COLUMNS = ("bytes", "tokens", "words", "continued_words", "unk_bytes", "fallback_bytes", "lossless")
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What the tokenizer made for the corpus reaches on the half it has not seen, both ways round averaged.
+    """Results of the two reference tokenizers, each on the half that it was not trained on.
 
     Args:
-        bytes_per_token: Geometric mean of the two.
-        continued_word_rate: Mean of the two.
-        ids: What the two have learnt, bytes included: fewer than wanted where the text has no more to learn.
-        fingerprint: SHA-256 over the two tokenizers' files, 16 hex.
+        bytes_per_token: Geometric mean of the two results.
+        continued_word_rate: Mean of the two results, 0 to 1.
+        ids: Vocabulary sizes of the two tokenizers. A small corpus gives fewer ids than requested.
+        fingerprint: SHA-256 over the files of both tokenizers, first 16 hexadecimal digits.
     """
 
     bytes_per_token: float
@@ -55,19 +55,19 @@ class Reference:
 
 @dataclass(frozen=True)
 class FitScore:
-    """A score and all it is made of.
+    """A fit score with its components.
 
     Args:
-        score: 0 to 100.
+        score: The score, 0 to 100.
         grade: A, B, C, D, F, or `insufficient sample`.
-        interval: Where 95 % of resamples of the documents put the score.
+        interval: 95 % bootstrap interval of the score over documents.
         parts: `compression`, `words`, `cover`, `lossless`, each 0 to 1.
-        weights: Of `compression` and `words`.
-        documents: N.
-        bytes: B.
-        bytes_per_token: Of the tokenizer.
-        continued_word_rate: Of the tokenizer.
-        reference: What it is held against.
+        weights: Weights of `compression` and `words`.
+        documents: N, number of documents.
+        bytes: B, number of UTF-8 bytes.
+        bytes_per_token: Bytes per token of the tokenizer.
+        continued_word_rate: Share of words with several tokens, 0 to 1.
+        reference: Results of the reference tokenizers.
     """
 
     score: float
@@ -82,11 +82,10 @@ class FitScore:
     reference: Reference
 
     def to_json(self) -> dict[str, Any]:
-        """As it is printed with `--json`."""
         return asdict(self)
 
     def text(self) -> str:
-        """As it is printed for people."""
+        """Formats the result as a table."""
         low, high = self.interval
         grade = (
             f"grade {self.grade}" if self.bytes >= MIN_BYTES else f"{self.grade}, no grade below {MIN_BYTES:,} bytes"
@@ -94,7 +93,7 @@ class FitScore:
         parts, reference = self.parts, self.reference
         whole, made = 1 - self.continued_word_rate, 1 - reference.continued_word_rate
         rows = [
-            ("", "this", "made for it", "part"),
+            ("", "tokenizer", "reference", "part"),
             (
                 "bytes/token",
                 number(self.bytes_per_token),
@@ -109,7 +108,7 @@ class FitScore:
         return (
             f"{self.score:.1f} of 100, {grade}  (95 % of resamples: {low:.1f} to {high:.1f})\n\n"
             f"{aligned(rows, right=[1, 2, 3])}\n\n"
-            f"{self.documents:,} documents, {self.bytes:,} bytes; made for it: two byte-level BPEs of {learnt} ids, each"
+            f"{self.documents:,} documents, {self.bytes:,} bytes; reference: two byte-level BPEs of {learnt} ids, each"
             f" trained on one half and measured on the other ({reference.fingerprint})"
         )
 
@@ -117,18 +116,22 @@ class FitScore:
 def calculate_fit_score(
     tokenizer: TokenizerOrName, documents: Iterable[str], reference: Reference | None = None, seed: int = 0
 ) -> FitScore:
-    """The fit of a tokenizer to a corpus.
+    """Scores the fit of a tokenizer to a corpus.
 
     Args:
-        tokenizer: What is scored.
-        documents: The corpus; at least two documents.
-        reference: What to hold it against; None trains it.
-        seed: Of the halves and the resampling.
+        tokenizer: A tokenizer, or its name or path.
+        documents: The corpus, at least two documents.
+        reference: Results of reference tokenizers. None trains them.
+        seed: Random seed of the halves and of the resampling.
+
+    Raises:
+        TokenkitError: The corpus has fewer than two documents.
     """
-    tokenizer, documents = opened(tokenizer), list(as_documents(documents))
+    tokenizer, documents = as_tokenizer(tokenizer), list(as_documents(documents))
     reference = reference or train_reference(documents, len(tokenizer.vocab), seed)
     counts = count_corpus(tokenizer, documents)
     columns = {name: counts.columns[name] for name in COLUMNS}
+    # The same functions compute the score from the total and, for the interval, from every resample.
     parts = _parts({name: np.array([float(column.sum())]) for name, column in columns.items()}, len(counts), reference)
     score = float(_score(parts)[0])
     size = counts.total("bytes")
@@ -148,9 +151,20 @@ def calculate_fit_score(
 
 
 def train_reference(documents: list[str], vocab_size: int, seed: int = 0) -> Reference:
-    """Trains on each half of the documents and measures on the other."""
+    """Trains a reference tokenizer on each half of the documents and measures it on the other half.
+
+    Args:
+        documents: The corpus, at least two documents.
+        vocab_size: Vocabulary size of the tokenizers.
+        seed: Random seed of the halves.
+
+    Raises:
+        TokenkitError: The corpus has fewer than two documents.
+    """
     if len(documents) < 2:
-        raise TokenkitError("a fit needs two documents or more: one half trains what the other measures", "LT-E602")
+        raise TokenkitError(
+            "a fit score needs two documents or more: one half trains the reference, the other measures it", "LT-E602"
+        )
     order = np.random.default_rng(seed).permutation(len(documents))
     half = len(documents) // 2
     chosen = {int(place) for place in order[:half]}
@@ -158,11 +172,12 @@ def train_reference(documents: list[str], vocab_size: int, seed: int = 0) -> Ref
     measured: list[CorpusCounts] = []
     ids: list[int] = []
     digest = hashlib.sha256()
-    for learned, held_out in (halves, halves[::-1]):
+    for learned, held_out in (halves, halves[::-1]):  # train on each half, measure on the other
         made = _train(learned, vocab_size)
         digest.update(b"".join(content for _, content in sorted(made.files.items())))
         ids.append(made.vocab_size)
         measured.append(count_corpus(made, held_out))
+    # Bytes per token is a ratio, so its two results are averaged geometrically.
     logs = [math.log(counts.rate("bytes", "tokens") or 1.0) for counts in measured]
     rates = [counts.rate("continued_words", "words") or 0.0 for counts in measured]
     return Reference(math.exp(sum(logs) / 2), sum(rates) / 2, (ids[0], ids[1]), digest.hexdigest()[:16])
@@ -176,6 +191,7 @@ def _train(documents: list[str], vocab_size: int) -> Any:
 
 
 def _parts(sums: Sums, num_documents: int, reference: Reference) -> dict[str, Any]:
+    # Arrays with one element for each resample; `clip(1)` avoids division by 0 for empty resamples.
     rate = np.log(sums["bytes"].clip(1) / sums["tokens"].clip(1))
     kept = 1 - sums["continued_words"] / sums["words"].clip(1)
     return {
@@ -187,6 +203,7 @@ def _parts(sums: Sums, num_documents: int, reference: Reference) -> dict[str, An
 
 
 def _share(value: Any, whole: float) -> Any:
+    # The part is 1 if the reference itself has no compression or no whole words.
     return np.ones_like(value) if whole <= 0 else (value / whole).clip(0, 1)
 
 

@@ -1,4 +1,4 @@
-"""An analysis as one page: what was asked for, then what any corpus shows; `lazarus_core.html.document` frames it."""
+"""Renders an analysis as one HTML page: the requested analysis first, then histograms, coverage and entropy."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -14,35 +14,33 @@ from lazarus_tokenkit.analysis.coverage import Coverage, CoverageByFile, coverag
 from lazarus_tokenkit.analysis.efficiency import histogram
 from lazarus_tokenkit.analysis.entropy import Entropy, entropy_of
 from lazarus_tokenkit.analysis.fit import FitScore
-from lazarus_tokenkit.analysis.induction import Induction
+from lazarus_tokenkit.analysis.suggestions import Suggestions
 from lazarus_tokenkit.analysis.vocabularies import VocabularyDiff
 from lazarus_tokenkit.analysis.words import Ranges, WordReport
 from lazarus_tokenkit.tokenizers.protocol import Tokenizer
 
 MOST_FREQUENT = 30
 MAX_NAME = 40
-"""Characters that stand left of a bar of `lazarus_core.html.charts`."""
+"""Largest number of characters of a bar's label in `lazarus_core.html`."""
 
 
 class Analysis(Protocol):
-    """What an analysis gives."""
+    """The result of an analysis."""
 
-    def to_json(self) -> dict[str, Any]:
-        """For programs."""
-        ...
+    def to_json(self) -> dict[str, Any]: ...
 
     def text(self) -> str:
-        """For people."""
+        """Formats the result as a table."""
         ...
 
 
 def analysis_page(tokenizer: Tokenizer, documents: Sequence[str], found: Analysis) -> str:
-    """The page of one tokenizer.
+    """Renders the HTML page of one tokenizer.
 
     Args:
-        tokenizer: What is analysed.
-        documents: On what.
-        found: The analysis that was asked for; histograms, coverage and entropy stand below it.
+        tokenizer: The tokenizer.
+        documents: The corpus.
+        found: The requested analysis. Histograms, coverage and entropy follow it.
     """
     counts = count_corpus(tokenizer, documents)
     sections = [*_pictures(found), _lengths(counts), _widths(tokenizer, counts), _frequent(tokenizer, counts)]
@@ -61,12 +59,19 @@ def diff_page(
     vocabularies: VocabularyDiff,
     found: Comparison | None,
 ) -> str:
-    """The page of two tokenizers; without documents, of their vocabularies only."""
+    """Renders the HTML page that compares two tokenizers.
+
+    Args:
+        tokenizers: The two tokenizers.
+        documents: The corpus; used only with `found`.
+        vocabularies: The comparison of the vocabularies.
+        found: The comparison on the corpus, or None.
+    """
     names = vocabularies.names
     only = {f"only {name}": size - vocabularies.shared for name, size in zip(names, vocabularies.sizes, strict=True)}
     sections = [
-        section("Pieces", "By the bytes that they stand for.", _bars({"in both": vocabularies.shared} | only)),
-        section("Where the vocabularies differ", "", _printed(vocabularies)),
+        section("Pieces", "By their bytes.", _bars({"in both": vocabularies.shared} | only)),
+        section("Vocabulary differences", "", _printed(vocabularies)),
     ]
     if found is not None:
         counted = [count_corpus(tokenizer, documents) for tokenizer in tokenizers]
@@ -80,7 +85,7 @@ def diff_page(
         both = "".join(_lengths(counts, name) for name, counts in zip(names, counted, strict=True))
         sections = [
             f'<div class="pair">{both}</div>',
-            section("Tokens by the kind of character that they begin with", "", bars(pairs)),
+            section("Tokens by the kind of their first character", "", bars(pairs)),
             *sections,
         ]
     heading = f"<h1>Tokenizers <code>{escape(names[0])}</code> and <code>{escape(names[1])}</code></h1>"
@@ -89,22 +94,22 @@ def diff_page(
 
 
 def _pictures(found: Analysis) -> Iterable[str]:
-    """What an analysis shows that others do not."""
+    """Yields the charts that are specific to an analysis."""
     match found:
         case CoverageByFile():
             rates = {name: each.bytes_per_token or 0.0 for name, each in found.files.items()}
             yield section("Bytes a token, by file", "", _bars(rates))
         case FitScore():
             shares = [Bar(name, share, f"{share:.3f}", is_ours=True) for name, share in found.parts.items()]
-            yield section("Parts", "Each from 0 to 1, against the tokenizer made for the corpus.", bars(shares))
-        case Induction() if found.suggestions:
+            yield section("Parts", "Each from 0 to 1, relative to the reference tokenizer.", bars(shares))
+        case Suggestions() if found.suggestions:
             saved = {repr(each.text): each.saved_tokens for each in found.suggestions}
             yield section("Tokens saved", "By each suggestion, after those above it.", _bars(saved))
         case WordReport() if found.distinct:
-            yield section("Tokens a word", "Different words, each behind a space.", _bars(_labelled(found.by_tokens)))
+            yield section("Tokens a word", "Distinct words, each after a space.", _bars(_labelled(found.by_tokens)))
             yield section(
                 "Occurrences of a word",
-                "Different words, by how often they stand.",
+                "Distinct words by their number of occurrences.",
                 _bars(_labelled(found.by_occurrence)),
             )
         case _:
@@ -138,14 +143,14 @@ def _frequent(tokenizer: Tokenizer, counts: CorpusCounts) -> str:
 
 
 def _bars(items: Mapping[str, int | float]) -> str:
-    """Horizontal bars, the longest as wide as there is room."""
+    """Renders horizontal bars. The longest bar has the full width."""
     most = max(items.values(), default=0) or 1
     texts = {name: f"{value:,}" if isinstance(value, int) else f"{value:.3f}" for name, value in items.items()}
     return bars([Bar(_short(name), value / most, texts[name], is_ours=True) for name, value in items.items()])
 
 
 def _short(name: str) -> str:
-    """Both ends of a name that has no room: of paths the last part tells more, of pieces the first."""
+    """Shortens a long name in the middle: the end of a path and the start of a piece are both significant."""
     half = MAX_NAME // 2 - 1
     return name if len(name) <= MAX_NAME else f"{name[:half]}..{name[-half:]}"
 

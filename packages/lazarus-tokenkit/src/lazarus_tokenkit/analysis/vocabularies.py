@@ -1,4 +1,4 @@
-"""Two vocabularies held side by side: what one has that the other lacks, and ids that moved."""
+"""Compares two vocabularies: shared pieces, pieces of one vocabulary only, and changed ids."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,15 +11,15 @@ NUM_SHOWN = 10
 
 @dataclass(frozen=True)
 class VocabularyDiff:
-    """How two vocabularies differ, by the bytes that pieces stand for.
+    """The differences of two vocabularies. Pieces are compared by their bytes.
 
     Args:
-        names: Of the two.
-        sizes: Entries of the two.
-        shared: Pieces that both have.
-        moved: Of these, those with another id.
-        only_first: Some of what only the first has, longest first.
-        only_second: Some of what only the second has.
+        names: Names of the two tokenizers.
+        sizes: Number of pieces of each.
+        shared: Number of pieces in both.
+        moved: Number of shared pieces with different ids.
+        only_first: Up to `NUM_SHOWN` pieces of the first only, longest first.
+        only_second: Up to `NUM_SHOWN` pieces of the second only, longest first.
     """
 
     names: tuple[str, str]
@@ -30,16 +30,15 @@ class VocabularyDiff:
     only_second: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As it is printed with `--json`."""
         return asdict(self)
 
     def text(self) -> str:
-        """As it is printed for people."""
+        """Formats the result as a table."""
         rows = [
             ("entries", *map(number, self.sizes)),
-            ("only there", *(number(size - self.shared) for size in self.sizes)),
+            ("not shared", *(number(size - self.shared) for size in self.sizes)),
             ("shared", number(self.shared), ""),
-            ("other ids", number(self.moved), ""),
+            ("changed ids", number(self.moved), ""),
         ]
         lines = [aligned([("vocabulary", *self.names), *rows], right=[1, 2])]
         for name, pieces in zip(self.names, (self.only_first, self.only_second), strict=True):
@@ -53,11 +52,15 @@ def diff_vocabularies(first: Tokenizer, second: Tokenizer) -> VocabularyDiff:
     >>> from lazarus_tokenkit import load_tokenizer
     >>> diff_vocabularies(load_tokenizer("char:abc"), load_tokenizer("char:abd")).only_second
     ('d',)
+
+    Args:
+        first: A tokenizer.
+        second: The other tokenizer.
     """
     one, other = (_by_bytes(tokenizer) for tokenizer in (first, second))
     shared = one.keys() & other.keys()
     return VocabularyDiff(
-        names=names_apart(first, second),
+        names=distinct_names(first, second),
         sizes=(len(one), len(other)),
         shared=len(shared),
         moved=sum(one[content] != other[content] for content in shared),
@@ -66,8 +69,13 @@ def diff_vocabularies(first: Tokenizer, second: Tokenizer) -> VocabularyDiff:
     )
 
 
-def names_apart(first: Tokenizer, second: Tokenizer) -> tuple[str, str]:
-    """The names of two tokenizers, numbered where they are the same, as those of a directory and its copy are."""
+def distinct_names(first: Tokenizer, second: Tokenizer) -> tuple[str, str]:
+    """Returns the names of two tokenizers, and numbers them if they are equal.
+
+    Args:
+        first: A tokenizer.
+        second: The other tokenizer.
+    """
     if first.name == second.name:
         return f"{first.name} (1)", f"{second.name} (2)"
     return first.name, second.name

@@ -1,4 +1,4 @@
-"""Words that a vocabulary does badly by: those with unknown tokens, and those seen too seldom to be learnt."""
+"""Finds words that a vocabulary represents badly: unknown, rare, or split into many tokens."""
 
 from bisect import bisect_right
 from collections import Counter
@@ -9,14 +9,14 @@ from typing import Any
 from lazarus_tokenkit.analysis.counts import WORD, lone_bytes, word_ids
 from lazarus_tokenkit.samples.documents import as_documents
 from lazarus_tokenkit.tables import aligned, percent
-from lazarus_tokenkit.tokenizers.load import TokenizerOrName, opened
+from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
 
 NUM_SHOWN = 20
 RARE = 3
-"""A word seen at most so often is rare."""
+"""A word with at most this many occurrences is rare."""
 TOKEN_STEPS = (0, 1, 2, 3, 4, 5, 6, 8, 16)
 OCCURRENCE_STEPS = (1, 2, 3, 4, 10, 100)
-"""Where the ranges of the two histograms begin; the last has no end."""
+"""Starts of the ranges of the two histograms. The last range is open."""
 
 Ranges = tuple[tuple[int, int | None, int], ...]
 """(first, last or None, words)."""
@@ -27,14 +27,14 @@ class WordReport:
     """Words of a corpus.
 
     Args:
-        words: Occurrences.
-        distinct: Different words.
-        oov_rate: Share of occurrences with an unknown token or bytes spelled one by one.
-        oov: Such words, most frequent first.
-        rare_rate: Share of the distinct words seen at most `RARE` times.
-        most_split: Words of most tokens, of those not rare: text, tokens, occurrences.
-        by_tokens: Different words by how many tokens they take.
-        by_occurrence: Different words by how often they stand in the corpus.
+        words: Number of word occurrences.
+        distinct: Number of distinct words.
+        oov_rate: Share of occurrences with unk or single-byte tokens, 0 to 1; None without words.
+        oov: The most frequent such words, each with its occurrences.
+        rare_rate: Share of distinct words with at most `RARE` occurrences, 0 to 1; None without words.
+        most_split: The words with most tokens, without rare words: text, tokens, occurrences.
+        by_tokens: Histogram of distinct words by number of tokens.
+        by_occurrence: Histogram of distinct words by number of occurrences.
     """
 
     words: int
@@ -47,16 +47,15 @@ class WordReport:
     by_occurrence: Ranges
 
     def to_json(self) -> dict[str, Any]:
-        """As it is printed with `--json`."""
         return asdict(self)
 
     def text(self) -> str:
-        """As it is printed for people."""
+        """Formats the result as a table."""
         head = aligned(
             [
-                ("words", f"{self.words:,}", f"{self.distinct:,} different"),
+                ("words", f"{self.words:,}", f"{self.distinct:,} distinct"),
                 ("out of vocabulary", percent(self.oov_rate), " ".join(repr(word) for word, _ in self.oov[:8])),
-                ("rare", percent(self.rare_rate), f"of the different words, seen at most {RARE} times"),
+                ("rare", percent(self.rare_rate), f"of the distinct words, with at most {RARE} occurrences"),
             ],
             right=[1],
         )
@@ -66,23 +65,29 @@ class WordReport:
 
 
 def analyze_words(tokenizer: TokenizerOrName, documents: Iterable[str]) -> WordReport:
-    """The words of a corpus, each behind a space.
+    """Analyses the words of a corpus, each encoded after a space.
 
     >>> from lazarus_tokenkit import load_tokenizer
     >>> analyze_words(load_tokenizer("char:ab "), ["ab ac ab"]).oov
     (('ac', 1),)
+
+    Args:
+        tokenizer: A tokenizer, or its name or path.
+        documents: The corpus.
     """
-    tokenizer, documents = opened(tokenizer), as_documents(documents)
+    tokenizer, documents = as_tokenizer(tokenizer), as_documents(documents)
     counts = Counter(word for text in documents for word in WORD.findall(text))
     words = list(counts)
     found = word_ids(tokenizer, words, has_space=True)
     is_lone = lone_bytes(tokenizer)
+    # A word counts as unknown if one of its tokens is unk or a byte that is not a character.
     oov = {
         word: counts[word]
         for word, ids in zip(words, found, strict=True)
         if any(number == tokenizer.unk_id or is_lone[number] for number in ids)
     }
     total = sum(counts.values())
+    # Only words that are not rare are listed.
     split = [(word, len(ids), counts[word]) for word, ids in zip(words, found, strict=True) if counts[word] > RARE]
     split.sort(key=lambda each: (-each[1], -each[2], each[0]))
     return WordReport(
@@ -98,7 +103,8 @@ def analyze_words(tokenizer: TokenizerOrName, documents: Iterable[str]) -> WordR
 
 
 def _ranges(values: Iterable[int], steps: Sequence[int]) -> Ranges:
-    """How many values lie in each range, up to the last that has any; 0 only where there is one."""
+    """Counts the values in each range, up to the last non-empty one. A range that starts at 0 is left out if empty."""
+    # `bisect_right - 1` is the index of the last start that is at most the value.
     places = Counter(bisect_right(steps, value) - 1 for value in values)
     ends = [*(step - 1 for step in steps[1:]), None]
     found = [(steps[place], ends[place], places[place]) for place in range(max(places, default=-1) + 1)]

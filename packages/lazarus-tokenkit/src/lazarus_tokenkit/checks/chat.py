@@ -1,19 +1,19 @@
-"""D40 to D51: the chat template and what the vocabulary makes of it."""
+"""Checks D40 to D51: the chat template, and how the vocabulary encodes its output."""
 
 import re
 from collections.abc import Iterator
 
 from lazarus_tokenkit.checks.templates import TURNS, validate_template
-from lazarus_tokenkit.checks.tokenizer_files import Finding, Patient, Severity
+from lazarus_tokenkit.checks.tokenizer_files import Finding, Severity, TokenizerFiles
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.templates.registry import OWN, REGISTRY, choose_template, missing_tokens
 from lazarus_tokenkit.templates.render import ChatTemplate
 from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
 
 MARK = re.compile(r"<\|[\w/-]+\|>|<(?:start|end)_of_turn>|<(?:bos|eos|s|/s)>")
-"""What looks like a special token in a template's source."""
+"""Matches text in a template's source that has the form of a special token."""
 NEEDS_BOS = {"gemma", "gemma2", "gemma3", "gemma3_text", "gemma3n"}
-"""Families that give nonsense without bos (vLLM PR #52304)."""
+"""Model types whose output is useless without bos (vLLM PR #52304)."""
 PINNED = "2026-01-01"
 PROPERTIES: dict[str, tuple[str, Severity]] = {
     "system": ("D44", "information"),
@@ -27,15 +27,15 @@ PROPERTIES: dict[str, tuple[str, Severity]] = {
 }
 
 
-def check(patient: Patient) -> Iterator[Finding]:
-    """What was found."""
-    tokenizer = patient.tokenizer
+def check(files: TokenizerFiles) -> Iterator[Finding]:
+    """Yields the findings of D40 to D51."""
+    tokenizer = files.tokenizer
     if tokenizer is None:
         return
     if tokenizer.chat_template is None:
-        fitting = suggestions(tokenizer)
-        words = f"; its special tokens are those of {', '.join(fitting)}" if fitting else ""
-        yield Finding("D40", "warning", f"there is no chat template{words}")
+        fitting = fitting_templates(tokenizer)
+        hint = f"; its special tokens match {', '.join(fitting)}" if fitting else ""
+        yield Finding("D40", "warning", f"there is no chat template{hint}")
         return
     template = choose_template(tokenizer, OWN, PINNED)
     yield from _marks(template, tokenizer)
@@ -46,25 +46,26 @@ def check(patient: Patient) -> Iterator[Finding]:
         yield Finding("D49" if is_unsafe else "D40", "error", "the chat template does not render", error.message)
         return
     if "__" in template.source or "import" in re.findall(r"\{%-?\s*(\w+)", template.source):
-        yield Finding("D49", "error", "the chat template reaches for what a template must not")
-    yield from _bos(template, tokenizer, text, patient)
+        yield Finding("D49", "error", "the chat template tries to access Python internals or to import")
+    yield from _bos(template, tokenizer, text, files)
     for found in validate_template(template, tokenizer):
         if not found.holds and found.name in PROPERTIES:
             number, severity = PROPERTIES[found.name]
-            if found.name == "header-in-prompt":  # a warning where marks keep the loss off the header
+            if found.name == "header-in-prompt":  # only a warning if generation blocks exclude the header from the loss
                 severity = found.level
-            yield Finding(number, severity, f"chat template: {found.name} does not hold", found.evidence)
+            yield Finding(number, severity, f"the chat template lacks the property `{found.name}`", found.evidence)
     yield from _end_of_turn(tokenizer, text)
     if not template.has_generation_blocks:
-        words = (
-            "no {% generation %}: trainers that ask for the assistant's mask get all or nothing; here prefixes show it"
+        message = (
+            "no {% generation %} block: trainers that need the assistant's mask cannot compute it; Encoder derives it from"
+            " rendered prefixes"
         )
-        yield Finding("D47", "information", words)
+        yield Finding("D47", "information", message)
     yield from _block_settings(template, text)
 
 
-def suggestions(tokenizer: HuggingFaceTokenizer) -> list[str]:
-    """Templates of the registry all of whose own special tokens the vocabulary has; of one family, the simplest."""
+def fitting_templates(tokenizer: HuggingFaceTokenizer) -> list[str]:
+    """Names the registered templates whose special tokens the vocabulary has. Of one family only the simplest counts."""
     families: dict[tuple[str, ...], str] = {}
     for name, entry in REGISTRY.items():
         if entry.special_tokens and not missing_tokens(tokenizer, entry):
@@ -77,10 +78,12 @@ def _marks(template: ChatTemplate, tokenizer: HuggingFaceTokenizer) -> Iterator[
     for mark in dict.fromkeys(MARK.findall(template.source)):
         ids = tokenizer.encode(mark)
         if mark not in known and len(ids) > 1:
-            yield Finding("D41", "error", f"{mark!r} of the chat template is no token", f"it is spelled {ids}")
+            yield Finding("D41", "error", f"{mark!r} of the chat template is not a token", f"it is encoded as {ids}")
 
 
-def _bos(template: ChatTemplate, tokenizer: HuggingFaceTokenizer, text: str, patient: Patient) -> Iterator[Finding]:
+def _bos(
+    template: ChatTemplate, tokenizer: HuggingFaceTokenizer, text: str, files: TokenizerFiles
+) -> Iterator[Finding]:
     starts = bool(template.bos_token) and text.startswith(template.bos_token)
     if starts and text.startswith(template.bos_token * 2):
         yield Finding("D42", "error", "the chat template writes bos twice", repr(text[:40]))
@@ -88,16 +91,16 @@ def _bos(template: ChatTemplate, tokenizer: HuggingFaceTokenizer, text: str, pat
         yield Finding(
             "D42",
             "warning",
-            "bos stands twice where rendered text is encoded with special tokens; Encoder writes it once",
+            "rendered text that is encoded with special tokens gets bos twice; Encoder adds it once",
         )
     elif tokenizer.adds_bos and not starts:
-        words = "the chat template writes no bos, though the tokenizer adds one to texts: conversations have none"
-        yield Finding("D43", "information", words, "as `apply_chat_template` of transformers gives them")
-    if patient.model_config.get("model_type") in NEEDS_BOS and not starts:
+        message = "the tokenizer adds bos to texts but the chat template writes none: conversations have no bos"
+        yield Finding("D43", "information", message, "`apply_chat_template` of transformers does the same")
+    if files.model_config.get("model_type") in NEEDS_BOS and not starts:
         yield Finding(
             "D43",
             "error",
-            f"`{patient.model_config['model_type']}` needs bos, and the chat template does not write it",
+            f"`{files.model_config['model_type']}` needs bos, and the chat template does not write it",
         )
 
 
@@ -106,11 +109,11 @@ def _end_of_turn(tokenizer: HuggingFaceTokenizer, text: str) -> Iterator[Finding
     spans = tokenizer.special_spans(tail)
     if spans and tokenizer.eos_id is not None and tokenizer.eos_id not in [span.id for span in spans]:
         ends = tail[spans[0].start : spans[0].end].strip()
-        yield Finding("D11", "error", f"turns end with {ends!r}, which is not eos: generation would run on")
+        yield Finding("D11", "error", f"turns end with {ends!r}, which is not eos: generation would not stop there")
 
 
 def _block_settings(template: ChatTemplate, text: str) -> Iterator[Finding]:
-    """D51: whether another renderer's settings for white space would give another text."""
+    """D51: renders with other white-space settings and compares the texts."""
     from lazarus_tokenkit.templates import limits, sandbox
 
     shown = {
@@ -126,11 +129,11 @@ def _block_settings(template: ChatTemplate, text: str) -> Iterator[Finding]:
             other = environment.from_string(template.source).render(
                 messages=turns, tools=None, documents=None, add_generation_prompt=False
             )
-    except Exception:  # noqa: BLE001 - any failure of that renderer is a difference too
+    except Exception:  # noqa: BLE001 - any failure with these settings is a difference too
         other = None
     if other != text:
         yield Finding(
             "D51",
             "information",
-            "the template relies on trim_blocks and lstrip_blocks: other renderers give other white space",
+            "the template depends on trim_blocks and lstrip_blocks: renderers without them give other white space",
         )

@@ -1,33 +1,33 @@
-"""D20 to D24: ids and pieces."""
+"""Checks D20 to D24: ids and pieces."""
 
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from lazarus_tokenkit.checks.tokenizer_files import Finding, Patient
+from lazarus_tokenkit.checks.tokenizer_files import Finding, TokenizerFiles
 from lazarus_tokenkit.tokenizers.backends.alphabet import byte_alphabet
 from lazarus_tokenkit.tokenizers.backends.structure import tokenizer_structure
 
 MAX_UNREACHABLE = 0
-"""Tokens that may be out of reach of the merges; the tokenizers in use have none beyond those they added."""
+"""Accepted number of pieces that no merge creates. Published tokenizers have none except their added tokens."""
 
 
-def check(patient: Patient) -> Iterator[Finding]:
-    """What was found."""
-    if not patient.file or not isinstance(patient.file.get("model"), dict):
+def check(files: TokenizerFiles) -> Iterator[Finding]:
+    """Yields the findings of D20 to D24."""
+    if not files.tokenizer_json or not isinstance(files.tokenizer_json.get("model"), dict):
         return
-    added = {token["id"]: token.get("content") for token in patient.added_tokens if isinstance(token.get("id"), int)}
-    ids = set(patient.vocab.values()) | set(added)
+    added = {token["id"]: token.get("content") for token in files.added_tokens if isinstance(token.get("id"), int)}
+    ids = set(files.vocab.values()) | set(added)
     if not ids:
         return
-    yield from _rows(patient, ids)
-    yield from _collisions(patient, added)
-    yield from _alphabet(patient)
-    yield from _merges(patient, added)
+    yield from _rows(files, ids)
+    yield from _collisions(files, added)
+    yield from _alphabet(files)
+    yield from _merges(files, added)
 
 
-def _rows(patient: Patient, ids: set[int]) -> Iterator[Finding]:
-    rows = patient.model_config.get("vocab_size") or patient.model_config.get("text_config", {}).get("vocab_size")
+def _rows(files: TokenizerFiles, ids: set[int]) -> Iterator[Finding]:
+    rows = files.model_config.get("vocab_size") or files.model_config.get("text_config", {}).get("vocab_size")
     largest = max(ids)
     if isinstance(rows, int) and largest >= rows:
         evidence = f"largest id {largest}, vocab_size {rows} in config.json"
@@ -35,57 +35,61 @@ def _rows(patient: Patient, ids: set[int]) -> Iterator[Finding]:
             "D20", "error", f"{sum(number >= rows for number in ids)} ids have no row in the embedding", evidence
         )
     elif isinstance(rows, int) and largest + 1 < rows:
-        yield Finding("D20", "information", f"{rows - largest - 1} rows of the embedding have no id: padding")
+        yield Finding("D20", "information", f"{rows - largest - 1} rows of the embedding have no id; they are padding")
     if gaps := largest + 1 - len(ids):
         first = next(number for number in range(largest) if number not in ids)
         yield Finding("D21", "information", f"{gaps} ids below {largest + 1} have no piece", f"first {first}")
 
 
-def _collisions(patient: Patient, added: dict[int, Any]) -> Iterator[Finding]:
-    owners = Counter(patient.vocab.values())
+def _collisions(files: TokenizerFiles, added: dict[int, Any]) -> Iterator[Finding]:
+    owners = Counter(files.vocab.values())
     taken = [number for number, count in owners.items() if count > 1]
-    pieces = {number: piece for piece, number in patient.vocab.items()}
+    pieces = {number: piece for piece, number in files.vocab.items()}
     taken += [number for number, text in added.items() if number in pieces and pieces[number] != text]
     if taken:
-        yield Finding("D22", "error", f"{len(taken)} ids belong to two pieces", f"first {min(taken)}")
-    if patient.tokenizer is not None:
-        contents = Counter(content for content in patient.tokenizer.token_bytes.values() if content)
+        yield Finding("D22", "error", f"{len(taken)} ids have two pieces", f"first {min(taken)}")
+    if files.tokenizer is not None:
+        contents = Counter(content for content in files.tokenizer.token_bytes.values() if content)
         twice = [content for content, count in contents.items() if count > 1]
-        if len(twice) > 256 or (twice and "ByteFallback" not in str(patient.file.get("decoder"))):
+        if len(twice) > 256 or (twice and "ByteFallback" not in str(files.tokenizer_json.get("decoder"))):
             shown = min(twice).decode(errors="backslashreplace")
-            yield Finding("D22", "warning", f"{len(twice)} texts are spelled by two pieces", f"such as {shown!r}")
+            yield Finding("D22", "warning", f"{len(twice)} texts have two pieces", f"such as {shown!r}")
 
 
-def _alphabet(patient: Patient) -> Iterator[Finding]:
-    model = patient.file["model"]
-    kinds = str(patient.file.get("pre_tokenizer")) + str(patient.file.get("decoder"))
+def _alphabet(files: TokenizerFiles) -> Iterator[Finding]:
+    model = files.tokenizer_json["model"]
+    kinds = str(files.tokenizer_json.get("pre_tokenizer")) + str(files.tokenizer_json.get("decoder"))
     if "ByteLevel" in kinds:
-        missing = [letter for letter in byte_alphabet() if letter not in patient.vocab]
-        words = "bytes have no piece: text that holds them is lost"
+        missing = [letter for letter in byte_alphabet() if letter not in files.vocab]
+        effect = "bytes have no piece: text with these bytes is lost"
     elif model.get("byte_fallback"):
-        missing = [f"<0x{byte:02X}>" for byte in range(256) if f"<0x{byte:02X}>" not in patient.vocab]
-        words = "bytes have no piece: fallback fails for text that holds them"
+        missing = [f"<0x{byte:02X}>" for byte in range(256) if f"<0x{byte:02X}>" not in files.vocab]
+        effect = "bytes have no piece: byte fallback fails for text with these bytes"
     else:
         has_unk = model.get("unk_token") is not None or model.get("unk_id") is not None
         if not has_unk:
-            yield Finding("D23", "error", "neither bytes nor an unknown token: what the vocabulary lacks is lost")
+            yield Finding(
+                "D23", "error", "there is neither byte fallback nor unk: characters outside the vocabulary are lost"
+            )
         return
     if missing:
-        yield Finding("D23", "error", f"{len(missing)} {words}", f"such as {missing[0]!r}")
+        yield Finding("D23", "error", f"{len(missing)} {effect}", f"such as {missing[0]!r}")
 
 
-def _merges(patient: Patient, added: dict[int, Any]) -> Iterator[Finding]:
-    if patient.file["model"].get("type", "BPE") != "BPE" or "merges" not in patient.file["model"]:
+def _merges(files: TokenizerFiles, added: dict[int, Any]) -> Iterator[Finding]:
+    if files.tokenizer_json["model"].get("type", "BPE") != "BPE" or "merges" not in files.tokenizer_json["model"]:
         return
-    vocab = patient.vocab
-    merges: list[list[str]] = tokenizer_structure(patient.file)["merges"]
+    vocab = files.vocab
+    merges: list[list[str]] = tokenizer_structure(files.tokenizer_json)["merges"]
     broken = [pair for pair in merges if len(pair) != 2 or any(part not in vocab for part in (*pair, "".join(pair)))]
     if broken:
-        yield Finding("D24", "error", f"{len(broken)} merges name pieces that there are not", f"first {broken[0]}")
+        yield Finding("D24", "error", f"{len(broken)} merges have pieces outside the vocabulary", f"first {broken[0]}")
     twice = [pair for pair, count in Counter(map(tuple, merges)).items() if count > 1]
     if twice:
-        yield Finding("D24", "warning", f"{len(twice)} merges stand twice; the later counts", f"first {list(twice[0])}")
-    if patient.file["model"].get("ignore_merges"):
+        yield Finding(
+            "D24", "warning", f"{len(twice)} merges occur twice; the later one counts", f"first {list(twice[0])}"
+        )
+    if files.tokenizer_json["model"].get("ignore_merges"):
         return
     made = {"".join(pair) for pair in merges}
     texts = set(added.values())
@@ -98,6 +102,6 @@ def _merges(patient: Patient, added: dict[int, Any]) -> Iterator[Finding]:
         yield Finding(
             "D24",
             "warning",
-            f"{len(unreachable)} pieces are out of reach: no merge makes them",
+            f"{len(unreachable)} pieces are unreachable: no merge creates them",
             f"such as {unreachable[0]!r}",
         )

@@ -1,1 +1,1 @@
-"""The commands of `lazarus-tokenkit`, by what they are for. Each parses, calls one library function, prints."""
+"""The commands of `lazarus-tokenkit`. A command parses its options, calls one library function and prints the result."""

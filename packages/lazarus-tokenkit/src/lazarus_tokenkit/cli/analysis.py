@@ -1,4 +1,4 @@
-"""`analyze`: what a tokenizer makes of a corpus, in numbers."""
+"""The commands of `analyze`: metrics of a tokenizer on a corpus."""
 
 import json
 from pathlib import Path
@@ -18,23 +18,28 @@ if TYPE_CHECKING:
     from lazarus_tokenkit.samples.schemas import FieldNames
 
 MAX_ALPHA = 1000.0
-"""Beyond it the Renyi entropy is, but for a thousandth, that of the most frequent token; infinity is no JSON."""
+"""Above this order the Renyi entropy is within 0.1 % of its limit, and JSON cannot represent infinity."""
 
 
 Html = Annotated[
     Path | None,
-    typer.Option("--html", help="Write one self-contained page with the histograms to this file."),
+    typer.Option("--html", help="Write an HTML page with tables and histograms to this file."),
 ]
 
 
 class Page(NamedTuple):
-    """Where a page goes, if one is wanted."""
+    """Options of the HTML page.
+
+    Args:
+        path: Output file, or None for no page.
+        force: Whether to replace an existing file that is not a page.
+    """
 
     path: Path | None
     force: bool
 
     def check(self, inputs: "Sequence[Path]") -> None:
-        """Refuses a file that may not be replaced, before the analysis, which takes its time."""
+        """Refuses an output that may not be replaced, before the analysis starts."""
         from lazarus_core.html import PAGE
         from lazarus_core.outputs import check_output
 
@@ -49,7 +54,7 @@ def _page_options(html: Html = None, force: Force = False) -> Page:
 
 
 with_page = shared_options("page", _page_options)
-"""Gives a command the options of a page, and what they say as its `page`."""
+"""Adds the options of an HTML page to a command. The command receives a `Page` as its parameter `page`."""
 
 
 @with_fields
@@ -59,13 +64,13 @@ def coverage(
     data: Data,
     fields: "FieldNames",
     by_file: Annotated[
-        bool, typer.Option("--by-file", help="Each file by itself, and the worst against the best.")
+        bool, typer.Option("--by-file", help="Analyze each file separately and compare the worst with the best.")
     ] = False,
     as_json: AsJson = False,
     *,
     page: Page,
 ) -> None:
-    """Text a token carries, words that break, what is lost."""
+    """Measure text per token, split words and lost text."""
     from lazarus_tokenkit.analysis.coverage import CoverageByFile, analyze_coverage, worst_group_ratio
 
     if not by_file:
@@ -86,12 +91,12 @@ def entropy(
     tokenizer: TokenizerName,
     data: Data,
     fields: "FieldNames",
-    alpha: Annotated[float, typer.Option("--alpha", help="Of the Renyi figures.", min=0.0, max=MAX_ALPHA)] = 2.5,
+    alpha: Annotated[float, typer.Option("--alpha", help="Order of the Renyi entropy.", min=0.0, max=MAX_ALPHA)] = 2.5,
     as_json: AsJson = False,
     *,
     page: Page,
 ) -> None:
-    """How evenly the vocabulary is used, in bits."""
+    """Measure how evenly the vocabulary is used."""
     from lazarus_tokenkit.analysis.entropy import analyze_entropy
 
     documents = _read(data, fields, page)
@@ -104,12 +109,15 @@ def fit_score(
     tokenizer: TokenizerName,
     data: Data,
     fields: "FieldNames",
-    seed: Annotated[int, typer.Option("--seed", help="Of the halves and the resampling.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed of the halves and the resampling.")] = 0,
     as_json: AsJson = False,
     *,
     page: Page,
 ) -> None:
-    """0 to 100, against a tokenizer made for the corpus."""
+    """Score the fit to a corpus, 0 to 100.
+
+    The reference is a byte-level BPE of the same size, trained on the corpus.
+    """
     from lazarus_tokenkit.analysis.fit import calculate_fit_score
 
     documents = _read(data, fields, page)
@@ -122,12 +130,12 @@ def efficiency(
     tokenizer: TokenizerName,
     data: Data,
     fields: "FieldNames",
-    context: Annotated[int, typer.Option("--context", help="Tokens that a document has to fit into.", min=1)] = 2048,
+    context: Annotated[int, typer.Option("--context", help="Length of the context in tokens.", min=1)] = 2048,
     as_json: AsJson = False,
     *,
     page: Page,
 ) -> None:
-    """Lengths; what equations, steps and tool calls cost."""
+    """Measure lengths, and tokens of equations and steps."""
     from lazarus_tokenkit.analysis.efficiency import analyze_efficiency
 
     documents = _read(data, fields, page)
@@ -137,17 +145,20 @@ def efficiency(
 @with_fields
 @with_page
 def diff(
-    first: Annotated[str, typer.Option("-t1", "--first", help="A tokenizer.")],
-    second: Annotated[str, typer.Option("-t2", "--second", help="Another.")],
+    first: Annotated[str, typer.Option("-t1", "--first", help="First tokenizer, in the forms of --tokenizer.")],
+    second: Annotated[str, typer.Option("-t2", "--second", help="Second tokenizer, in the forms of --tokenizer.")],
     data: Annotated[
-        list[Path] | None, typer.Option("-d", "--data", help="A data file; again to join. None: vocabularies only.")
+        list[Path] | None,
+        typer.Option(
+            "-d", "--data", help="Data file or directory; can be repeated. Without it, only vocabularies are compared."
+        ),
     ] = None,
     *,
     fields: "FieldNames",
     as_json: AsJson = False,
     page: Page,
 ) -> None:
-    """Where two tokenizers differ: vocabularies, and a corpus."""
+    """Compare two tokenizers: vocabularies and a corpus."""
     from lazarus_tokenkit.analysis.comparison import compare_tokenizers
     from lazarus_tokenkit.analysis.vocabularies import diff_vocabularies
 
@@ -172,13 +183,13 @@ def vocab_suggest(
     tokenizer: TokenizerName,
     data: Data,
     fields: "FieldNames",
-    count: Annotated[int, typer.Option("-n", "--count", help="How many.", min=1)] = 20,
+    count: Annotated[int, typer.Option("-n", "--count", help="Largest number of suggestions.", min=1)] = 20,
     as_json: AsJson = False,
     *,
     page: Page,
 ) -> None:
-    """Strings worth a token, by what they really save."""
-    from lazarus_tokenkit.analysis.induction import suggest_vocabulary
+    """Suggest strings to add, by the tokens they save."""
+    from lazarus_tokenkit.analysis.suggestions import suggest_vocabulary
 
     documents = _read(data, fields, page)
     _finish(suggest_vocabulary(load(tokenizer), documents, count), tokenizer, documents, as_json, page)
@@ -194,7 +205,7 @@ def words(
     *,
     page: Page,
 ) -> None:
-    """Words out of vocabulary, rare or broken most."""
+    """Find words that are unknown, rare or split most."""
     from lazarus_tokenkit.analysis.words import analyze_words
 
     documents = _read(data, fields, page)

@@ -1,10 +1,11 @@
-"""`lazarus-tokenkit`, also `lazarus tokenizer`, `lazarus data lengths` and more: tokenizers, templates, samples, lengths."""
+"""The command line of `lazarus-tokenkit`. `lazarus` mounts the same applications as `lazarus tokenizer` and `lazarus data`."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
+from lazarus_core.cli_app import App
 from lazarus_core.console import version_option
 from lazarus_tokenkit.cli import (
     analysis,
@@ -17,16 +18,17 @@ from lazarus_tokenkit.cli import (
     templates,
     training,
 )
+from lazarus_tokenkit.cli.option_names import with_option_names
 
-HELP = "Text to token ids: examine, compare, fingerprint tokenizers, count the tokens of data sets."
+HELP = "Inspect, compare, train and fingerprint tokenizers, and count the tokens of data sets."
 
 
 def _app(name: str, words: str, commands: list[Callable[..., Any]]) -> typer.Typer:
-    made = typer.Typer(name=name, help=words, rich_markup_mode=None, no_args_is_help=True, add_completion=False)
+    made = App(name=name, help=words, no_args_is_help=True)
     for command in commands:
-        made.command(command.__name__.strip("_").replace("_", "-"))(command)
+        made.command(command.__name__.strip("_").replace("_", "-"))(with_option_names(command))
     if len(commands) == 1:
-        made.callback()(lambda: None)  # else the one command would need no name
+        made.callback()(lambda: None)  # without a callback, typer would make the single command the application
     return made
 
 
@@ -45,17 +47,17 @@ app = _app(
 )
 lengths_app = _app(
     "lengths",
-    "Length caches: how many tokens each sample has.",
+    "Build and read length caches, the token counts of a data set.",
     [lengths.build, lengths.stats, lengths.waste],
 )
 samples_app = _app(
     "samples",
-    "Data files: what they hold, their spelling, their order.",
+    "Inspect, rewrite and order data files.",
     [samples.inspect, samples.prepare, samples.curriculum],
 )
 analyze_app = _app(
     "analyze",
-    "What a tokenizer makes of a corpus, in numbers.",
+    "Measure a tokenizer on a corpus.",
     [
         analysis.coverage,
         analysis.entropy,
@@ -68,13 +70,15 @@ analyze_app = _app(
 )
 templates_app = _app(
     "templates",
-    "Chat templates: built in, a tokenizer's own, a file.",
+    "List, show, validate and apply chat templates.",
     [templates.list_, templates.show_, templates.validate, templates.apply],
 )
 train_app = _app(
-    "train", "New tokenizers from text, the same on every run.", [training.bpe, training.sentencepiece, training.char]
+    "train",
+    "Train new tokenizers, with the same bytes on every run.",
+    [training.bpe, training.sentencepiece, training.char],
 )
-regression_app = _app("regression", "What a tokenizer must keep doing.", [regression.run])
+regression_app = _app("regression", "Check a tokenizer against expected encodings.", [regression.run])
 for group in (analyze_app, lengths_app, samples_app, templates_app, train_app, regression_app):
     app.add_typer(group)
 

@@ -1,4 +1,4 @@
-"""`doctor`: what is wrong with a tokenizer."""
+"""The command `doctor`: checks and repairs a tokenizer."""
 
 import json
 from pathlib import Path
@@ -14,38 +14,38 @@ def doctor(
     tokenizer: TokenizerName,
     fix: Annotated[
         Path | None,
-        typer.Option("--fix", help="Write a repaired copy into this new directory: only what is provably safe."),
+        typer.Option("--fix", help="Write a copy with all safe repairs into this new directory."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Errors and warnings only.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only errors and warnings.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Examine a tokenizer by trying it; exit 1 on errors."""
+    """Check a tokenizer; exit 1 on errors."""
     from lazarus_core.outputs import check_folder
-    from lazarus_tokenkit.checks.examination import examine
     from lazarus_tokenkit.checks.fix import FIXABLE, repair, write_repair
-    from lazarus_tokenkit.checks.tokenizer_files import Patient
+    from lazarus_tokenkit.checks.run import validate_tokenizer
+    from lazarus_tokenkit.checks.tokenizer_files import TokenizerFiles
 
     if fix is not None:
         check_folder(fix, "a repaired copy", code="LT-E118")
-    patient = Patient.admit(tokenizer)
-    found = [each for each in examine(patient) if not (quiet and each.severity == "information")]
+    files = TokenizerFiles.read(tokenizer)
+    found = [each for each in validate_tokenizer(files) if not (quiet and each.severity == "information")]
     if as_json:
         show(json.dumps([vars(each) for each in found], indent=2, ensure_ascii=False))
     elif found:
         show("\n".join(each.line for each in found))
     counts = {severity: sum(each.severity == severity for each in found) for severity in ("error", "warning")}
-    say(f"{patient.name}: {counts['error']} error(s), {counts['warning']} warning(s)")
-    if fix is None and any(each.check in FIXABLE for each in found) and patient.engine is not None:
-        mended = ", ".join(dict.fromkeys(step.partition(":")[0] for step in repair(patient).steps))
-        if mended:
-            say(f"next: lazarus-tokenkit doctor -t {tokenizer} --fix NEW_DIRECTORY mends {mended}")
+    say(f"{files.name}: {counts['error']} error(s), {counts['warning']} warning(s)")
+    if fix is None and any(each.check in FIXABLE for each in found) and files.engine is not None:
+        fixable = ", ".join(dict.fromkeys(step.partition(":")[0] for step in repair(files).steps))
+        if fixable:
+            say(f"next: lazarus-tokenkit doctor -t {tokenizer} --fix NEW_DIRECTORY repairs {fixable}")
     if fix is not None:
-        done = repair(patient)
+        done = repair(files)
         write_repair(done, fix)
         show(done.diff)
         for step in done.steps:
             say(step)
         if done.new_rows is not None:
-            say(f"the model's embedding must have {done.new_rows:,} rows")
-        say(f"wrote {fix}" + ("" if done.steps else "; nothing could be repaired safely"))
+            say(f"the model's embedding needs {done.new_rows:,} rows")
+        say(f"wrote {fix}" + ("" if done.steps else "; there was no safe repair"))
     raise typer.Exit(1 if counts["error"] else 0)

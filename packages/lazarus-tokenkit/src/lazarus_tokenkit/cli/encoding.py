@@ -3,25 +3,69 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lazarus_core.console import say, show
-from lazarus_tokenkit.cli.options import AsJson, TokenizerName, load, parse_ids, read_text
+from lazarus_core.cli_options import Force
+from lazarus_core.console import progress, say, show
+from lazarus_tokenkit.cli.options import (
+    AsJson,
+    EngineOption,
+    Template,
+    TokenizerName,
+    load,
+    parse_ids,
+    read_text,
+    with_fields,
+)
 from lazarus_tokenkit.errors import TokenkitError
+
+if TYPE_CHECKING:
+    from lazarus_tokenkit.samples.schemas import FieldNames
+    from lazarus_tokenkit.tokenizers.engines import EngineName
 
 Ids = Annotated[str, typer.Option("--ids", help="Ids, separated by commas or spaces.")]
 
 
+@with_fields
 def encode(
     tokenizer: TokenizerName,
-    text: Annotated[str, typer.Argument(help="Any text, `-` for stdin; special tokens in it count as such.")],
+    fields: "FieldNames",
+    text: Annotated[
+        str | None, typer.Argument(help="Any text, `-` for stdin; special tokens in it count as such.")
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("-d", "--data", help="Encode a data set instead of TEXT; the forms of `lengths build`."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Of --data: the file to write, .jsonl or .parquet.")
+    ] = None,
+    template: Template = None,
+    engine: EngineOption = "huggingface",
     pieces: Annotated[bool, typer.Option("--pieces", help="Show where tokens begin, and each with its bytes.")] = False,
     literal: Annotated[bool, typer.Option("--literal", help="Spell special tokens out, as text of people is.")] = False,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the ids of a text; none are added."""
+    """Print the ids of a text, or write those of a data set.
+
+    A text gets no ids added. A data set's file has ids and loss masks of every sample, for any trainer.
+    """
+    from lazarus_tokenkit.samples.schemas import FieldNames
+
+    if data:
+        _refuse_with("--data", {"TEXT": text is not None, "--pieces": pieces, "--literal": literal})
+        if output is None:
+            raise TokenkitError("--data needs --output: name a .jsonl or .parquet file", "LT-E501")
+        _encode_data(data, tokenizer, output, fields, template, engine, force, as_json)
+        return
+    if text is None:
+        raise TokenkitError("give TEXT to encode, or a data set with --data and --output", "LT-E501")
+    of_data = {"--output": output, "--template": template, "--force": force, "--..-field": fields != FieldNames()}
+    _refuse_with("TEXT", of_data | {"--engine": engine != "huggingface"})
     loaded = load(tokenizer)
     text = read_text(text)
     found = loaded.segment_batch([text], parse_special=not literal)[0]
@@ -66,17 +110,17 @@ def vocab(
     first: Annotated[int, typer.Option("--from", help="First id.", min=0)] = 0,
     last: Annotated[int | None, typer.Option("--to", help="Last id.", min=0)] = None,
     special: Annotated[bool, typer.Option("--special", help="Only special tokens.")] = False,
-    limit: Annotated[int, typer.Option("--limit", help="At most so many lines; 0 for all.", min=0)] = 50,
+    limit: Annotated[int, typer.Option("--limit", help="Largest number of lines; 0 prints all.", min=0)] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List the vocabulary: id, piece, the text it stands for."""
+    """List the vocabulary: id, piece and text."""
     from lazarus_tokenkit.tables import aligned
 
     loaded = load(tokenizer)
     try:
         pattern = None if search is None else re.compile(search if regex else re.escape(search))
     except re.error as error:
-        raise TokenkitError(f"{search!r} is no regular expression: {error}", "LT-E501") from error
+        raise TokenkitError(f"{search!r} is not a regular expression: {error}", "LT-E501") from error
     specials = {number: text for text, number in loaded.special_tokens.items()}
     found: list[tuple[int, str, str]] = []
     for piece, number in loaded.vocab.items():
@@ -102,6 +146,37 @@ def vocab(
     say(f"{len(shown):,} of {len(found):,} entries that fit; {len(loaded.vocab):,} in all, {loaded.vocab_size:,} rows")
 
 
+def _refuse_with(mode: str, given: Mapping[str, object]) -> None:
+    """Refuses options that do nothing in a mode."""
+    if names := [name for name, value in given.items() if value]:
+        raise TokenkitError(f"{', '.join(names)} cannot be given with {mode}", "LT-E501")
+
+
+def _encode_data(
+    data: list[Path],
+    tokenizer: str,
+    output: Path,
+    fields: "FieldNames",
+    template: str | None,
+    engine: "EngineName",
+    force: bool,
+    as_json: bool,
+) -> None:
+    from lazarus_tokenkit.cli.lengths import show_receipt
+    from lazarus_tokenkit.encoded_data import write_encoded
+    from lazarus_tokenkit.encoding.encoder import Encoder
+    from lazarus_tokenkit.lengths.stats import LengthTally
+    from lazarus_tokenkit.samples.read import count_lines
+
+    encoder = Encoder(load(tokenizer), template)
+    tally = LengthTally()
+    with progress("encoding", total=count_lines(data), unit="samples") as advance:
+        header = write_encoded(data, encoder, output, fields, advance, engine, tally, force)
+    show_receipt(tally.stats, header, encoder.chat_template.name, as_json)
+    if not as_json:
+        say(f"wrote {output}: one row a sample, with `input_ids` and `mask`")
+
+
 def _pieces(ids: list[int], vocab: Mapping[str, int]) -> list[str]:
-    spelled = {number: piece for piece, number in vocab.items()}
-    return [spelled.get(number, "") for number in ids]
+    pieces = {number: piece for piece, number in vocab.items()}
+    return [pieces.get(number, "") for number in ids]

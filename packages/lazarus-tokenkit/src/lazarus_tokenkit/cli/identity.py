@@ -1,4 +1,4 @@
-"""Commands about what a tokenizer is: fingerprint, compare, benchmark."""
+"""The commands `fingerprint`, `compare` and `benchmark`."""
 
 import json
 from pathlib import Path
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from lazarus_tokenkit.samples.schemas import FieldNames
     from lazarus_tokenkit.tokenizers.protocol import Tokenizer
 
-First = Annotated[str, typer.Option("-t1", "--first", help="A tokenizer.")]
-Second = Annotated[str, typer.Option("-t2", "--second", help="Another.")]
-SomeData = Annotated[list[Path] | None, typer.Option("-d", "--data", help="A data file; again to join.")]
+First = Annotated[str, typer.Option("-t1", "--first", help="First tokenizer, in the forms of --tokenizer.")]
+Second = Annotated[str, typer.Option("-t2", "--second", help="Second tokenizer, in the forms of --tokenizer.")]
+SomeData = Annotated[list[Path] | None, typer.Option("-d", "--data", help="Data file or directory; can be repeated.")]
 
 
 def fingerprint(
@@ -28,7 +28,7 @@ def fingerprint(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Print what makes a tokenizer that tokenizer, by component."""
+    """Print the fingerprint of a tokenizer, by component."""
     from lazarus_core.outputs import check_output
     from lazarus_tokenkit.fingerprint import compute_fingerprint, save_fingerprint, verify_fingerprint
     from lazarus_tokenkit.outputs import FINGERPRINT
@@ -41,7 +41,7 @@ def fingerprint(
     found = compute_fingerprint(load(tokenizer))
     if verify is not None:
         verify_fingerprint(found, verify)
-        say(f"{tokenizer} is the tokenizer of {verify}")
+        say(f"{tokenizer} has the fingerprint in {verify}")
     if save is not None:
         save_fingerprint(found, save, force=force)
         say(f"wrote {save}")
@@ -55,13 +55,13 @@ def fingerprint(
 def compare(
     first: First,
     second: Second,
-    text: Annotated[str | None, typer.Argument(help="A text to show side by side, `-` for stdin.")] = None,
+    text: Annotated[str | None, typer.Argument(help="Text to compare, or `-` for stdin.")] = None,
     data: SomeData = None,
     *,
     fields: "FieldNames",
     as_json: AsJson = False,
 ) -> None:
-    """Hold two tokenizers side by side, on a text or a corpus."""
+    """Compare two tokenizers on a text or a corpus."""
     from lazarus_tokenkit.analysis.comparison import compare_tokenizers
     from lazarus_tokenkit.samples.documents import read_documents
 
@@ -86,10 +86,10 @@ def benchmark(
     data: SomeData = None,
     *,
     fields: "FieldNames",
-    repeats: Annotated[int, typer.Option("--repeats", help="Runs of each; the fastest counts.", min=1)] = 3,
+    repeats: Annotated[int, typer.Option("--repeats", help="Runs of each engine; the fastest counts.", min=1)] = 3,
     as_json: AsJson = False,
 ) -> None:
-    """Measure encoding by every engine installed and exact."""
+    """Measure the speed of all installed engines."""
     from lazarus_tokenkit.benchmark import SAMPLE, measure_speed
     from lazarus_tokenkit.samples.documents import read_documents
     from lazarus_tokenkit.tables import aligned, number

@@ -1,24 +1,25 @@
-"""Commands about length caches: build, stats."""
+"""The commands of `lengths`: build, stats, waste."""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lazarus_core.cli_options import Force
 from lazarus_core.console import progress, say, show
-from lazarus_tokenkit.cli.options import AsJson, Data, Template, TokenizerName, load, with_fields
+from lazarus_tokenkit.cli.options import AsJson, Data, EngineOption, Template, TokenizerName, load, with_fields
 
 if TYPE_CHECKING:
+    from lazarus_plan import LengthsHeader
     from lazarus_tokenkit.lengths.stats import LengthStats
     from lazarus_tokenkit.samples.schemas import FieldNames
 
 
 WASTE = {
-    "in order": "of batches as the data comes is padding",
-    "sorted": "of batches of samples sorted by length",
-    "to the longest": "where every sample is padded to the longest of all",
+    "in order": "padding in batches in the order of the data",
+    "sorted": "padding in batches of samples sorted by length",
+    "to the longest": "padding if every sample is padded to the longest sample",
 }
 
 
@@ -26,13 +27,10 @@ WASTE = {
 def build(
     data: Data,
     tokenizer: TokenizerName,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The length cache to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Length cache to write.")],
     fields: "FieldNames",
     template: Template = None,
-    engine: Annotated[
-        Literal["auto", "huggingface", "tiktoken", "sentencepiece", "gigatoken"],
-        typer.Option("--engine", help="Who encodes; compared with the reference, which is used where they differ."),
-    ] = "huggingface",
+    engine: EngineOption = "huggingface",
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -47,19 +45,32 @@ def build(
     with progress("encoding", total=count_lines(data), unit="samples") as advance:
         header = build_lengths(data, encoder, output, fields, advance, engine, tally, force)
     stats = tally.stats
+    show_receipt(stats, header, encoder.chat_template.name, as_json)
+    if as_json:
+        return
+    say(f"wrote {output}; next: lazarus data batchplan build -l {output} -e 1 -b {_budget(stats.max)} -o PLAN")
+
+
+def show_receipt(stats: "LengthStats", header: "LengthsHeader", template_name: str, as_json: bool) -> None:
+    """Prints what was encoded: counts and fingerprints.
+
+    Args:
+        stats: Counts of the lengths.
+        header: Fingerprints of data, template and tokenizer.
+        template_name: Name of the chat template.
+        as_json: Print one JSON object instead of lines.
+    """
     digests = {"data": header.data, "template": header.template, "tokenizer": header.tokenizer}
     if as_json:
         receipt = {name: value for name, value in stats.to_json().items() if name != "histogram"}
         show(json.dumps(receipt | digests | {"encoding": header.encoding}, indent=2))
         return
-    template_name = encoder.chat_template.name
     show(f"{stats.headline()}, longest {stats.max:,}, template `{template_name}`")
     show("  ".join(f"{name} {digest.removeprefix('sha256:')[:16]}" for name, digest in digests.items()))
-    say(f"wrote {output}; next: lazarus data batchplan build -l {output} -e 1 -b {_budget(stats.max)} -o PLAN")
 
 
 def stats(
-    lengths: Annotated[Path, typer.Option("-l", "--lengths", help="A length cache.")], as_json: AsJson = False
+    lengths: Annotated[Path, typer.Option("-l", "--lengths", help="Length cache to read.")], as_json: AsJson = False
 ) -> None:
     """Print quantiles and a histogram of a length cache."""
     found = _stats(lengths)
@@ -67,12 +78,14 @@ def stats(
 
 
 def waste(
-    lengths: Annotated[Path, typer.Option("-l", "--lengths", help="A length cache.")],
-    batch_size: Annotated[int, typer.Option("-b", "--batch-size", help="Samples a batch.", min=1)] = 8,
-    max_length: Annotated[int | None, typer.Option("--max-length", help="Longer samples are cut.", min=1)] = None,
+    lengths: Annotated[Path, typer.Option("-l", "--lengths", help="Length cache to read.")],
+    batch_size: Annotated[int, typer.Option("-b", "--batch-size", help="Number of samples in a batch.", min=1)] = 8,
+    max_length: Annotated[
+        int | None, typer.Option("--max-length", help="Truncate longer samples to this length.", min=1)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what share of padded batches is padding."""
+    """Print the share of padding in padded batches."""
     from lazarus_plan import read_lengths
     from lazarus_tokenkit.analysis.waste import padding_waste
 
@@ -92,5 +105,5 @@ def _stats(path: Path) -> "LengthStats":
 
 
 def _budget(longest: int) -> int:
-    """A token budget to suggest: 8,192, or what the longest sample needs."""
+    """Suggests a token budget: 8,192, or the longest sample rounded up to a multiple of 64."""
     return max(8192, -(-longest // 64) * 64)

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO, cast
 
 import typer
 
@@ -18,36 +18,42 @@ TokenizerName = Annotated[
     typer.Option(
         "-t",
         "--tokenizer",
-        help="`byte`, `char:CHARACTERS`, a directory or file with a tokenizer, a name of OpenAI, a Hugging Face id.",
+        help="`byte`, `char:CHARACTERS`, a tokenizer's directory or file, an OpenAI model, or a Hugging Face id.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Data = Annotated[
     list[Path],
     typer.Option(
-        "-d", "--data", help="JSON Lines, JSON, CSV, Parquet or text, or a directory of texts; again to join."
+        "-d", "--data", help="JSON Lines, JSON, CSV, Parquet or text file, or directory of texts; can be repeated."
+    ),
+]
+EngineOption = Annotated[
+    Literal["auto", "huggingface", "tiktoken", "sentencepiece", "gigatoken"],
+    typer.Option(
+        "--engine", help="Engine that encodes. It is compared with the reference, which replaces it if ids differ."
     ),
 ]
 Template = Annotated[
     str | None,
-    typer.Option(help="A name of `templates list`, `own` or a Jinja file [default: the tokenizer's own, else plain]."),
+    typer.Option(help="Name in `templates list`, `own`, or Jinja file [default: the tokenizer's own, else plain]."),
 ]
 
 
 def load(name: str) -> "Tokenizer":
-    """The tokenizer of that name."""
+    """Loads a tokenizer by name or path."""
     from lazarus_tokenkit.tokenizers.load import load_tokenizer
 
     return load_tokenizer(name)
 
 
 def _fields(
-    prompt_field: Annotated[str | None, typer.Option(help="Field of the question [default: prompt].")] = None,
+    prompt_field: Annotated[str | None, typer.Option(help="Field of the prompt [default: prompt].")] = None,
     completion_field: Annotated[str | None, typer.Option(help="Field of the answer [default: completion].")] = None,
     text_field: Annotated[str | None, typer.Option(help="Field of a document [default: text].")] = None,
     messages_field: Annotated[str | None, typer.Option(help="Field of a conversation [default: messages].")] = None,
     label_field: Annotated[
-        str | None, typer.Option(help="Field that says whether an answer is desirable, for KTO [default: not read].")
+        str | None, typer.Option(help="Field of the label of an answer, true or false, for KTO [default: not read].")
     ] = None,
 ) -> "FieldNames":
     from lazarus_tokenkit.samples.schemas import FieldNames
@@ -62,11 +68,11 @@ def _fields(
 
 
 with_fields = shared_options("fields", _fields)
-"""Gives a command the options that name fields, and what they say as its `fields`."""
+"""Adds the options that name fields to a command. The command receives `FieldNames` as its parameter `fields`."""
 
 
 def read_text(text: str) -> str:
-    """A text of the command line, or what stands on stdin where it is `-`."""
+    """Returns the text of an argument, or reads stdin if the argument is `-`."""
     if text == "-":
         text = _read_stdin()
     try:
@@ -77,9 +83,9 @@ def read_text(text: str) -> str:
 
 
 def _read_stdin() -> str:
-    stream = cast("TextIO | None", sys.stdin)  # None where the shell closed it
+    stream = cast("TextIO | None", sys.stdin)  # None if the shell closed it
     if stream is None:
-        raise TokenkitError("stdin is closed: give the text itself", "LT-E501")
+        raise TokenkitError("stdin is closed: give the text as an argument", "LT-E501")
     try:
         return stream.read()
     except UnicodeDecodeError as error:
@@ -87,11 +93,19 @@ def _read_stdin() -> str:
 
 
 def parse_ids(text: str, tokenizer: "Tokenizer") -> list[int]:
-    """Ids of the command line, all of them rows of the vocabulary."""
+    """Parses a list of ids and checks their range.
+
+    Args:
+        text: Integers, separated by commas or spaces.
+        tokenizer: Its `vocab_size` limits the ids.
+
+    Raises:
+        TokenkitError: A number is not an id of the tokenizer.
+    """
     try:
         ids = [int(number) for number in text.replace(",", " ").split()]
     except ValueError as error:
-        raise TokenkitError(f"--ids wants integers, such as 1,2,3: {error}", "LT-E501") from error
+        raise TokenkitError(f"--ids must be integers, such as 1,2,3: {error}", "LT-E501") from error
     for number in ids:
         if not 0 <= number < tokenizer.vocab_size:
             raise TokenkitError(

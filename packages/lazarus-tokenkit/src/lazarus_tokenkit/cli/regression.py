@@ -1,4 +1,4 @@
-"""`regression`: run."""
+"""The command `regression run`."""
 
 import json
 from pathlib import Path
@@ -12,13 +12,15 @@ from lazarus_tokenkit.errors import TokenkitError
 
 
 def run(
-    suite: Annotated[Path, typer.Argument(help="YAML, JSON or TOML: `tests`, a list of texts and what is expected.")],
+    suite: Annotated[
+        Path, typer.Argument(help="YAML, JSON or TOML file with `tests`, a list of texts and expected results.")
+    ],
     tokenizer: Annotated[
-        str | None, typer.Option("-t", "--tokenizer", help="Instead of the one that the file names.")
+        str | None, typer.Option("-t", "--tokenizer", help="Use this tokenizer instead of the one in the suite.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check that a tokenizer still does what is written down; exit 1 if not."""
+    """Check a tokenizer against a suite; exit 1 if a case fails."""
     from lazarus_tokenkit.regression import read_suite, run_suite
 
     read = read_suite(suite)
@@ -32,5 +34,5 @@ def run(
     else:
         for outcome in failed:
             show(f"FAILED {outcome.name}: {'; '.join(outcome.failures)}")
-    say(f"{len(outcomes) - len(failed)} of {len(outcomes)} hold")
+    say(f"{len(outcomes) - len(failed)} of {len(outcomes)} passed")
     raise typer.Exit(1 if failed else 0)

@@ -1,4 +1,4 @@
-"""Commands about data files: inspect, prepare, curriculum."""
+"""The commands of `samples`: inspect, prepare, curriculum."""
 
 import json
 from pathlib import Path
@@ -17,17 +17,21 @@ if TYPE_CHECKING:
 
 @with_fields
 def inspect(
-    data: Annotated[list[Path], typer.Argument(help="Data files or directories; several are joined.")],
-    tokenizer: Annotated[str | None, typer.Option("-t", "--tokenizer", help="Count tokens with it, too.")] = None,
+    data: Annotated[
+        list[Path], typer.Argument(help="Data files or directories. Several are read one after the other.")
+    ],
+    tokenizer: Annotated[
+        str | None, typer.Option("-t", "--tokenizer", help="Measure lengths in tokens of this tokenizer.")
+    ] = None,
     template: Template = None,
     *,
     fields: "FieldNames",
-    rows: Annotated[int, typer.Option("--rows", help="Rows to show as a model sees them.", min=0)] = 2,
+    rows: Annotated[int, typer.Option("--rows", help="Number of rows to show as a model receives them.", min=0)] = 2,
     as_json: AsJson = False,
 ) -> None:
-    """Say what data files hold; exit 1 if they cannot be read whole.
+    """Inspect data files; exit 1 if a row is invalid.
 
-    Form, counts, lengths, problems, and the first rows as a model sees them.
+    Prints form, counts, lengths, problems, and the first rows as a model receives them.
     """
     from lazarus_tokenkit.encoding.encoder import Encoder
     from lazarus_tokenkit.inspection import inspect_samples
@@ -40,20 +44,23 @@ def inspect(
 
 @with_fields
 def prepare(
-    data: Annotated[list[Path], typer.Argument(help="Data files or directories; several are joined.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="A new file of JSON Lines.")],
+    data: Annotated[
+        list[Path], typer.Argument(help="Data files or directories. Several are read one after the other.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="JSON Lines file to write.")],
     numbers: Annotated[
         Literal["plain", "spaced"] | None,
-        typer.Option("--numbers", help="One spelling: without separators, or also a space between digits."),
+        typer.Option("--numbers", help="Number format: `plain` removes separators, `spaced` also separates digits."),
     ] = None,
     structures: Annotated[
-        str, typer.Option("--structures", help="What becomes one token each, such as url,email,date; or `all`.")
+        str,
+        typer.Option("--structures", help="Structures to replace by one token each, such as url,email,date; or `all`."),
     ] = "",
     *,
     fields: "FieldNames",
     force: Force = False,
 ) -> None:
-    """Write samples with numbers or structures in one spelling."""
+    """Rewrite numbers and structures of samples."""
     from lazarus_core.outputs import check_output
     from lazarus_tokenkit.outputs import SAMPLES
     from lazarus_tokenkit.preparation.rewriting import prepare_samples
@@ -62,7 +69,7 @@ def prepare(
 
     names = tuple(PATTERNS) if structures == "all" else tuple(structures.split(",")) if structures else ()
     if unknown := [name for name in names if name not in PATTERNS]:
-        raise typer.BadParameter(f"no structure `{unknown[0]}`; known are {', '.join(PATTERNS)}")
+        raise typer.BadParameter(f"unknown structure `{unknown[0]}`: choose from {', '.join(PATTERNS)}")
     check_output(output, SAMPLES, inputs=data, force=force)
     rows = read_rows(data, fields)
     samples = texts = values = 0
@@ -79,16 +86,20 @@ def prepare(
 
 @with_fields
 def curriculum(
-    data: Annotated[list[Path], typer.Argument(help="Data files or directories; several are joined.")],
-    by: Annotated[Literal["length", "reasoning"], typer.Option("--by", help="What to go by.")] = "length",
-    tokenizer: Annotated[str | None, typer.Option("-t", "--tokenizer", help="Counts lengths; else characters.")] = None,
-    stages: Annotated[int, typer.Option("--stages", help="How many stages to mark.", min=1)] = 4,
+    data: Annotated[
+        list[Path], typer.Argument(help="Data files or directories. Several are read one after the other.")
+    ],
+    by: Annotated[Literal["length", "reasoning"], typer.Option("--by", help="Criterion of the order.")] = "length",
+    tokenizer: Annotated[
+        str | None, typer.Option("-t", "--tokenizer", help="Measure lengths in tokens, not characters.")
+    ] = None,
+    stages: Annotated[int, typer.Option("--stages", help="Number of stages.", min=1)] = 4,
     *,
     fields: "FieldNames",
 ) -> None:
-    """Print the samples from easy to hard, as JSON lines.
+    """Print the samples from easy to hard as JSON Lines.
 
-    Members: id, position, score, stage.
+    Each line has the members id, position, score and stage.
     """
     from lazarus_tokenkit.preparation.curriculum import make_curriculum
     from lazarus_tokenkit.samples.read import read_samples

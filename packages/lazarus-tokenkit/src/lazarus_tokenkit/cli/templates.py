@@ -1,4 +1,4 @@
-"""`templates`: list, show, validate, apply."""
+"""The commands of `templates`: list, show, validate, apply."""
 
 import json
 from pathlib import Path
@@ -11,14 +11,15 @@ from lazarus_core.console import say, show
 from lazarus_tokenkit.cli.options import AsJson, TokenizerName, load
 from lazarus_tokenkit.errors import TokenkitError
 
-Name = Annotated[str, typer.Argument(help="A name of `templates list`, `own` or a Jinja file.")]
+Name = Annotated[str, typer.Argument(help="Name in `templates list`, `own`, or a Jinja file.")]
 SomeTokenizer = Annotated[
-    str | None, typer.Option("-t", "--tokenizer", help="Which of them its vocabulary can spell; whose own template.")
+    str | None,
+    typer.Option("-t", "--tokenizer", help="Tokenizer whose special tokens are checked, and whose template `own` is."),
 ]
 
 
 def list_(tokenizer: SomeTokenizer = None, as_json: AsJson = False) -> None:
-    """List the templates that are built in, and what each needs."""
+    """List the built-in templates and their special tokens."""
     from lazarus_tokenkit.tables import aligned
     from lazarus_tokenkit.templates.registry import REGISTRY, missing_tokens
 
@@ -57,7 +58,7 @@ def show_(name: Name, tokenizer: SomeTokenizer = None) -> None:
 
 
 def validate(name: Name, tokenizer: TokenizerName, as_json: AsJson = False) -> None:
-    """Try a template out with a tokenizer; exit 1 on errors."""
+    """Test a template with a tokenizer; exit 1 on errors."""
     from lazarus_tokenkit.checks.templates import failures, validate_template
     from lazarus_tokenkit.tables import aligned
     from lazarus_tokenkit.templates.registry import choose_template
@@ -67,18 +68,20 @@ def validate(name: Name, tokenizer: TokenizerName, as_json: AsJson = False) -> N
     if as_json:
         show(json.dumps([vars(each) for each in found], indent=2))
     else:
-        show(aligned([("holds" if each.holds else each.level, each.name, each.evidence) for each in found]))
+        show(aligned([("ok" if each.holds else each.level, each.name, each.evidence) for each in found]))
     broken = failures(found)
-    say(f"{name}: {len(broken)} error(s)" if broken else f"{name}: every property that matters holds")
+    say(f"{name}: {len(broken)} error(s)" if broken else f"{name}: 0 error(s)")
     raise typer.Exit(1 if broken else 0)
 
 
 def apply(
     name: Name,
     tokenizer: TokenizerName,
-    conversation: Annotated[Path, typer.Argument(help="JSON: a list of messages, or an object with `messages`.")],
-    prompt: Annotated[bool, typer.Option("--prompt", help="End with the opening of the assistant's turn.")] = False,
-    date: Annotated[str, typer.Option("--date", help="What a template that asks for the date is told.")] = "2026-01-01",
+    conversation: Annotated[
+        Path, typer.Argument(help="JSON file with a list of messages, or an object with `messages`.")
+    ],
+    prompt: Annotated[bool, typer.Option("--prompt", help="Add the header of the assistant's turn.")] = False,
+    date: Annotated[str, typer.Option("--date", help="Date that the template receives as today.")] = "2026-01-01",
     as_json: AsJson = False,
 ) -> None:
     """Render a conversation; --json shows ids and loss too."""
@@ -99,8 +102,8 @@ def apply(
         sample = to_sample(row, fields, "0")
     except TokenkitError as error:
         raise TokenkitError(f"{conversation}: {error.message}", error.code) from error
-    assert isinstance(sample, ChatSample | PromptSample), "of the fields named"
-    encoded = encoder.encode(sample)  # refuses what it would leave out
+    assert isinstance(sample, ChatSample | PromptSample), "`fields` names a conversation or a prompt"
+    encoded = encoder.encode(sample)  # refuses a template that drops tools or calls
     text = encoder.chat_template.render(sample.messages, add_generation_prompt=prompt, tools=sample.tools)
     show(json.dumps({"text": text, "ids": encoded.ids, "loss_mask": encoded.loss_mask}) if as_json else text)
 

@@ -1,4 +1,4 @@
-"""`train`: bpe, sentencepiece, char."""
+"""The commands of `train`: bpe, sentencepiece, char."""
 
 import json
 from collections.abc import Callable
@@ -15,11 +15,15 @@ if TYPE_CHECKING:
     from lazarus_tokenkit.training.run import Kind
 
 Output = Annotated[
-    Path, typer.Option("-o", "--output", help="New directory for tokenizer, report card and fingerprint.")
+    Path, typer.Option("-o", "--output", help="New directory for the tokenizer, its report card and its fingerprint.")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and stop.")]
-Special = Annotated[list[str] | None, typer.Option("--special", help="A special token; again for more, in this order.")]
-VocabSize = Annotated[int, typer.Option("-v", "--vocab-size", help="Ids, special tokens and bytes included.", min=1)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the estimated time and memory, and stop.")]
+Special = Annotated[
+    list[str] | None, typer.Option("--special", help="Special token; can be repeated. The order decides the ids.")
+]
+VocabSize = Annotated[
+    int, typer.Option("-v", "--vocab-size", help="Number of ids, including special tokens and bytes.", min=1)
+]
 
 
 @with_fields
@@ -29,15 +33,15 @@ def bpe(
     vocab_size: VocabSize = 8192,
     special: Special = None,
     min_frequency: Annotated[
-        int, typer.Option("--min-frequency", help="Occurrences of a pair to be merged.", min=1)
+        int, typer.Option("--min-frequency", help="Occurrences that a pair needs to be merged.", min=1)
     ] = 2,
-    split_digits: Annotated[bool, typer.Option("--split-digits", help="Each digit a token of its own.")] = False,
+    split_digits: Annotated[bool, typer.Option("--split-digits", help="Make each digit a separate token.")] = False,
     *,
     fields: "FieldNames",
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a byte-level BPE, which spells any text."""
+    """Train a byte-level BPE, which encodes every text."""
     from lazarus_tokenkit.tokenizers.trainers.bpe import END_OF_TEXT, BpeConfig
 
     config = _checked(
@@ -57,7 +61,7 @@ def sentencepiece(
     output: Output,
     vocab_size: VocabSize = 8192,
     special: Special = None,
-    keep_digits: Annotated[bool, typer.Option("--keep-digits", help="Let digits merge.")] = False,
+    keep_digits: Annotated[bool, typer.Option("--keep-digits", help="Allow tokens of several digits.")] = False,
     *,
     fields: "FieldNames",
     dry_run: DryRun = False,
@@ -82,7 +86,7 @@ def char(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a tokenizer of the characters that occur."""
+    """Make a tokenizer of the characters in the data."""
     _train(data, output, None, "char", fields, dry_run, as_json)
 
 
@@ -96,11 +100,11 @@ def _train(
     check_folder(output, "a trained tokenizer", code="LT-E118")
     if dry_run:
         found = estimate(data, kind, fields)
-        words = (
-            f"{found.documents:,} documents, {found.bytes:,} bytes to train on, {found.held_out:,} held out;"
+        line = (
+            f"{found.documents:,} documents with {found.bytes:,} bytes for training, {found.held_out:,} held out;"
             f" about {max(found.seconds, 1):.0f} s and {max(found.memory_mb, 1):.0f} MB"
         )
-        show(json.dumps(vars(found), indent=2) if as_json else words)
+        show(json.dumps(vars(found), indent=2) if as_json else line)
         return
     tokenizer, card = train_files(data, config, fields, output.name)
     freeze(tokenizer, card, output)

@@ -1,1 +1,5 @@
-"""From a sample to token ids and loss masks."""
+"""From a sample to token ids and a loss mask."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

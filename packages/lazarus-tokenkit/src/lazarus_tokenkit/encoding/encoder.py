@@ -1,10 +1,13 @@
-"""THE encode function: sample to ids and loss mask. Lengths, training, evaluation and chat all call it.
+"""Encodes samples to ids and loss masks. Length caches, training, evaluation and chat all use this encoder.
 
-Laws, each with a test: the ids before an answer are the ids of its prompt; loss lies on the assistant's tokens and its
-end-of-turn token, or on all tokens of a text but the bos; bos never stands twice; what people wrote never becomes a
-special token; the ids are those of the rendered text in one piece, as `apply_chat_template` of transformers gives them.
-The last law has one exception: a token never reaches from a prompt into its answer, because a model that starts from
-the prompt cannot generate it.
+It guarantees, each with a test:
+
+- The ids before an answer equal the ids of its prompt.
+- The assistant's tokens and end-of-turn tokens carry loss. In a document all tokens except bos carry loss.
+- bos occurs at most once at the start.
+- Special-token text in the data never becomes a special token.
+- The ids equal those of the whole rendered text, as `apply_chat_template` of transformers gives them. The exception: no
+  token spans the end of a prompt and the start of its answer, because generation from the prompt cannot produce it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,8 +17,8 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from lazarus_tokenkit.encoding.cached_render import Piece
-from lazarus_tokenkit.encoding.joints import Joints
-from lazarus_tokenkit.encoding.loss_spans import Cutter
+from lazarus_tokenkit.encoding.continuation import ContinuationRules
+from lazarus_tokenkit.encoding.loss_spans import SpanFinder
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.fingerprint import TokenizerFingerprint, compute_fingerprint
 from lazarus_tokenkit.samples.kinds import (
@@ -35,21 +38,21 @@ from lazarus_tokenkit.tokenizers.ids import Ids, id_array, ids_prefix
 from lazarus_tokenkit.tokenizers.protocol import Tokenizer, special_text
 
 ENCODE_VERSION = 2
-"""Raised when the same sample, tokenizer and template give other ids or another mask; caches are then stale.
+"""Increased when the same sample, tokenizer and template give different ids or masks. Length caches are then stale.
 
-Version 2: text that continues a text has no dummy prefix; a chat template alone decides on bos; `{% generation %}` marks
-decide on the loss."""
+Version 2: text that continues a text has no dummy prefix; the chat template alone decides on bos; `{% generation %}`
+blocks decide on the loss."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A sample as a model sees it.
+    """An encoded sample.
 
     Args:
         ids: Token ids.
-        loss_mask: 1 where the token, as a label, carries loss, else 0; as long as `ids`.
-        parts: Tokens of each part of a sample of several, or None for a sample of one.
-        loss_bytes: UTF-8 bytes of the texts that carry loss, as they were written: special tokens count nothing.
+        loss_mask: 1 for each token that carries loss as a label, else 0; as long as `ids`.
+        parts: Number of tokens of each part of a sample with several parts, else None.
+        loss_bytes: UTF-8 bytes of the texts that carry loss, without special tokens.
     """
 
     ids: list[int]
@@ -59,13 +62,13 @@ class Encoded:
 
 
 class Prepared(NamedTuple):
-    """Samples whose pieces have no ids yet.
+    """Samples, split into pieces that are not encoded yet.
 
     Args:
         samples: The samples.
         cut: Pieces of each part of each sample.
-        texts: What the engine of the tokenizer is to encode, in order.
-        continuing: What the engine of `Tokenizer.continuation` is to encode, in order.
+        texts: Texts for the engine of the tokenizer, in order.
+        continuing: Texts for the engine of `Tokenizer.continuation`, in order.
     """
 
     samples: Sequence[Sample]
@@ -74,8 +77,14 @@ class Prepared(NamedTuple):
     continuing: list[str]
 
 
-class _Joined(NamedTuple):
-    """A sample's ids; 1 for each that carries loss, else 0; tokens of each part of several."""
+class Joined(NamedTuple):
+    """A sample encoded, in little memory.
+
+    Args:
+        ids: Token ids.
+        mask: 1 where the token, as a label, carries loss, else 0; as long as `ids`.
+        parts: Tokens of each part of a sample of several, or None for a sample of one.
+    """
 
     ids: Ids
     mask: bytearray
@@ -83,7 +92,14 @@ class _Joined(NamedTuple):
 
 
 class Measure(NamedTuple):
-    """A sample in a length cache: tokens, tokens with loss, tokens of each part, and 8 hex of the ids' SHA-256."""
+    """The members of a sample's row in a length cache.
+
+    Args:
+        length: Number of tokens.
+        loss_tokens: Number of tokens that carry loss.
+        parts: Number of tokens of each part of a sample with several parts, else None.
+        h: First 8 hexadecimal digits of SHA-256 over the ids as u32 little-endian.
+    """
 
     length: int
     loss_tokens: int
@@ -93,7 +109,7 @@ class Measure(NamedTuple):
 
 @dataclass(frozen=True)
 class Encoder:
-    """Everything that decides a sample's ids.
+    """Encodes samples with one tokenizer and one chat template.
 
     >>> from lazarus_tokenkit import CompletionSample, load_tokenizer
     >>> encoded = Encoder(load_tokenizer("byte"), template="plain").encode(CompletionSample("0", "1+1=", "2"))
@@ -103,9 +119,10 @@ class Encoder:
     [0, 0, 0, 0, 0, 0, 1, 1]
 
     Args:
-        tokenizer: Turns text into ids.
-        template: `chatml`, `plain`, `own`, a path to a Jinja file, or None: the tokenizer's own, else `plain`.
-        pinned_date: What a template that asks for today's date is told, ISO 8601.
+        tokenizer: The tokenizer.
+        template: Name of a template such as `chatml` or `plain`, `own`, a path to a Jinja file, or None. None takes the
+            tokenizer's own template if it has one, else `plain`.
+        pinned_date: Date that the template receives as today, ISO 8601.
     """
 
     tokenizer: Tokenizer
@@ -113,41 +130,42 @@ class Encoder:
     pinned_date: str = "2026-01-01"
 
     def encode(self, sample: Sample) -> Encoded:
-        """Ids and loss mask of one sample.
+        """Encodes one sample.
 
         Raises:
-            TemplateError: The template refuses the conversation or hides where its loss lies.
+            TemplateError: The template refuses the conversation, or does not determine which tokens carry loss.
         """
         return self.encode_batch([sample])[0]
 
     def encode_batch(self, samples: Sequence[Sample]) -> list[Encoded]:
-        """`encode` of every sample, on all cores."""
+        """Encodes samples on all cores. See `encode`."""
         return self._encoded(self.prepare(samples))
 
     def _encoded(self, prepared: Prepared) -> list[Encoded]:
         continuing = self._continuation.encode_batch(prepared.continuing) if prepared.continuing else []
-        joined = self._join(prepared, self.tokenizer.encode_batch(prepared.texts), continuing)
+        joined = self.join(prepared, self.tokenizer.encode_batch(prepared.texts), continuing)
         return [
             Encoded(each.ids.tolist(), list(each.mask), each.parts, sum(map(self._loss_bytes, chain(*parts))))
             for each, parts in zip(joined, prepared.cut, strict=True)
         ]
 
     def prepare(self, samples: Sequence[Sample]) -> Prepared:
-        """The first half of encoding: everything but the engine's part."""
+        """Splits samples into pieces: the first half of encoding, before the engine runs."""
         return self._prepared(samples, [self._cut(sample) for sample in samples])
 
     def _prepared(self, samples: Sequence[Sample], cut: list[list[list[Piece]]]) -> Prepared:
-        joints = self._joints
-        if joints is None:
-            texts = [text for parts in cut for pieces in parts for text, _, shield, _ in pieces if not shield]
+        rules = self._continuation_rules
+        if rules is None:
+            texts = [text for parts in cut for pieces in parts for text, _, escape_mark, _ in pieces if not escape_mark]
             return Prepared(samples, cut, texts, [])
-        cut = [[joints.arrange(pieces) for pieces in parts] for parts in cut]
-        open_pieces = [piece for parts in cut for pieces in parts for piece in pieces if not piece.shield]
+        # Escaped pieces are encoded one by one later. The others go to the engine of their kind, in order.
+        cut = [[rules.arrange(pieces) for pieces in parts] for parts in cut]
+        open_pieces = [piece for parts in cut for pieces in parts for piece in pieces if not piece.escape_mark]
         texts, continuing = ([piece.text for piece in open_pieces if piece.continues is lane] for lane in (False, True))
         return Prepared(samples, cut, texts, continuing)
 
     def measure(self, prepared: Prepared, ids: Sequence[Ids], continuing: Sequence[Ids] = ()) -> list[Measure]:
-        """The second half, where only lengths and digests are kept.
+        """`join`, where only lengths and digests are kept.
 
         Args:
             prepared: What `prepare` gave.
@@ -156,52 +174,55 @@ class Encoder:
         """
         return [
             Measure(len(ids), mask.count(1), parts, ids_prefix(ids))
-            for ids, mask, parts in self._join(prepared, ids, continuing)
+            for ids, mask, parts in self.join(prepared, ids, continuing)
         ]
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[JSON] = ()) -> list[int]:
-        """Ids that generation starts from: the conversation and the opening of the assistant's turn.
+        """Encodes a prompt for generation: the conversation and the header of the assistant's turn.
 
         Args:
             messages: The conversation so far.
             tools: JSON schemas of the functions that the assistant may call.
+
+        Raises:
+            TemplateError: The template refuses the conversation.
         """
-        pieces = self._cutter.conversation(messages, tools, add_generation_prompt=True, has_loss=False)
+        pieces = self._span_finder.conversation(messages, tools, add_generation_prompt=True, has_loss=False)
         sample = PromptSample("prompt", tuple(messages), tuple(tools))
         return self._encoded(self._prepared([sample], [[pieces]]))[0].ids
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What changes ids besides data, template and tokenizer: part of a length cache's header."""
+        """Parameters that affect ids, in addition to data, template and tokenizer. A length cache stores them."""
         return {"encode_version": ENCODE_VERSION, "template": self.chat_template.name, "pinned_date": self.pinned_date}
 
     @property
     def template_digest(self) -> str:
-        """SHA-256 over source, renderer and flags of the template, 64 hex."""
+        """SHA-256 over source, renderer and flags of the template, 64 hexadecimal digits."""
         return self.chat_template.digest
 
     @property
     def template_parts(self) -> dict[str, str]:
-        """Digests of the template by component."""
+        """SHA-256 digests of the template by component."""
         return self.chat_template.parts
 
     @cached_property
     def fingerprint(self) -> TokenizerFingerprint:
-        """The tokenizer's."""
+        """The tokenizer's fingerprint."""
         return compute_fingerprint(self.tokenizer)
 
     @cached_property
     def chat_template(self) -> ChatTemplate:
-        """The template in force."""
+        """The chat template that `template` selects."""
         return choose_template(self.tokenizer, self.template, self.pinned_date)
 
     @cached_property
-    def _cutter(self) -> Cutter:
-        return Cutter(self.tokenizer, self.chat_template)
+    def _span_finder(self) -> SpanFinder:
+        return SpanFinder(self.tokenizer, self.chat_template)
 
     @cached_property
-    def _joints(self) -> Joints | None:
-        return Joints.of(self.tokenizer)
+    def _continuation_rules(self) -> ContinuationRules | None:
+        return ContinuationRules.of(self.tokenizer)
 
     @cached_property
     def _continuation(self) -> Tokenizer:
@@ -216,32 +237,38 @@ class Encoder:
         return special_text(self.tokenizer, self._added_bos)
 
     def _cut(self, sample: Sample) -> list[list[Piece]]:
-        """The pieces of each part of a sample."""
-        cutter = self._cutter  # a template that cannot be used at all is no sample's fault
+        """Returns the pieces of each part of a sample."""
+        finder = self._span_finder  # outside `try`: the error of an invalid template must not name a sample
         try:
             match sample:
                 case CompletionSample():
-                    return [cutter.exchange(sample.prompt, sample.completion)]
+                    return [finder.exchange(sample.prompt, sample.completion)]
                 case TextSample():
-                    return [[cutter.text(sample.text)]]
+                    return [[finder.text(sample.text)]]
                 case ChatSample():
-                    return [cutter.conversation(sample.messages, sample.tools)]
+                    return [finder.conversation(sample.messages, sample.tools)]
                 case PreferenceSample():
                     answers = sample.chosen, sample.rejected
-                    return [cutter.answer(sample.prompt, answer, sample.tools) for answer in answers]
+                    return [finder.answer(sample.prompt, answer, sample.tools) for answer in answers]
                 case LabelledSample():
-                    return [cutter.answer(sample.prompt, sample.completion, sample.tools)]
+                    return [finder.answer(sample.prompt, sample.completion, sample.tools)]
                 case PromptSample():
                     return [
-                        cutter.conversation(sample.messages, sample.tools, add_generation_prompt=True, has_loss=False)
+                        finder.conversation(sample.messages, sample.tools, add_generation_prompt=True, has_loss=False)
                     ]
         except TemplateError as error:
             raise TemplateError(f"sample {sample.id!r}: {error.message}", error.code) from error
 
-    def _join(
-        self, prepared: Prepared, ids: Iterable[Sequence[int]], continuing: Iterable[Sequence[int]]
-    ) -> Iterator[_Joined]:
-        """Pieces one after the other, each part with its own bos."""
+    def join(
+        self, prepared: Prepared, ids: Iterable[Sequence[int]], continuing: Iterable[Sequence[int]] = ()
+    ) -> Iterator[Joined]:
+        """The second half of encoding: pieces one after the other, each part with its own bos.
+
+        Args:
+            prepared: The result of `prepare`.
+            ids: Token ids of each of `prepared.texts`.
+            continuing: Token ids of each of `prepared.continuing`.
+        """
         open_ids, continuing_ids = iter(ids), iter(continuing)
         for sample, parts in zip(prepared.samples, prepared.cut, strict=True):
             whole, mask = id_array(()), bytearray()
@@ -251,9 +278,9 @@ class Encoder:
                 if begin := self._start(sample, pieces):
                     whole.extend(begin)
                     mask += bytes(len(begin))
-                for text, has_loss, shield, continues in pieces:
-                    if shield:
-                        piece_ids = self._shielded_ids(text, shield, continues)
+                for text, has_loss, escape_mark, continues in pieces:
+                    if escape_mark:
+                        piece_ids = self._escaped_ids(text, escape_mark, continues)
                     else:
                         piece_ids = next(continuing_ids if continues else open_ids)
                     whole.extend(piece_ids)
@@ -262,13 +289,13 @@ class Encoder:
             if isinstance(sample, TextSample) and self.tokenizer.eos_id is not None:
                 whole.append(self.tokenizer.eos_id)
                 mask.append(1)
-            yield _Joined(whole, mask, tuple(sizes) if len(sizes) > 1 else None)
+            yield Joined(whole, mask, tuple(sizes) if len(sizes) > 1 else None)
 
     def _start(self, sample: Sample, pieces: Sequence[Piece]) -> list[int]:
-        """The bos that is added: the one place that decides on it.
+        """Returns the bos to add. No other code decides on it.
 
-        A chat template writes bos or its format has none, so nothing is added, as `apply_chat_template` adds nothing. A
-        document, and a conversation as `plain` text, begin as the tokenizer begins a text.
+        A chat template writes bos itself if its format has one, so nothing is added, as in `apply_chat_template`. A
+        document or a `plain` conversation gets the bos that the tokenizer adds to any text.
         """
         if self._added_bos is None or not (isinstance(sample, TextSample) or self.chat_template.is_text):
             return []
@@ -276,27 +303,28 @@ class Encoder:
         return [] if is_written else [self._added_bos]
 
     def _loss_bytes(self, piece: Piece) -> int:
-        """UTF-8 bytes of a piece that carries loss, without shields and the template's special tokens; else 0."""
+        """Counts the UTF-8 bytes of a piece with loss, without escape marks and special tokens; 0 without loss."""
         if not piece.has_loss:
             return 0
         special = sum(
             len(piece.text[span.start : span.end].encode()) for span in self.tokenizer.special_spans(piece.text)
         )
-        text = piece.text.replace(piece.shield, "") if piece.shield else piece.text
+        text = piece.text.replace(piece.escape_mark, "") if piece.escape_mark else piece.text
         return len(text.encode()) - special
 
-    def _shielded_ids(self, text: str, shield: str, continues: bool) -> list[int]:
-        """The template's special tokens as tokens; everything between them, special or not, spelled out."""
+    def _escaped_ids(self, text: str, escape_mark: str, continues: bool) -> list[int]:
+        """Encodes an escaped text: special tokens of the template as tokens, all text between them literally."""
+        # The escape mark breaks up special-token text of the data, so every span found here is the template's.
         ids: list[int] = []
         done = 0
         for span in self.tokenizer.special_spans(text):
-            ids += self._literal_ids(text[done : span.start], shield, continues)
+            ids += self._literal_ids(text[done : span.start], escape_mark, continues)
             ids.append(span.id)
             done = span.end
             token = text[span.start : span.end].strip()
-            continues = self._joints is not None and not self._joints.restarts_behind(token)
-        return ids + self._literal_ids(text[done:], shield, continues)
+            continues = self._continuation_rules is not None and not self._continuation_rules.restarts_after(token)
+        return ids + self._literal_ids(text[done:], escape_mark, continues)
 
-    def _literal_ids(self, text: str, shield: str, continues: bool) -> list[int]:
+    def _literal_ids(self, text: str, escape_mark: str, continues: bool) -> list[int]:
         tokenizer = self._continuation if continues else self.tokenizer
-        return tokenizer.encode(text.replace(shield, ""), parse_special=False) if text else []
+        return tokenizer.encode(text.replace(escape_mark, ""), parse_special=False) if text else []

@@ -1,14 +1,17 @@
-"""Cuts a rendered conversation exactly where loss begins and ends.
+"""Finds the spans of a rendered conversation that carry loss, and splits the text there.
 
-A turn of the assistant begins where the prompt for it ends: the text rendered up to the turn before, with the
-generation prompt. It ends with its end-of-turn token. Each side of a cut is encoded by itself, so what training sees
-before an answer has the very ids that inference starts from. A template that marks the assistant's words with
-`{% generation %}` is cut at its marks instead. Turns that carry no loss are cut too, so that a conversation has the same
-ids as a sample, as the start of a sample and as a prompt.
+An assistant turn starts where its prompt ends. The prompt is the text of the earlier turns, rendered with the generation
+prompt. The turn ends with its end-of-turn token. Both sides of a split are encoded separately, so the ids before an
+answer equal the ids that inference starts from. A template with `{% generation %}` blocks is split at these blocks
+instead. Turns without loss are split too: a conversation then has the same ids as a sample, as the start of a longer
+sample and as a prompt.
 
-Characters that Unicode reserves for internal use (U+FDD0..U+FDEF, never text) travel through the template with the
-contents: one breaks the texts of special tokens that people wrote, so that only the template's own are left; one marks
-where a content ends, so that the end-of-turn token is the first special token behind it, whatever the template trims.
+Unicode reserves U+FDD0..U+FDEF for internal use, so text does not contain them. Two of these characters are put into the
+message contents before rendering:
+
+- The escape mark breaks up special-token text inside the contents. Only the template's own special tokens remain.
+- The end mark shows where a content ends. The first special token after it is the end-of-turn token, even if the
+  template trims the content.
 """
 
 import json
@@ -20,7 +23,7 @@ from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
-from lazarus_tokenkit.encoding.cached_render import HOLE, NONCHARACTERS, Piece, Skeleton
+from lazarus_tokenkit.encoding.cached_render import NONCHARACTERS, PLACEHOLDER, CachedRender, Piece
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.samples.kinds import ASSISTANT, JSON, Message
 from lazarus_tokenkit.templates.render import ChatTemplate
@@ -29,47 +32,54 @@ from lazarus_tokenkit.tokenizers.protocol import SpecialSpan, Tokenizer
 
 Render = Callable[..., str]
 EXCHANGE = ("user", ASSISTANT)
-"""Roles of a question and its answer."""
+"""Roles of a prompt with one answer."""
 EXCHANGE_SHAPE = EXCHANGE, 0, False
-"""Roles, first turn with loss, whether a prompt follows: what a skeleton is of."""
+"""Key of a cached render: roles, first turn with loss, whether the generation prompt is added."""
 UNSTABLE = "LT-E205"
-"""Code of a template whose earlier turns change when more follow."""
+"""Error code of a template that renders earlier turns differently when more turns follow."""
 
 
 class _Answer(NamedTuple):
-    """First character of a turn of the assistant in a rendered text, the one after its last, and whether it has loss."""
+    """Half-open character range of an assistant turn in the rendered text, and whether the turn carries loss."""
 
     start: int
     end: int
     has_loss: bool
 
 
-class Cutter:
-    """Cuts texts and conversations for one tokenizer and one template."""
+class SpanFinder:
+    """Splits texts and conversations into pieces with and without loss, for one tokenizer and one template."""
 
     def __init__(self, tokenizer: Tokenizer, template: ChatTemplate) -> None:
+        """Compiles the search patterns of the tokenizer's special tokens.
+
+        Args:
+            tokenizer: Gives the special tokens.
+            template: Renders the conversations.
+        """
         self._template = template
         self._find_special: Callable[[str], list[SpecialSpan]] = tokenizer.special_spans
         texts = sorted(tokenizer.special_tokens, key=len, reverse=True)
-        # One character where any special token begins; `(?!)` where there is none never matches.
+        # A special token's text or a noncharacter. Without special tokens, `(?!)` matches nothing.
         self._reserved = re.compile(
             f"{'|'.join(map(re.escape, texts)) or '(?!)'}|[{NONCHARACTERS[0]}-{NONCHARACTERS[-1]}]"
         )
-        # What all special tokens with the same first character begin with: quick to look for.
-        self._beginnings = tuple(_shared_start(group) for _, group in groupby(sorted(texts), itemgetter(0)))
-        self._skeletons: dict[tuple[tuple[str, ...], int, bool], Skeleton] = {}
+        # Common prefixes of the special tokens, one for each first character: a fast test before the regular expression.
+        self._prefixes = tuple(_common_prefix(group) for _, group in groupby(sorted(texts), itemgetter(0)))
+        self._cached_renders: dict[tuple[tuple[str, ...], int, bool], CachedRender] = {}
+        # Matches the first character of a special token's text, so that an escape mark can follow it.
         self._special_start = re.compile(f"(?=(?:{'|'.join(map(re.escape, texts)) or '(?!)'}))(.)", re.DOTALL)
 
     @cached_property
-    def _is_opaque(self) -> bool:
-        return self._template.is_opaque
+    def _is_content_independent(self) -> bool:
+        return self._template.is_content_independent
 
     def text(self, text: str) -> Piece:
-        """A document: all of it carries loss, and none of it is a special token."""
+        """Returns a document as one piece. All of it carries loss, and none of it is parsed as a special token."""
         if not self._is_reserved(text):
             return Piece(text, True)
-        shield, _ = _free_noncharacters([text])
-        return _piece(self._break(text, shield), True, shield)
+        escape_mark, _ = _free_noncharacters([text])
+        return _piece(self._escape(text, escape_mark), True, escape_mark)
 
     def conversation(
         self,
@@ -79,101 +89,116 @@ class Cutter:
         add_generation_prompt: bool = False,
         has_loss: bool = True,
     ) -> list[Piece]:
-        """The pieces of a conversation; their texts joined, without shields, are what the template renders.
+        """Splits a conversation. The joined texts, without escape marks, equal the template's output.
 
         Args:
-            messages: Its turns.
-            tools: Functions that the assistant may call.
-            add_generation_prompt: Whether the opening of the assistant's next turn stands at the end.
-            has_loss: Whether the assistant's turns carry loss.
+            messages: The turns.
+            tools: JSON schemas of the functions that the assistant may call.
+            add_generation_prompt: Whether the header of the next assistant turn is added at the end.
+            has_loss: Whether the assistant turns carry loss.
 
         Raises:
-            TemplateError: A template that renders a turn differently once more turns follow.
+            TemplateError: The template renders a turn differently when more turns follow.
         """
         return self._pieces(messages, tools, 0 if has_loss else len(messages), add_generation_prompt)
 
     def exchange(self, prompt: str, completion: str) -> list[Piece]:
-        """`conversation` of a question and its answer."""
+        """Splits a conversation of one prompt and one answer.
+
+        Args:
+            prompt: Content of the user's turn.
+            completion: Content of the assistant's turn. It carries loss.
+        """
         contents = prompt, completion
-        if self._is_opaque and not self._is_reserved(prompt) and not self._is_reserved(completion):
-            skeleton = self._skeletons.get(EXCHANGE_SHAPE)
-            if skeleton is not None:
-                return skeleton.fill(contents)
+        if self._is_content_independent and not self._is_reserved(prompt) and not self._is_reserved(completion):
+            cached = self._cached_renders.get(EXCHANGE_SHAPE)
+            if cached is not None:
+                return cached.fill(contents)
         return self.conversation([Message(*turn) for turn in zip(EXCHANGE, contents, strict=True)])
 
     def answer(self, prompt: Sequence[Message], answer: Sequence[Message], tools: Sequence[JSON] = ()) -> list[Piece]:
-        """The pieces of a conversation in which only the turns of `answer` carry loss."""
+        """Splits a conversation in which only the assistant turns of `answer` carry loss.
+
+        Args:
+            prompt: The turns before the answer.
+            answer: The turns of the answer.
+            tools: JSON schemas of the functions that the assistant may call.
+        """
         return self._pieces([*prompt, *answer], tools, len(prompt), False)
 
     def _pieces(
         self, messages: Sequence[Message], tools: Sequence[JSON], first: int, add_generation_prompt: bool
     ) -> list[Piece]:
-        """Cuts the assistant's turns from number `first` on out of the rendered conversation."""
+        """Splits a conversation. Assistant turns from number `first` on carry loss."""
         contents = [message.content for message in messages]
-        if not tools and self._is_opaque and self._are_plain(messages, contents):
-            skeleton = self._skeletons.get(
+        if not tools and self._is_content_independent and self._are_plain(messages, contents):
+            cached = self._cached_renders.get(
                 key := (tuple(message.role for message in messages), first, add_generation_prompt)
             )
-            if skeleton is None:
-                skeleton = self._skeletons[key] = self._skeleton(messages, first, add_generation_prompt)
-            return skeleton.fill(contents)
+            if cached is None:
+                cached = self._cached_renders[key] = self._make_cached_render(messages, first, add_generation_prompt)
+            return cached.fill(contents)
         return self._cut(messages, tools, first, add_generation_prompt)
 
     def _are_plain(self, messages: Sequence[Message], contents: Sequence[str]) -> bool:
-        """Whether messages are roles and contents only, none with the text of a special token or a noncharacter."""
+        """Whether the messages have only roles and contents, without special-token text and noncharacters."""
         if any(message.tool_calls or message.name or message.tool_call_id for message in messages):
             return False
         return not any(map(self._is_reserved, contents))
 
     def _is_reserved(self, text: str) -> bool:
-        """Whether a text holds that of a special token or a noncharacter."""
-        if text.isascii():
-            for start in self._beginnings:
+        """Whether a text contains special-token text or a noncharacter."""
+        if text.isascii():  # ASCII text has no noncharacter, so the common prefixes decide most texts
+            for start in self._prefixes:
                 if start in text:
                     break
             else:
                 return False
         return self._reserved.search(text) is not None
 
-    def _skeleton(self, messages: Sequence[Message], first: int, add_generation_prompt: bool) -> Skeleton:
-        """The pieces with a place for each content, cut the slow way once."""
-        places = [f"{HOLE}{number}{HOLE}" for number in range(len(messages))]
-        held = [Message(message.role, place) for message, place in zip(messages, places, strict=True)]
-        return Skeleton.of(self._cut(held, (), first, add_generation_prompt))
+    def _make_cached_render(self, messages: Sequence[Message], first: int, add_generation_prompt: bool) -> CachedRender:
+        """Renders and splits the conversation once, with placeholders in place of the contents."""
+        places = [f"{PLACEHOLDER}{number}{PLACEHOLDER}" for number in range(len(messages))]
+        placeholder_messages = [Message(message.role, place) for message, place in zip(messages, places, strict=True)]
+        return CachedRender.of(self._cut(placeholder_messages, (), first, add_generation_prompt))
 
     def _cut(
         self, messages: Sequence[Message], tools: Sequence[JSON], first: int, add_generation_prompt: bool
     ) -> list[Piece]:
-        shield, mark = _free_noncharacters([text for message in messages for text in _texts(message)])
-        messages = [self._shielded(message, shield) for message in messages]
+        escape_mark, end_mark = _free_noncharacters([text for message in messages for text in _texts(message)])
+        messages = [self._escaped(message, escape_mark) for message in messages]
         render = partial(self._template.render, tools=tools)
         text = render(messages, add_generation_prompt=add_generation_prompt)
-        self._refuse_silence(messages, tools, text, add_generation_prompt)
+        self._refuse_dropped_tools(messages, tools, text, add_generation_prompt)
+        # The answers are disjoint and in order: each is one piece, and the text between two answers is another.
         pieces: list[Piece] = []
         done = 0
         if self._template.has_generation_blocks:
             answers = self._marked_answers(messages, tools, first, text, add_generation_prompt)
         else:
-            answers = self._answers(render, messages, tools, first, text, mark)
+            answers = self._answers(render, messages, tools, first, text, end_mark)
         for start, end, has_loss in answers:
-            pieces += [_piece(text[done:start], False, shield), _piece(text[start:end], has_loss, shield)]
+            pieces += [_piece(text[done:start], False, escape_mark), _piece(text[start:end], has_loss, escape_mark)]
             done = end
-        pieces.append(_piece(text[done:], False, shield))
+        pieces.append(_piece(text[done:], False, escape_mark))
         return [piece for piece in pieces if piece.text]
 
-    def _refuse_silence(
+    def _refuse_dropped_tools(
         self, messages: Sequence[Message], tools: Sequence[JSON], text: str, add_generation_prompt: bool
     ) -> None:
-        """A template that knows no tools leaves them out without a word, and a model would learn to call nothing."""
-        less: dict[str, tuple[Sequence[Message], Sequence[JSON]]] = {}
+        """Refuses a template that drops tools or tool calls: a model trained on its output would not learn to call them.
+
+        The text is compared with a second rendering without tools. Equal texts mean that the template ignores them.
+        """
+        reduced: dict[str, tuple[Sequence[Message], Sequence[JSON]]] = {}
         if tools:
-            less["tools"] = messages, ()
+            reduced["tools"] = messages, ()
         if any(message.tool_calls for message in messages):
-            less["tool calls"] = [replace(message, tool_calls=()) for message in messages], tools
-        for what, (turns, left) in less.items():
-            if self._render_or_none(turns, left, add_generation_prompt) == text:
+            reduced["tool calls"] = [replace(message, tool_calls=()) for message in messages], tools
+        for name, (turns, remaining_tools) in reduced.items():
+            if self._render_or_none(turns, remaining_tools, add_generation_prompt) == text:
                 raise TemplateError(
-                    f"template `{self._template.name}` leaves the {what} out; use one that shows them, such as"
+                    f"template `{self._template.name}` leaves the {name} out; use a template that renders them, such as"
                     " `chatml-tools`",
                     "LT-E207",
                 )
@@ -189,10 +214,10 @@ class Cutter:
     def _answers(
         self, render: Render, messages: Sequence[Message], tools: Sequence[JSON], first: int, text: str, mark: str
     ) -> list[_Answer]:
-        """Where the assistant's turns begin and end in the rendered text; those from number `first` on carry loss.
+        """Finds the assistant turns in the rendered text. Turns from number `first` on carry loss.
 
-        Found by rendering prefixes, which are what inference sees. A turn without loss that cannot be found so is left
-        in the text around it.
+        The turns are found by rendering prefixes of the conversation, as inference does. A turn without loss that is
+        not found this way remains part of the surrounding text.
         """
         answers: list[_Answer] = []
         for turn, message in enumerate(messages):
@@ -213,14 +238,15 @@ class Cutter:
         text: str,
         add_generation_prompt: bool,
     ) -> list[_Answer]:
-        """What the template itself marks with `{% generation %}`, blocks without a gap between them as one."""
-        held = [_without_marks(message) for message in messages]
-        spans = self._template.generation_spans(held, add_generation_prompt=add_generation_prompt, tools=tools)
+        """Returns the template's `{% generation %}` blocks. Adjacent blocks with equal loss become one."""
+        unmarked = [_without_generation_marks(message) for message in messages]
+        spans = self._template.generation_spans(unmarked, add_generation_prompt=add_generation_prompt, tools=tools)
+        # Blocks that end inside the prompt of turn `first` carry no loss.
         before = 0
         if 0 < first < len(messages):
             prompt = self._template.render(messages[:first], add_generation_prompt=True, tools=tools)
             if not text.startswith(prompt):
-                raise self._unstable(first, "the prompt for it is not how the turn begins")
+                raise self._unstable(first, "the turn does not begin with its generation prompt")
             before = len(prompt)
         answers: list[_Answer] = []
         for start, end in spans:
@@ -239,28 +265,36 @@ class Cutter:
     def _turn_start(self, render: Render, before: Sequence[Message], text: str) -> int:
         prompt = render(before, add_generation_prompt=True)
         if not text.startswith(prompt):
-            raise self._unstable(len(before), "the prompt for it is not how the turn begins")
+            raise self._unstable(len(before), "the turn does not begin with its generation prompt")
         return len(prompt)
 
     def _turn_end(self, render: Render, turns: Sequence[Message], text: str, mark: str) -> int:
+        # The mark goes before trailing white space: a template that trims the content must not remove the mark.
         content = turns[-1].content
         words = content.rstrip()
         marked = replace(turns[-1], content=words + mark + content[len(words) :])
         head, found, tail = render([*turns[:-1], marked]).partition(mark)
         if not found or not text.startswith(head):
             raise self._unstable(len(turns) - 1, "its content changes when more turns follow")
+        # The first special token after the content is the end-of-turn token, if the whole text has it there too.
         specials = self._find_special(tail)
         if not specials or not text.startswith(head + tail[: specials[0].end]):
-            return len(head)  # no end-of-turn token here: some templates write one behind the last turn only
+            return len(head)  # no end-of-turn token: some templates write one only after the last turn
         return len(head) + specials[0].end
 
     def _calls_end(self, render: Render, turns: Sequence[Message], start: int, text: str) -> int:
-        """Behind the last special token of a turn: calls may be marked by some themselves, and words may be missing."""
+        """Returns the end of a turn with tool calls: the end of its last special token.
+
+        The end mark does not work here: calls may use special tokens themselves, and the content may be empty. The end
+        of the text that both renderings share limits the search instead.
+        """
         whole = render(turns)
+        # `shared` is the length of the common prefix of the rendering up to this turn and the whole text.
         differing = (place for place, pair in enumerate(zip(whole, text, strict=False)) if pair[0] != pair[1])
         shared = next(differing, min(len(whole), len(text)))
         own = whole[start:shared]
-        rest = whole[shared:]  # some templates write an end behind the last turn only
+        rest = whole[shared:]  # some templates write an end-of-turn token only after the last turn
+        # Apart from special tokens and white space, the whole text must contain the complete turn.
         for span in reversed(self._find_special(rest)):
             rest = rest[: span.start] + rest[span.end :]
         if rest.strip():
@@ -270,47 +304,47 @@ class Cutter:
 
     def _unstable(self, turn: int, reason: str) -> TemplateError:
         return TemplateError(
-            f"template `{self._template.name}` does not show where the loss of message {turn} lies: {reason};"
-            f" use {self._stable_template} or give one answer a sample",
+            f"template `{self._template.name}` does not determine which tokens of message {turn} carry loss: {reason};"
+            f" use {self._stable_template} or split the conversation into samples with one answer each",
             UNSTABLE,
         )
 
     @property
     def _stable_template(self) -> str:
-        """What to use in place of a template that changes earlier turns."""
+        """Names a replacement for a template that changes earlier turns."""
         if "</think>" in self._template.source and "<|im_start|>" in self._template.source:
             return "template `qwen3`, which keeps the thoughts of every answer,"
         return "a template that marks the assistant's words with `{% generation %}`"
 
-    def _shielded(self, message: Message, shield: str) -> Message:
+    def _escaped(self, message: Message, escape_mark: str) -> Message:
         calls = tuple(
-            replace(call, arguments=self._break_all(dict(call.arguments), shield)) for call in message.tool_calls
+            replace(call, arguments=self._escape_json(dict(call.arguments), escape_mark)) for call in message.tool_calls
         )
-        return replace(message, content=self._break(message.content, shield), tool_calls=calls)
+        return replace(message, content=self._escape(message.content, escape_mark), tool_calls=calls)
 
-    def _break(self, text: str, shield: str) -> str:
-        return self._special_start.sub(rf"\1{shield}", text)
+    def _escape(self, text: str, escape_mark: str) -> str:
+        return self._special_start.sub(rf"\1{escape_mark}", text)
 
-    def _break_all(self, value: Any, shield: str) -> Any:
-        """`_break` of every text in a JSON value."""
+    def _escape_json(self, value: Any, escape_mark: str) -> Any:
+        """Applies `_escape` to every string in a JSON value."""
         match value:
             case str():
-                return self._break(value, shield)
+                return self._escape(value, escape_mark)
             case dict():
                 members = cast("JSON", value)
-                return {key: self._break_all(member, shield) for key, member in members.items()}
+                return {key: self._escape_json(member, escape_mark) for key, member in members.items()}
             case list():
-                return [self._break_all(element, shield) for element in cast("list[Any]", value)]
+                return [self._escape_json(element, escape_mark) for element in cast("list[Any]", value)]
             case _:
                 return value
 
 
-def _piece(text: str, has_loss: bool, shield: str) -> Piece:
-    return Piece(text, has_loss, shield if shield in text else "")
+def _piece(text: str, has_loss: bool, escape_mark: str) -> Piece:
+    return Piece(text, has_loss, escape_mark if escape_mark in text else "")
 
 
-def _without_marks(message: Message) -> Message:
-    """The message with the characters that mark `{% generation %}` blocks replaced: its length stays."""
+def _without_generation_marks(message: Message) -> Message:
+    """Replaces the characters that mark `{% generation %}` blocks. The length of the message does not change."""
     plain = str.maketrans(dict.fromkeys((OPEN, CLOSE), NONCHARACTERS[0]))
 
     def replaced(value: Any) -> Any:
@@ -328,8 +362,9 @@ def _without_marks(message: Message) -> Message:
     return replace(message, content=replaced(message.content), tool_calls=calls)
 
 
-def _shared_start(texts: Iterable[str]) -> str:
-    """What all texts, sorted, begin with."""
+def _common_prefix(texts: Iterable[str]) -> str:
+    """Returns the longest common prefix of sorted texts."""
+    # In sorted order, the prefix that the first and the last text share is common to all.
     first, *rest = texts
     last = rest[-1] if rest else first
     size = next((place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
@@ -337,17 +372,17 @@ def _shared_start(texts: Iterable[str]) -> str:
 
 
 def _texts(message: Message) -> list[str]:
-    """What people wrote in a message."""
+    """Returns the texts of a message that come from the data."""
     return [message.content, *(json.dumps(call.to_json(), ensure_ascii=False) for call in message.tool_calls)]
 
 
 def _free_noncharacters(contents: Sequence[str]) -> tuple[str, str]:
-    """Two noncharacters that occur in no content."""
+    """Returns two noncharacters that occur in no content: the escape mark and the end mark."""
     free = (mark for mark in NONCHARACTERS if not any(mark in content for content in contents))
     match list(islice(free, 2)):
-        case [shield, mark]:
-            return shield, mark
+        case [escape_mark, end_mark]:
+            return escape_mark, end_mark
         case _:
             raise TemplateError(
-                "the text uses all noncharacters U+FDD0..U+FDEF, which are no text; remove them", "LT-E206"
+                "the sample contains every noncharacter U+FDD0..U+FDEF; remove them: they are not text", "LT-E206"
             )

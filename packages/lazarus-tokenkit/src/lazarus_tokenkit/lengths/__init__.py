@@ -1,1 +1,5 @@
-"""Measure samples and write length caches."""
+"""Length caches: the token count of every sample of a data set."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

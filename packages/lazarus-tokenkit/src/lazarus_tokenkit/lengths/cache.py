@@ -1,61 +1,41 @@
-"""Writes a length cache: read, encode, write, side by side, in memory that does not grow with the data.
+"""Writes a length cache. Reading, encoding and writing run concurrently in constant memory.
 
-A run that was stopped goes on where it was: finished rows lie in `.NAME.partial` under the identity of tokenizer,
-template and files. The data is read again from its start, so that the root over all rows is that of the data as it is
-now; only the encoding of rows whose content is still the same is spared.
+An interrupted run is resumed: finished rows are stored in `.NAME.partial` with the identity of tokenizer, template and
+files. The next run reads the data from the start, so the Merkle root always covers the current data. It skips only the
+encoding of unchanged rows.
 """
 
 import json
 import logging
-import os
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lazarus_core.canonical import canonical_json
-from lazarus_core.outputs import check_output
 from lazarus_core.printable import utf8_name
 from lazarus_plan import LengthsHeader, merkle_root
 from lazarus_tokenkit.encoding.encoder import Encoder, Measure, Prepared
-from lazarus_tokenkit.errors import SampleError
-from lazarus_tokenkit.lengths.measure import CHUNK, PREFIX_BYTES, header_of, naming_rows
-from lazarus_tokenkit.lengths.resumable import Partial
+from lazarus_tokenkit.lengths.chunks import WORKERS, Engines, in_order, open_engines
+from lazarus_tokenkit.lengths.measure import CHUNK, PREFIX_BYTES, header_of, row_places_in_errors
+from lazarus_tokenkit.lengths.resumable import ResumeFile
 from lazarus_tokenkit.lengths.stats import LengthTally
-from lazarus_tokenkit.outputs import LENGTHS
-from lazarus_tokenkit.samples.documents import sample_text
+from lazarus_tokenkit.outputs import LENGTHS, refuse_output
 from lazarus_tokenkit.samples.files import Paths, data_files
 from lazarus_tokenkit.samples.read import Row, as_paths, read_rows
 from lazarus_tokenkit.samples.schemas import FieldNames
-from lazarus_tokenkit.tokenizers.backends.huggingface import batches_on_one_thread
-from lazarus_tokenkit.tokenizers.engines import NUM_CHECKED, Engine, EngineName, choose_engine, continuation_engine
+from lazarus_tokenkit.tokenizers.engines import Engine, EngineName
 from lazarus_tokenkit.tokenizers.ids import Ids
 
 logger = logging.getLogger(__name__)
 
-WORKERS = min(os.cpu_count() or 1, 8)
-"""Chunks that are encoded at the same time; more than eight would wait for the rows, which one thread reads."""
 _quote = json.JSONEncoder(ensure_ascii=False).encode
 
 
-class _Engines(NamedTuple):
-    """What encodes texts, and what encodes texts that continue others."""
-
-    texts: Engine
-    continuing: Engine
-
-    def encode(self, prepared: Prepared) -> tuple[list[Ids], list[Ids]]:
-        """Ids of `prepared.texts` and of `prepared.continuing`."""
-        continuing = self.continuing.encode_batch(prepared.continuing) if prepared.continuing else []
-        return self.texts.encode_batch(prepared.texts), continuing
-
-
 class _Chunk(NamedTuple):
-    """Rows on their way: those that an earlier run finished have their lines, the others wait for their ids."""
+    """Rows in progress: either with the lines of an earlier run, or with a future for their ids."""
 
     rows: list[Row]
     digests: list[bytes]
@@ -74,42 +54,48 @@ def build_lengths(
     tally: LengthTally | None = None,
     force: bool = False,
 ) -> LengthsHeader:
-    """Writes the length cache of data files; the file appears whole or not at all.
+    """Writes the length cache of data files. The file is created atomically.
 
     Args:
         paths: Data files.
-        encoder: What encodes them.
-        output: The length cache.
-        fields: Names of the fields, where they are not the standard ones.
-        on_progress: Called with the number of samples done since the last call.
-        engine: Encodes in the tokenizer's place; it must be exact on the first samples, else a warning says so.
-        tally: Counts the lengths on the way.
-        force: Replace a file that is no length cache.
+        encoder: Encodes the samples.
+        output: Path of the length cache.
+        fields: Names of the fields, or None for the standard names.
+        on_progress: Called with the number of samples finished since the last call.
+        engine: Engine that encodes the texts. If it differs from the reference engine on the first samples, a warning is
+            logged and the reference engine is used.
+        tally: Counts the lengths of the written rows.
+        force: Whether to replace an existing file that is not a length cache.
+
+    Returns:
+        The header of the length cache.
 
     Raises:
-        SampleError: `output` is one of the data files, by whatever name, lies among them, or is a directory.
-        OutputTaken: `output` is there and is no length cache.
-        TokenkitError: Another process builds `output`.
+        SampleError: A file or row is invalid, or `output` is a data file, is inside the data, or is a directory.
+        OutputTaken: `output` exists and is not a length cache.
+        TokenkitError: Another process is writing `output`.
     """
     output = Path(output)
-    _refuse_output(output, paths, force)
-    _ = encoder.chat_template  # fails before the first row, not because of it
-    rows = read_rows(paths, fields)
-    first = list(islice(rows, NUM_CHECKED)) if engine != "huggingface" else []
-    texts = [sample_text(row.sample) for row in first]
-    fingerprint = encoder.fingerprint.fingerprint
-    chosen = choose_engine(encoder.tokenizer, engine, texts, fingerprint)
-    engines = _Engines(chosen, continuation_engine(encoder.tokenizer, chosen, texts, fingerprint))
-    with Partial(output, _identity(paths, encoder, fields, chosen)) as partial:
-        written = _write(chain(first, rows), encoder, engines, partial, on_progress or _no_progress, tally)
+    refuse_output(output, paths, LENGTHS, force)
+    _ = encoder.chat_template  # an invalid template is not the error of the first row
+    engines, rows = open_engines(encoder, read_rows(paths, fields), engine)
+    with ResumeFile(output, _identity(paths, encoder, fields, engines.texts)) as partial:
+        written = _write(rows, encoder, engines, partial, on_progress or _no_progress, tally)
         root = merkle_root(written)
-        header = header_of(paths, encoder, partial.count, root, None if engine == "huggingface" else chosen.name)
+        named = None if engine == "huggingface" else engines.texts.name
+        header = header_of(paths, encoder, partial.count, root, named)
         partial.finish(output, header.line())
     return header
 
 
 def row_line(sample_id: str, measure: Measure, digest: bytes) -> bytes:
-    """A row's line: `LengthRow.line`, written out, in a tenth of the time."""
+    """Returns the line of a row, equal to `LengthRow.line`, in a tenth of its time.
+
+    Args:
+        sample_id: Id of the sample.
+        measure: Lengths and id digest of the sample.
+        digest: SHA-256 of the sample's content, 32 bytes.
+    """
     parts = "" if measure.parts is None else f',"parts":[{",".join(map(str, measure.parts))}]'
     return (
         f'{{"id":{_quote(sample_id)},"length":{measure.length},"loss_tokens":{measure.loss_tokens}{parts},'
@@ -120,39 +106,34 @@ def row_line(sample_id: str, measure: Measure, digest: bytes) -> bytes:
 def _write(
     rows: Iterator[Row],
     encoder: Encoder,
-    engines: _Engines,
-    partial: Partial,
+    engines: Engines,
+    partial: ResumeFile,
     on_progress: Callable[[int], Any],
     tally: LengthTally | None,
 ) -> Iterator[bytes]:
-    """Writes all rows; yields their digests."""
-    waiting: deque[_Chunk] = deque()
-    with batches_on_one_thread(), ThreadPoolExecutor(1 if engines.texts.is_parallel else WORKERS) as workers:
-        while True:
-            batch = list(islice(rows, CHUNK))
-            if batch:
-                waiting.append(_start(batch, encoder, engines, partial, workers))
-            if waiting and (len(waiting) > 2 * WORKERS or not batch):
-                chunk = waiting.popleft()
-                lines = _finish(chunk, encoder)
-                partial.write(lines, is_new=chunk.lines is None)
-                if tally is not None:
-                    tally.add(lines)
-                on_progress(len(chunk.rows))
-                yield from chunk.digests
-            elif not batch:
-                return
+    """Writes all rows and yields their digests."""
+
+    def start(batch: list[Row], pool: ThreadPoolExecutor) -> _Chunk:
+        return _start(batch, encoder, engines, partial, pool)
+
+    for chunk in in_order(rows, start, CHUNK, 1 if engines.texts.is_parallel else WORKERS):
+        lines = _finish(chunk, encoder)
+        partial.write(lines, is_new=chunk.lines is None)
+        if tally is not None:
+            tally.add(lines)
+        on_progress(len(chunk.rows))
+        yield from chunk.digests
 
 
 def _start(
-    batch: list[Row], encoder: Encoder, engines: _Engines, partial: Partial, workers: ThreadPoolExecutor
+    batch: list[Row], encoder: Encoder, engines: Engines, partial: ResumeFile, workers: ThreadPoolExecutor
 ) -> _Chunk:
     digests = [row.sample.digest for row in batch]
     rows = zip(batch, digests, strict=True)
-    lines = partial.take((row.sample.id, digest[:PREFIX_BYTES].hex()) for row, digest in rows)
+    lines = partial.reuse((row.sample.id, digest[:PREFIX_BYTES].hex()) for row, digest in rows)
     if lines is not None:
         return _Chunk(batch, digests, lines, None, None)
-    with naming_rows(batch, encoder):
+    with row_places_in_errors(batch, encoder):
         prepared = encoder.prepare([row.sample for row in batch])
     return _Chunk(batch, digests, None, prepared, workers.submit(engines.encode, prepared))
 
@@ -167,7 +148,7 @@ def _finish(chunk: _Chunk, encoder: Encoder) -> list[bytes]:
 
 
 def _identity(paths: Paths, encoder: Encoder, fields: FieldNames | None, engine: Engine) -> bytes:
-    """What must be the same for an earlier run's rows to be this one's."""
+    """Returns the canonical JSON of all inputs that must be unchanged to reuse the rows of an earlier run."""
     listed = [file for path in as_paths(paths) for file in data_files(path) if file.exists()]
     files = [[utf8_name(file.name), file.stat().st_size] for file in listed]
     return canonical_json(
@@ -180,22 +161,6 @@ def _identity(paths: Paths, encoder: Encoder, fields: FieldNames | None, engine:
             "made_by": [f"lazarus-tokenkit {version('lazarus-tokenkit')}", encoder.fingerprint.library, engine.name],
         }
     )
-
-
-def _refuse_output(output: Path, paths: Paths, force: bool) -> None:
-    """The data stay as they are: the length cache takes no data file's place, and is none of a folder's files."""
-    if output.is_dir():
-        raise SampleError(f"{output} is a directory: name a file for the length cache", "LT-E315")
-    for path in as_paths(paths):
-        is_same = output.exists() and any(output.samefile(file) for file in data_files(path) if file.exists())
-        is_inside = path.is_dir() and output.resolve().is_relative_to(path.resolve())
-        if is_same or is_inside:
-            raise SampleError(
-                f"{output} {'is the data file' if is_same else 'lies among the data'} {path}: "
-                "choose another file for the length cache",
-                "LT-E315",
-            )
-    check_output(output, LENGTHS, inputs=as_paths(paths), force=force)
 
 
 def _no_progress(count: int) -> None:

@@ -1,4 +1,4 @@
-"""Some rows of data encoded again, for `lazarus-plan verify --sample N --tokenizer T`: it looks for this by entry point."""
+"""Encodes selected rows again. `lazarus-plan` finds this function by the entry point group `lazarus.lengths`."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -6,23 +6,23 @@ from typing import Any
 from lazarus_plan import LengthRow, StalePlan
 from lazarus_plan.checks import Recipe
 from lazarus_tokenkit.encoding.encoder import ENCODE_VERSION, Encoder
-from lazarus_tokenkit.lengths.measure import EncodedRow, naming_rows
+from lazarus_tokenkit.lengths.measure import EncodedRow, row_places_in_errors
 from lazarus_tokenkit.samples.read import FieldNames, read_rows
 from lazarus_tokenkit.tokenizers.ids import ids_prefix
 from lazarus_tokenkit.tokenizers.load import load_tokenizer
 
 
 def measure_rows(recipe: Recipe, encoding: dict[str, Any], positions: Sequence[int]) -> Iterator[LengthRow]:
-    """The lines of a length cache at some positions; reads no further than the last of them.
+    """Computes the rows of a length cache at the given positions. Reading stops after the last position.
 
     Args:
-        recipe: Data, tokenizer, fields.
-        encoding: The parameters that the lengths were measured with: template and pinned date.
-        positions: 0-based, ascending, over all files.
+        recipe: Data files, tokenizer, template and field names.
+        encoding: Parameters of the original encoding: template and pinned date.
+        positions: 0-based row positions over all files, ascending.
 
     Raises:
-        TokenkitError: A tokenizer, file or row cannot be used.
-        StalePlan: The lengths were measured with another version of the encoding, which gives other ids.
+        TokenkitError: The tokenizer, a file or a row is invalid.
+        StalePlan: The lengths were encoded with another `encode_version`, which gives other ids.
     """
     version = encoding.get("encode_version", ENCODE_VERSION)
     if version != ENCODE_VERSION:
@@ -40,7 +40,7 @@ def measure_rows(recipe: Recipe, encoding: dict[str, Any], positions: Sequence[i
         if position is None:
             return
         if at == position:
-            with naming_rows([row], encoder):
+            with row_places_in_errors([row], encoder):
                 encoded = encoder.encode(row.sample)
             yield EncodedRow(
                 row.sample.id,

@@ -1,16 +1,16 @@
-"""The rows of a length cache that is being written, kept when the run is stopped.
+"""The resume file of a length cache: stores finished rows, so that an interrupted run can be resumed.
 
-`.NAME.partial` begins with a line that names the run's identity. Blocks of rows follow:
+The file `.NAME.partial` begins with a line that contains the identity of the run. Blocks of rows follow:
 
 ```
 {"lazarus_partial":2,"identity":{"encoding":..,"files":..}}
-LENGTH DIGEST          bytes of the block, and SHA-256(previous digest || block); the first previous one is of line 1
-{"id":..}              the rows' lines
+LENGTH DIGEST          bytes of the block, and SHA-256(previous digest || block); line 1 gives the first previous digest
+{"id":..}              the lines of the rows
 ```
 
-Another run of the same identity takes the blocks up, as far as the digests and the rows' ids and content are right;
-from the first that is not, rows are encoded again. Whatever is wrong with the data removes the file. One process builds
-an output at a time: it holds a lock on the file.
+A run with the same identity reuses the blocks as long as their digests, ids and contents match. From the first mismatch
+on, rows are encoded again. An error in the data deletes the file. A lock on the file ensures that one process at a time
+writes an output.
 """
 
 import fcntl
@@ -30,17 +30,17 @@ from lazarus_tokenkit.errors import TokenkitError
 logger = logging.getLogger(__name__)
 
 _BEGINS = (b'{"lazarus_partial":', b'{"encoding":')
-"""How the first line begins, now and in the first version, which had no digests and is not taken up."""
+"""First bytes of a resume file in formats 2 and 1. Format 1 has no digests and is not resumed."""
 _MAX_HEAD = 100
-"""Bytes of a block's first line at most: 64 of the digest, a space, a length."""
+"""Largest size of a block's first line in bytes: a digest of 64 digits, a space, a length."""
 
 
-class Partial:
-    """Rows on disk, from an earlier run or from this one.
+class ResumeFile:
+    """The open resume file of one run. Use it as a context manager.
 
     Args:
-        output: The length cache that they are for.
-        identity: One JSON text without line breaks: what decided the rows.
+        output: The length cache that is being written.
+        identity: JSON text without line breaks with all inputs that decide the rows.
     """
 
     def __init__(self, output: Path, identity: bytes) -> None:
@@ -48,14 +48,14 @@ class Partial:
         self.count = 0
         self._output = output
         self._first_line = b'{"lazarus_partial":2,"identity":' + identity + b"}\n"
-        self._digest = hashlib.sha256(self._first_line).digest()
+        self._digest = hashlib.sha256(self._first_line).digest()  # the chain starts at the identity
         self._stream: IO[bytes] | None = None
         self._has_more = False
         self._is_finished = False
 
-    def __enter__(self) -> "Partial":
+    def __enter__(self) -> "ResumeFile":
         if stream_number(self._output) is not None or (self._output.exists() and not self._output.is_file()):
-            self._stream = tempfile.TemporaryFile()  # a device has no place beside it  # closed at the end
+            self._stream = tempfile.TemporaryFile()  # a device has no directory for a resume file; closed in `__exit__`
         else:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with naming(self.path):
@@ -63,7 +63,9 @@ class Partial:
         first = self._stream.readline(len(self._first_line))
         self._has_more = first == self._first_line
         if first and not self._has_more:
-            logger.warning("%s is of another tokenizer, template, data or version: starting over", self.path)
+            logger.warning(
+                "%s belongs to other data, or another tokenizer, template or version: starting over", self.path
+            )
         if not self._has_more:
             self._stream.seek(0)
             self._stream.truncate()
@@ -75,15 +77,15 @@ class Partial:
     ) -> None:
         assert self._stream is not None, "entered"
         if self._is_finished or isinstance(error, TokenkitError):
-            self.path.unlink(missing_ok=True)  # before the lock ends
+            self.path.unlink(missing_ok=True)  # before the lock is released
         with naming(self.path):
             self._stream.close()
 
-    def take(self, rows: Iterable[tuple[str, str]]) -> list[bytes] | None:
-        """The lines of these rows, if an earlier run has written them all; else all it has from here on is dropped.
+    def reuse(self, rows: Iterable[tuple[str, str]]) -> list[bytes] | None:
+        """Returns the stored lines of the next rows, or None if they are not all stored. None drops the rest of the file.
 
         Args:
-            rows: Id and `row` of each.
+            rows: Id and content digest (8 hexadecimal digits) of each row.
         """
         if not self._has_more:
             return None
@@ -96,14 +98,19 @@ class Partial:
             self._digest = self._next_digest(b"".join(lines))
             return lines
         if block is None and self._stream.read(1):
-            logger.warning("%s was altered or cut off: its rows from byte %d on are encoded again", self.path, start)
+            logger.warning("%s was changed or truncated: its rows from byte %d on are encoded again", self.path, start)
         self._has_more = False
         self._stream.seek(start)
         self._stream.truncate()
         return None
 
     def write(self, lines: Sequence[bytes], *, is_new: bool) -> None:
-        """Appends a block of rows, or counts rows that are there already."""
+        """Appends a block of rows.
+
+        Args:
+            lines: The lines of the rows.
+            is_new: Whether the rows are not yet in the file. Reused rows are only counted.
+        """
         assert self._stream is not None, "entered"
         if is_new:
             block = b"".join(lines)
@@ -113,13 +120,18 @@ class Partial:
         self.count += len(lines)
 
     def finish(self, output: Path, header: bytes) -> None:
-        """Writes the header and the rows, whose digests are checked once more, and puts the file in its place.
+        """Writes the length cache atomically: the header and the rows, whose digests are verified again.
+
+        Args:
+            output: Path of the length cache.
+            header: Its first line.
 
         Raises:
-            TokenkitError: The rows were altered while they were written.
+            TokenkitError: The resume file was changed during the run.
         """
         assert self._stream is not None, "entered"
         end, last = self._stream.tell(), self._digest
+        # Rows of an earlier run after the last reused block are dropped, then the digests are computed again.
         self._stream.truncate()
         self._stream.seek(len(self._first_line))
         self._digest = hashlib.sha256(self._first_line).digest()
@@ -129,11 +141,11 @@ class Partial:
                 self._digest = self._next_digest(block)
                 whole.write(block)
             if self._digest != last:
-                raise TokenkitError(f"{self.path} was altered while it was written: start again", "LT-E504")
+                raise TokenkitError(f"{self.path} was changed during the run: start again", "LT-E504")
         self._is_finished = True
 
     def _open(self) -> IO[bytes]:
-        """The file, locked; it is made anew where the process that held it removed it at its end."""
+        """Opens and locks the file. If the last owner deleted it before releasing the lock, it is created again."""
         while True:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
             stream = os.fdopen(handle, "r+b")
@@ -142,19 +154,19 @@ class Partial:
             except BlockingIOError:
                 stream.close()
                 raise TokenkitError(
-                    f"another process builds {self._output}: wait for it, or give another output", "LT-E504"
+                    f"another process is writing {self._output}: wait for it, or give another output", "LT-E504"
                 ) from None
-            if os.fstat(handle).st_nlink:
+            if os.fstat(handle).st_nlink:  # 0 links: another process deleted the file before this lock
                 head = stream.read(max(map(len, _BEGINS)))
                 if head and not head.startswith(_BEGINS):
                     stream.close()
-                    raise TokenkitError(f"{self.path} exists and is no resume file: move it away", "LT-E503")
+                    raise TokenkitError(f"{self.path} exists and is not a resume file: move it away", "LT-E503")
                 stream.seek(0)
                 return stream
             stream.close()
 
     def _read_block(self) -> bytes | None:
-        """The next block, if it is whole and has the digest that is stated."""
+        """Returns the next block if it is complete and its digest is correct, else None."""
         assert self._stream is not None, "entered"
         length, _, digest = self._stream.readline(_MAX_HEAD).rstrip(b"\n").partition(b" ")
         if not length.isdigit() or int(length) > os.fstat(self._stream.fileno()).st_size:

@@ -1,4 +1,4 @@
-"""The shape of a length cache: quantiles and a histogram, from how often each length occurs: memory for lengths, not rows."""
+"""Quantiles and a histogram of a length cache. Memory grows with the number of distinct lengths, not of rows."""
 
 import re
 from collections import Counter
@@ -14,27 +14,36 @@ from lazarus_tokenkit.tables import bars
 
 QUANTILES = (50, 90, 99)
 _LENGTHS = re.compile(rb'"length":([0-9]+),"loss_tokens":([0-9]+)')
-"""In a line that was just written; quotation marks inside an id are escaped."""
+"""Matches the lengths in a line of `row_line`. An id cannot match, because its quotation marks are escaped."""
 
 
 class LengthTally:
-    """Counts rows as they are written."""
+    """Counts the lengths of rows while they are written."""
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
         self._loss_tokens = 0
 
     def add(self, lines: Iterable[bytes]) -> None:
-        """Lines of a length cache."""
+        """Counts lines of a length cache."""
         for line in lines:
             found = _LENGTHS.search(line)
             assert found is not None, "written by `row_line`"
-            self._counts[int(found[1])] += 1
-            self._loss_tokens += int(found[2])
+            self.count(int(found[1]), int(found[2]))
+
+    def count(self, length: int, loss_tokens: int) -> None:
+        """Counts one sample.
+
+        Args:
+            length: Its tokens.
+            loss_tokens: Its tokens that carry loss.
+        """
+        self._counts[length] += 1
+        self._loss_tokens += loss_tokens
 
     @property
     def stats(self) -> "LengthStats":
-        """Of what was counted so far."""
+        """Statistics of the rows counted so far."""
         return LengthStats.of_counts(self._counts, self._loss_tokens)
 
 
@@ -44,11 +53,11 @@ class LengthStats:
 
     Args:
         count: Number of samples.
-        tokens: Their tokens together.
-        loss_tokens: Tokens that carry loss, or None where the cache does not tell.
-        min: The shortest.
-        quantiles: Nearest-rank lengths by per cent: a share of that many samples is at most that long.
-        max: The longest.
+        tokens: Number of tokens of all samples.
+        loss_tokens: Number of tokens that carry loss, or None if the cache does not store it.
+        min: Smallest length.
+        quantiles: Nearest-rank quantile by per cent: that share of the samples is at most that long.
+        max: Largest length.
         histogram: (first length, last length, samples) of ranges of equal width.
     """
 
@@ -62,7 +71,7 @@ class LengthStats:
 
     @classmethod
     def of(cls, cache: LengthCache) -> "LengthStats":
-        """Counts a length cache.
+        """Computes the statistics of a length cache.
 
         >>> from lazarus_plan import LengthRow
         >>> LengthStats.of(LengthCache.from_rows([LengthRow("a", 3), LengthRow("b", 5)])).quantiles
@@ -74,9 +83,16 @@ class LengthStats:
 
     @classmethod
     def of_counts(cls, occurrences: Mapping[int, int], loss_tokens: int | None) -> "LengthStats":
-        """From how often each length occurs; there is at least one."""
+        """Computes the statistics from counts.
+
+        Args:
+            occurrences: Length to number of samples; at least one entry.
+            loss_tokens: Number of tokens that carry loss, or None.
+        """
         lengths = np.array(sorted(occurrences), dtype=np.int64)
         counts = np.array([occurrences[length] for length in lengths.tolist()], dtype=np.int64)
+        # Nearest rank: the smallest length that at least `share` per cent of the samples do not exceed. The rank is
+        # rounded up in integers, so the result is exact.
         size, reached = int(counts.sum()), np.cumsum(counts)
         return cls(
             count=size,
@@ -89,7 +105,6 @@ class LengthStats:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As it is printed with `--json`."""
         return {
             "count": self.count,
             "tokens": self.tokens,
@@ -101,13 +116,13 @@ class LengthStats:
         }
 
     def headline(self) -> str:
-        """Samples and tokens in one line."""
+        """Formats the numbers of samples and tokens as one line."""
         loss = "" if self.loss_tokens is None else f", {self.loss_tokens:,} with loss"
         samples, tokens = ("" if count == 1 else "s" for count in (self.count, self.tokens))
         return f"{self.count:,} sample{samples}, {self.tokens:,} token{tokens}{loss}"
 
     def text(self) -> str:
-        """As it is printed for people."""
+        """Formats the statistics as a table with a histogram."""
         quantiles = "  ".join(f"p{share} {length:,}" for share, length in self.quantiles.items())
         digits = len(f"{self.max:,}")
         ranges = [(f"{first:>{digits},} - {last:>{digits},}", samples) for first, last, samples in self.histogram]

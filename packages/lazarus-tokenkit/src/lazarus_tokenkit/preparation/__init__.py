@@ -1,1 +1,5 @@
-"""What is done to texts and their order before they are encoded, each of it reversible or counted."""
+"""Rewrites and orders samples before they are encoded. Rewrites are reversible or counted."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

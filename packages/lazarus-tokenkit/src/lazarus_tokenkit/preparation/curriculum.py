@@ -1,7 +1,7 @@
-"""An order of samples from easy to hard: by length, or by how densely they reason.
+"""Orders samples from easy to hard, by length or by reasoning density.
 
-Reasoning density is the number of marks of reasoning (connectives, equations, numbered or bulleted steps) a hundred
-words. It orders, it does not measure: two texts of one density are not equally hard.
+Reasoning density is the number of connectives, equations and numbered or bulleted steps in a hundred words. It is a
+heuristic for ordering: two texts with equal density need not be equally hard.
 """
 
 import re
@@ -27,13 +27,13 @@ WORDS_PER_UNIT = 100
 
 @dataclass(frozen=True)
 class Curriculum:
-    """An order.
+    """An order of samples.
 
     Args:
-        by: What it goes by.
-        order: Positions of the samples, easy first.
-        scores: Of each sample, by position.
-        stages: Where each stage begins in `order`; stages have equal numbers of samples.
+        by: The criterion.
+        order: Positions of the samples, easiest first.
+        scores: Score of each sample, indexed by position.
+        stages: Start of each stage in `order`. Stages have equal numbers of samples, up to one.
     """
 
     by: By
@@ -43,7 +43,7 @@ class Curriculum:
 
 
 def reasoning_density(text: str) -> float:
-    """Marks of reasoning a hundred words.
+    """Returns the number of connectives, equations and steps in a hundred words.
 
     >>> reasoning_density("so 1 + 1 = 2 and nothing else")
     22.22222222222222
@@ -56,13 +56,13 @@ def reasoning_density(text: str) -> float:
 def make_curriculum(
     samples: Sequence[Sample], by: By, tokenizer: Tokenizer | None = None, num_stages: int = 4
 ) -> Curriculum:
-    """Orders samples; equal scores keep the order of the file.
+    """Orders samples from easy to hard. Samples with equal scores keep their order.
 
     Args:
         samples: The samples.
-        by: What to go by.
-        tokenizer: Counts lengths; None counts characters.
-        num_stages: How many stages to mark; no more than there are samples, so that none is empty.
+        by: The criterion: `length` or `reasoning`.
+        tokenizer: Measures lengths in tokens. None measures lengths in characters.
+        num_stages: Number of stages, at least 1. It is reduced to the number of samples.
     """
     texts = [sample_text(sample) for sample in samples]
     if by == "reasoning":

@@ -1,4 +1,4 @@
-"""Samples with other words: every text of a sample rewritten, and the row that is read as that sample again."""
+"""Rewrites the texts of samples, and converts samples back to rows."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -24,13 +24,13 @@ Rewrite = Callable[[str], str]
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A sample, prepared.
+class PreparedSample:
+    """A rewritten sample.
 
     Args:
-        sample: With its texts rewritten.
-        structures: What stood at each token of a structure, in the order of the texts.
-        texts: How many of its texts changed.
+        sample: The sample with rewritten texts.
+        structures: The original text of each structure token, in order.
+        texts: Number of texts that changed.
     """
 
     sample: Sample
@@ -38,44 +38,50 @@ class Prepared:
     texts: int
 
     def to_json(self) -> JSON:
-        """A row of JSON Lines; what `structures` tells is needed to put them back."""
+        """Returns the row for a JSON Lines file. Its member `structures` allows the original texts to be restored."""
         return to_row(self.sample) | ({"structures": list(self.structures)} if self.structures else {})
 
 
-def prepare_samples(rows: Iterable[Row], numbers: Style | None, structures: tuple[str, ...]) -> Iterator[Prepared]:
-    """Rewrites samples.
+def prepare_samples(
+    rows: Iterable[Row], numbers: Style | None, structures: tuple[str, ...]
+) -> Iterator[PreparedSample]:
+    """Rewrites the texts of samples.
 
     Args:
         rows: Samples with their places.
-        numbers: How numbers are spelled; None leaves them.
-        structures: Names of what becomes a token; none leaves texts as they are.
+        numbers: Format of numbers, or None to leave them unchanged.
+        structures: Names of the structures to replace by tokens, keys of `structures.PATTERNS`.
 
     Raises:
-        SampleError: A text holds a structure's token already.
+        SampleError: A text already contains the token of a structure.
     """
     for row in rows:
         values: list[str] = []
         changed: list[bool] = []
 
         def rewrite(text: str, values: list[str] = values, changed: list[bool] = changed) -> str:
-            injected = inject_structures(text, structures)  # first: an address is no number
+            injected = inject_structures(text, structures)  # before the numbers, so that addresses keep their digits
             values.extend(injected.values)
-            spelled = injected.text if numbers is None else normalize_numbers(injected.text, numbers)
-            changed.append(spelled != text)
-            return spelled
+            rewritten = injected.text if numbers is None else normalize_numbers(injected.text, numbers)
+            changed.append(rewritten != text)
+            return rewritten
 
         try:
             sample = map_texts(row.sample, rewrite)
         except ValueError as error:
             raise SampleError(f"{row.place}: {error}", "LT-E315") from error
-        yield Prepared(sample, tuple(values), sum(changed))
+        yield PreparedSample(sample, tuple(values), sum(changed))
 
 
 def map_texts(sample: Sample, rewrite: Rewrite) -> Sample:
-    """A sample with each of its texts rewritten, in order; calls and tools stay.
+    """Returns a copy of a sample with each text rewritten. Tool calls and tools are unchanged.
 
     >>> map_texts(CompletionSample("0", "a", "b"), str.upper)
     CompletionSample(id='0', prompt='A', completion='B')
+
+    Args:
+        sample: The sample.
+        rewrite: Function from a text to its replacement, called in the order of the texts.
     """
     match sample:
         case TextSample():
@@ -95,7 +101,7 @@ def map_texts(sample: Sample, rewrite: Rewrite) -> Sample:
 
 
 def to_row(sample: Sample) -> JSON:
-    """The fields that are read as this sample.
+    """Returns a row that `read_samples` reads as this sample.
 
     >>> to_row(TextSample("7", "hello"))
     {'id': '7', 'text': 'hello'}

@@ -1,7 +1,7 @@
-"""Things with a form of their own (addresses, identifiers, dates) as one token each, and back.
+"""Replaces addresses, identifiers, dates and other structures by one token each, and restores them.
 
-Each find becomes a marked token and goes into a list; `restore_structures` puts the list back. Finds are made from left to right,
-the first pattern of the list that fits wins.
+The original texts are kept in a list, which `restore_structures` uses. Texts are searched from left to right; the first
+pattern that matches is used.
 """
 
 import re
@@ -17,16 +17,16 @@ PATTERNS: Mapping[str, str] = {
     "path": r"(?<![\w.])(?:/[\w.-]+){2,}",
     "hex": r"\b0x[0-9a-fA-F]+\b",
 }
-"""What is found, by name; the token is `<|name|>`."""
+"""Name to regular expression. The token of a structure is `<|name|>`."""
 
 
 @dataclass(frozen=True)
 class Injected:
-    """A text with tokens in the place of structures.
+    """A text whose structures are replaced by tokens.
 
     Args:
-        text: The text.
-        values: What stood at each token, in order.
+        text: The text with tokens.
+        values: The original text of each token, in order.
     """
 
     text: str
@@ -34,21 +34,25 @@ class Injected:
 
 
 def structure_tokens(names: Sequence[str] = tuple(PATTERNS)) -> list[str]:
-    """The special tokens to train or add."""
+    """Returns the special tokens of structures, to be trained or added."""
     return [f"<|{name}|>" for name in names]
 
 
 def inject_structures(text: str, names: Sequence[str] = tuple(PATTERNS)) -> Injected:
-    """Puts tokens in the place of structures.
+    """Replaces the structures of a text by tokens.
 
     >>> inject_structures("see https://example.org/a, 2024-05-01")
     Injected(text='see <|url|>, <|date|>', values=('https://example.org/a', '2024-05-01'))
 
+    Args:
+        text: The text.
+        names: Names of the structures, keys of `PATTERNS`.
+
     Raises:
-        ValueError: The text holds such a token already, so that it could not be restored.
+        ValueError: The text already contains such a token, so it could not be restored.
     """
     if taken := [token for token in structure_tokens(names) if token in text]:
-        raise ValueError(f"the text holds {taken[0]!r} already; it could not be restored")
+        raise ValueError(f"the text already contains {taken[0]!r}, so it could not be restored; remove it")
     values: list[str] = []
 
     def replace(found: re.Match[str]) -> str:
@@ -62,10 +66,14 @@ def inject_structures(text: str, names: Sequence[str] = tuple(PATTERNS)) -> Inje
 
 
 def restore_structures(injected: Injected, names: Sequence[str] = tuple(PATTERNS)) -> str:
-    """The text as it was.
+    """Restores the original text.
 
     >>> restore_structures(inject_structures("mail a@b.org"))
     'mail a@b.org'
+
+    Args:
+        injected: The text with tokens and the original texts.
+        names: The same names as for `inject_structures`.
     """
     values = iter(injected.values)
     return re.sub("|".join(map(re.escape, structure_tokens(names))), lambda _: next(values), injected.text)

@@ -1,1 +1,5 @@
-"""Data files and samples: reading, schemas, inspection."""
+"""Samples and the readers of data files."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

@@ -1,4 +1,4 @@
-"""Data files to the texts that metrics are taken of: what people wrote, without a template."""
+"""Reads the plain texts of data files, without a chat template, as input of the metrics."""
 
 from collections.abc import Iterable, Iterator
 
@@ -16,17 +16,25 @@ from lazarus_tokenkit.samples.read import read_samples
 from lazarus_tokenkit.samples.schemas import FieldNames
 
 MAX_CHARACTERS = 10_000
-"""A longer text is cut at line ends into documents of at least this much, so that intervals have documents to draw."""
+"""Longer texts are split at line ends into documents of at least this size. Bootstrap intervals need many documents."""
 
 
 def read_documents(paths: Paths, fields: FieldNames | None = None) -> Iterator[str]:
-    """The texts of data files: of a sample of several parts, the parts with a line feed between."""
+    """Yields the texts of data files. The parts of one sample are joined with a line feed.
+
+    Args:
+        paths: Data files in any form that `read_samples` reads.
+        fields: Names of the fields, or None for the standard names.
+
+    Raises:
+        SampleError: A file or a row is invalid.
+    """
     for sample in read_samples(paths, fields):
         yield from cut_document(sample_text(sample))
 
 
 def as_documents(documents: Iterable[str]) -> Iterable[str]:
-    """Texts as they are; one text by itself as a file of it would be read, not letter by letter.
+    """Returns an iterable of documents unchanged, and splits a single string as `cut_document` does.
 
     >>> list(as_documents("one text"))
     ['one text']
@@ -35,7 +43,7 @@ def as_documents(documents: Iterable[str]) -> Iterable[str]:
 
 
 def sample_text(sample: Sample) -> str:
-    """What a sample says."""
+    """Returns the text of a sample, without roles and tool calls. Parts are joined with a line feed."""
     match sample:
         case TextSample():
             return sample.text
@@ -51,7 +59,7 @@ def sample_text(sample: Sample) -> str:
 
 
 def cut_document(text: str) -> Iterator[str]:
-    """A long text as several; joined, they are the text.
+    """Splits a long text at line ends. The parts joined give the text.
 
     >>> [len(part) for part in cut_document(("x" * 99 + chr(10)) * 250)]
     [10000, 10000, 5000]

@@ -1,8 +1,7 @@
-"""Data files to rows, whatever the form: JSON Lines, JSON, CSV, Parquet, text, a Hugging Face data set.
+"""Reads data files as rows: JSON Lines, JSON, CSV, Parquet, text, Hugging Face data sets.
 
-A row is an object with its place. What is wrong with a file is said here; what is wrong with a row's fields, by `forms`.
-Files are read as they come: only JSON arrays are held whole. A row has at most `MAX_ROW_BYTES`, however small the file
-that unpacks to it.
+A row is an object with its file and line. This module reports invalid files; `schemas` reports invalid fields. Files are
+streamed; only JSON arrays are read whole. A row has at most `MAX_ROW_BYTES`, also in a compressed file.
 """
 
 import csv
@@ -17,40 +16,42 @@ from typing import IO, Any, NamedTuple, cast
 
 from lazarus_core.bounded import BEYOND_BOUND, MAX_FILE_BYTES, open_file, read_bytes, read_lines
 from lazarus_core.errors import InputError
+from lazarus_core.printable import name_as_utf8
 from lazarus_core.strict_json import BOM
 from lazarus_core.strict_json import kind as json_kind
 from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.samples.json_rows import MALFORMED, NOT_UTF8, parse_json
+from lazarus_tokenkit.samples.reader_plugins import plugged_rows, plugged_suffixes
 
 JSON = dict[str, Any]
 Paths = Path | str | Sequence[Path | str]
-"""Where data are: one place or several."""
+"""One data path or several."""
 
 LINES = (".jsonl", ".jsonl.gz", ".ndjson")
 TEXTS = (".txt", ".md", ".rst")
 SUFFIXES = (*LINES, ".json", ".csv", ".tsv", ".parquet", *TEXTS)
 HUB = "hf:"
-"""`hf:owner/name`, `hf:owner/name:config`, `hf:owner/name:config:split`: a data set of the hub."""
+"""Prefix of a data set on the hub: `hf:owner/name`, `hf:owner/name:config`, `hf:owner/name:config:split`."""
 PARQUET_ROWS = 100
-"""Rows decoded at a time. A dictionary may repeat one text of `MAX_ROW_BYTES` in all of them."""
+"""Rows decoded at a time. With dictionary encoding, one text of `MAX_ROW_BYTES` can occur in all of them."""
 MAX_ROW_BYTES = 12 << 20
-"""Of one row. A tokenizer takes up to 140 bytes of memory for a byte of text (measured: `byte`, tokenizers 0.23): 1.7 GiB.
-The Bible has 4.5 MB, the longest row of the Pile's books 8 MB."""
+"""Bytes of one row. A tokenizer needs up to 140 bytes of memory a byte of text (measured: `byte`, tokenizers 0.23), so a
+row needs up to 1.7 GiB. The Bible has 4.5 MB, the longest row of the Pile's books 8 MB."""
 SHOWN_NAMES = 12
-"""Names of fields in one message."""
+"""Largest number of field names in one message."""
 MAX_BLANK_LINES = 1000
-"""At the end of a file: blank lines are skipped there, and compress to nothing."""
+"""Blank lines at the end of a file that are skipped. A small compressed file can contain any number of them."""
 NO_FILE, TOO_LARGE = "LT-E302", "LT-E316"
 
 
 class PlacedRow(NamedTuple):
-    """A row and where it stands.
+    """A row with its place.
 
     Args:
-        members: Its fields.
-        path: Its file.
-        line: Its 1-based line, or its number where the form has no lines.
-        name: The name that its place gives it, or None: its position.
+        members: The fields.
+        path: The file.
+        line: 1-based line, or 1-based row number for formats without lines.
+        name: Id that follows from the place, such as the path of a text file; None means the row's position.
     """
 
     members: JSON
@@ -60,15 +61,15 @@ class PlacedRow(NamedTuple):
 
     @property
     def place(self) -> str:
-        """`file:line`, for messages."""
+        """File and line for messages, as `file:line`."""
         return f"{self.path}:{self.line}"
 
 
 def read_objects(path: Path) -> Iterator[PlacedRow]:
-    """The rows of a file, a directory of texts or a data set.
+    """Yields the rows of a file, a directory of text files or a data set.
 
     Raises:
-        SampleError: Whatever is wrong with it; the message names file and line.
+        SampleError: The file is missing or malformed. The message names file and line.
     """
     if str(path).startswith(HUB):
         return _hub_rows(path)
@@ -79,34 +80,37 @@ def read_objects(path: Path) -> Iterator[PlacedRow]:
     for suffixes, read in _READERS.items():
         if path.name.endswith(suffixes):
             return read(path)
-    raise SampleError(f"{path} is not one of {', '.join(SUFFIXES)}: give JSON Lines files", NO_FILE)
+    if (rows := plugged_rows(path)) is not None:
+        return _plugged_rows(path, rows)
+    known = ", ".join([*SUFFIXES, *plugged_suffixes()])
+    raise SampleError(f"{path} is not one of {known}: give JSON Lines files", NO_FILE)
 
 
 def data_files(path: Path) -> list[Path]:
-    """The files that hold the rows: the file itself, or all of a directory, sorted."""
+    """Returns the files that contain the rows: the file itself, or all files of a directory, sorted."""
     if str(path).startswith(HUB):
         return []
     return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
 def count_objects(path: Path) -> int | None:
-    """Number of rows, where counting is cheaper than reading; None elsewhere."""
+    """Returns the number of rows of a JSON Lines file, or None for other formats, where counting means reading."""
     if not path.name.endswith(LINES) or not path.is_file():
         return None
     return sum(1 for _ in _lines(path))
 
 
 def kind(value: Any) -> str:
-    """What a value is, in words."""
+    """Returns the type of a value in words, for messages."""
     match value:
-        case bytes():  # Parquet has more kinds than JSON
+        case bytes():  # a type that Parquet has and JSON lacks
             return "bytes"
         case _:
             return json_kind(value)
 
 
 def list_names(names: Iterable[str]) -> str:
-    """Names for a message."""
+    """Lists names for a message, at most `SHOWN_NAMES`."""
     listed = sorted(names)
     rest = f" and {len(listed) - SHOWN_NAMES} more" if len(listed) > SHOWN_NAMES else ""
     return ", ".join(f"`{name}`" for name in listed[:SHOWN_NAMES]) + rest or "no fields at all"
@@ -122,27 +126,27 @@ def _line_rows(path: Path) -> Iterator[PlacedRow]:
             if number - blank >= MAX_BLANK_LINES:
                 raise SampleError(f"{path}:{number}: {MAX_BLANK_LINES:,} blank lines; remove them", "LT-E304")
             continue
-        if blank:  # at the end of a file it is a matter of taste, elsewhere a row is missing
+        if blank:  # blank lines are accepted at the end of a file; between rows a row may be missing
             raise SampleError(f"{path}:{blank}: blank line between rows; remove it", "LT-E304")
         try:
             row = parse_json(line, path, number)
         except SampleError as error:
             if line.endswith(b"\n") or error.code != MALFORMED or "cut off" in error.message:
                 raise
-            words = "it is the last line and has no end, so the file seems cut off; fetch or write it again"
-            raise SampleError(f"{error.message}; {words}", MALFORMED) from error
+            hint = "it is the last line and has no line feed, so the file may be truncated; fetch or write it again"
+            raise SampleError(f"{error.message}; {hint}", MALFORMED) from error
         yield PlacedRow(_object(row, path, number), path, number)
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file, with their ends."""
+    """Yields the lines of a file, with their line feeds."""
     try:
         with _open(path) as stream:
             yield from read_lines(stream, path, max_bytes=MAX_ROW_BYTES)
     except InputError as error:
         raise _out_of_bounds(error) from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise SampleError(f"{path} is not a whole gzip file: {error}", NO_FILE) from error
+        raise SampleError(f"{path} is not a complete gzip file: {error}", NO_FILE) from error
 
 
 @contextmanager
@@ -156,12 +160,12 @@ def _open(path: Path) -> Generator[IO[bytes]]:
 
 
 def _out_of_bounds(error: InputError) -> SampleError:
-    """What `lazarus_core.bounded` refuses, as an error of data."""
+    """Converts an error of `lazarus_core.bounded` to a `SampleError`."""
     return SampleError(error.message, TOO_LARGE if error.code == BEYOND_BOUND else NO_FILE)
 
 
 def _read_whole(path: Path, max_bytes: int) -> bytes:
-    """The content of a file, without a byte order mark at its start."""
+    """Reads a whole file without its byte order mark."""
     try:
         return read_bytes(path, max_bytes).removeprefix(BOM)
     except InputError as error:
@@ -180,8 +184,8 @@ def _json_rows(path: Path) -> Iterator[PlacedRow]:
         rows = parse_json(content, path)
     except SampleError as error:
         if error.code == MALFORMED and _begins_with_a_row(content):
-            words = f"{error.message}; line 1 is a row by itself: if each line is, name the file {path.stem}.jsonl"
-            raise SampleError(words, MALFORMED) from error
+            hint = f"line 1 is a complete row: if every line is one, rename the file to {path.stem}.jsonl"
+            raise SampleError(f"{error.message}; {hint}", MALFORMED) from error
         raise
     if not isinstance(rows, list):
         raise SampleError(f"{path} is {kind(rows)}, not a list of rows", "LT-E307")
@@ -209,7 +213,7 @@ def _csv_rows(path: Path) -> Iterator[PlacedRow]:
                 lines.row_bytes = 0
                 place = f"{path}:{reader.line_num}"
                 if None in row or None in row.values():
-                    raise SampleError(f"{place}: the row has not as many cells as the head", "LT-E308")
+                    raise SampleError(f"{place}: the row and the header have different numbers of cells", "LT-E308")
                 yield PlacedRow(row, path, reader.line_num)
     except InputError as error:
         raise _out_of_bounds(error) from error
@@ -218,13 +222,13 @@ def _csv_rows(path: Path) -> Iterator[PlacedRow]:
 
 
 class _RowLines(Iterator[str]):
-    """The lines of a CSV file as texts; those of one row have together at most `MAX_ROW_BYTES`."""
+    """Decodes the lines of a CSV file, and limits the lines of one row to `MAX_ROW_BYTES` together."""
 
     def __init__(self, stream: IO[bytes], path: Path) -> None:
         self._lines = enumerate(read_lines(stream, path, max_bytes=MAX_ROW_BYTES), 1)
         self._path = path
         self.row_bytes = 0
-        """Of the row that is being read."""
+        """Bytes read so far of the current row. The reader resets it after each row."""
 
     def __next__(self) -> str:
         number, line = next(self._lines)
@@ -240,7 +244,7 @@ class _RowLines(Iterator[str]):
 
 
 def _refuse_twice(names: Iterable[str], path: Path) -> None:
-    """Of two columns of one name, readers take one in silence, and not all the same."""
+    """Refuses two columns with the same name: readers would silently keep one of them, and not all the same one."""
     for name, count in Counter(names).items():
         if count > 1:
             raise SampleError(f"{path} has {count} columns `{name}`; rename all but one", "LT-E308")
@@ -251,7 +255,7 @@ def _parquet_rows(path: Path) -> Iterator[PlacedRow]:
     arrow_error = optional_module("pyarrow", "parquet", str(path)).ArrowException
     number = 0
     try:
-        open_file(path).close()  # refuses what is no regular file
+        open_file(path).close()  # refuses anything but a regular file
         file = parquet.ParquetFile(path)
         _refuse_twice(file.schema_arrow.names, path)
         for batch in file.iter_batches(batch_size=PARQUET_ROWS):
@@ -261,22 +265,28 @@ def _parquet_rows(path: Path) -> Iterator[PlacedRow]:
     except InputError as error:
         raise _out_of_bounds(error) from error
     except OverflowError as error:
-        where = f"{path}: behind row {number}"
-        raise SampleError(f"{where}: {error}; leave the column with that date out", "LT-E308") from error
+        raise SampleError(
+            f"{path}: after row {number}: {error}; remove the column with that date", "LT-E308"
+        ) from error
     except (arrow_error, ArithmeticError, LookupError, MemoryError, OSError, TypeError, ValueError) as error:
         raise SampleError(f"{path} is not Parquet: {_one_line(error)}", "LT-E308") from error
 
 
 def _arrow_row(row: Mapping[str, Any], place: str) -> JSON:
-    """A row without the members that Arrow gave it.
+    """Removes the null members that Arrow added to a row.
 
-    Every struct of a column has all members that any has, with null for those that it came without: a call
-    `{"city": "Bern"}` beside another `{"day": 3}` would become `{"city": "Bern", "day": null}`.
+    All structs of a column share one type, and Arrow fills absent members with null. With `{"day": 3}` in another row,
+    a call `{"city": "Bern"}` is stored as `{"city": "Bern", "day": null}`.
     """
+    return {name: _without_null(value) for name, value in _bounded_row(row, place).items()}
+
+
+def _bounded_row(row: Mapping[str, Any], place: str) -> JSON:
+    """Refuses a row that is too large."""
     size = sum(len(value) for value in row.values() if isinstance(value, str | bytes))
     if size > MAX_ROW_BYTES:
         raise SampleError(f"{place}: the row has more than {MAX_ROW_BYTES:,} characters; split it", TOO_LARGE)
-    return {name: _without_null(value) for name, value in row.items()}
+    return dict(row)
 
 
 def _without_null(value: Any) -> Any:
@@ -288,6 +298,12 @@ def _without_null(value: Any) -> Any:
             return [_without_null(element) for element in cast("list[Any]", value)]
         case _:
             return value
+
+
+def _plugged_rows(path: Path, rows: Iterable[JSON]) -> Iterator[PlacedRow]:
+    """Rows of another package's reader, with the bounds of all rows."""
+    for number, row in enumerate(rows, 1):
+        yield PlacedRow(_bounded_row(row, f"{path}:{number}"), path, number)
 
 
 def _text_rows(path: Path, name: str | None = None) -> Iterator[PlacedRow]:
@@ -309,7 +325,7 @@ def _directory_rows(path: Path) -> Iterator[PlacedRow]:
             NO_FILE,
         )
     for file in texts:
-        yield from _text_rows(file, file.relative_to(path).as_posix())
+        yield from _text_rows(file, name_as_utf8(file.relative_to(path).as_posix()))
 
 
 def _saved_rows(path: Path) -> Iterator[PlacedRow]:
@@ -333,8 +349,10 @@ def _saved_rows(path: Path) -> Iterator[PlacedRow]:
         OSError,
         TypeError,
         ValueError,
-    ) as error:  # of a folder that is not whole
-        raise SampleError(f"{path} is no whole saved data set: {_one_line(error)}; save it again", "LT-E308") from error
+    ) as error:  # the folder is incomplete
+        raise SampleError(
+            f"{path} is not a complete saved data set: {_one_line(error)}; save it again", "LT-E308"
+        ) from error
 
 
 def _hub_rows(path: Path) -> Iterator[PlacedRow]:
@@ -354,7 +372,16 @@ def _one_line(error: Exception) -> str:
 
 
 def optional_module(name: str, extra: str, what: str) -> Any:
-    """A module that an extra brings, as an open type: what crosses the border is typed where it is called."""
+    """Imports a module of an optional dependency.
+
+    Args:
+        name: Name of the module.
+        extra: Name of the extra that installs it.
+        what: The data that needs it, for the message.
+
+    Raises:
+        SampleError: The module is not installed.
+    """
     try:
         return import_module(name)
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""JSON of data files, read by `lazarus_core.strict_json`; what is wrong is an error of this package."""
+"""Parses the JSON of data files with `lazarus_core.strict_json`, and raises this package's errors."""
 
 from pathlib import Path
 from typing import Any
@@ -10,18 +10,18 @@ NOT_UTF8, MALFORMED = "LT-E305", "LT-E306"
 
 
 def parse_json(content: bytes, path: Path, line: int | None = None) -> Any:
-    """A JSON value.
+    """Parses a JSON value of a data file.
 
     >>> parse_json(b'{"id": "a", "length": 17}', Path("rows.jsonl"), 1)
     {'id': 'a', 'length': 17}
 
     Args:
-        content: UTF-8 without a byte order mark.
-        path: Where it stands, for messages.
-        line: The 1-based line that it is, or None: the whole file.
+        content: UTF-8 text without a byte order mark.
+        path: The file, for messages.
+        line: 1-based line of the value, or None if the value is the whole file.
 
     Raises:
-        SampleError: It is malformed, or holds what no UTF-8 text can.
+        SampleError: The JSON is malformed, not UTF-8, or contains half a surrogate pair.
     """
     place = str(path) if line is None else f"{path}:{line}"
     try:

@@ -1,6 +1,7 @@
-"""The kinds of samples. A sample's digest covers what it says, not how its file spells it.
+"""The kinds of samples and their digests.
 
-Order of fields, white space, escapes and unused fields of a file's row do not count; the id does not either.
+A digest covers the content of a sample. The order of fields, white space, escapes, unused fields and the id have no
+effect on it.
 """
 
 import hashlib
@@ -13,19 +14,19 @@ from typing import Any, cast
 JSON = dict[str, Any]
 
 ASSISTANT = "assistant"
-"""The role whose words carry loss."""
+"""The role whose turns carry loss."""
 CONTROLS = bytes(range(32))
-"""Characters that JSON escapes, besides the quotation mark and the backslash."""
+"""Characters that JSON escapes, in addition to the quotation mark and the backslash."""
 
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A function that the assistant calls.
+    """A function call of the assistant.
 
     Args:
-        name: Of the function.
-        arguments: By name.
-        id: What its result refers to.
+        name: Name of the function.
+        arguments: Arguments by name, JSON values.
+        id: Id of the call. The message with the result refers to it.
     """
 
     name: str
@@ -33,7 +34,7 @@ class ToolCall:
     id: str | None = None
 
     def to_json(self) -> JSON:
-        """As chat templates read it."""
+        """Returns the JSON object for chat templates."""
         function = {"name": self.name, "arguments": dict(self.arguments)}
         return {"type": "function", "function": function} | ({} if self.id is None else {"id": self.id})
 
@@ -43,11 +44,11 @@ class Message:
     """One turn of a conversation.
 
     Args:
-        role: Who speaks.
-        content: What is said.
-        tool_calls: Functions that the assistant calls, after its words.
-        name: Of the tool that speaks.
-        tool_call_id: The call that it answers.
+        role: Role, such as `system`, `user`, `assistant` or `tool`.
+        content: The text.
+        tool_calls: Function calls of the assistant, after its text.
+        name: Name of the tool whose result this is.
+        tool_call_id: Id of the call whose result this is.
     """
 
     role: str
@@ -57,7 +58,7 @@ class Message:
     tool_call_id: str | None = None
 
     def to_json(self) -> JSON:
-        """As chat templates read it: what is absent is left out."""
+        """Returns the JSON object for chat templates. Absent members are left out."""
         members: JSON = {"role": self.role, "content": self.content}
         if self.tool_calls:
             members["tool_calls"] = [call.to_json() for call in self.tool_calls]
@@ -67,10 +68,14 @@ class Message:
 
 @dataclass(frozen=True)
 class TextSample:
-    """A document: every token carries loss.
+    """A document. Every token carries loss.
 
     >>> TextSample("0", "one").digest == TextSample("1", "one").digest
     True
+
+    Args:
+        id: Id of the sample.
+        text: The document.
     """
 
     id: str
@@ -84,11 +89,11 @@ class TextSample:
 
 @dataclass(frozen=True)
 class ChatSample:
-    """A conversation: the assistant's turns carry loss.
+    """A conversation. The assistant's turns carry loss.
 
     Args:
-        id: Its name.
-        messages: Its turns.
+        id: Id of the sample.
+        messages: The turns.
         tools: JSON schemas of the functions that the assistant may call.
     """
 
@@ -104,7 +109,13 @@ class ChatSample:
 
 @dataclass(frozen=True)
 class CompletionSample:
-    """A question and its answer: the answer carries loss."""
+    """A prompt and its answer. The answer carries loss.
+
+    Args:
+        id: Id of the sample.
+        prompt: The prompt.
+        completion: The answer.
+    """
 
     id: str
     prompt: str
@@ -118,19 +129,19 @@ class CompletionSample:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """The conversation of two turns that it stands for."""
+        """The sample as a conversation of two turns."""
         return (Message("user", self.prompt), Message(ASSISTANT, self.completion))
 
 
 @dataclass(frozen=True)
 class PreferenceSample:
-    """A question with a better and a worse answer: both carry loss, each after the question by itself.
+    """A prompt with a better and a worse answer. Each answer follows the prompt separately and carries loss.
 
     Args:
-        id: Its name.
-        prompt: The conversation before the answers.
-        chosen: The better answer.
-        rejected: The worse.
+        id: Id of the sample.
+        prompt: The turns before the answers.
+        chosen: The turns of the better answer.
+        rejected: The turns of the worse answer.
         tools: JSON schemas of the functions that the answers may call.
     """
 
@@ -149,13 +160,13 @@ class PreferenceSample:
 
 @dataclass(frozen=True)
 class LabelledSample:
-    """A question with one answer and whether it is desirable: the answer carries loss (KTO).
+    """A prompt with one answer and a label, as in KTO. The answer carries loss.
 
     Args:
-        id: Its name.
-        prompt: The conversation before the answer.
-        completion: The answer.
-        label: Whether it is desirable.
+        id: Id of the sample.
+        prompt: The turns before the answer.
+        completion: The turns of the answer.
+        label: Whether the answer is desirable.
         tools: JSON schemas of the functions that the answer may call.
     """
 
@@ -167,14 +178,20 @@ class LabelledSample:
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of the content, the label included."""
+        """SHA-256 of the content, including the label."""
         parts = {"prompt": _content(self.prompt), "completion": _content(self.completion)}
         return _digest(parts | {"label": str(self.label).lower()} | _tools(self.tools))
 
 
 @dataclass(frozen=True)
 class PromptSample:
-    """A question without an answer, for generating: nothing carries loss."""
+    """A prompt without an answer, for generation. No token carries loss.
+
+    Args:
+        id: Id of the sample.
+        messages: The turns of the prompt.
+        tools: JSON schemas of the functions that the assistant may call.
+    """
 
     id: str
     messages: tuple[Message, ...]
@@ -191,18 +208,18 @@ Sample = TextSample | ChatSample | CompletionSample | PreferenceSample | Labelle
 
 def _content(messages: Sequence[Message]) -> list[JSON]:
     return [
-        message.to_json() | ({"tool_calls": _spelled(message.to_json()["tool_calls"])} if message.tool_calls else {})
+        message.to_json() | ({"tool_calls": _json_text(message.to_json()["tool_calls"])} if message.tool_calls else {})
         for message in messages
     ]
 
 
 def _tools(tools: Sequence[JSON]) -> JSON:
-    """A member where there are some."""
-    return {"tools": [_spelled(tool) for tool in tools]} if tools else {}
+    """Returns the member `tools`, or nothing without tools."""
+    return {"tools": [_json_text(tool) for tool in tools]} if tools else {}
 
 
-def _spelled(value: Any) -> str:
-    """JSON that may hold fractions, which canonical JSON does not know, as a text."""
+def _json_text(value: Any) -> str:
+    """Writes a JSON value as a string, because canonical JSON here has no fractions."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
@@ -211,7 +228,7 @@ def _digest(content: JSON) -> bytes:
 
 
 def _canonical(value: Any) -> bytes:
-    """Canonical JSON (RFC 8785) of texts under ASCII names: written out here, for it is what every row costs."""
+    """Returns canonical JSON (RFC 8785) of strings under ASCII names. Written by hand for speed: every row runs it."""
     if isinstance(value, str):
         return _quoted(value)
     if isinstance(value, dict):
@@ -221,7 +238,7 @@ def _canonical(value: Any) -> bytes:
 
 
 def _quoted(text: str) -> bytes:
-    """A text in JSON: what ordinary text needs in a third of the time, the rest by the standard library."""
+    """Quotes a text for JSON. Text without control characters takes a third of the standard library's time."""
     escaped = text.encode().replace(b"\\", rb"\\").replace(b'"', rb"\"").replace(b"\n", rb"\n")
     if len(escaped.translate(None, CONTROLS)) < len(escaped):
         return encode_basestring(text).encode()

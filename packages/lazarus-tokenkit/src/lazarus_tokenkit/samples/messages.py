@@ -1,6 +1,6 @@
-"""Turns of a conversation, as files spell them: OpenAI's and ShareGPT's messages, transcripts, plain texts; tools, calls.
+"""Parses the turns of a conversation: OpenAI and ShareGPT messages, transcripts, plain texts, tools and tool calls.
 
-Errors name the field; the reader adds file and line.
+Errors name the field. The caller adds file and line.
 """
 
 import re
@@ -25,11 +25,20 @@ SHAREGPT_ROLES = {
 }
 MESSAGE_MEMBERS = {"role", "content", "tool_calls", "name", "tool_call_id"}
 TRANSCRIPT = re.compile(r"\n\n(Human|Assistant): ?")
-"""How Anthropic's helpful-harmless data mark turns."""
+"""Turn markers in Anthropic's helpful-harmless data."""
 
 
 def read_turns(row: JSON, name: str, role: str) -> tuple[Message, ...]:
-    """A text, a transcript with Human and Assistant, or messages."""
+    """Parses a field with a text, a transcript with `Human:` and `Assistant:`, or messages.
+
+    Args:
+        row: The fields of the row.
+        name: Name of the field.
+        role: Role of a plain text.
+
+    Raises:
+        SampleError: The field is missing or invalid.
+    """
     if isinstance(field_of(row, name), list):
         return read_messages(row, name)
     text = text_of(row, name)
@@ -41,7 +50,15 @@ def read_turns(row: JSON, name: str, role: str) -> tuple[Message, ...]:
 
 
 def read_messages(row: JSON, name: str) -> tuple[Message, ...]:
-    """A list of messages, in either spelling."""
+    """Parses a field with a list of messages in OpenAI's or ShareGPT's format.
+
+    Args:
+        row: The fields of the row.
+        name: Name of the field.
+
+    Raises:
+        SampleError: The field is missing or invalid.
+    """
     value = field_of(row, name)
     if not isinstance(value, list):
         raise SampleError(f"`{name}` is {kind(value)}, not a list of messages", "LT-E312")
@@ -55,8 +72,10 @@ def _message(turn: Any, place: str) -> Message:
     if "from" in turn and "role" not in turn:
         return _sharegpt_message(turn, place)
     if extra := turn.keys() - MESSAGE_MEMBERS:
-        # Templates read such members, so leaving them out would change the text in silence.
-        raise SampleError(f"{place} has {list_names(extra)}; a message is {list_names(MESSAGE_MEMBERS)}", "LT-E313")
+        # Templates may read such members, so ignoring them would silently change the text.
+        raise SampleError(
+            f"{place} has {list_names(extra)}; a message may have {list_names(MESSAGE_MEMBERS)}", "LT-E313"
+        )
     calls = tuple(_tool_call(call, f"{place}.tool_calls") for call in turn.get("tool_calls") or ())
     content = turn.get("content", None if not calls else "")
     if isinstance(content, list) or (content is None and calls):
@@ -78,14 +97,14 @@ def _sharegpt_message(turn: JSON, place: str) -> Message:
 
 
 def _joined(parts: list[Any], place: str) -> str:
-    """Content in parts, as vision models have it; only text can be encoded here."""
+    """Joins content in parts, the format of vision models. Only text parts are supported."""
     texts: list[str] = []
     for part in parts:
         match part:
             case {"type": "text", "text": str(text)}:
                 texts.append(text)
             case _:
-                raise SampleError(f"{place} holds more than text, which cannot be encoded", "LT-E312")
+                raise SampleError(f"{place} has a part that is not text; only text is supported", "LT-E312")
     return "".join(texts)
 
 
@@ -96,8 +115,10 @@ def _tool_call(call: Any, place: str) -> ToolCall:
         case {"name": str(name), "arguments": arguments, **rest}:
             pass
         case _:
-            raise SampleError(f"{place} holds what is no call: `function` with `name` and `arguments`", "LT-E313")
-    if isinstance(arguments, str):  # as OpenAI's interface sends them
+            raise SampleError(
+                f"{place} has an entry that is not a call; a call has `function` with `name` and `arguments`", "LT-E313"
+            )
+    if isinstance(arguments, str):  # OpenAI's API sends arguments as a JSON text
         try:
             arguments = parse_json(arguments)
         except MalformedJson as error:
@@ -109,7 +130,11 @@ def _tool_call(call: Any, place: str) -> ToolCall:
 
 
 def read_tools(row: JSON) -> tuple[JSON, ...]:
-    """The field `tools`, as JSON or as a text that is JSON; none where there is none."""
+    """Parses the field `tools`, a list or a JSON text. An absent field means no tools.
+
+    Raises:
+        SampleError: The field is not a list of objects.
+    """
     value = row.get("tools")
     if isinstance(value, str) and value:
         try:
@@ -124,12 +149,15 @@ def read_tools(row: JSON) -> tuple[JSON, ...]:
 
 
 def text_of(row: Mapping[str, Any], name: str, where: str = "") -> str:
-    """A field that must be a text.
+    """Returns a field that must be a text.
 
     Args:
         row: The fields.
-        name: Of the field.
-        where: What the row is part of, in front of a message.
+        name: Name of the field.
+        where: Prefix of error messages, such as `messages[0]: `.
+
+    Raises:
+        SampleError: The field is missing or not a text.
     """
     value = field_of(row, name, where)
     if not isinstance(value, str):
@@ -138,7 +166,16 @@ def text_of(row: Mapping[str, Any], name: str, where: str = "") -> str:
 
 
 def field_of(row: Mapping[str, Any], name: str, where: str = "") -> Any:
-    """A field that must be there."""
+    """Returns a required field.
+
+    Args:
+        row: The fields.
+        name: Name of the field.
+        where: Prefix of error messages, such as `messages[0]: `.
+
+    Raises:
+        SampleError: The field is missing.
+    """
     if name not in row:
         raise SampleError(f"{where}no field `{name}` among {list_names(row)}", "LT-E311")
     return row[name]

@@ -1,8 +1,8 @@
-"""Data files to samples. Whatever is wrong with a row is said once, with file, line and field.
+"""Reads data files as samples. Errors name file, line and field.
 
-The first row decides the form of all rows. A row's `id` is its name; rows without one are named by their place: the
-path inside a directory of texts, the position elsewhere. Memory does not grow with the file, but for eight bytes a
-row that has a name, which find names that occur twice.
+The first row decides the form of all rows. A row without `id` gets an id from its place: the relative path in a
+directory of text files, the position elsewhere. Memory use is constant except for eight bytes a row in data with ids,
+which detect duplicate ids.
 """
 
 import hashlib
@@ -23,12 +23,12 @@ __all__ = ["FieldNames", "Row", "as_paths", "count_lines", "read_rows", "read_sa
 
 
 class Row(NamedTuple):
-    """A sample and where it stands.
+    """A sample with its place.
 
     Args:
         sample: The sample.
-        path: Its file.
-        line: Its 1-based line, or its number where the form has no lines.
+        path: The file.
+        line: 1-based line, or 1-based row number for formats without lines.
     """
 
     sample: Sample
@@ -37,62 +37,72 @@ class Row(NamedTuple):
 
     @property
     def place(self) -> str:
-        """`file:line`, for messages."""
+        """File and line for messages, as `file:line`."""
         return f"{self.path}:{self.line}"
 
 
 def read_samples(paths: Paths, fields: FieldNames | None = None) -> Iterator[Sample]:
-    """Samples of one or more files, in order.
+    """Yields the samples of one or more files, in order.
 
     Args:
-        paths: Files of any form that `files` reads: .jsonl(.gz), .json, .csv, .parquet, .txt, a directory of texts.
-        fields: Names of the fields, where they are not the standard ones.
+        paths: Data files: .jsonl(.gz), .json, .csv, .tsv, .parquet, .txt, .md, .rst, a directory of text files, a saved
+            data set, or `hf:owner/name`.
+        fields: Names of the fields, or None for the standard names.
 
     Raises:
-        SampleError: Whatever is wrong with a file or a row.
+        SampleError: A file or a row is invalid.
     """
     return (row.sample for row in read_rows(paths, fields))
 
 
 def read_rows(paths: Paths, fields: FieldNames | None = None) -> Iterator[Row]:
-    """`read_samples` with the place of each; a name that occurs twice is refused at the end."""
+    """Yields the samples of one or more files with their places. See `read_samples`.
+
+    Args:
+        paths: Data files.
+        fields: Names of the fields, or None for the standard names.
+
+    Raises:
+        SampleError: A file or a row is invalid. Duplicate ids are detected after the last row.
+    """
     wanted = fields or FieldNames()
     make: Callable[[JSON, str], Sample] | None = None
     form, first = "", ""
-    ledger = _Ledger()
+    seen_ids = _SeenIds()
     for position, row in enumerate(_objects(paths)):
         if make is None:
             names = _resolved(wanted, row)
             make, form, first = sample_maker(names), names.form, row.place
-        given = _given_name(row)
-        ledger.add(given)
+        given = _row_id(row)
+        seen_ids.add(given)
         try:
             sample = make(row.members, str(position) if given is None else given)
         except SampleError as error:
+            # If the row has the standard fields of another form, the message names the row that decided the form.
             own = FieldNames().resolve(row.members)
             is_other = position > 0 and own is not None and own.form != form
-            more = f"; all rows have to be `{form}`, as {first} is" if is_other else ""
+            more = f"; all rows must have the form of the first row, `{form}` in {first}" if is_other else ""
             raise SampleError(f"{row.place}: {error.message}{more}", error.code) from error
         yield Row(sample, row.path, row.line)
-    if not ledger.count:
+    if not seen_ids.count:
         raise SampleError(f"{', '.join(map(str, as_paths(paths)))} is empty: no rows", "LT-E303")
-    if ledger.may_repeat():
+    if seen_ids.may_repeat():
         _refuse_repeated(paths)
 
 
 def count_lines(paths: Paths) -> int | None:
-    """Number of rows: what a progress bar counts to; None where only reading tells."""
+    """Returns the number of rows for a progress bar, or None if counting would mean reading the data."""
     counts = [count_objects(path) for path in as_paths(paths)]
     return None if None in counts else sum(count or 0 for count in counts)
 
 
 def as_paths(paths: Paths) -> list[Path]:
-    """One path or several, as a list."""
+    """Returns one path or several as a list."""
     return [Path(paths)] if isinstance(paths, Path | str) else [Path(path) for path in paths]
 
 
-class _Ledger:
-    """Names seen so far, as 64-bit digests; positions are only written down once a row has a name of its own."""
+class _SeenIds:
+    """The ids seen so far, as 64-bit digests. Positions are stored only after the first row with its own id."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -100,6 +110,7 @@ class _Ledger:
         self._has_names = False
 
     def add(self, name: str | None) -> None:
+        # An id may equal the position of another row, so earlier positions are added with the first id.
         if name is not None and not self._has_names:
             self._has_names = True
             self._digests.extend(_digest(str(position)) for position in range(self.count))
@@ -108,18 +119,21 @@ class _Ledger:
         self.count += 1
 
     def may_repeat(self) -> bool:
-        """Whether two digests are equal: almost surely a name that occurs twice."""
+        """Whether two digests are equal, which almost certainly means a duplicate id."""
+        # Equal digests are neighbours after sorting.
         seen = np.sort(np.frombuffer(self._digests, dtype=np.uint64))
         return bool((seen[1:] == seen[:-1]).any())
 
 
 def _refuse_repeated(paths: Paths) -> None:
-    """Reads again to name the rows; with 64 bits, rows that merely look alike are no worry, and pass."""
+    """Reads the data again to name the rows with a duplicate id. A collision of two digests alone is accepted."""
     places: dict[str, str] = {}
     for position, row in enumerate(_objects(paths)):
-        name = _given_name(row) or str(position)
+        name = _row_id(row) or str(position)
         if name in places:
-            raise SampleError(f"{row.place}: id {name!r} stands in {places[name]} too; ids must be unique", "LT-E314")
+            raise SampleError(
+                f"{row.place}: id {name!r} is also the id of {places[name]}; ids must be unique", "LT-E314"
+            )
         places[name] = row.place
 
 
@@ -128,7 +142,7 @@ def _resolved(wanted: FieldNames, first: PlacedRow) -> FieldNames:
     if names is None:
         raise SampleError(
             f"{first.place}: no field `messages`, `text`, `prompt` with `completion`, or `chosen` with `rejected` among"
-            f" {list_names(first.members)}; name the fields, such as --prompt-field question --completion-field answer",
+            f" {list_names(first.members)}; name the fields, such as `prompt`: question and `completion`: answer",
             "LT-E310",
         )
     return names
@@ -138,7 +152,7 @@ def _objects(paths: Paths) -> Iterator[PlacedRow]:
     return (row for path in as_paths(paths) for row in read_objects(path))
 
 
-def _given_name(row: PlacedRow) -> str | None:
+def _row_id(row: PlacedRow) -> str | None:
     match row.members.get("id"):
         case None:
             return row.name
@@ -154,9 +168,7 @@ def _given_name(row: PlacedRow) -> str | None:
 
 def _bounded(name: str, place: str) -> str:
     if len(name) > MAX_ID_BYTES or (not name.isascii() and len(name.encode()) > MAX_ID_BYTES):
-        raise SampleError(
-            f"{place}: `id` has {len(name.encode()):,} bytes; at most {MAX_ID_BYTES:,} are read", "LT-E312"
-        )
+        raise SampleError(f"{place}: `id` has {len(name.encode()):,} bytes; the limit is {MAX_ID_BYTES:,}", "LT-E312")
     return name
 
 

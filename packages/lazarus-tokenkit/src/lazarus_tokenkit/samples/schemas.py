@@ -1,11 +1,11 @@
-"""The forms that rows come in, and how each becomes a sample. The first row decides the form of all.
+"""The forms of rows, and the conversion of a row to a sample. The first row decides the form of all rows.
 
 ```
-messages      messages: [{"role", "content"}], also [{"from", "value"}]   `conversations` too; `tools` beside it
-preference    prompt, chosen, rejected: texts or messages; without prompt, chosen and rejected begin alike
+messages      messages: [{"role", "content"}] or [{"from", "value"}]; also named `conversations`; optional `tools`
+preference    prompt, chosen, rejected: texts or messages; without prompt, chosen and rejected begin with equal turns
 alpaca        instruction, input, output
 completion    prompt, completion
-labelled      prompt, completion, label: true or false; only where the label's field is named
+labelled      prompt, completion, label: true or false; only if the label's field is named
 prompt        prompt
 text          text
 ```
@@ -36,17 +36,20 @@ Form = Literal["text", "messages", "completion", "labelled", "alpaca", "preferen
 
 @dataclass(frozen=True)
 class FieldNames:
-    """Which fields of a row to read; None everywhere means the standard names.
+    """Names of the fields to read. If all are None, the standard names apply.
 
     Args:
         text: Field of a document.
         messages: Field of a conversation, a list of `{"role": .., "content": ..}` or of `{"from": .., "value": ..}`.
-        prompt: Field of a question; its answer is then in `completion`, or the field of that name.
-        completion: Field of an answer; its question is then in `prompt`, or the field of that name.
-        chosen: Field of the better of two answers; the worse is then in `rejected`, or the field of that name.
-        rejected: Field of the worse of two answers.
-        input: Field of text that belongs to the question and may be empty, as Alpaca's `input`.
-        label: Field that says whether an answer is desirable; the answer is in `completion`, or the field of that name.
+        prompt: Field of a prompt. Without `completion`, the answer is in the field `completion`.
+        completion: Field of an answer. Without `prompt`, the prompt is in the field `prompt`.
+        chosen: Field of the better of two answers. Without `rejected`, the worse answer is in the field `rejected`.
+        rejected: Field of the worse of two answers. Without `chosen`, the better answer is in the field `chosen`.
+        input: Field of text that is appended to the prompt and may be empty, as Alpaca's `input`.
+        label: Field that states whether an answer is desirable. Without `completion`, the answer is in `completion`.
+
+    Raises:
+        SampleError: The names belong to more than one kind of sample.
     """
 
     text: str | None = None
@@ -64,14 +67,14 @@ class FieldNames:
         kinds = [self.text is not None, self.messages is not None, answers or pair or self.prompt is not None]
         if sum(kinds) > 1 or (answers and pair):
             raise SampleError(
-                "`text`, `messages` and `prompt` with `completion` or with `chosen` and `rejected` are three kinds of samples:"
-                " name the fields of one",
+                "`text`, `messages`, and `prompt` with `completion` or with `chosen` and `rejected` are different kinds of"
+                " samples: name the fields of one kind",
                 "LT-E301",
             )
 
     @property
     def form(self) -> Form:
-        """The form that these names, once resolved, read."""
+        """The form of rows that these resolved names read."""
         if self.text is not None:
             return "text"
         if self.messages is not None:
@@ -85,7 +88,7 @@ class FieldNames:
         return "prompt" if self.completion is None else "completion"
 
     def resolve(self, row: JSON) -> "FieldNames | None":
-        """The fields to read, with standard names where none are given; None if `row` has no known ones."""
+        """Fills in the standard names for a row. Returns None if the row has no known fields."""
         if self.text is not None or self.messages is not None:
             return self
         if self.chosen is not None or self.rejected is not None:
@@ -108,25 +111,25 @@ STANDARD: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
     (("text",), {"text": "text"}),
     (("prompt",), {"prompt": "prompt"}),
 )
-"""The fields that say a form, in the order they are looked for, and the names to read."""
+"""Fields that identify a form, in search order, with the names to read."""
 
 
 def to_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
-    """A row as a sample.
+    """Converts a row to a sample.
 
     Args:
-        row: Its fields.
-        names: Resolved names.
-        sample_id: Its name.
+        row: The fields.
+        names: Resolved names, see `FieldNames.resolve`.
+        sample_id: Id of the sample.
 
     Raises:
-        SampleError: A field is missing or of the wrong kind; the message names it, and not yet the place of the row.
+        SampleError: A field is missing or has the wrong type. The message names the field, not the file and line.
     """
     return sample_maker(names)(row, sample_id)
 
 
 def sample_maker(names: FieldNames) -> Callable[[JSON, str], Sample]:
-    """`to_sample` for many rows: the form is looked up once."""
+    """Returns a function from row and id to sample, for many rows of one form."""
     make = _FORMS[names.form]
     return lambda row, sample_id: make(row, names, sample_id)
 
@@ -139,7 +142,7 @@ def _chat_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
     name = names.messages or ""
     messages = read_messages(row, name)
     if not any(message.role == ASSISTANT for message in messages):
-        raise SampleError(f"`{name}` has no message of role `{ASSISTANT}`, so nothing to learn", "LT-E313")
+        raise SampleError(f"`{name}` has no message of role `{ASSISTANT}`, so no token carries loss", "LT-E313")
     system = row.get("system")
     if isinstance(system, str) and system and messages[0].role != "system":
         messages = (Message("system", system), *messages)
@@ -156,11 +159,13 @@ def _labelled_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
     if not completion or completion[-1].role != ASSISTANT:
         raise SampleError(f"`{names.completion}` does not end with an answer of role `{ASSISTANT}`", "LT-E313")
     if not prompt:
-        raise SampleError(f"`{names.prompt}` is empty: an answer needs a question", "LT-E313")
+        raise SampleError(f"`{names.prompt}` is empty: an answer needs a prompt", "LT-E313")
     label = row.get(names.label)
     if not isinstance(label, bool):
         found = f"is {kind(label)}" if names.label in row else "is missing"
-        raise SampleError(f"`{names.label}` {found}: give true for a desirable answer, false for another", "LT-E312")
+        raise SampleError(
+            f"`{names.label}` {found}: give true for a desirable answer, false for an undesirable one", "LT-E312"
+        )
     return LabelledSample(sample_id, prompt, completion, label, read_tools(row))
 
 
@@ -173,16 +178,16 @@ def _alpaca_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
 
 
 ANSWERS = ("response", "output", "answer", "solution", "target", "reply", "completions", "chosen", "rejected")
-"""Fields that data sets call an answer; a row that is read as a prompt alone must have none of them."""
+"""Common names of answer fields. A row that is read as a prompt without an answer must have none of them."""
 
 
 def _refuse_unread_answer(row: JSON, name: str) -> None:
-    """Names an answer that would be left unread, so that nothing of the row would be learnt."""
+    """Refuses a row whose answer would be ignored, because then no token of the row would carry loss."""
     for field in ANSWERS:
         if row.get(field):
             raise SampleError(
-                f"`{name}` would be read without its answer, as there is no field `completion`; name `{field}` as the"
-                " field of the answer (`completion`), or leave it out of the data to read prompts alone",
+                f"`{name}` would be read without an answer, because there is no field `completion`; name `{field}` as the"
+                " `completion` field, or remove it from the data to read prompts without answers",
                 "LT-E317",
             )
 
@@ -197,7 +202,7 @@ def _preference_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
     answers = [read_turns(row, name, ASSISTANT) for name in (names.chosen, names.rejected)]
     if names.prompt is not None:
         prompt = read_turns(row, names.prompt, "user")
-        # Some data sets repeat the question in front of both answers.
+        # Some data sets repeat the prompt before both answers.
         answers = [turns[len(prompt) :] if turns[: len(prompt)] == prompt else turns for turns in answers]
     else:
         shared = _shared(*answers)
@@ -206,12 +211,15 @@ def _preference_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
         if not turns or turns[-1].role != ASSISTANT:
             raise SampleError(f"`{name}` does not end with an answer of role `{ASSISTANT}`", "LT-E313")
     if not prompt:
-        raise SampleError(f"`{names.chosen}` and `{names.rejected}` share no question; name its field", "LT-E313")
+        raise SampleError(
+            f"`{names.chosen}` and `{names.rejected}` do not begin with the same prompt; name the prompt's field",
+            "LT-E313",
+        )
     return PreferenceSample(sample_id, prompt, answers[0], answers[1], read_tools(row))
 
 
 def _shared(first: tuple[Message, ...], second: tuple[Message, ...]) -> int:
-    """Turns that both begin with, up to the first answer that differs."""
+    """Returns the number of equal first turns. The last turn of each answer never counts."""
     count = 0
     while count < min(len(first), len(second)) - 1 and first[count] == second[count]:
         count += 1

@@ -1,49 +1,52 @@
-"""Whether a template only ever passes contents on, so that what it renders for some roles is the same for any contents.
+"""Decides whether the layout of a rendered conversation is independent of its contents.
 
-Such a template needs to be rendered once for each sequence of roles; a sample's text is then put together from that.
-The check reads the syntax tree and is strict: contents may only be written out, alone or joined with other text. A
-filter, a test, an assignment or a call that sees a content makes a template not opaque, and it is rendered each time.
+Such a template is rendered once for each sequence of roles; the text of a sample is then built from that rendering.
+The check reads the syntax tree and is strict: a content may only be written to the output, alone or concatenated with
+other text. A filter, a test, an assignment or a call on a content makes the template content-dependent. A
+content-dependent template is rendered for every sample.
 """
 
 from jinja2 import nodes
 
-JOINING = (nodes.Add, nodes.Concat)
+CONCATENATIONS = (nodes.Add, nodes.Concat)
 SAFE_MEMBERS = {"role", "content"}
-LOOKING_AROUND = {"previtem", "nextitem", "changed"}
-"""Members of `loop` that show other messages."""
+NEIGHBOUR_MEMBERS = {"previtem", "nextitem", "changed"}
+"""Members of `loop` that give access to other messages."""
 
 
-def is_opaque(template: nodes.Template) -> bool:
-    """Whether contents are only passed on."""
-    targets = {loop.target.name for loop in template.find_all(nodes.For) if isinstance(loop.target, nodes.Name)}
+def is_content_independent(template: nodes.Template) -> bool:
+    """Whether the template only writes contents to the output."""
+    loop_variables = {loop.target.name for loop in template.find_all(nodes.For) if isinstance(loop.target, nodes.Name)}
     if any(not isinstance(loop.target, nodes.Name) for loop in template.find_all(nodes.For)):
         return False
-    return all(_passes(child, targets, is_written=False) for child in template.iter_child_nodes())
+    return all(_is_independent(child, loop_variables, is_written=False) for child in template.iter_child_nodes())
 
 
-def _passes(node: nodes.Node, targets: set[str], *, is_written: bool) -> bool:
-    """Whether a node uses messages in allowed ways only; `is_written` says that its value goes straight into the text."""
+def _is_independent(node: nodes.Node, loop_variables: set[str], *, is_written: bool) -> bool:
+    """Whether a node uses messages only in allowed ways. `is_written`: the node's value goes directly to the output."""
     match node:
-        case nodes.Getattr(node=nodes.Name(name=str(name)), attr=str(member)) if name in targets:
+        case nodes.Getattr(node=nodes.Name(name=str(name)), attr=str(member)) if name in loop_variables:
             return member == "role" or (member == "content" and is_written)
-        case nodes.Getitem(node=nodes.Name(name=str(name)), arg=nodes.Const(value=member)) if name in targets:
+        case nodes.Getitem(node=nodes.Name(name=str(name)), arg=nodes.Const(value=member)) if name in loop_variables:
             return member == "role" or (member == "content" and is_written)
         case nodes.Getattr(node=nodes.Name(name="loop"), attr=str(member)):
-            return member not in LOOKING_AROUND
+            return member not in NEIGHBOUR_MEMBERS
         case nodes.For(iter=nodes.Name(name="messages")):
             rest = [child for child in node.iter_child_nodes() if child is not node.iter and child is not node.target]
-            return all(_passes(child, targets, is_written=False) for child in rest)
+            return all(_is_independent(child, loop_variables, is_written=False) for child in rest)
         case nodes.Name(name=str(name)):
-            return node.ctx != "load" or (name not in targets and name != "messages")
+            return node.ctx != "load" or (name not in loop_variables and name != "messages")
         case nodes.Output():
-            return all(_passes(child, targets, is_written=True) for child in node.iter_child_nodes())
+            return all(_is_independent(child, loop_variables, is_written=True) for child in node.iter_child_nodes())
         case nodes.CondExpr():
             branches = [branch for branch in (node.expr1, node.expr2) if branch is not None]
-            return _passes(node.test, targets, is_written=False) and all(
-                _passes(branch, targets, is_written=is_written) for branch in branches
+            return _is_independent(node.test, loop_variables, is_written=False) and all(
+                _is_independent(branch, loop_variables, is_written=is_written) for branch in branches
             )
         case nodes.Call(node=nodes.EnvironmentAttribute(name="joined")):
-            return all(_passes(child, targets, is_written=is_written) for child in node.args)
+            return all(_is_independent(child, loop_variables, is_written=is_written) for child in node.args)
         case _:
-            passes_on = is_written and isinstance(node, JOINING)
-            return all(_passes(child, targets, is_written=passes_on) for child in node.iter_child_nodes())
+            passes_on = is_written and isinstance(node, CONCATENATIONS)
+            return all(
+                _is_independent(child, loop_variables, is_written=passes_on) for child in node.iter_child_nodes()
+            )

@@ -1,7 +1,7 @@
-"""What one rendering may use: time, the size of one text or list, and the bytes of all that it makes.
+"""Limits of one rendering: time, the size of one string or list, and the total bytes of all values it creates.
 
-Everything that was made is charged to the rendering, kept or not, so that its memory has a bound. A list counts 64 bytes
-an element: what a short text takes. `measures` says beforehand what would be too much.
+Every created value counts, even if it is discarded, so memory has an upper bound. A list counts 64 bytes an element, the
+size of a short string. `measures` estimates the result of an operation before it runs.
 """
 
 import threading
@@ -13,18 +13,18 @@ from typing import Any, cast
 from jinja2.exceptions import SecurityError
 
 MAX_CHARACTERS = 16_000_000
-"""Characters of a text, elements of a list: four times what a context window of a million tokens holds."""
+"""Characters of a string, elements of a list: four times a context window of a million tokens."""
 MAX_BYTES = 1_000_000_000
-"""What one rendering may make, all in all: what joining a thousand turns one by one takes, twice."""
+"""Total bytes that one rendering may create: twice the cost of concatenating a thousand turns one by one."""
 TIMEOUT_S = 10.0
-"""A conversation renders in a millisecond; one of a thousand turns in a tenth of a second."""
+"""A conversation renders in 1 ms, a conversation of a thousand turns in 0.1 s."""
 ELEMENT_BYTES = 64
 _budget = threading.local()
 
 
 @contextmanager
 def limited() -> Generator[None]:
-    """Within it, templates of this thread share one budget of time and bytes."""
+    """Gives the templates of this thread one budget of time and bytes."""
     _budget.deadline = time.monotonic() + TIMEOUT_S
     _budget.bytes = MAX_BYTES
     try:
@@ -33,21 +33,21 @@ def limited() -> Generator[None]:
         del _budget.deadline, _budget.bytes
 
 
-def look_at_clock() -> None:
-    """Stands in every loop and call.
+def check_deadline() -> None:
+    """Refuses to continue after the time limit. Every loop and every call runs this check.
 
     Raises:
-        SecurityError: The time is over.
+        SecurityError: The time limit has passed.
     """
     if time.monotonic() > getattr(_budget, "deadline", float("inf")):
         raise SecurityError(f"it runs for more than {TIMEOUT_S:g} s")
 
 
 def charge(made: Any) -> Any:
-    """Counts what was made; gives it back.
+    """Subtracts the size of a created value from the budget, and returns the value.
 
     Raises:
-        SecurityError: It, or all that was made so far, is too much.
+        SecurityError: The value is too large, or the budget is used up.
     """
     if isinstance(made, str):
         _spend(len(made), 1 if made.isascii() else 4)
@@ -57,13 +57,13 @@ def charge(made: Any) -> Any:
 
 
 def check_size(size: int) -> None:
-    """Refuses a text or list of that size."""
+    """Refuses a string or list above `MAX_CHARACTERS`."""
     if size > MAX_CHARACTERS:
         raise SecurityError(f"it makes more than {MAX_CHARACTERS:,} characters")
 
 
 def joined(parts: Iterable[str]) -> str:
-    """`"".join`, measured."""
+    """`"".join` with the size check and the budget."""
     texts = list(parts)
     check_size(sum(map(len, texts)))
     return charge("".join(texts))
@@ -72,7 +72,7 @@ def joined(parts: Iterable[str]) -> str:
 def _spend(count: int, each: int) -> None:
     check_size(count)
     left = getattr(_budget, "bytes", None)
-    if left is None:  # outside of a rendering
+    if left is None:  # not inside a rendering
         return
     left -= count * each
     if left < 0:

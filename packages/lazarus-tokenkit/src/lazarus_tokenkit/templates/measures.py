@@ -1,6 +1,6 @@
-"""How much an operation, a method or a filter of a template would make, measured before it is done.
+"""Estimates the size of an operation's, a method's or a filter's result before it runs.
 
-Whatever makes something long out of something short is here: repeating, joining, replacing, padding, writing out.
+Covers every operation that can turn a short value into a long one: repeat, join, replace, pad, format, convert to text.
 """
 
 import re
@@ -14,10 +14,10 @@ from jinja2.utils import Namespace
 from lazarus_tokenkit.templates.limits import check_size
 
 MAX_WIDTH = 64_000
-"""To which a number may be padded, or a list cut."""
+"""Largest width that a number may be padded to, and largest size that a list may be cut to."""
 MAX_INDENT = 16
 JSON_DEPTH = 64
-"""Levels of nesting that the measure of indented JSON counts with."""
+"""Levels of nesting that the estimate for indented JSON assumes."""
 STRING_METHODS = frozenset(
     [
         "capitalize",
@@ -57,7 +57,7 @@ STRING_METHODS = frozenset(
         "upper",
     ]
 )
-"""Methods of texts that a template may call; each has a measure, or gives no more than three times its text."""
+"""String methods that a template may call. Each has a size estimate or returns at most three times its string."""
 FILTERS = frozenset(
     [
         "abs",
@@ -101,18 +101,19 @@ FILTERS = frozenset(
         "upper",
     ]
 )
-"""Filters that a template may use: those of chat templates. Others pad, wrap or pick at random."""
+"""Filters that a template may use: the ones that chat templates need. Other filters pad, wrap or choose at random."""
 WRITING_FILTERS = frozenset(
     ["capitalize", "e", "escape", "lower", "safe", "string", "title", "trim", "truncate", "upper"]
 )
-"""Filters that write their argument out, whatever it is."""
+"""Filters that convert an argument of any type to text."""
 _FIELD = r"(?:%(?:\([^)%]*\))?[^a-zA-Z%({]*|\{[^{}]*)"
 PADDED_FIELD, WIDE_FIELD, GIVEN_WIDTH = (re.compile(_FIELD + rest) for rest in (r"[\d*{]", r"\d{6}", r"[*{]"))
-"""Fields of `%` and `format` that pad, that pad to a million, and whose width is an argument."""
+"""Fields of `%` and `format` that pad, that have a width of six digits or more, and that take the width as an argument."""
 
 
 def written_size(value: Any) -> int:
-    """Characters of a value, written out, at most; stops as soon as that is too many."""
+    """Returns an upper bound for the characters of a value as text, and refuses as soon as the bound is too large."""
+    # An explicit stack instead of recursion: nesting is not limited here.
     size = 0
     waiting = [value]
     while waiting:
@@ -120,7 +121,7 @@ def written_size(value: Any) -> int:
         if isinstance(each, str):
             size += len(each) + 2
         elif isinstance(each, Namespace):
-            raise SecurityError("a namespace is no text")
+            raise SecurityError("a namespace cannot be written as text")
         elif isinstance(each, dict | ItemsView):
             waiting += chain.from_iterable(dict(cast("dict[Any, Any]", each)).items())
             size += 4
@@ -128,13 +129,19 @@ def written_size(value: Any) -> int:
             waiting += cast("list[Any]", each)
             size += 4
         else:
-            size += 24  # a number, or the name of something
+            size += 24  # a number or a name
         check_size(size)
     return size
 
 
 def measure_method(owner: object, name: str, args: list[Any]) -> None:
-    """Refuses a call of a method that is not allowed or would make too much."""
+    """Refuses a method call that is not allowed or whose result would be too large.
+
+    Args:
+        owner: The object of the method.
+        name: The method's name.
+        args: The arguments of the call.
+    """
     if isinstance(owner, int | float | bytes) or (isinstance(owner, str) and name not in STRING_METHODS):
         raise SecurityError(f"the method `{name}` is refused")
     if not isinstance(owner, str):
@@ -151,19 +158,31 @@ def measure_method(owner: object, name: str, args: list[Any]) -> None:
 
 
 def measure_format(pattern: str, values: Any, mark: str) -> None:
-    """Refuses a pattern with a wide field, or one that repeats its values too often."""
+    """Refuses a format whose result would be too large: a wide field, or too many fields.
+
+    Args:
+        pattern: The format string.
+        values: The values for its fields.
+        mark: Character that starts a field: `%` or `{`.
+    """
     elements = _elements(values)
     if len(pattern) > MAX_WIDTH or WIDE_FIELD.search(pattern):
         raise SecurityError(f"it pads beyond {MAX_WIDTH:,} characters")
     if GIVEN_WIDTH.search(pattern):
         _check_widths(elements)
+    # Upper bound: every field takes the longest value plus the largest padding.
     padding = MAX_WIDTH if PADDED_FIELD.search(pattern) else 0
     widest = max((written_size(value) for value in elements), default=0)
     check_size(len(pattern) + pattern.count(mark) * (widest + padding))
 
 
 def measure_filter(name: str, args: list[Any]) -> None:
-    """Refuses a filter whose result would be too much."""
+    """Refuses a filter whose result would be too large.
+
+    Args:
+        name: The filter's name.
+        args: Its arguments; the first is the filtered value.
+    """
     match name, args:
         case "replace", [value, old, new, *_]:
             written_size([value, old, new])
@@ -187,16 +206,28 @@ def measure_filter(name: str, args: list[Any]) -> None:
 
 
 def measure_json(value: Any, indent: int | None) -> None:
-    """Refuses JSON that would be too much."""
+    """Refuses a JSON text that would be too large.
+
+    Args:
+        value: The value to write.
+        indent: Spaces for each level, 0 to `MAX_INDENT`, or None for one line.
+    """
     size = written_size(value)
     if indent is not None:
         if not 0 <= indent <= MAX_INDENT:
             raise SecurityError(f"it indents by more than {MAX_INDENT}")
+        # Estimate: one line with `indent * JSON_DEPTH` spaces for every 24 characters.
         check_size(size * (1 + indent * JSON_DEPTH // 24))
 
 
 def measure_operation(operator: str, left: Any, right: Any) -> None:
-    """Refuses an operation that would make too much."""
+    """Refuses an operation whose result would be too large.
+
+    Args:
+        operator: `**`, `%`, `*` or `+`.
+        left: The left operand.
+        right: The right operand.
+    """
     match operator, left, right:
         case "**", _, _:
             raise SecurityError("`**` is refused")

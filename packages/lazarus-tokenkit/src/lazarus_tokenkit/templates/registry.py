@@ -1,4 +1,4 @@
-"""Named chat templates and the rule that chooses one: what was asked for, else the tokenizer's own, else `plain`."""
+"""Named chat templates, and the rule that chooses one: the requested one, else the tokenizer's own, else `plain`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ from lazarus_tokenkit.templates.render import ChatTemplate
 from lazarus_tokenkit.tokenizers.protocol import Tokenizer, special_text
 
 MAX_SOURCE_BYTES = 1 << 20
-"""Of a template's file: more than its bound of characters, which the sandbox checks."""
+"""Largest template file. The sandbox applies its own, lower limit in characters."""
 OWN = "own"
-"""Name of the template that came with the tokenizer."""
+"""Name of the template in the tokenizer's files."""
 
 
 @dataclass(frozen=True)
 class TemplateEntry:
-    """A template and what a vocabulary must have for it.
+    """A named template and its requirements on the vocabulary.
 
     Args:
         source: Jinja source.
-        end_of_turn: What ends a turn of the assistant; `eos` is the tokenizer's own.
-        special_tokens: Texts that must be single special tokens; without them no turn would end.
+        end_of_turn: Token that ends an assistant turn; `eos` means the tokenizer's eos token.
+        special_tokens: Texts that must be special tokens of the vocabulary.
         roles: Roles (`bos`, `eos`) that must have a token.
-        has_system: Whether a system message is rendered; otherwise it is refused.
-        has_tools: Whether tools and calls are rendered.
+        has_system: Whether a system message is rendered; otherwise the template refuses it.
+        has_tools: Whether tools and tool calls are rendered.
     """
 
     source: str
@@ -59,19 +59,20 @@ REGISTRY: Mapping[str, TemplateEntry] = {
     "vicuna": TemplateEntry(formats.VICUNA, "eos", roles=("eos",)),
     "alpaca": TemplateEntry(formats.ALPACA, "eos", roles=("eos",)),
 }
-"""ChatML without and with tools, plain, and the formats of eight families. Which tokenizer suits which is checked, not guessed."""
+"""ChatML with and without tools, plain text, and the formats of eight model families."""
 
 
 def choose_template(tokenizer: Tokenizer, wanted: str | None, pinned_date: str) -> ChatTemplate:
-    """The template for `tokenizer`.
+    """Chooses the chat template of a tokenizer.
 
     Args:
-        tokenizer: Whose special tokens the template may name.
-        wanted: A name in `REGISTRY`, `own`, a path to a Jinja file, or None for the tokenizer's own, else `plain`.
-        pinned_date: What a template that asks for the date is told, ISO 8601.
+        tokenizer: Supplies the special tokens and its own template.
+        wanted: A name in `REGISTRY`, `own`, a path to a Jinja file, or None. None takes the tokenizer's own template if
+            it has one, else `plain`.
+        pinned_date: Date that the template receives as today, ISO 8601.
 
     Raises:
-        TemplateError: No such template, or one that this vocabulary cannot spell.
+        TemplateError: The template does not exist, or the vocabulary lacks its special tokens.
     """
     name = wanted or (OWN if tokenizer.chat_template is not None else "plain")
     return ChatTemplate(
@@ -84,7 +85,12 @@ def choose_template(tokenizer: Tokenizer, wanted: str | None, pinned_date: str) 
 
 
 def missing_tokens(tokenizer: Tokenizer, entry: TemplateEntry) -> list[str]:
-    """The special tokens that a template needs and a vocabulary lacks."""
+    """Lists the special tokens and roles that a template needs and the tokenizer lacks.
+
+    Args:
+        tokenizer: The tokenizer to check.
+        entry: The template with its requirements.
+    """
     ids = {"bos": tokenizer.bos_id, "eos": tokenizer.eos_id}
     missing = [text for text in entry.special_tokens if text not in tokenizer.special_tokens]
     return missing + [role for role in entry.roles if ids[role] is None]

@@ -17,11 +17,11 @@ from lazarus_tokenkit.chat_formats import PLAIN
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.samples.kinds import JSON, Message
 from lazarus_tokenkit.templates import limits, sandbox
-from lazarus_tokenkit.templates.content_independent import is_opaque
+from lazarus_tokenkit.templates.content_independent import is_content_independent
 from lazarus_tokenkit.templates.sandbox import CLOSE, FLAGS, OPEN
 
 RENDERER_VERSION = 1
-"""Raised when the same source and messages give another text; every length cache made before is then stale."""
+"""Increased when the same source and messages give a different text. All earlier length caches are then stale."""
 PROBES: Mapping[str, tuple[Message, ...]] = {
     "one turn": (Message("user", " Hi\n"), Message("assistant", " Hello. ")),
     "two turns": (
@@ -32,9 +32,9 @@ PROBES: Mapping[str, tuple[Message, ...]] = {
     ),
     "system": (Message("system", "Be brief."), Message("user", "Why?"), Message("assistant", "Because.")),
 }
-"""Fixed conversations whose rendering is part of the fingerprint."""
+"""Fixed conversations. Their renderings are part of the template's digest."""
 
-# What a template can raise by being wrong; anything else is a bug of ours.
+# Exceptions that an invalid template can raise. Any other exception is a bug in this package.
 TEMPLATE_FAILURES = (
     jinja2.TemplateError,
     ArithmeticError,
@@ -49,14 +49,14 @@ TEMPLATE_FAILURES = (
 
 @dataclass(frozen=True)
 class ChatTemplate:
-    """A Jinja source and everything else that its rendering depends on.
+    """A Jinja source and all other inputs of its rendering.
 
     Args:
-        name: For messages.
+        name: Name for error messages.
         source: Jinja source.
-        bos_token: Text of the begin token, or empty.
-        eos_token: Text of the end token, or empty.
-        pinned_date: What `strftime_now` formats, ISO 8601.
+        bos_token: Text of the bos token, or empty.
+        eos_token: Text of the eos token, or empty.
+        pinned_date: Date that `strftime_now` formats, ISO 8601.
     """
 
     name: str
@@ -68,11 +68,16 @@ class ChatTemplate:
     def render(
         self, messages: Sequence[Message], *, add_generation_prompt: bool = False, tools: Sequence[JSON] = ()
     ) -> str:
-        r"""The conversation as text.
+        r"""Renders a conversation as text.
 
         >>> hello = ChatTemplate("demo", "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}")
         >>> hello.render([Message("user", "Hi")])
         'user: Hi\n'
+
+        Args:
+            messages: The turns.
+            add_generation_prompt: Whether the header of the next assistant turn is added at the end.
+            tools: JSON schemas of the functions that the assistant may call.
 
         Raises:
             TemplateError: The template is malformed, forbids these messages or exceeds a limit.
@@ -81,15 +86,15 @@ class ChatTemplate:
 
     @property
     def is_text(self) -> bool:
-        """Whether it is `plain`: no chat format, so the tokenizer's rule for bos applies as to any text.
+        """Whether the template is `plain`. Plain text has no chat format, so the tokenizer's rule for bos applies.
 
-        The source decides and not the name, because a model that was trained with `plain` has it as its own template.
+        The source is compared, not the name: a model trained with `plain` stores it as its own template.
         """
         return self.source == PLAIN
 
     @cached_property
     def parts(self) -> dict[str, str]:
-        """Digests by component, so that a mismatch can be named."""
+        """SHA-256 digests by component. A mismatch can then be reported by name."""
         renders = {probe: self._render_or_refuse(messages) for probe, messages in PROBES.items()}
         flags = FLAGS | {"renderer": RENDERER_VERSION, "pinned_date": self.pinned_date}
         tokens = {"bos_token": self.bos_token, "eos_token": self.eos_token}
@@ -106,29 +111,35 @@ class ChatTemplate:
         for add_generation_prompt in (False, True):
             try:
                 texts.append(self.render(messages, add_generation_prompt=add_generation_prompt))
-            except TemplateError:  # a refusal is an answer too: many templates know no system role
+            except TemplateError:  # a refusal is part of the behaviour: many templates have no system role
                 texts.append(None)
         return texts
 
     @cached_property
     def has_generation_blocks(self) -> bool:
-        """Whether the template marks the assistant's words itself."""
+        """Whether the template has `{% generation %}` blocks."""
         return re.search(r"\{%-?\s*generation\s*-?%\}", self.source) is not None
 
     @cached_property
-    def is_opaque(self) -> bool:
-        """Whether it only ever passes contents on; see `templates.opaque`.
+    def is_content_independent(self) -> bool:
+        """Whether the layout is independent of the contents; see `templates.content_independent`.
 
         Raises:
             TemplateError: The template is malformed.
         """
-        _ = self._compiled  # refuses what is malformed or too deep to be walked
-        return is_opaque(sandbox.make_environment({}).parse(self.source))
+        _ = self._compiled  # refuses a template that is malformed or nested too deeply to walk
+        return is_content_independent(sandbox.make_environment({}).parse(self.source))
 
     def generation_spans(
         self, messages: Sequence[Message], *, add_generation_prompt: bool = False, tools: Sequence[JSON] = ()
     ) -> list[tuple[int, int]]:
-        """First character and the one after the last of each `{% generation %}` block in the rendered text."""
+        """Returns the half-open character range of each `{% generation %}` block in the rendered text.
+
+        Args:
+            messages: The turns.
+            add_generation_prompt: Whether the header of the next assistant turn is added at the end.
+            tools: JSON schemas of the functions that the assistant may call.
+        """
         spans: list[tuple[int, int]] = []
         done = start = 0
         for part in re.split(f"([{OPEN}{CLOSE}])", self._render(self._marked, messages, add_generation_prompt, tools)):
@@ -176,16 +187,16 @@ class ChatTemplate:
             "eos_token": self.eos_token,
         }
         try:
-            with limits.limited():  # constants are made here already
+            with limits.limited():  # Jinja evaluates constant expressions during compilation
                 return sandbox.make_environment(shown, is_marked=is_marked).from_string(self.source)
         except (
             jinja2.TemplateError,
             MemoryError,
             RecursionError,
             SyntaxError,
-            ValueError,  # an integer of more digits than Python reads
+            ValueError,  # for example an integer with more digits than Python parses
             OverflowError,
-        ) as error:  # of Jinja's or Python's parser
+        ) as error:  # from Jinja's or Python's parser
             line = error.lineno if isinstance(error, jinja2.TemplateSyntaxError) else None
             where = f" in line {line}" if line else ""
             raise TemplateError(f"template `{self.name}` is malformed{where}: {error}", "LT-E203") from error

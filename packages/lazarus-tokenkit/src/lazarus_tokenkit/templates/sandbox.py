@@ -1,7 +1,7 @@
-"""Where a template runs: no attribute access to internals, no change of what it is given, limits on time and size.
+"""The sandbox of chat templates: no access to internals, no changes to its inputs, limits on time and size.
 
-A template is a program that came with somebody's weights. Its syntax tree is rewritten so that every loop, call, list
-and slice passes by `limits` and `measures`; only the filters and methods that chat templates use are there.
+A chat template is a program that is downloaded with model weights. Its syntax tree is rewritten so that every loop,
+call, list and slice is checked by `limits` and `measures`. Only the filters and methods that chat templates use exist.
 """
 
 import json
@@ -21,81 +21,83 @@ from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.templates import limits, measures
 
 FLAGS = {"trim_blocks": True, "lstrip_blocks": True}
-"""What transformers sets (`utils/chat_template_utils.py`)."""
+"""The settings of transformers (`utils/chat_template_utils.py`)."""
 OPEN, CLOSE = "\ufdee", "\ufdef"
-"""Noncharacters that stand around `{% generation %}` blocks in a marked rendering."""
+"""Noncharacters that enclose `{% generation %}` blocks in a marked rendering."""
 MAX_SOURCE = 200_000
-"""Characters of a template; the longest in use have 25,000."""
+"""Characters of a template. The longest published templates have 25,000."""
 DATE_PATTERN = re.compile(r"[^%]{0,99}(?:%-?[a-zA-Z%][^%]{0,99}){0,20}")
 
 
 def make_environment(shown: Mapping[str, Any], *, is_marked: bool = False) -> ImmutableSandboxedEnvironment:
-    """The environment of one template.
+    """Creates the Jinja environment of one template.
 
     Args:
-        shown: Names that the template sees besides its arguments.
-        is_marked: Whether `{% generation %}` blocks stand between `OPEN` and `CLOSE`.
+        shown: Global names for the template, besides its arguments.
+        is_marked: Whether `{% generation %}` blocks are enclosed in `OPEN` and `CLOSE`.
     """
     block = MarkedGenerationBlock if is_marked else GenerationBlock
     environment = Sandbox(**FLAGS, extensions=[block, loopcontrols], finalize=_writable)
     filters = environment.filters | {"tojson": _to_json}
     environment.filters = {name: _measured(name, filters[name]) for name in filters if name in measures.FILTERS}
-    del environment.globals["lipsum"]  # another text every time
+    del environment.globals["lipsum"]  # returns random text
     names: dict[str, Any] = {"raise_exception": _raise_exception, **shown}
     environment.globals.update(names)
     return environment
 
 
 def pinned_clock(pinned_date: str) -> Callable[[str], str]:
-    """`strftime_now` of a day that stays."""
+    """Returns a `strftime_now` that always formats `pinned_date`."""
     try:
         day = date.fromisoformat(pinned_date)
     except ValueError as error:
-        raise TemplateError(f"{pinned_date!r} is no date: {error}; write one such as 2026-01-31", "LT-E208") from error
+        raise TemplateError(
+            f"`pinned_date` {pinned_date!r} is not a date: {error}; give one such as 2026-01-31", "LT-E208"
+        ) from error
 
     def strftime_now(pattern: str) -> str:
-        if not DATE_PATTERN.fullmatch(pattern):  # C libraries pad to any width
-            raise SecurityError(f"{pattern[:60]!r} is no pattern of a date")
+        if not DATE_PATTERN.fullmatch(pattern):  # C libraries accept any padding width
+            raise SecurityError(f"{pattern[:60]!r} is not a date pattern")
         return day.strftime(pattern)
 
     return strftime_now
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, with a look at the clock in every round and a measure before everything that grows."""
+    """Jinja's sandbox with a time check in every loop and a size check before every operation that can grow a value."""
 
     intercepted_binops = frozenset(("*", "**", "+", "%"))
     concat = staticmethod(limits.joined)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Refuses to make something huge."""
+        """Evaluates a binary operation unless its result would be too large."""
         measures.measure_operation(operator, left, right)
         return limits.charge(super().call_binop(context, operator, left, right))
 
     def call(self, context: Any, callable_: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Refuses methods from which something huge comes."""
+        """Calls a function or method unless it is not allowed or its result would be too large."""
         function = getattr(callable_, "__wrapped__", callable_)
         owner = getattr(function, "__self__", None)
-        if owner is self:  # one of the three below
+        if owner is self:  # `tick`, `joined` or `charged`
             return callable_(*args)
-        limits.look_at_clock()
+        limits.check_deadline()
         given = [_listed(value) for value in args]
         measures.measure_method(owner, getattr(function, "__name__", ""), [*given, *kwargs.values()])
         return limits.charge(super().call(context, callable_, *given, **kwargs))
 
     def tick(self) -> str:
-        """Stands in every loop and macro; calls look at the clock too."""
-        limits.look_at_clock()
+        """Checks the time limit. The rewritten tree calls it in every loop and macro."""
+        limits.check_deadline()
         return ""
 
     def joined(self, *parts: Any) -> str:
-        """What `~` does, measured."""
+        """Concatenates like `~`, with a size check."""
         for part in parts:
             measures.written_size(part)
         return limits.joined(map(str, parts))
 
     def charged(self, made: Any) -> Any:
-        """A list, tuple, dict or slice."""
+        """Counts a list, tuple, dict or slice against the budget."""
         return limits.charge(made)
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
@@ -104,26 +106,26 @@ class Sandbox(ImmutableSandboxedEnvironment):
         template = super()._parse(source, name, filename)
         for loop in template.find_all((nodes.For, nodes.Macro, nodes.CallBlock)):
             loop.body.insert(0, nodes.Output([_call("tick", [])]))
-        _rewrite(template)
+        _meter(template)
         return template
 
 
 class GenerationBlock(Extension):
-    """`{% generation %}`: marks the assistant's words for trainers; here it only shows its body."""
+    """Renders the body of `{% generation %}`, the block that marks the assistant's text for training."""
 
     tags = {"generation"}  # noqa: RUF012 - the base class fixes the type
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
-        """The body, without a scope of its own."""
+        """Parses the body without a new variable scope."""
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 class MarkedGenerationBlock(GenerationBlock):
-    """The same, with marks around its body."""
+    """Renders the body of `{% generation %}` between `OPEN` and `CLOSE`."""
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
-        """The body between marks."""
+        """Parses the body and encloses it in marks."""
         marks = (nodes.Output([nodes.TemplateData(mark)]) for mark in (OPEN, CLOSE))
         return [next(marks), *super().parse(parser), next(marks)]
 
@@ -132,21 +134,21 @@ def _call(method: str, arguments: list[nodes.Expr]) -> nodes.Call:
     return nodes.Call(nodes.EnvironmentAttribute(method), arguments, [], None, None)
 
 
-def _rewrite(node: nodes.Node) -> None:
-    """Passes what grows by the environment."""
+def _meter(node: nodes.Node) -> None:
+    """Replaces every node that can create a large value by a call of a checking method."""
     for name, value in node.iter_fields():
         if isinstance(value, list):
             elements = cast("list[Any]", value)
             for place, each in enumerate(elements):
                 if isinstance(each, nodes.Node):
-                    _rewrite(each)
-                    elements[place] = _passing(each)
+                    _meter(each)
+                    elements[place] = _metered(each)
         elif isinstance(value, nodes.Node):
-            _rewrite(value)
-            setattr(node, name, _passing(value))
+            _meter(value)
+            setattr(node, name, _metered(value))
 
 
-def _passing(node: nodes.Node) -> nodes.Node:
+def _metered(node: nodes.Node) -> nodes.Node:
     match node:
         case nodes.Concat():
             return _call("joined", node.nodes)
@@ -170,7 +172,7 @@ def _measured(name: str, inner: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _listed(value: Any) -> Any:
-    """What can be gone through once only, as a list."""
+    """Turns an iterator into a list, because the size check reads it before the filter does."""
     return limits.charge(list(cast("Iterator[Any]", value))) if isinstance(value, Iterator) else value
 
 
@@ -187,7 +189,7 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    # Jinja's own filter escapes HTML.
+    # Jinja's own `tojson` escapes HTML; transformers' does not.
     measures.measure_json(value, indent)
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 

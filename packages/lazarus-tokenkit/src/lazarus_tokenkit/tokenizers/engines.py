@@ -1,8 +1,7 @@
-"""Engines that encode batches: the reference, and faster ones that must prove on the data at hand that they are exact.
+"""Engines that encode batches: the reference engine, and faster engines that are compared with it first.
 
-The reference is what the tokenizer itself uses. Another engine is taken only where it can be built from the tokenizer
-and gave the reference's ids on 2,000 documents of the first data it was used for; else the reference is used, and a
-warning says so.
+The reference engine is the tokenizer's own library. Another engine must be built from the tokenizer and give the
+reference's ids on the first 2,000 documents. Otherwise the reference engine encodes, and a warning names the reason.
 """
 
 import json
@@ -28,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 EngineName = Literal["auto", "huggingface", "tiktoken", "sentencepiece", "gigatoken"]
 NUM_CHECKED = 2000
-"""Documents on which an engine must equal the reference; gigatoken's known differences show far sooner."""
+"""Documents on which an engine must equal the reference. gigatoken's known differences appear within far fewer."""
 PACKAGES = {
     "huggingface": "tokenizers",
     "tiktoken": "tiktoken",
@@ -36,9 +35,9 @@ PACKAGES = {
     "gigatoken": "gigatoken",
 }
 PARALLEL = ("gigatoken",)
-"""Those that encode one batch on all cores."""
+"""Engines that encode one batch on all cores."""
 MATRIX_IDS = 4_000_000
-"""Ids, padding included, that gigatoken lays out at once: 16 MB."""
+"""Ids, padding included, of one gigatoken call: 16 MB."""
 EXTRAS = {"tiktoken": "openai", "sentencepiece": "sentencepiece", "gigatoken": "fast"}
 
 
@@ -46,20 +45,20 @@ Encode = Callable[[Sequence[str]], list[Ids]]
 
 
 class Engine(Protocol):
-    """Encodes batches with the ids of `Tokenizer.encode_batch`, as u32: a list of integers takes five times as long."""
+    """Encodes batches to the ids of `Tokenizer.encode_batch`, as u32. Lists of Python integers take five times as long."""
 
     @property
     def name(self) -> str:
-        """Name and version, for receipts."""
+        """Name and version of the engine's package."""
         ...
 
     @property
     def is_parallel(self) -> bool:
-        """Whether it encodes one batch on all cores by itself."""
+        """Whether one call uses all cores."""
         ...
 
     def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
-        """Ids of every text, special tokens in it parsed, none added."""
+        """Returns the ids of every text. Special tokens inside the text are parsed; none are added."""
         ...
 
 
@@ -73,28 +72,28 @@ class _Engine:
         return self.encode(texts)
 
 
-class Unfit(Exception):
-    """An engine cannot be built for a tokenizer; says why."""
+class UnsuitableEngine(Exception):
+    """An engine cannot be used for a tokenizer. The message gives the reason."""
 
 
 def reference_engine(tokenizer: Tokenizer) -> Engine:
-    """The tokenizer's own."""
+    """Returns the engine that calls the tokenizer's own library."""
     return _Engine(_versioned("huggingface"), lambda texts: list(map(id_array, tokenizer.encode_batch(texts))), False)
 
 
 def choose_engine(
     tokenizer: Tokenizer, wanted: EngineName, documents: Sequence[str], fingerprint: str | None = None
 ) -> Engine:
-    """The engine that was asked for, if it is exact on the documents; else the reference.
+    """Returns the requested engine if it equals the reference on the documents, else the reference engine.
 
     Args:
-        tokenizer: Whose ids are wanted.
-        wanted: A name; `auto` is gigatoken where it is installed.
-        documents: Of the data that is to be encoded; the first `NUM_CHECKED` are compared.
-        fingerprint: The tokenizer's; with it, a comparison that was passed is remembered for that version of the engine.
+        tokenizer: The tokenizer whose ids the engine must give.
+        wanted: Name of the engine; `auto` means gigatoken if it is installed.
+        documents: Documents of the data to encode. The first `NUM_CHECKED` are compared.
+        fingerprint: The tokenizer's fingerprint, or None. With it, a passed comparison is cached for the engine's version.
 
     Raises:
-        TokenkitError: An engine asked for by name that is not installed.
+        TokenkitError: The engine is requested by name and is not installed.
     """
     if wanted == "huggingface":
         return reference_engine(tokenizer)
@@ -110,22 +109,22 @@ def choose_engine(
             check_engine(engine, tokenizer, documents[:NUM_CHECKED])
             if passed is not None and len(documents) >= NUM_CHECKED:
                 _remember(passed, f"{engine.name} equals the reference on {NUM_CHECKED} documents\n")
-    except Unfit as reason:
+    except UnsuitableEngine as reason:
         logger.warning("engine `%s` is not used for `%s`: %s; using the reference", name, tokenizer.name, reason)
         return reference_engine(tokenizer)
     return engine
 
 
 def continuation_engine(tokenizer: Tokenizer, chosen: Engine, documents: Sequence[str], fingerprint: str) -> Engine:
-    """What encodes text that continues a text, where `chosen` encodes the texts.
+    """Returns the engine for text that continues a text, that is, without the dummy prefix.
 
-    SentencePiece's library always writes the dummy prefix, so the reference encodes in its place.
+    SentencePiece's library always writes the dummy prefix, so the reference engine replaces it here.
 
     Args:
-        tokenizer: Of the texts.
-        chosen: What `choose_engine` gave for it.
-        documents: Of the data; the first `NUM_CHECKED` are compared.
-        fingerprint: The tokenizer's.
+        tokenizer: The tokenizer of the texts.
+        chosen: The engine that `choose_engine` returned for the tokenizer.
+        documents: Documents of the data to encode. The first `NUM_CHECKED` are compared.
+        fingerprint: The tokenizer's fingerprint.
     """
     if (continuation := tokenizer.continuation) is None:
         return chosen
@@ -135,7 +134,7 @@ def continuation_engine(tokenizer: Tokenizer, chosen: Engine, documents: Sequenc
 
 
 def is_installed(name: str) -> bool:
-    """Whether an engine's package is there."""
+    """Whether the package of an engine is installed."""
     try:
         version(PACKAGES[name])
     except PackageNotFoundError:
@@ -144,49 +143,58 @@ def is_installed(name: str) -> bool:
 
 
 def build_engine(tokenizer: Tokenizer, name: str) -> Engine:
-    """An engine, unchecked.
+    """Builds an engine without comparing it with the reference.
+
+    Args:
+        tokenizer: The tokenizer whose files the engine reads.
+        name: A key of `PACKAGES`, other than `huggingface`.
 
     Raises:
-        Unfit: It cannot do what this tokenizer does.
+        UnsuitableEngine: The engine does not support this tokenizer.
     """
     if not isinstance(tokenizer, HuggingFaceTokenizer):
-        raise Unfit("the tokenizer has no files to build it from")
+        raise UnsuitableEngine("the tokenizer has no files to build it from")
     try:
         return _Engine(_versioned(name), _BUILDERS[name](tokenizer), name in PARALLEL)
-    except Unfit:
+    except UnsuitableEngine:
         raise
-    except Exception as error:  # whatever the package raises: it does not know this tokenizer
-        raise Unfit(" ".join(str(error).split())[:200] or type(error).__name__) from error
+    except Exception as error:  # any error of the package means that it does not support this tokenizer
+        raise UnsuitableEngine(" ".join(str(error).split())[:200] or type(error).__name__) from error
 
 
 @lru_cache(maxsize=2)
 def _open(tokenizer: Tokenizer, name: str) -> Engine:
-    """`build_engine`, kept for the next data set: it takes as long as encoding 5 MB."""
+    """`build_engine` with a cache: building takes as long as encoding 5 MB."""
     return build_engine(tokenizer, name)
 
 
 def check_engine(engine: Engine, tokenizer: Tokenizer, documents: Sequence[str]) -> None:
-    """Compares an engine with the reference.
+    """Compares an engine with the reference engine.
+
+    Args:
+        engine: The engine to compare.
+        tokenizer: Gives the expected ids.
+        documents: The texts to encode.
 
     Raises:
-        Unfit: It gives other ids; the first text that shows it is named.
+        UnsuitableEngine: The ids differ, or the engine fails. The message shows the first text with different ids.
     """
     try:
         found = engine.encode_batch(documents)
-    except Exception as error:  # a panic of a native package is one
-        raise Unfit(f"it fails: {' '.join(str(error).split())[:200]}") from error
+    except Exception as error:  # also a panic of a native package
+        raise UnsuitableEngine(f"it fails: {' '.join(str(error).split())[:200]}") from error
     for text, ids, expected in zip(documents, found, tokenizer.encode_batch(documents), strict=True):
         if ids != id_array(expected):
-            raise Unfit(f"it gives other ids for {text[:60]!r}")
+            raise UnsuitableEngine(f"it gives other ids for {text[:60]!r}")
 
 
 def _passed(engine: str, fingerprint: str | None) -> Path | None:
-    """The file that remembers a passed comparison."""
+    """Returns the cache file of a passed comparison, or None if there is no cache folder or no fingerprint."""
     if fingerprint is None:
         return None
     try:
         root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:  # a user without a home
+    except RuntimeError:  # the user has no home directory
         return None
     return (
         root
@@ -197,7 +205,7 @@ def _passed(engine: str, fingerprint: str | None) -> Path | None:
 
 
 def _remember(passed: Path, words: str) -> None:
-    """Writes that file; where it cannot be written, the next run compares again."""
+    """Writes the cache file of a passed comparison. If writing fails, the next run compares again."""
     try:
         passed.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(passed) as stream:
@@ -211,12 +219,12 @@ def _gigatoken(tokenizer: HuggingFaceTokenizer) -> Encode:
     made = gigatoken.Tokenizer.from_json(tokenizer.files[TOKENIZER_FILE])
 
     def encode(texts: Sequence[str]) -> list[Ids]:
-        # Of a list it would ask whether it is awkward's, and load that for half a second.
+        # A plain list makes gigatoken import the package awkward (0.5 s) to check the list's type.
         contents = [text.encode() for text in texts]
         if len(contents) > 1 and len(contents) * max(map(len, contents)) > MATRIX_IDS:
             middle = len(contents) // 2
             return encode(texts[:middle]) + encode(texts[middle:])
-        # Its lists take longer than its ids do, and its arrays are awkward's; a matrix is neither.
+        # The padded matrix is the fastest output: lists of integers are slow, and ragged arrays need awkward.
         matrix, sizes = made.encode_batch_padded(gigatoken.BytesSource(contents), pad_id=0)
         flat, width = ids_in(matrix.tobytes()), matrix.shape[1]
         return [flat[start : start + size] for start, size in zip(count(0, width), sizes.tolist(), strict=False)]
@@ -236,9 +244,9 @@ def _tiktoken(tokenizer: HuggingFaceTokenizer) -> Encode:
         case [{"type": "Split", "pattern": {"Regex": str(regex)}}, {"type": "ByteLevel"}] if regex in PATTERNS:
             pattern = PATTERNS[regex]
         case _:
-            raise Unfit("texts are cut in a way that it has no pattern for")
+            raise UnsuitableEngine("it does not support the tokenizer's pre-tokenizer")
     if file["normalizer"] is not None:
-        raise Unfit("it does not normalise")
+        raise UnsuitableEngine("it does not support a normalizer")
     added = {token["content"]: token["id"] for token in file["added_tokens"]}
     ranks = {tokenizer.token_bytes[n]: n for n in tokenizer.vocab.values() if n not in added.values()}
     encoding = import_module("tiktoken").Encoding(
@@ -249,7 +257,7 @@ def _tiktoken(tokenizer: HuggingFaceTokenizer) -> Encode:
 
 def _sentencepiece(tokenizer: HuggingFaceTokenizer) -> Encode:
     if "tokenizer.model" not in tokenizer.files:
-        raise Unfit("there is no tokenizer.model beside it")
+        raise UnsuitableEngine("the tokenizer's files have no tokenizer.model")
     processor = import_module("sentencepiece").SentencePieceProcessor(model_proto=tokenizer.files["tokenizer.model"])
 
     def encode(texts: Sequence[str]) -> list[Ids]:

@@ -1,4 +1,4 @@
-"""Token ids in four bytes each: as engines give many of them, and as digests see them."""
+"""Arrays of token ids with four bytes an id: the output of engines and the input of digests."""
 
 import hashlib
 import sys
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 Ids: TypeAlias = "array[int]"
-"""Unsigned integers of 32 bits in the machine's order of bytes."""
+"""Unsigned 32-bit integers in the machine's byte order."""
 
 
 def id_array(ids: Iterable[int]) -> Ids:
-    """Ids in four bytes each.
+    """Returns ids as a u32 array.
 
     >>> id_array([464, 2068])
     array('I', [464, 2068])
@@ -20,7 +20,7 @@ def id_array(ids: Iterable[int]) -> Ids:
 
 
 def ids_in(words: bytes) -> Ids:
-    """The ids that lie in memory as u32 in the machine's order.
+    """Returns the ids in a buffer of u32 in the machine's byte order.
 
     >>> ids_in(id_array([464, 2068]).tobytes())
     array('I', [464, 2068])
@@ -31,13 +31,13 @@ def ids_in(words: bytes) -> Ids:
 
 
 def ids_prefix(ids: Iterable[int]) -> str:
-    """8 hexadecimal digits of SHA-256 over ids as u32 little-endian.
+    """Returns the first 8 hexadecimal digits of SHA-256 over the ids as u32 little-endian.
 
     >>> ids_prefix([1, 2])
     '34fb5c82'
     """
     words = ids if isinstance(ids, array) else id_array(ids)
-    if sys.byteorder == "big":
+    if sys.byteorder == "big":  # the digest is defined over little-endian words on every machine
         words = words[:]
         words.byteswap()
     return hashlib.sha256(words).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""From a name or a path to a tokenizer. Only a repository's id can lead to the network, and only when not cached."""
+"""Loads a tokenizer by name or path. Only a Hugging Face id that is not cached needs the network."""
 
 from pathlib import Path
 
@@ -17,11 +17,11 @@ ACCEPTED = (
 )
 
 TokenizerOrName = Tokenizer | str | Path
-"""What is measured: an open tokenizer, or what `load_tokenizer` takes."""
+"""An open tokenizer, or a name or path for `load_tokenizer`."""
 
 
 def load_tokenizer(name_or_path: str | Path) -> Tokenizer:
-    """Opens a tokenizer.
+    """Loads a tokenizer by name or path.
 
     >>> load_tokenizer("byte").encode("Hi")
     [72, 105]
@@ -29,13 +29,16 @@ def load_tokenizer(name_or_path: str | Path) -> Tokenizer:
     [6, 4, 6, 15, 7]
 
     Args:
-        name_or_path: `byte` and `char:CHARACTERS` (built in; `char:` alone is printable ASCII), a directory or a file
-            (which then stands alone: its neighbours are not read) in any form that is known, the name of an encoding or
-            a model of OpenAI, or a Hugging Face id, `owner/name` or `owner/name@revision`.
+        name_or_path: One of:
+
+            - `byte` or `char:CHARACTERS`, which are built in; `char:` alone means printable ASCII;
+            - a directory with tokenizer files, or one tokenizer file, whose neighbours are then not read;
+            - the name of an OpenAI encoding or model;
+            - a Hugging Face id, `owner/name` or `owner/name@revision`.
 
     Raises:
-        TokenizerNotFound: Nothing there that is a tokenizer.
-        TokenizerError: A tokenizer that cannot be used.
+        TokenizerNotFound: No tokenizer has this name or path.
+        TokenizerError: The tokenizer's files are invalid.
     """
     name = str(name_or_path)
     if name == "byte":
@@ -47,7 +50,7 @@ def load_tokenizer(name_or_path: str | Path) -> Tokenizer:
 
         return character_tokenizer(name.removeprefix(CHARACTERS) or PRINTABLE)
     if not name:
-        raise TokenizerNotFound(f"no tokenizer is named; give {ACCEPTED}", "LT-E101")
+        raise TokenizerNotFound(f"the tokenizer's name is empty; give {ACCEPTED}", "LT-E101")
     path = Path(name_or_path)
     if path.is_dir():
         return _from_directory(path, path.resolve().name)
@@ -56,13 +59,13 @@ def load_tokenizer(name_or_path: str | Path) -> Tokenizer:
     return _from_name(name)
 
 
-def opened(tokenizer: TokenizerOrName) -> Tokenizer:
-    """A tokenizer, or the one that `load_tokenizer` opens."""
+def as_tokenizer(tokenizer: TokenizerOrName) -> Tokenizer:
+    """Returns an open tokenizer unchanged, or loads it by name or path."""
     return load_tokenizer(tokenizer) if isinstance(tokenizer, str | Path) else tokenizer
 
 
 def _from_directory(path: Path, name: str, source: str | None = None) -> Tokenizer:
-    """The first form that is there; `tokenizer.json` before all, for it says most."""
+    """Loads the first form that is present. `tokenizer.json` comes first because it is the most complete."""
     present = {file_name: path / file_name for file_name in COMPANIONS if (path / file_name).is_file()}
     files = {file_name: read_bytes(file) for file_name, file in present.items()}
     if (path / TOKENIZER_FILE).is_file():
@@ -89,7 +92,9 @@ def _from_file(path: Path) -> Tokenizer:
     if path.name in (VOCAB_FILE, MERGES_FILE):
         pair = path.with_name(VOCAB_FILE), path.with_name(MERGES_FILE)
         if missing := [file.name for file in pair if not file.is_file()]:
-            raise TokenizerError(f"{path} is half a tokenizer: {missing[0]} must stand beside it", "LT-E114")
+            raise TokenizerError(
+                f"{path} is one of two files: {missing[0]} is missing from the same directory", "LT-E114"
+            )
         return HuggingFaceTokenizer.from_files(
             {TOKENIZER_FILE: tokenizer_from_merges(*pair)}, path.resolve().parent.name
         )
@@ -105,7 +110,7 @@ def _from_file(path: Path) -> Tokenizer:
 
 
 def _refuse_other_json(content: bytes, path: Path) -> None:
-    """Says of a file by any name what it is, where that is no `tokenizer.json`."""
+    """Refuses a file with another name whose content is not that of a `tokenizer.json`."""
     if path.name == TOKENIZER_FILE:
         return
     try:
@@ -118,8 +123,9 @@ def _refuse_other_json(content: bytes, path: Path) -> None:
                 f"no tokenizer `{path}`: the file is not JSON; give {ACCEPTED}", "LT-E101"
             ) from None
     if not isinstance(members.get("model"), dict):
-        beside = f"; `{path.parent}` holds one" if (path.parent / TOKENIZER_FILE).is_file() else f"; give {ACCEPTED}"
-        raise TokenizerNotFound(f"no tokenizer `{path}`: it is JSON without a `model`{beside}", "LT-E101")
+        has_neighbour = (path.parent / TOKENIZER_FILE).is_file()
+        way_out = f"; `{path.parent}` has a {TOKENIZER_FILE}" if has_neighbour else f"; give {ACCEPTED}"
+        raise TokenizerNotFound(f"no tokenizer `{path}`: it is JSON without a `model`{way_out}", "LT-E101")
 
 
 def _from_sentencepiece(model: bytes, files: dict[str, bytes], name: str, source: str | None) -> Tokenizer:

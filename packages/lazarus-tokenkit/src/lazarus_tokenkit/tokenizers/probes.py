@@ -1,13 +1,13 @@
-"""Fixed texts that show how a tokenizer behaves, for the behavioural fingerprint.
+"""Fixed texts whose encodings make up the behavioural fingerprint.
 
-Written as escapes where an editor or a normaliser could change them. Code points of Unicode 15 and 16 are among them:
-the same file gives other ids for some of those under another version of the engine.
+Characters that an editor or a normalizer could change are written as escapes. Some code points are from Unicode 15 and
+16: their ids can depend on the version of the engine.
 """
 
 from collections.abc import Iterable
 
 PROBES_VERSION = 1
-"""Raised with any change to the probes; behavioural digests are then not comparable."""
+"""Increased with every change to the probes. Behavioural digests of two versions cannot be compared."""
 
 _WHITE_SPACE = (
     "",
@@ -59,12 +59,12 @@ _UNICODE = (
     "\u0627\u0644\u0633\u0644\u0627\u0645 \u05e9\u05dc\u05d5\u05dd",  # right to left
     "\u0928\u092e\u0938\u094d\u0924\u0947 \u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35",
     "a\u0300\u0301\u0302\u0303 Z\u0351\u036b\u0343",  # stacked marks
-    "a\u00a0b\u3000c\u2009d\u200be\ufeff",  # spaces that are none in ASCII
+    "a\u00a0b\u3000c\u2009d\u200be\ufeff",  # spaces outside ASCII
     "\u0000\u0001\u001b\u007f\u0085",  # control
     "\ufffd",
     "\u2581a \u2581",  # SentencePiece's visible space
     "\u0130\u0131\u00df\u1e9e\u01c5",  # case without a simple pair
-    "\u00b2\u2075\u2167\u2460\u0664",  # digits and numbers of other kinds
+    "\u00b2\u2075\u2167\u2460\u0664",  # superscript, Roman, circled and Arabic-Indic digits
     "\U0001d2c0\U0001d2d3\U0001fae8\U0001fae9\u0870\u1c89\ua7cb\U00016d40\U0001e5d0",  # Unicode 14 to 16
     "\u20ac\u00a3\u00a5 \u2014 \u201cquoted\u201d \u2026 \u2022",
 )
@@ -80,6 +80,6 @@ _LONG = ("a" * 10_000, " " * 300, "\u00e9" * 300)
 
 
 def probes(special_tokens: Iterable[str]) -> list[str]:
-    """The probes for a tokenizer: the fixed ones, then its special tokens inside text, by name."""
+    """Returns the fixed probes, then one probe for each special token, in the order of their texts."""
     inside = [f"a {token} b{token}{token}\nc" for token in sorted(special_tokens)]
     return [*_WHITE_SPACE, *_WORDS, *_NUMBERS, *_UNICODE, *_SPECIALS, *_LONG, *inside]

@@ -1,7 +1,7 @@
-"""What the rest of Lazarus asks of a tokenizer; `backends` holds what answers.
+"""The interface of a tokenizer. The modules in `backends` implement it.
 
-A backend wraps one engine and one set of files. Its truth are those files as the engine reads them, not what another
-library would make of them.
+A backend wraps one engine and one set of files. The engine's reading of these files defines the ids, even if another
+library reads them differently.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, Protocol
 
 
 class SpecialSpan(NamedTuple):
-    """Where a special token stands in a text.
+    """Half-open character range of a special token in a text.
 
     Args:
-        start: First character, including white space that the token swallows on its left.
-        end: Character after the last, including white space that the token swallows on its right.
-        id: Its id.
+        start: First character, including white space on the left that the token strips.
+        end: One after the last character, including white space on the right that the token strips.
+        id: Token id.
     """
 
     start: int
@@ -24,24 +24,24 @@ class SpecialSpan(NamedTuple):
 
 
 class Boundary(NamedTuple):
-    """What an added token does to the text behind it.
+    """Effect of an added token on the text after it.
 
     Args:
-        restarts: Whether that text is encoded as the start of a text, with the dummy prefix if there is one.
-        swallows: Whether white space behind the token is dropped (`rstrip`).
+        restarts: Whether that text is encoded as the start of a text, with the dummy prefix if the tokenizer has one.
+        strips_right: Whether white space after the token is dropped (`rstrip`).
     """
 
     restarts: bool
-    swallows: bool
+    strips_right: bool
 
 
 class Segments(NamedTuple):
-    """A text, cut into its tokens.
+    """The tokens of a text with their half-open byte ranges.
 
     Args:
         ids: Token ids.
-        starts: First byte of each token in the text's UTF-8, as far as the engine tells.
-        ends: Byte after the last of each.
+        starts: First byte of each token in the text's UTF-8, as exact as the engine reports it.
+        ends: One after the last byte of each token.
     """
 
     ids: list[int]
@@ -50,121 +50,131 @@ class Segments(NamedTuple):
 
 
 class Tokenizer(Protocol):
-    """Text to ids and back."""
+    """Encodes text to ids and decodes ids to text."""
 
     @property
     def name(self) -> str:
-        """Short name for messages and receipts; never a path."""
+        """Short name for messages and stored files; never a path."""
         ...
 
     @property
     def vocab_size(self) -> int:
-        """Largest id + 1: the rows that an embedding needs. Ids may have gaps."""
+        """Largest id plus 1: the number of embedding rows. Ids may have gaps."""
         ...
 
     @property
     def bos_id(self) -> int | None:
-        """Begins a text."""
+        """Id of the token that begins a text, or None."""
         ...
 
     @property
     def eos_id(self) -> int | None:
-        """Ends a text; generation stops at it."""
+        """Id of the token that ends a text and stops generation, or None."""
         ...
 
     @property
     def pad_id(self) -> int | None:
-        """Fills rows."""
+        """Id of the padding token, or None."""
         ...
 
     @property
     def unk_id(self) -> int | None:
-        """Stands for what the vocabulary cannot spell."""
+        """Id of the token for text that the vocabulary cannot represent, or None."""
         ...
 
     @property
     def adds_bos(self) -> bool:
-        """Whether the engine, asked for special tokens, really puts `bos_id` in front."""
+        """Whether the engine puts `bos_id` in front when it adds special tokens, by experiment."""
         ...
 
     @property
     def adds_eos(self) -> bool:
-        """Whether the engine, asked for special tokens, really puts `eos_id` behind."""
+        """Whether the engine appends `eos_id` when it adds special tokens, by experiment."""
         ...
 
     @property
     def special_tokens(self) -> Mapping[str, int]:
-        """Text to id of every special token."""
+        """Special tokens: text to id."""
         ...
 
     @property
     def vocab(self) -> Mapping[str, int]:
-        """Piece, as the files spell it, to id; in the order of ids."""
+        """Vocabulary: piece, as written in the files, to id; ordered by id."""
         ...
 
     @property
     def token_bytes(self) -> Mapping[int, bytes]:
-        """Id to the bytes that it adds to a text, as far as it has such."""
+        """Id to the bytes that the token adds to a text. Ids without bytes are absent."""
         ...
 
     @property
     def chat_template(self) -> str | None:
-        """The tokenizer's own Jinja source."""
+        """Jinja source of the tokenizer's own chat template, or None."""
         ...
 
     def encode(self, text: str, *, parse_special: bool = True) -> list[int]:
-        """Ids of `text`, without bos or eos.
+        """Encodes a text. No bos or eos is added.
 
         Args:
             text: Any Unicode text.
-            parse_special: Whether the text of a special token becomes that token (True: templates) or is spelled out
-                like any other text (False: what people wrote).
+            parse_special: Whether a special token's text becomes that token. True suits rendered templates. False suits
+                text from users and data: special-token text is then encoded as ordinary text.
         """
         ...
 
     def encode_batch(self, texts: Sequence[str], *, parse_special: bool = True) -> list[list[int]]:
-        """`encode` of every text, on all cores."""
+        """Encodes every text, on all cores. See `encode`."""
         ...
 
     def segment_batch(self, texts: Sequence[str], *, parse_special: bool = True) -> list[Segments]:
-        """`encode_batch` with the bytes that each token stands for."""
+        """Encodes every text and returns the byte range of each token. See `encode`."""
         ...
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = False) -> str:
-        """Text of `ids`."""
+        """Decodes ids to text.
+
+        Args:
+            ids: Token ids, each from 0 up to but not including `vocab_size`.
+            skip_special: Whether special tokens are left out.
+        """
         ...
 
     def special_spans(self, text: str) -> list[SpecialSpan]:
-        """The special tokens that `encode` finds in `text`, from left to right."""
+        """Returns the special tokens that `encode` finds in `text`, from left to right."""
         ...
 
     @property
     def continuation(self) -> "Tokenizer | None":
-        """Encodes text that continues a text: without the dummy prefix. None if the tokenizer writes no such prefix."""
+        """The same tokenizer without its dummy prefix, for text that continues a text. None if it writes no prefix."""
         ...
 
     @property
     def boundaries(self) -> Mapping[str, Boundary]:
-        """Text of every added token, special or not, to what it does to the text behind it."""
+        """Added tokens, special or not: text to the effect on the text after the token."""
         ...
 
     def structure(self) -> Mapping[str, Any]:
-        """Named components as canonical JSON values, the same for every spelling of the same tokenizer."""
+        """Returns named components as canonical JSON values, equal for all files of the same tokenizer."""
         ...
 
     def observe(self, probe: str) -> Any:
-        """What the engine makes of one probe, as a canonical JSON value: ids, offsets, decoded text."""
+        """Returns the engine's output for one probe as a canonical JSON value: ids, offsets, decoded text."""
         ...
 
     def library(self) -> str:
-        """Engine and version: information that stands beside a fingerprint, never in it."""
+        """Returns the engine and its version. A fingerprint stores them as information, not in its digest."""
         ...
 
     def save(self, directory: Path) -> None:
-        """Writes the files so that transformers and mlx-lm open them with equal ids."""
+        """Writes the files. transformers and mlx-lm load them with equal ids."""
         ...
 
 
 def special_text(tokenizer: Tokenizer, token_id: int | None) -> str | None:
-    """The text of a special token."""
+    """Returns the text of a special token, or None.
+
+    Args:
+        tokenizer: The tokenizer.
+        token_id: Id of the special token, or None.
+    """
     return next((text for text, known_id in tokenizer.special_tokens.items() if known_id == token_id), None)

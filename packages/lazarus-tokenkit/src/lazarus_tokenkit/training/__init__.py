@@ -1,1 +1,5 @@
-"""New tokenizers from text: the same bytes on every run."""
+"""Trains new tokenizers. The same text and settings give the same bytes."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

@@ -1,6 +1,7 @@
-"""The report card of a trained tokenizer: what it was made from and how it does, as Markdown and JSON.
+"""The report card of a trained tokenizer, as Markdown and JSON: its inputs, settings and metrics.
 
-Frozen beside the tokenizer with its fingerprint. Figures are of the held-out documents, file by file.
+The card is saved in the tokenizer's folder with the fingerprint. The metrics are measured on held-out documents, file by
+file.
 """
 
 import json
@@ -21,16 +22,16 @@ CARD, FIGURES, LOCK = "report.md", "report.json", "fingerprint.json"
 
 @dataclass(frozen=True)
 class ReportCard:
-    """What a trained tokenizer is.
+    """Inputs, settings and metrics of a trained tokenizer.
 
     Args:
         kind: `bpe`, `sentencepiece` or `char`.
-        config: What it was trained with.
-        files: Name, bytes and SHA-256 of what it was trained on.
-        fingerprint: Its fingerprint.
-        vocab_size: Rows of an embedding.
-        domains: Coverage by file.
-        versions: Of the packages that decide it.
+        config: Training settings.
+        files: Name, size in bytes and SHA-256 of each training file.
+        fingerprint: Fingerprint of the tokenizer.
+        vocab_size: Number of embedding rows.
+        domains: Coverage of the held-out documents by file name.
+        versions: Versions of the packages that affect the result.
     """
 
     kind: str
@@ -42,19 +43,19 @@ class ReportCard:
     versions: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
-        """As `report.json`."""
+        """Returns the content of `report.json`."""
         members = asdict(self) | {"fingerprint": self.fingerprint.to_json(), "files": list(self.files)}
         return members | {"worst_domain_ratio": worst_group_ratio(self.domains)}
 
     def markdown(self) -> str:
-        """As `report.md`."""
+        """Returns the content of `report.md`."""
         rows = [
             f"| {name} | {each.bytes:,} | {_figure(each.bytes_per_token)} | {_figure(each.fertility)} |"
             f" {_share(each.unk_rate)} | {_share(each.byte_fallback_rate)} | {_share(each.lossless_rate)} |"
             for name, each in self.domains.items()
         ]
         if not rows:
-            rows = ["| nothing: too few documents | - | - | - | - | - | - |"]
+            rows = ["| none: too few documents | - | - | - | - | - | - |"]
         sources = [f"- `{file['name']}`, {file['bytes']:,} bytes, sha256 `{file['sha256']}`" for file in self.files]
         return "\n".join(
             [
@@ -85,7 +86,15 @@ def make_card(
     files: Sequence[dict[str, Any]],
     held_out: Mapping[str, Sequence[str]],
 ) -> ReportCard:
-    """Measures a tokenizer on documents by domain."""
+    """Measures a trained tokenizer on held-out documents.
+
+    Args:
+        tokenizer: The tokenizer.
+        kind: `bpe`, `sentencepiece` or `char`.
+        config: Training settings.
+        files: Name, size in bytes and SHA-256 of each training file.
+        held_out: Held-out documents by file name.
+    """
     engine = {"sentencepiece": "sentencepiece"}.get(kind, "tokenizers")
     return ReportCard(
         kind=kind,
@@ -99,10 +108,15 @@ def make_card(
 
 
 def freeze(tokenizer: HuggingFaceTokenizer, card: ReportCard, directory: Path) -> None:
-    """Writes tokenizer, card and fingerprint into a new folder, which appears as a whole.
+    """Writes tokenizer, card and fingerprint into a new folder, which is created atomically.
+
+    Args:
+        tokenizer: The tokenizer.
+        card: Its report card.
+        directory: The new folder.
 
     Raises:
-        OutputTaken: There is something already.
+        OutputTaken: The folder exists.
     """
     check_folder(directory, "a trained tokenizer", code="LT-E118")
     with whole_folder(directory) as folder:

@@ -6,20 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lazarus_core.cli_app import App
 from lazarus_core.cli_options import Force
 from lazarus_core.console import say, show, show_line, version_option
-from lazarus_train.cli.training import classify, dpo, pretrain, reward, sft
+from lazarus_train.cli.training import COMMANDS, deferred
 from lazarus_train.tune.cli import sweep
 
 if TYPE_CHECKING:
     from lazarus_train.run_dir.links import Link
 
-app = typer.Typer(
+app = App(
     name="lazarus-train",
     help="Trainers that obey the batch plan: enforced, audited, resumable to the bit.",
-    rich_markup_mode=None,
     no_args_is_help=True,
-    add_completion=False,
 )
 
 
@@ -28,12 +27,9 @@ def _root(version: Annotated[bool, version_option("lazarus-train")] = False) -> 
     """Trainers that obey the batch plan: enforced, audited, resumable to the bit."""
 
 
-app.command()(pretrain)
-app.command()(sft)
-app.command()(dpo)
-app.command()(reward)
-app.command()(classify)
-app.command()(sweep)
+for _command in COMMANDS:
+    app.add_deferred(deferred(_command))
+app.add_deferred(sweep)
 
 
 @app.command()

@@ -1,18 +1,26 @@
-"""Settings by the names of their options: what makes no sense is refused in one line that a user can act on."""
+"""Options of the training commands: the name of each setting's option, how its value is read, and errors in these names.
+
+Settings have one definition, in `config.py`, `run_settings.py` and the objectives. This module holds what only the command
+line knows: names that differ, short names, and values that are lists in one word.
+"""
 
 import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from lazarus_core.settings_options import Option
+from lazarus_core.settings_schema import Key
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
-
-    from lazarus_train.config import TrainConfig
 
 _SPELLED = {
     "early_stop": "patience",
     "is_length_normalized": "length-normalized",
+    "kind": "objective",
     "lora": "use-lora",
     "name": "optimizer",
     "recomputes": "gradient-checkpointing",
@@ -21,26 +29,190 @@ _SPELLED = {
     "stages": "weights",
 }
 """Settings whose option has another name."""
-
-
-def make_config(**settings: object) -> "TrainConfig":
-    """Settings that were checked, or one line that names the option at fault."""
-    from pydantic import ValidationError
-
-    from lazarus_train.config import TrainConfig
-
-    try:
-        return TrainConfig.model_validate(settings)
-    except ValidationError as error:
-        raise _refusal(error) from error
+_SHORT = {"output": "-o", "token_budget": "-b", "epochs": "-e", "tokenizer": "-t"}
+_TABLES = ("objective", "optimizer", "lora", "early_stop", "build_plan", "init_model")
+PLANNING, FRESH = "With --build-plan: ", "From nothing: "
+"""How the help of options begins that need another one."""
 
 
 def option_of(name: str) -> str:
-    """How a setting is spelled on the command line."""
+    """The option of a setting, by the setting's name."""
     return f"--{_SPELLED.get(name, name).replace('_', '-').replace('.', '-')}"
 
 
-def _refusal(error: "ValidationError") -> typer.BadParameter:
+def option_of_key(key: Key) -> str:
+    """The option of a setting, by its key: the name of the setting, with `lora` before it in that table."""
+    if key == ("build_plan", "seed"):
+        return "--predictable"
+    *tables, name = key
+    return option_of(f"lora-{name}" if tables == ["lora"] else name)
+
+
+def shared_options() -> list[Option]:
+    """Options of every training command, in the order of its help."""
+    return [
+        *_named("model", "data", "output", "batch_plan", "expect_plan", "build_plan"),
+        *(_named_in("build_plan", "token_budget", "row_len", "epochs", "mode", "oversize", "weights")),
+        Option(
+            ("build_plan", "seed"),
+            ("--predictable",),
+            is_flag=True,
+            help=f"{PLANNING}seed 0, the same plan whenever it is built",
+            default="",
+            read=lambda _: 0,
+        ),
+        *_named("template", "max_steps", "save_every", "keep_checkpoints", "resume", "lora"),
+        *_named_in("lora", "kind", "rank", "alpha", "dropout", "targets"),
+        *_named("freeze"),
+        *_named_in("optimizer", "name", "learning_rate", "muon_learning_rate", "min_learning_rate", "rate_factors"),
+        *_named_in("optimizer", "schedule", "warmup_steps", "decay_steps", "beta1", "beta2", "epsilon", "momentum"),
+        *_named_in("optimizer", "weight_decay", "max_grad_norm"),
+        *_named("ema", "neftune_alpha", "shards_optimizer", "mixed_precision", "recomputes", "micro_rows", "seed"),
+        *_named("eval_data", "eval_every", "sample_prompts", "log_to"),
+        Option(
+            ("early_stop", "patience"),
+            ("--patience",),
+            help="Stop after so many measurements of the held-out loss without a better one",
+            default="never",
+        ),
+        Option(
+            ("early_stop", "min_gap"),
+            ("--min-gap",),
+            help="With --patience: stop only if the held-out loss is so far above the training loss",
+            default="0",
+        ),
+    ]
+
+
+def objective_options(kinds: Sequence[str], names: Iterable[str]) -> list[Option]:
+    """Options of objectives.
+
+    Args:
+        kinds: Objectives of the command; several are chosen from by `--objective`.
+        names: Settings of these objectives.
+    """
+    options = list(_named_in("objective", *names))
+    if len(kinds) > 1:
+        chosen = Option(
+            ("objective", "kind"),
+            ("--objective",),
+            choices=tuple(kinds),
+            help="Objective to minimise: the next token or masked tokens",
+            default=kinds[0],
+        )
+        options.insert(0, chosen)
+    return options
+
+
+def model_options() -> list[Option]:
+    """Options of a run that may begin with fresh weights."""
+    return [
+        Option(("init_model", "preset"), ("--preset",), prefix=FRESH),
+        Option(("init_model", "tokenizer"), ("-t", "--tokenizer"), prefix=FRESH),
+        Option(("init_model", "vocab_size"), ("--vocab-size",), prefix=FRESH, least=1),
+    ]
+
+
+def field_options(names: Iterable[str]) -> list[Option]:
+    """Options of the fields of rows."""
+    return list(_named(*names))
+
+
+def _named(*names: str) -> Iterable[Option]:
+    return (_option((name,)) for name in names)
+
+
+def _named_in(table: str, *names: str) -> Iterable[Option]:
+    return (_option((table, name)) for name in names)
+
+
+def _option(key: Key) -> Option:
+    option = option_of_key(key)
+    if key[-1] == "is_length_normalized":
+        return Option(key, (f"{option}/--no-{option[2:]}",), default="means for ipo, else sums")
+    names = (_SHORT[key[-1]], option) if key[-1] in _SHORT else (option,)
+    more: dict[str, Any] = dict(_READ.get(key[-1], {}))
+    if key[0] == "build_plan" and len(key) > 1:
+        more["prefix"] = PLANNING
+    return Option(key, names, **more)
+
+
+def read_named(given: Sequence[str]) -> dict[str, Path]:
+    """Held-out rows by name: the one given, or the file's without its ending.
+
+    Raises:
+        typer.BadParameter: A word is no file, or two files have one name.
+    """
+    found: list[tuple[str, Path]] = []
+    for text in given:
+        pair = re.fullmatch(r"(?:(\w[\w.-]*)=)?([^=].*)", text, re.DOTALL)
+        if pair is None:
+            raise typer.BadParameter(f"--eval-data {text!r}: give FILE or NAME=FILE")
+        name, path = pair[1], Path(pair[2])
+        found.append((name or re.sub(r"[^\w.-]+", "-", path.stem).lstrip("-.") or "held-out", path))
+    names = [name for name, _ in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise typer.BadParameter(f"--eval-data: two are called {name!r}; write NAME=FILE")
+    return dict(found)
+
+
+def _read_factors(text: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in text.split(",") if pair]
+    for pattern, equals, _ in pairs:
+        if not equals:
+            raise typer.BadParameter(f"--rate-factors: {pattern!r} has no =; write *embed*=0.1,*norm*=2")
+    return {pattern: factor for pattern, _, factor in pairs}
+
+
+def _read_loggers(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(",")) if text else ()
+    for name in names:
+        if name not in ("tensorboard", "wandb"):
+            raise typer.BadParameter(f"--log-to {name}: give tensorboard, wandb or both, with a comma")
+    return names
+
+
+def _read_classes(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",")) if text else ()
+
+
+def _read_data(paths: Sequence[Path]) -> Path | tuple[Path, ...]:
+    return paths[0] if len(paths) == 1 else tuple(paths)
+
+
+_READ: dict[str, dict[str, Any]] = {
+    "classes": {"read": _read_classes},
+    "data": {"is_repeated": True, "read": _read_data},
+    "eval_data": {"is_repeated": True, "read": read_named, "metavar": "[NAME=]PATH"},
+    "learning_rate": {"default": "1e-4, with LoRA 1e-3"},
+    "log_to": {"read": _read_loggers},
+    "rate_factors": {"read": _read_factors, "metavar": "PATTERN=X,..."},
+    "sample_prompts": {"is_repeated": True},
+    "weights": {"read": str},
+}
+"""How the values of options are read that are more than one word of the setting's own type."""
+
+
+def read_weights(text: str, sources: int) -> tuple[int, ...]:
+    """Ratios of rows, one for each source.
+
+    Args:
+        text: Whole numbers with commas.
+        sources: Number of files of data.
+
+    Raises:
+        typer.BadParameter: Not that many whole numbers above 0.
+    """
+    ratios = tuple(int(part) for part in text.split(",") if part.strip().isdigit())
+    if len(ratios) != sources or len(text.split(",")) != sources or 0 in ratios:
+        raise typer.BadParameter(
+            f"--weights {text}: give a whole number for each --data, as {','.join(['1'] * sources)}"
+        )
+    return ratios
+
+
+def refusal(error: "ValidationError") -> typer.BadParameter:
     """What is wrong with settings, in one line with the names of their options."""
     first = error.errors()[0]
     match first["loc"], first["type"]:
@@ -54,27 +226,14 @@ def _refusal(error: "ValidationError") -> typer.BadParameter:
     return typer.BadParameter(f"{_place(first['loc'])}{said[0].lower()}{said[1:]}")
 
 
-def checked_planning(planning: dict[str, Any]) -> dict[str, Any]:
-    """Members of a plan's configuration that make sense together."""
-    from pydantic import ValidationError
-
-    from lazarus_plan import PlanConfig
-
-    try:
-        PlanConfig.model_validate(planning)
-    except ValidationError as error:
-        raise _refusal(error) from error
-    return planning
-
-
 def _place(location: tuple[int | str, ...]) -> str:
     """The option that a setting is given by; none for what two settings say together."""
     match location:
         case ("lora", name, *_):
             return f"{option_of(f'lora-{name}')}: "
-        case ("optimizer" | "early_stop", name, *_) | ("objective", _, name, *_):
+        case ("optimizer" | "early_stop" | "build_plan" | "init_model", name, *_) | ("objective", _, name, *_):
             return f"{option_of(str(name))}: "
-        case (name, *_) if name not in ("lora", "optimizer", "objective"):
+        case (name, *_) if name not in _TABLES or name == "early_stop":
             return f"{option_of(str(name))}: "
         case _:
             return ""

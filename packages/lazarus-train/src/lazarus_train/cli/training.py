@@ -1,220 +1,321 @@
-"""The training commands: one loop, a command for each thing that can be learnt."""
+"""The training commands: one loop, a command for each thing that can be learnt.
 
+A command reads a run from four layers: defaults, `--config FILE`, `--set NAME=VALUE`, options.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
+from lazarus_core.cli_app import Deferred
 from lazarus_core.console import say, show
-from lazarus_train.cli.option_names import make_config
-from lazarus_train.cli.options import Settings, with_training_options
 from lazarus_train.run_dir.layout import INITIAL
 
-PromptField = Annotated[str | None, typer.Option("--prompt-field", help="Field of the question.")]
-CompletionField = Annotated[str | None, typer.Option("--completion-field", help="Field of the answer.")]
-MaskId = Annotated[
-    int | None, typer.Option("--mask-id", help="Token id that stands for a masked one; not in the data.")
-]
-Draws = Annotated[
-    int | None, typer.Option("--draws", help="Draws of masks in a held-out loss of diffusion [default: 128].")
-]
-TextField = Annotated[str | None, typer.Option("--text-field", help="Field of the document.")]
+if TYPE_CHECKING:
+    from lazarus_core.settings_command import SettingsCommand
+    from lazarus_core.settings_file import Layers, Read
+    from lazarus_core.settings_options import Option
+    from lazarus_core.settings_schema import Key
+    from lazarus_train.run_settings import RunSettings
+
+CONTRADICTION, OTHER_COMMAND = "LR-E183", "LR-E185"
+CONFIG_HELP = "Settings of the run: a .toml file, or the config.json of an earlier run."
+SHAPE_HELP = "Settings of the run, as for `sft`; or from nothing: a model's config.json, or a directory with one."
 
 
-@with_training_options
-def pretrain(
-    settings: Settings,
-    model: Annotated[Path | None, typer.Option("--model", help="Model to go on from: directory or hub name.")] = None,
-    preset: Annotated[
-        str | None, typer.Option("--preset", help="From nothing: nano, tiny-test, micro, tiny, small or medium.")
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="From nothing: a config.json, or a directory with one.")
-    ] = None,
-    tokenizer: Annotated[
-        str | None, typer.Option("-t", "--tokenizer", help="From nothing: a tokenizer's directory or file, or `byte`.")
-    ] = None,
-    vocab_size: Annotated[
-        int | None,
-        typer.Option("--vocab-size", min=1, help="From nothing: rows of the embedding [default: the tokenizer's]."),
-    ] = None,
-    text_field: TextField = None,
-    objective: Annotated[
-        Literal["causal", "diffusion", "mntp"],
-        typer.Option("--objective", help="The next token, masked tokens, or masked tokens from the place before."),
-    ] = "causal",
-    mask_id: MaskId = None,
-    causal_share: Annotated[
-        float | None, typer.Option("--causal-share", help="Weight of the next token beside diffusion [default: 0].")
-    ] = None,
-    truncated_share: Annotated[
-        float | None,
-        typer.Option("--truncated-share", help="Samples that diffusion cuts to a random length [default: 0.01]."),
-    ] = None,
-    mask_share: Annotated[
-        float | None, typer.Option("--mask-share", help="Share of tokens that mntp masks [default: 0.2].")
-    ] = None,
-    draws: Draws = None,
-) -> None:
-    """Train on documents by a plan, from a model or from nothing: next tokens, or masked ones."""
-    if sum(each is not None for each in (model, preset, config)) != 1:
+@dataclass(frozen=True)
+class Command:
+    """A training command.
+
+    Args:
+        name: On the command line.
+        words: Its help.
+        kinds: Objectives that it trains; the first is the default.
+        objective: Settings of these objectives that have an option.
+        fields: Fields of rows that have an option.
+    """
+
+    name: str
+    words: str
+    kinds: tuple[str, ...]
+    objective: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+
+    @property
+    def from_nothing(self) -> bool:
+        """Whether a run may begin with fresh weights."""
+        return self.name == "pretrain"
+
+    def options(self) -> list["Option"]:
+        """Options that give settings, in the order of the help."""
+        from lazarus_core.settings_options import Option
+        from lazarus_train.cli import option_names as names
+
+        options = [
+            *names.shared_options(),
+            *(names.model_options() if self.from_nothing else ()),
+            *names.field_options(self.fields),
+            *names.objective_options(self.kinds if self.name != "classify" else (), self.objective),
+        ]
+        if self.name == "classify":
+            numbers = "Answers are numbers to come near to (regression)"
+            options.append(
+                Option(
+                    ("objective", "kind"),
+                    ("--numbers",),
+                    is_flag=True,
+                    help=numbers,
+                    default="",
+                    read=lambda _: "regression",
+                )
+            )
+        return options
+
+
+PRETRAIN = Command(
+    "pretrain",
+    "Train on documents by a plan, from a model or from nothing: next tokens, or masked ones.",
+    ("causal", "diffusion", "mntp"),
+    ("mask_id", "causal_share", "truncated_share", "mask_share", "draws"),
+    ("text_field",),
+)
+SFT = Command(
+    "sft",
+    "Fine-tune a model on answers by a plan.",
+    ("causal", "diffusion"),
+    ("mask_id", "draws"),
+    ("prompt_field", "completion_field", "messages_field", "text_field"),
+)
+DPO = Command(
+    "dpo",
+    "Train a model by a plan to prefer the better of two answers (DPO and its kin), or desirable ones (KTO).",
+    ("preference",),
+    (
+        *("loss", "beta", "label_smoothing", "is_length_normalized", "likelihood", "desirable_weight"),
+        *("undesirable_weight", "margin", "reference"),
+    ),
+    ("label_field",),
+)
+REWARD = Command(
+    "reward", "Train a model by a plan to score the better of two answers higher.", ("reward",), ("center",)
+)
+CLASSIFY = Command(
+    "classify",
+    "Train a model by a plan to choose an answer, or a number.",
+    ("classification", "regression"),
+    ("classes",),
+    ("prompt_field", "completion_field"),
+)
+COMMANDS = (PRETRAIN, SFT, DPO, REWARD, CLASSIFY)
+
+
+def deferred(command: Command) -> Deferred:
+    """A command that reads its options from the settings when it is called."""
+    return Deferred(command.name, command.words, lambda: _settings_command(command).function())
+
+
+def _settings_command(command: Command) -> "SettingsCommand[RunSettings]":
+    from lazarus_core.settings_command import SettingsCommand
+    from lazarus_train.cli.option_names import refusal
+    from lazarus_train.run_settings import RunSettings
+
+    def begin(settings: RunSettings) -> None:
+        start(settings)
+
+    return SettingsCommand(
+        title=f"lazarus train {command.name}",
+        model=RunSettings,
+        options=command.options(),
+        start=begin,
+        refusal=refusal,
+        complete=lambda layers: _complete(command, layers),
+        names=[("model",), ("expect_plan",), ("template",), ("init_model", "tokenizer")],
+        unwrap=_settings_of_record,
+        other_config=lambda path: ("init_model", "config") if command.from_nothing and not _is_run_file(path) else None,
+        derived=_derived,
+        config_help=SHAPE_HELP if command.from_nothing else CONFIG_HELP,
+    )
+
+
+def _derived(settings: "RunSettings") -> "list[Key]":
+    """The plan and the model of a run that makes them itself."""
+    found: list[Key] = [("batch_plan",)] if settings.build_plan is not None else []
+    return [*found, ("model",)] if settings.init_model is not None else found
+
+
+def _is_run_file(path: Path) -> bool:
+    """Whether `--config` of `pretrain` is a run; else it is the shape of a model."""
+    from lazarus_core.errors import LazarusError
+    from lazarus_core.settings_file import read_settings
+
+    if path.suffix.lower() == ".toml" or not path.is_file():
+        return path.suffix.lower() == ".toml"
+    try:
+        tree = read_settings(path).tree
+    except LazarusError:
+        return False
+    return "model_type" not in tree and bool(
+        tree.keys() & {"record_version", "data", "output", "objective", "optimizer"}
+    )
+
+
+def _settings_of_record(read: "Read") -> "Read":
+    """The settings in a run's `config.json`, whose relative paths begin in the folder that it names."""
+    config, folder = read.tree.get("config"), read.tree.get("folder")
+    if "record_version" not in read.tree or not isinstance(config, dict) or not isinstance(folder, str):
+        return read
+    began_in = Path(folder)
+    return read._replace(tree=config, folder=Path() if began_in == Path.cwd() else began_in)
+
+
+def _complete(command: Command, layers: "Layers[RunSettings]") -> None:
+    """Refuses what does not go together, and fills in what follows from other settings."""
+    _check_objective(command, layers)
+    _require(command, layers)
+    _choose_plan(layers)
+    _choose_model(command, layers)
+    if _holds(layers, "lora"):
+        from lazarus_train.config import LORA_RATE
+
+        layers.add_default(("optimizer", "learning_rate"), LORA_RATE)
+    elif needless := _flags_of(layers, "lora"):
+        raise typer.BadParameter(f"{_option(needless[0])} needs --use-lora")
+    given = _flags_of(layers, "early_stop")
+    if given == [("early_stop", "min_gap")] and not _holds(layers, "early_stop"):
+        raise typer.BadParameter("--min-gap needs --patience")
+    if command is SFT and layers.get(("objective", "kind")) == "diffusion":
+        layers.add_default(("objective", "truncated_share"), 0.0)
+
+
+def _check_objective(command: Command, layers: "Layers[RunSettings]") -> None:
+    kind_key = ("objective", "kind")
+    layers.add_default(kind_key, command.kinds[0])
+    kind = layers.get(kind_key)
+    if kind not in command.kinds:
+        others = " or ".join(f"`{each.name}`" for each in COMMANDS if kind in each.kinds)
+        way = f"; use {others}" if others else ""
+        words = f"`objective.kind` is {kind}: `{command.name}` trains {' or '.join(command.kinds)}{way}"
+        layers.refuse(kind_key, words, OTHER_COMMAND)
+        layers.check()
+    if ("objective", "classes") in _flags_of(layers, "objective") and kind == "regression":
+        raise typer.BadParameter("--classes has no effect with --numbers")
+
+
+def _require(command: Command, layers: "Layers[RunSettings]") -> None:
+    """Refuses a run without what has no default, as Typer does for an option that is missing."""
+    from lazarus_core.settings_command import missing
+
+    needed = {"model": "'--model'", "data": "'--data'", "output": "'-o' / '--output'"}
+    for name, option in needed.items():
+        if layers.source((name,)) is None and not (name == "model" and command.from_nothing):
+            raise missing(option)
+
+
+def _choose_plan(layers: "Layers[RunSettings]") -> None:
+    given = layers.source(("batch_plan",))
+    built = layers.source(("build_plan",)) if _holds(layers, "build_plan") else None
+    if built is not None and given is not None and built.rank != given.rank:
+        layers.drop(("build_plan",) if given.rank > built.rank else ("batch_plan",))
+        built, given = (None, given) if given.rank > built.rank else (built, None)
+    if built is not None and given is not None and given.is_named:
+        layers.refuse(("batch_plan",), "give `batch_plan` or the table `build_plan`, not both", CONTRADICTION)
+        layers.check()
+    if (built is None) == (given is None):
+        raise typer.BadParameter("give the plan to obey as --batch-plan, or --build-plan to have one built")
+    if built is None:
+        if needless := _flags_of(layers, "build_plan"):
+            raise typer.BadParameter(f"{_option(needless[0])} needs --build-plan")
+        return
+    if layers.get(("build_plan", "token_budget")) is None and built.kind == "flag":
+        raise typer.BadParameter("--build-plan needs --token-budget")
+    weights = layers.get(("build_plan", "weights"))
+    data: Any = layers.get(("data",))
+    sources = 1 if isinstance(data, str | Path) else len(data)
+    if isinstance(weights, list | tuple) and (count := len(cast("list[Any]", weights))) != sources:
+        words = f"`build_plan.weights` has {count} numbers for {sources} files of `data`: give one for each"
+        layers.refuse(("build_plan", "weights"), words, CONTRADICTION)
+        layers.check()
+    if isinstance(weights, str):
+        from lazarus_train.cli.option_names import read_weights
+
+        key = ("build_plan", "weights")
+        layers.add_flags({key: read_weights(weights, sources)}, {key: "--weights"})
+    layers.add_default(("batch_plan",), Path(layers.get(("output",))) / "batch_plan")
+
+
+def _choose_model(command: Command, layers: "Layers[RunSettings]") -> None:
+    model = layers.source(("model",))
+    shapes = [each for key in ("preset", "config") if (each := layers.source(("init_model", key))) is not None]
+    if not command.from_nothing:
+        if _holds(layers, "init_model") or shapes:
+            layers.refuse(
+                ("init_model",), f"`init_model` has no effect with `{command.name}`; use `pretrain`", OTHER_COMMAND
+            )
+            layers.check()
+        return
+    rank = max((each.rank for each in shapes), default=None)
+    if model is not None and rank is not None and rank != model.rank:
+        layers.drop(("init_model",) if model.rank > rank else ("model",))
+        model, shapes = (model, []) if model.rank > rank else (None, shapes)
+    if (model is not None) + len(shapes) != 1:
         raise typer.BadParameter("give one of --model, --preset and --config")
+    tokenizer, rows = (layers.get(("init_model", name)) for name in ("tokenizer", "vocab_size"))
     if (model is None) is not (tokenizer is not None):
         raise typer.BadParameter(
             "--tokenizer has no effect with --model" if model else "--preset and --config need --tokenizer"
         )
-    if model is not None and vocab_size is not None:
+    if model is not None and rows is not None:
         raise typer.BadParameter("--vocab-size has no effect with --model")
-    shape = preset or config
-    settings["fresh"] = None if shape is None else (shape, tokenizer, vocab_size)
-    given = {
-        "mask_id": mask_id,
-        "causal_share": causal_share,
-        "truncated_share": truncated_share,
-        "mask_share": mask_share,
-        "draws": draws,
-    }
-    _train(settings, {"kind": objective, **_given(given)}, text_field=text_field)
+    layers.add_default(("model",), Path(layers.get(("output",))) / INITIAL)
 
 
-@with_training_options
-def sft(
-    settings: Settings,
-    prompt_field: PromptField = None,
-    completion_field: CompletionField = None,
-    messages_field: Annotated[str | None, typer.Option("--messages-field", help="Field of the conversation.")] = None,
-    text_field: TextField = None,
-    objective: Annotated[
-        Literal["causal", "diffusion"],
-        typer.Option("--objective", help="The next token of an answer, or its masked tokens."),
-    ] = "causal",
-    mask_id: MaskId = None,
-    draws: Draws = None,
-) -> None:
-    """Fine-tune a model on answers by a plan."""
-    fields = {"prompt_field": prompt_field, "completion_field": completion_field, "messages_field": messages_field}
-    given = {"mask_id": mask_id, "draws": draws, "truncated_share": 0.0 if objective == "diffusion" else None}
-    _train(settings, {"kind": objective, **_given(given)}, **fields, text_field=text_field)
+def _holds(layers: "Layers[RunSettings]", table: str) -> bool:
+    """Whether a table was given: by its option, or by its name in the file or in `--set`."""
+    source = layers.get((table,))
+    named = [key for key in layers.given((table,)) if (each := layers.source(key)) is not None and each.is_named]
+    return source is not None or bool(named)
 
 
-@with_training_options
-def dpo(
-    settings: Settings,
-    loss: Annotated[
-        Literal["dpo", "ipo", "hinge", "kto", "kto_pair", "orpo", "simpo"],
-        typer.Option("--loss", help="orpo and simpo need no reference."),
-    ] = "dpo",
-    beta: Annotated[
-        float | None, typer.Option("--beta", help="How strongly the model is held to the reference [default: 0.1].")
-    ] = None,
-    label_smoothing: Annotated[
-        float | None, typer.Option("--label-smoothing", help="Share of pairs labelled the wrong way [default: 0].")
-    ] = None,
-    is_length_normalized: Annotated[
-        bool | None,
-        typer.Option(
-            "--length-normalized/--no-length-normalized",
-            help="Means over an answer's tokens, or sums [default: means for ipo, else sums].",
-        ),
-    ] = None,
-    likelihood: Annotated[
-        Literal["answer", "prompt-and-answer"] | None,
-        typer.Option("--likelihood", help="Tokens of orpo's likelihood; TRL's trainer counts both [default: answer]."),
-    ] = None,
-    desirable_weight: Annotated[
-        float | None, typer.Option("--desirable-weight", help="Weight of desirable answers with kto [default: 1].")
-    ] = None,
-    undesirable_weight: Annotated[
-        float | None, typer.Option("--undesirable-weight", help="Weight of undesirable answers with kto [default: 1].")
-    ] = None,
-    margin: Annotated[
-        float | None, typer.Option("--margin", help="Lead of the chosen answer that simpo asks for [default: 0].")
-    ] = None,
-    reference: Annotated[
-        Literal["cached", "copy", "adapters-off"] | None,
-        typer.Option("--reference", help="Computed once, a second model, or the model itself [default: cached]."),
-    ] = None,
-    label_field: Annotated[
-        str | None,
-        typer.Option("--label-field", help="With kto, of single answers: field that is true for desirable ones."),
-    ] = None,
-) -> None:
-    """Train a model by a plan to prefer the better of two answers (DPO and its kin), or desirable ones (KTO)."""
-    given = {
-        "beta": beta,
-        "label_smoothing": label_smoothing,
-        "is_length_normalized": is_length_normalized,
-        "margin": margin,
-        "likelihood": likelihood,
-        "desirable_weight": desirable_weight,
-        "undesirable_weight": undesirable_weight,
-        "reference": reference,
-    }
-    _train(settings, {"kind": "preference", "loss": loss, **_given(given)}, label_field=label_field)
+def _flags_of(layers: "Layers[RunSettings]", table: str) -> "list[Key]":
+    """Settings of a table that options gave."""
+    return [key for key in layers.given((table,)) if (each := layers.source(key)) is not None and each.kind == "flag"]
 
 
-@with_training_options
-def reward(
-    settings: Settings,
-    center: Annotated[float, typer.Option("--center", help="Weight that keeps rewards near zero: 0.01.")] = 0.0,
-) -> None:
-    """Train a model by a plan to score the better of two answers higher."""
-    _train(settings, {"kind": "reward", "center": center})
+def _option(key: "Key") -> str:
+    from lazarus_train.cli.option_names import option_of_key
+
+    return option_of_key(key)
 
 
-@with_training_options
-def classify(
-    settings: Settings,
-    prompt_field: PromptField = None,
-    completion_field: CompletionField = None,
-    classes: Annotated[
-        str, typer.Option("--classes", help="The answers there are: no,yes [default: the data's].")
-    ] = "",
-    numbers: Annotated[
-        bool, typer.Option("--numbers", help="Answers are numbers to come near to (regression).")
-    ] = False,
-) -> None:
-    """Train a model by a plan to choose an answer, or a number."""
-    if numbers and classes:
-        raise typer.BadParameter("--classes has no effect with --numbers")
-    objective: Settings = {
-        "kind": "classification",
-        "classes": [name.strip() for name in classes.split(",")] if classes else (),
-    }
-    fields = {"prompt_field": prompt_field, "completion_field": completion_field}
-    _train(settings, {"kind": "regression"} if numbers else objective, **fields)
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _train(settings: Settings, objective: Settings, **fields: str | None) -> None:
+def start(settings: "RunSettings") -> None:
     """Makes the model and the plan where they are asked for, then trains."""
-    planning, resume, log_to = settings.pop("planning"), settings.pop("resume"), settings.pop("log_to")
-    fresh: tuple[str | Path, str, int | None] | None = settings.pop("fresh", None)
-    if fresh is not None:
-        settings["model"] = settings["output"] / INITIAL
-    config = make_config(**settings, **fields, objective=objective)
     from lazarus_train.build_plan import plan_run
     from lazarus_train.callbacks.loggers import telling
     from lazarus_train.cli.progress import watching
     from lazarus_train.distributed import launched
     from lazarus_train.engine.trainer import train
 
+    config, resume = settings.train_config(), settings.resume
+    planning = None if settings.build_plan is None else settings.build_plan.planning()
     ranks = launched()
-    if fresh is not None:
+    if settings.init_model is not None:
         from lazarus_train.init_model import FreshModel, make_model
 
+        asked = settings.init_model
+        shape = asked.preset or asked.config
+        assert shape is not None, "the settings have a shape"
+        fresh = FreshModel(shape, asked.tokenizer, asked.vocab_size, seed=config.seed)
         if ranks.is_first:
-            make_model(FreshModel(*fresh, seed=config.seed), config.output, resume=resume)
+            make_model(fresh, config.output, resume=resume)
         ranks.check_same(fresh=str(fresh))  # nobody reads the model before it is written
     if planning is not None:
         plan_run(config, planning, resume=resume, writes=ranks.is_first)
         ranks.check_same(planning=planning)  # nobody reads the plan before it is written
     with (
         watching(config, speaks=ranks.is_first) as watcher,
-        telling(watcher, log_to if ranks.is_first else (), config) as teller,
+        telling(watcher, settings.log_to if ranks.is_first else (), config) as teller,
     ):
         result = train(config, resume=resume, watcher=teller)
     if not ranks.is_first:
@@ -223,6 +324,6 @@ def _train(settings: Settings, objective: Settings, **fields: str | None) -> Non
     say(
         f"audit head {result.audit_head}, data head {result.data_head}; write down the audit head and the plan_id elsewhere"
     )
-    if objective["kind"] in ("causal", "preference"):
+    if config.objective.kind in ("causal", "preference"):
         say(f'next: lazarus infer --model {result.final} --prompt "..."')
     show(str(result.final))

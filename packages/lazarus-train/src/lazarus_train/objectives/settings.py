@@ -66,7 +66,7 @@ class PreferenceSettings(BaseModel):
     """How strongly the policy is held to the reference. Of orpo the weight of the odds ratio; simpo's paper takes 2."""
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
     """Share of pairs that are taken to be labelled the wrong way round (dpo, simpo)."""
-    is_length_normalized: bool = Field(default_factory=lambda settings: settings["loss"] == "ipo")
+    is_length_normalized: bool = Field(default_factory=lambda settings: settings.get("loss") == "ipo")
     """Mean instead of sum over an answer's tokens (dpo, ipo, hinge); ipo takes the mean unless this is False. orpo and simpo
     always take the mean."""
     likelihood: Literal["answer", "prompt-and-answer"] = "answer"

@@ -1,55 +1,95 @@
 """`lazarus sweep`: the command."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+import inspect
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from lazarus_core.cli_app import Deferred
 from lazarus_core.cli_options import Force
 from lazarus_core.console import say, show
 
 if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from lazarus_core.settings_file import Layers
     from lazarus_train.tune.search import Trial
+    from lazarus_train.tune.settings import SweepSettings
 
 GIB = 2**30
+WORDS = "Find the largest micro-batch that fits and the fastest set-up, each tried in a process of its own: exit 1 if none fits."
 
 
-def sweep(
-    model: Annotated[Path, typer.Option("--model", help="Model directory.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for trials.jsonl and summary.md.")] = Path(
-        "sweep"
-    ),
-    row_len: Annotated[str, typer.Option("--row-len", help="Tokens a row, several with commas.")] = "512",
-    lora_rank: Annotated[
-        str, typer.Option("--lora-rank", help="Ranks of adapters, several with commas; 0 trains all weights.")
-    ] = "0",
-    checkpointing: Annotated[
-        bool, typer.Option("--gradient-checkpointing", help="Try each set-up with gradient checkpointing too.")
-    ] = False,
-    max_rows: Annotated[int, typer.Option("--max-rows", help="No more rows at once than these.", min=1)] = 64,
-    steps: Annotated[int, typer.Option("--steps", help="Steps measured of each trial.", min=1)] = 3,
-    time_limit: Annotated[float, typer.Option("--time-limit", help="Seconds a trial may take.", min=1.0)] = 120.0,
-    memory: Annotated[
-        float | None, typer.Option("--memory", min=0.01, help="GiB a trial may hold [default: 80 % of the machine's].")
-    ] = None,
-    force: Force = False,
-) -> None:
-    """Find the largest micro-batch that fits and the fastest set-up, each tried in a process of its own: exit 1 if none fits."""
+def _make() -> Any:
+    """The function whose parameters are the options."""
+    from lazarus_core.settings_command import SettingsCommand
+    from lazarus_core.settings_options import Option
+    from lazarus_train.tune.settings import ROW_LEN_LEAST, SweepSettings
+
+    options = [
+        Option(("model",), ("--model",)),
+        Option(("output",), ("-o", "--output")),
+        Option(
+            ("row_len",),
+            ("--row-len",),
+            read=lambda text: _numbers("--row-len", text, least=ROW_LEN_LEAST),
+            metavar="N,...",
+        ),
+        Option(
+            ("lora_rank",), ("--lora-rank",), read=lambda text: _numbers("--lora-rank", text, least=0), metavar="N,..."
+        ),
+        Option(("gradient_checkpointing",), ("--gradient-checkpointing",)),
+        Option(("max_rows",), ("--max-rows",), least=1),
+        Option(("steps",), ("--steps",), least=1),
+        Option(("time_limit",), ("--time-limit",), least=1.0),
+        Option(("memory",), ("--memory",), least=0.01),
+    ]
+    force = inspect.Parameter("force", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Force)
+    return SettingsCommand(
+        title="lazarus sweep",
+        model=SweepSettings,
+        options=options,
+        start=_sweep,
+        refusal=_refusal,
+        more=[force],
+        complete=_require_model,
+    ).function()
+
+
+sweep = Deferred("sweep", WORDS, _make)
+"""The command."""
+
+
+def _require_model(layers: "Layers[SweepSettings]") -> None:
+    from lazarus_core.settings_command import missing
+
+    if layers.source(("model",)) is None:
+        raise missing("'--model'")
+
+
+def _refusal(error: "ValidationError") -> typer.BadParameter:
+    first = error.errors()[0]
+    option = f"--{str(first['loc'][0]).replace('_', '-')}"
+    return typer.BadParameter(f"{option}: {first['msg'][:1].lower()}{first['msg'][1:]}")
+
+
+def _sweep(settings: "SweepSettings", *, force: bool) -> None:
     from lazarus_core.atomic import whole_file
     from lazarus_train.tune.search import SUMMARY, Sweep, check_sweep, run_sweep, summary
 
+    output = settings.output
     check_sweep(output, force=force)
-    if not (model / "config.json").is_file():
-        raise typer.BadParameter(f"--model {model}: no directory with config.json")
+    if not (settings.model / "config.json").is_file():
+        raise typer.BadParameter(f"--model {settings.model}: no directory with config.json")
     asked = Sweep(
-        model=model,
-        row_lens=_numbers("--row-len", row_len, least=2),
-        lora_ranks=_numbers("--lora-rank", lora_rank, least=0),
-        recomputes=(False, True) if checkpointing else (False,),
-        max_rows=max_rows,
-        steps=steps,
-        time_limit_s=time_limit,
-        memory_bytes=None if memory is None else int(memory * GIB),
+        model=settings.model,
+        row_lens=settings.row_len,
+        lora_ranks=settings.lora_rank,
+        recomputes=(False, True) if settings.gradient_checkpointing else (False,),
+        max_rows=settings.max_rows,
+        steps=settings.steps,
+        time_limit_s=settings.time_limit,
+        memory_bytes=None if settings.memory is None else int(settings.memory * GIB),
     )
     trials = run_sweep(asked, output, on_trial=lambda trial: say(_line(trial)), force=force)
     with whole_file(output / SUMMARY) as file:

@@ -1,1 +1,1 @@
-"""Engines behind the `Tokenizer` protocol."""
+"""Implementations of the `Tokenizer` protocol and converters of tokenizer formats."""

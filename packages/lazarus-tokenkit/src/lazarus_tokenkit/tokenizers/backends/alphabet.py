@@ -1,4 +1,4 @@
-"""GPT-2's printable stand-in for every byte (`bytes_to_unicode` in openai/gpt-2, src/encoder.py)."""
+"""GPT-2's mapping of bytes to printable characters (`bytes_to_unicode` in openai/gpt-2, src/encoder.py)."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -6,34 +6,35 @@ from functools import cache
 
 @cache
 def byte_alphabet() -> Mapping[str, int]:
-    """Stand-in to byte, in the order of the bytes.
+    """Returns printable character to byte, ordered by byte.
 
     >>> byte_alphabet()["A"], byte_alphabet()["\u0120"]
     (65, 32)
     """
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    stand_ins = iter(range(0x100, 0x200))
-    return {chr(byte if byte in printable else next(stand_ins)): byte for byte in range(256)}
+    # Bytes that are not printable in Latin-1 get the code points from 0x100 on, in order.
+    replacements = iter(range(0x100, 0x200))
+    return {chr(byte if byte in printable else next(replacements)): byte for byte in range(256)}
 
 
 @cache
-def stand_ins() -> tuple[str, ...]:
-    """Byte to stand-in."""
+def byte_characters() -> tuple[str, ...]:
+    """Returns the printable character of each byte, indexed by byte."""
     return tuple(byte_alphabet())
 
 
-def spell(content: bytes) -> str:
-    r"""Bytes in the alphabet.
+def bytes_to_piece(content: bytes) -> str:
+    r"""Writes bytes as printable characters.
 
-    >>> spell(b" a\n")
+    >>> bytes_to_piece(b" a\n")
     'ĠaĊ'
     """
-    letters = stand_ins()
+    letters = byte_characters()
     return "".join([letters[byte] for byte in content])
 
 
-def unspell(piece: str) -> bytes | None:
-    """The bytes of a piece, or None if it has a letter that is no stand-in."""
+def piece_to_bytes(piece: str) -> bytes | None:
+    """Returns the bytes of a piece, or None if a character is not in the alphabet."""
     alphabet = byte_alphabet()
     try:
         return bytes([alphabet[letter] for letter in piece])

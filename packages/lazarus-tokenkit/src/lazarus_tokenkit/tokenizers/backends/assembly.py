@@ -1,7 +1,7 @@
-"""Builds the contents of a `tokenizer.json` from parts: what other formats are turned into.
+"""Builds the contents of a `tokenizer.json`, into which other formats are converted.
 
-One engine for all of them means one set of laws: offsets, special tokens, fingerprints, saving. That the ids are those
-of the format's own library is shown by comparison on fuzz texts, in the tests of each format.
+One engine for all formats means one behaviour of offsets, special tokens, fingerprints and saving. The tests of each
+format compare the ids with those of the format's own library on fuzzed texts.
 """
 
 import json
@@ -24,16 +24,16 @@ def tokenizer_file(
     post_processor: JSON | None = None,
     decoder: JSON | None = None,
 ) -> bytes:
-    """The file.
+    """Builds the contents of a `tokenizer.json`. The components have the format of the `tokenizers` library.
 
     Args:
-        model: With its type, vocabulary and merges.
-        special_tokens: Text to id of those that are not text.
-        user_tokens: Text to id of those that are text, but always one token.
-        normalizer: What happens to a text first.
-        pre_tokenizer: Where it is cut.
-        post_processor: What is put around it.
-        decoder: How pieces become text again.
+        model: The model with its type, vocabulary and merges.
+        special_tokens: Text to id of the special tokens.
+        user_tokens: Text to id of added tokens that are ordinary text.
+        normalizer: First step: changes the text.
+        pre_tokenizer: Second step: splits the text.
+        post_processor: Last step: adds special tokens.
+        decoder: Turns pieces into text.
     """
     added = [(number, text, True) for text, number in special_tokens.items()]
     added += [(number, text, False) for text, number in (user_tokens or {}).items()]
@@ -54,12 +54,25 @@ def tokenizer_file(
 
 
 def bpe(vocab: Mapping[str, int], merges: Sequence[Sequence[str]], **flags: Any) -> JSON:
-    """A byte-pair model."""
+    """Builds the model component of a byte-pair encoding.
+
+    Args:
+        vocab: Piece to id.
+        merges: Pairs of pieces, best first.
+        flags: Further members of the component, such as `byte_fallback`.
+    """
     return {"type": "BPE", **flags, "vocab": dict(vocab), "merges": [list(pair) for pair in merges]}
 
 
 def begins_with(bos: str | None, bos_id: int | None, eos: str | None = None, eos_id: int | None = None) -> JSON | None:
-    """The post-processor that puts bos before and eos behind a text, where they are given."""
+    """Builds the post-processor that puts bos before and eos after a text, or returns None without bos and eos.
+
+    Args:
+        bos: Text of the bos token, or None.
+        bos_id: Id of the bos token.
+        eos: Text of the eos token, or None.
+        eos_id: Id of the eos token.
+    """
     tokens = [(text, number) for text, number in ((bos, bos_id), (eos, eos_id)) if text is not None]
     if not tokens:
         return None
@@ -69,7 +82,12 @@ def begins_with(bos: str | None, bos_id: int | None, eos: str | None = None, eos
 
 
 def config_file(roles: Mapping[str, str | None], chat_template: str | None = None) -> bytes:
-    """The contents of a `tokenizer_config.json` that names the roles and the generic class."""
+    """Builds the contents of a `tokenizer_config.json` with the generic tokenizer class.
+
+    Args:
+        roles: Role (`bos`, `eos`, `pad`, `unk`) to the token's text, or None.
+        chat_template: Jinja source, or None.
+    """
     members: JSON = {f"{role}_token": text for role, text in roles.items()}
     if chat_template is not None:
         members["chat_template"] = chat_template

@@ -1,9 +1,9 @@
-"""The byte tokenizer: id = byte, then four special tokens. No training, no file, no text it cannot spell.
+"""The byte tokenizer: the id is the byte. It needs no training and no file, and it encodes every text.
 
 ```
 0..255  the byte            256  <|pad|>   257  <|bos|>   258  <|im_start|>   259  <|im_end|>
 ```
-`<|im_end|>` ends a turn and a text alike and is the eos, so that generation stops where training did.
+`<|im_end|>` ends both a turn and a text. It is the eos token, so generation stops where a training sample ends.
 """
 
 from functools import cache
@@ -20,7 +20,7 @@ SPECIAL_TOKENS = {"<|pad|>": 256, "<|bos|>": 257, "<|im_start|>": 258, "<|im_end
 
 @cache
 def byte_tokenizer() -> HuggingFaceTokenizer:
-    """Built as a byte-level BPE without merges, so that transformers opens what `save` writes.
+    """Builds the tokenizer as a byte-level BPE without merges, a form that transformers loads.
 
     >>> byte_tokenizer().encode("é<|im_end|>")
     [195, 169, 259]

@@ -1,4 +1,4 @@
-"""The character tokenizer: one id a character, for digits, formulas, classification; what it does not know is `<unk>`.
+"""The character tokenizer: one id a character, `<unk>` for other characters. Suits digits, formulas, classification.
 
 ```
 0  <pad>    1  <unk>    2  <bos>    3  <eos>    4..  the characters, by code point
@@ -14,14 +14,18 @@ from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenize
 
 SPECIAL_TOKENS = {"<pad>": 0, "<unk>": 1, "<bos>": 2, "<eos>": 3}
 PRINTABLE = "".join(sorted(string.printable[:95] + "\n"))
-"""What `char:` alone means: printable ASCII and the line feed."""
+"""Characters of `char:` without a list: printable ASCII and the line feed."""
 
 
 def character_tokenizer(characters: Iterable[str] = PRINTABLE, name: str = "char") -> HuggingFaceTokenizer:
-    """Built as a word-level model whose words are characters, so that transformers opens what `save` writes.
+    """Builds the tokenizer as a word-level model whose words are characters, a form that transformers loads.
 
     >>> character_tokenizer("0123456789+=").encode("1+1=2?")
     [6, 4, 6, 15, 7, 1]
+
+    Args:
+        characters: Characters or texts. Every character that occurs gets an id.
+        name: Name of the tokenizer for messages.
     """
     letters = sorted({letter for text in characters for letter in text})
     vocab = SPECIAL_TOKENS | {letter: number for number, letter in enumerate(letters, len(SPECIAL_TOKENS))}

@@ -1,4 +1,4 @@
-"""The files beside `tokenizer.json`: which tokens are bos, eos, pad and unk, and the chat template. They never change ids."""
+"""The companion files of `tokenizer.json`. They name bos, eos, pad and unk and give the chat template, but change no ids."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, cast
@@ -27,12 +27,20 @@ CONVENTIONAL = {
     "eos": ("</s>", "<eos>", "<|end_of_text|>", "<|endoftext|>"),
     "pad": ("<pad>", "[PAD]"),
 }
-"""Names that carry a role where no companion names any: bare files, such as GPT-2's, and what transformers re-saves of
-them. Used in this order, for special tokens only."""
+"""Special tokens that get a role if no companion file names any role. Applies to bare files, such as GPT-2's, and to
+copies that transformers saves. The first one that exists is used."""
 
 
 def declared_roles(files: Mapping[str, bytes], name: str) -> dict[str, str | None]:
-    """What the companions say of bos, eos, pad and unk; the first file that speaks of a role has the say."""
+    """Reads the texts of bos, eos, pad and unk from the companion files. The first file with a role decides on it.
+
+    Args:
+        files: Contents by file name.
+        name: Name of the tokenizer for messages.
+
+    Raises:
+        TokenizerError: A companion file is malformed.
+    """
     declared: dict[str, str | None] = {}
     for file_name in (CONFIG_FILE, SPECIAL_TOKENS_FILE):
         members = json_file(files, file_name, name)
@@ -44,7 +52,7 @@ def declared_roles(files: Mapping[str, bytes], name: str) -> dict[str, str | Non
 
 
 def _token_text(value: Any, place: str) -> str | None:
-    """The text of a token: by itself, or the `content` of an object."""
+    """Returns the text of a token, given as a string or as an object with `content`."""
     match value:
         case None | str():
             return value
@@ -55,17 +63,31 @@ def _token_text(value: Any, place: str) -> str | None:
 
 
 def conventional_role(role: str, specials: Collection[str]) -> str | None:
-    """The special token that carries a role where no companion names any."""
+    """Returns the special token that has a role by convention, or None.
+
+    Args:
+        role: `bos`, `eos` or `pad`.
+        specials: Texts of the special tokens.
+    """
     return next((text for text in CONVENTIONAL.get(role, ()) if text in specials), None)
 
 
 def chat_template(files: Mapping[str, bytes], name: str) -> str | None:
+    """Reads the chat template from the companion files. Of several named templates, `default` is used.
+
+    Args:
+        files: Contents by file name.
+        name: Name of the tokenizer for messages.
+
+    Raises:
+        TokenizerError: A companion file is malformed.
+    """
     if TEMPLATE_FILE in files:
         try:
             return files[TEMPLATE_FILE].decode()
         except UnicodeDecodeError as error:
-            words = f"{TEMPLATE_FILE} of `{name}`: byte {error.start + 1} is not UTF-8"
-            raise TokenizerError(words, "LT-E110") from error
+            message = f"{TEMPLATE_FILE} of `{name}`: byte {error.start + 1} is not UTF-8"
+            raise TokenizerError(message, "LT-E110") from error
     for file_name in ("chat_template.json", CONFIG_FILE):
         template = json_file(files, file_name, name).get("chat_template")
         place = f"{file_name} of `{name}`: `chat_template`"
@@ -87,6 +109,16 @@ def _named_template(entry: Any, place: str) -> tuple[str, str]:
 
 
 def json_file(files: Mapping[str, bytes], file_name: str, name: str) -> JSON:
+    """Parses a companion file. A missing file is an empty object.
+
+    Args:
+        files: Contents by file name.
+        file_name: The file to parse.
+        name: Name of the tokenizer for messages.
+
+    Raises:
+        TokenizerError: The file is malformed.
+    """
     if file_name not in files:
         return {}
     try:

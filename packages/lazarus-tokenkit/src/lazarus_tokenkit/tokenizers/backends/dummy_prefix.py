@@ -1,7 +1,7 @@
-"""Takes the dummy prefix out of a `tokenizer.json`.
+"""Removes the dummy prefix from a `tokenizer.json`.
 
-A dummy prefix is a space that a tokenizer writes in front of a text, so that a word has the same token at the start of
-a text as inside it. SentencePiece tokenizers have one (`Prepend`, `Metaspace`), and some byte-level ones
+A dummy prefix is a space that a tokenizer puts before a text. It gives a word the same token at the start of a text and
+inside it. SentencePiece tokenizers have one (`Prepend`, `Metaspace`), and so do some byte-level tokenizers
 (`add_prefix_space`). Text that continues a text must be encoded without it.
 """
 
@@ -13,13 +13,13 @@ from lazarus_tokenkit.tokenizers.backends.structure import PARTS_OF_SEQUENCE
 JSON = dict[str, Any]
 
 LEADING_SPACES = r"\A +|"
-"""Alternative of a pattern that strips the spaces a text begins with; `SentencePieceModel.tokenizer_file` writes it."""
+"""Pattern alternative that strips the spaces at the start of a text, as `SentencePieceModel.tokenizer_file` writes it."""
 
 
 def without_prefix(file: Mapping[str, Any]) -> JSON | None:
-    """A parsed `tokenizer.json` that writes no dummy prefix, or None if it writes none already.
+    """Returns a parsed `tokenizer.json` without its dummy prefix, or None if it has none.
 
-    A pre-tokenizer that runs behind another one marks words and not texts; only the first one is changed.
+    Only the first pre-tokenizer is changed: a later one marks the starts of words, not of texts.
 
     >>> without_prefix({"normalizer": {"type": "Prepend", "prepend": "_"}})
     {'normalizer': None, 'pre_tokenizer': None}
@@ -38,7 +38,7 @@ def without_prefix(file: Mapping[str, Any]) -> JSON | None:
 
 
 def _steps(component: JSON | None) -> list[JSON]:
-    """The steps of a component, sequences inside sequences laid out."""
+    """Returns the steps of a component, with nested sequences flattened."""
     if component is None:
         return []
     if component.get("type") != "Sequence":
@@ -55,7 +55,7 @@ def _plain_normalizer(step: JSON) -> JSON | None:
     match step:
         case {"type": "Prepend"}:
             return None
-        case {"type": "Strip", "strip_left": True}:
+        case {"type": "Strip", "strip_left": True}:  # a continuation keeps its leading spaces
             return step | {"strip_left": False}
         case {"type": "Replace", "pattern": {"Regex": str(pattern)}, "content": ""} if LEADING_SPACES in pattern:
             return step | {"pattern": {"Regex": pattern.replace(LEADING_SPACES, "")}}
@@ -69,6 +69,7 @@ def _plain_pre_tokenizer(step: JSON, is_first: bool) -> JSON:
             return step | {"prepend_scheme": "never"}
         case {"type": "Metaspace", "prepend_scheme": "never"}:
             return step
+        # Scheme `always`, also in its older form: as the first step it marks the start of the text.
         case {"type": "Metaspace", **rest} if is_first and rest.get("add_prefix_space", True):
             kept = {name: value for name, value in step.items() if name != "add_prefix_space"}
             return kept | {"prepend_scheme": "never"}

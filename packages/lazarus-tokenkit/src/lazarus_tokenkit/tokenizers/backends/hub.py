@@ -1,4 +1,4 @@
-"""Tokenizers of Hugging Face repositories, through huggingface_hub: cached, offline when cached, at a known commit."""
+"""Fetches tokenizers of Hugging Face repositories with huggingface_hub. A cached tokenizer needs no network."""
 
 import re
 from pathlib import Path
@@ -10,12 +10,12 @@ from lazarus_tokenkit.tokenizers.backends.merges import MERGES_FILE, VOCAB_FILE
 
 HUB_ID = re.compile(r"(?:hf:)?(?P<repo>(?:[\w.-]+/)?[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 PREFIX = "hf:"
-"""Says that a name without a slash is a repository."""
+"""Marks a name without a slash as a repository."""
 FILES = [TOKENIZER_FILE, *COMPANIONS, VOCAB_FILE, MERGES_FILE, "*.tiktoken", "config.json", "generation_config.json"]
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name can be a repository's: `owner/name`, `hf:name`, each with `@revision` or without.
+    """Whether a name can be a repository: `owner/name` or `hf:name`, with or without `@revision`.
 
     >>> is_hub_id("openai-community/gpt2@main"), is_hub_id("gpt2"), is_hub_id("hf:gpt2")
     (True, False, True)
@@ -25,21 +25,20 @@ def is_hub_id(name: str) -> bool:
 
 
 def fetch(name: str) -> tuple[Path, str]:
-    """The folder with a repository's tokenizer, and `repository@commit`.
+    """Returns the folder with a repository's tokenizer, and `repository@commit`.
 
-    What lies in the cache is used as it is, without asking the network; a revision that is a branch is then the commit
-    that it was when it was fetched.
+    A cached repository is used without asking the hub. A branch then means the commit at the time of the download.
 
     Raises:
-        TokenizerNotFound: There is no such repository, or no network and nothing in the cache.
+        TokenizerNotFound: The repository does not exist, or it is not cached and the hub cannot be reached.
     """
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     match = HUB_ID.fullmatch(name)
-    assert match is not None, "is_hub_id said so"
+    assert match is not None, "`is_hub_id` accepted the name"
     repo, revision = match["repo"], match["revision"]
-    download = cast("Any", huggingface_hub).snapshot_download  # its types are open
+    download = cast("Any", huggingface_hub).snapshot_download  # partially typed
     try:
         try:
             folder = Path(download(repo, revision=revision, allow_patterns=FILES, local_files_only=True))
@@ -48,15 +47,15 @@ def fetch(name: str) -> tuple[Path, str]:
             is_whole, folder = False, Path()
         if not is_whole:
             folder = Path(download(repo, revision=revision, allow_patterns=FILES))
-    except LocalEntryNotFoundError as error:  # after the hub was asked
+    except LocalEntryNotFoundError as error:  # raised after the request to the hub failed
         raise TokenizerNotFound(
-            f"no tokenizer `{name}`: no path of that name, not in the hub's cache, and the hub cannot be reached; fetch it"
-            " where there is a network, or give a directory",
+            f"no tokenizer `{name}`: no path has that name, the hub's cache has no such repository, and the hub cannot be"
+            " reached; download it on a machine with a network, or give a directory",
             "LT-E103",
         ) from error
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise TokenizerNotFound(
-            f"no tokenizer `{name}`: no path of that name, and the hub says: {reason[:300]}", "LT-E103"
+            f"no tokenizer `{name}`: no path has that name, and the hub answers: {reason[:300]}", "LT-E103"
         ) from error
     return folder, f"{repo}@{folder.name}"

@@ -1,14 +1,15 @@
-"""A Hugging Face tokenizer: `tokenizer.json` as the `tokenizers` library reads it, and the ids that its companions name.
+"""A Hugging Face tokenizer: `tokenizer.json` as the `tokenizers` library reads it, with its companion files.
 
-The files' bytes are kept, so that what was loaded is what is fingerprinted and saved, whatever happens on disk since.
-Companions only name bos, eos, pad and unk and bring the chat template; they never change ids. Truncation and padding
-in the file are switched off, because a length that they touched is not the sample's.
+The bytes of the files are kept in memory: fingerprint and `save` use the loaded content even if the files change later.
+The companion files name bos, eos, pad and unk and give the chat template; they change no ids. Truncation and padding in
+the file are switched off, because they would change the lengths of samples.
 """
 
 import json
 import logging
 import os
 import re
+import threading
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -42,32 +43,58 @@ JSON = dict[str, Any]
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_ENDINGS = (KeyboardInterrupt, SystemExit)
-"""What is no failure of the library. A panic of its Rust code is a BaseException without a name to import."""
+_INTERRUPTS = (KeyboardInterrupt, SystemExit)
+"""Exceptions that are not failures of the library. A panic in its Rust code is a BaseException that cannot be imported."""
 PARALLELISM = "TOKENIZERS_PARALLELISM"
-"""The library's one switch, looked at for every batch."""
+"""The library's switch for threads. It is read for every batch."""
+
+
+class _Parallelism:
+    """Switches the library's own threads off while anyone needs that; the last to leave restores the switch."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._before: str | None = None
+
+    def switch_off(self) -> None:
+        with self._lock:
+            if not self._users:
+                self._before = os.environ.get(PARALLELISM)
+                os.environ[PARALLELISM] = "false"
+            self._users += 1
+
+    def restore(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users:
+                return
+            if self._before is None:
+                os.environ.pop(PARALLELISM, None)
+            else:
+                os.environ[PARALLELISM] = self._before
+
+
+_parallelism = _Parallelism()
 
 
 @contextmanager
 def batches_on_one_thread() -> Generator[None]:
-    """Within it, a batch is encoded by the thread that asks, for the whole process.
+    """Makes the calling thread encode a batch alone, in the whole process.
 
-    Threads with a batch each do a sixth less work than one batch on as many, and never wait for each other.
+    Several threads with one batch each need 1/6 less CPU time than one batch on the same number of threads. Several
+    contexts may overlap, as those of suspended generators do.
     """
-    before = os.environ.get(PARALLELISM)
-    os.environ[PARALLELISM] = "false"
+    _parallelism.switch_off()
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[PARALLELISM]
-        else:
-            os.environ[PARALLELISM] = before
+        _parallelism.restore()
 
 
 @dataclass(frozen=True, eq=False)
 class HuggingFaceTokenizer:
-    """See `lazarus_tokenkit.tokenizers.protocol.Tokenizer` for what each member means."""
+    """Implements `lazarus_tokenkit.tokenizers.Tokenizer`, which documents the members."""
 
     name: str
     files: Mapping[str, bytes] = field(repr=False)
@@ -88,16 +115,17 @@ class HuggingFaceTokenizer:
         """Opens a tokenizer from the contents of its files, by file name.
 
         Args:
-            files: Contents by name; `tokenizer.json` and any of `COMPANIONS`.
-            name: For messages.
-            source: Where it came from, where that says more than the name: a repository at a commit.
+            files: Contents by file name: `tokenizer.json` and any of `COMPANIONS`.
+            name: Name for messages.
+            source: Repository and commit of the files, or None.
 
         Raises:
-            TokenizerError: Files that the library refuses, that contradict each other or that are not deterministic.
+            TokenizerError: The library refuses the files, they contradict each other, or encoding is random.
         """
         engine = _open_engine(files[TOKENIZER_FILE].removeprefix(BOM), name)
         declared = declared_roles(files, name)
         ids = {role: _role_id(engine, role, declared, name) for role in ROLES}
+        # One encoding with and one without special tokens shows whether the engine really adds bos and eos.
         bare, whole = (_encode_once(engine, name, special) for special in (False, True))
         adds_bos = ids["bos"] is not None and whole != bare and whole[0] == ids["bos"]
         adds_eos = ids["eos"] is not None and whole != bare and whole[-1] == ids["eos"]
@@ -118,29 +146,29 @@ class HuggingFaceTokenizer:
         )
 
     def encode(self, text: str, *, parse_special: bool = True) -> list[int]:
-        """Ids of `text`, without bos or eos."""
+        """See `Tokenizer.encode`."""
         engine = self._engine if parse_special else self._literal_engine
         try:
             return engine.encode(text, add_special_tokens=False).ids
         except TypeError as error:
-            raise _no_text([text]) from error
+            raise _invalid_text([text]) from error
 
     def encode_batch(self, texts: Sequence[str], *, parse_special: bool = True) -> list[list[int]]:
-        """`encode` of every text, on all cores."""
+        """See `Tokenizer.encode_batch`."""
         engine = self._engine if parse_special else self._literal_engine
         try:
-            # The fast form leaves the offsets out; the ids are the same.
+            # The fast variant computes no offsets; the ids are the same.
             return [encoding.ids for encoding in engine.encode_batch_fast(list(texts), add_special_tokens=False)]
         except TypeError as error:
-            raise _no_text(texts) from error
+            raise _invalid_text(texts) from error
 
     def segment_batch(self, texts: Sequence[str], *, parse_special: bool = True) -> list[Segments]:
-        """`encode_batch` with the bytes that each token stands for."""
+        """See `Tokenizer.segment_batch`."""
         engine = self._engine if parse_special else self._literal_engine
         try:
             encodings = engine.encode_batch(list(texts), add_special_tokens=False)
         except TypeError as error:
-            raise _no_text(texts) from error
+            raise _invalid_text(texts) from error
         return [
             segments(text, encoding.ids, encoding.offsets, self.token_bytes)
             for text, encoding in zip(texts, encodings, strict=True)
@@ -148,7 +176,7 @@ class HuggingFaceTokenizer:
 
     @property
     def vocab(self) -> Mapping[str, int]:
-        """Piece, as the files spell it, to id; in the order of ids."""
+        """See `Tokenizer.vocab`."""
         return self._vocab
 
     @cached_property
@@ -157,7 +185,7 @@ class HuggingFaceTokenizer:
 
     @property
     def token_bytes(self) -> Mapping[int, bytes]:
-        """Id to the bytes that it adds to a text, as far as it has such."""
+        """See `Tokenizer.token_bytes`."""
         return self._token_bytes
 
     @cached_property
@@ -165,17 +193,17 @@ class HuggingFaceTokenizer:
         return vocabulary_bytes(self.vocab, self._engine)
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = False) -> str:
-        """Text of `ids`."""
+        """See `Tokenizer.decode`."""
         return self._engine.decode(list(ids), skip_special_tokens=skip_special)
 
     def special_spans(self, text: str) -> list[SpecialSpan]:
-        """The special tokens that `encode` finds in `text`, from left to right."""
+        """See `Tokenizer.special_spans`."""
         pattern, ids = self._special_pattern
         return [SpecialSpan(*found.span(), ids[(found.lastindex or 0) - 1]) for found in pattern.finditer(text)]
 
     @property
     def continuation(self) -> "Tokenizer | None":
-        """Encodes text that continues a text: without the dummy prefix. None if the tokenizer writes no such prefix."""
+        """See `Tokenizer.continuation`."""
         return self._continuation
 
     @cached_property
@@ -190,11 +218,12 @@ class HuggingFaceTokenizer:
 
     @property
     def boundaries(self) -> Mapping[str, Boundary]:
-        """Text of every added token, special or not, to what it does to the text behind it."""
+        """See `Tokenizer.boundaries`."""
         return self._boundaries
 
     @cached_property
     def _boundaries(self) -> Mapping[str, Boundary]:
+        # A token restarts encoding if "a" after it gets the ids of "a" at the start of a text.
         added = self._engine.get_added_tokens_decoder()
         start = self.encode("a")
         behind = self.encode_batch([f"{token.content}a" for token in added.values()])
@@ -204,7 +233,7 @@ class HuggingFaceTokenizer:
         }
 
     def structure(self) -> Mapping[str, Any]:
-        """Named components as canonical JSON values, the same for every spelling of the same tokenizer."""
+        """See `Tokenizer.structure`."""
         ids = {role: getattr(self, f"{role}_id") for role in ROLES}
         special_ids = ids | {"adds_bos": self.adds_bos, "adds_eos": self.adds_eos}
         content = self.files[TOKENIZER_FILE].removeprefix(BOM)
@@ -215,7 +244,7 @@ class HuggingFaceTokenizer:
         return tokenizer_structure(file) | {"special_ids": special_ids}
 
     def observe(self, probe: str) -> Any:
-        """What the engine makes of one probe: ids with and without specials, offsets, decoded texts, a pair."""
+        """Encodes one probe in all ways: with and without special tokens, literally, as a pair; decodes the result."""
         engine = self._engine
         bare = engine.encode(probe, add_special_tokens=False)
         whole = engine.encode(probe)
@@ -232,14 +261,14 @@ class HuggingFaceTokenizer:
         }
 
     def library(self) -> str:
-        """Engine and version, and where the files came from."""
+        """Returns the engine, its version and the source of the files."""
         return f"tokenizers {version('tokenizers')}" + (f", {self.source}" if self.source else "")
 
     def save(self, directory: Path) -> None:
-        """Writes the files byte for byte as they were loaded; a new folder appears as a whole.
+        """Writes the files byte for byte as they were loaded. A new folder is created atomically.
 
-        A bare `tokenizer.json` gets a `tokenizer_config.json` that names the generic class: without it transformers
-        guesses a class from the model's config, and some of those change ids.
+        A bare `tokenizer.json` gets a `tokenizer_config.json` with the generic class. Without it, transformers guesses
+        a class from the model's config, and some of these classes change ids.
         """
         with filled_folder(directory) as folder:
             for file_name, content in ({CONFIG_FILE: self._minimal_config()} | dict(self.files)).items():
@@ -254,8 +283,9 @@ class HuggingFaceTokenizer:
 
     @cached_property
     def _literal_engine(self) -> tokenizers.Tokenizer:
-        # A second engine of the same parts: the switch belongs to the engine, and one that threads share must not be flipped.
-        engine: Any = tokenizers.Tokenizer(self._engine.model)  # the stubs leave lists of tokens open
+        # A second engine with the same parts, because `encode_special_tokens` is a setting of the engine. Changing it on
+        # an engine that several threads share would be a race.
+        engine: Any = tokenizers.Tokenizer(self._engine.model)  # the stubs do not type lists of tokens
         for part in ("normalizer", "pre_tokenizer"):
             if (shared := getattr(self._engine, part)) is not None:
                 setattr(engine, part, shared)
@@ -266,40 +296,42 @@ class HuggingFaceTokenizer:
 
     @cached_property
     def _special_pattern(self) -> tuple[re.Pattern[str], list[int]]:
-        # Longest first: the engine's search is leftmost-longest, a regex takes the first alternative that fits.
+        # Longest first: the engine takes the longest match, a regular expression takes the first alternative.
         specials = sorted(_special_tokens(self._engine), key=lambda special: (-len(special[0]), special[0]))
         if not specials:
             return re.compile(r"(?!)"), []
         return re.compile("|".join(pattern for _, _, pattern in specials)), [number for _, number, _ in specials]
 
 
-def _no_text(texts: Sequence[Any]) -> TokenizerError:
-    """Why the library takes one of these for no text."""
+def _invalid_text(texts: Sequence[Any]) -> TokenizerError:
+    """Explains why the library rejects one of the texts."""
     for place, text in enumerate(texts):
         which = f"text {place + 1} of {len(texts)}" if len(texts) > 1 else "the text"
         if not isinstance(text, str):
             return TokenizerError(f"{which} is of type `{type(text).__name__}`, not `str`", "LT-E121")
         if half := _SURROGATE.search(text):
-            words = f"half a surrogate pair, U+{ord(half[0]):04X}, which no UTF-8 text can hold; take it out"
-            return TokenizerError(f"{which} has at character {half.start() + 1} {words}", "LT-E121")
-    return TokenizerError("the library takes these for no texts", "LT-E121")
+            reason = f"half a surrogate pair, U+{ord(half[0]):04X}, which UTF-8 cannot represent; remove it"
+            return TokenizerError(f"{which} has at character {half.start() + 1} {reason}", "LT-E121")
+    return TokenizerError("the tokenizers library refuses the texts", "LT-E121")
 
 
 def _open_engine(content: bytes, name: str) -> tokenizers.Tokenizer:
     try:
         engine = tokenizers.Tokenizer.from_buffer(content)
-    except _ENDINGS:
+    except _INTERRUPTS:
         raise
     except BaseException as error:
         raise TokenizerError(f"{TOKENIZER_FILE} of `{name}` cannot be read: {error}", "LT-E110") from error
     if getattr(engine.model, "dropout", None):
         raise TokenizerError(
-            f'{TOKENIZER_FILE} of `{name}` has dropout, so the same text gets other ids each time: set "dropout": null',
+            f'{TOKENIZER_FILE} of `{name}` has dropout, so each encoding of a text gives other ids: set "dropout": null',
             "LT-E111",
         )
-    if cast("Any", engine).truncation or cast("Any", engine).padding:  # the stubs leave their members open
+    if cast("Any", engine).truncation or cast("Any", engine).padding:  # partially typed
         logger.warning(
-            "%s of `%s` truncates or pads; switched off, lengths are those of whole samples", TOKENIZER_FILE, name
+            "%s of `%s` truncates or pads; both are switched off, so lengths are those of whole samples",
+            TOKENIZER_FILE,
+            name,
         )
         engine.no_truncation()
         engine.no_padding()
@@ -309,14 +341,14 @@ def _open_engine(content: bytes, name: str) -> tokenizers.Tokenizer:
 def _encode_once(engine: tokenizers.Tokenizer, name: str, add_special_tokens: bool) -> list[int]:
     try:
         return engine.encode("a", add_special_tokens=add_special_tokens).ids
-    except _ENDINGS:
+    except _INTERRUPTS:
         raise
-    except BaseException as error:  # the library raises nothing narrower
+    except BaseException as error:  # the library has no narrower exception
         raise TokenizerError(f"`{name}` cannot encode a text: {error}", "LT-E116") from error
 
 
 def _special_tokens(engine: tokenizers.Tokenizer) -> Iterable[tuple[str, int, str]]:
-    """Text, id and search pattern of every special token."""
+    """Yields text, id and search pattern of every special token."""
     for number, token in engine.get_added_tokens_decoder().items():
         if token.special:
             left = r"\s*" if token.lstrip else ""
@@ -327,7 +359,7 @@ def _special_tokens(engine: tokenizers.Tokenizer) -> Iterable[tuple[str, int, st
 def _role_id(engine: tokenizers.Tokenizer, role: str, declared: Mapping[str, str | None], name: str) -> int | None:
     specials = {text: number for text, number, _ in _special_tokens(engine)}
     named = declared.get(role) if declared else conventional_role(role, specials)
-    if role == "unk":  # the model decides what it falls back to, whatever a companion calls it
+    if role == "unk":  # the model's own unknown token takes precedence over the companion files
         named = getattr(engine.model, "unk_token", None) or named
     if named is None:
         return None
@@ -336,8 +368,8 @@ def _role_id(engine: tokenizers.Tokenizer, role: str, declared: Mapping[str, str
         raise TokenizerError(f"`{name}` declares {role}_token {named!r}, which {TOKENIZER_FILE} lacks", "LT-E112")
     if role in ("bos", "eos") and named not in specials:
         raise TokenizerError(
-            f'`{name}` declares {role}_token {named!r}, which {TOKENIZER_FILE} holds as ordinary text: add it to "added_tokens"'
-            ' with "special": true',
+            f"`{name}` declares {role}_token {named!r}, which is ordinary text in {TOKENIZER_FILE}: add it to"
+            ' "added_tokens" with "special": true',
             "LT-E112",
         )
     return number

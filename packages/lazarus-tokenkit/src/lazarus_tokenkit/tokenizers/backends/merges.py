@@ -1,34 +1,40 @@
-"""GPT-2's own form: `vocab.json` (piece to id) and `merges.txt` (pairs in order), byte-level."""
+"""Converts GPT-2's format, `vocab.json` (piece to id) with `merges.txt` (pairs in order), to a `tokenizer.json`."""
 
 from pathlib import Path
 
 from lazarus_core.bounded import read_bytes
 from lazarus_core.strict_json import MalformedJson, read_object
 from lazarus_tokenkit.errors import TokenizerError
-from lazarus_tokenkit.tokenizers.backends.alphabet import stand_ins
+from lazarus_tokenkit.tokenizers.backends.alphabet import byte_characters
 from lazarus_tokenkit.tokenizers.backends.assembly import BYTE_LEVEL, bpe, tokenizer_file
 
 VOCAB_FILE, MERGES_FILE = "vocab.json", "merges.txt"
 MAX_IDS = 1 << 31
-"""Ids are signed integers of 32 bits in models."""
+"""Models store ids as signed 32-bit integers."""
 SPECIAL_FORMS = ("<|endoftext|>", "<s>", "</s>", "<pad>", "<unk>", "<mask>")
-"""Entries of such vocabularies that are no text: GPT-2's and RoBERTa's."""
+"""Special tokens in the vocabularies of GPT-2 and RoBERTa."""
 
 
 def tokenizer_from_merges(vocab_path: Path, merges_path: Path) -> bytes:
-    """The two files as a `tokenizer.json`.
+    """Builds the contents of a `tokenizer.json` from the two files.
+
+    Args:
+        vocab_path: JSON object: piece to id.
+        merges_path: One merge a line: two pieces with a space between them.
 
     Raises:
-        TokenizerError: Malformed files, or a vocabulary that is not byte-level.
+        TokenizerError: A file is malformed, or the vocabulary is not byte-level.
     """
     try:
         vocab: dict[str, int] = read_object(vocab_path)
     except MalformedJson as error:
-        what = "no vocabulary: " if error.fault == "type" else ""
-        raise TokenizerError(f"{vocab_path} is {what or 'not JSON: '}{error.problem}", "LT-E110") from error
+        expected = "a vocabulary" if error.fault == "type" else "JSON"
+        raise TokenizerError(f"{vocab_path} is not {expected}: {error.problem}", "LT-E110") from error
     if not all(type(number) is int and 0 <= number < MAX_IDS for number in vocab.values()):
-        raise TokenizerError(f"{vocab_path} is no vocabulary: an object of pieces and ids below 2^31", "LT-E110")
-    if missing := [letter for letter in stand_ins() if letter not in vocab]:
+        raise TokenizerError(
+            f"{vocab_path} is not a vocabulary: it must be an object of pieces with ids below 2^31", "LT-E110"
+        )
+    if missing := [letter for letter in byte_characters() if letter not in vocab]:
         raise TokenizerError(
             f"{vocab_path} is not byte-level ({len(missing)} of 256 bytes have no piece): use its tokenizer.json",
             "LT-E114",
@@ -38,7 +44,7 @@ def tokenizer_from_merges(vocab_path: Path, merges_path: Path) -> bytes:
         for piece in (left, right, left + right):
             if piece not in vocab:
                 raise TokenizerError(
-                    f"{merges_path} merges {left!r} and {right!r}, but {piece!r} is no piece", "LT-E114"
+                    f"{merges_path} merges {left!r} and {right!r}, but the vocabulary lacks {piece!r}", "LT-E114"
                 )
     special = {text: vocab[text] for text in SPECIAL_FORMS if text in vocab}
     pre_tokenizer = BYTE_LEVEL | {"use_regex": True}
@@ -59,4 +65,6 @@ def _pair(line: str, place: str) -> tuple[str, str]:
         case [left, right] if left and right:
             return left, right
         case _:
-            raise TokenizerError(f"{place}: a merge is two pieces with a space between, not {line!r}", "LT-E110")
+            raise TokenizerError(
+                f"{place}: a merge must be two pieces with a space between them, not {line!r}", "LT-E110"
+            )

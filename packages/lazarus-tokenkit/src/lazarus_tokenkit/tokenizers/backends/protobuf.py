@@ -1,4 +1,4 @@
-"""As much of Protocol Buffers as reading a SentencePiece model takes: fields by number, in order."""
+"""A minimal Protocol Buffers reader for SentencePiece models."""
 
 from collections.abc import Iterator
 
@@ -7,16 +7,17 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 def read_fields(message: bytes) -> Iterator[tuple[int, Value]]:
-    r"""Number and value of every field; fixed-width values and texts as bytes.
+    r"""Yields the number and the value of every field. Fixed-width values, strings and messages are bytes.
 
     >>> list(read_fields(b"\x08\x96\x01\x12\x02hi"))
     [(1, 150), (2, b'hi')]
 
     Raises:
-        ValueError: Bytes that are no message.
+        ValueError: The bytes are not a valid message.
     """
     place = 0
     while place < len(message):
+        # A key has the field number in its upper bits and the wire type in its lowest three bits.
         key, place = _varint(message, place)
         number, kind = key >> 3, key & 7
         if kind == VARINT:
@@ -36,10 +37,11 @@ def read_fields(message: bytes) -> Iterator[tuple[int, Value]]:
 
 
 def _varint(message: bytes, place: int) -> tuple[int, int]:
+    # Seven bits a byte, lowest bits first; the high bit says that another byte follows.
     value = shift = 0
     while True:
         if place >= len(message) or shift > 63:
-            raise ValueError(f"a number without end at byte {place}")
+            raise ValueError(f"an unterminated number at byte {place}")
         byte = message[place]
         place += 1
         value |= (byte & 0x7F) << shift

@@ -1,7 +1,7 @@
-"""SentencePiece `.model` files, read without the library and turned into a `tokenizer.json` with the same ids.
+"""Reads SentencePiece `.model` files without the library and converts them to a `tokenizer.json` with the same ids.
 
-The message is sentencepiece_model.proto of google/sentencepiece; only what decides ids is read, so two files that
-differ in the path of their training data are one tokenizer.
+The format is sentencepiece_model.proto of google/sentencepiece. Only fields that affect ids are read: two files that
+differ in the path of their training data give the same tokenizer.
 """
 
 import base64
@@ -18,13 +18,14 @@ from lazarus_tokenkit.tokenizers.backends.protobuf import Value, read_fields
 
 JSON = dict[str, Any]
 MAX_WORK = 1_000_000_000
-"""Of cutting every piece at every place, in characters copied: a second. Gemma's 262,144 pieces take 60 million."""
+"""Limit on the work of splitting every piece at every position, in copied characters: about 1 s. Gemma's 262,144 pieces
+need 60 million."""
 SPACE = "\u2581"
-"""Stands for the space inside pieces."""
+"""Represents a space inside pieces."""
 
 
 class PieceType(IntEnum):
-    """What a piece is for (`ModelProto.SentencePiece.Type`)."""
+    """Type of a piece (`ModelProto.SentencePiece.Type`)."""
 
     NORMAL = 1
     UNKNOWN = 2
@@ -40,16 +41,16 @@ UNIGRAM, BPE, WORD, CHAR = 1, 2, 3, 4
 
 @dataclass(frozen=True)
 class SentencePieceModel:
-    """What a model file says that decides ids.
+    """The fields of a model file that affect ids.
 
     Args:
-        pieces: Text, score and type, by id.
+        pieces: Text, score and type of each piece, indexed by id.
         model_type: `UNIGRAM`, `BPE`, `WORD` or `CHAR`.
-        byte_fallback: Whether unknown characters are spelled in bytes.
-        ids: Of bos, eos, pad and unk, where there are such.
-        charsmap: The compiled rules of normalisation, or empty.
-        add_dummy_prefix: Whether a text begins with a space that nobody wrote.
-        remove_extra_whitespaces: Whether runs of spaces shrink and those at the ends go.
+        byte_fallback: Whether unknown characters are encoded as bytes.
+        ids: Ids of bos, eos, pad and unk; None for an absent one.
+        charsmap: The compiled normalization rules, or empty.
+        add_dummy_prefix: Whether a space is put before every text.
+        remove_extra_whitespaces: Whether runs of spaces become one space and outer spaces are removed.
     """
 
     pieces: tuple[tuple[str, float, PieceType], ...]
@@ -62,27 +63,34 @@ class SentencePieceModel:
 
     @classmethod
     def parse(cls, content: bytes, name: str) -> "SentencePieceModel":
-        """Reads a model file.
+        """Parses a model file.
+
+        Args:
+            content: The file's bytes.
+            name: Name of the tokenizer for messages.
 
         Raises:
-            TokenizerError: It is none, or of a kind that cannot be used.
+            TokenizerError: The content is not a SentencePiece model, or its type is not supported.
         """
         try:
             pieces, trainer, normalizer = _sections(content)
             charsmap = normalizer.get(2, b"")
             if not isinstance(charsmap, bytes):
-                raise ValueError("field 2 of its normalizer is a number")
+                raise ValueError("field 2 of the normalizer is a number, not bytes")
         except (ValueError, UnicodeDecodeError, struct.error, TypeError) as error:
-            raise TokenizerError(f"`{name}` is no SentencePiece model: {error}", "LT-E110") from error
+            raise TokenizerError(f"`{name}` is not a SentencePiece model: {error}", "LT-E110") from error
         if not pieces:
-            raise TokenizerError(f"`{name}` is no SentencePiece model: it has no pieces", "LT-E110")
+            raise TokenizerError(f"`{name}` is not a SentencePiece model: it has no pieces", "LT-E110")
+        # Field numbers and defaults are those of TrainerSpec and NormalizerSpec in the .proto file.
         model_type = trainer.get(3, UNIGRAM)
         if model_type == WORD or not isinstance(model_type, int):
             raise TokenizerError(
-                f"`{name}` is a word model of SentencePiece; BPE, unigram and char are read", "LT-E115"
+                f"`{name}` is a SentencePiece word model; BPE, unigram and char models are supported", "LT-E115"
             )
         if normalizer.get(5, 1) != 1 or trainer.get(24, 0) != 0:
-            raise TokenizerError(f"`{name}` marks spaces in an unusual way, which is not read", "LT-E115")
+            raise TokenizerError(
+                f"`{name}` treats white space as a suffix or does not escape it, which is not supported", "LT-E115"
+            )
         return cls(
             pieces=pieces,
             model_type=model_type,
@@ -95,15 +103,15 @@ class SentencePieceModel:
 
     @property
     def roles(self) -> dict[str, str | None]:
-        """Texts of bos, eos, pad and unk."""
+        """Texts of bos, eos, pad and unk; None for an absent one."""
         return {role: None if number is None else self.pieces[number][0] for role, number in self.ids.items()}
 
     def tokenizer_file(self, *, add_bos: bool = False, add_eos: bool = False) -> bytes:
-        """The same tokenizer as a `tokenizer.json`.
+        """Converts the model to the contents of a `tokenizer.json`.
 
         Args:
-            add_bos: Whether bos is put in front when special tokens are asked for; the model file does not say.
-            add_eos: The same for eos, behind.
+            add_bos: Whether encoding with special tokens puts bos first. The model file has no such field.
+            add_eos: Whether encoding with special tokens puts eos last.
         """
         special, user = self._of(PieceType.CONTROL, PieceType.UNKNOWN), self._of(PieceType.USER_DEFINED)
         roles = self.roles
@@ -127,8 +135,8 @@ class SentencePieceModel:
         return bpe(vocab, merges, unk_token=unk, fuse_unk=True, byte_fallback=self.byte_fallback)
 
     def _unigram(self) -> JSON:
-        # Unused pieces never win. The engine finds the written text of controls and bytes too, which the library does
-        # not; it has no way to be told, and the doctor says so (D16).
+        # The low score keeps unused pieces out of every encoding. Unlike SentencePiece, the engine also matches the text
+        # of control and byte pieces; it has no setting against it, and `doctor` reports it (D16).
         scores = [[text, score if kind != PieceType.UNUSED else -1e9] for text, score, kind in self.pieces]
         return {"type": "Unigram", "unk_id": self.ids["unk"], "vocab": scores, "byte_fallback": self.byte_fallback}
 
@@ -136,7 +144,7 @@ class SentencePieceModel:
         steps: list[JSON] = []
         if self.charsmap:
             steps.append({"type": "Precompiled", "precompiled_charsmap": base64.b64encode(self.charsmap).decode()})
-        if self.remove_extra_whitespaces:
+        if self.remove_extra_whitespaces:  # outer spaces are removed, then inner runs become one space
             steps += [_replace({"Regex": rf"\A +|[ {SPACE}]+\z"}, ""), _replace({"Regex": " {2,}"}, " ")]
         if self.add_dummy_prefix:
             steps.append({"type": "Prepend", "prepend": SPACE})
@@ -155,7 +163,8 @@ def _replace(pattern: JSON, content: str) -> JSON:
 
 
 def _merges(pieces: tuple[tuple[str, float, PieceType], ...]) -> Iterator[tuple[str, str]]:
-    """Every way to make a piece of two others, best score first: SentencePiece looks joined pieces up, too."""
+    """Yields every split of a piece into two pieces, best score first, as SentencePiece looks up joined pieces."""
+    # `tokenizers` needs explicit merges. SentencePiece merges any two pieces whose concatenation is a piece.
     mergeable = {PieceType.NORMAL, PieceType.USER_DEFINED, PieceType.UNUSED}
     scores = {text: score for text, score, kind in pieces if kind in mergeable}
     for text in sorted(scores, key=lambda text: -scores[text]):
@@ -172,8 +181,8 @@ def _sections(
     work = 0
     for number, value in read_fields(content):
         if not isinstance(value, bytes):
-            raise ValueError(f"field {number} is no message")
-        if number == 1:
+            raise ValueError(f"field {number} is not a message")
+        if number == 1:  # a piece; fields 2 and 3 are the trainer's and the normalizer's settings
             pieces.append(_piece(dict(read_fields(value))))
             work += len(value) ** 2
             if work > MAX_WORK:
@@ -186,7 +195,7 @@ def _sections(
 def _piece(members: dict[int, Value]) -> tuple[str, float, PieceType]:
     text, score, kind = members.get(1), members.get(2, b"\0\0\0\0"), members.get(3, 1)
     if not (isinstance(text, bytes) and isinstance(score, bytes) and isinstance(kind, int)):
-        raise ValueError("a piece of another shape")
+        raise ValueError("a piece has fields of the wrong types")
     value: float = struct.unpack("<f", score)[0]
     if not math.isfinite(value):
         raise ValueError(f"the score of piece {text[:40]!r} is {value}")
@@ -194,10 +203,10 @@ def _piece(members: dict[int, Value]) -> tuple[str, float, PieceType]:
 
 
 def _role_ids(trainer: dict[int, Value], pieces: tuple[tuple[str, float, PieceType], ...]) -> dict[str, int | None]:
-    """Ids of the roles: unk from the piece of that type, the others from the trainer where the piece is a control."""
+    """Returns the ids of the roles: unk by the type of the piece, the others by the trainer's fields 41 to 43."""
     unk = next((number for number, piece in enumerate(pieces) if piece[2] == PieceType.UNKNOWN), None)
     ids: dict[str, int | None] = {}
-    for role, member, default in (("bos", 41, 1), ("eos", 42, 2), ("pad", 43, -1)):
+    for role, member, default in (("bos", 41, 1), ("eos", 42, 2), ("pad", 43, -1)):  # field numbers and defaults
         number = trainer.get(member, default)
         is_there = isinstance(number, int) and 0 <= number < len(pieces) and pieces[number][2] == PieceType.CONTROL
         ids[role] = number if is_there and isinstance(number, int) else None

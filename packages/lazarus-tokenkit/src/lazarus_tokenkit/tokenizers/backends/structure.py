@@ -1,8 +1,8 @@
-"""The structure of a `tokenizer.json`, spelled in one way: what a structural fingerprint hashes.
+"""The canonical form of a `tokenizer.json`: the input of the structural fingerprint.
 
-Equal here means equal behaviour: members that are absent, null or at their default are left out, merges are pairs, a
-sequence of one is its element, an identity is nothing, vocabularies are sorted by id. Formatting, key order and
-everything outside `tokenizer.json` never get here.
+Equal canonical forms mean equal behaviour. Members that are absent, null or at their default are left out. Merges are
+pairs, a sequence of one step is that step, an identity is null, and vocabularies are sorted by id. Formatting, key order
+and other files have no effect.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any, cast
 
 JSON = dict[str, Any]
 
-# What the library assumes where a file is silent, if that is neither null nor false.
+# The library's defaults for absent members, other than null and false.
 # Source: the serde defaults in huggingface/tokenizers, tokenizers/src/{pre_tokenizers,decoders,normalizers,models}.
 DEFAULTS: Mapping[str, JSON] = {
     "BPE": {"continuing_subword_prefix": "", "end_of_word_suffix": ""},
@@ -20,7 +20,7 @@ DEFAULTS: Mapping[str, JSON] = {
     "WordPiece": {"unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100},
 }
 
-# What transformers 5 writes where there was no post-processor: both texts as they are.
+# transformers 5 writes this for a tokenizer without a post-processor. It leaves both texts unchanged.
 IDENTITY_POST_PROCESSOR: JSON = {
     "type": "TemplateProcessing",
     "single": [{"Sequence": {"id": "A", "type_id": 0}}],
@@ -31,7 +31,7 @@ PARTS_OF_SEQUENCE = ("normalizers", "pretokenizers", "processors", "decoders")
 
 
 def tokenizer_structure(file: JSON) -> JSON:
-    """Named components of a parsed `tokenizer.json` as canonical JSON values."""
+    """Returns the named components of a parsed `tokenizer.json` as canonical JSON values."""
     model: JSON = file["model"]
     post_processor = _component(file.get("post_processor"))
     return {
@@ -49,14 +49,14 @@ def tokenizer_structure(file: JSON) -> JSON:
 
 
 def _flags(model: JSON) -> JSON:
-    """The model without its tables; files from before tokenizers 0.9 leave its type to be seen from the members."""
+    """Returns the model without its tables. Files older than tokenizers 0.9 have no type; the members imply it."""
     seen = "BPE" if "merges" in model else "WordPiece" if "max_input_chars_per_word" in model else "WordLevel"
     kind = "Unigram" if isinstance(model.get("vocab"), list) else seen
     return {"type": kind} | {key: value for key, value in model.items() if key not in ("vocab", "merges")}
 
 
 def _component(value: Any) -> Any:
-    """One spelling of any part but the vocabulary."""
+    """Returns the canonical form of a component other than the vocabulary."""
     match value:
         case {"type": "Sequence", **parts} if any(name in parts for name in PARTS_OF_SEQUENCE):
             steps = [step for name in PARTS_OF_SEQUENCE for step in map(_component, parts.get(name, ())) if step]
@@ -75,12 +75,12 @@ def _members(component: JSON) -> JSON | None:
     kind = component.get("type")
     defaults = DEFAULTS.get(kind, {}) if isinstance(kind, str) else {}
     if kind == "Metaspace" and "prepend_scheme" not in component:
-        # Before tokenizers 0.15 a flag said it.
+        # Files older than tokenizers 0.15 have a flag instead of the scheme.
         component = component | {"prepend_scheme": "always" if component.get("add_prefix_space", True) else "never"}
     if kind == "Metaspace":
         component = {key: value for key, value in component.items() if key not in ("add_prefix_space", "str_rep")}
-    spelled = {key: _component(value) for key, value in component.items()}
-    return {key: value for key, value in spelled.items() if not _is_default(value, defaults.get(key))}
+    canonical = {key: _component(value) for key, value in component.items()}
+    return {key: value for key, value in canonical.items() if not _is_default(value, defaults.get(key))}
 
 
 def _is_default(value: Any, default: Any) -> bool:
@@ -88,7 +88,7 @@ def _is_default(value: Any, default: Any) -> bool:
 
 
 def _vocabulary(vocab: Any) -> list[Any]:
-    """(id, piece) sorted by id; a unigram's list has the score as a third, spelled as the shortest decimal."""
+    """Returns (id, piece) sorted by id. A unigram vocabulary adds the score as its shortest decimal text."""
     if isinstance(vocab, dict):
         return sorted([number, piece] for piece, number in cast("dict[str, int]", vocab).items())
     scored = cast("list[tuple[str, float]]", vocab or [])

@@ -1,6 +1,6 @@
-"""OpenAI's encodings, from local files whose SHA-256 is checked. No network, no guess, nobody's file is touched.
+"""OpenAI's encodings, loaded from local rank files whose SHA-256 is verified. Nothing is downloaded or changed.
 
-A file of ranks says which bytes are a token; the pattern that cuts texts and the special tokens stand here, because
+A rank file lists the bytes of each token. The split patterns and the special tokens are part of this module, because
 OpenAI publishes them as code (openai/tiktoken, tiktoken_ext/openai_public.py and tiktoken/model.py).
 """
 
@@ -15,18 +15,18 @@ from pathlib import Path
 
 from lazarus_core.bounded import read_bytes
 from lazarus_tokenkit.errors import TokenizerError, TokenizerNotFound
-from lazarus_tokenkit.tokenizers.backends.alphabet import spell
+from lazarus_tokenkit.tokenizers.backends.alphabet import bytes_to_piece
 from lazarus_tokenkit.tokenizers.backends.assembly import BYTE_LEVEL, bpe, config_file, tokenizer_file
 from lazarus_tokenkit.tokenizers.backends.companions import CONFIG_FILE, TOKENIZER_FILE
 from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
 
 END = "<|endoftext|>"
 URL = "https://openaipublic.blob.core.windows.net/encodings/{}.tiktoken"
-"""tiktoken names the files of its cache by the SHA-1 of this address."""
+"""The SHA-1 of this address is the file's name in tiktoken's cache."""
 CACHE_VARIABLES = ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR")
 
-# The patterns, in the spelling of Oniguruma: it has no `\z`-like `$`, and reads `{1,3}+` as "repeat", so the possessive
-# marks are left out; what they guard against (backtracking) does not change what matches.
+# The patterns in Oniguruma's syntax. Its `$` matches before a final line feed, so `\z` replaces it. It reads `{1,3}+` as a
+# repetition, so possessive quantifiers become plain ones: they only limit backtracking and match the same texts.
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _CL100K = (
     r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -57,10 +57,10 @@ class TiktokenEncoding:
     """One of OpenAI's encodings.
 
     Args:
-        file: Name of its file of ranks, without the suffix.
-        sha256: Of that file, as OpenAI publishes it.
-        pattern: Cuts texts before merging.
-        special_tokens: Text to id.
+        file: Name of the rank file, without the suffix.
+        sha256: SHA-256 of the published rank file, 64 hexadecimal digits.
+        pattern: Regular expression that splits texts before merging.
+        special_tokens: Special tokens: text to id.
     """
 
     file: str
@@ -111,7 +111,7 @@ PATTERNS: Mapping[str, str] = {
     _CL100K: _CL100K.replace(r"\z", "$").replace("{1,3}", "{1,3}+"),
     _O200K: _O200K,
 }
-"""The patterns as they stand here, and as tiktoken's engine spells them."""
+"""The patterns of this module, each with its form in tiktoken's engine."""
 
 MODELS: Mapping[str, str] = {
     "gpt-3.5-turbo": "cl100k_base",
@@ -134,25 +134,25 @@ MODELS: Mapping[str, str] = {
     "davinci": "r50k_base",
     "text-davinci-003": "p50k_base",
 }
-"""Names that OpenAI gives to models, each with its encoding. Exactly these: a prefix says nothing about a model."""
+"""OpenAI's model names, each with its encoding. Other names with the same prefix are not accepted."""
 
 
 def is_known(name: str) -> bool:
-    """Whether a name is an encoding's or a model's."""
+    """Whether a name is that of an encoding or a model."""
     return name in ENCODINGS or name in MODELS
 
 
 def known_names() -> str:
-    """All of them, for messages."""
+    """Lists the names of all encodings and models, for messages."""
     return ", ".join([*ENCODINGS, *MODELS])
 
 
 def open_encoding(name: str) -> HuggingFaceTokenizer:
-    """An encoding by its own or a model's name, from a file in a known folder.
+    """Loads an encoding by the name of the encoding or of a model, from a rank file in a known folder.
 
     Raises:
-        TokenizerNotFound: No folder has its file.
-        TokenizerError: A file that is not the published one; it is left as it is.
+        TokenizerNotFound: No known folder has the rank file.
+        TokenizerError: The rank file is not the published one. It is not changed.
     """
     key = MODELS.get(name, name)
     encoding = ENCODINGS[key]
@@ -162,19 +162,22 @@ def open_encoding(name: str) -> HuggingFaceTokenizer:
                 return open_ranks(folder / file_name, key, name)
     url = URL.format(encoding.file)
     raise TokenizerNotFound(
-        f"encoding `{key}` is on this machine in none of {', '.join(map(str, _folders()))}: put {url} there as"
-        f" {encoding.file}.tiktoken, or name a folder in {CACHE_VARIABLES[0]}",
+        f"encoding `{key}` is in none of the folders {', '.join(map(str, _folders()))}: save {url} there as"
+        f" {encoding.file}.tiktoken, or name its folder in {CACHE_VARIABLES[0]}",
         "LT-E102",
     )
 
 
 def open_ranks(path: Path, key: str | None = None, name: str | None = None) -> HuggingFaceTokenizer:
-    """An encoding from its file of ranks.
+    """Loads an encoding from a rank file.
 
     Args:
-        path: The file.
-        key: Which encoding it must be; None takes the one whose SHA-256 it has.
-        name: For messages.
+        path: The rank file.
+        key: Name of the encoding that the file must have. None identifies the encoding by the file's SHA-256.
+        name: Name of the tokenizer for messages.
+
+    Raises:
+        TokenizerError: The file is not the published rank file of an encoding.
     """
     content = read_bytes(path)
     found = hashlib.sha256(content).hexdigest()
@@ -182,22 +185,30 @@ def open_ranks(path: Path, key: str | None = None, name: str | None = None) -> H
         key = next((known for known, encoding in ENCODINGS.items() if encoding.sha256 == found), None)
         if key is None:
             raise TokenizerError(
-                f"{path} (sha256 {found[:16]}..) is none of the published files of ranks, which alone do not say how"
-                " texts are cut; use its tokenizer.json",
+                f"{path} (sha256 {found[:16]}..) is not a published rank file, and a rank file alone does not define"
+                " how texts are split; use its tokenizer.json",
                 "LT-E113",
             )
     encoding = ENCODINGS[key]
     if found != encoding.sha256:
         raise TokenizerError(
             f"{path} is not the published {encoding.file}: sha256 {found[:16]}.. instead of {encoding.sha256[:16]}..;"
-            " fetch it again, this one is left as it is",
+            " download it again; this file is not changed",
             "LT-E113",
         )
     return _convert(parse_ranks(content, path), encoding, name or key)
 
 
 def parse_ranks(content: bytes, path: Path) -> dict[bytes, int]:
-    """Token to rank: lines of base64 and a number."""
+    """Parses a rank file: lines of a base64 token and its rank.
+
+    Args:
+        content: The file's bytes.
+        path: The file, for messages.
+
+    Raises:
+        TokenizerError: A line is malformed.
+    """
     ranks: dict[bytes, int] = {}
     for number, line in enumerate(content.splitlines(), 1):
         try:
@@ -205,13 +216,13 @@ def parse_ranks(content: bytes, path: Path) -> dict[bytes, int]:
             ranks[base64.b64decode(token, validate=True)] = int(rank)
         except (ValueError, binascii.Error) as error:
             raise TokenizerError(
-                f"{path}:{number}: a line of ranks is a base64 text and a number: {error}", "LT-E113"
+                f"{path}:{number}: the line must be a base64 text and a number: {error}", "LT-E113"
             ) from error
     return ranks
 
 
 def merges_of(ranks: Mapping[bytes, int]) -> Iterator[tuple[bytes, bytes]]:
-    """Every way to make a token of two others, by rank: what a merge loop that looks up joined bytes does."""
+    """Yields every split of a token into two tokens, by rank. A merge loop with these pairs equals tiktoken's."""
     for token in sorted(ranks, key=ranks.__getitem__):
         if len(token) > 1:
             for cut in range(len(token) - 1, 0, -1):
@@ -221,12 +232,12 @@ def merges_of(ranks: Mapping[bytes, int]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _convert(ranks: Mapping[bytes, int], encoding: TiktokenEncoding, name: str) -> HuggingFaceTokenizer:
-    spelled = {token: spell(token) for token in ranks}
-    vocab = {spelled[token]: rank for token, rank in ranks.items()} | dict(encoding.special_tokens)
-    merges = [(spelled[left], spelled[right]) for left, right in merges_of(ranks)]
+    pieces = {token: bytes_to_piece(token) for token in ranks}
+    vocab = {pieces[token]: rank for token, rank in ranks.items()} | dict(encoding.special_tokens)
+    merges = [(pieces[left], pieces[right]) for left, right in merges_of(ranks)]
     split = {"type": "Split", "pattern": {"Regex": encoding.pattern}, "behavior": "Isolated", "invert": False}
     tokenizer = tokenizer_file(
-        bpe(vocab, merges, ignore_merges=True),  # a piece that is a token is one, whatever its merges say
+        bpe(vocab, merges, ignore_merges=True),  # a word that is a token is encoded as that token, without merging
         encoding.special_tokens,
         pre_tokenizer={"type": "Sequence", "pretokenizers": [split, BYTE_LEVEL]},
         decoder=BYTE_LEVEL,

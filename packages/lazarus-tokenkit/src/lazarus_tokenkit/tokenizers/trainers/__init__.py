@@ -1,1 +1,1 @@
-"""Train new tokenizers: byte-level BPE, SentencePiece."""
+"""Trainers of new tokenizers: byte-level BPE and SentencePiece."""

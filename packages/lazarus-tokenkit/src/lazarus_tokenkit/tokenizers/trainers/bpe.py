@@ -1,7 +1,7 @@
-"""Byte-level BPE by the Hugging Face trainer: no text it cannot spell, and the same file on every run.
+"""Trains a byte-level BPE with the Hugging Face trainer. It encodes every text, and every run gives the same file.
 
-Ids: special tokens first and gap-free, then the 256 bytes, then the merges. The trainer reads texts line by line, so
-runs of white space never merge across a line's end.
+Order of ids: the special tokens without gaps, the 256 bytes, the merges. The trainer reads texts line by line, so white
+space never merges across the end of a line.
 """
 
 from collections.abc import Iterable
@@ -19,20 +19,20 @@ END_OF_TEXT = "<|endoftext|>"
 
 
 class BpeConfig(BaseModel):
-    """What decides a byte-level BPE, besides the text."""
+    """Settings of a byte-level BPE."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     vocab_size: PositiveInt = 8192
-    """Ids, special tokens and the 256 bytes included."""
+    """Number of ids, including special tokens and the 256 bytes."""
     min_frequency: PositiveInt = 2
-    """Occurrences that a pair must have to be merged."""
+    """Number of occurrences that a pair needs to be merged."""
     special_tokens: tuple[str, ...] = (END_OF_TEXT,)
-    """Get the ids 0, 1, 2 and so on, in this order; the first is bos and eos where it is `<|endoftext|>`."""
+    """Special tokens with the ids 0, 1, 2 and so on. Tokens with conventional names become bos, eos and pad."""
     split_digits: bool = False
     """Whether each digit is a token of its own."""
     max_token_length: Annotated[int, Field(ge=2)] | None = None
-    """Characters that a token may have; None for any."""
+    """Largest number of characters of a token; None for no limit."""
 
     @model_validator(mode="after")
     def _check(self) -> "BpeConfig":
@@ -41,21 +41,26 @@ class BpeConfig(BaseModel):
                 f"vocab_size {self.vocab_size} is below the 256 bytes and {len(self.special_tokens)} special_tokens"
             )
         if len(set(self.special_tokens)) != len(self.special_tokens) or "" in self.special_tokens:
-            raise ValueError("special_tokens must be different and not empty")
+            raise ValueError("special_tokens must be distinct and not empty")
         return self
 
     @staticmethod
     def smallest(special_tokens: tuple[str, ...]) -> int:
-        """The vocabulary without any merge."""
+        """Returns the vocabulary size without merges."""
         return 256 + len(special_tokens)
 
 
 def train_bpe(texts: Iterable[str], config: BpeConfig, name: str = "bpe") -> HuggingFaceTokenizer:
-    """Trains on texts.
+    """Trains a byte-level BPE on texts.
 
     >>> trained = train_bpe(["low lower lowest"] * 9, BpeConfig(vocab_size=262))
     >>> [trained.decode([number]) for number in trained.encode("lowest")]
     ['low', 'e', 'st']
+
+    Args:
+        texts: The training texts.
+        config: The settings.
+        name: Name of the tokenizer for messages.
     """
     engine = tokenizers.Tokenizer(models.BPE())
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=False)
@@ -72,6 +77,7 @@ def train_bpe(texts: Iterable[str], config: BpeConfig, name: str = "bpe") -> Hug
         **length,
     )
     engine.train_from_iterator(texts, trainer)
+    # Roles go to the first special token with a conventional name.
     ends = (END_OF_TEXT, "</s>", "<eos>", "<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>")
     end = next((text for text in ends if text in config.special_tokens), None)
     begin = next((text for text in ("<s>", "<bos>") if text in config.special_tokens), None)

@@ -1,7 +1,7 @@
-"""SentencePiece BPE with byte fallback, by SentencePiece's own trainer: equal bytes on every run.
+"""Trains a SentencePiece BPE with byte fallback, with SentencePiece's own trainer. Every run gives the same bytes.
 
-Ids: unk, bos, eos, pad where wanted, then the 256 bytes, then pieces. One thread: with several, the library's counts
-may arrive in another order.
+Order of ids: unk, bos, eos, pad, the control tokens, the 256 bytes, the pieces. Training uses one thread, because the
+order of the library's counts depends on the thread schedule.
 """
 
 import io
@@ -19,31 +19,36 @@ from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenize
 from lazarus_tokenkit.tokenizers.backends.sentencepiece import SentencePieceModel
 
 MAX_SENTENCE_BYTES = 1 << 20
-"""Longer lines are left out by the trainer; its default of 4,192 leaves out paragraphs."""
+"""The trainer ignores longer lines. Its default of 4,192 bytes would drop whole paragraphs."""
 
 
 class SentencePieceConfig(BaseModel):
-    """What decides a SentencePiece BPE, besides the text."""
+    """Settings of a SentencePiece BPE."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     vocab_size: PositiveInt = 8192
-    """Ids, control tokens and the 256 bytes included."""
+    """Number of ids, including control tokens and the 256 bytes."""
     split_digits: bool = True
     """Whether each digit is a token of its own."""
     special_tokens: tuple[str, ...] = ()
-    """Control tokens behind unk, bos, eos and pad, in this order."""
+    """Control tokens after unk, bos, eos and pad, in this order."""
     character_coverage: float = 0.9995
-    """Share of characters that get a piece; the others are spelled in bytes."""
+    """Share of the text's characters that get a piece, 0 to 1. The remaining characters are encoded as bytes."""
 
 
 def train_sentencepiece(
     texts: Iterable[str], config: SentencePieceConfig, name: str = "sentencepiece"
 ) -> HuggingFaceTokenizer:
-    """Trains on texts; what comes back saves both forms, `tokenizer.model` and `tokenizer.json`.
+    """Trains a SentencePiece BPE on texts. `save` of the result writes `tokenizer.model` and `tokenizer.json`.
+
+    Args:
+        texts: The training texts.
+        config: The settings.
+        name: Name of the tokenizer for messages.
 
     Raises:
-        TokenkitError: The extra is missing, or the trainer refuses.
+        TokenkitError: The extra `sentencepiece` is not installed, or the trainer refuses the settings or the text.
     """
     try:
         trainer: Any = import_module("sentencepiece").SentencePieceTrainer
@@ -72,7 +77,7 @@ def train_sentencepiece(
         )
     except (RuntimeError, OSError) as error:
         reason = re.sub(r"^.*?\[.*?\]\s*", "", " ".join(str(error).split()))
-        raise TokenkitError(f"SentencePiece refuses: {_in_our_words(reason)}", "LT-E802") from error
+        raise TokenkitError(f"SentencePiece refuses: {_plain_reason(reason)}", "LT-E802") from error
     parsed = SentencePieceModel.parse(model.getvalue(), name)
     files = {
         TOKENIZER_FILE: parsed.tokenizer_file(add_bos=True),
@@ -82,10 +87,13 @@ def train_sentencepiece(
     return HuggingFaceTokenizer.from_files(files, name)
 
 
-def _in_our_words(reason: str) -> str:
-    """What SentencePiece says, without the options that only its own command has."""
+def _plain_reason(reason: str) -> str:
+    """Rewrites SentencePiece's message without the options of its own command."""
     if found := re.search(r"smaller than required_chars\. (\d+) vs (\d+)", reason):
-        return f"a vocabulary of {found[1]} is below the {found[2]} characters, bytes and special tokens; give {found[2]} or more"
+        return (
+            f"`vocab_size` {found[1]} is below the {found[2]} characters, bytes and special tokens;"
+            f" give {found[2]} or more"
+        )
     if found := re.search(r"size too high \((\d+)\).* <= (\d+)", reason):
-        return f"a vocabulary of {found[1]} is more than the text has pieces for; give {found[2]} or less"
+        return f"`vocab_size` {found[1]} is larger than the text supports; give {found[2]} or less"
     return reason

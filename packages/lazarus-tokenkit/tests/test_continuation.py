@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_tokenkit import ChatSample, Encoder, Message, PreferenceSample, PromptSample, TextSample
-from lazarus_tokenkit.encoding.joints import Joints
+from lazarus_tokenkit.encoding.continuation import ContinuationRules
 from lazarus_tokenkit.tokenizers.backends.assembly import begins_with, bpe, tokenizer_file
 from lazarus_tokenkit.tokenizers.backends.dummy_prefix import without_prefix
 from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
@@ -118,7 +118,7 @@ def test_a_document_begins_with_the_prefix_and_bos():
 
 
 def test_tokenizers_without_a_prefix_or_swallowing_tokens_need_no_rules():
-    needed = {key: Joints.of(tokenizer) is not None for key, tokenizer in MADE.items()}
+    needed = {key: ContinuationRules.of(tokenizer) is not None for key, tokenizer in MADE.items()}
     assert needed == {key: key[1] or key[0] not in ("none", "metaspace never") for key in MADE}
 
 

@@ -1,9 +1,8 @@
-"""Which strings would be worth a token: measured, not estimated.
+"""Suggests strings to add to a vocabulary, by the number of tokens that they really save.
 
-A token that is added to a vocabulary cuts texts before anything else: it bypasses the merges, and what stands beside it
-is encoded as if it stood alone. So the saving of a candidate is found by cutting there and encoding again, which is
-what the engine would do. Candidates are runs of tokens that recur; the best is taken, and the others are measured again
-beside it.
+An added token splits texts before the merges run, and the text on both sides is encoded separately. So the saving of a
+candidate is measured: the texts are split at the candidate and encoded again, as the engine would do. Candidates are
+repeated runs of tokens. After each choice, the savings of the remaining candidates are measured again.
 """
 
 import re
@@ -15,25 +14,25 @@ from typing import Any
 
 from lazarus_tokenkit.samples.documents import as_documents
 from lazarus_tokenkit.tables import aligned
-from lazarus_tokenkit.tokenizers.load import TokenizerOrName, opened
+from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
 from lazarus_tokenkit.tokenizers.protocol import Tokenizer
 
 MAX_RUN = 6
-"""Tokens that a candidate may be made of now."""
+"""Largest number of current tokens in a candidate."""
 NUM_MEASURED = 60
-"""Candidates that are measured; the others are estimated to save less."""
+"""Number of candidates that are measured: those with the largest estimated savings."""
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A string worth a token.
+    """A suggested string.
 
     Args:
         text: The string.
-        occurrences: In the corpus, where the suggestions before leave room for it.
-        tokens_now: Tokens that the string takes by itself.
-        saved_tokens: Tokens that the corpus has fewer once it is added, after those before.
-        bytes: Of the string, all occurrences.
+        occurrences: Number of occurrences in the corpus that do not overlap earlier suggestions.
+        tokens_now: Number of current tokens of the string alone.
+        saved_tokens: Number of tokens that adding the string saves, after the earlier suggestions.
+        bytes: UTF-8 bytes of all occurrences.
     """
 
     text: str
@@ -44,13 +43,13 @@ class Suggestion:
 
 
 @dataclass(frozen=True)
-class Induction:
-    """Suggestions, best first, and what they do together.
+class Suggestions:
+    """Suggested strings and their total effect.
 
     Args:
-        suggestions: Best first.
-        tokens_before: Of the corpus.
-        tokens_after: With all suggestions added.
+        suggestions: The suggestions, best first.
+        tokens_before: Number of tokens of the corpus.
+        tokens_after: Number of tokens with all suggestions added.
     """
 
     suggestions: tuple[Suggestion, ...]
@@ -58,11 +57,10 @@ class Induction:
     tokens_after: int
 
     def to_json(self) -> dict[str, Any]:
-        """As it is printed with `--json`."""
         return asdict(self)
 
     def text(self) -> str:
-        """As it is printed for people."""
+        """Formats the result as a table."""
         saved = self.tokens_before - self.tokens_after
         rows = [("saves", "occurs", "tokens now", "text")]
         rows += [
@@ -71,22 +69,22 @@ class Induction:
         ]
         return (
             f"{aligned(rows, right=[0, 1, 2])}\n\ntogether {saved:,} of {self.tokens_before:,} tokens;"
-            " added tokens bypass merges, so the ids beside them change too"
+            " added tokens bypass merges, so the ids of adjacent text change too"
         )
 
 
 def suggest_vocabulary(
     tokenizer: TokenizerOrName, documents: Iterable[str], count: int = 20, least: int = 3
-) -> Induction:
-    """Strings that would save most tokens as tokens of their own.
+) -> Suggestions:
+    """Suggests the strings that save most tokens when they are added to a vocabulary.
 
     Args:
-        tokenizer: What they would be added to.
+        tokenizer: A tokenizer, or its name or path.
         documents: The corpus.
-        count: How many to suggest.
-        least: Occurrences that a candidate must have.
+        count: Largest number of suggestions.
+        least: Smallest number of occurrences of a candidate.
     """
-    tokenizer = opened(tokenizer)
+    tokenizer = as_tokenizer(tokenizer)
     documents = [text for text in as_documents(documents) if text]
     spent = _lengths(tokenizer, documents, [])
     before = sum(spent)
@@ -96,7 +94,7 @@ def suggest_vocabulary(
     while waiting and len(chosen) < count:
         texts = [each.text for each in chosen]
         waiting.sort(key=lambda each: (-each.saved_tokens, each.text))
-        # Savings shrink as others are chosen, so the first that is still first once measured again is the best.
+        # Savings only shrink as strings are chosen. A candidate that stays first after a new measurement is the best.
         best = _measure(tokenizer, documents, spent, texts, waiting[0].text)
         if len(waiting) > 1 and best.saved_tokens < waiting[1].saved_tokens and best != waiting[0]:
             waiting[0] = best
@@ -105,18 +103,24 @@ def suggest_vocabulary(
         if best.saved_tokens > 0:
             chosen.append(best)
             spent = _lengths(tokenizer, documents, [*texts, best.text])
-    return Induction(tuple(chosen), before, sum(spent))
+    return Suggestions(tuple(chosen), before, sum(spent))
 
 
 def token_count(tokenizer: Tokenizer, pieces: Sequence[str]) -> int:
-    """Tokens of texts, each by itself."""
+    """Counts the tokens of texts that are encoded separately.
+
+    Args:
+        tokenizer: The tokenizer.
+        pieces: The texts.
+    """
     return sum(map(len, tokenizer.encode_batch(pieces, parse_special=False)))
 
 
 def _measure(
     tokenizer: Tokenizer, documents: Sequence[str], spent: Sequence[int], texts: Sequence[str], text: str
 ) -> Suggestion:
-    """What a candidate saves beside `texts`, which are tokens already and leave `spent` tokens a document."""
+    """Measures what a candidate saves after `texts` were added. `spent` has the current tokens of each document."""
+    # Only documents that contain the candidate can change.
     touched = [(document, size) for document, size in zip(documents, spent, strict=True) if text in document]
     after = _lengths(tokenizer, [document for document, _ in touched], [*texts, text])
     cut = _pattern([*texts, text])
@@ -127,10 +131,11 @@ def _measure(
 
 
 def _lengths(tokenizer: Tokenizer, documents: Sequence[str], texts: Sequence[str]) -> list[int]:
-    """Tokens of each document where `texts` are tokens too: it is cut at them, and each part encoded by itself."""
+    """Counts the tokens of each document after adding `texts`: it is split at them, and the parts are encoded."""
     if not texts:
         return [len(ids) for ids in tokenizer.encode_batch(documents, parse_special=False)]
     cut = _pattern(texts)
+    # `split` with a group alternates between text (even places) and added tokens (odd places).
     parts = [cut.split(document) for document in documents]
     rest = [[part for part in each[::2] if part] for each in parts]
     sizes = iter(map(len, tokenizer.encode_batch([part for each in rest for part in each], parse_special=False)))
@@ -138,23 +143,24 @@ def _lengths(tokenizer: Tokenizer, documents: Sequence[str], texts: Sequence[str
 
 
 def _pattern(texts: Sequence[str]) -> re.Pattern[str]:
-    """Leftmost, then longest: how the engine finds added tokens."""
+    """Returns the pattern of added tokens: the leftmost match, then the longest, as in the engine."""
     return re.compile(f"({'|'.join(map(re.escape, sorted(texts, key=len, reverse=True)))})")
 
 
 def _candidates(tokenizer: Tokenizer, pieces: Sequence[str], least: int) -> list[str]:
-    """Runs of tokens that recur, by what they would save if nothing beside them changed."""
+    """Returns repeated runs of tokens, ordered by their estimated saving (adjacent text unchanged)."""
     runs: Counter[bytes] = Counter()
     sizes: dict[bytes, int] = {}
     for piece, found in zip(pieces, tokenizer.segment_batch(pieces, parse_special=False), strict=True):
         content = piece.encode()
         for place, start in enumerate(found.starts):
-            for size in range(2, MAX_RUN + 1):
+            for size in range(2, MAX_RUN + 1):  # every run of 2 to MAX_RUN tokens that starts here
                 if place + size > len(found.ends):
                     break
                 run = content[start : found.ends[place + size - 1]]
                 runs[run] += 1
                 sizes[run] = size
+    # A run of k tokens that becomes one token saves k - 1 tokens at each occurrence.
     worth = [(number * (sizes[run] - 1), run) for run, number in runs.items() if number >= least]
     worth.sort(key=lambda each: (-each[0], each[1]))
     texts: list[str] = []

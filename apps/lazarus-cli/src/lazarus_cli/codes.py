@@ -1,0 +1,41 @@
+"""The meaning, usual cause and way out of every code of lazarus-cli."""
+
+from lazarus_core.codes import Code
+
+CODES = {
+    "LC-E100": Code(
+        "The package of this command is not installed",
+        "A partial installation",
+        "Install the package that the message names.",
+    ),
+    "LC-E101": Code(
+        "No installed package defines this code",
+        "A typing error, or a package that is not installed",
+        "Check the code; install the package whose prefix it has.",
+    ),
+    "LC-E102": Code(
+        "Two packages define the same code", "A plug-in with a foreign prefix", "Remove or correct the plug-in."
+    ),
+    "LC-E110": Code(
+        "The folder for the quickstart cannot be used", "It exists or is a file", "Choose another with -o."
+    ),
+    "LC-E111": Code("A training of the quickstart ended early", "See the message", "Correct what the message says."),
+    "LC-E112": Code(
+        "The resumed run differs from the straight one",
+        "A fault of the machine or of Lazarus",
+        "Report it with both folders.",
+    ),
+    "LC-E120": Code(
+        "A benchmark is slower than its baseline", "A regression, or a busy machine", "Run it again on a quiet machine."
+    ),
+    "LC-E121": Code("The data of a benchmark has no rows", "An empty file", "Give data with rows."),
+    "LC-E122": Code("The longest sample exceeds the token budget", "A budget that is too small", "Raise -b."),
+    "LC-E123": Code("The bucket edges end below the longest sample", "An edge is missing", "Add a longer edge."),
+    "LC-E124": Code("A report is not of this version", "An older benchmark", "Measure the baseline again."),
+    "LC-E125": Code(
+        "The baseline measured other work",
+        "Other data or settings",
+        "Measure the baseline with the same data and settings.",
+    ),
+    "LC-E126": Code("An output of a benchmark cannot be used", "The path names another file", "Choose another path."),
+}

@@ -1,0 +1,56 @@
+"""Settings of the whole test suite: the default run and the thorough run, parallel workers, threads of BLAS libraries.
+
+`pytest` runs the default suite in at most one worker a core. `pytest --thorough` (or `HYPOTHESIS_PROFILE=thorough`)
+runs every test: all steps of a law, all parameters, all Hypothesis examples, each command in a Python of its own.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+import suite
+
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):  # before the tests load NumPy
+    os.environ.setdefault(_name, "1")  # each worker has one core, and two threads of a BLAS wait for each other
+os.environ.setdefault("MLX_DISABLE_COMPILE", "1")  # MLX starts g++ for each kernel, which takes longer than a test
+
+MAX_WORKERS = 8
+"""Each worker needs up to 1.5 GB of memory."""
+
+settings.register_profile("default", max_examples=suite.DEFAULT_EXAMPLES, deadline=None)
+settings.register_profile("thorough", max_examples=100, deadline=None)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds `--thorough`."""
+    parser.addoption("--thorough", action="store_true", help="run every step, parameter and example (CI does)")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Chooses the profile before any test module is imported, for this process and for the workers it starts."""
+    if config.getoption("--thorough"):
+        os.environ[suite.PROFILE] = "thorough"
+    settings.load_profile("thorough" if suite.is_thorough() else "default")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker a core for `-n auto`; none where single tests or files are named, which start faster without."""
+    names = [argument.partition("::") for argument in config.args]
+    if all(chosen or Path(path).is_file() for path, _, chosen in names):
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MAX_WORKERS)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what is marked `thorough`, unless that was asked for."""
+    if suite.is_thorough():
+        return
+    left_out = [item for item in items if item.get_closest_marker("thorough")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("thorough")]

@@ -1,0 +1,144 @@
+"""The one `Typer` of every Lazarus command line: help without names of types, and commands whose options are made late.
+
+`PATH`, `N` (a whole number), `X` (a number) and `TEXT` name the values of options that have no name of their own.
+"""
+
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.models import OptionInfo
+
+Function = Callable[..., Any]
+
+
+class Deferred:
+    """A command whose options are declared by a function that is called when they are first needed.
+
+    Help of the group needs the name and the docstring alone, so it loads no settings.
+
+    Args:
+        name: Of the command.
+        words: Its help.
+        make: Makes the function with the options in its signature.
+    """
+
+    def __init__(self, name: str, words: str, make: Callable[[], Function]) -> None:
+        self.__name__ = name
+        self.__doc__ = words
+        self._make = make
+        self._made: Function | None = None
+
+    @property
+    def function(self) -> Function:
+        """The function with the options in its signature."""
+        if self._made is None:
+            self._made = self._make()
+            self._made.__doc__ = self.__doc__
+        return self._made
+
+
+class App(typer.Typer):
+    """A command line. Commands are added by `command`, and by `add_deferred` where options are made late."""
+
+    def __init__(self, **settings: Any) -> None:
+        given: dict[str, Any] = {"cls": _Group, "rich_markup_mode": None, "add_completion": False, **settings}
+        super().__init__(**given)
+        self.deferred: dict[str, Deferred] = {}
+
+    def command(self, *args: Any, **settings: Any) -> Callable[[Function], Function]:  # pyright: ignore[reportIncompatibleMethodOverride] (the same call)
+        """As Typer's own."""
+        register = super().command(*args, **{"cls": _Command, **settings})
+
+        def decorate(function: Function) -> Function:
+            name_values(function)
+            return register(function)
+
+        return decorate
+
+    def add_deferred(self, command: Deferred) -> None:
+        """Adds a command whose options are made when it is called."""
+        self.deferred[command.__name__] = command
+
+        def placeholder() -> None: ...
+
+        placeholder.__doc__ = command.__doc__
+        placeholder.deferred = command  # pyright: ignore[reportFunctionMemberAccess]
+        super().command(command.__name__)(placeholder)
+
+
+class _Command(TyperCommand):
+    """A command whose help leaves out the types that Typer writes behind arguments: `runs... <list[Path]>`."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        for kind, title in (("argument", "Arguments"), ("option", "Options")):
+            params = [each for each in self.get_params(ctx) if each.param_type_name == kind]
+            records = [record for each in params if (record := each.get_help_record(ctx)) is not None]
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl([(re.sub(r" <[a-z][^<>]*>$", "", name), words) for name, words in records])
+
+
+class _Group(TyperGroup):
+    """A group that makes a deferred command when it is asked for."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, found, rest = super().resolve_command(ctx, args)
+        deferred = deferred_of(found)
+        return (name, found if deferred is None else command_of(deferred.function, str(name)), rest)
+
+
+def deferred_of(command: Any) -> Deferred | None:
+    """The deferred command behind a function or a command of Typer's, if there is one."""
+    function = getattr(command, "callback", command)
+    return getattr(function, "deferred", None) or getattr(getattr(function, "__wrapped__", None), "deferred", None)
+
+
+def command_of(function: Function, name: str) -> Any:
+    """A function as a command.
+
+    Args:
+        function: Its parameters are the options.
+        name: Of the command.
+    """
+    single = App(cls=TyperGroup)
+    single.command(name)(function)
+    command = typer.main.get_command(single)
+    command.name = name
+    return command
+
+
+def name_values(function: Function) -> None:
+    """Gives options and arguments of a function that name no value one: `PATH`, `N`, `X`, `TEXT`, `a|b`."""
+    for parameter in inspect.signature(function).parameters.values():
+        if get_origin(parameter.annotation) is not Annotated:
+            continue
+        annotation, *metadata = get_args(parameter.annotation)
+        for info in metadata:
+            if isinstance(info, OptionInfo) and info.metavar is None:
+                info.metavar = value_name(annotation)
+
+
+def value_name(annotation: Any) -> str | None:
+    """The name of an option's value in its help; None for a flag.
+
+    >>> [value_name(each) for each in (list[Path], int | None, Literal["a", "b"], bool)]
+    ['PATH', 'N', 'a|b', None]
+    """
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if annotation is type(None) or annotation is bool:
+        return None
+    if origin is Annotated:
+        return value_name(inner[0])
+    if origin is Literal:
+        return "|".join(map(str, inner))
+    if origin is list or origin is tuple:
+        return value_name(inner[0])
+    if origin is Union or isinstance(annotation, type(int | str)):
+        return next((name for each in inner if (name := value_name(each))), None)
+    simple = {Path: "PATH", int: "N", float: "X", str: "TEXT"}
+    return simple.get(annotation)

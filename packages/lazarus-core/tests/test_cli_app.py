@@ -1,0 +1,153 @@
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+import typer
+from pydantic import BaseModel, ConfigDict
+from typer.testing import CliRunner
+
+from lazarus_core.cli_app import App, Deferred, command_of, deferred_of, value_name
+from lazarus_core.settings_options import Option, parameters_of, values_of
+from lazarus_core.settings_schema import schema_of
+
+
+@pytest.fixture
+def app():
+    made: list[str] = []
+    app = App(no_args_is_help=True)
+
+    @app.command()
+    def plain(
+        files: Annotated[list[Path], typer.Argument(help="Files.")],
+        path: Annotated[list[Path] | None, typer.Option("--path")] = None,
+        count: Annotated[int, typer.Option("--count", min=1)] = 1,
+        rate: Annotated[float | None, typer.Option("--rate")] = None,
+        name: Annotated[str, typer.Option("--name")] = "",
+        mode: Annotated[Literal["a", "b"], typer.Option("--mode")] = "a",
+        own: Annotated[str, typer.Option("--own", metavar="KEY=X")] = "",
+        is_on: Annotated[bool, typer.Option("--on")] = False,
+    ) -> None:
+        """Plain."""
+
+    def make():
+        made.append("made")
+
+        def late(size: Annotated[int, typer.Option("--size")]) -> None:
+            typer.echo(f"size {size}")
+
+        return late
+
+    app.add_deferred(Deferred("late", "Late words.", make))
+    app.made = made
+    return app
+
+
+def test_help_names_values_and_no_types(app):
+    lines = CliRunner().invoke(app, ["plain", "--help"]).output.splitlines()
+    shown = [line.split("  ")[1].strip() for line in lines if line.startswith("  --")]
+    assert shown == [
+        "--path PATH",
+        "--count N",
+        "--rate X",
+        "--name TEXT",
+        "--mode a|b",
+        "--own KEY=X",
+        "--on",
+        "--help",
+    ]
+
+
+def test_help_of_an_argument_has_its_name_alone(app):
+    assert re.search(r"^  files\.\.\.  +Files\.", CliRunner().invoke(app, ["plain", "--help"]).output, re.MULTILINE)
+
+
+def test_a_deferred_command_is_made_when_it_is_called(app):
+    assert "Late words." in CliRunner().invoke(app, ["--help"]).output
+    assert app.made == []
+    assert CliRunner().invoke(app, ["late", "--size", "3"]).output == "size 3\n"
+    assert "Late words." in CliRunner().invoke(app, ["late", "--help"]).output
+    assert app.made == ["made"]
+
+
+def test_a_deferred_command_is_found_behind_typer_s_function(app):
+    found = {each.callback.__name__: deferred_of(each.callback) for each in app.registered_commands}
+    assert (found.pop("plain"), [each.__name__ for each in found.values()]) == (None, ["late"])
+
+
+def test_a_type_that_has_no_name_keeps_typer_s():
+    assert value_name(bytes) is None
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True)
+    size: int = 3
+    """Size of the page. In dots."""
+    names: tuple[str, ...] = ()
+    """Names."""
+    mode: Literal["a", "b"] | None = None
+    """Mode. Default: the printer's."""
+    is_dark: bool = False
+    """Dark."""
+
+
+OPTIONS = [
+    Option(("size",), ("-s", "--size"), least=1),
+    Option(("names",), ("--names",)),
+    Option(("mode",), ("--mode",), prefix="With care: "),
+    Option(("is_dark",), ("--dark/--light",)),
+]
+
+
+def invoke(*words: str):
+    import inspect
+
+    seen = []
+    schema = schema_of(Settings)
+
+    def run(**given) -> None:
+        seen.append(values_of(schema, OPTIONS, given))
+
+    run.__signature__ = inspect.Signature(parameters_of(schema, OPTIONS))
+    run.__annotations__ = {}
+    result = CliRunner().invoke(_typer(run), [*words])
+    return result, seen
+
+
+def _typer(function):
+    app = App()
+    app.command()(function)
+    return app
+
+
+def test_options_are_made_from_settings():
+    result, _ = invoke("--help")
+    words = " ".join(result.output.split())
+    assert "-s, --size N Size of the page [default: 3]." in words
+    assert "--names A,B Names." in words
+    assert "--mode a|b With care: mode [default: the printer's]." in words
+    assert "--dark / --light Dark." in words
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        ([], {}),
+        (["--size", "5", "--light"], {("size",): 5, ("is_dark",): False}),
+        (["--names", "a,b", "--mode", "b", "--dark"], {("names",): ("a", "b"), ("mode",): "b", ("is_dark",): True}),
+        (["--names", ""], {("names",): ()}),
+    ],
+)
+def test_only_options_that_are_given_give_values(words, values):
+    result, seen = invoke(*words)
+    assert (result.exit_code, seen) == (0, [values])
+
+
+@pytest.mark.parametrize("words", [["--size", "x"], ["--size", "0"], ["--mode", "c"]])
+def test_the_parser_refuses_other_types(words):
+    result, seen = invoke(*words)
+    assert (result.exit_code, seen) == (2, [])
+
+
+def test_a_function_is_a_command_of_its_name():
+    assert command_of(lambda: None, "made").name == "made"

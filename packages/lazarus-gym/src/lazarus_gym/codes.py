@@ -1,0 +1,31 @@
+"""The meaning, usual cause and way out of every code of lazarus-gym."""
+
+from lazarus_core.codes import Code
+
+CODES = {
+    "LG-E100": Code("No family of tasks has this name", "A typing error", "Choose one that the message lists."),
+    "LG-E101": Code("The number of tasks is too small", "A value below 1", "Ask for at least one task."),
+    "LG-E102": Code(
+        "The number of digits is out of range",
+        "A value that is too large",
+        "Choose a number in the range that the message names.",
+    ),
+    "LG-E103": Code("No kind of question has this name", "A typing error", "Choose one that the message lists."),
+    "LG-E104": Code("A kind is named twice, or none is named", "A typing error", "Name each kind once."),
+    "LG-E105": Code(
+        "There are not that many different questions",
+        "Few digits and many tasks",
+        "Ask for fewer tasks or more digits.",
+    ),
+    "LG-E110": Code("A file of tasks or replies does not exist", "A wrong path", "Correct the path."),
+    "LG-E111": Code("A file of tasks or replies is empty", "The program that wrote it failed", "Write it again."),
+    "LG-E112": Code("A line is not JSON", "A cut-off line", "Correct the line that the message names."),
+    "LG-E113": Code("A line is not a task", "Another kind of file", "Write tasks with `lazarus-gym generate`."),
+    "LG-E114": Code("Two lines have the same id", "Files that were joined", "Give every line its own id."),
+    "LG-E115": Code("A line is not a reply", "Another kind of file", "Write lines with `id` and `reply`."),
+    "LG-E116": Code("Tasks have no reply", "The replies are incomplete", "Add the replies that the message names."),
+    "LG-E117": Code("Replies have no task", "Files of different sets", "Use the tasks that the replies answer."),
+    "LG-E118": Code(
+        "An output would replace something else", "The path names another file", "Choose another path, or `--force`."
+    ),
+}

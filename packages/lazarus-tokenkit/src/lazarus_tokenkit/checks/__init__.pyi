@@ -1,0 +1,10 @@
+from .fix import Repair as Repair
+from .fix import repair as repair
+from .fix import write_repair as write_repair
+from .run import validate_tokenizer as validate_tokenizer
+from .templates import Property as Property
+from .templates import failures as failures
+from .templates import validate_template as validate_template
+from .tokenizer_files import Finding as Finding
+from .tokenizer_files import Severity as Severity
+from .tokenizer_files import TokenizerFiles as TokenizerFiles

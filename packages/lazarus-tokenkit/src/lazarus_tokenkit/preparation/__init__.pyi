@@ -1,0 +1,14 @@
+from .curriculum import Curriculum as Curriculum
+from .curriculum import make_curriculum as make_curriculum
+from .curriculum import reasoning_density as reasoning_density
+from .numerals import join_digits as join_digits
+from .numerals import normalize_numbers as normalize_numbers
+from .registry import SpecialTokens as SpecialTokens
+from .rewriting import PreparedSample as PreparedSample
+from .rewriting import map_texts as map_texts
+from .rewriting import prepare_samples as prepare_samples
+from .rewriting import to_row as to_row
+from .structures import Injected as Injected
+from .structures import inject_structures as inject_structures
+from .structures import restore_structures as restore_structures
+from .structures import structure_tokens as structure_tokens

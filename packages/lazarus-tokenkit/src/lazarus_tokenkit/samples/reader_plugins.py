@@ -1,0 +1,90 @@
+"""Readers of other packages, found by entry points of the group `lazarus.readers` when a file needs one.
+
+An entry point's name is a suffix without its dot, and its object a function from a path to rows:
+
+```
+[project.entry-points."lazarus.readers"]
+avro = "my_package:read_avro"        # def read_avro(path: Path) -> Iterable[Mapping[str, Any]]
+```
+
+Suffixes that lazarus-tokenkit reads itself stay its own. What a reader does wrong is said with the name of its package.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, cast
+
+from lazarus_core.strict_json import kind
+from lazarus_tokenkit.errors import SampleError
+
+GROUP = "lazarus.readers"
+UNUSABLE, FAILED, AMBIGUOUS = "LT-E322", "LT-E323", "LT-E324"
+Read = Callable[[Path], Iterable[Mapping[str, Any]]]
+
+
+def plugged_suffixes() -> list[str]:
+    """Suffixes that installed packages read, sorted."""
+    return sorted({f".{point.name}" for point in entry_points(group=GROUP)})
+
+
+def plugged_rows(path: Path) -> Iterator[dict[str, Any]] | None:
+    """Rows of a file by the reader of another package; None where no package reads its suffix.
+
+    Raises:
+        SampleError: Two packages read the suffix, the reader cannot be loaded, fails, or gives what is no row.
+    """
+    points = [each for each in entry_points(group=GROUP) if path.name.endswith(f".{each.name}")]
+    if not points:
+        return None
+    longest = max(len(each.name) for each in points)  # `.tar.toy` before `.toy`
+    found = [each for each in points if len(each.name) == longest]
+    if len(found) > 1:
+        names = " and ".join(sorted(map(_package, found)))
+        raise SampleError(f"{path}: {names} both read `.{found[0].name}`; uninstall one of them", AMBIGUOUS)
+    return _rows(path, found[0])
+
+
+def _rows(path: Path, point: EntryPoint) -> Iterator[dict[str, Any]]:
+    read = _load(path, point)
+    number = 0
+    try:
+        for number, row in enumerate(read(path), 1):
+            yield _object(row, f"{path}:{number}", point)
+    except SampleError:
+        raise
+    except Exception as error:  # whatever the package raises
+        where = f"{path}:{number + 1}" if number else str(path)
+        words = " ".join(str(error).split())[:300]
+        raise SampleError(
+            f"{where}: the reader of {_package(point)} failed: {type(error).__name__}: {words}", FAILED
+        ) from error
+
+
+def _object(row: Any, place: str, point: EntryPoint) -> dict[str, Any]:
+    """A row of a reader as an object."""
+    if not isinstance(row, Mapping):
+        raise SampleError(f"{place}: the reader of {_package(point)} gave {kind(row)}, not an object", FAILED)
+    members = dict(cast("Mapping[Any, Any]", row))
+    if strange := [name for name in members if not isinstance(name, str)]:
+        raise SampleError(f"{place}: the reader of {_package(point)} named a field {strange[0]!r}, no text", FAILED)
+    return members
+
+
+def _load(path: Path, point: EntryPoint) -> Read:
+    try:
+        read = point.load()
+    except Exception as error:  # whatever the package raises while it is imported
+        words = " ".join(str(error).split())[:300]
+        raise SampleError(
+            f"{path}: the reader `{point.value}` of {_package(point)} cannot be loaded: {words}; install it again",
+            UNUSABLE,
+        ) from error
+    if not callable(read):
+        raise SampleError(f"{path}: `{point.value}` of {_package(point)} is no function", UNUSABLE)
+    return cast("Read", read)
+
+
+def _package(point: EntryPoint) -> str:
+    """The package that an entry point comes from, with its version."""
+    return f"package {point.dist.name} {point.dist.version}" if point.dist else f"`{point.value}`"

@@ -1,0 +1,15 @@
+from .backends.huggingface import HuggingFaceTokenizer as HuggingFaceTokenizer
+from .engines import Engine as Engine
+from .engines import EngineName as EngineName
+from .engines import choose_engine as choose_engine
+from .engines import is_installed as is_installed
+from .load import TokenizerOrName as TokenizerOrName
+from .load import load_tokenizer as load_tokenizer
+from .protocol import Boundary as Boundary
+from .protocol import Segments as Segments
+from .protocol import SpecialSpan as SpecialSpan
+from .protocol import Tokenizer as Tokenizer
+from .trainers.bpe import BpeConfig as BpeConfig
+from .trainers.bpe import train_bpe as train_bpe
+from .trainers.sentencepiece import SentencePieceConfig as SentencePieceConfig
+from .trainers.sentencepiece import train_sentencepiece as train_sentencepiece

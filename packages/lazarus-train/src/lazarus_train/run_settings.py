@@ -1,0 +1,96 @@
+"""Settings of a run as a file: those of `TrainConfig`, and how to plan, where to begin, what to resume and where to log."""
+
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError, model_validator
+
+from lazarus_train.config import TrainConfig
+from lazarus_train.objectives.settings import ObjectiveSettings
+
+_STRICT = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+LoggerName = Literal["tensorboard", "wandb"]
+
+
+class BuildPlanSettings(BaseModel):
+    """A plan that is built into the run's folder and then followed."""
+
+    model_config = _STRICT
+
+    token_budget: PositiveInt
+    """Tokens a step, padding included."""
+    row_len: PositiveInt | None = None
+    """Tokens a row. Default: the longest sample's, rounded up to a multiple of 64."""
+    epochs: PositiveInt | None = None
+    """Passes over the data. Default: 1."""
+    mode: Literal["packed", "padded"] | None = None
+    """Whether samples share rows. Default: packed."""
+    oversize: Literal["error", "exclude", "truncate", "split"] | None = None
+    """What to do with samples longer than a row. Default: error."""
+    weights: tuple[PositiveInt, ...] | None = None
+    """Rows of each data file as ratios: 3,1. Default: in proportion to the rows."""
+    seed: NonNegativeInt | None = None
+    """Random seed of the order. Default: drawn at random."""
+
+    @model_validator(mode="after")
+    def _makes_a_plan(self) -> "BuildPlanSettings":
+        from lazarus_plan.config import PlanConfig
+
+        try:
+            PlanConfig.model_validate(self.planning())
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+        return self
+
+    def planning(self) -> dict[str, Any]:
+        """Members of a plan's configuration; without a seed where one is to be drawn."""
+        from lazarus_plan.config import Stage
+
+        members = {name: value for name, value in self if value is not None and name != "weights"}
+        if self.weights is not None:
+            members["stages"] = (Stage(sources=tuple(range(len(self.weights))), weights=self.weights),)
+        return members
+
+
+class InitModelSettings(BaseModel):
+    """A model with fresh weights, made in the run's folder."""
+
+    model_config = _STRICT
+
+    preset: str | None = None
+    """Shape by name: nano, tiny-test, micro, tiny, small or medium."""
+    config: Path | None = None
+    """Shape by a model's `config.json`, or a directory with one."""
+    tokenizer: str
+    """Directory or file of a tokenizer, or `byte`."""
+    vocab_size: PositiveInt | None = None
+    """Rows of the embedding. Default: the tokenizer's."""
+
+    @model_validator(mode="after")
+    def _has_one_shape(self) -> "InitModelSettings":
+        if (self.preset is None) == (self.config is None):
+            raise ValueError("give one of `preset` and `config`")
+        return self
+
+
+class RunSettings(TrainConfig):
+    """Everything that a training command is asked for."""
+
+    build_plan: BuildPlanSettings | None = None
+    """Build a plan into the run's folder, and follow it."""
+    init_model: InitModelSettings | None = None
+    """Begin with a model of fresh weights."""
+    resume: str = "auto"
+    """Checkpoint to resume: auto (the newest), none (replace the run), or a checkpoint's folder."""
+    log_to: tuple[LoggerName, ...] = ()
+    """Send the figures to tensorboard, wandb or both as well."""
+
+    def train_config(self) -> TrainConfig:
+        """The settings of the training alone."""
+        return TrainConfig.model_validate({name: getattr(self, name) for name in TrainConfig.model_fields})
+
+
+def objective_kinds() -> dict[str, type[BaseModel]]:
+    """The settings of every objective by its kind."""
+    union = get_args(ObjectiveSettings)[0]
+    return {each.model_fields["kind"].default: each for each in get_args(union)}
