@@ -85,6 +85,7 @@ COMMANDS: dict[str, list[str]] = {
     "train dpo": TRAIN,
     "train reward": TRAIN,
     "train classify": TRAIN,
+    "train objective": ["causal", *TRAIN],
     "train sweep": ["--model", "model", "--row-len", "16", "--max-rows", "1", "--steps", "1", "-o", "@"],
     "train report": ["run", "-o", "@"],
     "quickstart quickstart": ["-o", "@"],
@@ -93,7 +94,7 @@ COMMANDS: dict[str, list[str]] = {
 FOLDERS = {
     *("plan build", "plan lock", "plan materialise", "plan rebase", "models new", "models convert", "tokenkit doctor"),
     *("tokenkit train bpe", "tokenkit train sentencepiece", "tokenkit train char"),
-    *("train pretrain", "train sft", "train dpo", "train reward", "train classify", "train sweep"),
+    *("train pretrain", "train sft", "train dpo", "train reward", "train classify", "train objective", "train sweep"),
     *("quickstart quickstart", "bench bench"),
 }
 FILES = sorted(COMMANDS.keys() - FOLDERS)

@@ -45,16 +45,17 @@ policy = prepare_device(weight_bytes)
 from lazarus_models import read_config
 from lazarus_models.trees import set_weights
 from lazarus_models.families import family_of
-from lazarus_models.composition.presets import initial_weights
+from lazarus_models.composition import initial_weights
 from lazarus_plan import LengthCache, LengthRow, PlanConfig, build_plan
 from lazarus_train import OptimizerSettings
 from lazarus_train.data.batches import make_batch
 from lazarus_train.data.dataset import Dataset
-from lazarus_train.cpu.low_memory_layers import make_lean
+from lazarus_train.layers.wrap import Wrapping, wrap_layers
 from lazarus_train.engine.optim import Optimizer
 from lazarus_train.cpu.thread_parallel import Replicas, share_rows
 from lazarus_train.engine.step import compute_gradients
-from lazarus_train.objectives.registry import CausalTask
+from lazarus_train.engine.gradients import LossGradients
+from lazarus_train.objectives.causal import CausalObjective
 folder, rows, tokens, steps = Path(sys.argv[1]), *map(int, sys.argv[2:5])
 config = read_config(folder)
 model = family_of(config.model_type).build(config)
@@ -64,8 +65,8 @@ ids = np.random.default_rng(0).integers(0, config.vocab_size, count * tokens).as
 lengths = LengthCache.from_rows(LengthRow(str(row), tokens) for row in range(count))
 data = Dataset(lengths, ids, np.ones(len(ids), dtype=np.bool_), np.arange(count + 1) * tokens)
 plan = build_plan(lengths, PlanConfig(token_budget=rows * tokens, row_len=tokens))
-settings, task = OptimizerSettings(), CausalTask()
-make_lean(model)
+settings, gradients = OptimizerSettings(), LossGradients(CausalObjective().loss)
+wrap_layers(model, Wrapping(low_memory=True))
 optimizer, replicas = Optimizer(settings, model), Replicas(model, policy.threads)
 model.train()
 seconds = []
@@ -73,8 +74,8 @@ for step in map(plan.step, range(len(plan))):
     began = time.perf_counter()
     if len(seconds) == 1:
         began_work = time.process_time()
-    shares = [make_batch(part, data, tokens, step.rows) for part in share_rows(step.rows, replicas.threads)]
-    found = compute_gradients(replicas, task.loss, [shares], rows * (tokens - 1), settings.max_grad_norm)
+    shares = [make_batch(part, data, tokens, len(step.rows)) for part in share_rows(step.rows, replicas.threads)]
+    found = compute_gradients(replicas, gradients, [shares], rows * (tokens - 1), settings.max_grad_norm)
     optimizer.update(found.tree, 1e-4)
     optimizer.evaluate()
     del found

@@ -11,10 +11,11 @@ from jaxtyping import install_import_hook
 
 from suite import FAMILIES
 
+OBJECTIVES = ("label_nll", "masking", "preference_losses", "score_losses")
 install_import_hook(
     [
         "lazarus_train.data.batches",
-        *(f"lazarus_train.objectives.{name}" for name in ("causal", "diffusion", "preference", "scores")),
+        *(f"lazarus_train.objectives.{name}" for name in OBJECTIVES),
     ],
     "beartype.beartype",
 )
@@ -125,7 +126,7 @@ def fresh_model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     train_bpe(folder / "tokenizer")
     tokenizer = load_tokenizer(str(folder / "tokenizer"))
-    shape = lazarus_models.preset("nano", vocab_size=tokenizer.vocab_size)
+    shape = lazarus_models.composition.preset("nano", vocab_size=tokenizer.vocab_size)
     lm = lazarus_models.init_model(shape.model_copy(update={"num_hidden_layers": 1}), tokenizer, seed=0, vocab_size=300)
     lazarus_models.save(lm, folder / "model")
     return folder / "model"

@@ -3,11 +3,11 @@ import pytest
 
 from lazarus_plan import PlanCursor, StalePlan
 from lazarus_train.data.batches import PADDING, make_batch, row_digests
-from lazarus_train.preflight import enforce
+from lazarus_train.preflight.inputs import check_run
 
 
 def test_every_token_of_a_step_stands_where_the_plan_says(setup):
-    enforced = enforce(setup.config())
+    enforced = check_run(setup.config())
     for share in PlanCursor(enforced.plan):
         batch = make_batch(share.step.rows, enforced.dataset, share.step.row_len)
         assert int((np.array(batch.segment_ids) != PADDING).sum()) == share.step.tokens
@@ -23,7 +23,7 @@ def test_every_token_of_a_step_stands_where_the_plan_says(setup):
 def test_the_labels_of_a_step_are_those_of_its_batches(setup):
     for policy in ("truncate", "split"):
         setup.build_plan(row_len=16, oversize=policy)
-        enforced = enforce(setup.config())
+        enforced = check_run(setup.config())
         for share in PlanCursor(enforced.plan):
             batch = make_batch(share.step.rows, enforced.dataset, share.step.row_len)
             assert int(batch.is_label.sum().item()) == enforced.units[share.step.index]
@@ -31,7 +31,7 @@ def test_the_labels_of_a_step_are_those_of_its_batches(setup):
 
 def test_a_span_is_that_part_of_the_sample(setup):
     setup.build_plan(row_len=16, oversize="split", epochs=1)
-    enforced = enforce(setup.config())
+    enforced = check_run(setup.config())
     spans = [segment for share in PlanCursor(enforced.plan) for row in share.step.rows for segment in row.segments]
     whole = {sample: [] for sample in range(len(enforced.dataset))}
     for segment in sorted(spans, key=lambda segment: (segment.sample, segment.span or (0, 0))):
@@ -40,7 +40,7 @@ def test_a_span_is_that_part_of_the_sample(setup):
 
 
 def test_a_length_that_is_not_the_plans_is_refused(setup):
-    enforced = enforce(setup.config())
+    enforced = check_run(setup.config())
     row = enforced.plan.step(0).rows[0]
     longer = row._replace(segments=(row.segments[0]._replace(end=row.segments[0].end + 1),))
     with pytest.raises(StalePlan, match=f"sample {row.segments[0].sample} has"):
@@ -48,7 +48,7 @@ def test_a_length_that_is_not_the_plans_is_refused(setup):
 
 
 def test_one_other_token_is_another_digest(setup):
-    enforced = enforce(setup.config())
+    enforced = check_run(setup.config())
     rows = enforced.plan.step(0).rows
     before = row_digests(rows, enforced.dataset)
     enforced.dataset.ids[int(enforced.dataset.splits[rows[0].segments[0].sample])] += 1

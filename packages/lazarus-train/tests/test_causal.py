@@ -12,10 +12,11 @@ from lazarus_tokenkit import load_tokenizer
 from lazarus_train import OptimizerSettings
 from lazarus_train.data.batches import make_batch
 from lazarus_train.data.dataset import Dataset
+from lazarus_train.engine.gradients import LossGradients
 from lazarus_train.engine.optim import Optimizer
 from lazarus_train.engine.step import compute_gradients
-from lazarus_train.objectives.causal import causal_nll
-from lazarus_train.objectives.registry import CausalTask
+from lazarus_train.objectives.causal import CausalObjective
+from lazarus_train.objectives.label_nll import causal_nll
 
 
 @settings(deadline=None)
@@ -44,7 +45,7 @@ def test_only_the_position_before_a_label_has_a_gradient():
 
 
 def causal_loss(model, batch):
-    return CausalTask().loss(model, batch)
+    return CausalObjective().loss(model, batch)
 
 
 def counting_dataset(rows: int, tokens: int, vocabulary: int) -> Dataset:
@@ -69,7 +70,7 @@ def test_on_x_to_x_plus_one_the_model_learns_the_next_token_and_not_the_one_afte
         step = plan.step(index)
         batch = make_batch(step.rows, dataset, step.row_len)
         labels = int(batch.is_label.sum().item())
-        optimizer.update(compute_gradients(model, causal_loss, [batch], labels, 1.0).tree, 1e-2)
+        optimizer.update(compute_gradients(model, LossGradients(causal_loss), [batch], labels, 1.0).tree, 1e-2)
         optimizer.evaluate()
     ids = mx.array(dataset.ids.reshape(16, 24))
     logits = model(ids)

@@ -8,6 +8,7 @@ from safetensors.numpy import load_file, save_file
 
 from lazarus_train import CorruptCheckpoint, ForeignCheckpoint, LoraSettings, Watcher, train
 from lazarus_train.engine import trainer
+from lazarus_train.engine.state import TrainState
 from lazarus_train.run_dir.base_digest import Base, model_digest
 from lazarus_train.run_dir.checkpoint import read_state
 
@@ -104,14 +105,14 @@ def test_a_reference_is_the_model_that_the_run_began_with(setup, monkeypatch, ki
     rows = [{"prompt": f"What is {n}?", "chosen": f"{n} is it.", "rejected": f"{n} no."} for n in range(12)]
     setup.write_rows(rows)
     setup.build_plan()
-    load = trainer.Learner.fresh
+    load = TrainState.fresh
 
     def fresh(*arguments):
         learner = load(*arguments)
         poison(setup.model / "model.safetensors")
         return learner
 
-    monkeypatch.setattr(trainer.Learner, "fresh", fresh)
+    monkeypatch.setattr(TrainState, "fresh", fresh)
     with pytest.raises(ForeignCheckpoint, match=r"model\.safetensors changed since"):
         train(setup.config(max_steps=2, objective={**PREFERENCE, "reference": kind}))
 

@@ -1,6 +1,5 @@
 import json
 import re
-import typing
 from pathlib import Path
 
 import pytest
@@ -9,19 +8,18 @@ from typer.testing import CliRunner
 
 import lazarus_train
 from lazarus_core.cli_app import command_of
-from lazarus_train import LoraSettings, OptimizerSettings, TrainConfig, train
+from lazarus_train import EarlyStopSettings, LoraSettings, OptimizerSettings, TrainConfig, train
 from lazarus_train.cli.app import app
 from lazarus_train.cli.option_names import option_of
 from lazarus_train.config import _READ_BY, FULL_RATE, LORA_RATE
-from lazarus_train.engine.early_stop import EarlyStopSettings
-from lazarus_train.objectives.settings import ObjectiveSettings
+from lazarus_train.objective_registry import BUILT_IN, settings_type
 
 SOURCE = Path(lazarus_train.__file__).parent
 
 
 def test_every_setting_is_read_somewhere():
     code = "\n".join(path.read_text() for path in SOURCE.glob("**/*.py") if path.name not in ("config.py", "cli.py"))
-    objectives = typing.get_args(typing.get_args(ObjectiveSettings)[0])
+    objectives = [settings_type(kind) for kind in BUILT_IN]
     for model in (TrainConfig, OptimizerSettings, LoraSettings, EarlyStopSettings, *objectives):
         for name in model.model_fields:
             read = rf"(config|settings|_config|objective)\.(\w+\.)?{name}(_files)?\b"
@@ -29,7 +27,7 @@ def test_every_setting_is_read_somewhere():
 
 
 def test_every_setting_that_a_refusal_names_is_an_option():
-    code = "".join((SOURCE / path).read_text() for path in ("config.py", "objectives/settings.py"))
+    code = "".join(path.read_text() for path in (SOURCE / "config.py", *(SOURCE / "objectives").glob("*.py")))
     messages = re.findall(r'ValueError\(\s*f?"([^"]*)"', code)
     named = {name for message in messages for name in re.findall(r"`([\w.]+)`", message)} | set(_READ_BY)
     commands = [command_of(each.function, name) for name, each in app.deferred.items()]

@@ -6,34 +6,35 @@ import shutil
 import pytest
 
 import lazarus_models
+import lazarus_models.trees
 import suite
 from lazarus_models.backend import mx
-from lazarus_models.components.caches import SegmentCache
+from lazarus_models.components import SegmentCache
 from lazarus_models.trees import flatten
+from lazarus_train import DiffusionSettings, MntpSettings
 from lazarus_train.config import LoraSettings, OptimizerSettings
 from lazarus_train.data.batches import make_batch
 from lazarus_train.devices import SMALL_BYTES, device_policy, prepare_device
-from lazarus_train.engine import gradient_checkpointing as recompute
-from lazarus_train.engine import optim, trainer
-from lazarus_train.engine import state as learner
-from lazarus_train.engine.compiled import CompiledGradients
+from lazarus_train.engine import optim, state
+from lazarus_train.engine import setup as run_setup
+from lazarus_train.engine.gradients import CompiledGradients, LossGradients
 from lazarus_train.engine.step import compute_gradients
 from lazarus_train.engine.trainer import train
 from lazarus_train.errors import Interrupted
+from lazarus_train.layers import gradient_checkpointing
 from lazarus_train.objectives import forward
-from lazarus_train.objectives.causal import token_nll, token_nll_in_place
-from lazarus_train.objectives.registry import CausalTask
-from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings
-from lazarus_train.preflight import enforce
+from lazarus_train.objectives.causal import CausalObjective
+from lazarus_train.objectives.label_nll import token_nll, token_nll_in_place
+from lazarus_train.preflight.inputs import check_run
 from suite import thinned
 
 
 def causal_loss(model, batch):
-    return CausalTask().loss(model, batch)
+    return CausalObjective().loss(model, batch)
 
 
 def test_what_a_gpu_computes_is_what_a_cpu_computes(setup, monkeypatch):
-    enforced = enforce(setup.config())
+    enforced = check_run(setup.config())
     step = enforced.plan.step(0)
     batch = make_batch(step.rows, enforced.dataset, step.row_len)
     model = lazarus_models.load(setup.model).model
@@ -41,7 +42,7 @@ def test_what_a_gpu_computes_is_what_a_cpu_computes(setup, monkeypatch):
     for labels_only in (True, False):
         policy = dataclasses.replace(device_policy(), labels_only=labels_only)
         monkeypatch.setattr(forward, "device_policy", lambda policy=policy: policy)
-        found.append(compute_gradients(model, causal_loss, [batch], int(enforced.units[0]), 1e9))
+        found.append(compute_gradients(model, LossGradients(causal_loss), [batch], int(enforced.units[0]), 1e9))
     assert found[0].loss == pytest.approx(found[1].loss, rel=1e-6)
     ours, theirs = flatten(found[0].tree), flatten(found[1].tree)
     assert all(mx.allclose(ours[name], theirs[name], atol=1e-6) for name in theirs)
@@ -88,7 +89,7 @@ def as_gpu(monkeypatch):
 
     def set_up(compiles):
         policy = dataclasses.replace(device_policy(), labels_only=False, is_lean=False, threads=1, compiles=compiles)
-        for module in (forward, learner, optim, trainer, recompute):
+        for module in (forward, state, optim, run_setup, gradient_checkpointing):
             monkeypatch.setattr(module, "device_policy", lambda *given: policy)
         monkeypatch.setattr(SegmentCache, "runs", None)
 
@@ -128,7 +129,7 @@ def test_a_compiled_run_is_the_run(setup, as_gpu, monkeypatch, name):
         as_gpu(compiles)
         train(setup.config(f"run-{compiles}", **RUNS[name]))
         lines = (setup.folder / f"run-{compiles}/metrics.jsonl").read_text().splitlines()
-        weights = lazarus_models.weights(lazarus_models.load(setup.folder / f"run-{compiles}/final").model)
+        weights = lazarus_models.trees.weights(lazarus_models.load(setup.folder / f"run-{compiles}/final").model)
         found[compiles] = [json.loads(line)["loss"] for line in lines], weights
         assert bool(written) is compiles
     (losses, weights), (expected, expected_weights) = found[True], found[False]

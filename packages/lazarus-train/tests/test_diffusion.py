@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 import lazarus_models
 from lazarus_models.backend import mx
+from lazarus_train import DiffusionSettings, MntpSettings
 from lazarus_train.data.batches import Batch, Part
 from lazarus_train.engine.evaluation import held_out, plan_held_out
-from lazarus_train.objectives.diffusion import (
+from lazarus_train.objectives.base import make_objective
+from lazarus_train.objectives.diffusion import DiffusionObjective
+from lazarus_train.objectives.masking import (
     EPSILON,
     Noised,
     diffusion_nll,
@@ -23,9 +26,8 @@ from lazarus_train.objectives.diffusion import (
     mask_tokens,
     mntp_nll,
 )
-from lazarus_train.objectives.registry import DiffusionTask, MntpTask, make_task
-from lazarus_train.objectives.settings import DiffusionSettings, MntpSettings
-from lazarus_train.preflight import enforce
+from lazarus_train.objectives.mntp import MntpObjective
+from lazarus_train.preflight.inputs import check_run
 from suite import examples
 
 LETTERS, TOKENS, MASK = 3, 4, 3
@@ -134,10 +136,10 @@ def test_the_loss_of_a_step_is_unbiased_whatever_the_place_of_a_row():
     wanted = -np.log([distribution[kind] for kind in kinds])
     order = np.argsort(wanted)  # the likeliest first
     batch = step_of([(0, *kinds[kind]) for kind in np.repeat(order, STEP_ROWS // len(kinds))])
-    task = DiffusionTask(DiffusionSettings(mask_id=MASK, truncated_share=0.0))
+    task = DiffusionObjective(DiffusionSettings(mask_id=MASK, truncated_share=0.0))
     total, seeds = 0.0, 200
     for seed in range(seeds):
-        drawn = task.draw(batch, seed).drawn
+        drawn = task.prepare(batch, seed).random_inputs
         noised = Noised(drawn["ids"][:, 1:], drawn["is_masked"][:, 1:], drawn["weight"][:, 1:])
         logits = table[tuple(noised.ids[:, place] for place in range(TOKENS))]
         total += diffusion_nll(logits, batch.ids[:, 1:], noised).item() / STEP_ROWS / seeds
@@ -149,25 +151,26 @@ def test_the_loss_of_a_step_is_unbiased_whatever_the_place_of_a_row():
 def test_what_is_drawn_for_a_row_does_not_depend_on_what_it_is_computed_with(owners, kind):
     """`owners` deals the rows of a step to micro-batches, ranks or threads."""
     sequences = [(0, row % LETTERS, *(0, 1, 2)) for row in range(len(owners))]
-    diffusion = DiffusionTask(DiffusionSettings(mask_id=MASK, truncated_share=0.5))
-    task = diffusion if kind == "diffusion" else MntpTask(MntpSettings(mask_id=MASK))
-    whole = task.draw(step_of(sequences), 5).drawn
+    diffusion = DiffusionObjective(DiffusionSettings(mask_id=MASK, truncated_share=0.5))
+    task = diffusion if kind == "diffusion" else MntpObjective(MntpSettings(mask_id=MASK))
+    whole = task.prepare(step_of(sequences), 5).random_inputs
     for owner in set(owners):
         rows = tuple(row for row, each in enumerate(owners) if each == owner)
-        part = task.draw(step_of([sequences[row] for row in rows], rows), 5).drawn
+        part = task.prepare(step_of([sequences[row] for row in rows], rows), 5).random_inputs
         assert all(mx.array_equal(part[name], whole[name][mx.array(rows)]) for name in whole)
 
 
 @pytest.mark.parametrize("kind", ["diffusion", "mntp"])
 def test_a_held_out_loss_does_not_depend_on_rows_at_once(setup, kind, monkeypatch):
     lm = lazarus_models.load(setup.model)
-    dataset = enforce(setup.config()).dataset
-    objective = DiffusionSettings(mask_id=299, draws=3) if kind == "diffusion" else MntpSettings(mask_id=299)
+    dataset = check_run(setup.config()).dataset
+    settings = DiffusionSettings(mask_id=299, draws=3) if kind == "diffusion" else MntpSettings(mask_id=299)
+    objective = make_objective(settings)
     found = []
     for rows in (1, 3, 8):
         monkeypatch.setattr("lazarus_train.engine.evaluation.ROWS_AT_ONCE", rows)
         data = plan_held_out(dataset, objective, lm.tokenizer, "data")
-        found.append(held_out(lm.model, make_task(objective, dataset, lm.tokenizer, None, None), data).loss)
+        found.append(held_out(lm.model, objective, data).loss)
     assert found == pytest.approx([found[0]] * 3, rel=1e-6)
 
 

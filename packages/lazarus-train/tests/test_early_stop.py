@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_plan import load_plan
-from lazarus_train import OptimizerSettings, Watcher, train
-from lazarus_train.engine.early_stop import EarlyStopSettings, is_overfitting
+from lazarus_train import EarlyStopSettings, OptimizerSettings, Watcher, train
+from lazarus_train.engine.early_stop import is_overfitting
 
 
 def run(losses, held_out):

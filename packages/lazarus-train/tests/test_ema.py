@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import lazarus_models
+import lazarus_models.trees
 from lazarus_models.backend import mx, nn
 from lazarus_train import train
 from lazarus_train.engine.ema import Ema
@@ -34,7 +35,7 @@ def test_the_averaged_model_lies_beside_the_trained_one_and_is_measured_too(setu
     train(setup.config(ema=0.9, eval_data={"held-out": setup.data}, max_steps=4))
     final = setup.folder / "run" / "final"
     start, trained, mean = (
-        lazarus_models.weights(lazarus_models.load(path).model) for path in (setup.model, final, final / "ema")
+        lazarus_models.trees.weights(lazarus_models.load(path).model) for path in (setup.model, final, final / "ema")
     )
     name = "model.layers.0.mlp.up_proj.weight"
     moved, moved_mean = (np.abs(np.array(each[name] - start[name])).max() for each in (trained, mean))

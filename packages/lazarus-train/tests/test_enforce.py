@@ -9,7 +9,7 @@ from lazarus_core.errors import LazarusError
 from lazarus_plan import CorruptPlan, StalePlan
 from lazarus_plan.checks.against_data import LINKS
 from lazarus_train import SetupError, train
-from lazarus_train.preflight import enforce
+from lazarus_train.preflight.inputs import check_run
 
 
 def edit_lines(path, edit):
@@ -54,7 +54,7 @@ def test_a_removed_and_an_added_row_are_counted(setup):
 def test_data_that_is_only_written_otherwise_is_accepted(setup):
     rows = [json.loads(line) for line in setup.data.read_text().splitlines()]
     setup.write_rows([{"note": "new", **dict(reversed(row.items()))} for row in rows])
-    assert len(enforce(setup.config()).dataset) == 24
+    assert len(check_run(setup.config()).dataset) == 24
 
 
 def test_two_swapped_merges_are_named(setup):
@@ -76,7 +76,7 @@ def test_another_special_token_is_named(setup):
 def test_another_template_is_named(setup):
     (setup.folder / "mine.jinja").write_text("{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}")
     with pytest.raises(StalePlan, match="template") as caught:
-        enforce(setup.config(template=str(setup.folder / "mine.jinja")))
+        check_run(setup.config(template=str(setup.folder / "mine.jinja")))
     assert caught.value.code == "LP-E142"
 
 
@@ -120,7 +120,7 @@ def test_a_plan_truncated_at_a_line_end_is_refused(setup):
 def test_a_step_without_loss_is_refused_before_training(setup):
     setup.build_plan(token_budget=4, row_len=4, oversize="truncate")  # four tokens end within every prompt
     with pytest.raises(SetupError, match="step 0 has no token that carries loss"):
-        enforce(setup.config())
+        check_run(setup.config())
 
 
 def test_a_plan_of_bare_lengths_is_held_to_the_lengths(setup):
@@ -129,7 +129,7 @@ def test_a_plan_of_bare_lengths_is_held_to_the_lengths(setup):
     rows = [LengthRow(sample_id, int(length)) for sample_id, length in zip(*_lengths(setup), strict=True)]
     shutil.rmtree(setup.plan)
     save_plan(build_plan(LengthCache.from_rows(rows), PlanConfig(token_budget=64, row_len=32)), setup.plan)
-    assert len(enforce(setup.config()).dataset) == 24
+    assert len(check_run(setup.config()).dataset) == 24
     rows[5] = rows[5]._replace(length=rows[5].length + 1)
     save_plan(build_plan(LengthCache.from_rows(rows), PlanConfig(token_budget=64, row_len=32)), setup.plan)
     assert "sample 5 (id '5', line 6)" in refused(setup, StalePlan, "LP-E130")
@@ -147,7 +147,7 @@ def test_a_plan_of_two_sources_is_refused(setup):
     shutil.rmtree(setup.plan)
     save_plan(build_plan([lengths, lengths], PlanConfig(token_budget=64, row_len=32)), setup.plan)
     with pytest.raises(SetupError, match="is of 2 sources"):
-        enforce(setup.config())
+        check_run(setup.config())
 
 
 def test_a_template_that_fails_on_another_tokenizer_names_the_tokenizer(setup):
@@ -163,5 +163,5 @@ def test_a_template_that_fails_on_another_tokenizer_names_the_tokenizer(setup):
 
 
 def test_every_link_is_recomputed_from_the_rows(setup):
-    checked = enforce(setup.config()).checked
+    checked = check_run(setup.config()).checked
     assert (checked.checked, checked.claimed, dict(checked.unchecked)) == (LINKS, (), {})

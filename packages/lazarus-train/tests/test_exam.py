@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from lazarus_train import Interrupted, OptimizerSettings, SetupError, Watcher, train
-from lazarus_train.engine.early_stop import EarlyStopSettings
+from lazarus_train import EarlyStopSettings, Interrupted, OptimizerSettings, SetupError, Watcher, train
 
 
 @pytest.fixture

@@ -6,18 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lazarus_models import load, weights
+from lazarus_models import load
 from lazarus_models.backend import mx
 from lazarus_models.families import family_of
+from lazarus_models.trees import weights
 from lazarus_train import OptimizerSettings
-from lazarus_train.cpu.low_memory_layers import make_lean
 from lazarus_train.cpu.thread_parallel import Replicas
 from lazarus_train.data.batches import Batch, Part
 from lazarus_train.devices import device_policy
-from lazarus_train.engine.gradient_checkpointing import recompute_blocks
+from lazarus_train.engine.gradients import LossGradients
 from lazarus_train.engine.optim import Optimizer
 from lazarus_train.engine.step import compute_gradients
-from lazarus_train.objectives.registry import CausalTask
+from lazarus_train.layers.wrap import Wrapping, wrap_layers
+from lazarus_train.objectives.causal import CausalObjective
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "families.json").read_text(encoding="utf-8"))
 SETTINGS = GOLDEN["settings"]
@@ -40,10 +41,7 @@ def batch_of(step, rows):
 @pytest.mark.parametrize("way", ["as a run", "micro-batches", "recomputed"])
 def test_five_steps_are_pytorchs(family, way):
     golden, lm = GOLDEN["families"][family.name], load(family)
-    if way == "recomputed":
-        recompute_blocks(lm.model)
-    if device_policy().is_lean:
-        make_lean(lm.model)
+    wrap_layers(lm.model, Wrapping(low_memory=device_policy().is_lean, gradient_checkpointing=way == "recomputed"))
     lm.model.train()
     settings = OptimizerSettings(learning_rate=SETTINGS["rate"], weight_decay=SETTINGS["decay"], schedule="constant")
     optimizer, model = Optimizer(settings, lm.model), Replicas(lm.model, 1 if way == "recomputed" else 2)
@@ -58,7 +56,9 @@ def test_five_steps_are_pytorchs(family, way):
             batches = [[batch_of(step, slice(0, 3))]]
         elif way == "micro-batches":
             batches = [[batch_of(step, slice(row, row + 1))] for row in range(ROWS)]
-        found = compute_gradients(model, CausalTask().loss, batches, ROWS * (TOKENS - 1), SETTINGS["clip"])
+        found = compute_gradients(
+            model, LossGradients(CausalObjective().loss), batches, ROWS * (TOKENS - 1), SETTINGS["clip"]
+        )
         loose = 1 + 8 * error if step else 1
         assert found.loss == pytest.approx(loss, abs=2e-5 * loose)
         assert found.norm == pytest.approx(norm, rel=3e-4 * loose)

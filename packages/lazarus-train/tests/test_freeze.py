@@ -1,6 +1,7 @@
 import pytest
 
 import lazarus_models
+import lazarus_models.trees
 from lazarus_models.backend import mx
 from lazarus_train import SetupError, train
 from lazarus_train.engine.freeze import freeze_matching
@@ -9,7 +10,7 @@ from lazarus_train.engine.freeze import freeze_matching
 def test_what_is_frozen_stays_and_the_rest_learns(setup):
     train(setup.config(freeze=("*embed*", "*.mlp.*"), max_steps=2))
     before, after = (
-        lazarus_models.weights(lazarus_models.load(path).model)
+        lazarus_models.trees.weights(lazarus_models.load(path).model)
         for path in (setup.model, setup.folder / "run" / "final")
     )
     same = {name for name in before if mx.array_equal(before[name], after[name])}

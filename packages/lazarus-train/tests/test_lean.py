@@ -5,30 +5,31 @@ import numpy as np
 import pytest
 
 import lazarus_models
-from lazarus_models import set_weights, weights
 from lazarus_models.backend import mx, nn
-from lazarus_models.components.decoder import Block
-from lazarus_models.trees import evaluate, flatten, modules
+from lazarus_models.components import Block
+from lazarus_models.trees import evaluate, flatten, modules, set_weights, weights
 from lazarus_tokenkit import load_tokenizer
 from lazarus_train import OptimizerSettings
 from lazarus_train.cpu.adam import VectorAdam
-from lazarus_train.cpu.low_memory_layers import LeanBlock, LeanEmbedding, LeanLinear, make_lean
+from lazarus_train.cpu.low_memory_layers import LeanBlock, LeanEmbedding, LeanLinear
 from lazarus_train.cpu.swiglu import swiglu
 from lazarus_train.data.batches import make_batch
+from lazarus_train.engine.gradients import LossGradients
 from lazarus_train.engine.optim import Optimizer
 from lazarus_train.engine.step import compute_gradients
-from lazarus_train.objectives.registry import CausalTask
-from lazarus_train.preflight import enforce
+from lazarus_train.layers.wrap import Wrapping, wrap_layers
+from lazarus_train.objectives.causal import CausalObjective
+from lazarus_train.preflight.inputs import check_run
 
 pytestmark = pytest.mark.skipif(mx.default_device().type != mx.cpu, reason="what a CPU computes")
 
 
 def causal_loss(model, batch):
-    return CausalTask().loss(model, batch)
+    return CausalObjective().loss(model, batch)
 
 
 def step_of(setup):
-    enforced = enforce(setup.config())
+    enforced = check_run(setup.config())
     step = enforced.plan.step(0)
     return make_batch(step.rows, enforced.dataset, step.row_len), int(enforced.units[0])
 
@@ -40,7 +41,7 @@ def model_of(setup, *, use_lora=False, is_lean):
         moved = {name: 0.1 + each for name, each in weights(model).items() if name.endswith(".lora_b")}
         set_weights(model, moved)  # at zero they hide the slopes of what is before them
     if is_lean:
-        make_lean(model)
+        wrap_layers(model, Wrapping(low_memory=True))
     return model
 
 
@@ -48,7 +49,7 @@ def model_of(setup, *, use_lora=False, is_lean):
 def test_lean_layers_give_the_same_loss_and_gradients(setup, use_lora):
     batch, units = step_of(setup)
     models = [model_of(setup, use_lora=use_lora, is_lean=is_lean) for is_lean in (False, True)]
-    plain, lean = (compute_gradients(model, causal_loss, [batch], units, 1e9) for model in models)
+    plain, lean = (compute_gradients(model, LossGradients(causal_loss), [batch], units, 1e9) for model in models)
     assert lean.loss == pytest.approx(plain.loss, rel=1e-6)
     theirs, ours = flatten(plain.tree), flatten(lean.tree)
     assert theirs.keys() == ours.keys()
@@ -58,7 +59,7 @@ def test_lean_layers_give_the_same_loss_and_gradients(setup, use_lora):
 def test_lean_layers_give_the_same_bits_run_to_run(setup):
     batch, units = step_of(setup)
     model = model_of(setup, is_lean=True)
-    trees = [flatten(compute_gradients(model, causal_loss, [batch], units, 1e9).tree) for _ in range(4)]
+    trees = [flatten(compute_gradients(model, LossGradients(causal_loss), [batch], units, 1e9).tree) for _ in range(4)]
     for tree in trees[1:]:
         assert all(np.array_equal(np.array(tree[name]), np.array(trees[0][name])) for name in tree)
 
@@ -77,7 +78,7 @@ def test_layers_that_learn_are_lean_and_frozen_products_are_left_alone(setup):
 
 def test_a_lean_linear_layer_lays_its_gradient_out_as_its_weight(setup):
     batch, units = step_of(setup)
-    found = compute_gradients(model_of(setup, is_lean=True), causal_loss, [batch], units, 1e9)
+    found = compute_gradients(model_of(setup, is_lean=True), LossGradients(causal_loss), [batch], units, 1e9)
     name = "model.layers.0.mlp.down_proj.weight"
     assert np.asarray(flatten(found.tree)[name]).flags.c_contiguous
 
@@ -95,7 +96,7 @@ def test_a_lean_model_takes_less_memory():
         return mx.get_peak_memory() - before
 
     plain = peak()
-    make_lean(model)
+    wrap_layers(model, Wrapping(low_memory=True))
     assert peak() < 0.8 * plain
 
 

@@ -11,10 +11,11 @@ import pytest
 from lazarus_models import LoraConfig, apply_lora, load
 from lazarus_models.backend import mx
 from lazarus_train import OptimizerSettings, Watcher, train
-from lazarus_train.devices import device_policy
-from lazarus_train.engine import memory, trainer
+from lazarus_train.callbacks.reports import MemoryEstimate
+from lazarus_train.devices import device_policy, weight_bytes
+from lazarus_train.engine import memory
+from lazarus_train.engine import setup as run_setup
 from lazarus_train.engine.memory import StepShape, cgroup_limits, estimate_memory, fitting_rows, memory_limit
-from lazarus_train.engine.state import weight_bytes
 from lazarus_train.errors import SetupError
 from suite import FAMILIES, thinned
 
@@ -26,11 +27,13 @@ from pathlib import Path
 from lazarus_models.trees import evaluate
 from lazarus_train.config import TrainConfig
 from lazarus_train.devices import prepare_device
-from lazarus_train.engine.state import Learner, weight_bytes
+from lazarus_train.devices import weight_bytes
+from lazarus_train.engine.state import TrainState
 from lazarus_train.engine.memory import StepShape, estimate_memory
 from lazarus_train.cpu.thread_parallel import Replicas
+from lazarus_train.engine.gradients import LossGradients
 from lazarus_train.engine.step import compute_gradients
-from lazarus_train.objectives.registry import CausalTask
+from lazarus_train.objectives.causal import CausalObjective
 from lazarus_train.tune.measure import Setup, full_batches
 model, rows, row_len = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 policy = prepare_device(weight_bytes(model))
@@ -38,14 +41,14 @@ lora = {"rank": 4} if "lora" in sys.argv else None
 config = TrainConfig(
     model=model, data=model, batch_plan=model, output=model, recomputes="recomputes" in sys.argv, lora=lora
 )
-learner = Learner.fresh(config, None)
+learner = TrainState.fresh(config, None)
 evaluate(learner.lm.model.parameters())
 estimate = estimate_memory(learner.lm.model, config, policy, StepShape(rows, row_len), rows)
 replicas = Replicas(learner.lm.model, config.threads_of(policy.threads))
 setup = Setup(model=model, row_len=row_len, rows=rows)
 batches = full_batches(setup, learner.lm.config.vocab_size, replicas.threads)
 for _ in range(2):
-    found = compute_gradients(replicas, CausalTask().loss, [batches], rows * (row_len - 1), 1.0)
+    found = compute_gradients(replicas, LossGradients(CausalObjective().loss), [batches], rows * (row_len - 1), 1.0)
     learner.optimizer.update(found.tree, 1e-4)
     learner.optimizer.evaluate()
 if sys.platform == "linux":  # ru_maxrss would be the parent's, where that was larger
@@ -155,7 +158,7 @@ def test_weights_that_do_not_fit_are_not_loaded(monkeypatch):
     memory.check_weights_fit(2**29)
 
 
-FEW, ALL = (memory.MemoryEstimate(0, 0, 0, 0, 0, 0, rows) for rows in (1, 10**6))
+FEW, ALL = (MemoryEstimate(0, 0, 0, 0, 0, 0, rows) for rows in (1, 10**6))
 """Estimates of a machine with little memory, and of one with much."""
 
 
@@ -206,12 +209,12 @@ def test_a_resumed_run_computes_as_many_rows_at_once_as_it_did(setup, monkeypatc
 
     found = []
     monkeypatch.setattr(
-        trainer, "fitting_rows", lambda model, config, policy, shape: found.append(config.micro_rows) or FEW
+        run_setup, "fitting_rows", lambda model, config, policy, shape: found.append(config.micro_rows) or FEW
     )
     train(setup.config("straight", max_steps=2, save_every=1))
     train(setup.config("stopped", max_steps=1))
     monkeypatch.setattr(
-        trainer, "fitting_rows", lambda model, config, policy, shape: found.append(config.micro_rows) or ALL
+        run_setup, "fitting_rows", lambda model, config, policy, shape: found.append(config.micro_rows) or ALL
     )
     train(setup.config("stopped", max_steps=2))
     assert found == [None, None, FEW.rows]

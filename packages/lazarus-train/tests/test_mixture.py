@@ -8,7 +8,7 @@ from lazarus_plan import PlanConfig, Stage, StalePlan, build_plan, load_plan, sa
 from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
 from lazarus_train import SetupError, train, verify_run
 from lazarus_train.data.dataset import Dataset, read_dataset
-from lazarus_train.preflight import enforce
+from lazarus_train.preflight.inputs import check_run
 from lazarus_train.run_dir.report import report_runs
 
 
@@ -31,7 +31,7 @@ def config(mixed, output="run", names=("data.jsonl", "more.jsonl"), **settings):
 
 
 def test_samples_are_numbered_as_the_plan_numbers_them(mixed):
-    enforced = enforce(config(mixed))
+    enforced = check_run(config(mixed))
     assert len(enforced.dataset) == 34
     tokenizer = enforced.encoder.tokenizer
     assert tokenizer.decode(enforced.dataset.sample(24 + 7)[0].tolist(), skip_special=True) == "7 sheep"
@@ -51,14 +51,14 @@ def test_a_changed_row_of_the_second_source_is_named(mixed):
     more = mixed.folder / "more.jsonl"
     more.write_text(more.read_text().replace("3 sheep", "3 goats"))
     with pytest.raises(StalePlan, match=r"row 3 \(id '3', line 4\) of more\.jsonl changed"):
-        enforce(config(mixed))
+        check_run(config(mixed))
 
 
 def test_sources_in_another_order_or_number_are_refused(mixed):
     with pytest.raises(StalePlan, match="data: "):
-        enforce(config(mixed, names=("more.jsonl", "data.jsonl")))
+        check_run(config(mixed, names=("more.jsonl", "data.jsonl")))
     with pytest.raises(SetupError, match=r"is of 2 sources .* give --data once for each, in this order; 1 given"):
-        enforce(config(mixed, names=("data.jsonl",)))
+        check_run(config(mixed, names=("data.jsonl",)))
 
 
 def test_joined_sources_keep_their_samples_and_parts(mixed):

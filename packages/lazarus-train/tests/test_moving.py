@@ -8,17 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lazarus_models import LoraConfig, apply_lora, guessed_role, load, parameter_roles, weights
+from lazarus_models import LoraConfig, apply_lora, load
 from lazarus_models.backend import mx, nn
-from lazarus_models.trees import evaluate, flatten, unflatten
+from lazarus_models.components import guessed_role, parameter_roles
+from lazarus_models.trees import evaluate, flatten, unflatten, weights
 from lazarus_train import OptimizerSettings
 from lazarus_train.cpu.adam import VectorAdam
-from lazarus_train.cpu.low_memory_layers import make_lean
-from lazarus_train.distributed import Ranks
+from lazarus_train.distributed import ProcessGroup
 from lazarus_train.engine.ema import Ema
 from lazarus_train.engine.freeze import freeze_matching
 from lazarus_train.engine.optim import Optimizer, is_decayed, is_hidden_matrix
 from lazarus_train.engine.precision import computing_in_bfloat16
+from lazarus_train.layers.wrap import Wrapping, wrap_layers
 
 OPTIMIZERS = ("adamw", "muon", "adafactor", "lion", "sgd")
 RATE, DECAY = 1e-2, 0.5
@@ -172,7 +173,7 @@ def test_frozen_parameters_stay_and_the_others_move(family):
 @pytest.mark.skipif(mx.default_device().type != mx.cpu, reason="lean layers are a CPU's")
 def test_gradients_of_lean_layers_move_every_parameter(family):
     plain, lean = (load(family).model for _ in range(2))
-    make_lean(lean)
+    wrap_layers(lean, Wrapping(low_memory=True))
     slopes, others = gradients_of(lean), gradients_of(plain)
     assert slopes.keys() == others.keys() == flatten(plain.trainable_parameters()).keys()
     assert all(mx.allclose(slopes[name], others[name], atol=1e-5, rtol=1e-3) for name in slopes)
@@ -206,7 +207,7 @@ def test_gradients_in_bfloat16_move_float32_weights(real_data):
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_processes_move_each_its_share_and_together_all(real_data, monkeypatch, optimizer):
-    monkeypatch.setattr(Ranks, "join", lambda self, mine, like: {**like, **mine})
+    monkeypatch.setattr(ProcessGroup, "join", lambda self, mine, like: {**like, **mine})
     folder = real_data / "models/families/gpt_oss"
     whole = load(folder).model
     slopes = gradients_of(whole)
@@ -214,7 +215,7 @@ def test_processes_move_each_its_share_and_together_all(real_data, monkeypatch, 
     expected, before, moved = weights(whole), weights(load(folder).model), []
     for rank in range(2):
         model = load(folder).model
-        moving = Optimizer(settings_of(optimizer), model, Ranks(rank, 2))
+        moving = Optimizer(settings_of(optimizer), model, ProcessGroup(rank, 2))
         moving.update(unflatten(slopes), RATE)
         moving.evaluate()
         after = weights(model)

@@ -10,24 +10,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lazarus_models import ModelConfig, load, load_tensors, read_config, save_tensors, set_weights, weights
+from lazarus_models import ModelConfig, load, read_config
 from lazarus_models.backend import mx, nn
 from lazarus_models.families import family_of
-from lazarus_models.trees import flatten, unflatten
+from lazarus_models.tensor_files import load_tensors, save_tensors
+from lazarus_models.trees import flatten, set_weights, unflatten, weights
 from lazarus_train import OptimizerSettings
 from lazarus_train.data.batches import Batch, Part
-from lazarus_train.distributed import Ranks
+from lazarus_train.distributed import ProcessGroup
+from lazarus_train.engine.gradients import LossGradients
 from lazarus_train.engine.optim import Optimizer, is_decayed, shares
 from lazarus_train.engine.schedule import learning_rate
 from lazarus_train.engine.step import compute_gradients
 from lazarus_train.errors import CorruptCheckpoint, SetupError
-from lazarus_train.objectives.registry import CausalTask
+from lazarus_train.objectives.causal import CausalObjective
 
 OPTIMIZERS = ("adamw", "muon", "adafactor", "lion", "sgd")
 
 
 def causal_loss(model, batch):
-    return CausalTask().loss(model, batch)
+    return CausalObjective().loss(model, batch)
 
 
 class Block(nn.Module):
@@ -93,7 +95,9 @@ def test_fifty_steps_are_torchs(tmp_path):
     for index, step in enumerate(golden["steps"]):
         ids = mx.array(random.integers(0, config.vocab_size, shape).astype(np.int32))
         batch = Batch(ids, mx.ones_like(ids), mx.array(is_label), places, parts, tuple(range(rows)), rows)
-        found = compute_gradients(model, causal_loss, [batch], rows * (tokens - 1), settings.max_grad_norm)
+        found = compute_gradients(
+            model, LossGradients(causal_loss), [batch], rows * (tokens - 1), settings.max_grad_norm
+        )
         rate = learning_rate(settings, index, len(golden["steps"]))
         assert rate == pytest.approx(step["rate"], rel=1e-9)
         assert found.loss == pytest.approx(step["loss"], abs=1e-5)
@@ -283,7 +287,7 @@ def test_shares_are_a_partition_and_none_is_larger_than_the_mean_by_more_than_on
 def test_a_process_keeps_the_moments_of_its_share_alone(setup):
     model = load(setup.model).model
     settings = OptimizerSettings()
-    kept = [set(Optimizer(settings, model, Ranks(rank, 3)).kept()) for rank in range(3)]
+    kept = [set(Optimizer(settings, model, ProcessGroup(rank, 3)).kept()) for rank in range(3)]
     whole = set(Optimizer(settings, model).kept())
     assert kept[0] | kept[1] | kept[2] == whole
     steps = {name for name in whole if name.endswith("/step")}

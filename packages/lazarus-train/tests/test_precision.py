@@ -6,17 +6,20 @@ import math
 import pytest
 
 import lazarus_models
+import lazarus_models.trees
 from lazarus_models.backend import mx
 from lazarus_models.trees import flatten
 from lazarus_train import Interrupted, OptimizerSettings, Watcher, train
 from lazarus_train.data.batches import make_batch
-from lazarus_train.engine.gradient_checkpointing import recompute_blocks
+from lazarus_train.engine.gradients import LossGradients
 from lazarus_train.engine.precision import computing_in_bfloat16
 from lazarus_train.engine.step import compute_gradients
 from lazarus_train.errors import SetupError
+from lazarus_train.layers.wrap import Wrapping, wrap_layers
+from lazarus_train.objectives.causal import CausalObjective
 from lazarus_train.objectives.forward import causal_sum
-from lazarus_train.preflight import enforce
-from lazarus_train.suitability import check_suitable
+from lazarus_train.preflight.inputs import check_run
+from lazarus_train.preflight.model import check_model
 
 
 def losses(setup, run):
@@ -27,11 +30,10 @@ def losses(setup, run):
 @pytest.mark.parametrize("recomputes", [False, True])
 def test_a_step_computes_in_bfloat16_and_its_gradients_and_weights_are_float32(setup, recomputes):
     model = lazarus_models.load(setup.model).model
-    enforced = enforce(setup.config())
+    enforced = check_run(setup.config())
     step = enforced.plan.step(0)
     batch = make_batch(step.rows, enforced.dataset, step.row_len)
-    if recomputes:
-        recompute_blocks(model)
+    wrap_layers(model, Wrapping(gradient_checkpointing=recomputes))
     before = flatten(model.parameters())
     seen = []
 
@@ -40,14 +42,13 @@ def test_a_step_computes_in_bfloat16_and_its_gradients_and_weights_are_float32(s
             seen.append(model(batch.ids).dtype)
             return causal_sum(model, batch), {}
 
-    mixed = compute_gradients(model, loss_sum, [batch], int(enforced.units[0]), 1e9)
+    mixed = compute_gradients(model, LossGradients(loss_sum), [batch], int(enforced.units[0]), 1e9)
     assert seen == [mx.bfloat16]
     assert {each.dtype for each in flatten(mixed.tree).values()} == {mx.float32}
     after = flatten(model.parameters())
     assert all(after[name].dtype == mx.float32 and mx.array_equal(after[name], before[name]) for name in before)
-    plain = compute_gradients(
-        model, lambda model, batch: (causal_sum(model, batch), {}), [batch], int(enforced.units[0]), 1e9
-    )
+    plain_gradients = LossGradients(lambda model, batch: (causal_sum(model, batch), {}))
+    plain = compute_gradients(model, plain_gradients, [batch], int(enforced.units[0]), 1e9)
     assert mixed.loss != plain.loss
     assert mixed.loss == pytest.approx(plain.loss, rel=1e-2)
     assert mixed.norm == pytest.approx(plain.norm, rel=5e-2)
@@ -57,7 +58,7 @@ def test_updates_too_small_for_bfloat16_add_up(setup):
     rate = OptimizerSettings(learning_rate=1e-6, schedule="constant", weight_decay=0.0)
     train(setup.config(mixed_precision=True, optimizer=rate))
     start, end = (
-        lazarus_models.weights(lazarus_models.load(path).model)["model.embed_tokens.weight"]
+        lazarus_models.trees.weights(lazarus_models.load(path).model)["model.embed_tokens.weight"]
         for path in (setup.model, setup.folder / "run/final")
     )
     moved = mx.abs(end - start).max().item()
@@ -98,7 +99,7 @@ def test_dpo_starts_at_ln_2_in_mixed_precision_too(setup, lora_settings, referen
 @pytest.mark.skipif(mx.default_device().type != mx.cpu, reason="what MLX cannot multiply on a CPU")
 def test_experts_on_a_cpu_are_refused_before_the_first_step(setup, real_data):
     config = setup.config(mixed_precision=True).model_copy(update={"model": real_data / "models/families/mixtral"})
-    lm, enforced = lazarus_models.load(config.model), enforce(setup.config())
+    lm, enforced, objective = lazarus_models.load(config.model), check_run(setup.config()), CausalObjective()
     with pytest.raises(SetupError, match="`mixed_precision` with a mixtral model on a CPU"):
-        check_suitable(lm, enforced, config, None, print)
-    check_suitable(lm, enforced, config.model_copy(update={"mixed_precision": False}), None, print)
+        check_model(lm, enforced, config, objective, None, print)
+    check_model(lm, enforced, config.model_copy(update={"mixed_precision": False}), objective, None, print)

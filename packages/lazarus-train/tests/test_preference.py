@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lazarus_models import save_tensors
 from lazarus_models.backend import mx
+from lazarus_models.tensor_files import save_tensors
 from lazarus_plan import LengthCache, LengthRow
-from lazarus_train import SetupError
+from lazarus_train import PreferenceSettings, SetupError
 from lazarus_train.data.dataset import Dataset
-from lazarus_train.objectives.preference import (
+from lazarus_train.objectives.preference import preference_loss
+from lazarus_train.objectives.preference_losses import (
     Answers,
     dpo_losses,
     hinge_losses,
@@ -24,12 +25,10 @@ from lazarus_train.objectives.preference import (
     kto_pair_losses,
     log_odds,
     odds_ratio_losses,
-    preference_loss,
     wins,
 )
 from lazarus_train.objectives.reference import TABLE, read_reference
-from lazarus_train.objectives.scores import bradley_terry
-from lazarus_train.objectives.settings import PreferenceSettings
+from lazarus_train.objectives.score_losses import bradley_terry
 from lazarus_train.run_dir.sealed_write import seal
 
 TRL = json.loads((Path(__file__).parent / "golden" / "trl.json").read_text())

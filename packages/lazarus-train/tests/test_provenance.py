@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from lazarus_plan import CorruptPlan, StalePlan
-from lazarus_train import CorruptCheckpoint, ForeignCheckpoint, LoraSettings, SetupError, enforce, train, verify_run
-from lazarus_train.run_dir.chain import RunLog
+from lazarus_train import CorruptCheckpoint, ForeignCheckpoint, LoraSettings, SetupError, check_run, train, verify_run
+from lazarus_train.run_dir.chain import RunAudit
 from lazarus_train.run_dir.checkpoint import read_state
 from lazarus_train.run_dir.sealed_write import as_json
 
@@ -208,12 +208,12 @@ def test_an_audit_log_that_was_chained_anew_over_other_tokens_is_found(run):
     log = AuditLog.start(path, plan.plan_id, start)
     for step in range(4):
         log.append(step, StepDigest.of(encode_step(plan, step), [bytes(32)]))
-    ids = enforce(run.config()).dataset
+    ids = check_run(run.config()).dataset
     with pytest.raises(CorruptPlan) as caught:
-        RunLog.read(path).check_steps(plan, lambda segment: ids.sample(segment.sample, segment.span)[0])
+        RunAudit.read(path).check_steps(plan, lambda segment: ids.sample(segment.sample, segment.span)[0])
     assert caught.value.code == "LP-E175"
     with pytest.raises(CorruptCheckpoint, match="binds no checkpoint after 4 steps"):
-        RunLog.read(path).check_checkpoint(state, state.trajectory)
+        RunAudit.read(path).check_checkpoint(state, state.resume_key)
 
 
 def test_a_log_that_ends_too_soon_is_found(run):

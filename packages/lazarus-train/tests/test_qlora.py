@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 import lazarus_models
+import lazarus_models.tensor_files
 from lazarus_models.backend import mx
 from lazarus_models.cli.app import app as models_app
 from lazarus_train import Interrupted, LoraSettings, SetupError, train
@@ -46,7 +47,7 @@ def test_the_merged_model_is_what_was_trained_and_the_base_is_untouched(quantize
     lazarus_models.load_adapter(base.model, final / ADAPTERS)
     assert mx.abs(logits(base.model) - logits(merged.model)).max().item() < 1e-5
     assert mx.abs(logits(base.model) - untrained).max().item() > 0.1
-    stored = lazarus_models.load_tensors(final / "model.safetensors")
+    stored = lazarus_models.tensor_files.load_tensors(final / "model.safetensors")
     assert stored["model.embed_tokens.weight"].dtype == mx.uint32, "what was not adapted stays quantized"
     lines = [json.loads(line) for line in (quantized.folder / "run" / "metrics.jsonl").read_text().splitlines()]
     losses = [line["eval_loss"] for line in lines if "eval_loss" in line]
@@ -78,7 +79,7 @@ def test_scores_of_a_quantized_model_are_learnt_resumed_merged_and_gone_on_from(
     train(quantized.config("stopped", **settings))
     assert quantized.fingerprints("stopped") == quantized.fingerprints("straight")
     final = quantized.folder / "straight" / "final"
-    stored = lazarus_models.load_tensors(final / "model.safetensors")
+    stored = lazarus_models.tensor_files.load_tensors(final / "model.safetensors")
     assert stored["model.embed_tokens.weight"].dtype == mx.uint32
     assert stored["score.weight"].dtype == mx.float32
     further = quantized.config("further", **settings | {"max_steps": 1}).model_copy(update={"model": final})
@@ -94,7 +95,8 @@ def test_noise_on_packed_embeddings_changes_what_is_learnt_and_not_what_is_merge
     plain, noisy, again = map(quantized.fingerprints, ("plain", "noisy", "again"))
     assert noisy == again != plain
     stored = [
-        lazarus_models.load_tensors(quantized.folder / f"{name}/final/model.safetensors") for name in ("plain", "noisy")
+        lazarus_models.tensor_files.load_tensors(quantized.folder / f"{name}/final/model.safetensors")
+        for name in ("plain", "noisy")
     ]
     embeddings = [each["model.embed_tokens.weight"] for each in stored]
     assert embeddings[0].dtype == mx.uint32
@@ -112,6 +114,6 @@ def test_the_merged_model_opens_in_mlx_lm_unchanged(quantized):
 
 
 def test_all_weights_of_a_quantized_model_cannot_be_trained(quantized):
-    with pytest.raises(SetupError, match=r"is quantized: its matrices cannot learn\. Give --use-lora"):
+    with pytest.raises(SetupError, match=r"is quantized: its matrices cannot learn\. Set `lora` to train"):
         train(quantized.config())
     assert not (quantized.folder / "run" / "config.json").exists()

@@ -6,7 +6,7 @@ import pytest
 
 from lazarus_plan import CorruptPlan, PlanConfig, StalePlan, load_plan, rebase_plan, save_plan
 from lazarus_plan.audit.log import read_log
-from lazarus_train import SetupError, enforce, train, verify_run
+from lazarus_train import SetupError, check_run, train, verify_run
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_a_plan_binding_that_does_not_continue_the_run_is_found(setup, lengths):
     train(follow(setup, "child"))
     from lazarus_plan import check_audit
 
-    plan = enforce(follow(setup, "child")).plan
+    plan = check_run(follow(setup, "child")).plan
     log = setup.folder / "run/audit.jsonl"
     lines = log.read_bytes().splitlines(keepends=True)
     place = next(place for place, line in enumerate(lines) if b'"bind":"plan"' in line)

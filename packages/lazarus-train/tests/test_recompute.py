@@ -4,24 +4,25 @@ from pydantic import ValidationError
 import lazarus_models
 from lazarus_models import segment_caches
 from lazarus_models.backend import mx, nn
-from lazarus_models.components.decoder import Block
+from lazarus_models.components import Block
 from lazarus_models.trees import evaluate, flatten
 from lazarus_tokenkit import load_tokenizer
-from lazarus_train.cpu.low_memory_layers import make_lean
 from lazarus_train.data.batches import make_batch
-from lazarus_train.engine.gradient_checkpointing import RecomputedBlock, recompute_blocks
+from lazarus_train.engine.gradients import LossGradients
 from lazarus_train.engine.step import compute_gradients
-from lazarus_train.objectives.registry import CausalTask
-from lazarus_train.preflight import enforce
+from lazarus_train.layers.gradient_checkpointing import Recomputed
+from lazarus_train.layers.wrap import Wrapping, wrap_layers
+from lazarus_train.objectives.causal import CausalObjective
+from lazarus_train.preflight.inputs import check_run
 
 
 def causal_loss(model, batch):
-    return CausalTask().loss(model, batch)
+    return CausalObjective().loss(model, batch)
 
 
 @pytest.mark.parametrize("use_lora", [False, True])
 def test_recomputed_blocks_give_the_same_loss_and_gradients(setup, use_lora):
-    enforced = enforce(setup.config())
+    enforced = check_run(setup.config())
     step = enforced.plan.step(0)
     batch = make_batch(step.rows, enforced.dataset, step.row_len)
     found = []
@@ -29,9 +30,8 @@ def test_recomputed_blocks_give_the_same_loss_and_gradients(setup, use_lora):
         model = lazarus_models.load(setup.model).model
         if use_lora:
             lazarus_models.apply_lora(model, lazarus_models.LoraConfig(rank=2), seed=0)
-        if recomputes:
-            recompute_blocks(model)
-        found.append(compute_gradients(model, causal_loss, [batch], int(enforced.units[0]), 1e9))
+        wrap_layers(model, Wrapping(gradient_checkpointing=recomputes))
+        found.append(compute_gradients(model, LossGradients(causal_loss), [batch], int(enforced.units[0]), 1e9))
     plain, recomputed = (flatten(each.tree) for each in found)
     assert found[0].loss == found[1].loss
     assert plain.keys() == recomputed.keys()
@@ -46,8 +46,7 @@ def test_with_lean_layers_the_gradients_of_every_family_are_those_without(family
     for recomputes in (False, True):
         model = lazarus_models.load(family).model
         if recomputes:
-            recompute_blocks(model)
-            make_lean(model)
+            wrap_layers(model, Wrapping(low_memory=True, gradient_checkpointing=True))
         found.append(nn.value_and_grad(model, lambda ids, model=model: mx.square(model(ids)).mean())(ids))
     (plain, slopes), (loss, recomputed) = found
     assert loss.item() == pytest.approx(plain.item(), rel=1e-5)
@@ -62,10 +61,7 @@ def test_with_lean_layers_the_gradients_of_every_family_are_those_without(family
 def test_recomputed_blocks_take_less_memory(is_lean):
     def peak(recomputes):
         model = lazarus_models.init_model("tiny-test", load_tokenizer("byte"), seed=0).model
-        if recomputes:
-            recompute_blocks(model)
-        if is_lean:
-            make_lean(model)
+        wrap_layers(model, Wrapping(low_memory=is_lean, gradient_checkpointing=recomputes))
         ids = mx.random.randint(0, 200, (4, 256), key=mx.random.key(0))
         model.train()
         evaluate([model.parameters(), ids])
@@ -84,8 +80,8 @@ def test_recomputed_blocks_take_less_memory(is_lean):
 
 def test_blocks_of_other_models_are_left_alone(setup):
     first, second = (lazarus_models.load(setup.model).model for _ in range(2))
-    recompute_blocks(first)
-    assert type(first.layers[0]) is RecomputedBlock
+    wrap_layers(first, Wrapping(gradient_checkpointing=True))
+    assert isinstance(first.layers[0], Recomputed)
     assert type(second.layers[0]) is Block
 
 

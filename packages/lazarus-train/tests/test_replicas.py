@@ -4,20 +4,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lazarus_models
+import lazarus_models.trees
 from lazarus_models.backend import mx
 from lazarus_models.trees import flatten
 from lazarus_plan import Row, Segment
-from lazarus_train import LoraSettings
+from lazarus_train import LoraSettings, PreferenceSettings
 from lazarus_train.cpu.thread_parallel import Replicas, share_rows
 from lazarus_train.data.batches import make_batch
+from lazarus_train.engine.gradients import LossGradients
 from lazarus_train.engine.step import compute_gradients
-from lazarus_train.objectives.registry import CausalTask
-from lazarus_train.objectives.settings import PreferenceSettings
-from lazarus_train.preflight import enforce
+from lazarus_train.objectives.causal import CausalObjective
+from lazarus_train.preflight.inputs import check_run
 
 
 def causal_loss(model, batch):
-    return CausalTask().loss(model, batch)
+    return CausalObjective().loss(model, batch)
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=12), st.integers(1, 4))
@@ -32,19 +33,19 @@ def test_every_row_goes_to_one_thread_and_no_thread_goes_without(lengths, thread
 def steps(setup, threads, count=3):
     """Losses and gradients of some steps with weights that change in between."""
     setup.build_plan(token_budget=96 * 4, row_len=96)
-    enforced = enforce(setup.config())
+    enforced = check_run(setup.config())
     model = lazarus_models.load(setup.model).model
     replicas = Replicas(model, threads)
     found = []
     for _ in range(count):
         step = enforced.plan.step(0)
         shares = [
-            make_batch(rows, enforced.dataset, step.row_len, step.rows) for rows in share_rows(step.rows, threads)
+            make_batch(rows, enforced.dataset, step.row_len, len(step.rows)) for rows in share_rows(step.rows, threads)
         ]
-        found.append(compute_gradients(replicas, causal_loss, [shares], int(enforced.units[0]), 1e9))
+        found.append(compute_gradients(replicas, LossGradients(causal_loss), [shares], int(enforced.units[0]), 1e9))
         slopes = flatten(found[-1].tree)
         moved = {name: each - 0.5 * slopes[name] for name, each in flatten(model.parameters()).items()}
-        lazarus_models.set_weights(model, moved)
+        lazarus_models.trees.set_weights(model, moved)
     return found, len(shares)
 
 
@@ -73,7 +74,7 @@ def test_copies_hold_no_weights_of_their_own(setup):
     before = mx.get_active_memory()
     replicas = Replicas(model, 3)
     for _ in range(2):
-        lazarus_models.set_weights(model, {name: 2 * each for name, each in flatten(model.parameters()).items()})
+        lazarus_models.trees.set_weights(model, {name: 2 * each for name, each in flatten(model.parameters()).items()})
         replicas.refresh()
     assert mx.get_active_memory() <= before
 

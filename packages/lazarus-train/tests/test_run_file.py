@@ -80,7 +80,9 @@ def planning_of(run: RunSettings):
     return PlanConfig.model_validate(members).model_dump(mode="json") | {"seed": members.get("seed")}
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    "command", [each for each in COMMANDS if each.name in GOLDEN["options"]], ids=lambda each: each.name
+)
 def test_every_option_is_made_from_a_setting_and_none_is_lost(command):
     schema = schema_of(RunSettings)
     made = {option.names[-1].partition("/")[0]: option for option in command.options()}

@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lazarus_models
+import lazarus_models.trees
 from lazarus_models.backend import mx
 from lazarus_plan import LengthCache, LengthRow, PlanConfig, build_plan
-from lazarus_train import SetupError, train
+from lazarus_train import PreferenceSettings, SetupError, train
 from lazarus_train.data.dataset import Dataset
 from lazarus_train.engine.evaluation import held_out, plan_held_out
-from lazarus_train.objectives.base import Group, held_out_group, step_group
+from lazarus_train.objectives.base import Bindings, Group, held_out_group, make_objective, step_group
+from lazarus_train.objectives.preference import PreferenceObjective
 from lazarus_train.objectives.reference import ModelReference
-from lazarus_train.objectives.registry import make_task
-from lazarus_train.objectives.settings import PreferenceSettings
 from lazarus_train.objectives.surveys import mismatched, mismatched_batches
-from lazarus_train.preflight import enforce
+from lazarus_train.preflight.inputs import check_run
 
 PAIRS = [
     {"prompt": f"What is {a} and {b}?", "chosen": f"{a + b}.", "rejected": f"I say {a * b + 7} it is."}
@@ -104,10 +104,11 @@ def test_a_held_out_loss_does_not_depend_on_rows_at_once(setup, loss, monkeypatc
     setup.write_rows(PAIRS)
     setup.build_plan(token_budget=192, row_len=96)
     lm, other = lazarus_models.load(setup.model), lazarus_models.load(setup.model)
-    moved = {name: 1.3 * each for name, each in lazarus_models.weights(other.model).items()}
-    lazarus_models.set_weights(other.model, moved)
-    dataset, objective = enforce(setup.config(objective={"kind": "preference"})).dataset, PreferenceSettings(loss=loss)
-    task, found = make_task(objective, dataset, lm.tokenizer, None, ModelReference(other.model)), []
+    moved = {name: 1.3 * each for name, each in lazarus_models.trees.weights(other.model).items()}
+    lazarus_models.trees.set_weights(other.model, moved)
+    dataset = check_run(setup.config(objective={"kind": "preference"})).dataset
+    objective = make_objective(PreferenceSettings(loss=loss))
+    task, found = objective.bind(Bindings(dataset, lm.tokenizer, None, ModelReference(other.model))), []
     for rows in (1, 3, 16):
         monkeypatch.setattr("lazarus_train.engine.evaluation.ROWS_AT_ONCE", rows)
         result = held_out(lm.model, task, plan_held_out(dataset, objective, lm.tokenizer, "data"))
@@ -161,8 +162,8 @@ def test_the_point_carries_no_gradient(setup):
     """Whoever differentiates through a survey by mistake gets nothing for it."""
     setup.write_rows(PAIRS)
     setup.build_plan(token_budget=192, row_len=96)
-    dataset = enforce(setup.config(objective={"kind": "preference"})).dataset
-    task = make_task(PreferenceSettings(loss="kto"), dataset, None, None, ModelReference(None))
+    dataset = check_run(setup.config(objective={"kind": "preference"})).dataset
+    task = PreferenceObjective(PreferenceSettings(loss="kto"), dataset, ModelReference(None))
 
     def point(ratio):
         return task.survey.settle(Group(0, (0, 1)), {"ratio": ratio, "examples": mx.array(4.0)})["point"]

@@ -9,21 +9,23 @@ import pytest
 from pydantic import ValidationError
 
 import lazarus_models
+import lazarus_models.tensor_files
+import lazarus_models.trees
 from lazarus_models.backend import mx
 from lazarus_models.trees import flatten
 from lazarus_plan import PlanCursor, StalePlan
 from lazarus_tokenkit import FieldNames, TokenkitError
 from lazarus_train import Interrupted, OptimizerSettings, SetupError, Watcher, train
 from lazarus_train.data.batches import make_batch
+from lazarus_train.engine.gradients import LossGradients
 from lazarus_train.engine.step import compute_gradients
-from lazarus_train.objectives.base import OwnBatches, step_group
-from lazarus_train.objectives.causal import causal_nll
+from lazarus_train.objectives.base import Bindings, OwnBatches, make_objective, step_group
 from lazarus_train.objectives.forward import causal_sum, part_log_probabilities
+from lazarus_train.objectives.label_nll import causal_nll
 from lazarus_train.objectives.reference import ModelReference
-from lazarus_train.objectives.registry import head_of, make_task
-from lazarus_train.objectives.sequence import load_with_head
+from lazarus_train.objectives.sequence_head import load_with_head
 from lazarus_train.objectives.surveys import settle
-from lazarus_train.preflight import enforce
+from lazarus_train.preflight.inputs import check_run
 from suite import every_nth
 
 PAIRS = [
@@ -64,14 +66,14 @@ def prepare(setup, name, **settings):
 
 
 def task_of(setup, config, lm):
-    enforced = enforce(config)
-    objective = config.objective
-    needs_reference = objective.kind == "preference" and objective.needs_reference
-    head = head_of(objective, enforced.dataset, lm.tokenizer)
+    enforced = check_run(config)
+    objective = make_objective(config.objective)
+    head = objective.sequence_head(enforced.dataset, lm.tokenizer)
+    needs_reference = objective.reference_need is not None
     reference = ModelReference(lazarus_models.load(setup.model).model) if needs_reference else None
     if head is not None:
         lm = load_with_head(setup.model, head, seed=0)
-    return enforced, make_task(objective, enforced.dataset, lm.tokenizer, head, reference), lm.model
+    return enforced, objective.bind(Bindings(enforced.dataset, lm.tokenizer, head, reference)), lm.model
 
 
 def survey(task, model, enforced, batches, tokens):
@@ -93,18 +95,18 @@ def test_micro_batches_are_one_batch(setup, name):
             key: each + 0.05 * mx.random.normal(each.shape, key=mx.random.key(1))
             for key, each in flatten(lm.model.parameters()).items()
         }
-        lazarus_models.set_weights(lm.model, moved)
+        lazarus_models.trees.set_weights(lm.model, moved)
         model = lm.model
 
     def found(micro_rows):
         share = PlanCursor(enforced.plan, micro_rows=micro_rows).share(0)
         rows = share.step.rows
-        batches = [make_batch(part, enforced.dataset, share.step.row_len, rows) for part in share.micro_batches]
+        batches = [make_batch(part, enforced.dataset, share.step.row_len, len(rows)) for part in share.micro_batches]
         units = int(enforced.units[0])
-        batches = [task.draw(batch, seed=5) for batch in batches]
+        batches = [task.prepare(batch, seed=5) for batch in batches]
         surveyed = survey(task, model, enforced, batches, tokens=40 * (micro_rows or 50))
-        batches = [replace(batch, drawn={**batch.drawn, **surveyed}) for batch in batches]
-        return compute_gradients(model, task.loss, batches, units, 1e9, metrics=task.metrics), len(batches)
+        batches = [replace(batch, random_inputs={**batch.random_inputs, **surveyed}) for batch in batches]
+        return compute_gradients(model, LossGradients(task.loss, task.metrics), batches, units, 1e9), len(batches)
 
     whole, _ = found(None)
     for micro_rows in (1, 2):
@@ -137,7 +139,7 @@ def test_stopped_and_resumed_the_run_is_the_same_bits(setup, name, lora_settings
 
 def test_both_answers_of_a_pair_are_what_they_are_alone(setup):
     config = setup.config(**prepare(setup, "dpo"))
-    dataset, plan = enforce(config).dataset, enforce(config).plan
+    dataset, plan = check_run(config).dataset, check_run(config).plan
     model = lazarus_models.load(setup.model).model
     step = plan.step(0)
     batch = make_batch(step.rows, dataset, step.row_len)
@@ -158,7 +160,7 @@ def test_a_reward_is_read_at_the_last_token_of_an_answer_and_chosen_comes_first(
     config = setup.config(**prepare(setup, "reward"))
     enforced, task, model = task_of(setup, config, lazarus_models.load(setup.model))
     step = enforced.plan.step(0)
-    _, told = task.loss(model, task.draw(make_batch(step.rows, enforced.dataset, step.row_len), seed=0))
+    _, told = task.loss(model, task.prepare(make_batch(step.rows, enforced.dataset, step.row_len), seed=0))
     margin = 0.0
     for sample in step.samples:
         ids, _ = enforced.dataset.sample(sample)
@@ -173,14 +175,14 @@ def test_a_joint_loss_weighs_its_parts_as_asked(setup):
     config = config.model_copy(update={"objective": config.objective.model_copy(update={"causal_share": 0.25})})
     enforced, task, model = task_of(setup, config, lazarus_models.load(setup.model))
     step = enforced.plan.step(0)
-    loss, told = task.loss(model, task.draw(make_batch(step.rows, enforced.dataset, step.row_len), seed=0))
+    loss, told = task.loss(model, task.prepare(make_batch(step.rows, enforced.dataset, step.row_len), seed=0))
     by_hand = 0.75 * told["diffusion_loss"].item() + 0.25 * told["causal_loss"].item()
     assert loss.item() == pytest.approx(by_hand, rel=1e-6)
     assert told["causal_loss"].item() != pytest.approx(told["diffusion_loss"].item(), rel=1e-3)
 
 
 def test_the_head_at_labels_alone_gives_the_loss_of_the_head_everywhere(setup):
-    enforced = enforce(setup.config())
+    enforced = check_run(setup.config())
     model = lazarus_models.load(setup.model).model
     step = enforced.plan.step(0)
     batch = make_batch(step.rows, enforced.dataset, step.row_len)
@@ -214,7 +216,7 @@ def test_the_table_of_the_reference_is_made_once_and_again_for_another_model(set
     train(setup.config(**settings, max_steps=4), watcher=watcher)
     assert computed == []
     lm = lazarus_models.load(setup.model)
-    lazarus_models.set_weights(lm.model, {"model.norm.weight": mx.full((32,), 1.1)})
+    lazarus_models.trees.set_weights(lm.model, {"model.norm.weight": mx.full((32,), 1.1)})
     lazarus_models.save(lm, setup.model)
     train(setup.config(**settings, max_steps=2), watcher=watcher, resume="none")
     assert computed[-1] == len(PAIRS)
@@ -244,7 +246,7 @@ def test_numbers_are_learnt_and_the_scores_model_is_whole(setup):
     said = json.loads((setup.folder / "run/final/config.json").read_text())
     assert said["architectures"] == ["LlamaForSequenceClassification"]
     assert said["id2label"] == {"0": "value"}
-    weights = lazarus_models.load_tensors(setup.folder / "run/final/model.safetensors")
+    weights = lazarus_models.tensor_files.load_tensors(setup.folder / "run/final/model.safetensors")
     assert weights["score.weight"].shape == (1, 32)
     assert not any(name.startswith("lm_head") for name in weights)
 
@@ -265,9 +267,10 @@ def test_a_scores_model_goes_on_from_where_it_was_saved_and_only_for_the_same_sc
     trained = setup.folder / "first" / "final"
     config = setup.config("second", **settings, max_steps=1).model_copy(update={"model": trained})
     train(config)
-    head = head_of(config.objective, enforce(config).dataset, lazarus_models.load(setup.model).tokenizer)
+    tokenizer = lazarus_models.load(setup.model).tokenizer
+    head = make_objective(config.objective).sequence_head(check_run(config).dataset, tokenizer)
     lm = load_with_head(trained, head, seed=9)
-    stored = lazarus_models.load_tensors(trained / "model.safetensors")
+    stored = lazarus_models.tensor_files.load_tensors(trained / "model.safetensors")
     assert mx.array_equal(lm.model.score.weight, stored["score.weight"])
     other = setup.config("third", objective={"kind": "classification", "classes": ["no", "perhaps", "yes"]})
     with pytest.raises(SetupError, match="gives the scores"):
@@ -289,7 +292,7 @@ def test_a_scores_model_goes_on_from_where_it_was_saved_and_only_for_the_same_sc
 def test_rows_that_an_objective_cannot_learn_from_are_refused(setup, name, objective, message):
     prepare(setup, name)
     if objective.get("mask_id") == 0:
-        objective = objective | {"mask_id": int(enforce(setup.config()).dataset.ids[0])}
+        objective = objective | {"mask_id": int(check_run(setup.config()).dataset.ids[0])}
     with pytest.raises(SetupError, match=message):
         train(setup.config(objective=objective))
 
@@ -321,11 +324,10 @@ def test_a_refused_row_is_named_by_its_file_and_its_number_there(setup, row, obj
 
 
 def test_of_several_files_the_one_is_named_that_holds_the_refused_row(setup):
-    from lazarus_train.data.dataset import Dataset, read_dataset
-    from lazarus_train.preflight import fields
+    from lazarus_train.data.dataset import Dataset, field_names, read_dataset
 
-    encoder = enforce(setup.config()).encoder
-    one = read_dataset(setup.data, encoder, fields(setup.config()))
+    encoder = check_run(setup.config()).encoder
+    one = read_dataset(setup.data, encoder, field_names(setup.config()))
     joined = Dataset.joined([one, one])
     assert joined.place(len(one) + 3) == f"sample 3 of {setup.data}"
 
@@ -342,7 +344,7 @@ def test_a_class_alone_is_nothing_to_learn(setup):
 def test_classes_that_are_not_several_are_refused(classes):
     from pydantic import ValidationError
 
-    from lazarus_train.objectives.settings import ClassificationSettings
+    from lazarus_train import ClassificationSettings
 
     with pytest.raises(ValidationError, match="classes"):
         ClassificationSettings(classes=classes)

@@ -6,17 +6,19 @@ import math
 import pytest
 
 import lazarus_models
+import lazarus_models.tensor_files
+import lazarus_models.trees
 from lazarus_models.backend import mx
 from lazarus_train import Interrupted, NonFinite, OptimizerSettings, SetupError, Watcher, train
 from lazarus_train.engine.state import ADAPTERS
 
 
 def test_the_logged_loss_is_the_mean_over_the_labels_of_the_step(setup):
-    from lazarus_train.preflight import enforce
+    from lazarus_train.preflight.inputs import check_run
 
     train(setup.config(max_steps=1))
     line = json.loads((setup.folder / "run" / "metrics.jsonl").read_text())
-    enforced = enforce(setup.config())
+    enforced = check_run(setup.config())
     model = lazarus_models.load(setup.model).model
     total, labels = 0.0, 0
     for sample in enforced.plan.step(0).samples:
@@ -52,9 +54,9 @@ def test_training_lowers_the_held_out_loss_and_says_so(setup):
 
 def test_adapters_leave_the_base_alone_and_final_is_the_merged_model(setup, lora_settings):
     train(setup.config(lora=lora_settings))
-    base = lazarus_models.weights(lazarus_models.load(setup.model).model)
+    base = lazarus_models.trees.weights(lazarus_models.load(setup.model).model)
     final = setup.folder / "run" / "final"
-    merged = lazarus_models.weights(lazarus_models.load(final).model)
+    merged = lazarus_models.trees.weights(lazarus_models.load(final).model)
     changed = {name for name in base if not mx.array_equal(base[name], merged[name])}
     assert changed == {name for name in base if "_proj" in name}
     lm = lazarus_models.load(setup.model)
@@ -67,7 +69,7 @@ def test_adapters_leave_the_base_alone_and_final_is_the_merged_model(setup, lora
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_samples(setup):
     lm = lazarus_models.load(setup.model)
-    lazarus_models.set_weights(lm.model, {"model.norm.weight": mx.full((32,), 3e38)})  # finite: logits are not
+    lazarus_models.trees.set_weights(lm.model, {"model.norm.weight": mx.full((32,), 3e38)})  # finite: logits are not
     lazarus_models.save(lm, setup.model)
     with pytest.raises(NonFinite, match=r"step 1 \(0 in the plan\): loss nan.*samples \[") as caught:
         train(setup.config())
@@ -80,9 +82,9 @@ def test_a_model_with_too_small_a_vocabulary_is_refused(setup):
     setup.build_plan()
     config = json.loads((setup.model / "config.json").read_text())
     (setup.model / "config.json").write_text(json.dumps({**config, "vocab_size": 8}))
-    weights = lazarus_models.load_tensors(setup.model / "model.safetensors")
+    weights = lazarus_models.tensor_files.load_tensors(setup.model / "model.safetensors")
     small = {name: tensor[:8] if "embed" in name else tensor for name, tensor in weights.items()}
-    lazarus_models.save_tensors(small, setup.model / "model.safetensors")
+    lazarus_models.tensor_files.save_tensors(small, setup.model / "model.safetensors")
     with pytest.raises(SetupError, match="the model knows 8"):
         train(setup.config())
 
@@ -163,7 +165,7 @@ def test_a_sample_beyond_the_models_context_is_warned_of(setup):
     warnings: list[str] = []
     train(setup.config(max_steps=1), watcher=Watcher(on_warning=warnings.append))
     assert len(warnings) == 1
-    assert "the model was made for 8" in warnings[0]
+    assert "the model's context is 8" in warnings[0]
 
 
 def test_a_plan_of_lengths_without_a_header_says_what_was_not_checked(setup):

@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 
 import lazarus_models
+import lazarus_models.composition
+import lazarus_models.tensor_files
+import lazarus_models.trees
 import ring
 from lazarus_models.backend import mx
 from lazarus_plan import load_plan
@@ -47,7 +50,7 @@ def tiny_setup(tmp_path_factory, make_setup):
     """The model and the pairs of `tiny.py`, with the plan of its steps."""
     setup = make_setup(tmp_path_factory.mktemp("tiny"))
     tokenizer = load_tokenizer("byte")
-    shape = lazarus_models.preset("nano", vocab_size=tiny.VOCAB).model_copy(
+    shape = lazarus_models.composition.preset("nano", vocab_size=tiny.VOCAB).model_copy(
         update={
             "num_hidden_layers": tiny.LAYERS,
             "hidden_size": tiny.WIDTH,
@@ -58,7 +61,7 @@ def tiny_setup(tmp_path_factory, make_setup):
         }
     )
     lm = lazarus_models.init_model(shape, tokenizer, seed=0)
-    lazarus_models.set_weights(lm.model, {name: mx.array(each) for name, each in tiny.weights().items()})
+    lazarus_models.trees.set_weights(lm.model, {name: mx.array(each) for name, each in tiny.weights().items()})
     for file in setup.model.iterdir():
         file.unlink()
     lazarus_models.save(lm, setup.model)
@@ -89,7 +92,7 @@ def check_run(folder: Path, name: str) -> None:
     assert [line["loss"] for line in lines if "loss" in line] == pytest.approx(golden["losses"], rel=1e-5)
     assert [line["grad_norm"] for line in lines if "loss" in line] == pytest.approx(golden["norms"], rel=1e-4)
     assert [line["eval_loss"] for line in lines if "eval_loss" in line] == pytest.approx(golden["held_out"], rel=1e-5)
-    final = lazarus_models.load_tensors(folder / "final" / "model.safetensors")
+    final = lazarus_models.tensor_files.load_tensors(folder / "final" / "model.safetensors")
     start = tiny.weights()
     moved = {each: float(np.abs(np.array(final[each]) - start[each]).sum()) for each in start}
     assert moved == pytest.approx(golden["moved"], rel=1e-3)

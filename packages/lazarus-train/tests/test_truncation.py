@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 import lazarus_models
 from lazarus_models.backend import mx
+from lazarus_train import DiffusionSettings
 from lazarus_train.data.batches import Batch, Part, make_batch
-from lazarus_train.objectives.registry import DiffusionTask
-from lazarus_train.objectives.settings import DiffusionSettings
+from lazarus_train.objectives.diffusion import DiffusionObjective
 from lazarus_train.objectives.truncation import truncate
-from lazarus_train.preflight import enforce
+from lazarus_train.preflight.inputs import check_run
 
 
 def batch_of(rows: list[list[int]], numbers: list[int] | None = None) -> Batch:
@@ -71,14 +71,14 @@ def test_as_many_are_cut_as_asked_and_every_length_is_as_likely():
 def test_the_loss_of_a_cut_sample_is_that_of_one_as_short(setup):
     setup.write_rows([{"text": f"{a} and {a} make {a + a}, said she to me."} for a in range(4)])
     setup.build_plan(mode="padded", token_budget=128)
-    enforced, model = enforce(setup.config()), lazarus_models.load(setup.model).model
+    enforced, model = check_run(setup.config()), lazarus_models.load(setup.model).model
     step = enforced.plan.step(0)
-    task = DiffusionTask(DiffusionSettings(mask_id=299, truncated_share=1.0))
-    plain = DiffusionTask(DiffusionSettings(mask_id=299, truncated_share=0.0))
+    task = DiffusionObjective(DiffusionSettings(mask_id=299, truncated_share=1.0))
+    plain = DiffusionObjective(DiffusionSettings(mask_id=299, truncated_share=0.0))
     for seed in range(5):
         batch = make_batch(step.rows[:1], enforced.dataset, step.row_len)
         cut = truncate(batch, 1.0, seed)
         short = Batch(batch.ids, cut.segment_ids, cut.is_label, batch.places, batch.parts, batch.numbers, 1)
         share = batch.parts[0].labels / cut.is_label.sum().item()
-        expected = plain.loss(model, plain.draw(short, seed))[0].item() * share
-        assert task.loss(model, task.draw(batch, seed))[0].item() == pytest.approx(expected, rel=1e-5)
+        expected = plain.loss(model, plain.prepare(short, seed))[0].item() * share
+        assert task.loss(model, task.prepare(batch, seed))[0].item() == pytest.approx(expected, rel=1e-5)

@@ -10,8 +10,8 @@ from lazarus_plan import PlanConfig, build_plan
 from lazarus_plan.report.summary import lost_answers, receipt
 from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
 from lazarus_train.data.dataset import Dataset, read_dataset
-from lazarus_train.objectives.loss_normalizer import lost_labels, units_by_step
-from lazarus_train.objectives.settings import CausalSettings
+from lazarus_train.objectives.causal import CausalObjective
+from lazarus_train.objectives.loss_normalizer import lost_labels
 
 ENCODER = Encoder(load_tokenizer("byte"), "plain")
 
@@ -54,7 +54,7 @@ def test_the_trainer_and_the_receipt_name_samples_that_lost_their_answers(
 ):
     dataset = read(folder / "cut.jsonl", [(3, 2), (60, 2), (3, 2), (60, 2)])
     plan = build_plan(dataset.lengths, PlanConfig(token_budget=128, row_len=32, oversize="truncate"))
-    units_by_step(plan, dataset, CausalSettings())
+    CausalObjective().loss_normalizer(plan, dataset)
     assert "cuts off every token that carries loss of 2 of 4 samples, the first sample 1 of" in caplog.text
     assert "lost      the answers of 2 cut samples" in receipt(plan, [dataset.lengths])
     assert "lost" not in receipt(plan)
@@ -63,6 +63,6 @@ def test_the_trainer_and_the_receipt_name_samples_that_lost_their_answers(
 def test_nothing_is_said_where_answers_are_left(folder: Path, caplog: pytest.LogCaptureFixture):
     dataset = read(folder / "kept.jsonl", [(3, 2), (20, 50)])
     plan = build_plan(dataset.lengths, PlanConfig(token_budget=64, row_len=32, oversize="truncate"))
-    units_by_step(plan, dataset, CausalSettings())
+    CausalObjective().loss_normalizer(plan, dataset)
     assert not caplog.text and "lost" not in receipt(plan, [dataset.lengths])
     assert np.array_equal(lost_labels(plan, dataset), [])

@@ -1,7 +1,7 @@
 """The settings of a pydantic model as a flat list: key paths, types in words, ranges, help from the fields' docstrings.
 
 Files, `--set` and flags are all read by this one description. A field whose type is a model, or a union of models told apart
-by a discriminator, is a table; every other field is a setting.
+by a discriminator, is a table, and so is a base class whose method `variants` lists its models; every other field is a setting.
 """
 
 import re
@@ -185,7 +185,8 @@ def _with_all_tags(setting: Setting, name: str, models: tuple[type[BaseModel], .
 
 
 def _setting(info: FieldInfo, key: Key) -> Setting:
-    tables = tuple(each for each in members(info.annotation) if isinstance(each, type) and issubclass(each, BaseModel))
+    found = (each for each in members(info.annotation) if isinstance(each, type) and issubclass(each, BaseModel))
+    tables = tuple(model for each in found for model in _variants(each))
     tag = info.discriminator if isinstance(info.discriminator, str) else None
     if tag is None and len(tables) > 1:
         shared = [name for name in tables[0].model_fields if _is_tag(name, tables)]
@@ -195,6 +196,14 @@ def _setting(info: FieldInfo, key: Key) -> Setting:
     said = re.search(r"Default: (.+?)\.(?: |$)", text)
     default = said[1] if said else _shown_default(info)
     return Setting(key, info.annotation, bounds, first_sentence(text), default, tables, tag, info.is_required())
+
+
+def _variants(model: type[BaseModel]) -> tuple[type[BaseModel], ...]:
+    """The models that a field of this type accepts: those of the type's own class method `variants`, else the model."""
+    if "variants" not in vars(model):
+        return (model,)
+    found: tuple[type[BaseModel], ...] = cast("Any", model).variants()
+    return found
 
 
 def _shown_default(info: FieldInfo) -> str | None:

@@ -23,21 +23,3 @@ from .loading.huggingface import save as save
 from .loading.loaded_model import LoadedModel as LoadedModel
 from .loading.quantized_layers import quantize as quantize
 from .packed_rows import segment_caches as segment_caches
-
-# isort: split
-# Names that lazarus-train still imports from here; their place is the room in the path.
-from .adapters.files import merge_adapter as merge_adapter
-from .adapters.lora import adapter_weights as adapter_weights
-from .components.roles import guessed_role as guessed_role
-from .components.roles import parameter_roles as parameter_roles
-from .composition.presets import preset as preset
-from .errors import GenerationError as GenerationError
-from .loading.files import HashedFiles as HashedFiles
-from .loading.huggingface import loaded_files as loaded_files
-from .loading.huggingface import supports_packing as supports_packing
-from .packed_rows import mask_caches as mask_caches
-from .tensor_files import load_tensors as load_tensors
-from .tensor_files import save_tensors as save_tensors
-from .trees import flatten as flatten
-from .trees import set_weights as set_weights
-from .trees import weights as weights

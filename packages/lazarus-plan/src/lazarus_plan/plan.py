@@ -47,9 +47,15 @@ class Segment(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Segments that share a row of `row_len` tokens; attention never crosses them."""
+    """Segments that share a row of `row_len` tokens; attention never crosses them.
+
+    Args:
+        segments: In the order of their tokens.
+        number: 0-based index of the row in its step.
+    """
 
     segments: tuple[Segment, ...]
+    number: int = 0
 
     @property
     def tokens(self) -> int:
@@ -95,7 +101,7 @@ class Step:
                 current = row
             span = None if span_start == WHOLE else (span_start, span_start + length)
             rows[-1].append(Segment(sample, first, first + length, span))
-        return tuple(Row(tuple(segments)) for segments in rows)
+        return tuple(Row(tuple(segments), number) for number, segments in enumerate(rows))
 
     @property
     def tokens(self) -> int:

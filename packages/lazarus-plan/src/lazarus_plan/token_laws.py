@@ -94,9 +94,9 @@ def check_coverage(
     fields: Collection[str] = FIELDS,
     pad_id: int = 0,
 ) -> None:
-    """The coverage law: in every epoch each token comes exactly as often as the plan has it, which is once.
+    """The coverage law: in every epoch each token occurs exactly as often as in the plan, which is once.
 
-    A source that is repeated or weighted has more passes; the plan counts them. Where tokens stand is not compared.
+    A source that is repeated or weighted has more passes; the plan counts them. The place of a token is not compared.
 
     Args:
         plan: The plan that the loader follows.

@@ -1,4 +1,4 @@
-"""A run that plans for itself: the plan is built once, saved in the run's folder, and obeyed like any other."""
+"""A plan that is built for a run, saved in the run's folder, and followed like any other plan."""
 
 import secrets
 from typing import Any
@@ -6,29 +6,28 @@ from typing import Any
 from lazarus_plan import PlanConfig, build_plan, load_plan, save_plan
 from lazarus_tokenkit import Encoder, load_tokenizer
 from lazarus_train.config import TrainConfig
-from lazarus_train.data.dataset import read_dataset
+from lazarus_train.data.dataset import field_names, read_dataset
 from lazarus_train.errors import SetupError
-from lazarus_train.preflight import fields
 from lazarus_train.run_dir.checkpoint import checkpoints
 from lazarus_train.run_dir.layout import RunFolder
-from lazarus_train.run_dir.resume import NONE
+from lazarus_train.run_dir.resume import AUTO, NONE
 
 _SEED_BITS = 32
 
 
-def plan_run(config: TrainConfig, planning: dict[str, Any], *, resume: str, writes: bool = True) -> None:
+def plan_run(config: TrainConfig, planning: dict[str, Any], *, resume: str = AUTO, writes: bool = True) -> None:
     """Builds the plan of a run at `config.batch_plan`, with the fingerprints of data, template and tokenizer.
 
-    Built again it is the same plan: a seed that was drawn is read from the plan that lies there.
+    The same call builds the same plan: a random seed is read from the plan that is there.
 
     Args:
-        config: Model, data and template; where the plan goes.
-        planning: Members of `PlanConfig`; its seed is drawn where they give none.
-        resume: `none` lets another plan take the place of the one that lies there.
-        writes: Whether this process writes it; the others of a run only wait.
+        config: Model, data, template, and the folder of the plan.
+        planning: Members of `PlanConfig`; without `seed` a random one is used.
+        resume: `none` replaces another plan in that folder; otherwise it is an error.
+        writes: Whether this process writes the plan; the other processes of a run do nothing.
 
     Raises:
-        SetupError: The folder holds another plan, a run in progress, or something that is no run.
+        SetupError: The folder has another plan, a run in progress, or files that no run wrote.
     """
     if not writes:
         return
@@ -38,7 +37,7 @@ def plan_run(config: TrainConfig, planning: dict[str, Any], *, resume: str, writ
     lies_there = load_plan(config.batch_plan) if config.batch_plan.exists() and resume != NONE else None
     drawn = secrets.randbits(_SEED_BITS) if lies_there is None else lies_there.metadata.config.seed
     encoder = Encoder(load_tokenizer(str(config.model)), template=config.template)
-    lengths = [read_dataset(path, encoder, fields(config)).lengths for path in config.data_files]
+    lengths = [read_dataset(path, encoder, field_names(config)).lengths for path in config.data_files]
     plan = build_plan(lengths, PlanConfig.model_validate({"seed": drawn, **planning}))
     if lies_there is not None and lies_there.plan_id == plan.plan_id:
         return

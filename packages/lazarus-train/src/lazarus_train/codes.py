@@ -153,6 +153,16 @@ CODES = {
     ),
     "LR-E160": Code("A file of a sweep is of another kind", "The path names another file", "Choose another output."),
     "LR-E170": Code("A logger is not installed", "The extra is missing", "Install the extra that the message names."),
+    "LR-E171": Code(
+        "There is no objective of this kind",
+        "A typing error, or the package of the objective is not installed",
+        "Give a kind that the message names, or install the package that provides it.",
+    ),
+    "LR-E172": Code(
+        "The objective of another package cannot be used",
+        "The package fails to import, registers something else, or two packages provide the kind",
+        "Update or uninstall the package that the message names.",
+    ),
     "LR-E180": Code(
         "A file of settings is not TOML",
         "A syntax error, or another kind of file",

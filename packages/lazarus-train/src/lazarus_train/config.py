@@ -18,9 +18,8 @@ from pydantic import (
 )
 
 from lazarus_core.canonical import MAX_INTEGER
-from lazarus_models.loading.hub import locate
-from lazarus_train.engine.early_stop import EarlyStopSettings
-from lazarus_train.objectives.settings import CausalSettings, ObjectiveSettings, PreferenceSettings
+from lazarus_models.loading import locate
+from lazarus_train.objective_registry import AnyObjective, default_objective
 
 FULL_RATE = 1e-4
 """Peak learning rate of full fine-tuning: between what models of billions (1e-5) and of millions (1e-3) of parameters
@@ -127,12 +126,23 @@ _READ_BY = {
 """Settings that only some optimizers read."""
 
 
+class EarlyStopSettings(BaseModel):
+    """What counts as learning by heart."""
+
+    model_config = _STRICT
+
+    patience: PositiveInt = 3
+    """Measurements of the held-out loss without a better one."""
+    min_gap: NonNegativeFloat = 0.0
+    """By how much the held-out loss must lie above the training loss, in the loss's unit."""
+
+
 class TrainConfig(BaseModel):
     """Training by a plan, whatever is minimised."""
 
     model_config = _STRICT
 
-    objective: ObjectiveSettings = CausalSettings()
+    objective: AnyObjective = Field(default_factory=default_objective)
     """Objective to minimise."""
     model: Path
     """Model to start from: a directory, `owner/name[@revision]` on the hub, or a short name."""
@@ -199,7 +209,7 @@ class TrainConfig(BaseModel):
             raise ValueError("`eval_every` needs `eval_data` or `sample_prompts`")
         if self.early_stop is not None and not self.eval_data:
             raise ValueError("`early_stop` needs `eval_data`")
-        if self.sample_prompts and self.objective.kind not in ("causal", "preference"):
+        if self.sample_prompts and not self.objective.allows_generation:
             raise ValueError(
                 f"`sample_prompts` asks a model that answers; `objective` {self.objective.kind} makes none"
             )
@@ -211,12 +221,7 @@ class TrainConfig(BaseModel):
     def _is_possible(self) -> "TrainConfig":
         if self.recomputes and self.lora is not None and self.lora.dropout:
             raise ValueError("`recomputes` would drop other inputs the second time than `lora.dropout` did the first")
-        is_kto = isinstance(self.objective, PreferenceSettings) and self.objective.loss == "kto"
-        if self.label_field is not None and not is_kto:
-            raise ValueError("`label_field` has no effect but with `loss` kto")
-        wants_adapters = isinstance(self.objective, PreferenceSettings) and self.objective.reference == "adapters-off"
-        if wants_adapters and self.lora is None:
-            raise ValueError("`reference` adapters-off needs `lora`")
+        self.objective.check_run(self)
         return self
 
     def threads_of(self, wanted: int) -> int:
@@ -230,7 +235,7 @@ class TrainConfig(BaseModel):
             ConfigError: There is no such model.
             PlanError: `expect_plan` is no plan_id, plan or lock.
         """
-        from lazarus_plan.checks.pin import resolve_pin  # loads NumPy, which help does without
+        from lazarus_plan.checks import resolve_pin
 
         pin = None if self.expect_plan is None else f"sha256:{resolve_pin(self.expect_plan)}"
         return self.model_copy(update={"expect_plan": pin, "model": locate(self.model).path})
@@ -245,7 +250,7 @@ class TrainConfig(BaseModel):
         """The data as files, one for each source of the plan."""
         return (self.data,) if isinstance(self.data, Path) else self.data
 
-    def trajectory(self) -> dict[str, Any]:
+    def resume_key(self) -> dict[str, Any]:
         """The settings that decide the weights after n steps: a resumed run must have the same."""
         decisive = {
             "objective",

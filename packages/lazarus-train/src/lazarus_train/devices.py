@@ -22,6 +22,7 @@ import os
 import sys
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal, cast
 
 from lazarus_models.backend import BLAS, mx
@@ -65,6 +66,11 @@ class DevicePolicy:
     def cores(self) -> int:
         """How many cores of a CPU a step may use."""
         return self.threads * (self.blas_threads or 1)
+
+
+def weight_bytes(model: Path) -> int:
+    """Bytes of the weight files of a model directory."""
+    return sum(file.stat().st_size for file in model.glob("*.safetensors"))
 
 
 @cache

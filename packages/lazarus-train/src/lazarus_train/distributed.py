@@ -1,6 +1,6 @@
 """The processes of one run: started by `mlx.launch` or MPI, they share the work of every step.
 
-R = number of processes. One process alone is rank 0 of 1 and talks to nobody.
+R = number of processes. A run of one process is rank 0 of 1 and sends nothing.
 """
 
 import functools
@@ -28,7 +28,7 @@ _LAUNCHED = ("MLX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 
 
 @dataclass(frozen=True)
-class Ranks:
+class ProcessGroup:
     """The processes of a run, as one of them sees them.
 
     Args:
@@ -123,19 +123,19 @@ class Ranks:
         return summed
 
 
-ALONE = Ranks()
-"""One process."""
+SINGLE = ProcessGroup()
+"""A run of one process."""
 
 
 @functools.cache
-def launched() -> Ranks:
+def init() -> ProcessGroup:
     """The processes this one was launched with; joins them at the first call.
 
     Raises:
         SetupError: They cannot be joined.
     """
     if not any(name in os.environ for name in _LAUNCHED):
-        return Ranks()
+        return ProcessGroup()
     rank = next(os.environ[name] for name in _LAUNCHED if name in os.environ)
     say(f"rank {rank}: joining the other processes of the run; gives up after {JOIN_WITHIN_S} s")
     signal.alarm(JOIN_WITHIN_S)  # its default ends the process: the backend waits without letting Python run
@@ -147,4 +147,4 @@ def launched() -> Ranks:
         ) from error
     finally:
         signal.alarm(0)
-    return Ranks(group.rank(), group.size())
+    return ProcessGroup(group.rank(), group.size())

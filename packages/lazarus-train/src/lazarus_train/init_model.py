@@ -4,7 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from lazarus_models import init_model, preset, read_config, save
+from lazarus_models import init_model, read_config, save
+from lazarus_models.composition import preset
 from lazarus_tokenkit import compute_fingerprint, load_tokenizer
 from lazarus_train.errors import SetupError
 from lazarus_train.run_dir.checkpoint import checkpoints

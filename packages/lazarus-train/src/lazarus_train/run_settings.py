@@ -1,12 +1,21 @@
 """Settings of a run as a file: those of `TrainConfig`, and how to plan, where to begin, what to resume and where to log."""
 
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from lazarus_train.config import TrainConfig
-from lazarus_train.objectives.settings import ObjectiveSettings
+from lazarus_train.objective_registry import BUILT_IN, settings_type
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 LoggerName = Literal["tensorboard", "wandb"]
@@ -90,7 +99,20 @@ class RunSettings(TrainConfig):
         return TrainConfig.model_validate({name: getattr(self, name) for name in TrainConfig.model_fields})
 
 
+def settings_of(kind: str) -> type[RunSettings]:
+    """The settings of a run with one objective, which may be from another package.
+
+    Args:
+        kind: Kind of the objective.
+
+    Raises:
+        SetupError: No package provides it.
+    """
+    objective = (settings_type(kind), Field(default_factory=lambda: settings_type(kind).model_validate({})))
+    found: Any = create_model("RunSettings", __base__=RunSettings, objective=objective)
+    return found
+
+
 def objective_kinds() -> dict[str, type[BaseModel]]:
-    """The settings of every objective by its kind."""
-    union = get_args(ObjectiveSettings)[0]
-    return {each.model_fields["kind"].default: each for each in get_args(union)}
+    """The settings of every objective of this package, by its kind."""
+    return {kind: settings_type(kind) for kind in BUILT_IN}

@@ -9,7 +9,9 @@ import re
 import sys
 from pathlib import Path
 
-from lazarus_models import load, parameter_roles, weights
+from lazarus_models import load
+from lazarus_models.components import parameter_roles
+from lazarus_models.trees import weights
 from lazarus_train.engine.optim import is_decayed, is_hidden_matrix
 
 HEAD = """# What each rule moves

@@ -1,6 +1,8 @@
 from .charts import Bar as Bar
+from .charts import Curve as Curve
 from .charts import bars as bars
 from .charts import columns as columns
+from .charts import curves as curves
 from .charts import lines as lines
 from .document import PAGE as PAGE
 from .document import page as page

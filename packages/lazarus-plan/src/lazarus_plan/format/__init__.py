@@ -1,1 +1,5 @@
 """The on-disk format of plans and locks. FORMAT.md specifies it."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

@@ -1,2 +1,3 @@
 from .advice import candidates as candidates
 from .advice import reason as reason
+from .explain import plan_rows as plan_rows

@@ -7,7 +7,7 @@ An entry point's name is a suffix without its dot, and its object a function fro
 avro = "my_package:read_avro"        # def read_avro(path: Path) -> Iterable[Mapping[str, Any]]
 ```
 
-Suffixes that lazarus-tokenkit reads itself stay its own. What a reader does wrong is said with the name of its package.
+Suffixes that lazarus-tokenkit reads itself cannot be replaced. Every error of a reader names its package.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,7 +32,7 @@ def plugged_rows(path: Path) -> Iterator[dict[str, Any]] | None:
     """Rows of a file by the reader of another package; None where no package reads its suffix.
 
     Raises:
-        SampleError: Two packages read the suffix, the reader cannot be loaded, fails, or gives what is no row.
+        SampleError: Two packages read the suffix, the reader cannot be loaded, fails, or yields something other than rows.
     """
     points = [each for each in entry_points(group=GROUP) if path.name.endswith(f".{each.name}")]
     if not points:

@@ -1,36 +1,10 @@
-"""Who wants to know how far a run is, and may stop it."""
+"""Callbacks of a run: progress, results, and requests to stop."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lazarus_plan import ChainCheck
-from lazarus_train.engine.evaluation import HeldOut
-from lazarus_train.engine.memory import MemoryEstimate
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """One finished step.
-
-    Args:
-        step: Steps done, this one included.
-        loss: Mean over the units of the whole step: nats a label token, a pair's or a sample's loss.
-        metrics: Means of what the objective tells beside it.
-        rate: Learning rate of the update.
-        norm: Global gradient norm before clipping.
-        tokens: Real tokens of the step; padding does not count.
-        seconds: From the first row to the updated weights.
-        epochs: Tokens trained on since the run began, as a multiple of those of the data (equivalent epochs).
-    """
-
-    step: int
-    loss: float
-    metrics: Mapping[str, float]
-    rate: float
-    norm: float
-    tokens: int
-    seconds: float
-    epochs: float
+from lazarus_train.callbacks.reports import HeldOut, MemoryEstimate, StepReport
 
 
 @dataclass(frozen=True)
@@ -62,5 +36,5 @@ class Watcher:
     should_stop: Callable[[], bool] = lambda: False
 
 
-NOBODY = Watcher()
-"""Nobody watches."""
+SILENT = Watcher()
+"""Callbacks that do nothing."""

@@ -8,9 +8,9 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any, Literal, Protocol
 
-from lazarus_train.callbacks.base import StepReport, Watcher
+from lazarus_train.callbacks.base import Watcher
+from lazarus_train.callbacks.reports import HeldOut, StepReport
 from lazarus_train.config import TrainConfig
-from lazarus_train.engine.evaluation import HeldOut
 from lazarus_train.errors import SetupError
 
 LoggerName = Literal["tensorboard", "wandb"]

@@ -52,7 +52,8 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Walk from a trained model back to the rows: exit 0 if every link holds, 1 at the first that does not."""
-    from lazarus_train.run_dir.provenance import Elsewhere, Pins, verify_run
+    from lazarus_train.verify.evidence import Elsewhere, Pins
+    from lazarus_train.verify.walk import verify_run
 
     links: list[Link] = []
     for link in verify_run(path, Elsewhere(model, tuple(data or ()), batch_plan), Pins(expect, audit_head)):
@@ -97,7 +98,7 @@ def report(
 ) -> None:
     """Draw runs on one page: curves, differences, answers, and the rows behind their steps."""
     from lazarus_core.atomic import whole_file
-    from lazarus_core.html.document import PAGE
+    from lazarus_core.html import PAGE
     from lazarus_core.outputs import check_output
     from lazarus_train.run_dir import report as run_report
 

@@ -2,92 +2,115 @@
 
 import contextlib
 import signal
-from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Mapping
+from typing import TYPE_CHECKING
 
 from lazarus_core.console import progress, say
 
 if TYPE_CHECKING:
     from lazarus_plan import ChainCheck
-    from lazarus_train.callbacks.base import StepReport, Watcher
+    from lazarus_train.callbacks.base import Watcher
+    from lazarus_train.callbacks.reports import HeldOut, MemoryEstimate, StepReport
     from lazarus_train.config import TrainConfig
-    from lazarus_train.engine.evaluation import HeldOut
 
 
 @contextlib.contextmanager
 def watching(config: "TrainConfig", *, speaks: bool) -> Generator["Watcher"]:
     """Progress on stderr; from the first step on, Ctrl-C is a request to stop after the step.
 
-    Where several processes train, one speaks and all of them listen.
+    Args:
+        config: Settings of the run.
+        speaks: Whether this process shows progress. If several processes train, one shows it and all can be stopped.
     """
     from lazarus_train.callbacks.base import Watcher
 
     asked: list[int] = []
-    if not speaks:
-        with contextlib.ExitStack() as listening:
-
-            def listen(_: "ChainCheck", first: int, last: int) -> None:
-                listening.enter_context(_asking_to_stop(asked, speaks=False))
-
-            with _exit_of_signal(asked):
-                yield Watcher(on_start=listen, should_stop=lambda: bool(asked))
-        return
     with contextlib.ExitStack() as stack:
-        shown = stack.enter_context(contextlib.ExitStack())  # the one bar in sight
-        bars: list[Any] = []
-
-        def show_bar(title: str, total: int | None, unit: str) -> None:
-            shown.close()
-            bars.append(shown.enter_context(progress(title, total=total, unit=unit)))
-
-        def on_reference(done: int, total: int) -> None:
-            if done <= seen.get("pairs", 0) or "pairs" not in seen:  # of other rows than before
-                show_bar("the reference", total, "pairs")
-                seen["pairs"] = 0
-            bars[-1](done - seen["pairs"])
-            seen["pairs"] = done
-
-        seen: dict[str, int] = {}
+        if not speaks:
+            signals = stack.enter_context(contextlib.ExitStack())
+            stack.enter_context(_exit_of_signal(asked))
+            yield Watcher(
+                on_start=lambda checked, first, last: signals.enter_context(_asking_to_stop(asked, speaks=False)),
+                should_stop=lambda: bool(asked),
+            )
+            return
+        display = _Display(stack, asked)
         names = ", ".join(path.name for path in config.data_files)
-        show_bar(f"encoding {names}", None, "rows")
-
-        def on_start(checked: "ChainCheck", first: int, last: int) -> None:
-            shown.close()
-            for line in checked.lines():
-                say(f"plan: {line}")
-            say(f"steps {first + 1} to {last}" if first < last else "no step is left to do")
-            stack.enter_context(_asking_to_stop(asked, speaks=True))
-            show_bar("training", last, "steps")
-            bars[-1](first)
-
-        def on_step(report: "StepReport") -> None:
-            told = "".join(f", accuracy {each:.2f}" for name, each in report.metrics.items() if "accuracy" in name)
-            speed = f"{report.tokens / report.seconds:,.0f} tokens/s"
-            bars[-1](1, note=f"loss {report.loss:.3f}{told}, {speed}, {report.epochs:.2f} epochs")
-
-        def on_measure(done: int, total: int) -> None:
-            bars[-1](0, note=f"measuring held-out loss, {done / total:.0%}")
-
-        def on_held_out(step: int, name: str, result: "HeldOut") -> None:
-            say(f"held-out loss of {name} after step {step}: {result.in_words()}")
-
-        def on_answers(step: int, answers: "Mapping[str, str]") -> None:
-            for prompt, text in answers.items():
-                say(f"after step {step}, {prompt!r}: {text.strip()!r}")
-
+        display.show_bar(f"encoding {names}", None, "rows")
         stack.enter_context(_exit_of_signal(asked))
         yield Watcher(
-            on_rows=lambda rows: bars[-1](rows),
-            on_reference=on_reference,
-            on_memory=lambda estimate: say(f"memory: {estimate.in_words()}"),
-            on_start=on_start,
-            on_step=on_step,
-            on_measure=on_measure,
-            on_answers=on_answers,
-            on_held_out=on_held_out,
+            on_rows=lambda rows: display.bar(rows),
+            on_reference=display.on_reference,
+            on_memory=display.on_memory,
+            on_start=display.on_start,
+            on_step=display.on_step,
+            on_measure=display.on_measure,
+            on_answers=display.on_answers,
+            on_held_out=display.on_held_out,
             on_warning=say,
             should_stop=lambda: bool(asked),
         )
+
+
+class _Display:
+    """The lines and the one progress bar of a run.
+
+    Args:
+        stack: Closed when the run ends.
+        asked: Signals that asked for a stop.
+    """
+
+    def __init__(self, stack: contextlib.ExitStack, asked: list[int]) -> None:
+        self._stack = stack
+        self._asked = asked
+        self._shown = stack.enter_context(contextlib.ExitStack())  # the bar in sight
+        self._pairs: int | None = None
+        self.bar: Callable[..., object] = lambda *_, **__: None
+
+    def show_bar(self, title: str, total: int | None, unit: str) -> None:
+        """Replaces the bar.
+
+        Args:
+            title: Shown before it.
+            total: Its length; None if that is not known.
+            unit: What it counts.
+        """
+        self._shown.close()
+        self.bar = self._shown.enter_context(progress(title, total=total, unit=unit))
+
+    def on_memory(self, estimate: "MemoryEstimate") -> None:
+        say(f"memory: {estimate.in_words()}")
+
+    def on_reference(self, done: int, total: int) -> None:
+        if self._pairs is None or done <= self._pairs:  # other rows than before
+            self.show_bar("the reference", total, "pairs")
+            self._pairs = 0
+        self.bar(done - self._pairs)
+        self._pairs = done
+
+    def on_start(self, checked: "ChainCheck", first: int, last: int) -> None:
+        self._shown.close()
+        for line in checked.lines():
+            say(f"plan: {line}")
+        say(f"steps {first + 1} to {last}" if first < last else "no step is left to do")
+        self._stack.enter_context(_asking_to_stop(self._asked, speaks=True))
+        self.show_bar("training", last, "steps")
+        self.bar(first)
+
+    def on_step(self, report: "StepReport") -> None:
+        told = "".join(f", accuracy {each:.2f}" for name, each in report.metrics.items() if "accuracy" in name)
+        speed = f"{report.tokens / report.seconds:,.0f} tokens/s"
+        self.bar(1, note=f"loss {report.loss:.3f}{told}, {speed}, {report.epochs:.2f} epochs")
+
+    def on_measure(self, done: int, total: int) -> None:
+        self.bar(0, note=f"measuring held-out loss, {done / total:.0%}")
+
+    def on_held_out(self, step: int, name: str, result: "HeldOut") -> None:
+        say(f"held-out loss of {name} after step {step}: {result.in_words()}")
+
+    def on_answers(self, step: int, answers: "Mapping[str, str]") -> None:
+        for prompt, text in answers.items():
+            say(f"after step {step}, {prompt!r}: {text.strip()!r}")
 
 
 @contextlib.contextmanager

@@ -3,9 +3,10 @@
 A command reads a run from four layers: defaults, `--config FILE`, `--set NAME=VALUE`, options.
 """
 
-from dataclasses import dataclass
+import inspect
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -108,25 +109,53 @@ CLASSIFY = Command(
     ("classes",),
     ("prompt_field", "completion_field"),
 )
-COMMANDS = (PRETRAIN, SFT, DPO, REWARD, CLASSIFY)
+OBJECTIVE = Command(
+    "objective",
+    "Train a model by a plan with any installed objective, also one from another package.",
+    (),
+    (),
+    ("prompt_field", "completion_field", "messages_field", "text_field"),
+)
+COMMANDS = (PRETRAIN, SFT, DPO, REWARD, CLASSIFY, OBJECTIVE)
+KIND_HELP = "Kind of the objective; --set objective.NAME=VALUE gives its settings."
 
 
 def deferred(command: Command) -> Deferred:
     """A command that reads its options from the settings when it is called."""
-    return Deferred(command.name, command.words, lambda: _settings_command(command).function())
+    return Deferred(command.name, command.words, lambda: _function(command))
+
+
+def _function(command: Command) -> Any:
+    """A function whose parameters are the options of a command; `objective` has its kind as an argument too."""
+    function = _settings_command(command).function()
+    if command is not OBJECTIVE:
+        return function
+
+    def run(kind: str, **given: Any) -> None:
+        _settings_command(replace(command, kinds=(kind,))).function()(**given)
+
+    kind = inspect.Parameter(
+        "kind",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=Annotated[str, typer.Argument(metavar="KIND", help=KIND_HELP)],
+    )
+    parameters = [kind, *inspect.signature(function).parameters.values()]
+    run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess] (typer reads it)
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    return run
 
 
 def _settings_command(command: Command) -> "SettingsCommand[RunSettings]":
     from lazarus_core.settings_command import SettingsCommand
     from lazarus_train.cli.option_names import refusal
-    from lazarus_train.run_settings import RunSettings
+    from lazarus_train.run_settings import RunSettings, settings_of
 
     def begin(settings: RunSettings) -> None:
         start(settings)
 
     return SettingsCommand(
         title=f"lazarus train {command.name}",
-        model=RunSettings,
+        model=settings_of(command.kinds[0]) if command.name == OBJECTIVE.name and command.kinds else RunSettings,
         options=command.options(),
         start=begin,
         refusal=refusal,
@@ -294,12 +323,12 @@ def start(settings: "RunSettings") -> None:
     from lazarus_train.build_plan import plan_run
     from lazarus_train.callbacks.loggers import telling
     from lazarus_train.cli.progress import watching
-    from lazarus_train.distributed import launched
+    from lazarus_train.distributed import init
     from lazarus_train.engine.trainer import train
 
     config, resume = settings.train_config(), settings.resume
     planning = None if settings.build_plan is None else settings.build_plan.planning()
-    ranks = launched()
+    processes = init()
     if settings.init_model is not None:
         from lazarus_train.init_model import FreshModel, make_model
 
@@ -307,23 +336,23 @@ def start(settings: "RunSettings") -> None:
         shape = asked.preset or asked.config
         assert shape is not None, "the settings have a shape"
         fresh = FreshModel(shape, asked.tokenizer, asked.vocab_size, seed=config.seed)
-        if ranks.is_first:
+        if processes.is_first:
             make_model(fresh, config.output, resume=resume)
-        ranks.check_same(fresh=str(fresh))  # nobody reads the model before it is written
+        processes.check_same(fresh=str(fresh))  # nobody reads the model before it is written
     if planning is not None:
-        plan_run(config, planning, resume=resume, writes=ranks.is_first)
-        ranks.check_same(planning=planning)  # nobody reads the plan before it is written
+        plan_run(config, planning, resume=resume, writes=processes.is_first)
+        processes.check_same(planning=planning)  # nobody reads the plan before it is written
     with (
-        watching(config, speaks=ranks.is_first) as watcher,
-        telling(watcher, settings.log_to if ranks.is_first else (), config) as teller,
+        watching(config, speaks=processes.is_first) as watcher,
+        telling(watcher, settings.log_to if processes.is_first else (), config) as teller,
     ):
         result = train(config, resume=resume, watcher=teller)
-    if not ranks.is_first:
+    if not processes.is_first:
         return
     say(f"{result.steps} of {result.plan_steps} steps of the plan")
     say(
         f"audit head {result.audit_head}, data head {result.data_head}; write down the audit head and the plan_id elsewhere"
     )
-    if config.objective.kind in ("causal", "preference"):
+    if config.objective.allows_generation:
         say(f'next: lazarus infer --model {result.final} --prompt "..."')
     show(str(result.final))

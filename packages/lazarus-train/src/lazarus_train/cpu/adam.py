@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lazarus_models.backend import mx
-from lazarus_models.ops.cpu.numpy_views import flat_view
+from lazarus_models.ops import flat_view
 
 _BLOCK = 2**15
 """Numbers moved at once."""

@@ -9,13 +9,10 @@ are. A step of 135 million parameters at 4 x 256 takes 3.8 GiB for 6.3.
 from collections.abc import Callable
 from typing import Any, cast
 
-from lazarus_models.adapters.layers import LoRALinear
+from lazarus_models.adapters import LoRALinear
 from lazarus_models.backend import mx, nn
-from lazarus_models.components.decoder import Block
-from lazarus_models.components.mlp import MLP
-from lazarus_models.components.rope import Rope
-from lazarus_models.ops.recomputation import detached, recomputed
-from lazarus_models.trees import modules
+from lazarus_models.components import MLP, Block, Rope
+from lazarus_models.ops import detached, recomputed
 from lazarus_train.cpu.swiglu import swiglu
 
 
@@ -81,7 +78,7 @@ class LeanBlock(Block):
         return super().__call__(cast("mx.array", _parted(x)), mask, cache)
 
 
-_LEAN = {
+_LEAN: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: LeanLinear,
     nn.Embedding: LeanEmbedding,
     nn.RMSNorm: LeanRMSNorm,
@@ -93,19 +90,19 @@ _OF_WEIGHTS = (nn.Linear, nn.Embedding)
 """Kinds that are left alone where their weight is frozen: its gradient is a matrix product."""
 
 
-def make_lean(model: nn.Module, *, drops: bool = False) -> None:
-    """Gives the layers of a model, those of a kind known here, the calls of this module; their weights are left alone.
+def low_memory_kind(layer: nn.Module, *, drops: bool = False) -> type[nn.Module] | None:
+    """The class that a layer gets for training on a CPU; None if it stays as it is.
 
     Args:
-        model: With its adapters.
-        drops: Whether adapters drop inputs. They are left as they are: computed again, they would drop others.
+        layer: A layer of a model with its adapters, frozen where it does not learn.
+        drops: Whether adapters use dropout. They stay as they are: computed again, they would drop other inputs.
     """
-    for module in modules(model).values():
-        kind, learns = type(module), cast("Any", module).trainable_parameters()
-        if kind in _LEAN and (kind not in _OF_WEIGHTS or "weight" in learns):
-            module.__class__ = _LEAN[kind]
-        elif "lora_a" in learns and not drops and kind is LoRALinear:
-            module.__class__ = LeanLoRALinear
+    kind, learns = type(layer), cast("Any", layer).trainable_parameters()
+    if kind in _LEAN and (kind not in _OF_WEIGHTS or "weight" in learns):
+        return _LEAN[kind]
+    if "lora_a" in learns and not drops and kind is LoRALinear:
+        return LeanLoRALinear
+    return None
 
 
 @mx.custom_function

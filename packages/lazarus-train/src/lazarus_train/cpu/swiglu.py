@@ -14,7 +14,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from lazarus_models.backend import mx
-from lazarus_models.ops.cpu.numpy_views import fresh, view
+from lazarus_models.ops import fresh, view
 
 _BLOCK = 2**16
 """Numbers computed at once: what is between them stays in a core's cache."""

@@ -54,9 +54,9 @@ class Batch:
         is_label: Whether a token is predicted from the one before it, and counts.
         places: Where the labels stand, counted through the rows.
         parts: What lies where, in the order of rows and tokens.
-        numbers: Of each row in its step.
+        numbers: Index of each row in its step.
         step_rows: Rows of the whole step.
-        drawn: What chance decides for these rows, by name.
+        random_inputs: Random inputs of these rows, and statistics of their step, by name.
     """
 
     ids: Int[mx.array, "R T"]
@@ -66,19 +66,19 @@ class Batch:
     parts: tuple[Part, ...]
     numbers: tuple[int, ...]
     step_rows: int
-    drawn: Mapping[str, mx.array] = field(default_factory=dict[str, mx.array])
+    random_inputs: Mapping[str, mx.array] = field(default_factory=dict[str, mx.array])
 
 
-def make_batch(rows: Sequence[Row], dataset: Dataset, row_len: int, step: Sequence[Row] | None = None) -> Batch:
+def make_batch(rows: Sequence[Row], dataset: Dataset, row_len: int, step_rows: int | None = None) -> Batch:
     """The arrays of some rows.
 
-    The first token of a part is no label: nothing of its own stands before it.
+    The first token of a part is not a label: no token of the part comes before it.
 
     Args:
-        rows: Of the plan.
+        rows: Rows of the plan.
         dataset: Their samples.
-        row_len: Tokens a row.
-        step: All rows of the step that they are taken from; None, these.
+        row_len: Tokens per row.
+        step_rows: Rows of the whole step; None if these are all.
 
     Raises:
         StalePlan: A sample's length is not the plan's.
@@ -110,14 +110,12 @@ def make_batch(rows: Sequence[Row], dataset: Dataset, row_len: int, step: Sequen
                 answer = start + int(labels[0]) if len(labels) else end
                 parts.append(Part(segment.sample, place, start, end, len(labels), answer, side))
                 start = end
-    step = rows if step is None else step
-    numbers = {id(row): number for number, row in enumerate(step)}  # two rows may hold the same samples
     places = np.flatnonzero(is_label).astype(np.int32)
     return Batch(
         *(_array(ids), _array(segment_ids), _array(is_label), _array(places)),
         parts=tuple(parts),
-        numbers=tuple(numbers[id(row)] for row in rows),
-        step_rows=len(step),
+        numbers=tuple(row.number for row in rows),
+        step_rows=len(rows) if step_rows is None else step_rows,
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lazarus_plan import LengthCache, LengthRow
 from lazarus_tokenkit import Encoder, FieldNames, encode_rows, source_header
+from lazarus_train.config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,17 @@ class Dataset:
             },
             is_text=all(source.is_text for source in sources),
         )
+
+
+def field_names(config: TrainConfig) -> FieldNames:
+    """The fields of a row that a run reads."""
+    return FieldNames(
+        text=config.text_field,
+        messages=config.messages_field,
+        prompt=config.prompt_field,
+        completion=config.completion_field,
+        label=config.label_field,
+    )
 
 
 def read_dataset(

@@ -6,21 +6,10 @@ Decided from the metrics of a run alone, so that a resumed run decides as the un
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
+from lazarus_train.config import EarlyStopSettings
 
 SMOOTHING = 0.9
 """Of the training loss that is compared: a mean over about ten steps."""
-
-
-class EarlyStopSettings(BaseModel):
-    """What counts as learning by heart."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-    patience: PositiveInt = 3
-    """Measurements of the held-out loss without a better one."""
-    min_gap: NonNegativeFloat = 0.0
-    """By how much the held-out loss must lie above the training loss, in the loss's unit."""
 
 
 def is_overfitting(metrics: Iterable[dict[str, Any]], decides: str, settings: EarlyStopSettings) -> bool:

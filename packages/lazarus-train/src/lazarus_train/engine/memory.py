@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from lazarus_models import SequenceModel
 from lazarus_models.backend import mx, nn
-from lazarus_models.config.architecture import (
+from lazarus_models.config import (
     AttentionConfig,
     BlockConfig,
     DecoderConfig,
@@ -28,6 +29,7 @@ from lazarus_models.config.architecture import (
     MoEConfig,
 )
 from lazarus_models.trees import flatten, weights
+from lazarus_train.callbacks.reports import MemoryEstimate, mib
 from lazarus_train.config import OptimizerSettings, TrainConfig
 from lazarus_train.devices import DevicePolicy
 from lazarus_train.errors import SetupError
@@ -43,45 +45,6 @@ _SCORES = 2.5
 """Arrays of attention scores that a layer keeps where it goes by a mask; with sinks twice as many."""
 _MOMENTS = {"adamw": 2.0, "muon": 1.5, "adafactor": 0.1, "lion": 1.0, "sgd": 1.0}
 """Numbers of state a parameter; Muon has one for hidden matrices and AdamW's two for the rest."""
-
-
-@dataclass(frozen=True)
-class MemoryEstimate:
-    """Peak memory of a run in bytes.
-
-    Args:
-        resident: Of the process before the first step: weights, data, Python.
-        weights: All weights, adapters included; part of `resident`.
-        gradients: Of every thread, and their sum.
-        moments: Of the optimizer that this process keeps, and the mean of weights where one is kept.
-        activations: Of a micro-batch.
-        logits: Of a micro-batch.
-        rows: Rows of a micro-batch.
-    """
-
-    resident: int
-    weights: int
-    gradients: int
-    moments: int
-    activations: int
-    logits: int
-    rows: int
-
-    @property
-    def total(self) -> int:
-        """The peak."""
-        return self.resident + self.gradients + self.moments + self.activations + self.logits
-
-    def in_words(self) -> str:
-        """One line in MiB."""
-        parts = {
-            "gradients": self.gradients,
-            "moments": self.moments,
-            "activations": self.activations,
-            "logits": self.logits,
-        }
-        told = ", ".join(f"{name} {_mib(size)}" for name, size in {"weights": self.weights, **parts}.items())
-        return f"about {_mib(self.total)} MiB at peak ({told}), {self.rows} row{'s' if self.rows > 1 else ''} at once"
 
 
 def fitting_rows(model: nn.Module, config: TrainConfig, policy: DevicePolicy, shape: "StepShape") -> MemoryEstimate:
@@ -103,7 +66,7 @@ def fitting_rows(model: nn.Module, config: TrainConfig, policy: DevicePolicy, sh
         found = estimate_memory(model, config, policy, shape, (found.rows + 1) // 2)
     if found.total > limit:
         raise SetupError(
-            f"the run needs {found.in_words()}; this process may take {_mib(limit)} MiB: {_way_out(config, found)}",
+            f"the run needs {found.in_words()}; this process may take {mib(limit)} MiB: {_way_out(config, found)}",
             "LR-E125",
         )
     return found
@@ -135,13 +98,14 @@ def estimate_memory(
     kept = learnt // (shape.processes if config.shards_optimizer else 1)
     ema = 2 * learnt if config.ema is not None else 0
     description = cast("DecoderConfig", cast("Any", model).config)
+    is_sequence = isinstance(model, SequenceModel)  # few scores instead of logits
     return MemoryEstimate(
         resident=resident_bytes(),
         weights=held,
         gradients=learnt * (1 + sums),
         moments=round(kept * _moments(config.optimizer)) + ema,
         activations=rows * shape.row_len * activation_bytes(description, config, policy, shape.row_len),
-        logits=rows * shape.row_len * _logit_bytes(description, config, policy),
+        logits=0 if is_sequence else rows * shape.row_len * _logit_bytes(description, policy),
         rows=rows,
     )
 
@@ -203,10 +167,8 @@ def _scores(mixer: Mixer, row_len: int) -> float:
     return 0 if on_gpu or not is_masked else _SCORES * (1 + mixer.sinks) * mixer.num_heads * row_len
 
 
-def _logit_bytes(model: DecoderConfig, config: TrainConfig, policy: DevicePolicy) -> int:
-    """Bytes of a token's logits and of their gradient; scores of a sequence are few."""
-    if config.objective.kind in ("reward", "classification", "regression"):
-        return 0
+def _logit_bytes(model: DecoderConfig, policy: DevicePolicy) -> int:
+    """Bytes of a token's logits and of their gradient."""
     return (2 if policy.labels_only else 3) * _FLOAT * model.vocab_size
 
 
@@ -266,7 +228,7 @@ def check_weights_fit(stored: int) -> None:
     limit = memory_limit()
     if stored > limit:
         raise SetupError(
-            f"the weights of the model are {_mib(stored)} MiB, and this process may take {_mib(limit)} MiB: take a smaller or "
+            f"the weights of the model are {mib(stored)} MiB, and this process may take {mib(limit)} MiB: take a smaller or "
             "quantized model, or a machine with more memory",
             "LR-E125",
         )
@@ -306,7 +268,3 @@ def cgroup_limits(own: Path, root: Path) -> Iterator[int]:
                 break
             with contextlib.suppress(OSError, ValueError):  # "max" is no number: no limit
                 yield int((folder / name).read_text(encoding="ascii"))
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:,.0f}"

@@ -10,12 +10,12 @@ from fnmatch import fnmatchcase
 from typing import Any, cast
 
 from lazarus_models.backend import mx, nn
-from lazarus_models.components.roles import ParameterRole, guessed_role, parameter_roles
+from lazarus_models.components import ParameterRole, guessed_role, parameter_roles
 from lazarus_models.trees import evaluate, flatten, unflatten
 from lazarus_train.config import OptimizerSettings
 from lazarus_train.cpu.adam import VectorAdam
 from lazarus_train.devices import device_policy
-from lazarus_train.distributed import ALONE, Ranks
+from lazarus_train.distributed import SINGLE, ProcessGroup
 from lazarus_train.errors import CorruptCheckpoint, SetupError
 
 DECAYED: frozenset[ParameterRole] = frozenset(("linear", "experts", "adapter", "head"))
@@ -75,7 +75,7 @@ class Optimizer:
         SetupError: A pattern of `rate_factors` matches no parameter.
     """
 
-    def __init__(self, settings: OptimizerSettings, model: nn.Module, shards: Ranks = ALONE) -> None:
+    def __init__(self, settings: OptimizerSettings, model: nn.Module, shards: ProcessGroup = SINGLE) -> None:
         parameters = flatten(model.trainable_parameters())
         self._model = model
         self._shards = shards

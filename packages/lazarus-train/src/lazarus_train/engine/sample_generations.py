@@ -1,7 +1,8 @@
 """What the model in training answers: greedy, in the words that it is trained with."""
 
-from lazarus_models import GenerationConfig, GenerationError, LoadedModel
-from lazarus_models.generation.autoregressive import bounded, generate_tokens
+from lazarus_models import GenerationConfig, LoadedModel
+from lazarus_models.errors import GenerationError
+from lazarus_models.generation import bounded, generate_tokens
 from lazarus_tokenkit import Encoder, Message
 from lazarus_train.errors import SetupError
 

@@ -1,4 +1,4 @@
-"""What learns: the model, its adapters if any, the optimizer, the mean of the weights; fresh, restored, or written out."""
+"""Training state: model, optional adapters, optimizer and EMA; new, restored from a checkpoint, or written out."""
 
 import contextlib
 from collections.abc import Generator, Mapping
@@ -7,35 +7,23 @@ from pathlib import Path
 from typing import Any, cast
 
 from lazarus_core.errors import LazarusError
-from lazarus_models import (
-    HashedFiles,
-    LoadedModel,
-    LoraConfig,
-    apply_lora,
-    load,
-    load_adapter,
-    merge_adapter,
-    save,
-    save_adapter,
-    save_tensors,
-    set_weights,
-)
+from lazarus_models import LoadedModel, LoraConfig, apply_lora, load, load_adapter, save, save_adapter
+from lazarus_models.adapters import merge_adapter
 from lazarus_models.backend import mx
-from lazarus_models.loading.files import load_hashed
-from lazarus_models.trees import evaluate, flatten
+from lazarus_models.loading import HashedFiles, load_hashed
+from lazarus_models.tensor_files import save_tensors
+from lazarus_models.trees import evaluate, flatten, set_weights
 from lazarus_tokenkit import Tokenizer
 from lazarus_train.config import LoraSettings, TrainConfig
-from lazarus_train.cpu.low_memory_layers import make_lean
 from lazarus_train.devices import device_policy
-from lazarus_train.distributed import ALONE, Ranks
+from lazarus_train.distributed import SINGLE, ProcessGroup
 from lazarus_train.engine.ema import Ema
 from lazarus_train.engine.freeze import freeze_matching
-from lazarus_train.engine.gradient_checkpointing import recompute_blocks
-from lazarus_train.engine.neftune import make_noisy
 from lazarus_train.engine.optim import Optimizer
 from lazarus_train.engine.precision import cast_weights
 from lazarus_train.errors import SetupError
-from lazarus_train.objectives.sequence import Head, load_with_head, save_with_head
+from lazarus_train.layers.wrap import Wrapping, wrap_layers
+from lazarus_train.objectives.sequence_head import SequenceHead, load_with_head, save_with_head
 from lazarus_train.run_dir.base_digest import Base
 from lazarus_train.run_dir.checkpoint import MEAN_FILE, OPTIMIZER, SCORE_FILE, State, damaged
 from lazarus_train.run_dir.sealed_read import BrokenSeal, Sealed
@@ -50,33 +38,37 @@ MEAN = "ema"
 
 
 @dataclass(frozen=True)
-class Learner:
-    """A model in training.
+class TrainState:
+    """Model, optional adapters, optimizer and EMA of a run.
 
     Args:
-        lm: The model, with adapters where there are any.
-        optimizer: Moves its trainable parameters.
-        lora: What the adapters were made with; None trains all weights.
-        head: What scores stand for, where they are in the place of the language model's head.
-        ema: Mean of the weights, where one is kept.
+        lm: The model, with its adapters if any.
+        optimizer: Updates the trainable parameters.
+        lora: Settings of the adapters; None trains all weights.
+        head: The scores that replace the language-model head; None keeps that head.
+        ema: Moving average of the weights; None keeps none.
     """
 
     lm: LoadedModel
     optimizer: Optimizer
     lora: LoraConfig | None
-    head: Head | None
+    head: SequenceHead | None
     ema: Ema | None
 
     @classmethod
     def fresh(
-        cls, config: TrainConfig, head: Head | None, ranks: Ranks = ALONE, tokenizer: Tokenizer | None = None
-    ) -> "Learner":
+        cls,
+        config: TrainConfig,
+        head: SequenceHead | None,
+        processes: ProcessGroup = SINGLE,
+        tokenizer: Tokenizer | None = None,
+    ) -> "TrainState":
         """The model a run starts from.
 
         Args:
             config: Names it.
             head: What scores stand for, if any.
-            ranks: The processes of the run.
+            processes: The processes of the run.
             tokenizer: Takes the place of the model's own: the one that the rows were encoded with.
 
         Raises:
@@ -86,23 +78,23 @@ class Learner:
         lora = _lora_config(config.lora)
         if lora is None and lm.config.quantization is not None:
             raise SetupError(
-                f"{config.model} is quantized: its matrices cannot learn. Give --use-lora to train adapters on them, or the "
-                "model before it was quantized",
+                f"{config.model} is quantized: its matrices cannot learn. Set `lora` to train adapters on them, or give "
+                "the model before it was quantized",
                 "LR-E116",
             )
         if lora is not None:
             apply_lora(lm.model, lora, seed=config.seed)
-        return cls._ready(lm, lora, head, config, ranks)
+        return cls._ready(lm, lora, head, config, processes)
 
     @classmethod
     def restored(
         cls,
         config: TrainConfig,
-        head: Head | None,
+        head: SequenceHead | None,
         checkpoint: State,
         tokenizer: Tokenizer,
-        ranks: Ranks = ALONE,
-    ) -> "Learner":
+        processes: ProcessGroup = SINGLE,
+    ) -> "TrainState":
         """The model, moments and mean that a checkpoint holds; what is loaded is hashed, and held against its manifest.
 
         Raises:
@@ -112,24 +104,32 @@ class Learner:
         with _naming_damage(checkpoint.sealed):
             lm, lora, mean = _trained(config, head, checkpoint, tokenizer)
             moments = _tensors(checkpoint, OPTIMIZER)
-        learner = cls._ready(lm, lora, head, config, ranks)
-        learner.optimizer.load_state(moments)
-        if learner.ema is not None:
-            learner.ema.load_state(mean)
-        return learner
+        state = cls._ready(lm, lora, head, config, processes)
+        state.optimizer.load_state(moments)
+        if state.ema is not None:
+            state.ema.load_state(mean)
+        return state
 
     @classmethod
     def _ready(
-        cls, lm: LoadedModel, lora: LoraConfig | None, head: Head | None, config: TrainConfig, ranks: Ranks
-    ) -> "Learner":
+        cls,
+        lm: LoadedModel,
+        lora: LoraConfig | None,
+        head: SequenceHead | None,
+        config: TrainConfig,
+        processes: ProcessGroup,
+    ) -> "TrainState":
         _make_trainable(lm, lora, head, config)
-        if config.recomputes:
-            recompute_blocks(lm.model)
-        if device_policy().is_lean and not config.mixed_precision:  # NumPy has no bfloat16
-            make_lean(lm.model, drops=lora is not None and lora.dropout > 0)
+        wrapping = Wrapping(
+            low_memory=device_policy().is_lean and not config.mixed_precision,  # NumPy has no bfloat16
+            gradient_checkpointing=config.recomputes,
+            noise=config.neftune_alpha is not None,
+            drops=lora is not None and lora.dropout > 0,
+        )
+        wrap_layers(lm.model, wrapping)
         lm.model.train()
         ema = None if config.ema is None else Ema(config.ema, lm.model)
-        optimizer = Optimizer(config.optimizer, lm.model, ranks if config.shards_optimizer else ALONE)
+        optimizer = Optimizer(config.optimizer, lm.model, processes if config.shards_optimizer else SINGLE)
         return cls(lm, optimizer, lora, head, ema)
 
     def write(self, folder: Path, moments: Mapping[str, mx.array]) -> None:
@@ -177,15 +177,15 @@ class Learner:
         return {"score.weight": cast("Any", self.lm.model).score.weight}
 
 
-def weight_bytes(model: Path) -> int:
-    """Bytes of the weight files of a model directory."""
-    return sum(file.stat().st_size for file in model.glob("*.safetensors"))
-
-
 def write_final(
-    folder: Path, lm: LoadedModel, lora: LoraConfig | None, head: Head | None, ema: Ema | None, template: str | None
+    folder: Path,
+    lm: LoadedModel,
+    lora: LoraConfig | None,
+    head: SequenceHead | None,
+    ema: Ema | None,
+    template: str | None,
 ) -> Sealed:
-    """Writes a trained model as `Learner.finish` does."""
+    """Writes a trained model as `TrainState.finish` does."""
 
     def write(beside: Path) -> None:
         if ema is not None:
@@ -206,7 +206,12 @@ def write_final(
 
 
 def write_final_again(
-    folder: Path, config: TrainConfig, head: Head | None, checkpoint: State, tokenizer: Tokenizer, template: str | None
+    folder: Path,
+    config: TrainConfig,
+    head: SequenceHead | None,
+    checkpoint: State,
+    tokenizer: Tokenizer,
+    template: str | None,
 ) -> Sealed:
     """Writes the trained model anew from a verified checkpoint: the same checkpoint gives the same files.
 
@@ -216,7 +221,7 @@ def write_final_again(
         head: What scores stand for, if any.
         checkpoint: The last one of the run.
         tokenizer: That the rows were encoded with.
-        template: As `Learner.finish` takes it.
+        template: As `TrainState.finish` takes it.
     """
     lm, lora, mean = _trained(config, head, checkpoint, tokenizer)
     _make_trainable(lm, lora, head, config)
@@ -237,7 +242,7 @@ def _averaged(lm: LoadedModel, ema: Ema) -> Generator[None]:
 
 
 def _trained(
-    config: TrainConfig, head: Head | None, checkpoint: State, tokenizer: Tokenizer
+    config: TrainConfig, head: SequenceHead | None, checkpoint: State, tokenizer: Tokenizer
 ) -> tuple[LoadedModel, LoraConfig | None, Mapping[str, mx.array]]:
     """The model with the weights of a checkpoint, its adapters if any, and the mean of the weights if one is kept."""
     lora, sealed = _lora_config(config.lora), checkpoint.sealed
@@ -282,24 +287,22 @@ def _expect(sealed: Sealed, digests: Mapping[str, str]) -> None:
         raise damaged(sealed.path, str(error)) from error
 
 
-def _make_trainable(lm: LoadedModel, lora: LoraConfig | None, head: Head | None, config: TrainConfig) -> None:
-    """Settles which parameters a run learns, in layers as it has them."""
+def _make_trainable(lm: LoadedModel, lora: LoraConfig | None, head: SequenceHead | None, config: TrainConfig) -> None:
+    """Freezes what does not learn."""
     if lora is not None and head is not None:
         cast("Any", lm.model).score.unfreeze()
-    if config.neftune_alpha is not None:
-        make_noisy(lm.model)
     if config.freeze:
         freeze_matching(lm.model, config.freeze)
 
 
-def _save(lm: LoadedModel, head: Head | None, folder: Path) -> None:
+def _save(lm: LoadedModel, head: SequenceHead | None, folder: Path) -> None:
     if head is None:
         save(lm, folder)
     else:
         save_with_head(lm, head, folder)
 
 
-def _load(directory: Path, head: Head | None, config: TrainConfig, tokenizer: Tokenizer | None) -> LoadedModel:
+def _load(directory: Path, head: SequenceHead | None, config: TrainConfig, tokenizer: Tokenizer | None) -> LoadedModel:
     """A model in the precision that it learns in; under adapters it stays as it is stored."""
     if head is None:
         lm = load(directory, hashed=True)

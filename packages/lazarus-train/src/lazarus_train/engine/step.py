@@ -1,23 +1,23 @@
 """One optimizer step: loss and gradients over micro-batches, as if they were one batch."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 from lazarus_models.backend import mx, nn
 from lazarus_models.trees import evaluate, flatten, unflatten
-from lazarus_train.cpu.thread_parallel import MEANS, LossSum, Replicas
+from lazarus_train.cpu.thread_parallel import Replicas
 from lazarus_train.data.batches import Batch
-from lazarus_train.distributed import Ranks
-
-_ALONE = Ranks()
+from lazarus_train.distributed import SINGLE, ProcessGroup
+from lazarus_train.engine.gradients import MEANS, Found, GradientFn
 
 
 class Gradients(NamedTuple):
-    """What one step found.
+    """Result of one step.
 
     Args:
         loss: Mean over the step's units.
-        metrics: Means of what the objective tells beside it.
+        metrics: Means of the objective's metrics.
         norm: Global norm of the gradients, before clipping.
         tree: Gradients of the trainable parameters, clipped.
     """
@@ -30,44 +30,55 @@ class Gradients(NamedTuple):
 
 def compute_gradients(
     model: nn.Module | Replicas,
-    loss_sum: LossSum,
+    gradients: GradientFn,
     batches: Iterable[Batch | Sequence[Batch]],
     units: int,
     max_norm: float,
     *,
-    metrics: tuple[str, ...] = (),
-    ranks: Ranks = _ALONE,
+    processes: ProcessGroup = SINGLE,
 ) -> Gradients:
     """Loss and gradients of a step.
 
-    Every micro-batch is divided by the units of the whole step, so their sum is what one large batch gives.
+    Every micro-batch is divided by the units of the whole step, so their sum equals the result of one large batch.
 
     Args:
-        model: Changed in nothing; or with its replicas.
-        loss_sum: What is minimised.
-        batches: This process's micro-batches, possibly none, each whole or as shares of threads; one is held in memory at
-            a time.
-        units: Labels, pairs or samples of the whole step, over all micro-batches and ranks.
+        model: The model, or a model with its replicas. Its parameters are not changed.
+        gradients: The gradients of one batch, such as `LossGradients(loss_fn)`.
+        batches: This process's micro-batches, possibly none; each is one batch, or one batch per thread. One micro-batch is
+            held in memory at a time.
+        units: Labels, pairs or samples of the whole step, over all micro-batches and processes; at least 1.
         max_norm: Gradients of a larger global norm are scaled down to it.
-        metrics: Names of what `loss_sum` tells beside the loss.
-        ranks: Processes that compute the rest of the step.
+        processes: The processes that compute the rest of the step.
     """
     replicas = model if isinstance(model, Replicas) else Replicas(model, 1)
     replicas.refresh()
     divisor = mx.array(units, mx.float32)
     evaluate(divisor)  # before threads divide by it
-    total: dict[str, mx.array] = {}
+    total: Found = {}
     for batch in batches:
-        part = replicas.gradients(loss_sum, metrics, [batch] if isinstance(batch, Batch) else batch, divisor)
+        shares = [batch] if isinstance(batch, Batch) else batch
+        part = _added(replicas.each(partial(_of_share, gradients, divisor), shares))
         total = {name: total[name] + tensor for name, tensor in part.items()} if total else part
         evaluate(total)
     if not total:
         total = {name: mx.zeros_like(each) for name, each in flatten(replicas.model.trainable_parameters()).items()}
-        total |= {name: mx.array(0.0) for name in (MEANS + name for name in ("loss", *metrics))}
-    shared = ranks.sum(total)
-    means = {name: cast("float", shared.pop(MEANS + name).item()) for name in ("loss", *metrics)}
+        total |= {MEANS + name: mx.array(0.0) for name in gradients.means}
+    shared = processes.sum(total)
+    means = {name: cast("float", shared.pop(MEANS + name).item()) for name in gradients.means}
     clipped, norm = _clip(shared, max_norm)
     return Gradients(means.pop("loss"), means, cast("float", norm.item()), unflatten(clipped))
+
+
+def _of_share(gradients: GradientFn, units: mx.array, model: nn.Module, batch: Batch) -> Found:
+    return gradients(model, batch, units)
+
+
+def _added(parts: list[Found]) -> Found:
+    """The sum of the threads' gradients, in their order."""
+    total = parts.pop(0)
+    for part in parts:
+        total = {name: total.pop(name) + part.pop(name) for name in list(part)}  # popped: the sum takes their memory
+    return total
 
 
 def _clip(gradients: dict[str, mx.array], max_norm: float) -> tuple[dict[str, mx.array], mx.array]:

@@ -1,65 +1,33 @@
-"""Training by a plan: enforced before, audited during, resumable after every checkpoint."""
+"""Training by a plan: checked before the first step, audited at every step, resumable after every checkpoint."""
 
-import contextlib
-import functools
-import hashlib
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from lazarus_models.backend import mx
-from lazarus_models.trees import evaluate
-from lazarus_plan import BatchPlan, PlanCursor, RankStep, Row, Step, StepDigest, encode_step
-from lazarus_train.callbacks.base import NOBODY, StepReport, Watcher
+from lazarus_plan import PlanCursor, RankStep, StepDigest, encode_step
+from lazarus_train.callbacks.base import SILENT, Watcher
+from lazarus_train.callbacks.reports import StepReport
 from lazarus_train.config import TrainConfig
-from lazarus_train.cpu.thread_parallel import Replicas, share_rows
-from lazarus_train.data.batches import Batch, make_batch, row_digests
-from lazarus_train.data.dataset import Dataset, read_dataset
-from lazarus_train.devices import device_policy, prepare_device
-from lazarus_train.distributed import Ranks, launched
+from lazarus_train.data.batches import row_digests
+from lazarus_train.devices import prepare_device, weight_bytes
+from lazarus_train.distributed import init
 from lazarus_train.engine.early_stop import is_overfitting
-from lazarus_train.engine.evaluation import ROWS_AT_ONCE, HeldOutData, plan_held_out
-from lazarus_train.engine.evaluator import EvalSet, Exam, is_due
-from lazarus_train.engine.memory import StepShape, check_weights_fit, fitting_rows
-from lazarus_train.engine.neftune import embedding_noise, embedding_width, noisy
-from lazarus_train.engine.precision import computing_in_bfloat16
+from lazarus_train.engine.evaluator import is_due
+from lazarus_train.engine.loss import step_seed
+from lazarus_train.engine.memory import check_weights_fit
 from lazarus_train.engine.schedule import beyond_plan, learning_rate
-from lazarus_train.engine.state import Learner, weight_bytes
-from lazarus_train.engine.step import compute_gradients
+from lazarus_train.engine.setup import Run, Setup, restore_run, start_run, tidy_checkpoints
+from lazarus_train.engine.step import Gradients, compute_gradients
 from lazarus_train.errors import Interrupted, NonFinite, SetupError
-from lazarus_train.objectives.base import Group, OwnBatches, Sums, Survey, Task, held_out_group, step_group
 from lazarus_train.objectives.loss_normalizer import epochs_by_step
-from lazarus_train.objectives.preference import Metrics
-from lazarus_train.objectives.reference import (
-    CachedReference,
-    ReferenceSetup,
-    compute_reference,
-    frozen_model,
-    make_reference,
-    read_reference,
-)
-from lazarus_train.objectives.registry import head_of, make_task
-from lazarus_train.objectives.settings import PreferenceSettings
-from lazarus_train.objectives.surveys import settle
-from lazarus_train.preflight import Enforced, enforce, fields
-from lazarus_train.run_dir.base_digest import Base
-from lazarus_train.run_dir.checkpoint import State, checkpoint_path, checkpoints, write_checkpoint
-from lazarus_train.run_dir.layout import RunFolder
-from lazarus_train.run_dir.logs import Journal
-from lazarus_train.run_dir.manifest import describe_run
-from lazarus_train.run_dir.metrics import held_out_losses
+from lazarus_train.preflight.inputs import check_run
+from lazarus_train.run_dir.checkpoint import checkpoint_path, write_checkpoint
 from lazarus_train.run_dir.resume import AUTO, check_checkpoint, find_checkpoint
-from lazarus_train.run_dir.retention import tidy
 from lazarus_train.run_dir.sealed_write import naming
-from lazarus_train.suitability import check_ids, check_suitable
-
-NOISE = "noise"
-"""Name of the embeddings' noise among what is drawn for a batch."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +38,9 @@ class RunResult:
         final: Folder of the trained model.
         steps: Steps done since the run began, resumed ones included.
         plan_steps: Steps of the whole plan.
-        audit_head: Hash of the audit chain, which covers rows, weights, settings and machine; empty where another process of
-            the run writes.
-        data_head: Hash of the chain over the rows alone; empty there too.
+        audit_head: Hash of the audit chain, which covers rows, weights, settings and machine; empty on a process that does not
+            write.
+        data_head: Hash of the chain over the rows alone; empty on a process that does not write.
     """
 
     final: Path
@@ -82,22 +50,22 @@ class RunResult:
     data_head: str
 
 
-def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY) -> RunResult:
-    """Trains a model on exactly what a plan says.
+def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT) -> RunResult:
+    """Trains a model by a plan.
 
     Args:
         config: Model, data, plan, output and how to learn.
         resume: `auto` (the newest checkpoint in the output folder, else from the start), `none` (from the start;
             an earlier run in the folder is replaced), or a checkpoint's path.
-        watcher: Is told how far the run is, and may stop it; where several processes train, each tells its own.
+        watcher: Callbacks; may stop the run. Each process of a run has its own.
 
     Raises:
         CorruptPlan: The plan contradicts itself.
-        StalePlan: The plan is of other data, tokenizer, template or lengths; nothing was trained.
+        StalePlan: The plan was made for other data, tokenizer, template or lengths; nothing was trained.
         CorruptCheckpoint: The checkpoint to resume from is damaged.
-        ForeignCheckpoint: It is of another run.
+        ForeignCheckpoint: It belongs to another run.
         NonFinite: Loss, gradient or weights are NaN or infinite; the last checkpoint is kept.
-        Interrupted: `should_stop` said so; the same call goes on from there.
+        Interrupted: `should_stop` returned true; the same call continues from there.
     """
     config = config.located()
     check_weights_fit(weight_bytes(config.model))
@@ -107,232 +75,77 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = NOBODY)
     for name, path in config.eval_data.items():  # read last, after all that is trained on
         if not path.exists():
             raise SetupError(f"--eval-data {name}={path}: there is no such file", "LR-E117")
-    ranks = launched()
-    enforced = enforce(config, watcher.on_rows)
-    for line in beyond_plan(config.optimizer, len(enforced.plan)):
+    processes = init()
+    inputs = check_run(config, watcher.on_rows)
+    for line in beyond_plan(config.optimizer, len(inputs.plan)):
         watcher.on_warning(f"warning: {line}")
-    held_out_data = _read_held_out(config, enforced)
-    folder = RunFolder(config.output)
+    setup = Setup.of(config, inputs, watcher, processes)
+    folder = setup.folder
     folder.check_is_ours()
-    with folder.held(by_this=ranks.is_first), naming(folder.path):
-        if ranks.is_first:
+    with folder.held(by_this=processes.is_first), naming(folder.path):
+        if processes.is_first:
             folder.clear_leftovers()
-        checkpoint = find_checkpoint(folder, resume, enforced.plan)
-        state = None if checkpoint is None else check_checkpoint(checkpoint, config, enforced.plan)
-        at = None if state is None else (str(checkpoint), state.sealed.digest)
-        ranks.check_same(plan=enforced.plan.plan_id, settings=config.trajectory(), checkpoint=at)
-        run = _Run(config, enforced, held_out_data, watcher, ranks)
-        if checkpoint is None or state is None:
-            run.start()
-        else:
-            run.restore(checkpoint, state)
-        return run.follow_plan()
+        checkpoint = find_checkpoint(folder, resume, inputs.plan)
+        stored = None if checkpoint is None else check_checkpoint(checkpoint, config, inputs.plan)
+        at = None if stored is None else (str(checkpoint), stored.sealed.digest)
+        processes.check_same(plan=inputs.plan.plan_id, settings=config.resume_key(), checkpoint=at)
+        run = start_run(setup) if checkpoint is None or stored is None else restore_run(setup, checkpoint, stored)
+        return _Loop(run).follow_plan()
 
 
-def _read_held_out(config: TrainConfig, enforced: Enforced) -> dict[str, HeldOutData]:
-    found: dict[str, HeldOutData] = {}
-    for name, path in config.eval_data.items():
-        dataset = read_dataset(path, enforced.encoder, fields(config))
-        found[name] = plan_held_out(dataset, config.objective, enforced.encoder.tokenizer, str(path))
-    return found
+class _Loop:
+    """The steps of one run.
 
+    Args:
+        run: Complete; nothing is added to it later.
+    """
 
-class _Run:
-    """One run in progress: what `train` sets up, follows and finishes."""
-
-    def __init__(
-        self,
-        config: TrainConfig,
-        enforced: Enforced,
-        held_out_data: dict[str, HeldOutData],
-        watcher: Watcher,
-        ranks: Ranks,
-    ) -> None:
-        self._config = config
-        self._enforced = enforced
-        self._plan = enforced.plan
-        self._dataset = enforced.dataset
-        self._epochs = epochs_by_step(enforced.plan, enforced.dataset)
-        self._tokenizer = enforced.encoder.tokenizer
-        self._head = head_of(config.objective, enforced.dataset, self._tokenizer)
-        self._held_out = held_out_data
-        self._watcher = watcher
-        self._ranks = ranks
-        self._last = min(len(self._plan), config.max_steps or len(self._plan))
-        self._micro_rows = config.micro_rows
-        self._folder = RunFolder(config.output)
-        digests = {name: each.dataset.lengths.header.data for name, each in held_out_data.items()}
-        about = describe_run(config, enforced.plan.plan_id, digests, ranks.size)
-        self._journal = Journal(self._folder, config, enforced.plan, about, ranks.is_first)
-        self._references: dict[str, str] = {}
-        self._base: Base
-        self._learner: Learner
-        self._task: Task
-        self._exam: Exam
-        self._replicas: Replicas
-
-    def start(self) -> None:
-        """Begins at step 0; an earlier run in the folder gives way."""
-        self._learner = self._suitable(Learner.fresh(self._config, self._head, self._ranks, self._tokenizer))
-        self._base = Base.of(self._learner.lm, self._tokenizer)
-        self._ranks.check_same(model=self._base.digest)
-        self._fit_memory()
-        self._journal.start(self._base.digest)
-        self._make_ready()
-
-    def restore(self, checkpoint: Path, state: State) -> None:
-        """Goes on where a verified checkpoint stopped; what lies beyond it is done again."""
-        self._base = state.base
-        learner = Learner.restored(self._config, self._head, state, self._tokenizer, self._ranks)
-        self._learner = self._suitable(learner)
-        self._micro_rows = self._micro_rows or state.micro_rows  # other rows at once, other last bits
-        self._fit_memory()
-        self._journal.resume(state, is_due=is_due(self._config, state.next_step, self._last))
-        if self._ranks.is_first:
-            written = checkpoints(checkpoint.parent)
-            self._folder.set_aside(written[written.index(checkpoint) + 1 :])
-            self._tidy()
-        self._make_ready()
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._setup = run.setup
+        self._config = run.setup.config
+        self._inputs = run.setup.inputs
+        self._processes = run.setup.processes
+        self._watcher = run.setup.watcher
+        self._epochs = epochs_by_step(run.setup.inputs.plan, run.setup.inputs.dataset)
+        done = run.log.next_step
+        self._last = done if done and self._overfits() else run.setup.last
 
     def follow_plan(self) -> RunResult:
         """Does the steps that are left, and writes the trained model."""
-        done = self._journal.next_step
-        self._last = done if done and self._overfits() else self._last
-        self._watcher.on_start(self._enforced.checked, done, self._last)
-        if is_due(self._config, done, self._last) and not self._exam.take(done):
+        log, plan, processes = self._run.log, self._inputs.plan, self._processes
+        done = log.next_step
+        self._watcher.on_start(self._inputs.checked, done, self._last)
+        if is_due(self._config, done, self._last) and not self._run.evaluator.run(done):
             raise Interrupted(f"stopped before step {done + 1}; the same command goes on", "LR-E230")
         cursor = PlanCursor(
-            self._plan,
-            rank=self._ranks.rank,
-            world_size=self._ranks.size,
-            micro_rows=self._micro_rows,
+            plan,
+            rank=processes.rank,
+            world_size=processes.size,
+            micro_rows=self._run.micro_batch_rows,
             next_step=done,
         )
         for share in cursor:
             if share.step.index >= self._last:
                 break
-            self._do(share)
-        self._check_weights(self._journal.next_step)
-        if self._ranks.is_first:
-            self._journal.finished(self._learner.finish(self._folder.final, self._enforced.template))
-        self._ranks.check_same(steps=self._journal.next_step)
-        journal = self._journal
-        return RunResult(self._folder.final, journal.next_step, len(self._plan), journal.head, journal.data_head)
+            self._after(self._step(share))
+        self._check_weights(log.next_step)
+        if processes.is_first:
+            log.finished(self._run.state.finish(self._setup.folder.final, self._inputs.template))
+        processes.check_same(steps=log.next_step)
+        return RunResult(self._setup.folder.final, log.next_step, len(plan), log.head, log.data_head)
 
-    @property
-    def _surveys_mismatches(self) -> bool:
-        """Whether a reference is asked for mismatched prompts and answers."""
-        return isinstance(self._config.objective, PreferenceSettings) and self._config.objective.loss == "kto"
-
-    def _suitable(self, learner: Learner) -> Learner:
-        check_suitable(learner.lm, self._enforced, self._config, self._head, self._watcher.on_warning)
-        for name, data in self._held_out.items():
-            check_ids(learner.lm, data.dataset, self._config, f"the held-out data {name!r}")
-        return learner
-
-    def _fit_memory(self) -> None:
-        """Rows at once: those asked for, or as many as fit; a micro-batch changes no result (1e-6)."""
-        settings, longest = self._plan.metadata.config, self._dataset.longest
-        row_len = (
-            min(settings.row_len or longest, longest) if settings.mode == "padded" else settings.row_len or longest
-        )
-        rows = math.ceil(settings.token_budget / row_len / self._ranks.size)
-        shape = StepShape(rows=max(1, rows), row_len=row_len, processes=self._ranks.size)
-        policy = device_policy(weight_bytes(self._config.model))
-        config = self._config.model_copy(update={"micro_rows": self._micro_rows})
-        found = fitting_rows(self._learner.lm.model, config, policy, shape)
-        self._watcher.on_memory(found)
-        if found.rows < shape.rows:
-            self._micro_rows = found.rows
-
-    def _make_ready(self) -> None:
-        """What is learnt, what is measured, who computes; the reference of preference training is computed here, once."""
-        steps = [step_group(self._plan, step) for step in range(self._last)] if self._surveys_mismatches else []
-        self._task = self._make_task("train", self._dataset, self._plan, steps, mixed=self._config.mixed_precision)
-        sets = [
-            EvalSet(
-                name, data, self._make_task(f"held-out-{name}", data.dataset, data.plan, [held_out_group(data.plan)])
-            )
-            for name, data in self._held_out.items()
-        ]
-        self._exam = Exam(
-            sets,
-            self._config.sample_prompts,
-            self._enforced.encoder,
-            self._enforced.is_text,
-            self._learner,
-            self._journal,
-            self._watcher,
-            self._ranks,
-        )
-        self._journal.bind_references(self._references)
-        policy = device_policy(weight_bytes(self._config.model))
-        self._replicas = Replicas(
-            self._learner.lm.model,
-            self._config.threads_of(policy.threads),
-            compiles=policy.compiles and self._task.is_static and self._plan.metadata.config.mode == "packed",
-        )
-
-    def _make_task(
-        self, name: str, dataset: Dataset, plan: BatchPlan, groups: Sequence[Group], *, mixed: bool = False
-    ) -> Task:
-        """What is minimised or measured; a reference computes in the precision of the policy that it is compared with."""
-        objective, config, reference = self._config.objective, self._config, None
-        if isinstance(objective, PreferenceSettings):
-            surveyed = groups if objective.loss == "kto" else ()
-            made_from = {"model": self._base.digest, "plan": plan.plan_id, "lengths": dataset.lengths.digest}
-            made_from |= {"precision": "mixed"} if mixed else {}
-            made_from |= {"mismatched": f"1|{len(surveyed)}"} if surveyed else {}
-            load_reference = functools.partial(frozen_model, config.model, self._tokenizer, self._base, mixed=mixed)
-            threads = config.threads_of(device_policy(weight_bytes(config.model)).threads)
-            tokens = _tokens_at_once(self._micro_rows, plan.step(0), threads)
-            setup = ReferenceSetup(self._micro_rows, tokens, threads, self._watcher.on_reference)
-
-            def table() -> CachedReference:
-                folder = self._folder.reference / name
-                if self._ranks.is_first:
-                    compute_reference(folder, load_reference, plan, dataset, surveyed, made_from, setup)
-                self._ranks.check_same(reference=name)  # nobody reads before it is written
-                found, self._references[name] = read_reference(folder, dataset, surveyed)
-                return found
-
-            reference = make_reference(objective, load_reference, table)
-        return make_task(objective, dataset, self._tokenizer, self._head, reference)
-
-    def _do(self, share: RankStep) -> None:
-        """One step: gradients, update, logs, and what is due after it."""
+    def _step(self, share: RankStep) -> int:
+        """One step: gradients, update, logs. Returns the steps done."""
         began = time.perf_counter()
-        step, config = share.step, self._config
-        mx.random.seed(_step_seed(config.seed, step.index, self._ranks.rank))  # dropout's; the plan orders the data
-        surveyed = self._survey(share)
-        batches = (
-            [self._batch(part, step, surveyed) for part in share_rows(rows, self._replicas.threads)]
-            for rows in share.micro_batches
-            if rows
-        )
-        units = int(self._enforced.units[step.index])
-        gradients = compute_gradients(
-            self._replicas,
-            self._loss_sum,
-            batches,
-            units,
-            config.optimizer.max_grad_norm,
-            metrics=self._task.metrics,
-            ranks=self._ranks,
-        )
-        if not math.isfinite(gradients.loss) or not math.isfinite(gradients.norm):
-            raise NonFinite(
-                f"step {step.index + 1} ({step.index} in the plan): loss {gradients.loss}, gradient norm {gradients.norm}, samples "
-                f"{list(step.samples)}; nothing was updated. Resume with a lower --learning-rate into another folder, "
-                "or look at these samples",
-                "LR-E220",
-            )
-        rate = learning_rate(config.optimizer, step.index, len(self._plan))
-        self._learner.optimizer.update(gradients.tree, rate)
-        self._learner.optimizer.evaluate()
-        if self._learner.ema is not None:
-            self._learner.ema.update(step.index + 1)
-        seconds = time.perf_counter() - began
+        step, state = share.step, self._run.state
+        units = int(self._inputs.units[step.index])
+        gradients = self._gradients(share, units)
+        rate = learning_rate(self._config.optimizer, step.index, len(self._inputs.plan))
+        state.optimizer.update(gradients.tree, rate)
+        state.optimizer.evaluate()
+        if state.ema is not None:
+            state.ema.update(step.index + 1)
         report = StepReport(
             step=step.index + 1,
             loss=gradients.loss,
@@ -340,82 +153,51 @@ class _Run:
             rate=rate,
             norm=gradients.norm,
             tokens=step.tokens,
-            seconds=seconds,
+            seconds=time.perf_counter() - began,
             epochs=float(self._epochs[step.index]),
         )
-        digest = StepDigest.of(encode_step(self._plan, step.index), self._row_digests(share))
-        self._journal.step(report, self._task.unit, units, digest)
+        digest = StepDigest.of(encode_step(self._inputs.plan, step.index), self._row_digests(share))
+        self._run.log.step(report, self._run.objective.unit, units, digest)
         self._watcher.on_step(report)
-        self._after(report.step)
+        return report.step
 
-    def _survey(self, share: RankStep) -> Sums:
-        """What the loss takes over the whole step, on all ranks: a pass without dropout, noise or gradients."""
-        survey, step, model = self._task.survey, share.step, self._replicas.model
-        if survey is None:
-            return {}
+    def _gradients(self, share: RankStep, units: int) -> Gradients:
+        """Gradients of a step over all processes.
 
-        def own_rows() -> list[Batch]:
-            shares = [part for rows in share.micro_batches if rows for part in share_rows(rows, self._replicas.threads)]
-            return [make_batch(part, self._dataset, step.row_len, step.rows) for part in shares]
-
-        tokens = _tokens_at_once(self._micro_rows, step, self._replicas.threads)
-        group = step_group(self._plan, step.index)
-        batches = list(survey.batches(group, OwnBatches(own_rows, tokens, self._ranks.rank, self._ranks.size)))
-        model.eval()
-        self._replicas.refresh()
-        found = self._replicas.map(functools.partial(self._survey_sums, survey, group), batches)
-        model.train()
-        return settle(survey, group, found, self._ranks)
-
-    def _survey_sums(self, survey: Survey, group: Group, model: Any, batch: Batch) -> Sums:
-        """A survey's sums, as this run computes them."""
-        with computing_in_bfloat16(model) if self._config.mixed_precision else contextlib.nullcontext():
-            return survey.sums(group, model, batch)
-
-    def _batch(self, rows: Sequence[Row], step: Step, surveyed: Sums) -> Batch:
-        """Some rows of a step, with what is drawn for them: by the task, and the noise of embeddings.
-
-        Args:
-            rows: To be computed at once.
-            step: Whose rows they are.
-            surveyed: What the loss takes over the step.
+        Raises:
+            NonFinite: Loss or gradient is NaN or infinite.
         """
-        config, alpha = self._config, self._config.neftune_alpha
-        batch = make_batch(rows, self._dataset, step.row_len, step.rows)
-        batch = self._task.draw(batch, _step_seed(config.seed, step.index, "draws"))
-        batch = replace(batch, drawn={**batch.drawn, **surveyed})
-        if alpha is not None:
-            seed, width = _step_seed(config.seed, step.index, "noise"), embedding_width(self._replicas.model)
-            batch = replace(batch, drawn={**batch.drawn, NOISE: embedding_noise(batch, width, alpha, seed)})
-        evaluate(batch.drawn)  # before another thread reads it
-        return batch
-
-    def _loss_sum(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
-        """The task's loss, as this run computes it."""
-        with contextlib.ExitStack() as stack:
-            if NOISE in batch.drawn:
-                stack.enter_context(noisy(model, batch.drawn[NOISE]))
-            if self._config.mixed_precision:
-                stack.enter_context(computing_in_bfloat16(model))
-            return self._task.loss(model, batch)
+        run, step = self._run, share.step
+        mx.random.seed(step_seed(self._config.seed, step.index, self._processes.rank))  # for dropout
+        statistics = run.statistics.of_step(share)
+        batches = (run.batches.micro_batch(rows, step, statistics) for rows in share.micro_batches if rows)
+        limit = self._config.optimizer.max_grad_norm
+        found = compute_gradients(run.replicas, run.gradients, batches, units, limit, processes=self._processes)
+        if not math.isfinite(found.loss) or not math.isfinite(found.norm):
+            raise NonFinite(
+                f"step {step.index + 1} ({step.index} in the plan): loss {found.loss}, gradient norm {found.norm}, samples "
+                f"{list(step.samples)}; nothing was updated. Resume with a lower --learning-rate into another folder, "
+                "or look at these samples",
+                "LR-E220",
+            )
+        return found
 
     def _row_digests(self, share: RankStep) -> list[bytes]:
-        """Digests of the step's rows, each by the process that trained on it."""
+        """Digests of the step's rows, each from the process that trained on it."""
         table = np.zeros((len(share.step.rows), 32), dtype=np.uint8)
         mine = [row for rows in share.micro_batches for row in rows]
-        places = {id(row): place for place, row in enumerate(share.step.rows)}  # two rows may hold the same samples
-        for row, digest in zip(mine, row_digests(mine, self._dataset), strict=True):
-            table[places[id(row)]] = np.frombuffer(digest, dtype=np.uint8)
-        return [row.tobytes() for row in self._ranks.join_bytes(table)]
+        for row, digest in zip(mine, row_digests(mine, self._inputs.dataset), strict=True):
+            table[row.number] = np.frombuffer(digest, dtype=np.uint8)
+        return [row.tobytes() for row in self._processes.join_bytes(table)]
 
     def _after(self, done: int) -> None:
-        """Measures and saves when it is due; stops when asked to."""
+        """Evaluates and saves when it is due; stops on request."""
         config = self._config
-        is_given_up = is_due(config, done, self._last) and not self._exam.take(done)
+        is_given_up = is_due(config, done, self._last) and not self._run.evaluator.run(done)
         overfits = self._overfits()
         self._last = done if overfits else self._last
         is_last = done == self._last
-        stops = is_given_up or (not is_last and self._ranks.any(self._watcher.should_stop()))
+        stops = is_given_up or (not is_last and self._processes.any(self._watcher.should_stop()))
         if is_last or stops or (config.save_every and done % config.save_every == 0):
             self._save(done)
         if overfits:
@@ -433,11 +215,11 @@ class _Run:
         settings, decides = self._config.early_stop, self._config.deciding_set
         if settings is None or decides is None:
             return False
-        return self._ranks.any(is_overfitting(self._journal.metrics(), decides, settings))
+        return self._processes.any(is_overfitting(self._run.log.metrics(), decides, settings))
 
     def _check_weights(self, done: int) -> None:
-        """The loss of a step says nothing of the weights after it."""
-        name = self._learner.first_not_finite()
+        """The loss of a step is computed before the update: it says nothing about the weights after it."""
+        name = self._run.state.first_not_finite()
         if name is not None:
             raise NonFinite(
                 f"after step {done} the weights `{name}` hold NaN or infinity; they were not saved. Train again with a "
@@ -447,35 +229,20 @@ class _Run:
 
     def _save(self, done: int) -> None:
         self._check_weights(done)
-        moments = self._learner.optimizer.state()
-        if self._ranks.is_first:
-            self._journal.flush()
-            logs = self._journal.logs()
-            state = {
-                "plan": PlanCursor(self._plan).state(done, self._journal.head),
-                "trajectory": self._config.trajectory(),
-                "base": self._base.digest,
-                "base_files": dict(self._base.files),
+        run, log = self._run, self._run.log
+        moments = run.state.optimizer.state()
+        if self._processes.is_first:
+            log.flush()
+            logs = log.logs()
+            stored = {
+                "plan": PlanCursor(self._inputs.plan).state(done, log.head),
+                "trajectory": self._config.resume_key(),
+                "base": run.base.digest,
+                "base_files": dict(run.base.files),
                 "logs": logs,
-                "micro_rows": self._micro_rows,
+                "micro_rows": run.micro_batch_rows,
             }
-            path = checkpoint_path(self._folder.checkpoints, done)
-            written = write_checkpoint(path, state, lambda folder: self._learner.write(folder, moments))
-            self._journal.saved(written, logs)
-            self._tidy()
-
-    def _tidy(self) -> None:
-        losses = held_out_losses(self._journal.metrics(), self._config.deciding_set)
-        tidy(self._folder.checkpoints, losses, self._config.keep_checkpoints)
-
-
-def _tokens_at_once(micro_rows: int | None, step: Step, threads: int) -> int:
-    """Tokens that one thread computes at once of what is no row of a step: as many as it computes of the rows."""
-    rows = micro_rows or min(len(step.rows), ROWS_AT_ONCE)
-    return max(1, rows // threads) * step.row_len
-
-
-def _step_seed(seed: int, step: int, purpose: int | str) -> int:
-    """A seed for one step's random numbers of one purpose, or of one process: a resumed step draws what the first drew."""
-    text = f"lazarus-train/1|step|{seed}|{step}|{purpose}"
-    return int.from_bytes(hashlib.sha256(text.encode("ascii")).digest()[:8], "little")
+            path = checkpoint_path(self._setup.folder.checkpoints, done)
+            written = write_checkpoint(path, stored, lambda folder: run.state.write(folder, moments))
+            log.saved(written, logs)
+            tidy_checkpoints(self._setup, log)

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from jaxtyping import Float, Int
 
-from lazarus_models import SequenceModel, mask_caches, segment_caches
+from lazarus_models import SequenceModel, segment_caches
 from lazarus_models.backend import mx, nn
-from lazarus_models.components.caches import SegmentCache
-from lazarus_models.components.masks import bidirectional_mask
+from lazarus_models.components import SegmentCache, bidirectional_mask
+from lazarus_models.packed_rows import mask_caches
 from lazarus_train.data.batches import Batch
 from lazarus_train.devices import device_policy
 from lazarus_train.errors import SetupError
-from lazarus_train.objectives.causal import before_labels, causal_nll, token_nll, token_nll_in_place
+from lazarus_train.objectives.label_nll import before_labels, causal_nll, token_nll, token_nll_in_place
 
 if TYPE_CHECKING:
-    from lazarus_models.components.decoder import Body, Decoder
+    from lazarus_models.components import Body, Decoder
 
 
 def causal_sum(model: nn.Module, batch: Batch) -> Float[mx.array, ""]:

@@ -1,48 +1,237 @@
-"""Preference optimisation: log-probabilities of a better and a worse answer to the same question, to a loss a pair.
+"""Preference optimisation: the better of two answers (DPO and its variants), or desirable answers (KTO).
 
-P = pairs
+P = pairs or answers
 
-Losses and metrics are sums over pairs: the caller divides by the pairs of the whole optimizer step. What a loss takes over
-a step (KTO's reference point, counts of tokens) is an argument, never computed from the pairs at hand: they may be one
-micro-batch of many. Where a reference takes part, h = (log pi - log pi_ref) of the chosen answer minus that of the rejected.
+| loss | statistics of the whole step | from |
+|---|---|---|
+| `kto` | z = max(0, mean of log pi - log pi_ref) | each prompt with another sample's answer (`mismatched`) |
+| `kto_pair` | the same of all chosen and of all rejected answers | the step's own answers |
+| `orpo` with `likelihood` prompt-and-answer | tokens of prompts and chosen answers | lengths alone |
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
-from collections.abc import Mapping
+from __future__ import annotations
+
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from jaxtyping import Bool, Float
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
-from lazarus_models.backend import mx
-from lazarus_train.objectives.settings import PreferenceSettings
+from lazarus_train.errors import SetupError
+from lazarus_train.objective_registry import ObjectiveSettings, RunFields
+from lazarus_train.objectives.base import Bindings, Metrics, Objective, Reference, ReferenceNeed, Survey
 
-Metrics = dict[str, mx.array]
-POINT, POINT_CHOSEN, POINT_REJECTED = "point", "point_chosen", "point_rejected"
-"""Names of the reference points of `kto` and `kto_pair` among what a loss takes over a whole step."""
-DESIRABLE_SCALE, UNDESIRABLE_SCALE = "desirable_scale", "undesirable_scale"
-"""Names of answers over answers of one label of a step."""
-LIKELIHOOD_SCALE = "likelihood_scale"
-"""Name of pairs over tokens of a step: turns a sum over tokens into a mean once it is divided by the pairs."""
-NOTHING: Mapping[str, mx.array] = MappingProxyType({})
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lazarus_models.backend import mx
+    from lazarus_plan import BatchPlan
+    from lazarus_train.data.batches import Batch
+    from lazarus_train.data.dataset import Dataset
+    from lazarus_train.objectives.preference_losses import (
+        Answers,
+    )
 
 
-class Answers(NamedTuple):
-    """One number for each answer of P pairs: log-probabilities summed over tokens, or token counts."""
+_REWARDS = ("reward_chosen", "reward_rejected", "reward_margin", "reward_accuracy")
 
-    chosen: Float[mx.array, " P"]
-    rejected: Float[mx.array, " P"]
 
-    def __sub__(self, other: "Answers") -> "Answers":
-        return Answers(self.chosen - other.chosen, self.rejected - other.rejected)
+class PreferenceSettings(ObjectiveSettings, frozen=True):
+    """The better of two answers."""
 
-    def __truediv__(self, other: "Answers") -> "Answers":
-        return Answers(self.chosen / other.chosen, self.rejected / other.rejected)
+    kind: Literal["preference"] = "preference"
+
+    allows_generation: ClassVar[bool] = True
+
+    loss: Literal["dpo", "ipo", "hinge", "kto", "kto_pair", "orpo", "simpo"] = "dpo"
+    """dpo (arXiv 2305.18290), ipo (2310.12036), hinge (2305.10425), kto (2402.01306), kto_pair (TRL's former variant of kto,
+    on the means of pairs); without a reference: orpo (2403.07691), simpo (2405.14734)."""
+    beta: PositiveFloat = 0.1
+    """How strongly the policy is held to the reference. Of orpo the weight of the odds ratio; simpo's paper takes 2."""
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
+    """Share of pairs that are taken to be labelled the wrong way round (dpo, simpo)."""
+    is_length_normalized: bool = Field(default_factory=lambda settings: settings.get("loss") == "ipo")
+    """Mean instead of sum over an answer's tokens (dpo, ipo, hinge); ipo takes the mean unless this is False. orpo and simpo
+    always take the mean."""
+    likelihood: Literal["answer", "prompt-and-answer"] = "answer"
+    """orpo's likelihood of the chosen answer: the mean over pairs of each answer's mean over its tokens, or the mean over all
+    tokens of prompts and answers in a step, as TRL's trainer takes it."""
+    desirable_weight: PositiveFloat = 1.0
+    """Weight of desirable answers (kto)."""
+    undesirable_weight: PositiveFloat = 1.0
+    """Weight of undesirable answers (kto)."""
+    margin: NonNegativeFloat = 0.0
+    """By how much the chosen answer is to lead (simpo's gamma)."""
+    reference: Literal["cached", "copy", "adapters-off"] = "cached"
+    """Where the reference's log-probabilities come from: computed once for every pair of the plan and kept in the run's
+    folder; a second model, frozen; or the model without its adapters."""
+
+    @model_validator(mode="after")
+    def _every_setting_has_an_effect(self) -> PreferenceSettings:
+        if self.label_smoothing and self.loss not in ("dpo", "simpo"):
+            raise ValueError(f"`label_smoothing` has no effect with `loss` {self.loss}")
+        if self.is_length_normalized and self.loss not in ("dpo", "ipo", "hinge"):
+            raise ValueError(f"`is_length_normalized` has no effect with `loss` {self.loss}")
+        if self.margin and self.loss != "simpo":
+            raise ValueError(f"`margin` has no effect with `loss` {self.loss}")
+        if self.likelihood != "answer" and self.loss != "orpo":
+            raise ValueError(f"`likelihood` has no effect with `loss` {self.loss}")
+        for name in ("desirable_weight", "undesirable_weight"):
+            if getattr(self, name) != 1 and self.loss != "kto":
+                raise ValueError(f"`{name}` has no effect with `loss` {self.loss}")
+        if self.reference != "cached" and not self.needs_reference:
+            raise ValueError(f"`reference` has no effect with `loss` {self.loss}")
+        return self
 
     @property
-    def gap(self) -> Float[mx.array, " P"]:
-        """Chosen minus rejected."""
-        return self.chosen - self.rejected
+    def needs_reference(self) -> bool:
+        """Whether the loss compares with a reference model."""
+        return self.loss not in ("orpo", "simpo")
+
+    def check_run(self, run: RunFields) -> None:
+        """Refuses labels without KTO, and a reference without adapters where there are none.
+
+        Raises:
+            ValueError: The settings do not fit together.
+        """
+        if self.loss != "kto":
+            super().check_run(run)
+        if self.reference == "adapters-off" and run.lora is None:
+            raise ValueError("`reference` adapters-off needs `lora`")
+
+
+class PreferenceObjective(Objective[PreferenceSettings]):
+    """The better of two answers.
+
+    Args:
+        settings: The objective's settings.
+        dataset: The pairs; from `bind`.
+        reference: Log-probabilities of the reference, if the loss has one; from `bind`.
+    """
+
+    settings_type = PreferenceSettings
+    unit = "pair"
+    baseline = 0.5
+
+    def __init__(
+        self,
+        settings: PreferenceSettings | None = None,
+        dataset: Dataset | None = None,
+        reference: Reference | None = None,
+    ) -> None:
+        super().__init__(settings)
+        self._dataset = dataset
+        self._reference = reference
+        self.metrics = (*_REWARDS, "kl") if self.settings.loss == "kto" else _REWARDS
+
+    @property
+    def reference_need(self) -> ReferenceNeed | None:
+        """None for `orpo` and `simpo`."""
+        if not self.settings.needs_reference:
+            return None
+        return ReferenceNeed(self.settings.reference, mismatched=self.settings.loss == "kto")
+
+    def loss_normalizer(self, plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = False) -> NDArray[np.int64]:
+        """Pairs of each step, or answers where they are labelled."""
+        import numpy as np
+
+        from lazarus_train.objectives.loss_normalizer import check_labelled, check_whole, samples_by_step
+
+        check_whole(plan, dataset)
+        if self.settings.loss == "kto" and len(np.unique(plan.sample)) < 2:
+            raise SetupError(
+                f"{dataset.place(int(plan.sample[0]))} is the only sample, and `loss` kto needs another one's answer for its "
+                "reference point: give two or more",
+                "LR-E139",
+            )
+        if dataset.labels:
+            check_labelled(dataset)
+            return np.diff(plan.step_splits).astype(np.int64)
+        return samples_by_step(plan, dataset, pairs=True)
+
+    def bind(self, bindings: Bindings) -> PreferenceObjective:
+        """With the data and the reference."""
+        kind = LabelledObjective if bindings.dataset.labels else PreferenceObjective
+        return kind(self.settings, bindings.dataset, bindings.reference)
+
+    @property
+    def survey(self) -> Survey | None:
+        """Statistics of a whole step (see the table above); None for losses whose pairs count by themselves."""
+        from lazarus_train.objectives.surveys import KtoPoint, PairMeans, PromptTokens
+
+        match self.settings.loss:
+            case "kto":
+                return KtoPoint(self._bound_dataset, self._bound_reference)
+            case "kto_pair":
+                return PairMeans(self._bound_reference)
+            case "orpo" if self.settings.likelihood != "answer":
+                return PromptTokens(self._bound_dataset)
+            case _:
+                return None
+
+    @property
+    def _bound_dataset(self) -> Dataset:
+        assert self._dataset is not None, "`bind` comes first"
+        return self._dataset
+
+    @property
+    def _bound_reference(self) -> Reference:
+        assert self._reference is not None, "the loss compares with a reference"
+        return self._reference
+
+    def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
+        """Sum over pairs, with rewards, margin and accuracy."""
+        from lazarus_models.backend import mx
+        from lazarus_train.objectives.forward import log_probabilities_with_prompts, part_log_probabilities
+        from lazarus_train.objectives.preference_losses import POINT, as_pairs
+
+        policy, with_prompts = part_log_probabilities(model, batch), None
+        if self.settings.loss == "orpo" and self.settings.likelihood != "answer":
+            policy, together = log_probabilities_with_prompts(model, batch)
+            with_prompts = together[0::2]
+        tokens = as_pairs(mx.array([float(part.labels) for part in batch.parts]))
+        reference = None if self._reference is None else as_pairs(self._reference(model, batch))
+        loss, metrics = preference_loss(
+            as_pairs(policy), reference, tokens, self.settings, batch.random_inputs, with_prompts
+        )
+        return loss, metrics | ({"kl": batch.random_inputs[POINT] * tokens.chosen.size} if "kl" in self.metrics else {})
+
+
+class LabelledObjective(PreferenceObjective):
+    """Single answers that are labelled desirable or undesirable (KTO)."""
+
+    unit = "answer"
+    baseline = None
+
+    def __init__(
+        self,
+        settings: PreferenceSettings | None = None,
+        dataset: Dataset | None = None,
+        reference: Reference | None = None,
+    ) -> None:
+        super().__init__(settings, dataset, reference)
+        self.metrics = ("reward_desirable", "reward_undesirable", "kl")
+
+    def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
+        """Sum over answers, with the rewards of either label."""
+        from lazarus_models.backend import mx
+        from lazarus_train.objectives import preference_losses as losses_of
+        from lazarus_train.objectives.forward import part_log_probabilities
+        from lazarus_train.objectives.preference_losses import DESIRABLE_SCALE, POINT, UNDESIRABLE_SCALE
+
+        settings, labels = self.settings, self._bound_dataset.labels
+        ratios = part_log_probabilities(model, batch) - self._bound_reference(model, batch)
+        is_desirable = mx.array([labels[part.sample] for part in batch.parts])
+        weights = settings.desirable_weight, settings.undesirable_weight
+        losses = losses_of.labelled_losses(ratios, is_desirable, batch.random_inputs[POINT], settings.beta, *weights)
+        rewards = mx.stop_gradient(settings.beta * ratios)
+        return losses.sum(), {
+            "reward_desirable": mx.where(is_desirable, rewards, 0.0).sum() * batch.random_inputs[DESIRABLE_SCALE],
+            "reward_undesirable": mx.where(is_desirable, 0.0, rewards).sum() * batch.random_inputs[UNDESIRABLE_SCALE],
+            "kl": batch.random_inputs[POINT] * len(batch.parts),
+        }
 
 
 def preference_loss(
@@ -50,9 +239,9 @@ def preference_loss(
     reference: Answers | None,
     tokens: Answers,
     settings: PreferenceSettings,
-    shared: Mapping[str, mx.array] = NOTHING,
-    with_prompts: Float[mx.array, " P"] | None = None,
-) -> tuple[Float[mx.array, ""], Metrics]:
+    shared: Mapping[str, mx.array] = MappingProxyType({}),
+    with_prompts: mx.array | None = None,
+) -> tuple[mx.array, Metrics]:
     """Loss and metrics, summed over pairs.
 
     Args:
@@ -68,146 +257,28 @@ def preference_loss(
         The loss, and `reward_chosen`, `reward_rejected`, `reward_margin` and `reward_accuracy` (a tie counts one half).
         The reward is beta * (log pi - log pi_ref); without a reference beta * mean log pi.
     """
+    from lazarus_train.objectives import preference_losses as losses_of
+
     ratios = policy / tokens if reference is None else policy - reference
     scores = ratios / tokens if settings.is_length_normalized else ratios
     beta, smoothing = settings.beta, settings.label_smoothing
     match settings.loss:
         case "dpo":
-            losses = dpo_losses(scores.gap, beta, smoothing)
+            losses = losses_of.dpo_losses(scores.gap, beta, smoothing)
         case "ipo":
-            losses = ipo_losses(scores.gap, beta)
+            losses = losses_of.ipo_losses(scores.gap, beta)
         case "hinge":
-            losses = hinge_losses(scores.gap, beta)
+            losses = losses_of.hinge_losses(scores.gap, beta)
         case "kto":
             desirable, undesirable = settings.desirable_weight, settings.undesirable_weight
-            losses = kto_losses(ratios, shared[POINT], beta, desirable, undesirable)
+            losses = losses_of.kto_losses(ratios, shared[losses_of.POINT], beta, desirable, undesirable)
         case "kto_pair":
-            losses = kto_pair_losses(ratios, Answers(shared[POINT_CHOSEN], shared[POINT_REJECTED]), beta)
+            points = losses_of.Answers(shared[losses_of.POINT_CHOSEN], shared[losses_of.POINT_REJECTED])
+            losses = losses_of.kto_pair_losses(ratios, points, beta)
         case "orpo" if with_prompts is not None:
-            losses = odds_ratio_losses(scores, beta) - with_prompts * shared[LIKELIHOOD_SCALE]
+            losses = losses_of.odds_ratio_losses(scores, beta) - with_prompts * shared[losses_of.LIKELIHOOD_SCALE]
         case "orpo":
-            losses = odds_ratio_losses(scores, beta) - scores.chosen
+            losses = losses_of.odds_ratio_losses(scores, beta) - scores.chosen
         case "simpo":
-            losses = simpo_losses(scores.gap, beta, settings.margin, smoothing)
-    return losses.sum(), reward_metrics(ratios, beta)
-
-
-def reward_metrics(ratios: Answers, beta: float) -> Metrics:
-    """What the policy would be paid: sums over pairs, apart from the gradient."""
-    chosen, rejected = (mx.stop_gradient(beta * side) for side in ratios)
-    return {
-        "reward_chosen": chosen.sum(),
-        "reward_rejected": rejected.sum(),
-        "reward_margin": (chosen - rejected).sum(),
-        "reward_accuracy": wins(chosen, rejected).sum(),
-    }
-
-
-def wins(first: Float[mx.array, " P"], second: Float[mx.array, " P"]) -> Float[mx.array, " P"]:
-    """1 where the first is larger, one half at a tie, else 0.
-
-    Compared exactly: a lead of any size wins.
-
-    >>> wins(mx.array([1.0, 2.0, 2.00001]), mx.array([2.0, 2.0, 2.0])).tolist()
-    [0.0, 0.5, 1.0]
-    """
-    return 0.5 * ((first > second).astype(mx.float32) + (first >= second).astype(mx.float32))
-
-
-def dpo_losses(gap: Float[mx.array, " P"], beta: float, label_smoothing: float = 0.0) -> Float[mx.array, " P"]:
-    """-(1 - e) log s(beta h) - e log s(-beta h) (Rafailov et al. 2023, eq. 7; e: Mitchell 2023, cDPO).
-
-    >>> round(dpo_losses(mx.array([0.0]), 0.1).item(), 4)
-    0.6931
-    """
-    return -(1 - label_smoothing) * log_sigmoid(beta * gap) - label_smoothing * log_sigmoid(-beta * gap)
-
-
-def log_sigmoid(x: Float[mx.array, " P"]) -> Float[mx.array, " P"]:
-    """log(1 / (1 + exp(-x))), finite far from zero."""
-    return -mx.logaddexp(mx.array(0.0), -x)
-
-
-def ipo_losses(gap: Float[mx.array, " P"], beta: float) -> Float[mx.array, " P"]:
-    """(h - 1 / (2 beta))^2 (Azar et al. 2023, eq. 17), h of means over the answers' tokens unless settings ask for sums.
-
-    The paper writes sums; its results are of means, as its authors told TRL, whose default this is too.
-    """
-    return mx.square(gap - 1 / (2 * beta))
-
-
-def hinge_losses(gap: Float[mx.array, " P"], beta: float) -> Float[mx.array, " P"]:
-    """max(0, 1 - beta h) (SLiC, Zhao et al. 2023)."""
-    return mx.maximum(1 - beta * gap, 0.0)
-
-
-def simpo_losses(
-    gap: Float[mx.array, " P"], beta: float, margin: float, label_smoothing: float = 0.0
-) -> Float[mx.array, " P"]:
-    """-log s(beta g - gamma), g the gap of mean log-probabilities (Meng et al. 2024, eq. 6)."""
-    return dpo_losses(gap - margin / beta, beta, label_smoothing)
-
-
-def odds_ratio_losses(means: Answers, weight: float) -> Float[mx.array, " P"]:
-    """-weight * log s(log-odds ratio) (Hong et al. 2024, eq. 4 and 7): ORPO without its likelihood."""
-    return -weight * log_sigmoid(log_odds(means.chosen) - log_odds(means.rejected))
-
-
-def log_odds(log_probability: Float[mx.array, " P"]) -> Float[mx.array, " P"]:
-    """log(p / (1 - p)) of log p, taken to be below -1e-6: a certain answer has no finite odds."""
-    below = mx.minimum(log_probability, -1e-6)
-    return below - mx.log(-mx.expm1(below))
-
-
-def kto_losses(
-    ratios: Answers, point: Float[mx.array, ""], beta: float, desirable: float = 1.0, undesirable: float = 1.0
-) -> Float[mx.array, " P"]:
-    """Both answers of a pair as examples by themselves, one desirable and one not (Ethayarajh et al. 2024, eq. 8).
-
-    w_d (1 - s(beta (r - z))) for the chosen plus w_u (1 - s(beta (z - r))) for the rejected.
-
-    Args:
-        ratios: r, log-ratios to the reference.
-        point: z, the reference point: the KL estimated on mismatched prompts and answers, not below zero.
-        beta: How strongly the policy is held to the reference.
-        desirable: w_d, weight of chosen answers.
-        undesirable: w_u, weight of rejected answers.
-    """
-    chosen = desirable * (1 - mx.sigmoid(beta * (ratios.chosen - point)))
-    return chosen + undesirable * (1 - mx.sigmoid(beta * (point - ratios.rejected)))
-
-
-def labelled_losses(
-    ratios: Float[mx.array, " P"],
-    is_desirable: Bool[mx.array, " P"],
-    point: Float[mx.array, ""],
-    beta: float,
-    desirable: float = 1.0,
-    undesirable: float = 1.0,
-) -> Float[mx.array, " P"]:
-    """`kto_losses` of single answers: w_d (1 - s(beta (r - z))) of desirable ones, w_u (1 - s(beta (z - r))) of others.
-
-    Args:
-        ratios: r of P answers.
-        is_desirable: Their labels.
-        point: z.
-        beta: How strongly the policy is held to the reference.
-        desirable: w_d.
-        undesirable: w_u.
-    """
-    lead = mx.where(is_desirable, ratios - point, point - ratios)
-    return mx.where(is_desirable, desirable, undesirable) * (1 - mx.sigmoid(beta * lead))
-
-
-def kto_pair_losses(ratios: Answers, means: Answers, beta: float) -> Float[mx.array, " P"]:
-    """1 - s(beta (r_c - z_r)) + 1 - s(beta (z_c - r_r)): each side against the mean of the other.
-
-    TRL's former `kto_pair`; `kto` is the published loss.
-
-    Args:
-        ratios: r_c and r_r, log-ratios to the reference.
-        means: z_c and z_r, their means over the step, not below zero, apart from the gradient.
-        beta: How strongly the policy is held to the reference.
-    """
-    chosen = 1 - mx.sigmoid(beta * (ratios.chosen - means.rejected))
-    return chosen + 1 - mx.sigmoid(beta * (means.chosen - ratios.rejected))
+            losses = losses_of.simpo_losses(scores.gap, beta, settings.margin, smoothing)
+    return losses.sum(), losses_of.reward_metrics(ratios, beta)

@@ -13,25 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from lazarus_models import load, save_tensors
-from lazarus_models.adapters.lora import lora_layers
+from lazarus_models.adapters import lora_layers
 from lazarus_models.backend import mx, nn
-from lazarus_models.loading.files import load_hashed
+from lazarus_models.loading import load_hashed
+from lazarus_models.tensor_files import save_tensors
 from lazarus_models.trees import evaluate, replace_modules
 from lazarus_plan import BatchPlan
-from lazarus_tokenkit import Tokenizer
-from lazarus_train.cpu.low_memory_layers import make_lean
 from lazarus_train.cpu.thread_parallel import Replicas, share_rows
 from lazarus_train.data.batches import Batch, make_batch
 from lazarus_train.data.dataset import Dataset
-from lazarus_train.devices import device_policy
-from lazarus_train.engine.precision import cast_weights
 from lazarus_train.errors import CorruptCheckpoint, SetupError
 from lazarus_train.objectives.base import Group
 from lazarus_train.objectives.forward import part_log_probabilities
-from lazarus_train.objectives.settings import PreferenceSettings
-from lazarus_train.objectives.surveys import Reference, count_mismatched, mismatched_batches
-from lazarus_train.run_dir.base_digest import Base
+from lazarus_train.objectives.surveys import count_mismatched, mismatched_batches
 from lazarus_train.run_dir.sealed_read import BrokenSeal, Sealed, seal_damage
 from lazarus_train.run_dir.sealed_write import seal, write_json
 
@@ -98,61 +92,16 @@ class ReferenceSetup:
     """How a table is computed.
 
     Args:
-        micro_rows: Rows computed at once; None computes a step at once.
+        micro_batch_rows: Rows per forward pass; None computes a step at once.
         tokens: Tokens of mismatched examples computed at once.
         threads: How many compute.
         on_samples: Given the samples computed so far and all of them.
     """
 
-    micro_rows: int | None
+    micro_batch_rows: int | None
     tokens: int
     threads: int = 1
     on_samples: Callable[[int, int], object] = lambda done, total: None
-
-
-def frozen_model(directory: Path, tokenizer: Tokenizer, base: Base, *, mixed: bool) -> nn.Module:
-    """A reference that is asked; it computes as the policy does, so that equal weights give equal bits.
-
-    Args:
-        directory: Of the model.
-        tokenizer: That the rows were encoded with.
-        base: The model that the run began with, which it must be.
-        mixed: Whether it computes in bfloat16, as a policy in mixed precision does.
-
-    Raises:
-        ForeignCheckpoint: It is another model.
-    """
-    lm = load(directory, hashed=True)
-    Base.of(lm, tokenizer).check(base, directory)
-    model = lm.model
-    if device_policy().is_lean and not mixed:
-        make_lean(model, drops=False)
-    model.eval()
-    if mixed:
-        cast_weights(model, mx.bfloat16)
-        evaluate(model.parameters())  # before a thread asks it
-    return model
-
-
-def make_reference(
-    settings: PreferenceSettings, load_model: Callable[[], nn.Module], table: Callable[[], CachedReference]
-) -> Reference | None:
-    """Where the log-probabilities of the reference come from; None where the loss has none.
-
-    Args:
-        settings: Say which.
-        load_model: Loads the reference.
-        table: Computes or reads what is kept.
-    """
-    if not settings.needs_reference:
-        return None
-    match settings.reference:
-        case "cached":
-            return table()
-        case "copy":
-            return ModelReference(load_model())
-        case "adapters-off":
-            return WithoutAdapters()
 
 
 def compute_reference(
@@ -229,7 +178,7 @@ def _answers(replicas: Replicas, plan: BatchPlan, dataset: Dataset, setup: Refer
             break
         step = plan.step(index)
         rows = [row for row in step.rows if not known.issuperset(segment.sample for segment in row.segments)]
-        size = setup.micro_rows or max(1, len(rows))
+        size = setup.micro_batch_rows or max(1, len(rows))
         for first in range(0, len(rows), size):
             shares = share_rows(rows[first : first + size], replicas.threads)
             batches = [make_batch(share, dataset, step.row_len) for share in shares]

@@ -1,17 +1,11 @@
-"""What preference losses take over a whole step, over all micro-batches, threads and ranks; held out, over the whole set.
+"""Statistics of a whole step that preference losses need, over all micro-batches, threads and processes. P = parts.
 
-| loss | over the step | from |
-|---|---|---|
-| `kto` | z = max(0, mean of log pi - log pi_ref) | each prompt with another sample's answer (`mismatched`) |
-| `kto_pair` | the same of all chosen and of all rejected answers | the step's own answers |
-| `orpo`, likelihood of prompts too | tokens of prompts and chosen answers | lengths alone |
-
-P = parts
+Held out, they are taken over the whole set.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +14,10 @@ from lazarus_models.backend import mx
 from lazarus_models.trees import evaluate
 from lazarus_train.data.batches import PADDING, Batch, Part
 from lazarus_train.data.dataset import Dataset
-from lazarus_train.distributed import ALONE, Ranks
-from lazarus_train.objectives.base import Group, OwnBatches, Sums, Survey
+from lazarus_train.distributed import SINGLE, ProcessGroup
+from lazarus_train.objectives.base import Group, OwnBatches, Reference, Sums, Survey
 from lazarus_train.objectives.forward import part_log_probabilities
-from lazarus_train.objectives.preference import (
+from lazarus_train.objectives.preference_losses import (
     DESIRABLE_SCALE,
     LIKELIHOOD_SCALE,
     POINT,
@@ -31,19 +25,6 @@ from lazarus_train.objectives.preference import (
     POINT_REJECTED,
     UNDESIRABLE_SCALE,
 )
-from lazarus_train.objectives.settings import PreferenceSettings
-
-
-class Reference(Protocol):
-    """Where the log-probabilities of the reference come from."""
-
-    def __call__(self, model: Any, batch: Batch) -> mx.array:
-        """Summed log-probabilities of a batch's parts, apart from the gradient."""
-        ...
-
-    def mismatched(self, model: Any, batch: Batch, group: Group) -> mx.array:
-        """The same of a batch of `mismatched_batches`, whose parts count through the group's examples."""
-        ...
 
 
 class Example(NamedTuple):
@@ -56,21 +37,6 @@ class Example(NamedTuple):
 
     ids: NDArray[np.int32]
     is_label: NDArray[np.bool_]
-
-
-def survey_of(settings: PreferenceSettings, dataset: Dataset, reference: Reference | None) -> Survey | None:
-    """What a preference loss takes over a whole step; None for losses whose pairs count by themselves."""
-    match settings.loss:
-        case "kto":
-            assert reference is not None, "kto compares with a reference"
-            return KtoPoint(dataset, reference)
-        case "kto_pair":
-            assert reference is not None, "kto_pair compares with a reference"
-            return PairMeans(reference)
-        case "orpo" if settings.likelihood != "answer":
-            return PromptTokens(dataset)
-        case _:
-            return None
 
 
 @dataclass(frozen=True)
@@ -245,19 +211,21 @@ def _batch(numbers: Sequence[int], examples: Sequence[Example]) -> Batch:
     )
 
 
-def settle(survey: Survey, group: Group, found: Iterable[Sums], ranks: Ranks = ALONE) -> dict[str, mx.array]:
+def settle(
+    survey: Survey, group: Group, found: Iterable[Sums], processes: ProcessGroup = SINGLE
+) -> dict[str, mx.array]:
     """What a survey makes of its batches' sums, on every process of a run.
 
     Args:
         survey: Of a task.
         group: The samples.
         found: Sums of this process's batches.
-        ranks: The processes that computed the rest.
+        processes: The processes that computed the rest.
     """
     total = {name: mx.array(0.0) for name in survey.names}
     for sums in found:
         total = {name: each + sums[name] for name, each in total.items()}
-    settled = dict(survey.settle(group, ranks.sum(total)))
+    settled = dict(survey.settle(group, processes.sum(total)))
     evaluate(settled)  # before a thread reads it
     return settled
 

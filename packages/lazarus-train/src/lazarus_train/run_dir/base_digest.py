@@ -38,7 +38,7 @@ class Base:
     @classmethod
     def on_disk(cls, model: Path) -> "Base":
         """Of a directory as it is now."""
-        from lazarus_models import loaded_files
+        from lazarus_models.loading import loaded_files
         from lazarus_tokenkit import load_tokenizer
 
         files = {file.name: file_digest(file) for file in loaded_files(model)}

@@ -8,9 +8,18 @@ from typing import Any
 
 from lazarus_core.jsonl import MalformedLine, parse_object
 from lazarus_plan import BatchPlan, CorruptPlan, check_audit
-from lazarus_plan.audit.check import Audit, TokenIds
-from lazarus_plan.audit.line import AUDIT_VERSION, Binding, Entry, Header, Kind, bound_plan_id, parse_entry
-from lazarus_plan.audit.log import read_log
+from lazarus_plan.audit import (
+    AUDIT_VERSION,
+    Audit,
+    Binding,
+    Entry,
+    Header,
+    Kind,
+    TokenIds,
+    bound_plan_id,
+    parse_entry,
+    read_log,
+)
 from lazarus_train.errors import CorruptCheckpoint, ForeignCheckpoint
 from lazarus_train.run_dir.checkpoint import State, checkpoint_path
 from lazarus_train.run_dir.layout import RunFolder
@@ -21,7 +30,7 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class RunLog:
+class RunAudit:
     """The lines of a run's audit log.
 
     Args:
@@ -35,7 +44,7 @@ class RunLog:
     entries: tuple[Entry, ...]
 
     @classmethod
-    def read(cls, path: Path) -> "RunLog":
+    def read(cls, path: Path) -> "RunAudit":
         """Reads a log strictly.
 
         Raises:
@@ -90,7 +99,7 @@ class RunLog:
             raise CorruptPlan(f"{self.path}: {finding.message}", finding.code)
         return found
 
-    def check_checkpoint(self, state: State, trajectory: JSON) -> None:
+    def check_checkpoint(self, state: State, resume_key: JSON) -> None:
         """Makes sure that the chain binds a checkpoint, where it says that it stands in the chain.
 
         Raises:
@@ -113,8 +122,8 @@ class RunLog:
             raise CorruptPlan(f"{self.path} does not come to the checkpoint's head after {done} steps", "LP-E174")
         if state.plan_id != self.plan_before(place) or state.base.digest != self.start["model"]:
             raise ForeignCheckpoint(f"{path} is of another plan or first model than {self.path.name} binds", "LR-E210")
-        changed = sorted(name for name, value in trajectory.items() if state.trajectory.get(name) != value)
-        if changed or state.trajectory.keys() != trajectory.keys():
+        changed = sorted(name for name, value in resume_key.items() if state.resume_key.get(name) != value)
+        if changed or state.resume_key.keys() != resume_key.keys():
             raise ForeignCheckpoint(
                 f"{path} was trained with other settings than config.json says: {', '.join(changed)}", "LR-E210"
             )

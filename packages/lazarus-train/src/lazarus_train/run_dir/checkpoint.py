@@ -75,22 +75,22 @@ def write_checkpoint(path: Path, state: JSON, write_files: Callable[[Path], None
 
 
 class State(NamedTuple):
-    """What `state.json` says.
+    """Content of `state.json`.
 
     Args:
-        plan: Place in the plan and the audit log, as `PlanCursor.state` gives it.
-        trajectory: The settings that decide the weights.
+        plan: Position in the plan and the audit log, as `PlanCursor.state` gives it.
+        resume_key: The settings that decide the weights (member `trajectory`).
         base: The model that the run began with.
-        logs: `bytes` and `sha256` of metrics and samples when it was written, by name of the file.
-        micro_rows: Rows that were computed at once; None is a step at once.
+        logs: `bytes` and `sha256` of metrics and samples when it was written, by file name.
+        micro_batch_rows: Rows per forward pass (member `micro_rows`); None is a whole step.
         sealed: The checkpoint's manifest.
     """
 
     plan: JSON
-    trajectory: JSON
+    resume_key: JSON
     base: Base
     logs: JSON
-    micro_rows: int | None
+    micro_batch_rows: int | None
     sealed: Sealed
 
     @property
@@ -114,7 +114,7 @@ def read_state(path: Path, *, is_loaded_next: bool = False) -> State:
 
     Args:
         path: The checkpoint.
-        is_loaded_next: Leaves tensors alone, which `Learner.restored` hashes while it loads them.
+        is_loaded_next: Leaves tensors alone, which `TrainState.restored` hashes while it loads them.
 
     Raises:
         CorruptCheckpoint: A file is missing, not listed or differs from the manifest; the last good checkpoint is named.

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from lazarus_core.canonical import JSON
 from lazarus_plan import BatchPlan, StalePlan, encode_step
-from lazarus_plan.audit.log import read_log
-from lazarus_plan.format.fingerprint import plan_id, plan_identity, short, source_identities
-from lazarus_plan.format.merkle import leaf_hash, root_of_leaves
+from lazarus_plan.audit import read_log
+from lazarus_plan.format import leaf_hash, plan_id, plan_identity, root_of_leaves, short, source_identities
 
 
 def identity_of(plan: BatchPlan) -> JSON:

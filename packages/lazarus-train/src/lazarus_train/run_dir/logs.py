@@ -7,11 +7,9 @@ from typing import Any
 
 from lazarus_core.canonical import canonical_json
 from lazarus_plan import AuditLog, BatchPlan, StepDigest
-from lazarus_plan.audit.line import Binding
-from lazarus_plan.audit.log import data_head, read_log
-from lazarus_train.callbacks.base import StepReport
+from lazarus_plan.audit import Binding, data_head, read_log
+from lazarus_train.callbacks.reports import HeldOut, StepReport
 from lazarus_train.config import TrainConfig
-from lazarus_train.engine.evaluation import HeldOut
 from lazarus_train.run_dir.checkpoint import State
 from lazarus_train.run_dir.identity import identity_of
 from lazarus_train.run_dir.layout import RunFolder
@@ -21,28 +19,104 @@ from lazarus_train.run_dir.sealed_read import Sealed
 from lazarus_train.run_dir.sealed_write import flush
 
 
-class Journal:
-    """The logs of a run.
+class RunLog:
+    """The logs of a run; made by `start` or `resume`.
 
     Args:
-        folder: Where they lie.
-        config: What was asked for.
-        plan: What is followed.
-        about: Content of `config.json`.
-        is_writer: Whether this process writes. The others count the steps.
+        folder: The run's folder.
+        config: Settings of the run.
+        plan: The plan that is followed.
+        audit: The audit log; None on a process that does not write.
+        done: Steps done.
+        covered: What the newest checkpoint says of metrics and samples.
     """
 
     def __init__(
-        self, folder: RunFolder, config: TrainConfig, plan: BatchPlan, about: dict[str, Any], is_writer: bool
+        self,
+        folder: RunFolder,
+        config: TrainConfig,
+        plan: BatchPlan,
+        audit: AuditLog | None,
+        *,
+        done: int = 0,
+        covered: Mapping[str, Any] | None = None,
     ) -> None:
         self._folder = folder
         self._config = config
         self._plan = plan
-        self._about = about
-        self._writes = is_writer
-        self._done = 0
-        self._covered: dict[str, Any] = {}
-        self._audit: AuditLog
+        self._audit = audit
+        self._done = done
+        self._covered = dict(covered or {})
+
+    @classmethod
+    def start(
+        cls, folder: RunFolder, config: TrainConfig, plan: BatchPlan, about: Mapping[str, Any] | None, base: str
+    ) -> "RunLog":
+        """Begins at step 0; an earlier run in the folder is removed.
+
+        Args:
+            folder: The run's folder.
+            config: Settings of the run.
+            plan: The plan that is followed.
+            about: Content of `config.json`; None on a process that does not write.
+            base: Digest of the model that the run begins with.
+        """
+        if about is None:
+            return cls(folder, config, plan, None)
+        members = dict(about)
+        folder.clear()
+        write_manifest(folder.config, members)
+        settings, environment = settings_of(members).digest, environment_of(members).digest
+        bound = {"settings": settings, "model": base, "environment": environment}
+        return cls(folder, config, plan, AuditLog.start(folder.audit, plan.plan_id, bound))
+
+    @classmethod
+    def resume(
+        cls,
+        folder: RunFolder,
+        config: TrainConfig,
+        plan: BatchPlan,
+        about: Mapping[str, Any] | None,
+        state: State,
+        *,
+        is_due: bool,
+    ) -> "RunLog":
+        """Continues after a checkpoint; lines beyond it are dropped.
+
+        Args:
+            folder: The run's folder.
+            config: Settings of the run.
+            plan: The plan that is followed from here on.
+            about: Content of `config.json`; None on a process that does not write.
+            state: State of the checkpoint.
+            is_due: Whether an evaluation is due at the checkpoint. A run that ended there has its results; one that
+                continues keeps them only if they are due.
+        """
+        done = state.next_step
+        if about is None:
+            return cls(folder, config, plan, None, done=done)
+        audit = AuditLog.resume(
+            folder.audit,
+            state.plan_id,
+            done,
+            state.audit_head,
+            checkpoint=state.sealed.binding("checkpoint"),
+            goes_on_with=plan.plan_id,
+        )
+        if audit.plan_id != plan.plan_id:
+            audit.bind(Binding.of_plan(identity_of(plan)))
+
+        def is_kept(line: dict[str, Any]) -> bool:
+            is_extra = ("eval_loss" in line or "prompt" in line) and line["step"] == done and not is_due
+            return line["step"] <= done and not is_extra
+
+        for log in (folder.metrics, folder.throughput, folder.samples):
+            keep_lines(log, is_kept)
+        members = dict(about)
+        audit.bind(settings_of(members))
+        audit.bind(environment_of(members))
+        write_manifest(folder.config, members)
+        return cls(folder, config, plan, audit, done=done, covered=state.logs)
 
     @property
     def next_step(self) -> int:
@@ -52,60 +126,12 @@ class Journal:
     @property
     def head(self) -> str:
         """Hash of the audit chain, 64 hex; empty where another process writes."""
-        return self._audit.head.hex() if self._writes else ""
+        return "" if self._audit is None else self._audit.head.hex()
 
     @property
     def data_head(self) -> str:
         """Hash of the chain over the steps alone, 64 hex; empty where another process writes."""
-        return data_head(self._plan.plan_id, read_log(self._folder.audit)[1]) if self._writes else ""
-
-    def start(self, base: str) -> None:
-        """Begins at step 0; an earlier run in the folder gives way.
-
-        Args:
-            base: Digest of the model that the run begins with.
-        """
-        if not self._writes:
-            return
-        self._folder.clear()
-        write_manifest(self._folder.config, self._about)
-        settings, environment = settings_of(self._about).digest, environment_of(self._about).digest
-        bound = {"settings": settings, "model": base, "environment": environment}
-        self._audit = AuditLog.start(self._folder.audit, self._plan.plan_id, bound)
-
-    def resume(self, state: State, *, is_due: bool) -> None:
-        """Goes on where a checkpoint stopped; lines beyond it are dropped.
-
-        Args:
-            state: The checkpoint's.
-            is_due: Whether held-out loss and answers are due there. A run that ended there has them; one that goes on
-                has them only when they are due.
-        """
-        self._done = done = state.next_step
-        if not self._writes:
-            return
-        checkpoint = state.sealed.binding("checkpoint")
-        self._audit = AuditLog.resume(
-            self._folder.audit,
-            state.plan_id,
-            done,
-            state.audit_head,
-            checkpoint=checkpoint,
-            goes_on_with=self._plan.plan_id,
-        )
-        if self._audit.plan_id != self._plan.plan_id:
-            self._audit.bind(Binding.of_plan(identity_of(self._plan)))
-        self._covered = state.logs
-
-        def is_kept(line: dict[str, Any]) -> bool:
-            is_extra = ("eval_loss" in line or "prompt" in line) and line["step"] == done and not is_due
-            return line["step"] <= done and not is_extra
-
-        for log in (self._folder.metrics, self._folder.throughput, self._folder.samples):
-            keep_lines(log, is_kept)
-        self._audit.bind(settings_of(self._about))
-        self._audit.bind(environment_of(self._about))
-        write_manifest(self._folder.config, self._about)
+        return "" if self._audit is None else data_head(self._plan.plan_id, read_log(self._folder.audit)[1])
 
     def bind_references(self, references: Mapping[str, str]) -> None:
         """Binds what the references of preference training say of every pair.
@@ -113,7 +139,7 @@ class Journal:
         Args:
             references: Digest of the manifest of each, by its name.
         """
-        if self._writes and references:
+        if self._audit is not None and references:
             self._audit.bind(Binding("reference", canonical_json(dict(references))))
 
     def saved(self, checkpoint: Sealed, logs: dict[str, Any]) -> None:
@@ -123,12 +149,14 @@ class Journal:
             checkpoint: The folder.
             logs: What it says of metrics and samples.
         """
+        assert self._audit is not None, "only the first process saves"
         self._covered = logs
         self._audit.bind(checkpoint.binding("checkpoint"))
         flush(self._folder.audit)
 
     def finished(self, final: Sealed) -> None:
         """Binds the trained model, and what was measured since the last checkpoint."""
+        assert self._audit is not None, "only the first process finishes"
         logs = self.logs()
         if logs != self._covered:
             self._audit.bind(Binding("logs", canonical_json(logs)))
@@ -149,7 +177,7 @@ class Journal:
             digest: What was trained on.
         """
         self._done = report.step
-        if self._writes:
+        if self._audit is not None:
             self._audit.append(report.step - 1, digest)
         self._append(
             self._folder.metrics,
@@ -190,7 +218,7 @@ class Journal:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of the metrics so far; none where another process writes."""
-        return read_lines(self._folder.metrics) if self._writes else []
+        return read_lines(self._folder.metrics) if self._audit is not None else []
 
     def is_measured(self, done: int, eval_set: str) -> bool:
         """Whether a held-out loss after so many steps stands in the metrics."""
@@ -198,24 +226,24 @@ class Journal:
 
     def answers(self, done: int, answers: Mapping[str, str]) -> None:
         """Notes what the model answered after so many steps, by prompt, in the place of what a kill left of it."""
-        if self._writes:
+        if self._audit is not None:
             keep_lines(self._folder.samples, lambda line: line["step"] != done)
         for prompt, text in answers.items():
             self._append(self._folder.samples, {"step": done, "prompt": prompt, "text": text})
 
     def has_answered(self, done: int) -> bool:
         """Whether the answers after so many steps are noted, all of them."""
-        lines = read_lines(self._folder.samples) if self._writes else []
+        lines = read_lines(self._folder.samples) if self._audit is not None else []
         return {line["prompt"] for line in lines if line["step"] == done} >= set(self._config.sample_prompts)
 
     def flush(self) -> None:
         """Hands the logs to the disk, before a checkpoint counts on them."""
-        for log in (self._folder.audit, self._folder.metrics, self._folder.samples) if self._writes else ():
+        for log in (self._folder.audit, self._folder.metrics, self._folder.samples) if self._audit is not None else ():
             if log.exists():
                 flush(log)
 
     def _append(self, path: Path, members: dict[str, Any]) -> None:
-        if self._writes:
+        if self._audit is not None:
             append_line(path, members)
 
 

@@ -12,10 +12,9 @@ from typing import Any
 from lazarus_core.atomic import whole_file
 from lazarus_core.jsonl import MalformedLine, parse_object
 from lazarus_models.backend import BLAS, mx
-from lazarus_plan.audit.line import Binding
+from lazarus_plan.audit import Binding
 from lazarus_train.config import TrainConfig
-from lazarus_train.devices import device_policy
-from lazarus_train.engine.state import weight_bytes
+from lazarus_train.devices import device_policy, weight_bytes
 from lazarus_train.errors import SetupError
 from lazarus_train.run_dir.sealed_write import as_json
 

@@ -11,10 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lazarus_core.errors import LazarusError
-from lazarus_core.html.charts import Curve, curves
-from lazarus_core.html.document import page, section
+from lazarus_core.html import Curve, curves, page, section
 from lazarus_plan import BatchPlan, load_plan
-from lazarus_plan.report.explain import plan_rows
+from lazarus_plan.report import plan_rows
 from lazarus_train.run_dir.metrics import JSON, read_lines
 from lazarus_train.run_dir.reader import RunRecord
 

@@ -82,7 +82,7 @@ def _newest(found: list[Path], plan: BatchPlan) -> Path:
 
 
 def check_checkpoint(checkpoint: Path, config: TrainConfig, plan: BatchPlan) -> State:
-    """The state of a checkpoint that is whole, but for its tensors, and of this run. `Learner.restored` checks these.
+    """The state of a checkpoint that is whole, but for its tensors, and of this run. `TrainState.restored` checks these.
 
     Raises:
         CorruptCheckpoint: It is damaged.
@@ -97,8 +97,8 @@ def check_checkpoint(checkpoint: Path, config: TrainConfig, plan: BatchPlan) -> 
         earlier = checkpoint_path(checkpoint.parent, config.max_steps)
         other = f"--resume {earlier} goes back to it" if earlier.is_dir() else "give a higher one, or another --output"
         raise SetupError(f"--max-steps {config.max_steps}: the run has done {done} steps; {other}", "LR-E112")
-    settings = config.trajectory()
-    changed = [name for name, value in settings.items() if state.trajectory.get(name) != value]
+    settings = config.resume_key()
+    changed = [name for name, value in settings.items() if state.resume_key.get(name) != value]
     if config.lora is None:  # adapters are put on the model itself, whose files are hashed as they are loaded
         Base.on_disk(config.model).check(state.base, config.model)
     if changed:

@@ -67,10 +67,11 @@ def measure(setup: Setup) -> Measured:
     from lazarus_models.backend import mx
     from lazarus_train.config import LoraSettings, TrainConfig
     from lazarus_train.cpu.thread_parallel import Replicas
-    from lazarus_train.devices import prepare_device
-    from lazarus_train.engine.state import Learner, weight_bytes
+    from lazarus_train.devices import prepare_device, weight_bytes
+    from lazarus_train.engine.gradients import CompiledGradients, LossGradients
+    from lazarus_train.engine.state import TrainState
     from lazarus_train.engine.step import compute_gradients
-    from lazarus_train.objectives.registry import CausalTask
+    from lazarus_train.objectives.causal import CausalObjective
 
     nowhere = Path("nowhere")
     lora = LoraSettings(rank=setup.lora_rank) if setup.lora_rank else None
@@ -78,18 +79,19 @@ def measure(setup: Setup) -> Measured:
         model=setup.model, data=nowhere, batch_plan=nowhere, output=nowhere, lora=lora, recomputes=setup.recomputes
     )
     policy = prepare_device(weight_bytes(setup.model))
-    learner = Learner.fresh(config, None)
+    state = TrainState.fresh(config, None)
     threads = min(setup.rows, config.threads_of(policy.threads))
-    replicas, task = Replicas(learner.lm.model, threads, compiles=policy.compiles), CausalTask()
-    batches = full_batches(setup, learner.lm.config.vocab_size, threads)
+    replicas, gradients = Replicas(state.lm.model, threads), LossGradients(CausalObjective().loss)
+    compute = CompiledGradients(gradients, state.lm.model) if policy.compiles and threads == 1 else gradients
+    batches = full_batches(setup, state.lm.config.vocab_size, threads)
     labels = setup.rows * (setup.row_len - 1)
     seconds: list[float] = []
     mx.reset_peak_memory()
     for _ in range(1 + setup.steps):
         began = time.perf_counter()
-        gradients = compute_gradients(replicas, task.loss, [batches], labels, 1.0)
-        learner.optimizer.update(gradients.tree, config.optimizer.learning_rate)
-        learner.optimizer.evaluate()
+        found = compute_gradients(replicas, compute, [batches], labels, 1.0)
+        state.optimizer.update(found.tree, config.optimizer.learning_rate)
+        state.optimizer.evaluate()
         seconds.append(time.perf_counter() - began)
     median = float(np.median(seconds[1:]))
     return Measured(

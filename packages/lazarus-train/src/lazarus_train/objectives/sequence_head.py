@@ -9,15 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from lazarus_models import HashedFiles, LoadedModel, SequenceModel, load, read_config, save, set_weights, weights
+from lazarus_models import LoadedModel, SequenceModel, load, read_config, save
 from lazarus_models.backend import mx
 from lazarus_models.families import family_of
-from lazarus_models.loading.quantized_layers import quantize_like
+from lazarus_models.loading import HashedFiles, quantize_like
+from lazarus_models.trees import set_weights, weights
 from lazarus_tokenkit import load_tokenizer
 from lazarus_train.errors import SetupError
 
 if TYPE_CHECKING:
-    from lazarus_models.components.decoder import Decoder
+    from lazarus_models.components import Decoder
 
 CAUSAL, SEQUENCE = "ForCausalLM", "ForSequenceClassification"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -27,7 +28,7 @@ FRESH = 0.02
 
 
 @dataclass(frozen=True)
-class Head:
+class SequenceHead:
     """What the scores stand for.
 
     Args:
@@ -39,7 +40,7 @@ class Head:
     problem: str
 
 
-def load_with_head(directory: Path, head: Head, *, seed: int, hashed: bool = False) -> LoadedModel:
+def load_with_head(directory: Path, head: SequenceHead, *, seed: int, hashed: bool = False) -> LoadedModel:
     """A model that gives scores, from a directory of one or from a language model, whose head gives way.
 
     Args:
@@ -67,7 +68,7 @@ def load_with_head(directory: Path, head: Head, *, seed: int, hashed: bool = Fal
     return _as_loaded(lm, model)
 
 
-def save_with_head(lm: LoadedModel, head: Head, directory: Path) -> None:
+def save_with_head(lm: LoadedModel, head: SequenceHead, directory: Path) -> None:
     """Writes a directory that `load_with_head` and transformers open."""
     save(lm, directory)
     said: dict[str, Any] = json.loads((directory / CONFIG).read_bytes())
@@ -79,7 +80,7 @@ def save_with_head(lm: LoadedModel, head: Head, directory: Path) -> None:
     (directory / CONFIG).write_text(f"{text}\n", encoding="utf-8", newline="\n")
 
 
-def _load_scores(directory: Path, head: Head, files: HashedFiles) -> LoadedModel:
+def _load_scores(directory: Path, head: SequenceHead, files: HashedFiles) -> LoadedModel:
     config = read_config(directory, files.json)
     outputs = tuple(config.raw.get("id2label", {}).values())
     if outputs != head.outputs:

@@ -1,6 +1,6 @@
-"""The gate before the first step: nothing is trained on but what was planned.
+"""Pre-flight check: refuses to train unless data, tokenizer, template and lengths match the plan.
 
-Loads no array library: a run that is refused is refused at once.
+Reads no weights, so a run that does not fit its plan is refused early.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,28 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lazarus_plan import BatchPlan, ChainCheck, StalePlan, check_lengths, load_plan
-from lazarus_plan.checks.pin import check_pin
-from lazarus_plan.lengths.cache import ABSENT
-from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
+from lazarus_plan.checks import check_pin
+from lazarus_plan.lengths import ABSENT
+from lazarus_tokenkit import Encoder, load_tokenizer
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_train.config import TrainConfig
-from lazarus_train.data.dataset import Dataset, read_dataset
+from lazarus_train.data.dataset import Dataset, field_names, read_dataset
 from lazarus_train.errors import SetupError
-from lazarus_train.objectives.loss_normalizer import units_by_step
+from lazarus_train.objectives.base import make_objective
 
 
 @dataclass(frozen=True)
-class Enforced:
-    """A plan and the rows that it was proven to be of.
+class RunInputs:
+    """A plan and the rows that match it.
 
     Args:
         plan: Checked against itself.
         dataset: Checked against the plan: data, template, tokenizer, parameters, lengths.
-        encoder: What encoded it; evaluation and chat use the same.
-        units: What each step's loss is divided by, int64 (S,).
-        template: Source of the chat template, where the rows are conversations and it is not the tokenizer's own.
+        encoder: The encoder of the data; evaluation and prompts use the same.
+        units: Denominator of each step's loss, int64 (S,).
+        template: Source of the chat template, if the rows are conversations and it is not the tokenizer's own.
         is_text: Whether the rows are texts, not conversations.
-        checked: Which links of the plan's chain hold, and which nobody could check.
+        checked: Which links of the plan's chain hold, and which could not be checked.
     """
 
     plan: BatchPlan
@@ -43,17 +43,18 @@ class Enforced:
     checked: ChainCheck
 
 
-def enforce(config: TrainConfig, on_progress: Callable[[int], object] = lambda _: None) -> Enforced:
-    """Reads plan, tokenizer and data, and refuses what does not fit.
+def check_run(config: TrainConfig, on_progress: Callable[[int], object] = lambda _: None) -> RunInputs:
+    """Reads plan, tokenizer and data, and refuses a run whose inputs do not match.
 
     Args:
-        config: Names them.
+        config: Settings of the run.
         on_progress: Called with the number of rows encoded since the last call.
 
     Raises:
         CorruptPlan: The plan contradicts itself.
         StalePlan: Names the first broken link of the chain, and the row, component or sample.
-        SetupError: Not one data file for each source of the plan, or samples that the objective cannot learn from.
+        SetupError: The number of data files is not the number of the plan's sources, or the objective cannot learn from the
+            samples.
     """
     plan = load_plan(config.batch_plan)
     if config.expect_plan is not None:
@@ -67,7 +68,7 @@ def enforce(config: TrainConfig, on_progress: Callable[[int], object] = lambda _
         )
     encoder = planned_encoder(plan, config)
     try:
-        datasets = [read_dataset(path, encoder, fields(config), on_progress) for path in config.data_files]
+        datasets = [read_dataset(path, encoder, field_names(config), on_progress) for path in config.data_files]
     except TemplateError:
         _check_tokenizer(plan, encoder)  # a template fails on a tokenizer that it was not planned with
         raise
@@ -76,38 +77,32 @@ def enforce(config: TrainConfig, on_progress: Callable[[int], object] = lambda _
         for number, each in enumerate(datasets)
     ]
     dataset = Dataset.joined(datasets)
-    units = units_by_step(plan, dataset, config.objective)
+    units = make_objective(config.objective).loss_normalizer(plan, dataset)
     is_own = encoder.chat_template.source == encoder.tokenizer.chat_template
     is_text = all(each.is_text for each in datasets)
     template = None if is_own or is_text else encoder.chat_template.source
-    return Enforced(plan, dataset, encoder, units, template, is_text, _together(checks))
+    return RunInputs(plan, dataset, encoder, units, template, is_text, _together(checks))
 
 
 def _together(checks: Sequence[ChainCheck]) -> ChainCheck:
-    """What holds of every source, and why the rest could not be checked."""
+    """The links that hold for every source, and the reasons why others could not be checked."""
     unchecked = {name: why for check in checks for name, why in check.unchecked.items()}
     return ChainCheck(tuple(link for link in checks[0].checked if link not in unchecked), unchecked)
 
 
 def planned_encoder(plan: BatchPlan, config: TrainConfig) -> Encoder:
-    """The model's tokenizer with the template and date that the lengths were measured with."""
+    """The model's tokenizer with the template and date that the lengths were measured with.
+
+    Args:
+        plan: Names the template and the date.
+        config: Names the model, and may name another template.
+    """
     tokenizer = load_tokenizer(str(config.model))
     encoding = plan.encoding
     template = config.template or encoding.get("template")
     if "pinned_date" in encoding:
         return Encoder(tokenizer, template=template, pinned_date=encoding["pinned_date"])
     return Encoder(tokenizer, template=template)
-
-
-def fields(config: TrainConfig) -> FieldNames:
-    """The fields of a row that a run reads."""
-    return FieldNames(
-        text=config.text_field,
-        messages=config.messages_field,
-        prompt=config.prompt_field,
-        completion=config.completion_field,
-        label=config.label_field,
-    )
 
 
 def _check_tokenizer(plan: BatchPlan, encoder: Encoder) -> None:

@@ -1,13 +1,13 @@
-"""Losses of one vector of scores a sample: reward models, classifiers, regressions.
+"""Losses of one vector of scores per sample: reward models, classifiers, regressions.
 
-P = pairs, B = samples, C = classes. Losses and metrics are sums; the caller divides by the whole optimizer step's.
+P = pairs, B = samples, C = classes. Losses and metrics are sums; the caller divides by the units of the whole optimizer step.
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
 from jaxtyping import Float, Int
 
 from lazarus_models.backend import mx, nn
-from lazarus_train.objectives.preference import Metrics, log_sigmoid, wins
+from lazarus_train.objectives.preference_losses import Metrics, log_sigmoid, wins
 
 
 def bradley_terry(

@@ -8,14 +8,14 @@ took more memory there than no checkpointing, since MLX keeps what it computes w
 from typing import Any
 
 from lazarus_models.backend import mx
-from lazarus_models.components.decoder import Block, Decoder
-from lazarus_models.ops.recomputation import recomputed
+from lazarus_models.components import Block
+from lazarus_models.ops import recomputed
 from lazarus_models.trees import flatten, unflatten
 from lazarus_train.devices import device_policy
 
 
-class RecomputedBlock(Block):
-    """A block of one model whose activations are not kept; blocks of other models are left alone."""
+class Recomputed(Block):
+    """Added to the class of a block: its activations are computed again for the gradient, not kept."""
 
     def __call__(self, x: mx.array, mask: Any = None, cache: Any = None) -> mx.array:
         """As the block does."""
@@ -24,7 +24,7 @@ class RecomputedBlock(Block):
         def compute(x: mx.array, *parameters: mx.array) -> list[mx.array]:
             own = flatten(self.trainable_parameters())
             self._put(dict(zip(learnt, parameters, strict=True)))
-            computed = super(RecomputedBlock, self).__call__(x, mask, cache)
+            computed = super(Recomputed, self).__call__(x, mask, cache)
             self._put(own)  # the second time is after the step's loss: what the block holds by then is the optimizer's
             return [computed]
 
@@ -32,9 +32,3 @@ class RecomputedBlock(Block):
 
     def _put(self, parameters: dict[str, mx.array]) -> None:
         self.update(unflatten(parameters))  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
-
-
-def recompute_blocks(model: Decoder) -> None:
-    """Makes every block of a model recompute its activations."""
-    for block in model.layers:
-        block.__class__ = RecomputedBlock

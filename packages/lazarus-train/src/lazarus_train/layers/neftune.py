@@ -9,7 +9,6 @@ The noise of a row is decided by the step's seed and the row's number in the ste
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
 import contextlib
 from collections.abc import Generator
-from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -20,43 +19,36 @@ from lazarus_models.trees import part
 from lazarus_train.data.batches import Batch
 
 if TYPE_CHECKING:
-    from lazarus_models.components.decoder import Decoder
+    from lazarus_models.components import Decoder
 
 
 class Noisy(nn.Module):
-    """What an embedding of any kind becomes, plain, packed or adapted: one that adds the noise it was given."""
+    """Added to the class of an embedding of any kind (plain, low-memory, quantized, adapted): adds noise in training."""
 
     _noise: mx.array | None
 
     def __call__(self, x: mx.array) -> mx.array:
         """Embeddings of ids, with noise in training."""
-        kind = cast("Any", super())  # what it was: the next class in order
+        kind = cast("Any", super())  # the class before it was wrapped
         embedded: mx.array = kind.__call__(x)
         if self._noise is None or not self.training:
             return embedded
         return embedded + self._noise.astype(embedded.dtype)
 
     def add(self, noise: mx.array | None) -> None:
-        """Sets the noise of the next calls."""
+        """Sets the noise of the next calls, (R, T, D); None adds none."""
         self._noise = noise
 
 
-def make_noisy(model: nn.Module) -> None:
-    """Makes a model's embedding noisy; its weights are left alone."""
-    embedding = cast("nn.Module", part(model, _path(model)))
-    embedding.__class__ = _noisy_kind(type(embedding))
-    cast("Noisy", embedding).add(None)
-
-
-@cache
-def _noisy_kind(kind: type[nn.Module]) -> type[nn.Module]:
-    return type(f"Noisy{kind.__name__}", (Noisy, kind), {})
+def embedding_of(model: nn.Module) -> nn.Module:
+    """The layer that embeds the token ids of a model."""
+    return cast("nn.Module", part(model, ".".join(cast("Decoder", model).config.names[:2])))
 
 
 @contextlib.contextmanager
 def noisy(model: nn.Module, noise: mx.array) -> Generator[None]:
     """Noise on the embeddings of a model's calls for a while."""
-    embedding = cast("Noisy", part(model, _path(model)))
+    embedding = cast("Noisy", embedding_of(model))
     embedding.add(noise)
     try:
         yield
@@ -67,10 +59,6 @@ def noisy(model: nn.Module, noise: mx.array) -> Generator[None]:
 def embedding_width(model: nn.Module) -> int:
     """D."""
     return cast("Decoder", model).config.width  # of the weight it is another where that is packed
-
-
-def _path(model: nn.Module) -> str:
-    return ".".join(cast("Decoder", model).config.names[:2])
 
 
 def embedding_noise(batch: Batch, width: int, alpha: float, seed: int) -> Float[mx.array, "R T D"]:

@@ -1,0 +1,11 @@
+from .check import Audit as Audit
+from .check import TokenIds as TokenIds
+from .line import AUDIT_VERSION as AUDIT_VERSION
+from .line import Binding as Binding
+from .line import Entry as Entry
+from .line import Header as Header
+from .line import Kind as Kind
+from .line import bound_plan_id as bound_plan_id
+from .line import parse_entry as parse_entry
+from .log import data_head as data_head
+from .log import read_log as read_log

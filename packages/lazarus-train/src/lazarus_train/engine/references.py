@@ -1,0 +1,144 @@
+"""The reference of an objective: read from the run's folder, computed once, or a second model."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lazarus_models import load
+from lazarus_models.backend import mx, nn
+from lazarus_models.trees import evaluate
+from lazarus_plan import BatchPlan
+from lazarus_tokenkit import Tokenizer
+from lazarus_train.callbacks.base import Watcher
+from lazarus_train.config import TrainConfig
+from lazarus_train.data.dataset import Dataset
+from lazarus_train.devices import device_policy, weight_bytes
+from lazarus_train.distributed import ProcessGroup
+from lazarus_train.engine.loss import tokens_at_once
+from lazarus_train.engine.precision import cast_weights
+from lazarus_train.layers.wrap import Wrapping, wrap_layers
+from lazarus_train.objectives.base import Bindings, Group, Objective, Reference
+from lazarus_train.objectives.reference import (
+    CachedReference,
+    ModelReference,
+    ReferenceSetup,
+    WithoutAdapters,
+    compute_reference,
+    read_reference,
+)
+from lazarus_train.objectives.sequence_head import SequenceHead
+from lazarus_train.run_dir.base_digest import Base
+from lazarus_train.run_dir.layout import RunFolder
+
+
+@dataclass(frozen=True)
+class Binder:
+    """Binds an objective to training or held-out data, with its reference.
+
+    Args:
+        objective: The objective, not bound.
+        config: Settings of the run.
+        tokenizer: The tokenizer that encoded the data.
+        head: Result of the objective's `sequence_head`.
+        base: The model that the run began with: the reference is that model.
+        folder: The run's folder.
+        processes: The processes of the run.
+        watcher: Callbacks.
+        micro_batch_rows: Rows per forward pass; None is a whole step.
+    """
+
+    objective: Objective[Any]
+    config: TrainConfig
+    tokenizer: Tokenizer
+    head: SequenceHead | None
+    base: Base
+    folder: RunFolder
+    processes: ProcessGroup
+    watcher: Watcher
+    micro_batch_rows: int | None
+
+    @property
+    def mismatched(self) -> bool:
+        """Whether the reference of mismatched prompts and answers is needed."""
+        need = self.objective.reference_need
+        return need is not None and need.mismatched
+
+    def bind(
+        self, name: str, dataset: Dataset, plan: BatchPlan, groups: Sequence[Group], *, mixed: bool = False
+    ) -> tuple[Objective[Any], dict[str, str]]:
+        """The objective for some data, and the digest of its cached reference by name, if it has one.
+
+        Args:
+            name: Name of the data: folder of the reference in the run's folder.
+            dataset: The data.
+            plan: Its rows.
+            groups: Groups whose mismatched examples are computed.
+            mixed: Whether the reference computes in bfloat16, as the model that is compared with it does.
+        """
+        reference, digests = self._reference(name, dataset, plan, groups, mixed=mixed)
+        return self.objective.bind(Bindings(dataset, self.tokenizer, self.head, reference)), digests
+
+    def _reference(
+        self, name: str, dataset: Dataset, plan: BatchPlan, groups: Sequence[Group], *, mixed: bool
+    ) -> tuple[Reference | None, dict[str, str]]:
+        need = self.objective.reference_need
+        if need is None:
+            return None, {}
+        match need.source:
+            case "cached":
+                found, digest = self._table(name, dataset, plan, groups if need.mismatched else (), mixed=mixed)
+                return found, {name: digest}
+            case "copy":
+                return ModelReference(self._frozen_model(mixed=mixed)), {}
+            case "adapters-off":
+                return WithoutAdapters(), {}
+
+    def _table(
+        self, name: str, dataset: Dataset, plan: BatchPlan, groups: Sequence[Group], *, mixed: bool
+    ) -> tuple[CachedReference, str]:
+        """The cached log-probabilities; the first process computes them where they are missing."""
+        made_from = {"model": self.base.digest, "plan": plan.plan_id, "lengths": dataset.lengths.digest}
+        made_from |= {"precision": "mixed"} if mixed else {}
+        made_from |= {"mismatched": f"1|{len(groups)}"} if groups else {}
+        threads = self.config.threads_of(device_policy(weight_bytes(self.config.model)).threads)
+        tokens = tokens_at_once(self.micro_batch_rows, plan.step(0), threads)
+        setup = ReferenceSetup(self.micro_batch_rows, tokens, threads, self.watcher.on_reference)
+        folder = self.folder.reference / name
+        if self.processes.is_first:
+            load_model = functools.partial(self._frozen_model, mixed=mixed)
+            compute_reference(folder, load_model, plan, dataset, groups, made_from, setup)
+        self.processes.check_same(reference=name)  # nobody reads before it is written
+        return read_reference(folder, dataset, groups)
+
+    def _frozen_model(self, *, mixed: bool) -> nn.Module:
+        """The model that the run began with; it computes as the model in training does, so equal weights give equal bits.
+
+        Raises:
+            ForeignCheckpoint: The directory holds another model now.
+        """
+        return frozen_model(self.config.model, self.tokenizer, self.base, mixed=mixed)
+
+
+def frozen_model(directory: Path, tokenizer: Tokenizer, base: Base, *, mixed: bool) -> nn.Module:
+    """A model for reference log-probabilities.
+
+    Args:
+        directory: Directory of the model.
+        tokenizer: The tokenizer that encoded the data.
+        base: The model that it must be.
+        mixed: Whether it computes in bfloat16.
+
+    Raises:
+        ForeignCheckpoint: It is another model.
+    """
+    lm = load(directory, hashed=True)
+    Base.of(lm, tokenizer).check(base, directory)
+    model = lm.model
+    wrap_layers(model, Wrapping(low_memory=device_policy().is_lean and not mixed))
+    model.eval()
+    if mixed:
+        cast_weights(model, mx.bfloat16)
+        evaluate(model.parameters())  # before a thread asks it
+    return model

@@ -1,0 +1,1 @@
+"""Layers of the model, wrapped for training: noise, gradient checkpointing, memory."""

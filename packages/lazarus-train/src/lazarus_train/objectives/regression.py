@@ -1,0 +1,103 @@
+"""Regression: the number that answers a question. B = samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from lazarus_train.errors import SetupError
+from lazarus_train.objective_registry import ObjectiveSettings
+from lazarus_train.objectives.base import Bindings, Metrics, Objective
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lazarus_models.backend import mx
+    from lazarus_plan import BatchPlan
+    from lazarus_tokenkit import Tokenizer
+    from lazarus_train.data.batches import Batch
+    from lazarus_train.data.dataset import Dataset
+    from lazarus_train.objectives.sequence_head import SequenceHead
+
+
+class RegressionSettings(ObjectiveSettings, frozen=True):
+    """The number that a question has for an answer."""
+
+    kind: Literal["regression"] = "regression"
+
+
+class RegressionObjective(Objective[RegressionSettings]):
+    """One number for each question, read at the token before the answer.
+
+    Args:
+        settings: The objective's settings.
+        targets: The number of each sample, float32 (N,); from `bind`.
+    """
+
+    settings_type = RegressionSettings
+    unit = "sample"
+    metrics = ("absolute_error",)
+
+    def __init__(self, settings: RegressionSettings | None = None, targets: NDArray[np.float32] | None = None) -> None:
+        super().__init__(settings)
+        self._targets = targets
+
+    def loss_normalizer(self, plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = False) -> NDArray[np.int64]:
+        """Samples of each step."""
+        from lazarus_train.objectives.loss_normalizer import samples_by_step
+
+        return samples_by_step(plan, dataset, pairs=False)
+
+    def sequence_head(self, dataset: Dataset, tokenizer: Tokenizer) -> SequenceHead:
+        """One value."""
+        from lazarus_train.objectives.sequence_head import SequenceHead
+
+        return SequenceHead(("value",), "regression")
+
+    def bind(self, bindings: Bindings) -> RegressionObjective:
+        """With the number of each sample.
+
+        Raises:
+            SetupError: An answer is not a number.
+        """
+        return RegressionObjective(self.settings, numbers(bindings.dataset, bindings.tokenizer))
+
+    def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
+        """Sum over samples, with absolute error."""
+        from lazarus_models.backend import mx
+        from lazarus_train.objectives.forward import part_scores
+        from lazarus_train.objectives.score_losses import regression
+
+        scores = part_scores(model, batch, [part.answer - 1 for part in batch.parts])
+        assert self._targets is not None, "`bind` comes first"
+        return regression(scores, mx.array(self._targets[[part.sample for part in batch.parts]]))
+
+
+def numbers(dataset: Dataset, tokenizer: Tokenizer) -> NDArray[np.float32]:
+    """Answers as numbers.
+
+    Raises:
+        SetupError: One is none.
+    """
+    import numpy as np
+
+    from lazarus_train.objectives.loss_normalizer import answers
+
+    found: list[float] = []
+    for index, text in enumerate(answers(dataset, tokenizer)):
+        number = _as_number(text)
+        if number is None:
+            raise SetupError(f"{dataset.place(index)}: {text!r} is no number to learn; regression needs one", "LR-E131")
+        found.append(number)
+    return np.array(found, dtype=np.float32)
+
+
+def _as_number(text: str) -> float | None:
+    """A finite number in single precision, or None."""
+    import numpy as np
+
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if abs(number) <= np.finfo(np.float32).max else None

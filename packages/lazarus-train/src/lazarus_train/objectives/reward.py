@@ -1,0 +1,59 @@
+"""Reward models: a score that is higher for the better of two answers (Bradley-Terry). P = pairs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import NonNegativeFloat
+
+from lazarus_train.objective_registry import ObjectiveSettings
+from lazarus_train.objectives.base import Metrics, Objective
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lazarus_models.backend import mx
+    from lazarus_plan import BatchPlan
+    from lazarus_tokenkit import Tokenizer
+    from lazarus_train.data.batches import Batch
+    from lazarus_train.data.dataset import Dataset
+    from lazarus_train.objectives.sequence_head import SequenceHead
+
+
+class RewardSettings(ObjectiveSettings, frozen=True):
+    """A score that is higher for the better of two answers (Bradley-Terry)."""
+
+    kind: Literal["reward"] = "reward"
+    center: NonNegativeFloat = 0.0
+    """Weight of (chosen + rejected)^2, which keeps rewards near zero; 0.01 is usual (arXiv 2312.09244)."""
+
+
+class RewardObjective(Objective[RewardSettings]):
+    """A score for each answer, read at its last token."""
+
+    settings_type = RewardSettings
+    unit = "pair"
+    metrics = ("reward_margin", "reward_accuracy")
+    baseline = 0.5
+
+    def loss_normalizer(self, plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = False) -> NDArray[np.int64]:
+        """Pairs of each step."""
+        from lazarus_train.objectives.loss_normalizer import samples_by_step
+
+        return samples_by_step(plan, dataset, pairs=True)
+
+    def sequence_head(self, dataset: Dataset, tokenizer: Tokenizer) -> SequenceHead:
+        """One score."""
+        from lazarus_train.objectives.sequence_head import SequenceHead
+
+        return SequenceHead(("reward",), "regression")
+
+    def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
+        """Sum over pairs, with margin and accuracy."""
+        from lazarus_train.objectives.forward import part_scores
+        from lazarus_train.objectives.preference_losses import as_pairs
+        from lazarus_train.objectives.score_losses import bradley_terry
+
+        scores = part_scores(model, batch, [part.end - 1 for part in batch.parts])[:, 0]
+        return bradley_terry(*as_pairs(scores), center=self.settings.center)

@@ -1,0 +1,88 @@
+"""Checks of the model against the run: refused or warned before the first step."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lazarus_models import LoadedModel
+from lazarus_models.backend import mx
+from lazarus_models.config import MoEConfig
+from lazarus_models.loading import supports_packing
+from lazarus_train.config import TrainConfig
+from lazarus_train.data.dataset import Dataset
+from lazarus_train.errors import SetupError
+from lazarus_train.objectives.base import Objective
+from lazarus_train.objectives.sequence_head import SequenceHead
+from lazarus_train.preflight.inputs import RunInputs
+
+
+def check_model(
+    lm: LoadedModel,
+    inputs: RunInputs,
+    config: TrainConfig,
+    objective: Objective[Any],
+    head: SequenceHead | None,
+    on_warning: Callable[[str], Any],
+) -> None:
+    """Refuses a run that the model cannot do, and warns of one that it probably should not do.
+
+    Args:
+        lm: The model.
+        inputs: Data and plan.
+        config: Settings of the run.
+        objective: What is minimised.
+        head: Result of the objective's `sequence_head`.
+        on_warning: Called with each warning.
+
+    Raises:
+        SetupError: The device cannot compute the model in the precision of `config`, the plan puts several samples in a row and the
+            model cannot keep them apart, or the data has token ids that the model does not have.
+    """
+    dataset, plan = inputs.dataset, inputs.plan.metadata.config
+    if (plan.shares_rows or dataset.parts) and not supports_packing(lm):
+        raise SetupError(
+            f"a {lm.family} model lets the samples of a row see each other, by a state, positions or chunks of attention, so it "
+            "cannot train on rows of several samples or answers; plan single ones with --mode padded",
+            "LR-E101",
+        )
+    check_ids(lm, dataset, objective, "the data")
+    if config.mixed_precision and _has_experts(lm) and mx.default_device().type == mx.cpu:
+        raise SetupError(
+            f"`mixed_precision` with a {lm.family} model on a CPU: MLX multiplies stacks of experts in float32 only there; set "
+            "`mixed_precision` to false, which is faster on a CPU too",
+            "LR-E124",
+        )
+    longest, context = dataset.longest, lm.config.max_position_embeddings
+    if context is not None and min(longest, plan.row_len or longest) > context:
+        on_warning(
+            f"warning: the longest sample is {longest:,} tokens but the model's context is {context:,}: rebuild the plan with "
+            f"--row-len {context}"
+        )
+    for line in objective.warnings(dataset, head):
+        on_warning(line)
+
+
+def check_ids(lm: LoadedModel, dataset: Dataset, objective: Objective[Any], name: str) -> None:
+    """Refuses token ids that a model does not have: MLX would read beyond the embedding.
+
+    Args:
+        lm: The model.
+        dataset: Training or held-out data.
+        objective: It may add token ids of its own, such as a mask.
+        name: Name of the data, for the message.
+
+    Raises:
+        SetupError: A token id of the data or the objective is outside the vocabulary.
+    """
+    size = lm.config.vocab_size
+    added = max(objective.token_ids, default=0)
+    lowest, highest = (int(dataset.ids.min()), int(dataset.ids.max())) if len(dataset.ids) else (0, 0)
+    if lowest < 0 or max(highest, added) >= size:
+        wrong = lowest if lowest < 0 else max(highest, added)
+        raise SetupError(
+            f"{name}, or its mask, has token id {wrong}, the model knows {size}: tokenizer and model do not belong together",
+            "LR-E102",
+        )
+
+
+def _has_experts(lm: LoadedModel) -> bool:
+    return any(isinstance(feed, MoEConfig) for block in lm.model.config.blocks for feed in block.feed_forward)

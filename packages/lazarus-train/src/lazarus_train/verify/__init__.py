@@ -1,0 +1,1 @@
+"""Verification of a run: from the trained weights back to the rows."""

@@ -1,0 +1,127 @@
+"""The run to verify: its folder, its records, and where its inputs are now."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lazarus_plan.checks import resolve_pin
+from lazarus_train.config import TrainConfig
+from lazarus_train.errors import SetupError
+from lazarus_train.run_dir.chain import RunAudit
+from lazarus_train.run_dir.checkpoint import checkpoints
+from lazarus_train.run_dir.layout import RunFolder
+from lazarus_train.run_dir.manifest import read_manifest
+
+JSON = dict[str, Any]
+_HEX = re.compile(r"[0-9a-f]{16,64}")
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Where the inputs of a run are now; None, or no data, means that they did not move."""
+
+    model: Path | None = None
+    data: tuple[Path, ...] = ()
+    batch_plan: Path | None = None
+
+
+@dataclass(frozen=True)
+class Pins:
+    """Values that were written down outside the run's folder.
+
+    Args:
+        plan: The plan_id, at least 16 hexadecimal digits of it, or the folder of a plan or lock that has it.
+        audit_head: Hash of the whole audit chain, at least 16 hexadecimal digits of it.
+    """
+
+    plan: str | None = None
+    audit_head: str | None = None
+
+    def resolved(self) -> "Pins":
+        """Whole digests, or as many digits as were given.
+
+        Raises:
+            PlanError: A pin is none, or has too few digits.
+        """
+        head = None if self.audit_head is None else _head_digits(self.audit_head)
+        return Pins(None if self.plan is None else resolve_pin(self.plan), head)
+
+
+@dataclass(frozen=True)
+class RunEvidence:
+    """Everything that the links of a run are checked against.
+
+    Args:
+        folder: The run's folder.
+        members: Content of its `config.json`.
+        config: Its settings, with paths as they are now.
+        audit: Its audit log.
+        pins: Values that were written down elsewhere.
+    """
+
+    folder: RunFolder
+    members: JSON
+    config: TrainConfig
+    audit: RunAudit
+    pins: Pins
+
+    @classmethod
+    def read(cls, path: Path, elsewhere: Elsewhere, pins: Pins) -> "tuple[RunEvidence, Path]":
+        """The run that a path belongs to, and the checkpoint to begin with.
+
+        Args:
+            path: The run's folder, its `final`, or one of its checkpoints.
+            elsewhere: Where its inputs are now.
+            pins: Values that were written down elsewhere.
+
+        Raises:
+            SetupError: The path is not part of a run, or an input is gone.
+        """
+        folder, checkpoint = _find(path)
+        members = read_manifest(folder.config)
+        config = _config(members, folder, elsewhere)
+        return cls(folder, members, config, RunAudit.read(folder.audit), pins), checkpoint
+
+
+def _head_digits(text: str) -> str:
+    """The hexadecimal digits of the head of an audit log that a person wrote down."""
+    digits = text.strip().lower()
+    if not _HEX.fullmatch(digits):
+        raise SetupError(f"`audit_head` is {text[:100]!r}: give 16 to 64 hexadecimal digits", "LR-E120")
+    return digits
+
+
+def _find(path: Path) -> tuple[RunFolder, Path]:
+    """The run that a path belongs to, and the checkpoint to begin with."""
+    for run in (path, path.parent, path.parent.parent) if path.exists() else ():
+        folder = RunFolder(run)
+        found = checkpoints(folder.checkpoints)
+        if not found or not folder.config.is_file():
+            continue
+        by_place = {each.resolve(): each for each in found}  # `latest` and `best` are links
+        if path.resolve() in by_place:
+            return folder, by_place[path.resolve()]
+        if path.resolve() in {each.resolve() for each in (run, folder.final, folder.checkpoints)}:
+            return folder, found[-1]
+    raise SetupError(f"{path} is not a run, its `final` or one of its checkpoints", "LR-E107")
+
+
+def _config(record: Mapping[str, Any], folder: RunFolder, elsewhere: Elsewhere) -> TrainConfig:
+    """What was asked for, with paths that hold from any folder; what the run made for itself lies in the run, where it is now."""
+    config = TrainConfig.model_validate(record["config"])
+    began_in = Path(record["folder"])
+
+    def now(path: Path) -> Path:
+        own, path = began_in / config.output, began_in / path
+        return folder.path / path.relative_to(own) if path.is_relative_to(own) else path
+
+    model = elsewhere.model or now(config.model)
+    data = elsewhere.data or tuple(now(path) for path in config.data_files)
+    batch_plan = elsewhere.batch_plan or now(config.batch_plan)
+    for option, path in (("model", model), *(("data", path) for path in data), ("batch-plan", batch_plan)):
+        if not path.exists():
+            raise SetupError(f"{path} is gone: give its place now as --{option}", "LR-E113")
+    held_out = {name: now(path) for name, path in config.eval_data.items()}
+    return config.model_copy(update={"model": model, "data": data, "batch_plan": batch_plan, "eval_data": held_out})

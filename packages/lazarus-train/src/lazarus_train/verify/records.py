@@ -1,0 +1,110 @@
+"""Links of the run's records: settings, metrics, references, the links beside the checkpoints, and unbound files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from lazarus_core.canonical import canonical_json
+from lazarus_plan.audit import Binding
+from lazarus_train.errors import CorruptCheckpoint
+from lazarus_train.preflight.inputs import RunInputs
+from lazarus_train.run_dir.chain import other_entries, read_forks
+from lazarus_train.run_dir.checkpoint import State, checkpoints
+from lazarus_train.run_dir.links import How, Link
+from lazarus_train.run_dir.logs import log_digests
+from lazarus_train.run_dir.metrics import held_out_losses
+from lazarus_train.run_dir.retention import BEST, LATEST, best_checkpoint
+from lazarus_train.run_dir.sealed_read import BrokenSeal, Sealed
+from lazarus_train.verify.evidence import RunEvidence
+from lazarus_train.verify.metrics_check import check_covered, check_metrics, read_metrics
+
+
+def settings_link(run: RunEvidence) -> Link:
+    changes = sum(entry.kind == "settings" for entry in run.audit.entries)
+    earlier = f"; changed {changes} times on the way, the earlier ones are not kept" if changes else ""
+    return Link("settings", f"config.json says what the chain binds; its paths are not proven{earlier}")
+
+
+def metrics_link(run: RunEvidence, state: State, inputs: RunInputs, is_finished: bool) -> Link:
+    logs = (run.folder.metrics, run.folder.samples)
+    later, covered = run.audit.last("logs"), state.logs
+    saved = run.audit.last("checkpoint")
+    if later is not None and (saved is None or later > saved):
+        covered = log_digests(run.folder)
+        if not run.audit.entries[later].binds(Binding("logs", canonical_json(covered))):
+            raise CorruptCheckpoint(f"{run.folder.metrics} or samples was changed since it was bound", "LR-E208")
+    check_covered(logs, covered, is_whole=is_finished)
+    rebased = run.audit.last("plan")
+    steps = check_metrics(
+        run.folder.metrics,
+        read_metrics(run.folder.metrics),
+        inputs.plan,
+        inputs.units,
+        run.config.optimizer,
+        0 if rebased is None else run.audit.entries[rebased].step,
+    )
+    if steps < state.next_step:
+        raise CorruptCheckpoint(
+            f"{run.folder.metrics} has {steps} steps, the run has done {state.next_step}", "LR-E208"
+        )
+    beyond = "" if is_finished else "; lines after the last checkpoint are not bound"
+    return Link(
+        "metrics",
+        f"{steps} steps: bytes bound by the chain; tokens, denominators and rates recomputed; losses are the run's claim{beyond}",
+    )
+
+
+def references_link(run: RunEvidence) -> Link:
+    if not run.folder.reference.is_dir():
+        return Link("reference", "gone; computed again when it is needed", How.NOT_PROVEN)
+    found: dict[str, str] = {}
+    for path in sorted(run.folder.reference.iterdir()):
+        try:
+            sealed = Sealed.read(path)
+            sealed.check()
+        except BrokenSeal as error:
+            raise CorruptCheckpoint(f"{path}: {error}", "LR-E206") from error
+        found[path.name] = sealed.digest
+    place = run.audit.last("reference")
+    if place is None or not run.audit.entries[place].binds(Binding("reference", canonical_json(found))):
+        raise CorruptCheckpoint(f"{run.folder.reference} is not what the audit log binds", "LR-E206")
+    return Link("reference", "what the reference says of every pair is bound by the chain; not computed again")
+
+
+def check_links(run: RunEvidence, state: State, is_finished: bool) -> None:
+    """`latest` and `best` point to the newest and the best checkpoint, where they are there."""
+    lines = read_metrics(run.folder.metrics)
+    best = best_checkpoint(run.folder.checkpoints, held_out_losses(lines, run.config.deciding_set))
+    due = {LATEST: state.sealed.path, BEST: best}
+    for name, target in due.items() if is_finished else ():
+        link = run.folder.checkpoints / name
+        if (link.is_symlink() or link.exists()) and (target is None or not _leads_to(link, target)):
+            raise CorruptCheckpoint(f"{link} is not the link to {target.name if target else 'nothing'}", "LR-E209")
+
+
+def _leads_to(link: Path, target: Path) -> bool:
+    """Whether a link leads to a checkpoint, or, in a folder that was copied without links, is a copy of it."""
+    if link.is_symlink():
+        return str(link.readlink()) == target.name
+    try:
+        copy = Sealed.read(link)
+        copy.check()
+    except (BrokenSeal, OSError):
+        return False
+    return copy.manifest == Sealed.read(target).manifest
+
+
+def unbound_links(run: RunEvidence, is_newest: bool) -> Iterator[Link]:
+    """What lies in the folder and is no part of the chain."""
+    forks = read_forks(run.folder)
+    if forks:
+        cut = ", ".join(f"{lines} lines after step {step}" for step, lines in forks)
+        yield Link("forks", f"{run.folder.rewound.name}: {cut} were cut off and are no part of the run", How.NOT_PROVEN)
+    others = list(other_entries(run.folder))
+    known = {*(path.name for path in checkpoints(run.folder.checkpoints)), LATEST, BEST}
+    others += sorted(f"checkpoints/{path.name}" for path in run.folder.checkpoints.iterdir() if path.name not in known)
+    if not is_newest:
+        others = ["everything that is not of this checkpoint", *others]
+    if run.folder.initial.is_dir():
+        others += ["initial/source.json", "initial/manifest.json"]
+    if others:
+        yield Link("not looked at", ", ".join(others), How.NOT_PROVEN)

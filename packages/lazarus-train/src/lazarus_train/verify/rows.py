@@ -1,0 +1,61 @@
+"""Links of the rows: the audit log, the plan, the training data and the held-out data."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from lazarus_plan import StalePlan
+from lazarus_plan.checks import check_pin
+from lazarus_plan.format import short
+from lazarus_train.data.dataset import field_names, read_dataset
+from lazarus_train.preflight.inputs import RunInputs
+from lazarus_train.run_dir.checkpoint import State
+from lazarus_train.run_dir.links import How, Link
+from lazarus_train.verify.evidence import RunEvidence
+
+if TYPE_CHECKING:
+    from lazarus_plan.audit import Audit
+
+
+def check_audit_log(run: RunEvidence, inputs: RunInputs) -> "Audit":
+    plan = inputs.plan
+    if not plan.plan_id == run.members["plan_id"]:
+        raise StalePlan(
+            f"the run followed plan {short(run.members['plan_id'])}, its plan is now {short(plan.plan_id)}",
+            "LP-E172",
+        )
+    if run.pins.plan is not None:
+        check_pin(plan.plan_id, run.pins.plan, str(run.config.batch_plan))
+    return run.audit.check_steps(plan, lambda segment: inputs.dataset.sample(segment.sample, segment.span)[0])
+
+
+def step_links(run: RunEvidence, audit: "Audit", inputs: RunInputs, state: State) -> Iterator[Link]:
+    plan = inputs.plan
+    beyond = audit.steps - state.next_step
+    since = f", {beyond} of them after the checkpoint" if beyond else ""
+    rebased = [entry.step for entry in audit.bindings if entry.kind == "plan"]
+    words = f"; went on with a rebased plan after {', '.join(map(str, rebased))}" if rebased else ""
+    yield Link(
+        "audit log",
+        f"{audit.steps} steps from the first on{since}{words}: chain, plan lines and token ids recomputed",
+    )
+    yield Link("audit head", audit.head)
+    yield Link("data head", audit.data_head)
+    yield Link("plan", f"{plan.plan_id}, {len(plan)} steps")
+
+
+def data_links(inputs: RunInputs) -> Iterator[Link]:
+    for name in ("lengths", "tokenizer", "template", "data"):
+        why = inputs.checked.unchecked.get(name)
+        digests = ", ".join(map(str, inputs.plan.fingerprints[name]["sources"]))
+        yield Link(name, why or digests, How.NOT_CHECKED if why else How.RECOMPUTED)
+
+
+def held_out_links(run: RunEvidence, inputs: RunInputs) -> Iterator[Link]:
+    for name, path in run.config.eval_data.items():
+        if not path.exists():
+            yield Link(f"held-out {name}", f"{path} is gone", How.NOT_PROVEN)
+            continue
+        found = read_dataset(path, inputs.encoder, field_names(run.config)).lengths.header.data
+        if found != run.members["eval_data"][name]:
+            raise StalePlan(f"{path}: the held-out rows `{name}` changed since the run measured them", "LR-E213")
+        yield Link(f"held-out {name}", found)
