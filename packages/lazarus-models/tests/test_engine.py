@@ -1,7 +1,8 @@
 import pytest
 
 from lazarus_models import GenerationConfig, load
-from lazarus_models.generation import BatchRunner, generate_tokens
+from lazarus_models.generation import generate_tokens
+from lazarus_models.generation.batch import BatchRunner
 from lazarus_models.serving.engine import Engine
 
 CONFIG = GenerationConfig(max_new_tokens=5)

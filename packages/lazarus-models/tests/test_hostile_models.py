@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from lazarus_core.errors import LazarusError
 from lazarus_models import init_model, load, save
 from lazarus_models.backend import mx
-from lazarus_models.config import MAX_LAYERS
+from lazarus_models.config.architecture import MAX_LAYERS
 from lazarus_models.config.huggingface import read_json
 from lazarus_models.errors import ConfigError, ModelsError, WeightsError
-from lazarus_models.loading import own_file
 from lazarus_models.loading.finite import is_finite
 from lazarus_models.loading.gguf import export_gguf
+from lazarus_models.loading.hub import own_file
 from lazarus_models.tensor_files import load_tensors, read_header, save_tensors
 from lazarus_tokenkit import load_tokenizer
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from lazarus_models import GenerationConfig, generate
-from lazarus_models.generation import BatchRunner
+from lazarus_models.generation.batch import BatchRunner
 from lazarus_models.serving import ServeConfig, Server
 from lazarus_models.serving.app import Answer
 from lazarus_models.serving.engine import Job

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lazarus_models.errors import ServingError
-from lazarus_models.generation import BatchRunner
+from lazarus_models.generation.batch import BatchRunner
 from lazarus_models.serving import ServeConfig, Server
 from lazarus_models.serving.access import is_own_name
 from lazarus_models.serving.errors import Refused

@@ -121,6 +121,7 @@ def real_data() -> Path:
 def fresh_model(tmp_path_factory):
     """A model directory: one layer, 300 pieces."""
     import lazarus_models
+    import lazarus_models.composition
     from lazarus_tokenkit import load_tokenizer
 
     folder = tmp_path_factory.mktemp("model")
