@@ -5,7 +5,7 @@ B = rows, K = key/value heads, N = new tokens, W = width of a head
 Adapted from mlx-lm 0.32 (MIT License, Copyright © 2023 Apple Inc.).
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 from collections.abc import Sequence
 from typing import Any, cast
 

@@ -3,7 +3,7 @@
 B = rows, N = tokens a row, K = key/value heads, D = width of a head
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise

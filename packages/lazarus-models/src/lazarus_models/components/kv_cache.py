@@ -6,7 +6,7 @@ The layout of the arrays and of `state` is mlx-lm's, so that its prompt caches a
 Adapted from mlx-lm 0.32 (MIT License, Copyright © 2023 Apple Inc.).
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 from collections.abc import Sequence
 from typing import Any, Literal
 

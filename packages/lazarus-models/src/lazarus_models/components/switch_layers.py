@@ -5,7 +5,7 @@ E = experts, k = experts a token, I = inputs, O = outputs
 Adapted from mlx-lm 0.32 (MIT License, Copyright © 2023 Apple Inc.), whose parameter names these layers keep.
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 # MLX leaves its layers untyped:
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from typing import Any

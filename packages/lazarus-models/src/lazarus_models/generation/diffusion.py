@@ -3,7 +3,7 @@
 N = tokens of prompt and answer, V = vocabulary
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 

@@ -7,7 +7,7 @@ function of (seed, position), and the global generator is not used. So a seed de
 draft model or without.
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 # MLX leaves what `at[...].add` takes untyped:
 # pyright: reportUnknownMemberType=false
 import math

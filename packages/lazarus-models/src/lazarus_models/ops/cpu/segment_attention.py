@@ -9,7 +9,7 @@ computes exponentials (`numpy_views`). Forward and backward pass of 4 rows of 51
 MLX operations in the same blocks take 92 ms.
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 import math
 from collections.abc import Iterator
 from functools import lru_cache
