@@ -1,6 +1,7 @@
 """Other trainers, driven by a plan of real rows, train on what `lazarus train sft` trains on.
 
-`tools/references/other_trainers.py` does the same with PyTorch, transformers, TRL and Grain, which are not installed here.
+`tools/references/other_trainers.py` does the same with PyTorch, transformers, TRL and Grain, which are not installed here. The
+losses that it found are in `other_trainers.json`.
 """
 
 import importlib.util
@@ -21,7 +22,7 @@ from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer, read_samples
 from lazarus_train.data.batches import make_batch
 from lazarus_train.data.dataset import read_dataset
 
-ROWS, STEPS, RATE = 40, 4, 0.2
+ROWS, STEPS, RATE = 120, 8, 0.2
 MODES = {
     "packed": ["-b", "1024", "--row-len", "512", "--oversize", "split"],
     "padded": ["-b", "2304", "--row-len", "768"],
@@ -134,6 +135,29 @@ def test_exported_batches_and_logs_are_those_of_our_trainer(work: Path, mode: st
     assert audit(work, mode, log)["data_head"] == audit(work, mode, run)["data_head"]
 
 
+def losses_of(run: Path) -> list[float]:
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in metrics if "loss" in line]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_our_losses_are_those_that_other_trainers_had(work: Path, mode: str):
+    found = json.loads((Path(__file__).parent / "other_trainers.json").read_text())
+    losses = {entry["trainer"]: entry["losses"] for entry in found if entry["mode"] == mode and "losses" in entry}
+    assert losses.keys() >= {
+        "pytorch",
+        "pytorch, 2 processes",
+        "trainer",
+        "trl",
+        "grain, 0 workers",
+        "grain, 2 workers",
+    }
+    ours = losses_of(work / f"{mode}-run")
+    assert len(ours) == STEPS and ours[0] > ours[-1]
+    for trainer, theirs in losses.items():
+        assert theirs == pytest.approx(ours, abs=1.2e-5), trainer  # they are rounded to 1e-6
+
+
 @pytest.mark.parametrize("micro_batches", [1, 2])
 def test_mlx_lm_trains_as_we_do(work: Path, micro_batches: int):
     import mlx.optimizers as optim
@@ -166,10 +190,7 @@ def test_mlx_lm_trains_as_we_do(work: Path, micro_batches: int):
         audit_path=str(folder / "audit.jsonl"),
         training_callback=Losses(),
     )
-    metrics = [json.loads(line) for line in (work / "padded-run/metrics.jsonl").read_text().splitlines()]
-    ours = [line["loss"] for line in metrics if "loss" in line]
-    assert ours[0] > ours[-1]
-    assert losses == pytest.approx(ours, abs=2e-5)
+    assert losses == pytest.approx(losses_of(work / "padded-run"), abs=1e-5)
     assert step_lines(folder / "audit.jsonl") == step_lines(work / "padded-run/audit.jsonl")
     assert audit(work, "padded", folder / "audit.jsonl")["ok"]
 

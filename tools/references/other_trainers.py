@@ -7,6 +7,8 @@ programs in `--bin` (by default the project's `.venv/bin`). MODEL is a folder wi
 rows with masked prompts: one packed, one padded (mlx-lm has no masks for packed rows). Every trainer starts from the same small
 Llama, in float32, by SGD without momentum, decay or clipping.
 
+`--json tests/other_trainers.json` writes the figures that the tests compare our losses with.
+
 Of every step are compared: the ids and labels of each row, exactly; the loss; and the step lines of the audit log, byte for
 byte. `lazarus-plan audit --encoded` checks every log. Exit 1 if anything differs.
 """
@@ -428,9 +430,9 @@ def prepare(work: Path, lazarus: Lazarus, gsm8k: Path, tokenizer: Path) -> None:
         (run / "found.json").write_text(json.dumps(found))
 
 
-def start(work: Path, mode: str, name: str) -> None:
-    """Runs a trainer in processes of its own."""
-    world = processes(name)
+def start(work: Path, mode: str, *names: str) -> None:
+    """Runs trainers one after the other, in as many processes as they ask for."""
+    world = processes(names[0])
     base = {**os.environ, "PYTHONPATH": str(work), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     base |= {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     running: list[subprocess.Popen[str]] = []
@@ -443,13 +445,13 @@ def start(work: Path, mode: str, name: str) -> None:
             "MASTER_PORT": 29512,
         }
         extra = {key: str(value) for key, value in ranks.items()} if world > 1 else {}
-        command = [sys.executable, __file__, "--inside", str(work), mode, name]
+        command = [sys.executable, __file__, "--inside", str(work), mode, *names]
         running.append(
             subprocess.Popen(command, env=base | extra, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         )
     said = [process.communicate()[0] for process in running]
     if any(process.returncode for process in running):
-        raise SystemExit(f"{mode}, {name}: {said[0][-6000:]}")
+        raise SystemExit(f"{mode}, {', '.join(names)}: {said[0][-6000:]}")
 
 
 def compare(work: Path, mode: str, name: str, lazarus: Lazarus) -> dict[str, Any]:
@@ -535,24 +537,29 @@ def main() -> int:
     results: list[dict[str, Any]] = []
     prepare(work, lazarus, args.gsm8k, args.tokenizer)
     begins = tuple(args.only.split(";"))
-    runs = [(mode, name) for mode in MODES for name in (*RUNS, *(MLX_RUNS if mode == "padded" else OTHER_RUNS))]
-    for mode, name in [each for each in runs if each[1].startswith(begins)]:
-        if name in MLX_RUNS:
-            run_mlx(Setting(work, mode), name, lazarus)
-        else:
-            start(work, mode, name)
-        results.append(OTHER_CHECKS.get(name, compare)(work, mode, name, lazarus))
-        shown = {key: value for key, value in results[-1].items() if key not in ("mode", "trainer", "losses")}
-        print(f"{'equal ' if results[-1]['equal'] else 'DIFFER'} {mode}, {name}: {shown}", flush=True)
+    for mode in MODES:
+        names = [*RUNS, *(MLX_RUNS if mode == "padded" else OTHER_RUNS)]
+        names = [name for name in names if name.startswith(begins)]
+        alone = [name for name in names if name not in MLX_RUNS and processes(name) == 1]
+        if alone:
+            start(work, mode, *alone)  # in one process: to import the trainers takes longer than to train
+        for name in names:
+            if name in MLX_RUNS:
+                run_mlx(Setting(work, mode), name, lazarus)
+            elif name not in alone:
+                start(work, mode, name)
+            results.append(OTHER_CHECKS.get(name, compare)(work, mode, name, lazarus))
+            shown = {key: value for key, value in results[-1].items() if key not in ("mode", "trainer", "losses")}
+            print(f"{'equal ' if results[-1]['equal'] else 'DIFFER'} {mode}, {name}: {shown}", flush=True)
     if args.json:
-        args.json.write_text(json.dumps(results, indent=1) + "\n")
+        args.json.write_text("[\n" + ",\n".join(map(json.dumps, results)) + "\n]\n")
     shutil.rmtree(work)
     return 0 if results and all(result["equal"] for result in results) else 1
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--inside"]:
-        folder, chosen, run_name = sys.argv[2:]
-        (RUNS | OTHER_RUNS)[run_name](Setting(Path(folder), chosen), run_name)
+        for run_name in sys.argv[4:]:
+            (RUNS | OTHER_RUNS)[run_name](Setting(Path(sys.argv[2]), sys.argv[3]), run_name)
     else:
         raise SystemExit(main())

@@ -6,7 +6,7 @@ import pytest
 
 from lazarus_models import export_gguf, load, save
 from lazarus_models.backend import mx
-from lazarus_models.components import Decoder
+from lazarus_models.components.decoder import Decoder
 from lazarus_models.config import RopeConfig
 from lazarus_models.errors import UnsupportedModel
 from lazarus_models.trees import set_weights, weights

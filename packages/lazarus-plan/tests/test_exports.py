@@ -289,6 +289,9 @@ def test_masks_that_are_there_all_count(data: Any, tmp_path: Path):
     steps = PlanSteps(str(tmp_path / "plan"))
     trl_made = [{**row, "labels": row["input_ids"]} for row in data]  # TRL's labels of data without `labels`
     assert PlannedBatches(steps, trl_made)[0] == PlannedBatches(steps, data)[0]
+    later = [{"input_ids": row["input_ids"], "labels": LABELS["labels"](row["input_ids"])} for row in data]
+    later = [{**row, "completion_mask": [1] * len(row["input_ids"])} for row in later]
+    assert PlannedBatches(steps, later)[0] == PlannedBatches(steps, data)[0]
 
 
 def test_a_loss_that_was_asked_for_and_is_absent_is_lp_e190(data: Any, tmp_path: Path):

@@ -154,7 +154,7 @@ def test_another_engine_gives_the_same_rows_and_is_named(real_data: Path, data: 
 
 @pytest.mark.parametrize("name", ["e", "e.txt", "e.jsonl.gz", "e.JSONL"])
 def test_another_suffix_is_refused_before_any_work(data: Path, tmp_path: Path, name: str):
-    with pytest.raises(TokenkitError, match=r"name the file \.jsonl or \.parquet") as caught:
+    with pytest.raises(TokenkitError, match=r"the suffix must be \.jsonl or \.parquet") as caught:
         write_encoded(data, BYTE, tmp_path / name)
     assert (caught.value.code, caught.value.exit_code) == ("LT-E320", 2)
     assert names(tmp_path) == ["d.jsonl"]

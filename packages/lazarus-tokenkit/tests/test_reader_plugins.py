@@ -115,13 +115,13 @@ def test_fields_are_read_as_of_any_row(install: Install, data: Path):
     [
         ("toy:fail", r"d\.toy:2: the reader of package toy 1\.5 failed: RuntimeError: bad block", "LT-E323"),
         ("toy:give_list", r"d\.toy:1: the reader of package toy 1\.5 gave a list, not an object", "LT-E323"),
-        ("toy:give_numbers", r"d\.toy:1: the reader of package toy 1\.5 named a field 1, no text", "LT-E323"),
+        ("toy:give_numbers", r"d\.toy:1: the reader of package toy 1\.5 gave a field name 1, not a text", "LT-E323"),
         ("toy:give_nothing", r"d\.toy: the reader of package toy 1\.5 failed: TypeError", "LT-E323"),
         ("toy:give_much", r"d\.toy:1: the row has more than 12,582,912 characters", "LT-E316"),
         ("toy:refuse", r"d\.toy:7: my own words", "LT-E305"),
         ("toy:absent", r"the reader `toy:absent` of package toy 1\.5 cannot be loaded: .*absent", "LT-E322"),
         ("nowhere:read", r"the reader `nowhere:read` of package toy 1\.5 cannot be loaded: No module named", "LT-E322"),
-        ("toy:constant", r"`toy:constant` of package toy 1\.5 is no function", "LT-E322"),
+        ("toy:constant", r"`toy:constant` of package toy 1\.5 is not a function", "LT-E322"),
     ],
 )
 def test_what_a_reader_does_wrong_is_said_with_its_package(

@@ -45,7 +45,7 @@ def test_samples_are_named_where_they_are_wrong():
     with pytest.raises(LengthsError, match="there are no samples") as caught:
         measure_samples([], BYTE)
     assert caught.value.code == "LP-E002"
-    with pytest.raises(LengthsError, match="id 'a' stands in line 2 too"):
+    with pytest.raises(LengthsError, match="id 'a' is in line 2 too"):
         measure_samples([TextSample("a", "x"), TextSample("a", "y")], BYTE)
 
 

@@ -11,7 +11,7 @@ from jaxtyping import install_import_hook
 
 from suite import FAMILIES
 
-OBJECTIVES = ("label_nll", "masking", "preference_losses", "score_losses")
+OBJECTIVES = ("next_token", "masking", "preference_losses", "score_losses")
 install_import_hook(
     [
         "lazarus_train.data.batches",

@@ -16,7 +16,7 @@ from lazarus_train.engine.gradients import LossGradients
 from lazarus_train.engine.optim import Optimizer
 from lazarus_train.engine.step import compute_gradients
 from lazarus_train.objectives.causal import CausalObjective
-from lazarus_train.objectives.label_nll import causal_nll
+from lazarus_train.objectives.next_token import causal_nll
 
 
 @settings(deadline=None)

@@ -24,7 +24,7 @@ from lazarus_train.errors import Interrupted
 from lazarus_train.layers import gradient_checkpointing
 from lazarus_train.objectives import forward
 from lazarus_train.objectives.causal import CausalObjective
-from lazarus_train.objectives.label_nll import token_nll, token_nll_in_place
+from lazarus_train.objectives.next_token import token_nll, token_nll_in_place
 from lazarus_train.preflight.inputs import check_run
 from suite import thinned
 

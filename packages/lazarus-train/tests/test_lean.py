@@ -6,7 +6,7 @@ import pytest
 
 import lazarus_models
 from lazarus_models.backend import mx, nn
-from lazarus_models.components import Block
+from lazarus_models.components.decoder import Block
 from lazarus_models.trees import evaluate, flatten, modules, set_weights, weights
 from lazarus_tokenkit import load_tokenizer
 from lazarus_train import OptimizerSettings

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from typer.testing import CliRunner
 
 import lazarus_train
+import lazarus_train.objectives
 from lazarus_core.errors import LazarusError
 from lazarus_train import CausalSettings, Interrupted, ObjectiveSettings, SetupError, train, verify_run
 from lazarus_train.cli.app import app
@@ -21,7 +22,7 @@ TOY = '''
 from typing import Literal
 
 from lazarus_train import Objective, ObjectiveSettings
-from lazarus_train.objectives.forward import causal_sum
+from lazarus_train.objectives import causal_sum
 
 
 class ToySettings(ObjectiveSettings):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from lazarus_core.cli_app import command_of
@@ -19,7 +20,7 @@ from lazarus_train.cli import training
 from lazarus_train.cli.app import app
 from lazarus_train.cli.training import COMMANDS
 from lazarus_train.config import FULL_RATE, LORA_RATE
-from lazarus_train.run_settings import RunSettings, objective_kinds
+from lazarus_train.run_settings import InitModelSettings, RunSettings, objective_kinds
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "command_line.json").read_text("utf-8"))
 """Options, settings and refusals of the training commands before their options were made from the settings."""
@@ -101,6 +102,16 @@ def test_every_option_is_made_from_a_setting_and_none_is_lost(command):
             option = made[each.opts[-1]]
             assert option.key in schema.settings
             assert option.help or schema.settings[option.key].help, option.key
+
+
+def test_the_command_of_any_objective_has_the_options_that_all_commands_share():
+    command = next(each for each in COMMANDS if not each.kinds)
+    shown = {
+        name for each in command_of(app.deferred[command.name].function, command.name).params for name in each.opts
+    }
+    shared = set.intersection(*({each.names[-1] for each in other.options()} for other in COMMANDS))
+    assert shared <= shown
+    assert shown - {name for each in command.options() for name in each.names} == {"kind", *NEW}
 
 
 def test_every_setting_is_an_option_of_some_command_or_known_to_be_of_files_alone():
@@ -539,3 +550,9 @@ def test_print_config_trains_nothing_and_names_every_source(printed, tmp_path, m
     assert "max_steps = 2 # flag --max-steps" in lines
     assert "optimizer.weight_decay = 0.01 # default" in lines
     assert "# ema = null # default" in lines
+
+
+@pytest.mark.parametrize("shape", [{}, {"preset": "nano", "config": "c"}])
+def test_a_fresh_model_has_one_shape(shape):
+    with pytest.raises(ValidationError, match="give one of `preset` and `config`"):
+        InitModelSettings(tokenizer="byte", **shape)

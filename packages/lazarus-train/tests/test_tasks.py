@@ -21,7 +21,7 @@ from lazarus_train.engine.gradients import LossGradients
 from lazarus_train.engine.step import compute_gradients
 from lazarus_train.objectives.base import Bindings, OwnBatches, make_objective, step_group
 from lazarus_train.objectives.forward import causal_sum, part_log_probabilities
-from lazarus_train.objectives.label_nll import causal_nll
+from lazarus_train.objectives.next_token import causal_nll
 from lazarus_train.objectives.reference import ModelReference
 from lazarus_train.objectives.sequence_head import load_with_head
 from lazarus_train.objectives.surveys import settle

@@ -1,4 +1,6 @@
 from ._version import __version__ as __version__
+from .encoded_data import encode_dataset as encode_dataset
+from .encoded_data import write_encoded as write_encoded
 from .encoding.encoder import Encoded as Encoded
 from .encoding.encoder import Encoder as Encoder
 from .errors import TokenkitError as TokenkitError

@@ -173,22 +173,22 @@ CODES = {
         "Name the field of the answer, or remove it to read prompts without answers.",
     ),
     "LT-E320": Code(
-        "The name of a file of encoded samples decides on no form",
-        "Another suffix than `.jsonl` or `.parquet`",
+        "The suffix of a file of encoded samples is unknown",
+        "A suffix other than `.jsonl` and `.parquet`",
         "Name the file `.jsonl` or `.parquet`.",
     ),
     "LT-E321": Code(
-        "Parquet cannot be written here",
+        "Parquet cannot be written",
         "The package pyarrow is not installed",
         "Install lazarus-tokenkit[parquet], or name the file `.jsonl`.",
     ),
     "LT-E322": Code(
         "The reader of another package cannot be loaded",
-        "The package is damaged, or its entry point names no function",
+        "The package is damaged, or its entry point is not a function",
         "Install the package that the message names again.",
     ),
     "LT-E323": Code(
-        "The reader of another package failed, or gave what is no row",
+        "The reader of another package failed or gave an invalid row",
         "A damaged data file, or a fault of the package",
         "Check the file, or report the fault to the package that the message names.",
     ),

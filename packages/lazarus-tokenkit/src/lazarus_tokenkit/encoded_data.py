@@ -1,17 +1,17 @@
-"""Data files as token ids and loss masks, for any trainer: in memory, or in a file of JSON Lines or Parquet.
+"""Encodes data files to token ids and loss masks for any trainer: in memory, or to a JSON Lines or Parquet file.
 
-Rows come in the order of the data and have the ids of `lengths build`, row by row. The first line of JSON Lines, and
-the value of the schema metadata key `lazarus` of Parquet, is a header with the members of a length cache's header:
+The rows have the order of the data and the ids of `build_lengths`. A header has the members of a length cache's header.
+It is the first line of JSON Lines, and the schema metadata `lazarus` of Parquet:
 
 ```
 {"lazarus_encoded":1,"count":2,"data":"sha256:..","template":"sha256:..","tokenizer":"sha256:..","encoding":{},"parts":{}}
 {"id":"a","input_ids":[464,2068],"mask":[0,1],"row":"4b5a6978"}
 ```
 
-`mask` is 1 where the token, as a label, carries loss. `row` is 8 hex of the digest of the row's content, as in a length
-cache. Samples of several parts, such as chosen and rejected, have their lengths in `parts`, before `row`. In Parquet
-the columns are `id` string, `input_ids` list<int32>, `mask` list<int8>, `parts` list<int32> where there are any, and
-`row` string.
+`mask` is 1 for each token that carries loss as a label, else 0. `row` has the first 8 hexadecimal digits of the content's
+digest, as in a length cache. Samples of several parts, such as chosen and rejected, also have the lengths of the parts in
+`parts`. The Parquet columns are `id` string, `input_ids` list<int32>, `mask` list<int8>, `parts` list<int32> (only with
+several parts) and `row` string.
 """
 
 import json
@@ -45,25 +45,25 @@ from lazarus_tokenkit.tokenizers.ids import Ids
 
 FORMAT_VERSION = 1
 LINES, PARQUET = ".jsonl", ".parquet"
-"""Suffixes of the two forms."""
+"""Suffixes of the two formats."""
 METADATA_KEY = "lazarus"
 """Key of the header in the schema metadata of a Parquet file."""
 GROUP_TOKENS = 1 << 20
-"""Tokens of a row group of Parquet: 5 MB in memory before compression."""
+"""Tokens of a Parquet row group: 5 MB in memory before compression."""
 COPIED = 1 << 20
 """Bytes copied at a time."""
 _DIGITS = bytes([ord("0"), ord("1")]).ljust(256, b"0")
-"""Turns the bytes 0 and 1 of a mask into digits."""
+"""Translation table from the mask bytes 0 and 1 to ASCII digits."""
 _quote = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class EncodedSample(NamedTuple):
-    """A sample for a trainer.
+    """An encoded sample as arrays.
 
     Args:
-        id: Its name, as in the length cache.
+        id: Id of the sample, as in the length cache.
         ids: Token ids, int32 (n,).
-        mask: Whether the token, as a label, carries loss, bool (n,).
+        mask: Whether each token carries loss as a label, bool (n,).
     """
 
     id: str
@@ -72,7 +72,7 @@ class EncodedSample(NamedTuple):
 
 
 class _Sample(NamedTuple):
-    """An encoded sample, with what its row states."""
+    """An encoded sample with the values of its row."""
 
     id: str
     ids: Ids
@@ -82,7 +82,7 @@ class _Sample(NamedTuple):
 
 
 class _Chunk(NamedTuple):
-    """Rows whose ids are being made."""
+    """Rows that are being encoded."""
 
     rows: list[Row]
     prepared: Prepared
@@ -92,21 +92,22 @@ class _Chunk(NamedTuple):
 def encode_dataset(
     paths: Paths, encoder: Encoder, fields: FieldNames | None = None, engine: EngineName = "huggingface"
 ) -> Iterator[EncodedSample]:
-    """Encodes data files in parallel; yields (id, ids, mask) of every sample in order, in bounded memory.
+    """Encodes data files in parallel and yields the samples in order, in constant memory.
 
-    A sample of several parts has them end to end; `encode_rows` also tells their lengths.
+    The parts of a sample of several parts are concatenated; `encode_rows` also gives their lengths.
 
     Args:
         paths: Data files.
-        encoder: Tokenizer and template.
-        fields: Names of the fields, where they are not the standard ones.
-        engine: Encodes in the tokenizer's place; it must be exact on the first samples, else a warning says so.
+        encoder: Encodes the samples.
+        fields: Names of the fields, or None for the standard names.
+        engine: Engine that encodes the texts. If it differs from the reference engine on the first samples, a warning is
+            logged and the reference engine is used.
 
     Raises:
-        SampleError: A file or a row is wrong; the message names file, line and field.
-        TemplateError: The template cannot be used, or refuses a conversation; then file and line are named.
+        SampleError: A file or a row is invalid. The message names file, line and field.
+        TemplateError: The template is invalid, or it refuses a conversation. The message then names file and line.
     """
-    _ = encoder.chat_template  # fails before the first row, not because of it
+    _ = encoder.chat_template  # an invalid template is not the error of the first row
     engines, rows = open_engines(encoder, read_rows(paths, fields), engine)
     for chunk in _encoded(rows, encoder, engines):
         for sample in chunk:
@@ -124,24 +125,25 @@ def write_encoded(
     tally: LengthTally | None = None,
     force: bool = False,
 ) -> LengthsHeader:
-    """Writes ids and loss masks of data files; the file appears whole or not at all.
+    """Writes ids and loss masks of data files. The file is created atomically.
 
     Args:
         paths: Data files.
-        encoder: Tokenizer and template.
-        output: A file named `.jsonl` or `.parquet`. Streams and devices get JSON Lines.
-        fields: Names of the fields, where they are not the standard ones.
-        on_progress: Called with the number of samples done since the last call.
-        engine: Encodes in the tokenizer's place; it must be exact on the first samples, else a warning says so.
-        tally: Counts the lengths on the way.
-        force: Replace a file that has no encoded samples.
+        encoder: Encodes the samples.
+        output: Path that ends with `.jsonl` or `.parquet`. Streams and devices get JSON Lines.
+        fields: Names of the fields, or None for the standard names.
+        on_progress: Called with the number of samples finished since the last call.
+        engine: Engine that encodes the texts. If it differs from the reference engine on the first samples, a warning is
+            logged and the reference engine is used.
+        tally: Counts the lengths of the written samples.
+        force: Whether to replace an existing file without encoded samples.
 
     Returns:
-        The header of the length cache of the same data, with the same fingerprints as the file.
+        The header of a length cache of the same data.
 
     Raises:
-        TokenkitError: `output` has another suffix, or Parquet cannot be written here.
-        SampleError: A file or a row is wrong, or `output` is one of the data files, lies among them, or is a directory.
+        TokenkitError: `output` has another suffix, or pyarrow is not installed.
+        SampleError: A file or row is invalid, or `output` is a data file, is inside the data, or is a directory.
         OutputTaken: `output` exists and has no encoded samples.
     """
     output = Path(output)
@@ -171,7 +173,7 @@ def write_encoded(
 
 
 def _encoded(rows: Iterator[Row], encoder: Encoder, engines: Engines) -> Iterator[list[_Sample]]:
-    """Chunks of encoded samples, in order."""
+    """Yields chunks of encoded samples, in order."""
 
     def start(batch: list[Row], pool: ThreadPoolExecutor) -> _Chunk:
         with row_places_in_errors(batch, encoder):
@@ -185,37 +187,37 @@ def _encoded(rows: Iterator[Row], encoder: Encoder, engines: Engines) -> Iterato
 
 
 def _header_line(header: LengthsHeader) -> bytes:
-    """The members of a length cache's header, behind another first one."""
+    """Returns a header with the members of a length cache's header after `lazarus_encoded`."""
     _, _, members = header.line().rstrip(b"\n").partition(b",")
     return b"%b%d,%b" % (ENCODED_MARK, FORMAT_VERSION, members)
 
 
 def _body_of(output: Path) -> "Callable[[Path], _Body]":
-    """The form that a file's suffix asks for.
+    """Chooses the format by the file's suffix.
 
     Raises:
-        TokenkitError: There is no such form, or Parquet cannot be written here.
+        TokenkitError: The suffix is unknown, or pyarrow is not installed.
     """
     if _is_device(output) or output.suffix == LINES:
         return _JsonLines
     if output.suffix != PARQUET:
-        raise TokenkitError(f"{output}: name the file {LINES} or {PARQUET}; the suffix decides on the form", "LT-E320")
+        raise TokenkitError(f"{output}: the suffix must be {LINES} or {PARQUET}, which decides the format", "LT-E320")
     try:
         arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
     except ModuleNotFoundError as error:
         raise TokenkitError(
-            f"{output}: to write Parquet, install lazarus-tokenkit[parquet], or name the file {LINES}", "LT-E321"
+            f"{output}: to write Parquet, install lazarus-tokenkit[parquet], or use the suffix {LINES}", "LT-E321"
         ) from error
     return lambda path: _Parquet(path, arrow, parquet)
 
 
 def _is_device(path: Path) -> bool:
-    """Whether a path is an open stream or a device: nothing can lie next to it."""
+    """Whether a path is an open stream or a device, which have no directory for a temporary file."""
     return stream_number(path) is not None or (path.exists() and not path.is_file())
 
 
 class _Body(ABC):
-    """Rows on their way to a file: they go to a file without a name first, since the header is known last."""
+    """Writes the rows to a temporary file first, because the header is only known after the last row."""
 
     def __init__(self, output: Path) -> None:
         self._output = output
@@ -250,7 +252,7 @@ class _Body(ABC):
         """Writes the file."""
 
     def move(self, first: bytes = b"") -> None:
-        """Writes `first` and the rows, and puts the file in its place."""
+        """Writes `first` and the rows to the output, atomically."""
         with whole_file(self._output) as whole:
             whole.write(first)
             self.stream.seek(0)
@@ -258,7 +260,7 @@ class _Body(ABC):
 
 
 class _JsonLines(_Body):
-    """One line a sample."""
+    """Writes one JSON line a sample."""
 
     def __init__(self, output: Path) -> None:
         super().__init__(output)
@@ -273,6 +275,7 @@ class _JsonLines(_Body):
 
     def _line(self, sample: _Sample) -> bytes:
         ids = ",".join(map(self._texts.__getitem__, sample.ids))
+        # Digits at even positions, commas at odd positions: "0,1,1".
         mask = bytearray(b",") * (2 * len(sample.mask) - 1)
         mask[::2] = sample.mask.translate(_DIGITS)
         parts = "" if sample.parts is None else f',"parts":[{",".join(map(str, sample.parts))}]'
@@ -282,7 +285,7 @@ class _JsonLines(_Body):
 
 
 class _Texts(dict[int, str]):
-    """Decimal texts of the ids that occurred: looked up in half the time that writing them out takes."""
+    """A cache of the ids' decimal texts. A look-up takes half the time of formatting."""
 
     def __missing__(self, number: int) -> str:
         self[number] = text = str(number)
@@ -290,7 +293,7 @@ class _Texts(dict[int, str]):
 
 
 class _Parquet(_Body):
-    """Columns, in row groups of `GROUP_TOKENS`."""
+    """Writes Parquet with row groups of `GROUP_TOKENS`."""
 
     def __init__(self, output: Path, arrow: Any, parquet: Any) -> None:
         super().__init__(output)
@@ -333,7 +336,7 @@ class _Parquet(_Body):
             "input_ids": self._lists([sample.ids for sample in samples], arrow.int32()),
             "mask": self._lists([sample.mask for sample in samples], arrow.int8()),
         }
-        if samples[0].parts is not None:  # the form of the first row is that of all
+        if samples[0].parts is not None:  # all rows have the form of the first row
             columns["parts"] = arrow.array([sample.parts for sample in samples], arrow.list_(arrow.int32()))
         columns["row"] = arrow.array([sample.digest[:PREFIX_BYTES].hex() for sample in samples], arrow.string())
         table = arrow.table(columns)
@@ -346,7 +349,7 @@ class _Parquet(_Body):
         self._waiting, self._tokens = [], 0
 
     def _lists(self, columns: "Sequence[Ids | bytearray]", kind: Any) -> Any:
-        """A column of lists, made of one flat buffer."""
+        """Builds a list column from one flat buffer and the offsets of its lists."""
         ends = np.cumsum([0, *map(len, columns)], dtype=np.int32)
         flat = np.frombuffer(b"".join(columns), dtype=kind.to_pandas_dtype())
         return self._arrow.ListArray.from_arrays(ends, self._arrow.array(flat, kind))

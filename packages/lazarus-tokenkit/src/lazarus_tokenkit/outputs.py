@@ -34,7 +34,7 @@ def _is_fingerprint(path: Path) -> bool:
 
 
 def _is_encoded(path: Path) -> bool:
-    """JSON Lines are recognised by their first line, Parquet by the metadata at its end, without pyarrow."""
+    """Recognizes JSON Lines by the first line and Parquet by the metadata in its footer, without pyarrow."""
     with path.open("rb") as stream:
         head = stream.read(len(ENCODED_MARK))
         if not head.startswith(PARQUET_MAGIC):
@@ -49,16 +49,16 @@ def _is_encoded(path: Path) -> bool:
 
 
 def refuse_output(output: Path, paths: Paths, kind: OutputKind, force: bool) -> None:
-    """Refuses an output that would replace a data file, lie in a folder of data, or replace a foreign file.
+    """Refuses an output that would replace a data file or a file of another kind, or lie in a data directory.
 
     Args:
         output: The file to write.
-        paths: The data.
-        kind: Its name stands in the message.
-        force: Replace a foreign file.
+        paths: The data files.
+        kind: Kind of the output.
+        force: Whether to replace a file of another kind.
 
     Raises:
-        SampleError: `output` is a data file, by whatever name, is inside the data, or is a directory.
+        SampleError: `output` is a data file, is inside the data, or is a directory.
         OutputTaken: `output` exists and is of another kind.
     """
     if output.is_dir():

@@ -1,4 +1,4 @@
-"""Commands that turn text into ids and back: encode, decode, vocab."""
+"""The commands `encode`, `decode` and `vocab`."""
 
 import json
 import re
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lazarus_tokenkit.samples.schemas import FieldNames
     from lazarus_tokenkit.tokenizers.engines import EngineName
 
-Ids = Annotated[str, typer.Option("--ids", help="Ids, separated by commas or spaces.")]
+Ids = Annotated[str, typer.Option("--ids", help="Token ids, separated by commas or spaces.")]
 
 
 @with_fields
@@ -34,25 +34,27 @@ def encode(
     tokenizer: TokenizerName,
     fields: "FieldNames",
     text: Annotated[
-        str | None, typer.Argument(help="Any text, `-` for stdin; special tokens in it count as such.")
+        str | None, typer.Argument(help="Text to encode, or `-` for stdin. Special tokens in it are parsed.")
     ] = None,
     data: Annotated[
         list[Path] | None,
-        typer.Option("-d", "--data", help="Encode a data set instead of TEXT; the forms of `lengths build`."),
+        typer.Option("-d", "--data", help="Encode a data set instead of TEXT, in the forms of `lengths build`."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Of --data: the file to write, .jsonl or .parquet.")
+        Path | None, typer.Option("-o", "--output", help="File to write with --data, .jsonl or .parquet.")
     ] = None,
     template: Template = None,
     engine: EngineOption = "huggingface",
-    pieces: Annotated[bool, typer.Option("--pieces", help="Show where tokens begin, and each with its bytes.")] = False,
-    literal: Annotated[bool, typer.Option("--literal", help="Spell special tokens out, as text of people is.")] = False,
+    pieces: Annotated[
+        bool, typer.Option("--pieces", help="Show token boundaries and the bytes of each token.")
+    ] = False,
+    literal: Annotated[bool, typer.Option("--literal", help="Encode special tokens as ordinary text.")] = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the ids of a text, or write those of a data set.
 
-    A text gets no ids added. A data set's file has ids and loss masks of every sample, for any trainer.
+    No special token is added to a text. The file of a data set has ids and loss masks of every sample, for any trainer.
     """
     from lazarus_tokenkit.samples.schemas import FieldNames
 
@@ -64,8 +66,13 @@ def encode(
         return
     if text is None:
         raise TokenkitError("give TEXT to encode, or a data set with --data and --output", "LT-E501")
-    of_data = {"--output": output, "--template": template, "--force": force, "--..-field": fields != FieldNames()}
-    _refuse_with("TEXT", of_data | {"--engine": engine != "huggingface"})
+    only_with_data = {
+        "--output": output,
+        "--template": template,
+        "--force": force,
+        "--..-field": fields != FieldNames(),
+    }
+    _refuse_with("TEXT", only_with_data | {"--engine": engine != "huggingface"})
     loaded = load(tokenizer)
     text = read_text(text)
     found = loaded.segment_batch([text], parse_special=not literal)[0]
@@ -104,12 +111,12 @@ def decode(
 def vocab(
     tokenizer: TokenizerName,
     search: Annotated[
-        str | None, typer.Argument(help="Only pieces with this text, or matching it with --regex.")
+        str | None, typer.Argument(help="List only pieces that contain this text, or match it with --regex.")
     ] = None,
     regex: Annotated[bool, typer.Option("--regex", help="SEARCH is a regular expression.")] = False,
     first: Annotated[int, typer.Option("--from", help="First id.", min=0)] = 0,
     last: Annotated[int | None, typer.Option("--to", help="Last id.", min=0)] = None,
-    special: Annotated[bool, typer.Option("--special", help="Only special tokens.")] = False,
+    special: Annotated[bool, typer.Option("--special", help="List only special tokens.")] = False,
     limit: Annotated[int, typer.Option("--limit", help="Largest number of lines; 0 prints all.", min=0)] = 50,
     as_json: AsJson = False,
 ) -> None:
@@ -143,11 +150,11 @@ def vocab(
             (str(number), piece, repr(text), "special" if number in specials else "") for number, piece, text in shown
         ]
         show(aligned(rows, right=[0]))
-    say(f"{len(shown):,} of {len(found):,} entries that fit; {len(loaded.vocab):,} in all, {loaded.vocab_size:,} rows")
+    say(f"{len(shown):,} of {len(found):,} matching entries; {len(loaded.vocab):,} in all, {loaded.vocab_size:,} rows")
 
 
 def _refuse_with(mode: str, given: Mapping[str, object]) -> None:
-    """Refuses options that do nothing in a mode."""
+    """Refuses options that have no effect in a mode."""
     if names := [name for name, value in given.items() if value]:
         raise TokenkitError(f"{', '.join(names)} cannot be given with {mode}", "LT-E501")
 

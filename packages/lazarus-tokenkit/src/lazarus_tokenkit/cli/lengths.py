@@ -52,13 +52,13 @@ def build(
 
 
 def show_receipt(stats: "LengthStats", header: "LengthsHeader", template_name: str, as_json: bool) -> None:
-    """Prints what was encoded: counts and fingerprints.
+    """Prints the counts and the fingerprints of an encoded data set.
 
     Args:
-        stats: Counts of the lengths.
+        stats: Statistics of the lengths.
         header: Fingerprints of data, template and tokenizer.
         template_name: Name of the chat template.
-        as_json: Print one JSON object instead of lines.
+        as_json: Whether to print one JSON object instead of lines.
     """
     digests = {"data": header.data, "template": header.template, "tokenizer": header.tokenizer}
     if as_json:

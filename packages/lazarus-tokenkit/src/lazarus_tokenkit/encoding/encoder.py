@@ -78,12 +78,12 @@ class Prepared(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """A sample encoded, in little memory.
+    """An encoded sample in compact arrays.
 
     Args:
-        ids: Token ids.
-        mask: 1 where the token, as a label, carries loss, else 0; as long as `ids`.
-        parts: Tokens of each part of a sample of several, or None for a sample of one.
+        ids: Token ids, u32.
+        mask: 1 for each token that carries loss as a label, else 0; as long as `ids`.
+        parts: Number of tokens of each part of a sample with several parts, else None.
     """
 
     ids: Ids
@@ -165,12 +165,12 @@ class Encoder:
         return Prepared(samples, cut, texts, continuing)
 
     def measure(self, prepared: Prepared, ids: Sequence[Ids], continuing: Sequence[Ids] = ()) -> list[Measure]:
-        """`join`, where only lengths and digests are kept.
+        """Computes lengths and id digests: the second half of encoding, for length caches.
 
         Args:
-            prepared: What `prepare` gave.
-            ids: Of `prepared.texts`.
-            continuing: Of `prepared.continuing`.
+            prepared: The result of `prepare`.
+            ids: Token ids of each of `prepared.texts`.
+            continuing: Token ids of each of `prepared.continuing`.
         """
         return [
             Measure(len(ids), mask.count(1), parts, ids_prefix(ids))
@@ -262,13 +262,14 @@ class Encoder:
     def join(
         self, prepared: Prepared, ids: Iterable[Sequence[int]], continuing: Iterable[Sequence[int]] = ()
     ) -> Iterator[Joined]:
-        """The second half of encoding: pieces one after the other, each part with its own bos.
+        """Joins the ids of the pieces: the second half of encoding. Each part gets its own bos.
 
         Args:
             prepared: The result of `prepare`.
             ids: Token ids of each of `prepared.texts`.
             continuing: Token ids of each of `prepared.continuing`.
         """
+        # The pieces are visited in the order in which `prepare` listed their texts, so each takes the next ids.
         open_ids, continuing_ids = iter(ids), iter(continuing)
         for sample, parts in zip(prepared.samples, prepared.cut, strict=True):
             whole, mask = id_array(()), bytearray()

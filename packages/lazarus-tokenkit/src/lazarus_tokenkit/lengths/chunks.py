@@ -1,4 +1,4 @@
-"""Rows through an engine in chunks: several are encoded at the same time, and all come out in the order of the data."""
+"""Encodes rows in chunks: several chunks run concurrently and are returned in the order of the data."""
 
 import os
 from collections import deque
@@ -15,32 +15,32 @@ from lazarus_tokenkit.tokenizers.engines import NUM_CHECKED, Engine, EngineName,
 from lazarus_tokenkit.tokenizers.ids import Ids
 
 WORKERS = min(os.cpu_count() or 1, 8)
-"""Chunks that are encoded at the same time; more than eight would wait for the rows, which one thread reads."""
+"""Chunks that are encoded concurrently. One thread reads the rows and keeps at most eight workers busy."""
 Chunk = TypeVar("Chunk")
 
 
 class Engines(NamedTuple):
-    """The engine of texts, and the engine of texts that continue others."""
+    """The engine for texts, and the engine for texts that continue other texts."""
 
     texts: Engine
     continuing: Engine
 
     def encode(self, prepared: Prepared) -> tuple[list[Ids], list[Ids]]:
-        """Ids of `prepared.texts` and of `prepared.continuing`."""
+        """Returns the ids of `prepared.texts` and of `prepared.continuing`."""
         continuing = self.continuing.encode_batch(prepared.continuing) if prepared.continuing else []
         return self.texts.encode_batch(prepared.texts), continuing
 
 
 def open_engines(encoder: Encoder, rows: Iterator[Row], engine: EngineName) -> tuple[Engines, Iterator[Row]]:
-    """Engines that are exact on the first rows of the data.
+    """Opens the requested engine if it equals the reference on the first rows, else the reference engine.
 
     Args:
-        encoder: Its tokenizer decides on the ids.
-        rows: The data.
-        engine: The wanted engine.
+        encoder: Its tokenizer gives the reference's ids.
+        rows: The rows of the data.
+        engine: The requested engine.
 
     Returns:
-        The engines, and all rows: those that were read for the comparison come first.
+        The engines, and an iterator over all rows, including those read for the comparison.
     """
     first = list(islice(rows, NUM_CHECKED)) if engine != "huggingface" else []
     texts = [sample_text(row.sample) for row in first]
@@ -55,14 +55,15 @@ def in_order(
     size: int,
     workers: int,
 ) -> Iterator[Chunk]:
-    """Starts chunks ahead of time and yields them in order; memory holds at most 2 * WORKERS + 1 of them.
+    """Starts chunks ahead and yields them in order. At most 2 * WORKERS + 1 chunks are in memory.
 
     Args:
-        rows: The data.
-        start: Begins the work on some rows, on the pool if it takes long.
-        size: Rows of a chunk; the last may have fewer.
-        workers: Threads of the pool.
+        rows: The rows of the data.
+        start: Starts the work on a list of rows. Long work must be submitted to the pool.
+        size: Number of rows in a chunk; the last chunk may have fewer.
+        workers: Number of threads in the pool.
     """
+    # The oldest chunk is yielded once enough newer chunks are in progress, or the rows have ended.
     waiting: deque[Chunk] = deque()
     with batches_on_one_thread(), ThreadPoolExecutor(workers) as pool:
         while True:

@@ -1,4 +1,4 @@
-"""Length caches of samples in memory, with the fingerprints of template and tokenizer."""
+"""Builds length caches of samples in memory."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -11,16 +11,16 @@ from lazarus_tokenkit.tokenizers.ids import ids_prefix
 
 
 def measure_samples(samples: Iterable[Sample], encoder: Encoder, name: str = "memory") -> LengthCache:
-    """Encodes samples and keeps their lengths: the cache that `build_lengths` writes of the same samples in a file.
+    """Encodes samples and returns their length cache, equal to that of `build_lengths` for a file with these samples.
 
     Args:
-        samples: In the order of the plan's numbers; their ids are unique.
-        encoder: Tokenizer and template.
-        name: Of the cache, in messages and in the plan's metadata.
+        samples: The samples with unique ids. The plan refers to them by position.
+        encoder: Encodes the samples.
+        name: Name of the cache in messages and in the plan's metadata.
 
     Raises:
-        TemplateError: The template cannot be used, or refuses a conversation; then the sample is named.
-        LengthsError: Two samples have one id, or there is none.
+        TemplateError: The template is invalid, or it refuses a conversation. The message then names the sample.
+        LengthsError: Two samples have the same id, or there are no samples.
     """
     waiting = iter(samples)
     rows: list[LengthRow] = []
@@ -32,5 +32,5 @@ def measure_samples(samples: Iterable[Sample], encoder: Encoder, name: str = "me
             rows.append(LengthRow(sample.id, len(encoded.ids), sum(encoded.loss_mask), encoded.parts, *prefixes))
             digests.append(digest)
     if not rows:
-        raise LengthsError("there are no samples, so nothing can be planned", "LP-E002")
+        raise LengthsError("there are no samples to plan; give at least one", "LP-E002")
     return LengthCache.from_rows(rows, header_of((), encoder, len(rows), merkle_root(digests)), name)

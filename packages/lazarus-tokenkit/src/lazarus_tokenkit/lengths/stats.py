@@ -35,8 +35,8 @@ class LengthTally:
         """Counts one sample.
 
         Args:
-            length: Its tokens.
-            loss_tokens: Its tokens that carry loss.
+            length: Number of tokens.
+            loss_tokens: Number of tokens that carry loss.
         """
         self._counts[length] += 1
         self._loss_tokens += loss_tokens

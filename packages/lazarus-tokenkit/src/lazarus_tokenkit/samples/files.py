@@ -282,7 +282,7 @@ def _arrow_row(row: Mapping[str, Any], place: str) -> JSON:
 
 
 def _bounded_row(row: Mapping[str, Any], place: str) -> JSON:
-    """Refuses a row that is too large."""
+    """Returns a row unless it is too large."""
     size = sum(len(value) for value in row.values() if isinstance(value, str | bytes))
     if size > MAX_ROW_BYTES:
         raise SampleError(f"{place}: the row has more than {MAX_ROW_BYTES:,} characters; split it", TOO_LARGE)
@@ -301,7 +301,7 @@ def _without_null(value: Any) -> Any:
 
 
 def _plugged_rows(path: Path, rows: Iterable[JSON]) -> Iterator[PlacedRow]:
-    """Rows of another package's reader, with the bounds of all rows."""
+    """Yields the rows of another package's reader, with the same size limit as all rows."""
     for number, row in enumerate(rows, 1):
         yield PlacedRow(_bounded_row(row, f"{path}:{number}"), path, number)
 

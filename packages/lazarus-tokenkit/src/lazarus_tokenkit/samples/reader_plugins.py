@@ -1,13 +1,13 @@
-"""Readers of other packages, found by entry points of the group `lazarus.readers` when a file needs one.
+"""Readers of other packages. They are found by the entry point group `lazarus.readers` when a file needs one.
 
-An entry point's name is a suffix without its dot, and its object a function from a path to rows:
+The name of an entry point is a suffix without its dot. Its object is a function from a path to rows:
 
 ```
 [project.entry-points."lazarus.readers"]
 avro = "my_package:read_avro"        # def read_avro(path: Path) -> Iterable[Mapping[str, Any]]
 ```
 
-Suffixes that lazarus-tokenkit reads itself cannot be replaced. Every error of a reader names its package.
+The suffixes that lazarus-tokenkit reads itself cannot be replaced. Errors of a reader name its package.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,15 +24,15 @@ Read = Callable[[Path], Iterable[Mapping[str, Any]]]
 
 
 def plugged_suffixes() -> list[str]:
-    """Suffixes that installed packages read, sorted."""
+    """Returns the suffixes that other installed packages read, sorted."""
     return sorted({f".{point.name}" for point in entry_points(group=GROUP)})
 
 
 def plugged_rows(path: Path) -> Iterator[dict[str, Any]] | None:
-    """Rows of a file by the reader of another package; None where no package reads its suffix.
+    """Reads a file with the reader of another package. Returns None if no package reads its suffix.
 
     Raises:
-        SampleError: Two packages read the suffix, the reader cannot be loaded, fails, or yields something other than rows.
+        SampleError: Two packages read the suffix, or the reader cannot be loaded, fails, or gives an invalid row.
     """
     points = [each for each in entry_points(group=GROUP) if path.name.endswith(f".{each.name}")]
     if not points:
@@ -53,38 +53,40 @@ def _rows(path: Path, point: EntryPoint) -> Iterator[dict[str, Any]]:
             yield _object(row, f"{path}:{number}", point)
     except SampleError:
         raise
-    except Exception as error:  # whatever the package raises
+    except Exception as error:  # any error of the other package
         where = f"{path}:{number + 1}" if number else str(path)
-        words = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:300]
         raise SampleError(
-            f"{where}: the reader of {_package(point)} failed: {type(error).__name__}: {words}", FAILED
+            f"{where}: the reader of {_package(point)} failed: {type(error).__name__}: {reason}", FAILED
         ) from error
 
 
 def _object(row: Any, place: str, point: EntryPoint) -> dict[str, Any]:
-    """A row of a reader as an object."""
+    """Checks a row of a reader and returns it as an object."""
     if not isinstance(row, Mapping):
         raise SampleError(f"{place}: the reader of {_package(point)} gave {kind(row)}, not an object", FAILED)
     members = dict(cast("Mapping[Any, Any]", row))
     if strange := [name for name in members if not isinstance(name, str)]:
-        raise SampleError(f"{place}: the reader of {_package(point)} named a field {strange[0]!r}, no text", FAILED)
+        raise SampleError(
+            f"{place}: the reader of {_package(point)} gave a field name {strange[0]!r}, not a text", FAILED
+        )
     return members
 
 
 def _load(path: Path, point: EntryPoint) -> Read:
     try:
         read = point.load()
-    except Exception as error:  # whatever the package raises while it is imported
-        words = " ".join(str(error).split())[:300]
+    except Exception as error:  # any error during the import of the other package
+        reason = " ".join(str(error).split())[:300]
         raise SampleError(
-            f"{path}: the reader `{point.value}` of {_package(point)} cannot be loaded: {words}; install it again",
+            f"{path}: the reader `{point.value}` of {_package(point)} cannot be loaded: {reason}; install it again",
             UNUSABLE,
         ) from error
     if not callable(read):
-        raise SampleError(f"{path}: `{point.value}` of {_package(point)} is no function", UNUSABLE)
+        raise SampleError(f"{path}: `{point.value}` of {_package(point)} is not a function", UNUSABLE)
     return cast("Read", read)
 
 
 def _package(point: EntryPoint) -> str:
-    """The package that an entry point comes from, with its version."""
+    """Returns the package of an entry point with its version."""
     return f"package {point.dist.name} {point.dist.version}" if point.dist else f"`{point.value}`"

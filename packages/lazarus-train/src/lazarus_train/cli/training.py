@@ -154,7 +154,7 @@ def _settings_command(command: Command) -> "SettingsCommand[RunSettings]":
         start(settings)
 
     return SettingsCommand(
-        title=f"lazarus train {command.name}",
+        title=" ".join(("lazarus train", command.name, *(command.kinds if command.name == OBJECTIVE.name else ()))),
         model=settings_of(command.kinds[0]) if command.name == OBJECTIVE.name and command.kinds else RunSettings,
         options=command.options(),
         start=begin,

@@ -20,7 +20,7 @@ from lazarus_models.packed_rows import mask_caches
 from lazarus_train.data.batches import Batch
 from lazarus_train.devices import device_policy
 from lazarus_train.errors import SetupError
-from lazarus_train.objectives.label_nll import before_labels, causal_nll, token_nll, token_nll_in_place
+from lazarus_train.objectives.next_token import before_labels, causal_nll, token_nll, token_nll_in_place
 
 if TYPE_CHECKING:
     from lazarus_models.components import Body, Decoder

@@ -130,7 +130,7 @@ def read_state(path: Path, *, is_loaded_next: bool = False) -> State:
 def damaged(path: Path, problem: str) -> CorruptCheckpoint:
     """The error about a damaged checkpoint, which names the last good one."""
     good = [other for other in checkpoints(path.parent) if other != path and not find_damage(other)]
-    way_out = f"resume from the last good one: `--resume {good[-1]}`" if good else "start again: `--resume none`"
+    way_out = f"resume from the last good one: --resume {good[-1]}" if good else "start again: `--resume none`"
     return CorruptCheckpoint(f"{path}: {problem}; {way_out}", "LR-E201")
 
 

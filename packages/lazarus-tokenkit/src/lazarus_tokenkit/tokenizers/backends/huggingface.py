@@ -50,7 +50,7 @@ PARALLELISM = "TOKENIZERS_PARALLELISM"
 
 
 class _Parallelism:
-    """Switches the library's own threads off while anyone needs that; the last to leave restores the switch."""
+    """Switches the library's threads off while at least one context needs it. The last context restores the setting."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -82,8 +82,8 @@ _parallelism = _Parallelism()
 def batches_on_one_thread() -> Generator[None]:
     """Makes the calling thread encode a batch alone, in the whole process.
 
-    Several threads with one batch each need 1/6 less CPU time than one batch on the same number of threads. Several
-    contexts may overlap, as those of suspended generators do.
+    Several threads with one batch each need 1/6 less CPU time than one batch on the same number of threads. Contexts
+    may overlap, for example those of suspended generators.
     """
     _parallelism.switch_off()
     try:

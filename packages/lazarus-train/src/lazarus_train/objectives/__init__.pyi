@@ -1,0 +1,14 @@
+from .base import Bindings as Bindings
+from .base import Metrics as Metrics
+from .base import Objective as Objective
+from .base import ReferenceNeed as ReferenceNeed
+from .base import Survey as Survey
+from .forward import bidirectional_logits as bidirectional_logits
+from .forward import causal_sum as causal_sum
+from .forward import label_nll as label_nll
+from .forward import part_log_probabilities as part_log_probabilities
+from .forward import part_scores as part_scores
+from .loss_normalizer import answers as answers
+from .loss_normalizer import labels_by_step as labels_by_step
+from .loss_normalizer import samples_by_step as samples_by_step
+from .sequence_head import SequenceHead as SequenceHead
