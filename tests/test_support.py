@@ -29,7 +29,7 @@ import numpy as np
 import lazarus_models
 from lazarus_models.backend import mx
 from lazarus_tokenkit import load_tokenizer
-lm = lazarus_models.new("tiny-test", load_tokenizer("byte"), seed=0)
+lm = lazarus_models.init_model("tiny-test", load_tokenizer("byte"), seed=0)
 found = lm.model(mx.array([list(b"the same bits in every process") * 20]))
 print(hashlib.sha256(np.array(found).tobytes()).hexdigest())
 """

@@ -46,7 +46,7 @@ def theirs_together(model) -> list[list[int]]:
 
 
 def ours_together(model) -> list[list[int]]:
-    from lazarus_models.generation.batch import batch_tokens
+    from lazarus_models.generation import batch_tokens
 
     config = GenerationConfig(max_new_tokens=TOKENS)
     return batch_tokens(model, [(prompt, config) for prompt in PROMPTS], batch_size=8)

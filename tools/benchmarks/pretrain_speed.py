@@ -45,7 +45,7 @@ policy = prepare_device(weight_bytes)
 from lazarus_models import read_config
 from lazarus_models.trees import set_weights
 from lazarus_models.families import family_of
-from lazarus_models.composition.presets import initial_weights
+from lazarus_models.composition import initial_weights
 from lazarus_plan import LengthCache, LengthRow, PlanConfig, build_plan
 from lazarus_train import OptimizerSettings
 from lazarus_train.data.batches import make_batch

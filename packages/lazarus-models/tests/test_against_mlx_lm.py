@@ -2,7 +2,7 @@
 
 import pytest
 
-from lazarus_models.adapters.layers import DoRALinear, LoRALinear, LoRASwitchLinear
+from lazarus_models.adapters import DoRALinear, LoRALinear, LoRASwitchLinear
 from lazarus_models.backend import mx, nn
 from lazarus_models.components.batch_kv_cache import BatchRotatingKVCache
 from lazarus_models.components.kv_cache import KVCache, RotatingKVCache

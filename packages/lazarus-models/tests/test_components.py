@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lazarus_models.backend import mx
+from lazarus_models.components import MoE, Rope, load_balance_loss
 from lazarus_models.components.mamba import Mamba, Mamba2
-from lazarus_models.components.mlp import MoE, load_balance_loss
 from lazarus_models.components.recurrent import Recurrent
-from lazarus_models.components.rope import Rope, wavelengths
+from lazarus_models.components.rope import wavelengths
 from lazarus_models.components.selective_scan import CHUNK, scan
 from lazarus_models.components.state_cache import ArraysCache
 from lazarus_models.config import Mamba2Config, MambaConfig, MoEConfig, RecurrentConfig, RopeConfig

@@ -16,8 +16,7 @@ from lazarus_models.composition.architectures import (
 )
 from lazarus_models.config import AttentionConfig, MLPConfig, MoEConfig, NormConfig, RecurrentConfig, RopeConfig
 from lazarus_models.families import family_of
-from lazarus_models.generation import generate_tokens
-from lazarus_models.generation.batch import batch_tokens
+from lazarus_models.generation import batch_tokens, generate_tokens
 from lazarus_models.trees import flatten, parameter_count, weights
 
 SMALL = {"vocab_size": 300, "width": 32, "layers": 2}

@@ -79,7 +79,7 @@ def test_an_empty_prompt_is_refused_where_no_bos_begins_it(tiny):
 
 
 def test_raw_takes_text_only(tiny):
-    with pytest.raises(GenerationError, match="not messages"):
+    with pytest.raises(GenerationError, match="needs a text"):
         prompt_ids(tiny, [], raw=True)
 
 

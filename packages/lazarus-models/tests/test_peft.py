@@ -9,8 +9,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from lazarus_models import LoraConfig, apply_lora, load, load_adapter, merge_lora, save_adapter
+from lazarus_models.adapters import AdapterSet
 from lazarus_models.adapters.base_digest import base_digest
-from lazarus_models.adapters.files import AdapterSet
 from lazarus_models.backend import mx
 from lazarus_models.errors import AdapterError
 from lazarus_models.tensor_files import read_metadata

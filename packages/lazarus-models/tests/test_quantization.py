@@ -9,8 +9,7 @@ from lazarus_models.adapters import adapter_weights, merge_adapter
 from lazarus_models.backend import mx, nn
 from lazarus_models.errors import UnsupportedModel
 from lazarus_models.families import canonical, family_of
-from lazarus_models.loading import perplexity
-from lazarus_models.loading.quantized_layers import quantize
+from lazarus_models.loading import perplexity, quantize
 from lazarus_models.tensor_files import load_tensors, save_tensors
 from lazarus_models.trees import modules, set_weights
 

@@ -6,8 +6,7 @@ import pytest
 from lazarus_models import load
 from lazarus_models.backend import mx
 from lazarus_models.errors import WeightsError
-from lazarus_models.loading import loaded_files
-from lazarus_models.loading.files import HashedFiles, load_hashed
+from lazarus_models.loading import HashedFiles, load_hashed, loaded_files
 from lazarus_models.tensor_files import load_tensors, save_tensors
 from lazarus_models.trees import weights
 

@@ -1,7 +1,7 @@
 import pytest
 
 from lazarus_models.backend import mx
-from lazarus_models.ops.recomputation import detached, recomputed
+from lazarus_models.ops import detached, recomputed
 from lazarus_models.trees import evaluate
 
 

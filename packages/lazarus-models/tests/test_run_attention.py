@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lazarus_models.backend import mx
-from lazarus_models.components.masks import segment_mask
-from lazarus_models.ops.cpu.numpy_views import fresh, view
+from lazarus_models.components import segment_mask
+from lazarus_models.ops import fresh, view
 from lazarus_models.ops.cpu.segment_attention import (
     BLOCK,
     TOGETHER,

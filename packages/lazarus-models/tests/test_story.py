@@ -15,8 +15,7 @@ from lazarus_models import (
 )
 from lazarus_models.adapters import unmerge_lora
 from lazarus_models.generation import generate_tokens, speculative_tokens
-from lazarus_models.loading import perplexity
-from lazarus_models.loading.quantized_layers import quantize
+from lazarus_models.loading import perplexity, quantize
 
 STORY = """Once upon a time, there was a little girl named Lily. She loved to play outside in the park. \
 One day, she saw a big, red ball. She wanted to play with it, but it was too high.

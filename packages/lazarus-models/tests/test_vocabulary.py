@@ -10,15 +10,15 @@ from pydantic import ValidationError
 
 from lazarus_models import GenerationConfig, LoraConfig, SequenceModel, load
 from lazarus_models.backend import mx
-from lazarus_models.components.decoder import Decoder
+from lazarus_models.components import Decoder
 from lazarus_models.components.sequence_head import classification_loss
 from lazarus_models.composition.architectures import transformer
 from lazarus_models.errors import ConfigError, GenerationError
-from lazarus_models.generation import PromptCache, generate_steps, generate_tokens, speculative_tokens
-from lazarus_models.generation.batch import BatchRunner, batch_tokens
+from lazarus_models.generation import PromptCache, batch_tokens, generate_steps, generate_tokens, speculative_tokens
+from lazarus_models.generation.batch import BatchRunner
 from lazarus_models.generation.diffusion import DiffusionConfig, diffuse
 from lazarus_models.generation.sampling import count, draw
-from lazarus_models.loading.quantized_layers import perplexity
+from lazarus_models.loading import perplexity
 from lazarus_models.serving.engine import Engine
 from suite import examples
 

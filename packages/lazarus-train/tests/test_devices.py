@@ -9,7 +9,7 @@ import lazarus_models
 import lazarus_models.trees
 import suite
 from lazarus_models.backend import mx
-from lazarus_models.components.caches import SegmentCache
+from lazarus_models.components import SegmentCache
 from lazarus_models.trees import flatten
 from lazarus_train import DiffusionSettings, MntpSettings
 from lazarus_train.config import LoraSettings, OptimizerSettings

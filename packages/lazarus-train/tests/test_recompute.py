@@ -4,7 +4,7 @@ from pydantic import ValidationError
 import lazarus_models
 from lazarus_models import segment_caches
 from lazarus_models.backend import mx, nn
-from lazarus_models.components.decoder import Block
+from lazarus_models.components import Block
 from lazarus_models.trees import evaluate, flatten
 from lazarus_tokenkit import load_tokenizer
 from lazarus_train.data.batches import make_batch

@@ -9,7 +9,7 @@ import lazarus_models.trees
 import lazarus_train
 from lazarus_models import segment_caches
 from lazarus_models.backend import mx, nn
-from lazarus_models.components.decoder import Block
+from lazarus_models.components import Block
 from lazarus_models.trees import evaluate, flatten, modules
 from lazarus_tokenkit import load_tokenizer
 from lazarus_train.cpu.low_memory_layers import LeanBlock, LeanEmbedding, LeanLinear

@@ -7,7 +7,7 @@ its rows gives each segment the logits, loss and gradients that it has in a row 
 positions need no reset.
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 from typing import TYPE_CHECKING, cast
 
 from jaxtyping import Bool, Int

@@ -67,7 +67,7 @@ def read_header(path: Path) -> dict[str, Stored]:
     except SafetensorError as error:
         size = path.stat().st_size
         raise WeightsError(
-            f"{path}: truncated or no safetensors file ({size} bytes: {error}); fetch or write it again", "LM-E121"
+            f"{path}: truncated or not a safetensors file ({size} bytes: {error}); fetch or write it again", "LM-E121"
         ) from error
 
 
@@ -79,14 +79,14 @@ def _refuse_hostile_header(path: Path) -> None:
         if length > min(MAX_HEADER_BYTES, size - _LENGTH_BYTES):
             problem = f"a header of {length:,} bytes in a file of {size:,}; at most {MAX_HEADER_BYTES:,} are read"
             raise WeightsError(
-                f"{path}: truncated or no safetensors file ({problem}); fetch or write it again", "LM-E121"
+                f"{path}: truncated or not a safetensors file ({problem}); fetch or write it again", "LM-E121"
             )
         content = stream.read(length)
     try:
         parse_object(content)
     except MalformedJson as error:
         raise WeightsError(
-            f"{path}: truncated or no safetensors file ({size} bytes: the header: {error.message}); fetch or write it again",
+            f"{path}: truncated or not a safetensors file ({size} bytes: the header: {error.message}); fetch or write it again",
             "LM-E121",
         ) from error
 

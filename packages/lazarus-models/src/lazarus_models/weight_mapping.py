@@ -35,9 +35,9 @@ class Layout(NamedTuple):
     def to_model(self, tensors: Mapping[str, mx.array]) -> dict[str, mx.array]:
         """Converts a file's tensors to the model's layout."""
         out = dict(tensors)
-        for file, model in self.stacked:
+        for file, model in self.stacked:  # experts.0.w1, experts.1.w1, ... -> one stack
             out = _stack(out, file, model)
-        for rule in self.rules:
+        for rule in self.rules:  # one stored tensor -> one or two tensors of the model
             for name in [name for name in out if name.endswith("." + rule.file)]:
                 start = name.removesuffix(rule.file)
                 parts = rule.split(out.pop(name))
@@ -47,7 +47,7 @@ class Layout(NamedTuple):
     def to_file(self, tensors: Mapping[str, mx.array]) -> dict[str, mx.array]:
         """Converts a model's tensors to the layout of files."""
         out = dict(tensors)
-        for rule in self.rules:
+        for rule in self.rules:  # the reverse order of `to_model`
             for name in [name for name in out if name.endswith("." + rule.model[0])]:
                 start = name.removesuffix(rule.model[0])
                 out[start + rule.file] = rule.join([out.pop(start + end) for end in rule.model])
@@ -143,10 +143,11 @@ def interleaved(file: str, gate: str, up: str, *, matrix: bool) -> Rule:
     """
 
     def split(x: mx.array) -> list[mx.array]:
-        parts = [x[..., ::2], x[..., 1::2]]
+        parts = [x[..., ::2], x[..., 1::2]]  # even columns are the gate, odd ones the up projection
         return [_turned(part) for part in parts] if matrix else parts
 
     def join(parts: Sequence[mx.array]) -> mx.array:
+        # A new last axis of two, merged with the one before it, alternates the columns again.
         return mx.stack([_turned(part) for part in parts] if matrix else list(parts), axis=-1).flatten(-2)
 
     return Rule(file, (gate, up), split, join)
@@ -184,7 +185,7 @@ def interleaved_rows(file: str, gate: str, up: str, *, in_blocks: bool) -> Rule:
         return [x[..., ::2, :], x[..., 1::2, :]]
 
     def join(parts: Sequence[mx.array]) -> mx.array:
-        x = mx.stack(list(parts), axis=-2).flatten(-3, -2)
+        x = mx.stack(list(parts), axis=-2).flatten(-3, -2)  # rows alternate again
         return _blocks(x) if in_blocks else x
 
     return Rule(file, (gate, up), split, join)
@@ -196,6 +197,7 @@ def _words(x: mx.array) -> mx.array:
 
 
 def _blocks(x: mx.array) -> mx.array:
+    """The inverse of `_words`: 16 bytes hold the 32 weights of a group."""
     return mx.unflatten(x.view(mx.uint8), -1, (-1, 16))
 
 

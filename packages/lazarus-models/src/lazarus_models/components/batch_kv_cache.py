@@ -5,7 +5,7 @@ B = rows, K = key/value heads, N = new tokens, W = width of a head
 Adapted from mlx-lm 0.32 (MIT License, Copyright © 2023 Apple Inc.).
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -88,7 +88,7 @@ class BatchKVCache:
     def filter(self, rows: Int[mx.array, " B"]) -> None:
         """Keeps the texts at the given rows, and drops padding that every one of them has."""
         self.offset, self.left_padding = self.offset[rows], self.left_padding[rows]
-        surplus = min(cast("list[int]", self.left_padding.tolist()))
+        surplus = min(cast("list[int]", self.left_padding.tolist()))  # places that no remaining text uses
         if self.keys is not None:
             self.keys, self.values = (each[rows][..., surplus:, :] for each in (self.keys, self.values))
         self._end -= surplus
@@ -96,6 +96,7 @@ class BatchKVCache:
 
     def extend(self, other: "BatchKVCache") -> None:
         """Adds the texts of another cache behind these."""
+        # Both caches are padded on the left, so that the last tokens of all texts are at the same place.
         end = max(self._end, other._end)
         room = max(_length(self.keys), _length(other.keys))
         self.keys, self.values = _joined((self, other), (self._end, other._end), end, room)
@@ -172,7 +173,7 @@ class BatchRotatingKVCache:
         """One token a text: written in place."""
         room = _length(self.keys)
         if self.keys is None or (self._read >= room and room < self.max_size):
-            more = min(STEP, self.max_size - self._read)
+            more = min(STEP, self.max_size - self._read)  # the ring grows until it has `max_size` places
             parts = [] if self.keys is None else [(self.keys, self.values)]
             parts.append((zeros_like(keys, more), zeros_like(values, more)))
             self.keys, self.values = (mx.concatenate(list(each), axis=2) for each in zip(*parts, strict=True))
@@ -255,7 +256,12 @@ class BatchRotatingKVCache:
 
 
 def zeros_like(array: Float[mx.array, "B K N W"], tokens: int) -> mx.array:
-    """Zeros of the shape of keys or values, for another number of tokens."""
+    """Zeros of the shape of keys or values, for another number of tokens.
+
+    Args:
+        array: Keys or values, float, (B, K, N, W).
+        tokens: Number of tokens.
+    """
     rows, heads, _, width = array.shape
     return mx.zeros((rows, heads, tokens, width), array.dtype)
 

@@ -3,7 +3,7 @@
 B = rows, N = tokens a row, K = key/value heads, D = width of a head
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -25,7 +25,12 @@ class MaskCache:
         self._mask = mask
 
     def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
-        """Returns the arguments."""
+        """Returns the arguments, because nothing is stored.
+
+        Args:
+            keys: Keys, float, (B, K, N, D).
+            values: Values, float, (B, K, N, D).
+        """
         return keys, values
 
     def make_mask(self, N: int, return_array: bool = True, window_size: int | None = None) -> mx.array:
@@ -54,7 +59,12 @@ class SegmentCache:
     def update_and_fetch(
         self, keys: Float[mx.array, "B K N D"], values: Float[mx.array, "B K N D"]
     ) -> tuple[mx.array, mx.array]:
-        """Returns the arguments."""
+        """Returns the arguments, because nothing is stored.
+
+        Args:
+            keys: Keys, float, (B, K, N, D).
+            values: Values, float, (B, K, N, D).
+        """
         return keys, values
 
     def make_mask(self, N: int, return_array: bool = True, window_size: int | None = None) -> mx.array | None:

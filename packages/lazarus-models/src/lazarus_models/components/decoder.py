@@ -5,7 +5,7 @@ B = rows, T = tokens a row, D = model width, V = vocabulary
 Tensors have the names of mlx-lm and Hugging Face, so that quantized files and adapters are interchangeable.
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 from collections.abc import Callable
 from typing import Any
 

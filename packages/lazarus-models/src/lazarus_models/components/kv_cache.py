@@ -6,7 +6,7 @@ The layout of the arrays and of `state` is mlx-lm's, so that its prompt caches a
 Adapted from mlx-lm 0.32 (MIT License, Copyright © 2023 Apple Inc.).
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -37,6 +37,7 @@ class KVCache:
             keys: Keys of the new tokens, float, (B, K, N, W).
             values: Values of the new tokens, float, (B, K, N, W).
         """
+        # Growth in steps: a copy of the whole cache for every token would be quadratic.
         before, after = self.offset, self.offset + keys.shape[2]
         if self.keys is None or after > self.keys.shape[2]:
             self.keys, self.values = _grown(self.keys, keys, before), _grown(self.values, values, before)
@@ -125,7 +126,7 @@ class RotatingKVCache:
         """One token: written in place."""
         room = 0 if self.keys is None else self.keys.shape[2]
         if self.keys is None or (self.offset >= room and room < self.max_size):
-            more = min(STEP, self.max_size - self.offset)
+            more = min(STEP, self.max_size - self.offset)  # the ring grows until it has `max_size` places
             parts = [] if self.keys is None else [(self.keys, self.values)]
             parts.append((zeros_like(keys, more), zeros_like(values, more)))
             self.keys, self.values = (mx.concatenate(list(each), axis=2) for each in zip(*parts, strict=True))
@@ -133,7 +134,7 @@ class RotatingKVCache:
         if (surplus := self.keys.shape[2] - self.max_size) > 0:  # left by `_append`
             self.keys, self.values = self.keys[..., surplus:, :], self.values[..., surplus:, :]
             self._next = self.max_size
-        if self._next == self.max_size:
+        if self._next == self.max_size:  # the ring is full: continue at its start
             self._next = 0
         self.keys[..., self._next : self._next + 1, :] = keys
         self.values[..., self._next : self._next + 1, :] = values

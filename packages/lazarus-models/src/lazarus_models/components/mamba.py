@@ -5,7 +5,7 @@ B = rows, T = tokens a row, D = model width, C = channels, S = state elements a 
 The cache of a layer has two arrays: the last inputs of the convolution and the state. Masked tokens change neither.
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 # MLX leaves its activations and the shapes of arrays untyped:
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from typing import Any

@@ -3,7 +3,7 @@
 B = rows, N = tokens a row, M = keys
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 from typing import Any, NamedTuple
 
 from jaxtyping import Bool, Int

@@ -3,7 +3,7 @@
 B = rows, T = tokens a row, D = model width, E = experts, k = experts a token
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 # MLX leaves its activations and the shapes of arrays untyped:
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from collections.abc import Callable

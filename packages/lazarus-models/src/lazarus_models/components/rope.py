@@ -3,7 +3,7 @@
 D = width of a head
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 import math
 
 from jaxtyping import Float

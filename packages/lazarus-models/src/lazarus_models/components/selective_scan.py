@@ -11,7 +11,7 @@ On a CPU, NumPy computes the exponentials and updates the state token by token w
 chunk is scanned in log2(L) passes.
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 # MLX leaves its functions untyped:
 # pyright: reportUnknownMemberType=false
 from typing import Any, NamedTuple, cast

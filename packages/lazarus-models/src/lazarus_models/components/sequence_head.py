@@ -3,7 +3,7 @@
 B = rows, T = tokens a row, D = model width, O = outputs
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 from typing import Literal
 
 from jaxtyping import Float, Int, Integer

@@ -5,7 +5,7 @@ E = experts, k = experts a token, I = inputs, O = outputs
 Adapted from mlx-lm 0.32 (MIT License, Copyright © 2023 Apple Inc.), whose parameter names these layers keep.
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 # MLX leaves its layers untyped:
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from typing import Any
@@ -74,7 +74,7 @@ class QuantizedSwitchLinear(nn.Module):
 
     def __call__(self, x: mx.array, chosen: mx.array, *, is_sorted: bool = False) -> mx.array:
         """Multiplies each token by the matrices of its experts; see `SwitchLinear`."""
-        x = mx.gather_qmm(
+        x = mx.gather_qmm(  # dequantizes the chosen matrices within the product
             x,
             self["weight"],
             self["scales"],
@@ -129,13 +129,14 @@ class SwitchGLU(nn.Module):
             x: Tokens, float, (..., D).
             chosen: Experts of each token, in [0, E), (..., k).
         """
-        x = mx.expand_dims(x, (-2, -3))
+        x = mx.expand_dims(x, (-2, -3))  # (..., 1, 1, D): one row a token, broadcast over its k experts
         chosen = mx.stop_gradient(chosen)
         if chosen.size < _SORTED_FROM:
             return self._computed(x, chosen, is_sorted=False).squeeze(-2)
         flat = chosen.flatten()
         order = mx.argsort(flat)
         x = x.flatten(0, -3)[order // chosen.shape[-1]]  # one row a choice, by expert
+        # The inverse permutation brings the outputs back to the order of the tokens.
         x = self._computed(x, flat[order], is_sorted=True)[mx.argsort(order)]
         return mx.unflatten(x, 0, chosen.shape).squeeze(-2)
 

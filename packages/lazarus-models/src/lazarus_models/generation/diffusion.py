@@ -3,7 +3,7 @@
 N = tokens of prompt and answer, V = vocabulary
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -100,18 +100,22 @@ def diffuse(model: Any, prompt_ids: Sequence[int], config: DiffusionConfig) -> l
 def _logits(model: Any, ids: Integer[mx.array, " N"], start: int, config: DiffusionConfig) -> Float[mx.array, "N V"]:
     rows = ids[None]
     if config.guidance:
+        # Guidance: a second row with a masked prompt gives the unconditional logits.
         without = mx.where(mx.arange(ids.size) < start, config.mask_id, ids)
         rows = mx.stack([ids, without])
     cache = None if config.causal else mask_caches(model, bidirectional_mask(mx.zeros(rows.shape, dtype=mx.int32)))
     logits = model(rows, cache=cache).astype(mx.float32)
     if not config.guidance:
         return logits[0]
-    return logits[1] + (config.guidance + 1) * (logits[0] - logits[1])
+    return logits[1] + (config.guidance + 1) * (
+        logits[0] - logits[1]
+    )  # extrapolates away from the unconditional logits
 
 
 def _choose(logits: Float[mx.array, "N V"], config: DiffusionConfig, reading: int) -> tuple[mx.array, mx.array]:
     """A token for each place, and its confidence."""
     logits = mx.where(mx.arange(logits.shape[-1]) == config.mask_id, -mx.inf, logits)
+    # One key for the tokens and one for the order of places, both a function of seed and step.
     drawing, placing = mx.random.split(position_key(config.seed, reading))
     if config.temperature:
         choices = mx.random.categorical(logits / config.temperature, key=drawing)

@@ -7,7 +7,7 @@ function of (seed, position), and the global generator is not used. So a seed de
 draft model or without.
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 # MLX leaves what `at[...].add` takes untyped:
 # pyright: reportUnknownMemberType=false
 import math
@@ -128,7 +128,7 @@ def position_key(seed: int, position: int) -> UInt32[mx.array, "2"]:
     >>> position_key(7, 3)
     array([7, 3], dtype=uint32)
     """
-    return mx.random.key(seed << 32 | position)
+    return mx.random.key(seed << 32 | position)  # MLX splits 64 bits into the two words of a key
 
 
 def draw(
@@ -183,6 +183,7 @@ def penalised(logits: Float[mx.array, " V"], config: GenerationConfig, counts: C
         tokens = mx.array(list(config.logit_bias))
         logits = logits.at[tokens].add(mx.array(list(config.logit_bias.values())))
     if config.repetition_penalty != 1:
+        # Both directions lower the logit: a positive one is divided, a negative one multiplied.
         weaker = mx.where(logits > 0, logits / config.repetition_penalty, logits * config.repetition_penalty)
         logits = mx.where(counts.prompt + counts.text > 0, weaker, logits)
     return logits - config.frequency_penalty * counts.text - config.presence_penalty * (counts.text > 0)
@@ -207,7 +208,7 @@ def kept_logits(logits: Float[mx.array, " V"], config: GenerationConfig) -> Floa
     if config.top_k:
         kept = kept & (mx.arange(order.size) < config.top_k)
         probabilities = mx.where(kept, probabilities, 0)
-        probabilities = probabilities / probabilities.sum()
+        probabilities = probabilities / probabilities.sum()  # top-p and min-p see the remaining distribution
     if config.top_p < 1:  # a token is kept if the tokens before it have not reached p
         kept = kept & (mx.cumsum(probabilities) - probabilities < config.top_p)
     kept = kept & (probabilities >= config.min_p * probabilities[0])

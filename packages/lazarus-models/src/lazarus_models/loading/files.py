@@ -204,7 +204,7 @@ class _TensorFile:
 
     def _damaged(self, problem: str) -> WeightsError:
         return WeightsError(
-            f"{self._path}: truncated or no safetensors file ({problem}); fetch or write it again", "LM-E121"
+            f"{self._path}: truncated or not a safetensors file ({problem}); fetch or write it again", "LM-E121"
         )
 
 

@@ -62,6 +62,7 @@ def quantize(
         )
     _quantize(lm.model, Quantization(bits=low, group_size=group_size), settings)  # pyright: ignore[reportArgumentType] (checked)
     evaluate(lm.model.parameters())
+    # The config lists only layers that differ from the default of `bits` and `group_size`.
     own = {name: said for name, said in settings.items() if said is not True}
     quantization = Quantization.model_validate({"bits": low, "group_size": group_size, "layers": own})
     return replace(lm, config=lm.config.model_copy(update={"quantization": quantization}))
@@ -104,7 +105,7 @@ def perplexity(lm: LoadedModel, ids: Sequence[int], *, window: int = WINDOW) -> 
     check_ids(ids, lm.config.vocab_size, "the text")
     total, tokens = 0.0, 0
     for start in range(0, len(ids) - 1, window):
-        part = mx.array([ids[start : start + window + 1]])
+        part = mx.array([ids[start : start + window + 1]])  # one token more than inputs: the last target
         losses = nn.losses.cross_entropy(lm.model(part[:, :-1]), part[:, 1:])
         total += float(losses.sum())
         tokens += losses.size
@@ -134,6 +135,7 @@ def _layer_settings(
         if not hasattr(layer, "to_quantized"):
             continue
         weight: mx.array = part(layer, "weight")
+        # A row must consist of whole groups: each group of a row has one scale and one bias.
         if weight.shape[-1] % group_size or any(fnmatchcase(name, pattern) for pattern in skip):
             settings[name] = False
         elif name in routers:
@@ -151,6 +153,7 @@ def _is_costly(name: str, layers: int) -> bool:
     numbers = [int(part) for part in name.split(".") if part.isdecimal()]
     if not numbers or not name.endswith(("v_proj", "down_proj")):
         return False
+    # Errors of the first and last layers, and of every third one between, change the output most (llama.cpp).
     layer, eighth = numbers[0], layers // 8
     return layer < eighth or layer >= layers - eighth or (layer - eighth) % 3 == 2
 

@@ -6,7 +6,7 @@ A mask computes N * N scores a row and discards most of them. On a CPU, attentio
 by segment (`lazarus_models.ops.cpu.segment_attention`). On a GPU one fused kernel with a mask is faster.
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 from typing import Any
 
 from jaxtyping import Float

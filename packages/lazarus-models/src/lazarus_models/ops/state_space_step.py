@@ -5,7 +5,7 @@ B = rows, H = heads, P = channels a head, G = groups of heads that share b and c
 The Metal kernel and the order of the operations are those of mlx-lm 0.32 (MIT License, Copyright © 2025 Apple Inc.).
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 # MLX leaves its functions untyped:
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from functools import cache

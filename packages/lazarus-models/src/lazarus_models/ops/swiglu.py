@@ -9,7 +9,12 @@ from lazarus_models.backend import mx, nn
 
 @partial(mx.compile, shapeless=True)
 def swiglu(gate: mx.array, up: mx.array) -> mx.array:
-    """SiLU(gate) * up; both of one shape."""
+    """SiLU(gate) * up.
+
+    Args:
+        gate: Gate projection, float, of any shape.
+        up: Second projection, of the same shape.
+    """
     return nn.silu(gate) * up
 
 

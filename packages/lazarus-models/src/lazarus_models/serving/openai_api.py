@@ -168,7 +168,12 @@ class Request:
         return {"id": self.id, "object": form, "created": int(time.time()), "model": self.model}
 
     def finish(self, text: str, job: Job) -> str:
-        """The finish reason of an answer, in OpenAI's terms."""
+        """The finish reason of an answer, in OpenAI's terms.
+
+        Args:
+            text: The whole text.
+            job: The finished job.
+        """
         if self.has_tools and parse_calls(text):
             return "tool_calls"
         is_long = len(job.new) >= self.config.max_new_tokens and job.new[-1] not in (self.config.stop_ids or ())

@@ -9,7 +9,7 @@ computes exponentials (`numpy_views`). Forward and backward pass of 4 rows of 51
 MLX operations in the same blocks take 92 ms.
 """
 
-# ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
+# ruff: noqa: F722 (axes in jaxtyping's strings are not Python)
 import math
 from collections.abc import Iterator
 from functools import lru_cache
@@ -137,6 +137,7 @@ def _slopes(
         np.multiply(_by_head(found[0], heads), scale, out=of_queries[row, :, first:last])
         of_keys[row, :, start:last] += view(found[1])
         of_values[row, :, start:last] += view(found[2])
+    # A sink has probability exp(sink - log of the denominator) and value 0: its score's gradient is -p (output . s).
     of_sinks = -(np.exp(view(sinks)[:, None] - logs) * shared).sum(axis=(0, 2))
     return fresh(of_queries), fresh(of_keys), fresh(of_values), fresh(of_sinks)
 
@@ -147,7 +148,7 @@ def _blocks(runs: list[list[tuple[int, int]]], heads: int) -> Iterator[_Block]:
     for row, bounds in enumerate(runs):
         start, short = 0, list[int]()
         for first, last in bounds:
-            if short and last - start > most:
+            if short and last - start > most:  # this run no longer fits: the short ones before it form a block
                 yield _Block(row, start, start, first, _mask(*short))
                 short.clear()
             if last - first > most:
