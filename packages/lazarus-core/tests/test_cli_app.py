@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict
 from typer.testing import CliRunner
 
 from lazarus_core.cli_app import App, Deferred, command_of, deferred_of, value_name
-from lazarus_core.settings_options import Option, parameters_of, values_of
-from lazarus_core.settings_schema import schema_of
+from lazarus_core.settings.options import Option, parameters_of, values_of
+from lazarus_core.settings.schema import schema_of
 
 
 @pytest.fixture

@@ -258,7 +258,7 @@ def test_a_run_file_gives_the_settings_of_it(setup, toy):
 def test_settings_are_read_without_an_array_library():
     """`--help` and a wrong option answer at once."""
     code = (
-        "import sys; from lazarus_core.settings_schema import schema_of; from lazarus_train.run_settings import RunSettings;"
+        "import sys; from lazarus_core.settings.schema import schema_of; from lazarus_train.run_settings import RunSettings;"
         "schema_of(RunSettings); print(*{'mlx', 'numpy', 'tokenizers', 'jaxtyping'} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

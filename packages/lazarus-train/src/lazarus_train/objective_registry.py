@@ -58,7 +58,7 @@ class ObjectiveSettings(BaseModel, frozen=True):
 
     @classmethod
     def variants(cls) -> tuple[type["ObjectiveSettings"], ...]:
-        """The settings of this package's objectives: what `TrainConfig.objective` may be (see `lazarus_core.settings_schema`)."""
+        """The settings of this package's objectives: what `TrainConfig.objective` may be (see `lazarus_core.settings.schema`)."""
         return tuple(settings_type(kind) for kind in BUILT_IN)
 
     allows_generation: ClassVar[bool] = False

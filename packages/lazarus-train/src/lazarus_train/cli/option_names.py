@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lazarus_core.settings_options import Option
-from lazarus_core.settings_schema import Key
+from lazarus_core.settings import Key, Option
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

@@ -15,10 +15,7 @@ from lazarus_core.console import say, show
 from lazarus_train.run_dir.layout import INITIAL
 
 if TYPE_CHECKING:
-    from lazarus_core.settings_command import SettingsCommand
-    from lazarus_core.settings_file import Layers, Read
-    from lazarus_core.settings_options import Option
-    from lazarus_core.settings_schema import Key
+    from lazarus_core.settings import Key, Layers, Option, Read, SettingsCommand
     from lazarus_train.run_settings import RunSettings
 
 CONTRADICTION, OTHER_COMMAND = "LR-E183", "LR-E185"
@@ -51,7 +48,7 @@ class Command:
 
     def options(self) -> list["Option"]:
         """Options that give settings, in the order of the help."""
-        from lazarus_core.settings_options import Option
+        from lazarus_core.settings import Option
         from lazarus_train.cli import option_names as names
 
         options = [
@@ -146,7 +143,7 @@ def _function(command: Command) -> Any:
 
 
 def _settings_command(command: Command) -> "SettingsCommand[RunSettings]":
-    from lazarus_core.settings_command import SettingsCommand
+    from lazarus_core.settings import SettingsCommand
     from lazarus_train.cli.option_names import refusal
     from lazarus_train.run_settings import RunSettings, settings_of
 
@@ -177,7 +174,7 @@ def _derived(settings: "RunSettings") -> "list[Key]":
 def _is_run_file(path: Path) -> bool:
     """Whether `--config` of `pretrain` is a run; else it is the shape of a model."""
     from lazarus_core.errors import LazarusError
-    from lazarus_core.settings_file import read_settings
+    from lazarus_core.settings import read_settings
 
     if path.suffix.lower() == ".toml" or not path.is_file():
         return path.suffix.lower() == ".toml"
@@ -234,7 +231,7 @@ def _check_objective(command: Command, layers: "Layers[RunSettings]") -> None:
 
 def _require(command: Command, layers: "Layers[RunSettings]") -> None:
     """Refuses a run without what has no default, as Typer does for an option that is missing."""
-    from lazarus_core.settings_command import missing
+    from lazarus_core.settings import missing
 
     needed = {"model": "'--model'", "data": "'--data'", "output": "'-o' / '--output'"}
     for name, option in needed.items():

@@ -12,7 +12,7 @@ from lazarus_core.console import say, show
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-    from lazarus_core.settings_file import Layers
+    from lazarus_core.settings import Layers
     from lazarus_train.tune.search import Trial
     from lazarus_train.tune.settings import SweepSettings
 
@@ -22,8 +22,7 @@ WORDS = "Find the largest micro-batch that fits and the fastest set-up, each tri
 
 def _make() -> Any:
     """The function whose parameters are the options."""
-    from lazarus_core.settings_command import SettingsCommand
-    from lazarus_core.settings_options import Option
+    from lazarus_core.settings import Option, SettingsCommand
     from lazarus_train.tune.settings import ROW_LEN_LEAST, SweepSettings
 
     options = [
@@ -61,7 +60,7 @@ sweep = Deferred("sweep", WORDS, _make)
 
 
 def _require_model(layers: "Layers[SweepSettings]") -> None:
-    from lazarus_core.settings_command import missing
+    from lazarus_core.settings import missing
 
     if layers.source(("model",)) is None:
         raise missing("'--model'")

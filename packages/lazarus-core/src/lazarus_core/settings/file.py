@@ -31,9 +31,9 @@ from pydantic import BaseModel, ValidationError
 from lazarus_core.bounded import read_bytes
 from lazarus_core.canonical import JSON
 from lazarus_core.errors import InputError
-from lazarus_core.settings_schema import Key, Schema, Setting, dotted, expected, fits, members, schema_of
+from lazarus_core.settings.schema import Key, Schema, Setting, dotted, expected, fits, members, schema_of
+from lazarus_core.settings.toml_lines import key_lines
 from lazarus_core.strict_json import BOM, parse_object
-from lazarus_core.toml_lines import key_lines
 
 MAX_SETTINGS_BYTES = 4 << 20
 """Of a file of settings. The longest are records of runs, a few kilobytes."""
