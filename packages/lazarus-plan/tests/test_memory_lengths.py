@@ -13,15 +13,15 @@ from lazarus_core.canonical import canonical_digest
 from lazarus_plan import (
     LengthCache,
     LengthRow,
-    LengthsError,
     LengthsHeader,
     PlanConfig,
     build_plan,
     make_lengths,
-    merkle_root,
     read_lengths,
     save_lengths,
 )
+from lazarus_plan.errors import LengthsError
+from lazarus_plan.format import merkle_root
 
 IDS = st.lists(st.integers(0, 2**32 - 1), max_size=9)
 
