@@ -53,12 +53,18 @@ def generate(
 def verify(
     tasks: Annotated[Path, typer.Option("-d", "--data", help="What `generate` wrote.")],
     replies: Annotated[Path, typer.Option("--replies", help='JSON lines {"id":"...","reply":"..."}, one a task.')],
+    reward: Annotated[
+        str | None, typer.Option("--reward", help="Print the mean of this reward: math, or one of another package.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Scores replies: accuracy with its 95 % interval (Wilson), by kind and in all."""
     from lazarus_gym.samples import read_replies, read_tasks
     from lazarus_gym.score import score_replies
 
+    if reward is not None:
+        _show_rewards(tasks, replies, reward, as_json=as_json)
+        return
     scores = score_replies(read_tasks(tasks), read_replies(replies))
     if as_json:
         rows = {
@@ -71,3 +77,19 @@ def verify(
     for of, score in scores.items():
         low, high = score.interval
         show(f"{of:<16}{score.correct:>8}{score.n:>8}{score.accuracy:>10.1%}   {low:.1%} to {high:.1%}")
+
+
+def _show_rewards(tasks: Path, replies: Path, name: str, *, as_json: bool) -> None:
+    """Prints the mean reward with its interval, by kind and in all."""
+    from lazarus_gym.rewards import reward_replies
+    from lazarus_gym.samples import read_replies, read_tasks
+
+    rewards = reward_replies(read_tasks(tasks), read_replies(replies), name=name)
+    if as_json:
+        rows = {of: {"reward": each.mean, "n": each.n, "interval_95": each.interval} for of, each in rewards.items()}
+        show(json.dumps(rows))
+        return
+    show(f"{'kind':<16}{'n':>8}{'reward':>10}   95 % interval")
+    for of, each in rewards.items():
+        low, high = each.interval
+        show(f"{of:<16}{each.n:>8}{each.mean:>10.3f}   {low:.3f} to {high:.3f}")
