@@ -1,4 +1,4 @@
-"""Trainers that obey the batch plan: enforced, audited, resumable to the bit."""
+"""Trainers that follow a batch plan: verified inputs, an audit log, and bitwise-identical resume."""
 
 from lazarus_core.lazy import lazy_exports
 

@@ -1,4 +1,6 @@
-"""`lazarus-train` and `python -m lazarus_train`: what is loaded before Ctrl-C is understood is next to nothing."""
+"""Entry point of `lazarus-train` and `python -m lazarus_train`. It imports little before the Ctrl-C handler is
+installed.
+"""
 
 from lazarus_core.console import run
 

@@ -1,4 +1,4 @@
-"""A plan that is built for a run, saved in the run's folder, and followed like any other plan."""
+"""Builds a plan for a run and saves it in the run's folder."""
 
 import secrets
 from typing import Any
@@ -18,16 +18,16 @@ _SEED_BITS = 32
 def plan_run(config: TrainConfig, planning: dict[str, Any], *, resume: str = AUTO, writes: bool = True) -> None:
     """Builds the plan of a run at `config.batch_plan`, with the fingerprints of data, template and tokenizer.
 
-    The same call builds the same plan: a random seed is read from the plan that is there.
+    The same call builds the same plan: a random seed is read from an existing plan.
 
     Args:
         config: Model, data, template, and the folder of the plan.
         planning: Members of `PlanConfig`; without `seed` a random one is used.
-        resume: `none` replaces another plan in that folder; otherwise it is an error.
+        resume: `none` replaces another plan in that folder; otherwise another plan is an error.
         writes: Whether this process writes the plan; the other processes of a run do nothing.
 
     Raises:
-        SetupError: The folder has another plan, a run in progress, or files that no run wrote.
+        SetupError: The folder has another plan, a run in progress, or files that are not part of a run.
     """
     if not writes:
         return

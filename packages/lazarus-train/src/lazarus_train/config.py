@@ -1,6 +1,7 @@
-"""Settings of a run. `OUT/config.json` holds them resolved, with the versions the run used.
+"""Settings of a run. `OUT/config.json` contains the resolved settings and the package versions.
 
-The first sentence of a field's docstring is the help of its option; `Default: words.` says what a missing value means.
+The first sentence of a field's docstring is the help of its option; `Default: words.` says what a missing value
+means.
 """
 
 from pathlib import Path
@@ -22,16 +23,19 @@ from lazarus_models.loading import locate
 from lazarus_train.objective_registry import AnyObjective, default_objective
 
 FULL_RATE = 1e-4
-"""Peak learning rate of full fine-tuning: between what models of billions (1e-5) and of millions (1e-3) of parameters
-take."""
+"""Peak learning rate of full fine-tuning, between the usual rates for billions (1e-5) and millions (1e-3) of
+parameters.
+"""
 LORA_RATE = 10 * FULL_RATE
-"""LoRA wants about ten times the rate of full training (Schulman et al. 2025, "LoRA Without Regret")."""
+"""Peak learning rate of LoRA: about ten times the rate of full training (Schulman et al. 2025, "LoRA Without
+Regret").
+"""
 
 MUON_RATE = 0.02
-"""Muon's own (Jordan 2024): its updates have a size of their own, whatever the gradient's."""
+"""Peak learning rate of Muon (Jordan 2024). The size of its updates does not depend on the size of the gradient."""
 JSON = dict[str, Any]
 EvalName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
-"""Of held-out rows: stands in metrics, pages and names of folders."""
+"""Name of a held-out set. It appears in metrics, reports and folder names."""
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
@@ -55,7 +59,7 @@ class LoraSettings(BaseModel):
 
 
 class OptimizerSettings(BaseModel):
-    """How weights move: an optimizer, and a rate with warm-up and decay, counted in optimizer steps."""
+    """Optimizer, learning-rate schedule and weight decay. Warm-up and decay are counted in optimizer steps."""
 
     model_config = _STRICT
 
@@ -123,11 +127,11 @@ _READ_BY = {
     "epsilon": ("adamw", "muon"),
     "momentum": ("muon", "sgd"),
 }
-"""Settings that only some optimizers read."""
+"""Settings that only some optimizers use."""
 
 
 class EarlyStopSettings(BaseModel):
-    """What counts as learning by heart."""
+    """Criteria of early stopping."""
 
     model_config = _STRICT
 
@@ -138,7 +142,7 @@ class EarlyStopSettings(BaseModel):
 
 
 class TrainConfig(BaseModel):
-    """Training by a plan, whatever is minimised."""
+    """Settings of a training run on a batch plan, for any objective."""
 
     model_config = _STRICT
 
@@ -225,15 +229,15 @@ class TrainConfig(BaseModel):
         return self
 
     def threads_of(self, wanted: int) -> int:
-        """Threads that a micro-batch may be shared by: one where dropout draws from MLX's own generator."""
+        """Number of threads that may share a micro-batch: 1 if dropout uses MLX's generator, else `wanted`."""
         return 1 if self.lora is not None and self.lora.dropout > 0 else wanted
 
     def located(self) -> "TrainConfig":
-        """The same with the directory of its model, fetched where it is a name, and with the plan_id that is expected.
+        """A copy with the model's directory and the expected plan_id resolved. A model name is downloaded.
 
         Raises:
             ConfigError: There is no such model.
-            PlanError: `expect_plan` is no plan_id, plan or lock.
+            PlanError: `expect_plan` is not a plan_id, a plan or a lock.
         """
         from lazarus_plan.checks import resolve_pin
 
@@ -242,16 +246,16 @@ class TrainConfig(BaseModel):
 
     @property
     def deciding_set(self) -> str | None:
-        """Name of the held-out rows that decide, where there are any."""
+        """Name of the held-out set that decides the best checkpoint and early stopping; None if there is none."""
         return next(iter(self.eval_data), None)
 
     @property
     def data_files(self) -> tuple[Path, ...]:
-        """The data as files, one for each source of the plan."""
+        """Data files, one for each source of the plan."""
         return (self.data,) if isinstance(self.data, Path) else self.data
 
     def resume_key(self) -> dict[str, Any]:
-        """The settings that decide the weights after n steps: a resumed run must have the same."""
+        """Settings that determine the weights after n steps. A resumed run must have the same ones."""
         decisive = {
             "objective",
             "lora",

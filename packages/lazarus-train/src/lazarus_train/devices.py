@@ -1,18 +1,24 @@
-"""What this machine computes with, and how: the one place of this package that asks which device it is.
+"""Device policy: precision, threads, compilation and memory settings by device. No other module of this package
+tests the device.
 
 | device | precision | cross-entropy | exponentials, roots | rows of a micro-batch | graphs | memory |
 |---|---|---|---|---|---|---|
-| CPU, Linux | float32: bfloat16 multiplies 30 times slower | at labels alone, in the logits' memory | NumPy's, in lean layers and Adam | small models: two threads, half each | written down each time | not handed back between steps |
-| CPU, else | float32 | at labels alone, in the logits' memory | NumPy's, in lean layers and Adam | at once | written down each time | the system's way |
-| Metal, CUDA | as stored | MLX's own, everywhere: shapes stay the same | MLX's | at once | compiled: gradients of packed rows, updates | 0.9 of what the GPU recommends is wired |
+| CPU, Linux | float32: bfloat16 multiplies 30 times slower | at labels only, in the logits' memory | NumPy, in
+low-memory layers and Adam | small models: two threads, half each | traced every time | not returned to the system
+between steps |
+| CPU, other | float32 | at labels only, in the logits' memory | NumPy, in low-memory layers and Adam | at once |
+traced every time | system default |
+| Metal, CUDA | as stored | MLX, at every position: shapes stay fixed | MLX | at once | compiled: gradients of
+packed rows, updates | 0.9 of the recommended GPU memory is wired |
 
-Attention and the precision of a loaded model are decided in lazarus-models by the same question.
+lazarus-models chooses attention and the precision of a loaded model by the same test.
 
-| run by the authors | on |
+| tested by the authors | on |
 |---|---|
-| the first line | x86-64, two cores, with OpenBLAS and without |
-| the last line's arithmetic and graphs | a CPU that took itself for a GPU, in `tests/test_devices.py` |
-| processes joined by the ring and by MPI | loopback, Open MPI 4.1 (by `mpirun`: `mlx.launch --backend mpi` asks for Open MPI 5) |
+| the first line | x86-64, two cores, with and without OpenBLAS |
+| arithmetic and graphs of the last line | a CPU with the GPU policy, in `tests/test_devices.py` |
+| processes joined by the ring and by MPI | loopback, Open MPI 4.1 (by `mpirun`: `mlx.launch --backend mpi` needs
+Open MPI 5) |
 | macOS, Metal, CUDA, NCCL | not yet |
 """
 
@@ -28,30 +34,34 @@ from typing import Any, Literal, cast
 from lazarus_models.backend import BLAS, mx
 
 MEMORY_SHARE = 0.9
-"""Part of the memory a GPU recommends that a run wires down: the rest is the system's."""
+"""Fraction of the recommended GPU memory that a run wires. The rest is for the system."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 2**25
-"""Blocks up to this size come from memory that the process keeps, without page faults. A dense step of 6.5 million parameters
-at 8 x 512 does 3,900 tokens a second of CPU time in 770 MiB, and with eight times as much no more than 4,000."""
+"""Blocks up to this size come from memory that the process keeps, without page faults. A dense step of 6.5 million
+parameters
+at 8 x 512 runs at 3,900 tokens per second of CPU time in 770 MiB; an eight times larger limit gives 4,000.
+"""
 
 
 SMALL_BYTES = 2**28
-"""Weights beyond which one thread computes a micro-batch: each thread has gradients of its own until they are added, and where
-matrix products are most of the work there is little to win (135 million parameters: 650 MiB less, no slower)."""
+"""Size of the weights above which one thread computes a micro-batch. Each thread has its own gradients until they
+are added.
+If matrix products dominate, threads gain little (135 million parameters: 650 MiB less, no slower).
+"""
 
 
 @dataclass(frozen=True)
 class DevicePolicy:
-    """How a step is computed.
+    """How this device computes a step.
 
     Args:
-        device: What MLX computes on.
-        threads: Python threads that compute a micro-batch, a share of its rows each.
-        blas_threads: Threads of a matrix product, within each of them; None where MLX does not use BLAS.
-        labels_only: Whether the head is asked for the places before labels alone, and its logits are overwritten.
-        is_lean: Whether layers let go of what they have used (`lean`), and exponentials and roots are NumPy's.
+        device: MLX's default device.
+        threads: Python threads that share the rows of a micro-batch.
+        blas_threads: Threads of a matrix product, within each Python thread; None if MLX does not use BLAS.
+        labels_only: Whether the head runs only at positions before labels, and its logits are overwritten.
+        is_lean: Whether to use low-memory layers, and NumPy for exponentials and roots.
         compiles: Whether gradients of packed rows and the optimizer's updates are compiled graphs.
-        wired_bytes: Memory that MLX may hold on to; None leaves it as it is.
+        wired_bytes: MLX's wired memory limit; None leaves the default.
     """
 
     device: Literal["cpu", "gpu"]
@@ -64,12 +74,12 @@ class DevicePolicy:
 
     @property
     def cores(self) -> int:
-        """How many cores of a CPU a step may use."""
+        """Number of CPU cores that a step may use."""
         return self.threads * (self.blas_threads or 1)
 
 
 def weight_bytes(model: Path) -> int:
-    """Bytes of the weight files of a model directory."""
+    """Size of the weight files of a model directory in bytes."""
     return sum(file.stat().st_size for file in model.glob("*.safetensors"))
 
 
@@ -78,7 +88,7 @@ def device_policy(weight_bytes: int = 0) -> DevicePolicy:
     """The policy of MLX's default device.
 
     Args:
-        weight_bytes: Of the model to train: a large one is computed by one thread.
+        weight_bytes: Size of the weights of the model in bytes; a large model uses one thread.
     """
     if mx.default_device().type == mx.cpu:
         cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
@@ -95,7 +105,7 @@ def device_policy(weight_bytes: int = 0) -> DevicePolicy:
 
 
 def prepare_device(weight_bytes: int = 0) -> DevicePolicy:
-    """Sets this process up as `device_policy` says, and returns it."""
+    """Applies `device_policy` to this process, and returns it."""
     policy = device_policy(weight_bytes)
     if policy.wired_bytes is not None:
         mx.set_wired_limit(policy.wired_bytes)

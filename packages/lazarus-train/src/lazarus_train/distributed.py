@@ -1,6 +1,6 @@
-"""The processes of one run: started by `mlx.launch` or MPI, they share the work of every step.
+"""The processes of one run, started by `mlx.launch` or MPI. They share the work of every step.
 
-R = number of processes. A run of one process is rank 0 of 1 and sends nothing.
+R = number of processes. A run of one process is rank 0 of 1 and sends no messages.
 """
 
 import functools
@@ -20,19 +20,19 @@ from lazarus_models.trees import evaluate
 from lazarus_train.errors import PeerLost, SetupError
 
 JOIN_WITHIN_S = 60
-"""Seconds to wait for the other processes; the backend itself would wait for ever."""
+"""Seconds to wait for the other processes. The backend has no timeout of its own."""
 _WORD = {1: mx.uint8, 2: mx.uint16, 4: mx.uint32, 8: mx.uint64}
-"""Whole numbers of so many bytes."""
+"""Integer types by size in bytes."""
 _LAUNCHED = ("MLX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
-"""Variables by which a launcher tells a process its rank."""
+"""Environment variables with which a launcher sets the rank of a process."""
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes of a run, as one of them sees them.
+    """The processes of a run, seen from one of them.
 
     Args:
-        rank: Of this process, from 0.
+        rank: Rank of this process, from 0.
         size: Number of processes.
     """
 
@@ -41,13 +41,13 @@ class ProcessGroup:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes what the run writes, and speaks for it."""
+        """Whether this process writes files and shows progress."""
         return self.rank == 0
 
     def sum(self, tensors: Mapping[str, mx.array]) -> dict[str, mx.array]:
-        """Sums of arrays that every process has by the same names; the same bits on all of them.
+        """Sums of arrays that every process has under the same names; bitwise equal on all processes.
 
-        Arrays travel end to end in one message a type, in the order of their names.
+        Arrays of one type are sent in one message, in the order of their names.
 
         Raises:
             PeerLost: A process ended.
@@ -64,11 +64,11 @@ class ProcessGroup:
         return {name: summed[name] for name in tensors}
 
     def join(self, mine: Mapping[str, mx.array], like: Mapping[str, mx.array]) -> dict[str, mx.array]:
-        """Arrays of which every process has some, as all of them everywhere, to the bit.
+        """Collects arrays that are distributed over the processes: every process gets all of them, bit for bit.
 
         Args:
-            mine: What this process has; no two processes have the same.
-            like: Shape and type of all, by name, the same everywhere; their values are not computed.
+            mine: Arrays of this process; no two processes have the same name.
+            like: Shape and type of all arrays, by name, the same on every process; their values are not computed.
         """
         if self.size == 1:
             return dict(mine)
@@ -81,27 +81,27 @@ class ProcessGroup:
         return {name: mx.view(each, like[name].dtype) for name, each in self.sum(own).items()}
 
     def sum_numbers(self, *numbers: float) -> tuple[float, ...]:
-        """Sums of a few numbers, in single precision."""
+        """Sums of a few numbers over all processes, in single precision."""
         if self.size == 1:
             return numbers
         return tuple(np.array(self._all_sum(mx.array(numbers, dtype=mx.float32))).tolist())
 
     def any(self, mine: bool) -> bool:
-        """Whether it is so on any process."""
+        """Whether the value is true on any process."""
         return mine if self.size == 1 else self.sum_numbers(float(mine))[0] > 0
 
     def join_bytes(self, mine: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Arrays of the same shape in which every process filled other places, and zero elsewhere, as one."""
+        """Combines arrays of equal shape that each process filled at different positions, with zeros elsewhere."""
         return mine if self.size == 1 else np.array(self._all_sum(mx.array(mine)), dtype=np.uint8)
 
     def check_same(self, **things: object) -> None:
-        """Makes sure that all processes mean the same run; none goes on before all came here.
+        """Checks that all processes have the same settings. It is also a barrier.
 
         Args:
-            things: What must be equal everywhere, by name; compared by their text.
+            things: Values that must be equal on all processes, by name; compared as text.
 
         Raises:
-            SetupError: Something differs; names it.
+            SetupError: A value differs; the message names it.
         """
         for name, thing in things.items() if self.size > 1 else ():
             digest = np.frombuffer(hashlib.sha256(repr(thing).encode()).digest(), dtype=np.uint8)
@@ -129,10 +129,10 @@ SINGLE = ProcessGroup()
 
 @functools.cache
 def init() -> ProcessGroup:
-    """The processes this one was launched with; joins them at the first call.
+    """The process group of this process; the first call connects to the other processes.
 
     Raises:
-        SetupError: They cannot be joined.
+        SetupError: The connection failed.
     """
     if not any(name in os.environ for name in _LAUNCHED):
         return ProcessGroup()

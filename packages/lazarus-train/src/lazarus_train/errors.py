@@ -1,11 +1,11 @@
-"""What can go wrong, as a tree.
+"""Error classes.
 
 LazarusError                  every expected failure of every Lazarus package
 └── TrainError                bad input or usage, exit 2
     ├── SetupError            settings, model, data or folder that cannot be trained with    LR-E1xx
-    └── RunFailed             the run or a check of it said no, exit 1
+    └── RunFailed             a run or a verification failed, exit 1
         ├── CorruptCheckpoint a checkpoint is damaged or incomplete                          LR-E20x
-        ├── ForeignCheckpoint a sound checkpoint of another run                              LR-E21x
+        ├── ForeignCheckpoint an undamaged checkpoint of another run                         LR-E21x
         ├── NonFinite         loss or gradient is NaN or infinite                            LR-E22x
         ├── Interrupted       stopped on request; the checkpoint is written, exit 130 or 143 LR-E230
         └── PeerLost          another process of the run ended                               LR-E240
@@ -15,7 +15,7 @@ from lazarus_core.errors import LazarusError
 
 
 class TrainError(LazarusError):
-    """Base of everything that lazarus-train raises."""
+    """Base class of all errors of lazarus-train."""
 
 
 class SetupError(TrainError):
@@ -23,7 +23,7 @@ class SetupError(TrainError):
 
 
 class RunFailed(TrainError):
-    """The run, or a check of it, said no."""
+    """A run or a verification failed."""
 
     exit_code = 1
 
@@ -33,7 +33,7 @@ class CorruptCheckpoint(RunFailed):
 
 
 class ForeignCheckpoint(RunFailed):
-    """A sound checkpoint that belongs to another run: other settings, plan or model."""
+    """An undamaged checkpoint that belongs to another run: other settings, plan or model."""
 
 
 class NonFinite(RunFailed):
@@ -47,4 +47,4 @@ class Interrupted(RunFailed):
 
 
 class PeerLost(RunFailed):
-    """Another process of the run ended; this one cannot go on without it."""
+    """Another process of the run ended, and this one cannot continue."""

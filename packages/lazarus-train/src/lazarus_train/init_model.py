@@ -1,4 +1,4 @@
-"""A run that begins from nothing: its model is made once, saved in the run's folder, and trained like any other."""
+"""Creates the model of a run with random weights, and saves it in the run's folder."""
 
 import json
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from lazarus_train.run_dir.sealed_read import seal_damage
 from lazarus_train.run_dir.sealed_write import seal, write_json
 
 SOURCE = "source.json"
-"""What the model was made from: the same again is the same model."""
+"""File with the inputs of the model. Equal inputs give an equal model."""
 
 
 @dataclass(frozen=True)
 class FreshModel:
-    """A model to make.
+    """Description of a model to create.
 
     Args:
-        shape: Name of a preset, or a `config.json` whose vocabulary and special ids give way to the tokenizer's.
+        shape: Name of a preset, or a `config.json`. The tokenizer determines its vocabulary size and special ids.
         tokenizer: A directory, a file, or a name such as `byte`.
         vocab_size: Rows of the embedding; None takes the tokenizer's.
-        seed: Of the weights: those that `lazarus model new` gives for it.
+        seed: Random seed of the weights, as in `lazarus model new`.
     """
 
     shape: str | Path
@@ -36,16 +36,16 @@ class FreshModel:
 
 
 def make_model(asked: FreshModel, output: Path, *, resume: str) -> None:
-    """Makes the model of a run at `OUT/initial`, unless it lies there.
+    """Creates the model of a run at `OUT/initial`, unless it exists.
 
     Args:
-        asked: What to make.
+        asked: The model to create.
         output: Folder of the run.
-        resume: `none` lets another model take the place of the one that lies there.
+        resume: `none` replaces an existing other model.
 
     Raises:
-        ConfigError: There is no such preset, or the config is none.
-        SetupError: The folder holds a run that began with another model, or is in progress.
+        ConfigError: There is no such preset, or the config is invalid.
+        SetupError: The folder has a run that started from another model, or a run in progress.
     """
     folder = RunFolder(output)
     folder.check_is_ours()

@@ -1,6 +1,7 @@
-"""Objectives by kind: the settings that `TrainConfig.objective` accepts, and where each objective is defined.
+"""Objectives by kind: the settings that `TrainConfig.objective` accepts, and the class of each objective.
 
-A module is imported only when its kind is asked for. An objective of this package has one line in `BUILT_IN`. An objective of
+A module is imported only when its kind is used. An objective of this package has one line in `BUILT_IN`. An
+objective of
 another package is an entry point of the group `lazarus.objectives`, named by its kind:
 
     [project.entry-points."lazarus.objectives"]
@@ -105,7 +106,7 @@ def settings_type(kind: str) -> type[ObjectiveSettings]:
 
 
 def _load(entry: EntryPoint) -> Any:
-    """The class that an entry point names, checked so far as its settings go."""
+    """The class that an entry point names. Its settings are checked."""
     try:
         found = entry.load()
         settings = found.settings_type
@@ -154,7 +155,7 @@ def _validated(value: Any, _: Any) -> ObjectiveSettings:
 
 
 def _detail(kind: str, error: dict[str, Any]) -> InitErrorDetails:
-    """An error of some settings, with their kind at the beginning of its place."""
+    """An error of objective settings, with the kind at the start of its location."""
     detail = InitErrorDetails(type=error["type"], loc=(kind, *error["loc"]), input=error["input"])
     if "ctx" in error:
         detail["ctx"] = error["ctx"]

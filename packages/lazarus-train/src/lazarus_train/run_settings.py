@@ -1,4 +1,4 @@
-"""Settings of a run as a file: those of `TrainConfig`, and how to plan, where to begin, what to resume and where to log."""
+"""Settings of a run file: `TrainConfig`, and settings for planning, the initial model, resuming and logging."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ LoggerName = Literal["tensorboard", "wandb"]
 
 
 class BuildPlanSettings(BaseModel):
-    """A plan that is built into the run's folder and then followed."""
+    """Settings of a plan that is built into the run's folder."""
 
     model_config = _STRICT
 
@@ -52,7 +52,7 @@ class BuildPlanSettings(BaseModel):
         return self
 
     def planning(self) -> dict[str, Any]:
-        """Members of a plan's configuration; without a seed where one is to be drawn."""
+        """Members of a plan's configuration; `seed` is missing if it is to be drawn at random."""
         from lazarus_plan.config import Stage
 
         members = {name: value for name, value in self if value is not None and name != "weights"}
@@ -62,7 +62,7 @@ class BuildPlanSettings(BaseModel):
 
 
 class InitModelSettings(BaseModel):
-    """A model with fresh weights, made in the run's folder."""
+    """Settings of a model with random weights, created in the run's folder."""
 
     model_config = _STRICT
 
@@ -83,7 +83,7 @@ class InitModelSettings(BaseModel):
 
 
 class RunSettings(TrainConfig):
-    """Everything that a training command is asked for."""
+    """All settings of a training command."""
 
     build_plan: BuildPlanSettings | None = None
     """Build a plan into the run's folder, and follow it."""
@@ -95,7 +95,7 @@ class RunSettings(TrainConfig):
     """Send the figures to tensorboard, wandb or both as well."""
 
     def train_config(self) -> TrainConfig:
-        """The settings of the training alone."""
+        """The settings for `train`."""
         return TrainConfig.model_validate({name: getattr(self, name) for name in TrainConfig.model_fields})
 
 

@@ -9,19 +9,19 @@ from lazarus_train.callbacks.reports import HeldOut, MemoryEstimate, StepReport
 
 @dataclass(frozen=True)
 class Watcher:
-    """Callbacks of a run; each does nothing unless given.
+    """Callbacks of a run; the default of each does nothing.
 
     Args:
-        on_rows: Given the number of rows encoded since the last call.
-        on_memory: Given the estimated peak of the run's memory, before the first step.
-        on_start: Given what of the plan was checked, the first step to do, and the step to end after.
-        on_reference: Given the pairs whose reference was computed so far, and all of them.
-        on_step: Given each finished step.
-        on_measure: Given the plan rows of the held-out data measured so far, and all of them.
-        on_held_out: Given the step, the name of held-out rows, and their loss after it.
-        on_answers: Given the step and what the model answered after it, by prompt.
-        on_warning: Given a line about what is allowed and likely not meant.
-        should_stop: Asked after each step and between held-out rows; true ends the run so that it can go on later.
+        on_rows: Called with the number of rows encoded since the last call.
+        on_memory: Called with the estimated peak memory of the run, before the first step.
+        on_start: Called with the checked links of the plan, the first step to do, and the step to end after.
+        on_reference: Called with the number of pairs whose reference is computed, and their total.
+        on_step: Called with each finished step.
+        on_measure: Called with the number of held-out plan rows measured, and their total.
+        on_held_out: Called with the step, the name of a held-out set, and its loss after the step.
+        on_answers: Called with the step and the model's answers after it, by prompt.
+        on_warning: Called with a line about settings that are allowed but probably wrong.
+        should_stop: Called after each step and between held-out rows; true stops the run, which can be resumed.
     """
 
     on_rows: Callable[[int], object] = lambda _: None

@@ -1,4 +1,4 @@
-"""The figures of a run, told to TensorBoard or Weights & Biases too. Both are extras, and neither decides anything."""
+"""Sends the metrics of a run to TensorBoard or Weights & Biases. Both are extras, and neither affects the run."""
 
 import contextlib
 import hashlib
@@ -17,19 +17,24 @@ LoggerName = Literal["tensorboard", "wandb"]
 
 
 class Logger(Protocol):
-    """Takes figures."""
+    """Receives metrics."""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Notes finite figures of a step, by name."""
+        """Logs finite metrics of a step, by name.
+
+        Args:
+            step: Steps done.
+            values: Metrics by name.
+        """
         ...
 
     def close(self) -> None:
-        """Hands over what it holds."""
+        """Flushes and closes the logger."""
         ...
 
 
 class _TensorBoard:
-    """Event files in `OUT/tensorboard`; steps that are done again replace those of before."""
+    """Event files in `OUT/tensorboard`; repeated steps replace earlier ones."""
 
     def __init__(self, config: TrainConfig) -> None:
         with _extra("tensorboard", "tensorboardX"):
@@ -49,7 +54,7 @@ class _TensorBoard:
 
 
 class _WandB:
-    """A run of the project `lazarus`, named by the output folder; goes on where a run of that folder stopped."""
+    """A run of the project `lazarus`, named by the output folder; a resumed run continues it."""
 
     def __init__(self, config: TrainConfig) -> None:
         with _extra("wandb", "wandb"):
@@ -80,12 +85,12 @@ _LOGGERS: dict[LoggerName, Callable[[TrainConfig], Logger]] = {"tensorboard": _T
 
 @contextlib.contextmanager
 def telling(watcher: Watcher, names: Sequence[LoggerName], config: TrainConfig) -> Generator[Watcher]:
-    """The watcher, with loggers that are told each step and each held-out loss.
+    """The watcher with loggers, which receive each step and each held-out loss.
 
     Args:
-        watcher: Is told as before.
-        names: Of loggers.
-        config: Of the run.
+        watcher: The original callbacks, which are still called.
+        names: Names of the loggers.
+        config: Settings of the run.
 
     Raises:
         SetupError: The extra of a logger is not installed.

@@ -1,4 +1,4 @@
-"""What a run reports while it trains: memory, steps, held-out losses."""
+"""Reports of a run in progress: memory, steps, held-out losses."""
 
 import math
 import sys
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 _LARGEST_EXPONENT = math.log(sys.float_info.max)
 _Z = 1.96
-"""Standard deviations of a normal distribution on either side that hold 95 % of it."""
+"""Quantile of the normal distribution for a two-sided 95 % interval."""
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,13 @@ class StepReport:
 
     Args:
         step: Steps done, this one included.
-        loss: Mean over the units of the whole step: nats a label token, a pair's or a sample's loss.
-        metrics: Means of what the objective tells beside it.
+        loss: Mean over the units of the whole step: nats per label token, or loss per pair or sample.
+        metrics: Means of the objective's metrics, by name.
         rate: Learning rate of the update.
         norm: Global gradient norm before clipping.
-        tokens: Real tokens of the step; padding does not count.
+        tokens: Real tokens of the step, without padding.
         seconds: From the first row to the updated weights.
-        epochs: Tokens trained on since the run began, as a multiple of those of the data (equivalent epochs).
+        epochs: Tokens trained since the start of the run, divided by the tokens of the data (equivalent epochs).
     """
 
     step: int
@@ -37,15 +37,15 @@ class StepReport:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a model makes of rows it was not trained on.
+    """Results on held-out rows.
 
     Args:
-        unit: What the loss is a mean over.
-        units: How many there are.
+        unit: Unit of the loss.
+        units: Number of units.
         total: Sum of the loss.
-        metrics: Means of what the objective tells beside it.
-        label_bytes: UTF-8 bytes of the texts that the labels stand for.
-        baseline: Accuracy of always giving the commonest answer; None where none is given.
+        metrics: Means of the objective's metrics, by name.
+        label_bytes: UTF-8 bytes of the text that the labels encode.
+        baseline: Accuracy of always giving the most common answer; None if the objective has none.
     """
 
     unit: str
@@ -57,28 +57,28 @@ class HeldOut:
 
     @property
     def loss(self) -> float:
-        """Mean of a unit; of tokens in nats."""
+        """Mean loss per unit; for tokens in nats."""
         return self.total / self.units
 
     @property
     def perplexity(self) -> float:
-        """exp(nats a token); infinite beyond what a float holds."""
+        """exp(nats per token); infinite on overflow."""
         return math.exp(self.loss) if self.loss < _LARGEST_EXPONENT else math.inf
 
     @property
     def bits_per_byte(self) -> float:
-        """Comparable between tokenizers; NaN where the labels spell nothing, being ends of turns only."""
+        """Loss in bits per byte, comparable between tokenizers; NaN if the labels contain no text."""
         return self.total / math.log(2) / self.label_bytes if self.label_bytes else math.nan
 
     @property
     def accuracy(self) -> float | None:
-        """Share of answers that are right, or of pairs in the right order; None where nothing is chosen."""
+        """Fraction of correct answers, or of correctly ordered pairs; None if the objective has no accuracy."""
         found = [value for name, value in self.metrics.items() if name.endswith("accuracy")]
         return found[0] if found else None
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % of the accuracy (Wilson 1927).
+        """95 % confidence interval of the accuracy (Wilson 1927).
 
         >>> held_out = HeldOut("sample", 100, 0.0, {"accuracy": 0.5}, 0)
         >>> [round(end, 3) for end in held_out.interval]
@@ -91,7 +91,7 @@ class HeldOut:
         return middle - half, middle + half
 
     def in_words(self) -> str:
-        """Loss, what is told beside it, and of how many, in one line."""
+        """Loss, metrics and number of units, in one line."""
         if self.unit == "token":
             told = f"perplexity {self.perplexity:.2f}, {self.bits_per_byte:.3f} bits a byte"
             return f"{self.loss:.4f} nats a token, {told}, {self.units:,} tokens"
@@ -107,12 +107,12 @@ class MemoryEstimate:
     """Peak memory of a run in bytes.
 
     Args:
-        resident: Of the process before the first step: weights, data, Python.
+        resident: Memory of the process before the first step: weights, data, Python.
         weights: All weights, adapters included; part of `resident`.
-        gradients: Of every thread, and their sum.
-        moments: Of the optimizer that this process keeps, and the mean of weights where one is kept.
-        activations: Of a micro-batch.
-        logits: Of a micro-batch.
+        gradients: Gradients of every thread, and their sum.
+        moments: Moments that this process keeps, and the EMA if any.
+        activations: Activations of a micro-batch.
+        logits: Logits of a micro-batch.
         rows: Rows of a micro-batch.
     """
 
@@ -130,7 +130,7 @@ class MemoryEstimate:
         return self.resident + self.gradients + self.moments + self.activations + self.logits
 
     def in_words(self) -> str:
-        """One line in MiB."""
+        """Estimate in one line, in MiB."""
         parts = {
             "gradients": self.gradients,
             "moments": self.moments,

@@ -1,4 +1,4 @@
-"""`lazarus-train`, also `lazarus train`: training that obeys a batch plan."""
+"""`lazarus-train`, also `lazarus train`: training on a batch plan."""
 
 import json
 from pathlib import Path

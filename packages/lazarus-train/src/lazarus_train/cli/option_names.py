@@ -1,7 +1,8 @@
-"""Options of the training commands: the name of each setting's option, how its value is read, and errors in these names.
+"""Option names of the training commands, readers of option values, and errors with option names.
 
-Settings have one definition, in `config.py`, `run_settings.py` and the objectives. This module holds what only the command
-line knows: names that differ, short names, and values that are lists in one word.
+Settings have one definition, in `config.py`, `run_settings.py` and the objectives. This module defines only the
+command
+line's part: names that differ, short names, and lists in one value.
 """
 
 import re
@@ -31,16 +32,16 @@ _SPELLED = {
 _SHORT = {"output": "-o", "token_budget": "-b", "epochs": "-e", "tokenizer": "-t"}
 _TABLES = ("objective", "optimizer", "lora", "early_stop", "build_plan", "init_model")
 PLANNING, FRESH = "With --build-plan: ", "From nothing: "
-"""How the help of options begins that need another one."""
+"""Prefixes of the help of options that require another option."""
 
 
 def option_of(name: str) -> str:
-    """The option of a setting, by the setting's name."""
+    """The option of a setting."""
     return f"--{_SPELLED.get(name, name).replace('_', '-').replace('.', '-')}"
 
 
 def option_of_key(key: Key) -> str:
-    """The option of a setting, by its key: the name of the setting, with `lora` before it in that table."""
+    """The option of a setting by its key: tables and name. Options of the table `lora` keep that prefix."""
     if key == ("build_plan", "seed"):
         return "--predictable"
     *tables, name = key
@@ -87,7 +88,7 @@ def objective_options(kinds: Sequence[str], names: Iterable[str]) -> list[Option
     """Options of objectives.
 
     Args:
-        kinds: Objectives of the command; several are chosen from by `--objective`.
+        kinds: Objectives of the command; with several, `--objective` selects one.
         names: Settings of these objectives.
     """
     options = list(_named_in("objective", *names))
@@ -104,7 +105,7 @@ def objective_options(kinds: Sequence[str], names: Iterable[str]) -> list[Option
 
 
 def model_options() -> list[Option]:
-    """Options of a run that may begin with fresh weights."""
+    """Options of a run that may start from random weights."""
     return [
         Option(("init_model", "preset"), ("--preset",), prefix=FRESH),
         Option(("init_model", "tokenizer"), ("-t", "--tokenizer"), prefix=FRESH),
@@ -137,10 +138,10 @@ def _option(key: Key) -> Option:
 
 
 def read_named(given: Sequence[str]) -> dict[str, Path]:
-    """Held-out rows by name: the one given, or the file's without its ending.
+    """Held-out sets by name: the given name, or the file's name without its suffix.
 
     Raises:
-        typer.BadParameter: A word is no file, or two files have one name.
+        typer.BadParameter: A value is not a file, or two files have one name.
     """
     found: list[tuple[str, Path]] = []
     for text in given:
@@ -190,18 +191,18 @@ _READ: dict[str, dict[str, Any]] = {
     "sample_prompts": {"is_repeated": True},
     "weights": {"read": str},
 }
-"""How the values of options are read that are more than one word of the setting's own type."""
+"""Readers of option values that need more than the setting's own type."""
 
 
 def read_weights(text: str, sources: int) -> tuple[int, ...]:
     """Ratios of rows, one for each source.
 
     Args:
-        text: Whole numbers with commas.
-        sources: Number of files of data.
+        text: Comma-separated whole numbers.
+        sources: Number of data files.
 
     Raises:
-        typer.BadParameter: Not that many whole numbers above 0.
+        typer.BadParameter: The number of values differs from `sources`, or a value is not a whole number above 0.
     """
     ratios = tuple(int(part) for part in text.split(",") if part.strip().isdigit())
     if len(ratios) != sources or len(text.split(",")) != sources or 0 in ratios:
@@ -212,7 +213,7 @@ def read_weights(text: str, sources: int) -> tuple[int, ...]:
 
 
 def refusal(error: "ValidationError") -> typer.BadParameter:
-    """What is wrong with settings, in one line with the names of their options."""
+    """A validation error of settings as one line with option names."""
     first = error.errors()[0]
     match first["loc"], first["type"]:
         case ("objective", str(kind), str(name)), "extra_forbidden":
@@ -226,7 +227,7 @@ def refusal(error: "ValidationError") -> typer.BadParameter:
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    """The option that a setting is given by; none for what two settings say together."""
+    """The option of a setting at an error's location; empty for errors of several settings."""
     match location:
         case ("lora", name, *_):
             return f"{option_of(f'lora-{name}')}: "

@@ -1,4 +1,4 @@
-"""What a user sees of a run in progress, and how the user stops it."""
+"""Progress output of a run, and its signal handlers."""
 
 import contextlib
 import signal
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def watching(config: "TrainConfig", *, speaks: bool) -> Generator["Watcher"]:
-    """Progress on stderr; from the first step on, Ctrl-C is a request to stop after the step.
+    """Progress on stderr. After the first step, Ctrl-C requests a stop after the current step.
 
     Args:
         config: Settings of the run.
-        speaks: Whether this process shows progress. If several processes train, one shows it and all can be stopped.
+        speaks: Whether this process shows progress. If several processes train, one shows it and all can be
+            stopped.
     """
     from lazarus_train.callbacks.base import Watcher
 
@@ -53,11 +54,11 @@ def watching(config: "TrainConfig", *, speaks: bool) -> Generator["Watcher"]:
 
 
 class _Display:
-    """The lines and the one progress bar of a run.
+    """The lines and the progress bar of a run.
 
     Args:
         stack: Closed when the run ends.
-        asked: Signals that asked for a stop.
+        asked: Signals that requested a stop.
     """
 
     def __init__(self, stack: contextlib.ExitStack, asked: list[int]) -> None:
@@ -71,9 +72,9 @@ class _Display:
         """Replaces the bar.
 
         Args:
-            title: Shown before it.
-            total: Its length; None if that is not known.
-            unit: What it counts.
+            title: Text before the bar.
+            total: Length of the bar; None if unknown.
+            unit: Unit of the count.
         """
         self._shown.close()
         self.bar = self._shown.enter_context(progress(title, total=total, unit=unit))
@@ -115,7 +116,7 @@ class _Display:
 
 @contextlib.contextmanager
 def _exit_of_signal(asked: list[int]) -> Generator[None]:
-    """Gives a stop on request the exit code of the signal that asked for it: 130 for Ctrl-C, 143 for SIGTERM."""
+    """Sets the exit code of a requested stop by its signal: 130 for Ctrl-C, 143 for SIGTERM."""
     from lazarus_train.errors import Interrupted
 
     try:
@@ -128,7 +129,7 @@ def _exit_of_signal(asked: list[int]) -> Generator[None]:
 
 @contextlib.contextmanager
 def _asking_to_stop(asked: list[int], *, speaks: bool) -> Generator[None]:
-    """Notes Ctrl-C and SIGTERM in `asked`; the second one stops at once."""
+    """Records Ctrl-C and SIGTERM in `asked`; the second signal stops at once."""
 
     def ask(number: int, _: object) -> None:
         if asked:

@@ -1,4 +1,4 @@
-"""The training commands: one loop, a command for each thing that can be learnt.
+"""The training commands: one command for each group of objectives, all with the same training loop.
 
 A command reads a run from four layers: defaults, `--config FILE`, `--set NAME=VALUE`, options.
 """
@@ -28,11 +28,11 @@ class Command:
     """A training command.
 
     Args:
-        name: On the command line.
-        words: Its help.
+        name: Name on the command line.
+        words: Help text.
         kinds: Objectives that it trains; the first is the default.
-        objective: Settings of these objectives that have an option.
-        fields: Fields of rows that have an option.
+        objective: Objective settings that have an option.
+        fields: Row fields that have an option.
     """
 
     name: str
@@ -43,11 +43,11 @@ class Command:
 
     @property
     def from_nothing(self) -> bool:
-        """Whether a run may begin with fresh weights."""
+        """Whether a run may start from random weights."""
         return self.name == "pretrain"
 
     def options(self) -> list["Option"]:
-        """Options that give settings, in the order of the help."""
+        """Options for settings, in the order of the help."""
         from lazarus_core.settings import Option
         from lazarus_train.cli import option_names as names
 
@@ -118,7 +118,7 @@ KIND_HELP = "Kind of the objective; --set objective.NAME=VALUE gives its setting
 
 
 def deferred(command: Command) -> Deferred:
-    """A command that reads its options from the settings when it is called."""
+    """A command that builds its options from the settings when it is called."""
     return Deferred(command.name, command.words, lambda: _function(command))
 
 
@@ -166,13 +166,13 @@ def _settings_command(command: Command) -> "SettingsCommand[RunSettings]":
 
 
 def _derived(settings: "RunSettings") -> "list[Key]":
-    """The plan and the model of a run that makes them itself."""
+    """Paths of the plan and the model of a run that creates them."""
     found: list[Key] = [("batch_plan",)] if settings.build_plan is not None else []
     return [*found, ("model",)] if settings.init_model is not None else found
 
 
 def _is_run_file(path: Path) -> bool:
-    """Whether `--config` of `pretrain` is a run; else it is the shape of a model."""
+    """Whether `--config` of `pretrain` is a run file; otherwise it is a model's `config.json`."""
     from lazarus_core.errors import LazarusError
     from lazarus_core.settings import read_settings
 
@@ -188,7 +188,7 @@ def _is_run_file(path: Path) -> bool:
 
 
 def _settings_of_record(read: "Read") -> "Read":
-    """The settings in a run's `config.json`, whose relative paths begin in the folder that it names."""
+    """The settings in a run's `config.json`. Relative paths are resolved in the folder that it names."""
     config, folder = read.tree.get("config"), read.tree.get("folder")
     if "record_version" not in read.tree or not isinstance(config, dict) or not isinstance(folder, str):
         return read
@@ -197,7 +197,7 @@ def _settings_of_record(read: "Read") -> "Read":
 
 
 def _complete(command: Command, layers: "Layers[RunSettings]") -> None:
-    """Refuses what does not go together, and fills in what follows from other settings."""
+    """Refuses contradicting settings, and fills in dependent ones."""
     _check_objective(command, layers)
     _require(command, layers)
     _choose_plan(layers)
@@ -230,7 +230,7 @@ def _check_objective(command: Command, layers: "Layers[RunSettings]") -> None:
 
 
 def _require(command: Command, layers: "Layers[RunSettings]") -> None:
-    """Refuses a run without what has no default, as Typer does for an option that is missing."""
+    """Refuses a run without a required setting, as Typer does for a missing option."""
     from lazarus_core.settings import missing
 
     needed = {"model": "'--model'", "data": "'--data'", "output": "'-o' / '--output'"}
@@ -305,7 +305,7 @@ def _holds(layers: "Layers[RunSettings]", table: str) -> bool:
 
 
 def _flags_of(layers: "Layers[RunSettings]", table: str) -> "list[Key]":
-    """Settings of a table that options gave."""
+    """Settings of a table that were given as options."""
     return [key for key in layers.given((table,)) if (each := layers.source(key)) is not None and each.kind == "flag"]
 
 
@@ -316,7 +316,7 @@ def _option(key: "Key") -> str:
 
 
 def start(settings: "RunSettings") -> None:
-    """Makes the model and the plan where they are asked for, then trains."""
+    """Creates the model and the plan if requested, then trains."""
     from lazarus_train.build_plan import plan_run
     from lazarus_train.callbacks.loggers import telling
     from lazarus_train.cli.progress import watching

@@ -1,7 +1,8 @@
-"""Adam on a CPU: MLX's rule, computed by NumPy's vectors, in the memory of its moments.
+"""Adam on a CPU: MLX's update rule, vectorised by NumPy, in place.
 
-MLX takes square roots number by number and passes over memory a dozen times. Here a block of each array is moved while it
-is in a core's cache, and every core moves blocks.
+MLX computes square roots one by one and passes over memory about twelve times. Here each block of an array is
+updated
+while it is in a core's cache, and all cores work on blocks.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,17 +17,17 @@ from lazarus_models.backend import mx
 from lazarus_models.ops import flat_view
 
 _BLOCK = 2**15
-"""Numbers moved at once."""
+"""Numbers updated at once."""
 _Numbers = NDArray[np.float32]
 
 
 class VectorAdam(optimizers.Adam):
-    """Adam with bias correction (Kingma and Ba 2015, arXiv 1412.6980), which moves float32 arrays in place.
+    """Adam with bias correction (Kingma and Ba 2015, arXiv 1412.6980), which updates float32 arrays in place.
 
     Args:
         betas: Decays of the mean of gradients and of the mean of their squares.
-        eps: Added to the root of the second.
-        cores: How many work at the same time; the bits are the same for any number.
+        eps: Added to the root of the mean of squares.
+        cores: Number of cores; the result is bitwise the same for any number.
     """
 
     def __init__(self, betas: tuple[float, float], eps: float, cores: int) -> None:
@@ -34,7 +35,14 @@ class VectorAdam(optimizers.Adam):
         self._pool = ThreadPoolExecutor(cores)
 
     def apply_single(self, gradient: mx.array, parameter: mx.array, state: dict[str, mx.array]) -> mx.array:
-        """The parameter, which is overwritten, as are the moments: the caller hands over row-contiguous arrays of its own."""
+        """The updated parameter. Parameter and moments are overwritten, so they must be row-contiguous arrays
+        without other users.
+
+        Args:
+            gradient: Gradient, float32.
+            parameter: Parameter, float32, same shape.
+            state: Moments and step count.
+        """
         b1, b2 = self.betas
         counts = cast("dict[str, mx.array]", cast("Any", self).state)
         step, rate = cast("int", counts["step"].item()), cast("float", counts["learning_rate"].item())

@@ -1,9 +1,11 @@
-"""Layers that let go of what they have used, for training on a CPU.
+"""Layers for training on a CPU that free intermediate arrays early.
 
-While it differentiates, MLX frees nothing that has been computed: where some layers are computed at once
-(`lazarus_models.ops.cpu.numpy_views`), that is every intermediate result of both passes. So here a layer hands on arrays that depend on
-nothing: of the forward pass its input and output stay, of the backward pass the gradients of the weights, laid out as the weights
-are. A step of 135 million parameters at 4 x 256 takes 3.8 GiB for 6.3.
+MLX frees no computed array during differentiation. If some layers are computed eagerly
+(`lazarus_models.ops.cpu.numpy_views`), that includes every intermediate result of both passes. So these layers
+return
+arrays without graph dependencies. The forward pass keeps a layer's input and output. The backward pass keeps the
+gradients of the weights, in the layout of the weights. A step of 135 million parameters at 4 x 256 takes 3.8 GiB
+instead of 6.3.
 """
 
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from lazarus_train.cpu.swiglu import swiglu
 
 
 class LeanLinear(nn.Linear):
-    """A linear layer whose weight learns."""
+    """A linear layer with a trainable weight."""
 
     def __call__(self, x: mx.array) -> mx.array:
         product = cast("mx.array", _product(x, self.weight))
@@ -25,14 +27,14 @@ class LeanLinear(nn.Linear):
 
 
 class LeanEmbedding(nn.Embedding):
-    """An embedding that learns, and may be the head too."""
+    """A trainable embedding, which may also be the output head."""
 
     def as_linear(self, x: mx.array) -> mx.array:
         return cast("mx.array", _product(x, self.weight))
 
 
 class LeanRMSNorm(nn.RMSNorm):
-    """A norm whose parts are computed again for its gradient."""
+    """RMSNorm that recomputes its intermediate results for the gradient."""
 
     def __call__(self, x: mx.array) -> mx.array:
         def normed(x: mx.array, weight: mx.array) -> mx.array:
@@ -42,10 +44,16 @@ class LeanRMSNorm(nn.RMSNorm):
 
 
 class LeanRope(Rope):
-    """A turn whose parts are computed again for its gradient."""
+    """Rotary embedding that recomputes its intermediate results for the gradient."""
 
     def both(self, queries: mx.array, keys: mx.array, offset: int | mx.array) -> tuple[mx.array, mx.array]:
-        """Queries and keys, turned."""
+        """Queries and keys after the rotation.
+
+        Args:
+            queries: Queries.
+            keys: Keys.
+            offset: Position of the first token.
+        """
 
         def turned(x: mx.array) -> mx.array:
             return self(x, offset)
@@ -64,15 +72,20 @@ class LeanLoRALinear(LoRALinear):
 
 
 class LeanMLP(MLP):
-    """A feed-forward part that computes its activation by vectors."""
+    """A feed-forward layer with a vectorised activation."""
 
     def gated(self, gate: mx.array, up: mx.array) -> mx.array:
-        """The activation of the one times the other."""
+        """The activated gate multiplied by `up`.
+
+        Args:
+            gate: Input of the activation.
+            up: Factor of the same shape.
+        """
         return swiglu(gate, up) if self.config.activation == "silu" else super().gated(gate, up)
 
 
 class LeanBlock(Block):
-    """A block whose gradient is computed before the block before it is looked at."""
+    """A block whose gradient is computed completely before the previous block's gradient starts."""
 
     def __call__(self, x: mx.array, mask: Any = None, cache: Any = None) -> mx.array:
         return super().__call__(cast("mx.array", _parted(x)), mask, cache)
@@ -87,15 +100,16 @@ _LEAN: dict[type[nn.Module], type[nn.Module]] = {
     Block: LeanBlock,
 }
 _OF_WEIGHTS = (nn.Linear, nn.Embedding)
-"""Kinds that are left alone where their weight is frozen: its gradient is a matrix product."""
+"""Layer types that stay unchanged if their weight is frozen: then the gradient is one matrix product."""
 
 
 def low_memory_kind(layer: nn.Module, *, drops: bool = False) -> type[nn.Module] | None:
-    """The class that a layer gets for training on a CPU; None if it stays as it is.
+    """The class of a layer for training on a CPU; None if it stays unchanged.
 
     Args:
-        layer: A layer of a model with its adapters, frozen where it does not learn.
-        drops: Whether adapters use dropout. They stay as they are: computed again, they would drop other inputs.
+        layer: A layer of a model with its adapters and frozen layers.
+        drops: Whether adapters use dropout. Such adapters stay unchanged, because a recomputation would drop other
+            inputs.
     """
     kind, learns = type(layer), cast("Any", layer).trainable_parameters()
     if kind in _LEAN and (kind not in _OF_WEIGHTS or "weight" in learns):
@@ -127,5 +141,5 @@ def _of_parted(primals: Any, cotangent: Any, _: Any) -> Any:
 
 
 def _released(function: Callable[..., mx.array], *arrays: mx.array) -> mx.array:
-    """The value of a function; of the way to it nothing is kept, and it is computed again for the gradient."""
+    """The value of a function without its intermediate results, which are recomputed for the gradient."""
     return recomputed(lambda *inputs: [function(*inputs)], *arrays)[0]

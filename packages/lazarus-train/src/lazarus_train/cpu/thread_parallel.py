@@ -1,9 +1,12 @@
-"""A model in several threads: each computes a share of the rows with an object of its own, on the same weights.
+"""Data parallelism over threads: each thread computes a share of the rows with its own copy of the model on shared
+weights.
 
-Two threads with a matrix product of one thread each do more than one thread with products of two: exponentials, norms and
-everything else that MLX computes on one core are computed on both. The shares are dealt by the rows' costs and their
-gradients are added in the order of the shares, so that a run gives the same bits whichever thread is done first; another
-number of threads gives other last bits.
+Two threads with single-threaded matrix products are faster than one thread with two-threaded products, because MLX
+computes exponentials, norms and other operations on one core. Rows are assigned by cost, and gradients are added in
+the
+order of the shares. So a run gives the same bits in any order of completion. Another number of threads changes the
+last
+bits.
 """
 
 import copy
@@ -21,22 +24,22 @@ Value = TypeVar("Value")
 
 
 def share_rows(rows: Sequence[Row], threads: int) -> list[list[Row]]:
-    """Rows dealt to threads by their costs; none is empty.
+    """Rows assigned to threads by cost; no share is empty.
 
     Args:
-        rows: Of a micro-batch.
-        threads: How many compute.
+        rows: Rows of a micro-batch.
+        threads: Number of threads.
     """
     shares = assign(rows, min(threads, len(rows)), "snake")
     return [[rows[place] for place in share] for share in shares]
 
 
 class Replicas:
-    """A model and its copies, one a thread.
+    """A model and its copies, one per thread.
 
     Args:
-        model: Whose gradients are wanted.
-        threads: How many compute at the same time. With dropout one: MLX's own generator is not made for several.
+        model: The model to differentiate.
+        threads: Number of threads. Must be 1 with dropout: MLX's generator is not thread-safe.
     """
 
     def __init__(self, model: nn.Module, threads: int) -> None:
@@ -54,17 +57,17 @@ class Replicas:
         return len(self._models)
 
     def refresh(self) -> None:
-        """Gives the copies the model's weights as they are now; they share memory."""
+        """Updates the copies to the model's current weights; they share memory."""
         first, *others = self._models
         for other in others:
             other.update(first.parameters())  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
             other.train(first.training)
 
     def each(self, compute: Callable[[nn.Module, Item], Value], items: Sequence[Item]) -> list[Value]:
-        """The values of a function of a model and an item, one item per thread, in the order of the items.
+        """Values of a function of a model and an item, one item per thread, in the order of the items.
 
         Args:
-            compute: Computes its arrays before it returns them: an array that is not computed belongs to its thread.
+            compute: Must evaluate its arrays before it returns: an unevaluated array belongs to its thread.
             items: At most one per thread.
         """
         pairs = list(zip(self._models, items, strict=False))
@@ -74,10 +77,10 @@ class Replicas:
         return [each.result() for each in waiting]
 
     def map(self, compute: Callable[[nn.Module, Item], Value], items: Sequence[Item]) -> list[Value]:
-        """The values of a function of a model and an item, in the order of the items.
+        """Values of a function of a model and an item, in the order of the items.
 
         Args:
-            compute: Gives arrays; they are computed before another thread reads them.
+            compute: Returns arrays; they are evaluated before another thread reads them.
             items: Any number; thread t takes items t, t + threads, ...
         """
 

@@ -1,9 +1,10 @@
-"""Rows of the plan to arrays. Decides nothing; refuses when a sample is not as long as the plan says.
+"""Converts rows of the plan to arrays. Refuses a sample whose length differs from the plan.
 
 R = rows, T = row_len, L = labels
 
-A segment of the plan is a sample. A sample of several parts, such as a chosen and a rejected answer, is as long as its parts
-together; they lie one after the other, and each is a segment of its own to the model.
+A segment of the plan is a sample. A sample of several parts, such as a chosen and a rejected answer, is as long as
+its
+parts together. The parts are adjacent, and each is a segment of its own for the model.
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
@@ -25,16 +26,16 @@ PADDING = 0
 
 
 class Part(NamedTuple):
-    """A sample, or one of its parts, where it lies in a batch.
+    """The position of a sample, or of one of its parts, in a batch.
 
     Args:
-        sample: Its number in the data.
-        row: Its row in the batch.
-        start: Its first token in the row.
-        end: One past its last.
-        labels: How many of its tokens are labels.
-        answer: The first of them in the row; `end` where there is none.
-        side: Which part of its sample it is: 0, or 1 for a rejected answer.
+        sample: Sample id in the data.
+        row: Row in the batch.
+        start: First token in the row.
+        end: One past the last token.
+        labels: Number of label tokens.
+        answer: First label token in the row; `end` if there is none.
+        side: Part of the sample: 0, or 1 for a rejected answer.
     """
 
     sample: int
@@ -53,9 +54,9 @@ class Batch:
     Args:
         ids: Token ids; padding is id 0.
         segment_ids: 1, 2, .. for the parts of a row, 0 for padding.
-        is_label: Whether a token is predicted from the one before it, and counts.
-        places: Where the labels stand, counted through the rows.
-        parts: What lies where, in the order of rows and tokens.
+        is_label: Whether a token counts in the loss and is predicted from the preceding tokens.
+        places: Positions of the labels in the flattened rows.
+        parts: Positions of the parts, in the order of rows and tokens.
         numbers: Index of each row in its step.
         step_rows: Rows of the whole step.
         random_inputs: Random inputs of these rows, and statistics of their step, by name.
@@ -78,12 +79,12 @@ def make_batch(rows: Sequence[Row], dataset: Dataset, row_len: int, step_rows: i
 
     Args:
         rows: Rows of the plan.
-        dataset: Their samples.
+        dataset: Samples of the rows.
         row_len: Tokens per row.
         step_rows: Rows of the whole step; None if these are all.
 
     Raises:
-        StalePlan: A sample's length is not the plan's.
+        StalePlan: A sample's length differs from the plan.
     """
     shape = (len(rows), row_len)
     ids = np.zeros(shape, dtype=np.int32)
@@ -126,5 +127,10 @@ def _array(values: Any) -> mx.array:
 
 
 def row_digests(rows: Sequence[Row], dataset: Dataset) -> list[bytes]:
-    """What the audit log keeps of each row."""
+    """Digest of each row for the audit log.
+
+    Args:
+        rows: Rows of the plan.
+        dataset: Samples of the rows.
+    """
     return [row_digest([dataset.sample(segment.sample, segment.span)[0] for segment in row.segments]) for row in rows]

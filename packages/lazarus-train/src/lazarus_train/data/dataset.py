@@ -1,6 +1,7 @@
-"""The rows of a run, encoded once, and what proves that they are the planned ones.
+"""The encoded rows of a run, with the digests that identify them.
 
-N = samples. Ids lie end to end in one flat array: 5 bytes a token with the mask, whatever the number of samples.
+N = samples. Token ids of all samples are concatenated in one array: 5 bytes per token with the mask, for any number
+of samples.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,15 +22,15 @@ class Dataset:
     """Encoded rows.
 
     Args:
-        lengths: Length, digests and header, as a length cache of the same rows has them.
-        ids: Token ids of all samples, end to end, int32.
+        lengths: Length, digests and header, as in a length cache of the same rows.
+        ids: Token ids of all samples, concatenated, int32.
         loss_mask: Whether each token, as a label, carries loss.
         splits: Sample i is ids[splits[i]:splits[i + 1]], int64 (N + 1,).
-        parts: Tokens of each part of samples of several, by number of the sample.
+        parts: Token counts of the parts of samples with several parts, by sample id.
         files: Name and number of samples of each file, in the order of the samples.
-        loss_bytes: UTF-8 bytes of all texts that carry loss, as they stand in the data.
-        labels: Whether an answer is desirable, by number of the sample, where its row says so.
-        is_text: Whether the first sample is a text, not a conversation.
+        loss_bytes: UTF-8 bytes of all texts that carry loss, as in the data.
+        labels: Whether an answer is desirable, by sample id, if its row has a label.
+        is_text: Whether the first sample is a text instead of a conversation.
     """
 
     lengths: LengthCache
@@ -46,7 +47,12 @@ class Dataset:
         return len(self.lengths)
 
     def sample(self, index: int, span: tuple[int, int] | None = None) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        """Ids and loss mask of one sample, or of a half-open token range of it."""
+        """Ids and loss mask of one sample, or of a token range of it.
+
+        Args:
+            index: Sample id.
+            span: Half-open token range; None takes the whole sample.
+        """
         start, end = int(self.splits[index]), int(self.splits[index + 1])
         if span is not None:
             start, end = start + span[0], min(end, start + span[1])
@@ -54,13 +60,13 @@ class Dataset:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest sample, or of the longest part of one."""
+        """Tokens of the longest sample, or of its longest part if it has several."""
         return max(
             int(self.lengths.length.max()) if not self.parts else 0, *(max(each) for each in self.parts.values()), 0
         )
 
     def place(self, index: int) -> str:
-        """Where a sample stands, in words, as its file counts from 0."""
+        """File and index of a sample, for messages; the index counts from 0."""
         for name, count in self.files:
             if index < count:
                 return f"sample {index} of {name}"
@@ -68,12 +74,12 @@ class Dataset:
         return f"sample {index}"
 
     def part_lengths(self, index: int) -> tuple[int, ...] | None:
-        """Tokens of each part of a sample, such as chosen and rejected; None where it is one."""
+        """Tokens of each part of a sample, such as chosen and rejected; None if it has one part."""
         return self.parts.get(index)
 
     @classmethod
     def joined(cls, sources: "Sequence[Dataset]") -> "Dataset":
-        """The samples of several sources, numbered as a plan of them numbers them: one source after the other."""
+        """The samples of several sources, concatenated in the order of a plan's sources."""
         if len(sources) == 1:
             return sources[0]
         sizes = [0, *accumulate(len(source) for source in sources)]
@@ -119,7 +125,7 @@ def field_names(config: TrainConfig) -> FieldNames:
 def read_dataset(
     path: Path, encoder: Encoder, fields: FieldNames, on_progress: Callable[[int], object] = lambda _: None
 ) -> Dataset:
-    """Encodes a file with THE encode function.
+    """Encodes a file with the same encoder that measures lengths.
 
     Args:
         path: JSON Lines.

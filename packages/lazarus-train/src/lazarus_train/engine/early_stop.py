@@ -1,6 +1,6 @@
-"""When to stop: the held-out loss has not improved for a while, though the training loss went on falling.
+"""Early stopping: the held-out loss no longer improves while the training loss still falls.
 
-Decided from the metrics of a run alone, so that a resumed run decides as the uninterrupted one.
+The decision reads only the metrics of the run, so a resumed run decides like an uninterrupted one.
 """
 
 from collections.abc import Iterable
@@ -9,16 +9,16 @@ from typing import Any
 from lazarus_train.config import EarlyStopSettings
 
 SMOOTHING = 0.9
-"""Of the training loss that is compared: a mean over about ten steps."""
+"""Smoothing factor of the training loss in this comparison: a mean over about ten steps."""
 
 
 def is_overfitting(metrics: Iterable[dict[str, Any]], decides: str, settings: EarlyStopSettings) -> bool:
-    """Whether a run is to stop.
+    """Whether to stop the run because of overfitting.
 
     Args:
         metrics: Lines of `metrics.jsonl` so far, in order.
-        decides: Name of the held-out rows that count.
-        settings: Patience and gap.
+        decides: Name of the held-out set whose loss decides.
+        settings: Patience and minimum gap.
     """
     train: float | None = None
     measured: list[tuple[float, float | None]] = []

@@ -1,4 +1,4 @@
-"""A moving average of the weights (Polyak and Juditsky 1992), often better than where the last step left them."""
+"""Exponential moving average of the weights (Polyak and Juditsky 1992). It often scores better than the last step."""
 
 from collections.abc import Mapping
 
@@ -8,14 +8,15 @@ from lazarus_train.errors import CorruptCheckpoint
 
 
 class Ema:
-    """mean <- d mean + (1 - d) weights after each step, with d = min(decay, (1 + n) / (10 + n)) at step n.
+    """Update rule: mean <- d mean + (1 - d) weights after each step, with d = min(decay, (1 + n) / (10 + n)) at
+    step n.
 
-    The early d, TensorFlow's, keeps the mean from remembering the first weights for long. Only trainable parameters are
-    averaged: the others stay what they are.
+    The smaller d of early steps, taken from TensorFlow, shortens the influence of the first weights. Only trainable
+    parameters are averaged.
 
     Args:
-        decay: Of the mean, below 1; 1 / (1 - decay) steps are remembered.
-        model: The mean begins at its weights.
+        decay: Decay of the mean, in (0, 1); the mean covers about 1 / (1 - decay) steps.
+        model: The mean starts from this model's weights.
     """
 
     def __init__(self, decay: float, model: nn.Module) -> None:
@@ -24,21 +25,21 @@ class Ema:
         self._mean = flatten(model.trainable_parameters())
 
     def update(self, step: int) -> None:
-        """Moves the mean after a step, counted from 1."""
+        """Updates the mean after a step; steps count from 1."""
         decay = min(self._decay, (1 + step) / (10 + step))
         now = flatten(self._model.trainable_parameters())
         self._mean = {name: decay * mean + (1 - decay) * now[name] for name, mean in self._mean.items()}
         evaluate(self._mean)
 
     def state(self) -> dict[str, mx.array]:
-        """The mean by parameter."""
+        """The mean, by parameter name."""
         return dict(self._mean)
 
     def load_state(self, tensors: Mapping[str, mx.array]) -> None:
-        """Puts a stored mean back.
+        """Restores a stored mean.
 
         Raises:
-            CorruptCheckpoint: Not of this model.
+            CorruptCheckpoint: The tensors do not match the model.
         """
         if {name: mean.shape for name, mean in self._mean.items()} != {
             name: tensor.shape for name, tensor in tensors.items()

@@ -1,4 +1,4 @@
-"""Held-out loss: fixed rows, fixed order, fixed draws; means weighted by units."""
+"""Held-out loss on fixed rows, in a fixed order, with fixed random inputs. Means are weighted by units."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -19,19 +19,19 @@ from lazarus_train.objectives.base import Objective, OwnBatches, Sums, held_out_
 from lazarus_train.objectives.surveys import settle
 
 ROWS_AT_ONCE = 8
-"""Rows computed together; more is no faster on a CPU and takes memory for the logits."""
+"""Rows per forward pass. More rows are no faster on a CPU and need more memory for logits."""
 _SEED = 0
-"""Of draws for held-out samples: the same at every measurement."""
+"""Seed of the random inputs of held-out samples, the same for every measurement."""
 
 
 class HeldOutData(NamedTuple):
-    """Rows that are not trained on.
+    """Held-out rows with their plan.
 
     Args:
         dataset: The rows.
-        plan: In which they are measured.
-        units: Of each of its steps.
-        label_bytes: UTF-8 bytes of the texts that the labels stand for.
+        plan: Plan of the evaluation batches.
+        units: Units of each step of that plan, int64 (S,).
+        label_bytes: UTF-8 bytes of the text that the labels encode.
     """
 
     dataset: Dataset
@@ -41,16 +41,16 @@ class HeldOutData(NamedTuple):
 
 
 def plan_held_out(dataset: Dataset, objective: Objective[Any], tokenizer: Tokenizer, name: str) -> HeldOutData:
-    """The fixed rows that held-out samples are measured in; none is left out.
+    """Plans the evaluation batches of held-out samples. No sample is dropped.
 
     Args:
         dataset: The rows.
-        objective: What is measured; it says whether samples share rows.
-        tokenizer: Tells how many bytes the labels spell.
-        name: Of the data, for messages.
+        objective: The objective to measure; it decides whether samples share rows.
+        tokenizer: Used to count the bytes of the labels.
+        name: Name of the held-out set, for messages.
 
     Raises:
-        SetupError: No token carries loss, or a sample is not what the objective learns from.
+        SetupError: No token carries loss, or a sample does not fit the objective.
     """
     row_len = max(1, int(dataset.lengths.length.max()))
     budget, mode = ROWS_AT_ONCE * row_len, objective.held_out_mode
@@ -70,16 +70,16 @@ def held_out(
     data: HeldOutData,
     goes_on: Callable[[int], bool] = lambda _: True,
 ) -> HeldOut | None:
-    """Measures a model on every held-out sample, each by itself.
+    """Measures a model on every held-out sample.
 
     Args:
-        model: In the mode it is left in.
-        objective: What is measured, bound to these rows.
-        data: `plan_held_out` of the rows.
-        goes_on: Given the plan's steps measured so far, before each; false gives up.
+        model: The model; its mode is restored afterwards.
+        objective: The objective, bound to these rows.
+        data: Result of `plan_held_out`.
+        goes_on: Called before each step with the number of steps measured; returning false cancels.
 
     Returns:
-        What was found, or None where it was given up.
+        The result, or None if it was cancelled.
     """
     was_training = model.training
     model.eval()
@@ -106,7 +106,7 @@ def held_out(
 def _survey(
     model: Any, objective: Objective[Any], data: HeldOutData, goes_on: Callable[[int], bool]
 ) -> Mapping[str, mx.array] | None:
-    """What the loss takes over all held-out samples, or None where it was given up."""
+    """Statistics over all held-out samples that the loss needs; None if cancelled."""
     survey = objective.survey
     if survey is None:
         return {}
@@ -128,9 +128,10 @@ def _batch(data: HeldOutData, index: int) -> Batch:
 
 
 def _label_bytes(dataset: Dataset, tokenizer: Tokenizer) -> int:
-    """Bytes of the texts that are predicted: all that carry loss but first tokens, which nothing predicts without a bos.
+    """Bytes of the predicted text. The first token of a sample is excluded: without a BOS token it is not
+    predicted.
 
-    Not those of the decoded labels: decoding drops the space that SentencePiece tokenizers put in front of a text.
+    Decoding the labels would give another number: it drops the space that SentencePiece puts before a text.
     """
     firsts = dataset.splits[:-1][np.diff(dataset.splits) > 0]
     unpredicted = dataset.ids[firsts[dataset.loss_mask[firsts]]]

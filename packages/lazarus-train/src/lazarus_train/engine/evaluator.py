@@ -1,7 +1,8 @@
-"""Evaluations during a run: held-out losses, and answers to prompts.
+"""Evaluations during a run: held-out losses and sampled answers.
 
-Results are in the run's logs. A result that is in the logs is not computed again, so a run that was killed during an evaluation
-ends with the same logs.
+Results are written to the run's logs. A result that is already logged is not computed again. So a run that was
+killed
+during an evaluation ends with the same logs.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from lazarus_train.run_dir.logs import RunLog
 
 @dataclass(frozen=True)
 class EvalSet:
-    """Held-out rows and the objective that is measured on them."""
+    """A held-out set and the objective that is measured on it."""
 
     name: str
     data: HeldOutData

@@ -1,4 +1,4 @@
-"""Parameters that stay as they are, by pattern of their names."""
+"""Freezes parameters by patterns of their names."""
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -11,8 +11,12 @@ from lazarus_train.errors import SetupError
 def freeze_matching(model: nn.Module, patterns: Sequence[str]) -> None:
     """Freezes the parameters whose names match a pattern such as `*embed*` or `model.layers.[0-3].*`.
 
+    Args:
+        model: The model; its trainable parameters are changed in place.
+        patterns: Shell patterns of dotted parameter names.
+
     Raises:
-        SetupError: A pattern matches nothing that would learn, or nothing is left to learn.
+        SetupError: A pattern matches no trainable parameter, or no trainable parameter is left.
     """
     names = list(flatten(model.trainable_parameters()))
     for pattern in patterns:

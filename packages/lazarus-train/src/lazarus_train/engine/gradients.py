@@ -1,6 +1,7 @@
 """Gradients of a loss function for one model and one batch, computed directly or by a compiled graph.
 
-`LossFn` is built once per run (`engine.loss`) and handed down: nothing here calls back into the run or the objective's registry.
+`LossFn` is built once per run (`engine.loss`) and passed as an argument. This module never calls the run or the
+registry.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ LossFn = Callable[[Any, Batch], tuple[mx.array, Mapping[str, mx.array]]]
 Found = dict[str, mx.array]
 """Gradients by parameter, and loss and metrics by name behind `MEANS`."""
 MEANS = "means/"
-"""Prefix of the names of loss and metrics where they travel with the gradients; no parameter has it."""
+"""Name prefix of the loss and the metrics in the tree of gradients; no parameter name starts with it."""
 _ValueAndGrad = Callable[[Batch], tuple[tuple[mx.array, Found], Any]]
 
 
@@ -75,15 +76,17 @@ class LossGradients:
 
 
 class CompiledGradients:
-    """Gradients of one model by compiled graphs, one for each shape of batch: fewer and larger kernels on a GPU.
+    """Gradients of one model by compiled graphs, one for each batch shape: fewer and larger kernels on a GPU.
 
-    Everything that differs between batches of one shape reaches the graph as an array: ids, labels, random inputs, the units of
-    the step, the model's weights, the state of MLX's random generator. Parts of rows are Python objects, so an objective that reads
-    them cannot be compiled (`Objective.is_static`).
+    Everything that differs between batches of one shape enters the graph as an array: ids, labels, random inputs,
+    the units
+    of the step, the weights and the state of MLX's random generator. Parts of rows are Python objects. An objective
+    that
+    reads them cannot be compiled (`Objective.is_static`).
 
     Args:
-        gradients: What is compiled.
-        model: The only model it is called with.
+        gradients: The gradients to compile.
+        model: The only model that these gradients are called with.
     """
 
     def __init__(self, gradients: LossGradients, model: nn.Module) -> None:
@@ -109,7 +112,9 @@ class CompiledGradients:
     def _write_down(
         self, arrays: Mapping[str, mx.array], random_inputs: Mapping[str, mx.array], units: mx.array
     ) -> Found:
-        """Traces the graph once per shape, and puts the model's own arrays back: the trace would leave placeholders."""
+        """Traces the graph once per shape, then restores the model's own arrays: tracing replaces them by
+        placeholders.
+        """
         kept = flatten(self._model.trainable_parameters())
         batch = Batch(
             **arrays, places=mx.zeros(0, mx.int32), parts=(), numbers=(), step_rows=0, random_inputs=random_inputs

@@ -1,7 +1,8 @@
-"""The loss function of a run, and the batches that it is called with. Both are built once, before the loop, and handed down.
+"""The loss function of a run, and its batches. Both are built once, before the training loop.
 
-One row on its way to a gradient: `PlanCursor` -> `share_rows` -> `BatchMaker` (`make_batch`, `Objective.prepare`, noise) -> `loss_fn` ->
-`LossGradients` -> `compute_gradients` -> `Optimizer.update`.
+The path of one row to its gradient: `PlanCursor` -> `share_rows` -> `BatchMaker` (`make_batch`,
+`Objective.prepare`,
+noise) -> `loss_fn` -> `LossGradients` -> `compute_gradients` -> `Optimizer.update`.
 """
 
 import contextlib
@@ -29,14 +30,14 @@ from lazarus_train.objectives.base import Metrics, Objective, OwnBatches, Sums, 
 from lazarus_train.objectives.surveys import settle
 
 NOISE = "noise"
-"""Name of the embeddings' noise among the random inputs of a batch."""
+"""Name of the embedding noise among the random inputs of a batch."""
 
 
 def make_loss_fn(objective: Objective[Any], *, mixed_precision: bool) -> LossFn:
-    """The objective's loss with the noise and the precision of the run.
+    """The objective's loss, with embedding noise and mixed precision applied.
 
     Args:
-        objective: Bound to the training data.
+        objective: The objective, bound to the training data.
         mixed_precision: Whether the model computes in bfloat16.
     """
 
@@ -53,14 +54,14 @@ def make_loss_fn(objective: Objective[Any], *, mixed_precision: bool) -> LossFn:
 
 @dataclass(frozen=True)
 class BatchMaker:
-    """Makes the batches of a step with everything that the loss reads.
+    """Makes the batches of a step with every input of the loss.
 
     Args:
-        objective: Bound to the training data.
+        objective: The objective, bound to the training data.
         dataset: The training data.
         config: Settings of the run.
-        width: Width of the embeddings, for noise.
-        threads: Threads that share a micro-batch.
+        width: Width D of the embeddings, for noise.
+        threads: Number of threads that share a micro-batch.
     """
 
     objective: Objective[Any]
@@ -74,7 +75,7 @@ class BatchMaker:
 
         Args:
             rows: Rows of the micro-batch, at least one.
-            step: The step that they belong to.
+            step: The step of these rows.
             statistics: Statistics of the step that the loss reads.
         """
         return [self._batch(part, step, statistics) for part in share_rows(rows, self.threads)]
@@ -100,12 +101,12 @@ class Statistics:
     """Statistics of a whole step that the loss needs, computed by a pass without dropout, noise or gradients.
 
     Args:
-        survey: What is computed; None if the loss needs nothing.
+        survey: The statistics to compute; None if the loss needs none.
         plan: The plan.
         batches: Makes the batches.
-        replicas: The model.
+        replicas: The model and its copies.
         processes: The processes of the run.
-        micro_batch_rows: Rows per forward pass; None is a whole step.
+        micro_batch_rows: Rows per forward pass; None computes a whole step at once.
         mixed_precision: Whether the model computes in bfloat16.
     """
 
@@ -147,24 +148,24 @@ def _in_bfloat16(compute: Callable[[Any, Batch], Sums]) -> Callable[[Any, Batch]
 
 
 def tokens_at_once(micro_batch_rows: int | None, step: Step, threads: int) -> int:
-    """Tokens per forward pass of one thread, for passes over something else than the rows of a step.
+    """Tokens per forward pass of one thread, for passes over data that is not a step of the plan.
 
     Args:
-        micro_batch_rows: Rows per forward pass of all threads; None is a whole step.
-        step: Gives the number of rows and tokens per row.
-        threads: Threads that share them.
+        micro_batch_rows: Rows per forward pass of all threads; None computes a whole step at once.
+        step: Step that gives the number of rows and the tokens per row.
+        threads: Number of threads that share the rows.
     """
     rows = micro_batch_rows or min(len(step.rows), ROWS_AT_ONCE)
     return max(1, rows // threads) * step.row_len
 
 
 def step_seed(seed: int, step: int, purpose: int | str) -> int:
-    """A seed for the random numbers of one step, the same when the step is computed again; 64 bits.
+    """A 64-bit seed for the random numbers of one step. Recomputing the step gives the same seed.
 
     Args:
         seed: Seed of the run.
         step: Index of the step, from 0.
-        purpose: What the numbers are for, or the rank of a process.
+        purpose: Name of the use of these numbers, or the rank of a process.
     """
     text = f"lazarus-train/1|step|{seed}|{step}|{purpose}"
     return int.from_bytes(hashlib.sha256(text.encode("ascii")).digest()[:8], "little")

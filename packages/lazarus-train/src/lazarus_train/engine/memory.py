@@ -1,10 +1,12 @@
-"""How much memory a run will take at its peak, and how many rows at once fit this machine; known before the first step.
+"""Estimates the peak memory of a run before the first step, and the largest micro-batch that fits this machine.
 
-T = tokens a row, D = model width, I = width inside a feed-forward part, V = vocabulary
+T = tokens per row, D = model width, I = feed-forward width, V = vocabulary
 
-What a step adds to the process as it is: gradients, moments, the updated weights, activations and logits. Activations are
-counted layer by layer from the model's description, as the numbers that a token leaves for the gradient. The factors below
-were fitted to measured peaks of all families (`tests/test_memory.py` holds the estimate to a factor of two).
+A step adds gradients, moments, updated weights, activations and logits to the memory that the process already uses.
+Activations are counted layer by layer from the model's description, as numbers kept per token for the gradient. The
+factors below were fitted to measured peaks of all families. `tests/test_memory.py` checks that the estimate is
+within a
+factor of two.
 """
 
 import contextlib
@@ -36,28 +38,28 @@ from lazarus_train.errors import SetupError
 
 _FLOAT = 4
 _SPARE = 0.9
-"""Part of the memory that a run may plan with: the rest is the system's, and the estimate's error."""
+"""Fraction of the memory that a run may use. The rest is for the system and for the error of the estimate."""
 _TRANSIENT = 1.9
-"""What both passes hold of a layer beside what stays for the gradient, as a multiple of that."""
+"""Temporary memory of a layer in both passes, as a multiple of the memory kept for the gradient."""
 _UNLEAN = 3.5
-"""How much more plain layers keep than lean ones (480 MiB for 127, eight layers of 256 at 4 x 512)."""
+"""Memory of standard layers relative to low-memory layers (480 MiB against 127; eight layers of 256 at 4 x 512)."""
 _SCORES = 2.5
-"""Arrays of attention scores that a layer keeps where it goes by a mask; with sinks twice as many."""
+"""Arrays of attention scores that a layer keeps if attention uses a mask; with sinks twice as many."""
 _MOMENTS = {"adamw": 2.0, "muon": 1.5, "adafactor": 0.1, "lion": 1.0, "sgd": 1.0}
-"""Numbers of state a parameter; Muon has one for hidden matrices and AdamW's two for the rest."""
+"""Optimizer state per parameter, in numbers. Muon has one for hidden matrices and AdamW's two for the rest."""
 
 
 def fitting_rows(model: nn.Module, config: TrainConfig, policy: DevicePolicy, shape: "StepShape") -> MemoryEstimate:
-    """The estimate for the rows at once that a run takes: as many as asked for, or as many as fit.
+    """Estimate for the micro-batch of a run: the requested number of rows, or as many as fit.
 
     Args:
-        model: Ready to be trained, with its adapters.
+        model: The model, ready for training, with its adapters.
         config: Settings of the run.
-        policy: Of the device.
-        shape: Of the largest step.
+        policy: Device policy.
+        shape: Shape of the largest step.
 
     Raises:
-        SetupError: It does not fit into the memory of this machine, and cannot be made to.
+        SetupError: The run does not fit into the memory of this machine, and no smaller micro-batch is allowed.
     """
     asked = min(config.micro_rows or shape.rows, shape.rows)
     limit = int(_SPARE * memory_limit())
@@ -77,9 +79,9 @@ class StepShape:
     """The largest step of a plan, as one process computes it.
 
     Args:
-        rows: Rows of a process.
-        row_len: Tokens a row.
-        processes: Of the run.
+        rows: Rows per process.
+        row_len: Tokens per row.
+        processes: Number of processes.
     """
 
     rows: int
@@ -111,13 +113,13 @@ def estimate_memory(
 
 
 def activation_bytes(model: DecoderConfig, config: TrainConfig, policy: DevicePolicy, row_len: int) -> int:
-    """Bytes that a token's activations take in all layers.
+    """Bytes of activations per token, over all layers.
 
     Args:
         model: Description of the model.
-        config: Whether blocks are recomputed, and in which precision.
-        policy: Whether layers are lean.
-        row_len: T, which scores grow with where attention goes by a mask.
+        config: Settings: gradient checkpointing and precision.
+        policy: Device policy: whether low-memory layers are used.
+        row_len: T; attention scores grow with it if attention uses a mask.
     """
     is_lean = policy.is_lean and not config.mixed_precision
     layers = [_block_numbers(block, model.width, row_len, is_lean=is_lean) for block in model.blocks]
@@ -127,7 +129,7 @@ def activation_bytes(model: DecoderConfig, config: TrainConfig, policy: DevicePo
 
 
 def _block_numbers(block: BlockConfig, width: int, row_len: int, *, is_lean: bool) -> float:
-    """Numbers that a token leaves in a block."""
+    """Activation numbers that a block keeps per token."""
     dense = _mixer_numbers(block.mixer, width) + sum(_feed_numbers(feed, width) for feed in block.feed_forward)
     return (dense + 2 * width * (1 + bool(block.feed_forward))) * (1 if is_lean else _UNLEAN) + _scores(
         block.mixer, row_len
@@ -159,7 +161,7 @@ def _feed_numbers(feed: FeedForward, width: int) -> float:
 
 
 def _scores(mixer: Mixer, row_len: int) -> float:
-    """Numbers of attention scores a token, which exist only where a mask decides what is seen."""
+    """Attention scores per token, in numbers. They exist only if attention uses a mask."""
     if not isinstance(mixer, AttentionConfig):
         return 0
     is_masked = (mixer.window is not None and row_len > mixer.window) or mixer.chunk is not None
@@ -168,17 +170,17 @@ def _scores(mixer: Mixer, row_len: int) -> float:
 
 
 def _logit_bytes(model: DecoderConfig, policy: DevicePolicy) -> int:
-    """Bytes of a token's logits and of their gradient."""
+    """Bytes per token of the logits and of their gradient."""
     return (2 if policy.labels_only else 3) * _FLOAT * model.vocab_size
 
 
 def _moments(settings: OptimizerSettings) -> float:
-    """Numbers of optimizer state a parameter."""
+    """Optimizer state per parameter, in numbers."""
     return _MOMENTS[settings.name]
 
 
 def _may_split(config: TrainConfig) -> bool:
-    """Whether the rows at once were left open, and the settings let a step be computed in parts."""
+    """Whether the micro-batch size is unset and the settings allow micro-batches."""
     if config.micro_rows is not None:
         return False
     with contextlib.suppress(ValueError):
@@ -199,7 +201,7 @@ def _way_out(config: TrainConfig, found: MemoryEstimate) -> str:
 
 
 def resident_bytes() -> int:
-    """Memory that this process holds now; on a GPU, that MLX's arrays hold."""
+    """Memory that this process uses now; on a GPU, the memory of MLX's arrays."""
     if mx.default_device().type != mx.cpu:
         return mx.get_active_memory()
     if sys.platform == "linux":
@@ -209,7 +211,7 @@ def resident_bytes() -> int:
 
 
 def _reserved_bytes() -> int:
-    """Addresses that this process has asked for and does not use: stacks of threads, files that are mapped."""
+    """Address space that this process has reserved but does not use: thread stacks and mapped files."""
     if sys.platform != "linux":
         return 0
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
@@ -217,13 +219,13 @@ def _reserved_bytes() -> int:
 
 
 def check_weights_fit(stored: int) -> None:
-    """Refuses a model whose weights alone are more than this process may hold, before they are loaded.
+    """Refuses a model whose weights alone exceed the memory limit, before they are loaded.
 
     Args:
-        stored: Bytes of its weight files.
+        stored: Bytes of the weight files.
 
     Raises:
-        SetupError: They do not fit.
+        SetupError: The weights do not fit.
     """
     limit = memory_limit()
     if stored > limit:
@@ -235,7 +237,7 @@ def check_weights_fit(stored: int) -> None:
 
 
 def memory_limit() -> int:
-    """Bytes that this process may hold: of the machine or GPU, of its cgroup, of its own limits; the least counts."""
+    """Memory limit of this process in bytes: the minimum of machine or GPU memory, cgroup limit and process limits."""
     if mx.default_device().type != mx.cpu:
         return int(mx.device_info()["memory_size"])
     return min(_limits())
@@ -250,11 +252,11 @@ def _limits() -> Iterator[int]:
 
 
 def cgroup_limits(own: Path, root: Path) -> Iterator[int]:
-    """Limits of the control groups that this process is in, of both versions; none where there are no such groups.
+    """Limits of this process's control groups, versions 1 and 2; empty if there are no such groups.
 
     Args:
-        own: `/proc/self/cgroup`.
-        root: Where groups are mounted.
+        own: Path of the process's group list, `/proc/self/cgroup`.
+        root: Mount point of the groups.
     """
     lines = own.read_text(encoding="utf-8").splitlines() if own.is_file() else []
     for line in lines:

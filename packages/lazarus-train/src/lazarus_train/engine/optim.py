@@ -1,7 +1,8 @@
-"""MLX's optimizers by group of parameters, with weight decay where it belongs and a state that files can hold.
+"""MLX's optimizers by group of parameters, with decoupled weight decay and a state that can be saved.
 
-A group is what one rule moves at one rate. Decay is decoupled for every optimizer, W <- (1 - rate * decay) W before the
-update (Loshchilov and Hutter 2019): MLX's own adds it to the gradient for SGD and Muon, where it is then normalised away.
+A group has one update rule and one learning rate. Decay is decoupled for every optimizer, W <- (1 - rate * decay) W
+before the update (Loshchilov and Hutter 2019). MLX adds decay to the gradient for SGD and Muon, and the update then
+normalises it away.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,42 +20,46 @@ from lazarus_train.distributed import SINGLE, ProcessGroup
 from lazarus_train.errors import CorruptCheckpoint, SetupError
 
 DECAYED: frozenset[ParameterRole] = frozenset(("linear", "experts", "adapter", "head"))
-"""Roles that weight decay pulls towards zero: linear maps. Embeddings, norms, biases, routers, convolutions and the state
-parameters of Mamba are no linear maps between activations, and their papers do not decay them."""
+"""Roles with weight decay: linear maps. Embeddings, norms, biases, routers, convolutions and the state parameters
+of
+Mamba are not linear maps between activations, and their papers do not decay them.
+"""
 ORTHOGONALISED: frozenset[ParameterRole] = frozenset(("linear", "adapter"))
-"""Roles that Muon moves: the linear maps of the blocks (Jordan 2024). A stack of experts has three axes: AdamW moves it."""
+"""Roles that Muon updates: the linear maps of the blocks (Jordan 2024). A stack of experts has three axes, so AdamW
+updates it.
+"""
 
 
 def is_decayed(name: str, parameter: mx.array, role: ParameterRole | None = None) -> bool:
-    """Whether weight decay pulls a parameter.
+    """Whether weight decay applies to a parameter.
 
     Args:
         name: Dotted name of the parameter.
         parameter: The parameter.
-        role: From the description of its model; by default guessed from the name.
+        role: Role from the model's description; by default guessed from the name.
     """
     return (role or guessed_role(name, parameter.ndim)) in DECAYED and parameter.ndim >= 2
 
 
 def is_hidden_matrix(name: str, parameter: mx.array, role: ParameterRole | None = None) -> bool:
-    """Whether Muon moves a parameter.
+    """Whether Muon updates a parameter.
 
     Args:
         name: Dotted name of the parameter.
         parameter: The parameter.
-        role: From the description of its model; by default guessed from the name.
+        role: Role from the model's description; by default guessed from the name.
     """
     return (role or guessed_role(name, parameter.ndim)) in ORTHOGONALISED and parameter.ndim == 2
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Parameters that one of MLX's optimizers moves at one rate.
+    """Parameters with one optimizer and one rate.
 
     Args:
-        names: Of the parameters, ascending.
-        factor: The group's rate as a multiple of the schedule's.
-        optimizer: Knows nothing of decay.
+        names: Names of the parameters, ascending.
+        factor: Learning rate of the group as a multiple of the schedule's.
+        optimizer: MLX optimizer without weight decay.
     """
 
     names: tuple[str, ...]
@@ -63,13 +68,14 @@ class _Group:
 
 
 class Optimizer:
-    """Moves the trainable parameters of a model.
+    """Updates the trainable parameters of a model.
 
     Args:
-        settings: Which rule, rates and decay.
-        model: Its trainable parameters are grouped now, by name.
-        shards: Processes that keep a part of the moments each and move the parameters of that part, with equal results
-            (Rajbhandari et al. 2020, ZeRO stage 1); alone, all of them.
+        settings: Optimizer, rates and decay.
+        model: Its trainable parameters are grouped by name on construction.
+        shards: Processes that each keep a part of the moments and update those parameters, with equal results
+            (Rajbhandari
+            et al. 2020, ZeRO stage 1). A single process keeps all of them.
 
     Raises:
         SetupError: A pattern of `rate_factors` matches no parameter.
@@ -102,11 +108,11 @@ class Optimizer:
             self._move = compile_function(self._moved, inputs=states, outputs=states)
 
     def update(self, gradients: Any, learning_rate: float) -> None:
-        """Moves the model one step; call `evaluate` to compute it.
+        """Applies one optimizer step; call `evaluate` to compute it.
 
         Args:
-            gradients: Of every trainable parameter.
-            learning_rate: The schedule's, which groups take multiples of.
+            gradients: Gradient of every trainable parameter, by name.
+            learning_rate: Learning rate of the schedule; each group multiplies it by its factor.
         """
         slopes, parameters = flatten(gradients), flatten(self._model.trainable_parameters())
         kept: list[mx.array] = []
@@ -122,7 +128,7 @@ class Optimizer:
     def _moved(
         self, slopes: Mapping[str, mx.array], parameters: Mapping[str, mx.array], kept: Sequence[mx.array]
     ) -> dict[str, mx.array]:
-        """Parameters after a step: pulled by decay, then moved by each group's rule; moments are moved along."""
+        """Parameters after a step: weight decay, then each group's update rule. Moments are updated too."""
         moved: dict[str, mx.array] = {}
         for group, share in zip(self._groups, kept, strict=True):
             names = [name for name in group.names if name in self._mine]
@@ -131,7 +137,7 @@ class Optimizer:
         return moved
 
     def _pulled(self, name: str, kept: mx.array, parameter: mx.array) -> mx.array:
-        """A parameter after decay: an array of its own, row-contiguous, since Adam overwrites it on a CPU."""
+        """A parameter after decay, as a new row-contiguous array, because Adam overwrites it on a CPU."""
         share = kept.astype(parameter.dtype) if name in self._decayed else 1.0  # times one is a new array too
         return mx.contiguous(parameter * share)
 
@@ -221,7 +227,7 @@ def _group(
 
 
 def _make(rule: str, settings: OptimizerSettings) -> Any:
-    """One of MLX's optimizers; decay is not its business, and its rate is set before every step."""
+    """One of MLX's optimizers, without weight decay. Its rate is set before every step."""
     import mlx.optimizers as optimizers
 
     match rule:

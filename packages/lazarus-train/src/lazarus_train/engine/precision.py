@@ -1,8 +1,8 @@
-"""Mixed precision (Micikevicius et al. 2018, arXiv 1710.03740): a step computes in bfloat16, from weights kept in float32.
+"""Mixed precision (Micikevicius et al. 2018, arXiv 1710.03740): steps compute in bfloat16 from float32 weights.
 
-An update is often smaller than the distance between two numbers of bfloat16 (1/256 of their size) and would be rounded away.
-So weights, moments, gradients and sums of losses stay in float32; what is measured is measured in float32 too. bfloat16
-reaches as far as float32, so no loss is scaled.
+An update is often smaller than the spacing of bfloat16 numbers (1/256 of their size) and would be rounded away. So
+weights, moments, gradients and loss sums stay in float32. Evaluation uses float32 too. bfloat16 has the range of
+float32, so the loss needs no scaling.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from lazarus_models.trees import flatten, unflatten
 
 @contextlib.contextmanager
 def computing_in_bfloat16(model: nn.Module) -> Generator[None]:
-    """A model's weights in bfloat16 for a while; gradients flow to those in float32."""
+    """Context manager: the model's weights are bfloat16; gradients flow to the float32 weights."""
     kept = flatten(model.parameters())
     cast_weights(model, mx.bfloat16)
     try:
@@ -24,7 +24,12 @@ def computing_in_bfloat16(model: nn.Module) -> Generator[None]:
 
 
 def cast_weights(model: nn.Module, dtype: mx.Dtype) -> None:
-    """Casts a model's weights in place; packed ones stay as they are."""
+    """Casts a model's weights in place; quantized weights are unchanged.
+
+    Args:
+        model: The model.
+        dtype: Floating-point type.
+    """
     cast = {
         name: each.astype(dtype)
         for name, each in flatten(model.parameters()).items()

@@ -1,4 +1,4 @@
-"""The reference of an objective: read from the run's folder, computed once, or a second model."""
+"""The reference model of an objective: cached in the run's folder, computed once, or a second model."""
 
 import functools
 from collections.abc import Sequence
@@ -42,11 +42,11 @@ class Binder:
         config: Settings of the run.
         tokenizer: The tokenizer that encoded the data.
         head: Result of the objective's `sequence_head`.
-        base: The model that the run began with: the reference is that model.
+        base: Initial model of the run, used as the reference.
         folder: The run's folder.
         processes: The processes of the run.
         watcher: Callbacks.
-        micro_batch_rows: Rows per forward pass; None is a whole step.
+        micro_batch_rows: Rows per forward pass; None computes a whole step at once.
     """
 
     objective: Objective[Any]
@@ -61,21 +61,21 @@ class Binder:
 
     @property
     def mismatched(self) -> bool:
-        """Whether the reference of mismatched prompts and answers is needed."""
+        """Whether the loss needs reference values of mismatched prompts and answers."""
         need = self.objective.reference_need
         return need is not None and need.mismatched
 
     def bind(
         self, name: str, dataset: Dataset, plan: BatchPlan, groups: Sequence[Group], *, mixed: bool = False
     ) -> tuple[Objective[Any], dict[str, str]]:
-        """The objective for some data, and the digest of its cached reference by name, if it has one.
+        """The bound objective, and the digest of its cached reference by name, if it has one.
 
         Args:
-            name: Name of the data: folder of the reference in the run's folder.
+            name: Name of the data, and of its folder in the run's reference folder.
             dataset: The data.
-            plan: Its rows.
+            plan: Plan of its rows.
             groups: Groups whose mismatched examples are computed.
-            mixed: Whether the reference computes in bfloat16, as the model that is compared with it does.
+            mixed: Whether the reference computes in bfloat16, like the model in training.
         """
         reference, digests = self._reference(name, dataset, plan, groups, mixed=mixed)
         return self.objective.bind(Bindings(dataset, self.tokenizer, self.head, reference)), digests
@@ -98,7 +98,7 @@ class Binder:
     def _table(
         self, name: str, dataset: Dataset, plan: BatchPlan, groups: Sequence[Group], *, mixed: bool
     ) -> tuple[CachedReference, str]:
-        """The cached log-probabilities; the first process computes them where they are missing."""
+        """The cached log-probabilities. The first process computes missing ones."""
         made_from = {"model": self.base.digest, "plan": plan.plan_id, "lengths": dataset.lengths.digest}
         made_from |= {"precision": "mixed"} if mixed else {}
         made_from |= {"mismatched": f"1|{len(groups)}"} if groups else {}
@@ -113,10 +113,10 @@ class Binder:
         return read_reference(folder, dataset, groups)
 
     def _frozen_model(self, *, mixed: bool) -> nn.Module:
-        """The model that the run began with; it computes as the model in training does, so equal weights give equal bits.
+        """The initial model of the run, computed like the model in training: equal weights give equal bits.
 
         Raises:
-            ForeignCheckpoint: The directory holds another model now.
+            ForeignCheckpoint: The directory contains another model now.
         """
         return frozen_model(self.config.model, self.tokenizer, self.base, mixed=mixed)
 
@@ -127,11 +127,11 @@ def frozen_model(directory: Path, tokenizer: Tokenizer, base: Base, *, mixed: bo
     Args:
         directory: Directory of the model.
         tokenizer: The tokenizer that encoded the data.
-        base: The model that it must be.
+        base: Digests of the expected model.
         mixed: Whether it computes in bfloat16.
 
     Raises:
-        ForeignCheckpoint: It is another model.
+        ForeignCheckpoint: The directory contains another model.
     """
     lm = load(directory, hashed=True)
     Base.of(lm, tokenizer).check(base, directory)

@@ -1,4 +1,4 @@
-"""What the model in training answers: greedy, in the words that it is trained with."""
+"""Sampled answers of the model in training: greedy decoding, with the training data's template."""
 
 from lazarus_models import GenerationConfig, LoadedModel
 from lazarus_models.errors import GenerationError
@@ -7,22 +7,22 @@ from lazarus_tokenkit import Encoder, Message
 from lazarus_train.errors import SetupError
 
 MOST_TOKENS = 64
-"""Tokens of an answer."""
+"""Largest number of tokens of an answer."""
 _SHOWN = 40
-"""Characters of a prompt in a message."""
+"""Largest number of characters of a prompt in a message."""
 
 
 def prepare(lm: LoadedModel, encoder: Encoder, prompt: str, *, is_text: bool) -> tuple[list[int], GenerationConfig]:
-    """A prompt's ids, and how it is answered.
+    """Prompt ids and generation settings.
 
     Args:
-        lm: What answers.
-        encoder: What encodes the training data.
-        prompt: A user's words, or the beginning of a text.
-        is_text: Whether the model is trained on texts, not on conversations.
+        lm: The model.
+        encoder: Encoder of the training data.
+        prompt: A user message, or the beginning of a text.
+        is_text: Whether the model is trained on texts instead of conversations.
 
     Raises:
-        SetupError: The model cannot read it.
+        SetupError: The prompt cannot be encoded for this model.
     """
     tokenizer = encoder.tokenizer
     if is_text:
@@ -38,7 +38,14 @@ def prepare(lm: LoadedModel, encoder: Encoder, prompt: str, *, is_text: bool) ->
 
 
 def answer(lm: LoadedModel, encoder: Encoder, prompt: str, *, is_text: bool) -> str:
-    """The likeliest continuation of a prompt; the model is left in the mode it was in."""
+    """The greedy continuation of a prompt. The model's mode is restored afterwards.
+
+    Args:
+        lm: The model.
+        encoder: Encoder of the training data.
+        prompt: A user message, or the beginning of a text.
+        is_text: Whether the model is trained on texts instead of conversations.
+    """
     ids, config = prepare(lm, encoder, prompt, is_text=is_text)
     was_training = lm.model.training
     lm.model.eval()

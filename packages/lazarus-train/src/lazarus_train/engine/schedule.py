@@ -5,17 +5,21 @@ import math
 from lazarus_train.config import OptimizerSettings
 
 DECAY_SHARE = 0.1
-"""Part of the plan over which `wsd` decays where nothing is said: the tenth of arXiv 2404.06395."""
+"""Default decay of `wsd` as a fraction of the plan: one tenth (arXiv 2404.06395)."""
 LEAST_DECAY = 2
-"""Steps of that decay at least. The first step of a decay is still at the peak, so a decay of one step would be none: a tenth
-of plans up to ten steps."""
+"""Smallest default number of decay steps. The first step of a decay still has the peak rate, so one step would be
+no
+decay. Without this minimum, plans of up to ten steps would have one.
+"""
 
 
 def learning_rate(settings: OptimizerSettings, step: int, total: int) -> float:
-    """The rate of one update.
+    """The learning rate of one step.
 
-    Linear warm-up to the peak, reached at step `warmup_steps` - 1, so that the first update already moves; then cosine
-    (Loshchilov and Hutter 2017), linear, constant, or constant with a decay at the end by 1 - sqrt (arXiv 2405.18392).
+    Linear warm-up reaches the peak at step `warmup_steps` - 1, so the first update is not zero. Then the rate
+    follows a
+    cosine (Loshchilov and Hutter 2017), a line, a constant, or a constant with a final decay by 1 - sqrt (arXiv
+    2405.18392).
 
     >>> settings = OptimizerSettings(learning_rate=1.0, warmup_steps=2)
     >>> [round(learning_rate(settings, step, 6), 3) for step in range(7)]
@@ -23,7 +27,7 @@ def learning_rate(settings: OptimizerSettings, step: int, total: int) -> float:
 
     Args:
         settings: Peak, floor, warm-up and shape.
-        step: 0-based optimizer step.
+        step: Optimizer step, from 0.
         total: Steps of the whole plan.
     """
     peak, floor, warmup = settings.learning_rate, settings.min_learning_rate, settings.warmup_steps
@@ -46,7 +50,12 @@ def learning_rate(settings: OptimizerSettings, step: int, total: int) -> float:
 
 
 def beyond_plan(settings: OptimizerSettings, total: int) -> list[str]:
-    """What of a schedule a plan of `total` steps is too short for, in words."""
+    """A description of the part of the schedule that does not fit into a plan of `total` steps.
+
+    Args:
+        settings: Warm-up and decay.
+        total: Steps of the whole plan.
+    """
     found: list[str] = []
     if settings.warmup_steps > total:
         found.append(

@@ -1,4 +1,4 @@
-"""Everything that a run needs before its first step, built in order: a `Run` is complete when it exists."""
+"""Prepares a run before its first step. A `Run` is complete when constructed."""
 
 import math
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ from lazarus_train.run_dir.retention import tidy
 
 @dataclass(frozen=True)
 class Setup:
-    """What is known of a run before its model is loaded.
+    """The parts of a run that are known before its model is loaded.
 
     Args:
         config: Settings of the run.
@@ -47,7 +47,7 @@ class Setup:
         folder: The run's folder.
         watcher: Callbacks.
         processes: The processes of the run.
-        last: Steps of the run.
+        last: Number of steps of the run.
     """
 
     config: TrainConfig
@@ -62,7 +62,7 @@ class Setup:
 
     @classmethod
     def of(cls, config: TrainConfig, inputs: RunInputs, watcher: Watcher, processes: ProcessGroup) -> "Setup":
-        """Reads the held-out data, and decides head and number of steps.
+        """Reads the held-out data, and determines the head and the number of steps.
 
         Args:
             config: Settings of the run.
@@ -94,16 +94,16 @@ class Run:
 
     Args:
         setup: Settings, data and processes.
-        base: The model that the run began with.
+        base: Initial model of the run.
         state: Model, optimizer and EMA.
         log: The logs.
         objective: The objective, bound to the training data.
-        gradients: The gradients of one batch, from the run's one loss function.
+        gradients: Gradients of one batch, from the run's loss function.
         replicas: The model and its copies for threads.
         batches: Makes the batches of a step.
         statistics: Computes the statistics of a step.
         evaluator: Held-out losses and answers.
-        micro_batch_rows: Rows per forward pass; None is a whole step.
+        micro_batch_rows: Rows per forward pass; None computes a whole step at once.
     """
 
     setup: Setup
@@ -120,11 +120,7 @@ class Run:
 
 
 def start_run(setup: Setup) -> Run:
-    """A run at step 0; an earlier run in the folder is removed.
-
-    Args:
-        setup: What is known of the run.
-    """
+    """A run at step 0. An earlier run in the folder is removed."""
     config, inputs = setup.config, setup.inputs
     tokenizer = inputs.encoder.tokenizer
     state = TrainState.fresh(config, setup.head, setup.processes, tokenizer)
@@ -137,12 +133,12 @@ def start_run(setup: Setup) -> Run:
 
 
 def restore_run(setup: Setup, checkpoint: Path, stored: State) -> Run:
-    """A run that continues after a verified checkpoint; what lies beyond it is computed again.
+    """A run that continues from a verified checkpoint. Later steps are computed again.
 
     Args:
-        setup: What is known of the run.
+        setup: Settings, data and processes.
         checkpoint: The checkpoint.
-        stored: Its state.
+        stored: State of the checkpoint.
     """
     config, inputs = setup.config, setup.inputs
     state = TrainState.restored(config, setup.head, stored, inputs.encoder.tokenizer, setup.processes)
@@ -159,11 +155,11 @@ def restore_run(setup: Setup, checkpoint: Path, stored: State) -> Run:
 
 
 def tidy_checkpoints(setup: Setup, log: RunLog) -> None:
-    """Points the links `latest` and `best` anew, and removes checkpoints that the settings do not keep.
+    """Updates the links `latest` and `best`, and removes checkpoints that the settings do not keep.
 
     Args:
         setup: Settings and folder.
-        log: Its metrics say which checkpoint is the best.
+        log: Log whose metrics determine the best checkpoint.
     """
     losses = held_out_losses(log.metrics(), setup.config.deciding_set)
     tidy(setup.folder.checkpoints, losses, setup.config.keep_checkpoints)

@@ -1,4 +1,4 @@
-"""Training state: model, optional adapters, optimizer and EMA; new, restored from a checkpoint, or written out."""
+"""Training state: model, optional adapters, optimizer and EMA. It is created, restored from a checkpoint, or saved."""
 
 import contextlib
 from collections.abc import Generator, Mapping
@@ -30,11 +30,11 @@ from lazarus_train.run_dir.sealed_read import BrokenSeal, Sealed
 from lazarus_train.run_dir.sealed_write import seal
 
 CHAT_TEMPLATE = "chat_template.jinja"
-"""Where transformers, mlx-lm and lazarus-tokenkit look first."""
+"""File name that transformers, mlx-lm and lazarus-tokenkit read first."""
 ADAPTERS = "adapters"
-"""Folder in `final/` that holds the adapters, beside the merged model."""
+"""Folder of the adapters in `final/`. The merged model is in `final/` itself."""
 MEAN = "ema"
-"""Folder in `final/` that holds the averaged model; with LoRA, its adapters."""
+"""Folder of the averaged model (EMA) in `final/`; with LoRA, of its adapters."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class TrainState:
         optimizer: Updates the trainable parameters.
         lora: Settings of the adapters; None trains all weights.
         head: The scores that replace the language-model head; None keeps that head.
-        ema: Moving average of the weights; None keeps none.
+        ema: Moving average of the weights; None disables it.
     """
 
     lm: LoadedModel
@@ -63,16 +63,16 @@ class TrainState:
         processes: ProcessGroup = SINGLE,
         tokenizer: Tokenizer | None = None,
     ) -> "TrainState":
-        """The model a run starts from.
+        """The initial state of a run.
 
         Args:
-            config: Names it.
-            head: What scores stand for, if any.
+            config: Settings of the run, with the model's path.
+            head: The scores that the model predicts; None keeps its language-model head.
             processes: The processes of the run.
-            tokenizer: Takes the place of the model's own: the one that the rows were encoded with.
+            tokenizer: The tokenizer that encoded the rows. It replaces the model's own.
 
         Raises:
-            SetupError: Its weights are quantized, and not adapted.
+            SetupError: The weights are quantized and there are no adapters.
         """
         lm = _load(config.model, head, config, tokenizer)
         lora = _lora_config(config.lora)
@@ -95,11 +95,18 @@ class TrainState:
         tokenizer: Tokenizer,
         processes: ProcessGroup = SINGLE,
     ) -> "TrainState":
-        """The model, moments and mean that a checkpoint holds; what is loaded is hashed, and held against its manifest.
+        """The state that a checkpoint contains. Loaded files are hashed and compared with the manifest.
+
+        Args:
+            config: Settings of the run.
+            head: The scores that the model predicts; None keeps its language-model head.
+            checkpoint: The verified checkpoint.
+            tokenizer: The tokenizer that encoded the rows.
+            processes: The processes of the run.
 
         Raises:
             CorruptCheckpoint: A file changed since it was verified.
-            ForeignCheckpoint: The model to adapt is not the one that the run began with.
+            ForeignCheckpoint: The base model of the adapters is not the initial model of the run.
         """
         with _naming_damage(checkpoint.sealed):
             lm, lora, mean = _trained(config, head, checkpoint, tokenizer)
@@ -133,11 +140,11 @@ class TrainState:
         return cls(lm, optimizer, lora, head, ema)
 
     def write(self, folder: Path, moments: Mapping[str, mx.array]) -> None:
-        """Everything `restored` needs: all weights, or the adapters; the moments; the mean.
+        """Writes everything that `restored` needs: all weights or the adapters, the moments and the EMA.
 
         Args:
-            folder: For the files.
-            moments: `optimizer.state()`, which all processes of a run ask for together.
+            folder: Folder for the files.
+            moments: Result of `optimizer.state()`, which all processes of a run must call together.
         """
         if self.lora is None:
             _save(self.lm, self.head, folder)
@@ -150,24 +157,27 @@ class TrainState:
             save_tensors(self.ema.state(), folder / MEAN_FILE)
 
     def finish(self, folder: Path, template: str | None) -> Sealed:
-        """Writes the trained model, sealed; adapters are kept apart and merged. Nothing can be learnt afterwards.
+        """Writes the trained model as a sealed folder; adapters are saved merged and separately. Training cannot
+        continue
+        afterwards.
 
         Args:
-            folder: For the model.
-            template: Chat template that it was trained with, where that is not the tokenizer's own: whoever asks the
-                model must ask it in the words it knows.
+            folder: Folder for the model.
+            template: Chat template of the training data if it differs from the tokenizer's own. Inference must use
+                the same
+                template.
         """
         return write_final(folder, self.lm, self.lora, self.head, self.ema, template)
 
     @contextlib.contextmanager
     def averaged(self) -> Generator[None]:
-        """The mean of the weights in the model's place for a while."""
+        """Context manager: the EMA weights replace the model's weights."""
         assert self.ema is not None, "asked for only where a mean is kept"
         with _averaged(self.lm, self.ema):
             yield
 
     def first_not_finite(self) -> str | None:
-        """Name of a trainable parameter that holds NaN or infinity, if any does."""
+        """Name of a trainable parameter that contains NaN or infinity; None if all are finite."""
         parameters = flatten(self.lm.model.trainable_parameters())
         finite = {name: mx.isfinite(parameter).all() for name, parameter in parameters.items()}
         evaluate(finite)
@@ -185,7 +195,16 @@ def write_final(
     ema: Ema | None,
     template: str | None,
 ) -> Sealed:
-    """Writes a trained model as `TrainState.finish` does."""
+    """Writes a trained model as `TrainState.finish` does.
+
+    Args:
+        folder: Folder for the model.
+        lm: The trained model.
+        lora: Settings of the adapters; None if all weights were trained.
+        head: The scores that the model predicts, if any.
+        ema: Moving average of the weights, if any.
+        template: Chat template, as for `TrainState.finish`.
+    """
 
     def write(beside: Path) -> None:
         if ema is not None:
@@ -213,15 +232,15 @@ def write_final_again(
     tokenizer: Tokenizer,
     template: str | None,
 ) -> Sealed:
-    """Writes the trained model anew from a verified checkpoint: the same checkpoint gives the same files.
+    """Writes the trained model from a verified checkpoint. The same checkpoint gives the same files.
 
     Args:
-        folder: For the model.
-        config: Of the run.
-        head: What scores stand for, if any.
-        checkpoint: The last one of the run.
-        tokenizer: That the rows were encoded with.
-        template: As `TrainState.finish` takes it.
+        folder: Folder for the model.
+        config: Settings of the run.
+        head: The scores that the model predicts; None keeps its language-model head.
+        checkpoint: Last checkpoint of the run.
+        tokenizer: The tokenizer that encoded the rows.
+        template: Chat template, as for `TrainState.finish`.
     """
     lm, lora, mean = _trained(config, head, checkpoint, tokenizer)
     _make_trainable(lm, lora, head, config)
@@ -244,7 +263,7 @@ def _averaged(lm: LoadedModel, ema: Ema) -> Generator[None]:
 def _trained(
     config: TrainConfig, head: SequenceHead | None, checkpoint: State, tokenizer: Tokenizer
 ) -> tuple[LoadedModel, LoraConfig | None, Mapping[str, mx.array]]:
-    """The model with the weights of a checkpoint, its adapters if any, and the mean of the weights if one is kept."""
+    """The model with the weights of a checkpoint, its adapters if any, and its EMA if any."""
     lora, sealed = _lora_config(config.lora), checkpoint.sealed
     lm = _load(sealed.path if lora is None else config.model, head, config, tokenizer)
     if lora is None:
@@ -260,7 +279,7 @@ def _trained(
 
 
 def _tensors(checkpoint: State, name: str) -> dict[str, mx.array]:
-    """The tensors of a file of a checkpoint, which must be the one that was verified."""
+    """The tensors of a checkpoint's file. The file must not have changed since it was verified."""
     tensors, digest = load_hashed(checkpoint.sealed.path / name)
     _expect(checkpoint.sealed, {name: digest})
     return tensors
@@ -268,7 +287,7 @@ def _tensors(checkpoint: State, name: str) -> dict[str, mx.array]:
 
 @contextlib.contextmanager
 def _naming_damage(sealed: Sealed) -> Generator[None]:
-    """Says of a checkpoint that cannot be loaded which of its files was changed, if one was."""
+    """If a checkpoint cannot be loaded, names the file that changed, if any."""
     try:
         yield
     except LazarusError:
@@ -288,7 +307,7 @@ def _expect(sealed: Sealed, digests: Mapping[str, str]) -> None:
 
 
 def _make_trainable(lm: LoadedModel, lora: LoraConfig | None, head: SequenceHead | None, config: TrainConfig) -> None:
-    """Freezes what does not learn."""
+    """Freezes the parameters that are not trained."""
     if lora is not None and head is not None:
         cast("Any", lm.model).score.unfreeze()
     if config.freeze:
@@ -303,7 +322,7 @@ def _save(lm: LoadedModel, head: SequenceHead | None, folder: Path) -> None:
 
 
 def _load(directory: Path, head: SequenceHead | None, config: TrainConfig, tokenizer: Tokenizer | None) -> LoadedModel:
-    """A model in the precision that it learns in; under adapters it stays as it is stored."""
+    """A model in its training precision. Under adapters, the base model keeps its stored precision."""
     if head is None:
         lm = load(directory, hashed=True)
     else:

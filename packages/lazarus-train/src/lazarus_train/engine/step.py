@@ -1,4 +1,4 @@
-"""One optimizer step: loss and gradients over micro-batches, as if they were one batch."""
+"""One optimizer step: loss and gradients accumulate over micro-batches as if they were one batch."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -17,9 +17,9 @@ class Gradients(NamedTuple):
 
     Args:
         loss: Mean over the step's units.
-        metrics: Means of the objective's metrics.
-        norm: Global norm of the gradients, before clipping.
-        tree: Gradients of the trainable parameters, clipped.
+        metrics: Means of the objective's metrics, by name.
+        norm: Global norm of the gradients before clipping.
+        tree: Clipped gradients of the trainable parameters.
     """
 
     loss: float
@@ -43,11 +43,11 @@ def compute_gradients(
 
     Args:
         model: The model, or a model with its replicas. Its parameters are not changed.
-        gradients: The gradients of one batch, such as `LossGradients(loss_fn)`.
-        batches: This process's micro-batches, possibly none; each is one batch, or one batch per thread. One micro-batch is
-            held in memory at a time.
+        gradients: Computes the gradients of one batch, for example `LossGradients(loss_fn)`.
+        batches: Micro-batches of this process, possibly none; each is one batch, or one batch per thread. Only one
+            micro-batch is in memory at a time.
         units: Labels, pairs or samples of the whole step, over all micro-batches and processes; at least 1.
-        max_norm: Gradients of a larger global norm are scaled down to it.
+        max_norm: Upper bound of the global norm; larger gradients are scaled down to it.
         processes: The processes that compute the rest of the step.
     """
     replicas = model if isinstance(model, Replicas) else Replicas(model, 1)
@@ -74,7 +74,7 @@ def _of_share(gradients: GradientFn, units: mx.array, model: nn.Module, batch: B
 
 
 def _added(parts: list[Found]) -> Found:
-    """The sum of the threads' gradients, in their order."""
+    """The sum of the threads' gradients, in thread order."""
     total = parts.pop(0)
     for part in parts:
         total = {name: total.pop(name) + part.pop(name) for name in list(part)}  # popped: the sum takes their memory

@@ -1,4 +1,4 @@
-"""Training by a plan: checked before the first step, audited at every step, resumable after every checkpoint."""
+"""Trains on a batch plan: checks inputs before the first step, logs every step, and resumes from any checkpoint."""
 
 import math
 import time
@@ -39,11 +39,12 @@ class RunResult:
 
     Args:
         final: Folder of the trained model.
-        steps: Steps done since the run began, resumed ones included.
+        steps: Steps since the start of the run, including steps before a resume.
         plan_steps: Steps of the whole plan.
-        audit_head: Hash of the audit chain, which covers rows, weights, settings and machine; empty on a process that does not
+        audit_head: Hash of the audit chain over rows, weights, settings and machine, 64 hex; empty on a process
+            that does not
             write.
-        data_head: Hash of the chain over the rows alone; empty on a process that does not write.
+        data_head: Hash of the chain over the rows alone, 64 hex; empty on a process that does not write.
     """
 
     final: Path
@@ -54,21 +55,22 @@ class RunResult:
 
 
 def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT) -> RunResult:
-    """Trains a model by a plan.
+    """Trains a model on a batch plan.
 
     Args:
-        config: Model, data, plan, output and how to learn.
-        resume: `auto` (the newest checkpoint in the output folder, else from the start), `none` (from the start;
-            an earlier run in the folder is replaced), or a checkpoint's path.
-        watcher: Callbacks; may stop the run. Each process of a run has its own.
+        config: Model, data, plan, output folder and training settings.
+        resume: `auto` continues from the newest checkpoint in the output folder, or starts if there is none. `none`
+            starts and
+            replaces an earlier run in the folder. A path continues from that checkpoint.
+        watcher: Callbacks; they may stop the run. Each process of a run has its own.
 
     Raises:
-        CorruptPlan: The plan contradicts itself.
-        StalePlan: The plan was made for other data, tokenizer, template or lengths; nothing was trained.
+        CorruptPlan: The plan is inconsistent.
+        StalePlan: The plan was built for other data, tokenizer, template or lengths. No step was trained.
         CorruptCheckpoint: The checkpoint to resume from is damaged.
-        ForeignCheckpoint: It belongs to another run.
+        ForeignCheckpoint: The checkpoint belongs to another run.
         NonFinite: Loss, gradient or weights are NaN or infinite; the last checkpoint is kept.
-        Interrupted: `should_stop` returned true; the same call continues from there.
+        Interrupted: `should_stop` returned true. The same call continues from there.
     """
     config = config.located()
     check_weights_fit(weight_bytes(config.model))
@@ -100,7 +102,7 @@ class _Loop:
     """The steps of one run.
 
     Args:
-        run: Complete; nothing is added to it later.
+        run: The run, complete when passed.
     """
 
     def __init__(self, run: Run) -> None:
@@ -115,7 +117,7 @@ class _Loop:
         self._last = done if done and self._overfits() else run.setup.last
 
     def follow_plan(self) -> RunResult:
-        """Does the steps that are left, and writes the trained model."""
+        """Trains the remaining steps and writes the trained model."""
         log, plan, processes = self._run.log, self._inputs.plan, self._processes
         done = log.next_step
         self._watcher.on_start(self._inputs.checked, done, self._last)
@@ -194,7 +196,7 @@ class _Loop:
         return [row.tobytes() for row in self._processes.join_bytes(table)]
 
     def _after(self, done: int) -> None:
-        """Evaluates and saves when it is due; stops on request."""
+        """Evaluates and saves when due; stops on request."""
         config = self._config
         is_given_up = is_due(config, done, self._last) and not self._run.evaluator.run(done)
         overfits = self._overfits()
@@ -214,14 +216,14 @@ class _Loop:
             )
 
     def _overfits(self) -> bool:
-        """Whether the metrics say to stop; the process that writes them decides."""
+        """Whether to stop early. The process that writes the metrics decides."""
         settings, decides = self._config.early_stop, self._config.deciding_set
         if settings is None or decides is None:
             return False
         return self._processes.any(is_overfitting(self._run.log.metrics(), decides, settings))
 
     def _check_weights(self, done: int) -> None:
-        """The loss of a step is computed before the update: it says nothing about the weights after it."""
+        """Checks the weights after an update. The loss of a step is computed before it."""
         name = self._run.state.first_not_finite()
         if name is not None:
             raise NonFinite(

@@ -1,8 +1,10 @@
-"""Gradient checkpointing: a block's activations are computed again for its gradient instead of being kept.
+"""Gradient checkpointing: activations of a block are recomputed for its gradient instead of stored.
 
-Memory for activations falls from that of all blocks to that of one block, for a third more time; losses and gradients are the
-same. On a CPU a block hands on an array that depends on nothing (`lazarus_models.ops.recomputation`): `mx.checkpoint` alone
-took more memory there than no checkpointing, since MLX keeps what it computes while it differentiates.
+Activation memory falls from all blocks to one block, at one third more time. Losses and gradients are unchanged. On
+a CPU
+a block returns an array without graph dependencies (`lazarus_models.ops.recomputation`). `mx.checkpoint` alone
+needed
+more memory there than no checkpointing, because MLX keeps computed arrays during differentiation.
 """
 
 from typing import Any
@@ -15,10 +17,10 @@ from lazarus_train.devices import device_policy
 
 
 class Recomputed(Block):
-    """Added to the class of a block: its activations are computed again for the gradient, not kept."""
+    """Mixin for a block: its activations are recomputed for the gradient instead of stored."""
 
     def __call__(self, x: mx.array, mask: Any = None, cache: Any = None) -> mx.array:
-        """As the block does."""
+        """Output of the block, with the block's own arguments."""
         learnt = flatten(self.trainable_parameters())
 
         def compute(x: mx.array, *parameters: mx.array) -> list[mx.array]:

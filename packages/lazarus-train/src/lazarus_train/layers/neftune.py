@@ -1,9 +1,11 @@
-"""NEFTune (Jain et al. 2023, arXiv 2310.05914): noise on the embeddings of training, uniform in +-alpha / sqrt(L d).
+"""NEFTune (Jain et al. 2023, arXiv 2310.05914): noise on the embeddings in training, uniform in +-alpha / sqrt(L
+d).
 
-R = rows, T = tokens a row, D = model width
+R = rows, T = tokens per row, D = model width
 
-L is the length of the part that a token belongs to, not of the row: so a sample gets the noise that it would get alone.
-The noise of a row is decided by the step's seed and the row's number in the step.
+L is the length of a token's part, not of the row, so the noise of a sample does not depend on packing. The noise of
+a row
+depends only on the step's seed and the row's index in the step.
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Noisy(nn.Module):
-    """Added to the class of an embedding of any kind (plain, low-memory, quantized, adapted): adds noise in training."""
+    """Mixin for an embedding of any kind (plain, low-memory, quantized, adapted): adds noise in training."""
 
     _noise: mx.array | None
 
@@ -47,7 +49,12 @@ def embedding_of(model: nn.Module) -> nn.Module:
 
 @contextlib.contextmanager
 def noisy(model: nn.Module, noise: mx.array) -> Generator[None]:
-    """Noise on the embeddings of a model's calls for a while."""
+    """Context manager: adds noise to the embeddings of the model's calls.
+
+    Args:
+        model: The model.
+        noise: Noise (R, T, D); None adds none.
+    """
     embedding = cast("Noisy", embedding_of(model))
     embedding.add(noise)
     try:
@@ -57,18 +64,18 @@ def noisy(model: nn.Module, noise: mx.array) -> Generator[None]:
 
 
 def embedding_width(model: nn.Module) -> int:
-    """D."""
+    """Width D of the model's embeddings."""
     return cast("Decoder", model).config.width  # of the weight it is another where that is packed
 
 
 def embedding_noise(batch: Batch, width: int, alpha: float, seed: int) -> Float[mx.array, "R T D"]:
-    """Noise of a batch's tokens; padding has none.
+    """Noise of a batch's tokens; 0 for padding.
 
     Args:
-        batch: Tells the parts and the rows' numbers.
+        batch: Batch with parts and row indices.
         width: D.
         alpha: Strength; 5 is usual.
-        seed: Of the step.
+        seed: Seed of the step.
     """
     tokens = batch.ids.shape[1]
     scale = np.zeros(batch.ids.shape, dtype=np.float32)

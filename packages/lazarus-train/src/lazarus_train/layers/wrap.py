@@ -1,11 +1,13 @@
-"""The one place where layers of a model are wrapped for training, in one order, so that all wrappers take effect together.
+"""Wraps layers of a model for training, in one fixed order, so that all wrappers take effect together.
 
-1. Low memory (`cpu.low_memory_layers`): innermost. It replaces the computation of single layers: linear, embedding, norm, MLP, block.
+1. Low memory (`cpu.low_memory_layers`): innermost. It replaces the computation of single layers: linear, embedding,
+norm, MLP, block.
 2. Gradient checkpointing (`layers.gradient_checkpointing`): around each block, low-memory or not.
 3. Noise (`layers.neftune`): outermost, on the output of the embedding, low-memory or not.
 
-A wrapped layer keeps its weights and their names. Its class becomes a subclass of the class it had; layers of other models do
-not change. Layers must be frozen before they are wrapped: a frozen layer needs no low-memory gradient.
+A wrapped layer keeps its weights and their names. Its class becomes a subclass of its former class; layers of other
+models
+do not change. Layers must be frozen before they are wrapped: a frozen layer needs no low-memory gradient.
 """
 
 from dataclasses import dataclass
@@ -24,12 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wrapping:
-    """Which wrappers a model gets.
+    """The wrappers of a model.
 
     Args:
-        low_memory: Layers of a CPU that keep few arrays for the gradient.
-        gradient_checkpointing: Blocks that compute their activations again for the gradient.
-        noise: An embedding that adds noise in training (NEFTune).
+        low_memory: Use CPU layers that store few arrays for the gradient.
+        gradient_checkpointing: Recompute the activations of blocks for the gradient.
+        noise: Add noise to the embeddings in training (NEFTune).
         drops: Whether adapters use dropout.
     """
 
@@ -43,8 +45,8 @@ def wrap_layers(model: nn.Module, wrapping: Wrapping) -> None:
     """Wraps the layers of a model in place, in the order that this module states.
 
     Args:
-        model: With its adapters, frozen where it does not learn; not wrapped yet.
-        wrapping: Which wrappers.
+        model: The model with its adapters and frozen layers, not wrapped.
+        wrapping: The wrappers.
     """
     if wrapping.low_memory:
         for layer in modules(model).values():
@@ -62,5 +64,5 @@ def wrap_layers(model: nn.Module, wrapping: Wrapping) -> None:
 
 @cache
 def _around(wrapper: type[nn.Module], kind: type[nn.Module]) -> type[nn.Module]:
-    """A class that calls the wrapper first, then the class that the layer had."""
+    """A class that calls the wrapper first, then the layer's former class."""
     return type(f"{wrapper.__name__}{kind.__name__}", (wrapper, kind), {})

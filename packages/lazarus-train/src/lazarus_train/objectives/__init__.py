@@ -1,4 +1,4 @@
-"""Objectives: one file each. The names here are what an objective of another package may use."""
+"""Objectives: one file each. Objectives of other packages may use the names exported here."""
 
 from lazarus_core.lazy import lazy_exports
 

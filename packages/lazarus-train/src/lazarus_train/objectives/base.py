@@ -1,14 +1,16 @@
-"""The `Objective` protocol: everything that a run asks of a loss. One file of this folder defines one objective.
+"""The `Objective` protocol: everything that a run needs from a loss. One file of this folder defines one objective.
 
 A run uses an objective in this order:
 
 1. `loss_normalizer` checks the data against the plan and gives the denominator of each step.
 2. `sequence_head` says whether the model predicts scores instead of tokens.
 3. `bind` gives the objective the data, the tokenizer and, if `reference_need` says so, a reference model.
-4. For each step: `survey` (one pass without gradients, if the loss needs statistics of the whole step), `prepare`, `loss`.
+4. For each step: `survey` (one pass without gradients, if the loss needs statistics of the whole step), `prepare`,
+`loss`.
 5. For held-out data: `measure`.
 
-Losses are sums over units (labels, pairs or samples). The training step divides them by the units of the whole step.
+Losses are sums over units (labels, pairs or samples). The training step divides them by the units of the whole
+step.
 """
 
 from __future__ import annotations
@@ -124,7 +126,14 @@ class Reference(Protocol):
         ...
 
     def mismatched(self, model: Any, batch: Batch, group: Group) -> mx.array:
-        """The same for a batch of `mismatched_batches`, whose parts are numbered through the group's examples."""
+        """Log-probabilities for a batch of `mismatched_batches`, float32 (P,). Parts are numbered across the
+        examples of the group.
+
+        Args:
+            model: The model in training, for references that are made from it.
+            batch: A batch of `mismatched_batches`.
+            group: The group of the examples.
+        """
         ...
 
 
@@ -160,7 +169,7 @@ class Bindings:
 
 
 class Objective(ABC, Generic[Settings]):
-    """Base class of all objectives. A subclass must define `settings_type` and `loss`; all else has a default.
+    """Base class of all objectives. A subclass must define `settings_type` and `loss`; the rest has defaults.
 
     Args:
         settings: The objective's settings.
@@ -191,24 +200,24 @@ class Objective(ABC, Generic[Settings]):
 
     @property
     def survey(self) -> Survey | None:
-        """Statistics of a whole step that the loss needs; None if every unit counts by itself."""
+        """Statistics of a whole step that the loss needs; None if each unit's loss is independent."""
         return None
 
     def loss_normalizer(self, plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = False) -> NDArray[np.int64]:
-        """Checks the data, and counts the units of each step: the loss of a step is divided by them.
+        """Checks the data, and counts the units of each step. The loss of a step is divided by them.
 
         The default counts label tokens.
 
         Args:
             plan: The steps.
-            dataset: Their samples.
+            dataset: Samples of the plan.
             may_be_empty: Whether a step may have no unit. Held-out steps may.
 
         Returns:
             Units of each step, int64 (S,).
 
         Raises:
-            SetupError: A sample is not of the kind that the objective learns from, or a step has no unit.
+            SetupError: A sample does not fit the objective, or a step has no unit.
         """
         from lazarus_train.objectives.loss_normalizer import labels_by_step
 
@@ -224,7 +233,7 @@ class Objective(ABC, Generic[Settings]):
         return None
 
     def warnings(self, dataset: Dataset, head: SequenceHead | None) -> Iterable[str]:
-        """Warnings about settings that are allowed but probably wrong, in plain words.
+        """Warnings about settings that are allowed but probably wrong.
 
         Args:
             dataset: The training data.
@@ -233,7 +242,7 @@ class Objective(ABC, Generic[Settings]):
         return ()
 
     def bind(self, bindings: Bindings) -> Objective[Any]:
-        """The objective with everything that its loss reads; the default needs nothing.
+        """The objective with everything that its loss reads. The default returns the objective itself.
 
         Args:
             bindings: Data, tokenizer, head and reference.
@@ -274,7 +283,7 @@ class Objective(ABC, Generic[Settings]):
 
 
 def make_objective(settings: ObjectiveSettings) -> Objective[Any]:
-    """The objective of some settings, not bound to data yet.
+    """The objective for the given settings, not bound to data.
 
     Raises:
         SetupError: No package provides its kind.
@@ -285,7 +294,7 @@ def make_objective(settings: ObjectiveSettings) -> Objective[Any]:
 def step_group(plan: BatchPlan, step: int) -> Group:
     """The samples of a step.
 
-    A step of one distinct sample borrows the answers of the nearest other sample before it in the plan, or after it.
+    A step of one distinct sample uses the answers of the nearest other sample before it in the plan, or after it.
 
     Args:
         plan: The plan.
@@ -303,5 +312,5 @@ def step_group(plan: BatchPlan, step: int) -> Group:
 
 
 def held_out_group(plan: BatchPlan) -> Group:
-    """All samples of a plan of held-out rows, in the order of the data; it does not depend on how they share rows."""
+    """All samples of a held-out plan, in the order of the data. The order does not depend on packing."""
     return Group(0, tuple(sorted(set(plan.sample.tolist()))))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class CausalSettings(ObjectiveSettings, frozen=True):
-    """The next token: pre-training on texts, fine-tuning on answers."""
+    """Next-token prediction: pre-training on texts, fine-tuning on answers."""
 
     kind: Literal["causal"] = "causal"
 
@@ -21,7 +21,7 @@ class CausalSettings(ObjectiveSettings, frozen=True):
 
 
 class CausalObjective(Objective[CausalSettings]):
-    """Negative log-likelihood of each label, given the tokens before it."""
+    """Negative log-likelihood of each label given the preceding tokens."""
 
     settings_type = CausalSettings
     is_static = True

@@ -1,4 +1,4 @@
-"""Classification: which of a few answers a question has. B = samples, C = classes."""
+"""Classification: predicts one of a fixed set of answers to a question. B = samples, C = classes."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 
 _MOST_NAMED = 8
-"""Classes that a message names."""
+"""Largest number of classes that a message lists."""
 
 
 class ClassificationSettings(ObjectiveSettings, frozen=True):
-    """Which of some answers a question has: a score for each, read where the answer would begin."""
+    """One score per class, computed at the last token before the answer."""
 
     kind: Literal["classification"] = "classification"
     classes: tuple[str, ...] = ()
-    """The answers there are; empty takes those of the data, in alphabetical order."""
+    """Names of the classes. Empty uses the answers in the data, in alphabetical order."""
 
     @model_validator(mode="after")
     def _classes_differ(self) -> ClassificationSettings:
@@ -47,11 +47,11 @@ class ClassificationSettings(ObjectiveSettings, frozen=True):
 
 
 class ClassificationObjective(Objective[ClassificationSettings]):
-    """A score for each class, read at the token before the answer.
+    """One score per class, computed at the last token before the answer.
 
     Args:
         settings: The objective's settings.
-        labels: Number of each sample's class, int32 (N,); from `bind`.
+        labels: Class index of each sample, int32 (N,); from `bind`.
     """
 
     settings_type = ClassificationSettings
@@ -71,10 +71,10 @@ class ClassificationObjective(Objective[ClassificationSettings]):
         return samples_by_step(plan, dataset, pairs=False)
 
     def sequence_head(self, dataset: Dataset, tokenizer: Tokenizer) -> SequenceHead:
-        """One score for each class: those of the settings, or those of the data in alphabetical order.
+        """One score for each class. Classes come from the settings, or from the data in alphabetical order.
 
         Raises:
-            SetupError: The data has one class only.
+            SetupError: The data has only one class.
         """
         from lazarus_train.objectives.loss_normalizer import answers
         from lazarus_train.objectives.sequence_head import SequenceHead
@@ -97,17 +97,17 @@ class ClassificationObjective(Objective[ClassificationSettings]):
             )
 
     def bind(self, bindings: Bindings) -> ClassificationObjective:
-        """With the class of each sample.
+        """The objective with the class of each sample.
 
         Raises:
-            SetupError: An answer is no class.
+            SetupError: An answer is not a class.
         """
         assert bindings.head is not None, "classes are scored"
         labels = classes_of(bindings.dataset, bindings.tokenizer, bindings.head.outputs)
         return ClassificationObjective(self.settings, labels)
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
-        """Sum over samples, with accuracy."""
+        """Cross-entropy summed over samples, with accuracy."""
         from lazarus_models.backend import mx
         from lazarus_train.objectives.forward import part_scores
         from lazarus_train.objectives.score_losses import classification
@@ -118,7 +118,7 @@ class ClassificationObjective(Objective[ClassificationSettings]):
 
 
 def classes_of(dataset: Dataset, tokenizer: Tokenizer, classes: Sequence[str]) -> NDArray[np.int32]:
-    """Answers as numbers of classes, int32 (N,).
+    """Class index of each answer, int32 (N,).
 
     Args:
         dataset: The samples.
@@ -126,7 +126,7 @@ def classes_of(dataset: Dataset, tokenizer: Tokenizer, classes: Sequence[str]) -
         classes: Names of the classes.
 
     Raises:
-        SetupError: One is no class.
+        SetupError: An answer is not a class.
     """
     import numpy as np
 

@@ -1,8 +1,8 @@
-"""Masked diffusion (LLaDA, arXiv 2502.09992): mask some tokens, predict them from all the others.
+"""Masked diffusion (LLaDA, arXiv 2502.09992): predicts masked tokens from all other tokens.
 
-R = rows, T = tokens a row, V = vocabulary
+R = rows, T = tokens per row, V = vocabulary
 
-Losses are sums over the maskable tokens; divided by the number of those, they are an upper bound on -log p per token.
+Losses are sums over the maskable tokens. Divided by their number, they are an upper bound on -log p per token.
 """
 
 from __future__ import annotations
@@ -25,22 +25,24 @@ if TYPE_CHECKING:
 
 
 class DiffusionSettings(ObjectiveSettings, frozen=True):
-    """Masked tokens from all the others (arXiv 2502.09992); the first token of a sample is never masked."""
+    """Masked diffusion (arXiv 2502.09992). The first token of a sample is never masked."""
 
     kind: Literal["diffusion"] = "diffusion"
     mask_id: NonNegativeInt
-    """The token that stands for a masked one; the data must not hold it."""
+    """Token id of the mask; the data must not contain it."""
     causal_share: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Weight of next-token prediction beside it: the joint loss."""
+    """Weight of an additional next-token loss: the joint loss."""
     truncated_share: float = Field(default=0.01, ge=0.0, le=1.0)
-    """Share of samples that diffusion sees cut to a random length, anew in every step; LLaDA's in pre-training, 0 when it
-    learns answers."""
+    """Share of samples that diffusion sees truncated to a random length, drawn again in every step. Use LLaDA's
+    share for
+        pre-training and 0 for fine-tuning on answers.
+    """
     draws: PositiveInt = 128
-    """Draws of masks that a held-out loss is the mean of, LLaDA's number."""
+    """Number of mask draws that a held-out loss averages over. The default is LLaDA's."""
 
 
 class DiffusionObjective(Objective[DiffusionSettings]):
-    """Masked tokens; with `causal_share`, next-token prediction too."""
+    """Masked diffusion; with `causal_share`, next-token prediction too."""
 
     settings_type = DiffusionSettings
     is_static = True
@@ -59,7 +61,13 @@ class DiffusionObjective(Objective[DiffusionSettings]):
         return super().loss_normalizer(plan, dataset, may_be_empty=may_be_empty)
 
     def prepare(self, batch: Batch, seed: int) -> Batch:
-        """Samples cut, tokens masked; times spread evenly over the rows of the whole step, in an order drawn anew."""
+        """Truncates samples and masks tokens. Mask times are evenly spaced over the rows of the whole step, in
+        random order.
+
+        Args:
+            batch: Some rows of a step.
+            seed: Seed of the step.
+        """
         from lazarus_models.backend import mx
         from lazarus_train.objectives.masking import mask_share, mask_times, masked_rows, with_masks
         from lazarus_train.objectives.truncation import truncate
@@ -86,7 +94,13 @@ class DiffusionObjective(Objective[DiffusionSettings]):
         return joint(diffusion, causal, 1 - share), parts
 
     def measure(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
-        """The bound by `draws` draws of exactly k masks a row, each row holding one sample."""
+        """The bound, from `draws` draws of exactly k masks per row. Each row contains one sample.
+
+        Args:
+            model: The model, in evaluation mode.
+            batch: Held-out rows.
+            seed: Seed of the measurement.
+        """
         from lazarus_models.backend import mx
         from lazarus_models.trees import evaluate
         from lazarus_train.objectives.forward import bidirectional_logits, causal_sum

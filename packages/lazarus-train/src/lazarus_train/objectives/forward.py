@@ -1,8 +1,9 @@
-"""From a batch to the numbers that objectives read: every part by itself, whatever it shares its row with.
+"""Forward passes of a batch for objectives. Each part is computed independently of other parts of its row.
 
-R = rows, T = tokens a row, D = model width, L = labels, P = parts, O = outputs
+R = rows, T = tokens per row, D = model width, L = labels, P = parts, O = outputs
 
-On a CPU the head is asked for the places before labels alone; on a GPU, where shapes are best fixed, for all places.
+On a CPU the head runs only at positions before labels. On a GPU it runs at all positions, so that shapes stay
+fixed.
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
@@ -27,7 +28,12 @@ if TYPE_CHECKING:
 
 
 def causal_sum(model: nn.Module, batch: Batch) -> Float[mx.array, ""]:
-    """Sum of the labels' negative log-likelihoods, each from what is before it."""
+    """Sum of the negative log-likelihoods of all labels given the preceding tokens, in nats.
+
+    Args:
+        model: The model.
+        batch: The batch.
+    """
     if not device_policy().labels_only:
         decoder = cast("Decoder", model)
         return causal_nll(decoder(batch.ids, cache=_caches(decoder, batch)), batch.ids, batch.is_label)
@@ -35,7 +41,12 @@ def causal_sum(model: nn.Module, batch: Batch) -> Float[mx.array, ""]:
 
 
 def label_nll(model: nn.Module, batch: Batch) -> Float[mx.array, " L"]:
-    """-log p of every label, in the order of rows and tokens."""
+    """-log p of every label, in the order of rows and tokens; float32 (L,).
+
+    Args:
+        model: The model.
+        batch: The batch.
+    """
     decoder = cast("Decoder", model)
     states = decoder.body(batch.ids, _caches(decoder, batch))  # (R, T, D)
     before = mx.flatten(states, 0, 1)[before_labels(batch.places)]  # (L, D)
@@ -44,16 +55,26 @@ def label_nll(model: nn.Module, batch: Batch) -> Float[mx.array, " L"]:
 
 
 def part_log_probabilities(model: nn.Module, batch: Batch) -> Float[mx.array, " P"]:
-    """Log p of each part's labels together, given what is before them."""
+    """Joint log-probability of the labels of each part given the preceding tokens; float32 (P,).
+
+    Args:
+        model: The model.
+        batch: The batch.
+    """
     return -_part_sums(label_nll(model, batch), batch)
 
 
 def log_probabilities_with_prompts(
     model: nn.Module, batch: Batch
 ) -> tuple[Float[mx.array, " P"], Float[mx.array, " P"]]:
-    """`part_log_probabilities`, and log p of all tokens of each part but the first, by one forward pass.
+    """`part_log_probabilities`, and the log-probability of all tokens of each part but the first, in one forward
+    pass.
 
-    Of rejected answers both are of the labels: no loss reads their prompts.
+    For rejected answers both values cover the labels only, because no loss reads their prompts.
+
+    Args:
+        model: The model.
+        batch: The batch.
     """
     wider = _with_prompts(batch)
     nll = label_nll(model, wider)
@@ -62,7 +83,7 @@ def log_probabilities_with_prompts(
 
 
 def _part_sums(values: Float[mx.array, " L"], batch: Batch) -> Float[mx.array, " P"]:
-    """Values of labels, summed by part."""
+    """Sums of label values by part."""
     sums: list[mx.array] = []
     first = 0
     for each in batch.parts:
@@ -72,7 +93,7 @@ def _part_sums(values: Float[mx.array, " L"], batch: Batch) -> Float[mx.array, "
 
 
 def _with_prompts(batch: Batch) -> Batch:
-    """A batch in which every token of a first part is a label, but the first; `is_label` stays as it was."""
+    """A batch in which every token of a first part but the first is a label; `is_label` is unchanged."""
     is_label = np.array(batch.is_label, dtype=np.bool_)
     parts = list(batch.parts)
     for number, part in enumerate(batch.parts):
@@ -86,24 +107,24 @@ def _with_prompts(batch: Batch) -> Batch:
 def bidirectional_logits(
     model: nn.Module, ids: Int[mx.array, "R T"], segment_ids: Int[mx.array, "R T"]
 ) -> Float[mx.array, "R T V"]:
-    """Logits of rows in which every token sees all of its part.
+    """Logits of rows in which every token attends to all tokens of its part.
 
     Args:
-        model: Of layers that a mask can open to later tokens.
-        ids: What is read: a batch's ids with masks.
-        segment_ids: Tell the parts.
+        model: A model whose layers support bidirectional attention by a mask.
+        ids: Token ids with masks, int (R, T).
+        segment_ids: Part of each token, int (R, T).
     """
     decoder = cast("Decoder", model)
     return decoder(ids, cache=mask_caches(model, bidirectional_mask(segment_ids)))
 
 
 def part_scores(model: SequenceModel, batch: Batch, places: list[int]) -> Float[mx.array, "P O"]:
-    """Scores of each part, read at one token of it.
+    """Scores of each part, read at one of its tokens; (P, O).
 
     Args:
         model: A body with a linear layer.
         batch: The parts.
-        places: The token of each part that is read, counted in its row.
+        places: Position of that token in its row, for each part.
     """
     states = model.body(batch.ids, _caches(model.body, batch))  # (R, T, D)
     row_len = batch.ids.shape[1]
@@ -112,8 +133,8 @@ def part_scores(model: SequenceModel, batch: Batch, places: list[int]) -> Float[
 
 
 def _caches(model: "Decoder | Body", batch: Batch) -> Sequence[SegmentCache | None] | None:
-    """What holds parts apart. Where the model's layers carry a state a row is one part, and layers of attention need no cache:
-    on a CPU they get one, since attention by runs keeps no scores for the gradient.
+    """Caches that separate the parts of a row. If the model's layers have a recurrent state, a row is one part, and
+    attention layers need no cache. On a CPU they get one: segment attention keeps no scores for the gradient.
     """
     if model.config.supports_packing:
         return segment_caches(model, batch.segment_ids)

@@ -22,7 +22,7 @@ def labels_by_step(plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = Fa
 
     Args:
         plan: The steps.
-        dataset: Their samples: texts, conversations or answers, no pairs.
+        dataset: Samples of the plan: texts, conversations or answers, not pairs.
         may_be_empty: Whether a step may have no label.
 
     Raises:
@@ -45,11 +45,11 @@ def samples_by_step(plan: BatchPlan, dataset: Dataset, *, pairs: bool) -> NDArra
 
     Args:
         plan: The steps.
-        dataset: Their samples.
+        dataset: Samples of the plan.
         pairs: Whether a sample is a chosen and a rejected answer; otherwise it is one question with one answer.
 
     Raises:
-        SetupError: The plan cuts a sample, or a sample is not of this kind.
+        SetupError: The plan truncates or splits a sample, or a sample is not of this type.
     """
     check_whole(plan, dataset)
     for sample in np.unique(plan.sample).tolist():
@@ -58,11 +58,11 @@ def samples_by_step(plan: BatchPlan, dataset: Dataset, *, pairs: bool) -> NDArra
 
 
 def epochs_by_step(plan: BatchPlan, dataset: Dataset) -> NDArray[np.float64]:
-    """Tokens up to the end of each step as a multiple of the data's tokens, float64 (S,).
+    """Epochs completed at the end of each step: tokens so far divided by the data's tokens, float64 (S,).
 
     Args:
         plan: The steps.
-        dataset: Their samples.
+        dataset: Samples of the plan.
     """
     tokens = np.add.reduceat(plan.end - plan.start, plan.step_splits[:-1])
     return np.cumsum(tokens) / dataset.lengths.length.sum()
@@ -80,7 +80,12 @@ def answers(dataset: Dataset, tokenizer: Tokenizer) -> list[str]:
 
 
 def lost_labels(plan: BatchPlan, dataset: Dataset) -> NDArray[np.int64]:
-    """Samples that carry loss, but none of it in the tokens that the plan uses; ascending."""
+    """Samples whose loss tokens are all outside the tokens that the plan uses; ascending.
+
+    Args:
+        plan: The steps.
+        dataset: Samples of the plan.
+    """
     labels_before = np.concatenate([[0], np.cumsum(dataset.loss_mask)])
     whole = labels_before[dataset.splits[1:]] - labels_before[np.minimum(dataset.splits[:-1] + 1, dataset.splits[1:])]
     used = np.zeros(len(dataset), dtype=np.int64)
@@ -103,10 +108,14 @@ def _warn_of_lost_labels(plan: BatchPlan, dataset: Dataset) -> None:
 
 
 def check_whole(plan: BatchPlan, dataset: Dataset) -> None:
-    """Refuses a plan that cuts samples which are learnt as a whole.
+    """Refuses a plan that truncates or splits samples.
+
+    Args:
+        plan: The steps.
+        dataset: Samples of the plan.
 
     Raises:
-        SetupError: Names the first sample that is cut.
+        SetupError: Names the first sample that is not whole.
     """
     planned, whole = plan.length, np.diff(dataset.splits)[plan.sample]
     if (planned != whole).any():
@@ -156,7 +165,7 @@ def _check_answers(dataset: Dataset, sample: int, *, pairs: bool) -> None:
 
 
 def _labels_by_segment(plan: BatchPlan, dataset: Dataset) -> NDArray[np.int64]:
-    """Label tokens of each piece: all but its first token."""
+    """Label tokens of each segment: all of its loss tokens but the first token."""
     labels_before = np.concatenate([[0], np.cumsum(dataset.loss_mask)])
     first = dataset.splits[plan.sample] + np.maximum(plan.span_start, 0)
     last = first + plan.length

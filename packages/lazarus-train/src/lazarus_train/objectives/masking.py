@@ -1,8 +1,8 @@
 """Masks of tokens, and losses of masked tokens.
 
-R = rows, T = tokens a row, V = vocabulary
+R = rows, T = tokens per row, V = vocabulary
 
-Masks are drawn from a key of their own: the same key gives the same masks, whatever was drawn before.
+Masks have their own random key. The same key gives the same masks, independent of earlier draws.
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
@@ -19,18 +19,18 @@ from lazarus_train.data.dataset import Dataset
 from lazarus_train.errors import SetupError
 
 EPSILON = 1e-3
-"""The smallest share of tokens that is masked (LLaDA's): keeps the weights 1 / p below 1,000."""
+"""Smallest share of masked tokens (LLaDA's). It keeps the weights 1 / p below 1,000."""
 SEEN = "seen"
-"""Name of the segment ids that the model sees, among the random inputs of a batch."""
+"""Name of the model's segment ids among the random inputs of a batch."""
 
 
 class Noised(NamedTuple):
     """Rows with some tokens masked.
 
     Args:
-        ids: What the model is given.
-        is_masked: Which tokens it has to find.
-        weight: What each masked token's loss counts; 0 elsewhere.
+        ids: Input ids of the model, int (R, T).
+        is_masked: Which tokens to predict, bool (R, T).
+        weight: Loss weight of each masked token; 0 elsewhere; float (R, T).
     """
 
     ids: Int[mx.array, "R T"]
@@ -50,9 +50,9 @@ def mask_tokens(
     Args:
         ids: Token ids.
         is_maskable: All real tokens in pre-training, the answer's in fine-tuning.
-        mask_id: Stands for a masked token.
-        share: p of each row.
-        draws: Uniform in [0, 1): a token is masked where its draw is below p.
+        mask_id: Token id of the mask.
+        share: Probability p of each row.
+        draws: Uniform in [0, 1): a token is masked if its draw is below p.
     """
     is_masked = is_maskable & (draws < share[:, None])
     return Noised(mx.where(is_masked, mask_id, ids), is_masked, mx.where(is_masked, 1 / share[:, None], 0.0))
@@ -115,8 +115,8 @@ def with_masks(batch: Batch, noised: Noised, seen: Int[mx.array, "R T"]) -> Batc
 
     Args:
         batch: The rows.
-        noised: Their masks.
-        seen: Segment ids that the model sees.
+        noised: Masks of the rows.
+        seen: Segment ids for the model, int (R, T).
     """
     return replace(batch, random_inputs={**batch.random_inputs, **noised._asdict(), SEEN: seen})
 
@@ -129,13 +129,15 @@ def masks_of(batch: Batch) -> Noised:
 def mask_times(rows: int, key: mx.array) -> Float[mx.array, " R"]:
     """A time t in [0, 1) for each row of a step: t_i = (u + perm_i / R) mod 1.
 
-    One u, uniform in [0, 1), serves the step, so each t_i is uniform by itself and the times are evenly spaced. The
-    permutation decides which row gets which stratum: rows of a step are sorted by length, and without it rows of like
-    lengths would get like times.
+    One u, uniform in [0, 1), is drawn per step, so each t_i is uniform and the times are evenly spaced. The
+    permutation
+    assigns strata to rows. Rows of a step are sorted by length; without the permutation, rows of similar length
+    would get
+    similar times.
 
     Args:
         rows: R, the rows of the whole step, over all micro-batches and ranks.
-        key: Decides u and the permutation.
+        key: Random key for u and the permutation.
     """
     start_key, order_key = mx.random.split(key)
     strata = mx.random.permutation(rows, key=order_key)
@@ -154,14 +156,15 @@ def mask_exactly(
     counts: Float[mx.array, " R"],
     orders: Float[mx.array, "R T"],
 ) -> Noised:
-    """Masks k of a row's N maskable tokens, k uniform in 1..N, weight N / k: same mean, less variance (LLaDA, eq. 6).
+    """Masks k of a row's N maskable tokens, k uniform in 1..N, weight N / k: same mean, less variance (LLaDA, eq.
+    6).
 
     Args:
         ids: Token ids.
         is_maskable: All real tokens of a text, the answer's of a conversation.
-        mask_id: Stands for a masked token.
-        counts: Uniform in [0, 1), one for each row: decide k.
-        orders: Uniform in [0, 1), one for each token: the k smallest of a row's maskable ones are masked.
+        mask_id: Token id of the mask.
+        counts: Uniform in [0, 1), one for each row; determines k.
+        orders: Uniform in [0, 1), one for each token: the k smallest of a row's maskable tokens are masked.
     """
     maskable = is_maskable.sum(axis=1, keepdims=True)  # (R, 1)
     count = mx.minimum(1 + mx.floor(counts[:, None] * maskable).astype(mx.int32), maskable)
@@ -172,29 +175,41 @@ def mask_exactly(
 
 
 def diffusion_nll(logits: Float[mx.array, "R T V"], ids: Int[mx.array, "R T"], noised: Noised) -> Float[mx.array, ""]:
-    """Weighted sum of -log p(token | rows with masks) over the masked tokens, each from its own position.
+    """Weighted sum of -log p(token | masked rows) over the masked tokens, each predicted at its own position.
 
     Args:
-        logits: Of a model that sees both ways.
-        ids: Before masking.
+        logits: Logits of a bidirectional model, (R, T, V).
+        ids: Token ids before masking, int (R, T).
         noised: The masks and weights.
     """
     return (noised.weight * nn.losses.cross_entropy(logits.astype(mx.float32), ids)).sum()
 
 
 def joint(diffusion: Float[mx.array, ""], causal: Float[mx.array, ""], share: float) -> Float[mx.array, ""]:
-    """Diffusion weighted by `share` and causal by the rest, both means a token.
+    """Weighted mean of two losses per token: `share` of diffusion and 1 - `share` of causal.
 
     >>> joint(mx.array(2.0), mx.array(1.0), 0.25).item()
     1.25
+
+    Args:
+        diffusion: Diffusion loss.
+        causal: Next-token loss.
+        share: Weight of diffusion, in [0, 1].
     """
     return share * diffusion + (1 - share) * causal
 
 
 def mntp_nll(logits: Float[mx.array, "R T V"], ids: Int[mx.array, "R T"], noised: Noised) -> Float[mx.array, ""]:
-    """Weighted sum of -log p of the masked tokens, each from the place before it (LLM2Vec, arXiv 2404.05961).
+    """Weighted sum of -log p of the masked tokens, each predicted at the previous position (LLM2Vec, arXiv
+    2404.05961).
 
-    The mask that counts is the predicted token's; the first token of a row is never predicted.
+    Whether a position counts depends on the mask of the predicted token. The first token of a row is never
+    predicted.
+
+    Args:
+        logits: Logits of a bidirectional model, (R, T, V).
+        ids: Token ids before masking, int (R, T).
+        noised: The masks and weights.
     """
     nll = nn.losses.cross_entropy(logits[:, :-1].astype(mx.float32), ids[:, 1:])
     return (noised.weight[:, 1:] * nll).sum()

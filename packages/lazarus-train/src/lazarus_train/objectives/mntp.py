@@ -23,13 +23,16 @@ if TYPE_CHECKING:
 
 
 class MntpSettings(ObjectiveSettings, frozen=True):
-    """Masked tokens from the place before them (LLM2Vec, arXiv 2404.05961): makes a causal model see both ways."""
+    """Predicts masked tokens at the previous position (LLM2Vec, arXiv 2404.05961): adapts a causal model to
+    bidirectional
+        attention.
+    """
 
     kind: Literal["mntp"] = "mntp"
     mask_id: NonNegativeInt
-    """The token that stands for a masked one; the data must not hold it."""
+    """Token id of the mask; the data must not contain it."""
     mask_share: float = Field(default=0.2, gt=0.0, lt=1.0)
-    """Share of tokens that is masked, LLM2Vec's."""
+    """Share of masked tokens. The default is LLM2Vec's."""
 
 
 class MntpObjective(Objective[MntpSettings]):
@@ -50,7 +53,12 @@ class MntpObjective(Objective[MntpSettings]):
         return super().loss_normalizer(plan, dataset, may_be_empty=may_be_empty)
 
     def prepare(self, batch: Batch, seed: int) -> Batch:
-        """Tokens masked."""
+        """Masks tokens.
+
+        Args:
+            batch: Some rows of a step.
+            seed: Seed of the step.
+        """
         from lazarus_models.backend import mx
         from lazarus_train.objectives.masking import masked_rows, with_masks
 
@@ -61,7 +69,7 @@ class MntpObjective(Objective[MntpSettings]):
         )
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
-        """Sum over labels, each masked one counting for those that are not."""
+        """Weighted sum over masked labels; each weight accounts for the unmasked labels."""
         from lazarus_train.objectives.forward import bidirectional_logits
         from lazarus_train.objectives.masking import SEEN, masks_of, mntp_nll
 
@@ -69,7 +77,13 @@ class MntpObjective(Objective[MntpSettings]):
         return mntp_nll(bidirectional_logits(model, noised.ids, batch.random_inputs[SEEN]), batch.ids, noised), {}
 
     def measure(self, model: Any, batch: Batch, seed: int) -> tuple[mx.array, Metrics]:
-        """The loss by one draw."""
+        """The loss from one mask draw.
+
+        Args:
+            model: The model, in evaluation mode.
+            batch: Held-out rows.
+            seed: Seed of the measurement.
+        """
         from lazarus_models.backend import mx
         from lazarus_train.objectives.masking import draws_by_sample, mask_tokens, with_masks
 

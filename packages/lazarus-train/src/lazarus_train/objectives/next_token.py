@@ -1,9 +1,9 @@
-"""Next-token prediction. The one place where labels are shifted.
+"""Next-token prediction. Labels are shifted only here.
 
-R = rows, T = tokens a row, L = labels, V = vocabulary
+R = rows, T = tokens per row, L = labels, V = vocabulary
 
-A label is a token that is predicted from the one before it and counts. Where only the places
-before labels are asked for their logits, a prompt costs no head and no softmax.
+A label is a token that counts in the loss and is predicted from the preceding tokens. If logits are computed only
+before labels, prompt positions need no head and no softmax.
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
@@ -16,7 +16,7 @@ from lazarus_models.backend import mx, nn
 from lazarus_models.ops import flat_view, fresh, view
 
 _BLOCK = 2**17
-"""Logits computed at once: they stay in a core's cache."""
+"""Logits per block; a block stays in a core's cache."""
 
 
 def causal_nll(
@@ -24,34 +24,45 @@ def causal_nll(
 ) -> Float[mx.array, ""]:
     """Sum of -log p(token | tokens before it), in nats, over the tokens that are labels.
 
-    A sum, not a mean: the caller divides by the labels of the whole optimizer step, so that micro-batches and ranks
-    weigh tokens alike.
+    The result is a sum, not a mean. The caller divides by the labels of the whole optimizer step, so tokens have
+    equal
+    weight across micro-batches and ranks.
 
     Args:
-        logits: Of the model at every position.
-        ids: What the model was given.
-        is_label: Whether each token counts; the first of a row never does.
+        logits: Logits at every position, (R, T, V).
+        ids: Input ids, int (R, T).
+        is_label: Whether each token counts; never the first of a row; bool (R, T).
     """
     nll = token_nll(logits[:, :-1], ids[:, 1:])
     return mx.where(is_label[:, 1:], nll, 0.0).sum()
 
 
 def before_labels(places: Int[mx.array, " L"]) -> Int[mx.array, " L"]:
-    """Where labels are predicted, of where they stand: `causal_nll`'s shift, for places counted through the rows."""
+    """Positions that predict the given labels: `causal_nll`'s shift, for positions in flattened rows."""
     return places - 1
 
 
 def token_nll(logits: Float[mx.array, "*L V"], targets: Int[mx.array, "*L"]) -> Float[mx.array, "*L"]:
-    """-log softmax(logits)[target] of each line, in nats, by MLX's own operations: fused where there is a kernel."""
+    """-log softmax(logits)[target] of each line, in nats, by MLX's operations; fused if there is a kernel.
+
+    Args:
+        logits: Logits, (L, V).
+        targets: Token ids, int (L,).
+    """
     return nn.losses.cross_entropy(logits.astype(mx.float32), targets)
 
 
 def token_nll_in_place(logits: Float[mx.array, "L V"], targets: Int[mx.array, " L"]) -> Float[mx.array, " L"]:
-    """`token_nll` on a CPU, by vectors, in the memory of the logits: they are overwritten, by their exponentials in the forward
-    pass and by their gradient in the backward pass.
+    """`token_nll` on a CPU, vectorised, in the memory of the logits. The forward pass overwrites the logits by
+    their
+    exponentials and the backward pass by their gradient.
 
-    4,096 lines of 8,192: 0.2 of the time and a third of the memory that MLX's own operations take, which compute exponentials in
-    scalar code, for the forward and for the backward pass.
+    For 4,096 lines of 8,192 this takes 0.2 of the time and a third of the memory of MLX's operations. MLX computes
+    exponentials in scalar code, in the forward and in the backward pass.
+
+    Args:
+        logits: Logits, (L, V); overwritten.
+        targets: Token ids, int (L,).
     """
     return cast("tuple[mx.array, ...]", _nll_in_place(logits.astype(mx.float32), targets))[0]
 

@@ -1,4 +1,4 @@
-"""Preference optimisation: the better of two answers (DPO and its variants), or desirable answers (KTO).
+"""Preference optimisation: pairs of answers (DPO and its variants), or labelled single answers (KTO).
 
 P = pairs or answers
 
@@ -39,7 +39,7 @@ _REWARDS = ("reward_chosen", "reward_rejected", "reward_margin", "reward_accurac
 
 
 class PreferenceSettings(ObjectiveSettings, frozen=True):
-    """The better of two answers."""
+    """Preference optimisation on pairs of answers, or KTO on labelled answers."""
 
     kind: Literal["preference"] = "preference"
 
@@ -49,9 +49,11 @@ class PreferenceSettings(ObjectiveSettings, frozen=True):
     """dpo (arXiv 2305.18290), ipo (2310.12036), hinge (2305.10425), kto (2402.01306), kto_pair (TRL's former variant of kto,
     on the means of pairs); without a reference: orpo (2403.07691), simpo (2405.14734)."""
     beta: PositiveFloat = 0.1
-    """How strongly the policy is held to the reference. Of orpo the weight of the odds ratio; simpo's paper takes 2."""
+    """Strength of the penalty for deviating from the reference. For orpo the weight of the odds ratio; simpo's
+    paper uses 2.
+    """
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=0.5)
-    """Share of pairs that are taken to be labelled the wrong way round (dpo, simpo)."""
+    """Assumed share of pairs with swapped labels (dpo, simpo)."""
     is_length_normalized: bool = Field(default_factory=lambda settings: settings.get("loss") == "ipo")
     """Mean instead of sum over an answer's tokens (dpo, ipo, hinge); ipo takes the mean unless this is False. orpo and simpo
     always take the mean."""
@@ -63,10 +65,11 @@ class PreferenceSettings(ObjectiveSettings, frozen=True):
     undesirable_weight: PositiveFloat = 1.0
     """Weight of undesirable answers (kto)."""
     margin: NonNegativeFloat = 0.0
-    """By how much the chosen answer is to lead (simpo's gamma)."""
+    """Target margin of the chosen answer (simpo's gamma)."""
     reference: Literal["cached", "copy", "adapters-off"] = "cached"
-    """Where the reference's log-probabilities come from: computed once for every pair of the plan and kept in the run's
-    folder; a second model, frozen; or the model without its adapters."""
+    """Source of the reference's log-probabilities: computed once for every pair of the plan and cached in the run's
+        folder; a second, frozen model; or the model without its adapters.
+    """
 
     @model_validator(mode="after")
     def _every_setting_has_an_effect(self) -> PreferenceSettings:
@@ -87,14 +90,14 @@ class PreferenceSettings(ObjectiveSettings, frozen=True):
 
     @property
     def needs_reference(self) -> bool:
-        """Whether the loss compares with a reference model."""
+        """Whether the loss uses a reference model."""
         return self.loss not in ("orpo", "simpo")
 
     def check_run(self, run: RunFields) -> None:
-        """Refuses labels without KTO, and a reference without adapters where there are none.
+        """Refuses labels without KTO, and `adapters-off` references without adapters.
 
         Raises:
-            ValueError: The settings do not fit together.
+            ValueError: The settings contradict each other.
         """
         if self.loss != "kto":
             super().check_run(run)
@@ -103,7 +106,7 @@ class PreferenceSettings(ObjectiveSettings, frozen=True):
 
 
 class PreferenceObjective(Objective[PreferenceSettings]):
-    """The better of two answers.
+    """Preference optimisation on pairs of answers.
 
     Args:
         settings: The objective's settings.
@@ -134,7 +137,7 @@ class PreferenceObjective(Objective[PreferenceSettings]):
         return ReferenceNeed(self.settings.reference, mismatched=self.settings.loss == "kto")
 
     def loss_normalizer(self, plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = False) -> NDArray[np.int64]:
-        """Pairs of each step, or answers where they are labelled."""
+        """Pairs of each step, or labelled answers for KTO on single answers."""
         import numpy as np
 
         from lazarus_train.objectives.loss_normalizer import check_labelled, check_whole, samples_by_step
@@ -152,13 +155,13 @@ class PreferenceObjective(Objective[PreferenceSettings]):
         return samples_by_step(plan, dataset, pairs=True)
 
     def bind(self, bindings: Bindings) -> PreferenceObjective:
-        """With the data and the reference."""
+        """The objective with the data and the reference."""
         kind = LabelledObjective if bindings.dataset.labels else PreferenceObjective
         return kind(self.settings, bindings.dataset, bindings.reference)
 
     @property
     def survey(self) -> Survey | None:
-        """Statistics of a whole step (see the table above); None for losses whose pairs count by themselves."""
+        """Statistics of a whole step (see the table above); None if the loss of each pair is independent."""
         from lazarus_train.objectives.surveys import KtoPoint, PairMeans, PromptTokens
 
         match self.settings.loss:
@@ -215,7 +218,7 @@ class LabelledObjective(PreferenceObjective):
         self.metrics = ("reward_desirable", "reward_undesirable", "kl")
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
-        """Sum over answers, with the rewards of either label."""
+        """Sum over answers, with the mean reward of each label."""
         from lazarus_models.backend import mx
         from lazarus_train.objectives import preference_losses as losses_of
         from lazarus_train.objectives.forward import part_log_probabilities
@@ -246,15 +249,16 @@ def preference_loss(
 
     Args:
         policy: Summed log-probabilities under the model in training.
-        reference: Under the reference; None where the loss has none.
-        tokens: Tokens of the answers that were summed over.
-        settings: Which loss.
-        shared: What the loss takes over the whole step and all ranks: the points of `kto` and `kto_pair`, and
-            `likelihood_scale` of `orpo` where its likelihood counts prompts.
-        with_prompts: Log-probabilities of each prompt and its chosen answer together, where `orpo` reads them.
+        reference: Summed log-probabilities under the reference; None if the loss has none.
+        tokens: Number of summed tokens of each answer.
+        settings: Loss and its parameters.
+        shared: Statistics of the whole step over all ranks: the reference points of `kto` and `kto_pair`, and
+            `likelihood_scale` of `orpo` if its likelihood includes prompts.
+        with_prompts: Log-probabilities of each prompt with its chosen answer, if `orpo` reads them.
 
     Returns:
-        The loss, and `reward_chosen`, `reward_rejected`, `reward_margin` and `reward_accuracy` (a tie counts one half).
+        The loss, and `reward_chosen`, `reward_rejected`, `reward_margin` and `reward_accuracy` (a tie counts one
+        half).
         The reward is beta * (log pi - log pi_ref); without a reference beta * mean log pi.
     """
     from lazarus_train.objectives import preference_losses as losses_of

@@ -1,10 +1,11 @@
-"""Preference optimisation: log-probabilities of a better and a worse answer to the same question, to a loss a pair.
+"""Preference losses: from log-probabilities of a chosen and a rejected answer to one loss per pair.
 
 P = pairs
 
-Losses and metrics are sums over pairs: the caller divides by the pairs of the whole optimizer step. What a loss takes over
-a step (KTO's reference point, counts of tokens) is an argument, never computed from the pairs at hand: they may be one
-micro-batch of many. Where a reference takes part, h = (log pi - log pi_ref) of the chosen answer minus that of the rejected.
+Losses and metrics are sums over pairs. The caller divides by the pairs of the whole optimizer step. Statistics of a
+step (KTO's reference point, token counts) are arguments. They are never computed from the given pairs, which may be
+one
+micro-batch of many. With a reference, h = (log pi - log pi_ref) of the chosen answer minus that of the rejected.
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)
@@ -19,11 +20,11 @@ from lazarus_models.backend import mx
 Metrics = dict[str, mx.array]
 """Sums of metrics by name."""
 POINT, POINT_CHOSEN, POINT_REJECTED = "point", "point_chosen", "point_rejected"
-"""Names of the reference points of `kto` and `kto_pair` among what a loss takes over a whole step."""
+"""Names of the reference points of `kto` and `kto_pair` among the statistics of a step."""
 DESIRABLE_SCALE, UNDESIRABLE_SCALE = "desirable_scale", "undesirable_scale"
-"""Names of answers over answers of one label of a step."""
+"""Names of the ratios of all answers to answers of one label in a step."""
 LIKELIHOOD_SCALE = "likelihood_scale"
-"""Name of pairs over tokens of a step: turns a sum over tokens into a mean once it is divided by the pairs."""
+"""Name of the ratio of pairs to tokens of a step. It turns a sum over tokens, later divided by pairs, into a mean."""
 NOTHING: Mapping[str, mx.array] = MappingProxyType({})
 
 
@@ -46,7 +47,12 @@ class Answers(NamedTuple):
 
 
 def reward_metrics(ratios: Answers, beta: float) -> Metrics:
-    """What the policy would be paid: sums over pairs, apart from the gradient."""
+    """Sums of implicit rewards over pairs, without gradient.
+
+    Args:
+        ratios: Log-ratios to the reference.
+        beta: Scale of the reward.
+    """
     chosen, rejected = (mx.stop_gradient(beta * side) for side in ratios)
     return {
         "reward_chosen": chosen.sum(),
@@ -57,12 +63,16 @@ def reward_metrics(ratios: Answers, beta: float) -> Metrics:
 
 
 def wins(first: Float[mx.array, " P"], second: Float[mx.array, " P"]) -> Float[mx.array, " P"]:
-    """1 where the first is larger, one half at a tie, else 0.
+    """1 if the first is larger, one half at a tie, else 0.
 
-    Compared exactly: a lead of any size wins.
+    The comparison is exact: any difference counts.
 
     >>> wins(mx.array([1.0, 2.0, 2.00001]), mx.array([2.0, 2.0, 2.0])).tolist()
     [0.0, 0.5, 1.0]
+
+    Args:
+        first: Numbers, (P,).
+        second: Numbers, (P,).
     """
     return 0.5 * ((first > second).astype(mx.float32) + (first >= second).astype(mx.float32))
 
@@ -72,6 +82,11 @@ def dpo_losses(gap: Float[mx.array, " P"], beta: float, label_smoothing: float =
 
     >>> round(dpo_losses(mx.array([0.0]), 0.1).item(), 4)
     0.6931
+
+    Args:
+        gap: h, (P,).
+        beta: Strength of the penalty for deviating from the reference, above 0.
+        label_smoothing: e, in [0, 0.5).
     """
     return -(1 - label_smoothing) * log_sigmoid(beta * gap) - label_smoothing * log_sigmoid(-beta * gap)
 
@@ -82,32 +97,54 @@ def log_sigmoid(x: Float[mx.array, " P"]) -> Float[mx.array, " P"]:
 
 
 def ipo_losses(gap: Float[mx.array, " P"], beta: float) -> Float[mx.array, " P"]:
-    """(h - 1 / (2 beta))^2 (Azar et al. 2023, eq. 17), h of means over the answers' tokens unless settings ask for sums.
+    """(h - 1 / (2 beta))^2 (Azar et al. 2023, eq. 17), h of means over the answers' tokens unless settings ask for
+    sums.
 
-    The paper writes sums; its results are of means, as its authors told TRL, whose default this is too.
+    The paper writes sums, but its results use means, as its authors told TRL. TRL defaults to means too.
+
+    Args:
+        gap: h, (P,).
+        beta: Strength of the penalty for deviating from the reference, above 0.
     """
     return mx.square(gap - 1 / (2 * beta))
 
 
 def hinge_losses(gap: Float[mx.array, " P"], beta: float) -> Float[mx.array, " P"]:
-    """max(0, 1 - beta h) (SLiC, Zhao et al. 2023)."""
+    """max(0, 1 - beta h) (SLiC, Zhao et al. 2023).
+
+    Args:
+        gap: h, (P,).
+        beta: Strength of the penalty for deviating from the reference, above 0.
+    """
     return mx.maximum(1 - beta * gap, 0.0)
 
 
 def simpo_losses(
     gap: Float[mx.array, " P"], beta: float, margin: float, label_smoothing: float = 0.0
 ) -> Float[mx.array, " P"]:
-    """-log s(beta g - gamma), g the gap of mean log-probabilities (Meng et al. 2024, eq. 6)."""
+    """-log s(beta g - gamma), g the gap of mean log-probabilities (Meng et al. 2024, eq. 6).
+
+    Args:
+        gap: g, (P,).
+        beta: Scale of the gap, above 0.
+        margin: gamma, the target margin.
+        label_smoothing: Assumed share of swapped pairs, in [0, 0.5).
+    """
     return dpo_losses(gap - margin / beta, beta, label_smoothing)
 
 
 def odds_ratio_losses(means: Answers, weight: float) -> Float[mx.array, " P"]:
-    """-weight * log s(log-odds ratio) (Hong et al. 2024, eq. 4 and 7): ORPO without its likelihood."""
+    """-weight * log s(log-odds ratio) (Hong et al. 2024, eq. 4 and 7): ORPO without its likelihood.
+
+    Args:
+        means: Mean log-probabilities of the answers' tokens.
+        weight: Weight of the term.
+    """
     return -weight * log_sigmoid(log_odds(means.chosen) - log_odds(means.rejected))
 
 
 def log_odds(log_probability: Float[mx.array, " P"]) -> Float[mx.array, " P"]:
-    """log(p / (1 - p)) of log p, taken to be below -1e-6: a certain answer has no finite odds."""
+    """log(p / (1 - p)) from log p. Values above -1e-6 are clamped, because a probability of 1 has infinite odds."""
     below = mx.minimum(log_probability, -1e-6)
     return below - mx.log(-mx.expm1(below))
 
@@ -115,14 +152,14 @@ def log_odds(log_probability: Float[mx.array, " P"]) -> Float[mx.array, " P"]:
 def kto_losses(
     ratios: Answers, point: Float[mx.array, ""], beta: float, desirable: float = 1.0, undesirable: float = 1.0
 ) -> Float[mx.array, " P"]:
-    """Both answers of a pair as examples by themselves, one desirable and one not (Ethayarajh et al. 2024, eq. 8).
+    """KTO on pairs: each answer is an example, one desirable and one undesirable (Ethayarajh et al. 2024, eq. 8).
 
     w_d (1 - s(beta (r - z))) for the chosen plus w_u (1 - s(beta (z - r))) for the rejected.
 
     Args:
         ratios: r, log-ratios to the reference.
-        point: z, the reference point: the KL estimated on mismatched prompts and answers, not below zero.
-        beta: How strongly the policy is held to the reference.
+        point: z, the reference point: the KL estimated on mismatched prompts and answers, at least zero.
+        beta: Strength of the penalty for deviating from the reference.
         desirable: w_d, weight of chosen answers.
         undesirable: w_u, weight of rejected answers.
     """
@@ -138,13 +175,13 @@ def labelled_losses(
     desirable: float = 1.0,
     undesirable: float = 1.0,
 ) -> Float[mx.array, " P"]:
-    """`kto_losses` of single answers: w_d (1 - s(beta (r - z))) of desirable ones, w_u (1 - s(beta (z - r))) of others.
+    """`kto_losses` of single answers: w_d (1 - s(beta (r - z))) if desirable, w_u (1 - s(beta (z - r))) otherwise.
 
     Args:
         ratios: r of P answers.
-        is_desirable: Their labels.
+        is_desirable: Labels of the answers.
         point: z.
-        beta: How strongly the policy is held to the reference.
+        beta: Strength of the penalty for deviating from the reference.
         desirable: w_d.
         undesirable: w_u.
     """
@@ -153,19 +190,19 @@ def labelled_losses(
 
 
 def kto_pair_losses(ratios: Answers, means: Answers, beta: float) -> Float[mx.array, " P"]:
-    """1 - s(beta (r_c - z_r)) + 1 - s(beta (z_c - r_r)): each side against the mean of the other.
+    """1 - s(beta (r_c - z_r)) + 1 - s(beta (z_c - r_r)): each answer against the mean of the other side.
 
-    TRL's former `kto_pair`; `kto` is the published loss.
+    This is TRL's former `kto_pair`; `kto` is the published loss.
 
     Args:
         ratios: r_c and r_r, log-ratios to the reference.
-        means: z_c and z_r, their means over the step, not below zero, apart from the gradient.
-        beta: How strongly the policy is held to the reference.
+        means: z_c and z_r, means of the ratios over the step, at least zero, without gradient.
+        beta: Strength of the penalty for deviating from the reference.
     """
     chosen = 1 - mx.sigmoid(beta * (ratios.chosen - means.rejected))
     return chosen + 1 - mx.sigmoid(beta * (means.chosen - ratios.rejected))
 
 
 def as_pairs(values: mx.array) -> Answers:
-    """Numbers of parts, by turns chosen and rejected."""
+    """Numbers of parts, which alternate between chosen and rejected, as pairs."""
     return Answers(values[0::2], values[1::2])

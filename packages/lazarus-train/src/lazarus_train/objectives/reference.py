@@ -1,7 +1,8 @@
-"""The reference of preference training: what the model said before it was trained.
+"""The reference of preference training: log-probabilities of the model before training.
 
-Its log-probabilities are computed once for every pair of the plan and kept in the run's folder, or come from a second model,
-or from the model without its adapters. All three give the same numbers (1e-4): which is best is a matter of memory.
+They are computed once for every pair of the plan and cached in the run's folder, or come from a second model, or
+from the
+model without its adapters. All three agree within 1e-4 and differ in memory use.
 """
 
 import contextlib
@@ -35,12 +36,13 @@ CHOSEN, REJECTED, MISMATCHED = "chosen", "rejected", "mismatched"
 
 @dataclass(frozen=True)
 class CachedReference:
-    """Log-probabilities that were computed once.
+    """Cached log-probabilities.
 
     Args:
-        chosen: Of the first answer of each sample.
-        rejected: Of the second; 0 where a sample has one.
-        mismatched_by_group: Of the examples of `mismatched`, by the number of their group; empty unless the loss is kto.
+        chosen: Log-probability of the first answer of each sample.
+        rejected: Log-probability of the second answer; 0 if a sample has one.
+        mismatched_by_group: Log-probabilities of the examples of `mismatched`, by group index; empty unless the
+            loss is kto.
     """
 
     chosen: mx.array
@@ -48,54 +50,87 @@ class CachedReference:
     mismatched_by_group: tuple[mx.array, ...] = ()
 
     def __call__(self, model: Any, batch: Batch) -> mx.array:
-        """Looked up; the model is not asked."""
+        """Log-probabilities from the cache, float32 (P,).
+
+        Args:
+            model: Not used.
+            batch: Any rows of the data.
+        """
         samples = mx.array([part.sample for part in batch.parts])
         is_rejected = mx.array([part.side for part in batch.parts]) > 0
         return mx.where(is_rejected, self.rejected[samples], self.chosen[samples])
 
     def mismatched(self, model: Any, batch: Batch, group: Group) -> mx.array:
-        """Looked up; the model is not asked."""
+        """Log-probabilities of mismatched examples from the cache, float32 (P,).
+
+        Args:
+            model: Not used.
+            batch: A batch of `mismatched_batches`.
+            group: The group of the examples.
+        """
         return self.mismatched_by_group[group.number][mx.array([part.sample for part in batch.parts])]
 
 
 @dataclass(frozen=True)
 class ModelReference:
-    """A second model, which never learns."""
+    """A second, frozen model."""
 
     reference: nn.Module
 
     def __call__(self, model: Any, batch: Batch) -> mx.array:
-        """Computed anew."""
+        """Log-probabilities under the second model, float32 (P,).
+
+        Args:
+            model: Not used.
+            batch: Any rows of the data.
+        """
         return mx.stop_gradient(part_log_probabilities(self.reference, batch))
 
     def mismatched(self, model: Any, batch: Batch, group: Group) -> mx.array:
-        """Computed anew."""
+        """Log-probabilities of mismatched examples under the second model, float32 (P,).
+
+        Args:
+            model: Not used.
+            batch: A batch of `mismatched_batches`.
+            group: The group of the examples.
+        """
         return self(model, batch)
 
 
 @dataclass(frozen=True)
 class WithoutAdapters:
-    """The reference of a model with adapters: itself without them."""
+    """The model in training with its adapters disabled."""
 
     def __call__(self, model: Any, batch: Batch) -> mx.array:
-        """Computed anew."""
+        """Log-probabilities without adapters, float32 (P,).
+
+        Args:
+            model: The model in training.
+            batch: Any rows of the data.
+        """
         with _adapters_off(model):
             return mx.stop_gradient(part_log_probabilities(model, batch))
 
     def mismatched(self, model: Any, batch: Batch, group: Group) -> mx.array:
-        """Computed anew."""
+        """Log-probabilities of mismatched examples without adapters, float32 (P,).
+
+        Args:
+            model: The model in training.
+            batch: A batch of `mismatched_batches`.
+            group: The group of the examples.
+        """
         return self(model, batch)
 
 
 @dataclass(frozen=True)
 class ReferenceSetup:
-    """How a table is computed.
+    """How the cached log-probabilities are computed.
 
     Args:
-        micro_batch_rows: Rows per forward pass; None computes a step at once.
-        tokens: Tokens of mismatched examples computed at once.
-        threads: How many compute.
-        on_samples: Given the samples computed so far and all of them.
+        micro_batch_rows: Rows per forward pass; None computes a whole step at once.
+        tokens: Tokens per forward pass of mismatched examples.
+        threads: Number of threads.
+        on_samples: Called with the number of samples computed so far, and their total.
     """
 
     micro_batch_rows: int | None
@@ -113,15 +148,16 @@ def compute_reference(
     made_from: Mapping[str, object],
     setup: ReferenceSetup,
 ) -> None:
-    """Keeps the log-probabilities of every answer of a plan in a folder, unless they lie there.
+    """Computes the log-probabilities of every answer of a plan into a folder, unless they are already there.
 
     Args:
-        folder: For them; written whole or not at all.
+        folder: Cache folder; written atomically.
         load_model: Loads the reference.
-        plan: Every sample of it is computed once, in the rows that it first stands in.
+        plan: Every sample of it is computed once, in the first row that contains it.
         dataset: The answers.
-        groups: Whose mismatched examples are computed too.
-        made_from: What the numbers hang on, such as digests of model and plan; others are computed anew.
+        groups: Groups whose mismatched examples are computed too.
+        made_from: Inputs of the values, such as digests of model and plan. If they changed, the values are
+            recomputed.
         setup: How they are computed.
     """
     if seal_damage(folder) is None and json.loads((folder / SOURCE).read_bytes()) == made_from:
@@ -139,16 +175,16 @@ def compute_reference(
 
 
 def read_reference(folder: Path, dataset: Dataset, groups: Sequence[Group]) -> tuple[CachedReference, str]:
-    """What `compute_reference` kept, and the digest of the folder's manifest.
+    """The cached log-probabilities of `compute_reference`, and the digest of the folder's manifest.
 
     Args:
-        folder: Where it lies.
+        folder: The cache folder.
         dataset: The answers.
-        groups: Those it was computed for.
+        groups: The groups that it was computed for.
 
     Raises:
-        CorruptCheckpoint: It was changed since it was written.
-        SetupError: The table is not of these samples and groups; it would be read beyond its end.
+        CorruptCheckpoint: The cache was changed after it was written.
+        SetupError: The cache does not match the number of samples or groups.
     """
     try:
         sealed = Sealed.read(folder)
@@ -169,7 +205,7 @@ def read_reference(folder: Path, dataset: Dataset, groups: Sequence[Group]) -> t
 
 
 def _answers(replicas: Replicas, plan: BatchPlan, dataset: Dataset, setup: ReferenceSetup) -> dict[str, mx.array]:
-    """Log-probabilities of all answers, in the batches that training computes them in: so the first step finds no gap."""
+    """Log-probabilities of all answers, in the batches of training, so that the first step has a zero log-ratio."""
     total = len(np.unique(plan.sample))
     found = np.zeros((2, len(dataset)), dtype=np.float32)
     known: set[int] = set()
@@ -191,7 +227,7 @@ def _answers(replicas: Replicas, plan: BatchPlan, dataset: Dataset, setup: Refer
 
 
 def _mismatched(replicas: Replicas, dataset: Dataset, groups: Sequence[Group], tokens: int) -> mx.array:
-    """Log-probabilities of the mismatched examples, one group after the other."""
+    """Log-probabilities of the mismatched examples, group by group."""
     values = list[Any]()
     for group in groups:
         batches = list(mismatched_batches(group, dataset, tokens))
@@ -204,7 +240,7 @@ def _mismatched(replicas: Replicas, dataset: Dataset, groups: Sequence[Group], t
 
 @contextlib.contextmanager
 def _adapters_off(model: nn.Module) -> Generator[None]:
-    """The layers that adapters stand around, in their places for a while."""
+    """Context manager: replaces adapted layers by their original layers."""
     adapted = lora_layers(model)
     replace_modules(model, {name: layer.linear for name, layer in adapted.items()})
     try:

@@ -1,4 +1,4 @@
-"""Regression: the number that answers a question. B = samples."""
+"""Regression: predicts a number as the answer to a question. B = samples."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class RegressionSettings(ObjectiveSettings, frozen=True):
-    """The number that a question has for an answer."""
+    """One number per question, predicted by a linear layer."""
 
     kind: Literal["regression"] = "regression"
 
 
 class RegressionObjective(Objective[RegressionSettings]):
-    """One number for each question, read at the token before the answer.
+    """One number per question, computed at the last token before the answer.
 
     Args:
         settings: The objective's settings.
@@ -55,7 +55,7 @@ class RegressionObjective(Objective[RegressionSettings]):
         return SequenceHead(("value",), "regression")
 
     def bind(self, bindings: Bindings) -> RegressionObjective:
-        """With the number of each sample.
+        """The objective with the number of each sample.
 
         Raises:
             SetupError: An answer is not a number.
@@ -63,7 +63,7 @@ class RegressionObjective(Objective[RegressionSettings]):
         return RegressionObjective(self.settings, numbers(bindings.dataset, bindings.tokenizer))
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
-        """Sum over samples, with absolute error."""
+        """Squared error summed over samples, with absolute error."""
         from lazarus_models.backend import mx
         from lazarus_train.objectives.forward import part_scores
         from lazarus_train.objectives.score_losses import regression
@@ -76,8 +76,12 @@ class RegressionObjective(Objective[RegressionSettings]):
 def numbers(dataset: Dataset, tokenizer: Tokenizer) -> NDArray[np.float32]:
     """Answers as numbers.
 
+    Args:
+        dataset: The samples.
+        tokenizer: The tokenizer that encoded them.
+
     Raises:
-        SetupError: One is none.
+        SetupError: An answer is not a number.
     """
     import numpy as np
 

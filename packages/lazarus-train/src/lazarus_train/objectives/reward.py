@@ -30,7 +30,7 @@ class RewardSettings(ObjectiveSettings, frozen=True):
 
 
 class RewardObjective(Objective[RewardSettings]):
-    """A score for each answer, read at its last token."""
+    """One score per answer, computed at its last token."""
 
     settings_type = RewardSettings
     unit = "pair"

@@ -16,8 +16,8 @@ def bradley_terry(
     """-log s(chosen - rejected), s the logistic function (Bradley and Terry 1952; Ouyang et al. 2022, eq. 1).
 
     Args:
-        chosen: Rewards of the better answers.
-        rejected: Of the worse.
+        chosen: Rewards of the chosen answers, (P,).
+        rejected: Rewards of the rejected answers, (P,).
         center: Weight of (chosen + rejected)^2, which keeps rewards near zero (Eisenstein et al. 2023).
 
     Returns:

@@ -1,6 +1,6 @@
 """Statistics of a whole step that preference losses need, over all micro-batches, threads and processes. P = parts.
 
-Held out, they are taken over the whole set.
+For held-out data the statistics cover the whole set.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ class Example(NamedTuple):
 
     Args:
         ids: Token ids, int32.
-        is_label: Whether each token is of the answer and carries loss.
+        is_label: Whether each token belongs to the answer and carries loss.
     """
 
     ids: NDArray[np.int32]
@@ -57,7 +57,13 @@ class KtoPoint:
         return {"ratio": ratios.sum(), "examples": mx.array(float(len(batch.parts)))}
 
     def settle(self, group: Group, sums: Sums) -> Mapping[str, mx.array]:
-        """Their mean, not below zero; of single answers also what makes means of rewards by label from means of all."""
+        """The mean log-ratio, at least zero. For single answers also the factors that turn means over all into
+        means by label.
+
+        Args:
+            group: The samples of all processes.
+            sums: Sums over the whole group.
+        """
         settled = {POINT: _mean(sums["ratio"], sums["examples"])}
         labels = [self.dataset.labels[sample] for sample in group.samples if self.dataset.labels]
         for name, count in ((DESIRABLE_SCALE, labels.count(True)), (UNDESIRABLE_SCALE, labels.count(False))):
@@ -90,7 +96,7 @@ class PairMeans:
 
 @dataclass(frozen=True)
 class PromptTokens:
-    """The tokens that ORPO's likelihood is a mean over, where it counts prompts: known from lengths alone."""
+    """The token count of ORPO's likelihood, if it includes prompts. Computed from lengths alone."""
 
     dataset: Dataset
     names: tuple[str, ...] = ()
@@ -100,11 +106,17 @@ class PromptTokens:
         return ()
 
     def sums(self, group: Group, model: Any, batch: Batch) -> Sums:
-        """Never asked for."""
+        """Never called: there are no batches."""
         return {}
 
     def settle(self, group: Group, sums: Sums) -> Mapping[str, mx.array]:
-        """Pairs over tokens of prompts and chosen answers, without the first token of each, which nothing predicts."""
+        """Ratio of pairs to tokens of prompts and chosen answers, without the first token of each, which is not
+        predicted.
+
+        Args:
+            group: The samples of all processes.
+            sums: Empty.
+        """
         lengths = [cast("tuple[int, ...]", self.dataset.part_lengths(sample))[0] for sample in group.samples]
         return {LIKELIHOOD_SCALE: mx.array(len(lengths) / sum(length - 1 for length in lengths))}
 
@@ -112,12 +124,13 @@ class PromptTokens:
 def mismatched(group: Group, dataset: Dataset) -> list[Example]:
     """Each prompt of a group with another sample's answer.
 
-    First answers come first (the chosen of pairs, the only ones of single answers), then second ones; each prompt gets the
-    answer before its own in this order, around the end, as TRL rotates a batch. Answers of the same sample are passed over.
+    First answers (the chosen of pairs, or single answers) precede second ones. Each prompt gets the previous answer
+    in this
+    order, cyclically, as TRL rotates a batch. Answers of the same sample are skipped.
 
     Args:
         group: The samples.
-        dataset: Their ids.
+        dataset: Token ids of the samples.
     """
     parts = [
         (sample, side)
@@ -129,15 +142,15 @@ def mismatched(group: Group, dataset: Dataset) -> list[Example]:
 
 
 def mismatched_batches(group: Group, dataset: Dataset, tokens: int, rank: int = 0, size: int = 1) -> Iterator[Batch]:
-    """`mismatched` as batches, one example a row, rows of like lengths together.
+    """`mismatched` as batches, one example per row, with rows of similar length together.
 
-    A part's `sample` is the example's number in the group.
+    A part's `sample` is the example's index in the group.
 
     Args:
         group: The samples.
-        dataset: Their ids.
-        tokens: Most tokens of a batch, padding included, unless one example is longer.
-        rank: The process that computes them.
+        dataset: Token ids of the samples.
+        tokens: Largest number of tokens of a batch, padding included, unless one example is longer.
+        rank: Rank of this process.
         size: Number of processes; each takes every `size`-th example.
     """
     examples = mismatched(group, dataset)
@@ -158,7 +171,7 @@ def count_mismatched(group: Group, dataset: Dataset) -> int:
 
 
 def _answer_for(number: int, parts: Sequence[tuple[int, int]], lender: int | None) -> tuple[int, int]:
-    """The sample and side whose answer a prompt gets."""
+    """The sample and side whose answer is combined with a prompt."""
     sample, side = parts[number]
     if lender is not None:
         return lender, side
@@ -178,7 +191,9 @@ def _joined(dataset: Dataset, prompt: tuple[int, int], answer: tuple[int, int]) 
 
 
 def _part(dataset: Dataset, sample: int, side: int) -> Example:
-    """One answer of a sample with its prompt, which has at least a token: the first of a part is no label."""
+    """One answer of a sample with its prompt. The prompt has at least one token, because the first token is not a
+    label.
+    """
     ids, loss_mask = dataset.sample(sample)
     lengths = dataset.part_lengths(sample) or (len(ids),)
     side = min(side, len(lengths) - 1)
@@ -214,13 +229,13 @@ def _batch(numbers: Sequence[int], examples: Sequence[Example]) -> Batch:
 def settle(
     survey: Survey, group: Group, found: Iterable[Sums], processes: ProcessGroup = SINGLE
 ) -> dict[str, mx.array]:
-    """What a survey makes of its batches' sums, on every process of a run.
+    """The statistics from the sums of all batches, equal on every process of a run.
 
     Args:
-        survey: Of a task.
+        survey: The survey.
         group: The samples.
         found: Sums of this process's batches.
-        processes: The processes that computed the rest.
+        processes: The processes that computed the other batches.
     """
     total = {name: mx.array(0.0) for name in survey.names}
     for sums in found:

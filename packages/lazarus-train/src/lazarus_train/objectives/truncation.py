@@ -1,10 +1,11 @@
-"""Samples cut to a random length, some of them: what LLaDA does to be at home in texts of every length (arXiv 2502.09992).
+"""Random truncation of some samples, as LLaDA trains for texts of every length (arXiv 2502.09992).
 
-R = rows, T = tokens a row
+R = rows, T = tokens per row
 
-What is cut is decided by the step's seed and the row's number in it, whatever the row is computed with. A sample that is cut
-counts as much as it did: its labels that are left weigh more. So a step's denominator is the plan's, and the mean over
-samples is LLaDA's, which divides by the length after the cut.
+The cut depends only on the step's seed and the row's index in the step. A truncated sample keeps its total weight:
+its
+remaining labels weigh more. So the denominator of a step is the plan's, and the mean over samples is LLaDA's, which
+divides by the length after truncation.
 """
 
 from typing import Any, NamedTuple, cast
@@ -16,12 +17,12 @@ from lazarus_train.data.batches import PADDING, Batch
 
 
 class Truncated(NamedTuple):
-    """A batch with some samples cut.
+    """A batch with some samples truncated.
 
     Args:
-        segment_ids: Padding behind the cut; int (R, T).
-        is_label: Whether a token counts; none behind the cut; bool (R, T).
-        weight: What a label counts; float (R, T).
+        segment_ids: Padding after the cut; int (R, T).
+        is_label: Whether a token counts; false after the cut; bool (R, T).
+        weight: Weight of each label; float (R, T).
     """
 
     segment_ids: mx.array
@@ -30,12 +31,12 @@ class Truncated(NamedTuple):
 
 
 def truncate(batch: Batch, share: float, seed: int) -> Truncated:
-    """Cuts each sample with probability `share` behind a label drawn evenly from its own.
+    """Truncates each sample with probability `share`, after one of its labels drawn uniformly.
 
     Args:
         batch: Some rows of a step.
         share: Probability of a cut.
-        seed: Of the step.
+        seed: Seed of the step.
     """
     is_kept = np.ones(batch.ids.shape, dtype=np.bool_)
     weight = np.ones(batch.ids.shape, dtype=np.float32)

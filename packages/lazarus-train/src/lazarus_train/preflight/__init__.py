@@ -1,1 +1,1 @@
-"""Checks before the first step. A run that cannot be right is refused here."""
+"""Checks before the first step. They refuse runs with inputs that do not fit together."""

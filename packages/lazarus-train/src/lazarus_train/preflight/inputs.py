@@ -26,13 +26,13 @@ class RunInputs:
     """A plan and the rows that match it.
 
     Args:
-        plan: Checked against itself.
-        dataset: Checked against the plan: data, template, tokenizer, parameters, lengths.
+        plan: The plan, validated.
+        dataset: Data whose rows, template, tokenizer, parameters and lengths match the plan.
         encoder: The encoder of the data; evaluation and prompts use the same.
         units: Denominator of each step's loss, int64 (S,).
         template: Source of the chat template, if the rows are conversations and it is not the tokenizer's own.
-        is_text: Whether the rows are texts, not conversations.
-        checked: Which links of the plan's chain hold, and which could not be checked.
+        is_text: Whether the rows are texts instead of conversations.
+        checked: Links of the plan's chain that are valid, and links that could not be checked.
     """
 
     plan: BatchPlan
@@ -52,10 +52,10 @@ def check_run(config: TrainConfig, on_progress: Callable[[int], object] = lambda
         on_progress: Called with the number of rows encoded since the last call.
 
     Raises:
-        CorruptPlan: The plan contradicts itself.
-        StalePlan: Names the first broken link of the chain, and the row, component or sample.
-        SetupError: The number of data files is not the number of the plan's sources, or the objective cannot learn from the
-            samples.
+        CorruptPlan: The plan is inconsistent.
+        StalePlan: A link of the chain is broken; the message names it, and the row, component or sample.
+        SetupError: The number of data files differs from the plan's sources, or the samples do not fit the
+            objective.
     """
     plan = load_plan(config.batch_plan)
     if config.expect_plan is not None:
@@ -86,17 +86,17 @@ def check_run(config: TrainConfig, on_progress: Callable[[int], object] = lambda
 
 
 def _together(checks: Sequence[ChainCheck]) -> ChainCheck:
-    """The links that hold for every source, and the reasons why others could not be checked."""
+    """The links that are valid for every source, and the reasons why others could not be checked."""
     unchecked = {name: why for check in checks for name, why in check.unchecked.items()}
     return ChainCheck(tuple(link for link in checks[0].checked if link not in unchecked), unchecked)
 
 
 def planned_encoder(plan: BatchPlan, config: TrainConfig) -> Encoder:
-    """The model's tokenizer with the template and date that the lengths were measured with.
+    """The model's tokenizer with the template and date of the plan's lengths.
 
     Args:
-        plan: Names the template and the date.
-        config: Names the model, and may name another template.
+        plan: Plan that names the template and the date.
+        config: Settings with the model, and possibly another template.
     """
     tokenizer = load_tokenizer(str(config.model))
     encoding = plan.encoding

@@ -1,4 +1,4 @@
-"""Checks of the model against the run: refused or warned before the first step."""
+"""Checks the model against the run before the first step: refuses or warns."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,19 +23,20 @@ def check_model(
     head: SequenceHead | None,
     on_warning: Callable[[str], Any],
 ) -> None:
-    """Refuses a run that the model cannot do, and warns of one that it probably should not do.
+    """Refuses a run that the model does not support, and warns about probable mistakes.
 
     Args:
         lm: The model.
         inputs: Data and plan.
         config: Settings of the run.
-        objective: What is minimised.
+        objective: The objective.
         head: Result of the objective's `sequence_head`.
         on_warning: Called with each warning.
 
     Raises:
-        SetupError: The device cannot compute the model in the precision of `config`, the plan puts several samples in a row and the
-            model cannot keep them apart, or the data has token ids that the model does not have.
+        SetupError: The device does not support the model in the precision of `config`. Or the plan packs samples
+            and the model
+            cannot separate them. Or the data has token ids outside the vocabulary.
     """
     dataset, plan = inputs.dataset, inputs.plan.metadata.config
     if (plan.shares_rows or dataset.parts) and not supports_packing(lm):
@@ -62,12 +63,12 @@ def check_model(
 
 
 def check_ids(lm: LoadedModel, dataset: Dataset, objective: Objective[Any], name: str) -> None:
-    """Refuses token ids that a model does not have: MLX would read beyond the embedding.
+    """Refuses token ids outside the vocabulary: MLX would read out of bounds.
 
     Args:
         lm: The model.
         dataset: Training or held-out data.
-        objective: It may add token ids of its own, such as a mask.
+        objective: The objective; it may add token ids such as a mask.
         name: Name of the data, for the message.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The first model of a run: digests of everything that is loaded of it, so that what is proven is what was trained on."""
+"""Digests of the initial model of a run. They cover every file that is loaded."""
 
 import hashlib
 import tempfile
@@ -15,29 +15,30 @@ if TYPE_CHECKING:
     from lazarus_tokenkit import Tokenizer
 
 TOKENIZER = "tokenizer/"
-"""What the names of the tokenizer's files begin with."""
+"""File name prefixes of a tokenizer."""
 
 
 @dataclass(frozen=True)
 class Base:
-    """A model, by digests.
+    """A model, identified by digests.
 
     Args:
-        files: SHA-256, 64 hex, by name: config, weights, index and generation config as they were loaded, and the files
-            that the tokenizer writes.
+        files: SHA-256, 64 hex, by file name: config, weights, index and generation config as they were loaded, and
+            the
+            files that the tokenizer writes.
     """
 
     files: Mapping[str, str]
 
     @classmethod
     def of(cls, lm: "LoadedModel", tokenizer: "Tokenizer") -> "Base":
-        """Of a model that was loaded with `hashed`, and of the tokenizer that the rows were encoded with."""
+        """Digests of a model that was loaded with `hashed`, and of the tokenizer that encoded the rows."""
         assert lm.digests, "loaded with `hashed`"
         return cls(dict(sorted({**lm.digests, **tokenizer_digests(tokenizer)}.items())))
 
     @classmethod
     def on_disk(cls, model: Path) -> "Base":
-        """Of a directory as it is now."""
+        """Digests of a directory in its current state."""
         from lazarus_models.loading import loaded_files
         from lazarus_tokenkit import load_tokenizer
 
@@ -51,10 +52,14 @@ class Base:
         return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
     def check(self, began_with: "Base", model: Path) -> None:
-        """Makes sure that this is the model that the run began with.
+        """Checks that this is the initial model of the run.
+
+        Args:
+            began_with: Digests of the initial model.
+            model: Path of this model, for the message.
 
         Raises:
-            ForeignCheckpoint: It is another one; names the first file that differs.
+            ForeignCheckpoint: It is another model; the message names the first file that differs.
         """
         names = sorted({*self.files, *began_with.files})
         differ = [name for name in names if self.files.get(name) != began_with.files.get(name)]
@@ -68,12 +73,12 @@ class Base:
 
 
 def model_digest(model: Path) -> str:
-    """One digest of everything that is loaded of a model directory."""
+    """One digest of all files of a model directory that are loaded."""
     return Base.on_disk(model).digest
 
 
 def tokenizer_digests(tokenizer: "Tokenizer") -> dict[str, str]:
-    """SHA-256 of the files that a tokenizer writes beside a model."""
+    """SHA-256 of the files that a tokenizer saves."""
     with tempfile.TemporaryDirectory() as name:
         tokenizer.save(Path(name))
         return {f"{TOKENIZER}{file.name}": file_digest(file) for file in Path(name).iterdir()}

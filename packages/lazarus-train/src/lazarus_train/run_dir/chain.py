@@ -1,4 +1,4 @@
-"""The audit log of a run, held against what lies in the run's folder: checkpoints, first model, settings, machine, forks."""
+"""Checks a run's audit log against the run's folder: checkpoints, initial model, settings, machine, forks."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -36,8 +36,8 @@ class RunAudit:
 
     Args:
         path: The file.
-        header: Its first line.
-        entries: The others.
+        header: The first line.
+        entries: The other lines.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class RunAudit:
         """Reads a log strictly.
 
         Raises:
-            CorruptPlan: It is no log, or one that binds neither settings nor model.
+            CorruptPlan: The file is not an audit log, or the log does not bind settings or model.
         """
         try:
             header, entries = read_log(path)
@@ -62,17 +62,17 @@ class RunAudit:
 
     @property
     def steps(self) -> int:
-        """Steps that the log holds."""
+        """Number of steps in the log."""
         return sum(entry.kind is None for entry in self.entries)
 
     @property
     def start(self) -> JSON:
-        """What the header binds."""
+        """The bindings of the header."""
         assert self.header.start is not None, "checked when it was read"
         return self.header.start
 
     def last(self, kind: Kind, step: int | None = None) -> int | None:
-        """Place of the last line that binds something of a kind, after so many steps where that is given."""
+        """Index of the last line that binds an object of a kind, after `step` steps if given."""
         places = (
             place
             for place, entry in reversed(list(enumerate(self.entries)))
@@ -81,7 +81,7 @@ class RunAudit:
         return next(places, None)
 
     def head_before(self, place: int) -> str:
-        """Hash of the chain before a line, as the log says."""
+        """Hash of the chain before a line, as recorded in the log."""
         return (self.entries[place - 1].head if place else self.header.genesis).hex()
 
     def plan_before(self, place: int) -> str:
@@ -92,6 +92,10 @@ class RunAudit:
     def check_steps(self, plan: BatchPlan, token_ids: TokenIds) -> Audit:
         """Recomputes the chain, every plan line and every row digest.
 
+        Args:
+            plan: The plan of the run.
+            token_ids: Gives the token ids of a sample.
+
         Raises:
             CorruptPlan: The run did not follow the plan, or was trained on other tokens.
         """
@@ -101,11 +105,15 @@ class RunAudit:
         return found
 
     def check_checkpoint(self, state: State, resume_key: JSON) -> None:
-        """Makes sure that the chain binds a checkpoint, where it says that it stands in the chain.
+        """Checks that the chain binds a checkpoint at the position that the checkpoint states.
+
+        Args:
+            state: State of the checkpoint.
+            resume_key: Settings that determine the weights.
 
         Raises:
-            CorruptCheckpoint: It does not.
-            ForeignCheckpoint: The checkpoint is of another plan, model or of other settings.
+            CorruptCheckpoint: The chain does not bind it.
+            ForeignCheckpoint: The checkpoint has another plan, model or other settings.
         """
         path, done = state.sealed.path, state.next_step
         if path != checkpoint_path(path.parent, done):
@@ -130,10 +138,10 @@ class RunAudit:
             )
 
     def check_record(self, members: JSON) -> None:
-        """Makes sure that the chain binds what `config.json` says, but for locations.
+        """Checks that the chain binds the content of `config.json`, except locations.
 
         Raises:
-            ForeignCheckpoint: It binds something else.
+            ForeignCheckpoint: The content differs.
         """
         for binding in (settings_of(members), environment_of(members)):
             if not self._binds_last(binding):
@@ -150,10 +158,10 @@ class RunAudit:
 
 
 def read_forks(folder: RunFolder) -> list[tuple[int, int]]:
-    """The forks beside a log: for each, how many steps the run kept, and how many lines were cut off behind them.
+    """Forks of a run: for each, the number of steps that the run kept, and the number of lines removed after them.
 
     Raises:
-        CorruptPlan: The file is not what a run writes.
+        CorruptPlan: The file was not written by a run.
     """
     if not folder.rewound.exists():
         return []
@@ -176,7 +184,7 @@ def read_forks(folder: RunFolder) -> list[tuple[int, int]]:
 
 
 def _follow_fork(folder: RunFolder, lines: Sequence[bytes], number: int, head: bytes) -> bytes:
-    """The head after a line that was cut off; the last one of a fork may be torn."""
+    """The head after a removed line; the last line of a fork may be incomplete."""
     try:
         entry = parse_entry(lines[number - 1], number)
     except CorruptPlan:
@@ -189,7 +197,7 @@ def _follow_fork(folder: RunFolder, lines: Sequence[bytes], number: int, head: b
 
 
 def _fork_start(line: bytes) -> tuple[int, bytes] | None:
-    """Steps kept and head of a line that begins a fork, None of another line."""
+    """Kept steps and head, if a line begins a fork; None for another line."""
     try:
         members = parse_object(line)
     except MalformedLine:
@@ -205,7 +213,7 @@ def _no_fork(folder: RunFolder, number: int) -> CorruptPlan:
 
 
 def other_entries(folder: RunFolder) -> Iterator[str]:
-    """Names of what lies in a run's folder and is no part of the chain."""
+    """Names of entries in a run's folder that the chain does not bind."""
     known = {
         path.name
         for path in (

@@ -1,14 +1,17 @@
-"""Checkpoints: everything a run needs to go on as if it had never stopped.
+"""Checkpoints: the complete state of a run. A resumed run continues bitwise as if it had not stopped.
 
 ```
 OUT/checkpoints/step-0000006/
-  config.json, model.safetensors, tokenizer   a model that mlx-lm and transformers open  (adapters.safetensors with LoRA)
+  config.json, model.safetensors, tokenizer   a model that mlx-lm and transformers open  (adapters.safetensors with
+  LoRA)
   optimizer.safetensors                       moments and step counts
-  state.json                                  place in plan and audit log, settings that decide the weights, first model, logs
+  state.json                                  position in plan and audit log, settings that determine the weights,
+  initial model, logs
   manifest.json                               SHA-256 of every file; written last
 ```
-A checkpoint is a sealed folder (see `seal`): whole where it has its name, and verified before it is believed. The audit log
-binds its manifest.
+A checkpoint is a sealed folder (see `sealed_write`). It is complete once it has its name, and it is verified before
+use.
+The audit log binds its manifest.
 """
 
 import re
@@ -28,20 +31,20 @@ OPTIMIZER = "optimizer.safetensors"
 WEIGHTS = "model.safetensors"
 ADAPTERS = "adapters.safetensors"
 MEAN_FILE, SCORE_FILE = "ema.safetensors", "score.safetensors"
-"""The mean of the weights; with adapters, the layer of scores."""
+"""EMA of the weights; with adapters, also the score layer."""
 CHECKPOINT_VERSION = 2
-"""Version 1 was not bound to the audit log."""
+"""Version of checkpoints. The audit log did not bind version 1."""
 _TENSORS = {WEIGHTS, ADAPTERS, OPTIMIZER, MEAN_FILE, SCORE_FILE}
 _NAME = re.compile(r"step-(\d{7,})")
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
-    """Where the checkpoint after `step` optimizer steps lies."""
+    """Path of the checkpoint after `step` optimizer steps."""
     return folder / f"step-{step:07d}"
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints of a run, oldest first, whole or damaged."""
+    """Checkpoints of a run, oldest first, complete or damaged."""
     if not folder.is_dir():
         return []
     found = [(int(match[1]), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
@@ -54,7 +57,7 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def checkpoint_step(path: Path) -> int:
-    """Optimizer steps that a checkpoint was written after."""
+    """Optimizer steps of a checkpoint, from its name."""
     return int(path.name.removeprefix("step-"))
 
 
@@ -62,7 +65,7 @@ def write_checkpoint(path: Path, state: JSON, write_files: Callable[[Path], None
     """Writes a checkpoint.
 
     Args:
-        path: The folder; one that is there is replaced.
+        path: The folder; an existing one is replaced.
         state: Content of `state.json`.
         write_files: Writes model and optimizer into the folder it is given.
     """
@@ -79,10 +82,10 @@ class State(NamedTuple):
 
     Args:
         plan: Position in the plan and the audit log, as `PlanCursor.state` gives it.
-        resume_key: The settings that decide the weights (member `trajectory`).
-        base: The model that the run began with.
-        logs: `bytes` and `sha256` of metrics and samples when it was written, by file name.
-        micro_batch_rows: Rows per forward pass (member `micro_rows`); None is a whole step.
+        resume_key: Settings that determine the weights (member `trajectory`).
+        base: Initial model of the run.
+        logs: `bytes` and `sha256` of metrics and samples at the time of writing, by file name.
+        micro_batch_rows: Rows per forward pass (member `micro_rows`); None computes a whole step at once.
         sealed: The checkpoint's manifest.
     """
 
@@ -100,24 +103,25 @@ class State(NamedTuple):
 
     @property
     def audit_head(self) -> str:
-        """Hash of the audit chain after them."""
+        """Hash of the audit chain after these steps."""
         return str(self.plan["audit_head"])
 
     @property
     def plan_id(self) -> str:
-        """The plan that was followed."""
+        """Id of the plan."""
         return str(self.plan["plan_id"])
 
 
 def read_state(path: Path, *, is_loaded_next: bool = False) -> State:
-    """Verifies a checkpoint and returns what its `state.json` says.
+    """Verifies a checkpoint and returns the content of its `state.json`.
 
     Args:
         path: The checkpoint.
-        is_loaded_next: Leaves tensors alone, which `TrainState.restored` hashes while it loads them.
+        is_loaded_next: Skips tensors, which `TrainState.restored` hashes while it loads them.
 
     Raises:
-        CorruptCheckpoint: A file is missing, not listed or differs from the manifest; the last good checkpoint is named.
+        CorruptCheckpoint: A file is missing, not listed or differs from the manifest; the last good checkpoint is
+            named.
     """
     try:
         sealed = _read_whole(path, but=_TENSORS if is_loaded_next else ())
@@ -128,14 +132,19 @@ def read_state(path: Path, *, is_loaded_next: bool = False) -> State:
 
 
 def damaged(path: Path, problem: str) -> CorruptCheckpoint:
-    """The error about a damaged checkpoint, which names the last good one."""
+    """An error for a damaged checkpoint. The message names the last good one.
+
+    Args:
+        path: The checkpoint.
+        problem: Description of the damage.
+    """
     good = [other for other in checkpoints(path.parent) if other != path and not find_damage(other)]
     way_out = f"resume from the last good one: --resume {good[-1]}" if good else "start again: `--resume none`"
     return CorruptCheckpoint(f"{path}: {problem}; {way_out}", "LR-E201")
 
 
 def find_damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, in words, or None."""
+    """Description of a checkpoint's damage; None if it is undamaged."""
     try:
         _read_whole(path)
     except BrokenSeal as error:
@@ -144,7 +153,7 @@ def find_damage(path: Path) -> str | None:
 
 
 def _read_whole(path: Path, but: Collection[str] = ()) -> Sealed:
-    """The manifest of a checkpoint of which every file is there, as listed, and none else."""
+    """The manifest of a checkpoint whose files are exactly those listed."""
     sealed = Sealed.read(path)
     sealed.check(but)
     names = sealed.digests.keys()
@@ -160,7 +169,7 @@ def _read_whole(path: Path, but: Collection[str] = ()) -> Sealed:
 
 
 def _is_foreign(name: str) -> bool:
-    """Whether a file could be taken for weights and is none that a run writes."""
+    """Whether a file could be loaded as weights although no run writes it."""
     return (name.endswith(".safetensors") and name not in _TENSORS) or name.endswith(".safetensors.index.json")
 
 
@@ -192,7 +201,7 @@ def _parse_state(path: Path, content: bytes, sealed: Sealed) -> State:
 
 
 def _is_typed(state: JSON) -> bool:
-    """Whether the members of a state are of their types."""
+    """Whether the members of a state have the right types."""
     objects = ("plan", "trajectory", "base_files", "logs")
     if not all(isinstance(state[name], dict) for name in objects) or not isinstance(state["base"], str):
         return False

@@ -1,4 +1,4 @@
-"""What the identity of a plan is made of, as an audit log binds it where a run goes on with a rebased plan."""
+"""The identity of a plan, as the audit log binds it when a run continues with a rebased plan."""
 
 from itertools import islice
 from pathlib import Path
@@ -11,7 +11,7 @@ from lazarus_plan.format import encode_step, leaf_hash, plan_id, plan_identity, 
 
 
 def identity_of(plan: BatchPlan) -> JSON:
-    """The members whose canonical digest is `plan_id`, the plan's parent among them."""
+    """The members whose canonical digest is `plan_id`, including the plan's parent."""
     about = plan.metadata
     sources = source_identities(plan.fingerprints, [source.count for source in about.sources])
     identity = plan_identity(about.config, sources, plan.fingerprints["merkle_root"], len(plan), about.parent)
@@ -20,14 +20,14 @@ def identity_of(plan: BatchPlan) -> JSON:
 
 
 def check_continues(log: Path, plan: BatchPlan) -> None:
-    """Makes sure that the steps that a rebased plan keeps are those that the run did.
+    """Checks that a rebased plan keeps exactly the steps that the run did.
 
     Args:
-        log: The run's audit log, up to where the plan was rebased.
-        plan: With a parent.
+        log: The run's audit log, up to the rebase.
+        plan: A plan with a parent.
 
     Raises:
-        StalePlan: The plan says that it was rebased from the run's plan, and was not.
+        StalePlan: The plan was not rebased from the run's plan.
     """
     parent = plan.metadata.parent
     assert parent is not None, "a rebased plan"

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: whole or damaged, how large, how good."""
+"""Lists the checkpoints of a run with damage, size and held-out loss."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -15,12 +15,12 @@ class Listed(NamedTuple):
     """A checkpoint.
 
     Args:
-        name: Of its folder.
+        name: Name of its folder.
         step: Optimizer steps done.
-        bytes: Of its files.
-        damage: What is wrong with it, or None.
-        held_out_loss: Measured after its step, where it was: of the rows that decide which is best.
-        names: Of the links that point to it.
+        bytes: Size of its files in bytes.
+        damage: Description of the damage, or None.
+        held_out_loss: Held-out loss after its step on the deciding set; None if not measured.
+        names: Names of the links to it.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Listed(NamedTuple):
 
 
 def list_checkpoints(run: Path) -> list[Listed]:
-    """Every checkpoint of a run, oldest first; all files are read and hashed.
+    """Every checkpoint of a run, oldest first. All files are read and hashed.
 
     Raises:
         SetupError: There is none.

@@ -1,4 +1,4 @@
-"""The folder of a run: where everything lies, and that one process at a time writes to it."""
+"""Layout of a run's folder, and the lock that admits one writing process."""
 
 import contextlib
 import fcntl
@@ -11,48 +11,48 @@ from lazarus_train.errors import SetupError
 from lazarus_train.run_dir.sealed_write import clear_leftovers, unseal
 
 INITIAL = "initial"
-"""Name of the folder of the model that a run from nothing began with."""
+"""Name of the folder of a run's initial model with random weights."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A folder, used as given."""
+    """A run's folder."""
 
     path: Path
 
     @property
     def config(self) -> Path:
-        """What was asked for, resolved, with versions and fingerprints."""
+        """Resolved settings, with versions and fingerprints."""
         return self.path / "config.json"
 
     @property
     def metrics(self) -> Path:
-        """Loss, rate and norm by step: decided by data and weights."""
+        """Loss, learning rate and gradient norm by step; determined by data and weights."""
         return self.path / "metrics.jsonl"
 
     @property
     def throughput(self) -> Path:
-        """Seconds and tokens a second: decided by the machine."""
+        """Seconds and tokens per second; depends on the machine."""
         return self.path / "throughput.jsonl"
 
     @property
     def audit(self) -> Path:
-        """What was trained on, chained."""
+        """Audit log: a hash chain over the rows of every step."""
         return self.path / "audit.jsonl"
 
     @property
     def samples(self) -> Path:
-        """What the model answered while it learnt."""
+        """Sampled answers during training."""
         return self.path / "samples.jsonl"
 
     @property
     def rewound(self) -> Path:
-        """What a kill cut off the audit log."""
+        """Lines that were removed from the audit log after a kill."""
         return self.path / "audit.jsonl.rewound"
 
     @property
     def initial(self) -> Path:
-        """The model that was made for the run, where one was."""
+        """Initial model with random weights, if the run created one."""
         return self.path / INITIAL
 
     @property
@@ -62,12 +62,12 @@ class RunFolder:
 
     @property
     def rewound_checkpoints(self) -> Path:
-        """Checkpoints that a resume from an older one left behind."""
+        """Checkpoints that a resume from an older one left unused."""
         return self.path / "checkpoints.rewound"
 
     @property
     def reference(self) -> Path:
-        """What the reference of preference training says of every pair."""
+        """Cached log-probabilities of the reference model."""
         return self.path / "reference"
 
     @property
@@ -76,10 +76,10 @@ class RunFolder:
         return self.path / "final"
 
     def check_is_ours(self) -> None:
-        """Makes sure that what a run writes replaces nothing but an earlier run.
+        """Checks that the run replaces only files of an earlier run.
 
         Raises:
-            SetupError: The folder holds a model, or something else of the same name, that no run wrote.
+            SetupError: The folder has a model or other files with names of a run, but no run wrote them.
         """
         taken = [path.name for path in self._written() if path.exists()]
         if taken and not self._is_run():
@@ -90,12 +90,12 @@ class RunFolder:
             )
 
     def clear_leftovers(self) -> None:
-        """Removes what kills left half written."""
+        """Removes incomplete files left by killed processes."""
         for folder in (self.path, self.checkpoints, self.rewound_checkpoints, self.reference):
             clear_leftovers(folder)
 
     def clear(self) -> None:
-        """Removes what an earlier run left, its record last; anything else in the folder stays."""
+        """Removes the files of an earlier run, `config.json` last; other files stay."""
         for path in self._written():
             if path.is_dir():
                 unseal(path)
@@ -103,7 +103,7 @@ class RunFolder:
                 path.unlink(missing_ok=True)
 
     def set_aside(self, checkpoints: Sequence[Path]) -> None:
-        """Moves checkpoints to `rewound_checkpoints`: the run takes another way from before them."""
+        """Moves checkpoints to `rewound_checkpoints`, because the run continues from an earlier step."""
         for checkpoint in checkpoints:
             self.rewound_checkpoints.mkdir(exist_ok=True)
             aside = self.rewound_checkpoints / checkpoint.name
@@ -134,13 +134,13 @@ class RunFolder:
 
     @contextlib.contextmanager
     def held(self, *, by_this: bool = True) -> Generator[None]:
-        """Makes the folder and holds it until the run ends; the system lets go of it when the process dies.
+        """Context manager: creates the folder and locks it. The system releases the lock when the process ends.
 
         Args:
             by_this: False on the processes of a run that do not write.
 
         Raises:
-            SetupError: Another process trains there.
+            SetupError: Another process trains in this folder.
         """
         if not by_this:
             yield

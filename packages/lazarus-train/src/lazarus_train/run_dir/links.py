@@ -1,29 +1,29 @@
-"""What `verify` says: one link for everything that was looked at, in the words of how it was looked at."""
+"""Results of `verify`: one link for each object that was checked, and how it was checked."""
 
 from enum import StrEnum
 from typing import NamedTuple
 
 
 class How(StrEnum):
-    """How a link was looked at."""
+    """How a link was checked."""
 
     RECOMPUTED = "recomputed"
-    """From the bytes that lie there, or from what it was made of."""
+    """Recomputed from the files or from their inputs."""
     COMPARED = "compared"
-    """With what somebody claims: a pin, or what the run wrote down about itself."""
+    """Compared with a claim: a pin, or the run's own records."""
     NOT_PROVEN = "not proven"
-    """Nothing binds it to the chain: it can be edited unseen. The chain does not rest on it."""
+    """Not bound to the chain, so edits are not detected. The chain does not depend on it."""
     NOT_CHECKED = "NOT checked"
-    """The chain rests on it, and it could not be checked: a hole."""
+    """The chain depends on it, and it could not be checked."""
 
 
 class Link(NamedTuple):
-    """Something that `verify` looked at.
+    """An object that `verify` checked.
 
     Args:
-        name: What it is.
-        proof: What was found, in words.
-        how: How it was looked at.
+        name: Name of the object.
+        proof: Description of the result.
+        how: How it was checked.
     """
 
     name: str
@@ -32,5 +32,5 @@ class Link(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """False for a hole in the chain."""
+        """False for a link that could not be checked."""
         return self.how != How.NOT_CHECKED

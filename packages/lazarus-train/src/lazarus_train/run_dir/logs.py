@@ -1,4 +1,4 @@
-"""What a run writes about itself while it goes: settings, audit log, metrics. One process writes."""
+"""Records of a run in progress: settings, audit log, metrics. One process writes."""
 
 import hashlib
 from collections.abc import Mapping
@@ -20,15 +20,15 @@ from lazarus_train.run_dir.sealed_write import flush
 
 
 class RunLog:
-    """The logs of a run; made by `start` or `resume`.
+    """The logs of a run, made by `start` or `resume`.
 
     Args:
         folder: The run's folder.
         config: Settings of the run.
-        plan: The plan that is followed.
+        plan: The current plan.
         audit: The audit log; None on a process that does not write.
         done: Steps done.
-        covered: What the newest checkpoint says of metrics and samples.
+        covered: Sizes and digests of metrics and samples in the newest checkpoint.
     """
 
     def __init__(
@@ -52,14 +52,14 @@ class RunLog:
     def start(
         cls, folder: RunFolder, config: TrainConfig, plan: BatchPlan, about: Mapping[str, Any] | None, base: str
     ) -> "RunLog":
-        """Begins at step 0; an earlier run in the folder is removed.
+        """Starts the logs at step 0. An earlier run in the folder is removed.
 
         Args:
             folder: The run's folder.
             config: Settings of the run.
-            plan: The plan that is followed.
+            plan: The plan.
             about: Content of `config.json`; None on a process that does not write.
-            base: Digest of the model that the run begins with.
+            base: Digest of the initial model.
         """
         if about is None:
             return cls(folder, config, plan, None)
@@ -81,16 +81,17 @@ class RunLog:
         *,
         is_due: bool,
     ) -> "RunLog":
-        """Continues after a checkpoint; lines beyond it are dropped.
+        """Continues from a checkpoint; later lines are removed.
 
         Args:
             folder: The run's folder.
             config: Settings of the run.
-            plan: The plan that is followed from here on.
+            plan: The plan from here on.
             about: Content of `config.json`; None on a process that does not write.
             state: State of the checkpoint.
-            is_due: Whether an evaluation is due at the checkpoint. A run that ended there has its results; one that
-                continues keeps them only if they are due.
+            is_due: Whether an evaluation is due at the checkpoint. A run that ended there has its results. A run
+                that continues
+                keeps them only if they are due.
         """
         done = state.next_step
         if about is None:
@@ -125,29 +126,29 @@ class RunLog:
 
     @property
     def head(self) -> str:
-        """Hash of the audit chain, 64 hex; empty where another process writes."""
+        """Hash of the audit chain, 64 hex; empty if another process writes."""
         return "" if self._audit is None else self._audit.head.hex()
 
     @property
     def data_head(self) -> str:
-        """Hash of the chain over the steps alone, 64 hex; empty where another process writes."""
+        """Hash of the chain over the steps alone, 64 hex; empty if another process writes."""
         return "" if self._audit is None else data_head(self._plan.plan_id, read_log(self._folder.audit)[1])
 
     def bind_references(self, references: Mapping[str, str]) -> None:
-        """Binds what the references of preference training say of every pair.
+        """Binds the reference log-probabilities of preference training.
 
         Args:
-            references: Digest of the manifest of each, by its name.
+            references: Digest of each manifest, by name.
         """
         if self._audit is not None and references:
             self._audit.bind(Binding("reference", canonical_json(dict(references))))
 
     def saved(self, checkpoint: Sealed, logs: dict[str, Any]) -> None:
-        """Binds a checkpoint that was written.
+        """Binds a new checkpoint.
 
         Args:
             checkpoint: The folder.
-            logs: What it says of metrics and samples.
+            logs: Sizes and digests of metrics and samples in the checkpoint.
         """
         assert self._audit is not None, "only the first process saves"
         self._covered = logs
@@ -155,7 +156,7 @@ class RunLog:
         flush(self._folder.audit)
 
     def finished(self, final: Sealed) -> None:
-        """Binds the trained model, and what was measured since the last checkpoint."""
+        """Binds the trained model, and evaluations since the last checkpoint."""
         assert self._audit is not None, "only the first process finishes"
         logs = self.logs()
         if logs != self._covered:
@@ -164,17 +165,17 @@ class RunLog:
         flush(self._folder.audit)
 
     def logs(self) -> dict[str, Any]:
-        """Length and SHA-256 of metrics and samples, by the file's name; those that are there."""
+        """Length and SHA-256 of the existing metrics and samples, by file name."""
         return log_digests(self._folder)
 
     def step(self, report: StepReport, unit: str, units: int, digest: StepDigest) -> None:
-        """Notes a finished step.
+        """Logs a finished step.
 
         Args:
-            report: What came of it.
-            unit: What its loss is a mean over.
-            units: How many there were.
-            digest: What was trained on.
+            report: Result of the step.
+            unit: Unit of the loss.
+            units: Number of units.
+            digest: Digest of the step's rows.
         """
         self._done = report.step
         if self._audit is not None:
@@ -201,7 +202,14 @@ class RunLog:
         )
 
     def held_out(self, done: int, eval_set: str, result: HeldOut, mean: HeldOut | None) -> None:
-        """Notes a held-out loss after so many steps, and that of the mean of the weights where one is kept."""
+        """Logs a held-out loss.
+
+        Args:
+            done: Steps done.
+            eval_set: Name of the held-out set.
+            result: Result of the model.
+            mean: Result of the EMA weights, if any.
+        """
         members: dict[str, Any] = {"step": done, "eval_set": eval_set, "eval_loss": finite_or_none(result.loss)}
         if result.unit == "token":
             members |= {
@@ -217,27 +225,37 @@ class RunLog:
         self._append(self._folder.metrics, members)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of the metrics so far; none where another process writes."""
+        """The lines of the metrics so far; empty if another process writes."""
         return read_lines(self._folder.metrics) if self._audit is not None else []
 
     def is_measured(self, done: int, eval_set: str) -> bool:
-        """Whether a held-out loss after so many steps stands in the metrics."""
+        """Whether the metrics contain a held-out loss after `done` steps.
+
+        Args:
+            done: Steps done.
+            eval_set: Name of the held-out set.
+        """
         return any(line.get("eval_set") == eval_set and line["step"] == done for line in self.metrics())
 
     def answers(self, done: int, answers: Mapping[str, str]) -> None:
-        """Notes what the model answered after so many steps, by prompt, in the place of what a kill left of it."""
+        """Logs the sampled answers after `done` steps, and replaces incomplete ones.
+
+        Args:
+            done: Steps done.
+            answers: Answers by prompt.
+        """
         if self._audit is not None:
             keep_lines(self._folder.samples, lambda line: line["step"] != done)
         for prompt, text in answers.items():
             self._append(self._folder.samples, {"step": done, "prompt": prompt, "text": text})
 
     def has_answered(self, done: int) -> bool:
-        """Whether the answers after so many steps are noted, all of them."""
+        """Whether all answers after `done` steps are logged."""
         lines = read_lines(self._folder.samples) if self._audit is not None else []
         return {line["prompt"] for line in lines if line["step"] == done} >= set(self._config.sample_prompts)
 
     def flush(self) -> None:
-        """Hands the logs to the disk, before a checkpoint counts on them."""
+        """Flushes the logs to the disk. A checkpoint may refer to them only afterwards."""
         for log in (self._folder.audit, self._folder.metrics, self._folder.samples) if self._audit is not None else ():
             if log.exists():
                 flush(log)
@@ -248,7 +266,7 @@ class RunLog:
 
 
 def log_digests(folder: RunFolder) -> dict[str, Any]:
-    """Length and SHA-256 of a run's metrics and samples, by the file's name; those that are there."""
+    """Length and SHA-256 of a run's existing metrics and samples, by file name."""
     contents = {log.name: log.read_bytes() for log in (folder.metrics, folder.samples) if log.is_file()}
     return {
         name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

@@ -1,4 +1,4 @@
-"""`OUT/config.json`: what was asked for, resolved, and what it ran on. The audit log binds it, but for locations."""
+"""`OUT/config.json`: resolved settings and environment. The audit log binds it, except locations."""
 
 import json
 import platform
@@ -32,21 +32,21 @@ PACKAGES = (
 
 
 RECORD_VERSION = 2
-"""Of `config.json`. Version 1 was not bound to the audit log."""
+"""Version of `config.json`. The audit log did not bind version 1."""
 LOCATIONS = ("model", "data", "batch_plan", "output")
-"""Settings that say where something lies. The audit log binds what lies there, not its place."""
+"""Settings that are locations. The audit log binds the content of these files, not their path."""
 _ENVIRONMENT = ("versions", "python", "platform", "device", "blas", "policy", "processes")
 _MEMBERS = ("record_version", "config", "folder", "plan_id", "eval_data", *_ENVIRONMENT)
 
 
 def describe_run(config: TrainConfig, plan_id: str, eval_data: Mapping[str, str], processes: int) -> JSON:
-    """Settings, plan, versions and machine: bits are the same where these are.
+    """Settings, plan, versions and machine. If all are equal, the results are bitwise equal.
 
     Args:
-        config: What was asked for.
-        plan_id: What is followed.
-        eval_data: Digest of the held-out rows by their name.
-        processes: That share every step.
+        config: Settings of the run.
+        plan_id: Id of the plan.
+        eval_data: Digest of each held-out set, by name.
+        processes: Number of processes of the run.
     """
     return {
         "record_version": RECORD_VERSION,
@@ -67,16 +67,21 @@ def describe_run(config: TrainConfig, plan_id: str, eval_data: Mapping[str, str]
 
 
 def write_manifest(path: Path, members: JSON) -> None:
-    """Writes what `describe_run` says."""
+    """Writes the result of `describe_run`.
+
+    Args:
+        path: The file.
+        members: Result of `describe_run`.
+    """
     with whole_file(path) as file:  # half of it would make the folder no run's, which nothing goes on in
         file.write(as_json(members))
 
 
 def read_manifest(path: Path) -> JSON:
-    """The members of a run's `config.json`, which must be spelt as they were written.
+    """The members of a run's `config.json`, which must be in canonical form.
 
     Raises:
-        SetupError: It is not the record of a run, or one of another version.
+        SetupError: The file is not the record of a run, or has another version.
     """
     try:
         content = path.read_bytes()
@@ -110,17 +115,19 @@ def read_manifest(path: Path) -> JSON:
 
 
 def settings_of(members: JSON) -> Binding:
-    """What the audit log binds of a run's settings: all but locations; held-out rows by their digests, in their order."""
+    """The part of a run's settings that the audit log binds: all but locations; held-out sets by their digests, in
+    order.
+    """
     config = {name: value for name, value in members["config"].items() if name not in LOCATIONS}
     config["eval_data"] = [[name, members["eval_data"].get(name)] for name in config["eval_data"]]
     return Binding("settings", _compact(config))
 
 
 def environment_of(members: JSON) -> Binding:
-    """What the audit log binds of versions and machine."""
+    """The part of versions and machine that the audit log binds."""
     return Binding("environment", _compact({name: members[name] for name in _ENVIRONMENT}))
 
 
 def _compact(value: JSON) -> bytes:
-    """JSON in one spelling: members in their order, which `rate_factors` has a meaning for; floats by Python's `repr`."""
+    """JSON in canonical form: members in their order, which matters for `rate_factors`; floats by Python's `repr`."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()

@@ -1,4 +1,4 @@
-"""A run as its folder tells it: what was asked for, and what came of every step."""
+"""Reads the records of a run: its settings and the results of every step."""
 
 import json
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from lazarus_train.run_dir.metrics import JSON, read_lines
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a run wrote about itself.
+    """The records of a run.
 
     Args:
-        path: Its folder, as given.
-        about: `config.json`.
+        path: The run's folder, as given.
+        about: Content of `config.json`.
         metrics: Lines of `metrics.jsonl`.
         throughput: Lines of `throughput.jsonl`.
     """
@@ -34,7 +34,7 @@ class RunRecord:
         """Reads a run's folder, finished or not.
 
         Raises:
-            SetupError: It is not the folder of a run, or no step is done.
+            SetupError: The folder is not a run, or no step is done.
         """
         folder = RunFolder(path)
         try:
@@ -51,32 +51,32 @@ class RunRecord:
 
     @property
     def config(self) -> JSON:
-        """What was asked for."""
+        """Settings of the run."""
         return self.about["config"]
 
     @property
     def loss_unit(self) -> str:
-        """What a loss is a mean over, in words."""
+        """Name of the loss's unit."""
         line = next(line for line in self.metrics if "loss" in line)
         counted = next(name.removeprefix("loss_") for name in line if name.startswith("loss_"))
         return "nats a token" if counted == "tokens" else f"a {counted.removesuffix('s')}"
 
     @property
     def eval_sets(self) -> list[str]:
-        """Names of the held-out rows; the first decide."""
+        """Names of the held-out sets; the first one decides."""
         return list(self.config.get("eval_data") or ())
 
     def places(self, name: str) -> list[Path]:
-        """The paths of a setting, from any folder; none where it was not given."""
+        """The paths of a setting, resolved; empty if it was not given."""
         given: list[str] | str = self.config.get(name) or []
         return [Path(self.about.get("folder", "")) / path for path in ([given] if isinstance(given, str) else given)]
 
     def curve(self, name: str, eval_set: str | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Steps and values at which something was measured; values that are no numbers are left out.
+        """Steps and finite values of a metric.
 
         Args:
-            name: Of what was measured.
-            eval_set: On which held-out rows; None in training.
+            name: Name of the metric.
+            eval_set: Name of the held-out set; None for training.
         """
         lines: list[Any] = [line for line in (*self.metrics, *self.throughput) if line.get("eval_set") == eval_set]
         points = [(line["step"], line[name]) for line in lines if isinstance(line.get(name), int | float)]
@@ -84,7 +84,7 @@ class RunRecord:
         return np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64)
 
     def settings(self) -> dict[str, str]:
-        """Every setting by its dotted name, nested ones too, as text."""
+        """Every setting as text by its dotted name, including nested ones."""
         return dict(_flat("", self.config))
 
 

@@ -1,4 +1,4 @@
-"""Runs as one page: curves over each other, what they differ in, and the rows behind their steps."""
+"""Report of runs as one HTML page: curves, differences between runs, and the rows of their steps."""
 
 import json
 import shlex
@@ -18,11 +18,11 @@ from lazarus_train.run_dir.metrics import JSON, read_lines
 from lazarus_train.run_dir.reader import RunRecord
 
 MOST_TEXT = 4_000_000
-"""Characters of rows that a page carries; of a longer run it shows the steps that stand out."""
+"""Largest number of characters of row text on a page. A longer run shows only outlier steps."""
 STANDING_OUT = 20
-"""How many steps those are."""
+"""Number of outlier steps."""
 ROW_TEXT = 600
-"""Characters shown of one row."""
+"""Characters shown per row."""
 _CHARTS = (
     ("Loss", "loss", "", "Mean over what a step is asked for."),
     ("Learning rate", "learning_rate", "rate", "Of the update."),
@@ -31,19 +31,19 @@ _CHARTS = (
     ("Tokens a step", "tokens", "tokens", "Real tokens that the plan gave it."),
 )
 _CHOICES = {"accuracy": "right", "reward_accuracy": "pairs in order", "absolute_error": "absolute error"}
-"""What objectives tell beside their loss that a reader looks for first, and its unit."""
+"""Main metrics of objectives in addition to the loss, with their units."""
 _HELD_OUT = "On rows that are not trained on."
 _NOT_COMPARED = ("output", "folder")
 
 
 def report_runs(paths: Sequence[Path]) -> str:
-    """The page.
+    """The report page.
 
     Args:
         paths: Folders of runs, finished or not.
 
     Raises:
-        SetupError: One is not the folder of a run.
+        SetupError: A folder is not a run.
     """
     runs = [RunRecord.read(path) for path in paths]
     loss, *others = _CHARTS
@@ -59,7 +59,7 @@ def report_runs(paths: Sequence[Path]) -> str:
 
 
 def _choices(sets: Iterable[str]) -> list[tuple[str, ...]]:
-    """Charts of how often a choice is right, in training and on held-out rows."""
+    """Charts of accuracy, in training and on held-out sets."""
     found: list[tuple[str, ...]] = []
     for name, unit in _CHOICES.items():
         title = name.replace("_", " ").capitalize()
@@ -102,7 +102,7 @@ def _chart(runs: Sequence[RunRecord], title: str, name: str, unit: str, text: st
 
 
 def _differences(runs: Sequence[RunRecord]) -> str:
-    """Settings and machine, where the runs differ; all of them where there is one run."""
+    """Settings and machine details that differ between runs; all of them for one run."""
     columns = [
         run.settings() | {name: str(value) for name, value in run.about.items() if isinstance(value, str)}
         for run in runs
@@ -130,7 +130,7 @@ def _code(text: str) -> str:
 
 
 def _samples(run: RunRecord) -> str:
-    """What the model wrote while it learnt, where it was asked to."""
+    """Sampled answers during training, if any."""
     lines = read_lines(run.path / "samples.jsonl")
     if not lines:
         return ""
@@ -142,7 +142,7 @@ def _samples(run: RunRecord) -> str:
 
 
 class _Step(NamedTuple):
-    """A step as the page carries it."""
+    """A step, as stored in the page."""
 
     step: int
     loss: float
@@ -150,7 +150,7 @@ class _Step(NamedTuple):
 
 
 def _rows(run: RunRecord, number: int) -> str:
-    """The rows behind steps, looked up in the plan and the data; says why where that cannot be."""
+    """The rows of steps, looked up in the plan and the data, or the reason why they are unavailable."""
     title = f"Rows behind a step of {escape(run.path.name)}"
     try:
         plan, data = _plan_and_data(run)
@@ -186,7 +186,7 @@ def _plan_and_data(run: RunRecord) -> tuple[BatchPlan, list[Path]]:
 
 
 def _steps(run: RunRecord, plan: BatchPlan) -> list[_Step]:
-    """Steps by how far their loss stands above the median of the nine around them."""
+    """Steps ordered by the difference between their loss and the median of the nine steps around them."""
     done, loss = run.curve("loss")
     padded = np.pad(loss, 4, mode="edge")
     around = np.median(np.lib.stride_tricks.sliding_window_view(padded, 9), axis=1)
@@ -195,7 +195,7 @@ def _steps(run: RunRecord, plan: BatchPlan) -> list[_Step]:
 
 
 def _texts(steps: Sequence[_Step], data: Sequence[Path], plan: BatchPlan) -> dict[int, str]:
-    """The text of every sample, or of the steps that stand out where that is too much."""
+    """The text of every sample, or of the outlier steps if all text is too long."""
     chosen = steps
     if sum(source.count for source in plan.metadata.sources) * ROW_TEXT > MOST_TEXT:
         sizes = accumulate(len(each.samples) * ROW_TEXT for each in steps)

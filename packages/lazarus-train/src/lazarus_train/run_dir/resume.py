@@ -1,4 +1,4 @@
-"""Where a run goes on: the checkpoint that is asked for, whole and of this run."""
+"""Finds the checkpoint to resume from, and checks that it is undamaged and of this run."""
 
 from pathlib import Path
 
@@ -19,21 +19,22 @@ from lazarus_train.run_dir.identity import check_continues
 from lazarus_train.run_dir.layout import RunFolder
 
 AUTO, NONE = "auto", "none"
-"""Resume from the newest checkpoint of the output folder, or from none and replace what is there."""
+"""Values of `resume`: the newest checkpoint of the output folder, or none and replace the run there."""
 
 
 def find_checkpoint(folder: RunFolder, resume: str, plan: BatchPlan) -> Path | None:
-    """The checkpoint to go on from, or None for the start.
+    """The checkpoint to resume from, or None to start.
 
-    A plan that was rebased goes on from the checkpoint where its parent stopped, unless the run follows it already.
+    A rebased plan continues from the checkpoint at which its parent stopped, unless the run already follows the
+    rebased plan.
 
     Args:
-        folder: Of the run.
+        folder: The run's folder.
         resume: `auto`, `none` or a checkpoint's path.
-        plan: What is to be followed.
+        plan: The plan to follow.
 
     Raises:
-        SetupError: Not there, of another run, or of one that is finished.
+        SetupError: The checkpoint is missing, or belongs to another or a finished run.
     """
     match resume:
         case "none":
@@ -65,7 +66,7 @@ def find_checkpoint(folder: RunFolder, resume: str, plan: BatchPlan) -> Path | N
 
 
 def _newest(found: list[Path], plan: BatchPlan) -> Path:
-    """The newest checkpoint, or, where that followed the parent of the plan, the one that the plan was rebased at."""
+    """The newest checkpoint, or the one at the rebase if the newest follows the plan's parent."""
     parent = plan.metadata.parent
     if parent is None:
         return found[-1]
@@ -83,12 +84,17 @@ def _newest(found: list[Path], plan: BatchPlan) -> Path:
 
 
 def check_checkpoint(checkpoint: Path, config: TrainConfig, plan: BatchPlan) -> State:
-    """The state of a checkpoint that is whole, but for its tensors, and of this run. `TrainState.restored` checks these.
+    """The state of a checkpoint that is of this run and undamaged. `TrainState.restored` checks its tensors.
+
+    Args:
+        checkpoint: The checkpoint.
+        config: Settings of the run.
+        plan: The plan to follow.
 
     Raises:
-        CorruptCheckpoint: It is damaged.
-        ForeignCheckpoint: It is of another run.
-        SetupError: It is beyond the steps that are asked for.
+        CorruptCheckpoint: The checkpoint is damaged.
+        ForeignCheckpoint: The checkpoint belongs to another run.
+        SetupError: The checkpoint is after the last requested step.
     """
     state = read_state(checkpoint, is_loaded_next=True)
     done = check_state(plan, state.plan)

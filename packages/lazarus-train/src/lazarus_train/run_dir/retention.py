@@ -1,4 +1,4 @@
-"""Which checkpoints stay, and what `latest` and `best` point to."""
+"""Removes old checkpoints and updates the links `latest` and `best`."""
 
 import os
 from collections.abc import Mapping
@@ -8,29 +8,29 @@ from lazarus_train.run_dir.checkpoint import checkpoint_step, checkpoints
 from lazarus_train.run_dir.sealed_write import unseal
 
 LATEST, BEST = "latest", "best"
-"""Links beside the checkpoints: to the newest, and to the one of the lowest held-out loss."""
+"""Links in the checkpoint folder: to the newest one, and to the one with the lowest held-out loss."""
 
 
 def best_checkpoint(folder: Path, losses: Mapping[int, float]) -> Path | None:
-    """The checkpoint of the lowest held-out loss, the earliest of equals; None where none was measured.
+    """The checkpoint with the lowest held-out loss, the earliest of equals; None if no loss was measured.
 
     Args:
-        folder: Of the checkpoints.
-        losses: Held out, by step.
+        folder: Folder of the checkpoints.
+        losses: Held-out losses by step.
     """
     measured = [path for path in checkpoints(folder) if checkpoint_step(path) in losses]
     return min(measured, key=lambda path: losses[checkpoint_step(path)], default=None)
 
 
 def tidy(folder: Path, losses: Mapping[int, float], keep: int | None) -> None:
-    """Points the links anew, and removes checkpoints that are neither among the newest nor the best.
+    """Updates the links, and removes checkpoints that are neither the best nor among the newest.
 
-    A link is replaced in one motion once what it points to is whole, so it never points to less.
+    A link is replaced atomically after its target is complete.
 
     Args:
-        folder: Of the checkpoints.
-        losses: Held out, by step.
-        keep: How many of the newest stay; None keeps all.
+        folder: Folder of the checkpoints.
+        losses: Held-out losses by step.
+        keep: Number of newest checkpoints to keep; None keeps all.
     """
     found, best = checkpoints(folder), best_checkpoint(folder, losses)
     for name, target in ((LATEST, found[-1] if found else None), (BEST, best)):

@@ -1,4 +1,4 @@
-"""Reading sealed folders: every file is listed in the manifest with its SHA-256, and nothing else lies there."""
+"""Reads sealed folders: the manifest lists every file with its SHA-256, and the folder has no other files."""
 
 import hashlib
 import os
@@ -16,17 +16,17 @@ from lazarus_plan.format import merkle_root
 MANIFEST = "manifest.json"
 """SHA-256 of every other file; written last."""
 MAX_MANIFEST = 1 << 24
-"""Bytes of a manifest that are read at most: one has about a hundred for each file."""
+"""Largest size of a manifest in bytes; a manifest has about 100 bytes per file."""
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
 class BrokenSeal(ValueError):
-    """A folder is not what its manifest says; the text says why."""
+    """A folder differs from its manifest; the message says how."""
 
 
 @dataclass(frozen=True)
 class Sealed:
-    """A folder and its manifest, as it was read once.
+    """A folder and its manifest, read once.
 
     Args:
         path: The folder.
@@ -43,7 +43,7 @@ class Sealed:
         """Reads a manifest.
 
         Raises:
-            BrokenSeal: There is none, or it is damaged.
+            BrokenSeal: The manifest is missing or damaged.
         """
         file = path / MANIFEST
         if path.is_symlink() or file.is_symlink():
@@ -55,10 +55,10 @@ class Sealed:
         return cls(path, content, _digests(content))
 
     def check(self, but: Collection[str] = ()) -> None:
-        """Holds every file of the folder against the manifest.
+        """Checks every file of the folder against the manifest.
 
         Args:
-            but: Files whose content is not looked at: whoever loads them hashes them.
+            but: Files whose content is not read, because they are hashed when loaded.
 
         Raises:
             BrokenSeal: A file is missing, was changed, or is not listed.
@@ -74,10 +74,14 @@ class Sealed:
             raise BrokenSeal(f"{extra[0]} is not listed in {MANIFEST}: remove it")
 
     def expect(self, name: str, digest: str | None) -> None:
-        """Makes sure that what was read of a file is what the manifest lists.
+        """Checks the digest of a file against the manifest.
+
+        Args:
+            name: Path of the file in the folder.
+            digest: SHA-256 of its content, 64 hex.
 
         Raises:
-            BrokenSeal: It is not.
+            BrokenSeal: The digest differs.
         """
         if self.digests.get(name) != digest:
             raise BrokenSeal(f"{name} was changed: its SHA-256 is not the manifest's")
@@ -101,16 +105,16 @@ class Sealed:
         return digest_text(hashlib.sha256(self.manifest).digest())
 
     def binding(self, kind: Kind) -> Binding:
-        """What an audit log keeps of the folder: `rows` proves that one file belongs to it.
+        """The audit-log entry of the folder. Its `rows` digest can prove that a file belongs to the folder.
 
-        A leaf is the 32 bytes of a file's SHA-256 and its name in UTF-8; leaves stand in the order of the manifest.
+        A leaf is the 32 bytes of a file's SHA-256 and its name in UTF-8; leaves are in the order of the manifest.
         """
         leaves = (bytes.fromhex(digest) + name.encode() for name, digest in self.digests.items())
         return Binding(kind, self.manifest, merkle_root(leaves))
 
 
 def seal_damage(path: Path) -> str | None:
-    """What is wrong with a sealed folder, in words, or None."""
+    """Description of a sealed folder's damage; None if it is undamaged."""
     try:
         Sealed.read(path).check()
     except BrokenSeal as error:
@@ -125,7 +129,7 @@ def file_digest(file: Path) -> str:
 
 
 def _digests(content: bytes) -> dict[str, str]:
-    """The members of a manifest, strictly: one spelling, plain names, whole digests, at least one."""
+    """The members of a manifest, read strictly: canonical form, plain names, full digests, at least one."""
     damaged = BrokenSeal(f"{MANIFEST} is damaged")
     if len(content) > MAX_MANIFEST:
         raise damaged
@@ -148,7 +152,7 @@ def _digests(content: bytes) -> dict[str, str]:
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a name is a relative path that stays in its folder, spelt in one way."""
+    """Whether a name is a normalised relative path inside its folder."""
     parts = name.split("/")
     return (
         all(part not in ("", ".", "..") for part in parts)
@@ -159,7 +163,7 @@ def _is_plain(name: str) -> bool:
 
 
 def _entries(folder: Path, inside: str = "") -> Iterator[str]:
-    """Paths of all files of a folder; whatever is neither a file nor a folder, such as a link, is refused."""
+    """Paths of all files of a folder; entries other than files and folders, such as links, are refused."""
     with os.scandir(folder) as entries:
         listed = sorted(entries, key=lambda entry: entry.name)
     for entry in listed:

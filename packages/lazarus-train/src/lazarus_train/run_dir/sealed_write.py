@@ -1,4 +1,6 @@
-"""Sealed folders: written beside, hashed, handed to the disk, renamed. What has its name is whole."""
+"""Writes sealed folders: to a temporary folder first, then hashed, flushed and renamed. A final name means a
+complete folder.
+"""
 
 import json
 import os
@@ -13,24 +15,25 @@ from lazarus_train.run_dir.base_digest import model_digest as model_digest
 from lazarus_train.run_dir.sealed_read import MANIFEST, Sealed, file_digest
 
 _LEFTOVER = re.compile(r"\..+\.\d+(\.old)?\.tmp")
-"""A name and the number of the process that wrote beside it."""
+"""Name of a temporary folder: the final name and the number of the writing process."""
 
 
 def seal(path: Path, write_files: Callable[[Path], None]) -> Sealed:
-    """Fills a folder beside `path`, hashes what is in it, and renames it into place.
+    """Writes a temporary folder, hashes its files, and renames it to `path`.
 
-    A kill at any moment leaves what stood at `path`, or nothing there, or the new folder; never a mixture. What was
-    replaced is removed only once the new folder has its name.
+    A kill at any time leaves the old folder, no folder, or the new folder at `path`, never a mixture. The old
+    folder is
+    deleted after the rename.
 
     Args:
-        path: The folder; one that is there is replaced.
+        path: The folder; an existing one is replaced.
         write_files: Writes the files into the folder it is given.
 
     Returns:
         The folder with the manifest that was written.
 
     Raises:
-        OSError: The disk is full or cannot be written to; names `path`.
+        OSError: The disk is full or not writable; the error names `path`.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     replaced = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
@@ -56,14 +59,14 @@ def seal(path: Path, write_files: Callable[[Path], None]) -> Sealed:
 
 
 def unseal(path: Path) -> None:
-    """Removes a folder that may be sealed: its name first, so that a kill leaves it whole or gone."""
+    """Removes a folder that may be sealed. It is renamed first, so a kill leaves it complete or gone."""
     nameless = path.with_name(f".{path.name}.{os.getpid()}.old.tmp")
     path.rename(nameless)
     shutil.rmtree(nameless)
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Removes what kills left half written, or half removed, in a folder."""
+    """Removes temporary folders of killed processes."""
     for leftover in folder.glob(".*.tmp"):
         if not _LEFTOVER.fullmatch(leftover.name):
             continue
@@ -74,17 +77,22 @@ def clear_leftovers(folder: Path) -> None:
 
 
 def write_json(path: Path, members: dict[str, Any]) -> None:
-    """Writes an object that people read too."""
+    """Writes an object as indented JSON.
+
+    Args:
+        path: The file.
+        members: The object.
+    """
     path.write_bytes(as_json(members))
 
 
 def as_json(members: dict[str, Any]) -> bytes:
-    """An object as people read it too."""
+    """An object as indented JSON."""
     return json.dumps(members, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def flush(path: Path) -> None:
-    """Hands a file, or the names in a folder, to the disk."""
+    """Flushes a file, or the entries of a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -94,7 +102,7 @@ def flush(path: Path) -> None:
 
 @contextmanager
 def naming(path: Path) -> Generator[None]:
-    """Makes an error of the system say what could not be written, which a full disk does not."""
+    """Context manager: adds the path to operating-system errors, which a full disk leaves out."""
     try:
         yield
     except OSError as error:

@@ -1,6 +1,7 @@
-"""One set-up, tried in a process of its own: `python -m lazarus_train.tune.measure SETUP`, where nothing it breaks is ours.
+"""Measures one setup in a separate process: `python -m lazarus_train.tune.measure SETUP`. A crash there does not
+stop the sweep.
 
-Reads a `Setup` as JSON, computes training steps of full rows of random tokens, and prints what they took as JSON.
+Reads a `Setup` as JSON, computes training steps on full rows of random tokens, and prints time and memory as JSON.
 """
 
 import os
@@ -21,49 +22,46 @@ if TYPE_CHECKING:
     from lazarus_train.data.batches import Batch
 
 OUT_OF_MEMORY = 77
-"""Exit code of a trial that held more memory than it may."""
+"""Exit code of a trial that exceeded its memory limit."""
 WATCH_EVERY_S = 0.02
 
 
 class Setup(BaseModel):
-    """What is tried.
-
-    Everything here decides how fast a step is and how much memory it takes.
-    """
+    """A setup to measure: all settings that determine the speed and memory of a step."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     model: Path
     """Directory of the model."""
     row_len: PositiveInt
-    """Tokens a row, all of them real."""
+    """Tokens per row, without padding."""
     rows: PositiveInt
-    """Rows computed at once."""
+    """Rows per micro-batch."""
     lora_rank: NonNegativeInt = 0
     """Rank of the adapters; 0 trains all weights."""
     recomputes: bool = False
-    """Whether activations are computed again for the gradient."""
+    """Whether to use gradient checkpointing."""
     steps: PositiveInt = 3
-    """Steps that are measured, after one that is not."""
+    """Number of measured steps, after one warm-up step."""
     memory_bytes: PositiveInt | None = None
-    """Memory that the process may hold; None lets it take what there is."""
+    """Memory limit of the process; None sets no limit."""
 
 
 class Measured(BaseModel):
-    """What it took."""
+    """Results of a measurement."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     tokens_per_s: float
-    """Real tokens a second, the median of the steps."""
+    """Real tokens per second, median over the steps."""
     step_seconds: float
-    """The median of the steps."""
+    """Seconds per step, median over the steps."""
     peak_bytes: int
-    """Most memory that arrays held at once."""
+    """Peak memory of arrays."""
 
 
 def measure(setup: Setup) -> Measured:
-    """Trains the steps as a run trains them."""
+    """Measures training steps, computed as in a run."""
     from lazarus_models.backend import mx
     from lazarus_train.config import LoraSettings, TrainConfig
     from lazarus_train.cpu.thread_parallel import Replicas
@@ -100,7 +98,13 @@ def measure(setup: Setup) -> Measured:
 
 
 def full_batches(setup: Setup, vocab_size: int, threads: int) -> "list[Batch]":
-    """The rows of a set-up, dealt to threads: no padding, one sample a row, the most that a row can cost."""
+    """The rows of a setup, assigned to threads: one sample per row without padding, the highest cost of a row.
+
+    Args:
+        setup: The setup.
+        vocab_size: Number of token ids.
+        threads: Number of threads.
+    """
     shares = [len(range(thread, setup.rows, threads)) for thread in range(threads)]
     return [_full_batch(rows, setup.row_len, vocab_size) for rows in shares]
 
@@ -125,7 +129,7 @@ def _full_batch(rows: int, row_len: int, vocab_size: int) -> "Batch":
 
 
 def main(text: str) -> int:
-    """Tries the set-up of a JSON text and prints what it took; returns the exit code."""
+    """Measures a setup given as JSON and prints the result; returns the exit code."""
     setup = Setup.model_validate_json(text)
     if setup.memory_bytes is not None:
         threading.Thread(target=_watch_memory, args=(setup.memory_bytes,), daemon=True).start()
@@ -138,7 +142,7 @@ def main(text: str) -> int:
 
 
 def _watch_memory(most: int) -> None:
-    """Ends the process once it holds too much: a machine that swaps measures nothing."""
+    """Ends the process if it exceeds the limit, because measurements on a swapping machine are invalid."""
     unit = (
         1 if sys.platform == "darwin" else 1024
     )  # of ru_maxrss, https://man7.org/linux/man-pages/man2/getrusage.2.html

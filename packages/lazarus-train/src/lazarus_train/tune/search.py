@@ -1,6 +1,7 @@
-"""The largest micro-batch that fits this machine and the fastest set-up, by trying them: a process and a time limit each.
+"""Searches the largest micro-batch that fits and the fastest setup, by trials in separate processes with a time
+limit.
 
-Every trial is written down as soon as it ends, so a sweep that was stopped goes on where it was.
+Every trial is saved as soon as it ends, so a stopped sweep continues.
 """
 
 import os
@@ -23,7 +24,7 @@ from lazarus_train.tune.measure import OUT_OF_MEMORY, Measured, Setup
 Outcome = Literal["fits", "out of memory", "out of time", "failed"]
 HOURS_8 = 8 * 3600
 MEMORY_SHARE = 0.8
-"""Part of the machine's memory that a trial may take unless told otherwise."""
+"""Default memory limit of a trial as a fraction of the machine's memory."""
 SUMMARY = "summary.md"
 TRIAL_LOG = OutputKind("a log of trials", begins_with(r'\{"setup":'), "LR-E160")
 SUMMARY_PAGE = OutputKind("a summary of a sweep", begins_with(r"\| row length \| weights \|"), "LR-E160")
@@ -31,33 +32,33 @@ TRIALS = "trials.jsonl"
 
 
 class Trial(BaseModel):
-    """A set-up and what came of it."""
+    """A setup and its result."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     setup: Setup
-    """What was tried."""
+    """The setup."""
     outcome: Outcome
-    """Whether its steps were measured; if not, why."""
+    """Whether the trial was measured; if not, why."""
     measured: Measured | None = None
-    """What they took."""
+    """Results of the measurement."""
     words: str = ""
-    """The last line that a trial that failed said."""
+    """Last output line of a failed trial."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is tried.
+    """Settings of a search.
 
     Args:
         model: Directory of the model.
-        row_lens: Tokens a row.
+        row_lens: Tokens per row, one or several values.
         lora_ranks: Ranks of adapters; 0 trains all weights.
-        recomputes: With or without gradient checkpointing.
-        max_rows: No more rows at once than these.
-        steps: Measured of each trial.
-        time_limit_s: Of a trial, from its start.
-        memory_bytes: That a trial may hold.
+        recomputes: Whether to use gradient checkpointing, one or both values.
+        max_rows: Largest number of rows per micro-batch.
+        steps: Measured steps of each trial.
+        time_limit_s: Time limit of a trial in seconds, from its start.
+        memory_bytes: Memory limit of a trial in bytes.
     """
 
     model: Path
@@ -70,7 +71,7 @@ class Sweep:
     memory_bytes: int | None = None
 
     def kinds(self) -> Iterator[Setup]:
-        """Every set-up with one row at once."""
+        """Every setup with one row per micro-batch."""
         memory = self.memory_bytes or int(MEMORY_SHARE * physical_memory())
         for row_len, lora_rank, recomputes in product(self.row_lens, self.lora_ranks, self.recomputes):
             yield Setup(
@@ -87,17 +88,17 @@ class Sweep:
 def run_sweep(
     asked: Sweep, folder: Path, on_trial: Callable[[Trial], object] = lambda _: None, *, force: bool = False
 ) -> list[Trial]:
-    """Tries every set-up with 1, 2, 4, .. rows until one does not fit, then the numbers between by halving.
+    """Tries every setup with 1, 2, 4, .. rows until one does not fit, then bisects.
 
     Args:
-        asked: What to try.
-        folder: Keeps `trials.jsonl`; what stands there is not tried again, unless it failed: its reason may be mended.
-        on_trial: Given every trial, old or new.
+        asked: What to search.
+        folder: Folder of `trials.jsonl`. Its trials are not repeated unless they failed.
+        on_trial: Called with every trial, stored or new.
         force: Replace other files of these names.
 
     Raises:
         OutputTaken: Another file has the name of one of the sweep's.
-        SetupError: `trials.jsonl` is not one.
+        SetupError: `trials.jsonl` is not a file of trials.
     """
     check_sweep(folder, force=force)
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +123,11 @@ def run_sweep(
 
 
 def check_sweep(folder: Path, *, force: bool = False) -> None:
-    """Checks that a folder takes the files of a sweep: none of them is there, or they are of an earlier sweep.
+    """Checks that a folder has no files with the sweep's names, except files of an earlier sweep.
+
+    Args:
+        folder: The folder.
+        force: Replace other files of these names.
 
     Raises:
         OutputTaken: Another file has the name of one of them; `force` replaces it.
@@ -134,13 +139,13 @@ def check_sweep(folder: Path, *, force: bool = False) -> None:
 
 
 def largest_that_fits(fits: Callable[[int], bool], most: int) -> int:
-    """The largest number that fits, by doubling and then halving; 0 where one does not.
+    """The largest number that fits, by doubling and then bisection; 0 if 1 does not fit.
 
-    Asks for each number once, and for at most 2 log2(most) of them.
+    Tests each number once, and at most 2 log2(most) numbers.
 
     Args:
-        fits: Whether a number does; what fits, fits for all smaller ones.
-        most: The largest that is asked for.
+        fits: Whether a number fits; must be monotonic.
+        most: Largest number to test.
     """
     low, high = 0, most + 1
     while low < most:
@@ -155,10 +160,10 @@ def largest_that_fits(fits: Callable[[int], bool], most: int) -> int:
 
 
 def read_trials(path: Path) -> list[Trial]:
-    """The trials of a sweep; a last line that was cut off is left out.
+    """The trials of a sweep; an incomplete last line is dropped.
 
     Raises:
-        SetupError: Another line is no trial.
+        SetupError: Another line is invalid.
     """
     lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
     trials: list[Trial] = []
@@ -178,12 +183,12 @@ def _write_trials(path: Path, trials: Sequence[Trial]) -> None:
 
 
 def physical_memory() -> int:
-    """Bytes of the machine's memory."""
+    """Memory of the machine in bytes."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def summary(trials: Sequence[Trial]) -> str:
-    """The sweep as Markdown: a line a set-up, and what to take."""
+    """The sweep as Markdown: one line per setup, and a recommendation."""
     lines = [
         "| row length | weights | checkpointing | most rows at once | fastest at | tokens/s | peak memory | tokens in 8 h |",
         "|---|---|---|---|---|---|---|---|",
@@ -218,7 +223,7 @@ def _nothing_fits(trials: Sequence[Trial]) -> str:
 
 
 def _end(trials: Sequence[Trial]) -> str:
-    """Why there are no more rows."""
+    """Reasons why more rows were not measured."""
     reasons = {trial.outcome for trial in trials if trial.outcome != "fits"}
     return f" ({', '.join(sorted(reasons))} beyond)" if reasons else ""
 

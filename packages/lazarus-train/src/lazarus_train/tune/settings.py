@@ -1,4 +1,4 @@
-"""Settings of a sweep: the set-ups to try, and the bounds of each trial."""
+"""Settings of a sweep: the setups to try, and the limits of each trial."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,11 +6,11 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 ROW_LEN_LEAST = 2
-"""Tokens of the shortest row: one to read and one to predict."""
+"""Smallest row length: one input token and one label."""
 
 
 class SweepSettings(BaseModel):
-    """What `lazarus sweep` is asked for."""
+    """Settings of `lazarus sweep`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 

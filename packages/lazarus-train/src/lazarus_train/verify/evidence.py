@@ -20,7 +20,7 @@ _HEX = re.compile(r"[0-9a-f]{16,64}")
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Where the inputs of a run are now; None, or no data, means that they did not move."""
+    """Current locations of a run's inputs; None, or no data, means the recorded location."""
 
     model: Path | None = None
     data: tuple[Path, ...] = ()
@@ -29,10 +29,10 @@ class Elsewhere:
 
 @dataclass(frozen=True)
 class Pins:
-    """Values that were written down outside the run's folder.
+    """Expected values that were recorded outside the run's folder.
 
     Args:
-        plan: The plan_id, at least 16 hexadecimal digits of it, or the folder of a plan or lock that has it.
+        plan: The plan_id, at least 16 hexadecimal digits of it, or the folder of a plan or lock with that id.
         audit_head: Hash of the whole audit chain, at least 16 hexadecimal digits of it.
     """
 
@@ -40,10 +40,10 @@ class Pins:
     audit_head: str | None = None
 
     def resolved(self) -> "Pins":
-        """Whole digests, or as many digits as were given.
+        """The pins as digests, complete or as many digits as were given.
 
         Raises:
-            PlanError: A pin is none, or has too few digits.
+            PlanError: A pin is invalid or has too few digits.
         """
         head = None if self.audit_head is None else _head_digits(self.audit_head)
         return Pins(None if self.plan is None else resolve_pin(self.plan), head)
@@ -51,14 +51,14 @@ class Pins:
 
 @dataclass(frozen=True)
 class RunEvidence:
-    """Everything that the links of a run are checked against.
+    """The records and inputs for verifying a run.
 
     Args:
         folder: The run's folder.
         members: Content of its `config.json`.
-        config: Its settings, with paths as they are now.
+        config: Its settings, with current paths.
         audit: Its audit log.
-        pins: Values that were written down elsewhere.
+        pins: Expected values.
     """
 
     folder: RunFolder
@@ -69,15 +69,15 @@ class RunEvidence:
 
     @classmethod
     def read(cls, path: Path, elsewhere: Elsewhere, pins: Pins) -> "tuple[RunEvidence, Path]":
-        """The run that a path belongs to, and the checkpoint to begin with.
+        """The run that a path belongs to, and the checkpoint to start with.
 
         Args:
             path: The run's folder, its `final`, or one of its checkpoints.
-            elsewhere: Where its inputs are now.
-            pins: Values that were written down elsewhere.
+            elsewhere: Current locations of its inputs.
+            pins: Expected values.
 
         Raises:
-            SetupError: The path is not part of a run, or an input is gone.
+            SetupError: The path is not part of a run, or an input is missing.
         """
         folder, checkpoint = _find(path)
         members = read_manifest(folder.config)
@@ -86,7 +86,7 @@ class RunEvidence:
 
 
 def _head_digits(text: str) -> str:
-    """The hexadecimal digits of the head of an audit log that a person wrote down."""
+    """The hexadecimal digits of an audit head given by the user."""
     digits = text.strip().lower()
     if not _HEX.fullmatch(digits):
         raise SetupError(f"`audit_head` is {text[:100]!r}: give 16 to 64 hexadecimal digits", "LR-E120")
@@ -94,7 +94,7 @@ def _head_digits(text: str) -> str:
 
 
 def _find(path: Path) -> tuple[RunFolder, Path]:
-    """The run that a path belongs to, and the checkpoint to begin with."""
+    """The run that a path belongs to, and the checkpoint to start with."""
     for run in (path, path.parent, path.parent.parent) if path.exists() else ():
         folder = RunFolder(run)
         found = checkpoints(folder.checkpoints)
@@ -109,7 +109,7 @@ def _find(path: Path) -> tuple[RunFolder, Path]:
 
 
 def _config(record: Mapping[str, Any], folder: RunFolder, elsewhere: Elsewhere) -> TrainConfig:
-    """What was asked for, with paths that hold from any folder; what the run made for itself lies in the run, where it is now."""
+    """The settings with resolved paths. Paths inside the run's folder are relative to its current location."""
     config = TrainConfig.model_validate(record["config"])
     began_in = Path(record["folder"])
 

@@ -1,4 +1,4 @@
-"""`metrics.jsonl` and `samples.jsonl` of a run, held against the chain, the plan and the learning-rate schedule."""
+"""Checks `metrics.jsonl` and `samples.jsonl` against the chain, the plan and the learning-rate schedule."""
 
 import hashlib
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ JSON = dict[str, Any]
 
 
 def check_covered(logs: Sequence[Path], covered: JSON, *, is_whole: bool) -> None:
-    """Makes sure that logs begin with what a checkpoint says of them, and where nothing may follow, end there.
+    """Checks that logs start with the bytes that a checkpoint recorded, and optionally that no bytes follow.
 
     Args:
         logs: Metrics and samples.
-        covered: `bytes` and `sha256` by the file's name; a file that is not named was not there.
-        is_whole: Whether nothing may follow.
+        covered: `bytes` and `sha256` by file name; a file without an entry did not exist.
+        is_whole: Whether no bytes may follow.
 
     Raises:
         CorruptCheckpoint: A log was changed.
@@ -38,10 +38,10 @@ def check_covered(logs: Sequence[Path], covered: JSON, *, is_whole: bool) -> Non
 
 
 def read_metrics(path: Path) -> list[JSON]:
-    """The lines of a log, strictly; a last line that a kill cut off is left out.
+    """The lines of a log, read strictly; an incomplete last line is dropped.
 
     Raises:
-        CorruptCheckpoint: A line is none.
+        CorruptCheckpoint: A line is invalid.
     """
     lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
     found: list[JSON] = []
@@ -63,21 +63,22 @@ def check_metrics(
     optimizer: OptimizerSettings,
     rebased_at: int,
 ) -> int:
-    """Recomputes what the plan and the schedule decide of every step: its number, tokens, denominator and learning rate.
+    """Recomputes the values of every step that plan and schedule determine: index, tokens, denominator, learning
+    rate.
 
     Args:
-        path: For messages.
-        lines: Of the metrics.
-        plan: What was followed.
-        units: What each step's loss is divided by.
+        path: Path for messages.
+        lines: Lines of the metrics.
+        plan: The plan of the run.
+        units: Denominator of each step's loss, int64 (S,).
         optimizer: Settings of the schedule.
-        rebased_at: Steps of the run under earlier plans, whose schedules are not known.
+        rebased_at: Number of steps under earlier plans, whose schedules are unknown.
 
     Returns:
-        How many steps the lines are of.
+        Number of steps in the lines.
 
     Raises:
-        CorruptCheckpoint: A line is not of its step.
+        CorruptCheckpoint: A line does not match its step.
     """
     steps = [line for line in lines if "loss" in line]
     for done, line in enumerate(steps, 1):
@@ -96,5 +97,5 @@ def check_metrics(
 
 
 def _is(value: object, due: object) -> bool:
-    """Whether a value is the due one, and no other type that is equal to it; None is due of what is not known."""
+    """Whether a value equals the expected one in value and type; an expected None means unknown and matches."""
     return due is None or (type(value) is type(due) and value == due)

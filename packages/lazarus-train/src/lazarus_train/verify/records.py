@@ -1,4 +1,4 @@
-"""Links of the run's records: settings, metrics, references, the links beside the checkpoints, and unbound files."""
+"""Checks the records of a run: settings, metrics, references, checkpoint links and unbound files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,7 +71,13 @@ def references_link(run: RunEvidence) -> Link:
 
 
 def check_links(run: RunEvidence, state: State, is_finished: bool) -> None:
-    """`latest` and `best` point to the newest and the best checkpoint, where they are there."""
+    """Checks that `latest` and `best`, if present, point to the newest and the best checkpoint.
+
+    Args:
+        run: The run.
+        state: State of the newest checkpoint.
+        is_finished: Whether the run is finished.
+    """
     lines = read_metrics(run.folder.metrics)
     best = best_checkpoint(run.folder.checkpoints, held_out_losses(lines, run.config.deciding_set))
     due = {LATEST: state.sealed.path, BEST: best}
@@ -82,7 +88,7 @@ def check_links(run: RunEvidence, state: State, is_finished: bool) -> None:
 
 
 def _leads_to(link: Path, target: Path) -> bool:
-    """Whether a link leads to a checkpoint, or, in a folder that was copied without links, is a copy of it."""
+    """Whether a link points to a checkpoint, or is a copy of it in a folder that was copied without links."""
     if link.is_symlink():
         return str(link.readlink()) == target.name
     try:
@@ -94,7 +100,12 @@ def _leads_to(link: Path, target: Path) -> bool:
 
 
 def unbound_links(run: RunEvidence, is_newest: bool) -> Iterator[Link]:
-    """What lies in the folder and is no part of the chain."""
+    """Entries of the folder that the chain does not bind.
+
+    Args:
+        run: The run.
+        is_newest: Whether the verified checkpoint is the newest.
+    """
     forks = read_forks(run.folder)
     if forks:
         cut = ", ".join(f"{lines} lines after step {step}" for step, lines in forks)

@@ -1,4 +1,4 @@
-"""Links of the rows: the audit log, the plan, the training data and the held-out data."""
+"""Checks the audit log, the plan, the training data and the held-out data."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

@@ -1,10 +1,11 @@
 """Verification of a run: each link of the chain from the trained weights to the rows is recomputed.
 
-final -> checkpoint -> first model, settings, audit log -> plan -> data, template, tokenizer, lengths
+final -> checkpoint -> initial model, settings, audit log -> plan -> data, template, tokenizer, lengths
 
-A link says how it was checked: recomputed, compared with a claim, not proven, or NOT checked. Without pins the walk shows that a
-folder does not contradict itself. With the plan_id and the audit head, written down where nobody who can write to the folder
-could change them, it shows that the folder is the one that the run wrote.
+Each link states how it was checked: recomputed, compared with a claim, not proven, or NOT checked. Without pins,
+the
+verification shows that a folder is consistent. With the plan_id and the audit head, recorded where no writer of the
+folder can change them, it shows that the folder is the original.
 """
 
 from collections.abc import Iterator
@@ -32,8 +33,8 @@ def verify_run(path: Path, elsewhere: Elsewhere = _NOT_MOVED, pins: Pins = _NO_P
 
     Args:
         path: The run's folder, its `final`, or one of its checkpoints.
-        elsewhere: Where model, data and plan are now, if they moved.
-        pins: Values that were written down elsewhere.
+        elsewhere: Current locations of model, data and plan, if they moved.
+        pins: Expected values.
 
     Yields:
         Each link, from the weights to the data, and how it was checked.
@@ -41,17 +42,17 @@ def verify_run(path: Path, elsewhere: Elsewhere = _NOT_MOVED, pins: Pins = _NO_P
     Raises:
         SetupError: The path is not part of a run.
         PlanError: A pin is not a digest.
-        CorruptCheckpoint: Weights, state or metrics are not what the audit log binds.
-        ForeignCheckpoint: Model or settings are not those that the run began with.
-        CorruptPlan: The plan contradicts itself, or the run did not follow it.
-        StalePlan: Data, template, tokenizer or lengths are not the planned ones, or the plan is not the pinned one.
+        CorruptCheckpoint: Weights, state or metrics differ from the audit log.
+        ForeignCheckpoint: Model or settings differ from those at the start of the run.
+        CorruptPlan: The plan is inconsistent, or the run did not follow it.
+        StalePlan: Data, template, tokenizer or lengths differ from the plan, or the plan is not the pinned one.
     """
     run, checkpoint = RunEvidence.read(path, elsewhere, pins.resolved())
     yield from _walk(run, checkpoint)
 
 
 def _walk(run: RunEvidence, checkpoint: Path) -> Iterator[Link]:
-    """The links from a checkpoint on; from the newest one, those of the whole run."""
+    """The links of a checkpoint; for the newest checkpoint, those of the whole run."""
     _check_head(run, run.audit.entries[-1].head.hex() if run.audit.entries else "")  # as it says; recomputed below
     found = checkpoints(run.folder.checkpoints)
     is_newest = checkpoint == found[-1]

@@ -1,4 +1,4 @@
-"""Links of the weights: checkpoints, the first model, and `final`, which is written again from its checkpoint."""
+"""Checks the checkpoints, the initial model, and `final`, which is written again from its checkpoint."""
 
 import tempfile
 from pathlib import Path
@@ -25,7 +25,13 @@ def checkpoints_link(run: RunEvidence, states: list[State]) -> Link:
 
 
 def first_model_link(run: RunEvidence, state: State) -> Link:
-    """Config, weights and tokenizer that the run began with; a directory of the tokenizer alone proves nothing of them."""
+    """Checks config, weights and tokenizer of the initial model. A directory with only a tokenizer does not prove
+    the weights.
+
+    Args:
+        run: The run.
+        state: State of the checkpoint.
+    """
     model = run.config.model
     if not any(model.glob("*.safetensors")):
         return Link("first model", f"{model} holds no weights", How.NOT_CHECKED)
@@ -34,7 +40,12 @@ def first_model_link(run: RunEvidence, state: State) -> Link:
 
 
 def is_finished(run: RunEvidence, inputs: RunInputs) -> bool:
-    """Whether the run is finished; refuses a log that goes beyond what was asked for, and a finished run without `final`."""
+    """Whether the run is finished. Refuses a log beyond the requested steps, and a finished run without `final`.
+
+    Args:
+        run: The run.
+        inputs: Plan and data.
+    """
     end = min(len(inputs.plan), run.config.max_steps or len(inputs.plan))
     if run.audit.steps > end:
         raise ForeignCheckpoint(
@@ -57,7 +68,12 @@ def is_finished(run: RunEvidence, inputs: RunInputs) -> bool:
 
 
 def final_link(run: RunEvidence, inputs: RunInputs) -> Link:
-    """Every file is listed, bound, and what the checkpoint gives when it is written again."""
+    """Checks that every file of `final` is listed, bound, and equal to the file written again from the checkpoint.
+
+    Args:
+        run: The run.
+        inputs: Plan and data.
+    """
     final, place = run.folder.final, run.audit.last("final")
     if place is None:
         if final.exists() or final.is_symlink():
@@ -105,7 +121,7 @@ def _here(run: RunEvidence) -> dict[str, Any]:
 
 
 def _is_elsewhere(run: RunEvidence) -> bool:
-    """Whether versions or machine are not those of the run."""
+    """Whether versions or machine differ from those of the run."""
     return environment_of(_here(run)).content != environment_of(run.members).content
 
 
