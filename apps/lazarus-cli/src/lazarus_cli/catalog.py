@@ -37,7 +37,7 @@ KNOWN = {
     "infer": Known("lazarus-models", "Answer prompts."),
     "model": Known("lazarus-models", "Create, convert, estimate or describe models."),
     "serve": Known("lazarus-models", "Serve a model with OpenAI's HTTP interface."),
-    "sweep": Known("lazarus-train", "Find the largest micro-batch that fits and the fastest set-up."),
+    "sweep": Known("lazarus-train", "Find the largest micro-batch that fits and the fastest setup."),
     "tokenizer": Known("lazarus-tokenkit", "Encode, decode, fingerprint."),
     "train": Known("lazarus-train", "Train by a plan."),
     "verify": Known("lazarus-train", "Walk from a trained model back to the rows it was trained on."),

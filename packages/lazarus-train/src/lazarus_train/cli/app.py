@@ -52,14 +52,16 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Walk from a trained model back to the rows: exit 0 if every link holds, 1 at the first that does not."""
+    from lazarus_train.cli.option_names import errors_with_options
     from lazarus_train.verify.evidence import Elsewhere, Pins
     from lazarus_train.verify.walk import verify_run
 
     links: list[Link] = []
-    for link in verify_run(path, Elsewhere(model, tuple(data or ()), batch_plan), Pins(expect, audit_head)):
-        links.append(link)
-        if not as_json:
-            show_line(f"{link.name:<14} {link.how.value}: {link.proof}")
+    with errors_with_options():
+        for link in verify_run(path, Elsewhere(model, tuple(data or ()), batch_plan), Pins(expect, audit_head)):
+            links.append(link)
+            if not as_json:
+                show_line(f"{link.name:<14} {link.how.value}: {link.proof}")
     holes = [link.name for link in links if not link.holds]
     ok = allow_unchecked or not holes
     if as_json:

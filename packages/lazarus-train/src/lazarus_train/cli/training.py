@@ -144,11 +144,12 @@ def _function(command: Command) -> Any:
 
 def _settings_command(command: Command) -> "SettingsCommand[RunSettings]":
     from lazarus_core.settings import SettingsCommand
-    from lazarus_train.cli.option_names import refusal
+    from lazarus_train.cli.option_names import errors_with_options, refusal
     from lazarus_train.run_settings import RunSettings, settings_of
 
     def begin(settings: RunSettings) -> None:
-        start(settings)
+        with errors_with_options():
+            start(settings)
 
     return SettingsCommand(
         title=" ".join(("lazarus train", command.name, *(command.kinds if command.name == OBJECTIVE.name else ()))),
@@ -249,7 +250,7 @@ def _choose_plan(layers: "Layers[RunSettings]") -> None:
         layers.refuse(("batch_plan",), "give `batch_plan` or the table `build_plan`, not both", CONTRADICTION)
         layers.check()
     if (built is None) == (given is None):
-        raise typer.BadParameter("give the plan to obey as --batch-plan, or --build-plan to have one built")
+        raise typer.BadParameter("give a plan with --batch-plan, or build one with --build-plan")
     if built is None:
         if needless := _flags_of(layers, "build_plan"):
             raise typer.BadParameter(f"{_option(needless[0])} needs --build-plan")
