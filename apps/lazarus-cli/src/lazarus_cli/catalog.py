@@ -1,7 +1,8 @@
-"""Which command comes with which package. The names and help of all commands, without importing any.
+"""Catalogue of commands: package, name and help of all commands, without imports.
 
-Packages announce theirs in the entry-point group `lazarus.commands`: `data.lengths` is `lazarus data lengths`, a Typer
-app or a function. A command of a package that is unknown here is mounted too.
+Packages register commands in the entry-point group `lazarus.commands`: `data.lengths` is `lazarus data lengths`, a
+Typer
+app or a function. A command that is missing in this catalogue is mounted too.
 """
 
 from functools import cache
@@ -12,10 +13,10 @@ GROUP = "lazarus.commands"
 
 
 class Known(NamedTuple):
-    """A command of one of our packages.
+    """A command of a Lazarus package.
 
     Args:
-        distribution: The package it comes with.
+        distribution: The package that provides it.
         help: One line.
     """
 
@@ -47,12 +48,12 @@ GROUP_HELP = {"data": "Lengths and batch plans: what training will see, decided 
 
 @cache
 def installed() -> dict[str, EntryPoint]:
-    """Entry points by name, in the order of the names."""
+    """Entry points by name, sorted by name."""
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
 
 
 def children(prefix: str) -> dict[str, str]:
-    """What can be called under a prefix: name and one line of help, in the order of the names.
+    """Commands under a prefix: name and one line of help, sorted by name.
 
     Args:
         prefix: `""` for the root, `"data."` for `lazarus data`.

@@ -1,4 +1,4 @@
-"""How many replies are right, and how sure that figure is."""
+"""Accuracy of replies with a confidence interval."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _Z = 1.959963984540054  # the 97.5 % point of the normal distribution: an interv
 
 @dataclass(frozen=True)
 class Score:
-    """Right replies of n.
+    """Number of correct replies of n.
 
     >>> score = Score(correct=61, n=80)
     >>> score.accuracy, [round(end, 3) for end in score.interval]
@@ -24,12 +24,12 @@ class Score:
 
     @property
     def accuracy(self) -> float:
-        """Share of right replies, 0 to 1."""
+        """Fraction of correct replies, 0 to 1."""
         return self.correct / self.n
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the accuracy (E. B. Wilson 1927); sound for few replies and near 0 and 1."""
+        """Wilson's 95 % interval of the accuracy (E. B. Wilson 1927), valid for few replies and near 0 and 1."""
         p, n, z2 = self.accuracy, self.n, _Z * _Z
         centre = (p + z2 / (2 * n)) / (1 + z2 / n)
         half = _Z / (1 + z2 / n) * sqrt(p * (1 - p) / n + z2 / (4 * n * n))
@@ -38,10 +38,14 @@ class Score:
 
 
 def score_replies(tasks: Iterable[Task], replies: Mapping[str, str]) -> dict[str, Score]:
-    """Scores one reply to every task, by kind and in all (`"all"`, last).
+    """Scores one reply to every task, by kind and in total (`"all"`, last).
+
+    Args:
+        tasks: The tasks.
+        replies: Replies by task id.
 
     Raises:
-        SamplesError: A task without a reply, or a reply without a task: a score over what happens to be there misleads.
+        SamplesError: A task has no reply, or a reply has no task. A score of a subset would mislead.
     """
     tasks = list(tasks)
     if missing := [task.id for task in tasks if task.id not in replies]:
