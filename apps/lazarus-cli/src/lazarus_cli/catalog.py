@@ -41,7 +41,7 @@ KNOWN = {
     "sweep": Known("lazarus-train", "Find the largest micro-batch that fits and the fastest setup."),
     "tokenizer": Known("lazarus-tokenkit", "Encode, decode, fingerprint."),
     "train": Known("lazarus-train", "Train by a plan."),
-    "verify": Known("lazarus-train", "Walk from a trained model back to the rows it was trained on."),
+    "verify": Known("lazarus-train", "Verify a trained model back to the rows of its training data."),
 }
 GROUP_HELP = {"data": "Lengths and batch plans: what training will see, decided once."}
 
