@@ -142,7 +142,7 @@ def test_two_runs_in_one_folder_are_refused(setup):
 
 def test_a_checkpoint_of_another_run_is_refused(setup):
     train(setup.config("first", max_steps=2))
-    with pytest.raises(SetupError, match="of another run"):
+    with pytest.raises(SetupError, match="is not from the run"):
         train(setup.config("second"), resume=str(setup.folder / "first/checkpoints/step-0000002"))
 
 

@@ -25,7 +25,7 @@ class Known(NamedTuple):
 
 
 KNOWN = {
-    "quickstart": Known("lazarus-cli", "From nothing to a trained model and a proven resume, offline, in a minute."),
+    "quickstart": Known("lazarus-cli", "Train a model and verify a resume, offline, in a minute."),
     "bench": Known("lazarus-cli", "Measure your data from rows to training steps: lengths, packing, speed, memory."),
     "explain": Known("lazarus-cli", "Explain an error code: meaning, usual cause, way out."),
     "generate": Known("lazarus-gym", "Write synthetic tasks as chat samples."),

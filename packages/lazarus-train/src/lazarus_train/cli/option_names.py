@@ -34,7 +34,7 @@ _SPELLED = {
 """Settings whose option has another name."""
 _SHORT = {"output": "-o", "token_budget": "-b", "epochs": "-e", "tokenizer": "-t"}
 _TABLES = ("objective", "optimizer", "lora", "early_stop", "build_plan", "init_model")
-PLANNING, FRESH = "With --build-plan: ", "From nothing: "
+PLANNING, FRESH = "With --build-plan: ", "For random weights: "
 """Prefixes of the help of options that require another option."""
 
 
