@@ -44,7 +44,7 @@ def test_an_error_keeps_its_class_and_code():
 
 def test_the_library_names_no_option():
     """Options are named by the commands, by the code table and by the command that a report shows."""
-    allowed = {"codes.py", "run_dir/report.py", "tune/cli.py"}
+    allowed = {"codes.py", "run_dir/report.py"}
     option = re.compile(r"\"[^\"]*--[a-z]")
     found = [
         f"{name}: {line.strip()}"

@@ -9,8 +9,8 @@ import typer
 from lazarus_core.cli_app import App
 from lazarus_core.cli_options import Force
 from lazarus_core.console import say, show, show_line, version_option
+from lazarus_train.cli.sweep import sweep
 from lazarus_train.cli.training import COMMANDS, deferred
-from lazarus_train.tune.cli import sweep
 
 if TYPE_CHECKING:
     from lazarus_train.run_dir.links import Link
