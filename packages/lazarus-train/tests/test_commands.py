@@ -67,7 +67,7 @@ def test_a_command_plans_trains_and_says_where_the_model_is(setup, command, rows
 @pytest.mark.parametrize(
     ("command", "options", "words"),
     [
-        ("sft", [], "give the plan to obey as --batch-plan, or --build-plan"),
+        ("sft", [], "give a plan with --batch-plan, or build one with --build-plan"),
         ("sft", ["--build-plan"], "--build-plan needs --token-budget"),
         ("sft", ["--batch-plan", "plan", "--epochs", 2], "--epochs needs --build-plan"),
         ("sft", ["--build-plan", "-b", 64, "--optimizer", "sgd", "--muon-learning-rate", 0.1], "has no effect"),
@@ -134,7 +134,7 @@ def test_a_plan_that_no_run_follows_stays_too_unless_it_is_given_up(setup):
     theirs = load_plan(setup.plan).plan_id
     options = ["--build-plan", "--predictable", "-b", 96, "--max-steps", 1]
     refused = call(setup, "sft", *options)
-    assert "run holds plan" in str(refused.exception)
+    assert "run has plan" in str(refused.exception)
     assert load_plan(setup.folder / "run" / "batch_plan").plan_id == theirs
     assert call(setup, "sft", *options, "--resume", "none").exit_code == 0
     assert load_plan(setup.folder / "run" / "batch_plan").plan_id != theirs

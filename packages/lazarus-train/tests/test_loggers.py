@@ -62,7 +62,7 @@ def test_a_run_that_is_refused_leaves_nothing(setup):
 def test_an_extra_that_is_missing_is_named(setup, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "wandb", None)
     with (
-        pytest.raises(SetupError, match=r"--log-to wandb needs wandb: install lazarus-train\[wandb\]"),
+        pytest.raises(SetupError, match=r"`log_to=wandb` needs wandb: install lazarus-train\[wandb\]"),
         telling(Watcher(), ["wandb"], setup.config()),
     ):
         pass

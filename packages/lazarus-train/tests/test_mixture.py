@@ -59,7 +59,7 @@ def test_a_changed_row_of_the_second_source_is_named(mixed):
 def test_sources_in_another_order_or_number_are_refused(mixed):
     with pytest.raises(StalePlan, match="data: "):
         check_run(config(mixed, names=("more.jsonl", "data.jsonl")))
-    with pytest.raises(SetupError, match=r"is of 2 sources .* give --data once for each, in this order; 1 given"):
+    with pytest.raises(SetupError, match=r"has 2 sources .* give `data` once for each, in this order; 1 given"):
         check_run(config(mixed, names=("data.jsonl",)))
 
 

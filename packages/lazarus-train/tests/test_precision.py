@@ -71,7 +71,7 @@ def test_a_run_learns_as_in_float32_and_is_warned_of_on_a_cpu(setup):
     train(setup.config("plain"))
     assert losses(setup, "mixed") != losses(setup, "plain")
     assert losses(setup, "mixed") == pytest.approx(losses(setup, "plain"), rel=2e-2)
-    assert ["--mixed-precision" in line for line in said] == [True]
+    assert ["`mixed_precision`" in line for line in said] == [True]
 
 
 @pytest.mark.parametrize("recomputes", [False, True])

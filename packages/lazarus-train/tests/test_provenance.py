@@ -109,7 +109,7 @@ def test_a_run_is_verified_from_any_folder_and_after_its_parts_moved(setup, monk
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert names(setup.folder / "run") == LINKS
     setup.data.rename("moved.jsonl")
-    with pytest.raises(SetupError, match=r"data\.jsonl is gone: give its place now as --data"):
+    with pytest.raises(SetupError, match=r"data\.jsonl is gone: give its present location as `data`"):
         names(setup.folder / "run")
     found = [link.name for link in verify_run(setup.folder / "run", Elsewhere(data=(Path("moved.jsonl"),)))]
     assert found == LINKS

@@ -144,7 +144,7 @@ def test_two_runs_in_one_folder_are_refused(setup):
 
 def test_a_checkpoint_of_another_run_is_refused(setup):
     train(setup.config("first", max_steps=2))
-    with pytest.raises(SetupError, match="of another run"):
+    with pytest.raises(SetupError, match="is not from the run"):
         train(setup.config("second"), resume=str(setup.folder / "first/checkpoints/step-0000002"))
 
 
@@ -195,7 +195,7 @@ def test_stopped_while_it_measures_and_resumed_the_run_is_the_same(setup):
 
 def test_fewer_steps_than_were_done_are_refused_with_the_way_back(setup):
     train(setup.config(max_steps=6))
-    with pytest.raises(SetupError, match=r"the run has done 6 steps; --resume .*step-0000004 goes back to it"):
+    with pytest.raises(SetupError, match=r"the run has done 6 steps; `resume=.*step-0000004` goes back to it"):
         train(setup.config(max_steps=4))
     with pytest.raises(SetupError, match="the run has done 6 steps; give a higher one"):
         train(setup.config(max_steps=3))
@@ -208,7 +208,7 @@ def test_a_finished_run_without_checkpoints_is_not_replaced(setup):
     train(setup.config(max_steps=2))
     shutil.rmtree(setup.folder / "run/checkpoints")
     before = (setup.folder / "run/final/model.safetensors").read_bytes()
-    with pytest.raises(SetupError, match="whose checkpoints are gone"):
+    with pytest.raises(SetupError, match="finished run without checkpoints"):
         train(setup.config())
     assert (setup.folder / "run/final/model.safetensors").read_bytes() == before
     train(setup.config(max_steps=1), resume="none")

@@ -36,7 +36,7 @@ def test_the_summary_names_the_fastest_not_the_largest():
     assert "| 64 | all | no | 4 (out of memory beyond) | 2 | 30 | 2 MiB | 0.9 M |" in text
     assert "rows of 64 tokens, 2 at once" in text
     assert "a multiple of 128" in text
-    assert "`--micro-rows 2`" in text
+    assert "`micro_rows=2`" in text
 
 
 def test_where_nothing_fits_the_summary_says_what_to_try():
@@ -48,7 +48,7 @@ def test_a_cut_off_last_line_is_left_out_and_any_other_refused(tmp_path):
     path.write_text(trial(1, 5.0).model_dump_json() + "\n" + trial(2, 5.0).model_dump_json()[:30])
     assert [each.setup.rows for each in read_trials(path)] == [1]
     path.write_text('{"x": 1}\n' + trial(1, 5.0).model_dump_json() + "\n")
-    with pytest.raises(SetupError, match=r"trials\.jsonl:1 is no trial"):
+    with pytest.raises(SetupError, match=r"trials\.jsonl:1 is not a trial"):
         read_trials(path)
 
 

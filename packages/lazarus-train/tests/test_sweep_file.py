@@ -11,8 +11,8 @@ from lazarus_core.cli_app import command_of
 from lazarus_core.console import run
 from lazarus_core.settings.file import SettingsError
 from lazarus_train.cli.app import app
+from lazarus_train.cli.sweep import sweep
 from lazarus_train.tune import search
-from lazarus_train.tune.cli import sweep
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "command_line_sweep.json").read_text("utf-8"))
 """Options, sweeps and refusals before the options were made from the settings."""

@@ -386,7 +386,7 @@ def test_changed_labels_are_found_by_the_plan(setup):
 
 def test_a_plan_that_cuts_a_pair_is_refused(setup):
     prepare(setup, "dpo", row_len=24, token_budget=48, oversize="truncate")
-    with pytest.raises(SetupError, match="the plan cuts sample"):
+    with pytest.raises(SetupError, match="the plan truncates or splits sample"):
         train(setup.config(objective={"kind": "preference"}))
 
 

@@ -139,7 +139,7 @@ def test_a_folder_that_holds_a_model_is_left_alone(setup):
 def test_weights_that_are_no_numbers_after_the_last_update_are_not_saved(setup):
     from lazarus_train import OptimizerSettings
 
-    with pytest.raises(NonFinite, match=r"after step 1 the weights `.*` hold NaN or infinity"):
+    with pytest.raises(NonFinite, match=r"after step 1 the weights `.*` contain NaN or infinity"):
         train(setup.config(max_steps=1, optimizer=OptimizerSettings(learning_rate=1e39)))
     assert list((setup.folder / "run").glob("checkpoints/*")) == []
     assert not (setup.folder / "run/final").exists()

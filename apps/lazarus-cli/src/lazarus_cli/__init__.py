@@ -1,4 +1,4 @@
-"""The command `lazarus`: everything that is installed, under one name."""
+"""The command `lazarus`, which combines the commands of all installed packages."""
 
 from lazarus_core.lazy import lazy_exports
 

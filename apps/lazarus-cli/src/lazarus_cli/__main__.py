@@ -1,4 +1,4 @@
-"""`lazarus` and `python -m lazarus_cli`: what is loaded before Ctrl-C is understood is next to nothing."""
+"""Entry point of `lazarus` and `python -m lazarus_cli`. It imports little before the Ctrl-C handler is set."""
 
 from lazarus_core.console import run
 

@@ -1,6 +1,6 @@
-"""`lazarus bench`: the pipeline measured on the user's own rows, from reading them to training steps.
+"""`lazarus bench`: measures the pipeline on the user's rows, from reading them to training steps.
 
-Composes the packages as a user would; every figure is that of the public call it stands for.
+It calls the packages' public functions, and each figure is the measurement of one call.
 """
 
 import contextlib
@@ -30,34 +30,34 @@ JSON = dict[str, Any]
 T = TypeVar("T")
 BENCH_VERSION = 1
 WARM_UP = 1
-"""Steps of each training that are not measured: what is compiled or first touched there is paid once a run."""
+"""Unmeasured first steps of each training run. They include one-time costs such as compilation."""
 REPORT = "bench.json"
 COMPARABLE = ("data", "tokenizer", "model", "token_budget", "samples", "tokens")
-"""What two reports must have in common."""
+"""Settings and environment that must be equal in two compared reports."""
 
 
 class BenchFailed(LazarusError):
-    """Nothing to measure, or not with these settings."""
+    """The benchmark has no data to measure, or its settings are not supported."""
 
 
 class Slower(LazarusError):
-    """A speed fell below the baseline's by more than is tolerated."""
+    """A speed fell below the baseline by more than the tolerance."""
 
     exit_code = 1
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What is measured.
+    """Settings of a benchmark.
 
     Args:
         data: Rows, JSON Lines.
         tokenizer: Name or path, as `load_tokenizer` takes it.
         model: Directory or preset.
-        edges: Row lengths of mode bucketed; empty takes those with the least padding.
-        num_samples: Rows that are read.
-        token_budget: Tokens a step.
-        steps: Training steps measured of each mode.
+        edges: Row lengths of mode bucketed; empty selects those with the least padding.
+        num_samples: Largest number of rows to read.
+        token_budget: Tokens per step.
+        steps: Measured training steps of each mode.
         fields: Names of fields, as `FieldNames` takes them.
     """
 
@@ -99,7 +99,7 @@ def bench(
     text_field: Annotated[str | None, typer.Option("--text-field", help="Field of the document.")] = None,
     force: Force = False,
 ) -> None:
-    """Measure your data from rows to training steps: lengths, packing against padding, speed, memory."""
+    """Measure your data from rows to training steps: lengths, packing compared with padding, speed, memory."""
     from lazarus_cli.bench_report import compare, to_html, to_markdown
     from lazarus_core.atomic import whole_file
 
@@ -139,7 +139,7 @@ def bench(
 
 
 def _check_outputs(output: Path, data: Path, *, force: bool) -> None:
-    """Refuses, before the work, a folder in which the reports would replace other files."""
+    """Checks before the work that the reports would not replace other files in the folder."""
     from lazarus_core.errors import OutputTaken
     from lazarus_core.html import PAGE
     from lazarus_core.outputs import OutputKind, begins_with, check_output
@@ -159,7 +159,7 @@ def _check_outputs(output: Path, data: Path, *, force: bool) -> None:
 
 @contextlib.contextmanager
 def _made(folder: Path) -> Generator[None]:
-    """A folder, made before the work that takes its time; gone again where the work fails."""
+    """Context manager: creates a folder before long work, and removes it if the work fails."""
     was_there = folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -225,7 +225,7 @@ def _make_model(asked: Bench, path: Path) -> None:
 
 
 def _ways(asked: Bench, lengths: "LengthCache") -> "list[tuple[str, PlanConfig]]":
-    """The best of each mode, with the edges that were asked for."""
+    """The best plan of each mode, with the requested bucket edges."""
     from lazarus_plan import PlanConfig
     from lazarus_plan.report import candidates
 
@@ -246,7 +246,7 @@ def _ways(asked: Bench, lengths: "LengthCache") -> "list[tuple[str, PlanConfig]]
 
 
 def _mode(asked: Bench, folder: Path, lengths: "LengthCache", name: str, config: "PlanConfig") -> JSON:
-    """A plan of one mode, and what training by it costs."""
+    """A plan of one mode, and the cost of training on it."""
     from lazarus_plan import build_plan, save_plan
 
     say(f"{name}: planning, then training {asked.steps + WARM_UP} steps")
@@ -264,7 +264,7 @@ def _mode(asked: Bench, folder: Path, lengths: "LengthCache", name: str, config:
 
 
 def _room(plan: "BatchPlan") -> int:
-    """Tokens that the rows hold, padding included."""
+    """Number of tokens in the rows, padding included."""
     from lazarus_plan.packing import rows_a_step
 
     return int((rows_a_step(plan) * plan.row_lens).sum())
@@ -305,7 +305,7 @@ def _advice(asked: Bench, lengths: "LengthCache") -> str:
 
 
 def _histogram(lengths: "LengthCache", bins: int = 20) -> list[tuple[int, int, int]]:
-    """First length, end (exclusive) and samples of each bar."""
+    """First length, end (exclusive) and number of samples of each bar."""
     low, high = int(lengths.length.min()), int(lengths.length.max())
     width = -(-(high - low + 1) // bins)
     counts = Counter((int(length) - low) // width for length in lengths.length)

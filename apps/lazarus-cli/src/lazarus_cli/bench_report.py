@@ -1,4 +1,4 @@
-"""What `lazarus bench` measured, for people: Markdown, a page, and the difference to an earlier one."""
+"""Reports of `lazarus bench`: Markdown, an HTML page, and the comparison with an earlier report."""
 
 from html import escape
 from typing import Any, NamedTuple
@@ -8,11 +8,11 @@ _HEAD = ("mode", "row length", "padding", "steps", "planned in", "tokens/s", "a 
 
 
 class Change(NamedTuple):
-    """A speed beside the baseline's.
+    """A speed compared with the baseline.
 
     Args:
-        name: What was measured.
-        ratio: Of the baseline's; above 1 is faster.
+        name: Name of the measurement.
+        ratio: Speed divided by the baseline's; above 1 is faster.
     """
 
     name: str
@@ -20,7 +20,12 @@ class Change(NamedTuple):
 
 
 def compare(before: JSON, now: JSON) -> list[Change]:
-    """Speeds that both measured, as ratios of the earlier ones."""
+    """Speeds in both reports, as ratios to the earlier ones.
+
+    Args:
+        before: The earlier report.
+        now: The new report.
+    """
     earlier = _speeds(before)
     return [Change(name, speed / earlier[name]) for name, speed in _speeds(now).items() if name in earlier]
 
@@ -31,7 +36,12 @@ def _speeds(found: JSON) -> dict[str, float]:
 
 
 def to_markdown(found: JSON, changes: list[Change]) -> str:
-    """The report as Markdown."""
+    """The report as Markdown.
+
+    Args:
+        found: The report.
+        changes: Comparison with an earlier report.
+    """
     lines = [
         f"# {found['data']}, {found['tokenizer']}, {found['model']}",
         "",
@@ -51,7 +61,12 @@ def to_markdown(found: JSON, changes: list[Change]) -> str:
 
 
 def to_html(found: JSON, changes: list[Change]) -> str:
-    """The report as one page."""
+    """The report as one page.
+
+    Args:
+        found: The report.
+        changes: Comparison with an earlier report.
+    """
     from lazarus_core.html import Bar, bars, columns, page, section
 
     histogram = found["lengths"]["histogram"]
@@ -111,7 +126,7 @@ def _cells(mode: JSON) -> tuple[str, ...]:
 
 
 def _verdict(found: JSON) -> str:
-    """Which mode to take, by what was measured."""
+    """Recommends a mode by the measurements."""
     by_mode = {mode["mode"]: mode for mode in found["modes"]}
     best = max(found["modes"], key=lambda mode: mode["train_tokens_per_s"])
     padded = by_mode["padded"]["train_tokens_per_s"]

@@ -1,7 +1,8 @@
-"""Which command comes with which package. The names and help of all commands, without importing any.
+"""Catalogue of commands: package, name and help of all commands, without imports.
 
-Packages announce theirs in the entry-point group `lazarus.commands`: `data.lengths` is `lazarus data lengths`, a Typer
-app or a function. A command of a package that is unknown here is mounted too.
+Packages register commands in the entry-point group `lazarus.commands`: `data.lengths` is `lazarus data lengths`, a
+Typer
+app or a function. A command that is missing in this catalogue is mounted too.
 """
 
 from functools import cache
@@ -12,10 +13,10 @@ GROUP = "lazarus.commands"
 
 
 class Known(NamedTuple):
-    """A command of one of our packages.
+    """A command of a Lazarus package.
 
     Args:
-        distribution: The package it comes with.
+        distribution: The package that provides it.
         help: One line.
     """
 
@@ -24,7 +25,7 @@ class Known(NamedTuple):
 
 
 KNOWN = {
-    "quickstart": Known("lazarus-cli", "From nothing to a trained model and a proven resume, offline, in a minute."),
+    "quickstart": Known("lazarus-cli", "Train a model and verify a resume, offline, in a minute."),
     "bench": Known("lazarus-cli", "Measure your data from rows to training steps: lengths, packing, speed, memory."),
     "explain": Known("lazarus-cli", "Explain an error code: meaning, usual cause, way out."),
     "generate": Known("lazarus-gym", "Write synthetic tasks as chat samples."),
@@ -37,22 +38,22 @@ KNOWN = {
     "infer": Known("lazarus-models", "Answer prompts."),
     "model": Known("lazarus-models", "Create, convert, estimate or describe models."),
     "serve": Known("lazarus-models", "Serve a model with OpenAI's HTTP interface."),
-    "sweep": Known("lazarus-train", "Find the largest micro-batch that fits and the fastest set-up."),
+    "sweep": Known("lazarus-train", "Find the largest micro-batch that fits and the fastest setup."),
     "tokenizer": Known("lazarus-tokenkit", "Encode, decode, fingerprint."),
     "train": Known("lazarus-train", "Train by a plan."),
-    "verify": Known("lazarus-train", "Walk from a trained model back to the rows it was trained on."),
+    "verify": Known("lazarus-train", "Verify a trained model back to the rows of its training data."),
 }
 GROUP_HELP = {"data": "Lengths and batch plans: what training will see, decided once."}
 
 
 @cache
 def installed() -> dict[str, EntryPoint]:
-    """Entry points by name, in the order of the names."""
+    """Entry points by name, sorted by name."""
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
 
 
 def children(prefix: str) -> dict[str, str]:
-    """What can be called under a prefix: name and one line of help, in the order of the names.
+    """Commands under a prefix: name and one line of help, sorted by name.
 
     Args:
         prefix: `""` for the root, `"data."` for `lazarus data`.

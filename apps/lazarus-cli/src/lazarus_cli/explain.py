@@ -1,4 +1,4 @@
-"""`lazarus explain`: the meaning of an error code, without network."""
+"""`lazarus explain`: prints the meaning of an error code, offline."""
 
 import json
 from typing import Annotated

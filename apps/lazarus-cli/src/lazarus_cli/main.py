@@ -1,4 +1,4 @@
-"""The command `lazarus`. A command's package is imported when the command is called, not before."""
+"""The command `lazarus`. A package is imported only when one of its commands is called."""
 
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -14,11 +14,11 @@ from lazarus_core.errors import LazarusError
 
 
 class NotInstalled(LazarusError):
-    """A command of a package that is not there; the message names it."""
+    """The package of a command is not installed; the message names it."""
 
 
 class _LazyGroup(TyperGroup):
-    """A group that knows its commands by name."""
+    """A group that finds its commands by name."""
 
     prefix = ""
 
@@ -45,7 +45,7 @@ class _LazyGroup(TyperGroup):
 
 
 def _load(name: str, cmd_name: str) -> Any:
-    """The command behind an entry point: a Typer app, or a function that becomes one, made now or late."""
+    """The command of an entry point: a Typer app, a function, or a deferred command."""
     target = installed()[name].load()
     if isinstance(target, Deferred):
         target = target.function
@@ -73,7 +73,7 @@ def _group(prefix: str, cmd_name: str) -> Any:
 app = App(
     name="lazarus",
     cls=_LazyGroup,
-    help="Training runs as reproducible as builds: plan once, obey, prove.",
+    help="Training runs as reproducible as builds: plan once, follow the plan, verify the result.",
     no_args_is_help=True,
 )
 
@@ -91,4 +91,4 @@ def _root(
         bool, typer.Option("--version", callback=_print_versions, is_eager=True, help="Show all versions and exit.")
     ] = False,
 ) -> None:
-    """Training runs as reproducible as builds: plan once, obey, prove."""
+    """Training runs as reproducible as builds: plan once, follow the plan, verify the result."""

@@ -1,6 +1,7 @@
-"""`lazarus quickstart`: the main job from nothing, offline: data, lengths, plan, training, a kill, a proven resume, an answer.
+"""`lazarus quickstart`: the main workflow offline: data, lengths, plan, training, a kill, a verified resume, an
+answer.
 
-Every stage is a call of a package's function and is printed as the command that does the same.
+Every stage calls a function of a package, and prints the equivalent command.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 TASKS = 90
 KINDS = ("comparison",)
 DIGITS = 1
-"""All questions which of two digits is larger: what 35 thousand parameters learn in ten seconds on a CPU."""
+"""All questions about the larger of two digits. A model of 35,000 parameters learns them in ten seconds on a CPU."""
 EPOCHS = 40
 TOKEN_BUDGET = 512
 LEARNING_RATE = 5e-3
@@ -32,27 +33,27 @@ WARMUP_STEPS = 40
 SAVE_EVERY = 50
 PRESET = "nano"
 POLL_S = 0.02
-"""Seconds between looks at the audit log of the run to be killed; a step takes longer."""
+"""Seconds between reads of the audit log of the run to kill; shorter than a step."""
 MADE = ("samples.jsonl", "lengths.jsonl", "plan", "model", "run-straight", "run-resumed")
-"""What is made in the folder, and replaced the next time."""
+"""Entries that quickstart creates in the folder, and replaces the next time."""
 MARK = ".quickstart"
-"""A file that tells a folder of ours, which may be replaced, from one that is not."""
+"""File that marks a folder of quickstart, which may be replaced."""
 
 
 class FolderTaken(LazarusError):
-    """The folder to make is there and holds something else."""
+    """The folder exists and was not created by quickstart."""
 
 
 class QuickstartFailed(LazarusError):
-    """What quickstart sets out to prove does not hold."""
+    """A check of quickstart failed."""
 
     exit_code = 1
 
 
 def quickstart(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make and leave.")] = Path("quickstart"),
+    output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")] = Path("quickstart"),
 ) -> None:
-    """From nothing, offline: data, plan, training, a kill half-way, a resume that is proven equal, an answer."""
+    """Run the main workflow offline: data, plan, training, a kill half-way, a verified resume, an answer."""
     began = time.monotonic()
     _make_folder(output)
     _write_samples(output / "samples.jsonl")
@@ -148,7 +149,7 @@ def _train(run: Path, title: str) -> "RunResult":
 
 
 def _train_and_kill(run: Path, steps: int) -> int:
-    """Runs the command in a process of its own, and kills it once its audit log holds `steps` steps."""
+    """Runs the command in a separate process, and kills it once its audit log has `steps` steps."""
     command = _command(_config(run))
     _stage("6. The same again, killed half-way (SIGKILL)", command)
     audit = run / "audit.jsonl"
@@ -220,7 +221,7 @@ def _command(config: "TrainConfig") -> str:
 
 
 def _steps_in(audit: Path) -> int:
-    """Whole steps in an audit log; its first line is a header."""
+    """Number of complete steps in an audit log; its first line is a header."""
     return max(0, audit.read_bytes().count(b"\n") - 1) if audit.is_file() else 0
 
 
@@ -229,5 +230,5 @@ def _stage(title: str, command: str) -> None:
 
 
 def _q(word: Path | str) -> str:
-    """A word as a shell takes it."""
+    """A word quoted for the shell."""
     return shlex.quote(str(word))

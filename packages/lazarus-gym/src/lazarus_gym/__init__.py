@@ -1,4 +1,4 @@
-"""Tasks with verifiers and environments for training by reinforcement."""
+"""Tasks with verifiers for reinforcement learning."""
 
 from lazarus_core.lazy import lazy_exports
 

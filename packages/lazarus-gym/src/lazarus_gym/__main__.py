@@ -1,4 +1,4 @@
-"""`lazarus-gym` and `python -m lazarus_gym`: what is loaded before Ctrl-C is understood is next to nothing."""
+"""Entry point of `lazarus-gym` and `python -m lazarus_gym`. It imports little before the Ctrl-C handler is set."""
 
 from lazarus_core.console import run
 

@@ -1,7 +1,7 @@
-"""What can go wrong, as a tree.
+"""Error classes.
 
 GymError                      bad input or usage                     exit 2
-├── TaskError                 these tasks cannot be made             LG-E10x
+├── TaskError                 the requested tasks cannot be made     LG-E10x
 ├── SamplesError              a file cannot be read or written       LG-E11x
 └── RewardError               a reward is unknown or fails           LG-E12x
 """
@@ -10,11 +10,11 @@ from lazarus_core.errors import LazarusError
 
 
 class GymError(LazarusError):
-    """Base of everything that lazarus-gym raises."""
+    """Base class of all errors of lazarus-gym."""
 
 
 class TaskError(GymError):
-    """Tasks as asked for do not exist: an unknown kind, or more of them than there are."""
+    """The requested tasks do not exist: a kind is unknown, or the count exceeds the number of tasks."""
 
 
 class SamplesError(GymError):

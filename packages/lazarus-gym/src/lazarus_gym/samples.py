@@ -1,9 +1,9 @@
-"""Tasks on disk: chat samples, one JSON line each, and the replies of a model to them.
+"""Files of tasks and replies: tasks are chat samples, one JSON object per line.
 
-    {"id":"addition-d2-s0-0","kind":"addition","messages":[{"role":"user",...},{"role":"assistant",...}],"answer":109}
+{"id":"addition-d2-s0-0","kind":"addition","messages":[{"role":"user",...},{"role":"assistant",...}],"answer":109}
     {"id":"addition-d2-s0-0","reply":"17 + 92 = 109"}
 
-Training reads `messages` of the first, scoring its `answer`; the second is what `lazarus-gym verify` scores.
+Training reads `messages` of the first form. `lazarus-gym verify` compares replies, the second form, with `answer`.
 """
 
 import json
@@ -19,20 +19,25 @@ from lazarus_gym.errors import SamplesError
 from lazarus_gym.tasks.maths import KINDS, Task
 
 TASKS = OutputKind("a file of tasks", code="LG-E118")
-"""Such a file looks like samples of anybody's, so that each has to be forced."""
+"""Kind of a task file. It looks like any chat samples, so replacing one always needs `force`."""
 
 
 def write_samples(tasks: Iterable[Task], path: Path) -> None:
-    """Writes tasks as chat samples; the same tasks are the same bytes. The file appears whole or not at all."""
+    """Writes tasks as chat samples, atomically. Equal tasks give equal bytes.
+
+    Args:
+        tasks: The tasks.
+        path: Output file.
+    """
     with whole_file(path) as file:
         file.writelines(_line(task).encode() for task in tasks)
 
 
 def read_tasks(path: Path) -> list[Task]:
-    """Reads the tasks of `write_samples` back.
+    """Reads a file of `write_samples`.
 
     Raises:
-        SamplesError: The file is missing or empty, or a line is not such a sample.
+        SamplesError: The file is missing or empty, or a line is not a task.
     """
     tasks: dict[str, Task] = {}
     for where, row in _rows(path):
@@ -56,7 +61,7 @@ def read_replies(path: Path) -> dict[str, str]:
     """Reads replies by task id from lines `{"id":..,"reply":..}`; other members are ignored.
 
     Raises:
-        SamplesError: The file is missing or empty, or a line is not such a reply.
+        SamplesError: The file is missing or empty, or a line is not a reply.
     """
     replies: dict[str, str] = {}
     for where, row in _rows(path):
@@ -78,7 +83,7 @@ def _line(task: Task) -> str:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields every line's place (`file:line`) and object."""
+    """Yields the location (`file:line`) and the object of every line."""
     try:
         rows = read_objects(path)
         number = 0

@@ -1,4 +1,4 @@
-"""How many replies are right, and how sure that figure is."""
+"""Accuracy of replies with a confidence interval."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _Z = 1.959963984540054  # the 97.5 % point of the normal distribution: an interv
 
 @dataclass(frozen=True)
 class Score:
-    """Right replies of n.
+    """Number of correct replies of n.
 
     >>> score = Score(correct=61, n=80)
     >>> score.accuracy, [round(end, 3) for end in score.interval]
@@ -26,12 +26,12 @@ class Score:
 
     @property
     def accuracy(self) -> float:
-        """Share of right replies, 0 to 1."""
+        """Fraction of correct replies, 0 to 1."""
         return self.correct / self.n
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the accuracy (E. B. Wilson 1927); sound for few replies and near 0 and 1."""
+        """Wilson's 95 % interval of the accuracy (E. B. Wilson 1927), valid for few replies and near 0 and 1."""
         return wilson_interval(self.accuracy, self.n)
 
 
@@ -50,10 +50,14 @@ def wilson_interval(p: float, n: int) -> tuple[float, float]:
 
 
 def score_replies(tasks: Iterable[Task], replies: Mapping[str, str]) -> dict[str, Score]:
-    """Scores one reply to every task, by kind and in all (`"all"`, last).
+    """Scores one reply to every task, by kind and in total (`"all"`, last).
+
+    Args:
+        tasks: The tasks.
+        replies: Replies by task id.
 
     Raises:
-        SamplesError: A task without a reply, or a reply without a task: a score over what happens to be there misleads.
+        SamplesError: A task has no reply, or a reply has no task. A score of a subset would mislead.
     """
     tasks = list(tasks)
     check_ids(tasks, replies)

@@ -1,6 +1,4 @@
-"""Entry point of `lazarus-train` and `python -m lazarus_train`. It imports little before the Ctrl-C handler is
-installed.
-"""
+"""Entry point of `lazarus-train` and `python -m lazarus_train`. It imports little before the Ctrl-C handler is set."""
 
 from lazarus_core.console import run
 

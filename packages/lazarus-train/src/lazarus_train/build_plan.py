@@ -43,9 +43,9 @@ def plan_run(config: TrainConfig, planning: dict[str, Any], *, resume: str = AUT
         return
     if lies_there is not None:
         raise SetupError(
-            f"{config.output} {'follows' if checkpoints(folder.checkpoints) else 'holds'} plan {lies_there.plan_id[:19]}, "
-            f"these options and data give {plan.plan_id[:19]}: give what it was planned with, another --output, or --resume "
-            "none to start again",
+            f"{config.output} {'follows' if checkpoints(folder.checkpoints) else 'has'} plan {lies_there.plan_id[:19]}, "
+            f"these settings and data give {plan.plan_id[:19]}: give the settings of that plan, another `output`, or "
+            "`resume=none` to start again",
             "LR-E150",
         )
     with folder.held():  # another process may train by the plan that lies there

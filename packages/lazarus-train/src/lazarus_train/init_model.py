@@ -62,8 +62,8 @@ def make_model(asked: FreshModel, output: Path, *, resume: str) -> None:
         return
     if resume != NONE and checkpoints(folder.checkpoints):
         raise SetupError(
-            f"{output} began with another model than these options make: give what it began with, another --output, or "
-            "--resume none to start again",
+            f"{output} began with another model than these settings create: give its settings, another `output`, or "
+            "`resume=none` to start again",
             "LR-E151",
         )
     lm = init_model(config, tokenizer, seed=asked.seed, vocab_size=rows)

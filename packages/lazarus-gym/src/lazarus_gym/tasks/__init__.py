@@ -1,1 +1,1 @@
-"""Families of tasks, one file each; every family brings its own verifier."""
+"""Task families, one file each, each with its own verifier."""

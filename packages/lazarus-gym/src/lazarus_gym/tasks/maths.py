@@ -1,8 +1,10 @@
-"""Synthetic maths tasks with one integer answer, and the verifier that reads it off a reply.
+"""Synthetic maths tasks with one integer answer, and the verifier that parses it from a reply.
 
-A *kind* is a numbered set of questions: how many there are, and a function from a number to its question. A *seed* is
-an order of those numbers, drawn by SHA-256. Hence the same seed gives the same tasks on every machine, no prompt occurs
-twice, and the first n tasks of a longer set are the set of n. A task costs about 3 microseconds.
+A *kind* is a numbered set of questions: their number, and a function from an index to its question. A *seed*
+determines
+an order of those indices by SHA-256. So the same seed gives the same tasks on every machine. No prompt occurs
+twice, and
+the first n tasks of a longer set are the set of n. A task takes about 3 microseconds.
 """
 
 import hashlib
@@ -18,7 +20,9 @@ Kind = Literal["addition", "subtraction", "multiplication", "comparison", "word_
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 MAX_DIGITS = 7
-"""Up to here every answer is below 2**53, which every JSON reader holds exactly (RFC 8259, section 6)."""
+"""Largest number of digits for which every answer is below 2**53. JSON readers represent these exactly (RFC 8259,
+section 6).
+"""
 
 _NAMES = ("Ana", "Ben", "Chen", "Dina", "Emil", "Fatima", "Goran", "Hana")
 _THINGS = ("apples", "books", "coins", "eggs", "pens", "shells")
@@ -31,10 +35,10 @@ class Task:
 
     Args:
         id: Unique within a kind, a number of digits and a seed: `addition-d2-s0-17`.
-        kind: What is asked.
+        kind: Kind of the question.
         prompt: The question, one line; unique in its set.
         reply: The shortest worked reply; `verify` accepts it.
-        answer: The number that a correct reply ends with.
+        answer: The number at the end of a correct reply.
     """
 
     id: str
@@ -46,26 +50,26 @@ class Task:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `verify` made of a reply: whether it is right, and the number found in it, if there was one."""
+    """Result of `verify`: whether the reply is correct, and the number found in it, if any."""
 
     correct: bool
     found: str | None
 
 
 def generate_tasks(count: int, *, seed: int = 0, kinds: Sequence[Kind] = KINDS, digits: int = 2) -> list[Task]:
-    """Makes tasks, the kinds in turn; the same arguments give the same tasks on every machine.
+    """Generates tasks that alternate between kinds. The same arguments give the same tasks on every machine.
 
     >>> [task.prompt for task in generate_tasks(2)]
     ['What is 17 + 92?', 'What is 60 - 77?']
 
     Args:
-        count: How many, at least 1.
+        count: Number of tasks, at least 1.
         seed: Any integer; another seed gives another order of the same questions.
-        kinds: Which kinds, each once; task i is of kind `kinds[i % len(kinds)]`.
+        kinds: Kinds, without duplicates; task i has kind `kinds[i % len(kinds)]`.
         digits: The numbers in the questions are below 10**digits; 1 to 7.
 
     Raises:
-        TaskError: A kind is unknown or named twice, or has fewer different questions than asked for.
+        TaskError: A kind is unknown or duplicated, or has fewer different questions than requested.
     """
     _check(count, kinds, digits)
     bound = 10**digits
@@ -82,13 +86,17 @@ def generate_tasks(count: int, *, seed: int = 0, kinds: Sequence[Kind] = KINDS, 
 def verify(task: Task, reply: str) -> Verdict:
     """Compares the last number of a reply with the task's answer.
 
-    Thousands may be grouped by commas, a minus may be the typographic one, words and punctuation may follow.
+    Thousands may be separated by commas. A minus may be the typographic one. Words and punctuation may follow.
 
     >>> task = Task("addition-d4-s0-0", "addition", "What is 1200 + 34?", "1200 + 34 = 1234", 1234)
     >>> verify(task, "That makes 1,234 in all.")
     Verdict(correct=True, found='1234')
     >>> verify(task, "I do not know.")
     Verdict(correct=False, found=None)
+
+    Args:
+        task: The task.
+        reply: Text of the reply.
     """
     found = _last_number(reply)
     return Verdict(found == str(task.answer), found)
@@ -114,7 +122,7 @@ def _check(count: int, kinds: Sequence[Kind], digits: int) -> None:
 
 
 def _numbers(key: str, size: int) -> Iterator[int]:
-    """Yields every number of [0, size) once, in the order of the key."""
+    """Yields every number of [0, size) once, in the order that the key determines."""
     drawn: set[int] = set()
     turn = 0
     while len(drawn) < size:
@@ -133,7 +141,7 @@ class _Question(NamedTuple):
 
 
 class _Questions(NamedTuple):
-    """The questions of a kind with numbers below a bound: how many, and the one of a number in [0, size)."""
+    """The questions of a kind with numbers below a bound: their count, and the question of an index in [0, size)."""
 
     size: Callable[[int], int]
     ask: Callable[[int, int], _Question]
@@ -167,7 +175,7 @@ def _num_stories(bound: int) -> int:
 
 
 def _story(number: int, bound: int) -> _Question:
-    """Asks for two steps: `a - c + b` with c <= a, or `a * c + b`."""
+    """A word problem with two operations: `a - c + b` with c <= a, or `a * c + b`."""
     m = bound - _FEWEST
     number, name = divmod(number, len(_NAMES))
     number, thing = divmod(number, len(_THINGS))
@@ -188,7 +196,7 @@ def _num_descending_pairs(m: int) -> int:
 
 
 def _descending_pair(number: int) -> tuple[int, int]:
-    """Numbers the pairs a >= c >= 0: (0, 0), (1, 0), (1, 1), (2, 0), ..."""
+    """The pair a >= c >= 0 with the given index: (0, 0), (1, 0), (1, 1), (2, 0), ..."""
     a = (isqrt(8 * number + 1) - 1) // 2
     return a, number - _num_descending_pairs(a)
 

@@ -129,4 +129,4 @@ def _extra(extra: str, package: str) -> Generator[None]:
     try:
         yield
     except ImportError as error:
-        raise SetupError(f"--log-to {extra} needs {package}: install lazarus-train[{extra}]", "LR-E170") from error
+        raise SetupError(f"`log_to={extra}` needs {package}: install lazarus-train[{extra}]", "LR-E170") from error

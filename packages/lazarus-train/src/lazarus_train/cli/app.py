@@ -9,22 +9,22 @@ import typer
 from lazarus_core.cli_app import App
 from lazarus_core.cli_options import Force
 from lazarus_core.console import say, show, show_line, version_option
+from lazarus_train.cli.sweep import sweep
 from lazarus_train.cli.training import COMMANDS, deferred
-from lazarus_train.tune.cli import sweep
 
 if TYPE_CHECKING:
     from lazarus_train.run_dir.links import Link
 
 app = App(
     name="lazarus-train",
-    help="Trainers that obey the batch plan: enforced, audited, resumable to the bit.",
+    help="Trainers that follow a batch plan: verified inputs, an audit log, and bitwise-identical resume.",
     no_args_is_help=True,
 )
 
 
 @app.callback()
 def _root(version: Annotated[bool, version_option("lazarus-train")] = False) -> None:
-    """Trainers that obey the batch plan: enforced, audited, resumable to the bit."""
+    """Trainers that follow a batch plan: verified inputs, an audit log, and bitwise-identical resume."""
 
 
 for _command in COMMANDS:
@@ -35,38 +35,41 @@ app.add_deferred(sweep)
 @app.command()
 def verify(
     path: Annotated[Path, typer.Argument(help="A run's folder, its `final`, or one of its checkpoints.")],
-    model: Annotated[Path | None, typer.Option("--model", help="Where the run's first model lies now.")] = None,
+    model: Annotated[Path | None, typer.Option("--model", help="Present location of the run's initial model.")] = None,
     data: Annotated[
-        list[Path] | None, typer.Option("--data", help="Where its rows lie now; once for each source of the plan.")
+        list[Path] | None,
+        typer.Option("--data", help="Present location of its rows; once for each source of the plan."),
     ] = None,
-    batch_plan: Annotated[Path | None, typer.Option("--batch-plan", help="Where its plan lies now.")] = None,
+    batch_plan: Annotated[Path | None, typer.Option("--batch-plan", help="Present location of its plan.")] = None,
     expect: Annotated[
-        str | None, typer.Option("--expect", help="The plan_id it must have followed (16 digits or more), or a lock.")
+        str | None, typer.Option("--expect", help="Expected plan_id (16 digits or more), or a lock.")
     ] = None,
     audit_head: Annotated[
-        str | None, typer.Option("--audit-head", help="The audit head that the run ended with (16 digits or more).")
+        str | None, typer.Option("--audit-head", help="Expected audit head of the finished run (16 digits or more).")
     ] = None,
     allow_unchecked: Annotated[
-        bool, typer.Option("--allow-unchecked", help="Exit 0 also where a link could not be checked.")
+        bool, typer.Option("--allow-unchecked", help="Exit 0 even if a link could not be checked.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Walk from a trained model back to the rows: exit 0 if every link holds, 1 at the first that does not."""
+    """Verify a trained model back to the rows of its data: exit 0 if every link is valid, 1 at the first that is not."""
+    from lazarus_train.cli.option_names import errors_with_options
     from lazarus_train.verify.evidence import Elsewhere, Pins
     from lazarus_train.verify.walk import verify_run
 
     links: list[Link] = []
-    for link in verify_run(path, Elsewhere(model, tuple(data or ()), batch_plan), Pins(expect, audit_head)):
-        links.append(link)
-        if not as_json:
-            show_line(f"{link.name:<14} {link.how.value}: {link.proof}")
+    with errors_with_options():
+        for link in verify_run(path, Elsewhere(model, tuple(data or ()), batch_plan), Pins(expect, audit_head)):
+            links.append(link)
+            if not as_json:
+                show_line(f"{link.name:<14} {link.how.value}: {link.proof}")
     holes = [link.name for link in links if not link.holds]
     ok = allow_unchecked or not holes
     if as_json:
         listed = [{"link": link.name, "how": link.how.value, "found": link.proof} for link in links]
         show(json.dumps({"run": str(path), "ok": ok, "unchecked": holes, "links": listed}, indent=2))
     if not ok:
-        say(f"not proven: {', '.join(holes)} could not be checked; `--allow-unchecked` takes that on trust")
+        say(f"not proven: {', '.join(holes)} could not be checked; `--allow-unchecked` accepts that")
         raise typer.Exit(1)
 
 
@@ -92,11 +95,11 @@ def checkpoints(
 @app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs, finished or not; several are compared.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The page.")] = Path("report.html"),
+    output: Annotated[Path, typer.Option("-o", "--output", help="Output page.")] = Path("report.html"),
     force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures instead, as JSON.")] = False,
 ) -> None:
-    """Draw runs on one page: curves, differences, answers, and the rows behind their steps."""
+    """Write a report of runs as one page: curves, differences, answers, and the rows of their steps."""
     from lazarus_core.atomic import whole_file
     from lazarus_core.html import PAGE
     from lazarus_core.outputs import check_output

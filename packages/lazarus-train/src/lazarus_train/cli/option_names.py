@@ -6,12 +6,15 @@ line's part: names that differ, short names, and lists in one value.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from lazarus_core.errors import LazarusError
 from lazarus_core.settings import Key, Option
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ _SPELLED = {
 """Settings whose option has another name."""
 _SHORT = {"output": "-o", "token_budget": "-b", "epochs": "-e", "tokenizer": "-t"}
 _TABLES = ("objective", "optimizer", "lora", "early_stop", "build_plan", "init_model")
-PLANNING, FRESH = "With --build-plan: ", "From nothing: "
+PLANNING, FRESH = "With --build-plan: ", "For random weights: "
 """Prefixes of the help of options that require another option."""
 
 
@@ -224,6 +227,41 @@ def refusal(error: "ValidationError") -> typer.BadParameter:
             pass
     said = re.sub(r"`([\w.]+)`", lambda name: option_of(name[1]), first["msg"].removeprefix("Value error, "))
     return typer.BadParameter(f"{_place(first['loc'])}{said[0].lower()}{said[1:]}")
+
+
+@cache
+def _options_by_field() -> dict[str, str]:
+    fields = field_options(("prompt_field", "completion_field", "messages_field", "text_field", "label_field"))
+    options = [*fields, *model_options(), *shared_options()]
+    by_key = {".".join(option.key): option.names[-1] for option in options}
+    by_name = {option.key[-1]: option.names[-1] for option in options if option.key[-1] not in ("kind", "name")}
+    top = {option.key[0]: option.names[-1] for option in options if len(option.key) == 1}
+    sweep = {name: option_of(name) for name in ("lora_rank", "gradient_checkpointing", "time_limit")}
+    return {**by_name, **by_key, **top, **sweep, "audit_head": "--audit-head"}
+
+
+def name_options(text: str) -> str:
+    """Replaces fields in backquotes by their options. Other words in backquotes stay.
+
+    >>> name_options("choose another `output`, or `resume=none`; `final` stays")
+    'choose another --output, or --resume none; `final` stays'
+    """
+
+    def option(found: re.Match[str]) -> str:
+        name = _options_by_field().get(found[1])
+        return found[0] if name is None else f"{name} {found[2]}" if found[2] else name
+
+    return re.sub(r"`([a-z][\w.]*)(?:=([^`]*))?`", option, text)
+
+
+@contextmanager
+def errors_with_options() -> Generator[None]:
+    """Context manager: errors of the library leave it with options in place of fields; class and code stay."""
+    try:
+        yield
+    except LazarusError as error:
+        error.args = (name_options(error.message),)
+        raise
 
 
 def _place(location: tuple[int | str, ...]) -> str:

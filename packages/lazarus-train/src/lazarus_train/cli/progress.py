@@ -24,6 +24,7 @@ def watching(config: "TrainConfig", *, speaks: bool) -> Generator["Watcher"]:
             stopped.
     """
     from lazarus_train.callbacks.base import Watcher
+    from lazarus_train.cli.option_names import name_options
 
     asked: list[int] = []
     with contextlib.ExitStack() as stack:
@@ -48,7 +49,7 @@ def watching(config: "TrainConfig", *, speaks: bool) -> Generator["Watcher"]:
             on_measure=display.on_measure,
             on_answers=display.on_answers,
             on_held_out=display.on_held_out,
-            on_warning=say,
+            on_warning=lambda line: say(name_options(line)),
             should_stop=lambda: bool(asked),
         )
 

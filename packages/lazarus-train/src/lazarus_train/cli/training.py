@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CONTRADICTION, OTHER_COMMAND = "LR-E183", "LR-E185"
 CONFIG_HELP = "Settings of the run: a .toml file, or the config.json of an earlier run."
-SHAPE_HELP = "Settings of the run, as for `sft`; or from nothing: a model's config.json, or a directory with one."
+SHAPE_HELP = "Settings of the run, as for `sft`; or, for random weights, a model's config.json or its directory."
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Command:
             *names.objective_options(self.kinds if self.name != "classify" else (), self.objective),
         ]
         if self.name == "classify":
-            numbers = "Answers are numbers to come near to (regression)"
+            numbers = "Answers are numbers (regression)"
             options.append(
                 Option(
                     ("objective", "kind"),
@@ -74,7 +74,7 @@ class Command:
 
 PRETRAIN = Command(
     "pretrain",
-    "Train on documents by a plan, from a model or from nothing: next tokens, or masked ones.",
+    "Train on documents by a plan, from a model or random weights: next or masked tokens.",
     ("causal", "diffusion", "mntp"),
     ("mask_id", "causal_share", "truncated_share", "mask_share", "draws"),
     ("text_field",),
@@ -88,7 +88,7 @@ SFT = Command(
 )
 DPO = Command(
     "dpo",
-    "Train a model by a plan to prefer the better of two answers (DPO and its kin), or desirable ones (KTO).",
+    "Train a model by a plan on pairs of answers (DPO and variants) or on labelled answers (KTO).",
     ("preference",),
     (
         *("loss", "beta", "label_smoothing", "is_length_normalized", "likelihood", "desirable_weight"),
@@ -96,19 +96,17 @@ DPO = Command(
     ),
     ("label_field",),
 )
-REWARD = Command(
-    "reward", "Train a model by a plan to score the better of two answers higher.", ("reward",), ("center",)
-)
+REWARD = Command("reward", "Train a reward model by a plan on pairs of answers.", ("reward",), ("center",))
 CLASSIFY = Command(
     "classify",
-    "Train a model by a plan to choose an answer, or a number.",
+    "Train a classifier or a regression model by a plan.",
     ("classification", "regression"),
     ("classes",),
     ("prompt_field", "completion_field"),
 )
 OBJECTIVE = Command(
     "objective",
-    "Train a model by a plan with any installed objective, also one from another package.",
+    "Train a model by a plan with any installed objective, including those of other packages.",
     (),
     (),
     ("prompt_field", "completion_field", "messages_field", "text_field"),
@@ -144,11 +142,12 @@ def _function(command: Command) -> Any:
 
 def _settings_command(command: Command) -> "SettingsCommand[RunSettings]":
     from lazarus_core.settings import SettingsCommand
-    from lazarus_train.cli.option_names import refusal
+    from lazarus_train.cli.option_names import errors_with_options, refusal
     from lazarus_train.run_settings import RunSettings, settings_of
 
     def begin(settings: RunSettings) -> None:
-        start(settings)
+        with errors_with_options():
+            start(settings)
 
     return SettingsCommand(
         title=" ".join(("lazarus train", command.name, *(command.kinds if command.name == OBJECTIVE.name else ()))),
@@ -249,7 +248,7 @@ def _choose_plan(layers: "Layers[RunSettings]") -> None:
         layers.refuse(("batch_plan",), "give `batch_plan` or the table `build_plan`, not both", CONTRADICTION)
         layers.check()
     if (built is None) == (given is None):
-        raise typer.BadParameter("give the plan to obey as --batch-plan, or --build-plan to have one built")
+        raise typer.BadParameter("give a plan with --batch-plan, or build one with --build-plan")
     if built is None:
         if needless := _flags_of(layers, "build_plan"):
             raise typer.BadParameter(f"{_option(needless[0])} needs --build-plan")

@@ -142,9 +142,10 @@ class Optimizer:
         return mx.contiguous(parameter * share)
 
     def state(self) -> dict[str, mx.array]:
-        """Moments and step counts of all parameters, by group, parameter and moment; asked for by all processes.
+        """Moments and step counts of all parameters, by group, parameter and moment. All processes must call it
+        together.
 
-        They are the optimizer's own: the next update moves them.
+        The arrays are the optimizer's own; the next update changes them.
         """
         mine = self.kept()
         steps = {name: mine.pop(name) for name in list(mine) if name.endswith("/step") and name.count("/") == 1}
@@ -152,7 +153,7 @@ class Optimizer:
         return dict(sorted({**steps, **self._shards.join(mine, like)}.items()))
 
     def kept(self) -> dict[str, mx.array]:
-        """What of `state` this process keeps."""
+        """The part of `state` that this process keeps."""
         stored: dict[str, mx.array] = {}
         for number, group in enumerate(self._groups):
             stored[f"{number}/step"] = group.optimizer.state["step"]
@@ -162,10 +163,10 @@ class Optimizer:
         return dict(sorted(stored.items()))
 
     def load_state(self, tensors: Mapping[str, mx.array]) -> None:
-        """Puts a stored state back.
+        """Restores a stored state.
 
         Raises:
-            CorruptCheckpoint: Not the state of this model and optimizer.
+            CorruptCheckpoint: The state does not match this model and optimizer.
         """
         expected = {name: tensor.shape for name, tensor in self._like.items()}
         if expected != {name: tensor.shape for name, tensor in tensors.items()}:
@@ -180,12 +181,13 @@ class Optimizer:
             state[path[-1]] = mx.contiguous(tensor)
 
     def evaluate(self) -> None:
-        """Computes parameters and moments now."""
+        """Evaluates parameters and moments."""
         evaluate([self._model.parameters(), self.kept()])
 
 
 def shares(sizes: Mapping[str, int], count: int) -> list[set[str]]:
-    """Names dealt to processes, the largest first, each to the one that has least; the same on all of them.
+    """Assigns names to processes: largest first, each to the process with the smallest total; equal on all
+    processes.
 
     >>> shares({"a": 4, "b": 3, "c": 2, "d": 1}, 2) == [{"a", "d"}, {"b", "c"}]
     True
@@ -206,7 +208,7 @@ def shares(sizes: Mapping[str, int], count: int) -> list[set[str]]:
 def _group(
     settings: OptimizerSettings, parameters: Mapping[str, mx.array], roles: Mapping[str, ParameterRole]
 ) -> dict[tuple[str, float], list[str]]:
-    """Names by rule and by rate as a multiple of the schedule's."""
+    """Names by update rule and by learning-rate factor."""
     for pattern in settings.rate_factors:
         if not any(fnmatchcase(name, pattern) for name in parameters):
             raise SetupError(

@@ -34,7 +34,7 @@ def prepare(lm: LoadedModel, encoder: Encoder, prompt: str, *, is_text: bool) ->
         return ids, bounded(lm, ids, GenerationConfig(max_new_tokens=MOST_TOKENS))
     except GenerationError as error:
         shown = prompt if len(prompt) <= _SHOWN else f"{prompt[:_SHOWN]}.."
-        raise SetupError(f"--sample-prompt {shown!r}: {error.message}", "LR-E118") from error
+        raise SetupError(f"`sample_prompts` {shown!r}: {error.message}", "LR-E118") from error
 
 
 def answer(lm: LoadedModel, encoder: Encoder, prompt: str, *, is_text: bool) -> str:

@@ -76,10 +76,10 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT)
     check_weights_fit(weight_bytes(config.model))
     policy = prepare_device(weight_bytes(config.model))  # before the first number: a reference is computed by it too
     if config.mixed_precision and policy.device == "cpu":
-        watcher.on_warning("warning: bfloat16 is slower than float32 on a CPU; leave --mixed-precision to a GPU")
+        watcher.on_warning("warning: bfloat16 is slower than float32 on a CPU; use `mixed_precision` on a GPU only")
     for name, path in config.eval_data.items():  # read last, after all that is trained on
         if not path.exists():
-            raise SetupError(f"--eval-data {name}={path}: there is no such file", "LR-E117")
+            raise SetupError(f"`eval_data={name}={path}`: there is no such file", "LR-E117")
     processes = init()
     inputs = check_run(config, watcher.on_rows)
     for line in beyond_plan(config.optimizer, len(inputs.plan)):
@@ -181,8 +181,8 @@ class _Loop:
         if not math.isfinite(found.loss) or not math.isfinite(found.norm):
             raise NonFinite(
                 f"step {step.index + 1} ({step.index} in the plan): loss {found.loss}, gradient norm {found.norm}, samples "
-                f"{list(step.samples)}; nothing was updated. Resume with a lower --learning-rate into another folder, "
-                "or look at these samples",
+                f"{list(step.samples)}; the weights were not updated. Train again with a lower `learning_rate` into another folder, "
+                "or check these samples",
                 "LR-E220",
             )
         return found
@@ -227,8 +227,8 @@ class _Loop:
         name = self._run.state.first_not_finite()
         if name is not None:
             raise NonFinite(
-                f"after step {done} the weights `{name}` hold NaN or infinity; they were not saved. Train again with a "
-                "lower --learning-rate into another folder",
+                f"after step {done} the weights `{name}` contain NaN or infinity; they were not saved. Train again with a "
+                "lower `learning_rate` into another folder",
                 "LR-E221",
             )
 

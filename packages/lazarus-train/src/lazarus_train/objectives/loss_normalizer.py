@@ -121,7 +121,8 @@ def check_whole(plan: BatchPlan, dataset: Dataset) -> None:
     if (planned != whole).any():
         sample = int(plan.sample[np.argmax(planned != whole)])
         raise SetupError(
-            f"the plan cuts {dataset.place(sample)}, which is learnt as a whole: plan with `--oversize error` or `exclude`",
+            f"the plan truncates or splits {dataset.place(sample)}, but the objective needs whole samples: plan with `oversize=error` or "
+            "`oversize=exclude`",
             "LR-E134",
         )
 

@@ -34,6 +34,10 @@ def classification(scores: Float[mx.array, "B C"], labels: Int[mx.array, " B"]) 
     >>> loss, metrics = classification(mx.zeros((2, 4)), mx.array([0, 3]))
     >>> round(loss.item(), 4), metrics["accuracy"].item()
     (2.7726, 1.0)
+
+    Args:
+        scores: Scores, (B, C).
+        labels: Class indices, int (B,).
     """
     hits = (mx.argmax(scores, axis=-1) == labels).astype(mx.float32)
     return nn.losses.cross_entropy(scores, labels, reduction="sum"), {"accuracy": hits.sum()}
@@ -45,6 +49,10 @@ def regression(scores: Float[mx.array, "B 1"], targets: Float[mx.array, " B"]) -
     >>> loss, metrics = regression(mx.array([[1.0], [3.0]]), mx.array([2.0, 3.0]))
     >>> loss.item(), metrics["absolute_error"].item()
     (1.0, 1.0)
+
+    Args:
+        scores: Predicted numbers, (B, 1).
+        targets: True numbers, (B,).
     """
     error = scores[:, 0] - targets
     return mx.square(error).sum(), {"absolute_error": mx.stop_gradient(mx.abs(error).sum())}

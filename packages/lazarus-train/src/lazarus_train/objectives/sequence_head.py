@@ -1,6 +1,7 @@
-"""Models with a linear layer in the place of the head, as directories that transformers opens: reward models, classifiers.
+"""Models with a linear score layer instead of the language-model head, in directories that transformers opens.
 
-A directory holds what a language model's does, `score.weight` beside the body's tensors, and in `config.json` the
+A directory has the files of a language model. `score.weight` is stored with the other tensors. `config.json`
+contains the
 architecture `...ForSequenceClassification` and the names of the scores.
 """
 
@@ -24,15 +25,15 @@ CAUSAL, SEQUENCE = "ForCausalLM", "ForSequenceClassification"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 SCORE = "score.weight"
 FRESH = 0.02
-"""Spread of a fresh layer of scores, as transformers draws it."""
+"""Standard deviation of a new score layer, as in transformers."""
 
 
 @dataclass(frozen=True)
 class SequenceHead:
-    """What the scores stand for.
+    """Description of the scores.
 
     Args:
-        outputs: A name for each; one for a reward or a number.
+        outputs: Names of the scores; one for a reward or a number.
         problem: transformers' `problem_type`.
     """
 
@@ -41,16 +42,16 @@ class SequenceHead:
 
 
 def load_with_head(directory: Path, head: SequenceHead, *, seed: int, hashed: bool = False) -> LoadedModel:
-    """A model that gives scores, from a directory of one or from a language model, whose head gives way.
+    """Loads a model that predicts scores. The head of a language model is replaced by a new score layer.
 
     Args:
-        directory: In Hugging Face's layout.
-        head: What the scores stand for.
-        seed: Of the scores' layer, where it is new.
-        hashed: Whether every file is read once and hashed on the way, for `LoadedModel.digests`.
+        directory: Directory in Hugging Face's layout, with or without a score layer.
+        head: Description of the scores.
+        seed: Random seed of a new score layer.
+        hashed: Whether every file is read once and hashed while loading, for `LoadedModel.digests`.
 
     Raises:
-        SetupError: A model of other scores, or the tensors are not the config's.
+        SetupError: The model has other scores, or the tensors do not match the config.
     """
     file = directory / CONFIG
     said: dict[str, Any] = json.loads(file.read_bytes()) if file.is_file() else {}
@@ -69,7 +70,13 @@ def load_with_head(directory: Path, head: SequenceHead, *, seed: int, hashed: bo
 
 
 def save_with_head(lm: LoadedModel, head: SequenceHead, directory: Path) -> None:
-    """Writes a directory that `load_with_head` and transformers open."""
+    """Writes a directory that `load_with_head` and transformers open.
+
+    Args:
+        lm: The model.
+        head: Description of the scores.
+        directory: Output directory.
+    """
     save(lm, directory)
     said: dict[str, Any] = json.loads((directory / CONFIG).read_bytes())
     said["architectures"] = [str(name).replace(CAUSAL, SEQUENCE) for name in said["architectures"]]

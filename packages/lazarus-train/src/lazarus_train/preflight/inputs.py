@@ -63,8 +63,8 @@ def check_run(config: TrainConfig, on_progress: Callable[[int], object] = lambda
     sources = plan.metadata.sources
     if len(sources) != len(config.data_files):
         raise SetupError(
-            f"{config.batch_plan} is of {len(sources)} sources ({', '.join(source.name for source in sources)}): give "
-            f"--data once for each, in this order; {len(config.data_files)} given",
+            f"{config.batch_plan} has {len(sources)} sources ({', '.join(source.name for source in sources)}): give "
+            f"`data` once for each, in this order; {len(config.data_files)} given",
             "LR-E105",
         )
     encoder = planned_encoder(plan, config)

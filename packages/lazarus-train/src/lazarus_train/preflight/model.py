@@ -42,7 +42,7 @@ def check_model(
     if (plan.shares_rows or dataset.parts) and not supports_packing(lm):
         raise SetupError(
             f"a {lm.family} model lets the samples of a row see each other, by a state, positions or chunks of attention, so it "
-            "cannot train on rows of several samples or answers; plan single ones with --mode padded",
+            "cannot train on rows of several samples or answers; plan one sample per row with `mode=padded`",
             "LR-E101",
         )
     check_ids(lm, dataset, objective, "the data")
@@ -56,7 +56,7 @@ def check_model(
     if context is not None and min(longest, plan.row_len or longest) > context:
         on_warning(
             f"warning: the longest sample is {longest:,} tokens but the model's context is {context:,}: rebuild the plan with "
-            f"--row-len {context}"
+            f"`row_len={context}`"
         )
     for line in objective.warnings(dataset, head):
         on_warning(line)

@@ -85,7 +85,7 @@ class RunFolder:
         if taken and not self._is_run():
             raise SetupError(
                 f"{self.path} holds {', '.join(f'`{name}`' for name in taken)} of something that is not a run: choose "
-                "another --output",
+                "another `output`",
                 "LR-E108",
             )
 
@@ -151,6 +151,6 @@ class RunFolder:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise SetupError(
-                    f"another process trains in {self.path}: wait for it, or choose another --output", "LR-E106"
+                    f"another process trains in {self.path}: wait for it, or choose another `output`", "LR-E106"
                 ) from None
             yield

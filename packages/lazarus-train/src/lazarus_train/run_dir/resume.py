@@ -43,8 +43,8 @@ def find_checkpoint(folder: RunFolder, resume: str, plan: BatchPlan) -> Path | N
             found = checkpoints(folder.checkpoints)
             if not found and folder.final.exists():
                 raise SetupError(
-                    f"{folder.path} holds a finished run whose checkpoints are gone: choose another --output, or give "
-                    "--resume none to replace it",
+                    f"{folder.path} has a finished run without checkpoints: choose another `output`, or set "
+                    "`resume=none` to replace it",
                     "LR-E111",
                 )
             return _newest(found, plan) if found else None
@@ -52,14 +52,14 @@ def find_checkpoint(folder: RunFolder, resume: str, plan: BatchPlan) -> Path | N
             path = Path(resume)
             if not resume or not path.is_dir() or not is_checkpoint(path.resolve()):
                 raise SetupError(
-                    f"--resume {resume}: no such checkpoint; give `auto`, `none` or its folder, such as "
+                    f"`resume={resume}`: no such checkpoint; give `auto`, `none` or its folder, such as "
                     f"{checkpoint_path(folder.checkpoints, 1)}",
                     "LR-E103",
                 )
             if path.resolve().parent != folder.checkpoints.resolve():
                 raise SetupError(
-                    f"--resume {resume}: a checkpoint of another run than {folder.path}, whose audit log it would lack; "
-                    "copy that run's folder and give the copy as --output",
+                    f"`resume={resume}`: this checkpoint is not from the run in {folder.path}, and its audit log is elsewhere; "
+                    "copy its run's folder and give the copy as `output`",
                     "LR-E109",
                 )
             return folder.checkpoints / path.resolve().name
@@ -102,8 +102,8 @@ def check_checkpoint(checkpoint: Path, config: TrainConfig, plan: BatchPlan) -> 
         check_continues(RunFolder(checkpoint.parent.parent).audit, plan)
     if config.max_steps is not None and done > config.max_steps:
         earlier = checkpoint_path(checkpoint.parent, config.max_steps)
-        other = f"--resume {earlier} goes back to it" if earlier.is_dir() else "give a higher one, or another --output"
-        raise SetupError(f"--max-steps {config.max_steps}: the run has done {done} steps; {other}", "LR-E112")
+        other = f"`resume={earlier}` goes back to it" if earlier.is_dir() else "give a higher one, or another `output`"
+        raise SetupError(f"`max_steps={config.max_steps}`: the run has done {done} steps; {other}", "LR-E112")
     settings = config.resume_key()
     changed = [name for name, value in settings.items() if state.resume_key.get(name) != value]
     if config.lora is None:  # adapters are put on the model itself, whose files are hashed as they are loaded
@@ -111,7 +111,7 @@ def check_checkpoint(checkpoint: Path, config: TrainConfig, plan: BatchPlan) -> 
     if changed:
         raise ForeignCheckpoint(
             f"{checkpoint} was trained with other settings: {', '.join(f'`{name}`' for name in changed)} differ; give "
-            "the same ones, another --output, or --resume none to start again",
+            "the same ones, another `output`, or `resume=none` to start again",
             "LR-E210",
         )
     return state

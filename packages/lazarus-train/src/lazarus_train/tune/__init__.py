@@ -1,1 +1,1 @@
-"""Measure training set-ups and search for the fastest that fits."""
+"""Measure training setups and search for the fastest that fits."""

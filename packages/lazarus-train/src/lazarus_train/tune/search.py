@@ -173,7 +173,9 @@ def read_trials(path: Path) -> list[Trial]:
         except ValidationError as error:
             if number == len(lines) and not line.endswith(b"\n"):
                 break
-            raise SetupError(f"{path}:{number} is no trial of a sweep; choose another --output", "LR-E160") from error
+            raise SetupError(
+                f"{path}:{number} is not a trial of a sweep; choose another `output`", "LR-E160"
+            ) from error
     return trials
 
 
@@ -216,9 +218,9 @@ def summary(trials: Sequence[Trial]) -> str:
 def _nothing_fits(trials: Sequence[Trial]) -> str:
     if all(trial.outcome == "failed" for trial in trials):
         return "Nothing ran: the table says why. What failed is tried again the next time."
-    time = ", more time with --time-limit" if any(trial.outcome == "out of time" for trial in trials) else ""
+    time = ", more time with `time_limit`" if any(trial.outcome == "out of time" for trial in trials) else ""
     return (
-        f"Nothing fits: try shorter rows with --row-len, adapters with --lora-rank 8, --gradient-checkpointing{time}."
+        f"Nothing fits: try shorter rows with `row_len`, adapters with `lora_rank=8`, `gradient_checkpointing`{time}."
     )
 
 
@@ -229,13 +231,13 @@ def _end(trials: Sequence[Trial]) -> str:
 
 
 def _suggestion(setup: Setup, measured: Measured) -> str:
-    options = [f"--micro-rows {setup.rows}"]
-    options += [f"--use-lora --lora-rank {setup.lora_rank}"] if setup.lora_rank else []
-    options += ["--gradient-checkpointing"] if setup.recomputes else []
+    settings = [f"`micro_rows={setup.rows}`"]
+    settings += ["`lora`", f"`lora.rank={setup.lora_rank}`"] if setup.lora_rank else []
+    settings += ["`recomputes`"] if setup.recomputes else []
     return (
         f"Fastest: rows of {setup.row_len} tokens, {setup.rows} at once: {measured.tokens_per_s:,.0f} tokens/s. Plan with "
-        f"`--row-len {setup.row_len}` and a token budget that is a multiple of {setup.row_len * setup.rows}, and train with "
-        f"`{' '.join(options)}`."
+        f"`row_len={setup.row_len}` and a token budget that is a multiple of {setup.row_len * setup.rows}, and train with "
+        f"{', '.join(settings)}."
     )
 
 

@@ -23,7 +23,7 @@ class SweepSettings(BaseModel):
     lora_rank: tuple[NonNegativeInt, ...] = Field(default=(0,), min_length=1)
     """Ranks of adapters, several with commas; 0 trains all weights. Default: 0."""
     gradient_checkpointing: bool = False
-    """Try each set-up with gradient checkpointing too."""
+    """Try each setup with gradient checkpointing too."""
     max_rows: PositiveInt = 64
     """Largest number of rows per micro-batch to try."""
     steps: PositiveInt = 3

@@ -120,8 +120,8 @@ def _config(record: Mapping[str, Any], folder: RunFolder, elsewhere: Elsewhere) 
     model = elsewhere.model or now(config.model)
     data = elsewhere.data or tuple(now(path) for path in config.data_files)
     batch_plan = elsewhere.batch_plan or now(config.batch_plan)
-    for option, path in (("model", model), *(("data", path) for path in data), ("batch-plan", batch_plan)):
+    for name, path in (("model", model), *(("data", path) for path in data), ("batch_plan", batch_plan)):
         if not path.exists():
-            raise SetupError(f"{path} is gone: give its place now as --{option}", "LR-E113")
+            raise SetupError(f"{path} is gone: give its present location as `{name}`", "LR-E113")
     held_out = {name: now(path) for name, path in config.eval_data.items()}
     return config.model_copy(update={"model": model, "data": data, "batch_plan": batch_plan, "eval_data": held_out})

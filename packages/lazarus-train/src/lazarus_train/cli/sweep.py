@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lazarus_train.tune.settings import SweepSettings
 
 GIB = 2**30
-WORDS = "Find the largest micro-batch that fits and the fastest set-up, each tried in a process of its own: exit 1 if none fits."
+WORDS = "Find the largest micro-batch that fits and the fastest setup, each tried in a separate process: exit 1 if none fits."
 
 
 def _make() -> Any:
@@ -74,6 +74,7 @@ def _refusal(error: "ValidationError") -> typer.BadParameter:
 
 def _sweep(settings: "SweepSettings", *, force: bool) -> None:
     from lazarus_core.atomic import whole_file
+    from lazarus_train.cli.option_names import errors_with_options, name_options
     from lazarus_train.tune.search import SUMMARY, Sweep, check_sweep, run_sweep, summary
 
     output = settings.output
@@ -90,11 +91,13 @@ def _sweep(settings: "SweepSettings", *, force: bool) -> None:
         time_limit_s=settings.time_limit,
         memory_bytes=None if settings.memory is None else int(settings.memory * GIB),
     )
-    trials = run_sweep(asked, output, on_trial=lambda trial: say(_line(trial)), force=force)
+    with errors_with_options():
+        trials = run_sweep(asked, output, on_trial=lambda trial: say(_line(trial)), force=force)
+    text = name_options(summary(trials))
     with whole_file(output / SUMMARY) as file:
-        file.write(summary(trials).encode())
-    show(summary(trials).rstrip())
-    say(f"wrote {output / SUMMARY}; every trial stands in {output / 'trials.jsonl'}")
+        file.write(text.encode())
+    show(text.rstrip())
+    say(f"wrote {output / SUMMARY}; all trials are in {output / 'trials.jsonl'}")
     if not any(trial.outcome == "fits" for trial in trials):
         raise typer.Exit(1)
 
