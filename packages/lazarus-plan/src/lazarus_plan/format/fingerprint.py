@@ -93,10 +93,12 @@ def fingerprint_plan(
     for link in UPSTREAM:
         sources = [str(getattr(cache.header, link)) for cache in caches]
         parts = [cache.header.parts.get(link, {}) for cache in caches]
+        # One source without a fingerprint makes the link absent: a digest of the rest would claim too much.
         is_absent = ABSENT in sources
         chain[link] = {
             "digest": ABSENT if is_absent else canonical_digest(sources),
             "inputs": [],
+            # Samples for data; caches for template and tokenizer.
             "count": sum(map(len, caches)) if link == "data" else len(caches),
             "sources": sources,
             "parts": parts,
@@ -112,6 +114,7 @@ def fingerprint_plan(
     }
     canonical = config.canonical()
     chain["config"] = {"digest": canonical_digest(canonical), "inputs": [], "count": len(canonical)}
+    # One pass over the blocks, which the caller may encode lazily.
     sha, root, steps = digest_lines(blocks)
     sources_held = source_identities(chain, list(map(len, caches)))
     identity = plan_id(plan_identity(config, sources_held, root, steps, parent))
@@ -125,6 +128,7 @@ def prefixes_digest(prefixes: NDArray[np.uint32]) -> str:
     Args:
         prefixes: First 4 bytes of the digests of rows and tokens, uint32 (samples, 2).
     """
+    # Little-endian on every machine, so the digest depends on the values only.
     return digest_text(hashlib.sha256(np.ascontiguousarray(prefixes, dtype="<u4").data).digest())
 
 
@@ -146,6 +150,7 @@ def digest_lines(blocks: Iterable[bytes]) -> tuple[str, str, int]:
         nonlocal steps
         for block in blocks:
             sha.update(block)
+            # Blocks end with LF, which leaves an empty last element. A missing final LF keeps the last line.
             lines = block.split(b"\n")
             if not lines[-1]:
                 lines.pop()
