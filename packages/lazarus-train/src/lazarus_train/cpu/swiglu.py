@@ -34,6 +34,7 @@ def swiglu(gate: Float[mx.array, "B T I"], up: Float[mx.array, "B T I"]) -> Floa
 @np.errstate(all="ignore")  # what is not finite tells itself by the loss
 def _product(gate: Any, up: Any) -> Any:
     gates, ups = view(mx.contiguous(gate)), view(mx.contiguous(up))
+    # Every element is written below, so the array is not cleared first.
     product = np.empty(gates.shape, dtype=np.float32)
     for block in _blocks(gates, ups, product):
         g, u, out = block
@@ -51,12 +52,14 @@ def _slopes(primals: Any, cotangent: Any, _: Any) -> Any:
         s = _sigmoid(g)
         silu = g * s
         np.multiply(silu, slope, out=to_up)
+        # s * (1 + g * (1 - s)) = s + silu - silu * s: the sigmoid is reused.
         np.subtract(s + silu, silu * s, out=to_gate)
         np.multiply(np.multiply(to_gate, u, out=to_gate), slope, out=to_gate)
     return fresh(of_gate), fresh(of_up)
 
 
 def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    # For large negative x, exp(-x) overflows to infinity and the quotient is exactly 0.
     return np.reciprocal(1 + np.exp(-x))  # 0 where the exponential is infinite
 
 
