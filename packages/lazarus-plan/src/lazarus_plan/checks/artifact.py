@@ -240,6 +240,7 @@ def _check_epochs(plan: BatchPlan) -> list[Finding]:
         last_step = first_step + epoch.steps
         if (epoch.epoch, epoch.first_step) != (number, first_step) or epoch.steps < 1 or last_step > len(plan):
             return [Finding("LP-E151", f"{METADATA}: epoch {number} does not follow the one before it")]
+        # Difference of boundaries: samples of the steps in between.
         samples = int(plan.step_splits[last_step] - plan.step_splits[first_step])
         tokens = int(plan.tokens[first_step:last_step].sum())
         if (samples, tokens) != (epoch.samples, epoch.tokens):
@@ -285,6 +286,7 @@ def _check_parent(plan: BatchPlan, artifact: Artifact) -> list[Finding]:
     if parent is None:
         return []
     lines = chain.from_iterable(block.splitlines() for block in read_blocks(artifact.path))
+    # Blocks are read lazily: reading stops after the parent's lines.
     root = merkle_root(islice(lines, parent.steps)).hex()
     if 0 < parent.steps < len(plan) and root == parent.prefix_root:
         return []

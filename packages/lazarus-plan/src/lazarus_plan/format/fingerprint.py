@@ -90,6 +90,7 @@ def fingerprint_plan(
         parent: Of a rebased plan: the plan whose first steps it repeats.
     """
     chain: JSON = {}
+    # One digest per cache, then one over the list, so the order of the caches counts.
     for link in UPSTREAM:
         sources = [str(getattr(cache.header, link)) for cache in caches]
         parts = [cache.header.parts.get(link, {}) for cache in caches]
@@ -105,6 +106,7 @@ def fingerprint_plan(
         }
     sources = [cache.digest for cache in caches]
     lengths = canonical_digest(sources)
+    # A cache's digest covers its header and all of its lines.
     chain["lengths"] = {
         "digest": lengths,
         "inputs": list(UPSTREAM),
@@ -149,6 +151,7 @@ def digest_lines(blocks: Iterable[bytes]) -> tuple[str, str, int]:
     def leaves() -> Iterator[bytes]:
         nonlocal steps
         for block in blocks:
+            # The file's digest includes the LFs; the leaves of the tree do not.
             sha.update(block)
             # Blocks end with LF, which leaves an empty last element. A missing final LF keeps the last line.
             lines = block.split(b"\n")

@@ -52,9 +52,11 @@ class PlanReader:
         Raises:
             CorruptPlan: The index does not point to a line.
         """
+        # An offset per line start, and the size of the file as the last one.
         begin, end = self._offsets[index : index + 2].tolist()
         self._lines.seek(begin)
         line = self._lines.read(max(end - begin, 0))
+        # The right step, and exactly one LF, at the end.
         if not line.startswith(b'{"step":%d,' % index) or line.find(b"\n") != len(line) - 1:
             raise CorruptPlan(f"{INDEX} does not lead to the line of step {index}: {REMAKE}", "LP-E153")
         return line

@@ -78,6 +78,7 @@ class Items:
             ends = np.cumsum(pieces, dtype=np.int64)
             # Index in the block minus the index of the sample's first piece: 0, 1, .. within each sample.
             number = np.arange(int(ends[-1])) - np.repeat(ends - pieces, pieces)
+            # A sample that fits into a row is one whole item.
             number[np.repeat(given <= row_len, pieces)] = WHOLE
             numbers[end : end + len(number)] = number
             end += len(number)
@@ -141,6 +142,7 @@ def _fitting_row_len(caches: Sequence[LengthCache], config: PlanConfig) -> int:
     fitting = -(-max(longest, 1) // multiple) * multiple
     if fitting <= config.token_budget:
         return fitting
+    # Rounded down: the longest aligned row that fits a step.
     largest = config.token_budget // config.align * config.align
     if longest <= largest or config.oversize != "error":
         return largest
@@ -229,6 +231,7 @@ def _cut(given: Integers, config: PlanConfig) -> Integers:
     row_len = config.resolved_row_len
     pieces = _pieces(given, config)
     if config.oversize != "split":
+        # Samples with an item; a longer one is truncated to a row.
         return narrow_lengths(np.minimum(given[pieces > 0], row_len), row_len)
     # Item number of the last piece of each sample. All pieces start as full rows; last pieces are shortened.
     last = np.cumsum(pieces, dtype=np.int64) - 1

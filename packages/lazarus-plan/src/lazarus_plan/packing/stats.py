@@ -15,6 +15,7 @@ from lazarus_plan.plan import BatchPlan
 def plan_stats(plan: BatchPlan) -> JSON:
     """The content of `stats.json`. Ratios are [numerator, denominator]."""
     rows = rows_a_step(plan)
+    # Capacity of all rows, padding included.
     tokens, room = int(plan.tokens.sum()), int((rows * plan.row_lens).sum())
     config = plan.metadata.config
     return {
@@ -59,6 +60,7 @@ def _certificate(plan: BatchPlan, epoch: int, rows: NDArray[np.int64]) -> JSON:
     for part in plan.blocks(steps.start, steps.stop):
         # Lengths in units of `align`, rounded up, as the packer saw them.
         counts.update(histogram(-(-part.length // config.align)))
+    # The same unit for the row, so the bounds are those of the packed problem.
     bounds = lower_bounds(counts, plan.row_len // config.align)
     return {"rows": used, "l1": bounds.l1, "l2": bounds.l2, "gap": used - bounds.l2, "optimal": used == bounds.l2}
 

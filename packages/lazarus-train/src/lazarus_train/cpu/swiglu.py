@@ -38,6 +38,7 @@ def _product(gate: Any, up: Any) -> Any:
     product = np.empty(gates.shape, dtype=np.float32)
     for block in _blocks(gates, ups, product):
         g, u, out = block
+        # s * g, then s * g * u, both in the memory of the result.
         np.multiply(np.multiply(_sigmoid(g), g, out=out), u, out=out)
     return fresh(product)
 
@@ -59,7 +60,6 @@ def _slopes(primals: Any, cotangent: Any, _: Any) -> Any:
 
 
 def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    # For large negative x, exp(-x) overflows to infinity and the quotient is exactly 0.
     return np.reciprocal(1 + np.exp(-x))  # 0 where the exponential is infinite
 
 

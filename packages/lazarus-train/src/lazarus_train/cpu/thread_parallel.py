@@ -99,5 +99,5 @@ class Replicas:
         if self._pool is None or len(items) == 1:
             return [value for values in map(found, range(self.threads)) for value in values]
         by_thread = [each.result() for each in [self._pool.submit(found, thread) for thread in range(self.threads)]]
-        # Undo the striding: item i is number i // threads of thread i % threads.
+        # Undo the striding: item i is value i // threads of thread i % threads.
         return [by_thread[place % self.threads][place // self.threads] for place in range(len(items))]

@@ -105,6 +105,7 @@ def draws_by_sample(batch: Batch, seed: int, count: int) -> tuple[NDArray[np.flo
     by_row = np.zeros((count, batch.ids.shape[0]), dtype=np.float32)
     by_token = np.zeros((count, *batch.ids.shape), dtype=np.float32)
     for part in batch.parts:
+        # Seeded by the sample, so its numbers are the same in any batch. The first one sets the number of masks.
         draws = np.random.default_rng([seed, part.sample]).random((count, 1 + part.end - part.start), dtype=np.float32)
         by_token[:, part.row, part.start : part.end] = draws[:, 1:]
         if part.start == 0:
@@ -144,6 +145,7 @@ def mask_times(rows: int, key: mx.array) -> Float[mx.array, " R"]:
     # Separate keys: offset and permutation are independent.
     start_key, order_key = mx.random.split(key)
     strata = mx.random.permutation(rows, key=order_key)
+    # u shifts all strata together; the remainder wraps the last ones to the start.
     return (mx.random.uniform(key=start_key) + strata / rows) % 1.0
 
 

@@ -196,6 +196,7 @@ class PreferenceObjective(Objective[PreferenceSettings]):
             policy, together = log_probabilities_with_prompts(model, batch)
             # Even parts are the chosen answers.
             with_prompts = together[0::2]
+        # Number of labels of each answer, to turn sums into means.
         tokens = as_pairs(mx.array([float(part.labels) for part in batch.parts]))
         reference = None if self._reference is None else as_pairs(self._reference(model, batch))
         loss, metrics = preference_loss(
@@ -229,6 +230,7 @@ class LabelledObjective(PreferenceObjective):
         settings, labels = self.settings, self._bound_dataset.labels
         # log pi - log pi_ref of each answer.
         ratios = part_log_probabilities(model, batch) - self._bound_reference(model, batch)
+        # One answer per part: the label of its sample.
         is_desirable = mx.array([labels[part.sample] for part in batch.parts])
         weights = settings.desirable_weight, settings.undesirable_weight
         losses = losses_of.labelled_losses(ratios, is_desirable, batch.random_inputs[POINT], settings.beta, *weights)
@@ -271,6 +273,7 @@ def preference_loss(
 
     # Without a reference, the mean log-probability takes the place of the ratio.
     ratios = policy / tokens if reference is None else policy - reference
+    # Sums over tokens grow with the length of an answer; means do not.
     scores = ratios / tokens if settings.is_length_normalized else ratios
     beta, smoothing = settings.beta, settings.label_smoothing
     match settings.loss:
@@ -284,6 +287,7 @@ def preference_loss(
             desirable, undesirable = settings.desirable_weight, settings.undesirable_weight
             losses = losses_of.kto_losses(ratios, shared[losses_of.POINT], beta, desirable, undesirable)
         case "kto_pair":
+            # Mean ratios of all chosen and of all rejected answers in the step.
             points = losses_of.Answers(shared[losses_of.POINT_CHOSEN], shared[losses_of.POINT_REJECTED])
             losses = losses_of.kto_pair_losses(ratios, points, beta)
         case "orpo" if with_prompts is not None:
