@@ -87,6 +87,7 @@ def inspect(path: Path) -> tuple[BatchPlan | None, list[Finding]]:
     keep_freed()
     artifact = read_artifact(path)
     reading = _Reading(artifact)
+    # Hashing consumes the blocks and thereby reads and checks them: one pass over the file.
     digests = digest_lines(reading.blocks())
     findings = reading.findings or reading.check_numbering()
     if findings:
@@ -107,6 +108,7 @@ class _Reading:
         self.stale_index: Finding | None = None
         self.num_steps = self.num_samples = self.num_bytes = 0
         metadata = artifact.metadata
+        # The bound from the metadata fixes narrow types before any line is read.
         largest = max(metadata.config.token_budget, sum(source.count for source in metadata.sources))
         room = min(sum(epoch.samples for epoch in metadata.epochs), artifact.max_samples)
         # `cut` is 1 + span_start, 0 where all of a sample stands: zeros that nobody writes take no memory.
@@ -136,6 +138,7 @@ class _Reading:
         """Check that the index points to the lines of a block and that its first step is the next one."""
         if self.artifact.offsets is None or self.stale_index is not None:
             return
+        # Offset of the byte after each LF: the start of the next line.
         ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n")) + (self.num_bytes + 1)
         self.num_bytes += len(block)
         indexed = self.artifact.offsets[self.num_steps + 1 : self.num_steps + 1 + len(ends)]
@@ -144,12 +147,15 @@ class _Reading:
 
     def _keep(self, columns: Columns) -> None:
         first, last = self.num_samples, self.num_samples + len(columns.sample)
+        # WHOLE is -1: shifted by one, a whole sample is 0.
         cut = columns.span_start - WHOLE
         length = columns.end - columns.start
         for name, values in zip(self.columns, (columns.sample, columns.start, cut, length), strict=True):
             kept = self.columns[name]
             if last > len(kept):  # more than the metadata says: kept all the same, to say what is wrong
+                # Twice the size, so that the cost of copying stays linear.
                 kept = self.columns[name] = np.concatenate([kept[:first], np.zeros(2 * last, dtype=np.int64)])
+            # The column is already zero: pages that are never written take no memory.
             if name == "cut" and not values.any():
                 continue
             if int(values.max(initial=0)) > np.iinfo(kept.dtype).max:  # damage: kept as it is, not wrapped around
@@ -158,6 +164,7 @@ class _Reading:
         self.has_spans |= bool(cut.any())
         nothing = np.zeros(0, dtype=np.int32)
         self.steps.append(
+            # Only values per step are kept; values per sample are in the columns.
             columns._replace(sample=nothing, start=nothing, end=nothing, span_start=nothing, span_end=nothing)
         )
         self.num_steps, self.num_samples = self.num_steps + len(columns.step), last
@@ -174,6 +181,7 @@ class _Reading:
             return [Finding("LP-E114", f"plan.jsonl is {what}: {len(numbers)} steps, {METADATA} says {due}")]
         at = int(wrong[0])
         where = f"plan.jsonl:{at + 1}: step {numbers[at]} is at the position of step {at} belongs"
+        # Fewer distinct numbers: repeated. The same numbers 0..n-1: reordered. Otherwise some are missing.
         present = np.unique(numbers)
         if len(present) < len(numbers):
             return [Finding("LP-E113", f"{where}: a line occurs twice", at + 1)]
@@ -190,10 +198,12 @@ class _Reading:
         sample, start, cut, length = (column[: self.num_samples] for column in self.columns.values())
         span_start: Integers = np.broadcast_to(np.int32(WHOLE), self.num_samples)
         if self.has_spans:
+            # In place: a view of the same memory under its final meaning.
             span_start = cut
             span_start += WHOLE
             for begin in range(0, len(cut), BLOCK):
                 part = slice(begin, begin + BLOCK)
+                # A line with spans gives them for whole samples too; a piece that starts at 0 fills its row.
                 is_whole = (span_start[part] == 0) & (length[part] != row_len)
                 span_start[part][is_whole] = WHOLE
         self.steps.clear()
@@ -230,6 +240,7 @@ def _check_epochs(plan: BatchPlan) -> list[Finding]:
         last_step = first_step + epoch.steps
         if (epoch.epoch, epoch.first_step) != (number, first_step) or epoch.steps < 1 or last_step > len(plan):
             return [Finding("LP-E151", f"{METADATA}: epoch {number} does not follow the one before it")]
+        # Difference of boundaries: samples of the steps in between.
         samples = int(plan.step_splits[last_step] - plan.step_splits[first_step])
         tokens = int(plan.tokens[first_step:last_step].sum())
         if (samples, tokens) != (epoch.samples, epoch.tokens):
@@ -275,6 +286,7 @@ def _check_parent(plan: BatchPlan, artifact: Artifact) -> list[Finding]:
     if parent is None:
         return []
     lines = chain.from_iterable(block.splitlines() for block in read_blocks(artifact.path))
+    # Blocks are read lazily: reading stops after the parent's lines.
     root = merkle_root(islice(lines, parent.steps)).hex()
     if 0 < parent.steps < len(plan) and root == parent.prefix_root:
         return []
@@ -300,6 +312,7 @@ def _warnings(plan: BatchPlan) -> list[Finding]:
     findings: list[Finding] = []
     stats = plan_stats(plan)
     tokens, room = stats["efficiency"]
+    # Ratios are compared by cross-multiplication, in integers.
     if tokens * MIN_EFFICIENCY[1] < room * MIN_EFFICIENCY[0]:
         findings.append(Finding("LP-W201", f"{100 * (room - tokens) / room:.1f} % of all tokens are padding"))
     partial = int((plan.span_start != WHOLE).sum())
@@ -328,5 +341,6 @@ def _cost_of_full_steps(plan: BatchPlan) -> tuple[int, int]:
     rows = rows_a_step(plan)
     if plan.metadata.config.mode != "packed" or rows.max() < MIN_ROWS_TO_BALANCE:
         return 1, 1
+    # Steps with fewer rows cost less by design: only full ones are compared.
     costs = step_costs(plan)[rows == rows.max()]
     return int(costs.min()), int(costs.max())

@@ -25,6 +25,7 @@ def check_geometry(columns: Columns, metadata: Metadata, first_step: int) -> Ite
     yield from (at_step("LP-E110", first_step + at, text) for at, text in row_len_problem)
     if len(empty) or row_len_problem:
         return
+    # Step of each range, to look up values of its step.
     step = np.repeat(np.arange(len(columns.sizes)), columns.sizes)
     for code, where, what in _range_problems(columns, metadata, step, first_step):
         for place in np.flatnonzero(where).tolist():
@@ -34,6 +35,7 @@ def check_geometry(columns: Columns, metadata: Metadata, first_step: int) -> Ite
                 f"the range [{columns.start[place]},{columns.end[place]}] of sample {columns.sample[place]} {what}",
             )
     length = columns.end - columns.start
+    # Sums per step; no step is empty here, as reduceat requires.
     tokens = np.add.reduceat(length, np.cumsum(columns.sizes) - columns.sizes)
     for at in np.flatnonzero(tokens != columns.tokens).tolist():
         problem = f"`tokens` is {columns.tokens[at]}, the ranges add up to {tokens[at]}"
@@ -65,14 +67,19 @@ def _range_problems(
 ) -> list[tuple[str, NDArray[np.bool_], str]]:
     config = metadata.config
     lens = np.where(columns.row_lens > 0, columns.row_lens, config.resolved_row_len)
+    # Steps repeated from a parent plan keep the parent's budget.
     budget = np.full(len(lens), config.token_budget)
     if metadata.parent is not None:
         budget[: max(0, metadata.parent.steps - first_step)] = metadata.parent.token_budget
+    # Whole rows only: a budget that is no multiple of the row length leaves the rest unused.
     row_len, room = lens[step], (budget // lens * lens)[step]
     start, end = columns.start, columns.end
+    # Offset within the row.
     place = start % row_len
+    # Ranges of a step must be in order: compare each with the end of the one before, the first with 0.
     is_next = np.concatenate([[False], step[1:] == step[:-1]])
     previous_end = np.where(is_next, np.concatenate([[0], end[:-1]]), 0)
+    # With one sample per row, each range starts at a multiple of the row length: its offset is 0.
     alignment = config.align if config.shares_rows else row_len
     return [
         ("LP-E108", start >= end, "is empty or reversed"),

@@ -54,6 +54,7 @@ def _count(
 def _count_whole(sample: Integers, span_start: Integers, count: int) -> tuple[Integers, int]:
     """Number of whole occurrences of each sample, (count,), in 2 bytes each if possible; number of cut pieces."""
     for narrowest in (np.int16, np.int32):
+        # 2-byte counters first. If one wraps, the sum differs, and the count is repeated with 4 bytes.
         times, num_whole = np.zeros(count, dtype=narrowest), 0
         for begin in range(0, len(sample), PORTION):
             part = slice(begin, begin + PORTION)
@@ -79,6 +80,7 @@ def _by_sample(
         return
     # The three as one integer: sorting values takes a fifth of the time and memory of sorting places. So many at a time.
     low = room[1] + room[2]
+    # Ranges of sample numbers with about SORTED pieces each.
     width = -(-(largest + 1) // -(-num_cut // SORTED))
     keys = np.empty(num_cut, dtype=np.int64)  # of which only what is written takes memory
     for least in range(0, largest + 1, width):
@@ -88,6 +90,7 @@ def _by_sample(
             of = sample[part]
             chosen = np.flatnonzero((first[part] != WHOLE) & (of >= least) & (of < least + width))
             key = keys[size : (size := size + len(chosen))]
+            # sample, first token, length, most significant first: integer order is their lexicographic order.
             key[:] = of[chosen]
             key <<= room[1]
             key |= first[part][chosen]
@@ -97,8 +100,10 @@ def _by_sample(
         key.sort()
         begin = 0
         while begin < len(key):
+            # Extend the portion to the end of its last sample, so that no sample is divided.
             last = int(key[min(begin + PORTION, len(key)) - 1]) >> low
             part = key[begin : int(np.searchsorted(key, (last + 1) << low))]
+            # Unpack with shifts and masks, in the order in which the columns were packed.
             yield part >> low, part >> room[2] & (1 << room[1]) - 1, part & (1 << room[2]) - 1
             begin += len(part)
 
@@ -107,16 +112,19 @@ def _count_cut(
     sample: NDArray[np.int64], first: NDArray[np.int64], length: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[tuple[str, str]]]:
     """Count cut samples from all their sorted pieces: the samples, their number of copies, the problems."""
+    # Equal neighbours are copies of one piece; the distance between changes is their number.
     is_new = np.ones(len(sample), dtype=np.bool_)
     is_new[1:] = (sample[1:] != sample[:-1]) | (first[1:] != first[:-1]) | (length[1:] != length[:-1])
     piece = np.flatnonzero(is_new)
     copies = np.diff(np.append(piece, len(sample)))
     cut, first = sample[piece], first[piece]
     last = first + length[piece]
+    # A piece starts where the previous piece of its sample ends; the first piece starts at 0.
     follows = np.concatenate([[False], cut[1:] == cut[:-1]])
     due = np.where(follows, np.concatenate([[0], last[:-1]]), 0)
     wrong = [("LP-E123", f"the pieces of sample {each} leave a gap or overlap") for each in cut[first != due].tolist()]
     begins = np.flatnonzero(~follows)
+    # Every piece of a sample needs as many copies as its most frequent one.
     most = np.maximum.reduceat(copies, begins)
     uneven = copies != np.repeat(most, np.diff(np.append(begins, len(cut))))
     wrong += [("LP-E123", f"the pieces of sample {each} occur unequally often") for each in cut[uneven].tolist()]
@@ -134,6 +142,7 @@ def _compare(plan: BatchPlan, epoch: Epoch, times: Integers) -> Iterator[tuple[s
         mine = times[source.offset : source.offset + source.count]
         passes = [stage.passes[stage.sources.index(position)] for stage in epoch.stages if position in stage.sources]
         least = sum(whole for whole, _ in passes)
+        # A partial pass may give one further copy of any of its samples.
         most = least + sum(rest > 0 for _, rest in passes)
         for each in np.flatnonzero(mine > most).tolist():
             yield "LP-E120", f"sample {source.offset + each} occurs {_times(int(mine[each]))}, not {_times(most)}"
@@ -141,6 +150,7 @@ def _compare(plan: BatchPlan, epoch: Epoch, times: Integers) -> Iterator[tuple[s
             yield "LP-E121", f"sample {source.offset + each} occurs {_times(int(mine[each]))}, not {_times(least)}"
         absent = np.flatnonzero(mine == 0)
         if least:
+            # Samples of a source without a whole pass may be absent; others must be recorded as excluded.
             missing += len(absent)
             if example is None and len(absent):
                 example = source.offset + int(absent[0])

@@ -13,6 +13,7 @@ MAX_WIDTH = 16
 """Digits of the largest integer below 2^53."""
 _POWERS = 10 ** np.arange(MAX_WIDTH + 1, dtype=np.int64)
 _ZERO = ord("0")
+# "0000".."9999" as 32-bit integers whose lowest byte is the first digit: memory order is text order.
 _FOUR_DIGITS = np.frombuffer(b"".join(b"%04d" % value for value in range(10_000)), dtype="<u4")
 _SHORT = 10**8
 """Integers below this have at most 8 digits, which are written as one 64-bit integer."""
@@ -30,6 +31,8 @@ _LAST = np.array(
 _LAST_WIDTH = np.array([4] * 10_000 + [len(str(value)) for value in range(10_000)], dtype=np.int64)
 _WINDOW = 8
 """Digits read at once: the bytes of one 64-bit integer."""
+# Keep the low half of each byte ("7" is 0x37) in the last `width` bytes and zero the bytes before them.
+# Little-endian: the last digit is the highest byte.
 _DIGITS_OF_WIDTH = np.array(
     [0x0F0F0F0F0F0F0F0F >> 8 * (_WINDOW - width) << 8 * (_WINDOW - width) for width in range(_WINDOW + 1)],
     dtype=np.uint64,
@@ -58,6 +61,7 @@ def write(text: NDArray[np.uint8], ends: NDArray[np.int64], values: Integers) ->
     left = values.astype(np.uint32 if int(values.max(initial=0)) <= np.iinfo(np.uint32).max else np.uint64)
     last = ends - 1
     is_begun = np.zeros(len(left), dtype=np.bool_)
+    # Overlapping view with a stride of one byte: element i is text[i:i + 4], so one store writes four digits.
     quadruple = np.ndarray(max(len(text) - 3, 0), dtype="<u4", buffer=text.data, strides=(1,))
     longer = np.flatnonzero(left >= 1000)
     while len(longer):
@@ -67,6 +71,7 @@ def write(text: NDArray[np.uint8], ends: NDArray[np.int64], values: Integers) ->
         last[longer] -= 4
         is_begun[longer] = True
         longer = longer[rest >= 1000]
+    # What is left: at most three digits, or a 0 that has not been written.
     longer = np.flatnonzero((left > 0) | ~is_begun)
     left, last = left[longer], last[longer]
     while len(left):
@@ -84,11 +89,14 @@ def words(values: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int
     (b'7,,,,,,,1234567,', [1, 7])
     """
     short = values.astype(np.uint32)
+    # Split into the digits before the last four, and the last four.
     leading = short // np.uint32(10_000)
     short -= leading * np.uint32(10_000)
+    # Without leading digits, use the half of the table that has no leading zeros.
     short += (leading == 0) * np.uint32(10_000)
     bits = _LEADING_BITS[leading]
     text = _LAST[short]
+    # Move the last digits behind the leading ones; the commas at the top fall out.
     text <<= bits
     text |= _LEADING[leading]
     return text, _LAST_WIDTH[short] + (bits >> np.uint64(3)).astype(np.int64)
@@ -107,6 +115,7 @@ def write_all(
     Returns:
         The text, and the position after the last digit of each value.
     """
+    # Numbers of nine digits or more do not fit a word: they get their space here and are written below.
     longer = np.flatnonzero(values >= _SHORT)
     text, width = words(np.where(values < _SHORT, values, 0) if len(longer) else values)
     if len(longer):
@@ -115,6 +124,7 @@ def write_all(
     size = first + int(ends[-1])
     ends += first - gaps
     # Eight bytes a number, one number after the other: each writes over the commas of the one before.
+    # Ascending stores; the spare bytes at the end take the commas of the last word.
     out = np.full(size + _WINDOW, ord(","), dtype=np.uint8)
     np.ndarray(size + 1, dtype="<u8", buffer=out.data, strides=(1,))[ends - width] = text
     if len(longer):
@@ -129,11 +139,16 @@ def read(text: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64],
         The values, the position of their first digit, and the position after their last digit. Runs of more than 16
         digits give an arbitrary value.
     """
+    # One comparison per byte: unsigned subtraction maps bytes below "0" to values above 9.
+    # A false entry at both ends closes runs at the borders of the text.
     is_digit = np.zeros(len(text) + 2, dtype=np.bool_)
     np.less(text - np.uint8(_ZERO), 10, out=is_digit[1:-1])
     edges = np.flatnonzero(is_digit[1:] != is_digit[:-1])
+    # Changes alternate between the start of a run and its end.
     begins, ends = edges[::2], edges[1::2]
     width = ends - begins
+    # Zeros in front, so that a window before an early number stays inside the buffer.
+    # Index e + 8 of the padded text is byte e - 8 of the text: the window ends at e.
     padded = np.concatenate([np.zeros(MAX_WIDTH, dtype=np.uint8), text])
     values = _eight(padded, ends + _WINDOW, width)
     longer = np.flatnonzero(width > _WINDOW)
@@ -151,6 +166,7 @@ def _eight(padded: NDArray[np.uint8], windows: NDArray[np.int64], width: NDArray
     digits = every[windows]
     digits &= _DIGITS_OF_WIDTH[np.minimum(width, _WINDOW)]
     for bits, power, mask in _SUMS:
+        # A lane has its more significant half in the low bits: low * factor + high, for all lanes at once.
         low = digits >> bits
         digits *= power
         digits += low

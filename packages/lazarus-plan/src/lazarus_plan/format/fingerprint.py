@@ -90,19 +90,23 @@ def fingerprint_plan(
         parent: Of a rebased plan: the plan whose first steps it repeats.
     """
     chain: JSON = {}
+    # One digest per cache, then one over the list, so the order of the caches counts.
     for link in UPSTREAM:
         sources = [str(getattr(cache.header, link)) for cache in caches]
         parts = [cache.header.parts.get(link, {}) for cache in caches]
+        # One source without a fingerprint makes the link absent: a digest of the rest would claim too much.
         is_absent = ABSENT in sources
         chain[link] = {
             "digest": ABSENT if is_absent else canonical_digest(sources),
             "inputs": [],
+            # Samples for data; caches for template and tokenizer.
             "count": sum(map(len, caches)) if link == "data" else len(caches),
             "sources": sources,
             "parts": parts,
         }
     sources = [cache.digest for cache in caches]
     lengths = canonical_digest(sources)
+    # A cache's digest covers its header and all of its lines.
     chain["lengths"] = {
         "digest": lengths,
         "inputs": list(UPSTREAM),
@@ -112,6 +116,7 @@ def fingerprint_plan(
     }
     canonical = config.canonical()
     chain["config"] = {"digest": canonical_digest(canonical), "inputs": [], "count": len(canonical)}
+    # One pass over the blocks, which the caller may encode lazily.
     sha, root, steps = digest_lines(blocks)
     sources_held = source_identities(chain, list(map(len, caches)))
     identity = plan_id(plan_identity(config, sources_held, root, steps, parent))
@@ -125,6 +130,7 @@ def prefixes_digest(prefixes: NDArray[np.uint32]) -> str:
     Args:
         prefixes: First 4 bytes of the digests of rows and tokens, uint32 (samples, 2).
     """
+    # Little-endian on every machine, so the digest depends on the values only.
     return digest_text(hashlib.sha256(np.ascontiguousarray(prefixes, dtype="<u4").data).digest())
 
 
@@ -145,7 +151,9 @@ def digest_lines(blocks: Iterable[bytes]) -> tuple[str, str, int]:
     def leaves() -> Iterator[bytes]:
         nonlocal steps
         for block in blocks:
+            # The file's digest includes the LFs; the leaves of the tree do not.
             sha.update(block)
+            # Blocks end with LF, which leaves an empty last element. A missing final LF keeps the last line.
             lines = block.split(b"\n")
             if not lines[-1]:
                 lines.pop()

@@ -10,6 +10,7 @@ EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 def leaf_hash(leaf: bytes) -> bytes:
     """SHA-256(0x00 || leaf)."""
+    # Different first bytes for leaves and nodes: no node can be passed off as a leaf (second preimage).
     return hashlib.sha256(b"\x00" + leaf).digest()
 
 
@@ -36,12 +37,14 @@ def root_of_leaves(hashes: Iterable[bytes]) -> bytes:
     # Roots of the complete subtrees so far, widest first: the binary digits of the number of leaves.
     complete: list[bytes] = []
     for size, node in enumerate(hashes):
+        # Like a carry in binary addition: each trailing 1 bit is a complete subtree of the same size to merge with.
         while size & 1:
             node = node_hash(complete.pop(), node)
             size >>= 1
         complete.append(node)
     if not complete:
         return EMPTY_ROOT
+    # Incomplete right edge: merge from the narrowest subtree to the widest.
     root = complete.pop()
     while complete:
         root = node_hash(complete.pop(), root)
@@ -57,6 +60,7 @@ def merkle_path(leaves: Sequence[bytes], index: int) -> list[bytes]:
     """
     if len(leaves) <= 1:
         return []
+    # Largest power of two below the number of leaves: the left subtree is complete (RFC 6962).
     half = 1 << (len(leaves) - 1).bit_length() - 1
     if index < half:
         return [*merkle_path(leaves[:half], index), _root(leaves[half:])]
@@ -82,6 +86,7 @@ def root_of_path(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> b
         return None
     half = 1 << (size - 1).bit_length() - 1
     if index < half:
+        # The last node of the path is the sibling at the top level.
         left = root_of_path(leaf, index, half, path[:-1])
         return None if left is None else node_hash(left, path[-1])
     right = root_of_path(leaf, index - half, size - half, path[:-1])

@@ -52,9 +52,11 @@ class PlanReader:
         Raises:
             CorruptPlan: The index does not point to a line.
         """
+        # An offset per line start, and the size of the file as the last one.
         begin, end = self._offsets[index : index + 2].tolist()
         self._lines.seek(begin)
         line = self._lines.read(max(end - begin, 0))
+        # The right step, and exactly one LF, at the end.
         if not line.startswith(b'{"step":%d,' % index) or line.find(b"\n") != len(line) - 1:
             raise CorruptPlan(f"{INDEX} does not lead to the line of step {index}: {REMAKE}", "LP-E153")
         return line
@@ -67,17 +69,21 @@ class PlanReader:
         """
         line = self.line(index)
         row_len = self.metadata.config.resolved_row_len
+        # Every member name has two quotes. Four names are always there.
         names = line.count(b'"') // 2
         has_row_len, has_spans = (names > 4 and name in line for name in (b'"row_len"', b'"spans"'))
         values, _, _ = digits.read(np.frombuffer(line, dtype=np.uint8))
+        # Numbers of a line: step, samples, tokens, ranges, row_len, spans. Per sample 3 numbers, or 5 with spans.
         size, odd = divmod(len(values) - 2 - has_row_len, 5 if has_spans else 3)
         if odd or names != 4 + has_row_len + has_spans:
             return _step_of(decode_line(line, index + 1), row_len)  # unknown members, or damage
+        # Range ends follow step, samples and tokens, as pairs.
         ranges = values[2 + size : 2 + 3 * size].reshape(size, 2)
         start = ranges[:, 0]
         length = ranges[:, 1] - start
         span_start = np.full(size, WHOLE)
         if has_spans:
+            # Spans are the last 2 * size numbers; every second one is a start.
             span_start = _cut(values[-2 * size :: 2], length, row_len)
         return Step(
             index=index,

@@ -82,6 +82,7 @@ def columns_of(plan: BatchPlan, begin: int, end: int) -> Columns:
     """Steps begin..end (half-open) of a plan."""
     part = plan.steps(begin, end)
     sizes = np.diff(part.step_splits)
+    # A line has spans for all samples or for none: one cut sample is enough.
     is_cut = np.logical_or.reduceat(part.span_start != WHOLE, part.step_splits[:-1])
     is_spelt = np.repeat(is_cut, sizes)
     first = np.maximum(part.span_start, 0)
@@ -100,6 +101,8 @@ def columns_of(plan: BatchPlan, begin: int, end: int) -> Columns:
 
 def encode(columns: Columns) -> bytes:
     """Lines of steps, with their LF."""
+    # A line is a run of numbers: step, n samples, tokens, 2 n range ends, then row_len and 2 n span ends if present.
+    # First compute the index of each number in the run of all lines, then place whole columns at once.
     n, first = columns.sizes, np.cumsum(columns.sizes) - columns.sizes
     has_row_len = columns.row_lens > 0
     has_spans = columns.span_start[first] != WHOLE
@@ -115,9 +118,11 @@ def encode(columns: Columns) -> bytes:
 
     every = np.arange(len(columns.sample))
     values[begin] = columns.step
+    # Sample i of the block moves from index i to its line's second number, plus its place in the line.
     values[every + np.repeat(begin + 1 - first, n)] = columns.sample
     tokens = begin + 1 + n
     values[tokens] = columns.tokens
+    # Two numbers per sample; the array is reused in place.
     every *= 2
     ranges = every + np.repeat(tokens + 1 - 2 * first, n)
     values[ranges] = columns.start
@@ -141,13 +146,17 @@ def encode(columns: Columns) -> bytes:
     follow(_ROW_LEN_TO_SPANS, last[has_row_len & has_spans] + 1)
     follow(_ROW_LEN_END, last[has_row_len & ~has_spans] + 1)
 
+    # Numbers first, with gaps of the right size; then the fixed text goes into the gaps.
     text, ends = digits.write_all(values, gaps, len(_HEAD))
     text[: len(_HEAD)] = np.frombuffer(_HEAD, dtype=np.uint8)
+    # One byte of a literal at a time, for all its occurrences. Later literals overwrite earlier ones,
+    # such as the end of a line over `],[`.
     for literal, numbers in following:
         where = ends[numbers]
         for offset, byte in enumerate(literal):
             if byte != ord(",") or literal is not _RANGE:  # most of them, over commas
                 text[where + offset] = byte
+    # The last line end includes the head of a next line.
     return text[: -len(_HEAD)].tobytes()
 
 
@@ -173,21 +182,25 @@ def _decode_fast(block: bytes) -> Columns | None:
     text = np.frombuffer(block, dtype=np.uint8)
     values, begins, ends = digits.read(text)
     line_ends = np.flatnonzero(text == ord("\n"))
+    # Numbers that start before each LF; differences are the numbers per line.
     upto = np.searchsorted(begins, line_ends)
     begin = np.concatenate([[0], upto[:-1]])
     count = upto - begin
     has_row_len = _count(text, "w", line_ends) > 0  # a letter of no other name
     has_spans = _count(text, '"', line_ends) > 8 + 2 * has_row_len  # four other names
+    # Without step, tokens and row_len, 3 numbers per sample are left, or 5 with spans. A remainder means another form.
     ranges = count - 2 - has_row_len
     n = ranges // np.where(has_spans, 5, 3)
     if not len(n) or (n < 1).any() or (n * np.where(has_spans, 5, 3) != ranges).any():
         return None
     width = ends - begins
+    # A leading zero is not canonical; values of more than MAX_WIDTH digits are arbitrary.
     is_padded = (width > 1) & (text[begins] == ord("0"))
     if is_padded.any() or int(width.max()) > digits.MAX_WIDTH or int(values.max()) > MAX_INTEGER:
         return None
     if _outline(block, begins) != b"".join(map(_outline_of, n.tolist(), has_row_len.tolist(), has_spans.tolist())):
         return None
+    # Indices of the numbers as in `encode`.
     first = np.cumsum(n) - n
     place = np.arange(int(n.sum())) - np.repeat(first, n)
     tokens = begin + 1 + n
@@ -215,12 +228,14 @@ def _decode_fast(block: bytes) -> Columns | None:
 
 def _count(text: NDArray[np.uint8], sign: str, line_ends: NDArray[np.int64]) -> NDArray[np.int64]:
     """Number of occurrences of a byte in each line."""
+    # Occurrences before each LF, then differences.
     return np.diff(np.searchsorted(np.flatnonzero(text == ord(sign)), line_ends), prepend=0)
 
 
 def _outline(block: bytes, begins: NDArray[np.int64]) -> bytes:
     """The text with `_NUMBER` in place of every number; `begins` are the positions of the numbers."""
     text = bytearray(block)
+    # Mark the first digit of each number; all other digits are deleted.
     np.frombuffer(text, dtype=np.uint8)[begins] = ord(_NUMBER)
     return bytes(text.translate(None, b"0123456789"))
 

@@ -25,6 +25,7 @@ BLOCK_BYTES = 1 << 19
 MAX_DIGITS = 15
 """Numbers with more digits are left to the slow reader, which checks the limit of 2^53."""
 
+# A byte value times this is that value in all 8 bytes of a word.
 _ONES = 0x0101010101010101
 _TEN = np.uint8(10)
 _ZERO = np.uint8(ord("0"))
@@ -57,11 +58,13 @@ class _Scan:
 
     def add(self, block: bytes, shape: _Shape) -> bool:
         """Read a block of whole lines; False if any line has another form."""
+        # To the compact form; the digest is over that form, so spaces do not change it.
         if b'": ' in block:
             block = block.replace(b'": ', b'":').replace(b', "', b',"')
         lines = _Lines(block)
         if not lines.is_plain(shape):
             return False
+        # Read from the end: the members after the id have a known form, the id has any length.
         lines.expect(b"}")
         if shape.row:
             self.columns["row_prefix"].append(lines.take_hex(b',"row":"'))
@@ -90,6 +93,7 @@ class _Lines:
         self.text = np.frombuffer(block, dtype=np.uint8)
         # The same bytes, 8 at a time from every place; zeros before the first line and after the last.
         padded = bytes(8) + block + bytes(8)
+        # Element i is text[i - 8:i], since 8 zero bytes come first.
         self.words = np.ndarray((len(block) + 9,), dtype="<u8", buffer=padded, strides=(1,))
         self.at = np.flatnonzero(self.text == ord("\n"))
         self.starts = np.concatenate([[0], self.at[:-1] + 1])
@@ -112,6 +116,7 @@ class _Lines:
         for end in range(len(literal), 0, -8):
             piece = literal[max(0, end - 8) : end]
             word = self._before(self.at)
+            # Little-endian: the last bytes are the highest, so a right shift drops the bytes before the piece.
             shift = np.uint64(8 * (8 - len(piece)))
             self._require(word >> shift == np.uint64(int.from_bytes(piece, "little")))
             self._step_back(len(piece))
@@ -123,15 +128,18 @@ class _Lines:
         at = self.at.copy()
         last = np.full(len(self.at), _TEN)  # the digit read last: the first one of the number, at the end
         for place in range(MAX_DIGITS + 1):
+            # Unsigned: a byte below "0" wraps to a value above 9.
             digit = self.text[at[active] - 1] - _ZERO
             is_digit = digit < _TEN
             active, digit = active[is_digit], digit[is_digit]
             if not len(active):
                 break
+            # The digit's weight is its place from the right; lines whose number has ended drop out.
             value[active] += digit.astype(np.int64) * 10**place
             last[active] = digit
             at[active] -= 1
         width = self.at - at
+        # At least one digit, not too many, and no leading zero.
         self._require((width > 0) & (width <= MAX_DIGITS) & ((last > 0) | (width == 1)))
         self.at = at
         return value
@@ -140,14 +148,19 @@ class _Lines:
         """Read a member of 8 hexadecimal digits backwards."""
         self.expect(b'"')
         word = self._before(self.at)
+        # ASCII to value, 8 digits at once: "0".."9" have bit 6 clear and their value in the low half;
+        # "a".."f" have bit 6 set and 1..6 in the low half, so add 9.
         nibble = (word & np.uint64(0x0F * _ONES)) + np.uint64(9) * ((word >> np.uint64(6)) & np.uint64(_ONES))
+        # value + 6 carries into bit 4 exactly for 10..15.
         is_letter = ((nibble + np.uint64(6 * _ONES)) >> np.uint64(4)) & np.uint64(_ONES)
+        # Back to ASCII: value + 0x30, and 39 more for letters. A mismatch is an upper-case or a foreign character.
         self._require(nibble + np.uint64(0x30 * _ONES) + is_letter * np.uint64(39) == word)
         self._require((nibble & np.uint64(0xF0 * _ONES)) == 0)  # `g` to `o` would give 16 to 24
         self._step_back(PREFIX_HEX)
         self.expect(name)
         value = np.zeros(len(word), dtype=np.uint32)
         for place in range(PREFIX_HEX):
+            # The first digit is the lowest byte and the most significant digit: shift it in first.
             value = (value << np.uint32(4)) | ((nibble >> np.uint64(8 * place)) & np.uint64(15)).astype(np.uint32)
         return value
 
@@ -162,7 +175,9 @@ class _Lines:
         for offset in range(0, int(size.max(initial=0)), 8):
             longer = np.flatnonzero(size > offset)
             left = np.minimum(size[longer] - offset, 8).astype(np.uint64)
+            # A short last word is shifted to the top: the bytes after the id fall out.
             word = self.words[begin[longer] + (8 + offset)] << (np.uint64(64) - np.uint64(8) * left)
+            # Multiply-xorshift mixing. The initial state is the size, so ids of different size start differently.
             mixed = (hashed[longer] ^ word) * np.uint64(0x9E3779B97F4A7C15)
             hashed[longer] = mixed ^ (mixed >> np.uint64(29))
         self.at = begin
@@ -203,6 +218,7 @@ def _scan_plain(path: Path) -> LengthCache | None:
     hashes, length = found.column("id_hash"), found.column("length")
     if hashes is None or length is None or len(length) != header.count:
         return None
+    # Equal neighbours after the sort are repeated ids, or a rare collision: the slow reader decides.
     hashes.sort()
     if (hashes[1:] == hashes[:-1]).any():
         return None  # an id that occurs twice, most likely

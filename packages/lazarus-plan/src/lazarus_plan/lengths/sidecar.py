@@ -70,6 +70,7 @@ def write_sidecar(cache: LengthCache, path: Path, stamp: JSON) -> None:
         stamp: Size and times of the text file before it was read.
     """
     columns = {name: getattr(cache, name) for name in _COLUMNS if getattr(cache, name) is not None}
+    # A narrower type, if the values fit, makes the file smaller.
     columns["length"] = narrow(cache.length, int(cache.length.max()))
     about = {
         "sidecar_version": SIDECAR_VERSION,
@@ -85,6 +86,7 @@ def write_sidecar(cache: LengthCache, path: Path, stamp: JSON) -> None:
         logger.warning("%s is no sidecar of %s: left alone", target, path)
         return
     with whole_file(target) as stream:
+        # The object is a byte array, so that the whole file is a sequence of arrays.
         np.save(stream, np.frombuffer(json.dumps(about).encode(), dtype=np.uint8))
         for column in columns.values():
             np.save(stream, column)
@@ -115,7 +117,9 @@ def _cache_of(about: JSON, columns: dict[str, NDArray[Any]], path: Path) -> Leng
         return None
     count, texts = header["count"], [header[name] for name in ("data", "template", "tokenizer")]
     are_columns = columns.keys() <= set(_COLUMNS) and "length" in columns
+    # One integer per sample in every column.
     sizes = [column.shape == (count,) and column.dtype.kind in "iu" for column in columns.values()]
+    # `type() is int` refuses booleans.
     are_typed = isinstance(digest, str) and type(offset) is int and offset >= 0 and type(count) is int
     if not (are_columns and all(sizes) and are_typed and all(isinstance(each, str) for each in texts)):
         return None
@@ -132,8 +136,10 @@ def _load(stream: IO[bytes]) -> NDArray[Any]:
     read_head = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read_head(stream)
     left = os.fstat(stream.fileno()).st_size - stream.tell()
+    # Object arrays would need pickle, which can run code.
     if dtype.hasobject or prod(shape) * dtype.itemsize > left:
         raise ValueError(f"an array of {shape} {dtype} in {left} bytes")
+    # Back to the head, which `np.load` reads itself.
     stream.seek(begin)
     return np.load(stream, allow_pickle=False)
 
@@ -142,6 +148,7 @@ def _is_fresh(about: Any, path: Path) -> bool:
     if not isinstance(about, dict):
         return False
     members = cast("JSON", about)
+    # Only the members that must match are compared; others may be added later.
     due = {"sidecar_version": SIDECAR_VERSION, **_stamp(path)}
     return {name: members.get(name) for name in due} == due
 
@@ -153,11 +160,13 @@ def _is_sidecar(path: Path) -> bool:
 
 def _stamp(path: Path) -> JSON:
     about = path.stat()
+    # ctime changes with every write and cannot be set back.
     return {"bytes": about.st_size, "mtime_ns": about.st_mtime_ns, "ctime_ns": about.st_ctime_ns}
 
 
 def _digest(columns: list[NDArray[Any]]) -> str:
     sha = hashlib.sha256()
     for column in columns:
+        # Values only: shapes and types are checked when the cache is built.
         sha.update(np.ascontiguousarray(column).data)
     return sha.hexdigest()

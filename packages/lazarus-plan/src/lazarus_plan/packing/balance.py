@@ -24,6 +24,7 @@ def row_costs(length: Integers, row_splits: Integers) -> NDArray[np.int64]:
         splits = row_splits[begin : begin + BLOCK_ROWS + 1]
         squares = length[splits[0] : splits[-1]].astype(np.int64)
         squares *= squares
+        # reduceat sums from each split to the next; splits are made relative to the block. Rows are never empty.
         cost[begin : begin + BLOCK_ROWS] = np.add.reduceat(squares, splits[:-1] - splits[0])
     return cost
 
@@ -35,6 +36,7 @@ def even_sizes(rows: int, rows_per_step: int) -> NDArray[np.int64]:
     [4, 3, 3]
     """
     steps = -(-rows // rows_per_step)
+    # floor of a negative is minus the ceiling, so these are ceil(k * rows / steps): larger steps come first.
     return -np.diff(np.arange(0, -steps - 1, -1, dtype=np.int64) * rows // steps)
 
 
@@ -60,18 +62,22 @@ def deal(
     """
     rows = len(cheapness)
     ranked = narrow(keyed_permutation(rows, shuffle_key("ties", seed, source, epoch)), rows)
+    # Stable: rows of equal cost keep the keyed order. Ascending cheapness is descending cost.
     ranked = order_by(cheapness, among=ranked)
     ranked = narrow(ranked, rows)
     step_of = np.empty(rows, dtype=np.int32)
     held = np.zeros(len(sizes), dtype=np.int64)  # samples of each step so far
     end = rows
     for stratum in reversed(range(int(sizes.max(initial=0)))):
+        # Steps that take more than `stratum` rows; the others have no row in this stratum.
         steps = np.flatnonzero(sizes > stratum)
         chosen = ranked[end - len(steps) : end]
         steps = steps[keyed_permutation(len(steps), shuffle_key(f"stratum-{stratum}", seed, source, epoch))]
         size = samples[chosen]
+        # Equal sizes need no sort: the keyed order decides.
         if size.min() < size.max():
             steps = steps[stable_order(held[steps])]
+            # Most samples first: subtracting from the maximum turns an ascending stable sort into a descending one.
             by_size = stable_order(size.max() - size)
             chosen, size = chosen[by_size], size[by_size]
         step_of[chosen] = steps

@@ -87,14 +87,18 @@ def by_length(length: Integers, counts: Mapping[int, int]) -> Iterator[Group]:
     block = max(SORTED, 4 * largest)  # so that the counting costs less than the sorting
     first = np.zeros(largest + 1, dtype=np.int64)  # the rank that the next item of each length takes
     first[list(counts)] = list(counts.values())
+    # Suffix sum without the length's own count: the number of longer items is the first rank of a length.
     first[:] = np.cumsum(first[::-1])[::-1] - first
     for begin in range(0, len(length), block):
         part = slice(begin, min(begin + block, len(length)))
         of = length[part]
         order = stable_order(of)
         found = np.bincount(of, minlength=largest + 1)
+        # found summed exclusively is where a length starts in the sorted block; minus that, plus the position
+        # (`arange`), is the item's index among its equals.
         rank = (first - (np.cumsum(found) - found))[of[order]]
         rank += np.arange(len(of))
+        # The next block continues after the items of this one.
         first += found
         yield Group(part, order, rank)
 
@@ -118,11 +122,13 @@ def best_fit_decreasing(counts: Mapping[int, int], row_len: int) -> list[Pattern
     def put(residual: int, pattern: Pattern) -> None:
         nonlocal open_residuals
         by_residual[residual].append(pattern)
+        # `& ~1` leaves out bit 0: a full row takes no more items.
         open_residuals |= (1 << residual) & ~1
 
     for length in sorted(counts, reverse=True):
         left = counts[length]
         while left:
+            # Drop the bits of rows with too little room; the lowest bit that remains is the tightest fit.
             fitting = open_residuals >> length
             if fitting:
                 residual = length + (fitting & -fitting).bit_length() - 1
@@ -130,15 +136,18 @@ def best_fit_decreasing(counts: Mapping[int, int], row_len: int) -> list[Pattern
                 if not by_residual[residual]:
                     open_residuals &= ~(1 << residual)
             else:
+                # No open row fits: open as many as the remaining items of this length fill.
                 residual, content, rows = row_len, (), -(-left // (row_len // length))
             per_row = residual // length
             full = min(rows, left // per_row)
             left -= full * per_row
             if full:
                 put(residual - per_row * length, Pattern((*content, (length, per_row)), full))
+            # One more row takes the rest, fewer than `per_row` items.
             if left and full < rows:
                 put(residual - left * length, Pattern((*content, (length, left)), 1))
                 full, left = full + 1, 0
+            # Rows that got none stay as they were.
             if full < rows:
                 put(residual, Pattern(content, rows - full))
     return [pattern for residual in sorted(by_residual) for pattern in by_residual[residual]]
@@ -167,6 +176,7 @@ def lower_bounds(counts: Mapping[int, int], row_len: int) -> LowerBounds:
     half = np.searchsorted(2 * length, row_len, side="right")  # first length > L/2
     small = np.searchsorted(length, threshold, side="left")  # first length >= a
     over_half = number_below[-1] - number_below[half]  # items over L - a and over L/2 together
+    # Room left in rows whose item is in (L/2, L - a], and the tokens in [a, L/2] that exceed it.
     beside = (number_below[alone] - number_below[half]) * row_len - (tokens_below[alone] - tokens_below[half])
     excess = tokens_below[half] - tokens_below[small] - beside
     l2 = int(np.max(over_half + np.maximum(0, -(-excess // row_len))))
@@ -191,7 +201,9 @@ def slots(patterns: list[Pattern], row_len: int) -> tuple[Integers, Integers]:
     begin = row = 0
     for size, (content, rows) in zip(sizes, patterns, strict=True):
         length, count = np.array(content, dtype=np.int32).T
+        # Broadcast: the slots of one row are written to all equal rows.
         slot_length[begin : begin + size * rows].reshape(rows, size)[:] = np.repeat(length, count)
         row_splits[row + 1 : row + rows + 1] = size
         begin, row = begin + size * rows, row + rows
+    # Slots per row become row boundaries, in the same memory.
     return slot_length, np.cumsum(row_splits, out=row_splits)

@@ -25,6 +25,7 @@ def exact_fill(counts: Mapping[int, int], row_len: int) -> list[Pattern]:
     reachable = _Reachable(left, row_len)
     while left:
         content = reachable.fill(left)
+        # Repeat the pattern as often as every length has enough items.
         rows = min(left[length] // count for length, count in content.items())
         patterns.append(Pattern(tuple(content.items()), rows))
         for length, count in content.items():
@@ -47,7 +48,9 @@ class _Reachable:
     def _compute(self, left: Mapping[int, int]) -> None:
         self.lengths = list(left)
         self.descending = [-length for length in self.lengths]
+        # Sums above row_len are of no use: the mask keeps bits 0..row_len.
         mask = (1 << self.row_len + 1) - 1
+        # Bit 0: the empty sum is always reachable.
         self.sums = [1] * (len(self.lengths) + 1)
         for place in range(len(self.lengths) - 1, -1, -1):
             length = self.lengths[place]
@@ -71,6 +74,8 @@ class _Reachable:
     def _try(self, left: Mapping[int, int]) -> dict[int, int] | None:
         longest = next(iter(left))
         place = self.lengths.index(longest)
+        # Largest sum first, then most copies of the longest item. For each number of copies, the rest of the row
+        # is the largest reachable sum of shorter items.
         best = max(
             (self._highest(place + 1, self.row_len - copies * longest) + copies * longest, copies)
             for copies in range(1, min(left[longest], self.row_len // longest) + 1)
@@ -84,8 +89,10 @@ class _Reachable:
                 return None
             length = self.lengths[place]
             copies = min(left.get(length, 0), residual // length)
+            # Take as many copies as leave a residual that shorter items reach exactly.
             while copies >= 0 and not self.sums[place + 1] >> residual - copies * length & 1:
                 copies -= 1
+            # Counts have decreased since the sums were computed: the bit was stale.
             if copies < 0:
                 return None
             if copies:
@@ -95,4 +102,5 @@ class _Reachable:
 
     def _highest(self, place: int, room: int) -> int:
         """The largest sum of lengths[place:] that is at most `room`."""
+        # Keep bits 0..room; the position of the highest set bit is the largest sum.
         return (self.sums[place] & (1 << room + 1) - 1).bit_length() - 1

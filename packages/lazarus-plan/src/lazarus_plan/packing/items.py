@@ -51,6 +51,7 @@ class Items:
         """Sample numbers of some items."""
         if self._is_plain:
             return narrow(item, len(self.given))
+        # Each sample number is repeated once per piece, then looked up by item.
         every = np.arange(len(self.given), dtype=narrow_type(len(self.given)))
         return np.repeat(every, _pieces(self.given, self.config))[item]
 
@@ -75,7 +76,9 @@ class Items:
             given = self.given[begin : begin + BLOCK]
             pieces = _pieces(given, self.config)
             ends = np.cumsum(pieces, dtype=np.int64)
+            # Index in the block minus the index of the sample's first piece: 0, 1, .. within each sample.
             number = np.arange(int(ends[-1])) - np.repeat(ends - pieces, pieces)
+            # A sample that fits into a row is one whole item.
             number[np.repeat(given <= row_len, pieces)] = WHOLE
             numbers[end : end + len(number)] = number
             end += len(number)
@@ -133,10 +136,13 @@ def resolve(caches: Sequence[LengthCache], config: PlanConfig) -> PlanConfig:
 def _fitting_row_len(caches: Sequence[LengthCache], config: PlanConfig) -> int:
     """The smallest multiple of 64 that fits the longest sample, or the budget if a policy cuts longer samples."""
     longest = max(int(cache.length.max(initial=0)) for cache in caches)
+    # The least common multiple satisfies both the 64 tokens and `align`.
     multiple = int(np.lcm(ROW_LEN_MULTIPLE, config.align))
+    # -(-a // b) is the quotient rounded up, in integers.
     fitting = -(-max(longest, 1) // multiple) * multiple
     if fitting <= config.token_budget:
         return fitting
+    # Rounded down: the longest aligned row that fits a step.
     largest = config.token_budget // config.align * config.align
     if longest <= largest or config.oversize != "error":
         return largest
@@ -180,6 +186,7 @@ def apply_policies(caches: Sequence[LengthCache], config: PlanConfig) -> tuple[I
 def _content(cache: LengthCache) -> NDArray[np.uint64]:
     """A 64-bit hash of each sample: of its row and token digests, or of its id if the cache has no digests."""
     if cache.prefixes is not None:
+        # Two 32-bit prefixes make one 64-bit hash: the row's in the high half, the tokens' in the low half.
         row, token = cache.prefixes.astype(np.uint64).T
         return (row << np.uint64(32)) | token
     return np.array(
@@ -212,6 +219,7 @@ def _pieces(given: Integers, config: PlanConfig) -> Integers:
     """Number of items of each sample."""
     row_len = config.resolved_row_len
     if config.oversize == "split":
+        # Quotient rounded up, in place.
         pieces = given + (row_len - 1)
         pieces //= row_len
         return pieces
@@ -223,9 +231,12 @@ def _cut(given: Integers, config: PlanConfig) -> Integers:
     row_len = config.resolved_row_len
     pieces = _pieces(given, config)
     if config.oversize != "split":
+        # Samples with an item; a longer one is truncated to a row.
         return narrow_lengths(np.minimum(given[pieces > 0], row_len), row_len)
+    # Item number of the last piece of each sample. All pieces start as full rows; last pieces are shortened.
     last = np.cumsum(pieces, dtype=np.int64) - 1
     length = np.full(int(last[-1]) + 1, row_len, dtype=length_type(row_len))
+    # given - (pieces - 1) * row_len, in the memory of `pieces`.
     pieces -= 1
     pieces *= -row_len
     pieces += given  # tokens of the last piece, 0 or less where there is none

@@ -22,6 +22,7 @@ def schedule(weights: Sequence[int], total: int) -> NDArray[np.int64]:
     >>> schedule([3, 1, 1], 10).tolist()
     [0, 0, 1, 0, 2, 0, 0, 1, 0, 2]
     """
+    # Smallest equal ratio, so the period is as short as possible.
     weights = [weight // gcd(*weights) for weight in weights]
     period = sum(weights)  # after which every source has its exact share, and all begins again
     waiting: list[list[int]] = [[] for _ in range(min(period, total))]  # sources by the position that releases them
@@ -30,14 +31,18 @@ def schedule(weights: Sequence[int], total: int) -> NDArray[np.int64]:
     due: list[tuple[int, int]] = []  # (last position, source)
     order = np.empty(min(period, total), dtype=np.int64)
     for position in range(len(order)):
+        # Row j (from 0) of a source is due by position ceil((j + 1) * period / weight) - 1.
+        # Ties go to the lower source number.
         for source in waiting[position]:
             heappush(due, (-(-(placed[source] + 1) * period // weights[source]) - 1, source))
         _, source = heappop(due)
         order[position] = source
         placed[source] += 1
+        # Row j may not come before floor(j * period / weight), nor at the position just used.
         release = max(placed[source] * period // weights[source], position + 1)
         if release < len(order):
             waiting[release].append(source)
+    # resize repeats the period up to `total`.
     return np.resize(order, total)
 
 
@@ -75,6 +80,7 @@ def stages_of(config: PlanConfig, num_sources: int) -> tuple[Stage, ...]:
 
 def _weighted_total(rows: Sequence[int], weights: Sequence[int], until: Until) -> int:
     """The number of rows after which all sources, or the first one, are exhausted."""
+    # Rows of all sources until this one has given `have`, rounded up.
     counted = [-(-have * sum(weights) // weight) for have, weight in zip(rows, weights, strict=True)]
     if until == "all":
         return max(counted)

@@ -30,15 +30,19 @@ def place_rows(
     ]
     pool, rows = np.concatenate(passes), iter(map(len, passes))
     key = shuffle_key(f"rows-{number}", config.seed, 0, epoch)
+    # One permutation over all passes of all sources mixes them.
     pool = narrow(pool[keyed_permutation(len(pool), key)], len(items))
     length = items.length[pool]
     cut = _cut_buckets if config.mode == "bucketed" else _cut_windows
     order, sizes, row_lens = cut(length, config)
     # Steps of equal shape would follow one another: a shuffle of steps mixes them.
     steps = keyed_permutation(len(sizes), shuffle_key(f"steps-{number}", config.seed, 0, epoch))
+    # First row of each step before the shuffle; below, the same after it.
     first = np.cumsum(sizes) - sizes
     sizes, row_lens = sizes[steps], row_lens[steps]
+    # Place of each row within its step: 0, 1, ..
     place = np.arange(len(pool)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    # Gather the steps in shuffled order: start of the old step plus the place within it.
     item = pool[order[np.repeat(first[steps], sizes) + place]]
     step = np.repeat(np.arange(len(sizes)), sizes)
     item = item[np.lexsort((-items.length[item].astype(np.int64), step))]  # heavy rows first: `assign` relies on it
@@ -75,6 +79,7 @@ def _cut_windows(
     """
     window = config.window or PADDED_WINDOW
     place = np.arange(len(length))
+    # The last key is primary: window, then descending length, then position, so the order is unique.
     order = np.lexsort((place, -length.astype(np.int64), place // window))
     sizes: list[int] = []
     row_lens: list[int] = []
@@ -82,6 +87,7 @@ def _cut_windows(
     for begin in range(0, len(order), window):
         end = min(begin + window, len(order))
         while begin < end:
+            # The first row is the longest of the step, so its rounded length times the rows stays in the budget.
             rows = min(config.token_budget // rounded[begin], end - begin)
             sizes.append(rows)
             row_lens.append(rounded[begin])
@@ -94,6 +100,7 @@ def _cut_buckets(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Put each sample into the smallest bucket that fits and cut buckets into steps; returns as `_cut_windows`."""
     edges = np.array(config.bucket_edges, dtype=np.int64)
+    # First edge >= length; the stable sort keeps the shuffled order within a bucket.
     bucket = np.searchsorted(edges, length, side="left")
     order = np.argsort(bucket, kind="stable")
     sizes: list[int] = []

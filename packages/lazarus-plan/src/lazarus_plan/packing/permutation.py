@@ -36,18 +36,23 @@ def keyed_permutation(size: int, key: int) -> NDArray[np.int64]:
     >>> keyed_permutation(6, shuffle_key("shuffle", 0, 0, 0)).tolist()
     [2, 5, 4, 0, 3, 1]
     """
+    # Bits that the largest index needs.
     low = np.uint64(max(size - 1, 0).bit_length())
     tagged = np.empty(size, dtype=np.uint64)
     for begin in range(0, size, BLOCK):
         index = np.arange(begin, min(begin + BLOCK, size), dtype=np.uint64)
+        # Clear the low bits of the hash and put the index there: ties of hashes are broken by the index.
         tagged[begin : begin + BLOCK] = (splitmix64(index + np.uint64(key)) >> low << low) | index
     tagged.sort()
+    # The low bits are the permutation; it reuses the memory of the keys.
     tagged &= (np.uint64(1) << low) - np.uint64(1)
     return tagged.view(np.int64)
 
 
 def splitmix64(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """The finaliser of SplitMix64 (Steele, Lea and Flood 2014), modulo 2^64, of each integer."""
+    # The increment is 2^64 divided by the golden ratio, made odd. Arithmetic wraps modulo 2^64.
+    # Each shift brings high bits down, each odd factor carries low bits up; both steps are invertible.
     mixed = state + np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(30)
     mixed *= np.uint64(0xBF58476D1CE4E5B9)

@@ -32,6 +32,7 @@ def deal_anew(
     for lap in range(LAPS * len(rows).bit_length()):
         partners: list[int] = keyed_permutation(len(rows), key(f"partners-{lap}")).tolist()
         rank: list[int] = keyed_permutation(len(length), key(f"parting-{lap}")).tolist()
+        # With an odd number of rows the last one keeps its items in this lap.
         for one, other in zip(partners[::2], partners[1::2], strict=False):
             pool = sorted(dealt[one] + dealt[other], key=rank.__getitem__)
             dealt[one], dealt[other] = _part(pool, length, row_len)
@@ -45,13 +46,17 @@ def _part(pool: Sequence[int], length: Sequence[int], row_len: int) -> tuple[lis
     ([0, 3], [1, 2])
     """
     least = max(0, sum(length[item] for item in pool) - row_len)  # else the second does not fit
+    # Bits 0..row_len; larger sums do not fit a row.
     mask = (1 << row_len + 1) - 1
     sums = [1]  # bit s: whether some of the items from here to the end have the sum s
     for item in reversed(pool[1:]):
+        # Shift: sums with the item; or: sums without it.
         sums.append((sums[-1] | sums[-1] << length[item]) & mask)
     total = 0
     first, second = list[int](), list[int]()
     for item in pool:
+        # Sums that the first row can end with if it takes this item. One of at least `least` must exist,
+        # or else the second row would get more than row_len tokens.
         if (sums.pop() << total + length[item] & mask) >> least:
             total += length[item]
             first.append(item)

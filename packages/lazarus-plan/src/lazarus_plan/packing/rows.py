@@ -61,6 +61,7 @@ def place_packed(
     """
     supplies = [_Supply(items, config, epoch, number, source, consumed) for source in stage.sources]
     weights, total = stage_weights([supply.rows for supply in supplies], stage)
+    # Decide the number of rows of each source in each step, then take that many rows of each source.
     step_sizes = even_sizes(total, config.rows_per_step)
     shares = _shares(weights, step_sizes)
     wanted = shares.sum(axis=1).tolist()
@@ -76,6 +77,7 @@ def place_packed(
     if not total:  # all of it was placed before
         return Placed(*rows, np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int64), (part,))
     cheapness = narrow(row_costs(rows.length, rows.row_splits), config.resolved_row_len**2)
+    # Descending cost becomes ascending cheapness, in place: the sort needs integers >= 0.
     np.subtract(cheapness.max(), cheapness, out=cheapness)
     samples = narrow_lengths(np.diff(rows.row_splits), config.resolved_row_len)
     step = np.empty(total, dtype=np.int32)
@@ -85,6 +87,7 @@ def place_packed(
         step[mine] = deal(cheapness[mine], samples[mine], share, seed=config.seed, source=source, epoch=epoch)
         first += count
     del samples  # of ten million samples every column counts
+    # By step, and within a step the most expensive row first.
     order = order_by(step, cheapness)
     del step, cheapness
     order = narrow(order, total)
@@ -97,6 +100,7 @@ def _shares(weights: Sequence[int], step_sizes: NDArray[np.int64]) -> NDArray[np
         return step_sizes[np.newaxis]
     order = schedule(weights, int(step_sizes.sum()))
     step = np.repeat(np.arange(len(step_sizes)), step_sizes)
+    # Rows in mixture order belong to consecutive steps; count them per source.
     return np.stack([np.bincount(step[order == place], minlength=len(step_sizes)) for place in range(len(weights))])
 
 
@@ -187,6 +191,7 @@ def _in_other_company(rows: Rows, items: Items, config: PlanConfig, key: Callabl
     """Redistribute the items so that other samples share a row than in earlier passes."""
     chosen = np.sort(rows.item)
     length = _in_units(items.length[chosen], config).tolist()
+    # Replace items by their positions in `chosen`, which index `length`.
     content = np.split(np.searchsorted(chosen, rows.item), rows.row_splits[1:-1])
     dealt = deal_anew([row.tolist() for row in content], length, config.resolved_row_len // config.align, key)
     item = chosen[[place for row in dealt for place in row]]
@@ -205,11 +210,13 @@ def pack_window(chosen: Integers, items: Items, config: PlanConfig) -> Rows:
     counts = histogram(length)
     patterns = pack(tuple(sorted(counts.items())), config.resolved_row_len // config.align)
     ordered = np.empty_like(chosen)
+    # Scatter: all items by descending length.
     for part, order, rank in by_length(length, counts):
         ordered[rank] = chosen[part][order]
     del length
     slot_length, row_splits = slots(patterns, config.resolved_row_len)
     item = chosen  # whose memory it takes: of ten million items every column counts
+    # Gather: the slot with the same rank has the same length. `item` reuses the memory of `chosen`.
     for part, order, rank in by_length(slot_length, counts):
         item[part][order] = ordered[rank]
     return Rows(item, slot_length if config.align == 1 else items.length[item], row_splits)
@@ -235,6 +242,7 @@ def join_rows(parts: Sequence[Rows]) -> Rows:
     """Concatenate the rows of several packings."""
     if len(parts) == 1:
         return parts[0]
+    # Each packing's splits count from 0; shift them behind the earlier packings.
     offsets = np.cumsum([0, *(len(part.item) for part in parts[:-1])])
     splits = [part.row_splits[:-1].astype(np.int64) + offset for part, offset in zip(parts, offsets, strict=True)]
     end = sum(len(part.item) for part in parts)
@@ -255,6 +263,7 @@ def lay_out(rows: Rows, order: Integers, step_sizes: NDArray[np.int64], config: 
         config: Resolved configuration.
         part: The stage.
     """
+    # Segments per row, summed over the rows of a step, then accumulated to splits.
     step_rows = np.concatenate([[0], np.cumsum(step_sizes)])
     step_splits = np.cumsum(np.add.reduceat(np.diff(rows.row_splits)[order], step_rows[:-1], dtype=np.int64))
     item, length = np.empty_like(rows.item), np.empty_like(rows.length)
@@ -262,6 +271,7 @@ def lay_out(rows: Rows, order: Integers, step_sizes: NDArray[np.int64], config: 
     end = 0
     for begin in range(0, len(order), BLOCK_ROWS):
         chosen = order[begin : begin + BLOCK_ROWS]
+        # Segments of the chosen rows, one row after another.
         first = rows.row_splits[chosen]
         size = rows.row_splits[chosen + 1] - first
         placed = slice(end, end := end + int(size.sum()))
@@ -270,6 +280,8 @@ def lay_out(rows: Rows, order: Integers, step_sizes: NDArray[np.int64], config: 
         taken = length[placed].astype(np.int64)
         if config.align > 1:
             taken = -(-taken // config.align) * config.align
+        # Tokens before each segment in the block. Less the value at the row's first segment, it is the offset
+        # within the row; plus row * row_len, the offset within the step.
         before = np.cumsum(taken) - taken
         row = _places_in_steps(step_rows, begin, begin + len(chosen))
         start[placed] = before + np.repeat(row * config.resolved_row_len - before[np.cumsum(size) - size], size)
@@ -289,6 +301,7 @@ def _places_in_steps(step_rows: NDArray[np.int64], begin: int, end: int) -> NDAr
     >>> _places_in_steps(np.array([0, 3, 5, 8]), 2, 7).tolist()
     [2, 0, 1, 0, 1]
     """
+    # Steps that contain the first and the last row of the range; cut the range at the borders between them.
     first, last = np.searchsorted(step_rows, [begin, end - 1], side="right").tolist()
     splits = np.concatenate([[begin], step_rows[first:last], [end]])
     return np.arange(begin, end) - np.repeat(step_rows[first - 1 : last], np.diff(splits))
@@ -296,5 +309,6 @@ def _places_in_steps(step_rows: NDArray[np.int64], begin: int, end: int) -> NDAr
 
 def _ranges(first: Integers, size: Integers) -> NDArray[np.int64]:
     """Concatenated ranges: `size[i]` integers from each `first[i]`."""
+    # One arange over all ranges, shifted for each range from its position in the output to its first value.
     ends = np.cumsum(size)
     return np.arange(int(ends[-1])) + np.repeat(first - (ends - size), size)

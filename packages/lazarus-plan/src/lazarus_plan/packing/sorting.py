@@ -25,7 +25,9 @@ def order_by(*columns: Integers, among: Integers | None = None) -> NDArray[np.in
     """
     first, rest = columns[0], columns[1:]
     size = len(first) if among is None else len(among)
+    # Bits of every column but the first, and of the position.
     room = [int(column.max(initial=0)).bit_length() for column in rest] + [max(size - 1, 0).bit_length()]
+    # More than 64 bits: sort by the last columns first, then stably by the first.
     if int(first.max(initial=0)).bit_length() + sum(room) > np.iinfo(np.uint64).bits:
         if rest:
             return order_by(first, among=order_by(*rest, among=among))
@@ -35,13 +37,16 @@ def order_by(*columns: Integers, among: Integers | None = None) -> NDArray[np.in
     for begin in range(0, size, BLOCK):
         part = key[begin : begin + BLOCK]
         of = slice(begin, begin + BLOCK) if among is None else among[begin : begin + BLOCK]
+        # Most significant first: shift the key left by the next column's bits and put its value there.
         part[:] = first[of]
         for column, bits in zip(rest, room, strict=False):
             part <<= np.uint64(bits)
+            # Values are >= 0, so the unsigned view has the same bits and needs no copy.
             part |= column[of].view(f"u{column.itemsize}")
         part <<= np.uint64(room[-1])
         part |= np.arange(begin, begin + len(part), dtype=np.uint64)
     key.sort()
+    # The low bits are the sorted positions.
     key &= np.uint64((1 << room[-1]) - 1)
     order = key.view(np.int64)
     if among is not None:

@@ -31,6 +31,7 @@ def place_stable(
     every = np.concatenate([_positions(items.of(source)) for source in stage.sources])
     chosen = every if consumed is None else every[consumed[every] == 0]
     hashed = _hashes(items, chosen, shuffle_key(f"stable-{number}", config.seed, 0, epoch))
+    # Stable, because samples of equal content have equal hashes.
     order = np.argsort(hashed, kind="stable")  # equal content: in the order of the data
     chosen, hashed = narrow(chosen[order], len(items)), hashed[order]
     borders = np.searchsorted(hashed, _chunk_starts(items, chosen, config))
@@ -49,6 +50,7 @@ def place_stable(
         nothing = np.zeros(0, dtype=np.int64)
         return Placed(nothing, nothing, nothing, np.zeros(1, dtype=np.int64), nothing, (part,))
     first_steps = np.cumsum([0, *map(len, sizes)])
+    # Steps of each chunk count from 0; add the number of steps in earlier chunks.
     step = np.concatenate(
         [
             _deal_chunk(rows, size, config, epoch) + first
@@ -68,6 +70,7 @@ def _hashes(items: Items, chosen: NDArray[np.int64], key: int) -> NDArray[np.uin
     """Hash of each item: of its sample's content and, for a cut sample, of its piece number."""
     assert items.content is not None, "mode stable reads the content of samples"
     start = items.span_starts(chosen)
+    # The inner hash makes pieces of one sample differ; the outer one mixes content and key.
     piece = np.where(start == WHOLE, 0, start).astype(np.uint64)
     return splitmix64(items.content[items.samples(chosen)] ^ splitmix64(piece + np.uint64(key)))
 
@@ -76,18 +79,22 @@ def _chunk_starts(items: Items, chosen: Integers, config: PlanConfig) -> NDArray
     """First hash of each chunk; the chunks are 2^n equal parts of the range of hashes."""
     tokens = int(items.length[chosen].sum(dtype=np.int64))
     chunks = len(chosen) // config.window if config.window else tokens // (STEPS_PER_CHUNK * config.token_budget)
+    # Largest power of two <= chunks. Chunk i starts at i * 2^(64 - bits), that is, i in the top bits.
+    # One chunk would need a shift by 64 bits, so it is a separate case.
     bits = max(chunks, 1).bit_length() - 1
     return np.arange(1 << bits, dtype=np.uint64) << np.uint64(64 - bits) if bits else np.zeros(1, dtype=np.uint64)
 
 
 def _pack_chunk(chosen: Integers, items: Items, config: PlanConfig, stage: Stage) -> Rows:
     """Pack a chunk. Each row has samples of one source."""
+    # Last split <= item is the first item of its source.
     source = np.searchsorted(items.splits, chosen, side="right") - 1
     parts = [chosen[source == each] for each in stage.sources]
     return join_rows([pack_window(part, items, config) for part in parts if len(part)])
 
 
 def _rows_by_source(packed: list[Rows], items: Items, stage: Stage) -> tuple[int, ...]:
+    # All items of a row come from one source, so the first one determines it.
     firsts = [rows.item[rows.row_splits[:-1]] for rows in packed] or [np.zeros(0, dtype=np.int64)]
     source = np.searchsorted(items.splits, np.concatenate(firsts), side="right") - 1
     return tuple(int((source == each).sum()) for each in stage.sources)

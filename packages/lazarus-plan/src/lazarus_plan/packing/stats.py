@@ -15,6 +15,7 @@ from lazarus_plan.plan import BatchPlan
 def plan_stats(plan: BatchPlan) -> JSON:
     """The content of `stats.json`. Ratios are [numerator, denominator]."""
     rows = rows_a_step(plan)
+    # Capacity of all rows, padding included.
     tokens, room = int(plan.tokens.sum()), int((rows * plan.row_lens).sum())
     config = plan.metadata.config
     return {
@@ -38,6 +39,7 @@ def plan_stats(plan: BatchPlan) -> JSON:
 def rows_a_step(plan: BatchPlan) -> NDArray[np.int64]:
     """Number of rows of each step, int64 (S,). Segments are ordered, so the last one is in the last row."""
     last = plan.step_splits[1:] - 1
+    # End of the last segment divided by the row length, rounded up. int64, because a 32-bit sum could overflow.
     return -(-(plan.start[last].astype(np.int64) + plan.length[last]) // plan.row_lens)
 
 
@@ -56,7 +58,9 @@ def _certificate(plan: BatchPlan, epoch: int, rows: NDArray[np.int64]) -> JSON:
         return {"rows": used}
     counts = Counter[int]()
     for part in plan.blocks(steps.start, steps.stop):
+        # Lengths in units of `align`, rounded up, as the packer saw them.
         counts.update(histogram(-(-part.length // config.align)))
+    # The same unit for the row, so the bounds are those of the packed problem.
     bounds = lower_bounds(counts, plan.row_len // config.align)
     return {"rows": used, "l1": bounds.l1, "l2": bounds.l2, "gap": used - bounds.l2, "optimal": used == bounds.l2}
 

@@ -66,6 +66,7 @@ class LeanLoRALinear(LoRALinear):
 
     def __call__(self, x: mx.array) -> mx.array:
         def adapted(x: mx.array, a: mx.array, b: mx.array) -> mx.array:
+            # (x A) B keeps the small rank as the inner axis; A B would be as large as the weight.
             return self.linear(x) + self.scale * ((x @ a) @ b)
 
         return _released(adapted, x, self.lora_a, self.lora_b)
@@ -91,6 +92,7 @@ class LeanBlock(Block):
         return super().__call__(cast("mx.array", _parted(x)), mask, cache)
 
 
+# Replacements by exact type. They have the same parameters, so only the class of a layer changes.
 _LEAN: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: LeanLinear,
     nn.Embedding: LeanEmbedding,
@@ -112,6 +114,7 @@ def low_memory_kind(layer: nn.Module, *, drops: bool = False) -> type[nn.Module]
             inputs.
     """
     kind, learns = type(layer), cast("Any", layer).trainable_parameters()
+    # By exact type: a subclass may compute something else.
     if kind in _LEAN and (kind not in _OF_WEIGHTS or "weight" in learns):
         return _LEAN[kind]
     if "lora_a" in learns and not drops and kind is LoRALinear:
@@ -126,12 +129,14 @@ def _product(x: Any, weight: Any) -> Any:
 
 @_product.vjp  # pyright: ignore[reportUnknownMemberType, reportUntypedFunctionDecorator] (untyped in MLX)
 def _of_product(primals: Any, cotangent: Any, _: Any) -> Any:
+    # dx = dy W; dW = dy^T x over all tokens, in the layout of the weight, so no transposed copy is kept.
     x, weight = primals
     return detached([cotangent @ weight, mx.flatten(cotangent, 0, -2).T @ mx.flatten(x, 0, -2)])
 
 
 @mx.custom_function
 def _parted(x: Any) -> Any:
+    # Identity forward. Backward evaluates the cotangent, so the graph of the later block's gradient can be freed.
     return x
 
 
@@ -142,4 +147,5 @@ def _of_parted(primals: Any, cotangent: Any, _: Any) -> Any:
 
 def _released(function: Callable[..., mx.array], *arrays: mx.array) -> mx.array:
     """The value of a function without its intermediate results, which are recomputed for the gradient."""
+    # Only inputs and output survive the forward pass; the backward pass runs the function again.
     return recomputed(lambda *inputs: [function(*inputs)], *arrays)[0]

@@ -34,9 +34,11 @@ def swiglu(gate: Float[mx.array, "B T I"], up: Float[mx.array, "B T I"]) -> Floa
 @np.errstate(all="ignore")  # what is not finite tells itself by the loss
 def _product(gate: Any, up: Any) -> Any:
     gates, ups = view(mx.contiguous(gate)), view(mx.contiguous(up))
+    # Every element is written below, so the array is not cleared first.
     product = np.empty(gates.shape, dtype=np.float32)
     for block in _blocks(gates, ups, product):
         g, u, out = block
+        # s * g, then s * g * u, both in the memory of the result.
         np.multiply(np.multiply(_sigmoid(g), g, out=out), u, out=out)
     return fresh(product)
 
@@ -51,6 +53,7 @@ def _slopes(primals: Any, cotangent: Any, _: Any) -> Any:
         s = _sigmoid(g)
         silu = g * s
         np.multiply(silu, slope, out=to_up)
+        # s * (1 + g * (1 - s)) = s + silu - silu * s: the sigmoid is reused.
         np.subtract(s + silu, silu * s, out=to_gate)
         np.multiply(np.multiply(to_gate, u, out=to_gate), slope, out=to_gate)
     return fresh(of_gate), fresh(of_up)

@@ -30,6 +30,7 @@ def share_rows(rows: Sequence[Row], threads: int) -> list[list[Row]]:
         rows: Rows of a micro-batch.
         threads: Number of threads.
     """
+    # "snake" assigns sorted costs back and forth, so that shares cost about the same.
     shares = assign(rows, min(threads, len(rows)), "snake")
     return [[rows[place] for place in share] for share in shares]
 
@@ -43,6 +44,7 @@ class Replicas:
     """
 
     def __init__(self, model: nn.Module, threads: int) -> None:
+        # Copies have modules of their own, since tracing changes a module's arrays.
         self._models = [model, *(copy.deepcopy(model) for _ in range(threads - 1))]
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
 
@@ -60,6 +62,7 @@ class Replicas:
         """Updates the copies to the model's current weights; they share memory."""
         first, *others = self._models
         for other in others:
+            # Assigns references to the same arrays: no weight is copied.
             other.update(first.parameters())  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
             other.train(first.training)
 
@@ -73,6 +76,7 @@ class Replicas:
         pairs = list(zip(self._models, items, strict=False))
         if self._pool is None or len(pairs) == 1:
             return [compute(model, item) for model, item in pairs]
+        # Results are collected in submission order, so sums do not depend on which thread ends first.
         waiting = [self._pool.submit(compute, model, item) for model, item in pairs]
         return [each.result() for each in waiting]
 
@@ -85,6 +89,7 @@ class Replicas:
         """
 
         def found(thread: int) -> list[Value]:
+            # Thread t takes every threads-th item from t on.
             values: list[Value] = []
             for item in items[thread :: self.threads]:
                 values.append(compute(self._models[thread], item))
@@ -94,4 +99,5 @@ class Replicas:
         if self._pool is None or len(items) == 1:
             return [value for values in map(found, range(self.threads)) for value in values]
         by_thread = [each.result() for each in [self._pool.submit(found, thread) for thread in range(self.threads)]]
+        # Undo the striding: item i is value i // threads of thread i % threads.
         return [by_thread[place % self.threads][place // self.threads] for place in range(len(items))]

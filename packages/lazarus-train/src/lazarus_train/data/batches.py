@@ -92,6 +92,7 @@ def make_batch(rows: Sequence[Row], dataset: Dataset, row_len: int, step_rows: i
     is_label = np.zeros(shape, dtype=np.bool_)
     parts: list[Part] = []
     for place, row in enumerate(rows):
+        # Segment ids count from 1 in each row; 0 stays padding.
         number = 0
         for segment in row.segments:
             sample_ids, loss_mask = dataset.sample(segment.sample, segment.span)
@@ -101,6 +102,7 @@ def make_batch(rows: Sequence[Row], dataset: Dataset, row_len: int, step_rows: i
                     f"{segment.end - segment.start}; build lengths and plan again",
                     "LP-E130",
                 )
+            # Rows start as zeros, so only real tokens are written.
             ids[place, segment.start : segment.end] = sample_ids
             is_label[place, segment.start : segment.end] = loss_mask
             start = segment.start
@@ -108,11 +110,14 @@ def make_batch(rows: Sequence[Row], dataset: Dataset, row_len: int, step_rows: i
                 number += 1
                 end = start + length
                 segment_ids[place, start:end] = number
+                # A slice: nothing happens for an empty part.
                 is_label[place, start : start + 1] = False
                 labels = np.flatnonzero(is_label[place, start:end])
+                # Position of the first label in the row.
                 answer = start + int(labels[0]) if len(labels) else end
                 parts.append(Part(segment.sample, place, start, end, len(labels), answer, side))
                 start = end
+    # Row-major order: by row, then by token, as the losses expect.
     places = np.flatnonzero(is_label).astype(np.int32)
     return Batch(
         *(_array(ids), _array(segment_ids), _array(is_label), _array(places)),

@@ -67,9 +67,11 @@ class LossGradients:
 
         def mean_loss(batch: Batch) -> tuple[mx.array, Found]:
             loss, metrics = self._loss_fn(model, batch)
+            # Units of the whole step, so gradients of micro-batches and ranks add up to the gradient of the mean.
             mean = loss / units
             return mean, {f"{MEANS}loss": mean} | {MEANS + name: metrics[name] / units for name in self._metrics}
 
+        # Metrics are auxiliary outputs: they are returned without gradient.
         value_and_grad = cast("_ValueAndGrad", nn.value_and_grad(model, mean_loss))  # pyright: ignore[reportUnknownMemberType] (untyped in MLX)
         (_, means), tree = value_and_grad(batch)
         return {**flatten(tree), **means}
@@ -93,6 +95,7 @@ class CompiledGradients:
         self._gradients = gradients
         self._model = model
         compile_function: Any = mx.compile  # the stub knows no trees of captured arrays
+        # Captured as input and output: a compiled graph would otherwise repeat the same random numbers.
         chance = mx.random.state
         self._graph = compile_function(self._write_down, inputs=[model.state, chance], outputs=[chance])
 
@@ -104,6 +107,7 @@ class CompiledGradients:
     def __call__(self, model: nn.Module, batch: Batch, units: mx.array) -> Found:
         """Gradients, loss and metrics; arguments as in `GradientFn`."""
         assert model is self._model, "the graph holds one model's weights"
+        # Only arrays enter the graph; it is traced again when a shape changes.
         arrays = {"ids": batch.ids, "segment_ids": batch.segment_ids, "is_label": batch.is_label}
         found = cast("Found", self._graph(arrays, batch.random_inputs, units))
         evaluate(found)
@@ -115,6 +119,7 @@ class CompiledGradients:
         """Traces the graph once per shape, then restores the model's own arrays: tracing replaces them by
         placeholders.
         """
+        # Tracing stores placeholders in the model, so keep the arrays to restore them.
         kept = flatten(self._model.trainable_parameters())
         batch = Batch(
             **arrays, places=mx.zeros(0, mx.int32), parts=(), numbers=(), step_rows=0, random_inputs=random_inputs

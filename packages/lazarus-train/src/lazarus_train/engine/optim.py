@@ -85,6 +85,7 @@ class Optimizer:
         parameters = flatten(model.trainable_parameters())
         self._model = model
         self._shards = shards
+        # Names whose moments this process keeps and updates (ZeRO stage 1).
         self._mine = shares({name: parameter.size for name, parameter in parameters.items()}, shards.size)[shards.rank]
         self._weight_decay = settings.weight_decay
         roles = parameter_roles(model)
@@ -94,6 +95,7 @@ class Optimizer:
             for (rule, factor), names in _group(settings, parameters, roles).items()
         ]
         for group in self._groups:
+            # All moments are created lazily to learn their shapes; those of other processes are deleted below.
             group.optimizer.init({name: parameters[name] for name in group.names})
         self._like = {  # zeros of its own, which are never computed: the moments' would stay in memory beside the moments
             name: mx.zeros(tensor.shape, tensor.dtype) for name, tensor in self.kept().items()
@@ -102,6 +104,7 @@ class Optimizer:
             for name in set(group.names) - self._mine:
                 del group.optimizer.state[name]
         self._move = self._moved
+        # The states are captured as inputs and outputs, because a compiled function must not hide side effects.
         if device_policy().compiles:
             compile_function: Any = mx.compile  # the stub knows no trees of captured arrays
             states = [group.optimizer.state for group in self._groups]
@@ -119,9 +122,11 @@ class Optimizer:
         for group in self._groups:
             rate = learning_rate * group.factor
             group.optimizer.learning_rate = rate
+            # An array, not a Python number, which a compiled graph would take as a constant.
             kept.append(mx.array(1 - rate * self._weight_decay))
         mine = {name: parameters[name] for name in parameters if name in self._mine}
         moved = self._move({name: slopes[name] for name in mine}, mine, kept)
+        # Every process receives the parameters that the others updated.
         moved = self._shards.join(moved, parameters)
         self._model.update(unflatten(moved))  # pyright: ignore[reportUnknownMemberType] (`dict` without its types)
 
@@ -147,6 +152,7 @@ class Optimizer:
 
         The arrays are the optimizer's own; the next update changes them.
         """
+        # Step counts ("0/step") are equal in all processes; only moments are joined.
         mine = self.kept()
         steps = {name: mine.pop(name) for name in list(mine) if name.endswith("/step") and name.count("/") == 1}
         like = {name: tensor for name, tensor in self._like.items() if name not in steps}
@@ -172,6 +178,7 @@ class Optimizer:
         if expected != {name: tensor.shape for name, tensor in tensors.items()}:
             raise CorruptCheckpoint("the optimizer state is of another model or optimizer", "LR-E203")
         for place, tensor in tensors.items():
+            # Key: group / parameter / moment, or group / "step".
             number, *path = place.split("/")
             if len(path) > 1 and path[0] not in self._mine:
                 continue
@@ -198,6 +205,7 @@ def shares(sizes: Mapping[str, int], count: int) -> list[set[str]]:
     """
     dealt: list[set[str]] = [set() for _ in range(count)]
     held = [0] * count
+    # Largest first, ties by name: a greedy assignment that is equal on every process.
     for name in sorted(sizes, key=lambda each: (-sizes[each], each)):
         least = held.index(min(held))
         dealt[least].add(name)
@@ -217,10 +225,12 @@ def _group(
             )
     groups: dict[tuple[str, float], list[str]] = {}
     for name, parameter in parameters.items():
+        # The first matching pattern sets the factor.
         factors = (factor for pattern, factor in settings.rate_factors.items() if fnmatchcase(name, pattern))
         rule, factor = settings.name, next(factors, 1.0)
         if rule == "muon":
             if is_hidden_matrix(name, parameter, roles[name]):
+                # The schedule gives the base rate; the factor turns it into Muon's own.
                 factor *= settings.muon_learning_rate / settings.learning_rate
             else:
                 rule = "adamw"

@@ -72,10 +72,13 @@ class DiffusionObjective(Objective[DiffusionSettings]):
         from lazarus_train.objectives.masking import mask_share, mask_times, masked_rows, with_masks
         from lazarus_train.objectives.truncation import truncate
 
+        # One key for the times and one per row of the whole step, equal on every rank.
         first, *keys = mx.random.split(mx.random.key(seed), batch.step_rows + 1)
+        # Times of all rows of the step; then those of the rows in this batch.
         times = mask_times(batch.step_rows, first)[mx.array(batch.numbers)]
         cut = truncate(batch, self.settings.truncated_share, seed)
         noised = masked_rows(batch, cut.is_label, self.settings.mask_id, mask_share(times), keys)
+        # Weights multiply: 1 / p for masking, and the correction for truncated labels.
         return with_masks(batch, noised._replace(weight=cut.weight * noised.weight), cut.segment_ids)
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
@@ -90,6 +93,7 @@ class DiffusionObjective(Objective[DiffusionSettings]):
         if not share:
             return diffusion, {}
         causal = causal_sum(model, batch)
+        # Reported only: no gradient flows through the metrics.
         parts = {"diffusion_loss": mx.stop_gradient(diffusion), "causal_loss": mx.stop_gradient(causal)}
         return joint(diffusion, causal, 1 - share), parts
 
@@ -111,10 +115,12 @@ class DiffusionObjective(Objective[DiffusionSettings]):
         for count, order in zip(counts, orders, strict=True):
             noised = mask_exactly(batch.ids, batch.is_label, self.settings.mask_id, mx.array(count), mx.array(order))
             total = total + diffusion_nll(bidirectional_logits(model, noised.ids, batch.segment_ids), batch.ids, noised)
+            # Evaluate each draw, so that only one forward pass is in memory.
             evaluate(total)
         diffusion = total / self.settings.draws
         share = self.settings.causal_share
         if not share:
             return diffusion, {}
         causal = causal_sum(model, batch)
+        # `share` is the causal one; `joint` takes diffusion's.
         return joint(diffusion, causal, 1 - share), {"diffusion_loss": diffusion, "causal_loss": causal}

@@ -49,7 +49,9 @@ def label_nll(model: nn.Module, batch: Batch) -> Float[mx.array, " L"]:
     """
     decoder = cast("Decoder", model)
     states = decoder.body(batch.ids, _caches(decoder, batch))  # (R, T, D)
+    # Gather the positions before labels first, so the head multiplies L rows instead of R * T.
     before = mx.flatten(states, 0, 1)[before_labels(batch.places)]  # (L, D)
+    # In place on a CPU: the logits are the largest array.
     nll = token_nll_in_place if device_policy().labels_only else token_nll
     return nll(decoder.head(before), mx.flatten(batch.ids)[batch.places])
 
@@ -78,6 +80,7 @@ def log_probabilities_with_prompts(
     """
     wider = _with_prompts(batch)
     nll = label_nll(model, wider)
+    # Labels of the wider batch that are prompt tokens count as 0 in the answers' sum.
     of_answers = mx.where(mx.flatten(batch.is_label)[wider.places], nll, 0.0)
     return -_part_sums(of_answers, wider), -_part_sums(nll, wider)
 
@@ -87,6 +90,7 @@ def _part_sums(values: Float[mx.array, " L"], batch: Batch) -> Float[mx.array, "
     sums: list[mx.array] = []
     first = 0
     for each in batch.parts:
+        # Labels are ordered by row and token, as parts are: each part's labels are one slice.
         sums.append(values[first : first + each.labels].sum())
         first += each.labels
     return mx.stack(sums)
@@ -97,6 +101,7 @@ def _with_prompts(batch: Batch) -> Batch:
     is_label = np.array(batch.is_label, dtype=np.bool_)
     parts = list(batch.parts)
     for number, part in enumerate(batch.parts):
+        # Rejected answers keep their labels.
         if part.side:
             continue
         is_label[part.row, part.start + 1 : part.end] = True
@@ -128,6 +133,7 @@ def part_scores(model: SequenceModel, batch: Batch, places: list[int]) -> Float[
     """
     states = model.body(batch.ids, _caches(model.body, batch))  # (R, T, D)
     row_len = batch.ids.shape[1]
+    # Index in the flattened rows: row * T + position.
     flat = [each.row * row_len + place for each, place in zip(batch.parts, places, strict=True)]
     return model.head(mx.flatten(states, 0, 1)[mx.array(flat)]).astype(mx.float32)
 

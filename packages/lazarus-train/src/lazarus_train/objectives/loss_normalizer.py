@@ -86,9 +86,12 @@ def lost_labels(plan: BatchPlan, dataset: Dataset) -> NDArray[np.int64]:
         plan: The steps.
         dataset: Samples of the plan.
     """
+    # Prefix sum: tokens a..b (half-open) have labels_before[b] - labels_before[a] labels.
     labels_before = np.concatenate([[0], np.cumsum(dataset.loss_mask)])
+    # The first token of a sample is no label; the minimum covers samples without tokens.
     whole = labels_before[dataset.splits[1:]] - labels_before[np.minimum(dataset.splits[:-1] + 1, dataset.splits[1:])]
     used = np.zeros(len(dataset), dtype=np.int64)
+    # A split sample has several segments: add.at adds all of them, `used[..] +=` would keep one.
     np.add.at(used, plan.sample, _labels_by_segment(plan, dataset))
     is_placed = np.zeros(len(dataset), dtype=np.bool_)
     is_placed[plan.sample] = True
@@ -119,6 +122,7 @@ def check_whole(plan: BatchPlan, dataset: Dataset) -> None:
     """
     planned, whole = plan.length, np.diff(dataset.splits)[plan.sample]
     if (planned != whole).any():
+        # argmax of booleans is the position of the first True.
         sample = int(plan.sample[np.argmax(planned != whole)])
         raise SetupError(
             f"the plan truncates or splits {dataset.place(sample)}, but the objective needs whole samples: plan with `oversize=error` or "
@@ -157,6 +161,7 @@ def _check_answers(dataset: Dataset, sample: int, *, pairs: bool) -> None:
     for mask in np.split(loss_mask, np.cumsum(parts)[:-1] if parts else []):
         if not mask[1:].any():
             raise SetupError(f"{dataset.place(sample)} has an answer without a token that carries loss", "LR-E136")
+    # A rise from 0 to 1 starts a run of loss tokens; a second run means several answers.
     if not pairs and (loss_mask[1:].all() or np.count_nonzero(np.diff(loss_mask.astype(np.int8)) == 1) > 1):
         raise SetupError(
             f"{dataset.place(sample)} is not one question and its answer, as this objective learns from, but a text or a "
@@ -170,9 +175,11 @@ def _labels_by_segment(plan: BatchPlan, dataset: Dataset) -> NDArray[np.int64]:
     labels_before = np.concatenate([[0], np.cumsum(dataset.loss_mask)])
     first = dataset.splits[plan.sample] + np.maximum(plan.span_start, 0)
     last = first + plan.length
+    # Count from the second token of the segment, since no token precedes the first.
     return labels_before[last] - labels_before[np.minimum(first + 1, last)]
 
 
 def _labels_by_step(plan: BatchPlan, dataset: Dataset) -> NDArray[np.int64]:
     """Label tokens of each step."""
+    # Sums between step boundaries. No step is empty, as reduceat requires.
     return np.add.reduceat(_labels_by_segment(plan, dataset), plan.step_splits[:-1])

@@ -54,6 +54,7 @@ def mask_tokens(
         share: Probability p of each row.
         draws: Uniform in [0, 1): a token is masked if its draw is below p.
     """
+    # The weight 1 / p makes the expected sum over masked tokens equal the sum over all maskable tokens.
     is_masked = is_maskable & (draws < share[:, None])
     return Noised(mx.where(is_masked, mask_id, ids), is_masked, mx.where(is_masked, 1 / share[:, None], 0.0))
 
@@ -85,6 +86,7 @@ def masked_rows(
         keys: One key for each row of the step.
     """
     shape = (batch.ids.shape[1],)
+    # One key per row of the whole step: masks do not depend on how rows are divided into micro-batches.
     draws = mx.stack([mx.random.uniform(shape=shape, key=keys[number]) for number in batch.numbers])
     return mask_tokens(batch.ids, is_maskable, mask_id, share, draws)
 
@@ -103,6 +105,7 @@ def draws_by_sample(batch: Batch, seed: int, count: int) -> tuple[NDArray[np.flo
     by_row = np.zeros((count, batch.ids.shape[0]), dtype=np.float32)
     by_token = np.zeros((count, *batch.ids.shape), dtype=np.float32)
     for part in batch.parts:
+        # Seeded by the sample, so its numbers are the same in any batch. The first one sets the number of masks.
         draws = np.random.default_rng([seed, part.sample]).random((count, 1 + part.end - part.start), dtype=np.float32)
         by_token[:, part.row, part.start : part.end] = draws[:, 1:]
         if part.start == 0:
@@ -139,8 +142,10 @@ def mask_times(rows: int, key: mx.array) -> Float[mx.array, " R"]:
         rows: R, the rows of the whole step, over all micro-batches and ranks.
         key: Random key for u and the permutation.
     """
+    # Separate keys: offset and permutation are independent.
     start_key, order_key = mx.random.split(key)
     strata = mx.random.permutation(rows, key=order_key)
+    # u shifts all strata together; the remainder wraps the last ones to the start.
     return (mx.random.uniform(key=start_key) + strata / rows) % 1.0
 
 
@@ -167,9 +172,13 @@ def mask_exactly(
         orders: Uniform in [0, 1), one for each token: the k smallest of a row's maskable tokens are masked.
     """
     maskable = is_maskable.sum(axis=1, keepdims=True)  # (R, 1)
+    # floor(u * N) + 1 is uniform in 1..N; the minimum guards against rounding of u * N up to N.
     count = mx.minimum(1 + mx.floor(counts[:, None] * maskable).astype(mx.int32), maskable)
+    # 2 is above every draw, so tokens that must not be masked rank last.
     draws = mx.where(is_maskable, orders, 2.0)
+    # argsort of argsort is the rank of each token in its row.
     is_masked = is_maskable & (mx.argsort(mx.argsort(draws, axis=1), axis=1) < count)
+    # The maximum avoids a division by zero in rows without maskable tokens.
     weight = mx.where(is_masked, maskable / mx.maximum(count, 1), 0.0)
     return Noised(mx.where(is_masked, mask_id, ids), is_masked, weight)
 
@@ -182,6 +191,7 @@ def diffusion_nll(logits: Float[mx.array, "R T V"], ids: Int[mx.array, "R T"], n
         ids: Token ids before masking, int (R, T).
         noised: The masks and weights.
     """
+    # float32: a log-sum-exp over the vocabulary loses too much in half precision.
     return (noised.weight * nn.losses.cross_entropy(logits.astype(mx.float32), ids)).sum()
 
 
@@ -211,5 +221,6 @@ def mntp_nll(logits: Float[mx.array, "R T V"], ids: Int[mx.array, "R T"], noised
         ids: Token ids before masking, int (R, T).
         noised: The masks and weights.
     """
+    # Position t predicts token t + 1: logits without the last, ids and weights without the first.
     nll = nn.losses.cross_entropy(logits[:, :-1].astype(mx.float32), ids[:, 1:])
     return (noised.weight[:, 1:] * nll).sum()

@@ -62,6 +62,7 @@ class MntpObjective(Objective[MntpSettings]):
         from lazarus_models.backend import mx
         from lazarus_train.objectives.masking import masked_rows, with_masks
 
+        # One key per row of the whole step, as in `diffusion`; the first key is unused.
         _, *keys = mx.random.split(mx.random.key(seed), batch.step_rows + 1)
         share = mx.full((len(batch.numbers),), self.settings.mask_share)
         return with_masks(

@@ -33,12 +33,14 @@ def causal_nll(
         ids: Input ids, int (R, T).
         is_label: Whether each token counts; never the first of a row; bool (R, T).
     """
+    # Position t predicts token t + 1: logits without the last position, ids without the first.
     nll = token_nll(logits[:, :-1], ids[:, 1:])
     return mx.where(is_label[:, 1:], nll, 0.0).sum()
 
 
 def before_labels(places: Int[mx.array, " L"]) -> Int[mx.array, " L"]:
     """Positions that predict the given labels: `causal_nll`'s shift, for positions in flattened rows."""
+    # A label is never the first token of a row, so no position is -1 or in another row.
     return places - 1
 
 
@@ -76,9 +78,12 @@ def _nll_in_place(logits: Any, targets: Any) -> Any:
     for first in range(0, len(lines), count):
         block = slice(first, first + count)
         part, total = lines[block], totals[block]
+        # Read the targets' logits before the exponentials overwrite them.
         picked = part[np.arange(len(part)), ids[block]]
+        # Minus the maximum, the largest exponential is 1: none overflows, and the sum is at least 1.
         top = part.max(axis=-1)
         np.exp(np.subtract(part, top[:, None], out=part), out=part)
+        # The backward pass reuses the exponentials and their sums.
         part.sum(axis=-1, out=total)
         np.subtract(np.log(total) + top, picked, out=nll[block])
     return fresh(nll), fresh(totals)
@@ -90,6 +95,9 @@ def _slope(primals: Any, cotangents: Any, outputs: Any) -> Any:
     """D nll / d logits = softmax - one-hot."""
     logits, targets = primals
     lines, weight = flat_view(logits, "logits").reshape(logits.shape), view(cotangents[0])
+    # The lines contain exponentials now. Divided by their sum they are the softmax; the cotangent is one factor
+    # per line, so both scale in one pass.
     np.multiply(lines, (weight / view(outputs[1]))[:, None], out=lines)
+    # Minus one-hot. A line has one target, so no index occurs twice.
     lines[np.arange(len(lines)), np.asarray(targets)] -= weight
     return logits, mx.zeros_like(targets)

@@ -190,10 +190,13 @@ class PreferenceObjective(Objective[PreferenceSettings]):
         from lazarus_train.objectives.forward import log_probabilities_with_prompts, part_log_probabilities
         from lazarus_train.objectives.preference_losses import POINT, as_pairs
 
+        # One sum of log-probabilities per part; parts alternate between chosen and rejected.
         policy, with_prompts = part_log_probabilities(model, batch), None
         if self.settings.loss == "orpo" and self.settings.likelihood != "answer":
             policy, together = log_probabilities_with_prompts(model, batch)
+            # Even parts are the chosen answers.
             with_prompts = together[0::2]
+        # Number of labels of each answer, to turn sums into means.
         tokens = as_pairs(mx.array([float(part.labels) for part in batch.parts]))
         reference = None if self._reference is None else as_pairs(self._reference(model, batch))
         loss, metrics = preference_loss(
@@ -225,14 +228,19 @@ class LabelledObjective(PreferenceObjective):
         from lazarus_train.objectives.preference_losses import DESIRABLE_SCALE, POINT, UNDESIRABLE_SCALE
 
         settings, labels = self.settings, self._bound_dataset.labels
+        # log pi - log pi_ref of each answer.
         ratios = part_log_probabilities(model, batch) - self._bound_reference(model, batch)
+        # One answer per part: the label of its sample.
         is_desirable = mx.array([labels[part.sample] for part in batch.parts])
         weights = settings.desirable_weight, settings.undesirable_weight
         losses = losses_of.labelled_losses(ratios, is_desirable, batch.random_inputs[POINT], settings.beta, *weights)
+        # Metrics only: no gradient flows through them.
         rewards = mx.stop_gradient(settings.beta * ratios)
         return losses.sum(), {
+            # The step divides sums by all answers; the scale turns that into a mean over answers of this label.
             "reward_desirable": mx.where(is_desirable, rewards, 0.0).sum() * batch.random_inputs[DESIRABLE_SCALE],
             "reward_undesirable": mx.where(is_desirable, 0.0, rewards).sum() * batch.random_inputs[UNDESIRABLE_SCALE],
+            # Times the number of answers, since the step divides by it.
             "kl": batch.random_inputs[POINT] * len(batch.parts),
         }
 
@@ -263,7 +271,9 @@ def preference_loss(
     """
     from lazarus_train.objectives import preference_losses as losses_of
 
+    # Without a reference, the mean log-probability takes the place of the ratio.
     ratios = policy / tokens if reference is None else policy - reference
+    # Sums over tokens grow with the length of an answer; means do not.
     scores = ratios / tokens if settings.is_length_normalized else ratios
     beta, smoothing = settings.beta, settings.label_smoothing
     match settings.loss:
@@ -277,11 +287,14 @@ def preference_loss(
             desirable, undesirable = settings.desirable_weight, settings.undesirable_weight
             losses = losses_of.kto_losses(ratios, shared[losses_of.POINT], beta, desirable, undesirable)
         case "kto_pair":
+            # Mean ratios of all chosen and of all rejected answers in the step.
             points = losses_of.Answers(shared[losses_of.POINT_CHOSEN], shared[losses_of.POINT_REJECTED])
             losses = losses_of.kto_pair_losses(ratios, points, beta)
         case "orpo" if with_prompts is not None:
+            # The scale converts the later division by pairs into a division by tokens.
             losses = losses_of.odds_ratio_losses(scores, beta) - with_prompts * shared[losses_of.LIKELIHOOD_SCALE]
         case "orpo":
+            # Odds-ratio term plus negative log-likelihood of the chosen answer.
             losses = losses_of.odds_ratio_losses(scores, beta) - scores.chosen
         case "simpo":
             losses = losses_of.simpo_losses(scores.gap, beta, settings.margin, smoothing)

@@ -74,6 +74,7 @@ def wins(first: Float[mx.array, " P"], second: Float[mx.array, " P"]) -> Float[m
         first: Numbers, (P,).
         second: Numbers, (P,).
     """
+    # A win satisfies both comparisons, a tie only the second.
     return 0.5 * ((first > second).astype(mx.float32) + (first >= second).astype(mx.float32))
 
 
@@ -93,6 +94,7 @@ def dpo_losses(gap: Float[mx.array, " P"], beta: float, label_smoothing: float =
 
 def log_sigmoid(x: Float[mx.array, " P"]) -> Float[mx.array, " P"]:
     """log(1 / (1 + exp(-x))), finite far from zero."""
+    # -log(1 + exp(-x)); logaddexp factors out the larger term, so exp(-x) cannot overflow.
     return -mx.logaddexp(mx.array(0.0), -x)
 
 
@@ -130,6 +132,7 @@ def simpo_losses(
         margin: gamma, the target margin.
         label_smoothing: Assumed share of swapped pairs, in [0, 0.5).
     """
+    # beta g - gamma = beta (g - gamma / beta): the same formula with a shifted gap.
     return dpo_losses(gap - margin / beta, beta, label_smoothing)
 
 
@@ -145,6 +148,7 @@ def odds_ratio_losses(means: Answers, weight: float) -> Float[mx.array, " P"]:
 
 def log_odds(log_probability: Float[mx.array, " P"]) -> Float[mx.array, " P"]:
     """log(p / (1 - p)) from log p. Values above -1e-6 are clamped, because a probability of 1 has infinite odds."""
+    # log(1 - p) = log(-expm1(log p)); expm1 keeps the digits that 1 - exp(..) loses for p near 1.
     below = mx.minimum(log_probability, -1e-6)
     return below - mx.log(-mx.expm1(below))
 
@@ -185,6 +189,7 @@ def labelled_losses(
         desirable: w_d.
         undesirable: w_u.
     """
+    # The label determines the sign of the argument, so one sigmoid covers both cases.
     lead = mx.where(is_desirable, ratios - point, point - ratios)
     return mx.where(is_desirable, desirable, undesirable) * (1 - mx.sigmoid(beta * lead))
 

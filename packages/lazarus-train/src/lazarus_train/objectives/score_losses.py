@@ -23,6 +23,7 @@ def bradley_terry(
     Returns:
         The loss, and `reward_margin` and `reward_accuracy` (a tie counts one half).
     """
+    # The loss depends on the difference only; the second term fixes the level of the rewards.
     losses = -log_sigmoid(chosen - rejected) + center * mx.square(chosen + rejected)
     metrics = {"reward_margin": (chosen - rejected).sum(), "reward_accuracy": wins(chosen, rejected).sum()}
     return losses.sum(), {name: mx.stop_gradient(metric) for name, metric in metrics.items()}

@@ -85,6 +85,7 @@ class PairMeans:
     def sums(self, group: Group, model: Any, batch: Batch) -> Sums:
         """Log-ratios of either side and the number of pairs."""
         ratios = part_log_probabilities(model, batch) - self.reference(model, batch)
+        # Two parts per pair, alternately chosen and rejected.
         pairs = mx.array(float(len(batch.parts) // 2))
         return {"chosen": ratios[0::2].sum(), "rejected": ratios[1::2].sum(), "pairs": pairs}
 
@@ -154,6 +155,7 @@ def mismatched_batches(group: Group, dataset: Dataset, tokens: int, rank: int = 
         size: Number of processes; each takes every `size`-th example.
     """
     examples = mismatched(group, dataset)
+    # Ascending length: the example to add is the longest, so its length times the rows is the padded size.
     order = sorted(range(rank, len(examples), size), key=lambda number: len(examples[number].ids))
     rows: list[int] = []
     for number in order:
@@ -175,6 +177,7 @@ def _answer_for(number: int, parts: Sequence[tuple[int, int]], lender: int | Non
     sample, side = parts[number]
     if lender is not None:
         return lender, side
+    # Negative indices count from the end, which makes the rotation cyclic.
     before = number - 1
     while parts[before][0] == sample:
         before -= 1
@@ -183,6 +186,7 @@ def _answer_for(number: int, parts: Sequence[tuple[int, int]], lender: int | Non
 
 def _joined(dataset: Dataset, prompt: tuple[int, int], answer: tuple[int, int]) -> Example:
     question, answered = _part(dataset, *prompt), _part(dataset, *answer)
+    # argmax of booleans is the first label: the end of the prompt.
     end, start = (int(np.argmax(each.is_label)) for each in (question, answered))
     return Example(
         np.concatenate([question.ids[:end], answered.ids[start:]]),
@@ -197,7 +201,9 @@ def _part(dataset: Dataset, sample: int, side: int) -> Example:
     ids, loss_mask = dataset.sample(sample)
     lengths = dataset.part_lengths(sample) or (len(ids),)
     side = min(side, len(lengths) - 1)
+    # Parts of a sample are adjacent: skip the earlier ones.
     start = sum(lengths[:side])
+    # A copy, because the data set's mask must not change.
     mask = loss_mask[start : start + lengths[side]].copy()
     mask[0] = False
     return Example(ids[start : start + lengths[side]], mask)
@@ -237,6 +243,7 @@ def settle(
         found: Sums of this process's batches.
         processes: The processes that computed the other batches.
     """
+    # Add up sums and counts first and divide once: the mean is over all batches and processes.
     total = {name: mx.array(0.0) for name in survey.names}
     for sums in found:
         total = {name: each + sums[name] for name, each in total.items()}
@@ -246,4 +253,5 @@ def settle(
 
 
 def _mean(total: mx.array, count: mx.array) -> mx.array:
+    # The estimate of a KL can be negative, the KL cannot.
     return mx.stop_gradient(mx.maximum(total / count, 0.0))
