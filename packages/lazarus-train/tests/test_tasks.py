@@ -285,7 +285,7 @@ def test_a_scores_model_goes_on_from_where_it_was_saved_and_only_for_the_same_sc
         ("dpo", {"kind": "classification"}, "not one question and its answer"),
         ("classification", {"kind": "regression"}, "'no' is no number"),
         ("classification", {"kind": "classification", "classes": ["yes", "perhaps"]}, "'no' is none of the 2 classes"),
-        ("classification", {"kind": "diffusion", "mask_id": 0}, "stands in the data"),
+        ("classification", {"kind": "diffusion", "mask_id": 0}, "occurs in the data"),
         ("classification", {"kind": "mntp", "mask_id": 300}, "the model knows 300"),
     ],
 )

@@ -170,7 +170,7 @@ class Optimizer:
         """
         expected = {name: tensor.shape for name, tensor in self._like.items()}
         if expected != {name: tensor.shape for name, tensor in tensors.items()}:
-            raise CorruptCheckpoint("the optimizer state is of another model or optimizer", "LR-E203")
+            raise CorruptCheckpoint("the optimizer state belongs to another model or optimizer", "LR-E203")
         for place, tensor in tensors.items():
             number, *path = place.split("/")
             if len(path) > 1 and path[0] not in self._mine:
