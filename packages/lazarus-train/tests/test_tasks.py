@@ -311,7 +311,11 @@ def test_rows_that_an_objective_cannot_learn_from_are_refused(setup, name, objec
             "classification",
             "sample 0 of .*more.jsonl: 'perhaps' is none",
         ),
-        ({"prompt": "What is it?", "completion": "inf"}, "regression", "sample 0 of .*more.jsonl: 'inf' is not a number"),
+        (
+            {"prompt": "What is it?", "completion": "inf"},
+            "regression",
+            "sample 0 of .*more.jsonl: 'inf' is not a number",
+        ),
         ({"prompt": "What is it?", "chosen": "1", "rejected": "2"}, "causal", "sample 0 of .*more.jsonl is a pair"),
     ],
 )
