@@ -21,11 +21,12 @@ import numpy as np
 from lazarus_core.errors import LazarusError
 from lazarus_plan.audit.line import chain, genesis, line_of
 from lazarus_plan.audit.log import read_log
-from lazarus_train import Pins, verify_run
+from lazarus_train import verify_run
 from lazarus_train.run_dir.base_digest import Base
 from lazarus_train.run_dir.manifest import LOCATIONS, environment_of, settings_of
 from lazarus_train.run_dir.sealed_read import MANIFEST, Sealed, file_digest
 from lazarus_train.run_dir.sealed_write import as_json
+from lazarus_train.verify import Pins
 
 NOT_PROVEN = {"throughput.jsonl", ".lock", "audit.jsonl.rewound"}
 SEALED = ("final", "checkpoints/step-*")

@@ -44,9 +44,11 @@ def test_the_model_has_learnt_something(done):
 def test_every_printed_command_does_what_it_says(done):
     """All but training again: into a second folder, with equal results."""
     cwd, printed = done
-    commands = [line.strip()[2:] for line in printed.splitlines() if line.strip().startswith("$ lazarus")]
-    assert len(commands) == 8
-    again = [shlex.split(command.replace("quick start/", "again/")) for command in commands if "train" not in command]
+    printed_commands = [line.strip()[2:] for line in printed.splitlines() if line.strip().startswith("$ lazarus")]
+    assert len(printed_commands) == 8
+    again = [
+        shlex.split(command.replace("quick start/", "again/")) for command in printed_commands if "train" not in command
+    ]
     (cwd / "again").mkdir()
     for words in again[:-1]:
         commands.run([sys.executable, "-m", "lazarus_cli", *words[1:]], cwd=cwd, check=True)
@@ -58,7 +60,7 @@ def test_every_printed_command_does_what_it_says(done):
         "model/model.safetensors",
     ):
         assert (cwd / "again" / name).read_bytes() == (cwd / "quick start" / name).read_bytes(), name
-    words = shlex.split(commands[-1])
+    words = shlex.split(printed_commands[-1])
     asked = commands.run([sys.executable, "-m", "lazarus_cli", *words[1:]], cwd=cwd, check=True)
     assert asked.stdout.strip() in printed
 

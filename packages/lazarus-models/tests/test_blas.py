@@ -42,7 +42,7 @@ def test_a_named_library_is_used(openblas):
 
 @pytest.mark.parametrize(("path", "code"), [("/nowhere/libblas.so", "LM-E150"), ("libm.so.6", "LM-E151")])
 def test_what_is_no_blas_is_refused(path, code):
-    check = "from lazarus_plan import LazarusError\ntry:\n import lazarus_models.blas\nexcept LazarusError as e: print(e.code)"
+    check = "from lazarus_core.errors import LazarusError\ntry:\n import lazarus_models.blas\nexcept LazarusError as e: print(e.code)"
     assert python(check, LAZARUS_BLAS=path)[1].strip() == code
 
 

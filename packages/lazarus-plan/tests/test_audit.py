@@ -8,8 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lazarus_plan import AuditLog, BatchPlan, CorruptPlan, StalePlan, StepDigest, check_audit, encode_step, row_digest
+from lazarus_plan import AuditLog, BatchPlan, check_audit
+from lazarus_plan.audit import StepDigest, row_digest
 from lazarus_plan.audit.line import Binding, line_of
+from lazarus_plan.errors import CorruptPlan, StalePlan
+from lazarus_plan.format import encode_step
 from lazarus_plan.format.merkle import leaf_hash
 from suite import examples
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_plan import BatchPlan, LengthCache, LengthRow, PlanConfig, PlanningError, build_plan, load_plan
+from lazarus_plan import BatchPlan, LengthCache, LengthRow, PlanConfig, build_plan, load_plan
 from lazarus_plan import plan as plan_module
 from lazarus_plan.checks import artifact as validation
 from lazarus_plan.checks import multiplicity
+from lazarus_plan.errors import PlanningError
 from lazarus_plan.format import step_codec as codec
 from lazarus_plan.format import store
 from lazarus_plan.format.step_codec import encode_lines

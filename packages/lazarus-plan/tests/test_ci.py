@@ -16,11 +16,12 @@ from lazarus_core.console import run
 from lazarus_core.errors import LazarusError
 from lazarus_core.jsonl import read_objects
 from lazarus_core.merge_conflicts import find_marker, has_markers
-from lazarus_plan import CorruptPlan, LengthCache, LengthRow, PlanError, StalePlan, load_plan, rebase_plan, save_plan
+from lazarus_plan import LengthCache, LengthRow, PlanError, load_plan, rebase_plan, save_plan
 from lazarus_plan.ci import data as data_module
 from lazarus_plan.ci import review_lock
 from lazarus_plan.ci.words import to_markdown, to_text
 from lazarus_plan.cli.app import app
+from lazarus_plan.errors import CorruptPlan, StalePlan
 from lazarus_plan.findings import Finding
 from lazarus_plan.lengths.changes import compare_rows
 from lazarus_plan.locks.inputs import load_parent

@@ -160,7 +160,9 @@ def test_verify_and_lock_and_materialise_and_diff(command, folder: Path, lengths
 
 
 def test_audit_says_how_far_a_run_came(command, folder: Path, plan, tmp_path: Path):
-    from lazarus_plan import AuditLog, StepDigest, encode_step
+    from lazarus_plan import AuditLog
+    from lazarus_plan.audit import StepDigest
+    from lazarus_plan.format import encode_step
 
     log = AuditLog.start(tmp_path / "audit.jsonl", plan.plan_id)
     for index in range(3):

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_plan import BatchPlan, CorruptPlan, encode_step
+from lazarus_plan import BatchPlan
+from lazarus_plan.errors import CorruptPlan
 from lazarus_plan.format import ascii_ints as digits
+from lazarus_plan.format import encode_step
 from lazarus_plan.format.step_codec import (
     Columns,
     _decode_fast,  # pyright: ignore[reportPrivateUsage] # the fast way

@@ -2,7 +2,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lazarus_plan import BatchPlan, PlanCursor, StalePlan, check_state
+from lazarus_plan import BatchPlan, PlanCursor
+from lazarus_plan.cursor import check_state
+from lazarus_plan.errors import StalePlan
 from lazarus_plan.shard import Policy
 from lazarus_plan.testing import check_elastic, check_resume, plans
 from suite import examples

@@ -14,18 +14,17 @@ from lazarus_plan import (
     LengthRow,
     PlanConfig,
     PlanError,
-    PlanningError,
-    StalePlan,
-    StepDigest,
     build_plan,
     check_audit,
-    encode_step,
     prove,
     rebase_plan,
     save_plan,
     validate,
 )
+from lazarus_plan.audit import StepDigest
 from lazarus_plan.audit.line import data_genesis, line_of
+from lazarus_plan.errors import PlanningError, StalePlan
+from lazarus_plan.format import encode_step
 from lazarus_plan.verify import verify_plan
 
 CODE = re.compile(r"LP-[EW]\d{3}")

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lazarus_plan import LengthCache, LengthsHeader, PlanConfig, PlanningError, build_plan
+from lazarus_plan import LengthCache, LengthsHeader, PlanConfig, build_plan
+from lazarus_plan.errors import PlanningError
 from lazarus_plan.packing import estimate
 from lazarus_plan.packing.estimate import check_room, estimate_plan
 

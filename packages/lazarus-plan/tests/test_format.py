@@ -18,24 +18,24 @@ import pytest
 
 from lazarus_plan import (
     BatchPlan,
-    CorruptPlan,
     LengthCache,
     LengthRow,
     LengthsHeader,
     PlanConfig,
     Stage,
-    assign,
     build_plan,
     load_plan,
-    merkle_root,
     prove,
     rebase_plan,
-    row_digest,
     save_plan,
 )
+from lazarus_plan.audit import row_digest
 from lazarus_plan.config import AS_STORED
+from lazarus_plan.errors import CorruptPlan
+from lazarus_plan.format import merkle_root
 from lazarus_plan.format.step_codec import encode_lines
 from lazarus_plan.locks.lock import materialise, write_lock
+from lazarus_plan.shard import assign
 from lazarus_plan.verify import verify_plan
 
 FORMAT = (Path(__file__).parents[1] / "FORMAT.md").read_text("utf-8")

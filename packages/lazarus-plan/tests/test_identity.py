@@ -12,12 +12,10 @@ from hypothesis import strategies as st
 from lazarus_core.canonical import canonical_digest
 from lazarus_plan import (
     BatchPlan,
-    CheckFailed,
     LengthCache,
     LengthRow,
     PlanConfig,
     PlanError,
-    StalePlan,
     build_plan,
     load_plan,
     rebase_plan,
@@ -25,6 +23,7 @@ from lazarus_plan import (
 )
 from lazarus_plan.checks.documents import identity_of, load_documents
 from lazarus_plan.checks.pin import check_pin, resolve_pin
+from lazarus_plan.errors import CheckFailed, StalePlan
 from lazarus_plan.format.fingerprint import PLAN_INPUTS, plan_id, plan_identity, prefixes_digest, source_identities
 from lazarus_plan.format.store import checksum, read_artifact
 from lazarus_plan.locks.lock import write_lock

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_plan import FormatError, LengthCache, LengthRow, LengthsError, LengthsHeader, LengthsWriter, read_lengths
+from lazarus_plan import LengthCache, LengthRow, LengthsHeader, LengthsWriter, read_lengths
+from lazarus_plan.errors import FormatError, LengthsError
 from lazarus_plan.lengths import sidecar
 from lazarus_plan.lengths.lines import read_lines
 from lazarus_plan.lengths.scan import _scan_plain, scan  # pyright: ignore[reportPrivateUsage] # whether it was fast

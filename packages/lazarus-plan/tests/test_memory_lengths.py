@@ -13,15 +13,15 @@ from lazarus_core.canonical import canonical_digest
 from lazarus_plan import (
     LengthCache,
     LengthRow,
-    LengthsError,
     LengthsHeader,
     PlanConfig,
     build_plan,
     make_lengths,
-    merkle_root,
     read_lengths,
     save_lengths,
 )
+from lazarus_plan.errors import LengthsError
+from lazarus_plan.format import merkle_root
 
 IDS = st.lists(st.integers(0, 2**32 - 1), max_size=9)
 
@@ -79,7 +79,7 @@ def test_digests_that_the_caller_has_go_into_the_plan():
     ("rows", "words", "code"),
     [
         ([], "there are no rows", "LP-E002"),
-        ([("a", 1), ("a", 2)], "id 'a' stands in line 2 too", "LP-E120"),
+        ([("a", 1), ("a", 2)], "id 'a' is in line 2 too", "LP-E120"),
         ([("a", 1), ("b", [1])], "row 1 has another form than row 0", "LP-E200"),
         ([("a", [1]), ("b", 1)], "row 1 has another form than row 0", "LP-E200"),
         ([("a", -1)], r"row 0: length -1 is outside 0..2^53-1", "LP-E200"),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_plan import merkle_root
+from lazarus_plan.format import merkle_root
 from lazarus_plan.format.merkle import EMPTY_ROOT, leaf_hash, node_hash
 
 

@@ -12,13 +12,13 @@ from lazarus_plan import (
     LengthCache,
     LengthRow,
     PlanConfig,
-    PlanningError,
     Stage,
     build_plan,
     load_plan,
     save_plan,
     validate,
 )
+from lazarus_plan.errors import PlanningError
 from lazarus_plan.packing.mixture import schedule
 from suite import examples
 

@@ -14,15 +14,14 @@ from lazarus_plan import (
     LengthCache,
     LengthRow,
     PlanConfig,
-    PlanningError,
     Stage,
-    StalePlan,
     build_plan,
-    encode_step,
     load_plan,
     rebase_plan,
     save_plan,
 )
+from lazarus_plan.errors import PlanningError, StalePlan
+from lazarus_plan.format import encode_step
 from lazarus_plan.testing import length_caches, plan_configs
 from lazarus_plan.verify import verify_plan
 from suite import chosen, examples

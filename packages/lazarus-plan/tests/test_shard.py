@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_plan import Row, Segment, assign
+from lazarus_plan.plan import Row, Segment
+from lazarus_plan.shard import assign
 
 rows = st.lists(st.integers(1, 64).map(lambda length: Row((Segment(0, 0, length),))), max_size=40)
 POLICIES = ("contiguous", "stride", "snake", "lpt")

@@ -18,8 +18,10 @@ import pytest
 import yaml
 
 from lazarus_core.console import run
-from lazarus_plan import AuditLog, PlanConfig, StepDigest, encode_step, load_plan, rebase_plan, row_digest, save_plan
+from lazarus_plan import AuditLog, PlanConfig, load_plan, rebase_plan, save_plan
+from lazarus_plan.audit import StepDigest, row_digest
 from lazarus_plan.cli.app import app
+from lazarus_plan.format import encode_step
 from lazarus_plan.locks.lock import update_lock, write_lock
 from suite import every_nth
 

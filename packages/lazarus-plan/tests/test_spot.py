@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from lazarus_plan import LengthCache, LengthRow, PlanError, StalePlan, verify_plan
+from lazarus_plan import LengthCache, LengthRow, PlanError, verify_plan
 from lazarus_plan.checks import sampled as spot
 from lazarus_plan.checks.sampled import Recipe, parse_some
+from lazarus_plan.errors import StalePlan
 
 RECIPE = Recipe([Path("rows.jsonl")], "some")
 

@@ -11,13 +11,13 @@ from lazarus_plan import (
     LengthCache,
     LengthRow,
     PlanConfig,
-    PlanningError,
     build_plan,
     diff_plans,
     load_plan,
     rebase_plan,
     save_plan,
 )
+from lazarus_plan.errors import PlanningError
 
 Rows = list[tuple[int, int]]
 CONFIG = PlanConfig(token_budget=2048, row_len=512, mode="stable")

@@ -6,17 +6,8 @@ from pathlib import Path
 import pytest
 
 from lazarus_core.errors import LazarusError
-from lazarus_plan import (
-    BatchPlan,
-    CorruptPlan,
-    LengthCache,
-    LengthRow,
-    PlanConfig,
-    build_plan,
-    load_plan,
-    save_plan,
-    validate,
-)
+from lazarus_plan import BatchPlan, LengthCache, LengthRow, PlanConfig, build_plan, load_plan, save_plan, validate
+from lazarus_plan.errors import CorruptPlan
 from lazarus_plan.format.store import checksum
 
 DOCUMENTS = ("metadata", "fingerprints", "stats")

@@ -15,26 +15,22 @@ from lazarus_core.errors import LazarusError
 from lazarus_plan import (
     AuditLog,
     BatchPlan,
-    CorruptPlan,
-    FormatError,
     LengthCache,
     PlanConfig,
     PlanCursor,
     PlanError,
-    PlanningError,
-    StalePlan,
-    StepDigest,
     build_plan,
-    check_state,
-    encode_step,
     load_plan,
-    row_digest,
     save_plan,
 )
+from lazarus_plan.audit import StepDigest, row_digest
 from lazarus_plan.audit.check import check_audit
 from lazarus_plan.checks import diff
 from lazarus_plan.checks.diff import diff_plans
 from lazarus_plan.checks.proof import check_proof, prove
+from lazarus_plan.cursor import check_state
+from lazarus_plan.errors import CorruptPlan, FormatError, PlanningError, StalePlan
+from lazarus_plan.format import encode_step
 from lazarus_plan.format.merkle import leaf_hash, merkle_path, merkle_root, root_of_path
 from lazarus_plan.format.reader import PlanReader
 from lazarus_plan.locks.lock import materialise, write_lock

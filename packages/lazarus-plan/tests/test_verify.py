@@ -2,8 +2,10 @@ from collections.abc import Callable
 
 import pytest
 
-from lazarus_plan import BatchPlan, LengthCache, LengthRow, StalePlan, build_plan, check_lengths
+from lazarus_plan import BatchPlan, LengthCache, LengthRow, build_plan
+from lazarus_plan.checks import check_lengths
 from lazarus_plan.checks.against_data import LINKS
+from lazarus_plan.errors import StalePlan
 
 LENGTHS = [17, 30, 64, 5, 12, 40, 33, 9, 21, 58, 3, 47, 26, 11, 62, 8, 19, 35, 44, 14]
 OTHER = "sha256:" + "0" * 64

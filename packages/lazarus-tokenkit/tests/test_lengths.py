@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_plan import LengthRow, merkle_root, read_lengths
+from lazarus_plan import LengthRow, read_lengths
+from lazarus_plan.format import merkle_root
 from lazarus_tokenkit import Encoder, FieldNames, build_lengths, encode_rows, load_tokenizer, source_header
 from lazarus_tokenkit.errors import SampleError, TemplateError
 from lazarus_tokenkit.fingerprint import diff_parts

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from lazarus_plan import PlanConfig, StalePlan, build_plan, read_lengths, verify_plan
+from lazarus_plan import PlanConfig, build_plan, read_lengths, verify_plan
 from lazarus_plan.checks.sampled import Recipe
+from lazarus_plan.errors import StalePlan
 from lazarus_tokenkit import Encoder, FieldNames, build_lengths, load_tokenizer
 from lazarus_tokenkit.lengths.plan_hook import measure_rows
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lazarus_plan import LengthsError, read_lengths
+from lazarus_plan import read_lengths
+from lazarus_plan.errors import LengthsError
 from lazarus_tokenkit import (
     CompletionSample,
     Encoder,

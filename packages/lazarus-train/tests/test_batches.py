@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from lazarus_plan import PlanCursor, StalePlan
+from lazarus_plan import PlanCursor
+from lazarus_plan.errors import StalePlan
 from lazarus_train.data.batches import PADDING, make_batch, row_digests
 from lazarus_train.preflight.inputs import check_run
 

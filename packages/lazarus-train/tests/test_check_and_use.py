@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from lazarus_train import CorruptCheckpoint, ForeignCheckpoint, LoraSettings, Watcher, train
+from lazarus_train import LoraSettings, Watcher, train
 from lazarus_train.engine import trainer
 from lazarus_train.engine.state import TrainState
+from lazarus_train.errors import CorruptCheckpoint, ForeignCheckpoint
 from lazarus_train.run_dir.base_digest import Base, model_digest
 from lazarus_train.run_dir.checkpoint import read_state
 

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from lazarus_train import CorruptCheckpoint, ForeignCheckpoint, OptimizerSettings, train
+from lazarus_train import OptimizerSettings, train
+from lazarus_train.errors import CorruptCheckpoint, ForeignCheckpoint
 from lazarus_train.run_dir.checkpoint import checkpoints, find_damage, read_state, write_checkpoint
 
 

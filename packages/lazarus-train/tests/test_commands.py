@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from lazarus_core.errors import LazarusError
 from lazarus_plan import load_plan
-from lazarus_train import SetupError
 from lazarus_train.cli.app import app
+from lazarus_train.errors import SetupError
 
 PAIRS = [{"prompt": f"What is {a}?", "chosen": f"{a}.", "rejected": f"{a + 1}, say I."} for a in range(9)]
 CLASSES = [{"prompt": f"Is {a} more than 4?", "completion": "yes" if a > 4 else "no"} for a in range(9)]

@@ -6,9 +6,10 @@ import shutil
 import pytest
 
 from lazarus_core.errors import LazarusError
-from lazarus_plan import CorruptPlan, StalePlan
 from lazarus_plan.checks.against_data import LINKS
-from lazarus_train import SetupError, train
+from lazarus_plan.errors import CorruptPlan, StalePlan
+from lazarus_train import train
+from lazarus_train.errors import SetupError
 from lazarus_train.preflight.inputs import check_run
 
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from lazarus_train import EarlyStopSettings, Interrupted, OptimizerSettings, SetupError, Watcher, train
+from lazarus_train import EarlyStopSettings, OptimizerSettings, Watcher, train
+from lazarus_train.errors import Interrupted, SetupError
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lazarus_train import LoraSettings, Pins, train
+from lazarus_train import LoraSettings, train
+from lazarus_train.verify import Pins
 from suite import repeats
 
 SCRIPT = Path(__file__).parents[3] / "tools/attacks/forge_runs.py"

@@ -3,8 +3,9 @@ import pytest
 import lazarus_models
 import lazarus_models.trees
 from lazarus_models.backend import mx
-from lazarus_train import SetupError, train
+from lazarus_train import train
 from lazarus_train.engine.freeze import freeze_matching
+from lazarus_train.errors import SetupError
 
 
 def test_what_is_frozen_stays_and_the_rest_learns(setup):

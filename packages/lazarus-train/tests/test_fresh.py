@@ -8,8 +8,9 @@ from typer.testing import CliRunner
 import lazarus_models
 from lazarus_core.errors import LazarusError
 from lazarus_tokenkit import load_tokenizer
-from lazarus_train import SetupError, verify_run
+from lazarus_train import verify_run
 from lazarus_train.cli.app import app
+from lazarus_train.errors import SetupError
 from lazarus_train.init_model import FreshModel, make_model
 
 TEXTS = "".join(json.dumps({"text": f"{a} and {a} make {a + a}."}) + "\n" for a in range(9))

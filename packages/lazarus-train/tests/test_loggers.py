@@ -5,8 +5,9 @@ import struct
 
 import pytest
 
-from lazarus_train import SetupError, StepReport, Watcher, train
+from lazarus_train import StepReport, Watcher, train
 from lazarus_train.callbacks.loggers import telling
+from lazarus_train.errors import SetupError
 
 
 def scalars(folder) -> dict[tuple[int, str], float]:

@@ -4,10 +4,12 @@ import json
 
 import pytest
 
-from lazarus_plan import PlanConfig, Stage, StalePlan, build_plan, load_plan, save_plan
+from lazarus_plan import PlanConfig, Stage, build_plan, load_plan, save_plan
+from lazarus_plan.errors import StalePlan
 from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
-from lazarus_train import SetupError, train, verify_run
+from lazarus_train import train, verify_run
 from lazarus_train.data.dataset import Dataset, read_dataset
+from lazarus_train.errors import SetupError
 from lazarus_train.preflight.inputs import check_run
 from lazarus_train.run_dir.report import report_runs
 

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 import lazarus_train
 import lazarus_train.objectives
 from lazarus_core.errors import LazarusError
-from lazarus_train import CausalSettings, Interrupted, ObjectiveSettings, SetupError, train, verify_run
+from lazarus_train import CausalSettings, ObjectiveSettings, train, verify_run
 from lazarus_train.cli.app import app
+from lazarus_train.errors import Interrupted, SetupError
 from lazarus_train.objective_registry import BUILT_IN, settings_type
 
 TOY = '''
@@ -98,7 +99,7 @@ def test_it_is_resumed_to_the_bit_and_verified(setup, toy, stop_after):
 
 def test_settings_of_another_size_are_another_run(setup, toy):
     train(setup.config(objective={"kind": "toy"}, max_steps=1))
-    with pytest.raises(lazarus_train.ForeignCheckpoint, match="`objective` differ"):
+    with pytest.raises(lazarus_train.errors.ForeignCheckpoint, match="`objective` differ"):
         train(setup.config(objective={"kind": "toy", "share": 0.75}, max_steps=2))
 
 

@@ -4,9 +4,13 @@ import json
 
 import pytest
 
-from lazarus_plan import PlanError, StalePlan, load_plan
+from lazarus_plan import PlanError, load_plan
+from lazarus_plan.errors import StalePlan
 from lazarus_plan.locks.lock import write_lock
-from lazarus_train import ForeignCheckpoint, How, Pins, SetupError, train, verify_run
+from lazarus_train import train, verify_run
+from lazarus_train.errors import ForeignCheckpoint, SetupError
+from lazarus_train.run_dir import How
+from lazarus_train.verify import Pins
 
 
 def test_a_plan_that_is_not_the_expected_one_is_refused_before_anything_is_written(setup):

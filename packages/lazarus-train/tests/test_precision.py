@@ -9,12 +9,12 @@ import lazarus_models
 import lazarus_models.trees
 from lazarus_models.backend import mx
 from lazarus_models.trees import flatten
-from lazarus_train import Interrupted, OptimizerSettings, Watcher, train
+from lazarus_train import OptimizerSettings, Watcher, train
 from lazarus_train.data.batches import make_batch
 from lazarus_train.engine.gradients import LossGradients
 from lazarus_train.engine.precision import computing_in_bfloat16
 from lazarus_train.engine.step import compute_gradients
-from lazarus_train.errors import SetupError
+from lazarus_train.errors import Interrupted, SetupError
 from lazarus_train.layers.wrap import Wrapping, wrap_layers
 from lazarus_train.objectives.causal import CausalObjective
 from lazarus_train.objectives.forward import causal_sum

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from lazarus_models.backend import mx
 from lazarus_models.tensor_files import save_tensors
 from lazarus_plan import LengthCache, LengthRow
-from lazarus_train import PreferenceSettings, SetupError
+from lazarus_train import PreferenceSettings
 from lazarus_train.data.dataset import Dataset
+from lazarus_train.errors import SetupError
 from lazarus_train.objectives.preference import preference_loss
 from lazarus_train.objectives.preference_losses import (
     Answers,

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lazarus_plan import CorruptPlan, StalePlan
-from lazarus_train import CorruptCheckpoint, ForeignCheckpoint, LoraSettings, SetupError, check_run, train, verify_run
+from lazarus_plan.errors import CorruptPlan, StalePlan
+from lazarus_train import LoraSettings, check_run, train, verify_run
+from lazarus_train.errors import CorruptCheckpoint, ForeignCheckpoint, SetupError
 from lazarus_train.run_dir.chain import RunAudit
 from lazarus_train.run_dir.checkpoint import read_state
 from lazarus_train.run_dir.sealed_write import as_json
@@ -99,7 +100,8 @@ def test_a_final_sealed_anew_around_other_weights_is_found(run):
 
 
 def test_a_run_is_verified_from_any_folder_and_after_its_parts_moved(setup, monkeypatch, tmp_path_factory):
-    from lazarus_train import Elsewhere, TrainConfig
+    from lazarus_train import TrainConfig
+    from lazarus_train.verify import Elsewhere
 
     monkeypatch.chdir(setup.folder)
     relative = {"model": "model", "data": "data.jsonl", "batch_plan": "plan", "output": "run"}
@@ -199,7 +201,9 @@ def test_an_audit_log_of_other_tokens_is_found(run):
 
 
 def test_an_audit_log_that_was_chained_anew_over_other_tokens_is_found(run):
-    from lazarus_plan import AuditLog, StepDigest, encode_step, load_plan
+    from lazarus_plan import AuditLog, load_plan
+    from lazarus_plan.audit import StepDigest
+    from lazarus_plan.format import encode_step
 
     plan = load_plan(run.plan)
     path = run.folder / "run/audit.jsonl"

@@ -10,8 +10,9 @@ import lazarus_models
 import lazarus_models.tensor_files
 from lazarus_models.backend import mx
 from lazarus_models.cli.app import app as models_app
-from lazarus_train import Interrupted, LoraSettings, SetupError, train
+from lazarus_train import LoraSettings, train
 from lazarus_train.engine.state import ADAPTERS
+from lazarus_train.errors import Interrupted, SetupError
 
 LORA = LoraSettings(rank=4, dropout=0.1)
 

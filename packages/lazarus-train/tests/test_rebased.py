@@ -4,9 +4,11 @@ import json
 
 import pytest
 
-from lazarus_plan import CorruptPlan, PlanConfig, StalePlan, load_plan, rebase_plan, save_plan
+from lazarus_plan import PlanConfig, load_plan, rebase_plan, save_plan
 from lazarus_plan.audit.log import read_log
-from lazarus_train import SetupError, check_run, train, verify_run
+from lazarus_plan.errors import CorruptPlan, StalePlan
+from lazarus_train import check_run, train, verify_run
+from lazarus_train.errors import SetupError
 
 
 @pytest.fixture

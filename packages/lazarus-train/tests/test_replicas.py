@@ -7,7 +7,7 @@ import lazarus_models
 import lazarus_models.trees
 from lazarus_models.backend import mx
 from lazarus_models.trees import flatten
-from lazarus_plan import Row, Segment
+from lazarus_plan.plan import Row, Segment
 from lazarus_train import LoraSettings, PreferenceSettings
 from lazarus_train.cpu.thread_parallel import Replicas, share_rows
 from lazarus_train.data.batches import make_batch

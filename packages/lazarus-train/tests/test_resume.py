@@ -7,8 +7,10 @@ import sys
 import pytest
 
 import commands
-from lazarus_plan import StalePlan, load_plan
-from lazarus_train import Interrupted, SetupError, Watcher, train
+from lazarus_plan import load_plan
+from lazarus_plan.errors import StalePlan
+from lazarus_train import Watcher, train
+from lazarus_train.errors import Interrupted, SetupError
 from suite import chosen
 
 

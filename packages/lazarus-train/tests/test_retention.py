@@ -5,8 +5,9 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from lazarus_train import SetupError, train, verify_run
+from lazarus_train import train, verify_run
 from lazarus_train.cli.app import app
+from lazarus_train.errors import SetupError
 from lazarus_train.run_dir.inventory import list_checkpoints
 from lazarus_train.run_dir.retention import best_checkpoint, tidy
 

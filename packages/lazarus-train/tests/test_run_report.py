@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from lazarus_train import OptimizerSettings, SetupError, train
+from lazarus_train import OptimizerSettings, train
+from lazarus_train.errors import SetupError
 from lazarus_train.run_dir.report import as_json, report_runs
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_plan import merkle_root
+from lazarus_plan.format import merkle_root
 from lazarus_train.run_dir.sealed_read import BrokenSeal, Sealed, seal_damage
 from lazarus_train.run_dir.sealed_write import seal
 

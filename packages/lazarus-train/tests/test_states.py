@@ -6,7 +6,8 @@ import pytest
 
 from lazarus_models import load
 from lazarus_models.backend import mx
-from lazarus_train import SetupError, train
+from lazarus_train import train
+from lazarus_train.errors import SetupError
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import pytest
 import lazarus_models
 from lazarus_models.backend import mx
 from lazarus_models.trees import flatten
-from lazarus_plan import PlanCursor, Row, Segment, load_plan
+from lazarus_plan import PlanCursor, load_plan
+from lazarus_plan.plan import Row, Segment
 from lazarus_train.data.batches import make_batch
 from lazarus_train.engine.gradients import LossGradients
 from lazarus_train.engine.step import compute_gradients

@@ -13,9 +13,10 @@ import lazarus_models
 import lazarus_models.trees
 from lazarus_models.backend import mx
 from lazarus_plan import LengthCache, LengthRow, PlanConfig, build_plan
-from lazarus_train import PreferenceSettings, SetupError, train
+from lazarus_train import PreferenceSettings, train
 from lazarus_train.data.dataset import Dataset
 from lazarus_train.engine.evaluation import held_out, plan_held_out
+from lazarus_train.errors import SetupError
 from lazarus_train.objectives.base import Bindings, Group, held_out_group, make_objective, step_group
 from lazarus_train.objectives.preference import PreferenceObjective
 from lazarus_train.objectives.reference import ModelReference

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lazarus_train import SetupError
+from lazarus_train.errors import SetupError
 from lazarus_train.tune.measure import Measured, Setup, full_batches
 from lazarus_train.tune.search import Sweep, Trial, largest_that_fits, read_trials, run_sweep, summary
 

@@ -13,12 +13,14 @@ import lazarus_models.tensor_files
 import lazarus_models.trees
 from lazarus_models.backend import mx
 from lazarus_models.trees import flatten
-from lazarus_plan import PlanCursor, StalePlan
+from lazarus_plan import PlanCursor
+from lazarus_plan.errors import StalePlan
 from lazarus_tokenkit import FieldNames, TokenkitError
-from lazarus_train import Interrupted, OptimizerSettings, SetupError, Watcher, train
+from lazarus_train import OptimizerSettings, Watcher, train
 from lazarus_train.data.batches import make_batch
 from lazarus_train.engine.gradients import LossGradients
 from lazarus_train.engine.step import compute_gradients
+from lazarus_train.errors import Interrupted, SetupError
 from lazarus_train.objectives.base import Bindings, OwnBatches, make_objective, step_group
 from lazarus_train.objectives.forward import causal_sum, part_log_probabilities
 from lazarus_train.objectives.next_token import causal_nll

@@ -9,8 +9,9 @@ import lazarus_models
 import lazarus_models.tensor_files
 import lazarus_models.trees
 from lazarus_models.backend import mx
-from lazarus_train import Interrupted, NonFinite, OptimizerSettings, SetupError, Watcher, train
+from lazarus_train import OptimizerSettings, Watcher, train
 from lazarus_train.engine.state import ADAPTERS
+from lazarus_train.errors import Interrupted, NonFinite, SetupError
 
 
 def test_the_logged_loss_is_the_mean_over_the_labels_of_the_step(setup):

@@ -1,7 +1,12 @@
 from ._version import __version__ as __version__
 from .errors import GymError as GymError
+from .errors import RewardError as RewardError
 from .errors import SamplesError as SamplesError
 from .errors import TaskError as TaskError
+from .rewards import MeanReward as MeanReward
+from .rewards import Reward as Reward
+from .rewards import reward as reward
+from .rewards import reward_replies as reward_replies
 from .samples import read_replies as read_replies
 from .samples import read_tasks as read_tasks
 from .samples import write_samples as write_samples

@@ -27,17 +27,13 @@ def _root(version: Annotated[bool, version_option("lazarus-gym")] = False) -> No
 def generate(
     output: Annotated[Path, typer.Option("-o", "--output", help="Chat samples as JSON lines.")],
     family: Annotated[str, typer.Option("--type", help="Family of tasks: math.")] = "math",
-    count: Annotated[int, typer.Option("-n", "--count", help="Number of tasks.")] = 400,
-    seed: Annotated[
-        int, typer.Option("--seed", help="Random seed; the same seed gives the same file on every machine.")
-    ] = 0,
-    kinds: Annotated[str, typer.Option("--kinds", help="Kinds, comma-separated [default: every kind].")] = "",
-    digits: Annotated[
-        int, typer.Option("--digits", help="Largest number of digits of the numbers in questions, 1 to 7.")
-    ] = 2,
+    count: Annotated[int, typer.Option("-n", "--count", help="How many tasks.")] = 400,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed is the same file, on every machine.")] = 0,
+    kinds: Annotated[str, typer.Option("--kinds", help="Kinds, joined by commas; default: every kind.")] = "",
+    digits: Annotated[int, typer.Option("--digits", help="The numbers are below 10 to this power, 1 to 7.")] = 2,
     force: Force = False,
 ) -> None:
-    """Writes synthetic tasks as chat samples with answers."""
+    """Writes synthetic tasks as chat samples, each with its answer."""
     from lazarus_core.outputs import check_output
     from lazarus_gym.samples import TASKS, write_samples
     from lazarus_gym.tasks.maths import KINDS, generate_tasks
@@ -55,14 +51,20 @@ def generate(
 
 @app.command()
 def verify(
-    tasks: Annotated[Path, typer.Option("-d", "--data", help="Tasks written by `generate`.")],
-    replies: Annotated[Path, typer.Option("--replies", help='JSON lines {"id":"...","reply":"..."}, one per task.')],
+    tasks: Annotated[Path, typer.Option("-d", "--data", help="What `generate` wrote.")],
+    replies: Annotated[Path, typer.Option("--replies", help='JSON lines {"id":"...","reply":"..."}, one a task.')],
+    reward: Annotated[
+        str | None, typer.Option("--reward", help="Print the mean of this reward: math, or one of another package.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Scores replies: accuracy with its 95 % interval (Wilson), by kind and in total."""
+    """Scores replies: accuracy with its 95 % interval (Wilson), by kind and in all."""
     from lazarus_gym.samples import read_replies, read_tasks
     from lazarus_gym.score import score_replies
 
+    if reward is not None:
+        _show_rewards(tasks, replies, reward, as_json=as_json)
+        return
     scores = score_replies(read_tasks(tasks), read_replies(replies))
     if as_json:
         rows = {
@@ -75,3 +77,19 @@ def verify(
     for of, score in scores.items():
         low, high = score.interval
         show(f"{of:<16}{score.correct:>8}{score.n:>8}{score.accuracy:>10.1%}   {low:.1%} to {high:.1%}")
+
+
+def _show_rewards(tasks: Path, replies: Path, name: str, *, as_json: bool) -> None:
+    """Prints the mean reward with its interval, by kind and in all."""
+    from lazarus_gym.rewards import reward_replies
+    from lazarus_gym.samples import read_replies, read_tasks
+
+    rewards = reward_replies(read_tasks(tasks), read_replies(replies), name=name)
+    if as_json:
+        rows = {of: {"reward": each.mean, "n": each.n, "interval_95": each.interval} for of, each in rewards.items()}
+        show(json.dumps(rows))
+        return
+    show(f"{'kind':<16}{'n':>8}{'reward':>10}   95 % interval")
+    for of, each in rewards.items():
+        low, high = each.interval
+        show(f"{of:<16}{each.n:>8}{each.mean:>10.3f}   {low:.3f} to {high:.3f}")

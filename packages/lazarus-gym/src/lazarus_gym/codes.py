@@ -28,4 +28,19 @@ CODES = {
     "LG-E118": Code(
         "An output would replace something else", "The path names another file", "Choose another path, or `--force`."
     ),
+    "LG-E120": Code(
+        "No reward has this name",
+        "A typing error, or a package that is not installed",
+        "Choose one that the message lists, or install the package that provides it.",
+    ),
+    "LG-E121": Code(
+        "The reward of another package cannot be loaded",
+        "A broken or old package, or two packages with the same name of a reward",
+        "Update or uninstall the package that the message names.",
+    ),
+    "LG-E122": Code(
+        "The reward of another package failed or gave no number from 0 to 1",
+        "An error in that package",
+        "Update the package that the message names, or choose another reward.",
+    ),
 }

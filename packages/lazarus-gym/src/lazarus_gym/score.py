@@ -1,18 +1,20 @@
-"""Accuracy of replies with a confidence interval."""
+"""How many replies are right, and how sure that figure is."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import TypeVar
 
 from lazarus_gym.errors import SamplesError
-from lazarus_gym.tasks.maths import KINDS, Task, verify
+from lazarus_gym.tasks.maths import KINDS, Kind, Task, verify
 
+Value = TypeVar("Value")
 _Z = 1.959963984540054  # the 97.5 % point of the normal distribution: an interval of 95 %
 
 
 @dataclass(frozen=True)
 class Score:
-    """Number of correct replies of n.
+    """Right replies of n.
 
     >>> score = Score(correct=61, n=80)
     >>> score.accuracy, [round(end, 3) for end in score.interval]
@@ -24,40 +26,61 @@ class Score:
 
     @property
     def accuracy(self) -> float:
-        """Fraction of correct replies, 0 to 1."""
+        """Share of right replies, 0 to 1."""
         return self.correct / self.n
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the accuracy (E. B. Wilson 1927), valid for few replies and near 0 and 1."""
-        p, n, z2 = self.accuracy, self.n, _Z * _Z
-        centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-        half = _Z / (1 + z2 / n) * sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-        # It holds p and stays within [0, 1]; rounding must not say otherwise.
-        return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))
+        """Wilson's 95 % interval of the accuracy (E. B. Wilson 1927); sound for few replies and near 0 and 1."""
+        return wilson_interval(self.accuracy, self.n)
+
+
+def wilson_interval(p: float, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval (E. B. Wilson 1927).
+
+    Args:
+        p: The mean, 0 to 1.
+        n: The number of values, at least 1.
+    """
+    z2 = _Z * _Z
+    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = _Z / (1 + z2 / n) * sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    # It holds p and stays within [0, 1]; rounding must not say otherwise.
+    return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))
 
 
 def score_replies(tasks: Iterable[Task], replies: Mapping[str, str]) -> dict[str, Score]:
-    """Scores one reply to every task, by kind and in total (`"all"`, last).
+    """Scores one reply to every task, by kind and in all (`"all"`, last).
+
+    Raises:
+        SamplesError: A task without a reply, or a reply without a task: a score over what happens to be there misleads.
+    """
+    tasks = list(tasks)
+    check_ids(tasks, replies)
+    verdicts = by_kind((task.kind, verify(task, replies[task.id]).correct) for task in tasks)
+    return {kind: Score(sum(each), len(each)) for kind, each in verdicts.items()}
+
+
+def check_ids(tasks: Sequence[Task], replies: Mapping[str, str]) -> None:
+    """Checks that there is one reply to every task and no other.
 
     Args:
         tasks: The tasks.
-        replies: Replies by task id.
+        replies: The replies by id of their tasks.
 
     Raises:
-        SamplesError: A task has no reply, or a reply has no task. A score of a subset would mislead.
+        SamplesError: A task without a reply, or a reply without a task.
     """
-    tasks = list(tasks)
     if missing := [task.id for task in tasks if task.id not in replies]:
         raise SamplesError(
             f"{len(missing)} of {len(tasks)} tasks have no reply, the first is {missing[0]!r}", "LG-E116"
         )
     if foreign := replies.keys() - {task.id for task in tasks}:
         raise SamplesError(f"{len(foreign)} replies have no task, one is {min(foreign)!r}", "LG-E117")
-    verdicts = [(task.kind, verify(task, replies[task.id]).correct) for task in tasks]
-    scores = {
-        kind: Score(sum(correct for of, correct in verdicts if of == kind), n)
-        for kind in KINDS
-        if (n := sum(of == kind for of, _ in verdicts))
-    }
-    return scores | {"all": Score(sum(score.correct for score in scores.values()), len(tasks))}
+
+
+def by_kind(values: Iterable[tuple[Kind, Value]]) -> "dict[str, list[Value]]":
+    """Values by kind of their tasks, in the order of `KINDS`, and all of them (`"all"`, last)."""
+    values = list(values)
+    kinds = {kind: [value for of, value in values if of == kind] for kind in KINDS}
+    return {kind: found for kind, found in kinds.items() if found} | {"all": [value for _, value in values]}

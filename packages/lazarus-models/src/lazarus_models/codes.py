@@ -227,4 +227,14 @@ CODES = {
     "LM-E161": Code(
         "The server's libraries are not installed", "The extra `serve` is missing", "Install `lazarus-models[serve]`."
     ),
+    "LM-E180": Code(
+        "The family of another package cannot be loaded",
+        "A broken or old package, or two packages with the same `model_type`",
+        "Update or uninstall the package that the message names.",
+    ),
+    "LM-E181": Code(
+        "The family of another package failed",
+        "An error in that package",
+        "Update or uninstall the package that the message names.",
+    ),
 }

@@ -3,7 +3,7 @@
 LazarusError                  every expected failure of every Lazarus package
 └── ModelsError               bad input or usage, exit 2
     ├── ConfigError           a config.json is missing, unreadable or contradictory          LM-E10x
-    ├── UnsupportedModel      a valid config of a model that this version does not support   LM-E11x
+    ├── UnsupportedModel      a valid config of a model that this version does not support   LM-E11x, E18x
     ├── WeightsError          safetensors missing, damaged, or different from the config     LM-E12x
     ├── AdapterError          a LoRA adapter does not fit its model                          LM-E13x
     ├── GenerationError       an invalid prompt or generation setting                        LM-E14x

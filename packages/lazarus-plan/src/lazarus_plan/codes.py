@@ -329,6 +329,21 @@ CODES = {
         "Rows with `parts`, which a cache does not keep",
         "Write the rows by `LengthsWriter`.",
     ),
+    "LP-E206": Code(
+        "The exporter of another package cannot be loaded",
+        "A broken or old package, or two packages with the same name of an exporter",
+        "Update or uninstall the package that the message names.",
+    ),
+    "LP-E207": Code(
+        "The exporter of another package failed or gave no Python file",
+        "An error in that package",
+        "Update or uninstall the package that the message names.",
+    ),
+    "LP-E208": Code(
+        "No exporter has this name",
+        "A typing error, or a package that is not installed",
+        "Choose one that the message lists, or install the package that provides it.",
+    ),
     "LP-W201": Code(
         "Much of the plan is padding", "Long rows with few samples each", "Choose another row length or token budget."
     ),

@@ -30,7 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lazarus_core.atomic import naming, stream_number, whole_file
-from lazarus_plan import LengthsHeader, merkle_root
+from lazarus_plan import LengthsHeader
+from lazarus_plan.format import merkle_root
 from lazarus_tokenkit.encoding.encoder import Encoder, Prepared
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.lengths.chunks import WORKERS, Engines, in_order, open_engines

@@ -9,11 +9,6 @@ from .config import OptimizerSettings as OptimizerSettings
 from .config import TrainConfig as TrainConfig
 from .engine.trainer import RunResult as RunResult
 from .engine.trainer import train as train
-from .errors import CorruptCheckpoint as CorruptCheckpoint
-from .errors import ForeignCheckpoint as ForeignCheckpoint
-from .errors import Interrupted as Interrupted
-from .errors import NonFinite as NonFinite
-from .errors import SetupError as SetupError
 from .errors import TrainError as TrainError
 from .objective_registry import ObjectiveSettings as ObjectiveSettings
 from .objectives.base import Objective as Objective
@@ -25,9 +20,5 @@ from .objectives.preference import PreferenceSettings as PreferenceSettings
 from .objectives.regression import RegressionSettings as RegressionSettings
 from .objectives.reward import RewardSettings as RewardSettings
 from .preflight.inputs import check_run as check_run
-from .run_dir.links import How as How
-from .run_dir.links import Link as Link
 from .run_settings import RunSettings as RunSettings
-from .verify.evidence import Elsewhere as Elsewhere
-from .verify.evidence import Pins as Pins
 from .verify.walk import verify_run as verify_run

@@ -105,9 +105,10 @@ class UnifiedPipeline:
             return await asyncio.get_running_loop().run_in_executor(thread, made)
 
     @property
-    def family(self) -> ModelFamilyType:
-        """The model's family."""
-        return ModelFamilyType(self.lm.family)
+    def family(self) -> ModelFamilyType | str:
+        """The model's family; a plain string if it is one of another package."""
+        name = self.lm.family
+        return ModelFamilyType(name) if name in list(ModelFamilyType) else name
 
     def generate(self, prompt: str, config: GenerationConfig | None = None) -> Generation:
         """Continues a text without a chat template.

@@ -12,6 +12,7 @@ from lazarus_models.config.architecture import MAX_LAYERS
 from lazarus_models.config.huggingface import ModelConfig, in_words, read_json
 from lazarus_models.errors import ConfigError, UnsupportedModel
 from lazarus_models.families.family import Family as Family
+from lazarus_models.families.plugins import GROUP, config_errors, outside_family
 
 
 class ModelFamilyType(StrEnum):
@@ -42,18 +43,21 @@ def family_of(model_type: str, source: str = "config") -> Family:
     """The family of a `model_type`.
 
     Args:
-        model_type: A value of `ModelFamilyType`.
+        model_type: A value of `ModelFamilyType`, or the name of an entry point of another package (see `families.plugins`).
         source: Start of the message.
 
     Raises:
-        UnsupportedModel: The family is not supported.
+        UnsupportedModel: The family is not supported, or the package that provides it cannot be used.
     """
-    if model_type not in list(ModelFamilyType):
-        raise UnsupportedModel(
-            f"{source}: `model_type` {model_type!r} is not supported; supported are {', '.join(ModelFamilyType)}",
-            "LM-E110",
-        )
-    return import_module(f"{__name__}.{model_type}").FAMILY
+    if model_type in list(ModelFamilyType):
+        return import_module(f"{__name__}.{model_type}").FAMILY
+    if outside := outside_family(model_type):
+        return outside
+    known = ", ".join((*ModelFamilyType, *(name for name in GROUP.names() if name not in list(ModelFamilyType))))
+    raise UnsupportedModel(
+        f"{source}: `model_type` {model_type!r} is not supported; supported are {known}",
+        "LM-E110",
+    )
 
 
 def canonical(raw: dict[str, Any], source: str) -> ModelConfig:
@@ -79,7 +83,8 @@ def canonical(raw: dict[str, Any], source: str) -> ModelConfig:
     if isinstance(layers, int) and layers > MAX_LAYERS:  # families make lists of that length
         raise ConfigError(f"{source}: `num_hidden_layers` is {layers:,}; at most {MAX_LAYERS:,} are built", "LM-E109")
     try:
-        return family.config.from_huggingface(raw)
+        with config_errors(model_type):
+            return family.config.from_huggingface(raw)
     except ValidationError as error:
         known = all(item["type"] == "literal_error" and item["loc"][0] in _PINNED for item in error.errors())
         if known:

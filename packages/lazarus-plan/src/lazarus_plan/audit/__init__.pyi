@@ -7,5 +7,7 @@ from .line import Header as Header
 from .line import Kind as Kind
 from .line import bound_plan_id as bound_plan_id
 from .line import parse_entry as parse_entry
+from .log import StepDigest as StepDigest
 from .log import data_head as data_head
 from .log import read_log as read_log
+from .log import row_digest as row_digest

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -172,9 +172,20 @@ def rebase(
     say(f"wrote {output}: goes on at step {step} from a checkpoint of {plan}")
 
 
+def _export_targets() -> list[str]:
+    from lazarus_plan.exports import targets
+
+    return targets()
+
+
 def export(
     to: Annotated[
-        Literal["torch", "trl", "grain", "mlx"], typer.Option("--to", help="Whose trainer replays the plan.")
+        str,
+        typer.Option(
+            "--to",
+            help="Whose trainer replays the plan: torch, trl, grain, mlx, or an exporter of another package.",
+            autocompletion=_export_targets,
+        ),
     ],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Python file [default: print it].")] = None,
     force: Force = False,
@@ -185,8 +196,9 @@ def export(
     mlx: a call of mlx-lm's trainer. Labels are those of the data or of `lazarus-tokenkit encode`; settings that would break the plan
     are refused. The run writes an audit log for `lazarus-plan audit`. The head of the file shows how to use it.
     """
-    from lazarus_plan.exports import LOADER
     from lazarus_plan.exports import export as source_of
+    from lazarus_plan.exports import output_kind
 
-    check_result(output, LOADER, [], force)
-    write_result(source_of(to).rstrip(), output)
+    content = source_of(to).rstrip()
+    check_result(output, output_kind(content), [], force)
+    write_result(content, output)

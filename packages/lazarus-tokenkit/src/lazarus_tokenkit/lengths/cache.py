@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from lazarus_core.canonical import canonical_json
 from lazarus_core.printable import utf8_name
-from lazarus_plan import LengthsHeader, merkle_root
+from lazarus_plan import LengthsHeader
+from lazarus_plan.format import merkle_root
 from lazarus_tokenkit.encoding.encoder import Encoder, Measure, Prepared
 from lazarus_tokenkit.lengths.chunks import WORKERS, Engines, in_order, open_engines
 from lazarus_tokenkit.lengths.measure import CHUNK, PREFIX_BYTES, header_of, row_places_in_errors

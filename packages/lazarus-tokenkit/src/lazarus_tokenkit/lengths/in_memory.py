@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from itertools import islice
 
-from lazarus_plan import LengthCache, LengthRow, LengthsError, merkle_root
+from lazarus_plan import LengthCache, LengthRow
+from lazarus_plan.errors import LengthsError
+from lazarus_plan.format import merkle_root
 from lazarus_tokenkit.encoding.encoder import Encoder
 from lazarus_tokenkit.lengths.measure import CHUNK, PREFIX_BYTES, header_of
 from lazarus_tokenkit.samples.kinds import Sample

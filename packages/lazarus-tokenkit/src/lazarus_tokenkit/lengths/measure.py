@@ -10,7 +10,8 @@ from typing import Any
 
 from lazarus_core.canonical import digest_text
 from lazarus_core.printable import utf8_name
-from lazarus_plan import LengthRow, LengthsHeader, merkle_root
+from lazarus_plan import LengthRow, LengthsHeader
+from lazarus_plan.format import merkle_root
 from lazarus_tokenkit.encoding.encoder import Encoded, Encoder
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.samples.files import Paths, data_files

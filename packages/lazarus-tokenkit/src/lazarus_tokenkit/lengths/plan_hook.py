@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from lazarus_plan import LengthRow, StalePlan
+from lazarus_plan import LengthRow
 from lazarus_plan.checks import Recipe
+from lazarus_plan.errors import StalePlan
 from lazarus_tokenkit.encoding.encoder import ENCODE_VERSION, Encoder
 from lazarus_tokenkit.lengths.measure import EncodedRow, row_places_in_errors
 from lazarus_tokenkit.samples.read import FieldNames, read_rows

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from lazarus_plan import ChainCheck
+from lazarus_plan.checks import ChainCheck
 from lazarus_train.callbacks.reports import HeldOut, MemoryEstimate, StepReport
 
 

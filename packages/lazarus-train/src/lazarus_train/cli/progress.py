@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lazarus_core.console import progress, say
 
 if TYPE_CHECKING:
-    from lazarus_plan import ChainCheck
+    from lazarus_plan.checks import ChainCheck
     from lazarus_train.callbacks.base import Watcher
     from lazarus_train.callbacks.reports import HeldOut, MemoryEstimate, StepReport
     from lazarus_train.config import TrainConfig

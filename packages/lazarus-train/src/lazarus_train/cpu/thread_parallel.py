@@ -16,7 +16,8 @@ from typing import TypeVar
 
 from lazarus_models.backend import nn
 from lazarus_models.trees import evaluate
-from lazarus_plan import Row, assign
+from lazarus_plan.plan import Row
+from lazarus_plan.shard import assign
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")

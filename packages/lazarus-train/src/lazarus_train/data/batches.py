@@ -16,7 +16,9 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from lazarus_models.backend import mx
-from lazarus_plan import Row, StalePlan, row_digest
+from lazarus_plan.audit import row_digest
+from lazarus_plan.errors import StalePlan
+from lazarus_plan.plan import Row
 from lazarus_train.data.dataset import Dataset
 
 PADDING = 0

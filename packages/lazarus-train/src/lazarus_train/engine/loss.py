@@ -14,7 +14,9 @@ from typing import Any
 
 from lazarus_models.backend import mx
 from lazarus_models.trees import evaluate
-from lazarus_plan import BatchPlan, RankStep, Row, Step
+from lazarus_plan import BatchPlan
+from lazarus_plan.cursor import RankStep
+from lazarus_plan.plan import Row, Step
 from lazarus_train.config import TrainConfig
 from lazarus_train.cpu.thread_parallel import Replicas, share_rows
 from lazarus_train.data.batches import Batch, make_batch

@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from lazarus_models.backend import mx
-from lazarus_plan import PlanCursor, RankStep, StepDigest, encode_step
+from lazarus_plan import PlanCursor
+from lazarus_plan.audit import StepDigest
+from lazarus_plan.cursor import RankStep
+from lazarus_plan.format import encode_step
 from lazarus_train.callbacks.base import SILENT, Watcher
 from lazarus_train.callbacks.reports import StepReport
 from lazarus_train.config import TrainConfig

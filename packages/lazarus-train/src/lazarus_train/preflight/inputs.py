@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lazarus_plan import BatchPlan, ChainCheck, StalePlan, check_lengths, load_plan
-from lazarus_plan.checks import check_pin
+from lazarus_plan import BatchPlan, load_plan
+from lazarus_plan.checks import ChainCheck, check_lengths, check_pin
+from lazarus_plan.errors import StalePlan
 from lazarus_plan.lengths import ABSENT
 from lazarus_tokenkit import Encoder, load_tokenizer
 from lazarus_tokenkit.errors import TemplateError

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lazarus_core.jsonl import MalformedLine, parse_object
-from lazarus_plan import BatchPlan, CorruptPlan, check_audit
+from lazarus_plan import BatchPlan, check_audit
 from lazarus_plan.audit import (
     AUDIT_VERSION,
     Audit,
@@ -20,6 +20,7 @@ from lazarus_plan.audit import (
     parse_entry,
     read_log,
 )
+from lazarus_plan.errors import CorruptPlan
 from lazarus_train.errors import CorruptCheckpoint, ForeignCheckpoint
 from lazarus_train.run_dir.checkpoint import State, checkpoint_path
 from lazarus_train.run_dir.layout import RunFolder

@@ -4,9 +4,10 @@ from itertools import islice
 from pathlib import Path
 
 from lazarus_core.canonical import JSON
-from lazarus_plan import BatchPlan, StalePlan, encode_step
+from lazarus_plan import BatchPlan
 from lazarus_plan.audit import read_log
-from lazarus_plan.format import leaf_hash, plan_id, plan_identity, root_of_leaves, short, source_identities
+from lazarus_plan.errors import StalePlan
+from lazarus_plan.format import encode_step, leaf_hash, plan_id, plan_identity, root_of_leaves, short, source_identities
 
 
 def identity_of(plan: BatchPlan) -> JSON:

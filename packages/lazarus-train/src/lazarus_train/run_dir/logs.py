@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lazarus_core.canonical import canonical_json
-from lazarus_plan import AuditLog, BatchPlan, StepDigest
-from lazarus_plan.audit import Binding, data_head, read_log
+from lazarus_plan import AuditLog, BatchPlan
+from lazarus_plan.audit import Binding, StepDigest, data_head, read_log
 from lazarus_train.callbacks.reports import HeldOut, StepReport
 from lazarus_train.config import TrainConfig
 from lazarus_train.run_dir.checkpoint import State

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from lazarus_plan import BatchPlan, check_state
+from lazarus_plan import BatchPlan
+from lazarus_plan.cursor import check_state
 from lazarus_train.config import TrainConfig
 from lazarus_train.errors import ForeignCheckpoint, SetupError
 from lazarus_train.run_dir.base_digest import Base

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from lazarus_core.canonical import digest_text
 from lazarus_core.jsonl import MalformedLine, parse_object
-from lazarus_plan import merkle_root
 from lazarus_plan.audit import Binding, Kind
+from lazarus_plan.format import merkle_root
 
 MANIFEST = "manifest.json"
 """SHA-256 of every other file; written last."""

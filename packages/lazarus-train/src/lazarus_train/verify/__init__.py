@@ -1,1 +1,5 @@
 """Verification of a run: from the trained weights back to the rows."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

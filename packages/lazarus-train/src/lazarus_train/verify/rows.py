@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lazarus_plan import StalePlan
 from lazarus_plan.checks import check_pin
+from lazarus_plan.errors import StalePlan
 from lazarus_plan.format import short
 from lazarus_train.data.dataset import field_names, read_dataset
 from lazarus_train.preflight.inputs import RunInputs

@@ -1,0 +1,2 @@
+from .links import How as How
+from .links import Link as Link

@@ -1,0 +1,2 @@
+from .evidence import Elsewhere as Elsewhere
+from .evidence import Pins as Pins
