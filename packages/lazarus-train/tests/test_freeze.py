@@ -26,5 +26,5 @@ def test_a_pattern_that_matches_nothing_is_refused(setup):
 
 
 def test_freezing_everything_is_refused(setup):
-    with pytest.raises(SetupError, match="leaves nothing to learn"):
+    with pytest.raises(SetupError, match="leaves no trainable parameter"):
         freeze_matching(lazarus_models.load(setup.model).model, ["*"])

@@ -115,6 +115,8 @@ def test_the_merged_model_opens_in_mlx_lm_unchanged(quantized):
 
 
 def test_all_weights_of_a_quantized_model_cannot_be_trained(quantized):
-    with pytest.raises(SetupError, match=r"is quantized: its matrices cannot learn\. Set `lora` to train"):
+    with pytest.raises(
+        SetupError, match=r"is quantized, and quantized weights cannot be trained\. Set `lora` to train"
+    ):
         train(quantized.config())
     assert not (quantized.folder / "run" / "config.json").exists()

@@ -47,8 +47,8 @@ def test_padded_rows_have_the_loss_they_have_alone(setup, mamba):
 def test_what_shares_a_row_is_refused(setup, mamba):
     rows = [{"prompt": "a", "completion": "b c d"} for _ in range(4)]
     plan_for(setup, mamba, rows)
-    with pytest.raises(SetupError, match="lets the samples of a row see each other"):
+    with pytest.raises(SetupError, match="cannot separate the samples of a row"):
         train(setup.config().model_copy(update={"model": mamba}))
     plan_for(setup, mamba, [{"prompt": "a", "chosen": "b", "rejected": "c"}] * 2, mode="padded")
-    with pytest.raises(SetupError, match="lets the samples of a row see each other"):
+    with pytest.raises(SetupError, match="cannot separate the samples of a row"):
         train(setup.config(objective={"kind": "preference"}).model_copy(update={"model": mamba}))

@@ -285,9 +285,9 @@ def test_a_scores_model_goes_on_from_where_it_was_saved_and_only_for_the_same_sc
         ("dpo", {"kind": "causal"}, "train it with `dpo` or `reward`"),
         ("classification", {"kind": "preference"}, "not a chosen and a rejected answer"),
         ("dpo", {"kind": "classification"}, "not one question and its answer"),
-        ("classification", {"kind": "regression"}, "'no' is no number"),
+        ("classification", {"kind": "regression"}, "'no' is not a number"),
         ("classification", {"kind": "classification", "classes": ["yes", "perhaps"]}, "'no' is none of the 2 classes"),
-        ("classification", {"kind": "diffusion", "mask_id": 0}, "stands in the data"),
+        ("classification", {"kind": "diffusion", "mask_id": 0}, "occurs in the data"),
         ("classification", {"kind": "mntp", "mask_id": 300}, "the model knows 300"),
     ],
 )
@@ -313,7 +313,11 @@ def test_rows_that_an_objective_cannot_learn_from_are_refused(setup, name, objec
             "classification",
             "sample 0 of .*more.jsonl: 'perhaps' is none",
         ),
-        ({"prompt": "What is it?", "completion": "inf"}, "regression", "sample 0 of .*more.jsonl: 'inf' is no number"),
+        (
+            {"prompt": "What is it?", "completion": "inf"},
+            "regression",
+            "sample 0 of .*more.jsonl: 'inf' is not a number",
+        ),
         ({"prompt": "What is it?", "chosen": "1", "rejected": "2"}, "causal", "sample 0 of .*more.jsonl is a pair"),
     ],
 )

@@ -47,5 +47,5 @@ class Ema:
         if {name: mean.shape for name, mean in self._mean.items()} != {
             name: tensor.shape for name, tensor in tensors.items()
         }:
-            raise CorruptCheckpoint("the mean of weights is of another model", "LR-E205")
+            raise CorruptCheckpoint("the averaged weights (EMA) belong to another model", "LR-E205")
         self._mean = dict(tensors)

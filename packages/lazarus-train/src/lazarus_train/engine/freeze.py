@@ -30,4 +30,4 @@ def freeze_matching(model: nn.Module, patterns: Sequence[str]) -> None:
             owner, _, leaf = name.rpartition(".")
             owners[owner].freeze(recurse=False, keys=leaf)
     if not flatten(model.trainable_parameters()):
-        raise SetupError(f"`freeze` {list(patterns)} leaves nothing to learn", "LR-E122")
+        raise SetupError(f"`freeze` {list(patterns)} leaves no trainable parameter", "LR-E122")

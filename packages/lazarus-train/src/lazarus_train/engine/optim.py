@@ -176,7 +176,7 @@ class Optimizer:
         """
         expected = {name: tensor.shape for name, tensor in self._like.items()}
         if expected != {name: tensor.shape for name, tensor in tensors.items()}:
-            raise CorruptCheckpoint("the optimizer state is of another model or optimizer", "LR-E203")
+            raise CorruptCheckpoint("the optimizer state belongs to another model or optimizer", "LR-E203")
         for place, tensor in tensors.items():
             # Key: group / parameter / moment, or group / "step".
             number, *path = place.split("/")

@@ -78,7 +78,7 @@ class TrainState:
         lora = _lora_config(config.lora)
         if lora is None and lm.config.quantization is not None:
             raise SetupError(
-                f"{config.model} is quantized: its matrices cannot learn. Set `lora` to train adapters on them, or give "
+                f"{config.model} is quantized, and quantized weights cannot be trained. Set `lora` to train adapters, or give "
                 "the model before it was quantized",
                 "LR-E116",
             )

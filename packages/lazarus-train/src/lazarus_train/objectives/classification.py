@@ -82,7 +82,7 @@ class ClassificationObjective(Objective[ClassificationSettings]):
         classes = self.settings.classes or tuple(sorted(set(answers(dataset, tokenizer))))
         if len(classes) < 2:
             raise SetupError(
-                f"every answer of the data is {''.join(classes)!r}, and one class is nothing to learn: give rows of "
+                f"every answer of the data is {''.join(classes)!r}, and a classifier needs two classes: give rows of "
                 "several, or name all of them as `classes`",
                 "LR-E138",
             )

@@ -145,7 +145,7 @@ def _caches(model: "Decoder | Body", batch: Batch) -> Sequence[SegmentCache | No
     if model.config.supports_packing:
         return segment_caches(model, batch.segment_ids)
     if any(part.start for part in batch.parts):
-        raise SetupError("this model carries state from one part of a row to the next; give it one a row", "LR-E101")
+        raise SetupError("this model carries state from one part of a row to the next; use one part per row", "LR-E101")
     if not device_policy().is_lean:
         return None
     cache = SegmentCache(batch.segment_ids)

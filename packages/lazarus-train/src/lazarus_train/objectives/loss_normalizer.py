@@ -30,7 +30,7 @@ def labels_by_step(plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = Fa
     """
     if dataset.parts:
         raise SetupError(
-            f"{dataset.place(min(dataset.parts))} is a pair of answers, one to prefer: train it with `dpo` or `reward`",
+            f"{dataset.place(min(dataset.parts))} is a pair of answers: train it with `dpo` or `reward`",
             "LR-E132",
         )
     labels = _labels_by_step(plan, dataset)
@@ -102,8 +102,8 @@ def _warn_of_lost_labels(plan: BatchPlan, dataset: Dataset) -> None:
     lost = lost_labels(plan, dataset)
     if len(lost):
         logger.warning(
-            "the plan cuts off every token that carries loss of %d of %d samples, the first %s: nothing is learnt from"
-            " them; build the plan with a larger `row_len`, or with `oversize` split or exclude",
+            "the plan cuts off every token that carries loss of %d of %d samples, the first %s: these samples are not trained on;"
+            " build the plan with a larger `row_len`, or with `oversize` split or exclude",
             len(lost),
             len(np.unique(plan.sample)),
             dataset.place(int(lost[0])),
@@ -156,7 +156,7 @@ def _check_answers(dataset: Dataset, sample: int, *, pairs: bool) -> None:
     parts = dataset.part_lengths(sample)
     if (parts is not None and len(parts) == 2) is not pairs:
         wanted = "a chosen and a rejected answer" if pairs else "one question and its answer"
-        raise SetupError(f"{dataset.place(sample)} is not {wanted}, as this objective learns from", "LR-E135")
+        raise SetupError(f"{dataset.place(sample)} is not {wanted}, as this objective requires", "LR-E135")
     _, loss_mask = dataset.sample(sample)
     for mask in np.split(loss_mask, np.cumsum(parts)[:-1] if parts else []):
         if not mask[1:].any():
@@ -164,7 +164,7 @@ def _check_answers(dataset: Dataset, sample: int, *, pairs: bool) -> None:
     # A rise from 0 to 1 starts a run of loss tokens; a second run means several answers.
     if not pairs and (loss_mask[1:].all() or np.count_nonzero(np.diff(loss_mask.astype(np.int8)) == 1) > 1):
         raise SetupError(
-            f"{dataset.place(sample)} is not one question and its answer, as this objective learns from, but a text or a "
+            f"{dataset.place(sample)} is not one question and its answer, as this objective requires, but a text or a "
             "conversation of several answers",
             "LR-E135",
         )

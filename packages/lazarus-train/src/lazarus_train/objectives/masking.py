@@ -70,7 +70,9 @@ def check_mask_is_free(dataset: Dataset, mask_id: int) -> None:
         SetupError: The data contains it.
     """
     if (dataset.ids == mask_id).any():
-        raise SetupError(f"`mask_id` {mask_id} stands in the data: a mask is to be told from a token", "LR-E133")
+        raise SetupError(
+            f"`mask_id` {mask_id} occurs in the data: choose a token id that the data does not contain", "LR-E133"
+        )
 
 
 def masked_rows(

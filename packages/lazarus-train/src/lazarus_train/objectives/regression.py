@@ -91,7 +91,7 @@ def numbers(dataset: Dataset, tokenizer: Tokenizer) -> NDArray[np.float32]:
     for index, text in enumerate(answers(dataset, tokenizer)):
         number = _as_number(text)
         if number is None:
-            raise SetupError(f"{dataset.place(index)}: {text!r} is no number to learn; regression needs one", "LR-E131")
+            raise SetupError(f"{dataset.place(index)}: {text!r} is not a number, as regression requires", "LR-E131")
         found.append(number)
     return np.array(found, dtype=np.float32)
 

@@ -41,7 +41,7 @@ def check_model(
     dataset, plan = inputs.dataset, inputs.plan.metadata.config
     if (plan.shares_rows or dataset.parts) and not supports_packing(lm):
         raise SetupError(
-            f"a {lm.family} model lets the samples of a row see each other, by a state, positions or chunks of attention, so it "
+            f"a {lm.family} model cannot separate the samples of a row (state, positions or attention chunks), so it "
             "cannot train on rows of several samples or answers; plan one sample per row with `mode=padded`",
             "LR-E101",
         )

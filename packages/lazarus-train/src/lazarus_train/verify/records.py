@@ -67,7 +67,7 @@ def references_link(run: RunEvidence) -> Link:
     place = run.audit.last("reference")
     if place is None or not run.audit.entries[place].binds(Binding("reference", canonical_json(found))):
         raise CorruptCheckpoint(f"{run.folder.reference} is not what the audit log binds", "LR-E206")
-    return Link("reference", "what the reference says of every pair is bound by the chain; not computed again")
+    return Link("reference", "the chain binds the reference's log-probabilities; they were not recomputed")
 
 
 def check_links(run: RunEvidence, state: State, is_finished: bool) -> None:
