@@ -158,3 +158,28 @@ def test_how_much_is_looked_at_together_decides_nothing(
     read = load_plan(tmp_path / "plan")
     for name in ("sample", "start", "length", "span_start"):
         assert np.array_equal(getattr(read, name), getattr(at_once, name))
+
+
+@given(
+    lengths=st.lists(st.integers(0, 40), min_size=1, max_size=30).filter(any),
+    oversize=st.sampled_from(("exclude", "truncate", "split")),
+    mode=st.sampled_from(("packed", "stable", "padded")),
+)
+def test_every_sample_has_its_tokens_beside_samples_without_any(lengths: list[int], oversize: str, mode: str):
+    """Each policy for long samples together with the exclusion of empty ones."""
+    if oversize == "exclude" and not any(0 < length <= 10 for length in lengths):
+        return
+    cache = LengthCache.from_rows(LengthRow(f"s{place}", length) for place, length in enumerate(lengths))
+    config = PlanConfig.model_validate(
+        {"token_budget": 20, "row_len": 10, "oversize": oversize, "zero_length": "exclude", "mode": mode}
+    )
+    plan = build_plan(cache, config)
+    due = {
+        "exclude": [length if length <= 10 else 0 for length in lengths],
+        "truncate": [min(length, 10) for length in lengths],
+        "split": lengths,
+    }[oversize]
+    placed = [0] * len(lengths)
+    for sample, length in zip(plan.sample.tolist(), plan.length.tolist(), strict=True):
+        placed[sample] += length
+    assert placed == due

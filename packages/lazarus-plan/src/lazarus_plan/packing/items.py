@@ -239,8 +239,8 @@ def _cut(given: Integers, config: PlanConfig) -> Integers:
     # given - (pieces - 1) * row_len, in the memory of `pieces`.
     pieces -= 1
     pieces *= -row_len
-    pieces += given  # tokens of the last piece, 0 or less where there is none
-    there = pieces > 0
+    pieces += given  # tokens of the last piece; row_len for a sample without tokens, which has no piece
+    there = (pieces > 0) & (given > 0)
     length[last[there]] = pieces[there]
     return length
 
