@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lazarus_core.jsonl import MalformedLine, parse_object, read_objects
+from lazarus_core.jsonl import MAX_BLANK_LINES, BlankLine, MalformedLine, parse_object, read_objects
 
 TRAILING_COMMA = 7 if sys.version_info >= (3, 13) else 8  # Python 3.13 names the comma, 3.12 what follows it
 values = st.recursive(
@@ -47,7 +47,7 @@ def test_any_bytes_are_an_object_or_one_error(line: bytes):
         (b'{"a":1,"b":{"c":1,"c":2}}\n', "syntax", ":2: member 'c' occurs twice"),
         (b'{"\xc3\xa4":1,}\n', "syntax", f":2:{TRAILING_COMMA}: not JSON: "),
         (b'{"a":1,"b":"cut o', "syntax", "no line feed follows: the file was cut off"),
-        (b"\n", "syntax", ":2: a blank line"),
+        (b'\n{"a":1}\n', "syntax", ":2: blank line between rows"),
         (b'["a",1]\n', "type", ":2: not a JSON object"),
         (b'{"a":"\\udc00 and more"}\n', "syntax", ":2:7: half of a surrogate pair"),
         (b'{"a":' * 100_000, "syntax", ":2: nested too deeply"),
@@ -71,3 +71,12 @@ def test_lines_of_windows_and_a_whole_pair_of_surrogates_are_read(tmp_path: Path
     (tmp_path / "rows").write_bytes(b'{"a":"\\ud83d\\ude00"}\r\n{"a":2}')
     assert [each.members for each in read_objects(tmp_path / "rows")] == [{"a": "\U0001f600"}, {"a": 2}]
     assert [each.offset for each in read_objects(tmp_path / "rows")] == [0, 22]
+
+
+def test_blank_lines_end_a_file_and_never_part_rows(tmp_path: Path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"a":1}\n{"a":2}\r\n\n \r\n')
+    assert [each.members for each in read_objects(path)] == [{"a": 1}, {"a": 2}]
+    path.write_bytes(b'{"a":1}\n' + b"\n" * (MAX_BLANK_LINES + 1))
+    with pytest.raises(BlankLine, match="1,000 blank lines"):
+        list(read_objects(path))

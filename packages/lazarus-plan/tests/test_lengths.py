@@ -79,7 +79,7 @@ def test_a_cache_without_a_header_has_no_fingerprints(tmp_path: Path):
         (b'{"lazarus_lengths":2,"count":1}\n', "LP-E160", "upgrade"),
         (b'{"id":"a","length":1}\n{"id":"a","length":2}\n', "LP-E120", ":2: id 'a' is in line 1 too"),
         (b'{"id":"a","length":1}\n{"id":"b"}\n', "LP-E003", ":2: no `length`"),
-        (b'{"id":"a","length":1}\n\n', "LP-E003", ":2: a blank line"),
+        (b'{"id":"a","length":1}\n\n{"id":"b","length":1}\n', "LP-E003", ":2: blank line between rows"),
         (b'{"id":"a","length":1.0}\n', "LP-E003", ":1: `length` is 1.0"),
         (b'{"id":"a","length":-1}\n', "LP-E003", ":1: `length` is -1"),
         (b'{"id":"a","length":9007199254740992}\n', "LP-E003", ":1: `length`"),

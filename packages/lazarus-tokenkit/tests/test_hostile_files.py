@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from lazarus_core.bounded import MAX_ID_BYTES
 from lazarus_core.errors import LazarusError
+from lazarus_core.jsonl import MAX_BLANK_LINES
 from lazarus_tokenkit import ChatSample, Encoder, Message, load_tokenizer, read_samples
 from lazarus_tokenkit.errors import SampleError, TokenizerError
 from lazarus_tokenkit.fingerprint import compute_fingerprint, verify_fingerprint
 from lazarus_tokenkit.regression import read_suite
-from lazarus_tokenkit.samples.files import MAX_BLANK_LINES, MAX_ROW_BYTES
+from lazarus_tokenkit.samples.files import MAX_ROW_BYTES
 from lazarus_tokenkit.tokenizers.backends.protobuf import read_fields
 from suite import examples
 

@@ -156,9 +156,9 @@ def setup(tmp_path, make_setup):
 
 @pytest.fixture
 def lora_settings():
-    from lazarus_train import LoraSettings
+    from lazarus_train import LoraConfig
 
-    return LoraSettings(rank=4, alpha=8.0, dropout=0.1)
+    return LoraConfig(rank=4, alpha=8.0, dropout=0.1)
 
 
 @pytest.fixture

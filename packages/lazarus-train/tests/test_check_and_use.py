@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from lazarus_train import LoraSettings, Watcher, train
+from lazarus_train import LoraConfig, Watcher, train
 from lazarus_train.engine import trainer
 from lazarus_train.engine.state import TrainState
 from lazarus_train.errors import CorruptCheckpoint, ForeignCheckpoint
@@ -85,7 +85,7 @@ def test_a_checkpoint_that_changes_after_its_check_is_refused(setup, monkeypatch
 
 
 def test_adapters_that_change_after_their_check_are_refused(setup, monkeypatch):
-    lora = LoraSettings(rank=2)
+    lora = LoraConfig(rank=2)
     train(setup.config(max_steps=2, lora=lora))
     file = setup.folder / "run/checkpoints/step-0000002/adapters.safetensors"
     after_the_check(monkeypatch, lambda: poison(file))
@@ -94,7 +94,7 @@ def test_adapters_that_change_after_their_check_are_refused(setup, monkeypatch):
 
 
 def test_another_model_under_the_adapters_is_refused_also_after_the_check(setup, monkeypatch):
-    lora = LoraSettings(rank=2)
+    lora = LoraConfig(rank=2)
     train(setup.config(max_steps=2, lora=lora))
     after_the_check(monkeypatch, lambda: poison(setup.model / "model.safetensors"))
     with pytest.raises(ForeignCheckpoint, match=r"model\.safetensors changed since"):

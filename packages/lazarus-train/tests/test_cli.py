@@ -116,10 +116,10 @@ def test_held_out_rows_have_a_name_whatever_their_files_is():
 
 
 def test_settings_not_given_take_their_defaults():
-    from lazarus_train.config import LoraSettings
+    from lazarus_train.config import LoraConfig
 
-    assert LoraSettings(rank=6).alpha == 12.0
-    assert LoraSettings(rank=6, alpha=1.5).alpha == 1.5
+    assert LoraConfig(rank=6).alpha == 12.0
+    assert LoraConfig(rank=6, alpha=1.5).alpha == 1.5
 
 
 @pytest.mark.slow

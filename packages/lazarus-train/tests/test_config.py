@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 import lazarus_train
 from lazarus_core.cli_app import command_of
-from lazarus_train import EarlyStopSettings, LoraSettings, OptimizerSettings, TrainConfig, train
+from lazarus_train import EarlyStopSettings, LoraConfig, OptimizerSettings, TrainConfig, train
 from lazarus_train.cli.app import app
 from lazarus_train.cli.option_names import option_of
 from lazarus_train.config import _READ_BY, FULL_RATE, LORA_RATE
@@ -20,7 +20,7 @@ SOURCE = Path(lazarus_train.__file__).parent
 def test_every_setting_is_read_somewhere():
     code = "\n".join(path.read_text() for path in SOURCE.glob("**/*.py") if path.name not in ("config.py", "cli.py"))
     objectives = [settings_type(kind) for kind in BUILT_IN]
-    for model in (TrainConfig, OptimizerSettings, LoraSettings, EarlyStopSettings, *objectives):
+    for model in (TrainConfig, OptimizerSettings, EarlyStopSettings, *objectives):  # LoraConfig is handed on whole
         for name in model.model_fields:
             read = rf"(config|settings|_config|objective)\.(\w+\.)?{name}(_files)?\b"
             assert re.search(read, code), f"{model.__name__}.{name}"
@@ -37,7 +37,7 @@ def test_every_setting_that_a_refusal_names_is_an_option():
 
 
 def test_what_was_run_can_be_run_again_from_its_record(setup):
-    config = setup.config(max_steps=2, lora=LoraSettings())
+    config = setup.config(max_steps=2, lora=LoraConfig())
     train(config)
     record = json.loads((setup.folder / "run" / "config.json").read_text())
     assert TrainConfig.model_validate(record["config"]) == config

@@ -12,7 +12,7 @@ from lazarus_models.backend import mx
 from lazarus_models.components import SegmentCache
 from lazarus_models.trees import flatten
 from lazarus_train import DiffusionSettings, MntpSettings
-from lazarus_train.config import LoraSettings, OptimizerSettings
+from lazarus_train.config import LoraConfig, OptimizerSettings
 from lazarus_train.data.batches import make_batch
 from lazarus_train.devices import SMALL_BYTES, device_policy, prepare_device
 from lazarus_train.engine import optim, state
@@ -106,7 +106,7 @@ RUNS = {
     "noise": {"neftune_alpha": 5.0, "ema": 0.9},
     "mixed precision": {"mixed_precision": True},
     "accumulation": {"micro_rows": 1},
-    "lora with dropout": {"lora": LoraSettings(rank=2, dropout=0.3)},
+    "lora with dropout": {"lora": LoraConfig(rank=2, dropout=0.3)},
     "muon": {"optimizer": OptimizerSettings(name="muon")},
     "adafactor": {"optimizer": OptimizerSettings(name="adafactor")},
     "lion": {"optimizer": OptimizerSettings(name="lion")},
@@ -142,7 +142,7 @@ def test_a_compiled_run_is_the_run(setup, as_gpu, monkeypatch, name):
 @pytest.mark.slow
 def test_a_compiled_run_that_was_stopped_goes_on_with_the_same_bits(setup, as_gpu, stop_after):
     as_gpu(True)
-    settings = {"lora": LoraSettings(rank=2, dropout=0.3), "neftune_alpha": 5.0}
+    settings = {"lora": LoraConfig(rank=2, dropout=0.3), "neftune_alpha": 5.0}
     train(setup.config("straight", **settings))
     with pytest.raises(Interrupted):
         train(setup.config("stopped", **settings), watcher=stop_after(2))

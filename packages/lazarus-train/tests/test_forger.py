@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lazarus_train import LoraSettings, train
+from lazarus_train import LoraConfig, train
 from lazarus_train.verify import Pins
 from suite import repeats
 
@@ -25,7 +25,7 @@ def forger():
 
 @pytest.fixture(params=["full", "lora"])
 def run(setup, request):
-    lora = LoraSettings(rank=2, alpha=4.0) if request.param == "lora" else None
+    lora = LoraConfig(rank=2, alpha=4.0) if request.param == "lora" else None
     train(setup.config(max_steps=4, lora=lora, eval_data={"held-out": setup.data}, eval_every=2, ema=0.9))
     return setup.folder / "run"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lazarus_plan.errors import CorruptPlan, StalePlan
-from lazarus_train import LoraSettings, check_run, train, verify_run
+from lazarus_train import LoraConfig, check_run, train, verify_run
 from lazarus_train.errors import CorruptCheckpoint, ForeignCheckpoint, SetupError
 from lazarus_train.run_dir.chain import RunAudit
 from lazarus_train.run_dir.checkpoint import read_state
@@ -18,7 +18,7 @@ LINKS = [*BEFORE, "final", "metrics", *CHAIN, "not looked at", "pins"]
 
 @pytest.fixture(params=["full", "lora"])
 def run(setup, request):
-    train(setup.config(max_steps=4, lora=LoraSettings(rank=2, alpha=4.0) if request.param == "lora" else None))
+    train(setup.config(max_steps=4, lora=LoraConfig(rank=2, alpha=4.0) if request.param == "lora" else None))
     return setup
 
 

@@ -10,11 +10,11 @@ import lazarus_models
 import lazarus_models.tensor_files
 from lazarus_models.backend import mx
 from lazarus_models.cli.app import app as models_app
-from lazarus_train import LoraSettings, train
+from lazarus_train import LoraConfig, train
 from lazarus_train.engine.state import ADAPTERS
 from lazarus_train.errors import Interrupted, SetupError
 
-LORA = LoraSettings(rank=4, dropout=0.1)
+LORA = LoraConfig(rank=4, dropout=0.1)
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_scores_of_a_quantized_model_are_learnt_resumed_merged_and_gone_on_from(
 
 def test_noise_on_packed_embeddings_changes_what_is_learnt_and_not_what_is_merged(quantized):
     for name, alpha in (("plain", None), ("noisy", 5.0), ("again", 5.0)):
-        train(quantized.config(name, lora=LoraSettings(rank=4), max_steps=2, neftune_alpha=alpha))
+        train(quantized.config(name, lora=LoraConfig(rank=4), max_steps=2, neftune_alpha=alpha))
     plain, noisy, again = map(quantized.fingerprints, ("plain", "noisy", "again"))
     assert noisy == again != plain
     stored = [

@@ -8,7 +8,7 @@ import lazarus_models.trees
 from lazarus_models.backend import mx
 from lazarus_models.trees import flatten
 from lazarus_plan.plan import Row, Segment
-from lazarus_train import LoraSettings, PreferenceSettings
+from lazarus_train import LoraConfig, PreferenceSettings
 from lazarus_train.cpu.thread_parallel import Replicas, share_rows
 from lazarus_train.data.batches import make_batch
 from lazarus_train.engine.gradients import LossGradients
@@ -81,6 +81,6 @@ def test_copies_hold_no_weights_of_their_own(setup):
 
 def test_where_dropout_draws_or_pairs_are_compared_there_is_one_thread(setup):
     assert setup.config().threads_of(2) == 2
-    assert setup.config(lora=LoraSettings()).threads_of(2) == 2
-    assert setup.config(lora=LoraSettings(dropout=0.1)).threads_of(2) == 1
+    assert setup.config(lora=LoraConfig()).threads_of(2) == 2
+    assert setup.config(lora=LoraConfig(dropout=0.1)).threads_of(2) == 1
     assert setup.config(objective=PreferenceSettings(loss="kto")).threads_of(2) == 2

@@ -380,7 +380,11 @@ def test_each_problem_of_a_file_is_one_line_with_its_place_and_way_out(tmp_path,
 @pytest.mark.parametrize(
     ("text", "words", "line"),
     [
-        ("[lora]\nrank = 0", [], "run.toml:6: `lora.rank` is 0: give a whole number above 0 [LR-E182]"),
+        (
+            "[lora]\nrank = 0",
+            [],
+            "run.toml:6: `lora.rank` is 0: give a whole number above 0 and below 2147483648 [LR-E182]",
+        ),
         (
             "optimizer.beta1 = 1.5",
             [],

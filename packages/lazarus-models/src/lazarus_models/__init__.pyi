@@ -1,7 +1,7 @@
 from ._version import __version__ as __version__
+from .adapters.config import LoraConfig as LoraConfig
 from .adapters.files import load_adapter as load_adapter
 from .adapters.files import save_adapter as save_adapter
-from .adapters.lora import LoraConfig as LoraConfig
 from .adapters.lora import apply_lora as apply_lora
 from .adapters.lora import merge_lora as merge_lora
 from .chat.history import ChatHistory as ChatHistory

@@ -4,7 +4,7 @@ from .callbacks.base import Watcher as Watcher
 from .callbacks.reports import HeldOut as HeldOut
 from .callbacks.reports import StepReport as StepReport
 from .config import EarlyStopSettings as EarlyStopSettings
-from .config import LoraSettings as LoraSettings
+from .config import LoraConfig as LoraConfig
 from .config import OptimizerSettings as OptimizerSettings
 from .config import TrainConfig as TrainConfig
 from .engine.trainer import RunResult as RunResult

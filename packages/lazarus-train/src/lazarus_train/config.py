@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from lazarus_core.canonical import MAX_INTEGER
+from lazarus_models.adapters import LoraConfig as LoraConfig
 from lazarus_models.loading import locate
 from lazarus_train.objective_registry import AnyObjective, default_objective
 
@@ -38,24 +39,6 @@ EvalName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 """Name of a held-out set. It appears in metrics, reports and folder names."""
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class LoraSettings(BaseModel):
-    """Low-rank adapters instead of all weights."""
-
-    model_config = _STRICT
-
-    kind: Literal["lora", "dora"] = "lora"
-    """Kind of the adapters. `dora` (arXiv 2402.09353) learns the length of each row of a weight as well."""
-    rank: PositiveInt = 8
-    """Width of the adapters."""
-    # pydantic 2.10 makes the default also where it refused the rank, which is missing then
-    alpha: PositiveFloat = Field(default_factory=lambda settings: 2.0 * settings.get("rank", 1))
-    """Strength of the adapters: the update is scaled by alpha / rank. Default: twice the rank."""
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of the adapters' inputs that training drops, from 0 to below 1."""
-    targets: tuple[str, ...] | None = None
-    """Last names or patterns of the layers to adapt, such as `q_proj`. Default: every linear layer of the blocks."""
 
 
 class OptimizerSettings(BaseModel):
@@ -177,7 +160,7 @@ class TrainConfig(BaseModel):
     """Steps between checkpoints. Default: only the last step."""
     keep_checkpoints: PositiveInt | None = None
     """Number of newest checkpoints to keep, in addition to the one with the lowest held-out loss. Default: all."""
-    lora: LoraSettings | None = None
+    lora: LoraConfig | None = None
     """Train low-rank adapters. Default: all weights."""
     freeze: tuple[str, ...] = ()
     """Parameters that are not trained, by patterns of their names: `*embed*,model.layers.0.*`."""

@@ -1,3 +1,4 @@
+from .config import LoraConfig as LoraConfig
 from .files import AdapterSet as AdapterSet
 from .files import load_adapter as load_adapter
 from .files import merge_adapter as merge_adapter
@@ -5,7 +6,6 @@ from .files import save_adapter as save_adapter
 from .layers import DoRALinear as DoRALinear
 from .layers import LoRALinear as LoRALinear
 from .layers import LoRASwitchLinear as LoRASwitchLinear
-from .lora import LoraConfig as LoraConfig
 from .lora import adapter_weights as adapter_weights
 from .lora import apply_lora as apply_lora
 from .lora import lora_layers as lora_layers

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from lazarus_core.atomic import filled_folder
 from lazarus_models.adapters.base_digest import base_digest
+from lazarus_models.adapters.config import LoraConfig
 from lazarus_models.adapters.lora import (
-    LoraConfig,
     adapt,
     adapted_layers,
     adapter_weights,

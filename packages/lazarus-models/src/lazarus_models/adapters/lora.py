@@ -5,10 +5,9 @@ DoRA (arXiv 2402.09353) also learns the length of each row of W. On quantized we
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from lazarus_models.adapters.config import LoraConfig
 from lazarus_models.adapters.layers import DoRALinear, LoRALinear, LoRASwitchLinear
 from lazarus_models.backend import mx, nn
 from lazarus_models.components.switch_layers import QuantizedSwitchLinear, SwitchLinear
@@ -20,29 +19,6 @@ if TYPE_CHECKING:
     from lazarus_models.components.decoder import Decoder
 
 _LEAVES = (".lora_a", ".lora_b", ".m")
-
-
-class LoraConfig(BaseModel):
-    """Rank, strength and target layers of LoRA."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    kind: Literal["lora", "dora"] = "lora"
-    """`dora` also learns the length of each row of a weight."""
-    rank: Annotated[int, Field(gt=0, lt=2**31)] = 8
-    """Rank of the update; the number of parameters is proportional to it."""
-    alpha: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 16.0
-    """Strength: the update is multiplied by alpha / rank (mlx-lm's `scale`)."""
-    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of the inputs of A that training drops."""
-    targets: tuple[str, ...] | None = None
-    """Layers to adapt: last names such as `q_proj`, or patterns of whole names such as `model.layers.1?.*`. None for every
-    linear layer of the blocks except routers and experts."""
-
-    @property
-    def scale(self) -> float:
-        """The factor of B A x."""
-        return self.alpha / self.rank
 
 
 def apply_lora(model: nn.Module, config: LoraConfig, *, seed: int) -> None:

@@ -16,6 +16,7 @@ from typing import IO, Any, NamedTuple, cast
 
 from lazarus_core.bounded import BEYOND_BOUND, MAX_FILE_BYTES, open_file, read_bytes, read_lines
 from lazarus_core.errors import InputError
+from lazarus_core.jsonl import BlankLine, numbered_lines
 from lazarus_core.printable import name_as_utf8
 from lazarus_core.strict_json import BOM
 from lazarus_core.strict_json import kind as json_kind
@@ -39,8 +40,6 @@ MAX_ROW_BYTES = 12 << 20
 row needs up to 1.7 GiB. The Bible has 4.5 MB, the longest row of the Pile's books 8 MB."""
 SHOWN_NAMES = 12
 """Largest number of field names in one message."""
-MAX_BLANK_LINES = 1000
-"""Blank lines at the end of a file that are skipped. A small compressed file can contain any number of them."""
 NO_FILE, TOO_LARGE = "LT-E302", "LT-E316"
 
 
@@ -117,25 +116,21 @@ def list_names(names: Iterable[str]) -> str:
 
 
 def _line_rows(path: Path) -> Iterator[PlacedRow]:
-    blank = 0
-    for number, line in enumerate(_lines(path), 1):
-        if number == 1:
-            line = line.removeprefix(BOM)
-        if line.isspace():
-            blank = blank or number
-            if number - blank >= MAX_BLANK_LINES:
-                raise SampleError(f"{path}:{number}: {MAX_BLANK_LINES:,} blank lines; remove them", "LT-E304")
-            continue
-        if blank:  # blank lines are accepted at the end of a file; between rows a row may be missing
-            raise SampleError(f"{path}:{blank}: blank line between rows; remove it", "LT-E304")
-        try:
-            row = parse_json(line, path, number)
-        except SampleError as error:
-            if line.endswith(b"\n") or error.code != MALFORMED or "cut off" in error.message:
-                raise
-            hint = "it is the last line and has no line feed, so the file may be truncated; fetch or write it again"
-            raise SampleError(f"{error.message}; {hint}", MALFORMED) from error
-        yield PlacedRow(_object(row, path, number), path, number)
+    try:
+        for number, _, line in numbered_lines(_lines(path), path):
+            yield PlacedRow(_object(_parse_line(line, path, number), path, number), path, number)
+    except BlankLine as error:
+        raise SampleError(f"{error.place}: {error.problem}", "LT-E304") from error
+
+
+def _parse_line(line: bytes, path: Path, number: int) -> Any:
+    try:
+        return parse_json(line, path, number)
+    except SampleError as error:
+        if line.endswith(b"\n") or error.code != MALFORMED or "cut off" in error.message:
+            raise
+        hint = "it is the last line and has no line feed, so the file may be truncated; fetch or write it again"
+        raise SampleError(f"{error.message}; {hint}", MALFORMED) from error
 
 
 def _lines(path: Path) -> Iterator[bytes]:

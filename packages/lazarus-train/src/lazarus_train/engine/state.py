@@ -14,7 +14,7 @@ from lazarus_models.loading import HashedFiles, load_hashed
 from lazarus_models.tensor_files import save_tensors
 from lazarus_models.trees import evaluate, flatten, set_weights
 from lazarus_tokenkit import Tokenizer
-from lazarus_train.config import LoraSettings, TrainConfig
+from lazarus_train.config import TrainConfig
 from lazarus_train.devices import device_policy
 from lazarus_train.distributed import SINGLE, ProcessGroup
 from lazarus_train.engine.ema import Ema
@@ -75,7 +75,7 @@ class TrainState:
             SetupError: The weights are quantized and there are no adapters.
         """
         lm = _load(config.model, head, config, tokenizer)
-        lora = _lora_config(config.lora)
+        lora = config.lora
         if lora is None and lm.config.quantization is not None:
             raise SetupError(
                 f"{config.model} is quantized, and quantized weights cannot be trained. Set `lora` to train adapters, or give "
@@ -264,7 +264,7 @@ def _trained(
     config: TrainConfig, head: SequenceHead | None, checkpoint: State, tokenizer: Tokenizer
 ) -> tuple[LoadedModel, LoraConfig | None, Mapping[str, mx.array]]:
     """The model with the weights of a checkpoint, its adapters if any, and its EMA if any."""
-    lora, sealed = _lora_config(config.lora), checkpoint.sealed
+    lora, sealed = config.lora, checkpoint.sealed
     lm = _load(sealed.path if lora is None else config.model, head, config, tokenizer)
     if lora is None:
         _expect(sealed, lm.digests)
@@ -333,15 +333,3 @@ def _load(directory: Path, head: SequenceHead | None, config: TrainConfig, token
         cast_weights(lm.model, mx.float32)
         evaluate(lm.model.parameters())  # before threads compute with them
     return lm
-
-
-def _lora_config(settings: LoraSettings | None) -> LoraConfig | None:
-    if settings is None:
-        return None
-    return LoraConfig(
-        kind=settings.kind,
-        rank=settings.rank,
-        alpha=settings.alpha,
-        dropout=settings.dropout,
-        targets=settings.targets,
-    )

@@ -63,7 +63,7 @@ class Measured(BaseModel):
 def measure(setup: Setup) -> Measured:
     """Measures training steps, computed as in a run."""
     from lazarus_models.backend import mx
-    from lazarus_train.config import LoraSettings, TrainConfig
+    from lazarus_train.config import LoraConfig, TrainConfig
     from lazarus_train.cpu.thread_parallel import Replicas
     from lazarus_train.devices import prepare_device, weight_bytes
     from lazarus_train.engine.gradients import CompiledGradients, LossGradients
@@ -72,7 +72,7 @@ def measure(setup: Setup) -> Measured:
     from lazarus_train.objectives.causal import CausalObjective
 
     nowhere = Path("nowhere")
-    lora = LoraSettings(rank=setup.lora_rank) if setup.lora_rank else None
+    lora = LoraConfig(rank=setup.lora_rank) if setup.lora_rank else None
     config = TrainConfig(
         model=setup.model, data=nowhere, batch_plan=nowhere, output=nowhere, lora=lora, recomputes=setup.recomputes
     )
