@@ -27,7 +27,7 @@ def test_the_mean_is_what_the_formula_says():
 
 def test_a_mean_of_another_model_is_refused():
     ema = Ema(0.9, nn.Linear(2, 2))
-    with pytest.raises(CorruptCheckpoint, match="of another model"):
+    with pytest.raises(CorruptCheckpoint, match="belong to another model"):
         ema.load_state(Ema(0.9, nn.Linear(3, 2)).state())
 
 

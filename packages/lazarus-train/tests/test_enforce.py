@@ -147,7 +147,7 @@ def test_a_plan_of_two_sources_is_refused(setup):
     lengths = setup.build_plan()
     shutil.rmtree(setup.plan)
     save_plan(build_plan([lengths, lengths], PlanConfig(token_budget=64, row_len=32)), setup.plan)
-    with pytest.raises(SetupError, match="is of 2 sources"):
+    with pytest.raises(SetupError, match="has 2 sources"):
         check_run(setup.config())
 
 

@@ -195,7 +195,7 @@ def test_stopped_while_it_measures_and_resumed_the_run_is_the_same(setup):
 
 def test_fewer_steps_than_were_done_are_refused_with_the_way_back(setup):
     train(setup.config(max_steps=6))
-    with pytest.raises(SetupError, match=r"the run has done 6 steps; `resume=.*step-0000004` goes back to it"):
+    with pytest.raises(SetupError, match=r"the run has done 6 steps; `resume` .*step-0000004 goes back to it"):
         train(setup.config(max_steps=4))
     with pytest.raises(SetupError, match="the run has done 6 steps; give a higher one"):
         train(setup.config(max_steps=3))

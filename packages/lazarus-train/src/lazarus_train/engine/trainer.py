@@ -79,7 +79,7 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT)
         watcher.on_warning("warning: bfloat16 is slower than float32 on a CPU; use `mixed_precision` on a GPU only")
     for name, path in config.eval_data.items():  # read last, after all that is trained on
         if not path.exists():
-            raise SetupError(f"`eval_data={name}={path}`: there is no such file", "LR-E117")
+            raise SetupError(f"`eval_data` {name}={path}: there is no such file", "LR-E117")
     processes = init()
     inputs = check_run(config, watcher.on_rows)
     for line in beyond_plan(config.optimizer, len(inputs.plan)):

@@ -139,7 +139,7 @@ def damaged(path: Path, problem: str) -> CorruptCheckpoint:
         problem: Description of the damage.
     """
     good = [other for other in checkpoints(path.parent) if other != path and not find_damage(other)]
-    way_out = f"resume from the last good one: `resume={good[-1]}`" if good else "start again: `resume=none`"
+    way_out = f"resume from the last good one: `resume` {good[-1]}" if good else "start again: `resume=none`"
     return CorruptCheckpoint(f"{path}: {problem}; {way_out}", "LR-E201")
 
 

@@ -52,13 +52,13 @@ def find_checkpoint(folder: RunFolder, resume: str, plan: BatchPlan) -> Path | N
             path = Path(resume)
             if not resume or not path.is_dir() or not is_checkpoint(path.resolve()):
                 raise SetupError(
-                    f"`resume={resume}`: no such checkpoint; give `auto`, `none` or its folder, such as "
+                    f"`resume` {resume}: no such checkpoint; give `auto`, `none` or its folder, such as "
                     f"{checkpoint_path(folder.checkpoints, 1)}",
                     "LR-E103",
                 )
             if path.resolve().parent != folder.checkpoints.resolve():
                 raise SetupError(
-                    f"`resume={resume}`: this checkpoint is not from the run in {folder.path}, and its audit log is elsewhere; "
+                    f"`resume` {resume}: this checkpoint is not from the run in {folder.path}, and its audit log is elsewhere; "
                     "copy its run's folder and give the copy as `output`",
                     "LR-E109",
                 )
@@ -102,7 +102,7 @@ def check_checkpoint(checkpoint: Path, config: TrainConfig, plan: BatchPlan) -> 
         check_continues(RunFolder(checkpoint.parent.parent).audit, plan)
     if config.max_steps is not None and done > config.max_steps:
         earlier = checkpoint_path(checkpoint.parent, config.max_steps)
-        other = f"`resume={earlier}` goes back to it" if earlier.is_dir() else "give a higher one, or another `output`"
+        other = f"`resume` {earlier} goes back to it" if earlier.is_dir() else "give a higher one, or another `output`"
         raise SetupError(f"`max_steps={config.max_steps}`: the run has done {done} steps; {other}", "LR-E112")
     settings = config.resume_key()
     changed = [name for name, value in settings.items() if state.resume_key.get(name) != value]
