@@ -1,6 +1,8 @@
+import os
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +57,25 @@ def test_version_names_every_package():
     done = lazarus("--version")
     names = {line.split()[0] for line in done.stdout.splitlines()}
     assert {known.distribution for known in KNOWN.values()} == names
+
+
+@pytest.mark.slow
+def test_a_package_of_its_own_adds_a_command(tmp_path: Path):
+    """One module and one entry point: nothing in this repository changes."""
+    about = tmp_path / "toy_command-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-command\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[lazarus.commands]\ndata.count = toy_command:count\n")
+    (tmp_path / "toy_command.py").write_text(
+        'from pathlib import Path\n\n\ndef count(path: Path) -> None:\n    """Count lines."""\n'
+        "    print(len(path.read_bytes().splitlines()))\n"
+    )
+    (tmp_path / "rows.txt").write_text("a\nb\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "lazarus_cli", "data", *words]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+    assert (run("count", str(tmp_path / "rows.txt")).stdout, run("count").returncode) == ("2\n", 2)
+    assert "count" in run("--help").stdout
