@@ -258,3 +258,10 @@ def test_words_for_what_a_setting_takes():
 )
 def test_keys_have_lines(text, lines):
     assert dict(key_lines(text)) == lines
+
+
+@given(st.lists(st.text(alphabet="abn#[]{}\"'=\\ \t", max_size=8), min_size=1, max_size=6))
+def test_the_line_of_a_key_does_not_depend_on_the_texts_before_it(texts: list[str]):
+    """Letters such as `n`, quotes, brackets and comment signs inside a string are no syntax."""
+    lines = [f"k{number} = {json.dumps(text)}" for number, text in enumerate(texts)]
+    assert dict(key_lines("\n".join(lines))) == {(f"k{number}",): number + 1 for number in range(len(texts))}
