@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from lazarus_core.cli_app import command_of
 from lazarus_core.errors import LazarusError
-from lazarus_core.settings.file import SettingsError
+from lazarus_core.settings.layers import SettingsError
 from lazarus_core.settings.schema import schema_of
 from lazarus_train import TrainConfig
 from lazarus_train.cli import training

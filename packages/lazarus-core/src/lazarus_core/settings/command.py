@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic
 import typer
 
 from lazarus_core.console import say, show_line
-from lazarus_core.settings.file import Layers, Model, SettingsError, Source, Unwrap, settings_lines
+from lazarus_core.settings.file import Unwrap
+from lazarus_core.settings.layers import Layers, Model, SettingsError, Source
 from lazarus_core.settings.options import Option, parameters_of, values_of
 from lazarus_core.settings.schema import Key, schema_of
+from lazarus_core.settings.show import settings_lines
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

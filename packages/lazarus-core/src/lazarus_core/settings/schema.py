@@ -6,7 +6,7 @@ by a discriminator, is a table, and so is a base class whose method `variants` l
 
 import re
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -298,3 +298,14 @@ def _limit(bound: Any) -> str:
             return f"below {bound.lt:.17g}"
         case _:
             return f"of at most {bound.le:.17g}"
+
+
+def leaves(settings: BaseModel, at: Key = ()) -> Iterable[tuple[Key, Any]]:
+    """Key and JSON value of every setting; a table without a value is one too."""
+    values = settings.model_dump(mode="json")
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            yield from leaves(value, (*at, name))
+        else:
+            yield (*at, name), values[name]
