@@ -57,12 +57,12 @@ class PluginGroup:
         if not found:
             return None
         if len(found) > 1:
-            packages = ", ".join(sorted(map(_package, found)))
+            packages = ", ".join(sorted(map(package_of, found)))
             raise self.error(
                 f"the {self.noun} {name!r} is provided by {packages}: uninstall all but one of them", self.code
             )
         entry = found[0]
-        what = f"the {self.noun} {name!r} of the package {_package(entry)}"
+        what = f"the {self.noun} {name!r} of the package {package_of(entry)}"
         try:
             value = entry.load()
             is_right = self.is_right(value)
@@ -75,7 +75,7 @@ class PluginGroup:
                 f"{what} cannot be used: `{entry.value}` must be {self.must_be}; update or uninstall that package",
                 self.code,
             )
-        return Plugin(value, _package(entry))
+        return Plugin(value, package_of(entry))
 
 
 def reason(error: Exception) -> str:
@@ -94,5 +94,6 @@ def near_name(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
-def _package(entry: EntryPoint) -> str:
+def package_of(entry: EntryPoint) -> str:
+    """Name and version of the package that an entry point is from."""
     return entry.value if entry.dist is None else f"{entry.dist.name} {entry.dist.version}"

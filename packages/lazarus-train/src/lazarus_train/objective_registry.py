@@ -8,14 +8,14 @@ another package is an entry point of the group `lazarus.objectives`, named by it
     toy = "toy_package:ToyObjective"
 """
 
-import difflib
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from typing import Annotated, Any, ClassVar, Protocol, cast, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError, WrapValidator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from lazarus_core.plugins import PluginGroup, near_name
 from lazarus_train.errors import SetupError
 
 GROUP = "lazarus.objectives"
@@ -79,25 +79,27 @@ def objective_type(kind: str) -> Any:
     """The class of an objective (see `lazarus_train.objectives.base.Objective`).
 
     Raises:
-        SetupError: No package provides this kind, or the package that provides it cannot be imported.
+        SetupError: No package provides this kind, or the package that provides it cannot be used.
     """
     if kind in BUILT_IN:
         module, _, name = BUILT_IN[kind].partition(":")
         return getattr(import_module(module), name)
-    outside = entry_points(group=GROUP)
-    found = [each for each in outside if each.name == kind]
-    if not found:
-        known = sorted({*BUILT_IN, *(each.name for each in outside)})
-        near = difflib.get_close_matches(kind, known, n=1)
+    plugin = PluginGroup(
+        GROUP,
+        "objective",
+        f"a subclass of lazarus_train.Objective, and `kind` of its `settings_type` must default to {kind!r}",
+        lambda found: _is_objective(found, kind),
+        SetupError,
+        "LR-E172",
+    ).load(kind)
+    if plugin is None:
+        known = sorted({*BUILT_IN, *(entry.name for entry in entry_points(group=GROUP))})
         raise SetupError(
-            f"there is no objective of kind {kind!r}{f'; did you mean {near[0]!r}?' if near else ''} Known are "
-            f"{', '.join(known)}. Install the package that provides it, or give a known kind",
+            f"there is no objective of kind {kind!r}{near_name(kind, known)}; there are {', '.join(known)}. Give one of "
+            "them, or install the package that provides it",
             "LR-E171",
         )
-    if len(found) > 1:
-        packages = ", ".join(sorted(map(_package, found)))
-        raise SetupError(f"the objective {kind!r} is provided by {packages}: uninstall all but one", "LR-E172")
-    return _load(found[0])
+    return plugin.value
 
 
 def settings_type(kind: str) -> type[ObjectiveSettings]:
@@ -105,34 +107,13 @@ def settings_type(kind: str) -> type[ObjectiveSettings]:
     return objective_type(kind).settings_type
 
 
-def _load(entry: EntryPoint) -> Any:
-    """The class that an entry point names. Its settings are checked."""
-    try:
-        found = entry.load()
-        settings = found.settings_type
-        is_right = (
-            issubclass(settings, ObjectiveSettings)
-            and settings.model_fields["kind"].default == entry.name
-            and all(callable(getattr(found, name, None)) for name in _METHODS)
-        )
-    except Exception as error:
-        raise SetupError(
-            f"the objective {entry.name!r} of the package {_package(entry)} cannot be loaded ({type(error).__name__}: {error}): "
-            "update or uninstall that package",
-            "LR-E172",
-        ) from error
-    if not is_right:
-        raise SetupError(
-            f"the objective {entry.name!r} of the package {_package(entry)} is not an objective of that kind: it must "
-            f"be a subclass of lazarus_train.Objective, and `kind` of its `settings_type` must default to {entry.name!r}",
-            "LR-E172",
-        )
-    return found
-
-
-def _package(entry: EntryPoint) -> str:
-    """Name and version of the package that an entry point is from."""
-    return entry.value if entry.dist is None else f"{entry.dist.name} {entry.dist.version}"
+def _is_objective(found: Any, kind: str) -> bool:
+    settings = found.settings_type
+    return (
+        issubclass(settings, ObjectiveSettings)
+        and settings.model_fields["kind"].default == kind
+        and all(callable(getattr(found, name, None)) for name in _METHODS)
+    )
 
 
 def _validated(value: Any, _: Any) -> ObjectiveSettings:

@@ -122,11 +122,11 @@ def _is_unchanged(path: Path) -> bool:
     return any(content == _own_file(target).rstrip() for target in _PARTS)
 
 
-LOADER = OutputKind("an exported Python file that was not edited", _is_unchanged)
+LOADER = OutputKind("an unedited export", _is_unchanged)
 
 
 def output_kind(content: str) -> OutputKind:
-    """The files that `content` may replace: exports of this package and the same file, if nobody edited them."""
+    """The files that `content` may replace: unedited exports of this package and an unedited copy of `content`."""
 
     def is_own(path: Path) -> bool:
         return LOADER.is_own(path) or path.read_text("utf-8", errors="replace").rstrip() == content.rstrip()

@@ -247,7 +247,7 @@ def canonical(value: Mapping[str, Any]) -> bytes:
 
 
 def digest_of(content: bytes) -> str:
-    """SHA-256 as it stands in the plan's files."""
+    """SHA-256 in the form of the plan's files."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 

@@ -15,6 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, cast
 
+from lazarus_core.plugins import package_of, reason
 from lazarus_core.strict_json import kind
 from lazarus_tokenkit.errors import SampleError
 
@@ -40,7 +41,7 @@ def plugged_rows(path: Path) -> Iterator[dict[str, Any]] | None:
     longest = max(len(each.name) for each in points)  # `.tar.toy` before `.toy`
     found = [each for each in points if len(each.name) == longest]
     if len(found) > 1:
-        names = " and ".join(sorted(map(_package, found)))
+        names = " and ".join(sorted(f"package {package_of(each)}" for each in found))
         raise SampleError(f"{path}: {names} both read `.{found[0].name}`; uninstall one of them", AMBIGUOUS)
     return _rows(path, found[0])
 
@@ -55,20 +56,19 @@ def _rows(path: Path, point: EntryPoint) -> Iterator[dict[str, Any]]:
         raise
     except Exception as error:  # any error of the other package
         where = f"{path}:{number + 1}" if number else str(path)
-        reason = " ".join(str(error).split())[:300]
         raise SampleError(
-            f"{where}: the reader of {_package(point)} failed: {type(error).__name__}: {reason}", FAILED
+            f"{where}: the reader of package {package_of(point)} failed: {reason(error)}", FAILED
         ) from error
 
 
 def _object(row: Any, place: str, point: EntryPoint) -> dict[str, Any]:
     """Checks a row of a reader and returns it as an object."""
     if not isinstance(row, Mapping):
-        raise SampleError(f"{place}: the reader of {_package(point)} gave {kind(row)}, not an object", FAILED)
+        raise SampleError(f"{place}: the reader of package {package_of(point)} gave {kind(row)}, not an object", FAILED)
     members = dict(cast("Mapping[Any, Any]", row))
     if strange := [name for name in members if not isinstance(name, str)]:
         raise SampleError(
-            f"{place}: the reader of {_package(point)} gave a field name {strange[0]!r}, not a text", FAILED
+            f"{place}: the reader of package {package_of(point)} gave a field name {strange[0]!r}, not a text", FAILED
         )
     return members
 
@@ -77,16 +77,10 @@ def _load(path: Path, point: EntryPoint) -> Read:
     try:
         read = point.load()
     except Exception as error:  # any error during the import of the other package
-        reason = " ".join(str(error).split())[:300]
         raise SampleError(
-            f"{path}: the reader `{point.value}` of {_package(point)} cannot be loaded: {reason}; install it again",
+            f"{path}: the reader `{point.value}` of package {package_of(point)} cannot be loaded: {reason(error)}; install it again",
             UNUSABLE,
         ) from error
     if not callable(read):
-        raise SampleError(f"{path}: `{point.value}` of {_package(point)} is not a function", UNUSABLE)
+        raise SampleError(f"{path}: `{point.value}` of package {package_of(point)} is not a function", UNUSABLE)
     return cast("Read", read)
-
-
-def _package(point: EntryPoint) -> str:
-    """Returns the package of an entry point with its version."""
-    return f"package {point.dist.name} {point.dist.version}" if point.dist else f"`{point.value}`"

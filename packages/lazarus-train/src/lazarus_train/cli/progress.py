@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def watching(config: "TrainConfig", *, speaks: bool) -> Generator["Watcher"]:
+def watching(config: "TrainConfig", *, is_shown: bool) -> Generator["Watcher"]:
     """Progress on stderr. After the first step, Ctrl-C requests a stop after the current step.
 
     Args:
         config: Settings of the run.
-        speaks: Whether this process shows progress. If several processes train, one shows it and all can be
+        is_shown: Whether this process shows progress. If several processes train, one shows it and all can be
             stopped.
     """
     from lazarus_train.callbacks.base import Watcher
@@ -28,11 +28,11 @@ def watching(config: "TrainConfig", *, speaks: bool) -> Generator["Watcher"]:
 
     asked: list[int] = []
     with contextlib.ExitStack() as stack:
-        if not speaks:
+        if not is_shown:
             signals = stack.enter_context(contextlib.ExitStack())
             stack.enter_context(_exit_of_signal(asked))
             yield Watcher(
-                on_start=lambda checked, first, last: signals.enter_context(_asking_to_stop(asked, speaks=False)),
+                on_start=lambda checked, first, last: signals.enter_context(_asking_to_stop(asked, is_shown=False)),
                 should_stop=lambda: bool(asked),
             )
             return
@@ -95,7 +95,7 @@ class _Display:
         for line in checked.lines():
             say(f"plan: {line}")
         say(f"steps {first + 1} to {last}" if first < last else "no step is left to do")
-        self._stack.enter_context(_asking_to_stop(self._asked, speaks=True))
+        self._stack.enter_context(_asking_to_stop(self._asked, is_shown=True))
         self.show_bar("training", last, "steps")
         self.bar(first)
 
@@ -129,14 +129,14 @@ def _exit_of_signal(asked: list[int]) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def _asking_to_stop(asked: list[int], *, speaks: bool) -> Generator[None]:
+def _asking_to_stop(asked: list[int], *, is_shown: bool) -> Generator[None]:
     """Records Ctrl-C and SIGTERM in `asked`; the second signal stops at once."""
 
     def ask(number: int, _: object) -> None:
         if asked:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         asked.append(number)
-        if speaks:
+        if is_shown:
             say("stopping after this step; once more stops at once")
 
     previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}

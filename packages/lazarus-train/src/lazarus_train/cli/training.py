@@ -334,12 +334,12 @@ def start(settings: "RunSettings") -> None:
         fresh = FreshModel(shape, asked.tokenizer, asked.vocab_size, seed=config.seed)
         if processes.is_first:
             make_model(fresh, config.output, resume=resume)
-        processes.check_same(fresh=str(fresh))  # nobody reads the model before it is written
+        processes.check_same(fresh=str(fresh))  # wait until the model is written
     if planning is not None:
         plan_run(config, planning, resume=resume, writes=processes.is_first)
-        processes.check_same(planning=planning)  # nobody reads the plan before it is written
+        processes.check_same(planning=planning)  # wait until the plan is written
     with (
-        watching(config, speaks=processes.is_first) as watcher,
+        watching(config, is_shown=processes.is_first) as watcher,
         telling(watcher, settings.log_to if processes.is_first else (), config) as teller,
     ):
         result = train(config, resume=resume, watcher=teller)

@@ -109,7 +109,7 @@ class Binder:
         if self.processes.is_first:
             load_model = functools.partial(self._frozen_model, mixed=mixed)
             compute_reference(folder, load_model, plan, dataset, groups, made_from, setup)
-        self.processes.check_same(reference=name)  # nobody reads before it is written
+        self.processes.check_same(reference=name)  # wait until it is written
         return read_reference(folder, dataset, groups)
 
     def _frozen_model(self, *, mixed: bool) -> nn.Module:
