@@ -38,8 +38,7 @@ MEMORY_SHARE = 0.9
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 2**25
 """Blocks up to this size come from memory that the process keeps, without page faults. A dense step of 6.5 million
-parameters
-at 8 x 512 runs at 3,900 tokens per second of CPU time in 770 MiB; an eight times larger limit gives 4,000.
+parameters at 8 x 512 runs at 3,900 tokens per second of CPU time in 770 MiB; an eight times larger limit gives 4,000.
 """
 
 

@@ -1,8 +1,7 @@
 """Objectives by kind: the settings that `TrainConfig.objective` accepts, and the class of each objective.
 
-A module is imported only when its kind is used. An objective of this package has one line in `BUILT_IN`. An
-objective of
-another package is an entry point of the group `lazarus.objectives`, named by its kind:
+A module is imported only when its kind is used. An objective of this package has one line in `BUILT_IN`. An objective
+of another package is an entry point of the group `lazarus.objectives`, named by its kind:
 
     [project.entry-points."lazarus.objectives"]
     toy = "toy_package:ToyObjective"

@@ -1,10 +1,8 @@
 """Synthetic maths tasks with one integer answer, and the verifier that parses it from a reply.
 
 A *kind* is a numbered set of questions: their number, and a function from an index to its question. A *seed*
-determines
-an order of those indices by SHA-256. So the same seed gives the same tasks on every machine. No prompt occurs
-twice, and
-the first n tasks of a longer set are the set of n. A task takes about 3 microseconds.
+determines an order of those indices by SHA-256. So the same seed gives the same tasks on every machine. No prompt
+occurs twice, and the first n tasks of a longer set are the set of n. A task takes about 3 microseconds.
 """
 
 import hashlib

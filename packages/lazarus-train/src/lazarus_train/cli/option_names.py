@@ -1,8 +1,7 @@
 """Option names of the training commands, readers of option values, and errors with option names.
 
 Settings have one definition, in `config.py`, `run_settings.py` and the objectives. This module defines only the
-command
-line's part: names that differ, short names, and lists in one value.
+command line's part: names that differ, short names, and lists in one value.
 """
 
 import re

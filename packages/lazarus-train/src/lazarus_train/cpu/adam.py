@@ -1,7 +1,6 @@
 """Adam on a CPU: MLX's update rule, vectorised by NumPy, in place.
 
-MLX computes square roots one by one and passes over memory about twelve times. Here each block of an array is
-updated
+MLX computes square roots one by one and passes over memory about twelve times. Here each block of an array is updated
 while it is in a core's cache, and all cores work on blocks.
 """
 

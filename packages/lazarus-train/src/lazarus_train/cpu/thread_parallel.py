@@ -3,10 +3,8 @@ weights.
 
 Two threads with single-threaded matrix products are faster than one thread with two-threaded products, because MLX
 computes exponentials, norms and other operations on one core. Rows are assigned by cost, and gradients are added in
-the
-order of the shares. So a run gives the same bits in any order of completion. Another number of threads changes the
-last
-bits.
+the order of the shares. So a run gives the same bits in any order of completion. Another number of threads changes
+the last bits.
 """
 
 import copy

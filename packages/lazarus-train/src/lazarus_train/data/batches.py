@@ -3,8 +3,7 @@
 R = rows, T = row_len, L = labels
 
 A segment of the plan is a sample. A sample of several parts, such as a chosen and a rejected answer, is as long as
-its
-parts together. The parts are adjacent, and each is a segment of its own for the model.
+its parts together. The parts are adjacent, and each is a segment of its own for the model.
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)

@@ -1,7 +1,6 @@
 """Evaluations during a run: held-out losses and sampled answers.
 
-Results are written to the run's logs. A result that is already logged is not computed again. So a run that was
-killed
+Results are written to the run's logs. A result that is already logged is not computed again. So a run that was killed
 during an evaluation ends with the same logs.
 """
 

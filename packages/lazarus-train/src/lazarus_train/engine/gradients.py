@@ -80,11 +80,9 @@ class LossGradients:
 class CompiledGradients:
     """Gradients of one model by compiled graphs, one for each batch shape: fewer and larger kernels on a GPU.
 
-    Everything that differs between batches of one shape enters the graph as an array: ids, labels, random inputs,
-    the units
-    of the step, the weights and the state of MLX's random generator. Parts of rows are Python objects. An objective
-    that
-    reads them cannot be compiled (`Objective.is_static`).
+    Everything that differs between batches of one shape enters the graph as an array: ids, labels, random inputs, the
+    units of the step, the weights and the state of MLX's random generator. Parts of rows are Python objects. An
+    objective that reads them cannot be compiled (`Objective.is_static`).
 
     Args:
         gradients: The gradients to compile.

@@ -4,9 +4,8 @@ T = tokens per row, D = model width, I = feed-forward width, V = vocabulary
 
 A step adds gradients, moments, updated weights, activations and logits to the memory that the process already uses.
 Activations are counted layer by layer from the model's description, as numbers kept per token for the gradient. The
-factors below were fitted to measured peaks of all families. `tests/test_memory.py` checks that the estimate is
-within a
-factor of two.
+factors below were fitted to measured peaks of all families. `tests/test_memory.py` checks that the estimate is within
+a factor of two.
 """
 
 import contextlib

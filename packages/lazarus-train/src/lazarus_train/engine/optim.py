@@ -74,8 +74,7 @@ class Optimizer:
         settings: Optimizer, rates and decay.
         model: Its trainable parameters are grouped by name on construction.
         shards: Processes that each keep a part of the moments and update those parameters, with equal results
-            (Rajbhandari
-            et al. 2020, ZeRO stage 1). A single process keeps all of them.
+            (Rajbhandari et al. 2020, ZeRO stage 1). A single process keeps all of them.
 
     Raises:
         SetupError: A pattern of `rate_factors` matches no parameter.

@@ -8,17 +8,15 @@ DECAY_SHARE = 0.1
 """Default decay of `wsd` as a fraction of the plan: one tenth (arXiv 2404.06395)."""
 LEAST_DECAY = 2
 """Smallest default number of decay steps. The first step of a decay still has the peak rate, so one step would be
-no
-decay. Without this minimum, plans of up to ten steps would have one.
+no decay. Without this minimum, plans of up to ten steps would have one.
 """
 
 
 def learning_rate(settings: OptimizerSettings, step: int, total: int) -> float:
     """The learning rate of one step.
 
-    Linear warm-up reaches the peak at step `warmup_steps` - 1, so the first update is not zero. Then the rate
-    follows a
-    cosine (Loshchilov and Hutter 2017), a line, a constant, or a constant with a final decay by 1 - sqrt (arXiv
+    Linear warm-up reaches the peak at step `warmup_steps` - 1, so the first update is not zero. Then the rate follows
+    a cosine (Loshchilov and Hutter 2017), a line, a constant, or a constant with a final decay by 1 - sqrt (arXiv
     2405.18392).
 
     >>> settings = OptimizerSettings(learning_rate=1.0, warmup_steps=2)

@@ -158,14 +158,12 @@ class TrainState:
 
     def finish(self, folder: Path, template: str | None) -> Sealed:
         """Writes the trained model as a sealed folder; adapters are saved merged and separately. Training cannot
-        continue
-        afterwards.
+        continue afterwards.
 
         Args:
             folder: Folder for the model.
             template: Chat template of the training data if it differs from the tokenizer's own. Inference must use
-                the same
-                template.
+                the same template.
         """
         return write_final(folder, self.lm, self.lora, self.head, self.ema, template)
 

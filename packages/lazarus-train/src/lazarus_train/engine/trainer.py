@@ -42,8 +42,7 @@ class RunResult:
         steps: Steps since the start of the run, including steps before a resume.
         plan_steps: Steps of the whole plan.
         audit_head: Hash of the audit chain over rows, weights, settings and machine, 64 hex; empty on a process
-            that does not
-            write.
+            that does not write.
         data_head: Hash of the chain over the rows alone, 64 hex; empty on a process that does not write.
     """
 
@@ -60,8 +59,7 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT)
     Args:
         config: Model, data, plan, output folder and training settings.
         resume: `auto` continues from the newest checkpoint in the output folder, or starts if there is none. `none`
-            starts and
-            replaces an earlier run in the folder. A path continues from that checkpoint.
+            starts and replaces an earlier run in the folder. A path continues from that checkpoint.
         watcher: Callbacks; they may stop the run. Each process of a run has its own.
 
     Raises:

@@ -1,10 +1,8 @@
 """Gradient checkpointing: activations of a block are recomputed for its gradient instead of stored.
 
-Activation memory falls from all blocks to one block, at one third more time. Losses and gradients are unchanged. On
-a CPU
-a block returns an array without graph dependencies (`lazarus_models.ops.recomputation`). `mx.checkpoint` alone
-needed
-more memory there than no checkpointing, because MLX keeps computed arrays during differentiation.
+Activation memory falls from all blocks to one block, at one third more time. Losses and gradients are unchanged. On a
+CPU a block returns an array without graph dependencies (`lazarus_models.ops.recomputation`). `mx.checkpoint` alone
+needed more memory there than no checkpointing, because MLX keeps computed arrays during differentiation.
 """
 
 from typing import Any

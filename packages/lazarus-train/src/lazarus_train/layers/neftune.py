@@ -3,9 +3,8 @@ d).
 
 R = rows, T = tokens per row, D = model width
 
-L is the length of a token's part, not of the row, so the noise of a sample does not depend on packing. The noise of
-a row
-depends only on the step's seed and the row's index in the step.
+L is the length of a token's part, not of the row, so the noise of a sample does not depend on packing. The noise of a
+row depends only on the step's seed and the row's index in the step.
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)

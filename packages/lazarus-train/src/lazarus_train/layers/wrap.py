@@ -6,8 +6,7 @@ norm, MLP, block.
 3. Noise (`layers.neftune`): outermost, on the output of the embedding, low-memory or not.
 
 A wrapped layer keeps its weights and their names. Its class becomes a subclass of its former class; layers of other
-models
-do not change. Layers must be frozen before they are wrapped: a frozen layer needs no low-memory gradient.
+models do not change. Layers must be frozen before they are wrapped: a frozen layer needs no low-memory gradient.
 """
 
 from dataclasses import dataclass

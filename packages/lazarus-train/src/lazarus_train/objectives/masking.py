@@ -135,10 +135,8 @@ def mask_times(rows: int, key: mx.array) -> Float[mx.array, " R"]:
     """A time t in [0, 1) for each row of a step: t_i = (u + perm_i / R) mod 1.
 
     One u, uniform in [0, 1), is drawn per step, so each t_i is uniform and the times are evenly spaced. The
-    permutation
-    assigns strata to rows. Rows of a step are sorted by length; without the permutation, rows of similar length
-    would get
-    similar times.
+    permutation assigns strata to rows. Rows of a step are sorted by length; without the permutation, rows of similar
+    length would get similar times.
 
     Args:
         rows: R, the rows of the whole step, over all micro-batches and ranks.

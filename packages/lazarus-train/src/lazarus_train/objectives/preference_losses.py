@@ -4,8 +4,7 @@ P = pairs
 
 Losses and metrics are sums over pairs. The caller divides by the pairs of the whole optimizer step. Statistics of a
 step (KTO's reference point, token counts) are arguments. They are never computed from the given pairs, which may be
-one
-micro-batch of many. With a reference, h = (log pi - log pi_ref) of the chosen answer minus that of the rejected.
+one micro-batch of many. With a reference, h = (log pi - log pi_ref) of the chosen answer minus that of the rejected.
 """
 
 # ruff: noqa: F722 (the axes in jaxtyping's strings are no Python)

@@ -1,8 +1,7 @@
 """The reference of preference training: log-probabilities of the model before training.
 
-They are computed once for every pair of the plan and cached in the run's folder, or come from a second model, or
-from the
-model without its adapters. All three agree within 1e-4 and differ in memory use.
+They are computed once for every pair of the plan and cached in the run's folder, or come from a second model, or from
+the model without its adapters. All three agree within 1e-4 and differ in memory use.
 """
 
 import contextlib

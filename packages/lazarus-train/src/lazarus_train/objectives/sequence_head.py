@@ -1,8 +1,7 @@
 """Models with a linear score layer instead of the language-model head, in directories that transformers opens.
 
-A directory has the files of a language model. `score.weight` is stored with the other tensors. `config.json`
-contains the
-architecture `...ForSequenceClassification` and the names of the scores.
+A directory has the files of a language model. `score.weight` is stored with the other tensors. `config.json` contains
+the architecture `...ForSequenceClassification` and the names of the scores.
 """
 
 import json

@@ -126,8 +126,7 @@ def mismatched(group: Group, dataset: Dataset) -> list[Example]:
     """Each prompt of a group with another sample's answer.
 
     First answers (the chosen of pairs, or single answers) precede second ones. Each prompt gets the previous answer
-    in this
-    order, cyclically, as TRL rotates a batch. Answers of the same sample are skipped.
+    in this order, cyclically, as TRL rotates a batch. Answers of the same sample are skipped.
 
     Args:
         group: The samples.

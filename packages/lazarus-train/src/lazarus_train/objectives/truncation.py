@@ -3,9 +3,8 @@
 R = rows, T = tokens per row
 
 The cut depends only on the step's seed and the row's index in the step. A truncated sample keeps its total weight:
-its
-remaining labels weigh more. So the denominator of a step is the plan's, and the mean over samples is LLaDA's, which
-divides by the length after truncation.
+its remaining labels weigh more. So the denominator of a step is the plan's, and the mean over samples is LLaDA's,
+which divides by the length after truncation.
 """
 
 from typing import Any, NamedTuple, cast

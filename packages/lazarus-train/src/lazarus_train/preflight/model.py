@@ -35,8 +35,7 @@ def check_model(
 
     Raises:
         SetupError: The device does not support the model in the precision of `config`. Or the plan packs samples
-            and the model
-            cannot separate them. Or the data has token ids outside the vocabulary.
+            and the model cannot separate them. Or the data has token ids outside the vocabulary.
     """
     dataset, plan = inputs.dataset, inputs.plan.metadata.config
     if (plan.shares_rows or dataset.parts) and not supports_packing(lm):

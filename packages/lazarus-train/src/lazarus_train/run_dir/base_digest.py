@@ -24,8 +24,7 @@ class Base:
 
     Args:
         files: SHA-256, 64 hex, by file name: config, weights, index and generation config as they were loaded, and
-            the
-            files that the tokenizer writes.
+            the files that the tokenizer writes.
     """
 
     files: Mapping[str, str]

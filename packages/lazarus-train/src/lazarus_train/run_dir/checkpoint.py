@@ -6,8 +6,7 @@ OUT/checkpoints/step-0000006/
   LoRA)
   optimizer.safetensors                       moments and step counts
   state.json                                  position in plan and audit log, settings that determine the weights,
-  initial model, logs
-  manifest.json                               SHA-256 of every file; written last
+  initial model, logs manifest.json                               SHA-256 of every file; written last
 ```
 A checkpoint is a sealed folder (see `sealed_write`). It is complete once it has its name, and it is verified before
 use.

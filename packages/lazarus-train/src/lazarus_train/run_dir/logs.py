@@ -90,8 +90,7 @@ class RunLog:
             about: Content of `config.json`; None on a process that does not write.
             state: State of the checkpoint.
             is_due: Whether an evaluation is due at the checkpoint. A run that ended there has its results. A run
-                that continues
-                keeps them only if they are due.
+                that continues keeps them only if they are due.
         """
         done = state.next_step
         if about is None:

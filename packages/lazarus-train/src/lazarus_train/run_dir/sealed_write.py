@@ -21,9 +21,8 @@ _LEFTOVER = re.compile(r"\..+\.\d+(\.old)?\.tmp")
 def seal(path: Path, write_files: Callable[[Path], None]) -> Sealed:
     """Writes a temporary folder, hashes its files, and renames it to `path`.
 
-    A kill at any time leaves the old folder, no folder, or the new folder at `path`, never a mixture. The old
-    folder is
-    deleted after the rename.
+    A kill at any time leaves the old folder, no folder, or the new folder at `path`, never a mixture. The old folder
+    is deleted after the rename.
 
     Args:
         path: The folder; an existing one is replaced.

@@ -2,8 +2,7 @@
 
 final -> checkpoint -> initial model, settings, audit log -> plan -> data, template, tokenizer, lengths
 
-Each link states how it was checked: recomputed, compared with a claim, not proven, or NOT checked. Without pins,
-the
+Each link states how it was checked: recomputed, compared with a claim, not proven, or NOT checked. Without pins, the
 verification shows that a folder is consistent. With the plan_id and the audit head, recorded where no writer of the
 folder can change them, it shows that the folder is the original.
 """
