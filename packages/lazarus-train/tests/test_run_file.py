@@ -286,6 +286,16 @@ def test_an_option_takes_the_place_of_what_the_file_has_for_the_same_purpose(rea
     assert (again.init_model, again.model) == (None, Path("m"))
 
 
+def test_set_takes_the_place_of_what_the_file_has_for_the_same_purpose(read, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.toml").write_text(BASE)
+    planned = read("sft", "--config", "run.toml", "--set", "build_plan.token_budget=64")
+    assert (planned.build_plan.token_budget, planned.batch_plan) == (64, Path("o/batch_plan"))
+    (tmp_path / "run.toml").write_text(BASE.replace('batch_plan = "p"', "build_plan.token_budget = 64"))
+    followed = read("sft", "--config", "run.toml", "--set", "batch_plan=q")
+    assert (followed.build_plan, followed.batch_plan) == (None, Path("q"))
+
+
 def test_no_value_can_be_set(read, tmp_path):
     (tmp_path / "run.toml").write_text(BASE + "max_steps = 3\n[lora]\nrank = 2\n")
     run = read("sft", "--config", str(tmp_path / "run.toml"), "--set", "lora=null", "--set", "max_steps=null")
