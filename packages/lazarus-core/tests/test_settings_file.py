@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
 from lazarus_core.errors import InputError
 from lazarus_core.settings.file import read_settings
-from lazarus_core.settings.layers import DEFAULT, Layers, SettingsError, Source, load
+from lazarus_core.settings.layers import DEFAULT, Layers, SettingsError, Source, load_settings
 from lazarus_core.settings.schema import expected, first_sentence, schema_of
 from lazarus_core.settings.show import settings_lines
 from lazarus_core.settings.toml_lines import key_lines
@@ -67,13 +67,13 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def refusals(*args, **given) -> list[str]:
     with pytest.raises(SettingsError) as error:
-        load(Drawing, *args, **given)
+        load_settings(Drawing, *args, **given)
     return [words for words, _ in error.value.problems]
 
 
 def test_a_later_layer_replaces_an_earlier_one(file):
     path = file('output = "o"\ncopies = 1\nmarks = ["a"]\n[colour]\nname = "red"\n')
-    found, sources = load(Drawing, path, ["copies=2", "marks=b,c"], {("copies",): 3, ("is_dark",): None})
+    found, sources = load_settings(Drawing, path, ["copies=2", "marks=b,c"], {("copies",): 3, ("is_dark",): None})
     assert (found.copies, found.marks, found.colour, found.is_dark) == (3, ("b", "c"), Colour(name="red"), False)
     assert sources["copies",] == Source("flag")
     assert sources["marks",] == Source("set", "--set marks")
@@ -92,7 +92,7 @@ def test_a_later_layer_replaces_an_earlier_one(file):
     ],
 )
 def test_a_list_is_set_with_commas_or_as_toml(text, value):
-    assert load(Drawing, None, ["output=o", text])[0].marks == value
+    assert load_settings(Drawing, None, ["output=o", text])[0].marks == value
 
 
 @pytest.mark.parametrize(
@@ -100,27 +100,27 @@ def test_a_list_is_set_with_commas_or_as_toml(text, value):
     [("colour.name=5", "5"), ("colour.name=true", "true"), ('colour.name="null"', "null"), ("colour.name=a=b", "a=b")],
 )
 def test_a_text_is_set_as_it_is_written(text, name):
-    assert load(Drawing, None, ["output=o", text])[0].colour == Colour(name=name)
+    assert load_settings(Drawing, None, ["output=o", text])[0].colour == Colour(name=name)
 
 
 def test_a_table_is_set_whole_or_taken_away(file):
     path = file('output = "o"\n[colour]\nname = "red"\n')
-    assert load(Drawing, path, ["colour=null"])[0].colour is None
-    assert load(Drawing, path, ["colour=null", "colour.name=blue"])[0].colour == Colour(name="blue")
-    found = load(Drawing, path, ['colour={name = "green", weights = {a = 1}}'])[0].colour
+    assert load_settings(Drawing, path, ["colour=null"])[0].colour is None
+    assert load_settings(Drawing, path, ["colour=null", "colour.name=blue"])[0].colour == Colour(name="blue")
+    found = load_settings(Drawing, path, ['colour={name = "green", weights = {a = 1}}'])[0].colour
     assert found == Colour(name="green", weights={"a": 1.0})
-    assert load(Drawing, file('{"output": "o", "colour": null}', "a.json"))[0].colour is None
+    assert load_settings(Drawing, file('{"output": "o", "colour": null}', "a.json"))[0].colour is None
 
 
 def test_a_map_is_replaced_by_a_later_layer_and_changed_by_one_name(file):
     path = file('output = "o"\n[colour.weights]\na = 1\n"b.c" = 2\n')
-    assert load(Drawing, path, ["colour.weights.b.c=3"])[0].colour.weights == {"a": 1.0, "b.c": 3.0}
-    assert load(Drawing, path, flags={("colour", "weights"): {"x": 1.0}})[0].colour.weights == {"x": 1.0}
+    assert load_settings(Drawing, path, ["colour.weights.b.c=3"])[0].colour.weights == {"a": 1.0, "b.c": 3.0}
+    assert load_settings(Drawing, path, flags={("colour", "weights"): {"x": 1.0}})[0].colour.weights == {"x": 1.0}
 
 
 def test_a_shape_is_chosen_by_its_kind(file):
     path = file('output = "o"\n[shape]\nkind = "circle"\nradius = 2\n')
-    assert load(Drawing, path)[0].shape == Circle(radius=2.0)
+    assert load_settings(Drawing, path)[0].shape == Circle(radius=2.0)
     assert refusals(path, ["shape.kind=square"]) == [
         "a.toml:4: `shape.radius` has no effect with `shape.kind` square; remove it"
     ]
@@ -151,7 +151,7 @@ def test_a_contradiction_is_at_the_place_of_what_it_names(file):
     path = file('output = "o"\nis_dark = true\n\n[colour]\nname = "black"\n')
     assert refusals(path) == ["a.toml:5: `colour.name` black is not seen with `is_dark`"]
     with pytest.raises(ValidationError):  # said by flags alone: the caller knows their names
-        load(Drawing, None, flags={("output",): "o", ("colour", "name"): "black", ("is_dark",): True})
+        load_settings(Drawing, None, flags={("output",): "o", ("colour", "name"): "black", ("is_dark",): True})
     path = file('output = "o"\ncolour.name = "black"\n')
     assert refusals(path, flags={("is_dark",): True}) == ["a.toml:2: `colour.name` black is not seen with `is_dark`"]
 
@@ -159,16 +159,16 @@ def test_a_contradiction_is_at_the_place_of_what_it_names(file):
 def test_what_is_missing_is_named_with_the_file(file):
     assert refusals(file("copies = 1\n")) == ["a.toml: `output` is missing"]
     with pytest.raises(ValidationError):
-        load(Drawing)
+        load_settings(Drawing)
 
 
 def test_relative_paths_of_a_file_begin_in_its_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.toml").write_text('output = "o"\nsources = ["x", "/y"]\nmarks = ["m"]\n')
-    found = load(Drawing, Path("in/a.toml"))[0]
+    found = load_settings(Drawing, Path("in/a.toml"))[0]
     assert (found.output, found.sources, found.marks) == (Path("in/o"), (Path("in/x"), Path("/y")), ("m",))
-    assert load(Drawing, Path("in/a.toml"), ["output=o"])[0].output == Path("o")
+    assert load_settings(Drawing, Path("in/a.toml"), ["output=o"])[0].output == Path("o")
 
 
 def test_a_setting_that_is_a_path_or_a_name_is_a_path_where_there_is_one(tmp_path, monkeypatch):
@@ -176,7 +176,7 @@ def test_a_setting_that_is_a_path_or_a_name_is_a_path_where_there_is_one(tmp_pat
     (tmp_path / "in/there").mkdir(parents=True)
     for text, wanted in (("there", "in/there"), ("a/b", "a/b"), ("./a", "in/a"), ("../a", "in/../a"), ("/a", "/a")):
         (tmp_path / "in/a.json").write_text(json.dumps({"output": text}))
-        assert load(Drawing, Path("in/a.json"), names=[("output",)])[0].output == Path(wanted)
+        assert load_settings(Drawing, Path("in/a.json"), names=[("output",)])[0].output == Path(wanted)
 
 
 def test_a_byte_order_mark_is_skipped(file):
@@ -210,11 +210,11 @@ def test_what_is_printed_is_read_back(tmp_path_factory, marks, weights, name, ra
     )
     path = tmp_path_factory.mktemp("printed") / "a.toml"
     path.write_text("\n".join(settings_lines(drawing, {})), "utf-8")
-    assert load(Drawing, path)[0] == drawing
+    assert load_settings(Drawing, path)[0] == drawing
 
 
 def test_a_derived_setting_is_printed_as_a_comment():
-    found, sources = load(Drawing, None, ["output=o"])
+    found, sources = load_settings(Drawing, None, ["output=o"])
     assert '# output = "o"' in [line.split("  ")[0] for line in settings_lines(found, sources, [("output",)])]
 
 

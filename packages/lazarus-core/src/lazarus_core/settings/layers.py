@@ -11,7 +11,7 @@ directory. What is wrong in a file is one line for each problem: file, line, key
 >>> class Run(BaseModel):
 ...     steps: int = 1
 ...     optimizer: Optimizer = Optimizer()
->>> run, sources = load(Run, sets=["optimizer.rate=0.5"], flags={("steps",): 3})
+>>> run, sources = load_settings(Run, sets=["optimizer.rate=0.5"], flags={("steps",): 3})
 >>> run.optimizer.rate, run.steps
 (0.5, 3)
 >>> {dotted(key): source.kind for key, source in sources.items()}
@@ -378,7 +378,7 @@ class Layers(Generic[Model]):
         return [each for each in self._sources if each[: len(key)] == key]
 
 
-def load(
+def load_settings(
     model: type[Model],
     file: Path | None = None,
     sets: Iterable[str] = (),
