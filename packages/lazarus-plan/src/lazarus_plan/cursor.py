@@ -60,7 +60,12 @@ class PlanCursor:
         return RankStep(step, tuple(tuple(rows[i * size : (i + 1) * size]) for i in range(count)))
 
     def state(self, next_step: int, audit_head: str) -> JSON:
-        """The plan's part of a checkpoint."""
+        """The plan's part of a checkpoint, for `check_state`.
+
+        Args:
+            next_step: Number of completed steps, which is the 0-based step to continue with.
+            audit_head: Head of the audit log after these steps, 64 hexadecimal digits.
+        """
         return {"plan_id": self.plan.plan_id, "next_step": next_step, "audit_head": audit_head}
 
 

@@ -18,6 +18,10 @@ class ConflictError(PlanError):
 def refuse_git_damage(content: bytes, path: Path) -> None:
     """Refuse a document of a lock or plan that git changed.
 
+    Args:
+        content: Bytes of the file.
+        path: Its path, for the message.
+
     Raises:
         ConflictError: It holds both sides of a merge.
         CorruptPlan: Its line ends are CRLF, or it is a Git LFS pointer.
@@ -71,7 +75,13 @@ def refuse_damaged_lengths(path: Path) -> None:
 
 
 def data_conflict(path: Path, line: int, lengths: str) -> ConflictError:
-    """The error for a data file."""
+    """The error for a data file with merge-conflict markers.
+
+    Args:
+        path: The data file.
+        line: 1-based line of the first conflict marker.
+        lengths: Name of the length cache to build again.
+    """
     return ConflictError(
         f"{path}:{line} holds a merge conflict. Keep the rows of both sides that you want, then: "
         f"lazarus data lengths build -d {path} -t TOKENIZER -o {lengths} && "

@@ -226,7 +226,12 @@ def read_texts(files: DataFiles, positions: Sequence[int]) -> dict[int, str]:
 
 
 def is_data_of(cache: LengthCache, files: DataFiles) -> bool:
-    """Whether a length cache was built from exactly these data files."""
+    """Whether a length cache was built from exactly these data files. Every file is read and hashed.
+
+    Args:
+        cache: Length cache; its header states the SHA-256 of each data file.
+        files: Data files in the order of the header. Files that were not found give False.
+    """
     return bool(files.paths) and [file_sha256(path) for path in files.paths] == [
         file["sha256"] for file in named_files(cache)
     ]

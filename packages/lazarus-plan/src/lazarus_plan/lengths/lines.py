@@ -24,7 +24,7 @@ def read_lines(path: Path) -> LengthCache:
     first = next(objects, None)
     if first is None:
         raise LengthsError(f"{path} is empty: build it with `lazarus data lengths build`", "LP-E002")
-    header = header_of(first.members, path)
+    header = _header_of(first.members, path)
     rows = [] if header is not None else [_row(first, path)]
     rows += [_row(each, path) for each in objects]
     check_unique(rows, str(path), first_line=1 if header is None else 2)
@@ -47,7 +47,7 @@ def read_head(path: Path) -> tuple[LengthsHeader | None, PlacedObject | None]:
     """
     objects = _objects(path)
     first = next(objects, None)
-    header = None if first is None else header_of(first.members, path)
+    header = None if first is None else _header_of(first.members, path)
     return header, first if header is None else next(objects, None)
 
 
@@ -64,7 +64,7 @@ def _objects(path: Path) -> Iterator[PlacedObject]:
         raise LengthsError(error.message, error.code) from error
 
 
-def header_of(members: JSON, path: Path) -> LengthsHeader | None:
+def _header_of(members: JSON, path: Path) -> LengthsHeader | None:
     """The header, or None if the first line is a sample."""
     if "lazarus_lengths" not in members:
         return None

@@ -145,7 +145,19 @@ def rebuild(
     *,
     force: bool = True,
 ) -> BatchPlan:
-    """Rebuild the plan of documents that `load_documents` checked; arguments and errors as `materialise`."""
+    """Rebuild the plan of checked documents, and compare it with them.
+
+    Args:
+        artifact: Documents of the lock, from `load_documents`.
+        caches: The length caches, in the order of the sources.
+        parent: For a rebased plan, the plan that it continues.
+        output: Folder for the result, which is written even if it is another plan; None writes nothing.
+        force: Replace another plan at `output`.
+
+    Raises:
+        StalePlan: The result is not the locked plan; the message names the first different link (LP-E150).
+        PlanError: The lengths cannot be planned, or the parent of a rebased plan is missing.
+    """
     plan = build_locked(artifact, caches, parent, output, force=force)
     check_same(plan, artifact.fingerprints)
     return plan
@@ -193,7 +205,11 @@ def build_locked(
 
 
 def check_same(plan: BatchPlan, expected: dict[str, object]) -> None:
-    """Refuse a plan whose fingerprints differ.
+    """Refuse a rebuilt plan that differs from the expected one.
+
+    Args:
+        plan: The rebuilt plan.
+        expected: Content of the expected plan's `fingerprints.json`.
 
     Raises:
         StalePlan: The plan differs; the message names the first different link.
