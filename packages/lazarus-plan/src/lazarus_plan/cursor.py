@@ -83,8 +83,8 @@ def check_state(plan: BatchPlan, state: JSON) -> int:
     is_parent = parent is not None and (state["plan_id"], state["next_step"]) == (parent.plan_id, parent.steps)
     if state["plan_id"] != plan.plan_id and not is_parent:
         raise StalePlan(
-            f"the checkpoint followed plan {state['plan_id']}, this is {plan.plan_id}: give the plan it was trained "
-            "with, or start a new run with `--resume none`",
+            f"the checkpoint followed plan {state['plan_id']}, this is {plan.plan_id}: give the plan of the "
+            "checkpoint, or start a new run with `resume=none`",
             "LP-E172",
         )
     return int(state["next_step"])

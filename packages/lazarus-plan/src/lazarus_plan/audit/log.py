@@ -298,8 +298,8 @@ def data_head(plan_id: str, entries: Iterable[Entry]) -> str:
     """Head of the chain over the step lines alone. It depends only on the plan and the trained rows.
 
     Args:
-        plan_id: First plan of the run, `sha256:` and 64 hexadecimal digits.
-        entries: Lines of the log in order, from step 0 on. Binding lines are skipped.
+        plan_id: Identity of the plan, `sha256:` and 64 hexadecimal digits.
+        entries: Lines of the log, in order. Binding lines are skipped.
 
     Returns:
         64 hexadecimal digits.

@@ -310,7 +310,7 @@ def check_files(plan: BatchPlan | Artifact, paths: Sequence[Path | str]) -> None
     known = _known_files(plan)
     if not known:
         raise PlanError(
-            "the plan has no digest of its data files: build lengths with `lazarus data lengths build`", "LP-E009"
+            "the plan has no digest of its data files: build lengths with `lazarus_tokenkit.build_lengths`", "LP-E009"
         )
     if len(known) != len(paths):
         names = ", ".join(str(file["name"]) for file in known)

@@ -21,7 +21,7 @@ from lazarus_plan.lengths.changes import RowChange
 from lazarus_plan.locks.inputs import find_file
 
 NOT_COMPARED = "LP-W206"
-REBUILD = "build lengths again and run `lock --update`, or restore the data"
+REBUILD = "build lengths again and call `update_lock`, or restore the data"
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def find_data(caches: Sequence[LengthCache], given: Sequence[Path], folders: Seq
 
 def _find(cache: LengthCache, names: Sequence[str], given: Sequence[Path], folders: Sequence[Path]) -> DataFiles:
     if not names:
-        return DataFiles(missing=f"{cache.name} names no data file: build it with `lazarus data lengths build`")
+        return DataFiles(missing=f"{cache.name} names no data file: build it with `lazarus_tokenkit.build_lengths`")
     found = [path or find_file(name, folders) for name, path in zip_longest(names, given)]
     for name, path in zip(names, found, strict=True):
         if path is None:

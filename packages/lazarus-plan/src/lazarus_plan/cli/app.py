@@ -6,6 +6,7 @@ from lazarus_core.cli_app import App
 from lazarus_core.console import version_option
 from lazarus_plan.__main__ import main as main
 from lazarus_plan.cli import checking, planning, reviewing, showing
+from lazarus_plan.cli.option_names import with_options
 
 app = App(
     name="lazarus-plan",
@@ -32,7 +33,7 @@ for command in (
     checking.check_proof,
     checking.attest,
 ):
-    app.command(command.__name__.replace("_", "-"))(command)
+    app.command(command.__name__.replace("_", "-"))(with_options(command))
 
 
 @app.callback()

@@ -8,6 +8,7 @@ import typer
 
 from lazarus_core.cli_app import App
 from lazarus_core.console import show
+from lazarus_plan.cli.option_names import with_options
 from lazarus_plan.cli.options import AsJson
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def _root() -> None:
 
 
 @app.command()
+@with_options
 def analyze(lengths: LengthsPath, token_budget: Budget = DEFAULT_BUDGET, as_json: AsJson = False) -> None:
     """Compare every way of batching: padding and attention cost of each."""
     found = [_row(each) for each in _candidates(lengths, token_budget)]
@@ -46,6 +48,7 @@ def analyze(lengths: LengthsPath, token_budget: Budget = DEFAULT_BUDGET, as_json
 
 
 @app.command()
+@with_options
 def histogram(
     lengths: LengthsPath,
     bins: Annotated[int, typer.Option("--bins", help="Bars.", min=1)] = 20,
@@ -76,6 +79,7 @@ def histogram(
 
 
 @app.command()
+@with_options
 def suggest(lengths: LengthsPath, token_budget: Budget = DEFAULT_BUDGET, as_json: AsJson = False) -> None:
     """Name the mode, row length and budget with the fewest padded tokens, and say why."""
     from lazarus_plan.report.advice import reason

@@ -9,6 +9,7 @@ import typer
 
 from lazarus_core.cli_options import Force, shared_options
 from lazarus_core.console import say, show, show_line
+from lazarus_plan.cli.option_names import finding_with_options, name_options
 from lazarus_plan.cli.options import (
     AsJson,
     Deal,
@@ -41,7 +42,7 @@ def validate(
     from lazarus_plan.checks.artifact import validate as find
     from lazarus_plan.report import formats
 
-    findings = find(plan)
+    findings = [finding_with_options(each) for each in find(plan)]
     errors = sum(finding.is_error or strict for finding in findings)
     match "json" if as_json else output_format:
         case "json":
@@ -141,9 +142,9 @@ def verify(
             sample=sample,
             recipe=recipe,
         ):
-            lines.append(line)
+            lines.append(name_options(line))
             if chosen == "text":
-                show_line(line)
+                show_line(lines[-1])
     if chosen == "json":
         show(json.dumps({"plan": str(plan), "ok": True, "findings": [], "checks": lines}, indent=2))
     show_findings(chosen, plan, [])

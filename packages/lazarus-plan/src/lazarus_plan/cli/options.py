@@ -9,6 +9,7 @@ import typer
 
 from lazarus_core.console import say, show
 from lazarus_core.errors import LazarusError
+from lazarus_plan.cli.option_names import errors_with_options
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -54,7 +55,8 @@ def reported(output_format: str, plan: Path) -> "Generator[None]":
     from lazarus_plan.findings import Finding
 
     try:
-        yield
+        with errors_with_options():
+            yield
     except LazarusError as error:
         show_findings(output_format, plan, [Finding(error.code, error.message)])
         if output_format == "json":

@@ -60,7 +60,7 @@ def write(text: NDArray[np.uint8], ends: NDArray[np.int64], values: Integers) ->
     """Write decimal digits into a buffer: four digits at once, then the remaining ones one by one.
 
     Args:
-        text: Buffer of at least 4 bytes, changed in place, uint8 (bytes,).
+        text: Buffer, changed in place, uint8 (bytes,).
         ends: Position after the last digit of each value, (N,). The digits of values must not overlap.
         values: Integers 0..2^53-1, (N,). Each takes as many bytes before its end as it has digits.
     """

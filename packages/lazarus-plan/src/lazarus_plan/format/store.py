@@ -154,8 +154,8 @@ def check_same_id(path: Path, plan_id: str | None, *, force: bool) -> None:
     there = stated_id(path)
     if there != plan_id:
         raise OutputTaken(
-            f"{path} holds another plan, {str(there)[7:23]}, not {str(plan_id)[7:23]}: give another name, or `--force` to "
-            "replace it",
+            f"{path} has another plan, {str(there)[7:23]}, not {str(plan_id)[7:23]}: choose another folder, or set "
+            "`force` to replace it",
             "LP-E010",
         )
 
@@ -264,7 +264,7 @@ def read_artifact(path: Path | str) -> Artifact:
     path = Path(path)
     if not any((path / name).is_file() for name in (METADATA, PLAN)):
         what = "does not exist" if not path.exists() else f"is not a plan: no {METADATA} and {PLAN} in it"
-        raise PlanError(f"{path} {what}; build one with `lazarus data batchplan build`", "LP-E007")
+        raise PlanError(f"{path} {what}; build one with `build_plan`", "LP-E007")
     members = read_object(path / METADATA)
     stated = members.pop("checksum", "")
     metadata = _to_metadata(members, path / METADATA)

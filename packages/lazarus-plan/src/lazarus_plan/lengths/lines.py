@@ -23,7 +23,7 @@ def read_lines(path: Path) -> LengthCache:
     objects = _objects(path)
     first = next(objects, None)
     if first is None:
-        raise LengthsError(f"{path} is empty: build it with `lazarus data lengths build`", "LP-E002")
+        raise LengthsError(f"{path} is empty: build it with `lazarus_tokenkit.build_lengths`", "LP-E002")
     header = _header_of(first.members, path)
     rows = [] if header is not None else [_row(first, path)]
     rows += [_row(each, path) for each in objects]
@@ -34,7 +34,7 @@ def read_lines(path: Path) -> LengthCache:
             "LP-E004",
         )
     if not rows:
-        raise LengthsError(f"{path} holds a header and no sample", "LP-E002")
+        raise LengthsError(f"{path} has a header and no sample", "LP-E002")
     return LengthCache.from_rows(rows, header, name=path.name)
 
 
@@ -58,7 +58,9 @@ def _objects(path: Path) -> Iterator[PlacedObject]:
     try:
         yield from read_objects(path)
     except FileNotFoundError:
-        raise LengthsError(f"{path} does not exist: build it with `lazarus data lengths build`", "LP-E001") from None
+        raise LengthsError(
+            f"{path} does not exist: build it with `lazarus_tokenkit.build_lengths`", "LP-E001"
+        ) from None
     except MalformedLine as error:
         refuse_damaged_lengths(path)
         raise LengthsError(error.message, error.code) from error

@@ -51,7 +51,7 @@ def write_lock(plan: Path | str, output: Path | str, parent: BatchPlan | None = 
     about = load_plan(plan).metadata.parent
     if about is not None and parent is None:
         raise PlanError(
-            f"{plan} was made by `rebase`: a lock of it can be built again only with its parent {short(about.plan_id)}. "
+            f"{plan} was made by `rebase_plan`: a lock of it can be built again only with its parent {short(about.plan_id)}. "
             "Give the parent's plan or lock and keep it, or commit the whole plan",
             "LP-E134",
         )
@@ -96,7 +96,7 @@ def update_lock(
     """
     lock = Path(lock)
     if (lock / PLAN).exists():
-        raise PlanError(f"{lock} is a whole plan, not a lock: build it again with `build`", "LP-E007")
+        raise PlanError(f"{lock} is a whole plan, not a lock: build it again with `build_plan`", "LP-E007")
     before = read_artifact(lock)
     faults = check_documents(before)
     plan = build_locked(before, caches, parent)
@@ -193,7 +193,7 @@ def build_locked(
         return build_plan(caches, metadata.config, output, force=force)
     if parent is None:
         raise PlanError(
-            f"{artifact.path} was made by `rebase`: its first {metadata.parent.steps} steps are those of plan "
+            f"{artifact.path} was made by `rebase_plan`: its first {metadata.parent.steps} steps are those of plan "
             f"{short(metadata.parent.plan_id)}, which lengths alone do not give: give the parent's plan or lock too",
             "LP-E134",
         )

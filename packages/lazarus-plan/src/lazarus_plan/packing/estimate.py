@@ -90,7 +90,7 @@ def check_room(expected: Estimate, config: PlanConfig, path: Path | None) -> Non
         if needed > room:
             raise PlanningError(
                 f"{config.epochs:,} epochs are {expected}; this machine has {room / GB:,.1f} GB of {what}: plan fewer "
-                "epochs, and `rebase` with more `--epochs` when they are used up",
+                "`epochs`, and extend the plan later with `rebase_plan`",
                 "LP-E005",
             )
 
