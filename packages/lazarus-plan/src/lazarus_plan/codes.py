@@ -64,7 +64,7 @@ CODES = {
         "Give another file or setting; the message names it.",
     ),
     "LP-E013": Code(
-        "A file holds a merge conflict",
+        "A file has an unresolved merge conflict",
         "A merge that git could not finish",
         "Take one side with git, then make the call or run the command that the message names.",
     ),

@@ -9,7 +9,7 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong, or looks so.
+    """A problem, or a suspected one.
 
     Args:
         code: LP-E... for an error, LP-W... for a warning.

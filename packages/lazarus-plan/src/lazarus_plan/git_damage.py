@@ -38,7 +38,7 @@ def refuse_git_damage(content: bytes, path: Path) -> None:
 def lock_conflict(path: Path) -> ConflictError:
     """The error for a document of a lock."""
     return ConflictError(
-        f"{path} holds a merge conflict. Take one side (git checkout --ours -- {path.parent}), then renew the lock from "
+        f"{path} has an unresolved merge conflict. Take one side (git checkout --ours -- {path.parent}), then renew the lock from "
         f"the merged lengths: update_lock(lock={path.parent}, caches=LENGTHS)",
         "LP-E013",
     )
@@ -47,7 +47,7 @@ def lock_conflict(path: Path) -> ConflictError:
 def plan_conflict(path: Path) -> ConflictError:
     """The error for the lines of a whole plan."""
     return ConflictError(
-        f"{path} holds a merge conflict. Take one side whole (git checkout --ours -- {path.parent}), then compare it with "
+        f"{path} has an unresolved merge conflict. Take one side whole (git checkout --ours -- {path.parent}), then compare it with "
         f"the merged lengths: verify_plan(path={path.parent}, caches=LENGTHS, rebuild=True)",
         "LP-E013",
     )
@@ -69,7 +69,7 @@ def refuse_damaged_lengths(path: Path) -> None:
     if line is None:
         return
     raise ConflictError(
-        f"{path}:{line} holds a merge conflict. Measure the merged data, then renew the lock: "
+        f"{path}:{line} has an unresolved merge conflict. Measure the merged data, then renew the lock: "
         f"build_lengths(paths=DATA, encoder=TOKENIZER, output={path}), then update_lock(lock=LOCK, caches={path})",
         "LP-E013",
     )
@@ -84,7 +84,7 @@ def data_conflict(path: Path, line: int, lengths: str) -> ConflictError:
         lengths: Name of the length cache to build again.
     """
     return ConflictError(
-        f"{path}:{line} holds a merge conflict. Keep the rows of both sides that you want. Measure them, then renew the lock: "
+        f"{path}:{line} has an unresolved merge conflict. Keep the rows of both sides that you want. Measure them, then renew the lock: "
         f"build_lengths(paths={path}, encoder=TOKENIZER, output={lengths}), then "
         f"update_lock(lock=LOCK, caches={lengths})",
         "LP-E013",

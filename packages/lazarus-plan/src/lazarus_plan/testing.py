@@ -87,7 +87,7 @@ __all__ = [
 ]
 
 Samples = tuple[int, ...]
-"""A row, as the samples that stand in it."""
+"""The samples of a row, in order."""
 
 
 def check_resume(load: Callable[[int], Iterable[Any]]) -> None:

@@ -130,7 +130,7 @@ def describe_diff(found: JSON, rows: RowChanges | None = None) -> list[str]:
         share = 100 * equal / compared
         lines.append(
             f"schedule: first difference at step {found['first_step']:,}; {equal:,} of {compared:,} steps are the same "
-            f"({share:.1f} %), {found['kept_steps']:,} hold the same samples in the same rows at any place"
+            f"({share:.1f} %), {found['kept_steps']:,} have the same samples in the same rows at any position"
         )
     lines.append(f"samples: {found['added']:,} added, {found['removed']:,} removed, {found['moved']:,} in another step")
     return lines

@@ -129,7 +129,7 @@ def check_data(cache: LengthCache, files: DataFiles, lengths: Path, stale: Seque
         One finding for each file that differs, or one warning if nothing was compared.
 
     Raises:
-        PlanError: A file holds a merge conflict.
+        PlanError: A file has an unresolved merge conflict.
     """
     if files.missing:
         return [Finding(NOT_COMPARED, f"data not compared: {files.missing}", file=str(lengths))]

@@ -100,7 +100,7 @@ def review_lock(
         parent: For a rebased plan, folder of its parent's plan or lock. The base is tried too.
 
     Raises:
-        PlanError: An input is missing, cannot be read, or holds a merge conflict.
+        PlanError: An input is missing, cannot be read, or has an unresolved merge conflict.
     """
     lock, lengths, data = Path(lock), [Path(path) for path in lengths], [Path(path) for path in data]
     if not any((lock / name).is_file() for name in (METADATA, PLAN)):

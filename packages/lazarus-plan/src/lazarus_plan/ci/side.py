@@ -56,10 +56,10 @@ def load_base(base: Path | str, lock: Path, lengths: Sequence[Path], scratch: Pa
     places = list(dict.fromkeys([*(path.parent for path in lengths), lock, lock.parent, Path()]))
     if (folder / METADATA).is_file():
         side = _load(str(base), folder, lambda name: find_file(name, (folder, folder.parent)), parent)
-        # Beside a folder may stand the lengths of another lock.
+        # The lengths next to a folder may belong to another lock.
         return side if side.plan is not None else replace(side, caches=(), data=())
     if folder.is_dir():
-        raise PlanError(f"{folder} holds no lock: no {METADATA} in it", "LP-E007")
+        raise PlanError(f"{folder} is not a lock: no {METADATA} in it", "LP-E007")
     revision = Revision(str(base), lock.parent)
     copied = scratch / "lock"
     if not revision.copy(lock / METADATA, copied / METADATA):

@@ -10,7 +10,7 @@ from lazarus_plan.cli.option_names import with_options
 
 app = App(
     name="lazarus-plan",
-    help="The lockfile for training runs: build, inspect, check and deal batch plans.",
+    help="The lockfile for training runs: build, inspect, check and shard batch plans.",
     no_args_is_help=True,
 )
 for command in (
@@ -38,4 +38,4 @@ for command in (
 
 @app.callback()
 def _root(version: Annotated[bool, version_option("lazarus-plan")] = False) -> None:
-    """The lockfile for training runs: build, inspect, check and deal batch plans."""
+    """The lockfile for training runs: build, inspect, check and shard batch plans."""

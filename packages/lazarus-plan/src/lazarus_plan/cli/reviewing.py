@@ -33,11 +33,11 @@ def ci(
         typer.Option("-d", "--data", help="Data files in the order of the lengths [default: next to these]."),
     ] = None,
     parent: Annotated[
-        Path | None, typer.Option("--parent", help="Of a rebased plan: its parent's plan or lock [default: the base].")
+        Path | None, typer.Option("--parent", help="The parent's plan or lock, for a rebased plan [default: the base].")
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Data that was not compared fails too.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail if data was not compared.")] = False,
     output_format: Annotated[
-        Literal["text", "markdown", "json", "github", "sarif"], typer.Option("--format", help="For whom the review is.")
+        Literal["text", "markdown", "json", "github", "sarif"], typer.Option("--format", help="Format of the review.")
     ] = "text",
     report: Annotated[
         list[Path] | None,

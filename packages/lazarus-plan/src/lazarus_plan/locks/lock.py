@@ -71,7 +71,7 @@ def _write(documents: Path, output: Path, *, force: bool) -> None:
             raise OutputTaken(f"{output / name} is a link: choose another folder for the lock", "LP-E007")
     if any((output / name).exists() for name in DOCUMENTS):
         if not holds_plan(output):
-            raise OutputTaken(f"{output} holds documents that are not a lock's: choose another folder", "LP-E007")
+            raise OutputTaken(f"{output} has documents that are not those of a lock: choose another folder", "LP-E007")
         check_same_id(output, stated_id(documents), force=force)
     with filled_folder(output, last=(METADATA,)) as folder:
         for name in DOCUMENTS:

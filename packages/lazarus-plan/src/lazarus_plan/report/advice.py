@@ -78,7 +78,7 @@ def reason(best: Candidate, others: Sequence[Candidate]) -> str:
     share = 100 * best.padding / (best.tokens + best.padding)
     second = next((each for each in others if each.mode != best.mode), best)
     what = {
-        "packed": "samples share rows, so only what no sample fits is padding",
+        "packed": "samples share rows, so only room that fits no sample is padding",
         "padded": "samples of similar length share a step",
         "bucketed": "the edges are close to the lengths",
     }[best.mode]
