@@ -219,7 +219,7 @@ def test_reports_come_by_suffix_and_replace_only_reports(repo: Any, command, tmp
 def test_a_revision_that_looks_like_an_option_is_no_option(repo: Any, command):
     repo.commit()
     code, _, err = command("ci", "-k", repo.lock, "--base=--output=x")
-    assert code == 2 and "git knows no commit '--output=x'" in err and not (repo.root / "x").exists()
+    assert code == 2 and "git finds no commit '--output=x'" in err and not (repo.root / "x").exists()
 
 
 def test_lengths_that_cannot_be_planned_are_a_no_and_not_bad_input(repo: Any):

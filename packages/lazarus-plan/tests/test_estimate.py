@@ -29,7 +29,9 @@ def test_the_estimate_is_right_to_a_factor_of_two(tmp_path: Path, oversize: Any)
 
 def test_what_the_machine_cannot_hold_is_refused_before_it_is_built(make_cache: Any, tmp_path: Path):
     config = PlanConfig(token_budget=128, row_len=64, epochs=10**11)
-    with pytest.raises(PlanningError, match=r"GB of memory: plan fewer epochs, and `rebase`") as caught:
+    with pytest.raises(
+        PlanningError, match=r"GB of memory: plan fewer `epochs`, and extend the plan later with `rebase_plan`"
+    ) as caught:
         build_plan(make_cache(), config, tmp_path / "plan")
     assert (caught.value.code, caught.value.exit_code) == ("LP-E005", 2)
     assert not list(tmp_path.iterdir())

@@ -773,8 +773,8 @@ def test_the_loss_is_what_the_data_and_the_settings_say(
         (["input_ids"], {}, "completion", "completions alone was asked for"),
         (["input_ids", "completion_mask"], {"assistant_only_loss": True}, None, "assistant's turns"),
         (["input_ids", "completion_mask"], {}, "assistant", "assistant's turns"),
-        (["input_ids"], {}, None, "nothing tells whether prompts are trained on"),
-        (["messages"], {}, None, "nothing tells whether prompts are trained on"),
+        (["input_ids"], {}, None, "it is unknown whether the loss includes prompts"),
+        (["messages"], {}, None, "it is unknown whether the loss includes prompts"),
         (["input_ids", "completion_mask"], {"completion_only_loss": False}, None, "completion_only_loss=False"),
     ],
 )

@@ -108,7 +108,7 @@ def test_a_lock_replaces_a_lock_and_nothing_else(folder: Path, tmp_path: Path):
         write_lock(folder, lock)
     assert (lock / "README").exists()
     (lock / "metadata.json").write_text('{"title":"mine"}\n', "utf-8")
-    with pytest.raises(LazarusError, match="not a lock's"):
+    with pytest.raises(LazarusError, match="not those of a lock"):
         write_lock(folder, lock)
     assert (lock / "metadata.json").read_text("utf-8") == '{"title":"mine"}\n'
 
@@ -126,7 +126,7 @@ def test_verify_says_what_holds(folder: Path, plan: BatchPlan, cache: LengthCach
         f"identity: {plan.plan_id}, the pinned plan",
         "data: not compared with any file",
         "lengths: recomputed, as planned",
-        "data, template, tokenizer, encoding, token ids: lengths.jsonl claims what the plan claims; not recomputed",
+        "data, template, tokenizer, encoding, token ids: lengths.jsonl states the same digests as the plan; not recomputed",
         "rebuild: the same plan, to the byte",
     ]
     assert list(verify_plan(folder, expect=plan.plan_id[7:23], sample=3))[1:] == [

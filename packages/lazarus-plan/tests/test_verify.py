@@ -53,7 +53,7 @@ def test_what_has_no_fingerprint_is_said_not_to_be_checked(plan: BatchPlan, cach
 def test_another_number_of_rows_is_named_without_any_fingerprint(plan: BatchPlan, count: int):
     lengths = [*LENGTHS, 9][:count]
     bare = LengthCache.from_rows([LengthRow(f"s{place}", length) for place, length in enumerate(lengths)], name="bare")
-    with pytest.raises(StalePlan, match=f"the plan knows 20 rows, bare has {count}") as caught:
+    with pytest.raises(StalePlan, match=f"the plan has 20 rows, bare has {count}") as caught:
         check_lengths(plan, bare)
     assert (caught.value.code, caught.value.exit_code) == ("LP-E141", 1)
 
@@ -79,7 +79,7 @@ def test_another_number_of_rows_is_named_without_any_fingerprint(plan: BatchPlan
         ),
         ({"tokenizer": OTHER, "parts": {"tokenizer": PARTS | {"behavioural": "b2"}}}, "LP-E147", "behavioural"),
         ({"encoding": {"max_length": 32}}, "LP-E146", "`max_length`"),
-        ({"lengths": [18, *LENGTHS[1:]]}, "LP-E130", "sample 0 (id 's0') has 18 tokens, the plan says 17"),
+        ({"lengths": [18, *LENGTHS[1:]]}, "LP-E130", "sample 0 (id 's0') has 18 tokens, the plan has 17"),
         ({"h": {2: "ffffffff"}}, "LP-E147", "sample 2 (id 's2') has other token ids"),
     ],
 )

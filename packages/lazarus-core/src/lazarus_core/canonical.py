@@ -40,7 +40,12 @@ def digest_text(digest: bytes) -> str:
 
 
 def changed_members(expected: JSON, found: JSON) -> list[str]:
-    """Names of the members that differ, sorted."""
+    """Names of the members that differ or are in only one of two objects, sorted. An absent member equals null.
+
+    Args:
+        expected: One JSON object.
+        found: The other one.
+    """
     return sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
 
 

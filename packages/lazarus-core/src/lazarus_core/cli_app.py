@@ -51,7 +51,12 @@ class App(typer.Typer):
         self.deferred: dict[str, Deferred] = {}
 
     def command(self, *args: Any, **settings: Any) -> Callable[[Function], Function]:  # pyright: ignore[reportIncompatibleMethodOverride] (the same call)
-        """As Typer's own."""
+        """Register a function as a command, whose help names the values of options.
+
+        Args:
+            args: Name of the command; without it, Typer makes one from the function's name.
+            settings: Further arguments of `typer.Typer.command`.
+        """
         register = super().command(*args, **{"cls": _Command, **settings})
 
         def decorate(function: Function) -> Function:

@@ -15,7 +15,12 @@ from pathlib import Path
 
 
 def beside(path: Path, ending: str = "tmp") -> Path:
-    """Temporary name under which this process writes `path` or moves it aside."""
+    """Temporary path in the same folder, for the new or the replaced content of `path`. It contains the process id.
+
+    Args:
+        path: The file or folder that is written.
+        ending: Last part of the name: `tmp` for a new file, `old` for a replaced one that is moved aside.
+    """
     return path.with_name(f".{path.name}.{os.getpid()}.{ending}")
 
 

@@ -145,7 +145,17 @@ def check_names(path: Path, names: Sequence[str], what: str, *, code: str = "LP-
 def whole_output(
     path: Path, kind: OutputKind, *, inputs: Iterable[Path] = (), force: bool = False
 ) -> "Generator[IO[bytes]]":
-    """Check and open an output: `check_output`, then `whole_file`, with the same arguments."""
+    """Context manager: check an output by `check_output`, then open it by `whole_file`.
+
+    Args:
+        path: The output file.
+        kind: Kind of the new file. An existing file of this kind is replaced.
+        inputs: Files and folders that the command reads. None of their files is replaced.
+        force: Replace a file of another kind.
+
+    Raises:
+        OutputTaken: `check_output` refuses the output. Nothing is changed.
+    """
     check_output(path, kind, inputs=inputs, force=force)
     with whole_file(path) as stream:
         yield stream

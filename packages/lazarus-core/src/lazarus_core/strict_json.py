@@ -100,7 +100,17 @@ def read_json(path: Path | str, *, max_bytes: int = MAX_FILE_BYTES) -> Any:
 
 
 def read_object(path: Path | str, *, max_bytes: int = MAX_FILE_BYTES) -> JSON:
-    """Read the JSON object in a file; see `read_json`."""
+    """Read the JSON object in a file. A byte order mark at its start is skipped.
+
+    Args:
+        path: A regular file.
+        max_bytes: Maximum size. A larger file is refused before it is read.
+
+    Raises:
+        MalformedJson: Names file, line and column; also for another JSON value than an object.
+        InputError: It is no regular file (LP-E011), or too large (LP-E012).
+        OSError: The system refuses.
+    """
     return parse_object(read_bytes(path, max_bytes).removeprefix(BOM), str(path))
 
 
@@ -128,7 +138,12 @@ def parse_json(content: bytes | str, place: str = "", *, allow_infinity: bool = 
 
 
 def parse_object(content: bytes | str, place: str = "", *, allow_infinity: bool = False) -> JSON:
-    """Parse a JSON object; see `parse_json`.
+    """Parse a JSON object. White space around it is allowed.
+
+    Args:
+        content: UTF-8 bytes without a byte order mark, or a `str`.
+        place: `file` or `file:line`, for messages.
+        allow_infinity: Read `Infinity` and `-Infinity`; never NaN.
 
     Raises:
         MalformedJson: Says what is wrong and where.

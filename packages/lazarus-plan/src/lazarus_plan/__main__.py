@@ -1,4 +1,4 @@
-"""`lazarus-plan` and `python -m lazarus_plan`: what is loaded before Ctrl-C is understood is next to nothing."""
+"""`lazarus-plan` and `python -m lazarus_plan`: it loads almost nothing before Ctrl-C is handled."""
 
 from lazarus_core.console import run
 

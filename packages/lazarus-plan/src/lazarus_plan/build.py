@@ -87,7 +87,14 @@ def build_plan(
 
 
 def place_epoch(items: Items, config: PlanConfig, epoch: int, num_sources: int) -> Placed:
-    """Place the stages of one epoch in order."""
+    """Place the items of one epoch in rows and steps, stage by stage.
+
+    Args:
+        items: Items of all sources.
+        config: Resolved configuration: `row_len` is a number.
+        epoch: 0-based epoch, which is a part of every shuffle's key.
+        num_sources: Number of length caches, at least 1. Without stages, all of them form one stage.
+    """
     stages = stages_of(config, num_sources)
     return join_stages(
         [PLACE[config.mode](items, config, epoch, number, stage, None) for number, stage in enumerate(stages)]
@@ -116,7 +123,15 @@ def join_stages(parts: Sequence[Placed]) -> Placed:
 def assemble(
     items: Items, epochs: Sequence[Placed], metadata: Metadata, prefixes: NDArray[np.uint32] | None
 ) -> BatchPlan:
-    """Assemble the plan of all epochs, without fingerprints."""
+    """Join placed epochs into one plan. Its fingerprints are empty.
+
+    Args:
+        items: Items of all sources.
+        epochs: Placed items of each epoch, in order; at least one.
+        metadata: Metadata of the plan, with its resolved configuration.
+        prefixes: First 4 bytes of the digests of row and tokens of each sample, uint32 (samples, 2), or None if
+            unknown.
+    """
     start, item, length = (
         _concatenate(columns)
         for columns in zip(*((each.start, each.item, each.length) for each in epochs), strict=True)

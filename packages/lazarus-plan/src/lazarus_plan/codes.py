@@ -6,12 +6,12 @@ CODES = {
     "LP-E001": Code(
         "A length cache is missing",
         "The path is wrong, or lengths were never built",
-        "Build it with `lazarus data lengths build`, or give its path.",
+        "Build it with `lazarus_tokenkit.build_lengths` (command line: `lazarus data lengths build`), or give its path.",
     ),
     "LP-E002": Code(
         "A length cache is empty",
         "A build was interrupted, or the data has no rows",
-        "Build it again with `lazarus data lengths build`.",
+        "Build it again with `lazarus_tokenkit.build_lengths` (command line: `lazarus data lengths build`).",
     ),
     "LP-E003": Code(
         "A line is not the JSON object that it should be",
@@ -21,7 +21,7 @@ CODES = {
     "LP-E004": Code(
         "A length cache is truncated or extended",
         "A copy or download was cut off, or the file was edited",
-        "Build it again with `lazarus data lengths build`.",
+        "Build it again with `lazarus_tokenkit.build_lengths` (command line: `lazarus data lengths build`).",
     ),
     "LP-E005": Code(
         "These lengths or settings cannot be planned",
@@ -34,13 +34,13 @@ CODES = {
         "Give another file or setting; the message names it.",
     ),
     "LP-E007": Code(
-        "A folder is no plan, or must not be replaced",
+        "A folder is not a plan, or must not be replaced",
         "The path names another folder",
         "Give another file or setting; the message names it.",
     ),
     "LP-E008": Code(
         "A setting is out of range",
-        "A typing error, or a unit taken for another",
+        "A typing error, or a value in another unit",
         "Give another file or setting; the message names it.",
     ),
     "LP-E009": Code(
@@ -51,10 +51,10 @@ CODES = {
     "LP-E010": Code(
         "An output would replace something else",
         "The output names an input or a file of another kind",
-        "Choose another path, or `--force`.",
+        "Choose another path, or set `force` (command line: `--force`).",
     ),
     "LP-E011": Code(
-        "An input is no regular file",
+        "An input is not a regular file",
         "The path is a folder, a named pipe or a device",
         "Give another file or setting; the message names it.",
     ),
@@ -64,9 +64,9 @@ CODES = {
         "Give another file or setting; the message names it.",
     ),
     "LP-E013": Code(
-        "A file holds a merge conflict",
+        "A file has an unresolved merge conflict",
         "A merge that git could not finish",
-        "Run the two commands that the message names.",
+        "Take one side with git, then make the call or run the command that the message names.",
     ),
     "LP-E101": Code(
         "A line is not ASCII, or begins with a byte order mark",
@@ -155,7 +155,7 @@ CODES = {
     "LP-E130": Code(
         "A sample has another length than planned",
         "The data or the tokenizer changed after the plan was built",
-        "Build lengths again and run `lock --update`, or restore what changed.",
+        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus-plan lock --update`), or restore what changed.",
     ),
     "LP-E131": Code(
         "A sample is longer than a row",
@@ -169,54 +169,54 @@ CODES = {
         "Give one length cache for each source, in order.",
     ),
     "LP-E134": Code(
-        "A rebased plan cannot be made so",
+        "These steps cannot be rebased",
         "The parent plan is absent, or its steps would change",
         "The message names the setting, or the parent that is needed.",
     ),
     "LP-E140": Code(
         "Data changed after the lengths were built",
         "A row of the data file was edited",
-        "Build lengths again and run `lock --update`, or restore what changed.",
+        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus-plan lock --update`), or restore what changed.",
     ),
     "LP-E141": Code(
         "Rows were added, removed or reordered after the lengths were built",
         "The data file was extended, filtered or sorted",
-        "Build lengths again and run `lock --update`, or restore what changed.",
+        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus-plan lock --update`), or restore what changed.",
     ),
     "LP-E142": Code(
         "The chat template changed",
         "Another chat template, or another version of it",
-        "Build lengths again and run `lock --update`, or restore what changed.",
+        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus-plan lock --update`), or restore what changed.",
     ),
     "LP-E143": Code(
         "The tokenizer's vocabulary changed",
         "Another tokenizer, or an extended vocabulary",
-        "Build lengths again and run `lock --update`, or restore what changed.",
+        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus-plan lock --update`), or restore what changed.",
     ),
     "LP-E144": Code(
         "The tokenizer's merges changed",
         "Another tokenizer, or a retrained one",
-        "Build lengths again and run `lock --update`, or restore what changed.",
+        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus-plan lock --update`), or restore what changed.",
     ),
     "LP-E145": Code(
         "The tokenizer's special tokens changed",
         "Special tokens were added or renamed",
-        "Build lengths again and run `lock --update`, or restore what changed.",
+        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus-plan lock --update`), or restore what changed.",
     ),
     "LP-E146": Code(
         "Parameters of encoding changed",
         "Another maximum length, field or version of the encoder",
-        "Build lengths again and run `lock --update`, or restore what changed.",
+        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus-plan lock --update`), or restore what changed.",
     ),
     "LP-E147": Code(
         "The tokenizer gives other token ids",
         "Another tokenizer library, or changed normalisation",
-        "Build lengths again and run `lock --update`, or restore what changed.",
+        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus-plan lock --update`), or restore what changed.",
     ),
     "LP-E150": Code(
         "Not the plan that was expected or rebuilt",
         "Lengths or settings changed after the lock was made",
-        "Renew the lock with `lock --update`, or restore its inputs.",
+        "Renew the lock with `update_lock` (command line: `lazarus-plan lock --update`), or restore its inputs.",
     ),
     "LP-E151": Code(
         "The documents of a plan contradict each other or its lines",
@@ -224,7 +224,9 @@ CODES = {
         "Build the plan again, or restore the file that the message names.",
     ),
     "LP-E152": Code(
-        "A proof proves nothing", "The proof is of another plan or was edited", "Make the proof again from the plan."
+        "A proof is not valid for the plan",
+        "The proof is of another plan or was edited",
+        "Make the proof again from the plan.",
     ),
     "LP-E153": Code(
         "A cache belongs to another plan",
@@ -287,12 +289,12 @@ CODES = {
     "LP-E192": Code(
         "An encoded file is of other data, or another template, tokenizer or encoding",
         "The file was encoded before the data or settings changed",
-        "Encode the plan's data with its tokenizer and template: `lazarus-tokenkit encode -d DATA -t TOKENIZER -o ENCODED`.",
+        "Encode the plan's data with its tokenizer and template (command line: `lazarus-tokenkit encode -d DATA -t TOKENIZER -o ENCODED`).",
     ),
     "LP-E193": Code(
         "A sample has other tokens than the plan was built from",
         "Another tokenizer, or changed data",
-        "Encode the plan's data with its tokenizer and template: `lazarus-tokenkit encode -d DATA -t TOKENIZER -o ENCODED`.",
+        "Encode the plan's data with its tokenizer and template (command line: `lazarus-tokenkit encode -d DATA -t TOKENIZER -o ENCODED`).",
     ),
     "LP-E194": Code(
         "A setting of another trainer would break the plan",
@@ -320,7 +322,7 @@ CODES = {
         "Build another plan, or encode the data before.",
     ),
     "LP-E200": Code(
-        "A row in memory is no row of lengths or token ids",
+        "A row in memory is not a row of lengths or token ids",
         "Another form of tuple, or rows of different forms",
         "Give rows of the form that the message names.",
     ),
@@ -357,7 +359,9 @@ CODES = {
         "Samples repeat often", "Many epochs, or a small source with a large weight", "Plan fewer epochs or repeats."
     ),
     "LP-W205": Code(
-        "A fingerprint is missing", "Lengths without a header", "Build lengths with `lazarus data lengths build`."
+        "A fingerprint is missing",
+        "Lengths without a header",
+        "Build lengths with `lazarus_tokenkit.build_lengths` (command line: `lazarus data lengths build`).",
     ),
     "LP-W206": Code(
         "Data was not compared", "No data file was given", "Give the data files that the length caches were built from."

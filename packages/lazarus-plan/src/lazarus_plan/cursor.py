@@ -60,7 +60,12 @@ class PlanCursor:
         return RankStep(step, tuple(tuple(rows[i * size : (i + 1) * size]) for i in range(count)))
 
     def state(self, next_step: int, audit_head: str) -> JSON:
-        """The plan's part of a checkpoint."""
+        """The plan's part of a checkpoint, for `check_state`.
+
+        Args:
+            next_step: Number of completed steps, which is the 0-based step to continue with.
+            audit_head: Head of the audit log after these steps, 64 hexadecimal digits.
+        """
         return {"plan_id": self.plan.plan_id, "next_step": next_step, "audit_head": audit_head}
 
 
@@ -78,8 +83,8 @@ def check_state(plan: BatchPlan, state: JSON) -> int:
     is_parent = parent is not None and (state["plan_id"], state["next_step"]) == (parent.plan_id, parent.steps)
     if state["plan_id"] != plan.plan_id and not is_parent:
         raise StalePlan(
-            f"the checkpoint followed plan {state['plan_id']}, this is {plan.plan_id}: give the plan it was trained "
-            "with, or start a new run with `--resume none`",
+            f"the checkpoint followed plan {state['plan_id']}, this is {plan.plan_id}: give the plan of the "
+            "checkpoint, or start a new run with `resume=none`",
             "LP-E172",
         )
     return int(state["next_step"])

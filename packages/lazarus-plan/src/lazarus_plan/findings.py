@@ -9,7 +9,7 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong, or looks so.
+    """A problem, or a suspected one.
 
     Args:
         code: LP-E... for an error, LP-W... for a warning.
@@ -30,7 +30,13 @@ class Finding:
 
 
 def at_step(code: str, step: int, problem: str) -> Finding:
-    """A finding about one step."""
+    """A finding about one step of `plan.jsonl`.
+
+    Args:
+        code: Stable code, such as `LP-E110`.
+        step: 0-based step. Its line in `plan.jsonl` is `step + 1`.
+        problem: What is wrong, without the place.
+    """
     return Finding(code, f"plan.jsonl:{step + 1}: step {step}: {problem}", step + 1)
 
 

@@ -10,7 +10,8 @@ from lazarus_core.merge_conflicts import HEAD_BYTES, find_marker, has_markers, i
 from lazarus_plan.errors import CorruptPlan, LengthsError, PlanError
 
 
-# Commands in messages stand without quotation marks: long quoted values are cut where they are shown.
+# Calls in messages are without backquotes: long quoted values are shortened on output. The command line replaces
+# the calls by commands (`cli/option_names.py`).
 class ConflictError(PlanError):
     """A file contains merge-conflict markers."""
 
@@ -18,8 +19,12 @@ class ConflictError(PlanError):
 def refuse_git_damage(content: bytes, path: Path) -> None:
     """Refuse a document of a lock or plan that git changed.
 
+    Args:
+        content: Bytes of the file.
+        path: Its path, for the message.
+
     Raises:
-        ConflictError: It holds both sides of a merge.
+        ConflictError: It has merge-conflict markers.
         CorruptPlan: Its line ends are CRLF, or it is a Git LFS pointer.
     """
     if has_markers(content):
@@ -33,8 +38,8 @@ def refuse_git_damage(content: bytes, path: Path) -> None:
 def lock_conflict(path: Path) -> ConflictError:
     """The error for a document of a lock."""
     return ConflictError(
-        f"{path} holds a merge conflict. Take one side, then renew the lock from the merged lengths: "
-        f"git checkout --ours -- {path.parent} && lazarus-plan lock --update -o {path.parent} -l LENGTHS",
+        f"{path} has an unresolved merge conflict. Take one side (git checkout --ours -- {path.parent}), then renew the lock from "
+        f"the merged lengths: update_lock(lock={path.parent}, caches=LENGTHS)",
         "LP-E013",
     )
 
@@ -42,17 +47,17 @@ def lock_conflict(path: Path) -> ConflictError:
 def plan_conflict(path: Path) -> ConflictError:
     """The error for the lines of a whole plan."""
     return ConflictError(
-        f"{path} holds a merge conflict. Take one side whole, then compare it with the merged lengths: "
-        f"git checkout --ours -- {path.parent} && lazarus-plan verify -p {path.parent} -l LENGTHS --rebuild",
+        f"{path} has an unresolved merge conflict. Take one side whole (git checkout --ours -- {path.parent}), then compare it with "
+        f"the merged lengths: verify_plan(path={path.parent}, caches=LENGTHS, rebuild=True)",
         "LP-E013",
     )
 
 
 def refuse_damaged_lengths(path: Path) -> None:
-    """Refuse a length cache that cannot be read because of git; to be called once it cannot be.
+    """Refuse a length cache that git changed. It is called after reading has failed; otherwise it returns.
 
     Raises:
-        ConflictError: It holds both sides of a merge.
+        ConflictError: It has merge-conflict markers.
         LengthsError: It is a Git LFS pointer.
     """
     with open_file(path) as stream:
@@ -64,18 +69,24 @@ def refuse_damaged_lengths(path: Path) -> None:
     if line is None:
         return
     raise ConflictError(
-        f"{path}:{line} holds a merge conflict. Measure the merged data, then renew the lock: "
-        f"lazarus data lengths build -d DATA -t TOKENIZER -o {path} && lazarus-plan lock --update -o LOCK -l {path}",
+        f"{path}:{line} has an unresolved merge conflict. Measure the merged data, then renew the lock: "
+        f"build_lengths(paths=DATA, encoder=TOKENIZER, output={path}), then update_lock(lock=LOCK, caches={path})",
         "LP-E013",
     )
 
 
 def data_conflict(path: Path, line: int, lengths: str) -> ConflictError:
-    """The error for a data file."""
+    """The error for a data file with merge-conflict markers.
+
+    Args:
+        path: The data file.
+        line: 1-based line of the first conflict marker.
+        lengths: Name of the length cache to build again.
+    """
     return ConflictError(
-        f"{path}:{line} holds a merge conflict. Keep the rows of both sides that you want, then: "
-        f"lazarus data lengths build -d {path} -t TOKENIZER -o {lengths} && "
-        f"lazarus-plan lock --update -o LOCK -l {lengths}",
+        f"{path}:{line} has an unresolved merge conflict. Keep the rows of both sides that you want. Measure them, then renew the lock: "
+        f"build_lengths(paths={path}, encoder=TOKENIZER, output={lengths}), then "
+        f"update_lock(lock=LOCK, caches={lengths})",
         "LP-E013",
     )
 

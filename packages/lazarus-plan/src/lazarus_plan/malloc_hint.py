@@ -1,4 +1,4 @@
-"""A hint for glibc's allocator: building and checking allocate thousands of arrays, and fresh pages are their main cost."""
+"""A hint for glibc's allocator. Building and checking allocate thousands of arrays; new pages are their main cost."""
 
 import numpy as np
 

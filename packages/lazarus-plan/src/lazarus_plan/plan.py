@@ -276,13 +276,26 @@ class BatchPlan:
         return np.concatenate(sums)
 
     def blocks(self, begin: int = 0, end: int | None = None) -> Iterator["BatchPlan"]:
-        """Ranges of steps that cover begin..end (half-open), so that intermediate arrays stay small."""
+        """Split the steps begin..end (half-open) into ranges, so that intermediate arrays stay small.
+
+        Args:
+            begin: First step, 0..end.
+            end: Step after the last one, begin..len(plan); None takes all remaining steps.
+
+        Returns:
+            Plans of at most `BLOCK_STEPS` steps, in order. Their steps are numbered from 0.
+        """
         end = len(self) if end is None else end
         for first in range(begin, end, BLOCK_STEPS):
             yield self.steps(first, min(first + BLOCK_STEPS, end))
 
     def steps(self, begin: int, end: int) -> "BatchPlan":
-        """The plan of steps begin..end (half-open), numbered from 0."""
+        """A plan of the steps begin..end (half-open), which are numbered from 0. The large arrays are views.
+
+        Args:
+            begin: First step, 0..end.
+            end: Step after the last one, begin..len(plan).
+        """
         place = slice(int(self.step_splits[begin]), int(self.step_splits[end]))
         return replace(
             self,
@@ -308,12 +321,28 @@ class BatchPlan:
 
 
 def narrow(values: Integers, largest: int) -> Integers:
-    """`values` with 4 bytes per element if `largest` allows; the same array if it already has that type."""
+    """Convert integers to 4 bytes per element if `largest` fits, else to 8.
+
+    Args:
+        values: Integers 0..largest, of any shape.
+        largest: Upper bound of the values.
+
+    Returns:
+        The same array if it already has that type, else a copy.
+    """
     return values.astype(narrow_type(largest), copy=False)
 
 
 def narrow_lengths(values: Integers, row_len: int) -> Integers:
-    """Lengths up to `row_len` in the type of `length_type`; the same array if it already has that type."""
+    """Convert lengths to the type of `length_type(row_len)`.
+
+    Args:
+        values: Lengths 0..row_len in tokens, of any shape.
+        row_len: Tokens per row.
+
+    Returns:
+        The same array if it already has that type, else a copy.
+    """
     return values.astype(length_type(row_len), copy=False)
 
 

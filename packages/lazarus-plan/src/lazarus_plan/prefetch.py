@@ -13,10 +13,17 @@ DEPTH = 4
 
 
 def ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """`map(work, items)` with some results computed in advance. `items` is iterated in the caller's thread.
+    """`map(work, items)` with some results computed in advance.
 
     >>> list(ahead(len, ["a", "bc"]))
     [1, 2]
+
+    Args:
+        work: Function of one item. It runs in another thread, one item at a time.
+        items: Arguments of `work`. They are iterated in the caller's thread, at most `DEPTH` items in advance.
+
+    Returns:
+        The results in the order of the items. An error of `work` is raised in place of its result.
     """
     waiting = deque[Future[R]]()
     with ThreadPoolExecutor(1, thread_name_prefix="lazarus-plan") as thread:

@@ -1,4 +1,4 @@
-"""Plan the rest of a run anew: trained steps are kept, later steps are planned again.
+"""Plan the rest of a run again: trained steps stay, later steps are planned from the current data.
 
 Use it in the middle of a run when data was corrected or added, or for another budget or number of epochs. The child's
 metadata names its parent and the Merkle root of the common steps, so a checkpoint of the parent at that step can continue
@@ -31,7 +31,7 @@ FIXED = ("row_len", "align", "mode", "bucket_edges", "oversize", "repeats", "sta
 def rebase_plan(
     parent: BatchPlan, steps: int, lengths: LengthCache | Sequence[LengthCache], config: PlanConfig | None = None
 ) -> BatchPlan:
-    """Keep the first steps of a plan and plan the rest anew.
+    """Keep the first steps of a plan and plan the rest again.
 
     Samples that the kept steps of the current epoch placed are not placed again in it; all other samples are.
 
@@ -116,12 +116,14 @@ def _settle(parent: BatchPlan, steps: int, config: PlanConfig) -> PlanConfig:
     changed = [name for name in FIXED if getattr(config, name) != getattr(asked, name)]
     if changed:
         raise PlanningError(
-            f"`{changed[0]}` cannot change from {getattr(asked, changed[0])} to {getattr(config, changed[0])} in the middle "
-            "of a plan: build a new one",
+            f"`{changed[0]}` cannot change from {getattr(asked, changed[0])} to {getattr(config, changed[0])} in the "
+            "middle of a plan: build a new one",
             "LP-E134",
         )
     if not 0 < steps < len(parent):
-        raise PlanningError(f"{steps} steps to keep of {len(parent)}: nothing to keep, or nothing left", "LP-E134")
+        raise PlanningError(
+            f"{steps} of {len(parent)} steps to keep: `steps` must be above 0 and below the number of steps", "LP-E134"
+        )
     return config
 
 
@@ -137,7 +139,7 @@ def _check_sources(parent: BatchPlan, caches: Sequence[LengthCache]) -> None:
         raise PlanningError(f"{len(caches)} length caches for the plan's {len(about)} sources", "LP-E133")
     for source, cache in zip(about, caches, strict=True):
         if len(cache) < source.count:
-            raise StalePlan(f"{cache.name} has {len(cache)} samples, the plan knows {source.count}", "LP-E130")
+            raise StalePlan(f"{cache.name} has {len(cache)} samples, the plan has {source.count}", "LP-E130")
         if len(cache) > source.count and source is not about[-1]:
             raise PlanningError(
                 f"{cache.name} has grown, which would give the samples of later sources other numbers: append rows to the "
@@ -184,7 +186,7 @@ class _Kept:
         if is_other.any():
             raise StalePlan(
                 f"sample {int(plan.sample[np.argmax(is_other)])} was trained and has another length or other content now: "
-                "append or mend rows that are still to come, and keep the positions of the others",
+                "append or correct only rows that are not trained yet, and keep the positions of the others",
                 "LP-E130",
             )
         return cls(plan, items, item)
@@ -210,7 +212,7 @@ class _Kept:
                 parts.append(head)
                 continue
             if stage.until == "first" and config.repeats and max(config.repeats) > 1:
-                raise PlanningError("a stage with `until` 'first' and `repeats` is kept whole or not at all", "LP-E134")
+                raise PlanningError("a stage with `until` 'first' and `repeats` cannot be kept in part", "LP-E134")
             tail = PLACE[config.mode](self.items, config, epoch.epoch, number, stage, counts)
             parts.append(_join(head, tail))
         return join_stages(parts)
@@ -231,7 +233,7 @@ class _Kept:
             if len(lacking):
                 sample = int(self.items.samples(lacking[:1] + self.items.of(source).start)[0])
                 raise PlanningError(
-                    f"stage {number} of the epoch is trained, without sample {sample}: take new rows in at the end of an epoch",
+                    f"stage {number} of the epoch is trained, without sample {sample}: rebase at the end of an epoch to add rows",
                     "LP-E134",
                 )
 

@@ -87,7 +87,7 @@ __all__ = [
 ]
 
 Samples = tuple[int, ...]
-"""A row, as the samples that stand in it."""
+"""The samples of a row, in order."""
 
 
 def check_resume(load: Callable[[int], Iterable[Any]]) -> None:
@@ -135,7 +135,13 @@ def check_elastic(
 
 
 def length_caches(min_size: int = 1, max_size: int = 60, max_length: int = 64) -> "SearchStrategy[LengthCache]":
-    """Length caches of samples of 1..max_length tokens, without a header."""
+    """Strategy for length caches without fingerprints.
+
+    Args:
+        min_size: Minimum number of samples.
+        max_size: Maximum number of samples.
+        max_length: Maximum number of tokens of a sample; the minimum is 1.
+    """
     from hypothesis import strategies as st
 
     lengths = st.lists(st.integers(1, max_length), min_size=min_size, max_size=max_size)

@@ -342,7 +342,7 @@ class _Due:
             values["position_ids"][where] = np.arange(len(ids))
             values["segment_ids"][where] = number
             values["labels"][where] = labels
-            values["labels"][segment.start] = IGNORED  # nothing before it says what it is
+            values["labels"][segment.start] = IGNORED  # no earlier token of the segment predicts it
         return {name: values[name] for name in self.fields}
 
     def _piece(self, columns: Tokens, segment: Segment, name: str) -> NDArray[np.int64]:

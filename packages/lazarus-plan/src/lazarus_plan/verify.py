@@ -74,7 +74,7 @@ def verify_plan(
     if plan.metadata.parent is not None:
         yield _check_parent(plan, parent)
     elif parent is not None:
-        raise PlanError(f"{path} has no parent: it was not made by `rebase`", "LP-E009")
+        raise PlanError(f"{path} has no parent: it was not made by `rebase_plan`", "LP-E009")
     yield _check_data(plan, data)
     yield from _check_caches(plan, caches)
     if rebuild:

@@ -139,7 +139,12 @@ class Layers(Generic[Model]):
                 self._put(setting, value, Source("flag", (flags or {}).get(key, "")))
 
     def add_default(self, key: Key, value: Any) -> None:
-        """Adds a default of the command's own, which any other source replaces."""
+        """Adds a default that differs from the model's.
+
+        Args:
+            key: Key of a setting.
+            value: Default of this command. A value from any other source replaces it.
+        """
         if not self._exists(key):
             self._put(self.schema.settings[key], value, DEFAULT)
 
@@ -164,7 +169,13 @@ class Layers(Generic[Model]):
         return [each for each in self._values if each[:-1] == table and len(each) == len(table) + 1]
 
     def refuse(self, key: Key, words: str, code: str) -> None:
-        """Notes a problem of a setting, at its place."""
+        """Records a problem of a setting. `check` raises all recorded problems together.
+
+        Args:
+            key: Key of the setting. Its source is named before the problem.
+            words: The problem and the way out, in one line.
+            code: Stable code of the error.
+        """
         source = self._sources.get(key, DEFAULT)
         self._problems.append((f"{source.place}: {words}" if source.place else words, code))
 

@@ -55,7 +55,12 @@ class Option:
 
 
 def parameters_of(schema: Schema, options: Iterable[Option]) -> list[inspect.Parameter]:
-    """Parameters of a function, for Typer; each is None where its option is not given."""
+    """Parameters of a function for Typer, one for each option. Their value is None if the option is not given.
+
+    Args:
+        schema: Schema of the settings.
+        options: Options of the command; the key of each is in the schema.
+    """
     return [_parameter(schema.settings[option.key], option) for option in options]
 
 

@@ -139,7 +139,12 @@ def members(annotation: Any) -> tuple[Any, ...]:
 
 
 def fits(value: Any, annotation: Any) -> bool:
-    """Whether a value of TOML or JSON has the type of a setting; limits are not looked at."""
+    """Whether a value has the type of a setting. Ranges are not checked.
+
+    Args:
+        value: Value from TOML or JSON.
+        annotation: Annotation of the setting's field. One member of a union is enough.
+    """
     return any(_is_of(value, each) for each in _parts(annotation))
 
 
@@ -301,7 +306,12 @@ def _limit(bound: Any) -> str:
 
 
 def leaves(settings: BaseModel, at: Key = ()) -> Iterable[tuple[Key, Any]]:
-    """Key and JSON value of every setting; a table without a value is one too."""
+    """Key and JSON value of every setting. A table that is None counts as one setting.
+
+    Args:
+        settings: The settings. Tables are nested models.
+        at: Key of `settings` in a larger model; empty for the whole.
+    """
     values = settings.model_dump(mode="json")
     for name in type(settings).model_fields:
         value = getattr(settings, name)

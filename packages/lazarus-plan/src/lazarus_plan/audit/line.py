@@ -116,7 +116,14 @@ class Binding(NamedTuple):
 
 
 def chain(head: bytes, leaf: bytes, rows: bytes, bind: str = "") -> bytes:
-    """SHA-256(head || leaf || rows || bind)."""
+    """Head after a line: SHA-256(head || leaf || rows || bind), 32 bytes.
+
+    Args:
+        head: Head before the line, 32 bytes.
+        leaf: Leaf hash of the plan's line or of the bound document, 32 bytes.
+        rows: Merkle root over the rows or over the parts of the document, 32 bytes.
+        bind: Kind of a binding line, one of `KINDS`; empty for a step line.
+    """
     return hashlib.sha256(head + leaf + rows + bind.encode("ascii")).digest()
 
 

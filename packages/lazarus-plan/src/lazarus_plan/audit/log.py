@@ -71,7 +71,12 @@ class StepDigest(NamedTuple):
 
     @classmethod
     def of(cls, line: bytes, row_digests: Sequence[bytes]) -> "StepDigest":
-        """Create from the plan's line (with or without LF) and the digests of the trained rows."""
+        """The digest of a step, from its line and its trained rows.
+
+        Args:
+            line: The step's line in `plan.jsonl`, with or without its line feed.
+            row_digests: `row_digest` of each trained row, 32 bytes each, in the plan's order.
+        """
         return cls(leaf_hash(line.removesuffix(b"\n")), merkle_root(row_digests))
 
     def chain(self, head: bytes) -> bytes:
@@ -165,7 +170,12 @@ class AuditLog:
         return log
 
     def append(self, step: int, digest: StepDigest) -> None:
-        """Append a step, which must be the next one."""
+        """Append the line of a completed step.
+
+        Args:
+            step: Step number, 0-based. It must equal `next_step`.
+            digest: Digest of the step's line and of its trained rows.
+        """
         assert step == self.next_step, f"step {step} after {self.next_step - 1}"
         self._add(Entry(step, None, digest.leaf, digest.rows, digest.chain(self.head)))
         self.next_step += 1
@@ -285,7 +295,15 @@ def read_log(path: Path | str) -> tuple[Header, Iterator[Entry]]:
 
 
 def data_head(plan_id: str, entries: Iterable[Entry]) -> str:
-    """Head of the chain over step lines alone, 64 hexadecimal digits. It depends only on the plan and the trained rows."""
+    """Head of the chain over the step lines alone. It depends only on the plan and the trained rows.
+
+    Args:
+        plan_id: Identity of the plan, `sha256:` and 64 hexadecimal digits.
+        entries: Lines of the log, in order. Binding lines are skipped.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     head = data_genesis(plan_id)
     for entry in entries:
         if entry.kind is None:

@@ -52,7 +52,7 @@ class ChainCheck:
             names[why].append(name)
         recomputed = [f"{', '.join(self.checked)}: recomputed, as planned"] if self.checked else []
         claimed = (
-            [f"{', '.join(self.claimed)}: {self.claimant} claims what the plan claims; not recomputed"]
+            [f"{', '.join(self.claimed)}: {self.claimant} states the same digests as the plan; not recomputed"]
             if self.claimed
             else []
         )
@@ -202,7 +202,7 @@ def _check_data(held: _Held, found: LengthCache, name: _Namer) -> None:
     row, count = _first_changed_row(held, found), held.count
     if count != len(found):
         where = f"; the first row that differs is row {name(row)}" if row is not None else ""
-        raise StalePlan(f"data: the plan knows {count} rows, {found.name} has {len(found)}{where}; {again}", "LP-E141")
+        raise StalePlan(f"data: the plan has {count} rows, {found.name} has {len(found)}{where}; {again}", "LP-E141")
     if ABSENT in (held.digest("data"), found.header.data) or held.digest("data") == found.header.data:
         return
     if row is None:
@@ -263,7 +263,7 @@ def _check_samples(held: _Held, found: LengthCache, name: _Namer) -> None:
         which = int(sample[differs].min())
         length = int(planned[differs][sample[differs] == which][0])
         raise StalePlan(
-            f"lengths: sample {name(which)} has {int(found.length[which])} tokens, the plan says "
+            f"lengths: sample {name(which)} has {int(found.length[which])} tokens, the plan has "
             f"{length} ({len(np.unique(sample[differs]))} samples differ); build lengths and plan again",
             "LP-E130",
         )
@@ -310,7 +310,7 @@ def check_files(plan: BatchPlan | Artifact, paths: Sequence[Path | str]) -> None
     known = _known_files(plan)
     if not known:
         raise PlanError(
-            "the plan has no digest of its data files: build lengths with `lazarus data lengths build`", "LP-E009"
+            "the plan has no digest of its data files: build lengths with `lazarus_tokenkit.build_lengths`", "LP-E009"
         )
     if len(known) != len(paths):
         names = ", ".join(str(file["name"]) for file in known)

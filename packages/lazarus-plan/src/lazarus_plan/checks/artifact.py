@@ -330,7 +330,7 @@ def _warnings(plan: BatchPlan) -> list[Finding]:
             Finding(
                 "LP-W205",
                 f"no fingerprint of {', '.join(absent)}: the inputs of the plan cannot be proven; "
-                "build lengths with `lazarus data lengths build`",
+                "build lengths with `lazarus_tokenkit.build_lengths`",
             )
         )
     return findings

@@ -24,6 +24,10 @@ CHAIN = (*UPSTREAM, "lengths", "config", "plan")
 def diff_plans(old: BatchPlan, new: BatchPlan) -> JSON:
     """Compare two whole plans. Samples are matched by position in the length caches.
 
+    Args:
+        old: The plan to compare with.
+        new: The plan whose changes are reported.
+
     Returns:
         `links`: the links of the chain that differ, in the chain's order; `config`: members that differ, as [old, new];
         `first_step`: the first different step, or None; `equal_steps`: `[equal, compared]`; `kept_steps`: number of steps of
@@ -63,7 +67,16 @@ def diff_locks(old: Artifact, new: Artifact) -> JSON:
 
 
 def first_difference(old: BatchPlan, new: BatchPlan, steps: int) -> int | None:
-    """The first of `steps` lines in which two plans differ, or None."""
+    """The first step whose line differs between two plans.
+
+    Args:
+        old: One plan.
+        new: The other plan.
+        steps: Number of steps to compare, from step 0 on.
+
+    Returns:
+        0-based step, below `steps`, or None if these steps are equal. A plan with fewer steps differs at its end.
+    """
     if min(len(old), len(new)) < steps:
         return min(len(old), len(new))
     pairs = zip(islice(_leaves(old), steps), islice(_leaves(new), steps), strict=True)
@@ -117,7 +130,7 @@ def describe_diff(found: JSON, rows: RowChanges | None = None) -> list[str]:
         share = 100 * equal / compared
         lines.append(
             f"schedule: first difference at step {found['first_step']:,}; {equal:,} of {compared:,} steps are the same "
-            f"({share:.1f} %), {found['kept_steps']:,} hold the same samples in the same rows at any place"
+            f"({share:.1f} %), {found['kept_steps']:,} have the same samples in the same rows at any position"
         )
     lines.append(f"samples: {found['added']:,} added, {found['removed']:,} removed, {found['moved']:,} in another step")
     return lines

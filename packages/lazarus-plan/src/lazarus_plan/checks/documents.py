@@ -89,7 +89,7 @@ def _check_links(artifact: Artifact) -> Iterator[Finding]:
         if not _is_sound(prints.get(link), len(lengths), lengths if link == "lengths" else None):
             yield Finding("LP-E151", f"{FINGERPRINTS}: the link `{link}` does not match its sources")
     if not all(map(_is_file, _files(prints))):
-        yield Finding("LP-E151", f"{FINGERPRINTS}: `data.parts` holds a file without `name`, `bytes` or `sha256`")
+        yield Finding("LP-E151", f"{FINGERPRINTS}: `data.parts` has a file without `name`, `bytes` or `sha256`")
     counts = [source.count for source in metadata.sources]
     if [source.offset for source in metadata.sources] != [0, *accumulate(counts)][:-1]:
         yield Finding("LP-E151", f"{METADATA}: the offsets of `sources` are not the sums of their counts")

@@ -53,7 +53,8 @@ def _row_lens(columns: Columns, metadata: Metadata) -> list[tuple[int, str]]:
     config = metadata.config
     if config.shares_rows:
         return [
-            (int(at), f"`row_len` stands in a plan of mode {config.mode}") for at in np.flatnonzero(columns.row_lens)
+            (int(at), f"`row_len` must be absent in a plan of mode {config.mode}")
+            for at in np.flatnonzero(columns.row_lens)
         ]
     limit = config.resolved_row_len
     is_odd = (columns.row_lens < 1) | (columns.row_lens > limit)

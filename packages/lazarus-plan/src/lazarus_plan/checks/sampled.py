@@ -102,9 +102,7 @@ def encode_some(path: Path, steps: Sequence[Step], recipe: Recipe) -> int:
 def _measure() -> Measure:
     for point in entry_points(group=GROUP, name="measure"):
         return cast("Measure", point.load())
-    raise PlanError(
-        "no installed package encodes rows: install lazarus-tokenkit, or leave `--tokenizer` out", "LP-E009"
-    )
+    raise PlanError("no installed package encodes rows: install lazarus-tokenkit, or leave `recipe` out", "LP-E009")
 
 
 def _pick(step: Step) -> tuple[int, Segment]:

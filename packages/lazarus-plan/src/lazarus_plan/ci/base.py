@@ -32,7 +32,7 @@ class Revision:
             self.is_unborn = True  # the first commit is still to come
         elif commit is None:
             raise PlanError(
-                f"git knows no commit {ref!r}: fetch it first (`git fetch origin`; actions/checkout with `fetch-depth: 0`)",
+                f"git finds no commit {ref!r}: fetch it first (`git fetch origin`; actions/checkout with `fetch-depth: 0`)",
                 "LP-E009",
             )
         self._commit = (commit or b"").decode().strip()

@@ -21,7 +21,7 @@ from lazarus_plan.lengths.changes import RowChange
 from lazarus_plan.locks.inputs import find_file
 
 NOT_COMPARED = "LP-W206"
-REBUILD = "build lengths again and run `lock --update`, or restore the data"
+REBUILD = "build lengths again and call `update_lock`, or restore the data"
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def find_data(caches: Sequence[LengthCache], given: Sequence[Path], folders: Seq
 
 def _find(cache: LengthCache, names: Sequence[str], given: Sequence[Path], folders: Sequence[Path]) -> DataFiles:
     if not names:
-        return DataFiles(missing=f"{cache.name} names no data file: build it with `lazarus data lengths build`")
+        return DataFiles(missing=f"{cache.name} names no data file: build it with `lazarus_tokenkit.build_lengths`")
     found = [path or find_file(name, folders) for name, path in zip_longest(names, given)]
     for name, path in zip(names, found, strict=True):
         if path is None:
@@ -129,7 +129,7 @@ def check_data(cache: LengthCache, files: DataFiles, lengths: Path, stale: Seque
         One finding for each file that differs, or one warning if nothing was compared.
 
     Raises:
-        PlanError: A file holds a merge conflict.
+        PlanError: A file has an unresolved merge conflict.
     """
     if files.missing:
         return [Finding(NOT_COMPARED, f"data not compared: {files.missing}", file=str(lengths))]
@@ -226,7 +226,12 @@ def read_texts(files: DataFiles, positions: Sequence[int]) -> dict[int, str]:
 
 
 def is_data_of(cache: LengthCache, files: DataFiles) -> bool:
-    """Whether a length cache was built from exactly these data files."""
+    """Whether a length cache was built from exactly these data files. Every file is read and hashed.
+
+    Args:
+        cache: Length cache; its header states the SHA-256 of each data file.
+        files: Data files in the order of the header. Files that were not found give False.
+    """
     return bool(files.paths) and [file_sha256(path) for path in files.paths] == [
         file["sha256"] for file in named_files(cache)
     ]

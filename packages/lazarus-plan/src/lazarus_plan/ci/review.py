@@ -31,7 +31,7 @@ from lazarus_plan.rebase import rebuild_child
 
 SHOWN_ROWS = 20
 """Maximum number of rows of each kind whose text is shown."""
-AGAIN = "renew the lock with `lazarus-plan lock --update`, or restore what it was made from"
+AGAIN = "renew the lock with `update_lock`, or restore what it was made from"
 
 
 _Texts = dict[tuple[int, int | None], str]
@@ -100,11 +100,11 @@ def review_lock(
         parent: For a rebased plan, folder of its parent's plan or lock. The base is tried too.
 
     Raises:
-        PlanError: An input is missing, cannot be read, or holds a merge conflict.
+        PlanError: An input is missing, cannot be read, or has an unresolved merge conflict.
     """
     lock, lengths, data = Path(lock), [Path(path) for path in lengths], [Path(path) for path in data]
     if not any((lock / name).is_file() for name in (METADATA, PLAN)):
-        raise PlanError(f"{lock} is no lock: no {METADATA} in it; write one with `lazarus-plan lock`", "LP-E007")
+        raise PlanError(f"{lock} is no lock: no {METADATA} in it; write one with `write_lock`", "LP-E007")
     findings: list[Finding] = []
     artifact = _read_lock(lock, findings)
     if artifact is not None and not lengths:

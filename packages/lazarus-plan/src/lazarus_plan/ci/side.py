@@ -56,10 +56,10 @@ def load_base(base: Path | str, lock: Path, lengths: Sequence[Path], scratch: Pa
     places = list(dict.fromkeys([*(path.parent for path in lengths), lock, lock.parent, Path()]))
     if (folder / METADATA).is_file():
         side = _load(str(base), folder, lambda name: find_file(name, (folder, folder.parent)), parent)
-        # Beside a folder may stand the lengths of another lock.
+        # The lengths next to a folder may belong to another lock.
         return side if side.plan is not None else replace(side, caches=(), data=())
     if folder.is_dir():
-        raise PlanError(f"{folder} holds no lock: no {METADATA} in it", "LP-E007")
+        raise PlanError(f"{folder} is not a lock: no {METADATA} in it", "LP-E007")
     revision = Revision(str(base), lock.parent)
     copied = scratch / "lock"
     if not revision.copy(lock / METADATA, copied / METADATA):
@@ -111,6 +111,19 @@ def _find_data(cache: LengthCache, find: Callable[[str], Path | None]) -> DataFi
 def find_head_data(
     caches: Sequence[LengthCache], lengths: Sequence[Path], lock: Path, given: Sequence[Path]
 ) -> list[DataFiles]:
-    """The data files of the lock under review: given, or beside its length caches."""
+    """Find the data files of the lock under review.
+
+    Args:
+        caches: Length caches of the lock under review.
+        lengths: Paths of these caches. Their folders are searched first.
+        lock: Folder of the lock; its parent folder and then the working folder are searched too.
+        given: Data files of all caches in order, which replace the search; empty to search.
+
+    Returns:
+        For each cache its files, or the reason why they are missing.
+
+    Raises:
+        PlanError: `given` has another number of files than the caches name, or one that does not exist (LP-E009).
+    """
     folders = list(dict.fromkeys([*(path.parent for path in lengths), lock.parent, Path()]))
     return find_data(caches, given, folders)

@@ -22,7 +22,12 @@ BEFORE = 60
 
 
 def to_text(review: Review, is_strict: bool = False) -> str:
-    """The review as text, one line per fact."""
+    """The review as text, one fact per line. The verdict is the last line.
+
+    Args:
+        review: Result of `review_lock`.
+        is_strict: Whether warnings count as errors.
+    """
     lines = [
         f"{_level(finding.is_error or is_strict)} {finding.code}: {finding.message}" for finding in review.findings
     ]
@@ -33,7 +38,12 @@ def to_text(review: Review, is_strict: bool = False) -> str:
 
 
 def to_markdown(review: Review, is_strict: bool = False) -> str:
-    """The review as a Markdown comment: verdict, findings, changes, and the rows in a fenced block."""
+    """The review as a Markdown comment: verdict, findings, changes, and the rows in a fenced block.
+
+    Args:
+        review: Result of `review_lock`.
+        is_strict: Whether warnings count as errors.
+    """
     lines = [f"### Batch plan {_code(str(review.lock))}", "", _verdict(review, is_strict), ""]
     lines += [
         f"- **{_level(finding.is_error or is_strict)} {finding.code}**: {_code(finding.message)}"
@@ -51,7 +61,12 @@ def to_markdown(review: Review, is_strict: bool = False) -> str:
 
 
 def to_json(review: Review, is_strict: bool = False) -> str:
-    """The review as JSON."""
+    """The review as a JSON object.
+
+    Args:
+        review: Result of `review_lock`.
+        is_strict: Whether `ok` is false if there are warnings.
+    """
     members: JSON = {
         "lock": review.lock.as_posix(),
         "ok": review.is_ok(is_strict),

@@ -6,10 +6,11 @@ from lazarus_core.cli_app import App
 from lazarus_core.console import version_option
 from lazarus_plan.__main__ import main as main
 from lazarus_plan.cli import checking, planning, reviewing, showing
+from lazarus_plan.cli.option_names import with_options
 
 app = App(
     name="lazarus-plan",
-    help="The lockfile for training runs: build, inspect, check and deal batch plans.",
+    help="The lockfile for training runs: build, inspect, check and shard batch plans.",
     no_args_is_help=True,
 )
 for command in (
@@ -32,9 +33,9 @@ for command in (
     checking.check_proof,
     checking.attest,
 ):
-    app.command(command.__name__.replace("_", "-"))(command)
+    app.command(command.__name__.replace("_", "-"))(with_options(command))
 
 
 @app.callback()
 def _root(version: Annotated[bool, version_option("lazarus-plan")] = False) -> None:
-    """The lockfile for training runs: build, inspect, check and deal batch plans."""
+    """The lockfile for training runs: build, inspect, check and shard batch plans."""

@@ -8,6 +8,7 @@ import typer
 
 from lazarus_core.cli_app import App
 from lazarus_core.console import show
+from lazarus_plan.cli.option_names import with_options
 from lazarus_plan.cli.options import AsJson
 
 if TYPE_CHECKING:
@@ -18,17 +19,18 @@ DEFAULT_BUDGET = 8192
 BAR_WIDTH = 48
 SHARES = (5, 25, 50, 75, 95, 99)
 
-app = App(name="batching", help="Look at lengths and choose how to batch them.", no_args_is_help=True)
+app = App(name="batching", help="Describe lengths and choose a batching mode.", no_args_is_help=True)
 LengthsPath = Annotated[Path, typer.Option("-l", "--lengths", help="Length cache.")]
-Budget = Annotated[int, typer.Option("-b", "--token-budget", help="Tokens a step at most.", min=1)]
+Budget = Annotated[int, typer.Option("-b", "--token-budget", help="Maximum tokens per step, padding included.", min=1)]
 
 
 @app.callback()
 def _root() -> None:
-    """Look at lengths and choose how to batch them."""
+    """Describe lengths and choose a batching mode."""
 
 
 @app.command()
+@with_options
 def analyze(lengths: LengthsPath, token_budget: Budget = DEFAULT_BUDGET, as_json: AsJson = False) -> None:
     """Compare every way of batching: padding and attention cost of each."""
     found = [_row(each) for each in _candidates(lengths, token_budget)]
@@ -46,12 +48,13 @@ def analyze(lengths: LengthsPath, token_budget: Budget = DEFAULT_BUDGET, as_json
 
 
 @app.command()
+@with_options
 def histogram(
     lengths: LengthsPath,
-    bins: Annotated[int, typer.Option("--bins", help="Bars.", min=1)] = 20,
+    bins: Annotated[int, typer.Option("--bins", help="Number of bars.", min=1)] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Draw how long samples are."""
+    """Draw a histogram of sample lengths."""
     import numpy as np
 
     from lazarus_plan.lengths.sidecar import read_lengths
@@ -76,8 +79,9 @@ def histogram(
 
 
 @app.command()
+@with_options
 def suggest(lengths: LengthsPath, token_budget: Budget = DEFAULT_BUDGET, as_json: AsJson = False) -> None:
-    """Name the mode, row length and budget with the fewest padded tokens, and say why."""
+    """Recommend the mode, row length and budget with the least padding, with the reason."""
     from lazarus_plan.report.advice import reason
 
     best, *others = _candidates(lengths, token_budget)

@@ -9,6 +9,7 @@ import typer
 
 from lazarus_core.cli_options import Force, shared_options
 from lazarus_core.console import say, show, show_line
+from lazarus_plan.cli.option_names import finding_with_options, name_options
 from lazarus_plan.cli.options import (
     AsJson,
     Deal,
@@ -31,9 +32,9 @@ Expect = Annotated[
 
 def validate(
     plan: PlanPath,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")] = False,
     output_format: Annotated[
-        Literal["text", "json", "github", "sarif"], typer.Option("--format", help="For whom the findings are.")
+        Literal["text", "json", "github", "sarif"], typer.Option("--format", help="Format of the findings.")
     ] = "text",
     as_json: AsJson = False,
 ) -> None:
@@ -41,7 +42,7 @@ def validate(
     from lazarus_plan.checks.artifact import validate as find
     from lazarus_plan.report import formats
 
-    findings = find(plan)
+    findings = [finding_with_options(each) for each in find(plan)]
     errors = sum(finding.is_error or strict for finding in findings)
     match "json" if as_json else output_format:
         case "json":
@@ -97,14 +98,12 @@ def verify(
     data: Annotated[
         list[Path] | None, typer.Option("-d", "--data", help="Data files, in the order they were encoded.")
     ] = None,
-    parent: Annotated[
-        Path | None, typer.Option("--parent", help="Of a rebased plan: folder of the plan it continues.")
-    ] = None,
+    parent: Annotated[Path | None, typer.Option("--parent", help="Folder of the parent, for a rebased plan.")] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Build the plan from --lengths again and compare.")
     ] = False,
     sample: Annotated[
-        int | None, typer.Option("--sample", help="Parse only so many steps; all bytes are hashed all the same.", min=1)
+        int | None, typer.Option("--sample", help="Parse only N steps; all bytes are still hashed.", min=1)
     ] = None,
     encoding: EncodingOptions,
     output_format: Format = "text",
@@ -118,7 +117,7 @@ def verify(
         raise typer.BadParameter("--rebuild needs --lengths")
     if sample and (rebuild or lengths or parent):
         raise typer.BadParameter(
-            "--sample checks the plan's own bytes, --data and some samples; --lengths, --parent and --rebuild need all of it"
+            "--sample cannot be combined with --lengths, --parent or --rebuild, which need all steps"
         )
     if not (expect or lengths or data or parent or sample):
         raise typer.BadParameter(
@@ -141,9 +140,9 @@ def verify(
             sample=sample,
             recipe=recipe,
         ):
-            lines.append(line)
+            lines.append(name_options(line))
             if chosen == "text":
-                show_line(line)
+                show_line(lines[-1])
     if chosen == "json":
         show(json.dumps({"plan": str(plan), "ok": True, "findings": [], "checks": lines}, indent=2))
     show_findings(chosen, plan, [])
@@ -151,9 +150,9 @@ def verify(
 
 def _check_encoding(encoding: EncodingOptions, *, has_samples: bool) -> None:
     if encoding.tokenizer and not has_samples:
-        raise typer.BadParameter("--tokenizer encodes samples of --data again: give --sample N and --data too")
+        raise typer.BadParameter("--tokenizer needs --sample and --data: samples of --data are encoded again")
     if (encoding.fields or encoding.template) and not encoding.tokenizer:
-        raise typer.BadParameter("fields and template say how to encode: give --tokenizer too")
+        raise typer.BadParameter("fields and template have no effect without --tokenizer")
 
 
 def prove(
@@ -181,7 +180,7 @@ def check_proof(proof: Annotated[Path, typer.Argument(help="File that `prove` wr
     identity = check(members, expect)
     show(f"step {members['step']} belongs to plan {identity}")
     if expect is None:
-        say("not pinned: give --expect with the plan_id that you know to be right")
+        say("not pinned: give --expect with a plan_id that you trust")
 
 
 def audit(
@@ -194,11 +193,13 @@ def audit(
             help="Files of `lazarus-tokenkit encode`, in the order of the sources: compares the tokens too.",
         ),
     ] = None,
-    complete: Annotated[bool, typer.Option("--complete", help="The run must have reached the plan's end.")] = False,
+    complete: Annotated[
+        bool, typer.Option("--complete", help="Require that the run reached the end of the plan.")
+    ] = False,
     output_format: Format = "text",
     as_json: AsJson = False,
 ) -> None:
-    """Check offline that a run followed the plan: chain intact, every step in its turn, none other."""
+    """Check offline that a run followed the plan: the chain is intact, and every step occurs once and in order."""
     from lazarus_plan.audit.check import check_audit
     from lazarus_plan.audit.encoded import encoded_token_ids
     from lazarus_plan.audit.line import AUDIT_VERSION

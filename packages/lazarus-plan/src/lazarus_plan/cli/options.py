@@ -9,6 +9,7 @@ import typer
 
 from lazarus_core.console import say, show
 from lazarus_core.errors import LazarusError
+from lazarus_plan.cli.option_names import errors_with_options
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -19,22 +20,24 @@ if TYPE_CHECKING:
     from lazarus_plan.lengths.cache import LengthCache
 
 PlanPath = Annotated[Path, typer.Option("-p", "--plan", help="Folder of the plan.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Lengths = Annotated[
     list[Path],
     typer.Option("-l", "--lengths", help="Length cache: JSON lines of id and length. Again for each source."),
 ]
 World = Annotated[int, typer.Option("--world", help="Number of ranks.", min=1)]
-Deal = Annotated[Literal["contiguous", "stride", "snake", "lpt"], typer.Option("--policy", help="How rows are dealt.")]
+Deal = Annotated[
+    Literal["contiguous", "stride", "snake", "lpt"], typer.Option("--policy", help="Policy that assigns rows to ranks.")
+]
 
 
-Format = Annotated[Literal["text", "json", "github", "sarif"], typer.Option("--format", help="For whom the result is.")]
+Format = Annotated[Literal["text", "json", "github", "sarif"], typer.Option("--format", help="Format of the result.")]
 
 
 def choose_format(output_format: str, as_json: bool) -> str:
     """The output format from `--format`, or from its short form `--json`."""
     if as_json and output_format not in ("text", "json"):
-        raise typer.BadParameter(f"--json and --format {output_format} are two formats: give one")
+        raise typer.BadParameter(f"--json and --format {output_format} contradict each other: give one")
     return "json" if as_json else output_format
 
 
@@ -54,7 +57,8 @@ def reported(output_format: str, plan: Path) -> "Generator[None]":
     from lazarus_plan.findings import Finding
 
     try:
-        yield
+        with errors_with_options():
+            yield
     except LazarusError as error:
         show_findings(output_format, plan, [Finding(error.code, error.message)])
         if output_format == "json":
@@ -126,4 +130,4 @@ def numbers(text: str, option: str) -> tuple[int, ...]:
     try:
         return tuple(int(each) for each in text.split(",")) if text else ()
     except ValueError as error:
-        raise typer.BadParameter(f"{option} takes integers with commas between, such as 1,3; not {text!r}") from error
+        raise typer.BadParameter(f"{option} takes integers separated by commas, such as 1,3; not {text!r}") from error

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lazarus_plan.config import PlanConfig
 
 Parent = Annotated[
-    Path | None, typer.Option("--parent", help="Of a rebased plan: folder of its parent's plan or lock.")
+    Path | None, typer.Option("--parent", help="Folder of the parent's plan or lock, for a rebased plan.")
 ]
 ParentLengths = Annotated[
     list[Path] | None,
@@ -85,9 +85,9 @@ def lock(
     if update == (plan is not None):
         raise typer.BadParameter("give one of --plan, to write its lock, and --update, to renew the lock in --output")
     if update and force:
-        raise typer.BadParameter("--update renews the lock as it is: --force has no effect")
+        raise typer.BadParameter("--force has no effect with --update")
     if lengths and not update:
-        raise typer.BadParameter("--lengths renews a lock: give --update, or leave it out")
+        raise typer.BadParameter("--lengths has no effect without --update")
     known = None if parent is None else load_parent(parent, parent_lengths or [])
     if plan is not None:
         write_lock(plan, output, known, force=force)
@@ -109,9 +109,7 @@ def materialise(
         Path | None, typer.Option("-o", "--output", help="Folder for the plan; not needed with --check.")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Build in memory and compare; write nothing.")] = False,
-    anyway: Annotated[
-        bool, typer.Option("--anyway", help="Write what comes out also where it is another plan.")
-    ] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Write the result even if it is another plan.")] = False,
     parent: Parent = None,
     parent_lengths: ParentLengths = None,
     output_format: Format = "text",
@@ -126,7 +124,7 @@ def materialise(
         raise typer.BadParameter("give one of --output, the folder for the plan, and --check, which writes nothing")
     if check and (anyway or force):
         raise typer.BadParameter(
-            f"{'--anyway' if anyway else '--force'} is about writing the plan, --check writes nothing"
+            f"{'--anyway' if anyway else '--force'} has no effect with --check, which writes nothing"
         )
     if output is not None:
         check_replaceable(output, force=force)
@@ -150,13 +148,15 @@ def rebase(
     lengths: Lengths,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the child plan.")],
     token_budget: Annotated[
-        int | None, typer.Option("-b", "--token-budget", help="Of the rest [default: as it was].")
+        int | None, typer.Option("-b", "--token-budget", help="Of the remaining steps [default: unchanged].")
     ] = None,
-    epochs: Annotated[int | None, typer.Option("-e", "--epochs", help="In all [default: as it was].")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of the rest [default: as it was].")] = None,
+    epochs: Annotated[
+        int | None, typer.Option("-e", "--epochs", help="Total number of epochs [default: unchanged].")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of the remaining steps [default: unchanged].")] = None,
     force: Force = False,
 ) -> None:
-    """Keep the trained steps and plan the rest anew, for data that was corrected or extended during a run."""
+    """Keep the trained steps and plan the rest again, for data that was corrected or extended during a run."""
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.format.store import check_replaceable, save_plan
     from lazarus_plan.rebase import rebase_plan
@@ -169,7 +169,7 @@ def rebase(
     child = rebase_plan(parent, step, read_caches(lengths), make_config(**asked))
     save_plan(child, output, force=force)
     show(receipt(child))
-    say(f"wrote {output}: goes on at step {step} from a checkpoint of {plan}")
+    say(f"wrote {output}; resume at step {step} from a checkpoint of {plan}")
 
 
 def _export_targets() -> list[str]:
@@ -183,7 +183,7 @@ def export(
         str,
         typer.Option(
             "--to",
-            help="Whose trainer replays the plan: torch, trl, grain, mlx, or an exporter of another package.",
+            help="Trainer that replays the plan: torch, trl, grain, mlx, or an exporter of another package.",
             autocompletion=_export_targets,
         ),
     ],

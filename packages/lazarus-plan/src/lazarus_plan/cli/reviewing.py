@@ -1,5 +1,6 @@
 """The command for continuous integration: `ci`. Exit 0 if the lock agrees with its inputs, whatever changed since the base."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -7,6 +8,7 @@ import typer
 
 from lazarus_core.cli_options import Force
 from lazarus_core.console import show
+from lazarus_plan.cli.option_names import finding_with_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,11 +33,11 @@ def ci(
         typer.Option("-d", "--data", help="Data files in the order of the lengths [default: next to these]."),
     ] = None,
     parent: Annotated[
-        Path | None, typer.Option("--parent", help="Of a rebased plan: its parent's plan or lock [default: the base].")
+        Path | None, typer.Option("--parent", help="The parent's plan or lock, for a rebased plan [default: the base].")
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Data that was not compared fails too.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail if data was not compared.")] = False,
     output_format: Annotated[
-        Literal["text", "markdown", "json", "github", "sarif"], typer.Option("--format", help="For whom the review is.")
+        Literal["text", "markdown", "json", "github", "sarif"], typer.Option("--format", help="Format of the review.")
     ] = "text",
     report: Annotated[
         list[Path] | None,
@@ -58,6 +60,7 @@ def ci(
         raise typer.BadParameter("--force has no effect without --report")
     with reported(output_format, lock):
         found = review_lock(lock, base=base, lengths=lengths or [], data=data or [], parent=parent)
+    found = replace(found, findings=tuple(map(finding_with_options, found.findings)))
     for path in report or []:
         with whole_file(path) as stream:
             stream.write(_WRITERS[_BY_SUFFIX[path.suffix]](found, strict).encode("utf-8", "backslashreplace") + b"\n")

@@ -46,7 +46,7 @@ def info(plan: PlanPath, as_json: AsJson = False) -> None:
 def shard(
     plan: PlanPath,
     world: World,
-    rank: Annotated[int, typer.Option("--rank", help="Which of them, from 0.", min=0)],
+    rank: Annotated[int, typer.Option("--rank", help="0-based rank.", min=0)],
     step: Annotated[int | None, typer.Option("--step", help="Only this step.", min=0)] = None,
     policy: Deal = "snake",
 ) -> None:
@@ -106,7 +106,7 @@ def diff(
 def explain(
     plan: PlanPath,
     sample: Annotated[int | None, typer.Option("--sample", help="Sample to explain.", min=0)] = None,
-    step: Annotated[int | None, typer.Option("--step", help="What this step is made of.", min=0)] = None,
+    step: Annotated[int | None, typer.Option("--step", help="Step to explain.", min=0)] = None,
     data: Annotated[
         list[Path] | None, typer.Option("-d", "--data", help="The data files, to show the text of the rows.")
     ] = None,

@@ -91,7 +91,7 @@ class AuditLog:
             )
 
     def _open(self) -> None:
-        """Begins the log, or goes on with it."""
+        """Starts the log, or continues it."""
         if not self.path.exists() or not self.path.stat().st_size:
             if self.next_step:
                 raise PlanRefused(
@@ -137,7 +137,7 @@ class AuditLog:
         if done < self.next_step:
             raise PlanRefused(
                 "LP-E197",
-                f"{self.path} ends after {done} steps, the trainer goes on after {self.next_step}: bring its log",
+                f"{self.path} ends after {done} steps, the trainer continues after {self.next_step}: copy its log",
             )
         return followed, len(lines)
 

@@ -156,7 +156,7 @@ class PlanSteps:
         return len({start // row_len for start, _ in line["packing"]})
 
     def check_sample(self, sample: int, ids: Iterable[int]) -> None:
-        """Refuses a sample with other tokens than the plan's, where `plan.rows` knows them.
+        """Refuses a sample with other tokens than the plan's, where `plan.rows` has their digests.
 
         Args:
             sample: Its number.
@@ -209,7 +209,7 @@ class PlanSteps:
         return identity if parent is None else identity | {"parent": parent}
 
     def _check(self, expect: str | None) -> None:
-        """Compares lines, documents and `plan.rows` with `plan_id`, and that with what is expected."""
+        """Compares lines, documents and `plan.rows` with `plan_id`, and `plan_id` with the expected one."""
         try:
             is_whole = (
                 self.fingerprints["merkle_root"] == merkle_root(map(leaf_hash, self.lines)).hex()

@@ -36,17 +36,18 @@ def check_settings(args: Any, steps: int, counts_tokens: bool) -> None:
         f"num_train_epochs={epochs} would repeat the plan, which has epochs of its own: set num_train_epochs=1 or "
         f"max_steps={steps}": max_steps <= 0 and epochs > 1,
         "dataloader_drop_last=True drops rows: set it to False": bool(get("dataloader_drop_last")),
-        f"train_sampling_strategy={strategy!r} orders samples anew: leave it out": strategy in _OTHER_ORDER,
-        "group_by_length=True orders samples anew: leave it out": bool(get("group_by_length")),
-        "packing=True packs samples anew: the plan has packed them; set packing=False": bool(get("packing")),
+        f"train_sampling_strategy={strategy!r} reorders the samples: leave it out": strategy in _OTHER_ORDER,
+        "group_by_length=True reorders the samples: leave it out": bool(get("group_by_length")),
+        "packing=True packs samples again: the plan has packed them; set packing=False": bool(get("packing")),
         "shuffle_dataset=True renumbers the samples: set it to False": bool(get("shuffle_dataset")),
-        "padding_free=True collates samples anew: set it to False": bool(get("padding_free")),
+        "padding_free=True collates samples differently: set it to False": bool(get("padding_free")),
         "ignore_data_skip=True starts the plan again after a resume: set it to False": bool(get("ignore_data_skip")),
         "auto_find_batch_size=True repeats steps after running out of memory: raise gradient_accumulation_steps": bool(
             get("auto_find_batch_size")
         ),
-        "several GPUs in one process split the rows anew: start one process a GPU (torchrun)": (get("n_gpu") or 0) > 1,
-        "average_tokens_across_devices=False weighs the tokens of each process otherwise: set it to True": (
+        "several GPUs in one process split the rows again: start one process per GPU (torchrun)": (get("n_gpu") or 0)
+        > 1,
+        "average_tokens_across_devices=False gives tokens of different processes different weights: set it to True": (
             get("world_size") not in (None, 1) and get("average_tokens_across_devices") is False
         ),
         "the model takes no `num_items_in_batch`, so micro-batches and processes would weigh alike whatever they predict: "
@@ -94,5 +95,5 @@ def choose_loss(args: Any, columns: Collection[str], asked: LossOn | None) -> Lo
     has_prompts = "messages" in columns or "conversations" in columns
     is_text = not has_prompts and "input_ids" not in columns
     if not (states_completion or "assistant_masks" in columns or assistant_only or is_text):
-        raise PlanRefused("LP-E190", f"nothing tells whether prompts are trained on; {given}: {way_out}")
+        raise PlanRefused("LP-E190", f"it is unknown whether the loss includes prompts; {given}: {way_out}")
     return asked or ("completion" if completion_only else "data")

@@ -57,7 +57,13 @@ def widths(values: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def write(text: NDArray[np.uint8], ends: NDArray[np.int64], values: Integers) -> None:
-    """Write each value so that its last digit precedes `ends`: four digits at once, then the rest one by one."""
+    """Write decimal digits into a buffer: four digits at once, then the remaining ones one by one.
+
+    Args:
+        text: Buffer, changed in place, uint8 (bytes,).
+        ends: Position after the last digit of each value, (N,). The digits of values must not overlap.
+        values: Integers 0..2^53-1, (N,). Each takes as many bytes before its end as it has digits.
+    """
     left = values.astype(np.uint32 if int(values.max(initial=0)) <= np.iinfo(np.uint32).max else np.uint64)
     last = ends - 1
     is_begun = np.zeros(len(left), dtype=np.bool_)

@@ -15,7 +15,12 @@ def leaf_hash(leaf: bytes) -> bytes:
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    """SHA-256(0x01 || left || right)."""
+    """Hash of an inner node (RFC 6962): SHA-256(0x01 || left || right).
+
+    Args:
+        left: Hash of the left subtree, 32 bytes.
+        right: Hash of the right subtree, 32 bytes.
+    """
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 

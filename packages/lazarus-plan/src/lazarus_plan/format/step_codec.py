@@ -59,13 +59,18 @@ class Columns(NamedTuple):
 
 
 def encode_step(plan: BatchPlan, index: int) -> bytes:
-    """The line of one step, with its LF."""
-    return encode(columns_of(plan, index, index + 1))
+    """The line of one step in `plan.jsonl`, with its line feed.
+
+    Args:
+        plan: The plan.
+        index: 0-based step of the plan.
+    """
+    return encode(_columns_of(plan, index, index + 1))
 
 
 def encode_lines(plan: BatchPlan) -> Iterator[bytes]:
     """The lines of `plan.jsonl`, in blocks of whole lines."""
-    return ahead(lambda steps: encode(columns_of(plan, *steps)), _blocks(plan))
+    return ahead(lambda steps: encode(_columns_of(plan, *steps)), _blocks(plan))
 
 
 def _blocks(plan: BatchPlan) -> Iterator[tuple[int, int]]:
@@ -78,7 +83,7 @@ def _blocks(plan: BatchPlan) -> Iterator[tuple[int, int]]:
         begin = end
 
 
-def columns_of(plan: BatchPlan, begin: int, end: int) -> Columns:
+def _columns_of(plan: BatchPlan, begin: int, end: int) -> Columns:
     """Steps begin..end (half-open) of a plan."""
     part = plan.steps(begin, end)
     sizes = np.diff(part.step_splits)

@@ -54,7 +54,7 @@ def decode_line(line: bytes, number: int) -> Line:
     except MalformedJson:
         members = None
     if members is None or not _is_well_typed(members) or _spell(cast("JSON", members)) != line:
-        raise diagnose(line, number)
+        raise _diagnose(line, number)
     parsed: dict[str, Any] = members
     known = tuple(name for name in KNOWN if name in parsed)
     if tuple(parsed)[: len(known)] != known:
@@ -68,7 +68,7 @@ def decode_line(line: bytes, number: int) -> Line:
     return result
 
 
-def diagnose(line: bytes, number: int) -> CorruptPlan:
+def _diagnose(line: bytes, number: int) -> CorruptPlan:
     """Describe why a line is not canonical."""
     text = line.decode("latin-1")
     if line.startswith(b"\xef\xbb\xbf"):

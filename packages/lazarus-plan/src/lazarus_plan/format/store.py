@@ -100,6 +100,10 @@ def save_plan(plan: BatchPlan, path: Path | str, *, force: bool = True) -> None:
 def new_folder(path: Path, *, force: bool = True) -> Generator[Path]:
     """Create a temporary folder for the files of a plan, which replaces `path` when the block ends.
 
+    Args:
+        path: Folder of the plan; absent, empty, or a plan that may be replaced.
+        force: Replace a plan with another `plan_id`.
+
     Raises:
         OutputTaken: `path` has another plan, other content or other files. Nothing is changed.
         OSError: The system refuses, as on a full disk; its `filename` is `path`.
@@ -135,14 +139,23 @@ _BEGINS_AS_METADATA = begins_with(r'\{\s*"plan_format_version":')
 
 
 def check_same_id(path: Path, plan_id: str | None, *, force: bool) -> None:
-    """Refuse to replace a plan or lock by one with another identity."""
+    """Refuse to replace a plan or lock by one with another identity.
+
+    Args:
+        path: Folder of the output; nothing is checked if it has no fingerprints.
+        plan_id: Identity of the new plan, `sha256:` and 64 hexadecimal digits, or None if it is unknown.
+        force: Skip the check.
+
+    Raises:
+        OutputTaken: `path` has another plan or lock (LP-E010).
+    """
     if force or not (path / FINGERPRINTS).is_file():
         return
     there = stated_id(path)
     if there != plan_id:
         raise OutputTaken(
-            f"{path} holds another plan, {str(there)[7:23]}, not {str(plan_id)[7:23]}: give another name, or `--force` to "
-            "replace it",
+            f"{path} has another plan, {str(there)[7:23]}, not {str(plan_id)[7:23]}: choose another folder, or set "
+            "`force` to replace it",
             "LP-E010",
         )
 
@@ -174,7 +187,15 @@ def holds_plan(path: Path) -> bool:
 
 
 def write_lines(folder: Path, blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Write `plan.jsonl` and its index, and yield the blocks."""
+    """Write `plan.jsonl` and its index of line offsets while the blocks are iterated.
+
+    Args:
+        folder: Folder of the plan, without these files.
+        blocks: Bytes of `plan.jsonl`, in pieces of whole lines.
+
+    Returns:
+        The same blocks, each after it was written. The files are complete when the iterator is exhausted.
+    """
     offset = 0
     with (folder / PLAN).open("wb") as lines, (folder / INDEX).open("wb") as index:
         index.write(bytes(8))
@@ -187,14 +208,24 @@ def write_lines(folder: Path, blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def write_rest(folder: Path, plan: BatchPlan) -> None:
-    """Write all files except `plan.jsonl` and its index."""
+    """Write the documents, and `plan.rows` if the plan has prefixes: all files except `plan.jsonl` and its index.
+
+    Args:
+        folder: Folder of the plan. Files of these names are replaced.
+        plan: The plan, with its fingerprints.
+    """
     write_documents(folder, plan)
     if plan.prefixes is not None:
         (folder / ROWS).write_bytes(plan.prefixes.astype("<u4").tobytes())
 
 
 def write_documents(path: Path, plan: BatchPlan) -> None:
-    """Write the three documents into a folder. They are the lock, from which the rest can be rebuilt."""
+    """Write metadata, fingerprints and statistics. They form the lock, from which the rest can be rebuilt.
+
+    Args:
+        path: Folder of the plan or lock. Files of these names are replaced.
+        plan: The plan, with its fingerprints.
+    """
     members, stats = plan.metadata.model_dump(mode="json"), plan_stats(plan)
     members["config"] = plan.metadata.config.canonical()
     if plan.metadata.parent is None:
@@ -209,7 +240,16 @@ def write_documents(path: Path, plan: BatchPlan) -> None:
 
 
 def checksum(metadata: JSON, fingerprints: JSON, stats: JSON) -> str:
-    """Digest over all members of the documents, including those outside the plan's identity."""
+    """Digest over all members of the documents, including those that `plan_id` does not cover.
+
+    Args:
+        metadata: Content of `metadata.json`, without `checksum`.
+        fingerprints: Content of `fingerprints.json`.
+        stats: Content of `stats.json`.
+
+    Returns:
+        `sha256:` and 64 hexadecimal digits.
+    """
     return canonical_digest({"metadata": metadata, "fingerprints": fingerprints, "stats": stats})
 
 
@@ -224,7 +264,7 @@ def read_artifact(path: Path | str) -> Artifact:
     path = Path(path)
     if not any((path / name).is_file() for name in (METADATA, PLAN)):
         what = "does not exist" if not path.exists() else f"is not a plan: no {METADATA} and {PLAN} in it"
-        raise PlanError(f"{path} {what}; build one with `lazarus data batchplan build`", "LP-E007")
+        raise PlanError(f"{path} {what}; build one with `build_plan`", "LP-E007")
     members = read_object(path / METADATA)
     stated = members.pop("checksum", "")
     metadata = _to_metadata(members, path / METADATA)

@@ -129,11 +129,16 @@ class LengthCache:
     def from_rows(
         cls, rows: Iterable[LengthRow], header: LengthsHeader | None = None, name: str = "lengths"
     ) -> "LengthCache":
-        """Collects rows.
+        """Create a cache from rows in memory. Its digest equals that of a file with the same header and rows.
 
         >>> cache = LengthCache.from_rows([LengthRow("a", 3), LengthRow("b", 5)])
         >>> len(cache), int(cache.length.sum())
         (2, 8)
+
+        Args:
+            rows: Samples in the order of the data; each id occurs once.
+            header: Fingerprints of data, template and tokenizer; None if they are unknown.
+            name: File name without a folder, for messages and for the plan's metadata.
 
         Raises:
             LengthsError: For an id that occurs twice.
@@ -235,7 +240,16 @@ class LengthsWriter:
 
 
 def check_unique(rows: Sequence[LengthRow], name: str, first_line: int) -> None:
-    """Refuse an id that occurs twice; the message names both lines."""
+    """Refuse an id that occurs twice.
+
+    Args:
+        rows: Samples in the order of their lines.
+        name: Path or name of the file, for the message.
+        first_line: 1-based line of the first row: 2 after a header, else 1.
+
+    Raises:
+        LengthsError: Names both lines (LP-E120).
+    """
     seen: dict[str, int] = {}
     for line, row in enumerate(rows, first_line):
         if row.id in seen:

@@ -23,8 +23,8 @@ def read_lines(path: Path) -> LengthCache:
     objects = _objects(path)
     first = next(objects, None)
     if first is None:
-        raise LengthsError(f"{path} is empty: build it with `lazarus data lengths build`", "LP-E002")
-    header = header_of(first.members, path)
+        raise LengthsError(f"{path} is empty: build it with `lazarus_tokenkit.build_lengths`", "LP-E002")
+    header = _header_of(first.members, path)
     rows = [] if header is not None else [_row(first, path)]
     rows += [_row(each, path) for each in objects]
     check_unique(rows, str(path), first_line=1 if header is None else 2)
@@ -34,7 +34,7 @@ def read_lines(path: Path) -> LengthCache:
             "LP-E004",
         )
     if not rows:
-        raise LengthsError(f"{path} holds a header and no sample", "LP-E002")
+        raise LengthsError(f"{path} has a header and no sample", "LP-E002")
     return LengthCache.from_rows(rows, header, name=path.name)
 
 
@@ -47,7 +47,7 @@ def read_head(path: Path) -> tuple[LengthsHeader | None, PlacedObject | None]:
     """
     objects = _objects(path)
     first = next(objects, None)
-    header = None if first is None else header_of(first.members, path)
+    header = None if first is None else _header_of(first.members, path)
     return header, first if header is None else next(objects, None)
 
 
@@ -58,13 +58,15 @@ def _objects(path: Path) -> Iterator[PlacedObject]:
     try:
         yield from read_objects(path)
     except FileNotFoundError:
-        raise LengthsError(f"{path} does not exist: build it with `lazarus data lengths build`", "LP-E001") from None
+        raise LengthsError(
+            f"{path} does not exist: build it with `lazarus_tokenkit.build_lengths`", "LP-E001"
+        ) from None
     except MalformedLine as error:
         refuse_damaged_lengths(path)
         raise LengthsError(error.message, error.code) from error
 
 
-def header_of(members: JSON, path: Path) -> LengthsHeader | None:
+def _header_of(members: JSON, path: Path) -> LengthsHeader | None:
     """The header, or None if the first line is a sample."""
     if "lazarus_lengths" not in members:
         return None

@@ -90,7 +90,7 @@ def verify_lock(
         rebuild(artifact, caches, parent)
         yield "rebuild: the plan of the lock, to the byte"
     elif caches:
-        yield "plan: not built again: give `--rebuild` or use `ci`"
+        yield "plan: not built again: set `rebuild`, or call `review_lock`"
 
 
 def _check_caches(artifact: Artifact, caches: Sequence[LengthCache]) -> str:
@@ -104,7 +104,7 @@ def _check_caches(artifact: Artifact, caches: Sequence[LengthCache]) -> str:
         if cache.digest != source.lengths:
             raise StalePlan(
                 f"lengths: {cache.name} is {short(cache.digest)}, the lock was made from {short(source.lengths)}: renew the "
-                "lock with `lazarus-plan lock --update`, or restore the lengths",
+                "lock with `update_lock`, or restore the lengths",
                 "LP-E146" if len(cache) == source.count else "LP-E141",
             )
     return f"lengths: digests of {len(caches)} length caches recomputed, as planned"

@@ -13,7 +13,12 @@ from lazarus_plan.plan import BatchPlan
 
 
 def find_file(name: str, folders: Iterable[Path]) -> Path | None:
-    """The first file of that name in some folders. A name that contains a folder is never found."""
+    """The first file with a name in some folders, or None.
+
+    Args:
+        name: File name without a folder. Any other name is never found, so that a lock cannot name files elsewhere.
+        folders: Folders to search, in order, without their subfolders.
+    """
     if not name or Path(name).name != name:
         return None
     return next((folder / name for folder in folders if (folder / name).is_file()), None)

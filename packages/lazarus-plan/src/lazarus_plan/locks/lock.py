@@ -51,7 +51,7 @@ def write_lock(plan: Path | str, output: Path | str, parent: BatchPlan | None = 
     about = load_plan(plan).metadata.parent
     if about is not None and parent is None:
         raise PlanError(
-            f"{plan} was made by `rebase`: a lock of it can be built again only with its parent {short(about.plan_id)}. "
+            f"{plan} was made by `rebase_plan`: a lock of it can be built again only with its parent {short(about.plan_id)}. "
             "Give the parent's plan or lock and keep it, or commit the whole plan",
             "LP-E134",
         )
@@ -71,7 +71,7 @@ def _write(documents: Path, output: Path, *, force: bool) -> None:
             raise OutputTaken(f"{output / name} is a link: choose another folder for the lock", "LP-E007")
     if any((output / name).exists() for name in DOCUMENTS):
         if not holds_plan(output):
-            raise OutputTaken(f"{output} holds documents that are not a lock's: choose another folder", "LP-E007")
+            raise OutputTaken(f"{output} has documents that are not those of a lock: choose another folder", "LP-E007")
         check_same_id(output, stated_id(documents), force=force)
     with filled_folder(output, last=(METADATA,)) as folder:
         for name in DOCUMENTS:
@@ -96,7 +96,7 @@ def update_lock(
     """
     lock = Path(lock)
     if (lock / PLAN).exists():
-        raise PlanError(f"{lock} is a whole plan, not a lock: build it again with `build`", "LP-E007")
+        raise PlanError(f"{lock} is a whole plan, not a lock: build it again with `build_plan`", "LP-E007")
     before = read_artifact(lock)
     faults = check_documents(before)
     plan = build_locked(before, caches, parent)
@@ -145,7 +145,19 @@ def rebuild(
     *,
     force: bool = True,
 ) -> BatchPlan:
-    """Rebuild the plan of documents that `load_documents` checked; arguments and errors as `materialise`."""
+    """Rebuild the plan of checked documents, and compare it with them.
+
+    Args:
+        artifact: Documents of the lock, from `load_documents`.
+        caches: The length caches, in the order of the sources.
+        parent: For a rebased plan, the plan that it continues.
+        output: Folder for the result, which is written even if it is another plan; None writes nothing.
+        force: Replace another plan at `output`.
+
+    Raises:
+        StalePlan: The result is not the locked plan; the message names the first different link (LP-E150).
+        PlanError: The lengths cannot be planned, or the parent of a rebased plan is missing.
+    """
     plan = build_locked(artifact, caches, parent, output, force=force)
     check_same(plan, artifact.fingerprints)
     return plan
@@ -181,7 +193,7 @@ def build_locked(
         return build_plan(caches, metadata.config, output, force=force)
     if parent is None:
         raise PlanError(
-            f"{artifact.path} was made by `rebase`: its first {metadata.parent.steps} steps are those of plan "
+            f"{artifact.path} was made by `rebase_plan`: its first {metadata.parent.steps} steps are those of plan "
             f"{short(metadata.parent.plan_id)}, which lengths alone do not give: give the parent's plan or lock too",
             "LP-E134",
         )
@@ -193,7 +205,11 @@ def build_locked(
 
 
 def check_same(plan: BatchPlan, expected: dict[str, object]) -> None:
-    """Refuse a plan whose fingerprints differ.
+    """Refuse a rebuilt plan that differs from the expected one.
+
+    Args:
+        plan: The rebuilt plan.
+        expected: Content of the expected plan's `fingerprints.json`.
 
     Raises:
         StalePlan: The plan differs; the message names the first different link.

@@ -18,7 +18,15 @@ BLOCK_ROWS = 1 << 12
 
 
 def row_costs(length: Integers, row_splits: Integers) -> NDArray[np.int64]:
-    """Sum of squared segment lengths of each row, int64 (rows,)."""
+    """Attention cost of each row: the sum of its squared segment lengths.
+
+    Args:
+        length: Tokens of each segment, row after row, (N,).
+        row_splits: Position of the first segment of each row, and at the end N, (rows + 1,). No row is empty.
+
+    Returns:
+        Squared tokens, int64 (rows,).
+    """
     cost = np.empty(len(row_splits) - 1, dtype=np.int64)
     for begin in range(0, len(cost), BLOCK_ROWS):
         splits = row_splits[begin : begin + BLOCK_ROWS + 1]
@@ -34,6 +42,13 @@ def even_sizes(rows: int, rows_per_step: int) -> NDArray[np.int64]:
 
     >>> even_sizes(10, 4).tolist()
     [4, 3, 3]
+
+    Args:
+        rows: Number of rows, >= 0.
+        rows_per_step: Maximum number of rows per step, >= 1.
+
+    Returns:
+        int64 (steps,), in descending order; the sum is `rows`.
     """
     steps = -(-rows // rows_per_step)
     # floor of a negative is minus the ceiling, so these are ceil(k * rows / steps): larger steps come first.

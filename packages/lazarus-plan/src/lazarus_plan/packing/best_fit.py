@@ -162,6 +162,10 @@ def lower_bounds(counts: Mapping[int, int], row_len: int) -> LowerBounds:
 
     >>> lower_bounds({6: 3}, row_len=10)
     LowerBounds(l1=2, l2=3)
+
+    Args:
+        counts: Number of items by length; lengths are 1..row_len.
+        row_len: Tokens per row.
     """
     if not counts:
         return LowerBounds(0, 0)

@@ -18,7 +18,7 @@ MEMORY_A_PLACE = 55
 TIME_A_PLACE_US = 0.6
 """Microseconds per placed item: 10M samples of code, 20M placed items, take 12 s of one core."""
 TIME_A_DEALT_PLACE_US = 30
-"""Microseconds per item that `reshuffle` places anew each epoch: 65,536 samples take two seconds."""
+"""Microseconds per item that `reshuffle` places again in each epoch: 65,536 samples take two seconds."""
 TIME_AN_EPOCH_US = 1500
 """Microseconds per epoch, independent of the number of samples."""
 MEMORY_AN_EPOCH = 6000
@@ -90,7 +90,7 @@ def check_room(expected: Estimate, config: PlanConfig, path: Path | None) -> Non
         if needed > room:
             raise PlanningError(
                 f"{config.epochs:,} epochs are {expected}; this machine has {room / GB:,.1f} GB of {what}: plan fewer "
-                "epochs, and `rebase` with more `--epochs` when they are used up",
+                "`epochs`, and extend the plan later with `rebase_plan`",
                 "LP-E005",
             )
 

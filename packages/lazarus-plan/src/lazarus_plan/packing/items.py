@@ -147,8 +147,8 @@ def _fitting_row_len(caches: Sequence[LengthCache], config: PlanConfig) -> int:
     if longest <= largest or config.oversize != "error":
         return largest
     raise PlanningError(
-        f"the longest sample has {longest} tokens and a step only {config.token_budget}: raise the token budget, "
-        "or choose a policy with `--oversize exclude|truncate|split`",
+        f"the longest sample has {longest} tokens and a step only {config.token_budget}: raise `token_budget`, or "
+        "choose `oversize` exclude, truncate or split",
         "LP-E131",
     )
 
@@ -200,8 +200,8 @@ def _refuse(
     """Refuse samples that are oversize or empty under the policy "error"."""
     if config.zero_length == "error" and is_empty.any():
         raise PlanningError(
-            f"{_first(cache, is_empty)} has no tokens, and the zero-length policy is `error`: mend the data, or choose "
-            "`--zero-length exclude`",
+            f"{_first(cache, is_empty)} has no tokens, and the policy for empty samples is `error`: correct the data, or choose "
+            "`zero_length` exclude",
             "LP-E132",
         )
     if config.oversize == "error" and is_oversize.any():
@@ -209,8 +209,8 @@ def _refuse(
         more = f" (and {oversize - 1} more)" if oversize > 1 else ""
         raise PlanningError(
             f"{_first(cache, is_oversize)}{more} is longer than a row of {config.row_len}, and the oversize policy is "
-            f"`error`: raise `--row-len` (longest sample: {int(cache.length.max())}), or choose "
-            "`--oversize exclude|truncate|split`",
+            f"`error`: raise `row_len` (longest sample: {int(cache.length.max())}), or choose "
+            "`oversize` exclude, truncate or split",
             "LP-E131",
         )
 

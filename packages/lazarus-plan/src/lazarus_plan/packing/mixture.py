@@ -17,10 +17,17 @@ from lazarus_plan.errors import PlanningError
 
 
 def schedule(weights: Sequence[int], total: int) -> NDArray[np.int64]:
-    """The source of each of `total` rows. A source with weight 0 gets none.
+    """The source of each row, so that every source keeps to its share from the first row to the last.
 
     >>> schedule([3, 1, 1], 10).tolist()
     [0, 0, 1, 0, 2, 0, 0, 1, 0, 2]
+
+    Args:
+        weights: Share of rows of each source, integers >= 0, at least one above 0, (sources,).
+        total: Number of rows, >= 1.
+
+    Returns:
+        0-based source of each row, int64 (total,). A source with weight 0 does not occur.
     """
     # Smallest equal ratio, so the period is as short as possible.
     weights = [weight // gcd(*weights) for weight in weights]

@@ -21,7 +21,16 @@ PADDED_WINDOW = 16_384
 def place_rows(
     items: Items, config: PlanConfig, epoch: int, number: int, stage: Stage, consumed: NDArray[np.int64] | None
 ) -> Placed:
-    """Place one stage of an epoch, one sample per row; arguments as `place_packed`."""
+    """Place one stage of an epoch, one sample per row (modes padded and bucketed).
+
+    Args:
+        items: Items of all sources.
+        config: Resolved configuration.
+        epoch: 0-based epoch.
+        number: 0-based stage within the epoch.
+        stage: Sources of the stage.
+        consumed: How often each item was already placed in this stage, (M,), or None for never.
+    """
     repeats = [config.repeats[source] if config.repeats else 1 for source in stage.sources]
     passes = [
         _left(items.of(source), consumed, done)

@@ -35,6 +35,13 @@ def keyed_permutation(size: int, key: int) -> NDArray[np.int64]:
 
     >>> keyed_permutation(6, shuffle_key("shuffle", 0, 0, 0)).tolist()
     [2, 5, 4, 0, 3, 1]
+
+    Args:
+        size: Number of elements, >= 0.
+        key: Key of the shuffle, 0..2^64-1, from `shuffle_key`.
+
+    Returns:
+        The numbers 0..size-1 in shuffled order, int64 (size,). It is the same on every machine.
     """
     # Bits that the largest index needs.
     low = np.uint64(max(size - 1, 0).bit_length())

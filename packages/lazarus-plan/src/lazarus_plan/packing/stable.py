@@ -27,7 +27,16 @@ a row per chunk."""
 def place_stable(
     items: Items, config: PlanConfig, epoch: int, number: int, stage: Stage, consumed: NDArray[np.int64] | None
 ) -> Placed:
-    """Place one stage of an epoch; arguments as `place_packed`."""
+    """Place one stage of an epoch, packed and ordered by content (mode stable).
+
+    Args:
+        items: Items of all sources.
+        config: Resolved configuration.
+        epoch: 0-based epoch.
+        number: 0-based stage within the epoch.
+        stage: Sources of the stage.
+        consumed: How often each item was already placed in this stage, (M,), or None for never.
+    """
     every = np.concatenate([_positions(items.of(source)) for source in stage.sources])
     chosen = every if consumed is None else every[consumed[every] == 0]
     hashed = _hashes(items, chosen, shuffle_key(f"stable-{number}", config.seed, 0, epoch))

@@ -69,11 +69,16 @@ def candidates(length: Integers, token_budget: int) -> list[Candidate]:
 
 
 def reason(best: Candidate, others: Sequence[Candidate]) -> str:
-    """One sentence that says why a candidate is the best."""
+    """Why a candidate is the best, in one sentence: its padding, and that of the best candidate of another mode.
+
+    Args:
+        best: The recommended candidate.
+        others: The other candidates, the best one first. The first of another mode is compared.
+    """
     share = 100 * best.padding / (best.tokens + best.padding)
     second = next((each for each in others if each.mode != best.mode), best)
     what = {
-        "packed": "samples share rows, so only what no sample fits is padding",
+        "packed": "samples share rows, so only room that fits no sample is padding",
         "padded": "samples of similar length share a step",
         "bucketed": "the edges are close to the lengths",
     }[best.mode]

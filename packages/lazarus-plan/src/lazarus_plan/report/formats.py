@@ -23,15 +23,26 @@ UNKNOWN = Code("A check failed", "See the message", "The message says what to do
 
 
 def as_json(plan: Path, findings: Sequence[Finding], ok: bool) -> str:
-    """One object: the plan, whether it passed, the findings."""
+    """Findings as a JSON object with the members `plan`, `ok` and `findings`.
+
+    Args:
+        plan: Folder of the plan.
+        findings: Result of `validate`.
+        ok: Whether the check passed.
+    """
     listed = [{"code": each.code, "message": each.message, "line": each.line} for each in findings]
     return json.dumps({"plan": str(plan), "ok": ok, "findings": listed}, indent=2)
 
 
 def as_github(plan: Path, findings: Sequence[Finding], is_strict: bool = False) -> str:
-    """Workflow commands, which GitHub shows at the file and line.
+    """Findings as workflow commands, which GitHub shows at the file and line.
 
     https://docs.github.com/actions/reference/workflow-commands-for-github-actions
+
+    Args:
+        plan: Folder of the plan.
+        findings: Result of `validate`.
+        is_strict: Whether warnings are shown as errors.
     """
     return "\n".join(
         f"::{'error' if each.is_error or is_strict else 'warning'} file={_property(_file(plan, each))}"
@@ -41,10 +52,15 @@ def as_github(plan: Path, findings: Sequence[Finding], is_strict: bool = False) 
 
 
 def as_sarif(plan: Path, findings: Sequence[Finding], is_strict: bool = False) -> str:
-    """A SARIF log of one run, for code scanning.
+    """Findings as a SARIF log of one run, for code scanning.
 
-    Paths are relative to the root of the repository. A result's fingerprint is that of its code, its file and its
-    number among those of both, so that an alert stays the same while its text changes.
+    Paths are relative to the root of the repository. The fingerprint of a result covers its code, its file, and its
+    number among the results with the same code and file. An alert therefore stays the same while its text changes.
+
+    Args:
+        plan: Folder of the plan.
+        findings: Result of `validate`.
+        is_strict: Whether warnings are reported as errors.
     """
     results: list[JSON] = []
     codes = sorted({each.code for each in findings})
