@@ -14,7 +14,8 @@ from lazarus_models.generation.batch import BatchRunner
 from lazarus_models.serving import ServeConfig, Server
 from lazarus_models.serving.access import is_own_name
 from lazarus_models.serving.errors import Refused
-from lazarus_models.serving.requests import ChatRequest, CompletionRequest, read_request
+from lazarus_models.serving.reading import read_request
+from lazarus_models.serving.requests import ChatRequest, CompletionRequest
 from suite import examples
 
 LIMITS = {
