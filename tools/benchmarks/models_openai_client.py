@@ -43,7 +43,7 @@ def main() -> None:
     scored = client.completions.create(model=model, prompt="Once upon a", max_tokens=4, logprobs=2).choices[0]
     print(f"log-probabilities of {scored.text!r}: {scored.logprobs.token_logprobs}")
     try:
-        client.completions.create(model=model, prompt="x", n=2)
+        client.completions.create(model=model, prompt="x", best_of=2)
     except BadRequestError as error:
         print(f"refused in words: {error.body['message']}")
 

@@ -214,6 +214,11 @@ def test_a_server_that_lets_anybody_in_is_refused(stories, options):
     assert "`--api-key`" in refusal("serve", "--model", stories.path, "--port", 0, *options)
 
 
+@pytest.mark.parametrize("origin", ["*", "app.example", "https://app.example/page"])
+def test_an_origin_that_is_none_or_too_open_is_refused(stories, origin):
+    assert "`--cors-origin`" in refusal("serve", "--model", stories.path, "--port", 0, "--cors-origin", origin)
+
+
 def test_a_variable_set_to_nothing_is_an_empty_key(stories, monkeypatch):
     monkeypatch.setenv("LAZARUS_API_KEY", "")
     assert "`--api-key` is empty" in refusal("serve", "--model", stories.path, "--port", 0)

@@ -110,7 +110,7 @@ def saying(tiny, monkeypatch):
     """Asks a server whose model says a given text."""
 
     def said(text, **body):
-        def submit(ids, config):
+        def submit(ids, config, **more):
             job = Job(ids, config)
             for token in [*tiny.tokenizer.encode(text), None]:
                 job.arrivals.put(token)
@@ -188,8 +188,15 @@ def test_fifty_requests_at_once_are_each_answered_as_alone(server, stories):
         ("/v1/completions", {"prompt": "x" * 6000}, "secret", 413, "at most 5000 bytes"),
         ("/v1/completions", b"{", "secret", 400, "not JSON"),
         ("/v1/completions", b"[]", "secret", 400, "not a JSON object"),
-        ("/v1/completions", {"prompt": 5}, "secret", 400, "`prompt`: Input should be a valid string"),
-        ("/v1/completions", {"prompt": [1, 2]}, "secret", 400, "`prompt`"),
+        ("/v1/completions", {"prompt": 5}, "secret", 400, "`prompt`: a prompt is a text, a list of token ids"),
+        ("/v1/completions", {"prompt": []}, "secret", 400, "`prompt`"),
+        ("/v1/completions", {"prompt": ["x", 1]}, "secret", 400, "`prompt`"),
+        ("/v1/completions", {"prompt": [[1], []]}, "secret", 400, "`prompt`"),
+        ("/v1/completions", {"prompt": [True]}, "secret", 400, "`prompt`"),
+        ("/v1/completions", {"prompt": [512]}, "secret", 400, "ids are below 512"),
+        ("/v1/completions", {"prompt": [-1]}, "secret", 400, "the prompt"),
+        ("/v1/completions", {"prompt": ["x"] * 129}, "secret", 400, "at most 128"),
+        ("/v1/completions", {"prompt": ["x"] * 65, "n": 2}, "secret", 400, "at most 128 texts"),
         ("/v1/completions", {"prompt": "x", "temprature": 1}, "secret", 400, "did you mean `temperature`?"),
         ("/v1/completions", {"prompt": "x", "store": True}, "secret", 400, "`store` is not supported"),
         ("/v1/completions", {"prompt": "x", "model": "storys"}, "secret", 400, "did you mean 'stories'?"),
@@ -204,8 +211,13 @@ def test_fifty_requests_at_once_are_each_answered_as_alone(server, stories):
         ("/v1/completions", {"prompt": "x", "stream_options": {}}, "secret", 400, "without `stream`"),
         ("/v1/completions", {"prompt": "x", "temperature": -1}, "secret", 400, "temperature"),
         ("/v1/completions", {"prompt": "word " * 900}, "secret", 400, "the model's context is 512"),
-        ("/v1/completions", {"prompt": "x", "n": 2}, "secret", 400, "`n`: only one answer per request"),
-        ("/v1/completions", {"prompt": "x", "echo": True}, "secret", 400, "`echo`"),
+        ("/v1/completions", {"prompt": "x", "n": 0}, "secret", 400, "`n`"),
+        ("/v1/completions", {"prompt": "x", "n": 129}, "secret", 400, "`n`"),
+        ("/v1/completions", {"prompt": "x", "n": 2, "best_of": 3}, "secret", 400, "`best_of` is not supported"),
+        ("/v1/completions", {"prompt": "x", "suffix": "y"}, "secret", 400, "`suffix`"),
+        ("/v1/models/other", None, "secret", 404, "no model 'other'; this server has 'stories'"),
+        ("/tokenize", {"prompt": 1}, "secret", 400, "`prompt`"),
+        ("/detokenize", {"tokens": [512]}, "secret", 400, "512"),
         ("/v1/completions", {"prompt": "x", "logprobs": 50}, "secret", 400, "logprobs"),
         ("/v1/chat/completions", {"messages": []}, "secret", 400, "at least 1 item"),
         (

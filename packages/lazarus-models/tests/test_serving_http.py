@@ -1,5 +1,7 @@
 """What a hostile or unlucky client sends, byte for byte."""
 
+import contextlib
+import http.client
 import json
 import socket
 import threading
@@ -14,7 +16,8 @@ from lazarus_models.generation.batch import BatchRunner
 from lazarus_models.serving import ServeConfig, Server
 from lazarus_models.serving.access import is_own_name
 from lazarus_models.serving.errors import Refused
-from lazarus_models.serving.requests import ChatRequest, CompletionRequest, read_request
+from lazarus_models.serving.reading import read_request
+from lazarus_models.serving.requests import ChatRequest, CompletionRequest
 from suite import examples
 
 LIMITS = {
@@ -151,6 +154,17 @@ def test_keys_are_compared_as_bytes_under_any_spelling_of_the_scheme(stories):
         assert status(running.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")) == 200
     finally:
         running.end()
+
+
+def test_an_answer_does_not_wait_for_acknowledgements(open_server):
+    with contextlib.closing(http.client.HTTPConnection(open_server.server.address.removeprefix("http://"))) as client:
+        times: list[float] = []
+        for _ in range(12):
+            start = time.perf_counter()
+            client.request("GET", "/health")
+            client.getresponse().read()
+            times.append(time.perf_counter() - start)
+    assert min(times[2:]) < 0.03  # a delayed acknowledgement takes 40 ms, every time after the first ones
 
 
 HIDDEN = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"

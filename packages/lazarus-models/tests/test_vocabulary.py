@@ -15,7 +15,7 @@ from lazarus_models.components.sequence_head import classification_loss
 from lazarus_models.composition.architectures import transformer
 from lazarus_models.errors import ConfigError, GenerationError
 from lazarus_models.generation import PromptCache, batch_tokens, generate_steps, generate_tokens, speculative_tokens
-from lazarus_models.generation.batch import BatchRunner
+from lazarus_models.generation.batch import BatchRunner, Entry
 from lazarus_models.generation.diffusion import DiffusionConfig, diffuse
 from lazarus_models.generation.sampling import count, draw
 from lazarus_models.loading import perplexity
@@ -35,7 +35,7 @@ def readers(model):
         "uncached": lambda ids, config: list(generate_tokens(model, ids, config, use_cache=False)),
         "steps": lambda ids, config: list(generate_steps(model, ids, config, PromptCache.empty(model))),
         "batch": lambda ids, config: batch_tokens(model, [([1], config), (ids, config)]),
-        "runner": lambda ids, config: BatchRunner(model).join([(0, ids, config)]),
+        "runner": lambda ids, config: BatchRunner(model).join([Entry(0, ids, config)]),
         "draft": lambda ids, config: list(speculative_tokens(model, draft, ids, config)),
     }
 

@@ -279,3 +279,20 @@ def test_commands_list_show_validate_and_apply(call: Any, tmp_path: Path):
     (tmp_path / "p.json").write_text(json.dumps({"messages": [TURNS[0].to_json()]}))
     _, out, _ = call("templates", "apply", "chatml", "-t", "byte", "--prompt", "--json", str(tmp_path / "p.json"))
     assert json.loads(out)["text"].endswith("<|im_start|>assistant\n") and sum(json.loads(out)["loss_mask"]) == 0
+
+
+def test_variables_reach_a_template_and_replace_no_name_of_the_renderer():
+    plain = ChatTemplate(
+        "demo", "{{ bos_token }}{% if thinks %}Think. {% endif %}{{ messages[0].content }}", bos_token="<s>"
+    )
+    given = replace(plain, variables={"thinks": True, "messages": [], "bos_token": "no", "unused": 1})
+    assert plain.render([Message("user", "Hi")]) == "<s>Hi"
+    assert given.render([Message("user", "Hi")]) == "<s>Think. Hi"
+    assert plain.variable_names == {"thinks"}
+    assert plain.digest != given.digest
+
+
+def test_a_prompt_with_variables_is_that_of_the_text_they_make():
+    encoder = Encoder(replace(ALL, chat_template="{% if thinks %}Think. {% endif %}{{ messages[0].content }}"), "own")
+    assert encoder.prompt([Message("user", "Hi")], variables={"thinks": True}) == ALL.encode("Think. Hi")
+    assert encoder.prompt([Message("user", "Hi")]) == ALL.encode("Hi")

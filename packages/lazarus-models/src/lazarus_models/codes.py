@@ -237,4 +237,24 @@ CODES = {
         "An error in that package",
         "Update or uninstall the package that the message names.",
     ),
+    "LM-E260": Code(
+        "Constrained answers need a library that is not installed",
+        "A JSON format or a forced call without the extra `grammar`",
+        "Install `lazarus-models[grammar]`.",
+    ),
+    "LM-E261": Code(
+        "The JSON schema cannot be enforced",
+        "A keyword that the grammar does not know, or a model without an end-of-text token",
+        "Simplify the schema; the message names the keyword.",
+    ),
+    "LM-E262": Code(
+        "A constrained answer cannot go on",
+        "A schema with too many alternatives, or a vocabulary that cannot write it",
+        "Use a simpler schema.",
+    ),
+    "LM-E263": Code(
+        "A web origin of the server is not valid or not allowed",
+        "A path or a capital letter in the origin, or `*` without a key",
+        "Give scheme, name and port only, or set `api_key`.",
+    ),
 }

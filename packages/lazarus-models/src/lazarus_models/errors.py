@@ -6,9 +6,9 @@ LazarusError                  every expected failure of every Lazarus package
     ├── UnsupportedModel      a valid config of a model that this version does not support   LM-E11x, E18x
     ├── WeightsError          safetensors missing, damaged, or different from the config     LM-E12x
     ├── AdapterError          a LoRA adapter does not fit its model                          LM-E13x
-    ├── GenerationError       an invalid prompt or generation setting                        LM-E14x
+    ├── GenerationError       an invalid prompt or generation setting                        LM-E14x, E260 to E262
     ├── BlasError             `LAZARUS_BLAS` names no BLAS, or memory for a BLAS is refused  LM-E15x
-    └── ServingError          unsafe settings of a server, or a missing extra                LM-E16x
+    └── ServingError          unsafe settings of a server, or a missing extra                LM-E16x, E263
 """
 
 from lazarus_core.errors import LazarusError

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lazarus_core.console import TERMINATED, say
-from lazarus_models.cli.options import Adapter, Model, load_model
+from lazarus_core.console import TERMINATED, progress, say, show_line
+from lazarus_models.cli.options import Adapter, AnyBase, Model, load_model
 
 if TYPE_CHECKING:
     from lazarus_models.loading.loaded_model import LoadedModel
     from lazarus_models.serving import ServeConfig, Server
-from lazarus_models.cli.options import AnyBase
 
 
 def serve(
@@ -42,8 +41,36 @@ def serve(
     no_key: Annotated[
         bool, typer.Option("--no-key", help="Allow a --host beyond this machine without an --api-key.")
     ] = False,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cors-origin",
+            metavar="ORIGIN",
+            help="Allow web pages of this origin, such as http://localhost:3000. Repeatable. '*' needs an --api-key.",
+        ),
+    ] = None,
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact",
+            help="Compute each text by itself: no bit of an answer depends on other requests. Slower when there are many.",
+        ),
+    ] = False,
+    self_test: Annotated[
+        int | None,
+        typer.Option(
+            "--self-test",
+            min=1,
+            max=10_000,
+            metavar="N",
+            help="Do not serve. Ask N mixed requests alone and all at once, compare the tokens, and exit with 1 if any differ.",
+        ),
+    ] = None,
 ) -> None:
-    """Serve a model with OpenAI's HTTP interface, until Ctrl-C or SIGTERM."""
+    """Serve a model with OpenAI's HTTP interface, until Ctrl-C or SIGTERM.
+
+    Example: lazarus serve --model smollm2-360m --api-key secret
+    """
     config = _config(
         host=host,
         port=port,
@@ -53,7 +80,12 @@ def serve(
         max_new_tokens=max_tokens,
         max_requests=max_requests,
         batch_size=batch_size,
+        cors_origins=tuple(cors_origin or ()),
+        is_exact=exact,
     )
+    if self_test is not None:
+        _test(load_model(model, adapter, any_base=any_base), self_test, config)
+        return
     _run(load_model(model, adapter, any_base=any_base), Path(model).name, config)
 
 
@@ -85,6 +117,29 @@ def _run(lm: "LoadedModel", name: str, config: "ServeConfig") -> None:
     _end_as(signals)
 
 
+def _test(lm: "LoadedModel", number: int, config: "ServeConfig") -> None:
+    """Runs the self-test, prints its table, and exits with 1 if any answer differs."""
+    from lazarus_models.serving.self_test import run_self_test, table
+
+    with progress("self-test", total=2 * number, unit="answers") as advance:
+        result = run_self_test(
+            lm, number, batch_size=config.batch_size, is_exact=config.is_exact, on_done=lambda done: advance()
+        )
+    rows = list(table(result))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for kind, *numbers, place in rows:
+        cells = [f"{cell:>{width}}" for cell, width in zip(numbers, widths[1:4], strict=True)]
+        show_line("  ".join([f"{kind:<{widths[0]}}", *cells, place]))
+    show_line(
+        f"{result.equal} of {number} equal, at most {config.batch_size} at once; "
+        f"one by one {result.alone_s:.1f} s, at once {result.crowd_s:.1f} s"
+    )
+    if result.equal < number:
+        if not config.is_exact:
+            say("rounding differs with the size of the batch; serve with --exact, which computes each text by itself")
+        raise SystemExit(1)
+
+
 def _parts() -> "tuple[type[Server], type[ServeConfig]]":
     from lazarus_models.errors import ServingError
 
@@ -109,8 +164,9 @@ def _config(**settings: Any) -> "ServeConfig":
         return ServeConfig(**settings)
     except ServingError as error:
         words = error.message
-        for name in ("host", "api_key", "no_key"):
-            words = words.replace(f"`{name}`", f"`--{name.replace('_', '-')}`")
+        names = {"host": "host", "api_key": "api-key", "no_key": "no-key", "cors_origins": "cors-origin"}
+        for name, option in names.items():
+            words = words.replace(f"`{name}`", f"`--{option}`")
         raise ServingError(words, error.code) from error
 
 

@@ -12,11 +12,28 @@ from typing import Any
 
 from lazarus_models.backend import mx
 from lazarus_models.generation.autoregressive import Generation, Recorded, answer, bounded, check_request, prompt_ids
-from lazarus_models.generation.prompt_cache import read_texts, read_tokens
+from lazarus_models.generation.constraint import Constraint
+from lazarus_models.generation.prompt_cache import PromptCache, read_texts, read_tokens
+from lazarus_models.generation.prompt_scores import read_scored
 from lazarus_models.generation.sampling import Counts, GenerationConfig, TokenLogprob, count, draw, token_logprob
 from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.trees import begin, integers
 from lazarus_tokenkit import Message
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A prompt that joins a batch."""
+
+    index: int
+    """The caller's number of the text."""
+    ids: list[int]
+    """Token ids of the prompt."""
+    config: GenerationConfig
+    constraint: Constraint | None = None
+    """Restricts the tokens of the text."""
+    is_scored: bool = False
+    """Whether the log-probabilities of the prompt's own tokens are recorded."""
 
 
 @dataclass
@@ -26,6 +43,9 @@ class Row:
     index: int
     config: GenerationConfig
     counts: Counts | None
+    constraint: Constraint | None = None
+    prompt_logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
+    """Log-probabilities of the prompt's tokens after the first; empty unless the prompt is scored."""
     ids: list[int] = field(default_factory=list[int])
     logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
 
@@ -114,26 +134,32 @@ class BatchRunner:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def join(self, prompts: Sequence[tuple[int, list[int], GenerationConfig]]) -> None:
+    def join(self, entries: Sequence[Entry]) -> None:
         """Reads prompts and adds them to the batch.
 
         Args:
-            prompts: Index, token ids and generation settings of each prompt.
+            entries: The prompts.
 
         Raises:
             GenerationError: A prompt or a `logit_bias` contains an id outside the vocabulary.
         """
-        if not prompts:
+        if not entries:
             return
-        for _, ids, config in prompts:
-            check_request(self._model, ids, config)
-        read = list(read_texts(self._model, [ids for _, ids, _ in prompts]))
-        logits = mx.stack([last for _, last in read])
+        for entry in entries:
+            check_request(self._model, entry.ids, entry.config)
+        read = _read(self._model, entries)
+        logits = mx.stack([last for _, last, _ in read])
         rows = [
-            Row(index, config, None if config.is_plain else count(ids, logits.shape[1]))
-            for index, ids, config in prompts
+            Row(
+                entry.index,
+                entry.config,
+                None if entry.config.is_plain else count(entry.ids, logits.shape[1]),
+                entry.constraint,
+                scores,
+            )
+            for entry, (_, _, scores) in zip(entries, read, strict=True)
         ]
-        layers = [kinds[0].merge(kinds) for kinds in zip(*(cache.layers for cache, _ in read), strict=True)]
+        layers = [kinds[0].merge(kinds) for kinds in zip(*(cache.layers for cache, _, _ in read), strict=True)]
         tokens = _draw(rows, logits, 0)
         if self._rows:
             for layer, other in zip(self._layers, layers, strict=True):
@@ -156,6 +182,7 @@ class BatchRunner:
             for place, row in enumerate(self._rows):
                 row.counts = row.counts and row.counts.add(tokens[place])
             self._logits = read_tokens(self._model, tokens, self._layers)
+            _advance(self._rows, tokens, self._logits)
             self._tokens = _draw(self._rows, self._logits, 1)
             begin(self._tokens)
         drawn = integers(tokens)
@@ -179,11 +206,59 @@ class BatchRunner:
         self.keep([place for place, row in enumerate(self._rows) if row.index != index])
 
 
+class SeparateRunner:
+    """`BatchRunner` with a batch of its own for each text, so that no bit of a text depends on the others."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._runners: dict[int, BatchRunner] = {}
+
+    def join(self, entries: Sequence[Entry]) -> None:
+        """See `BatchRunner.join`."""
+        new: dict[int, BatchRunner] = {}
+        for entry in entries:
+            new[entry.index] = BatchRunner(self._model)
+            new[entry.index].join([entry])
+        self._runners |= new
+
+    def step(self) -> list[tuple[Row, bool]]:
+        """See `BatchRunner.step`."""
+        took = [one for runner in self._runners.values() for one in runner.step()]
+        for row, ended in took:
+            if ended:
+                self.drop(row.index)
+        return took
+
+    def drop(self, index: int) -> None:
+        """See `BatchRunner.drop`."""
+        del self._runners[index]
+
+
+def _read(model: Any, entries: Sequence[Entry]) -> list[tuple[PromptCache, mx.array, list[TokenLogprob]]]:
+    """Cache, logits (V,) and scores of each prompt."""
+    plain = read_texts(model, [entry.ids for entry in entries if not entry.is_scored])
+    return [
+        read_scored(model, entry.ids, entry.config.logprobs or 0) if entry.is_scored else (*next(plain), [])
+        for entry in entries
+    ]
+
+
+def _advance(rows: Sequence[Row], tokens: mx.array, logits: mx.array) -> None:
+    """Advances the grammars of constrained texts, while the next logits are computed."""
+    if not any(row.constraint for row in rows):
+        return
+    begin(logits)
+    drawn = integers(tokens)
+    for place, row in enumerate(rows):
+        if row.constraint is not None:
+            row.constraint.take(drawn[place])
+
+
 def _ended(model: Any, prompts: Iterable[tuple[list[int], GenerationConfig]], batch_size: int) -> Iterator[Row]:
     waiting = enumerate(prompts)
     runner = BatchRunner(model)
     while True:
-        runner.join([(index, ids, config) for index, (ids, config) in islice(waiting, batch_size - len(runner))])
+        runner.join([Entry(index, ids, config) for index, (ids, config) in islice(waiting, batch_size - len(runner))])
         if not len(runner):
             return
         yield from (row for row, ended in runner.step() if ended)
@@ -191,7 +266,15 @@ def _ended(model: Any, prompts: Iterable[tuple[list[int], GenerationConfig]], ba
 
 def _draw(rows: Sequence[Row], logits: mx.array, ahead: int) -> mx.array:
     """Draws a token of each text, `ahead` places after its next one, without evaluating it."""
-    if all(row.config.is_plain and row.config.temperature == 0 for row in rows):
+    if all(row.config.is_plain and row.config.temperature == 0 and row.constraint is None for row in rows):
         return mx.argmax(logits, axis=-1)
-    drawn = [draw(logits[place], row.config, len(row.ids) + ahead, row.counts) for place, row in enumerate(rows)]
+    drawn = [
+        draw(_allowed(logits[place], row.constraint), row.config, len(row.ids) + ahead, row.counts)
+        for place, row in enumerate(rows)
+    ]
     return mx.stack(drawn).astype(mx.uint32)
+
+
+def _allowed(logits: mx.array, constraint: Constraint | None) -> mx.array:
+    """The logits (V,), minus infinity for tokens that the grammar excludes."""
+    return logits if constraint is None else mx.where(constraint.allowed(), logits, -mx.inf)

@@ -77,10 +77,15 @@ def _check_names(headers: Headers, config: ServeConfig) -> None:
             f"the Host header {_shown(hosts)} does not name this server; without an API key it answers to {_names(config)}",
         )
     origins = headers.getlist("origin")
-    if not all((match := _ORIGIN.fullmatch(one)) and is_own_name(match["authority"], config) for one in origins):
+    if not all(_may_ask(one, config) for one in origins):
         raise Refused(
             HTTPStatus.FORBIDDEN, f"pages of the origin {_shown(origins)} may not ask a server without an API key"
         )
+
+
+def _may_ask(origin: str, config: ServeConfig) -> bool:
+    match = _ORIGIN.fullmatch(origin)
+    return origin in config.cors_origins or (match is not None and is_own_name(match["authority"], config))
 
 
 def is_own_name(authority: str, config: ServeConfig) -> bool:

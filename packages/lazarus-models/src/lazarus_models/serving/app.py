@@ -1,4 +1,4 @@
-"""The HTTP routes: chat, completions, models, health.
+"""The HTTP routes: chat, completions, models, tokenizer, health.
 
 A thread parses a request, waits for its tokens and decodes them. The event loop sends the pieces and notices immediately when the
 client disconnects, so that its slot becomes free.
@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -23,11 +23,14 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from lazarus_core.errors import LazarusError
+from lazarus_models.generation.constraint import Grammars
 from lazarus_models.loading.loaded_model import LoadedModel
+from lazarus_models.serving.choice import Choice
 from lazarus_models.serving.config import ServeConfig
 from lazarus_models.serving.engine import Engine, Job
 from lazarus_models.serving.errors import JSONAnswer, Refused, error_response
-from lazarus_models.serving.openai_api import Request
+from lazarus_models.serving.openai_api import Request, no_model
+from lazarus_models.serving.token_api import describe_tokenizer, detokenize, tokenize
 
 _log = logging.getLogger(__name__)
 _STOPPED = Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the server stopped before the answer was finished")
@@ -39,22 +42,22 @@ class Answer:
 
     put: Callable[[Any], object]
     """Sends a piece, an error, or None at the end to the event loop; callable from any thread."""
-    job: Job | None = None
-    """The job in the engine; None before it is submitted."""
+    jobs: Sequence[Job] = ()
+    """The jobs in the engine; none before they are submitted."""
     failure: BaseException | None = None
     """The reason of an early end; None without one."""
 
-    def begin(self, job: Job) -> None:
-        """Sets the job, and ends it if the answer has ended already."""
-        self.job = job
+    def begin(self, jobs: Sequence[Job]) -> None:
+        """Sets the jobs, and ends them if the answer has ended already."""
+        self.jobs = jobs
         if self.failure is not None:
-            job.fail(self.failure)
+            self.end(self.failure)
 
     def end(self, failure: BaseException) -> None:
         """Ends the answer early."""
         self.failure = failure
-        if self.job is not None:
-            self.job.fail(failure)
+        for job in self.jobs:
+            job.fail(failure)
 
 
 @dataclass
@@ -70,7 +73,15 @@ class Service:
     """Answers in progress, at most `max_requests`."""
 
     def __post_init__(self) -> None:
+        self.grammars = Grammars(self.lm)
         self.threads = ThreadPoolExecutor(self.config.max_requests, thread_name_prefix="lazarus-answer")
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The entry of the model in `/v1/models`."""
+        context = self.lm.config.max_position_embeddings
+        named = {"id": self.name, "object": "model", "created": self.started, "owned_by": "lazarus"}
+        return {**named, "max_model_len": context}
 
     def end_answers(self) -> int:
         """Ends every answer in progress with an error, and returns their number."""
@@ -89,23 +100,26 @@ class Service:
         """
         try:
             limit = self.config.max_new_tokens
-            request = Request.read(content, self.lm, self.name, max_new_tokens=limit, is_chat=is_chat)
-            job = self.engine.submit(request.ids, request.config)
-            answer.begin(job)
-            for piece in _pieces(request, job):
+            request = Request.read(
+                content, self.lm, self.name, max_new_tokens=limit, is_chat=is_chat, grammars=self.grammars
+            )
+            choices = request.submit(self.engine)
+            answer.begin([choice.job for choice in choices])
+            for piece in _pieces(request, choices):
                 answer.put(piece)
             answer.put(None)
         except Exception as error:  # noqa: BLE001 (it is sent to the client; other requests go on)
             answer.put(_refusal(error))
+            answer.end(error)  # the other texts of the request
 
 
-def _pieces(request: Request, job: Job) -> Iterator[bytes | dict[str, Any]]:
+def _pieces(request: Request, choices: Sequence[Choice]) -> Iterator[bytes | dict[str, Any]]:
     """The pieces of an answer: one object, or the bytes of each event of a stream."""
     if not request.is_streamed:
-        yield request.whole("".join(request.pieces(job)), job)
+        yield request.whole(choices)
         return
     yield b""  # the prompt is read: the stream can begin
-    for event in request.events(job):
+    for event in request.events(choices):
         yield _event(event)
     yield b"data: [DONE]\n\n"
 
@@ -121,8 +135,24 @@ def make_app(service: Service) -> Starlette:
 
     async def models(request: HTTPRequest) -> Response:
         _only(request, "GET")
-        model = {"id": service.name, "object": "model", "created": service.started, "owned_by": "lazarus"}
-        return JSONAnswer({"object": "list", "data": [model]})
+        return JSONAnswer({"object": "list", "data": [service.described]})
+
+    async def model(request: HTTPRequest) -> Response:
+        _only(request, "GET")
+        asked = str(request.path_params["id"])
+        if asked != service.name:
+            raise no_model(asked, service.name, status=HTTPStatus.NOT_FOUND)
+        return JSONAnswer(service.described)
+
+    async def tokenizer_info(request: HTTPRequest) -> Response:
+        _only(request, "GET")
+        return JSONAnswer(describe_tokenizer(service.lm))
+
+    async def encoded(request: HTTPRequest) -> Response:
+        return await _convert(request, service, tokenize)
+
+    async def decoded(request: HTTPRequest) -> Response:
+        return await _convert(request, service, detokenize)
 
     async def chat(request: HTTPRequest) -> Response:
         return await _answer(request, service, is_chat=True)
@@ -133,6 +163,10 @@ def make_app(service: Service) -> Starlette:
     routes = {
         "/health": health,
         "/v1/models": models,
+        "/v1/models/{id:path}": model,
+        "/tokenizer_info": tokenizer_info,
+        "/tokenize": encoded,
+        "/detokenize": decoded,
         "/v1/chat/completions": chat,
         "/v1/completions": completions,
     }
@@ -150,6 +184,16 @@ _METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE",
 def _only(request: HTTPRequest, method: str) -> None:
     if request.method != method:
         raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.url.path} takes {method}, not {request.method[:20]}")
+
+
+async def _convert(
+    request: HTTPRequest, service: Service, convert: Callable[[bytes, LoadedModel], dict[str, Any]]
+) -> Response:
+    """Answers a request that only the tokenizer is needed for, in a thread."""
+    _only(request, "POST")
+    content = await _body(request, service.config.max_body_bytes)
+    loop = asyncio.get_running_loop()
+    return JSONAnswer(await loop.run_in_executor(service.threads, convert, content, service.lm))
 
 
 async def _answer(request: HTTPRequest, service: Service, *, is_chat: bool) -> Response:

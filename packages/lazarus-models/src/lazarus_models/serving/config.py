@@ -1,9 +1,13 @@
 """Settings of the server: address, access, and limits of the resources that a client can use."""
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 
 from lazarus_models.errors import ServingError
+
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")
+"""An origin as a browser sends it: scheme, name in lower case, and a port unless it is the scheme's own."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,8 @@ class ServeConfig:
     """The token that clients must send as `Authorization: Bearer TOKEN`; None for no key."""
     no_key: bool = False
     """Allows a `host` beyond the loopback interface without an `api_key`."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may ask the server, such as `https://app.example`; `*` for every one, which needs a key."""
     max_body_bytes: int = 1 << 20
     """Largest body of a request, in bytes."""
     max_new_tokens: int = 2048
@@ -32,6 +38,8 @@ class ServeConfig:
     """Largest number of open connections. A new one replaces the oldest one without a complete request."""
     batch_size: int = 8
     """Largest number of texts in the batch."""
+    is_exact: bool = False
+    """Computes each text by itself, so that no bit of an answer depends on other requests."""
     request_timeout_s: float = 20.0
     """Longest time from the first byte of a request to its last one."""
     idle_timeout_s: float = 30.0
@@ -43,6 +51,7 @@ class ServeConfig:
 
     def __post_init__(self) -> None:
         _check_key(self.api_key)
+        _check_origins(self.cors_origins, has_key=self.api_key is not None)
         if self.api_key is None and not self.no_key and not is_loopback(self.host):
             raise ServingError(
                 f"`host` {self.host!r} opens the server to the network without a key; "
@@ -84,6 +93,22 @@ def _check_key(key: str | None) -> None:
             "`api_key` begins or ends with a space, or contains a control character; no HTTP header can carry it",
             "LM-E160",
         )
+
+
+def _check_origins(origins: tuple[str, ...], *, has_key: bool) -> None:
+    for origin in origins:
+        if origin == "*":
+            if not has_key:
+                raise ServingError(
+                    "`cors_origins` '*' lets every web page use a server without a key; name the origins, or set `api_key`",
+                    "LM-E263",
+                )
+        elif not ORIGIN.fullmatch(origin):
+            raise ServingError(
+                f"`cors_origins` {origin[:100]!r} is not an origin; give scheme, name and port only, "
+                "such as https://app.example or http://localhost:3000",
+                "LM-E263",
+            )
 
 
 def _bytes_of(key: str) -> bytes:

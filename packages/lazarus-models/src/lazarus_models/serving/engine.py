@@ -9,8 +9,11 @@ from typing import Any
 
 from lazarus_models.backend import own_streams
 from lazarus_models.generation.autoregressive import check_request
-from lazarus_models.generation.batch import BatchRunner
+from lazarus_models.generation.batch import BatchRunner, Entry, SeparateRunner
+from lazarus_models.generation.constraint import Constraint
 from lazarus_models.generation.sampling import GenerationConfig, TokenLogprob
+
+Runner = BatchRunner | SeparateRunner
 
 
 @dataclass
@@ -21,12 +24,14 @@ class Job:
     """Token ids of the prompt."""
     config: GenerationConfig
     """Settings of the generation."""
+    constraint: Constraint | None = None
+    """Restricts the tokens of the text."""
+    is_scored: bool = False
+    """Whether the log-probabilities of the prompt's own tokens are recorded."""
+    prompt_logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
+    """Log-probabilities of the prompt's tokens after the first; complete before the first new token arrives."""
     new: list[int] = field(default_factory=list[int])
     """New tokens so far, including the stop token."""
-    told: int = 0
-    """Tokens whose log-probabilities have been sent."""
-    told_characters: int = 0
-    """Characters of these tokens."""
     logprobs: list[TokenLogprob] = field(default_factory=list[TokenLogprob])
     """Log-probabilities of the new tokens."""
     is_left: threading.Event = field(default_factory=threading.Event)
@@ -55,20 +60,37 @@ class Job:
 class Engine:
     """Runs requests in a batch of at most `batch_size` texts; other requests wait."""
 
-    def __init__(self, model: Any, *, batch_size: int) -> None:
+    def __init__(self, model: Any, *, batch_size: int, is_exact: bool = False) -> None:
+        """Starts the thread.
+
+        Args:
+            model: A `Decoder`.
+            batch_size: Largest number of texts in progress.
+            is_exact: Whether each text is computed by itself, so that no bit of it depends on the others.
+        """
         self._model = model
+        self._make_runner = SeparateRunner if is_exact else BatchRunner
         self._batch_size = batch_size
         self._waiting: SimpleQueue[Job | None] = SimpleQueue()
         self._is_open = True
         self._thread = threading.Thread(target=self._run, name="lazarus-engine", daemon=True)
         self._thread.start()
 
-    def submit(self, ids: list[int], config: GenerationConfig) -> Job:
+    def submit(
+        self,
+        ids: list[int],
+        config: GenerationConfig,
+        *,
+        constraint: Constraint | None = None,
+        is_scored: bool = False,
+    ) -> Job:
         """Queues a request.
 
         Args:
             ids: Token ids of the prompt, at least one.
             config: Settings of the generation.
+            constraint: Restricts the tokens of the text.
+            is_scored: Whether the log-probabilities of the prompt's own tokens are recorded.
 
         Returns:
             The job, which yields the new tokens.
@@ -77,7 +99,7 @@ class Engine:
             GenerationError: An id of the prompt or of `logit_bias` is outside the vocabulary.
         """
         check_request(self._model, ids, config)
-        job = Job(ids, config)
+        job = Job(ids, config, constraint, is_scored)
         self._waiting.put(job)
         return job
 
@@ -96,7 +118,7 @@ class Engine:
             self._work()
 
     def _work(self) -> None:
-        runner = BatchRunner(self._model)
+        runner = self._make_runner(self._model)
         jobs: dict[int, Job] = {}
         numbers = count()
         while self._is_open or jobs:
@@ -106,7 +128,7 @@ class Engine:
                 _step(jobs, runner)
             except Exception as error:  # noqa: BLE001 (raised in the threads that wait; later requests use a new batch)
                 _tell(jobs, error)
-                runner, jobs = BatchRunner(self._model), {}
+                runner, jobs = self._make_runner(self._model), {}
 
     def _arrived(self, room: int, *, wait: bool) -> Iterator[Job]:
         """Waiting requests, at most `room`; with `wait`, blocks until the first one."""
@@ -123,10 +145,10 @@ class Engine:
                 room, wait = room - 1, False
 
 
-def _joined(runner: BatchRunner, new: dict[int, Job]) -> dict[int, Job]:
+def _joined(runner: Runner, new: dict[int, Job]) -> dict[int, Job]:
     """Adds new requests to the batch; if that fails, one by one, so that a faulty request affects no other."""
     try:
-        runner.join([(number, job.ids, job.config) for number, job in new.items()])
+        runner.join([Entry(number, job.ids, job.config, job.constraint, job.is_scored) for number, job in new.items()])
     except Exception as error:  # noqa: BLE001 (raised in the thread that waits; other requests continue)
         if len(new) > 1:
             return {number: job for one in new.items() for number, job in _joined(runner, dict([one])).items()}
@@ -140,11 +162,14 @@ def _tell(jobs: dict[int, Job], error: Exception) -> None:
         job.arrivals.put(error)
 
 
-def _step(jobs: dict[int, Job], runner: BatchRunner) -> None:
+def _step(jobs: dict[int, Job], runner: Runner) -> None:
     for row, ended in runner.step() if jobs else ():
         job = jobs[row.index]
         job.logprobs[:] = row.logprobs
+        job.prompt_logprobs = row.prompt_logprobs
         job.arrivals.put(row.ids[-1])
+        if row.constraint is not None and (error := row.constraint.error) is not None:
+            job.fail(error)
         if ended or job.is_left.is_set():
             job.arrivals.put(None)
             del jobs[row.index]

@@ -10,10 +10,11 @@ It guarantees, each with a test:
   token spans the end of a prompt and the start of its answer, because generation from the prompt cannot produce it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from lazarus_tokenkit.encoding.cached_render import Piece
@@ -37,6 +38,7 @@ from lazarus_tokenkit.templates.render import ChatTemplate
 from lazarus_tokenkit.tokenizers.ids import Ids, id_array, ids_prefix
 from lazarus_tokenkit.tokenizers.protocol import Tokenizer, special_text
 
+NO_VARIABLES: Mapping[str, Any] = MappingProxyType({})
 ENCODE_VERSION = 2
 """Increased when the same sample, tokenizer and template give different ids or masks. Length caches are then stale.
 
@@ -177,17 +179,26 @@ class Encoder:
             for ids, mask, parts in self.join(prepared, ids, continuing)
         ]
 
-    def prompt(self, messages: Sequence[Message], tools: Sequence[JSON] = ()) -> list[int]:
+    def prompt(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[JSON] = (),
+        variables: Mapping[str, Any] = NO_VARIABLES,
+    ) -> list[int]:
         """Encodes a prompt for generation: the conversation and the header of the assistant's turn.
 
         Args:
             messages: The conversation so far.
             tools: JSON schemas of the functions that the assistant may call.
+            variables: Further names for the template; see `ChatTemplate`.
 
         Raises:
             TemplateError: The template refuses the conversation.
         """
-        pieces = self._span_finder.conversation(messages, tools, add_generation_prompt=True, has_loss=False)
+        finder = self._span_finder
+        if variables:
+            finder = SpanFinder(self.tokenizer, replace(self.chat_template, variables=variables))
+        pieces = finder.conversation(messages, tools, add_generation_prompt=True, has_loss=False)
         sample = PromptSample("prompt", tuple(messages), tuple(tools))
         return self._encoded(self._prepared([sample], [[pieces]]))[0].ids
 

@@ -7,10 +7,12 @@ the same date for ever, because a text that changes overnight has no reproducibl
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import jinja2
+import jinja2.meta
 
 from lazarus_core.canonical import canonical_json
 from lazarus_tokenkit.chat_formats import PLAIN
@@ -33,6 +35,11 @@ PROBES: Mapping[str, tuple[Message, ...]] = {
     "system": (Message("system", "Be brief."), Message("user", "Why?"), Message("assistant", "Because.")),
 }
 """Fixed conversations. Their renderings are part of the template's digest."""
+
+RENDERER_NAMES = frozenset(
+    {"messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token", "strftime_now"}
+)
+"""Names that the renderer sets; variables do not replace them."""
 
 # Exceptions that an invalid template can raise. Any other exception is a bug in this package.
 TEMPLATE_FAILURES = (
@@ -57,6 +64,7 @@ class ChatTemplate:
         bos_token: Text of the bos token, or empty.
         eos_token: Text of the eos token, or empty.
         pinned_date: Date that `strftime_now` formats, ISO 8601.
+        variables: Further names that the template may read, such as `enable_thinking`, with JSON values.
     """
 
     name: str
@@ -64,6 +72,7 @@ class ChatTemplate:
     bos_token: str = ""
     eos_token: str = ""
     pinned_date: str = "2026-01-01"
+    variables: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
 
     def render(
         self, messages: Sequence[Message], *, add_generation_prompt: bool = False, tools: Sequence[JSON] = ()
@@ -98,7 +107,9 @@ class ChatTemplate:
         renders = {probe: self._render_or_refuse(messages) for probe, messages in PROBES.items()}
         flags = FLAGS | {"renderer": RENDERER_VERSION, "pinned_date": self.pinned_date}
         tokens = {"bos_token": self.bos_token, "eos_token": self.eos_token}
-        components = {"source": self.source, "renderer": flags, "tokens": tokens, "renders": renders}
+        components: dict[str, Any] = {"source": self.source, "renderer": flags, "tokens": tokens, "renders": renders}
+        if self.variables:
+            components["variables"] = dict(self.variables)
         return {name: hashlib.sha256(canonical_json(value)).hexdigest() for name, value in components.items()}
 
     @cached_property
@@ -119,6 +130,18 @@ class ChatTemplate:
     def has_generation_blocks(self) -> bool:
         """Whether the template has `{% generation %}` blocks."""
         return re.search(r"\{%-?\s*generation\s*-?%\}", self.source) is not None
+
+    @cached_property
+    def variable_names(self) -> frozenset[str]:
+        """The names that the template reads and that only `variables` can give, such as `enable_thinking`.
+
+        Raises:
+            TemplateError: The template is malformed.
+        """
+        _ = self._compiled  # refuses a malformed template
+        environment = sandbox.make_environment({})
+        found = jinja2.meta.find_undeclared_variables(environment.parse(self.source))
+        return frozenset(found - RENDERER_NAMES - environment.globals.keys())
 
     @cached_property
     def is_content_independent(self) -> bool:
@@ -181,7 +204,8 @@ class ChatTemplate:
         return self._compile(is_marked=True)
 
     def _compile(self, *, is_marked: bool) -> jinja2.Template:
-        shown = {
+        shown: dict[str, Any] = {
+            **self.variables,  # first: no variable replaces a name of the renderer
             "strftime_now": sandbox.pinned_clock(self.pinned_date),
             "bos_token": self.bos_token,
             "eos_token": self.eos_token,
