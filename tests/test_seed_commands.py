@@ -193,3 +193,27 @@ def test_the_extras_bring_the_engines():
         assert any(each.startswith(f"lazarus-tokenkit[{extra}]") and f"extra == '{extra}'" in each for each in of_cli)
         assert any(each.startswith(package) and f"extra == '{extra}'" in each for each in of_kit)
     assert any("lazarus-cli[fast,openai]" in each and "extra == 'all'" in each for each in of_cli)
+
+
+PYTHON_API = """
+from lazarus_tokenkit import compute_fingerprint, load_tokenizer
+from lazarus_tokenkit.analysis import analyze_coverage, calculate_fit_score
+
+tokenizer = load_tokenizer("TinyLlama/TinyLlama-1.1B-Chat-v1.0")
+texts = ["Your training data...", "More examples..."]
+coverage = analyze_coverage(texts, tokenizer)
+print(f"UNK rate: {coverage.unk_rate:.2%}")
+print(f"Tokens per word: {coverage.tokens_per_word:.2f}")
+fit = calculate_fit_score(texts, tokenizer)
+print(f"Fit score: {fit.score}/100 ({fit.grade})")
+print(f"Fingerprint: {compute_fingerprint(tokenizer).fingerprint}")
+"""
+"""The snippet of the tokenizer. Six others use `lazarus_models.inference` (1), lazarus-introspect (4), lazarus-gym (1)."""
+
+
+def test_the_snippet_of_the_tokenizer_runs(folder: Path | None):
+    done = commands.run([sys.executable, "-c", PYTHON_API], check=True)
+    assert re.fullmatch(
+        r"UNK rate: 0\.00%\nTokens per word: 7\.40\nFit score: [\d.]+/100 \(insufficient sample\)\nFingerprint: [0-9a-f]{64}\n",
+        done.stdout,
+    )
