@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from lazarus_core import console
 from lazarus_core.errors import LazarusError
 from lazarus_plan import load_plan
 from lazarus_train.build_plan import suggest_budget
@@ -205,10 +206,14 @@ def test_without_a_folder_and_a_budget_both_are_chosen_and_named(setup, monkeypa
 
 
 @pytest.mark.slow
-def test_the_last_line_has_first_and_last_loss_speed_and_time(setup):
+def test_without_a_terminal_lines_and_a_last_line_tell_loss_speed_and_time(setup, monkeypatch):
     setup.write_rows(CLASSES)
+    monkeypatch.setattr(console, "LINE_EVERY_S", 0.0)
     done = in_folder(setup, "-o", setup.folder / "run", "-b", 64)
     rows = metrics(setup)
+    steps = len(rows)
+    told = re.findall(r"(?m)^training: (\d+)/(\d+) steps, \d+ s left, loss ([\d.]+), [\d,]+ tokens/s, ", done.stderr)
+    assert told == [(str(row["step"]), str(steps), f"{row['loss']:.3f}") for row in rows]
     line = next(line for line in done.stderr.splitlines() if line.startswith("trained: "))
     first, last = rows[0], rows[-1]
     assert line.startswith(
