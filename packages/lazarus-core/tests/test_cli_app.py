@@ -192,10 +192,13 @@ def test_an_option_may_be_bare_and_have_an_alias(copying, name: str, words: list
     assert copying(*words, name, "rows").output == f"[{Path('rows')!r}] {shown}\n"
 
 
-def test_help_leaves_aliases_out(copying):
+def test_help_and_errors_leave_aliases_out(copying):
     shown = copying("--help").output
     assert "-d, --data PATH" in shown
     assert "--file" not in shown
+    missing = copying("--quiet").output
+    assert "'--data'" in missing
+    assert "--file" not in missing
 
 
 def test_a_command_without_words_is_no_failure_of_bare_options(copying):

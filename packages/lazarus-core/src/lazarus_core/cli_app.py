@@ -102,7 +102,13 @@ class _Command(TyperCommand):
         given: list[str] = []
         for word, following in zip(args, [*args[1:], "--"], strict=False):
             given += [word, bare[word]] if word in bare and following.startswith("-") else [word]
-        return super().parse_args(ctx, given)
+        try:
+            return super().parse_args(ctx, given)
+        except typer.BadParameter as error:
+            names = [] if error.param is None else [each for each in error.param.opts if not isinstance(each, Alias)]
+            if error.param is not None and len(names) < len(error.param.opts):
+                error.param_hint = names  # the error names the option as help does
+            raise
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         for kind, title in (("argument", "Arguments"), ("option", "Options")):
