@@ -84,7 +84,7 @@ def _beside(tokenizer: str) -> Path:
     path = Path(tokenizer)
     if path.is_dir():
         path = path.resolve()
-        return path.with_name(f"{path.name}-fixed")
+        return path.parent / f"{path.name or 'tokenizer'}-fixed"
     if path.is_file():
         return path.with_name(f"{path.stem}-fixed")
     name = re.sub(r"[^\w.-]+", "-", tokenizer.rpartition("/")[2]).strip("-.")

@@ -12,6 +12,8 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
+import jiter
+
 from lazarus_core.atomic import whole_file, whole_folder
 from lazarus_core.bounded import read_bytes
 from lazarus_core.errors import LazarusError
@@ -101,7 +103,7 @@ def keep(made: HuggingFaceTokenizer, key: str, sha256: str, merges: Sequence[str
     folder = _folder(key, sha256)
     if folder is None:
         return
-    file = json.loads(made.files[TOKENIZER_FILE])
+    file = jiter.from_json(made.files[TOKENIZER_FILE], cache_mode="none")
     file["model"]["merges"] = list(merges)
     fast = json.dumps(file, ensure_ascii=False, separators=(",", ":")).encode()
     contents = {TOKENIZER_FILE: made.files[TOKENIZER_FILE], CONFIG_FILE: made.files[CONFIG_FILE], FAST_FILE: fast}

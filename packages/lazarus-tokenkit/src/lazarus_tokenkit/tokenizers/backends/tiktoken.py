@@ -276,13 +276,16 @@ def reached_merges(ranks: Mapping[bytes, int]) -> Iterator[tuple[bytes, bytes]]:
     none = len(ranks) + max(ranks.values(), default=0)
     for token in sorted(ranks, key=ranks.__getitem__):
         parts = [token[at : at + 1] for at in range(len(token))]
-        while len(parts) > 2:
-            joined = [ranks.get(left + right, none) for left, right in pairwise(parts)]
-            best = min(joined)
-            if best == none:
-                break
+        joined = [ranks.get(left + right, none) for left, right in pairwise(parts)]
+        while len(joined) > 1 and (best := min(joined)) < none:
             at = joined.index(best)
-            parts[at : at + 2] = [parts[at] + parts[at + 1]]
+            merged = parts[at] + parts[at + 1]
+            parts[at : at + 2] = [merged]
+            del joined[at]
+            if at:
+                joined[at - 1] = ranks.get(parts[at - 1] + merged, none)
+            if at < len(joined):
+                joined[at] = ranks.get(merged + parts[at + 1], none)
         if len(parts) == 2:
             yield parts[0], parts[1]
 
