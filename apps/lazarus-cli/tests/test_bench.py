@@ -5,8 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import commands
+from lazarus_cli.bench_rows import synthetic_rows
 from lazarus_tokenkit import CompletionSample, Encoder, load_tokenizer
 
 
@@ -102,3 +105,33 @@ def test_a_folder_that_cannot_be_made_is_told_before_the_work(tmp_path):
     done = run(tmp_path, "-o", "rows.jsonl/out")
     assert done.returncode == 2
     assert done.stderr.startswith("error: rows.jsonl/out/bench.json: Not a directory")
+
+
+@pytest.mark.slow
+def test_without_data_the_rows_are_synthetic_and_said_so(tmp_path):
+    words = ["bench", "--num-samples", "40", "--steps", "1", "-b", "512"]
+    done = commands.run([sys.executable, "-m", "lazarus_cli", *words], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "no --data: 40 synthetic rows, the same each time" in done.stderr
+    found = json.loads((tmp_path / "bench/bench.json").read_text())
+    assert (found["data"], found["tokenizer"], found["samples"]) == ("synthetic", "byte", 40)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(["--prompt-field", "q"], "no effect without --data"), (["--num-samples", "99999999"], "at most 1,000,000")],
+)
+def test_what_needs_data_is_refused_without(tmp_path, options, words):
+    done = commands.run([sys.executable, "-m", "lazarus_cli", "bench", *options], cwd=tmp_path)
+    assert (done.returncode, words in done.stderr, list(tmp_path.iterdir())) == (2, True, [])
+
+
+@given(st.integers(1, 60), st.integers(64, 4096), st.integers(0, 3))
+def test_synthetic_rows_fit_and_repeat(count, longest, seed):
+    rows = synthetic_rows(count, longest, seed)
+    assert rows == synthetic_rows(count, longest, seed)
+    read = [json.loads(line) for line in rows.splitlines()]
+    assert len(read) == count
+    assert all(row["prompt"] and row["completion"] for row in read)
+    assert all(len(row["prompt"]) + len(row["completion"]) <= longest // 2 for row in read)
+    assert count < 9 or rows != synthetic_rows(count, longest, seed + 1)

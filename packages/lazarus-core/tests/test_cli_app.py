@@ -8,7 +8,8 @@ import typer
 from pydantic import BaseModel, ConfigDict
 from typer.testing import CliRunner
 
-from lazarus_core.cli_app import App, Deferred, command_of, deferred_of, value_name
+from lazarus_core import console
+from lazarus_core.cli_app import Alias, App, Deferred, bare_option, command_of, deferred_of, value_name
 from lazarus_core.settings.options import Option, parameters_of, values_of
 from lazarus_core.settings.schema import schema_of
 
@@ -157,3 +158,62 @@ def test_the_parser_refuses_other_types(words):
 
 def test_a_function_is_a_command_of_its_name():
     assert command_of(lambda: None, "made").name == "made"
+
+
+@pytest.fixture
+def copying():
+    app = App()
+
+    @app.command()
+    @bare_option("--copy", "//beside")
+    def copy(
+        data: Annotated[list[Path], typer.Option("-d", "--data", Alias("--file"), help="Rows.")],
+        copy_to: Annotated[Path | None, typer.Option("--copy", help="Copy.")] = None,
+        quiet: Annotated[bool, typer.Option("--quiet")] = False,
+    ) -> None:
+        console.show(f"{data} {copy_to} {quiet}")
+
+    return lambda *words: CliRunner().invoke(app, list(words))
+
+
+@pytest.mark.parametrize("name", ["-d", "--data", "--file"])
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ([], "None False"),
+        (["--copy"], "//beside False"),
+        (["--copy", "--quiet"], "//beside True"),
+        (["--copy", "out", "--quiet"], "out True"),
+        (["--copy=out"], "out False"),
+    ],
+)
+def test_an_option_may_be_bare_and_have_an_alias(copying, name: str, words: list[str], shown: str):
+    assert copying(name, "rows", *words).output == f"[{Path('rows')!r}] {shown}\n"
+    assert copying(*words, name, "rows").output == f"[{Path('rows')!r}] {shown}\n"
+
+
+def test_help_and_errors_leave_aliases_out(copying):
+    shown = copying("--help").output
+    assert "-d, --data PATH" in shown
+    assert "--file" not in shown
+    missing = copying("--quiet").output
+    assert "'--data'" in missing
+    assert "--file" not in missing
+
+
+def test_a_command_without_words_is_no_failure_of_bare_options(copying):
+    assert copying().exit_code == 2
+
+
+def test_lines_of_progress_do_not_count_an_earlier_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    now = [100.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    with console.progress("training", total=100, unit="steps", done=60) as advance:
+        now[0] += 5
+        advance(1, note="loss 2")
+        assert capsys.readouterr().err == ""
+        now[0] += 15
+        advance(1, note="loss 1")
+    assert capsys.readouterr().err == "training: 62/100 steps, 380 s left, loss 1\n".replace("380 s", "6 min")

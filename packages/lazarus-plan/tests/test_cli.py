@@ -1,9 +1,11 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from lazarus_core.console import run
+from lazarus_plan import load_plan, read_lengths
 from lazarus_plan.cli.app import app
 
 
@@ -257,3 +259,45 @@ def test_batching_names_the_way_with_the_fewest_padded_tokens(batching, command,
     tokens, room = built["stats"]["efficiency"]
     assert room - tokens == suggested["padding"]
     assert "20 samples, 3 to 64 tokens" in batching("histogram", "-l", lengths_file, "--bins", 5)
+
+
+def test_info_lists_the_rows_of_the_first_steps(command, lengths_file: Path, tmp_path: Path):
+    command("build", "-l", lengths_file, "-b", 128, "-e", 2, "--predictable", "-o", tmp_path / "plan")
+    plan = load_plan(tmp_path / "plan")
+    found = json.loads(command("info", "-p", tmp_path / "plan", "--show-batches", 2, "--json")[1])["batches"]
+    assert [[tuple(row["samples"]) for row in each["rows"]] for each in found] == [
+        [tuple(segment.sample for segment in row.segments) for row in plan.step(index).rows] for index in range(2)
+    ]
+    shown = command("info", "-p", tmp_path / "plan", "--show-batches", 2)[1]
+    assert shown.startswith(command("info", "-p", tmp_path / "plan")[1])
+    assert re.findall(r"(?m)^step (\d+)", shown) == ["0", "1"] and "rank" not in shown
+    whole = json.loads(command("info", "-p", tmp_path / "plan", "--show-batches", 10**6, "--json")[1])
+    assert len(whole["batches"]) == len(plan)
+
+
+def test_a_lock_has_no_rows_to_list(command, lengths_file: Path, tmp_path: Path):
+    command("build", "-l", lengths_file, "-b", 128, "--predictable", "-o", tmp_path / "plan")
+    command("lock", "-p", tmp_path / "plan", "-o", tmp_path / "lock")
+    code, _, said = command("info", "-p", tmp_path / "lock", "--show-batches", 1)
+    assert (code, "which has no rows" in said) == (2, True)
+
+
+def test_batching_measures_the_edges_that_are_asked_for(batching, lengths_file: Path):
+    length = read_lengths(lengths_file).length
+    for name in ("-l", "--lengths", "--cache"):
+        found = json.loads(batching("analyze", name, lengths_file, "-b", 256, "--bucket-edges", "16,40", "--json"))
+        asked = next(each for each in found if each["bucket_edges"] == [16, 40, 64])
+        assert asked["padding"] == sum(min(edge for edge in (16, 40, 64) if edge >= each) - each for each in length)
+    assert found == sorted(found, key=lambda each: (each["padding"], each["row_len"]))
+
+
+@pytest.mark.parametrize("edges", ["40,16", "16,16", "0,16", "16,300", "a"])
+def test_edges_that_are_none_are_refused(edges: str, lengths_file: Path, capsys, monkeypatch: pytest.MonkeyPatch):
+    from lazarus_plan.cli.batching import app as batching_app
+
+    words = ["batching", "analyze", "-l", str(lengths_file), "-b", "256", "--bucket-edges", edges]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit) as caught:
+        run(batching_app, "batching")
+    assert caught.value.code == 2
+    assert "--bucket-edges" in capsys.readouterr().err

@@ -11,6 +11,8 @@ from lazarus_tokenkit import compute_fingerprint, load_tokenizer
 from lazarus_tokenkit.checks.fix import repair, write_repair
 from lazarus_tokenkit.checks.run import validate_tokenizer
 from lazarus_tokenkit.checks.tokenizer_files import TokenizerFiles
+from lazarus_tokenkit.errors import TemplateError
+from lazarus_tokenkit.templates.registry import REGISTRY
 from lazarus_tokenkit.tokenizers.backends.byte import byte_tokenizer
 from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
 
@@ -286,7 +288,7 @@ def test_the_command_names_what_it_could_repair(call: Any, tmp_path: Path, small
     FAULTS["dropout"][2](files)
     for name, content in files.contents().items():
         (tmp_path / name).write_bytes(content)
-    assert "--fix NEW_DIRECTORY repairs D34\n" in call("doctor", "-t", str(tmp_path))[2]
+    assert f" doctor -t {tmp_path} --fix repairs D34 in a copy\n" in call("doctor", "-t", str(tmp_path))[2]
 
 
 def test_a_repair_is_safe_shown_and_in_a_new_directory(small_file: JSON, tmp_path: Path):
@@ -372,3 +374,45 @@ def test_the_command_finds_repairs_and_says_no(call: Any, tmp_path: Path, small_
     _, out, _ = call("doctor", "-t", "byte", "--json")
     assert {"check", "severity", "message", "evidence"} == set(json.loads(out)[0])
     assert compute_fingerprint(tmp_path / "fixed")
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_a_named_template_is_added_with_its_tokens_and_ends_turns(tmp_path: Path, name: str):
+    done = repair(TokenizerFiles.read("byte"), name)
+    write_repair(done, tmp_path / "fixed")
+    fixed = load_tokenizer(tmp_path / "fixed")
+    entry = REGISTRY[name]
+    assert fixed.chat_template == entry.source and done.has_template
+    assert set(entry.special_tokens) <= fixed.special_tokens.keys()
+    assert done.new_rows in (None, fixed.vocab_size)
+    ending = entry.end_of_turn if entry.end_of_turn != "eos" else "<|im_end|>"
+    assert fixed.eos_id == fixed.special_tokens[ending]
+    assert fixed.encode("Any text, 1 + 1") == load_tokenizer("byte").encode("Any text, 1 + 1")
+    errors = {each.check for each in validate_tokenizer(tmp_path / "fixed") if each.severity == "error"}
+    assert errors == ({"D41"} if name == "zephyr" else set())  # the marks of Zephyr are ordinary text
+
+
+def test_a_template_that_lacks_a_role_or_does_not_exist_is_refused(small_file: JSON):
+    with pytest.raises(TemplateError, match="no registered template `nothing`: choose `chatml`"):
+        repair(TokenizerFiles.read("byte"), "nothing")
+    files = Files(small_file)
+    files.config.pop("bos_token")
+    with pytest.raises(TemplateError, match="template `llama2` needs the token of bos, which"):
+        repair(tokenizer_files(files), "llama2")
+
+
+def test_fix_without_a_directory_writes_next_to_the_tokenizer(
+    call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "here").mkdir()
+    load_tokenizer("byte").save(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path / "here")
+    assert call("doctor", "-t", str(tmp_path / "mine"), "--fix")[0] == 0
+    assert (tmp_path / "mine-fixed/tokenizer.json").is_file()
+    code, _, said = call("doctor", "-t", str(tmp_path / "mine"), "--fix", "--quiet")
+    assert (code, f"{tmp_path / 'mine-fixed'} exists" in said) == (2, True)
+    code, _, said = call("doctor", "-t", "char:0123456789", "--fix")
+    assert code == call("doctor", "-t", "char:0123456789")[0]
+    assert "--template NAME adds one" in said
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["char-0123456789-fixed"]
+    assert call("doctor", "-t", "byte", "--template", "chatml")[0] == 2

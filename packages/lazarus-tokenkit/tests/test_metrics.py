@@ -247,3 +247,12 @@ def test_one_text_is_a_document_and_a_name_opens_a_tokenizer(measure):
 
 def test_tokenizers_are_compared_by_name():
     assert compare_tokenizers("byte", "char:", "one text").documents == 1
+
+
+def test_texts_may_be_given_before_the_tokenizer():
+    texts = ["Your training data and more", "More examples of it"]
+    for tokenizer in ("byte", load_tokenizer("byte")):
+        coverage = analyze_coverage(texts, tokenizer)
+        assert coverage == analyze_coverage(tokenizer, iter(texts)) == analyze_coverage(iter(texts), tokenizer)
+        assert calculate_fit_score(texts, tokenizer) == calculate_fit_score(tokenizer, texts)
+    assert coverage.tokens_per_word == coverage.fertility == coverage.tokens / 9

@@ -137,7 +137,9 @@ def test_a_damaged_encoding_is_refused_and_left_as_it_is(tmp_path: Path, monkeyp
 def test_an_encoding_that_is_not_there_says_where_to_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(encodings, "_folders", lambda: [tmp_path])
-    with pytest.raises(TokenizerNotFound, match=r"save https://.*o200k_base\.tiktoken there") as caught:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(TokenizerNotFound, match=r"HF_HUB_OFFLINE.*save https://.*o200k_base\.tiktoken") as caught:
         load_tokenizer("gpt-4o")
     assert caught.value.code == "LT-E102"
 

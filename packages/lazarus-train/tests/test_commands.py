@@ -1,13 +1,20 @@
 """Each training command, in this process: its own options, plans of its own, and one line for what cannot be."""
 
 import json
+import re
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from lazarus_core import console
 from lazarus_core.errors import LazarusError
 from lazarus_plan import load_plan
+from lazarus_train.build_plan import suggest_budget
 from lazarus_train.cli.app import app
 from lazarus_train.errors import SetupError
 
@@ -68,7 +75,6 @@ def test_a_command_plans_trains_and_says_where_the_model_is(setup, command, rows
     ("command", "options", "words"),
     [
         ("sft", [], "give a plan with --batch-plan, or build one with --build-plan"),
-        ("sft", ["--build-plan"], "--build-plan needs --token-budget"),
         ("sft", ["--batch-plan", "plan", "--epochs", 2], "--epochs needs --build-plan"),
         ("sft", ["--build-plan", "-b", 64, "--optimizer", "sgd", "--muon-learning-rate", 0.1], "has no effect"),
         ("sft", ["--build-plan", "-b", 64, "--rate-factors", "*embed*"], "has no ="),
@@ -175,3 +181,56 @@ def test_a_model_of_its_own_takes_nobody_elses_place(setup):
     with RunFolder(run).held(), pytest.raises(SetupError, match="another process trains in"):
         make_model(FreshModel("nano", "byte", None, seed=1), run, resume="none")
     assert (run / "initial" / "source.json").read_bytes() == before
+
+
+def in_folder(setup, *options):
+    words = ["sft", "--model", setup.model, "--data", setup.data, "--build-plan", "--predictable", *options]
+    return CliRunner().invoke(app, [*map(str, words)], catch_exceptions=False)
+
+
+@pytest.mark.slow
+def test_without_a_folder_and_a_budget_both_are_chosen_and_named(setup, monkeypatch):
+    setup.write_rows(CLASSES)
+    monkeypatch.chdir(setup.folder)
+    made = [in_folder(setup), in_folder(setup)]
+    folders = [Path(each.stdout.strip()).parent for each in made]
+    assert len(set(folders)) == 2
+    for each, folder in zip(made, folders, strict=True):
+        assert re.fullmatch(r"checkpoints/sft-\d{4}-\d\d-\d\d-\d{6}(-\d+)?", folder.as_posix())
+        assert f"no -o: the folder of this run is {folder}; give it as -o to resume the run\n" in each.stderr
+        budget = load_plan(folder / "batch_plan").metadata.config.token_budget
+        assert f"no -b: the plan has {budget:,} tokens a step" in each.stderr
+    again = in_folder(setup, "-o", folders[0])
+    assert again.stdout == made[0].stdout
+    assert "no step is left to do" in again.stderr and "trained:" not in again.stderr
+
+
+@pytest.mark.slow
+def test_without_a_terminal_lines_and_a_last_line_tell_loss_speed_and_time(setup, monkeypatch):
+    setup.write_rows(CLASSES)
+    monkeypatch.setattr(console, "LINE_EVERY_S", 0.0)
+    done = in_folder(setup, "-o", setup.folder / "run", "-b", 64)
+    rows = metrics(setup)
+    steps = len(rows)
+    told = re.findall(r"(?m)^training: (\d+)/(\d+) steps, \d+ s left, loss ([\d.]+), [\d,]+ tokens/s, ", done.stderr)
+    assert told == [(str(row["step"]), str(steps), f"{row['loss']:.3f}") for row in rows]
+    line = next(line for line in done.stderr.splitlines() if line.startswith("trained: "))
+    first, last = rows[0], rows[-1]
+    assert line.startswith(
+        f"trained: loss {first['loss']:.3f} at step {first['step']}, {last['loss']:.3f} at step {last['step']}; "
+    )
+    assert re.search(r"; [\d,]+ tokens/s, \d+ s$", line)
+
+
+@given(st.lists(st.integers(1, 9000), min_size=1, max_size=200), st.none() | st.integers(1, 9000))
+def test_a_suggested_budget_is_whole_rows_and_leaves_steps(length: list[int], row_len: int | None):
+    budget = suggest_budget(np.array(length), row_len)
+    row = row_len or -(-max(length) // 64) * 64
+    assert budget % row == 0
+    assert budget == row or (budget <= 8192 and sum(length) >= 50 * budget)
+
+
+def test_one_of_several_processes_needs_a_folder(setup, monkeypatch):
+    monkeypatch.setenv("MLX_RANK", "0")
+    done = CliRunner().invoke(app, ["sft", "--model", "m", "--data", "d", "--build-plan"])
+    assert "Missing option '-o'" in done.output

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from lazarus_cli.bench_rows import MAX_SYNTHETIC_ROWS, synthetic_rows
 from lazarus_core.cli_options import Force
 from lazarus_core.console import say, show
 from lazarus_core.errors import LazarusError
@@ -51,7 +52,7 @@ class Bench:
     """Settings of a benchmark.
 
     Args:
-        data: Rows, JSON Lines.
+        data: Rows, JSON Lines; None for synthetic rows.
         tokenizer: Name or path, as `load_tokenizer` takes it.
         model: Directory or preset.
         edges: Row lengths of mode bucketed; empty selects those with the least padding.
@@ -61,7 +62,7 @@ class Bench:
         fields: Names of fields, as `FieldNames` takes them.
     """
 
-    data: Path
+    data: Path | None
     tokenizer: str
     model: str
     edges: tuple[int, ...]
@@ -79,8 +80,10 @@ Tolerance = Annotated[
 
 
 def bench(
-    data: Annotated[Path, typer.Option("-d", "--data", help="Rows (.jsonl).")],
-    tokenizer: Annotated[str, typer.Option("-t", "--tokenizer", help="Name or directory.")],
+    data: Annotated[
+        Path | None, typer.Option("-d", "--data", help="Rows (.jsonl) [default: synthetic ones, the same each time].")
+    ] = None,
+    tokenizer: Annotated[str, typer.Option("-t", "--tokenizer", help="Name or directory.")] = "byte",
     output: Output = Path("bench"),
     model: Annotated[
         str | None, typer.Option("--model", help="Directory or preset to train [default: the tokenizer's, else nano].")
@@ -88,7 +91,7 @@ def bench(
     bucket_edges: Annotated[
         str | None, typer.Option("--bucket-edges", help="Row lengths of buckets, as 128,256,512 [default: the best].")
     ] = None,
-    num_samples: Annotated[int, typer.Option("--num-samples", help="Rows to read at most.", min=1)] = 1000,
+    num_samples: Annotated[int, typer.Option("--num-samples", help="Rows to read at most, or to make.", min=1)] = 1000,
     token_budget: Annotated[int, typer.Option("-b", "--token-budget", help="Tokens a step at most.", min=1)] = 4096,
     steps: Annotated[int, typer.Option("--steps", help="Training steps to measure of each mode.", min=1)] = 5,
     baseline: Annotated[Path | None, typer.Option("--baseline", help="An earlier bench.json to compare with.")] = None,
@@ -103,6 +106,11 @@ def bench(
     from lazarus_cli.bench_report import compare, to_html, to_markdown
     from lazarus_core.atomic import whole_file
 
+    fields = {"prompt": prompt_field, "completion": completion_field, "messages": messages_field, "text": text_field}
+    if data is None and any(fields.values()):
+        raise typer.BadParameter("the options of fields have no effect without --data")
+    if data is None and num_samples > MAX_SYNTHETIC_ROWS:
+        raise typer.BadParameter(f"--num-samples {num_samples}: at most {MAX_SYNTHETIC_ROWS:,} without --data")
     _check_outputs(output, data, force=force)
     before = _read_report(baseline) if baseline else None
     has_weights = (Path(tokenizer) / "config.json").is_file()
@@ -114,7 +122,7 @@ def bench(
         num_samples,
         token_budget,
         steps,
-        {"prompt": prompt_field, "completion": completion_field, "messages": messages_field, "text": text_field},
+        fields,
     )
     with _made(output):
         found = measure(asked)
@@ -138,7 +146,7 @@ def bench(
         raise Slower(f"slower than the baseline by more than {tolerance:.0%}: {names}", "LC-E120")
 
 
-def _check_outputs(output: Path, data: Path, *, force: bool) -> None:
+def _check_outputs(output: Path, data: Path | None, *, force: bool) -> None:
     """Checks before the work that the reports would not replace other files in the folder."""
     from lazarus_core.errors import OutputTaken
     from lazarus_core.html import PAGE
@@ -154,7 +162,7 @@ def _check_outputs(output: Path, data: Path, *, force: bool) -> None:
         "bench.html": PAGE,
     }
     for name, kind in kinds.items():
-        check_output(output / name, kind, inputs=[data], force=force)
+        check_output(output / name, kind, inputs=[] if data is None else [data], force=force)
 
 
 @contextlib.contextmanager
@@ -174,14 +182,20 @@ def measure(asked: Bench) -> JSON:
     """Runs every stage and returns its figures; times are in seconds, memory in bytes."""
     with tempfile.TemporaryDirectory(prefix="lazarus-bench-") as name:
         folder = Path(name)
-        rows = _first_rows(asked.data, asked.num_samples, folder / "rows.jsonl")
-        say(f"{rows} rows of {asked.data}")
+        if asked.data is None:
+            (folder / "rows.jsonl").write_bytes(synthetic_rows(asked.num_samples, longest=asked.token_budget))
+            say(
+                f"no --data: {asked.num_samples} synthetic rows, the same each time; give --data for figures of your own"
+            )
+        else:
+            rows = _first_rows(asked.data, asked.num_samples, folder / "rows.jsonl")
+            say(f"{rows} rows of {asked.data}")
         lengths, seconds = _lengths(asked, folder)
         _make_model(asked, folder / "model")
         tokens = int(lengths.length.sum())
         return {
             "bench_version": BENCH_VERSION,
-            "data": asked.data.name,
+            "data": "synthetic" if asked.data is None else asked.data.name,
             "tokenizer": asked.tokenizer,
             "model": asked.model,
             "token_budget": asked.token_budget,

@@ -16,6 +16,26 @@ from typer.models import OptionInfo
 Function = Callable[..., Any]
 
 
+class Alias(str):
+    """A name of an option that works and that help leaves out: `typer.Option("-d", "--data", Alias("--file"))`."""
+
+
+def bare_option(name: str, value: str) -> Callable[[Function], Function]:
+    """Lets an option with a value be given without one, before another option or at the end.
+
+    Args:
+        name: The option, such as `--fix`.
+        value: Its value if none is given.
+    """
+
+    def decorate(function: Function) -> Function:
+        bare: dict[str, str] = getattr(function, "bare_options", {})
+        function.bare_options = {**bare, name: value}  # pyright: ignore[reportFunctionMemberAccess]
+        return function
+
+    return decorate
+
+
 class Deferred:
     """A command whose options are declared by a function that is called when they are first needed.
 
@@ -77,15 +97,41 @@ class App(typer.Typer):
 
 
 class _Command(TyperCommand):
-    """A command whose help leaves out the types that Typer writes behind arguments: `runs... <list[Path]>`."""
+    """A command with options of `bare_option`.
+
+    Its help leaves out aliases, and the types that Typer writes behind arguments: `runs... <list[Path]>`.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        bare: dict[str, str] = getattr(self.callback, "bare_options", {})
+        given: list[str] = []
+        for word, following in zip(args, [*args[1:], "--"], strict=False):
+            given += [word, bare[word]] if word in bare and following.startswith("-") else [word]
+        try:
+            return super().parse_args(ctx, given)
+        except typer.BadParameter as error:
+            names = [] if error.param is None else [each for each in error.param.opts if not isinstance(each, Alias)]
+            if error.param is not None and len(names) < len(error.param.opts):
+                error.param_hint = names  # the error names the option as help does
+            raise
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         for kind, title in (("argument", "Arguments"), ("option", "Options")):
             params = [each for each in self.get_params(ctx) if each.param_type_name == kind]
-            records = [record for each in params if (record := each.get_help_record(ctx)) is not None]
+            records = [record for each in params if (record := _help_record(each, ctx)) is not None]
             if records:
                 with formatter.section(title):
                     formatter.write_dl([(re.sub(r" <[a-z][^<>]*>$", "", name), words) for name, words in records])
+
+
+def _help_record(param: Any, ctx: Any) -> tuple[str, str] | None:
+    record = param.get_help_record(ctx)
+    if record is None:
+        return None
+    names, words = record
+    for alias in (each for each in param.opts if isinstance(each, Alias)):
+        names = names.replace(f", {alias}", "", 1)
+    return names, words
 
 
 class _Group(TyperGroup):

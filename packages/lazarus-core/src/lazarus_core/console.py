@@ -289,13 +289,14 @@ def version_option(distribution: str) -> Any:
 
 
 @contextlib.contextmanager
-def progress(title: str, *, total: int | None, unit: str) -> Generator[Callable[..., None]]:
+def progress(title: str, *, total: int | None, unit: str, done: int = 0) -> Generator[Callable[..., None]]:
     """Show the progress of long work: a bar if stderr is a terminal, else one line every ten seconds.
 
     Args:
         title: Printed before the bar.
         total: Number of units, or None if it is not known yet.
         unit: Name of the units, such as "rows".
+        done: Units of an earlier run; the remaining time does not count them.
 
     Yields:
         `advance(n=1, note="", total=None)`: adds `n` units; `note` is printed after the bar (a loss, a rate); `total`
@@ -303,7 +304,7 @@ def progress(title: str, *, total: int | None, unit: str) -> Generator[Callable[
     """
     title = printable_line(title)
     if not sys.stderr.isatty():
-        yield _progress_lines(title, total, unit)
+        yield _progress_lines(title, total, unit, done)
         return
     import typer
 
@@ -318,6 +319,7 @@ def progress(title: str, *, total: int | None, unit: str) -> Generator[Callable[
         file=sys.stderr,
     )
     with bar:
+        bar.update(done)
 
         def advance(n: int = 1, note: str = "", total: int | None = None) -> None:
             if total is not None:
@@ -328,9 +330,9 @@ def progress(title: str, *, total: int | None, unit: str) -> Generator[Callable[
         yield advance
 
 
-def _progress_lines(title: str, expected: int | None, unit: str) -> Callable[..., None]:
+def _progress_lines(title: str, expected: int | None, unit: str, earlier: int) -> Callable[..., None]:
     start = last = time.monotonic()
-    done = 0
+    done = earlier
 
     def advance(n: int = 1, note: str = "", total: int | None = None) -> None:
         nonlocal done, last, expected
@@ -340,7 +342,21 @@ def _progress_lines(title: str, expected: int | None, unit: str) -> Callable[...
         if now - last >= LINE_EVERY_S:
             last = now
             of = f"/{expected}" if expected is not None else ""
-            eta = f", {(now - start) * (expected - done) / done:.0f} s left" if expected and done else ""
+            is_measured = expected is not None and done > earlier
+            left = (now - start) * (expected - done) / (done - earlier) if expected is not None and is_measured else 0.0
+            eta = f", {duration(left)} left" if is_measured else ""
             say(f"{title}: {done}{of} {unit}{eta}{f', {note}' if note else ''}")
 
     return advance
+
+
+def duration(seconds: float) -> str:
+    """A time for people.
+
+    >>> [duration(each) for each in (0.4, 99, 400, 7300)]
+    ['0 s', '99 s', '7 min', '2 h 02 min']
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -127,6 +127,11 @@ SINGLE = ProcessGroup()
 """A run of one process."""
 
 
+def is_launched() -> bool:
+    """Whether a launcher started this process as one of a group."""
+    return any(name in os.environ for name in _LAUNCHED)
+
+
 @functools.cache
 def init() -> ProcessGroup:
     """The process group of this process; the first call connects to the other processes.
@@ -134,7 +139,7 @@ def init() -> ProcessGroup:
     Raises:
         SetupError: The connection failed.
     """
-    if not any(name in os.environ for name in _LAUNCHED):
+    if not is_launched():
         return ProcessGroup()
     rank = next(os.environ[name] for name in _LAUNCHED if name in os.environ)
     say(f"rank {rank}: joining the other processes of the run; gives up after {JOIN_WITHIN_S} s")

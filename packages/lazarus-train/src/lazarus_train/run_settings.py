@@ -26,8 +26,8 @@ class BuildPlanSettings(BaseModel):
 
     model_config = _STRICT
 
-    token_budget: PositiveInt
-    """Tokens a step, padding included."""
+    token_budget: PositiveInt | None = None
+    """Tokens a step, padding included. Default: suggested from the lengths of the samples."""
     row_len: PositiveInt | None = None
     """Tokens a row. Default: the longest sample's, rounded up to a multiple of 64."""
     epochs: PositiveInt | None = None
@@ -46,13 +46,13 @@ class BuildPlanSettings(BaseModel):
         from lazarus_plan.config import PlanConfig
 
         try:
-            PlanConfig.model_validate(self.planning())
+            PlanConfig.model_validate({"token_budget": self.row_len or 1, **self.planning()})
         except ValidationError as error:
             raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
         return self
 
     def planning(self) -> dict[str, Any]:
-        """Members of a plan's configuration; `seed` is missing if it is to be drawn at random."""
+        """Members of a plan's configuration; `seed` or `token_budget` is missing if it is to be chosen."""
         from lazarus_plan.config import Stage
 
         members = {name: value for name, value in self if value is not None and name != "weights"}

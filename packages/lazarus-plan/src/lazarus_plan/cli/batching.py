@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lazarus_core.cli_app import App
-from lazarus_core.console import show
+from lazarus_core.cli_app import Alias, App
+from lazarus_core.console import say, show
 from lazarus_plan.cli.option_names import with_options
-from lazarus_plan.cli.options import AsJson
+from lazarus_plan.cli.options import AsJson, numbers
 
 if TYPE_CHECKING:
     from lazarus_core.canonical import JSON
@@ -20,7 +20,7 @@ BAR_WIDTH = 48
 SHARES = (5, 25, 50, 75, 95, 99)
 
 app = App(name="batching", help="Describe lengths and choose a batching mode.", no_args_is_help=True)
-LengthsPath = Annotated[Path, typer.Option("-l", "--lengths", help="Length cache.")]
+LengthsPath = Annotated[Path, typer.Option("-l", "--lengths", Alias("--cache"), help="Length cache.")]
 Budget = Annotated[int, typer.Option("-b", "--token-budget", help="Maximum tokens per step, padding included.", min=1)]
 
 
@@ -31,9 +31,17 @@ def _root() -> None:
 
 @app.command()
 @with_options
-def analyze(lengths: LengthsPath, token_budget: Budget = DEFAULT_BUDGET, as_json: AsJson = False) -> None:
+def analyze(
+    lengths: LengthsPath,
+    token_budget: Budget = DEFAULT_BUDGET,
+    bucket_edges: Annotated[
+        str, typer.Option("--bucket-edges", help="Measure buckets with these row lengths too, as 128,256,512.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
     """Compare every way of batching: padding and attention cost of each."""
-    found = [_row(each) for each in _candidates(lengths, token_budget)]
+    edges = numbers(bucket_edges, "--bucket-edges")
+    found = [_row(each) for each in _candidates(lengths, token_budget, edges)]
     if as_json:
         show(json.dumps(found, indent=2))
         return
@@ -93,16 +101,29 @@ def suggest(lengths: LengthsPath, token_budget: Budget = DEFAULT_BUDGET, as_json
     show(json.dumps({**_row(best), "why": why, "command": command}, indent=2) if as_json else f"{command}\n{why}")
 
 
-def _candidates(path: Path, token_budget: int) -> "list[Candidate]":
+def _candidates(path: Path, token_budget: int, edges: tuple[int, ...] = ()) -> "list[Candidate]":
     from lazarus_plan.lengths.sidecar import read_lengths
-    from lazarus_plan.report.advice import candidates
+    from lazarus_plan.report.advice import bucketed, candidates
 
     length = read_lengths(path).length
     if int(length.max()) > token_budget:
         raise typer.BadParameter(
             f"the longest sample has {int(length.max())} tokens, the budget is {token_budget}: raise -b"
         )
-    return candidates(length, token_budget)
+    found = candidates(length, token_budget)
+    if not edges:
+        return found
+    if list(edges) != sorted(set(edges)) or not 0 < edges[0] <= edges[-1] <= token_budget:
+        raise typer.BadParameter(
+            f"--bucket-edges {','.join(map(str, edges))}: give ascending numbers from 1 to the budget, {token_budget}"
+        )
+    longer, longest = int((length > edges[-1]).sum()), int(length.max())
+    if longer:
+        say(
+            f"{longer:,} samples are longer than the last edge, {edges[-1]:,}: an edge at {longest:,}, the longest, is added"
+        )
+        edges = (*edges, longest)
+    return sorted([*found, bucketed(length, edges, token_budget)], key=lambda each: (each.padding, each.row_len))
 
 
 def _row(candidate: "Candidate") -> "JSON":

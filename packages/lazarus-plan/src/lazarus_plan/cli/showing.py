@@ -27,20 +27,35 @@ if TYPE_CHECKING:
     from lazarus_plan.plan import Row, Step
 
 
-def info(plan: PlanPath, as_json: AsJson = False) -> None:
+def info(
+    plan: PlanPath,
+    show_batches: Annotated[
+        int, typer.Option("--show-batches", help="List the rows of the first so many steps too.", min=0)
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
     """Show the content of a plan or lock, after checking it."""
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.checks.documents import load_documents
     from lazarus_plan.format.store import is_lock
     from lazarus_plan.locks.checks import lock_receipt, lock_summary
+    from lazarus_plan.report.explain import explain_step
     from lazarus_plan.report.summary import receipt, summary
 
     if is_lock(plan):
+        if show_batches:
+            raise typer.BadParameter(f"{plan} is a lock, which has no rows: make its plan with `materialise` first")
         documents = load_documents(plan)
         show(json.dumps(lock_summary(documents), indent=2) if as_json else lock_receipt(documents))
         return
     loaded = load_plan(plan)
-    show(json.dumps(summary(loaded), indent=2) if as_json else receipt(loaded))
+    batches = [explain_step(loaded, index, 1, "snake") for index in range(min(show_batches, len(loaded)))]
+    if as_json:
+        show(json.dumps(summary(loaded) | ({"batches": batches} if batches else {}), indent=2))
+        return
+    show(receipt(loaded))
+    for batch in batches:
+        show(_explanation(batch, shows_ranks=False))
 
 
 def shard(
@@ -167,7 +182,7 @@ def _share_line(step: "Step", rows: "list[Row]") -> str:
     return json.dumps({"step": step.index, "step_tokens": step.tokens, "rows": listed}, separators=(",", ":"))
 
 
-def _explanation(found: "JSON") -> str:
+def _explanation(found: "JSON", *, shows_ranks: bool = True) -> str:
     if "places" in found:
         lines = [f"sample {found['sample']}: row {found['position']} of {found['source']}"]
         for place in found["places"]:
@@ -187,7 +202,8 @@ def _explanation(found: "JSON") -> str:
                 f"{sample} [{start}, {end})"
                 for sample, (start, end) in zip(row["samples"], row["packing"], strict=True)
             )
-            lines.append(f"  row {row['row']}, rank {row['rank']}, {row['tokens']} tokens: {samples}")
+            rank = f", rank {row['rank']}" if shows_ranks else ""
+            lines.append(f"  row {row['row']}{rank}, {row['tokens']} tokens: {samples}")
     for position, text in found.get("text", {}).items():
         lines += [f"-- sample {position}", text]
     return "\n".join(lines)

@@ -118,7 +118,26 @@ def _bucketed(length: NDArray[np.int64], shortest: int, token_budget: int) -> Ca
     ordered = np.sort(length)
     ranks = [len(ordered) * part // NUM_BUCKETS for part in range(1, NUM_BUCKETS)]
     rounded = {min(shortest, -(-int(ordered[rank]) // ROW_LEN_MULTIPLE) * ROW_LEN_MULTIPLE) for rank in ranks}
-    edges = tuple(sorted(rounded | {shortest}))
-    row = np.array(edges)[np.searchsorted(edges, length)]
+    return bucketed(length, tuple(sorted(rounded | {shortest})), token_budget)
+
+
+def bucketed(length: Integers, bucket_edges: tuple[int, ...], token_budget: int) -> Candidate:
+    """Mode bucketed with given edges.
+
+    Args:
+        length: Tokens of each sample, (N,); empty samples are left out.
+        bucket_edges: Row lengths, ascending; the last holds the longest sample.
+        token_budget: Maximum tokens per step.
+    """
+    length = length[length > 0].astype(np.int64)
+    row = np.array(bucket_edges)[np.searchsorted(bucket_edges, length)]
     tokens = int(length.sum())
-    return Candidate("bucketed", shortest, token_budget, edges, tokens, int(row.sum()) - tokens, int((row * row).sum()))
+    return Candidate(
+        "bucketed",
+        bucket_edges[-1],
+        token_budget,
+        bucket_edges,
+        tokens,
+        int(row.sum()) - tokens,
+        int((row * row).sum()),
+    )

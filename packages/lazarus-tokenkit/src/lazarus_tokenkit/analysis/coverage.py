@@ -10,13 +10,13 @@ STRR = share of the corpus's distinct words that are one token, with and without
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, overload
 
 from lazarus_tokenkit.analysis.bootstrap import Sums, interval
 from lazarus_tokenkit.analysis.counts import WORD, CorpusCounts, count_corpus, word_ids
 from lazarus_tokenkit.samples.documents import as_documents
 from lazarus_tokenkit.tables import aligned, number, percent
-from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
+from lazarus_tokenkit.tokenizers.load import TokenizerOrName, tokenizer_first
 from lazarus_tokenkit.tokenizers.protocol import Tokenizer
 
 MAX_WORDS = 50_000
@@ -62,6 +62,11 @@ class Coverage:
     byte_fallback_rate: float | None
     fragmented_char_rate: float | None
     lossless_rate: float | None
+
+    @property
+    def tokens_per_word(self) -> float | None:
+        """The fertility, by its other name."""
+        return self.fertility
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -111,8 +116,14 @@ class CoverageByFile:
         return "\n".join([*(f"{name}\n{each.text()}\n" for name, each in self.files.items()), last])
 
 
-def analyze_coverage(tokenizer: TokenizerOrName, documents: Iterable[str]) -> Coverage:
-    """Computes the coverage of a corpus.
+@overload
+def analyze_coverage(tokenizer: TokenizerOrName, documents: Iterable[str]) -> Coverage: ...
+@overload
+def analyze_coverage(tokenizer: Iterable[str], documents: TokenizerOrName) -> Coverage: ...
+def analyze_coverage(
+    tokenizer: TokenizerOrName | Iterable[str], documents: Iterable[str] | TokenizerOrName
+) -> Coverage:
+    """Computes the coverage of a corpus. The two arguments may also be given in the other order.
 
     >>> from lazarus_tokenkit import load_tokenizer
     >>> coverage = analyze_coverage(load_tokenizer("byte"), ["one two"])
@@ -126,8 +137,9 @@ def analyze_coverage(tokenizer: TokenizerOrName, documents: Iterable[str]) -> Co
     Raises:
         TokenkitError: The corpus is empty.
     """
-    tokenizer, documents = as_tokenizer(tokenizer), list(as_documents(documents))
-    return coverage_of(count_corpus(tokenizer, documents), *single_token_rates(tokenizer, documents))
+    opened, texts = tokenizer_first(tokenizer, documents)
+    corpus = list(as_documents(texts))
+    return coverage_of(count_corpus(opened, corpus), *single_token_rates(opened, corpus))
 
 
 def coverage_of(counts: CorpusCounts, whole: float | None = None, bare: float | None = None) -> Coverage:

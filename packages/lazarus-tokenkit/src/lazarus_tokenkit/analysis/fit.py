@@ -17,7 +17,7 @@ import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from lazarus_tokenkit.analysis.counts import CorpusCounts, count_corpus
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.samples.documents import as_documents
 from lazarus_tokenkit.tables import aligned, number, percent
-from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
+from lazarus_tokenkit.tokenizers.load import TokenizerOrName, tokenizer_first
 
 WEIGHTS = {"compression": 0.7, "words": 0.3}
 GRADES = ((90, "A"), (80, "B"), (70, "C"), (60, "D"))
@@ -113,10 +113,21 @@ class FitScore:
         )
 
 
+@overload
 def calculate_fit_score(
     tokenizer: TokenizerOrName, documents: Iterable[str], reference: Reference | None = None, seed: int = 0
+) -> FitScore: ...
+@overload
+def calculate_fit_score(
+    tokenizer: Iterable[str], documents: TokenizerOrName, reference: Reference | None = None, seed: int = 0
+) -> FitScore: ...
+def calculate_fit_score(
+    tokenizer: TokenizerOrName | Iterable[str],
+    documents: Iterable[str] | TokenizerOrName,
+    reference: Reference | None = None,
+    seed: int = 0,
 ) -> FitScore:
-    """Scores the fit of a tokenizer to a corpus.
+    """Scores the fit of a tokenizer to a corpus. The first two arguments may also be given in the other order.
 
     Args:
         tokenizer: A tokenizer, or its name or path.
@@ -127,9 +138,10 @@ def calculate_fit_score(
     Raises:
         TokenkitError: The corpus has fewer than two documents.
     """
-    tokenizer, documents = as_tokenizer(tokenizer), list(as_documents(documents))
-    reference = reference or train_reference(documents, len(tokenizer.vocab), seed)
-    counts = count_corpus(tokenizer, documents)
+    opened, texts = tokenizer_first(tokenizer, documents)
+    corpus = list(as_documents(texts))
+    reference = reference or train_reference(corpus, len(opened.vocab), seed)
+    counts = count_corpus(opened, corpus)
     columns = {name: counts.columns[name] for name in COLUMNS}
     # The same functions compute the score from the total and, for the interval, from every resample.
     parts = _parts({name: np.array([float(column.sum())]) for name, column in columns.items()}, len(counts), reference)

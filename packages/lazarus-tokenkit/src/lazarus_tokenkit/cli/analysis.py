@@ -116,11 +116,16 @@ def fit_score(
 ) -> None:
     """Score the fit to a corpus, 0 to 100.
 
-    The reference is a byte-level BPE of the same size, trained on the corpus.
+    The reference is a byte-level BPE of the same size, trained on the corpus. The lines of a single text are its documents.
     """
     from lazarus_tokenkit.analysis.fit import calculate_fit_score
 
     documents = _read(data, fields, page)
+    if len(documents) == 1:
+        lines = [line for line in documents[0].splitlines(keepends=True) if line.strip()]
+        if len(lines) > 1:
+            say(f"one text: its {len(lines):,} lines are the documents")
+            documents = lines
     _finish(calculate_fit_score(load(tokenizer), documents, seed=seed), tokenizer, documents, as_json, page)
 
 

@@ -1,20 +1,41 @@
 """The command `doctor`: checks and repairs a tokenizer."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lazarus_core.cli_app import bare_option
 from lazarus_core.console import say, show
 from lazarus_tokenkit.cli.options import AsJson, TokenizerName
 
+BESIDE = "//beside"
+"""Value of `--fix` without a directory."""
 
+
+@bare_option("--fix", BESIDE)
 def doctor(
+    context: typer.Context,
     tokenizer: TokenizerName,
     fix: Annotated[
         Path | None,
-        typer.Option("--fix", help="Write a copy with all safe repairs into this new directory."),
+        typer.Option(
+            "--fix",
+            metavar="[PATH]",
+            help="Write a copy with all safe repairs into this new directory [default: NAME-fixed, next to a local"
+            " tokenizer, else here].",
+        ),
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            "--template",
+            help="With --fix: chat template to add, a name in `templates list`; missing special tokens are added too"
+            " [default: the only one that matches the special tokens].",
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print only errors and warnings.")] = False,
     as_json: AsJson = False,
@@ -25,6 +46,9 @@ def doctor(
     from lazarus_tokenkit.checks.run import validate_tokenizer
     from lazarus_tokenkit.checks.tokenizer_files import TokenizerFiles
 
+    if template is not None and fix is None:
+        raise typer.BadParameter("--template needs --fix")
+    fix = _beside(tokenizer) if fix == Path(BESIDE) else fix
     if fix is not None:
         check_folder(fix, "a repaired copy", code="LT-E118")
     files = TokenizerFiles.read(tokenizer)
@@ -38,9 +62,9 @@ def doctor(
     if fix is None and any(each.check in FIXABLE for each in found) and files.engine is not None:
         fixable = ", ".join(dict.fromkeys(step.partition(":")[0] for step in repair(files).steps))
         if fixable:
-            say(f"next: lazarus-tokenkit doctor -t {tokenizer} --fix NEW_DIRECTORY repairs {fixable}")
+            say(f"next: {context.command_path} -t {shlex.quote(tokenizer)} --fix repairs {fixable} in a copy")
     if fix is not None:
-        done = repair(files)
+        done = repair(files, template)
         write_repair(done, fix)
         show(done.diff)
         for step in done.steps:
@@ -48,4 +72,20 @@ def doctor(
         if done.new_rows is not None:
             say(f"the model's embedding needs {done.new_rows:,} rows")
         say(f"wrote {fix}" + ("" if done.steps else "; there was no safe repair"))
+        if not done.has_template:
+            say(
+                "it has no chat template: none is the only one that matches its special tokens; --template NAME adds one"
+            )
     raise typer.Exit(1 if counts["error"] else 0)
+
+
+def _beside(tokenizer: str) -> Path:
+    """The directory of a repaired copy: next to a local tokenizer, else in the current directory."""
+    path = Path(tokenizer)
+    if path.is_dir():
+        path = path.resolve()
+        return path.parent / f"{path.name or 'tokenizer'}-fixed"
+    if path.is_file():
+        return path.with_name(f"{path.stem}-fixed")
+    name = re.sub(r"[^\w.-]+", "-", tokenizer.rpartition("/")[2]).strip("-.")
+    return Path(f"{name[:64] or 'tokenizer'}-fixed")

@@ -8,7 +8,7 @@ import typer
 
 from lazarus_core.cli_options import Force
 from lazarus_core.console import say, show
-from lazarus_tokenkit.cli.options import AsJson, TokenizerName, load, read_text, with_fields
+from lazarus_tokenkit.cli.options import AsJson, TextOption, TokenizerName, load, one_of, read_text, with_fields
 
 if TYPE_CHECKING:
     from lazarus_tokenkit.samples.schemas import FieldNames
@@ -60,12 +60,16 @@ def compare(
     *,
     fields: "FieldNames",
     as_json: AsJson = False,
+    text_option: TextOption = None,
 ) -> None:
     """Compare two tokenizers on a text or a corpus."""
     from lazarus_tokenkit.analysis.comparison import compare_tokenizers
     from lazarus_tokenkit.samples.documents import read_documents
 
-    if (text is None) == (data is None):
+    text = one_of(text, text_option, "TEXT and --text")
+    if text is None and data is None:
+        raise typer.BadParameter("give a text to compare, or a data set with --data")
+    if text is not None and data is not None:
         raise typer.BadParameter("give a text or --data, not both")
     one, other = load(first), load(second)
     text = None if text is None else read_text(text)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TextIO, cast
 
 import typer
 
+from lazarus_core.cli_app import Alias
 from lazarus_core.cli_options import shared_options
 from lazarus_tokenkit.errors import TokenkitError
 
@@ -25,7 +26,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 Data = Annotated[
     list[Path],
     typer.Option(
-        "-d", "--data", help="JSON Lines, JSON, CSV, Parquet or text file, or directory of texts; can be repeated."
+        "-d",
+        "--data",
+        Alias("--file"),
+        help="JSON Lines, JSON, CSV, Parquet or text file, or directory of texts; can be repeated.",
     ),
 ]
 EngineOption = Annotated[
@@ -38,6 +42,22 @@ Template = Annotated[
     str | None,
     typer.Option(help="Name in `templates list`, `own`, or Jinja file [default: the tokenizer's own, else plain]."),
 ]
+
+
+TextOption = Annotated[str | None, typer.Option("--text", hidden=True, help="The text, as TEXT.")]
+
+
+def one_of(argument: str | None, option: str | None, names: str) -> str | None:
+    """Returns the value of an argument that can also be given as an option.
+
+    Args:
+        argument: Value of the argument.
+        option: Value of the option.
+        names: Both names, for the error.
+    """
+    if argument is not None and option is not None:
+        raise typer.BadParameter(f"{names} are the same setting: give one")
+    return option if argument is None else argument
 
 
 def load(name: str) -> "Tokenizer":

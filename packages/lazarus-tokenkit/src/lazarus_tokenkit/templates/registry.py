@@ -62,6 +62,17 @@ REGISTRY: Mapping[str, TemplateEntry] = {
 """ChatML with and without tools, plain text, and the formats of eight model families."""
 
 
+def registered(name: str) -> TemplateEntry:
+    """Returns a template of the registry.
+
+    Raises:
+        TemplateError: No registered template has this name.
+    """
+    if name not in REGISTRY:
+        raise TemplateError(f"no registered template `{name}`: choose {_known()}", "LT-E201")
+    return REGISTRY[name]
+
+
 def choose_template(tokenizer: Tokenizer, wanted: str | None, pinned_date: str) -> ChatTemplate:
     """Chooses the chat template of a tokenizer.
 

@@ -1,6 +1,8 @@
 """Loads a tokenizer by name or path. Only a Hugging Face id that is not cached needs the network."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 from lazarus_core.bounded import read_bytes
 from lazarus_core.strict_json import BOM, MalformedJson, parse_object
@@ -62,6 +64,20 @@ def load_tokenizer(name_or_path: str | Path) -> Tokenizer:
 def as_tokenizer(tokenizer: TokenizerOrName) -> Tokenizer:
     """Returns an open tokenizer unchanged, or loads it by name or path."""
     return load_tokenizer(tokenizer) if isinstance(tokenizer, str | Path) else tokenizer
+
+
+def tokenizer_first(
+    first: TokenizerOrName | Iterable[str], second: TokenizerOrName | Iterable[str]
+) -> tuple[Tokenizer, Iterable[str]]:
+    """Returns an open tokenizer and texts that were given in either order.
+
+    Args:
+        first: A tokenizer, its name or path, or texts. A string is a name.
+        second: The other of the two.
+    """
+    if isinstance(first, Iterable) and not isinstance(first, str):
+        first, second = second, first
+    return as_tokenizer(cast("TokenizerOrName", first)), cast("Iterable[str]", second)
 
 
 def _from_directory(path: Path, name: str, source: str | None = None) -> Tokenizer:

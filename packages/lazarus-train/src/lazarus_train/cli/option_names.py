@@ -189,6 +189,7 @@ _READ: dict[str, dict[str, Any]] = {
     "eval_data": {"is_repeated": True, "read": read_named, "metavar": "[NAME=]PATH"},
     "learning_rate": {"default": "1e-4, with LoRA 1e-3"},
     "log_to": {"read": _read_loggers},
+    "output": {"default": "a dated one in checkpoints"},
     "rate_factors": {"read": _read_factors, "metavar": "PATTERN=X,..."},
     "sample_prompts": {"is_repeated": True},
     "weights": {"read": str},

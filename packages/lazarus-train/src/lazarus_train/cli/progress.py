@@ -2,10 +2,11 @@
 
 import contextlib
 import signal
+import time
 from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING
 
-from lazarus_core.console import progress, say
+from lazarus_core.console import duration, progress, say
 
 if TYPE_CHECKING:
     from lazarus_plan.checks import ChainCheck
@@ -40,6 +41,7 @@ def watching(config: "TrainConfig", *, is_shown: bool) -> Generator["Watcher"]:
         names = ", ".join(path.name for path in config.data_files)
         display.show_bar(f"encoding {names}", None, "rows")
         stack.enter_context(_exit_of_signal(asked))
+        stack.callback(display.show_result)
         yield Watcher(
             on_rows=lambda rows: display.bar(rows),
             on_reference=display.on_reference,
@@ -67,18 +69,24 @@ class _Display:
         self._asked = asked
         self._shown = stack.enter_context(contextlib.ExitStack())  # the bar in sight
         self._pairs: int | None = None
+        self._first: StepReport | None = None
+        self._last: StepReport | None = None
+        self._began = 0.0
+        self._tokens = 0
+        self._step_seconds = 0.0
         self.bar: Callable[..., object] = lambda *_, **__: None
 
-    def show_bar(self, title: str, total: int | None, unit: str) -> None:
+    def show_bar(self, title: str, total: int | None, unit: str, done: int = 0) -> None:
         """Replaces the bar.
 
         Args:
             title: Text before the bar.
             total: Length of the bar; None if unknown.
             unit: Unit of the count.
+            done: Units of an earlier run.
         """
         self._shown.close()
-        self.bar = self._shown.enter_context(progress(title, total=total, unit=unit))
+        self.bar = self._shown.enter_context(progress(title, total=total, unit=unit, done=done))
 
     def on_memory(self, estimate: "MemoryEstimate") -> None:
         say(f"memory: {estimate.in_words()}")
@@ -96,13 +104,27 @@ class _Display:
             say(f"plan: {line}")
         say(f"steps {first + 1} to {last}" if first < last else "no step is left to do")
         self._stack.enter_context(_asking_to_stop(self._asked, is_shown=True))
-        self.show_bar("training", last, "steps")
-        self.bar(first)
+        self.show_bar("training", last, "steps", first)
+        self._began = time.monotonic()
 
     def on_step(self, report: "StepReport") -> None:
+        self._first, self._last = self._first or report, report
+        self._tokens += report.tokens
+        self._step_seconds += report.seconds
         told = "".join(f", accuracy {each:.2f}" for name, each in report.metrics.items() if "accuracy" in name)
         speed = f"{report.tokens / report.seconds:,.0f} tokens/s"
         self.bar(1, note=f"loss {report.loss:.3f}{told}, {speed}, {report.epochs:.2f} epochs")
+
+    def show_result(self) -> None:
+        """Says what the steps of this run did: first and last loss, speed, time."""
+        self._shown.close()
+        if self._first is None or self._last is None:
+            return
+        losses = f"loss {self._first.loss:.3f} at step {self._first.step}"
+        if self._last is not self._first:
+            losses += f", {self._last.loss:.3f} at step {self._last.step}"
+        speed = f"{self._tokens / self._step_seconds:,.0f} tokens/s"
+        say(f"trained: {losses}; {speed}, {duration(time.monotonic() - self._began)}")
 
     def on_measure(self, done: int, total: int) -> None:
         self.bar(0, note=f"measuring held-out loss, {done / total:.0%}")

@@ -4,7 +4,9 @@ A command reads a run from four layers: defaults, `--config FILE`, `--set NAME=V
 """
 
 import inspect
+import itertools
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -198,6 +200,7 @@ def _settings_of_record(read: "Read") -> "Read":
 def _complete(command: Command, layers: "Layers[RunSettings]") -> None:
     """Refuses contradicting settings, and fills in dependent ones."""
     _check_objective(command, layers)
+    has_folder = layers.source(("output",)) is not None
     _require(command, layers)
     _choose_plan(layers)
     _choose_model(command, layers)
@@ -212,6 +215,8 @@ def _complete(command: Command, layers: "Layers[RunSettings]") -> None:
         raise typer.BadParameter("--min-gap needs --patience")
     if command is SFT and layers.get(("objective", "kind")) == "diffusion":
         layers.add_default(("objective", "truncated_share"), 0.0)
+    if not has_folder:
+        say(f"no -o: the folder of this run is {layers.get(('output',))}; give it as -o to resume the run")
 
 
 def _check_objective(command: Command, layers: "Layers[RunSettings]") -> None:
@@ -232,10 +237,24 @@ def _require(command: Command, layers: "Layers[RunSettings]") -> None:
     """Refuses a run without a required setting, as Typer does for a missing option."""
     from lazarus_core.settings import missing
 
-    needed = {"model": "'--model'", "data": "'--data'", "output": "'-o' / '--output'"}
+    needed = {"model": "'--model'", "data": "'--data'"}
     for name, option in needed.items():
         if layers.source((name,)) is None and not (name == "model" and command.from_nothing):
             raise missing(option)
+    if layers.source(("output",)) is None:
+        layers.add_default(("output",), _dated_folder(command))
+
+
+def _dated_folder(command: Command) -> Path:
+    """The folder of a run without `--output`: a new one, named after the command and the time."""
+    from lazarus_core.settings import missing
+    from lazarus_train.distributed import is_launched
+
+    if is_launched():  # each process would take its own time
+        raise missing("'-o' / '--output'")
+    name = f"{command.name}-{datetime.now().astimezone():%Y-%m-%d-%H%M%S}"
+    names = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
+    return next(folder for each in names if not (folder := Path("checkpoints") / each).exists())
 
 
 def _choose_plan(layers: "Layers[RunSettings]") -> None:
@@ -253,8 +272,6 @@ def _choose_plan(layers: "Layers[RunSettings]") -> None:
         if needless := _flags_of(layers, "build_plan"):
             raise typer.BadParameter(f"{_option(needless[0])} needs --build-plan")
         return
-    if layers.get(("build_plan", "token_budget")) is None and built.kind == "flag":
-        raise typer.BadParameter("--build-plan needs --token-budget")
     weights = layers.get(("build_plan", "weights"))
     data: Any = layers.get(("data",))
     sources = 1 if isinstance(data, str | Path) else len(data)
@@ -336,7 +353,9 @@ def start(settings: "RunSettings") -> None:
             make_model(fresh, config.output, resume=resume)
         processes.check_same(fresh=str(fresh))  # wait until the model is written
     if planning is not None:
-        plan_run(config, planning, resume=resume, writes=processes.is_first)
+        budget = plan_run(config, planning, resume=resume, writes=processes.is_first)
+        if budget is not None and "token_budget" not in planning:
+            say(f"no -b: the plan has {budget:,} tokens a step, suggested from the lengths; give -b for another")
         processes.check_same(planning=planning)  # wait until the plan is written
     with (
         watching(config, is_shown=processes.is_first) as watcher,

@@ -1,6 +1,6 @@
-"""OpenAI's encodings, loaded from local rank files whose SHA-256 is verified. Nothing is downloaded or changed.
+"""OpenAI's encodings, from rank files whose SHA-256 is verified: a local file, else a download, kept in the cache.
 
-A rank file lists the bytes of each token. The split patterns and the special tokens are part of this module, because
+A rank file lists the bytes of each token. It is converted once; the cache keeps the result. The split patterns and the special tokens are part of this module, because
 OpenAI publishes them as code (openai/tiktoken, tiktoken_ext/openai_public.py and tiktoken/model.py).
 """
 
@@ -9,12 +9,14 @@ import binascii
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from lazarus_core.bounded import read_bytes
 from lazarus_tokenkit.errors import TokenizerError, TokenizerNotFound
+from lazarus_tokenkit.tokenizers.backends import converted
 from lazarus_tokenkit.tokenizers.backends.alphabet import bytes_to_piece
 from lazarus_tokenkit.tokenizers.backends.assembly import BYTE_LEVEL, bpe, config_file, tokenizer_file
 from lazarus_tokenkit.tokenizers.backends.companions import CONFIG_FILE, TOKENIZER_FILE
@@ -148,24 +150,51 @@ def known_names() -> str:
 
 
 def open_encoding(name: str) -> HuggingFaceTokenizer:
-    """Loads an encoding by the name of the encoding or of a model, from a rank file in a known folder.
+    """Loads an encoding by the name of the encoding or of a model.
+
+    The first that exists is used: a rank file in the folders of `CACHE_VARIABLES`, the converted encoding in the cache, a
+    rank file in another known folder, a download. `HF_HUB_OFFLINE=1` forbids the download.
 
     Raises:
-        TokenizerNotFound: No known folder has the rank file.
+        TokenizerNotFound: No known folder has the rank file, and it cannot be downloaded.
         TokenizerError: The rank file is not the published one. It is not changed.
     """
     key = MODELS.get(name, name)
     encoding = ENCODINGS[key]
-    for folder in _folders():
-        for file_name in _file_names(encoding.file):
-            if (folder / file_name).is_file():
-                return open_ranks(folder / file_name, key, name)
+    named = _rank_file(_named_folders(), encoding.file)
+    if named is not None:
+        return open_ranks(named, key, name)
+    kept = converted.read(key, encoding.sha256, name)
+    if kept is not None:
+        return kept
+    found = _rank_file(_folders(), encoding.file)
+    return open_ranks(_download(key) if found is None else found, key, name)
+
+
+def _rank_file(folders: Iterable[Path], file: str) -> Path | None:
+    paths = (folder / name for folder in folders for name in _file_names(file))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _download(key: str) -> Path:
+    from huggingface_hub import constants
+
+    encoding = ENCODINGS[key]
     url = URL.format(encoding.file)
-    raise TokenizerNotFound(
-        f"encoding `{key}` is in none of the folders {', '.join(map(str, _folders()))}: save {url} there as"
-        f" {encoding.file}.tiktoken, or name its folder in {CACHE_VARIABLES[0]}",
-        "LT-E102",
-    )
+    folder = converted.cache_folder()
+    try:
+        if folder is None:
+            raise OSError("there is no home directory for the cache")
+        if constants.HF_HUB_OFFLINE:
+            raise OSError("HF_HUB_OFFLINE is set")
+        return converted.download(url, encoding.sha256, folder / f"{encoding.file}.tiktoken")
+    except OSError as error:
+        reason = " ".join(str(getattr(error, "reason", None) or error).split())
+        raise TokenizerNotFound(
+            f"encoding `{key}` is in none of the folders {', '.join(map(str, _folders()))}, and cannot be downloaded"
+            f" ({reason}): save {url} there as {encoding.file}.tiktoken, or name its folder in {CACHE_VARIABLES[0]}",
+            "LT-E102",
+        ) from error
 
 
 def open_ranks(path: Path, key: str | None = None, name: str | None = None) -> HuggingFaceTokenizer:
@@ -181,6 +210,8 @@ def open_ranks(path: Path, key: str | None = None, name: str | None = None) -> H
     """
     content = read_bytes(path)
     found = hashlib.sha256(content).hexdigest()
+    if key is not None and found == ENCODINGS[key].sha256 and (kept := converted.read(key, found, name or key)):
+        return kept
     if key is None:
         key = next((known for known, encoding in ENCODINGS.items() if encoding.sha256 == found), None)
         if key is None:
@@ -196,7 +227,11 @@ def open_ranks(path: Path, key: str | None = None, name: str | None = None) -> H
             " download it again; this file is not changed",
             "LT-E113",
         )
-    return _convert(parse_ranks(content, path), encoding, name or key)
+    ranks = parse_ranks(content, path)
+    made = _convert(ranks, encoding, name or key)
+    merges = [f"{bytes_to_piece(left)} {bytes_to_piece(right)}" for left, right in reached_merges(ranks)]
+    converted.keep(made, key, encoding.sha256, merges)
+    return made
 
 
 def parse_ranks(content: bytes, path: Path) -> dict[bytes, int]:
@@ -231,6 +266,30 @@ def merges_of(ranks: Mapping[bytes, int]) -> Iterator[tuple[bytes, bytes]]:
                     yield left, right
 
 
+def reached_merges(ranks: Mapping[bytes, int]) -> Iterator[tuple[bytes, bytes]]:
+    """Yields for each token the one split by which a merge loop can make it, by rank. Other splits are never reached.
+
+    The loop joins the leftmost pair of the lowest rank in the whole text, so inside the bytes of a token it joins what it
+    would join in these bytes alone, in the same order, until a join crosses their border. A token is made where none
+    did, so its last two parts are those that its bytes alone come to. Bytes that stop at three parts never become it.
+    """
+    none = len(ranks) + max(ranks.values(), default=0)
+    for token in sorted(ranks, key=ranks.__getitem__):
+        parts = [token[at : at + 1] for at in range(len(token))]
+        joined = [ranks.get(left + right, none) for left, right in pairwise(parts)]
+        while len(joined) > 1 and (best := min(joined)) < none:
+            at = joined.index(best)
+            merged = parts[at] + parts[at + 1]
+            parts[at : at + 2] = [merged]
+            del joined[at]
+            if at:
+                joined[at - 1] = ranks.get(parts[at - 1] + merged, none)
+            if at < len(joined):
+                joined[at] = ranks.get(merged + parts[at + 1], none)
+        if len(parts) == 2:
+            yield parts[0], parts[1]
+
+
 def _convert(ranks: Mapping[bytes, int], encoding: TiktokenEncoding, name: str) -> HuggingFaceTokenizer:
     pieces = {token: bytes_to_piece(token) for token in ranks}
     vocab = {pieces[token]: rank for token, rank in ranks.items()} | dict(encoding.special_tokens)
@@ -247,8 +306,18 @@ def _convert(ranks: Mapping[bytes, int], encoding: TiktokenEncoding, name: str) 
 
 
 def _folders() -> list[Path]:
-    named = [Path(os.environ[variable]) for variable in CACHE_VARIABLES if os.environ.get(variable)]
-    return [*named, Path(tempfile.gettempdir()) / "data-gym-cache", Path.home() / ".cache" / "tiktoken"]
+    own = converted.cache_folder()
+    kept = [] if own is None else [own]
+    return [
+        *_named_folders(),
+        *kept,
+        Path(tempfile.gettempdir()) / "data-gym-cache",
+        Path.home() / ".cache" / "tiktoken",
+    ]
+
+
+def _named_folders() -> list[Path]:
+    return [Path(os.environ[variable]) for variable in CACHE_VARIABLES if os.environ.get(variable)]
 
 
 def _file_names(file: str) -> tuple[str, str]:

@@ -1,0 +1,227 @@
+"""The command lines of the public project that this one continues, with `lazarus` for its name, on local input.
+
+Each name of a model or tokenizer is a directory of the current folder, so that every line runs as it is written.
+"""
+
+import importlib.metadata
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import commands
+import suite
+
+LINES = Path(__file__).with_name("seed_commands.txt").read_text("utf-8").splitlines()
+EXCEPTED = {
+    "lazarus introspect ": "lazarus-introspect",
+    "lazarus gym run ": "lazarus-gym",
+    "lazarus generate ": "lazarus-gym",
+    "uv run python examples/": "examples of lazarus-models",
+}
+"""Beginnings of lines that wait for a package, each with the package."""
+NEEDS_REAL_DATA = ("gpt-4",)
+"""Names that only the rank files of the real data can open offline."""
+THOROUGH = ("gpt-4o",)
+"""Names whose encoding takes four seconds to convert: their line runs in a thorough run."""
+TINYLLAMA, LLAMA = "TinyLlama/TinyLlama-1.1B-Chat-v1.0", "meta-llama/Llama-2-7b"
+SHOWN = {
+    "tokenizer encode": r"^\d+(,\d+)*\n",
+    "tokenizer decode": r"\S",
+    "tokenizer vocab": "",  # its last line is on stderr; without real data it finds nothing
+    "tokenizer compare": r"tokens",
+    "tokenizer doctor": r"information|warning",
+    "tokenizer fingerprint": r"[0-9a-f]{16}",
+    "tokenizer analyze": r"\d",
+    "data lengths build": r"\d+ samples",
+    "data batchplan build": r"plan_id",
+    "data batchplan info": r"(?sm)plan_id.*^step 0 of epoch 0: .*^  row 0, ",
+    "data batchplan validate": "",
+    "data batching analyze": r"(?m)^bucketed .* 128,256,512",
+    "bench": r"\| packed \|",
+    "train sft": r"^checkpoints/sft-\d{4}-\d\d-\d\d-\d{6}(-\d+)?/final\n$",
+    "train dpo": r"^checkpoints/dpo-\d{4}-\d\d-\d\d-\d{6}(-\d+)?/final\n$",
+    "infer": r"\n",
+}
+"""What stdout has of each command."""
+
+
+def excepted(line: str) -> str | None:
+    """The package that a line waits for."""
+    return next((package for begin, package in EXCEPTED.items() if line.startswith(begin)), None)
+
+
+def test_there_are_61_lines():
+    assert len(LINES) == len(set(LINES)) == 61
+    assert sum(excepted(line) is not None for line in LINES) == 17 + 1 + 1 + 13
+
+
+def write_rows(path: str, rows: list[dict[str, str]]) -> None:
+    Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path | None:
+    """The current folder, with everything that the lines name; returns the real data, if there is some."""
+    from lazarus_models import init_model, save
+    from lazarus_tokenkit import load_tokenizer
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    real = Path(os.environ.get("LAZARUS_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    byte = load_tokenizer("byte")
+    save(init_model("nano", byte, seed=0), Path(TINYLLAMA))
+    shutil.copytree(TINYLLAMA, "checkpoints/sft/final")
+    byte.save(Path("model-name"))
+    if real.is_dir():
+        shutil.copytree(real / "tokenizers/gpt2", "gpt2")
+        shutil.copytree(real / "tokenizers/llama2", LLAMA)
+        monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(real / "tokenizers/tiktoken"))
+    else:  # as many ids as `--ids` needs
+        characters = "".join(map(chr, [*range(32, 127), *range(0x4E00, 0x4E00 + 22_000)]))
+        load_tokenizer(f"char:{characters}").save(Path("gpt2"))
+        byte.save(Path(LLAMA))
+    words = ["Hello, world", "the hello of a fox", "a quick brown fox", "machine learning is amazing"]
+    Path("corpus.txt").write_text("".join(f"{word} {number}\n" for number in range(30) for word in words), "utf-8")
+    write_rows("train.jsonl", [{"prompt": f"What is {n} + {n}?", "completion": f" {2 * n}."} for n in range(60)])
+    pairs = [{"prompt": f"What is {n}?", "chosen": f" It is {n}.", "rejected": " No."} for n in range(40)]
+    write_rows("preferences.jsonl", pairs)
+    return real if real.is_dir() else None
+
+
+def plan_preferences() -> None:
+    """The plan that `train dpo` names is that of its pairs."""
+    run = ["lazarus", "data", "lengths", "build", "-d", "preferences.jsonl", "-t", TINYLLAMA, "-o", "pairs.jsonl"]
+    assert lazarus(run)[0] == 0
+    plan = ["lazarus", "data", "batchplan", "build", "-l", "pairs.jsonl", "-b", "512", "-o", "batch_plan", "--force"]
+    assert lazarus(plan)[0] == 0
+
+
+def plan_training() -> None:
+    """The plan that `train sft` names is that of its model's tokenizer."""
+    run = ["lazarus", "data", "lengths", "build", "-d", "train.jsonl", "-t", TINYLLAMA, "-o", "lengths.jsonl"]
+    assert lazarus(run)[0] == 0
+    plan = [
+        "lazarus",
+        "data",
+        "batchplan",
+        "build",
+        "-l",
+        "lengths.jsonl",
+        "-b",
+        "512",
+        "--row-len",
+        "256",
+        "-o",
+        "batch_plan",
+        "--force",
+    ]
+    assert lazarus(plan)[0] == 0
+
+
+def remove_plan() -> None:
+    """A new plan takes the place of another one only with `--force`."""
+    shutil.rmtree("batch_plan", ignore_errors=True)
+
+
+BEFORE: dict[str, Callable[[], None]] = {
+    "lazarus data batchplan build": remove_plan,
+    "lazarus data batchplan validate": plan_training,
+    "lazarus train sft": plan_training,
+    "lazarus train dpo": plan_preferences,
+}
+"""Beginnings of lines that need another plan than that of the lines before, with what makes it."""
+
+
+def lazarus(words: list[str]) -> tuple[int, str, str]:
+    """Runs a line; `uvx --from DISTRIBUTION[EXTRA] lazarus` is checked against the installed distribution."""
+    if words[:2] == ["uvx", "--from"]:
+        distribution, _, extra = words[2].rstrip("]").partition("[")
+        metadata = importlib.metadata.metadata(distribution)
+        assert not extra or extra in metadata.get_all("Provides-Extra", [])
+        scripts = importlib.metadata.entry_points(group="console_scripts", name=words[3])
+        assert [each.dist.name for each in scripts if each.dist] == [distribution]
+        words = words[3:]
+    assert words[0] == "lazarus"
+    done = commands.run([sys.executable, "-m", "lazarus_cli", *words[1:]])
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_every_line_runs_as_it_is_written(folder: Path | None):
+    table: list[tuple[str, str]] = []
+    failed: list[str] = []
+    for line in LINES:
+        words = shlex.split(line)
+        if package := excepted(line):
+            table.append((f"waits for {package}", line))
+            continue
+        if folder is None and any(name in line for name in NEEDS_REAL_DATA):
+            table.append(("needs the real data", line))
+            continue
+        if not suite.is_thorough() and any(name in line for name in THOROUGH):
+            table.append(("runs with --thorough", line))
+            continue
+        for begin, prepare in BEFORE.items():
+            if line.startswith(begin):
+                prepare()
+        code, shown, said = lazarus(words)
+        bare = " ".join(words[words.index("lazarus") + 1 :])
+        pattern = next(pattern for command, pattern in SHOWN.items() if bare.startswith(command))
+        ok = code == 0 and re.search(pattern, shown) is not None and "Traceback" not in said
+        table.append(("runs" if ok else f"exit {code}", line))
+        failed += [] if ok else [f"{line}\n{shown[-300:]}{said[-600:]}"]
+    runs = sum(state == "runs" for state, _ in table)
+    print(*(f"{state:<38}{line}" for state, line in table), sep="\n")
+    print(f"{runs} of {len(LINES)} lines run")
+    assert failed == []
+    assert runs == (27 if folder is None else 29 if suite.is_thorough() else 28)
+    if folder is not None:
+        assert "hello" in lazarus(shlex.split('lazarus tokenizer vocab -t "gpt2" --search "hello"'))[1]
+    assert Path("model-name-fixed/tokenizer.json").is_file()
+    assert Path("fingerprint.json").is_file()
+    if folder is not None:
+        assert lazarus(shlex.split('lazarus tokenizer decode -t "gpt2" --ids "464,2068,7586,21831"'))[1] == (
+            "The quick brown fox\n"
+        )
+
+
+def test_the_extras_bring_the_engines():
+    wanted = {"openai": "tiktoken", "fast": "gigatoken"}
+    of_kit = importlib.metadata.requires("lazarus-tokenkit") or []
+    of_cli = importlib.metadata.requires("lazarus-cli") or []
+    for extra, package in wanted.items():
+        assert any(each.startswith(f"lazarus-tokenkit[{extra}]") and f"extra == '{extra}'" in each for each in of_cli)
+        assert any(each.startswith(package) and f"extra == '{extra}'" in each for each in of_kit)
+    assert any("lazarus-cli[fast,openai]" in each and "extra == 'all'" in each for each in of_cli)
+
+
+PYTHON_API = """
+from lazarus_tokenkit import compute_fingerprint, load_tokenizer
+from lazarus_tokenkit.analysis import analyze_coverage, calculate_fit_score
+
+tokenizer = load_tokenizer("TinyLlama/TinyLlama-1.1B-Chat-v1.0")
+texts = ["Your training data...", "More examples..."]
+coverage = analyze_coverage(texts, tokenizer)
+print(f"UNK rate: {coverage.unk_rate:.2%}")
+print(f"Tokens per word: {coverage.tokens_per_word:.2f}")
+fit = calculate_fit_score(texts, tokenizer)
+print(f"Fit score: {fit.score}/100 ({fit.grade})")
+print(f"Fingerprint: {compute_fingerprint(tokenizer).fingerprint}")
+"""
+"""The snippet of the tokenizer. Six others use `lazarus_models.inference` (1), lazarus-introspect (4), lazarus-gym (1)."""
+
+
+def test_the_snippet_of_the_tokenizer_runs(folder: Path | None):
+    done = commands.run([sys.executable, "-c", PYTHON_API], check=True)
+    assert re.fullmatch(
+        r"UNK rate: 0\.00%\nTokens per word: 7\.40\nFit score: [\d.]+/100 \(insufficient sample\)\nFingerprint: [0-9a-f]{64}\n",
+        done.stdout,
+    )
