@@ -325,3 +325,9 @@ def test_the_command_line_names_the_options_and_the_library_names_fields(call, t
     with pytest.raises(SampleError) as caught:
         list(read_samples(data))
     assert "--" not in caught.value.message and "`completion`" in caught.value.message
+
+
+@pytest.mark.parametrize("command", [("stats",), ("waste",)], ids=" ".join)
+def test_a_length_cache_that_does_not_exist_names_the_command_that_builds_one(call, command: tuple[str, ...]):
+    code, _, err = call("lengths", *command, "-l", "no.jsonl")
+    assert code == 2 and "no.jsonl does not exist: build it with `lazarus data lengths build` [LP-E001]" in err

@@ -27,6 +27,10 @@ PACKAGE = Path(lazarus_train.__file__).parent
             "plan with --oversize error, --row-len 64, --mode padded",
         ),
         (
+            "nope does not exist; build one with `build_plan`",
+            "nope does not exist; build one with `lazarus data batchplan build`",
+        ),
+        (
             "`final`, `auto` and `model.embed_tokens.weight` stay",
             "`final`, `auto` and `model.embed_tokens.weight` stay",
         ),

@@ -11,7 +11,7 @@ from lazarus_core.console import progress, say, show
 from lazarus_tokenkit.cli.options import AsJson, Data, EngineOption, Template, TokenizerName, load, with_fields
 
 if TYPE_CHECKING:
-    from lazarus_plan import LengthsHeader
+    from lazarus_plan import LengthCache, LengthsHeader
     from lazarus_tokenkit.lengths.stats import LengthStats
     from lazarus_tokenkit.samples.schemas import FieldNames
 
@@ -86,10 +86,9 @@ def waste(
     as_json: AsJson = False,
 ) -> None:
     """Print the share of padding in padded batches."""
-    from lazarus_plan import read_lengths
     from lazarus_tokenkit.analysis.waste import padding_waste
 
-    found = padding_waste(read_lengths(lengths).length, batch_size, max_length)
+    found = padding_waste(_read(lengths).length, batch_size, max_length)
     show(
         json.dumps(found, indent=2)
         if as_json
@@ -98,10 +97,17 @@ def waste(
 
 
 def _stats(path: Path) -> "LengthStats":
-    from lazarus_plan import read_lengths
     from lazarus_tokenkit.lengths.stats import LengthStats
 
-    return LengthStats.of(read_lengths(path))
+    return LengthStats.of(_read(path))
+
+
+def _read(path: Path) -> "LengthCache":
+    from lazarus_plan import read_lengths
+    from lazarus_plan.command_names import errors_with_commands
+
+    with errors_with_commands():
+        return read_lengths(path)
 
 
 def _budget(longest: int) -> int:

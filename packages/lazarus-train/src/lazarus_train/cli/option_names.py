@@ -15,6 +15,7 @@ import typer
 
 from lazarus_core.errors import LazarusError
 from lazarus_core.settings import Key, Option
+from lazarus_plan.command_names import name_commands
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -241,7 +242,7 @@ def _options_by_field() -> dict[str, str]:
 
 
 def name_options(text: str) -> str:
-    """Replaces fields in backquotes by their options. Other words in backquotes stay.
+    """Replaces fields in backquotes by their options, and functions by their commands. Other words stay.
 
     >>> name_options("choose another `output`, or `resume=none`; `final` stays")
     'choose another --output, or --resume none; `final` stays'
@@ -251,7 +252,7 @@ def name_options(text: str) -> str:
         name = _options_by_field().get(found[1])
         return found[0] if name is None else f"{name} {found[2]}" if found[2] else name
 
-    return re.sub(r"`([a-z][\w.]*)(?:=([^`]*))?`", option, text)
+    return name_commands(re.sub(r"`([a-z][\w.]*)(?:=([^`]*))?`", option, text))
 
 
 @contextmanager
