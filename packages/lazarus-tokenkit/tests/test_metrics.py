@@ -162,7 +162,7 @@ def test_broken_characters_are_shown_as_bytes():
 
 def test_spans_of_words_are_in_bytes():
     assert word_spans(" \u00e9a b").tolist() == [[1, 4], [5, 6]]
-    assert boundaries("ab", Segments([1, 2, 3], [0, 1, 1], [1, 2, 2])).tolist() == [1]
+    assert boundaries(Segments([1, 2, 3], [0, 1, 1], [1, 2, 2])).tolist() == [1]
 
 
 def test_a_fit_is_low_for_bytes_and_high_for_what_was_made_for_the_corpus(trained: Any):

@@ -26,7 +26,7 @@ def write_samples(tasks: Iterable[Task], path: Path) -> None:
     """Writes tasks as chat samples, atomically. Equal tasks give equal bytes.
 
     Args:
-        tasks: The tasks.
+        tasks: Tasks in the order of the lines.
         path: Output file.
     """
     with whole_file(path) as file:

@@ -53,7 +53,7 @@ def score_replies(tasks: Iterable[Task], replies: Mapping[str, str]) -> dict[str
     """Scores one reply to every task, by kind and in total (`"all"`, last).
 
     Args:
-        tasks: The tasks.
+        tasks: Tasks with distinct ids.
         replies: Replies by task id.
 
     Raises:
@@ -69,8 +69,8 @@ def check_ids(tasks: Sequence[Task], replies: Mapping[str, str]) -> None:
     """Checks that there is one reply to every task and no other.
 
     Args:
-        tasks: The tasks.
-        replies: The replies by id of their tasks.
+        tasks: Tasks with distinct ids.
+        replies: Replies by task id.
 
     Raises:
         SamplesError: A task without a reply, or a reply without a task.

@@ -53,7 +53,7 @@ def measure_speed(tokenizer: Tokenizer, documents: Sequence[str], repeats: int =
     The reference engine is measured one text at a time and in batches, the other engines in batches.
 
     Args:
-        tokenizer: The tokenizer.
+        tokenizer: The tokenizer to measure.
         documents: The texts to encode.
         repeats: Number of runs, at least 1. The fastest run counts.
     """

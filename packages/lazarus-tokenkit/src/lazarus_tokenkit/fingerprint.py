@@ -136,7 +136,7 @@ def save_fingerprint(fingerprint: TokenizerFingerprint, path: Path, *, force: bo
     """Writes a fingerprint as JSON.
 
     Args:
-        fingerprint: The fingerprint.
+        fingerprint: Digests of a tokenizer and of its components.
         path: The file.
         force: Whether to replace an existing file that is not a fingerprint.
 

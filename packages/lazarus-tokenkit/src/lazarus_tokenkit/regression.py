@@ -167,8 +167,8 @@ def run_suite(suite: Suite, tokenizer: Tokenizer) -> list[Outcome]:
     [(), ('2 tokens, at most 1 expected',)]
 
     Args:
-        suite: The suite.
-        tokenizer: The tokenizer.
+        suite: The cases, and optionally the expected fingerprint.
+        tokenizer: The tokenizer to test.
 
     Returns:
         One outcome for each case, after one for the fingerprint if the suite has one.

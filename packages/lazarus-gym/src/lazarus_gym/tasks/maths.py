@@ -93,8 +93,8 @@ def verify(task: Task, reply: str) -> Verdict:
     Verdict(correct=False, found=None)
 
     Args:
-        task: The task.
-        reply: Text of the reply.
+        task: A task; its `answer` is a whole number.
+        reply: Text of the reply, of any length.
     """
     found = _last_number(reply)
     return Verdict(found == str(task.answer), found)

@@ -103,7 +103,7 @@ def compare_tokenizers(first: TokenizerOrName, second: TokenizerOrName, document
     for batch in chunks(documents):
         one, other = (tokenizer.segment_batch(batch, parse_special=False) for tokenizer in (first, second))
         for text, *pair in zip(batch, one, other, strict=True):
-            cuts = [boundaries(text, each) for each in pair]
+            cuts = [boundaries(each) for each in pair]
             # 2 shared / total is the harmonic mean of precision and recall of the boundaries.
             shared += len(np.intersect1d(*cuts, assume_unique=True))
             total += sum(map(len, cuts))
@@ -135,8 +135,8 @@ def categories(text: str, found: Segments) -> Any:
     """Counts tokens by the kind of their first character.
 
     Args:
-        text: The text.
-        found: Its tokens.
+        text: The text that was encoded.
+        found: Tokens of the text with their byte ranges.
 
     Returns:
         Counts in the order of `CATEGORIES`, int64 (5,).
@@ -157,13 +157,13 @@ def cut_view(text: str, found: Segments, mark: str = "|") -> str:
     'hello| world'
 
     Args:
-        text: The text.
-        found: Its tokens.
-        mark: The mark.
+        text: The text that was encoded.
+        found: Tokens of the text with their byte ranges.
+        mark: Text to put at each boundary.
     """
     content = text.encode()
     # Consecutive boundaries delimit the shown pieces; backslash escapes show incomplete characters.
-    cuts = [0, *boundaries(text, found).tolist(), len(content)]
+    cuts = [0, *boundaries(found).tolist(), len(content)]
     pieces = (content[start:end] for start, end in pairwise(cuts))
     return mark.join(piece.decode(errors="backslashreplace") for piece in pieces)
 

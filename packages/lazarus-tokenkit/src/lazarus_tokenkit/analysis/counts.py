@@ -76,8 +76,8 @@ def count_corpus(tokenizer: Tokenizer, documents: Iterable[str]) -> CorpusCounts
     {'bytes': 7, 'chars': 6, 'words': 2, 'tokens': 7, 'fallback_bytes': 2}
 
     Args:
-        tokenizer: The tokenizer.
-        documents: The corpus.
+        tokenizer: The tokenizer to encode with.
+        documents: Texts of the corpus.
 
     Raises:
         TokenkitError: The corpus is empty.
@@ -117,8 +117,8 @@ def word_ids(tokenizer: Tokenizer, words: Sequence[str], *, has_space: bool) -> 
     A word alone would include the dummy prefix that some tokenizers write before every text.
 
     Args:
-        tokenizer: The tokenizer.
-        words: The words.
+        tokenizer: The tokenizer to encode with.
+        words: Words without white space.
         has_space: Whether the word follows a space. The space then belongs to the word's tokens. Otherwise the word
             follows a line feed, which does not count.
     """
@@ -131,13 +131,8 @@ def word_ids(tokenizer: Tokenizer, words: Sequence[str], *, has_space: bool) -> 
     ]
 
 
-def boundaries(text: str, found: Segments) -> NDArray[np.int64]:
-    """Returns the distinct first bytes of a text's tokens, sorted, without 0.
-
-    Args:
-        text: The text.
-        found: Its tokens.
-    """
+def boundaries(found: Segments) -> NDArray[np.int64]:
+    """Returns the distinct first bytes of a text's tokens, sorted, without 0."""
     starts = np.unique(np.array(found.starts, dtype=np.int64))
     return starts[starts > 0]
 
@@ -159,7 +154,7 @@ def byte_places(text: str) -> NDArray[np.int64]:
 def _count(text: str, found: Segments, tokenizer: Tokenizer, byte_ids: NDArray[np.bool_]) -> tuple[int, ...]:
     content = np.frombuffer(text.encode(), dtype=np.uint8)
     ids = np.array(found.ids, dtype=np.int64)
-    cuts = boundaries(text, found)
+    cuts = boundaries(found)
     words = word_spans(text)
     # A word is continued if a boundary lies strictly between its first byte and its end.
     inside = np.searchsorted(cuts, words[:, 1], "left") > np.searchsorted(cuts, words[:, 0], "right")

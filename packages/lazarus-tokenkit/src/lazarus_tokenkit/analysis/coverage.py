@@ -175,8 +175,8 @@ def single_token_rates(tokenizer: Tokenizer, documents: Iterable[str]) -> tuple[
     """Computes STRR of a corpus with and without a leading space. Both are None without words.
 
     Args:
-        tokenizer: The tokenizer.
-        documents: The corpus.
+        tokenizer: The tokenizer to measure.
+        documents: Texts; the first `MAX_WORDS` distinct words count.
     """
     words = list(dict.fromkeys(word for text in documents for word in WORD.findall(text)))[:MAX_WORDS]
     if not words:

@@ -117,8 +117,8 @@ def span_tokens(text: str, found: Segments, pattern: re.Pattern[str]) -> NDArray
     """Counts the tokens that overlap each match of a pattern.
 
     Args:
-        text: The text.
-        found: Its tokens.
+        text: The text that was encoded.
+        found: Tokens of the text with their byte ranges.
         pattern: Regular expression of the spans.
 
     Returns:

@@ -38,7 +38,7 @@ def analysis_page(tokenizer: Tokenizer, documents: Sequence[str], found: Analysi
     """Renders the HTML page of one tokenizer.
 
     Args:
-        tokenizer: The tokenizer.
+        tokenizer: The tokenizer that the page describes.
         documents: The corpus.
         found: The requested analysis. Histograms, coverage and entropy follow it.
     """

@@ -110,8 +110,8 @@ def token_count(tokenizer: Tokenizer, pieces: Sequence[str]) -> int:
     """Counts the tokens of texts that are encoded separately.
 
     Args:
-        tokenizer: The tokenizer.
-        pieces: The texts.
+        tokenizer: The tokenizer to encode with; special-token text counts as ordinary text.
+        pieces: Texts; tokens never span two of them.
     """
     return sum(map(len, tokenizer.encode_batch(pieces, parse_special=False)))
 

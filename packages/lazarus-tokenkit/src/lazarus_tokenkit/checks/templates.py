@@ -46,7 +46,7 @@ def validate_template(template: ChatTemplate, tokenizer: Tokenizer) -> list[Prop
     """Tests all properties of a template. If it does not render, only this failure is returned.
 
     Args:
-        template: The template.
+        template: The template to test.
         tokenizer: The tokenizer that encodes the template's output.
     """
     try:

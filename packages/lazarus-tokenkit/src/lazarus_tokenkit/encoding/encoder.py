@@ -67,7 +67,7 @@ class Prepared(NamedTuple):
     """Samples, split into pieces that are not encoded yet.
 
     Args:
-        samples: The samples.
+        samples: The samples in their order.
         cut: Pieces of each part of each sample.
         texts: Texts for the engine of the tokenizer, in order.
         continuing: Texts for the engine of `Tokenizer.continuation`, in order.
@@ -121,7 +121,7 @@ class Encoder:
     [0, 0, 0, 0, 0, 0, 1, 1]
 
     Args:
-        tokenizer: The tokenizer.
+        tokenizer: Encodes the rendered text.
         template: Name of a template such as `chatml` or `plain`, `own`, a path to a Jinja file, or None. None takes the
             tokenizer's own template if it has one, else `plain`.
         pinned_date: Date that the template receives as today, ISO 8601.

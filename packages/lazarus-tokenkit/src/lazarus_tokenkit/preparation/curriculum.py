@@ -59,7 +59,7 @@ def make_curriculum(
     """Orders samples from easy to hard. Samples with equal scores keep their order.
 
     Args:
-        samples: The samples.
+        samples: Samples of any kind.
         by: The criterion: `length` or `reasoning`.
         tokenizer: Measures lengths in tokens. None measures lengths in characters.
         num_stages: Number of stages, at least 1. It is reduced to the number of samples.

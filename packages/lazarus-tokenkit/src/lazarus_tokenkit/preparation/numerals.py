@@ -22,8 +22,8 @@ def normalize_numbers(text: str, style: Style = "plain") -> str:
     '1 2 + 3 4 5'
 
     Args:
-        text: The text.
-        style: `plain` or `spaced`.
+        text: Any text.
+        style: `plain` removes thousands separators; `spaced` also puts a space between digits.
     """
     plain = NUMBER.sub(lambda found: found[0].replace(",", ""), text.translate(_FULL_WIDTH))
     return re.sub(r"(?<=\d)(?=\d)", " ", plain) if style == "spaced" else plain

@@ -80,7 +80,7 @@ def map_texts(sample: Sample, rewrite: Rewrite) -> Sample:
     CompletionSample(id='0', prompt='A', completion='B')
 
     Args:
-        sample: The sample.
+        sample: A sample of any kind.
         rewrite: Function from a text to its replacement, called in the order of the texts.
     """
     match sample:

@@ -45,7 +45,7 @@ def inject_structures(text: str, names: Sequence[str] = tuple(PATTERNS)) -> Inje
     Injected(text='see <|url|>, <|date|>', values=('https://example.org/a', '2024-05-01'))
 
     Args:
-        text: The text.
+        text: Any text without the tokens of the structures.
         names: Names of the structures, keys of `PATTERNS`.
 
     Raises:

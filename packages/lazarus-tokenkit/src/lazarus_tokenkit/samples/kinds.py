@@ -113,8 +113,8 @@ class CompletionSample:
 
     Args:
         id: Id of the sample.
-        prompt: The prompt.
-        completion: The answer.
+        prompt: Text that the model sees; it carries no loss.
+        completion: Text that the model learns to write.
     """
 
     id: str

@@ -26,8 +26,8 @@ class Row(NamedTuple):
     """A sample with its place.
 
     Args:
-        sample: The sample.
-        path: The file.
+        sample: Content of the row.
+        path: File that contains the row.
         line: 1-based line, or 1-based row number for formats without lines.
     """
 

@@ -70,12 +70,32 @@ class Sandbox(ImmutableSandboxedEnvironment):
     concat = staticmethod(limits.joined)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Evaluates a binary operation unless its result would be too large."""
+        """Evaluates a binary operation. Jinja calls it for the operators in `intercepted_binops`.
+
+        Args:
+            context: Jinja's context of the template.
+            operator: `*`, `**`, `+` or `%`.
+            left: Left operand.
+            right: Right operand.
+
+        Raises:
+            SecurityError: The result would be too large.
+        """
         measures.measure_operation(operator, left, right)
         return limits.charge(super().call_binop(context, operator, left, right))
 
     def call(self, context: Any, callable_: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Calls a function or method unless it is not allowed or its result would be too large."""
+        """Calls a function or method for a template. Jinja calls it for every call expression.
+
+        Args:
+            context: Jinja's context of the template.
+            callable_: The function or bound method.
+            args: Positional arguments; iterators are read into lists first, so that their size is known.
+            kwargs: Keyword arguments.
+
+        Raises:
+            SecurityError: The call is not allowed, its result would be too large, or the time limit has passed.
+        """
         function = getattr(callable_, "__wrapped__", callable_)
         owner = getattr(function, "__self__", None)
         if owner is self:  # `tick`, `joined` or `charged`

@@ -123,11 +123,27 @@ class Tokenizer(Protocol):
         ...
 
     def encode_batch(self, texts: Sequence[str], *, parse_special: bool = True) -> list[list[int]]:
-        """Encodes every text, on all cores. See `encode`."""
+        """Encodes every text, on all cores.
+
+        Args:
+            texts: Any Unicode texts.
+            parse_special: As in `encode`.
+
+        Returns:
+            The ids of each text, equal to those of `encode`.
+        """
         ...
 
     def segment_batch(self, texts: Sequence[str], *, parse_special: bool = True) -> list[Segments]:
-        """Encodes every text and returns the byte range of each token. See `encode`."""
+        """Encodes every text and returns the byte range of each token.
+
+        Args:
+            texts: Any Unicode texts.
+            parse_special: As in `encode`.
+
+        Returns:
+            Ids and half-open byte ranges of the tokens of each text.
+        """
         ...
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = False) -> str:
@@ -174,7 +190,7 @@ def special_text(tokenizer: Tokenizer, token_id: int | None) -> str | None:
     """Returns the text of a special token, or None.
 
     Args:
-        tokenizer: The tokenizer.
+        tokenizer: Its special tokens are searched.
         token_id: Id of the special token, or None.
     """
     return next((text for text, known_id in tokenizer.special_tokens.items() if known_id == token_id), None)

@@ -89,7 +89,7 @@ def make_card(
     """Measures a trained tokenizer on held-out documents.
 
     Args:
-        tokenizer: The tokenizer.
+        tokenizer: The trained tokenizer.
         kind: `bpe`, `sentencepiece` or `char`.
         config: Training settings.
         files: Name, size in bytes and SHA-256 of each training file.
@@ -111,7 +111,7 @@ def freeze(tokenizer: HuggingFaceTokenizer, card: ReportCard, directory: Path) -
     """Writes tokenizer, card and fingerprint into a new folder, which is created atomically.
 
     Args:
-        tokenizer: The tokenizer.
+        tokenizer: The trained tokenizer.
         card: Its report card.
         directory: The new folder.
 

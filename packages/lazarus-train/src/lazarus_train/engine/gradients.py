@@ -63,7 +63,16 @@ class LossGradients:
         return found
 
     def traced(self, model: nn.Module, batch: Batch, units: mx.array) -> Found:
-        """The same, not computed yet; arguments as in `GradientFn`."""
+        """Gradients, loss and metrics as arrays that are not computed yet. Use it inside a graph that is compiled or joined.
+
+        Args:
+            model: Its trainable parameters are differentiated.
+            batch: Some rows of a step.
+            units: Units of the whole step, above 0, float32 ().
+
+        Returns:
+            Gradients by parameter name; loss and metrics by name with the prefix `MEANS`.
+        """
 
         def mean_loss(batch: Batch) -> tuple[mx.array, Found]:
             loss, metrics = self._loss_fn(model, batch)

@@ -102,7 +102,7 @@ class Statistics:
 
     Args:
         survey: The statistics to compute; None if the loss needs none.
-        plan: The plan.
+        plan: The plan of the run; gives the samples of each step.
         batches: Makes the batches.
         replicas: The model and its copies.
         processes: The processes of the run.

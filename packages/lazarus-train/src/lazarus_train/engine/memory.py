@@ -91,7 +91,15 @@ class StepShape:
 def estimate_memory(
     model: nn.Module, config: TrainConfig, policy: DevicePolicy, shape: StepShape, rows: int
 ) -> MemoryEstimate:
-    """Peak memory with `rows` rows at once; the arguments are those of `fitting_rows`."""
+    """Estimated peak memory of one process.
+
+    Args:
+        model: The model with its adapters, if any.
+        config: Settings: optimizer, EMA, precision, gradient checkpointing and optimizer sharding.
+        policy: Device policy: number of threads and low-memory layers.
+        shape: The largest step of the plan.
+        rows: Rows per forward pass, from 1 to `shape.rows`.
+    """
     learnt = sum(each.nbytes for each in flatten(model.trainable_parameters()).values())
     held = sum(each.nbytes for each in weights(model).values())
     threads = min(config.threads_of(policy.threads), rows)

@@ -35,7 +35,7 @@ def is_decayed(name: str, parameter: mx.array, role: ParameterRole | None = None
 
     Args:
         name: Dotted name of the parameter.
-        parameter: The parameter.
+        parameter: Its values; only the number of dimensions counts.
         role: Role from the model's description; by default guessed from the name.
     """
     return (role or guessed_role(name, parameter.ndim)) in DECAYED and parameter.ndim >= 2
@@ -46,7 +46,7 @@ def is_hidden_matrix(name: str, parameter: mx.array, role: ParameterRole | None 
 
     Args:
         name: Dotted name of the parameter.
-        parameter: The parameter.
+        parameter: Its values; only the number of dimensions counts.
         role: Role from the model's description; by default guessed from the name.
     """
     return (role or guessed_role(name, parameter.ndim)) in ORTHOGONALISED and parameter.ndim == 2

@@ -27,7 +27,7 @@ def cast_weights(model: nn.Module, dtype: mx.Dtype) -> None:
     """Casts a model's weights in place; quantized weights are unchanged.
 
     Args:
-        model: The model.
+        model: Any model; its floating-point arrays are replaced.
         dtype: Floating-point type.
     """
     cast = {

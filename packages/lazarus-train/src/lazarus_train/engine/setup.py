@@ -96,7 +96,7 @@ class Run:
         setup: Settings, data and processes.
         base: Initial model of the run.
         state: Model, optimizer and EMA.
-        log: The logs.
+        log: Audit log, metrics, throughput and samples.
         objective: The objective, bound to the training data.
         gradients: Gradients of one batch, from the run's loss function.
         replicas: The model and its copies for threads.
@@ -137,7 +137,7 @@ def restore_run(setup: Setup, checkpoint: Path, stored: State) -> Run:
 
     Args:
         setup: Settings, data and processes.
-        checkpoint: The checkpoint.
+        checkpoint: Folder of the checkpoint.
         stored: State of the checkpoint.
     """
     config, inputs = setup.config, setup.inputs

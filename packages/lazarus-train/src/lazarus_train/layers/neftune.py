@@ -51,8 +51,8 @@ def noisy(model: nn.Module, noise: mx.array) -> Generator[None]:
     """Context manager: adds noise to the embeddings of the model's calls.
 
     Args:
-        model: The model.
-        noise: Noise (R, T, D); None adds none.
+        model: A model whose embedding was wrapped for noise.
+        noise: Numbers to add to the embeddings, (R, T, D); R = rows, T = tokens per row, D = model width.
     """
     embedding = cast("Noisy", embedding_of(model))
     embedding.add(noise)

@@ -297,7 +297,7 @@ def step_group(plan: BatchPlan, step: int) -> Group:
     A step of one distinct sample uses the answers of the nearest other sample before it in the plan, or after it.
 
     Args:
-        plan: The plan.
+        plan: The plan that contains the step.
         step: Index of the step, from 0.
     """
     first, last = int(plan.step_splits[step]), int(plan.step_splits[step + 1])

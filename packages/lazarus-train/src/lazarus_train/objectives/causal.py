@@ -27,7 +27,15 @@ class CausalObjective(Objective[CausalSettings]):
     is_static = True
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
-        """Sum over labels, in nats."""
+        """Sum of the negative log-likelihoods, in nats.
+
+        Args:
+            model: A causal language model.
+            batch: Packed rows; `is_label` selects the tokens that count.
+
+        Returns:
+            The sum, float32 (), and no metrics.
+        """
         from lazarus_train.objectives.forward import causal_sum
 
         return causal_sum(model, batch), {}

@@ -65,13 +65,29 @@ class ClassificationObjective(Objective[ClassificationSettings]):
             self.baseline = float(max((labels == label).sum() for label in set(labels.tolist())) / len(labels))
 
     def loss_normalizer(self, plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = False) -> NDArray[np.int64]:
-        """Samples of each step."""
+        """Samples of each step.
+
+        Args:
+            plan: The steps.
+            dataset: Questions with one answer each.
+            may_be_empty: Not used: every step of a plan has a sample.
+
+        Returns:
+            Number of samples of each step, int64 (S,).
+
+        Raises:
+            SetupError: A sample is a pair of answers, is truncated or split, or has no answer.
+        """
         from lazarus_train.objectives.loss_normalizer import samples_by_step
 
         return samples_by_step(plan, dataset, pairs=False)
 
     def sequence_head(self, dataset: Dataset, tokenizer: Tokenizer) -> SequenceHead:
         """One score for each class. Classes come from the settings, or from the data in alphabetical order.
+
+        Args:
+            dataset: The training data. Its answers are read if the settings name no classes.
+            tokenizer: The tokenizer that encoded it; decodes the answers.
 
         Raises:
             SetupError: The data has only one class.
@@ -89,11 +105,16 @@ class ClassificationObjective(Objective[ClassificationSettings]):
         return SequenceHead(classes, "single_label_classification")
 
     def warnings(self, dataset: Dataset, head: SequenceHead | None) -> Iterable[str]:
-        """Warns if most answers occur once."""
+        """Warns if there are more classes than half the number of samples, which suggests free text.
+
+        Args:
+            dataset: The training data.
+            head: The classes; None gives no warning.
+        """
         if head is not None and 2 * len(head.outputs) > len(dataset):
             yield (
-                f"warning: the {len(dataset)} answers are {len(head.outputs)} classes, so most stand once; if they are texts to "
-                "write, `sft` learns that"
+                f"warning: the {len(dataset)} answers form {len(head.outputs)} classes, so most occur once; to train a model that "
+                "writes these texts, use `sft`"
             )
 
     def bind(self, bindings: Bindings) -> ClassificationObjective:
@@ -107,7 +128,15 @@ class ClassificationObjective(Objective[ClassificationSettings]):
         return ClassificationObjective(self.settings, labels)
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
-        """Cross-entropy summed over samples, with accuracy."""
+        """Cross-entropy in nats, summed over samples.
+
+        Args:
+            model: A model with one score per class.
+            batch: Rows whose parts name sample and position of the answer.
+
+        Returns:
+            The sum, float32 (), and the number of correct predictions as `accuracy`.
+        """
         from lazarus_models.backend import mx
         from lazarus_train.objectives.forward import part_scores
         from lazarus_train.objectives.score_losses import classification

@@ -33,9 +33,8 @@ class DiffusionSettings(ObjectiveSettings, frozen=True):
     causal_share: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Weight of an additional next-token loss: the joint loss."""
     truncated_share: float = Field(default=0.01, ge=0.0, le=1.0)
-    """Share of samples that diffusion sees truncated to a random length, drawn again in every step. Use LLaDA's
-    share for
-        pre-training and 0 for fine-tuning on answers.
+    """Share of samples that are truncated to a random length, drawn again in every step. Use LLaDA's share for
+    pre-training and 0 for fine-tuning on answers.
     """
     draws: PositiveInt = 128
     """Number of mask draws that a held-out loss averages over. The default is LLaDA's."""
@@ -54,7 +53,19 @@ class DiffusionObjective(Objective[DiffusionSettings]):
         self.token_ids = (settings.mask_id,)
 
     def loss_normalizer(self, plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = False) -> NDArray[np.int64]:
-        """Label tokens of each step; refuses data that contains the mask."""
+        """Label tokens of each step. Refuses data that contains the mask.
+
+        Args:
+            plan: The steps.
+            dataset: Samples of the plan.
+            may_be_empty: Whether a step may have no label. Held-out steps may.
+
+        Returns:
+            Number of labels of each step, int64 (S,).
+
+        Raises:
+            SetupError: The data contains `mask_id`, or a step has no label.
+        """
         from lazarus_train.objectives.masking import check_mask_is_free
 
         check_mask_is_free(dataset, self.settings.mask_id)
@@ -82,7 +93,15 @@ class DiffusionObjective(Objective[DiffusionSettings]):
         return with_masks(batch, noised._replace(weight=cut.weight * noised.weight), cut.segment_ids)
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
-        """Sum over labels."""
+        """Masked-diffusion loss in nats, summed over labels; joined with the next-token loss if `causal_share` is above 0.
+
+        Args:
+            model: A language model; attention is bidirectional for the masked rows.
+            batch: From `prepare`: masked ids, weights and visible segments are in `random_inputs`.
+
+        Returns:
+            The sum, float32 (), and with `causal_share` both parts as metrics.
+        """
         from lazarus_models.backend import mx
         from lazarus_train.objectives.forward import bidirectional_logits, causal_sum
         from lazarus_train.objectives.masking import SEEN, diffusion_nll, joint, masks_of

@@ -31,8 +31,8 @@ def causal_sum(model: nn.Module, batch: Batch) -> Float[mx.array, ""]:
     """Sum of the negative log-likelihoods of all labels given the preceding tokens, in nats.
 
     Args:
-        model: The model.
-        batch: The batch.
+        model: A `Decoder` with a language-model head.
+        batch: Packed rows; attention does not cross segments.
     """
     if not device_policy().labels_only:
         decoder = cast("Decoder", model)
@@ -44,8 +44,8 @@ def label_nll(model: nn.Module, batch: Batch) -> Float[mx.array, " L"]:
     """-log p of every label, in the order of rows and tokens; float32 (L,).
 
     Args:
-        model: The model.
-        batch: The batch.
+        model: A `Decoder` with a language-model head.
+        batch: Packed rows; `places` are the flat indices of its labels.
     """
     decoder = cast("Decoder", model)
     states = decoder.body(batch.ids, _caches(decoder, batch))  # (R, T, D)
@@ -60,8 +60,8 @@ def part_log_probabilities(model: nn.Module, batch: Batch) -> Float[mx.array, " 
     """Joint log-probability of the labels of each part given the preceding tokens; float32 (P,).
 
     Args:
-        model: The model.
-        batch: The batch.
+        model: A `Decoder` with a language-model head.
+        batch: Packed rows with P parts.
     """
     return -_part_sums(label_nll(model, batch), batch)
 
@@ -75,8 +75,8 @@ def log_probabilities_with_prompts(
     For rejected answers both values cover the labels only, because no loss reads their prompts.
 
     Args:
-        model: The model.
-        batch: The batch.
+        model: A `Decoder` with a language-model head.
+        batch: Whole pairs; parts alternate between chosen and rejected.
     """
     wider = _with_prompts(batch)
     nll = label_nll(model, wider)

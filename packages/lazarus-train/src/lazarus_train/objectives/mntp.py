@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 class MntpSettings(ObjectiveSettings, frozen=True):
     """Predicts masked tokens at the previous position (LLM2Vec, arXiv 2404.05961): adapts a causal model to
-    bidirectional
-        attention.
+    bidirectional attention.
     """
 
     kind: Literal["mntp"] = "mntp"
@@ -46,7 +45,19 @@ class MntpObjective(Objective[MntpSettings]):
         self.token_ids = (settings.mask_id,)
 
     def loss_normalizer(self, plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = False) -> NDArray[np.int64]:
-        """Label tokens of each step; refuses data that contains the mask."""
+        """Label tokens of each step. Refuses data that contains the mask.
+
+        Args:
+            plan: The steps.
+            dataset: Samples of the plan.
+            may_be_empty: Whether a step may have no label. Held-out steps may.
+
+        Returns:
+            Number of labels of each step, int64 (S,).
+
+        Raises:
+            SetupError: The data contains `mask_id`, or a step has no label.
+        """
         from lazarus_train.objectives.masking import check_mask_is_free
 
         check_mask_is_free(dataset, self.settings.mask_id)
@@ -70,7 +81,15 @@ class MntpObjective(Objective[MntpSettings]):
         )
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
-        """Weighted sum over masked labels; each weight accounts for the unmasked labels."""
+        """Weighted sum over masked labels, in nats; each weight accounts for the unmasked labels.
+
+        Args:
+            model: A language model, computed with bidirectional attention.
+            batch: From `prepare` or `measure`: masked ids and weights are in `random_inputs`.
+
+        Returns:
+            The sum, float32 (), and no metrics.
+        """
         from lazarus_train.objectives.forward import bidirectional_logits
         from lazarus_train.objectives.masking import SEEN, masks_of, mntp_nll
 

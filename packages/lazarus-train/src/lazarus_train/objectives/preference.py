@@ -137,7 +137,19 @@ class PreferenceObjective(Objective[PreferenceSettings]):
         return ReferenceNeed(self.settings.reference, mismatched=self.settings.loss == "kto")
 
     def loss_normalizer(self, plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = False) -> NDArray[np.int64]:
-        """Pairs of each step, or labelled answers for KTO on single answers."""
+        """Pairs of each step, or labelled answers for KTO on single answers.
+
+        Args:
+            plan: The steps.
+            dataset: Pairs of answers, or single answers with labels.
+            may_be_empty: Not used: every step of a plan has a sample.
+
+        Returns:
+            Number of pairs or answers of each step, int64 (S,).
+
+        Raises:
+            SetupError: A sample is truncated or split, is of another kind, or is the only one for KTO.
+        """
         import numpy as np
 
         from lazarus_train.objectives.loss_normalizer import check_labelled, check_whole, samples_by_step
@@ -185,7 +197,15 @@ class PreferenceObjective(Objective[PreferenceSettings]):
         return self._reference
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
-        """Sum over pairs, with rewards, margin and accuracy."""
+        """Sum over pairs.
+
+        Args:
+            model: The model in training.
+            batch: Whole pairs. Statistics of the step, if the loss needs them, are in `random_inputs`.
+
+        Returns:
+            The sum, float32 (), and sums of the rewards, their margin and the accuracy; for `kto` also the KL.
+        """
         from lazarus_models.backend import mx
         from lazarus_train.objectives.forward import log_probabilities_with_prompts, part_log_probabilities
         from lazarus_train.objectives.preference_losses import POINT, as_pairs
@@ -221,7 +241,15 @@ class LabelledObjective(PreferenceObjective):
         self.metrics = ("reward_desirable", "reward_undesirable", "kl")
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
-        """Sum over answers, with the mean reward of each label."""
+        """Sum over answers.
+
+        Args:
+            model: The model in training.
+            batch: Labelled answers, with the statistics of the step in `random_inputs`.
+
+        Returns:
+            The sum, float32 (), the rewards of desirable and undesirable answers, and the KL.
+        """
         from lazarus_models.backend import mx
         from lazarus_train.objectives import preference_losses as losses_of
         from lazarus_train.objectives.forward import part_log_probabilities

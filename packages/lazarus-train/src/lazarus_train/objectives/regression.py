@@ -43,13 +43,30 @@ class RegressionObjective(Objective[RegressionSettings]):
         self._targets = targets
 
     def loss_normalizer(self, plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = False) -> NDArray[np.int64]:
-        """Samples of each step."""
+        """Samples of each step.
+
+        Args:
+            plan: The steps.
+            dataset: Questions with one number each as answer.
+            may_be_empty: Not used: every step of a plan has a sample.
+
+        Returns:
+            Number of samples of each step, int64 (S,).
+
+        Raises:
+            SetupError: A sample is a pair of answers, is truncated or split, or has no answer.
+        """
         from lazarus_train.objectives.loss_normalizer import samples_by_step
 
         return samples_by_step(plan, dataset, pairs=False)
 
     def sequence_head(self, dataset: Dataset, tokenizer: Tokenizer) -> SequenceHead:
-        """One value."""
+        """One value for each question.
+
+        Args:
+            dataset: Not used: the head is the same for all data.
+            tokenizer: Not used.
+        """
         from lazarus_train.objectives.sequence_head import SequenceHead
 
         return SequenceHead(("value",), "regression")
@@ -63,7 +80,15 @@ class RegressionObjective(Objective[RegressionSettings]):
         return RegressionObjective(self.settings, numbers(bindings.dataset, bindings.tokenizer))
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
-        """Squared error summed over samples, with absolute error."""
+        """Squared error summed over samples.
+
+        Args:
+            model: A model with one score.
+            batch: Rows whose parts name sample and position of the answer.
+
+        Returns:
+            The sum, float32 (), and the sum of absolute errors as `absolute_error`.
+        """
         from lazarus_models.backend import mx
         from lazarus_train.objectives.forward import part_scores
         from lazarus_train.objectives.score_losses import regression

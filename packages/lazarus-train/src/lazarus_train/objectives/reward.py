@@ -38,19 +38,44 @@ class RewardObjective(Objective[RewardSettings]):
     baseline = 0.5
 
     def loss_normalizer(self, plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = False) -> NDArray[np.int64]:
-        """Pairs of each step."""
+        """Pairs of each step.
+
+        Args:
+            plan: The steps.
+            dataset: Pairs of answers.
+            may_be_empty: Not used: every step of a plan has a sample.
+
+        Returns:
+            Number of pairs of each step, int64 (S,).
+
+        Raises:
+            SetupError: A sample is not a pair, is truncated or split, or has an empty answer.
+        """
         from lazarus_train.objectives.loss_normalizer import samples_by_step
 
         return samples_by_step(plan, dataset, pairs=True)
 
     def sequence_head(self, dataset: Dataset, tokenizer: Tokenizer) -> SequenceHead:
-        """One score."""
+        """One score for each answer.
+
+        Args:
+            dataset: Not used: the head is the same for all data.
+            tokenizer: Not used.
+        """
         from lazarus_train.objectives.sequence_head import SequenceHead
 
         return SequenceHead(("reward",), "regression")
 
     def loss(self, model: Any, batch: Batch) -> tuple[mx.array, Metrics]:
-        """Sum over pairs, with margin and accuracy."""
+        """Bradley-Terry loss in nats, summed over pairs.
+
+        Args:
+            model: A model with one score.
+            batch: Whole pairs; parts alternate between chosen and rejected.
+
+        Returns:
+            The sum, float32 (), and sums of the reward margin and the accuracy (a tie counts one half).
+        """
         from lazarus_train.objectives.forward import part_scores
         from lazarus_train.objectives.preference_losses import as_pairs
         from lazarus_train.objectives.score_losses import bradley_terry

@@ -48,11 +48,25 @@ class KtoPoint:
     names: tuple[str, ...] = ("ratio", "examples")
 
     def batches(self, group: Group, own: OwnBatches) -> Iterable[Batch]:
-        """The mismatched examples that this process computes."""
+        """The mismatched examples that this process computes.
+
+        Args:
+            group: The samples of all processes; every prompt gets another sample's answer.
+            own: Rank, number of processes and tokens per forward pass. Its rows are not used.
+        """
         return mismatched_batches(group, self.dataset, own.tokens, own.rank, own.size)
 
     def sums(self, group: Group, model: Any, batch: Batch) -> Sums:
-        """Log-ratios and their number."""
+        """Log-ratios of mismatched answers and their number.
+
+        Args:
+            group: The samples of all processes.
+            model: The model, in evaluation mode.
+            batch: A batch of `mismatched_batches`.
+
+        Returns:
+            `ratio`, the sum of log pi - log pi_ref in nats, and `examples`, the number of summed ratios.
+        """
         ratios = part_log_probabilities(model, batch) - self.reference.mismatched(model, batch, group)
         return {"ratio": ratios.sum(), "examples": mx.array(float(len(batch.parts)))}
 
@@ -79,18 +93,37 @@ class PairMeans:
     names: tuple[str, ...] = ("chosen", "rejected", "pairs")
 
     def batches(self, group: Group, own: OwnBatches) -> Iterable[Batch]:
-        """The rows of this process."""
+        """The rows of this process.
+
+        Args:
+            group: Not used: the rows of all processes contain its samples.
+            own: Makes the batches of this process's rows.
+        """
         return own.rows()
 
     def sums(self, group: Group, model: Any, batch: Batch) -> Sums:
-        """Log-ratios of either side and the number of pairs."""
+        """Log-ratios of either side and the number of pairs.
+
+        Args:
+            group: Not used: the sums need the batch alone.
+            model: The model, in evaluation mode.
+            batch: Whole pairs; parts alternate between chosen and rejected.
+
+        Returns:
+            `chosen` and `rejected`, sums of log pi - log pi_ref in nats, and `pairs`, the number of pairs.
+        """
         ratios = part_log_probabilities(model, batch) - self.reference(model, batch)
         # Two parts per pair, alternately chosen and rejected.
         pairs = mx.array(float(len(batch.parts) // 2))
         return {"chosen": ratios[0::2].sum(), "rejected": ratios[1::2].sum(), "pairs": pairs}
 
     def settle(self, group: Group, sums: Sums) -> Mapping[str, mx.array]:
-        """Their means, not below zero."""
+        """The mean log-ratio of each side, at least zero.
+
+        Args:
+            group: Not used: the sums contain the number of pairs.
+            sums: Sums over the whole group.
+        """
         points = {POINT_CHOSEN: "chosen", POINT_REJECTED: "rejected"}
         return {point: _mean(sums[side], sums["pairs"]) for point, side in points.items()}
 
@@ -103,11 +136,22 @@ class PromptTokens:
     names: tuple[str, ...] = ()
 
     def batches(self, group: Group, own: OwnBatches) -> Iterable[Batch]:
-        """None."""
+        """No batches: lengths are known without a forward pass.
+
+        Args:
+            group: The samples of all processes.
+            own: Not used.
+        """
         return ()
 
     def sums(self, group: Group, model: Any, batch: Batch) -> Sums:
-        """Never called: there are no batches."""
+        """No sums. It is never called, because there are no batches.
+
+        Args:
+            group: Not used.
+            model: Not used.
+            batch: Not used.
+        """
         return {}
 
     def settle(self, group: Group, sums: Sums) -> Mapping[str, mx.array]:
@@ -167,7 +211,12 @@ def mismatched_batches(group: Group, dataset: Dataset, tokens: int, rank: int = 
 
 
 def count_mismatched(group: Group, dataset: Dataset) -> int:
-    """Number of examples of `mismatched`."""
+    """Number of examples that `mismatched` gives, computed from lengths alone.
+
+    Args:
+        group: The samples.
+        dataset: Lengths of the answers: two for a pair, one for a single answer.
+    """
     return sum(len(dataset.part_lengths(sample) or (0,)) for sample in group.samples)
 
 
@@ -237,8 +286,8 @@ def settle(
     """The statistics from the sums of all batches, equal on every process of a run.
 
     Args:
-        survey: The survey.
-        group: The samples.
+        survey: Names the sums and turns them into statistics.
+        group: The samples of all processes.
         found: Sums of this process's batches.
         processes: The processes that computed the other batches.
     """

@@ -26,10 +26,10 @@ def check_model(
     """Refuses a run that the model does not support, and warns about probable mistakes.
 
     Args:
-        lm: The model.
+        lm: The loaded model, without adapters.
         inputs: Data and plan.
         config: Settings of the run.
-        objective: The objective.
+        objective: The objective to train; its extra token ids are checked too.
         head: Result of the objective's `sequence_head`.
         on_warning: Called with each warning.
 

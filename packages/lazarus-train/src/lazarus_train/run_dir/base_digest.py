@@ -31,7 +31,12 @@ class Base:
 
     @classmethod
     def of(cls, lm: "LoadedModel", tokenizer: "Tokenizer") -> "Base":
-        """Digests of a model that was loaded with `hashed`, and of the tokenizer that encoded the rows."""
+        """Digests of a loaded model and its tokenizer.
+
+        Args:
+            lm: The model, loaded with `hashed=True`, so that the digests cover the bytes that were loaded.
+            tokenizer: The tokenizer that encoded the rows; it is saved to a temporary folder and hashed.
+        """
         assert lm.digests, "loaded with `hashed`"
         return cls(dict(sorted({**lm.digests, **tokenizer_digests(tokenizer)}.items())))
 

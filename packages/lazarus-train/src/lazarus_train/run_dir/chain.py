@@ -72,7 +72,12 @@ class RunAudit:
         return self.header.start
 
     def last(self, kind: Kind, step: int | None = None) -> int | None:
-        """Index of the last line that binds an object of a kind, after `step` steps if given."""
+        """Index in `entries` of the last line that binds an object of a kind; None if there is no such line.
+
+        Args:
+            kind: Kind of the object, such as `checkpoint`.
+            step: Number of steps done before the line; None admits any number.
+        """
         places = (
             place
             for place, entry in reversed(list(enumerate(self.entries)))

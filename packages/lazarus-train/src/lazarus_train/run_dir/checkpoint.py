@@ -2,15 +2,15 @@
 
 ```
 OUT/checkpoints/step-0000006/
-  config.json, model.safetensors, tokenizer   a model that mlx-lm and transformers open  (adapters.safetensors with
-  LoRA)
+  config.json, model.safetensors, tokenizer   a model that mlx-lm and transformers open
+  adapters.safetensors                        with LoRA, instead of model.safetensors
   optimizer.safetensors                       moments and step counts
   state.json                                  position in plan and audit log, settings that determine the weights,
-  initial model, logs manifest.json                               SHA-256 of every file; written last
+                                              digests of the initial model and of the logs
+  manifest.json                               SHA-256 of every file; written last
 ```
 A checkpoint is a sealed folder (see `sealed_write`). It is complete once it has its name, and it is verified before
-use.
-The audit log binds its manifest.
+use. The audit log binds its manifest.
 """
 
 import re
@@ -38,7 +38,12 @@ _NAME = re.compile(r"step-(\d{7,})")
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
-    """Path of the checkpoint after `step` optimizer steps."""
+    """Path of a checkpoint, which may not exist.
+
+    Args:
+        folder: Folder of the checkpoints.
+        step: Optimizer steps done, at least 0; written with at least seven digits.
+    """
     return folder / f"step-{step:07d}"
 
 

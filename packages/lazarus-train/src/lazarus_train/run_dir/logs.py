@@ -57,7 +57,7 @@ class RunLog:
         Args:
             folder: The run's folder.
             config: Settings of the run.
-            plan: The plan.
+            plan: The plan to follow; the audit log starts with its id.
             about: Content of `config.json`; None on a process that does not write.
             base: Digest of the initial model.
         """

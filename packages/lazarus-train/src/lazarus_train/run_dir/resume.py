@@ -87,7 +87,7 @@ def check_checkpoint(checkpoint: Path, config: TrainConfig, plan: BatchPlan) -> 
     """The state of a checkpoint that is of this run and undamaged. `TrainState.restored` checks its tensors.
 
     Args:
-        checkpoint: The checkpoint.
+        checkpoint: Folder of the checkpoint, inside the checkpoint folder of its run.
         config: Settings of the run.
         plan: The plan to follow.
 

@@ -101,7 +101,7 @@ def full_batches(setup: Setup, vocab_size: int, threads: int) -> "list[Batch]":
     """The rows of a setup, assigned to threads: one sample per row without padding, the highest cost of a row.
 
     Args:
-        setup: The setup.
+        setup: Rows of the whole batch and their length in tokens.
         vocab_size: Number of token ids.
         threads: Number of threads.
     """

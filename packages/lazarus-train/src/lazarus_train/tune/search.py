@@ -126,7 +126,7 @@ def check_sweep(folder: Path, *, force: bool = False) -> None:
     """Checks that a folder has no files with the sweep's names, except files of an earlier sweep.
 
     Args:
-        folder: The folder.
+        folder: Output folder of the sweep; it may be missing.
         force: Replace other files of these names.
 
     Raises:

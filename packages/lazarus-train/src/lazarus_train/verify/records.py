@@ -25,6 +25,17 @@ def settings_link(run: RunEvidence) -> Link:
 
 
 def metrics_link(run: RunEvidence, state: State, inputs: RunInputs, is_finished: bool) -> Link:
+    """Checks the bytes of the metrics and samples, and recomputes the values that plan and settings determine.
+
+    Args:
+        run: The run with its audit log.
+        state: State of the newest checkpoint.
+        inputs: Plan and denominators of its steps.
+        is_finished: Whether the run is finished; then no line may follow the bound ones.
+
+    Raises:
+        CorruptCheckpoint: A log was changed, or has fewer steps than the checkpoint.
+    """
     logs = (run.folder.metrics, run.folder.samples)
     later, covered = run.audit.last("logs"), state.logs
     saved = run.audit.last("checkpoint")
@@ -74,7 +85,7 @@ def check_links(run: RunEvidence, state: State, is_finished: bool) -> None:
     """Checks that `latest` and `best`, if present, point to the newest and the best checkpoint.
 
     Args:
-        run: The run.
+        run: The run; its metrics determine the best checkpoint.
         state: State of the newest checkpoint.
         is_finished: Whether the run is finished.
     """
@@ -103,7 +114,7 @@ def unbound_links(run: RunEvidence, is_newest: bool) -> Iterator[Link]:
     """Entries of the folder that the chain does not bind.
 
     Args:
-        run: The run.
+        run: The run; its folder is listed.
         is_newest: Whether the verified checkpoint is the newest.
     """
     forks = read_forks(run.folder)

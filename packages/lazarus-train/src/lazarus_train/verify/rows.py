@@ -17,6 +17,19 @@ if TYPE_CHECKING:
 
 
 def check_audit_log(run: RunEvidence, inputs: RunInputs) -> "Audit":
+    """Checks that the plan is the run's and the pinned one, and recomputes the audit log from plan and data.
+
+    Args:
+        run: The run, with its pins.
+        inputs: Plan and data.
+
+    Returns:
+        Steps, heads and bindings of the recomputed log.
+
+    Raises:
+        StalePlan: The plan is not the run's, or not the pinned one.
+        CorruptPlan: The run did not follow the plan, or was trained on other tokens.
+    """
     plan = inputs.plan
     if not plan.plan_id == run.members["plan_id"]:
         raise StalePlan(
@@ -28,7 +41,14 @@ def check_audit_log(run: RunEvidence, inputs: RunInputs) -> "Audit":
     return run.audit.check_steps(plan, lambda segment: inputs.dataset.sample(segment.sample, segment.span)[0])
 
 
-def step_links(run: RunEvidence, audit: "Audit", inputs: RunInputs, state: State) -> Iterator[Link]:
+def step_links(audit: "Audit", inputs: RunInputs, state: State) -> Iterator[Link]:
+    """Links of the audit log, both heads and the plan.
+
+    Args:
+        audit: Result of `check_audit_log`.
+        inputs: Plan and data.
+        state: State of the verified checkpoint.
+    """
     plan = inputs.plan
     beyond = audit.steps - state.next_step
     since = f", {beyond} of them after the checkpoint" if beyond else ""
@@ -51,6 +71,15 @@ def data_links(inputs: RunInputs) -> Iterator[Link]:
 
 
 def held_out_links(run: RunEvidence, inputs: RunInputs) -> Iterator[Link]:
+    """Checks the digest of each held-out set. A missing file is reported as not proven.
+
+    Args:
+        run: The run, with the recorded digests.
+        inputs: The encoder of the run.
+
+    Raises:
+        StalePlan: Held-out rows changed.
+    """
     for name, path in run.config.eval_data.items():
         if not path.exists():
             yield Link(f"held-out {name}", f"{path} is gone", How.NOT_PROVEN)

@@ -73,7 +73,7 @@ def _walk(run: RunEvidence, checkpoint: Path) -> Iterator[Link]:
     finished = is_finished(run, inputs)
     if is_newest:
         yield from _whole_run(run, state, inputs, finished)
-    yield from step_links(run, audit, inputs, state)
+    yield from step_links(audit, inputs, state)
     yield from data_links(inputs)
     yield from held_out_links(run, inputs)
     yield from unbound_links(run, is_newest)

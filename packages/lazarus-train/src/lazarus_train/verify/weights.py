@@ -18,6 +18,12 @@ from lazarus_train.verify.evidence import RunEvidence
 
 
 def checkpoints_link(run: RunEvidence, states: list[State]) -> Link:
+    """Result for checkpoints that `RunAudit.check_checkpoint` accepted.
+
+    Args:
+        run: The run; its audit log gives the number of all checkpoints.
+        states: States of the checked checkpoints, oldest first, at least one.
+    """
     names = ", ".join(state.sealed.path.name for state in states)
     gone = sum(entry.kind == "checkpoint" for entry in run.audit.entries) - len(states)
     others = f"; {gone} more are bound and were not looked at" if gone > 0 else ""
@@ -29,8 +35,8 @@ def first_model_link(run: RunEvidence, state: State) -> Link:
     the weights.
 
     Args:
-        run: The run.
-        state: State of the checkpoint.
+        run: The run; its settings name the model.
+        state: State of a checkpoint; it has the digests of the initial model.
     """
     model = run.config.model
     if not any(model.glob("*.safetensors")):
@@ -43,8 +49,8 @@ def is_finished(run: RunEvidence, inputs: RunInputs) -> bool:
     """Whether the run is finished. Refuses a log beyond the requested steps, and a finished run without `final`.
 
     Args:
-        run: The run.
-        inputs: Plan and data.
+        run: The run; its audit log gives the steps done.
+        inputs: The plan, whose length limits the steps.
     """
     end = min(len(inputs.plan), run.config.max_steps or len(inputs.plan))
     if run.audit.steps > end:
@@ -71,8 +77,8 @@ def final_link(run: RunEvidence, inputs: RunInputs) -> Link:
     """Checks that every file of `final` is listed, bound, and equal to the file written again from the checkpoint.
 
     Args:
-        run: The run.
-        inputs: Plan and data.
+        run: The run; its folder has `final` and the checkpoints.
+        inputs: Data, template and tokenizer, from which `final` is written again.
     """
     final, place = run.folder.final, run.audit.last("final")
     if place is None:

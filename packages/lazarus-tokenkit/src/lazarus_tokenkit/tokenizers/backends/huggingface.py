@@ -162,7 +162,15 @@ class HuggingFaceTokenizer:
         )
 
     def encode(self, text: str, *, parse_special: bool = True) -> list[int]:
-        """See `Tokenizer.encode`."""
+        """Encodes a text without bos or eos. See `Tokenizer.encode`.
+
+        Args:
+            text: Any text that UTF-8 can represent.
+            parse_special: Whether a special token's text becomes that token; False encodes it as ordinary text.
+
+        Raises:
+            TokenizerError: The text is not a `str`, or has half a surrogate pair.
+        """
         engine = self._engine if parse_special else self._literal_engine
         try:
             return engine.encode(text, add_special_tokens=False).ids
@@ -170,7 +178,15 @@ class HuggingFaceTokenizer:
             raise _invalid_text([text]) from error
 
     def encode_batch(self, texts: Sequence[str], *, parse_special: bool = True) -> list[list[int]]:
-        """See `Tokenizer.encode_batch`."""
+        """Encodes texts on all cores. See `Tokenizer.encode_batch`.
+
+        Args:
+            texts: Any texts that UTF-8 can represent.
+            parse_special: Whether a special token's text becomes that token; False encodes it as ordinary text.
+
+        Raises:
+            TokenizerError: A text is not a `str`, or has half a surrogate pair. The message gives its position.
+        """
         engine = self._engine if parse_special else self._literal_engine
         try:
             # The fast variant computes no offsets; the ids are the same.
@@ -179,7 +195,15 @@ class HuggingFaceTokenizer:
             raise _invalid_text(texts) from error
 
     def segment_batch(self, texts: Sequence[str], *, parse_special: bool = True) -> list[Segments]:
-        """See `Tokenizer.segment_batch`."""
+        """Encodes texts with the byte range of each token. See `Tokenizer.segment_batch`.
+
+        Args:
+            texts: Any texts that UTF-8 can represent.
+            parse_special: Whether a special token's text becomes that token; False encodes it as ordinary text.
+
+        Raises:
+            TokenizerError: A text is not a `str`, or has half a surrogate pair. The message gives its position.
+        """
         engine = self._engine if parse_special else self._literal_engine
         try:
             encodings = engine.encode_batch(list(texts), add_special_tokens=False)
@@ -209,7 +233,12 @@ class HuggingFaceTokenizer:
         return vocabulary_bytes(self.vocab, self._engine)
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = False) -> str:
-        """See `Tokenizer.decode`."""
+        """Decodes ids to text. See `Tokenizer.decode`.
+
+        Args:
+            ids: Token ids. Ids without a token give no text.
+            skip_special: Whether special tokens are left out.
+        """
         return self._engine.decode(list(ids), skip_special_tokens=skip_special)
 
     def special_spans(self, text: str) -> list[SpecialSpan]:

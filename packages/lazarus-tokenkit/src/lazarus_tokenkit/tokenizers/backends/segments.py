@@ -26,7 +26,7 @@ def segments(
     """Returns the tokens of a text with their byte ranges.
 
     Args:
-        text: The text.
+        text: The text that was encoded.
         ids: The token ids of the text, without added special tokens.
         offsets: Half-open character range of each id, from the engine.
         token_bytes: Bytes of each id.
