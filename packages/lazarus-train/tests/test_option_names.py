@@ -27,8 +27,8 @@ PACKAGE = Path(lazarus_train.__file__).parent
             "plan with --oversize error, --row-len 64, --mode padded",
         ),
         (
-            "nope does not exist; build one with `build_plan`",
-            "nope does not exist; build one with `lazarus data batchplan build`",
+            "rebuild the plan with `materialise`, or with `build_plan`",
+            "rebuild the plan with `lazarus-plan materialise`, or with --build-plan",
         ),
         (
             "`final`, `auto` and `model.embed_tokens.weight` stay",
