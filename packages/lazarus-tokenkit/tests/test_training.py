@@ -69,9 +69,10 @@ def test_a_configuration_that_cannot_be_is_refused(members: dict[str, Any]):
 
 
 @pytest.mark.slow
-def test_sentencepiece_gives_the_same_bytes_and_the_librarys_ids():
+@pytest.mark.parametrize(("model_type", "vocab_size"), [("bpe", 330), ("unigram", 290)])
+def test_sentencepiece_gives_the_same_bytes_and_the_librarys_ids(model_type: Any, vocab_size: int):
     library = pytest.importorskip("sentencepiece", reason="needs the extra `sentencepiece`")
-    config = SentencePieceConfig(vocab_size=330, special_tokens=("<tool>",))
+    config = SentencePieceConfig(vocab_size=vocab_size, model_type=model_type, special_tokens=("<tool>",))
     made = [train_sentencepiece(TEXTS, config) for _ in range(3)]
     assert made[0].files == made[1].files == made[2].files
     tokenizer = made[0]
@@ -80,6 +81,23 @@ def test_sentencepiece_gives_the_same_bytes_and_the_librarys_ids():
     for text in [*TEXTS, "\U0001fae8  x\n\ty", ""]:
         ids = tokenizer.encode(text, parse_special=False)
         assert ids == reference.encode(text) and tokenizer.decode(ids) == text
+
+
+@pytest.mark.parametrize("texts", [[], ["", "\n\n"]])
+def test_sentencepiece_refuses_texts_without_a_line(texts: list[str]):
+    pytest.importorskip("sentencepiece", reason="needs the extra `sentencepiece`")
+    with pytest.raises(TokenkitError, match="the training texts are empty") as caught:
+        train_sentencepiece(texts, SentencePieceConfig(vocab_size=300, model_type="unigram"))
+    assert caught.value.code == "LT-E280"
+
+
+def test_the_command_trains_a_unigram_model(call: Any, corpus: list[Path], tmp_path: Path):
+    pytest.importorskip("sentencepiece", reason="needs the extra `sentencepiece`")
+    words = ["train", "sentencepiece", "-d", str(corpus[0]), "-v", "285"]
+    assert call(*words, "--model-type", "unigram", "-o", str(tmp_path / "u"))[0] == 0
+    engine = json.loads((tmp_path / "u" / "tokenizer.json").read_text())["model"]
+    assert engine["type"] == "Unigram" and engine["byte_fallback"]
+    assert load_tokenizer(tmp_path / "u").decode(load_tokenizer(tmp_path / "u").encode("she sells")) == "she sells"
 
 
 def test_sentencepiece_says_why_it_refuses():

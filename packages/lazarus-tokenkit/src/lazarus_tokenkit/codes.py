@@ -207,6 +207,11 @@ CODES = {
         "It is missing, damaged or of another version",
         "Write it again with `fingerprint --save`.",
     ),
+    "LT-E280": Code(
+        "The texts to train a SentencePiece model on are empty",
+        "The data has no text, or only empty lines",
+        "Give data with text.",
+    ),
     "LT-E501": Code(
         "A text or id given to the command cannot be used",
         "Standard input is closed, not UTF-8, or an id is out of range",

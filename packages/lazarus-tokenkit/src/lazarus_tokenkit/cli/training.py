@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -61,18 +61,25 @@ def sentencepiece(
     output: Output,
     vocab_size: VocabSize = 8192,
     special: Special = None,
+    model_type: Annotated[
+        Literal["bpe", "unigram"],
+        typer.Option("--model-type", help="bpe merges pairs of pieces; unigram chooses the most likely pieces."),
+    ] = "bpe",
     keep_digits: Annotated[bool, typer.Option("--keep-digits", help="Allow tokens of several digits.")] = False,
     *,
     fields: "FieldNames",
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a SentencePiece BPE with byte fallback."""
+    """Train a SentencePiece BPE or unigram model with byte fallback."""
     from lazarus_tokenkit.tokenizers.trainers.sentencepiece import SentencePieceConfig
 
     config = _checked(
         lambda: SentencePieceConfig(
-            vocab_size=vocab_size, special_tokens=tuple(special or ()), split_digits=not keep_digits
+            vocab_size=vocab_size,
+            model_type=model_type,
+            special_tokens=tuple(special or ()),
+            split_digits=not keep_digits,
         )
     )
     _train(data, output, config, "sentencepiece", fields, dry_run, as_json)

@@ -1,14 +1,15 @@
-"""Trains a SentencePiece BPE with byte fallback, with SentencePiece's own trainer. Every run gives the same bytes.
+"""Trains a SentencePiece BPE or unigram model with byte fallback, with SentencePiece's own trainer. Every run gives the same bytes.
 
 Order of ids: unk, bos, eos, pad, the control tokens, the 256 bytes, the pieces. Training uses one thread, because the
-order of the library's counts depends on the thread schedule.
+order of the library's counts, and the scores of a unigram model, depend on the number of threads.
 """
 
 import io
 import re
 from collections.abc import Iterable
 from importlib import import_module
-from typing import Any
+from itertools import chain
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
@@ -23,12 +24,14 @@ MAX_SENTENCE_BYTES = 1 << 20
 
 
 class SentencePieceConfig(BaseModel):
-    """Settings of a SentencePiece BPE."""
+    """Settings of a SentencePiece model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     vocab_size: PositiveInt = 8192
     """Number of ids, including control tokens and the 256 bytes."""
+    model_type: Literal["bpe", "unigram"] = "bpe"
+    """`bpe` merges pairs of pieces; `unigram` chooses the most likely pieces (arXiv 1804.10959)."""
     split_digits: bool = True
     """Whether each digit is a token of its own."""
     special_tokens: tuple[str, ...] = ()
@@ -40,7 +43,7 @@ class SentencePieceConfig(BaseModel):
 def train_sentencepiece(
     texts: Iterable[str], config: SentencePieceConfig, name: str = "sentencepiece"
 ) -> HuggingFaceTokenizer:
-    """Trains a SentencePiece BPE on texts. `save` of the result writes `tokenizer.model` and `tokenizer.json`.
+    """Trains a SentencePiece model on texts. `save` of the result writes `tokenizer.model` and `tokenizer.json`.
 
     Args:
         texts: The training texts.
@@ -48,7 +51,8 @@ def train_sentencepiece(
         name: Name of the tokenizer for messages.
 
     Raises:
-        TokenkitError: The extra `sentencepiece` is not installed, or the trainer refuses the settings or the text.
+        TokenkitError: The extra `sentencepiece` is not installed, the texts have no lines, or the trainer refuses
+            the settings or the text.
     """
     try:
         trainer: Any = import_module("sentencepiece").SentencePieceTrainer
@@ -56,13 +60,17 @@ def train_sentencepiece(
         raise TokenkitError(
             "to train SentencePiece models, install lazarus-tokenkit[sentencepiece]", "LT-E801"
         ) from error
+    lines = (line for text in texts for line in text.splitlines() if line)
+    first = next(lines, None)
+    if first is None:
+        raise TokenkitError("the training texts are empty: give `texts` with at least one character", "LT-E280")
     model = io.BytesIO()
     try:
         trainer.train(
-            sentence_iterator=(line for text in texts for line in text.splitlines() if line),
+            sentence_iterator=chain([first], lines),
             model_writer=model,
             vocab_size=config.vocab_size,
-            model_type="bpe",
+            model_type=config.model_type,
             byte_fallback=True,
             split_digits=config.split_digits,
             character_coverage=config.character_coverage,
