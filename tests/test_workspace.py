@@ -1,5 +1,6 @@
 """What holds for every member and for the repository as a whole."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -123,3 +124,40 @@ def test_torch_is_not_locked():
     locked = {package["name"] for package in tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))["package"]}
     assert {member.name for member in MEMBERS} < locked
     assert not {name for name in locked if name.startswith(("torch", "nvidia", "triton", "tensorflow", "jaxlib"))}
+
+
+_WRITERS = {"lazarus_core/atomic.py", "lazarus_core/leftovers.py", "lazarus_plan/exports/audit_log.py"}
+"""Modules that rename files. The exported audit log runs in other trainers, without Lazarus."""
+
+
+def _renames(source: str) -> list[int]:
+    """Lines with a call that gives a file another name: `path.replace(x)` has one argument, a text's has two."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    methods = [(node, node.func) for node in calls if isinstance(node.func, ast.Attribute)]
+    return [
+        node.lineno
+        for node, method in methods
+        if method.attr in ("rename", "renames")
+        or (method.attr == "replace" and (len(node.args), len(node.keywords)) == (1, 0))
+        or ast.unparse(method) in ("os.replace", "os.link", "shutil.move")
+    ]
+
+
+def test_only_the_atomic_writer_renames_files():
+    sources = [path for pattern in ("packages/*/src", "apps/*/src") for path in ROOT.glob(f"{pattern}/**/*.py")]
+    found = {"/".join(path.parts[path.parts.index("src") + 1 :]): _renames(path.read_text()) for path in sources}
+    assert {name for name, lines in found.items() if lines} == _WRITERS
+
+
+@pytest.mark.parametrize(
+    ("source", "renames"),
+    [
+        ("a.rename(b)", [1]),
+        ("a.replace(b)", [1]),
+        ("os.replace(a, b)", [1]),
+        ("text.replace('a', 'b')", []),
+        ("replace(a, b=1)", []),
+    ],
+)
+def test_renames_are_found(source: str, renames: list[int]):
+    assert _renames(source) == renames

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lazarus_core.atomic import filled_folder, whole_file, whole_folder
-from lazarus_core.leftovers import clear_leftovers, locked
+from lazarus_core.leftovers import clear_folder, clear_leftovers, locked
 
 
 def names_in(folder: Path) -> list[str]:
@@ -119,3 +119,12 @@ def test_a_folder_is_filled_in_the_order_that_is_asked_for(tmp_path: Path, monke
         for name in ("config.json", "model", "a"):
             (folder / name).touch()
     assert moved == ["a", "model", "config.json"]
+
+
+def test_leftovers_of_every_name_in_a_folder_are_cleared(tmp_path: Path, dead: int):
+    for name in (f".a.b.{dead}.tmp", f".c.{dead}.old.tmp", f".d.{os.getppid()}.tmp", ".mine.tmp", "plain"):
+        (tmp_path / name).touch()
+    (tmp_path / f".e.{dead}.old").mkdir()  # its process ended between two renames
+    clear_folder(tmp_path)
+    assert names_in(tmp_path) == sorted([f".d.{os.getppid()}.tmp", ".mine.tmp", "plain", "e"])
+    clear_folder(tmp_path / "none")

@@ -119,14 +119,14 @@ def test_what_kills_left_half_written_is_cleared_away_and_nothing_else(setup):
     train(setup.config(max_steps=2))
     run = setup.folder / "run"
     half = [
-        run / "checkpoints/.step-0000004.99.tmp",
-        run / "checkpoints/.step-0000001.99.old.tmp",
-        run / ".final.9.tmp",
+        run / "checkpoints/.step-0000004.99999999.tmp",
+        run / "checkpoints/.step-0000001.99999999.old.tmp",
+        run / ".final.99999998.tmp",
     ]
     for leftover in half:
         leftover.mkdir()
         (leftover / "model.safetensors").write_bytes(b"half")
-    (run / "checkpoints/.latest.99.tmp").symlink_to("step-0000002")
+    (run / "checkpoints/.latest.99999999.tmp").symlink_to("step-0000002")
     (run / ".mine.tmp").touch()
     train(setup.config(max_steps=4))
     assert not [path for path in half if path.exists()]

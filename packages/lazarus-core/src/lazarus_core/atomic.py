@@ -1,8 +1,10 @@
 """Atomic writes: a file or folder is written under a temporary name and then renamed, so it is never seen half written."""
 
 import contextlib
+import errno
 import os
 import re
+import shutil
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -50,11 +52,15 @@ def whole_file(path: Path) -> Generator[IO[bytes]]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Generator[Path]:
+def whole_folder(path: Path, *, is_durable: bool = False) -> Generator[Path]:
     """Create a temporary folder that replaces `path` when the block ends, and leaves nothing behind when it fails.
 
     The previous content is removed last. A link stays; its target is replaced. The caller checks first whether `path`
     may be replaced.
+
+    Args:
+        path: The folder.
+        is_durable: Flush every file to the disk before the rename, and the rename itself.
 
     Raises:
         OSError: The system refuses, as on a full disk; its `filename` is `path`.
@@ -68,7 +74,12 @@ def whole_folder(path: Path) -> Generator[Path]:
         try:
             with locked(written):
                 yield written
+                if is_durable:
+                    for each in (*written.rglob("*"), written):
+                        flush(each)
                 _take_place(written, target)
+                if is_durable:
+                    flush(target.parent)
         finally:
             remove(written)
 
@@ -98,6 +109,72 @@ def filled_folder(path: Path, last: Sequence[str] = ()) -> Generator[Path]:
                 file.replace(path / file.name)
         finally:
             remove(written)
+
+
+@contextmanager
+def whole_path(path: Path, name: str) -> Generator[Path]:
+    """As `whole_file`, for a writer that needs a path with a certain ending.
+
+    Args:
+        path: The file that is replaced when the block ends.
+        name: Name of the temporary file, in a folder of its own.
+    """
+    target = Path(os.path.realpath(path))
+    folder = beside(target)
+    with naming(path):
+        clear_leftovers(target)
+        folder.mkdir()
+        try:
+            with locked(folder):
+                yield folder / name
+                (folder / name).replace(target)
+        finally:
+            remove(folder)
+
+
+def replace_link(link: Path, target: str) -> None:
+    """Let a symbolic link point to another target; it exists at every moment.
+
+    Args:
+        link: The link; an existing one is replaced.
+        target: What the link contains.
+    """
+    written = beside(link)
+    remove(written)
+    written.symlink_to(target)
+    written.replace(link)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder. It is renamed first, so a kill leaves it complete or gone."""
+    nameless = beside(path)
+    remove(nameless)
+    path.rename(nameless)
+    shutil.rmtree(nameless)
+
+
+def move(path: Path, to: Path) -> None:
+    """Rename a file or folder to a free name on the same disk.
+
+    Args:
+        path: The present name.
+        to: The new name.
+
+    Raises:
+        FileExistsError: `to` exists.
+    """
+    if os.path.lexists(to):
+        raise FileExistsError(errno.EEXIST, "the new name exists", str(to))
+    path.rename(to)
+
+
+def flush(path: Path) -> None:
+    """Flush a file, or the entries of a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -36,12 +36,27 @@ def locked(path: Path) -> Generator[None]:
         os.close(handle)
 
 
+_TEMPORARY = re.compile(r"\.(?P<name>.+?)\.\d+\.(?:old\.)?(?:tmp|old|part)")
+"""Name of a temporary file or folder. Early versions wrote `.old.tmp`, too."""
+
+
+def clear_folder(folder: Path) -> None:
+    """Remove what ended processes left in a folder, whichever file or folder they wrote; other files stay."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted({match["name"] for entry in entries if (match := _TEMPORARY.fullmatch(entry.name))})
+    except OSError:
+        return  # no such folder yet, or one that cannot be listed
+    for name in found:
+        clear_leftovers(folder / name)
+
+
 def clear_leftovers(path: Path) -> None:
     """Remove the temporary files that ended processes left next to `path`.
 
     If a process ended between two renames and `path` is absent, the folder that was moved aside is restored.
     """
-    name = re.compile(re.escape(f".{path.name}.") + r"(\d+)\.(tmp|old|part)")
+    name = re.compile(re.escape(f".{path.name}.") + r"(\d+)\.(tmp|old|part|old\.tmp)")
     try:
         with os.scandir(path.parent) as entries:
             found = [match for entry in entries if (match := name.fullmatch(entry.name))]

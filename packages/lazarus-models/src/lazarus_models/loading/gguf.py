@@ -11,8 +11,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from lazarus_core.atomic import naming
-from lazarus_core.leftovers import beside, clear_leftovers, locked, remove
+from lazarus_core.atomic import whole_path
 from lazarus_core.strict_json import read_object
 from lazarus_models.backend import mx
 from lazarus_models.config.architecture import AttentionConfig
@@ -67,18 +66,8 @@ def export_gguf(lm: LoadedModel, path: Path) -> None:
     metadata = _description(config, path.stem) | _vocabulary(lm)
     named = dict(_entry(name, tensor, config) for name, tensor in weights(lm.model).items())
     refuse_infinite(named, "`gguf`")  # a weight beyond 65,504 is infinite in float16
-    target = Path(os.path.realpath(path))
-    folder = beside(target)
-    clear_leftovers(target)
-    with naming(path):
-        folder.mkdir()
-        try:
-            with locked(folder):
-                written = folder / "model.gguf"  # MLX wants the ending
-                _write(written, named, metadata)
-                written.replace(target)
-        finally:
-            remove(folder)
+    with whole_path(path, "model.gguf") as written:  # MLX wants the ending
+        _write(written, named, metadata)
 
 
 def _write(path: Path, named: dict[str, mx.array], metadata: dict[str, Any]) -> None:

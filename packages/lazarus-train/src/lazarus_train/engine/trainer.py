@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lazarus_core.atomic import naming
 from lazarus_models.backend import mx
 from lazarus_plan import PlanCursor
 from lazarus_plan.audit import StepDigest
@@ -30,7 +31,6 @@ from lazarus_train.objectives.loss_normalizer import epochs_by_step
 from lazarus_train.preflight.inputs import check_run
 from lazarus_train.run_dir.checkpoint import checkpoint_path, write_checkpoint
 from lazarus_train.run_dir.resume import AUTO, check_checkpoint, find_checkpoint
-from lazarus_train.run_dir.sealed_write import naming
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lazarus_core.atomic import move, remove_folder
+from lazarus_core.leftovers import clear_folder
 from lazarus_train.errors import SetupError
-from lazarus_train.run_dir.sealed_write import clear_leftovers, unseal
 
 INITIAL = "initial"
 """Name of the folder of a run's initial model with random weights."""
@@ -92,13 +93,13 @@ class RunFolder:
     def clear_leftovers(self) -> None:
         """Removes incomplete files left by killed processes."""
         for folder in (self.path, self.checkpoints, self.rewound_checkpoints, self.reference):
-            clear_leftovers(folder)
+            clear_folder(folder)
 
     def clear(self) -> None:
         """Removes the files of an earlier run, `config.json` last; other files stay."""
         for path in self._written():
             if path.is_dir():
-                unseal(path)
+                remove_folder(path)
             else:
                 path.unlink(missing_ok=True)
 
@@ -108,8 +109,8 @@ class RunFolder:
             self.rewound_checkpoints.mkdir(exist_ok=True)
             aside = self.rewound_checkpoints / checkpoint.name
             if aside.exists():
-                unseal(aside)
-            checkpoint.rename(aside)
+                remove_folder(aside)
+            move(checkpoint, aside)
 
     def _written(self) -> tuple[Path, ...]:
         return (

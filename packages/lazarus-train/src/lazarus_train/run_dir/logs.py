@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lazarus_core.atomic import flush
 from lazarus_core.canonical import canonical_json
 from lazarus_plan import AuditLog, BatchPlan
 from lazarus_plan.audit import Binding, StepDigest, data_head, read_log
@@ -16,7 +17,6 @@ from lazarus_train.run_dir.layout import RunFolder
 from lazarus_train.run_dir.manifest import environment_of, settings_of, write_manifest
 from lazarus_train.run_dir.metrics import append_line, finite_or_none, keep_lines, read_lines
 from lazarus_train.run_dir.sealed_read import Sealed
-from lazarus_train.run_dir.sealed_write import flush
 
 
 class RunLog:

@@ -1,11 +1,10 @@
 """Removes old checkpoints and updates the links `latest` and `best`."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from lazarus_core.atomic import remove_folder, replace_link
 from lazarus_train.run_dir.checkpoint import checkpoint_step, checkpoints
-from lazarus_train.run_dir.sealed_write import unseal
 
 LATEST, BEST = "latest", "best"
 """Links in the checkpoint folder: to the newest one, and to the one with the lowest held-out loss."""
@@ -37,14 +36,11 @@ def tidy(folder: Path, losses: Mapping[int, float], keep: int | None) -> None:
         _point(folder / name, target)
     for old in found[:-keep] if keep is not None else ():
         if old != best:
-            unseal(old)
+            remove_folder(old)
 
 
 def _point(link: Path, target: Path | None) -> None:
     if target is None:
         link.unlink(missing_ok=True)
         return
-    beside = link.with_name(f".{link.name}.{os.getpid()}.tmp")
-    beside.unlink(missing_ok=True)
-    beside.symlink_to(target.name)
-    beside.replace(link)
+    replace_link(link, target.name)
