@@ -68,7 +68,8 @@ def read_messages(row: JSON, name: str) -> tuple[Message, ...]:
 def _message(turn: Any, place: str) -> Message:
     if not isinstance(turn, dict):
         raise SampleError(f"{place} is {kind(turn)}, not an object", "LT-E312")
-    turn = cast("JSON", turn)
+    # A null member is an absent one: data sets whose turns share one type write null for members that a turn lacks.
+    turn = {name: value for name, value in cast("JSON", turn).items() if value is not None or name == "content"}
     if "from" in turn and "role" not in turn:
         return _sharegpt_message(turn, place)
     if extra := turn.keys() - MESSAGE_MEMBERS:

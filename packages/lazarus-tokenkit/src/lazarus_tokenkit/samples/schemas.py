@@ -11,7 +11,7 @@ text          text
 ```
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -88,17 +88,19 @@ class FieldNames:
         return "prompt" if self.completion is None else "completion"
 
     def resolve(self, row: JSON) -> "FieldNames | None":
-        """Fills in the standard names for a row. Returns None if the row has no known fields."""
+        """Fills in the standard names for a row. Fields that are null are absent. Returns None without known fields."""
         if self.text is not None or self.messages is not None:
             return self
         if self.chosen is not None or self.rejected is not None:
             return replace(self, chosen=self.chosen or "chosen", rejected=self.rejected or "rejected")
         if self.prompt is not None or self.completion is not None or self.label is not None:
             return replace(self, prompt=self.prompt or "prompt", completion=self.completion or "completion")
-        for names, fields in STANDARD:
-            if all(name in row for name in names):
-                return FieldNames(**fields)
-        return None
+        present = {name for name, value in row.items() if value is not None}
+        found = _standard(present)
+        if found is None:
+            return _standard(row.keys())  # the error then names the field that is null
+        # A prompt with a null answer has an answer that is missing. It must not become a prompt without loss.
+        return found if found.form != "prompt" else _standard(present | (row.keys() & ANSWERS_OF_PROMPTS))
 
 
 STANDARD: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
@@ -112,6 +114,13 @@ STANDARD: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
     (("prompt",), {"prompt": "prompt"}),
 )
 """Fields that identify a form, in search order, with the names to read."""
+ANSWERS_OF_PROMPTS = {"completion", "chosen", "rejected"}
+"""Standard fields that follow a prompt."""
+
+
+def _standard(present: Set[str]) -> FieldNames | None:
+    """Returns the standard names of the first form whose fields are all present."""
+    return next((FieldNames(**fields) for names, fields in STANDARD if present >= set(names)), None)
 
 
 def to_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
