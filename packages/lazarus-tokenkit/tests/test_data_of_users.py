@@ -1,5 +1,8 @@
 """Rows as data sets on the hub, TRL, OpenAI and ShareGPT write them."""
 
+import hashlib
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +12,15 @@ from hypothesis import strategies as st
 
 from lazarus_tokenkit import (
     ChatSample,
+    Encoder,
     FieldNames,
     Message,
     ToolCall,
+    load_tokenizer,
     read_samples,
 )
-from lazarus_tokenkit.errors import SampleError
+from lazarus_tokenkit.errors import SampleError, TemplateError
+from lazarus_tokenkit.preparation.rewriting import to_row
 from lazarus_tokenkit.samples.schemas import to_sample
 
 QUESTION, ANSWER = Message("user", "q"), Message("assistant", "a")
@@ -68,3 +74,182 @@ def test_null_keys_of_the_case_and_of_arguments(real_data: Path):
     assert sample_of({"messages": turns}).messages[1] == Message("assistant", "", (ToolCall("f", {"x": None}),))
     with pytest.raises(SampleError, match="`content` is null"):
         sample_of({"messages": [{"role": "assistant", "content": None}]})
+
+
+TOKENIZER = load_tokenizer("byte")
+GENERATION = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if m.role == 'assistant' %}{% generation %}{% for part in m.content.split('|') %}{{ part }}{% endfor %}<|im_end|>"
+    "{% endgeneration %}{% if m.reasoning_content is defined %}{% generation %}{{ m.reasoning_content }}{% endgeneration %}"
+    "{% endif %}{% else %}{{ m.content }}<|im_end|>{% endif %}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+REASONING = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if m.thinking %}<think>{{ m.thinking }}</think>{% endif %}{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+WORDS = st.text("abc <|im_end|>\n\ufdd0", max_size=8)
+TURNS = st.lists(
+    st.tuples(WORDS, WORDS, st.booleans(), st.none() | WORDS.filter(bool)).map(
+        lambda each: (Message("user", each[0]), Message("assistant", each[1], has_loss=each[2], reasoning=each[3]))
+    ),
+    min_size=1,
+    max_size=3,
+).map(lambda pairs: tuple(turn for pair in pairs for turn in pair))
+
+
+def encoder(folder: Path, source: str) -> Encoder:
+    path = folder / "template.jinja"
+    path.write_text(source, "utf-8")
+    return Encoder(TOKENIZER, str(path))
+
+
+def loss_text(found: Any) -> str:
+    ids = [each for each, has_loss in zip(found.ids, found.loss_mask, strict=True) if has_loss]
+    return TOKENIZER.decode(ids)
+
+
+@given(st.lists(TURNS, min_size=2, max_size=4))
+def test_loss_is_exactly_on_turns_of_weight_one(tmp_path_factory: pytest.TempPathFactory, all_turns: list[Any]):
+    """In one encoder, so that the cached layout of one sample is never that of another with the same roles."""
+    folder = tmp_path_factory.mktemp("t")
+    by_prefix, by_marks = encoder(folder, REASONING), encoder(folder, REASONING)
+    for number, turns in enumerate(all_turns):
+        found = by_prefix.encode(ChatSample(str(number), turns))
+        expected = [
+            (f"<think>{turn.reasoning}</think>" if turn.reasoning else "") + turn.content + "<|im_end|>"
+            for turn in turns
+            if turn.role == "assistant" and turn.has_loss
+        ]
+        assert loss_text(found) == "".join(expected)
+    marked = Encoder(by_marks.tokenizer, str(folder / "marked.jinja"))
+    (folder / "marked.jinja").write_text(GENERATION, "utf-8")
+    for number, turns in enumerate(all_turns):
+        expected = [
+            turn.content.replace("|", "") + "<|im_end|>" + (turn.reasoning or "")
+            for turn in turns
+            if turn.role == "assistant" and turn.has_loss
+        ]
+        assert loss_text(marked.encode(ChatSample(str(number), turns))) == "".join(expected)
+
+
+@given(TURNS)
+def test_a_written_row_reads_as_the_same_sample(turns: tuple[Message, ...]):
+    sample = ChatSample("0", turns)
+    if not any(turn.has_loss for turn in turns if turn.role == "assistant"):
+        with pytest.raises(SampleError, match="only answers of `weight` 0"):
+            sample_of(to_row(sample))
+    else:
+        read = sample_of(to_row(sample))
+        assert read == sample
+        assert read.digest == sample.digest
+
+
+def test_weight_and_reasoning_are_content_and_their_absence_keeps_digests():
+    plain = ChatSample("0", (QUESTION, ANSWER, QUESTION, ANSWER))
+    masked = replace(plain, messages=(QUESTION, replace(ANSWER, has_loss=False), QUESTION, ANSWER))
+    thoughtful = replace(plain, messages=(QUESTION, ANSWER, QUESTION, replace(ANSWER, reasoning="r")))
+    assert len({plain.digest, masked.digest, thoughtful.digest}) == 3
+    content = {"messages": [{"content": each.content, "role": each.role} for each in plain.messages]}
+    assert plain.digest == hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).digest()
+
+
+def test_weights_of_the_case(real_data: Path):
+    (sample,) = case(real_data, "chat_weight0.jsonl")
+    assert [turn.has_loss for turn in sample.messages if turn.role == "assistant"] == [False, True]
+    for template in ("chatml", "qwen3"):
+        assert "right" in loss_text(Encoder(TOKENIZER, template).encode(sample))
+        assert "wrong" not in loss_text(Encoder(TOKENIZER, template).encode(sample))
+
+
+def test_reasoning_of_the_case_reaches_the_template_or_is_refused(real_data: Path, tmp_path: Path):
+    (sample,) = case(real_data, "chat_reasoning.jsonl")
+    assert loss_text(encoder(tmp_path, REASONING).encode(sample)) == "<think>let me think</think>b<|im_end|>"
+    with pytest.raises(TemplateError, match="leaves the reasoning out") as caught:
+        Encoder(TOKENIZER, "chatml").encode(sample)
+    assert caught.value.code == "LT-E207"
+    for name in ("thinking", "reasoning_content"):
+        assert sample_of({"messages": [{"role": "assistant", "content": "b", name: "r"}]}).messages[0].reasoning == "r"
+
+
+@pytest.mark.parametrize(
+    ("turn", "words"),
+    [
+        ({"role": "user", "content": "q", "weight": 1}, r"messages\[0\] has `weight` 1"),
+        ({"role": "assistant", "content": "q", "weight": 0.5}, r"messages\[0\]: `weight` is 0.5"),
+        ({"role": "assistant", "content": "q", "weight": True}, "`weight` is True"),
+        ({"role": "assistant", "content": "q", "weight": "0"}, "`weight` is '0'"),
+        ({"role": "user", "content": "q", "thinking": "r"}, "has reasoning, and its role is not"),
+        ({"role": "assistant", "content": "q", "thinking": 1}, "`thinking` is a number"),
+        ({"role": "assistant", "content": "q", "thinking": "r", "reasoning_content": "s"}, "differ; remove one"),
+        ({"from": "human", "value": "q", "weight": 1}, "has `weight` 1"),
+        ({"from": "function_call", "value": "f(1)"}, "`value` of a `function_call`: .*not JSON"),
+        ({"from": "function_call", "value": "[]"}, "has no call"),
+        ({"from": "function_call", "value": '{"name":"f"}'}, "not a call"),
+    ],
+)
+def test_a_wrong_member_of_a_turn_is_named(turn: dict[str, Any], words: str):
+    with pytest.raises(SampleError, match=words):
+        sample_of({"messages": [turn, {"role": "assistant", "content": "a"}]})
+
+
+def test_calls_of_sharegpt_are_calls_with_loss(real_data: Path):
+    (sample,) = case(real_data, "sharegpt_fcall.jsonl")
+    call = Message("assistant", "", (ToolCall("f", {"x": 1}),))
+    assert sample.messages == (QUESTION, call, Message("tool", "r"), ANSWER)
+    assert [tool["name"] for tool in sample.tools] == ["f"]
+    loss = loss_text(Encoder(TOKENIZER, "chatml-tools").encode(sample))
+    assert '"name": "f", "arguments": {"x": 1}' in loss
+    assert loss.endswith("a<|im_end|>")
+    two = [{"from": "function_call", "value": json.dumps([{"name": n, "arguments": {}} for n in "fg"])}]
+    assert [call.name for call in sample_of({"conversations": two}).messages[0].tool_calls] == ["f", "g"]
+    muted = [{"from": "gpt", "value": "a", "weight": 0}, {"from": "gpt", "value": "b"}]
+    assert [turn.has_loss for turn in sample_of({"conversations": muted}).messages] == [False, True]
+
+
+def test_prompt_and_completion_of_trl_have_loss_on_the_completion_only(real_data: Path):
+    assert case(real_data, "chat_prompt_msgs.jsonl") == [ChatSample("0", (QUESTION, ANSWER))]
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "early"}]
+    row = {
+        "prompt": [*turns, turns[0]],
+        "completion": [{"role": "assistant", "content": "a"}],
+        "tools": [{"name": "f"}],
+    }
+    sample = sample_of(row)
+    assert [turn.has_loss for turn in sample.messages] == [True, False, True, True]
+    assert loss_text(Encoder(TOKENIZER, "chatml-tools").encode(sample)) == "a<|im_end|>"
+    assert sample_of({"prompt": turns[:1], "completion": "a"}).messages == (QUESTION, ANSWER)
+    assert sample_of({"prompt": "q", "completion": row["completion"]}).messages == (QUESTION, ANSWER)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"prompt": [], "completion": "a"}, "`prompt` is empty"),
+        ({"prompt": "q", "completion": []}, "`completion` does not end with an answer"),
+        (
+            {"prompt": "q", "completion": [{"role": "assistant", "content": "a", "weight": 0}]},
+            "`completion` has only answers of `weight` 0",
+        ),
+    ],
+)
+def test_a_prompt_or_completion_without_an_answer_to_learn_is_refused(row: dict[str, Any], words: str):
+    with pytest.raises(SampleError, match=words):
+        sample_of(row)
+
+
+@pytest.mark.parametrize("name", ["chosen", "rejected"])
+def test_a_preferred_answer_without_loss_is_refused(name: str):
+    row = {"prompt": "q", "chosen": "a", "rejected": "b"}
+    with pytest.raises(SampleError, match=f"`{name}` has only answers of `weight` 0"):
+        sample_of(row | {name: [{"role": "assistant", "content": "c", "weight": 0}]})
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()).filter(any), min_size=2, max_size=5))
+def test_the_layout_of_a_sample_is_not_that_of_another_with_other_weights(weights: list[tuple[bool, bool]]):
+    cached = Encoder(TOKENIZER, "chatml")
+    for first, last in weights:
+        turns = QUESTION, Message("assistant", "a", has_loss=first), QUESTION, Message("assistant", "b", has_loss=last)
+        loss = loss_text(cached.encode(ChatSample("0", turns)))
+        assert loss == "a<|im_end|>" * first + "b<|im_end|>" * last

@@ -94,9 +94,9 @@ CODES = {
         "A sample contains all noncharacters U+FDD0 to U+FDEF", "The data is binary", "Remove these characters."
     ),
     "LT-E207": Code(
-        "A template leaves out the tools or the tool calls",
-        "The template does not support tools",
-        "Use a template that renders them, such as `chatml-tools`.",
+        "A template leaves out the tools, the tool calls or the reasoning",
+        "The template does not support them",
+        "Use a template that renders them, such as `chatml-tools` for tools.",
     ),
     "LT-E208": Code("A pinned date is not a date", "A typing error", "Write the date as 2026-01-31."),
     "LT-E301": Code(
