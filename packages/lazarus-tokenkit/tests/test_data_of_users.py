@@ -1,5 +1,6 @@
 """Rows as data sets on the hub, TRL, OpenAI and ShareGPT write them."""
 
+import gzip
 import hashlib
 import json
 from dataclasses import replace
@@ -253,3 +254,43 @@ def test_the_layout_of_a_sample_is_not_that_of_another_with_other_weights(weight
         turns = QUESTION, Message("assistant", "a", has_loss=first), QUESTION, Message("assistant", "b", has_loss=last)
         loss = loss_text(cached.encode(ChatSample("0", turns)))
         assert loss == "a<|im_end|>" * first + "b<|im_end|>" * last
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "array_in",
+            r":1:2: not JSON: .*; the file begins with a list: if it is one JSON list, rename it to array_in\.json$",
+        ),
+        ("bom_mid", ":7: there is a byte order mark before the value.*: remove the bytes EF BB BF there$"),
+        ("cr_only", r":1:47: not JSON: Extra data after a CR: .*, such as `tr '\\r' '\\n' < OLD > NEW`$"),
+        ("nan", ":1:40: NaN is no number of JSON: write null$"),
+        ("trailing_comma", ":1:46: not JSON: Extra data, a comma after the value: .*; remove it from every line$"),
+    ],
+)
+def test_a_file_that_another_program_wrote_differently_is_named_with_the_way_out(
+    real_data: Path, name: str, words: str
+):
+    with pytest.raises(SampleError, match=words) as caught:
+        case(real_data, f"{name}.jsonl")
+    assert "truncated" not in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz", "rows.ndjson"])
+def test_a_list_in_one_line_is_named_as_a_list(tmp_path: Path, name: str):
+    path = tmp_path / name
+    content = b'[{"text":"a"}]\n'
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    with pytest.raises(SampleError, match=r"the row is a list, not an object; .* rename it to rows\.json$"):
+        list(read_samples(path))
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_comma_or_a_constant_in_the_last_line_is_not_called_truncated(tmp_path: Path, end: str):
+    path = tmp_path / "rows.jsonl"
+    for line, words in [('{"text":"a"},', "a comma after the value"), ('{"text":"NaN \\" NaN","n":NaN}', "2:26: NaN")]:
+        path.write_text('{"text":"b"}\n' + line + end)
+        with pytest.raises(SampleError, match=words) as caught:
+            list(read_samples(path))
+        assert "truncated" not in caught.value.message
