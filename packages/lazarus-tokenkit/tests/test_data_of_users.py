@@ -23,6 +23,7 @@ from lazarus_tokenkit import (
 from lazarus_tokenkit.errors import SampleError, TemplateError
 from lazarus_tokenkit.preparation.rewriting import to_row
 from lazarus_tokenkit.samples.schemas import to_sample
+from lazarus_tokenkit.samples.useless import has_empty_answer
 
 QUESTION, ANSWER = Message("user", "q"), Message("assistant", "a")
 ROWS: list[dict[str, Any]] = [
@@ -294,3 +295,46 @@ def test_a_comma_or_a_constant_in_the_last_line_is_not_called_truncated(tmp_path
         with pytest.raises(SampleError, match=words) as caught:
             list(read_samples(path))
         assert "truncated" not in caught.value.message
+
+
+def test_equal_preferences_are_dropped_and_counted_once(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    path = tmp_path / "pairs.jsonl"
+    pairs = [("a", "b"), ("a", "a"), ("c", "c"), ("d", "e")]
+    path.write_text("".join(json.dumps({"prompt": "q", "chosen": x, "rejected": y}) + "\n" for x, y in pairs))
+    for _ in range(2):
+        assert [sample.id for sample in read_samples(path)] == ["0", "3"]
+    assert caplog.messages == [f"2 rows with equal chosen and rejected dropped, the first in {path}:2"]
+
+
+def test_data_of_equal_preferences_only_is_refused(real_data: Path):
+    with pytest.raises(SampleError, match=r"pref_same\.jsonl:1: chosen and rejected are equal in every row") as caught:
+        case(real_data, "pref_same.jsonl")
+    assert caught.value.code == "LT-E220"
+
+
+def test_empty_answers_are_kept_and_counted(real_data: Path, caplog: pytest.LogCaptureFixture):
+    assert len(case(real_data, "chat_empty_asst.jsonl")) == 2
+    (words,) = caplog.messages
+    assert words.startswith("1 row with an empty answer, the first in ")
+    assert "chat_empty_asst.jsonl:1: a model learns to answer nothing" in words
+
+
+@pytest.mark.parametrize(
+    ("row", "is_empty"),
+    [
+        ({"prompt": "q", "completion": " \n"}, True),
+        ({"prompt": "q", "completion": "a"}, False),
+        ({"prompt": "q", "chosen": "", "rejected": "b"}, True),
+        ({"prompt": "q", "chosen": "a", "rejected": ""}, False),
+        ({"messages": [{"role": "assistant", "content": ""}]}, True),
+        ({"messages": [{"role": "assistant", "content": "", "thinking": "r"}]}, False),
+        ({"messages": [{"role": "user", "content": ""}, {"role": "assistant", "content": "a"}]}, False),
+        (
+            {"messages": [{"role": "assistant", "content": "", "weight": 0}, {"role": "assistant", "content": "a"}]},
+            False,
+        ),
+        ({"text": ""}, False),
+    ],
+)
+def test_an_answer_is_empty_without_text_reasoning_and_call(row: dict[str, Any], is_empty: bool):
+    assert has_empty_answer(sample_of(row)) is is_empty

@@ -99,6 +99,11 @@ CODES = {
         "Use a template that renders them, such as `chatml-tools` for tools.",
     ),
     "LT-E208": Code("A pinned date is not a date", "A typing error", "Write the date as 2026-01-31."),
+    "LT-E220": Code(
+        "Every row has equal chosen and rejected answers",
+        "A wrong name of a field, or two models that gave the same answers",
+        "Check the names of the fields, or give other data.",
+    ),
     "LT-E301": Code(
         "The field names select several kinds of samples",
         "Options for text, messages and prompts were mixed",
