@@ -88,6 +88,14 @@ def shared_id(files: Files) -> None:
     vocab["new"] = vocab["a"]
 
 
+def shared_added_id(files: Files) -> None:
+    files.added.append(files.added[0] | {"content": "<other>"})
+
+
+def moved_id(files: Files) -> None:
+    files.added.append(files.added[0] | {"id": 7000, "content": "<far>"})
+
+
 def gap(files: Files) -> None:
     files.model["vocab"]["far"] = 5000
     files.model["merges"].append(["f", "ar"])
@@ -180,6 +188,8 @@ FAULTS: dict[str, tuple[str, str, Callable[[Files], None]]] = {
     "rows without ids": ("D20", "information", lambda files: files.model_config.update(vocab_size=999)),
     "gaps": ("D21", "information", gap),
     "an id of two pieces": ("D22", "error", shared_id),
+    "an id of two added tokens": ("D22", "error", shared_added_id),
+    "an id that the engine changes": ("D25", "error", moved_id),
     "a byte without a piece": ("D23", "error", drop_byte),
     "neither bytes nor unk": ("D23", "error", no_unk),
     "a merge of nothing": ("D24", "error", break_merge),

@@ -99,7 +99,7 @@ def test_spelling_of_the_file_does_not_change_digests(tmp_path: Path):
         (b'{"messages":[]}', "no message of role `assistant`"),
         (b'{"messages":["a"]}', r"messages\[0\] is a text, not an object"),
         (b'{"messages":[{"role":"user"}]}', r"messages\[0\]: no field `content` among `role`"),
-        (b'{"messages":[{"role":"a","content":"b","weight":0}]}', r"messages\[0\] has `weight`"),
+        (b'{"messages":[{"role":"a","content":"b","refusal":"c"}]}', r"messages\[0\] has `refusal`"),
         (b'{"messages":[{"role":"a","content":[{"type":"image_url"}]}]}', "a part that is not text"),
         (b'{"messages":[{"role":"a","tool_calls":[{"name":1}]}]}', "an entry that is not a call"),
         (b'{"messages":[{"from":"alien","value":"b"}]}', "`from` is 'alien'"),

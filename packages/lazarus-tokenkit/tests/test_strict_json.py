@@ -98,7 +98,7 @@ def test_bytes_that_are_no_text_are_refused_as_by_the_other_strict_reader(conten
     ("content", "words"),
     [
         (b'{"a":1,"a":2}\n', r"rows\.jsonl:7: member 'a' occurs twice$"),
-        (b'{"a":NaN}\r\n', r"rows\.jsonl:7: NaN is no number of JSON$"),
+        (b'{"a":NaN}\r\n', r"rows\.jsonl:7:6: NaN is no number of JSON: write null$"),
         (b'{"a":\n', r"rows\.jsonl:7:6: not JSON: Expecting value$"),
         (b'{"a":"\\ud800"}', r"rows\.jsonl:7:7: half of a surrogate pair"),
         (b'{"a":"\xff"}', r"rows\.jsonl:7: byte 7 of the line is not UTF-8"),

@@ -141,6 +141,16 @@ def test_every_file_has_the_same_bytes_for_every_hash_seed(corpus: list[Path], t
     assert all(each == found[0] for each in found[1:]) and "report.json" in found[0]
 
 
+@pytest.mark.parametrize("kind", ["bpe", "char"])
+@pytest.mark.parametrize("rows", [[""], [" \n\t", ""]])
+def test_a_corpus_without_text_trains_no_tokenizer(tmp_path: Path, rows: list[str], kind: str):
+    path = tmp_path / "blank.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in rows))
+    with pytest.raises(TokenkitError, match=r"blank\.jsonl has no documents with text") as caught:
+        train_files([path], BPE if kind == "bpe" else None)
+    assert caught.value.code == "LT-E803"
+
+
 def test_characters_are_those_that_occur(corpus: list[Path]):
     tokenizer, card = train_files(corpus, None)
     assert set(tokenizer.vocab) - set(tokenizer.special_tokens) == {letter for text in TEXTS for letter in text}

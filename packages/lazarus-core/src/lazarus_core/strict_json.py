@@ -182,7 +182,7 @@ def _parse(content: bytes, allow_infinity: bool) -> Any:
         raise _refusal(content, str(error)) from error
     if allow_infinity:
         if _has_float(value, math.isnan):
-            raise MalformedJson("NaN is no number of JSON", "syntax")
+            raise MalformedJson("NaN is no number of JSON: write null", "syntax")
     elif _has_float(value, math.isinf):
         raise MalformedJson("a number beyond the range of a double (1.8e308)", "syntax")
     return value
@@ -214,7 +214,10 @@ def _has_float(value: Any, is_wrong: Callable[[float], bool]) -> bool:
 def _refusal(content: bytes, reason: str) -> MalformedJson:
     """The error for a text that jiter refuses."""
     if content.startswith(BOM):
-        return MalformedJson("there is a byte order mark before the value: save the file without it", "encoding", 0)
+        words = (
+            "there is a byte order mark before the value, as where files are joined: remove the bytes EF BB BF there"
+        )
+        return MalformedJson(words, "encoding", 0)
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
@@ -226,6 +229,8 @@ def _refusal(content: bytes, reason: str) -> MalformedJson:
         return _at(text, found.start(), words)
     try:
         value = _DECODER.decode(text)
+    except _WrongConstant as error:
+        return _at(text, _position_of_constant(text), error.problem)
     except MalformedJson as error:
         return error
     except json.JSONDecodeError as error:
@@ -253,8 +258,18 @@ def _unique(pairs: list[tuple[str, Any]]) -> JSON:
     return members
 
 
+class _WrongConstant(MalformedJson):
+    """NaN or an infinity, whose position Python's `json` does not tell."""
+
+
 def _refuse_constant(name: str) -> float:
-    raise MalformedJson(f"{name} is no number of JSON", "syntax")
+    raise _WrongConstant(f"{name} is no number of JSON: write null", "syntax")
+
+
+def _position_of_constant(text: str) -> int:
+    """The first NaN or infinity outside of strings."""
+    found = re.finditer(r'"(?:[^"\\]|\\.)*"|NaN|-?Infinity', text, re.DOTALL)
+    return next(each.start() for each in found if not each[0].startswith('"'))
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
@@ -271,10 +286,12 @@ def _syntax(text: str, error: json.JSONDecodeError) -> MalformedJson:
     problem = f"not JSON: {error.msg}"
     before = text[: error.pos].rstrip(" \t\r\n")
     is_open = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
-    if is_open and not text.endswith("\n"):
+    if text[error.pos :].strip() == "," and error.msg == "Extra data":
+        problem += ", a comma after the value: in JSON Lines no line ends with a comma; remove it from every line"
+    elif is_open and not text.endswith("\n"):
         problem += ", and no line feed follows: the file was cut off"
     elif "\r" in text[len(before) : error.pos] and "\n" not in text[len(before) : error.pos]:
-        problem += " after a CR: lines end with LF or CR LF; convert the file"
+        problem += " after a CR: lines end with LF or CR LF; convert the file, such as `tr '\\r' '\\n' < OLD > NEW`"
     return _at(text, min(error.pos, len(text.rstrip("\r\n"))), problem)
 
 

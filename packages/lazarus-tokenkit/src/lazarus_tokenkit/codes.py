@@ -94,11 +94,16 @@ CODES = {
         "A sample contains all noncharacters U+FDD0 to U+FDEF", "The data is binary", "Remove these characters."
     ),
     "LT-E207": Code(
-        "A template leaves out the tools or the tool calls",
-        "The template does not support tools",
-        "Use a template that renders them, such as `chatml-tools`.",
+        "A template leaves out the tools, the tool calls or the reasoning",
+        "The template does not support them",
+        "Use a template that renders them, such as `chatml-tools` for tools.",
     ),
     "LT-E208": Code("A pinned date is not a date", "A typing error", "Write the date as 2026-01-31."),
+    "LT-E220": Code(
+        "Every row has equal chosen and rejected answers",
+        "A wrong name of a field, or two models that gave the same answers",
+        "Check the names of the fields, or give other data.",
+    ),
     "LT-E301": Code(
         "The field names select several kinds of samples",
         "Options for text, messages and prompts were mixed",

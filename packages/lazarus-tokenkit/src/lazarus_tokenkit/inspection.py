@@ -23,6 +23,7 @@ from lazarus_tokenkit.samples.kinds import (
 )
 from lazarus_tokenkit.samples.read import Row, read_rows
 from lazarus_tokenkit.samples.schemas import FieldNames
+from lazarus_tokenkit.samples.useless import has_empty_answer
 from lazarus_tokenkit.tables import aligned, number
 
 KINDS: dict[type[Any], str] = {
@@ -137,16 +138,7 @@ def _problems(row: Row, seen: dict[bytes, str], encoder: Encoder) -> list[str]:
     problems: list[str] = []
     if seen.setdefault(sample.digest[:8], row.place) != row.place:
         problems.append("the same content as an earlier row")
-    match sample:
-        case CompletionSample():
-            empty = not sample.completion.strip()
-        case PreferenceSample():
-            empty = False
-            if sample.chosen == sample.rejected:
-                problems.append("chosen and rejected are equal")
-        case _:
-            empty = not sample_text(sample).strip()
-    if empty:
+    if has_empty_answer(sample) or not sample_text(sample).strip():
         problems.append("empty text or answer: no token to learn from")
     text = sample_text(sample)
     if any(special in text for special in encoder.tokenizer.special_tokens):

@@ -1,4 +1,4 @@
-"""Checks D20 to D24: ids and pieces."""
+"""Checks D20 to D25: ids and pieces."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ MAX_UNREACHABLE = 0
 
 
 def check(files: TokenizerFiles) -> Iterator[Finding]:
-    """Yields the findings of D20 to D24."""
+    """Yields the findings of D20 to D25."""
     if not files.tokenizer_json or not isinstance(files.tokenizer_json.get("model"), dict):
         return
     added = {token["id"]: token.get("content") for token in files.added_tokens if isinstance(token.get("id"), int)}
@@ -22,6 +22,7 @@ def check(files: TokenizerFiles) -> Iterator[Finding]:
         return
     yield from _rows(files, ids)
     yield from _collisions(files, added)
+    yield from _engine(files)
     yield from _alphabet(files)
     yield from _merges(files, added)
 
@@ -46,7 +47,12 @@ def _collisions(files: TokenizerFiles, added: dict[int, Any]) -> Iterator[Findin
     taken = [number for number, count in owners.items() if count > 1]
     pieces = {number: piece for piece, number in files.vocab.items()}
     taken += [number for number, text in added.items() if number in pieces and pieces[number] != text]
+    named = {
+        (token["id"], str(token.get("content"))) for token in files.added_tokens if isinstance(token.get("id"), int)
+    }
+    taken += [number for number, count in Counter(number for number, _ in named).items() if count > 1]
     if taken:
+        taken = sorted(set(taken))
         yield Finding("D22", "error", f"{len(taken)} ids have two pieces", f"first {min(taken)}")
     if files.tokenizer is not None:
         contents = Counter(content for content in files.tokenizer.token_bytes.values() if content)
@@ -54,6 +60,27 @@ def _collisions(files: TokenizerFiles, added: dict[int, Any]) -> Iterator[Findin
         if len(twice) > 256 or (twice and "ByteFallback" not in str(files.tokenizer_json.get("decoder"))):
             shown = min(twice).decode(errors="backslashreplace")
             yield Finding("D22", "warning", f"{len(twice)} texts have two pieces", f"such as {shown!r}")
+
+
+def _engine(files: TokenizerFiles) -> Iterator[Finding]:
+    """Compares the ids in the file with those of the engine, which numbers added tokens itself."""
+    if files.engine is None:
+        return
+    written = files.vocab | {
+        token["content"]: token["id"]
+        for token in files.added_tokens
+        if isinstance(token.get("id"), int) and isinstance(token.get("content"), str)
+    }
+    used = files.engine.get_vocab()
+    wrong = sorted((number, piece) for piece, number in written.items() if used.get(piece) != number)
+    if wrong:
+        number, piece = wrong[0]
+        yield Finding(
+            "D25",
+            "error",
+            f"{len(wrong)} pieces have another id in the engine than in tokenizer.json",
+            f"first {piece!r}: {number} in the file, {used.get(piece, 'none')} in the engine",
+        )
 
 
 def _alphabet(files: TokenizerFiles) -> Iterator[Finding]:

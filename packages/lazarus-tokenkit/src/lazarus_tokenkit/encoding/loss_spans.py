@@ -24,6 +24,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
 from lazarus_tokenkit.encoding.cached_render import NONCHARACTERS, PLACEHOLDER, CachedRender, Piece
+from lazarus_tokenkit.encoding.dropped_members import Rendered, refuse_dropped_members
 from lazarus_tokenkit.errors import TemplateError
 from lazarus_tokenkit.samples.kinds import ASSISTANT, JSON, Message
 from lazarus_tokenkit.templates.render import ChatTemplate
@@ -33,8 +34,8 @@ from lazarus_tokenkit.tokenizers.protocol import SpecialSpan, Tokenizer
 Render = Callable[..., str]
 EXCHANGE = ("user", ASSISTANT)
 """Roles of a prompt with one answer."""
-EXCHANGE_SHAPE = EXCHANGE, 0, False
-"""Key of a cached render: roles, first turn with loss, whether the generation prompt is added."""
+EXCHANGE_SHAPE = EXCHANGE, (True, True), 0, False
+"""Key of a cached render: roles, `has_loss` of each turn, first turn with loss, whether the generation prompt is added."""
 UNSTABLE = "LT-E205"
 """Error code of a template that renders earlier turns differently when more turns follow."""
 
@@ -66,7 +67,7 @@ class SpanFinder:
         )
         # Common prefixes of the special tokens, one for each first character: a fast test before the regular expression.
         self._prefixes = tuple(_common_prefix(group) for _, group in groupby(sorted(texts), itemgetter(0)))
-        self._cached_renders: dict[tuple[tuple[str, ...], int, bool], CachedRender] = {}
+        self._cached_renders: dict[tuple[tuple[str, ...], tuple[bool, ...], int, bool], CachedRender] = {}
         # Matches the first character of a special token's text, so that an escape mark can follow it.
         self._special_start = re.compile(f"(?=(?:{'|'.join(map(re.escape, texts)) or '(?!)'}))(.)", re.DOTALL)
 
@@ -129,12 +130,14 @@ class SpanFinder:
     def _pieces(
         self, messages: Sequence[Message], tools: Sequence[JSON], first: int, add_generation_prompt: bool
     ) -> list[Piece]:
-        """Splits a conversation. Assistant turns from number `first` on carry loss."""
+        """Splits a conversation. Assistant turns from number `first` on carry loss, except those with `has_loss` false."""
         contents = [message.content for message in messages]
         if not tools and self._is_content_independent and self._are_plain(messages, contents):
-            cached = self._cached_renders.get(
-                key := (tuple(message.role for message in messages), first, add_generation_prompt)
+            roles, flags = (
+                tuple(message.role for message in messages),
+                tuple(message.has_loss for message in messages),
             )
+            cached = self._cached_renders.get(key := (roles, flags, first, add_generation_prompt))
             if cached is None:
                 cached = self._cached_renders[key] = self._make_cached_render(messages, first, add_generation_prompt)
             return cached.fill(contents)
@@ -142,7 +145,7 @@ class SpanFinder:
 
     def _are_plain(self, messages: Sequence[Message], contents: Sequence[str]) -> bool:
         """Whether the messages have only roles and contents, without special-token text and noncharacters."""
-        if any(message.tool_calls or message.name or message.tool_call_id for message in messages):
+        if any(each.tool_calls or each.name or each.tool_call_id or each.reasoning for each in messages):
             return False
         return not any(map(self._is_reserved, contents))
 
@@ -159,7 +162,10 @@ class SpanFinder:
     def _make_cached_render(self, messages: Sequence[Message], first: int, add_generation_prompt: bool) -> CachedRender:
         """Renders and splits the conversation once, with placeholders in place of the contents."""
         places = [f"{PLACEHOLDER}{number}{PLACEHOLDER}" for number in range(len(messages))]
-        placeholder_messages = [Message(message.role, place) for message, place in zip(messages, places, strict=True)]
+        placeholder_messages = [
+            Message(message.role, place, has_loss=message.has_loss)
+            for message, place in zip(messages, places, strict=True)
+        ]
         return CachedRender.of(self._cut(placeholder_messages, (), first, add_generation_prompt))
 
     def _cut(
@@ -169,7 +175,7 @@ class SpanFinder:
         messages = [self._escaped(message, escape_mark) for message in messages]
         render = partial(self._template.render, tools=tools)
         text = render(messages, add_generation_prompt=add_generation_prompt)
-        self._refuse_dropped_tools(messages, tools, text, add_generation_prompt)
+        refuse_dropped_members(self._template, Rendered(messages, tools, add_generation_prompt, text), first)
         # The answers are disjoint and in order: each is one piece, and the text between two answers is another.
         pieces: list[Piece] = []
         done = 0
@@ -183,38 +189,10 @@ class SpanFinder:
         pieces.append(_piece(text[done:], False, escape_mark))
         return [piece for piece in pieces if piece.text]
 
-    def _refuse_dropped_tools(
-        self, messages: Sequence[Message], tools: Sequence[JSON], text: str, add_generation_prompt: bool
-    ) -> None:
-        """Refuses a template that drops tools or tool calls: a model trained on its output would not learn to call them.
-
-        The text is compared with a second rendering without tools. Equal texts mean that the template ignores them.
-        """
-        reduced: dict[str, tuple[Sequence[Message], Sequence[JSON]]] = {}
-        if tools:
-            reduced["tools"] = messages, ()
-        if any(message.tool_calls for message in messages):
-            reduced["tool calls"] = [replace(message, tool_calls=()) for message in messages], tools
-        for name, (turns, remaining_tools) in reduced.items():
-            if self._render_or_none(turns, remaining_tools, add_generation_prompt) == text:
-                raise TemplateError(
-                    f"template `{self._template.name}` leaves the {name} out; use a template that renders them, such as"
-                    " `chatml-tools`",
-                    "LT-E207",
-                )
-
-    def _render_or_none(
-        self, messages: Sequence[Message], tools: Sequence[JSON], add_generation_prompt: bool
-    ) -> str | None:
-        try:
-            return self._template.render(messages, add_generation_prompt=add_generation_prompt, tools=tools)
-        except TemplateError:
-            return None
-
     def _answers(
         self, render: Render, messages: Sequence[Message], tools: Sequence[JSON], first: int, text: str, mark: str
     ) -> list[_Answer]:
-        """Finds the assistant turns in the rendered text. Turns from number `first` on carry loss.
+        """Finds the assistant turns in the rendered text. Turns from number `first` on carry loss if they have loss.
 
         The turns are found by rendering prefixes of the conversation, as inference does. A turn without loss that is
         not found this way remains part of the surrounding text.
@@ -223,10 +201,11 @@ class SpanFinder:
         for turn, message in enumerate(messages):
             if message.role != ASSISTANT:
                 continue
+            has_loss = turn >= first and message.has_loss
             try:
-                answers.append(_Answer(*self._turn(render, messages[: turn + 1], text, mark), turn >= first))
+                answers.append(_Answer(*self._turn(render, messages[: turn + 1], text, mark), has_loss))
             except TemplateError:
-                if turn >= first:
+                if has_loss:
                     raise
         return answers
 
@@ -249,12 +228,32 @@ class SpanFinder:
                 raise self._unstable(first, "the turn does not begin with its generation prompt")
             before = len(prompt)
         answers: list[_Answer] = []
-        for start, end in spans:
-            has_loss = first < len(messages) and end > before
+        masked = self._masked_blocks(unmarked, tools, first, len(spans))
+        for block, (start, end) in enumerate(spans):
+            has_loss = first < len(messages) and end > before and block not in masked
             if answers and answers[-1].end == start and answers[-1].has_loss == has_loss:
                 start = answers.pop().start
             answers.append(_Answer(start, end, has_loss))
         return answers
+
+    def _masked_blocks(
+        self, messages: Sequence[Message], tools: Sequence[JSON], first: int, num_blocks: int
+    ) -> set[int]:
+        """Returns the numbers of the `{% generation %}` blocks in turns without loss from turn `first` on.
+
+        The blocks of a turn are those that the conversation up to this turn has in addition to the turns before.
+        """
+        masked = [turn for turn, each in enumerate(messages) if turn >= first and not each.has_loss]
+        counts = {len(messages): num_blocks, 0: 0}
+
+        def count(turns: int) -> int:
+            if turns not in counts:
+                counts[turns] = len(self._template.generation_spans(messages[:turns], tools=tools))
+            return counts[turns]
+
+        if any(not count(turn) <= count(turn + 1) <= num_blocks for turn in masked):
+            raise self._unstable(masked[0], "its `{% generation %}` blocks change when more turns follow")
+        return {block for turn in masked for block in range(count(turn), count(turn + 1))}
 
     def _turn(self, render: Render, turns: Sequence[Message], text: str, mark: str) -> tuple[int, int]:
         start = self._turn_start(render, turns[:-1], text)
@@ -320,7 +319,9 @@ class SpanFinder:
         calls = tuple(
             replace(call, arguments=self._escape_json(dict(call.arguments), escape_mark)) for call in message.tool_calls
         )
-        return replace(message, content=self._escape(message.content, escape_mark), tool_calls=calls)
+        reasoning = message.reasoning and self._escape(message.reasoning, escape_mark)
+        content = self._escape(message.content, escape_mark)
+        return replace(message, content=content, tool_calls=calls, reasoning=reasoning)
 
     def _escape(self, text: str, escape_mark: str) -> str:
         return self._special_start.sub(rf"\1{escape_mark}", text)
@@ -359,7 +360,8 @@ def _without_generation_marks(message: Message) -> Message:
                 return value
 
     calls = tuple(replace(call, arguments=replaced(dict(call.arguments))) for call in message.tool_calls)
-    return replace(message, content=replaced(message.content), tool_calls=calls)
+    reasoning = message.reasoning and replaced(message.reasoning)
+    return replace(message, content=replaced(message.content), tool_calls=calls, reasoning=reasoning)
 
 
 def _common_prefix(texts: Iterable[str]) -> str:
@@ -373,7 +375,12 @@ def _common_prefix(texts: Iterable[str]) -> str:
 
 def _texts(message: Message) -> list[str]:
     """Returns the texts of a message that come from the data."""
-    return [message.content, *(json.dumps(call.to_json(), ensure_ascii=False) for call in message.tool_calls)]
+    reasoning = [message.reasoning] if message.reasoning else []
+    return [
+        message.content,
+        *reasoning,
+        *(json.dumps(call.to_json(), ensure_ascii=False) for call in message.tool_calls),
+    ]
 
 
 def _free_noncharacters(contents: Sequence[str]) -> tuple[str, str]:

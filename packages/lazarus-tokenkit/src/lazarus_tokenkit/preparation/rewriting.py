@@ -126,8 +126,11 @@ def to_row(sample: Sample) -> JSON:
 
 
 def _rewritten(turns: tuple[Message, ...], rewrite: Rewrite) -> tuple[Message, ...]:
-    return tuple(replace(turn, content=rewrite(turn.content)) for turn in turns)
+    return tuple(
+        replace(turn, reasoning=turn.reasoning and rewrite(turn.reasoning), content=rewrite(turn.content))
+        for turn in turns
+    )
 
 
 def _messages(turns: tuple[Message, ...]) -> list[JSON]:
-    return [turn.to_json() for turn in turns]
+    return [turn.to_row() for turn in turns]

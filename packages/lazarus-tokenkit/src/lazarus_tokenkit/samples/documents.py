@@ -7,6 +7,7 @@ from lazarus_tokenkit.samples.kinds import (
     ChatSample,
     CompletionSample,
     LabelledSample,
+    Message,
     PreferenceSample,
     PromptSample,
     Sample,
@@ -50,12 +51,15 @@ def sample_text(sample: Sample) -> str:
         case CompletionSample():
             return f"{sample.prompt}\n{sample.completion}"
         case ChatSample() | PromptSample():
-            return "\n".join(message.content for message in sample.messages)
+            return _joined(sample.messages)
         case PreferenceSample():
-            turns = (*sample.prompt, *sample.chosen, *sample.rejected)
-            return "\n".join(message.content for message in turns)
+            return _joined((*sample.prompt, *sample.chosen, *sample.rejected))
         case LabelledSample():
-            return "\n".join(message.content for message in (*sample.prompt, *sample.completion))
+            return _joined((*sample.prompt, *sample.completion))
+
+
+def _joined(turns: Iterable[Message]) -> str:
+    return "\n".join(text for turn in turns for text in (turn.reasoning, turn.content) if text is not None)
 
 
 def cut_document(text: str) -> Iterator[str]:

@@ -38,6 +38,8 @@ PARQUET_ROWS = 100
 MAX_ROW_BYTES = 12 << 20
 """Bytes of one row. A tokenizer needs up to 140 bytes of memory a byte of text (measured: `byte`, tokenizers 0.23), so a
 row needs up to 1.7 GiB. The Bible has 4.5 MB, the longest row of the Pile's books 8 MB."""
+NOT_TRUNCATED = ("cut off", "after a CR", "a comma after the value", "write null")
+"""Words of errors that name another cause than a truncated file, or say so themselves."""
 SHOWN_NAMES = 12
 """Largest number of field names in one message."""
 NO_FILE, TOO_LARGE = "LT-E302", "LT-E316"
@@ -118,7 +120,10 @@ def list_names(names: Iterable[str]) -> str:
 def _line_rows(path: Path) -> Iterator[PlacedRow]:
     try:
         for number, _, line in numbered_lines(_lines(path), path):
-            yield PlacedRow(_object(_parse_line(line, path, number), path, number), path, number)
+            row = _parse_line(line, path, number)
+            if isinstance(row, list) and number == 1:
+                raise SampleError(f"{path}:1: the row is a list, not an object; {_list_hint(path)}", "LT-E307")
+            yield PlacedRow(_object(row, path, number), path, number)
     except BlankLine as error:
         raise SampleError(f"{error.place}: {error.problem}", "LT-E304") from error
 
@@ -127,10 +132,18 @@ def _parse_line(line: bytes, path: Path, number: int) -> Any:
     try:
         return parse_json(line, path, number)
     except SampleError as error:
-        if line.endswith(b"\n") or error.code != MALFORMED or "cut off" in error.message:
+        if number == 1 and line.lstrip().startswith(b"["):
+            raise SampleError(f"{error.message}; {_list_hint(path)}", error.code) from error
+        if line.endswith(b"\n") or error.code != MALFORMED or any(words in error.message for words in NOT_TRUNCATED):
             raise
         hint = "it is the last line and has no line feed, so the file may be truncated; fetch or write it again"
         raise SampleError(f"{error.message}; {hint}", MALFORMED) from error
+
+
+def _list_hint(path: Path) -> str:
+    unpack = "unpack it and " if path.suffix == ".gz" else ""
+    name = path.name.removesuffix(".gz").removesuffix(path.with_suffix("").suffix if unpack else path.suffix)
+    return f"the file begins with a list: if it is one JSON list, {unpack}rename it to {name}.json"
 
 
 def _lines(path: Path) -> Iterator[bytes]:

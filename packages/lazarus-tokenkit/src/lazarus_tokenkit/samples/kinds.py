@@ -15,6 +15,8 @@ JSON = dict[str, Any]
 
 ASSISTANT = "assistant"
 """The role whose turns carry loss."""
+REASONING = ("reasoning_content", "thinking")
+"""Names of the member with the assistant's thoughts. The first is written to data files and digests."""
 CONTROLS = bytes(range(32))
 """Characters that JSON escapes, in addition to the quotation mark and the backslash."""
 
@@ -49,6 +51,8 @@ class Message:
         tool_calls: Function calls of the assistant, after its text.
         name: Name of the tool whose result this is.
         tool_call_id: Id of the call whose result this is.
+        reasoning: Thoughts of the assistant before its text, or None.
+        has_loss: Whether a turn of the assistant carries loss. No effect on other turns.
     """
 
     role: str
@@ -56,14 +60,26 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     name: str | None = None
     tool_call_id: str | None = None
+    reasoning: str | None = None
+    has_loss: bool = True
 
     def to_json(self) -> JSON:
-        """Returns the JSON object for chat templates. Absent members are left out."""
+        """Returns the JSON object for chat templates. Absent members are left out.
+
+        Templates read the reasoning by one of two names, so both are there. No template reads `has_loss`.
+        """
         members: JSON = {"role": self.role, "content": self.content}
         if self.tool_calls:
             members["tool_calls"] = [call.to_json() for call in self.tool_calls]
-        named = {"name": self.name, "tool_call_id": self.tool_call_id}
+        named = {"name": self.name, "tool_call_id": self.tool_call_id} | dict.fromkeys(REASONING, self.reasoning)
         return members | {key: value for key, value in named.items() if value is not None}
+
+    def to_row(self) -> JSON:
+        """Returns the JSON object for a data file: the reasoning once, and `weight` 0 for a turn without loss."""
+        members = self.to_json()
+        for name in REASONING[1:]:
+            members.pop(name, None)
+        return members if self.has_loss else members | {"weight": 0}
 
 
 @dataclass(frozen=True)
@@ -207,8 +223,9 @@ Sample = TextSample | ChatSample | CompletionSample | PreferenceSample | Labelle
 
 
 def _content(messages: Sequence[Message]) -> list[JSON]:
+    # Values that are not strings are written as strings: canonical JSON here has no numbers.
     return [
-        message.to_json() | ({"tool_calls": _json_text(message.to_json()["tool_calls"])} if message.tool_calls else {})
+        {name: value if isinstance(value, str) else _json_text(value) for name, value in message.to_row().items()}
         for message in messages
     ]
 

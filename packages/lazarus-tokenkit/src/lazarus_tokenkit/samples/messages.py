@@ -10,7 +10,7 @@ from typing import Any, cast
 from lazarus_core.strict_json import MalformedJson, parse_json
 from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.samples.files import kind, list_names
-from lazarus_tokenkit.samples.kinds import ASSISTANT, JSON, Message, ToolCall
+from lazarus_tokenkit.samples.kinds import ASSISTANT, JSON, REASONING, Message, ToolCall
 
 SHAREGPT_ROLES = {
     "human": "user",
@@ -18,12 +18,13 @@ SHAREGPT_ROLES = {
     "gpt": ASSISTANT,
     "chatgpt": ASSISTANT,
     "assistant": ASSISTANT,
+    "function_call": ASSISTANT,
     "system": "system",
     "tool": "tool",
     "observation": "tool",
     "function_response": "tool",
 }
-MESSAGE_MEMBERS = {"role", "content", "tool_calls", "name", "tool_call_id"}
+MESSAGE_MEMBERS = {"role", "content", "tool_calls", "name", "tool_call_id", "weight", *REASONING}
 TRANSCRIPT = re.compile(r"\n\n(Human|Assistant): ?")
 """Turn markers in Anthropic's helpful-harmless data."""
 
@@ -68,7 +69,8 @@ def read_messages(row: JSON, name: str) -> tuple[Message, ...]:
 def _message(turn: Any, place: str) -> Message:
     if not isinstance(turn, dict):
         raise SampleError(f"{place} is {kind(turn)}, not an object", "LT-E312")
-    turn = cast("JSON", turn)
+    # A null member is an absent one: data sets whose turns share one type write null for members that a turn lacks.
+    turn = {name: value for name, value in cast("JSON", turn).items() if value is not None or name == "content"}
     if "from" in turn and "role" not in turn:
         return _sharegpt_message(turn, place)
     if extra := turn.keys() - MESSAGE_MEMBERS:
@@ -86,14 +88,50 @@ def _message(turn: Any, place: str) -> Message:
         text_of(turn | {"content": content} if "content" in turn or calls else turn, "content", f"{place}: "),
         calls,
         **{key: text_of(named, key, f"{place}: ") for key in named},
+        reasoning=_reasoning(turn, place),
+        has_loss=_has_loss(turn, turn.get("role") == ASSISTANT, place),
     )
+
+
+def _reasoning(turn: JSON, place: str) -> str | None:
+    """Returns the thoughts of a turn. An empty text is no thought."""
+    found = {text for name in REASONING if name in turn and (text := text_of(turn, name, f"{place}: "))}
+    if len(found) > 1:
+        raise SampleError(f"{place}: {list_names(REASONING)} differ; remove one of them", "LT-E313")
+    if found and turn.get("role") != ASSISTANT:
+        raise SampleError(f"{place} has reasoning, and its role is not `{ASSISTANT}`; remove the reasoning", "LT-E313")
+    return found.pop() if found else None
+
+
+def _has_loss(turn: JSON, is_answer: bool, place: str) -> bool:
+    """Returns whether a turn carries loss, by its `weight`: OpenAI's format has 0 and 1, and 1 is the default."""
+    weight = turn.get("weight", 1)
+    if isinstance(weight, bool) or weight not in (0, 1):
+        raise SampleError(f"{place}: `weight` is {weight!r}; a turn has weight 0 (no loss) or 1", "LT-E313")
+    if "weight" in turn and weight == 1 and not is_answer:
+        raise SampleError(
+            f"{place} has `weight` 1, and only turns of role `{ASSISTANT}` carry loss; remove `weight` or write 0",
+            "LT-E313",
+        )
+    return weight == 1 or not is_answer
 
 
 def _sharegpt_message(turn: JSON, place: str) -> Message:
     role = text_of(turn, "from", f"{place}: ")
     if role not in SHAREGPT_ROLES:
         raise SampleError(f"{place}: `from` is {role!r}, not one of {list_names(SHAREGPT_ROLES)}", "LT-E313")
-    return Message(SHAREGPT_ROLES[role], text_of(turn, "value", f"{place}: "))
+    value = text_of(turn, "value", f"{place}: ")
+    has_loss = _has_loss(turn, SHAREGPT_ROLES[role] == ASSISTANT, place)
+    if role != "function_call":
+        return Message(SHAREGPT_ROLES[role], value, has_loss=has_loss)
+    try:
+        found = parse_json(value)
+    except MalformedJson as error:
+        raise SampleError(f"{place}: `value` of a `function_call`: {error.message}", "LT-E313") from error
+    calls = cast("list[Any]", found if isinstance(found, list) else [found])
+    if not calls:
+        raise SampleError(f"{place}: `value` of a `function_call` has no call", "LT-E313")
+    return Message(ASSISTANT, "", tuple(_tool_call(call, f"{place}.value") for call in calls), has_loss=has_loss)
 
 
 def _joined(parts: list[Any], place: str) -> str:

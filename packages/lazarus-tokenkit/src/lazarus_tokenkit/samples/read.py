@@ -18,6 +18,7 @@ from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.samples.files import Paths, PlacedRow, count_objects, kind, list_names, read_objects
 from lazarus_tokenkit.samples.kinds import JSON, Sample
 from lazarus_tokenkit.samples.schemas import FieldNames, sample_maker
+from lazarus_tokenkit.samples.useless import UselessRows
 
 __all__ = ["FieldNames", "Row", "as_paths", "count_lines", "read_rows", "read_samples"]
 
@@ -58,6 +59,9 @@ def read_samples(paths: Paths, fields: FieldNames | None = None) -> Iterator[Sam
 def read_rows(paths: Paths, fields: FieldNames | None = None) -> Iterator[Row]:
     """Yields the samples of one or more files with their places. See `read_samples`.
 
+    Preferences whose chosen and rejected answers are equal are dropped. One warning counts them, and one the rows with an
+    empty answer.
+
     Args:
         paths: Data files.
         fields: Names of the fields, or None for the standard names.
@@ -69,6 +73,7 @@ def read_rows(paths: Paths, fields: FieldNames | None = None) -> Iterator[Row]:
     make: Callable[[JSON, str], Sample] | None = None
     form, first = "", ""
     seen_ids = _SeenIds()
+    useless = UselessRows()
     for position, row in enumerate(_objects(paths)):
         if make is None:
             names = _resolved(wanted, row)
@@ -83,7 +88,15 @@ def read_rows(paths: Paths, fields: FieldNames | None = None) -> Iterator[Row]:
             is_other = position > 0 and own is not None and own.form != form
             more = f"; all rows must have the form of the first row, `{form}` in {first}" if is_other else ""
             raise SampleError(f"{row.place}: {error.message}{more}", error.code) from error
-        yield Row(sample, row.path, row.line)
+        if not useless.is_dropped(sample, row.place):
+            yield Row(sample, row.path, row.line)
+    if seen_ids.count and useless.equal == seen_ids.count:
+        raise SampleError(
+            f"{useless.first_equal}: chosen and rejected are equal in every row, so there is nothing to prefer; check the"
+            " names of the fields",
+            "LT-E220",
+        )
+    useless.warn()
     if not seen_ids.count:
         raise SampleError(f"{', '.join(map(str, as_paths(paths)))} is empty: no rows", "LT-E303")
     if seen_ids.may_repeat():

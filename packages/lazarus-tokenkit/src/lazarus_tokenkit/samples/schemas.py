@@ -4,14 +4,14 @@
 messages      messages: [{"role", "content"}] or [{"from", "value"}]; also named `conversations`; optional `tools`
 preference    prompt, chosen, rejected: texts or messages; without prompt, chosen and rejected begin with equal turns
 alpaca        instruction, input, output
-completion    prompt, completion
+completion    prompt, completion: texts or messages
 labelled      prompt, completion, label: true or false; only if the label's field is named
 prompt        prompt
 text          text
 ```
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -88,17 +88,19 @@ class FieldNames:
         return "prompt" if self.completion is None else "completion"
 
     def resolve(self, row: JSON) -> "FieldNames | None":
-        """Fills in the standard names for a row. Returns None if the row has no known fields."""
+        """Fills in the standard names for a row. Fields that are null are absent. Returns None without known fields."""
         if self.text is not None or self.messages is not None:
             return self
         if self.chosen is not None or self.rejected is not None:
             return replace(self, chosen=self.chosen or "chosen", rejected=self.rejected or "rejected")
         if self.prompt is not None or self.completion is not None or self.label is not None:
             return replace(self, prompt=self.prompt or "prompt", completion=self.completion or "completion")
-        for names, fields in STANDARD:
-            if all(name in row for name in names):
-                return FieldNames(**fields)
-        return None
+        present = {name for name, value in row.items() if value is not None}
+        found = _standard(present)
+        if found is None:
+            return _standard(row.keys())  # the error then names the field that is null
+        # A prompt with a null answer has an answer that is missing. It must not become a prompt without loss.
+        return found if found.form != "prompt" else _standard(present | (row.keys() & ANSWERS_OF_PROMPTS))
 
 
 STANDARD: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
@@ -112,6 +114,13 @@ STANDARD: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
     (("prompt",), {"prompt": "prompt"}),
 )
 """Fields that identify a form, in search order, with the names to read."""
+ANSWERS_OF_PROMPTS = {"completion", "chosen", "rejected"}
+"""Standard fields that follow a prompt."""
+
+
+def _standard(present: Set[str]) -> FieldNames | None:
+    """Returns the standard names of the first form whose fields are all present."""
+    return next((FieldNames(**fields) for names, fields in STANDARD if present >= set(names)), None)
 
 
 def to_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
@@ -143,6 +152,7 @@ def _chat_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
     messages = read_messages(row, name)
     if not any(message.role == ASSISTANT for message in messages):
         raise SampleError(f"`{name}` has no message of role `{ASSISTANT}`, so no token carries loss", "LT-E313")
+    _refuse_without_loss(messages, name)
     system = row.get("system")
     if isinstance(system, str) and system and messages[0].role != "system":
         messages = (Message("system", system), *messages)
@@ -150,7 +160,29 @@ def _chat_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
 
 
 def _completion_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
-    return CompletionSample(sample_id, text_of(row, names.prompt or ""), text_of(row, names.completion or ""))
+    assert names.prompt is not None and names.completion is not None, "resolved"
+    if isinstance(row.get(names.prompt), list) or isinstance(row.get(names.completion), list):
+        return _answered_sample(row, names.prompt, names.completion, sample_id)
+    return CompletionSample(sample_id, text_of(row, names.prompt), text_of(row, names.completion))
+
+
+def _answered_sample(row: JSON, prompt_name: str, completion_name: str, sample_id: str) -> ChatSample:
+    """Converts a prompt and an answer of which one or both are messages. The turns of the prompt carry no loss."""
+    prompt, completion = read_turns(row, prompt_name, "user"), read_turns(row, completion_name, ASSISTANT)
+    if not prompt:
+        raise SampleError(f"`{prompt_name}` is empty: an answer needs a prompt", "LT-E313")
+    if not completion or completion[-1].role != ASSISTANT:
+        raise SampleError(f"`{completion_name}` does not end with an answer of role `{ASSISTANT}`", "LT-E313")
+    _refuse_without_loss(completion, completion_name)
+    prompt = tuple(replace(turn, has_loss=turn.role != ASSISTANT) for turn in prompt)
+    return ChatSample(sample_id, (*prompt, *completion), read_tools(row))
+
+
+def _refuse_without_loss(turns: Sequence[Message], name: str) -> None:
+    if not any(turn.role == ASSISTANT and turn.has_loss for turn in turns):
+        raise SampleError(
+            f"`{name}` has only answers of `weight` 0, so no token carries loss; remove the row", "LT-E313"
+        )
 
 
 def _labelled_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
@@ -160,6 +192,7 @@ def _labelled_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
         raise SampleError(f"`{names.completion}` does not end with an answer of role `{ASSISTANT}`", "LT-E313")
     if not prompt:
         raise SampleError(f"`{names.prompt}` is empty: an answer needs a prompt", "LT-E313")
+    _refuse_without_loss(completion, names.completion)
     label = row.get(names.label)
     if not isinstance(label, bool):
         found = f"is {kind(label)}" if names.label in row else "is missing"
@@ -210,6 +243,7 @@ def _preference_sample(row: JSON, names: FieldNames, sample_id: str) -> Sample:
     for name, turns in zip((names.chosen, names.rejected), answers, strict=True):
         if not turns or turns[-1].role != ASSISTANT:
             raise SampleError(f"`{name}` does not end with an answer of role `{ASSISTANT}`", "LT-E313")
+        _refuse_without_loss(turns, name)
     if not prompt:
         raise SampleError(
             f"`{names.chosen}` and `{names.rejected}` do not begin with the same prompt; name the prompt's field",

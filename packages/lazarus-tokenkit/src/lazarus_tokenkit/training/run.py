@@ -102,10 +102,10 @@ def _split(path: Path, fields: FieldNames | None, *, is_held_out: bool) -> Itera
     found = 0
     for number, text in enumerate(read_documents(path, fields)):
         if (number % HELD_OUT_EVERY == HELD_OUT_EVERY - 1) is is_held_out:
-            found += 1
+            found += bool(text.strip())
             yield text
     if not found and not is_held_out:
-        raise TokenkitError(f"{path} has no documents to train on", "LT-E803")
+        raise TokenkitError(f"{path} has no documents with text to train on; give more data", "LT-E803")
 
 
 def _file(path: Path) -> dict[str, str | int]:
