@@ -67,12 +67,12 @@ def test_a_changed_first_model_is_found(run):
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(
-        ForeignCheckpoint, match=r"the run began with another `model`, sha256:.*model\.safetensors changed since"
+        ForeignCheckpoint, match=r"the run started from another model, sha256:.*model\.safetensors changed since"
     ):
         names(run.folder / "run")
     path.unlink()
     link = next(link for link in verify_run(run.folder / "run") if link.name == "first model")
-    assert (link.holds, link.proof) == (False, f"{run.model} holds no weights")
+    assert (link.holds, link.proof) == (False, f"{run.model} has no weights")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
@@ -95,7 +95,7 @@ def test_a_final_sealed_anew_around_other_weights_is_found(run):
             (folder / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
 
     seal(final, write)
-    with pytest.raises(CorruptCheckpoint, match=r"is not the model that audit\.jsonl binds"):
+    with pytest.raises(CorruptCheckpoint, match=r"final was changed: its digest differs from audit\.jsonl"):
         names(run.folder / "run")
 
 
@@ -109,7 +109,7 @@ def test_a_run_is_verified_from_any_folder_and_after_its_parts_moved(setup, monk
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert names(setup.folder / "run") == LINKS
     setup.data.rename("moved.jsonl")
-    with pytest.raises(SetupError, match=r"data\.jsonl is gone: give its present location as `data`"):
+    with pytest.raises(SetupError, match=r"data\.jsonl does not exist: give its current location as `data`"):
         names(setup.folder / "run")
     found = [link.name for link in verify_run(setup.folder / "run", Elsewhere(data=(Path("moved.jsonl"),)))]
     assert found == LINKS
@@ -216,7 +216,7 @@ def test_an_audit_log_that_was_chained_anew_over_other_tokens_is_found(run):
     with pytest.raises(CorruptPlan) as caught:
         RunAudit.read(path).check_steps(plan, lambda segment: ids.sample(segment.sample, segment.span)[0])
     assert caught.value.code == "LP-E175"
-    with pytest.raises(CorruptCheckpoint, match="binds no checkpoint after 4 steps"):
+    with pytest.raises(CorruptCheckpoint, match="binds no checkpoint of step 4"):
         RunAudit.read(path).check_checkpoint(state, state.resume_key)
 
 
