@@ -10,6 +10,7 @@ from lazarus_train.errors import CorruptCheckpoint, ForeignCheckpoint, SetupErro
 from lazarus_train.run_dir.chain import RunAudit
 from lazarus_train.run_dir.checkpoint import read_state
 from lazarus_train.run_dir.sealed_write import as_json
+from lazarus_train.verify.metrics_check import check_metrics, read_metrics
 
 BEFORE = ["checkpoint", "first model", "settings", "environment"]
 CHAIN = ["audit log", "audit head", "data head", "plan", "lengths", "tokenizer", "template", "data"]
@@ -59,6 +60,40 @@ def test_changed_weights_are_found(run):
     path.write_bytes(content)
     with pytest.raises(CorruptCheckpoint, match="was changed"):
         names(run.folder / "run")
+
+
+@pytest.mark.slow
+def test_changed_metrics_are_found(setup):
+    train(setup.config(max_steps=4))
+    path = setup.folder / "run/metrics.jsonl"
+    log = path.read_bytes()
+    lines = log.splitlines(keepends=True)
+    equal_size = log.replace(b'"loss":', b'"lost":', 1)
+    for edited in (equal_size, b"".join(reversed(lines)), log + lines[-1], b"".join(lines[:-1]), log[:-1]):
+        path.write_bytes(edited)
+        with pytest.raises(
+            CorruptCheckpoint, match=r"metrics\.jsonl was changed: its digest differs from the audit log"
+        ):
+            names(setup.folder / "run")
+    path.write_bytes(log)
+    assert names(setup.folder / "run") == LINKS
+
+
+def test_values_of_the_metrics_that_plan_and_settings_determine_are_recomputed(setup):
+    config = setup.config(max_steps=4)
+    train(config)
+    path = setup.folder / "run/metrics.jsonl"
+    inputs, lines = check_run(config), read_metrics(path)
+    rest = inputs.plan, inputs.units, config.optimizer, 0
+    assert check_metrics(path, lines, *rest) == 4
+    for name in ("step", "tokens", "loss_tokens", "learning_rate"):
+        for value in (lines[2][name] + 1, str(lines[2][name]), None):
+            edited = [*lines[:2], lines[2] | {name: value}, lines[3]]
+            with pytest.raises(CorruptCheckpoint, match=f"`{name}` of step 3 is {value!r}, but plan and settings give"):
+                check_metrics(path, edited, *rest)
+        with pytest.raises(CorruptCheckpoint, match=f"`{name}` of step 3 is"):  # an equal number of another type
+            other = float(lines[2][name]) if isinstance(lines[2][name], int) else None
+            check_metrics(path, [*lines[:2], lines[2] | {name: other}, lines[3]], *rest)
 
 
 def test_a_changed_first_model_is_found(run):
