@@ -48,7 +48,7 @@ def test_an_existing_file_is_replaced_only_by_force(
     [
         (["--type", "chess"], "unknown type 'chess'"),
         (["--kinds", "addition,division"], "unknown kind 'division'"),
-        (["-n", "99999"], "ask for fewer tasks"),
+        (["-n", "99999"], "lower `count`"),
         (["--digits", "0"], "choose 1 to 7"),
         (["-o", "missing/maths.jsonl"], "missing"),
     ],

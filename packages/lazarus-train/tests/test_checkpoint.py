@@ -39,7 +39,9 @@ def test_a_missing_file_and_a_missing_manifest_are_refused(run):
     good, last = newest(run)
     (last / "optimizer.safetensors").unlink()
     (good / "manifest.json").unlink()
-    with pytest.raises(CorruptCheckpoint, match=r"optimizer\.safetensors is missing; start again"):
+    with pytest.raises(
+        CorruptCheckpoint, match=r"optimizer\.safetensors is missing; set `resume` to `none` to start again"
+    ):
         train(run.config())
 
 

@@ -86,7 +86,7 @@ def test_a_command_plans_trains_and_says_where_the_model_is(setup, command, rows
         (
             "pretrain",
             ["--build-plan", "-b", 64, "--objective", "mntp", "--mask-id", 3, "--sample-prompt", "a"],
-            "--sample-prompt asks a model that answers; --objective mntp makes none",
+            "--sample-prompt needs a model that generates text; --objective mntp trains none",
         ),
         ("sft", ["--build-plan", "-b", 64, "--optimizer", "sgd", "--beta2", 0.95], "--beta2 has no effect"),
         ("sft", ["--build-plan", "-b", 64, "--beta1", 1.0], "--beta1: input should be less than 1"),
@@ -167,7 +167,7 @@ def test_a_plan_of_its_own_takes_nobody_elses_place(setup):
     assert load_plan(plan).plan_id == before
     refused = call(setup, "sft", *options, "-b", 128, "-o", setup.model)
     assert isinstance(refused.exception, SetupError)
-    assert "of something that is not a run" in refused.exception.message
+    assert "which no run wrote" in refused.exception.message
     assert not (setup.model / "batch_plan").exists()
 
 

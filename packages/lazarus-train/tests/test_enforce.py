@@ -47,9 +47,9 @@ def test_swapped_rows_are_named(setup):
 
 def test_a_removed_and_an_added_row_are_counted(setup):
     edit_lines(setup.data, lambda lines: lines[:-1])
-    assert "knows 24 rows, data.jsonl has 23" in refused(setup, StalePlan, "LP-E141")
+    assert "has 24 rows, data.jsonl has 23" in refused(setup, StalePlan, "LP-E141")
     edit_lines(setup.data, lambda lines: [*lines, lines[-1], b'{"prompt":"a","completion":"b"}\n'])
-    assert "knows 24 rows, data.jsonl has 25" in refused(setup, StalePlan, "LP-E141")
+    assert "has 24 rows, data.jsonl has 25" in refused(setup, StalePlan, "LP-E141")
 
 
 def test_data_that_is_only_written_otherwise_is_accepted(setup):

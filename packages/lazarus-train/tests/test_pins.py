@@ -49,7 +49,7 @@ def test_pins_that_hold_are_said_and_those_that_lack_too(setup):
     assert words(setup).how == How.NOT_PROVEN and "none given" in words(setup).proof
     assert "only the plan_id was given" in words(setup, plan=plan).proof
     both = words(setup, plan=plan[:23], audit_head=head[:16])
-    assert (both.how, both.proof) == (How.COMPARED, "plan_id and audit head are the expected ones")
+    assert (both.how, both.proof) == (How.COMPARED, "plan_id and audit head match")
 
 
 def test_pins_of_another_run_are_refused(setup):

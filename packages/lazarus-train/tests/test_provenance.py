@@ -10,6 +10,7 @@ from lazarus_train.errors import CorruptCheckpoint, ForeignCheckpoint, SetupErro
 from lazarus_train.run_dir.chain import RunAudit
 from lazarus_train.run_dir.checkpoint import read_state
 from lazarus_train.run_dir.sealed_write import as_json
+from lazarus_train.verify.metrics_check import check_metrics, read_metrics
 
 BEFORE = ["checkpoint", "first model", "settings", "environment"]
 CHAIN = ["audit log", "audit head", "data head", "plan", "lengths", "tokenizer", "template", "data"]
@@ -61,18 +62,52 @@ def test_changed_weights_are_found(run):
         names(run.folder / "run")
 
 
+@pytest.mark.slow
+def test_changed_metrics_are_found(setup):
+    train(setup.config(max_steps=4))
+    path = setup.folder / "run/metrics.jsonl"
+    log = path.read_bytes()
+    lines = log.splitlines(keepends=True)
+    equal_size = log.replace(b'"loss":', b'"lost":', 1)
+    for edited in (equal_size, b"".join(reversed(lines)), log + lines[-1], b"".join(lines[:-1]), log[:-1]):
+        path.write_bytes(edited)
+        with pytest.raises(
+            CorruptCheckpoint, match=r"metrics\.jsonl was changed: its digest differs from the audit log"
+        ):
+            names(setup.folder / "run")
+    path.write_bytes(log)
+    assert names(setup.folder / "run") == LINKS
+
+
+def test_values_of_the_metrics_that_plan_and_settings_determine_are_recomputed(setup):
+    config = setup.config(max_steps=4)
+    train(config)
+    path = setup.folder / "run/metrics.jsonl"
+    inputs, lines = check_run(config), read_metrics(path)
+    rest = inputs.plan, inputs.units, config.optimizer, 0
+    assert check_metrics(path, lines, *rest) == 4
+    for name in ("step", "tokens", "loss_tokens", "learning_rate"):
+        for value in (lines[2][name] + 1, str(lines[2][name]), None):
+            edited = [*lines[:2], lines[2] | {name: value}, lines[3]]
+            with pytest.raises(CorruptCheckpoint, match=f"`{name}` of step 3 is {value!r}, but plan and settings give"):
+                check_metrics(path, edited, *rest)
+        with pytest.raises(CorruptCheckpoint, match=f"`{name}` of step 3 is"):  # an equal number of another type
+            other = float(lines[2][name]) if isinstance(lines[2][name], int) else None
+            check_metrics(path, [*lines[:2], lines[2] | {name: other}, lines[3]], *rest)
+
+
 def test_a_changed_first_model_is_found(run):
     path = run.model / "model.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(
-        ForeignCheckpoint, match=r"the run began with another `model`, sha256:.*model\.safetensors changed since"
+        ForeignCheckpoint, match=r"the run started from another model, sha256:.*model\.safetensors changed since"
     ):
         names(run.folder / "run")
     path.unlink()
     link = next(link for link in verify_run(run.folder / "run") if link.name == "first model")
-    assert (link.holds, link.proof) == (False, f"{run.model} holds no weights")
+    assert (link.holds, link.proof) == (False, f"{run.model} has no weights")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
@@ -95,7 +130,7 @@ def test_a_final_sealed_anew_around_other_weights_is_found(run):
             (folder / name).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
 
     seal(final, write)
-    with pytest.raises(CorruptCheckpoint, match=r"is not the model that audit\.jsonl binds"):
+    with pytest.raises(CorruptCheckpoint, match=r"final was changed: its digest differs from audit\.jsonl"):
         names(run.folder / "run")
 
 
@@ -109,7 +144,7 @@ def test_a_run_is_verified_from_any_folder_and_after_its_parts_moved(setup, monk
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert names(setup.folder / "run") == LINKS
     setup.data.rename("moved.jsonl")
-    with pytest.raises(SetupError, match=r"data\.jsonl is gone: give its present location as `data`"):
+    with pytest.raises(SetupError, match=r"data\.jsonl does not exist: give its current location as `data`"):
         names(setup.folder / "run")
     found = [link.name for link in verify_run(setup.folder / "run", Elsewhere(data=(Path("moved.jsonl"),)))]
     assert found == LINKS
@@ -216,7 +251,7 @@ def test_an_audit_log_that_was_chained_anew_over_other_tokens_is_found(run):
     with pytest.raises(CorruptPlan) as caught:
         RunAudit.read(path).check_steps(plan, lambda segment: ids.sample(segment.sample, segment.span)[0])
     assert caught.value.code == "LP-E175"
-    with pytest.raises(CorruptCheckpoint, match="binds no checkpoint after 4 steps"):
+    with pytest.raises(CorruptCheckpoint, match="binds no checkpoint of step 4"):
         RunAudit.read(path).check_checkpoint(state, state.resume_key)
 
 

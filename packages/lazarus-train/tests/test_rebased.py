@@ -41,7 +41,7 @@ def test_a_run_goes_on_with_the_rebased_plan_and_both_parts_are_proven(setup, le
     assert (4, "plan") in kinds(setup)
     assert [path.name for path in (setup.folder / "run/checkpoints.rewound").iterdir()] == ["step-0000006"]
     found = {link.name: link for link in verify_run(setup.folder / "run")}
-    assert "went on with a rebased plan after 4" in found["audit log"].proof
+    assert "the plan was rebased after 4" in found["audit log"].proof
     assert all(link.holds for link in found.values())
     assert found["data head"].proof == result.data_head
 
@@ -135,7 +135,7 @@ def test_a_made_up_parent_is_refused(setup, lengths):
         prints["plan"] = {**prints["plan"], "digest": identity}
         save_plan(replace(child, metadata=about, fingerprints=prints), setup.folder / "forged")
         with pytest.raises(
-            (StalePlan, CorruptPlan), match=r"keeps other steps than the run did|`parent` does not match"
+            (StalePlan, CorruptPlan), match=r"has other first steps than the run did|`parent` does not match"
         ):
             train(follow(setup, "forged"))
         assert setup.audit("run") == before, "nothing is cut off for a plan that is refused"

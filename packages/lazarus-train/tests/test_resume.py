@@ -183,7 +183,7 @@ def test_stopped_while_it_measures_and_resumed_the_run_is_the_same(setup):
             if measured.count(0) == at + 1 and done == 1:
                 asked.append(1)
 
-        with pytest.raises(Interrupted, match="the same command goes on"):
+        with pytest.raises(Interrupted, match="run the same command to continue"):
             train(
                 setup.config(f"stopped-{at}", **settings),
                 watcher=Watcher(on_measure=on_measure, should_stop=lambda asked=asked: bool(asked)),

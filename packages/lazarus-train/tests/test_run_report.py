@@ -35,7 +35,7 @@ def rows_block(html: str, number: int) -> dict:
 def test_every_run_is_drawn_in_every_chart_and_what_differs_is_named(runs):
     html = report_runs([runs.folder / "slow", runs.folder / "fast"])
     assert html.count('class="path0"') == html.count('class="path1"') == 7
-    differences = html[html.index("<h2>Differences") : html.index("<h2>Rows behind")]
+    differences = html[html.index("<h2>Differences") : html.index("<h2>Rows of the steps")]
     assert re.findall(r"<tr><td>([^<]*)</td>", differences) == ["optimizer.learning_rate"]
 
 
@@ -64,7 +64,7 @@ def test_the_rows_behind_a_step_are_those_it_was_trained_on(runs):
 def test_of_a_long_run_the_steps_that_stand_out_are_carried(runs, monkeypatch):
     from lazarus_train.run_dir import report as run_report
 
-    monkeypatch.setattr(run_report, "MOST_TEXT", 600 * 20)
+    monkeypatch.setattr(run_report, "MAX_TEXT", 600 * 20)
     content = rows_block(report_runs([runs.folder / "slow"]), 0)
     assert 0 < len(content["steps"]) < 6
 
@@ -79,7 +79,7 @@ def test_a_page_says_why_it_has_no_rows(runs, tmp_path):
 
 def test_answers_are_shown(runs):
     html = report_runs([runs.folder / "slow"])
-    shown = html[html.index("<h2>What slow answered") :]
+    shown = html[html.index("<h2>Answers of slow") :]
     assert shown.count("1 &amp; 2?") == 4
 
 
@@ -114,7 +114,9 @@ def test_how_often_pairs_are_in_order_is_drawn_of_training_and_of_held_out_rows(
 
 
 def test_the_command_behind_a_step_counts_as_the_plan_does(runs):
-    assert "--step N</code>, N being one less than here: the plan counts from 0." in report_runs([runs.folder / "slow"])
+    assert "--step N</code>, where N is the step minus 1, because the plan counts from 0." in report_runs(
+        [runs.folder / "slow"]
+    )
 
 
 def test_figures_as_json(runs):

@@ -104,7 +104,7 @@ def test_a_sweep_of_which_nothing_runs_says_why_and_tries_again_once_it_is_mende
     options = ["--model", setup.model, "-o", setup.folder / "sweep", "--row-len", 32, "--max-rows", 1, "--steps", 1]
     failed = CliRunner().invoke(app, ["sweep", *map(str, options)])
     assert failed.exit_code == 1
-    assert "Nothing ran: the table says why" in failed.output
+    assert "Every trial failed; the table shows the reasons" in failed.output
     assert "lazarus_models.errors" not in failed.output
     (setup.model / "model.safetensors").write_bytes(weights)
     assert CliRunner().invoke(app, ["sweep", *map(str, options)]).exit_code == 0

@@ -282,13 +282,13 @@ def test_a_scores_model_goes_on_from_where_it_was_saved_and_only_for_the_same_sc
 @pytest.mark.parametrize(
     ("name", "objective", "message"),
     [
-        ("dpo", {"kind": "causal"}, "train it with `dpo` or `reward`"),
+        ("dpo", {"kind": "causal"}, "train it with objective `preference` or `reward`"),
         ("classification", {"kind": "preference"}, "not a chosen and a rejected answer"),
         ("dpo", {"kind": "classification"}, "not one question and its answer"),
         ("classification", {"kind": "regression"}, "'no' is not a number"),
         ("classification", {"kind": "classification", "classes": ["yes", "perhaps"]}, "'no' is none of the 2 classes"),
         ("classification", {"kind": "diffusion", "mask_id": 0}, "occurs in the data"),
-        ("classification", {"kind": "mntp", "mask_id": 300}, "the model knows 300"),
+        ("classification", {"kind": "mntp", "mask_id": 300}, "the model has ids below 300"),
     ],
 )
 def test_rows_that_an_objective_cannot_learn_from_are_refused(setup, name, objective, message):

@@ -86,7 +86,7 @@ def test_a_model_with_too_small_a_vocabulary_is_refused(setup):
     weights = lazarus_models.tensor_files.load_tensors(setup.model / "model.safetensors")
     small = {name: tensor[:8] if "embed" in name else tensor for name, tensor in weights.items()}
     lazarus_models.tensor_files.save_tensors(small, setup.model / "model.safetensors")
-    with pytest.raises(SetupError, match="the model knows 8"):
+    with pytest.raises(SetupError, match="the model has ids below 8"):
         train(setup.config())
 
 
@@ -131,7 +131,7 @@ def test_what_else_lies_in_the_folder_stays(setup):
 def test_a_folder_that_holds_a_model_is_left_alone(setup):
     before = {path.name: path.read_bytes() for path in setup.model.iterdir()}
     for resume in ("auto", "none"):
-        with pytest.raises(SetupError, match=r"holds `config\.json` of something that is not a run"):
+        with pytest.raises(SetupError, match=r"has `config\.json`, which no run wrote"):
             train(setup.config("model"), resume=resume)
     assert {path.name: path.read_bytes() for path in setup.model.iterdir()} == before
 
@@ -237,7 +237,7 @@ def test_answers_that_are_texts_rather_than_classes_are_told(setup, answers, is_
     said = []
     config = setup.config(max_steps=1, objective={"kind": "classification"})
     train(config, watcher=Watcher(on_warning=said.append))
-    assert any("the 8 answers are 8 classes" in line for line in said) is is_told
+    assert any("the 8 answers form 8 classes" in line for line in said) is is_told
 
 
 def test_one_pair_to_score_is_no_matter_of_classes(setup):

@@ -19,7 +19,9 @@ CODES = {
     "LC-E110": Code(
         "The folder for the quickstart cannot be used", "It exists or is a file", "Choose another with -o."
     ),
-    "LC-E111": Code("A training of the quickstart ended early", "See the message", "Correct what the message says."),
+    "LC-E111": Code(
+        "A training of the quickstart ended early", "See the message", "Correct the problem that the message names."
+    ),
     "LC-E112": Code(
         "The resumed run differs from the straight one",
         "A fault of the machine or of Lazarus",

@@ -65,7 +65,7 @@ def quickstart(
     resumed = _train(output / "run-resumed", f"7. Resume it: it was killed after step {killed_after}")
     _prove(straight, resumed, output)
     _ask(resumed.final, output / "samples.jsonl")
-    show(f"\nDone in {time.monotonic() - began:.0f} s. Everything lies in {output}/: look around.")
+    show(f"\nDone in {time.monotonic() - began:.0f} s. All files are in {output}/.")
 
 
 def _make_folder(output: Path) -> None:
@@ -74,7 +74,7 @@ def _make_folder(output: Path) -> None:
             raise FolderTaken(f"{output} is a file: give another name with -o", "LC-E110")
         others = sorted({each.name for each in output.iterdir()} - {MARK, *MADE})
         if others or (any(output.iterdir()) and not (output / MARK).is_file()):
-            what = f"holds {', '.join(others[:5])}" if others else "is not a quickstart"
+            what = f"contains {', '.join(others[:5])}" if others else "is not a quickstart"
             raise FolderTaken(f"{output} exists and {what}: choose another with -o", "LC-E110")
     output.mkdir(parents=True, exist_ok=True)
     (output / MARK).touch()

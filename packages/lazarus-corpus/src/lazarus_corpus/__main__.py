@@ -1,4 +1,4 @@
-"""`lazarus-corpus` and `python -m lazarus_corpus`: what is loaded before Ctrl-C is understood is next to nothing."""
+"""`lazarus-corpus` and `python -m lazarus_corpus`: little is imported before Ctrl-C is handled."""
 
 from lazarus_core.console import run
 

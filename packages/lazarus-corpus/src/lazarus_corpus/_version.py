@@ -1,4 +1,4 @@
-"""The version of the installed package, read when it is first asked for."""
+"""The version of the installed package, read on first access."""
 
 from importlib.metadata import version
 

@@ -50,9 +50,11 @@ def read_tasks(path: Path) -> list[Task]:
             } if kind in KINDS:
                 task = Task(id, kind, prompt, reply, answer)
             case _:
-                raise SamplesError(f"{where}: not a task; `lazarus-gym generate` writes what is read here", "LG-E113")
+                raise SamplesError(f"{where}: not a task: give a file that `write_samples` wrote", "LG-E113")
         if task.id in tasks:
-            raise SamplesError(f"{where}: id {task.id!r} stands in an earlier line too; ids are unique", "LG-E114")
+            raise SamplesError(
+                f"{where}: id {task.id!r} also occurs in an earlier line: give each line its own id", "LG-E114"
+            )
         tasks[task.id] = task
     return list(tasks.values())
 
@@ -68,7 +70,9 @@ def read_replies(path: Path) -> dict[str, str]:
         match row:
             case {"id": str(id), "reply": str(reply)}:
                 if id in replies:
-                    raise SamplesError(f"{where}: id {id!r} stands in an earlier line too; ids are unique", "LG-E114")
+                    raise SamplesError(
+                        f"{where}: id {id!r} also occurs in an earlier line: give each line its own id", "LG-E114"
+                    )
                 replies[id] = reply
             case _:
                 raise SamplesError(f'{where}: not a reply; a line is {{"id":"...","reply":"..."}}', "LG-E115")

@@ -1,4 +1,4 @@
-"""`lazarus-introspect` and `python -m lazarus_introspect`: what is loaded before Ctrl-C is understood is next to nothing."""
+"""`lazarus-introspect` and `python -m lazarus_introspect`: little is imported before Ctrl-C is handled."""
 
 from lazarus_core.console import run
 

@@ -6,11 +6,11 @@ CODES = {
     "LR-E101": Code(
         "The model cannot train on packed rows",
         "A recurrent, chunked or absolutely positioned model",
-        "Plan with `--mode padded`.",
+        "Plan one sample per row: `mode` padded.",
     ),
     "LR-E102": Code(
-        "The data holds token ids that the model does not know",
-        "Tokenizer and model do not belong together",
+        "The data has token ids outside the model's vocabulary",
+        "The tokenizer of another model",
         "Use the tokenizer of the model.",
     ),
     "LR-E103": Code(
@@ -21,42 +21,42 @@ CODES = {
     "LR-E104": Code(
         "A step has no token with loss",
         "Samples without a completion, or a small budget",
-        "Give these samples a completion, or plan with a larger budget.",
+        "Give these samples a completion, or plan with a larger `token_budget`.",
     ),
     "LR-E105": Code(
         "The number of data files differs from the plan's sources",
         "A source is missing",
-        "Give `--data` once for each source, in the plan's order.",
+        "Give one data file for each source, in the plan's order.",
     ),
     "LR-E106": Code(
-        "Another process trains in this folder", "A run was started twice", "Wait for it, or choose another output."
+        "Another process trains in this folder",
+        "A run was started twice",
+        "Wait until it ends, or choose another `output`.",
     ),
     "LR-E107": Code(
         "A folder is not a run, or has no step yet",
         "A wrong path, or a run that has just begun",
         "Give the folder of a run.",
     ),
-    "LR-E108": Code(
-        "The output folder holds something else", "The path names another folder", "Choose another output."
-    ),
+    "LR-E108": Code("The output folder has files that no run wrote", "A wrong path", "Choose another `output`."),
     "LR-E109": Code(
         "The checkpoint belongs to another run's folder",
-        "`--resume` names a checkpoint of another run",
-        "Copy that run's folder and give the copy as output.",
+        "`resume` names a checkpoint of another run",
+        "Copy that run's folder and give the copy as `output`.",
     ),
     "LR-E110": Code("Held-out data has no token with loss", "Rows without a completion", "Give other held-out data."),
     "LR-E111": Code(
-        "A finished run has lost its checkpoints", "They were deleted", "Choose another output, or `--resume none`."
+        "A finished run has no checkpoints", "They were deleted", "Choose another `output`, or set `resume` to `none`."
     ),
     "LR-E112": Code(
-        "The run has done more steps than it should",
-        "`--max-steps` was lowered",
-        "Give a larger number, or resume from an older checkpoint.",
+        "The run has done more steps than requested",
+        "`max_steps` was lowered",
+        "Raise `max_steps`, or resume from an older checkpoint.",
     ),
     "LR-E113": Code(
-        "A part of a run is no longer at its place",
-        "Files were moved",
-        "Give the new place with the option that the message names.",
+        "An input of a run is missing",
+        "Files were moved or deleted",
+        "Give the current location in the field that the message names.",
     ),
     "LR-E114": Code(
         "The processes of a run have different settings",
@@ -69,13 +69,13 @@ CODES = {
         "Start it with the launcher, or without its variables.",
     ),
     "LR-E116": Code(
-        "A quantized model cannot be trained whole",
-        "All weights were asked to learn",
-        "Use `--use-lora`, or the unquantized model.",
+        "A quantized model can train adapters only",
+        "The settings train all weights",
+        "Set `lora`, or use the unquantized model.",
     ),
     "LR-E117": Code("A held-out data file does not exist", "A wrong path", "Correct the path."),
     "LR-E118": Code(
-        "A sample prompt cannot be encoded, or a run is too old to prove",
+        "A sample prompt cannot be encoded, or a run is too old to verify",
         "A prompt that the template refuses, or a run of an earlier version",
         "Correct the prompt, or train again.",
     ),
@@ -85,35 +85,37 @@ CODES = {
         "Rebase after one of the steps that the message lists.",
     ),
     "LR-E120": Code(
-        "A pattern of `rate_factors` matches nothing, or a head is malformed",
+        "A pattern of `rate_factors` matches no parameter, or `audit_head` is malformed",
         "A typing error",
         "Correct the value that the message names.",
     ),
-    "LR-E121": Code("A pattern of `freeze` matches nothing", "A typing error", "Use names such as the message shows."),
+    "LR-E121": Code(
+        "A pattern of `freeze` matches no parameter", "A typing error", "Use names such as the message shows."
+    ),
     "LR-E122": Code("Everything is frozen", "`freeze` matches all parameters", "Leave some parameters trainable."),
     "LR-E124": Code(
         "Mixed precision is not possible for this model on a CPU",
-        "Experts multiply in float32 only there",
+        "On a CPU MLX multiplies stacks of experts in float32 only",
         "Set `mixed_precision` to false.",
     ),
     "LR-E125": Code(
-        "The run needs more memory than there is",
+        "The run needs more memory than is available",
         "Long rows, many rows at once, or a large model",
         "Follow the way out in the message.",
     ),
-    "LR-E131": Code("A target of regression is not a number", "Text in the label", "Correct the row."),
+    "LR-E131": Code("A target of regression is not a finite number", "Text in the answer", "Correct the row."),
     "LR-E132": Code(
         "The data are pairs of answers",
         "A preference data set given to another objective",
-        "Train with `dpo` or `reward`.",
+        "Train with objective `preference` or `reward`.",
     ),
     "LR-E133": Code(
         "The mask token occurs in the data", "`mask_id` is an ordinary token", "Choose a token that does not occur."
     ),
     "LR-E134": Code(
         "The plan cuts a sample that must be whole",
-        "`--oversize truncate` or `split`",
-        "Plan with `--oversize error` or `exclude`.",
+        "The plan was built with `oversize` truncate or split",
+        "Plan with `oversize` error or exclude.",
     ),
     "LR-E135": Code(
         "A sample is of another kind than the objective needs",
@@ -130,28 +132,30 @@ CODES = {
     "LR-E139": Code("KTO needs two samples or more", "One sample in a step", "Give more samples."),
     "LR-E140": Code(
         "A head has another number of outputs",
-        "The model was made for other classes",
+        "The model was trained for other classes",
         "Use a model with the number that the message names.",
     ),
     "LR-E141": Code(
-        "The tensors of a head are not those described", "A damaged or foreign file", "Fetch or train the model again."
+        "The tensors of a head differ from their description",
+        "A damaged file, or a file of another program",
+        "Fetch or train the model again.",
     ),
     "LR-E142": Code(
-        "Stored reference log-probabilities do not fit",
+        "Stored reference log-probabilities belong to other data",
         "The data changed",
-        "Remove the folder; they are computed again.",
+        "Remove the folder; the run computes them again.",
     ),
     "LR-E150": Code(
-        "The run began with another plan",
-        "Options or data changed",
-        "Give the same options, another output, or `--resume none`.",
+        "The run started with another plan",
+        "Settings or data changed",
+        "Give the same settings or another `output`, or set `resume` to `none`.",
     ),
     "LR-E151": Code(
-        "The run began with another model",
-        "Options changed",
-        "Give the same options, another output, or `--resume none`.",
+        "The run started from another model",
+        "Settings changed",
+        "Give the same settings or another `output`, or set `resume` to `none`.",
     ),
-    "LR-E160": Code("A file of a sweep is of another kind", "The path names another file", "Choose another output."),
+    "LR-E160": Code("A sweep would replace a file that no sweep wrote", "A wrong path", "Choose another folder."),
     "LR-E170": Code("A logger is not installed", "The extra is missing", "Install the extra that the message names."),
     "LR-E171": Code(
         "There is no objective of this kind",
@@ -183,9 +187,9 @@ CODES = {
         "A setting needs another one, or has no effect with it",
         "Remove or add the setting that the message names.",
     ),
-    "LR-E184": Code("A `--set` cannot be read", "The equals sign or the name is missing", "Give `--set NAME=VALUE`."),
+    "LR-E184": Code("An override has no name or no value", "The equals sign is missing", "Give it as `NAME=VALUE`."),
     "LR-E185": Code(
-        "The settings are those of another command",
+        "The settings belong to another command",
         "A file of one training command was given to another",
         "Use the command that the message names.",
     ),
@@ -196,55 +200,61 @@ CODES = {
     ),
     "LR-E202": Code("A checkpoint has another format", "Another version wrote it", "Upgrade, or train again."),
     "LR-E203": Code(
-        "The optimizer state does not fit", "Another model or optimizer", "Resume with the settings of the run."
+        "The optimizer state does not match the model",
+        "Another model or optimizer",
+        "Resume with the settings of the run.",
     ),
     "LR-E204": Code(
-        "The final model is not what the run wrote",
-        "Files were changed",
+        "The final model is missing, or differs from the model that the run wrote",
+        "Files were changed or deleted",
         "Run the same training command; it writes the model again.",
     ),
-    "LR-E205": Code("The moving average does not fit", "Another model", "Resume with the settings of the run."),
+    "LR-E205": Code(
+        "The moving average does not match the model", "Another model", "Resume with the settings of the run."
+    ),
     "LR-E206": Code(
         "Stored reference log-probabilities are damaged",
         "Files were changed",
-        "Remove the folder; they are computed again.",
+        "Remove the folder; the run computes them again.",
     ),
     "LR-E207": Code(
-        "A checkpoint is not what the audit log binds", "Files were changed or deleted", "Do not trust the checkpoint."
+        "A checkpoint differs from the audit log", "Files were changed or deleted", "Do not trust the checkpoint."
     ),
     "LR-E208": Code("A log of the run was changed", "A file was edited", "Do not trust the log."),
-    "LR-E209": Code("A link in the run folder leads elsewhere", "Files were moved", "Run the same training command."),
+    "LR-E209": Code(
+        "`latest` or `best` points to the wrong checkpoint", "Links were changed", "Run the same training command."
+    ),
     "LR-E210": Code(
         "A checkpoint belongs to other settings, plan or model",
-        "Options changed",
-        "Give the same options, another output, or `--resume none`.",
+        "Settings changed",
+        "Give the same settings or another `output`, or set `resume` to `none`.",
     ),
     "LR-E211": Code(
-        "The first model of the run changed",
+        "The initial model of the run changed",
         "Files of the model were edited",
-        "Restore the model, or give its place now.",
+        "Restore the model, or give its current location as `model`.",
     ),
     "LR-E213": Code("Held-out rows changed since they were measured", "The file was edited", "Restore the file."),
     "LR-E214": Code("The settings file of the run was changed", "config.json was edited", "Restore it."),
     "LR-E215": Code(
-        "The audit head is not the expected one",
-        "The run was edited, or went on",
-        "Compare with the head that was written down.",
+        "The audit head differs from the expected one",
+        "The run was edited, or it continued",
+        "Compare with the recorded head.",
     ),
     "LR-E220": Code(
         "Loss or gradient is NaN or infinite",
         "A learning rate that is too high, or broken rows",
-        "Resume with a lower learning rate, or look at the rows that the message names.",
+        "Resume with a lower learning rate, or check the rows that the message names.",
     ),
     "LR-E221": Code(
         "Weights are NaN or infinite after a step",
         "A learning rate that is too high",
         "Train again with a lower learning rate.",
     ),
-    "LR-E230": Code("The run was stopped on request", "Ctrl-C or SIGTERM", "The same command goes on."),
+    "LR-E230": Code("The run was stopped on request", "Ctrl-C or SIGTERM", "Run the same command to continue."),
     "LR-E240": Code(
         "Another process of the run ended",
         "A crash or a lost machine",
-        "The same command goes on from the newest checkpoint.",
+        "Run the same command to continue from the newest checkpoint.",
     ),
 }

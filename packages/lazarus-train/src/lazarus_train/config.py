@@ -1,7 +1,7 @@
 """Settings of a run. `OUT/config.json` contains the resolved settings and the package versions.
 
-The first sentence of a field's docstring is the help of its option; `Default: words.` says what a missing value
-means.
+The first sentence of a field's docstring is the help of its option; `Default: words.` describes a
+missing value.
 """
 
 from pathlib import Path
@@ -121,7 +121,7 @@ class EarlyStopSettings(BaseModel):
     patience: PositiveInt = 3
     """Measurements of the held-out loss without a better one."""
     min_gap: NonNegativeFloat = 0.0
-    """By how much the held-out loss must lie above the training loss, in the loss's unit."""
+    """Smallest excess of the held-out loss over the training loss, in the unit of the loss."""
 
 
 class TrainConfig(BaseModel):
@@ -198,7 +198,7 @@ class TrainConfig(BaseModel):
             raise ValueError("`early_stop` needs `eval_data`")
         if self.sample_prompts and not self.objective.allows_generation:
             raise ValueError(
-                f"`sample_prompts` asks a model that answers; `objective` {self.objective.kind} makes none"
+                f"`sample_prompts` needs a model that generates text; `objective` {self.objective.kind} trains none"
             )
         if self.early_stop is not None and self.eval_every is None:
             raise ValueError("`early_stop` needs `eval_every`")

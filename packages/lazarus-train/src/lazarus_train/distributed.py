@@ -116,8 +116,8 @@ class ProcessGroup:
             evaluate([summed])
         except RuntimeError as error:  # what the ring raises when a connection breaks
             raise PeerLost(
-                "another process of this run ended; what was saved is whole: the same command goes on from the newest "
-                "checkpoint, with any number of processes",
+                "another process of this run ended; the saved files are complete: run the same command, with any number of "
+                "processes, to continue from the newest checkpoint",
                 "LR-E240",
             ) from error
         return summed

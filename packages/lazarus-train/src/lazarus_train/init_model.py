@@ -35,11 +35,11 @@ class FreshModel:
     seed: int
 
 
-def make_model(asked: FreshModel, output: Path, *, resume: str) -> None:
+def make_model(fresh: FreshModel, output: Path, *, resume: str) -> None:
     """Creates the model of a run at `OUT/initial`, unless it exists.
 
     Args:
-        asked: The model to create.
+        fresh: Shape, tokenizer, vocabulary size and seed of the model.
         output: Folder of the run.
         resume: `none` replaces an existing other model.
 
@@ -49,14 +49,14 @@ def make_model(asked: FreshModel, output: Path, *, resume: str) -> None:
     """
     folder = RunFolder(output)
     folder.check_is_ours()
-    tokenizer = load_tokenizer(asked.tokenizer)
-    rows = asked.vocab_size or tokenizer.vocab_size
-    config = preset(asked.shape, vocab_size=rows) if isinstance(asked.shape, str) else read_config(asked.shape)
+    tokenizer = load_tokenizer(fresh.tokenizer)
+    rows = fresh.vocab_size or tokenizer.vocab_size
+    config = preset(fresh.shape, vocab_size=rows) if isinstance(fresh.shape, str) else read_config(fresh.shape)
     source = {
         "config": config.model_dump(mode="json"),
         "tokenizer": f"sha256:{compute_fingerprint(tokenizer).fingerprint}",
         "vocab_size": rows,
-        "seed": asked.seed,
+        "seed": fresh.seed,
     }
     if seal_damage(folder.initial) is None and json.loads((folder.initial / SOURCE).read_bytes()) == source:
         return
@@ -66,7 +66,7 @@ def make_model(asked: FreshModel, output: Path, *, resume: str) -> None:
             "`resume=none` to start again",
             "LR-E151",
         )
-    lm = init_model(config, tokenizer, seed=asked.seed, vocab_size=rows)
+    lm = init_model(config, tokenizer, seed=fresh.seed, vocab_size=rows)
 
     def write(beside: Path) -> None:
         save(lm, beside)

@@ -102,19 +102,19 @@ def verify(task: Task, reply: str) -> Verdict:
 
 def _check(count: int, kinds: Sequence[Kind], digits: int) -> None:
     if count < 1:
-        raise TaskError(f"`count` is {count}; ask for at least 1 task", "LG-E101")
+        raise TaskError(f"`count` is {count}; give at least 1", "LG-E101")
     if not 1 <= digits <= MAX_DIGITS:
         raise TaskError(f"`digits` is {digits}; choose 1 to {MAX_DIGITS}", "LG-E102")
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise TaskError(f"unknown kind {unknown[0]!r}; choose from {', '.join(KINDS)}", "LG-E103")
     if not kinds or len(set(kinds)) < len(kinds):
-        raise TaskError("`kinds` names each kind once, and at least one", "LG-E104")
+        raise TaskError("`kinds` is empty or repeats a kind; give one or more, each once", "LG-E104")
     for which, kind in enumerate(kinds):
         share = len(range(which, count, len(kinds)))
         if share > (size := _QUESTIONS[kind].size(10**digits)):
             raise TaskError(
-                f"`digits={digits}` has {size} different {kind} questions and {share} are asked for; "
-                "ask for fewer tasks or for more digits",
+                f"`digits={digits}` has {size} different {kind} questions, but {share} are needed; "
+                "lower `count` or raise `digits`",
                 "LG-E105",
             )
 
@@ -208,7 +208,7 @@ _QUESTIONS: dict[Kind, _Questions] = {
 }
 
 _MINUS = ("-", "\u2212")
-# A sign belongs to a number unless something stands right before it: "30-12" ends with 12, "= -18" with -18.
+# A sign belongs to a number unless a character precedes it directly: "30-12" ends with 12, "= -18" with -18.
 _NUMBER = re.compile(r"(?:(?<![\w.)])([-\u2212+]))?([0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.([0-9]+))?")
 
 

@@ -1,7 +1,7 @@
 """Renders a chat template as transformers does, in a sandbox: no attribute access to internals, a fixed date, limits.
 
-A template is a program that came with somebody's weights. It sees roles, contents and the texts of bos and eos; it gets
-the same date for ever, because a text that changes overnight has no reproducible length.
+A template is an untrusted program from a model's files. Its inputs are roles, contents and the texts of bos and eos. The date
+is fixed, because lengths must be reproducible on any day.
 """
 
 import hashlib

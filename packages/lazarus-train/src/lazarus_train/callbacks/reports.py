@@ -84,7 +84,7 @@ class HeldOut:
         >>> [round(end, 3) for end in held_out.interval]
         [0.404, 0.596]
         """
-        assert self.accuracy is not None, "asked for only where something is chosen"
+        assert self.accuracy is not None, "called only for objectives with an accuracy"
         share, count = self.accuracy, self.units
         middle = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
         half = _Z * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2)) / (1 + _Z**2 / count)

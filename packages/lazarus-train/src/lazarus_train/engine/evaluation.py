@@ -56,11 +56,11 @@ def plan_held_out(dataset: Dataset, objective: Objective[Any], tokenizer: Tokeni
     budget, mode = ROWS_AT_ONCE * row_len, objective.held_out_mode
     config = PlanConfig(token_budget=budget, row_len=row_len, mode=mode, zero_length="exclude")
     if not dataset.loss_mask.any():
-        raise SetupError(f"{name}: no row has a token that carries loss; nothing to measure", "LR-E110")
+        raise SetupError(f"{name}: no row has a token that carries loss; give rows with completions", "LR-E110")
     plan = build_plan(dataset.lengths, config)
     units = objective.loss_normalizer(plan, dataset, may_be_empty=True)
     if not units.any():
-        raise SetupError(f"{name}: no row has a token that carries loss; nothing to measure", "LR-E110")
+        raise SetupError(f"{name}: no row has a token that carries loss; give rows with completions", "LR-E110")
     return HeldOutData(dataset, plan, tuple(units.tolist()), _label_bytes(dataset, tokenizer))
 
 
@@ -92,8 +92,8 @@ def held_out(
             if not goes_on(index):
                 return None
             batch = _batch(data, index)
-            loss, told = objective.measure(model, replace(batch, random_inputs=surveyed), seed=_SEED)
-            found = [loss, *(told[name] for name in objective.metrics)]
+            loss, metrics = objective.measure(model, replace(batch, random_inputs=surveyed), seed=_SEED)
+            found = [loss, *(metrics[name] for name in objective.metrics)]
             evaluate(found)
             sums += [cast("float", each.item()) for each in found]
     finally:

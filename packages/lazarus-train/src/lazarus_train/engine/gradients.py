@@ -101,7 +101,7 @@ class CompiledGradients:
     def __init__(self, gradients: LossGradients, model: nn.Module) -> None:
         self._gradients = gradients
         self._model = model
-        compile_function: Any = mx.compile  # the stub knows no trees of captured arrays
+        compile_function: Any = mx.compile  # the stub has no type for captured trees
         # Captured as input and output: a compiled graph would otherwise repeat the same random numbers.
         chance = mx.random.state
         self._graph = compile_function(self._write_down, inputs=[model.state, chance], outputs=[chance])
@@ -113,7 +113,7 @@ class CompiledGradients:
 
     def __call__(self, model: nn.Module, batch: Batch, units: mx.array) -> Found:
         """Gradients, loss and metrics; arguments as in `GradientFn`."""
-        assert model is self._model, "the graph holds one model's weights"
+        assert model is self._model, "the graph is compiled for one model"
         # Only arrays enter the graph; it is traced again when a shape changes.
         arrays = {"ids": batch.ids, "segment_ids": batch.segment_ids, "is_label": batch.is_label}
         found = cast("Found", self._graph(arrays, batch.random_inputs, units))

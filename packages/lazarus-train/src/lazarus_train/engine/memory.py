@@ -60,9 +60,9 @@ def fitting_rows(model: nn.Module, config: TrainConfig, policy: DevicePolicy, sh
     Raises:
         SetupError: The run does not fit into the memory of this machine, and no smaller micro-batch is allowed.
     """
-    asked = min(config.micro_rows or shape.rows, shape.rows)
+    requested = min(config.micro_rows or shape.rows, shape.rows)
     limit = int(_SPARE * memory_limit())
-    found = estimate_memory(model, config, policy, shape, asked)
+    found = estimate_memory(model, config, policy, shape, requested)
     while found.total > limit and found.rows > 1 and _may_split(config):
         found = estimate_memory(model, config, policy, shape, (found.rows + 1) // 2)
     if found.total > limit:
@@ -101,7 +101,7 @@ def estimate_memory(
         rows: Rows per forward pass, from 1 to `shape.rows`.
     """
     learnt = sum(each.nbytes for each in flatten(model.trainable_parameters()).values())
-    held = sum(each.nbytes for each in weights(model).values())
+    weight_bytes = sum(each.nbytes for each in weights(model).values())
     threads = min(config.threads_of(policy.threads), rows)
     sums = threads + (shape.rows > rows)  # a micro-batch's, and the sum of those before
     kept = learnt // (shape.processes if config.shards_optimizer else 1)
@@ -110,7 +110,7 @@ def estimate_memory(
     is_sequence = isinstance(model, SequenceModel)  # few scores instead of logits
     return MemoryEstimate(
         resident=resident_bytes(),
-        weights=held,
+        weights=weight_bytes,
         gradients=learnt * (1 + sums),
         moments=round(kept * _moments(config.optimizer)) + ema,
         activations=rows * shape.row_len * activation_bytes(description, config, policy, shape.row_len),
@@ -204,7 +204,7 @@ def _way_out(config: TrainConfig, found: MemoryEstimate) -> str:
         ways.append("set `recomputes`")
     if config.lora is None:
         ways.append("train adapters (`lora`)")
-    return f"{', '.join(ways)}, or take a machine with more memory"
+    return f"{', '.join(ways)}, or use a machine with more memory"
 
 
 def resident_bytes() -> int:
@@ -214,7 +214,7 @@ def resident_bytes() -> int:
     if sys.platform == "linux":
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS: what it held at most
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # peak in bytes on macOS
 
 
 def _reserved_bytes() -> int:

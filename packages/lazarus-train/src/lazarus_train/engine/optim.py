@@ -96,7 +96,7 @@ class Optimizer:
         for group in self._groups:
             # All moments are created lazily to learn their shapes; those of other processes are deleted below.
             group.optimizer.init({name: parameters[name] for name in group.names})
-        self._like = {  # zeros of its own, which are never computed: the moments' would stay in memory beside the moments
+        self._like = {  # own zeros that are never computed; those of the moments would stay in memory
             name: mx.zeros(tensor.shape, tensor.dtype) for name, tensor in self.kept().items()
         }
         for group in self._groups:
@@ -105,7 +105,7 @@ class Optimizer:
         self._move = self._moved
         # The states are captured as inputs and outputs, because a compiled function must not hide side effects.
         if device_policy().compiles:
-            compile_function: Any = mx.compile  # the stub knows no trees of captured arrays
+            compile_function: Any = mx.compile  # the stub has no type for captured trees
             states = [group.optimizer.state for group in self._groups]
             self._move = compile_function(self._moved, inputs=states, outputs=states)
 
@@ -203,12 +203,12 @@ def shares(sizes: Mapping[str, int], count: int) -> list[set[str]]:
         count: Number of processes.
     """
     dealt: list[set[str]] = [set() for _ in range(count)]
-    held = [0] * count
+    loads = [0] * count
     # Largest first, ties by name: a greedy assignment that is equal on every process.
     for name in sorted(sizes, key=lambda each: (-sizes[each], each)):
-        least = held.index(min(held))
+        least = loads.index(min(loads))
         dealt[least].add(name)
-        held[least] += sizes[name]
+        loads[least] += sizes[name]
     return dealt
 
 

@@ -140,5 +140,5 @@ def frozen_model(directory: Path, tokenizer: Tokenizer, base: Base, *, mixed: bo
     model.eval()
     if mixed:
         cast_weights(model, mx.bfloat16)
-        evaluate(model.parameters())  # before a thread asks it
+        evaluate(model.parameters())  # before another thread reads it
     return model

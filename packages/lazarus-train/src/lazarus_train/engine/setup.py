@@ -143,8 +143,8 @@ def restore_run(setup: Setup, checkpoint: Path, stored: State) -> Run:
     config, inputs = setup.config, setup.inputs
     state = TrainState.restored(config, setup.head, stored, inputs.encoder.tokenizer, setup.processes)
     _check_state(setup, state)
-    asked = config.micro_rows or stored.micro_batch_rows  # other rows at once, other last bits
-    rows = _fit_memory(setup, state, asked)
+    micro_rows = config.micro_rows or stored.micro_batch_rows  # another number changes the last bits
+    rows = _fit_memory(setup, state, micro_rows)
     due = is_due(config, stored.next_step, setup.last)
     log = RunLog.resume(setup.folder, config, inputs.plan, _about(setup), stored, is_due=due)
     if setup.processes.is_first:
@@ -182,17 +182,17 @@ def _check_state(setup: Setup, state: TrainState) -> None:
         check_ids(lm, data.dataset, setup.objective, f"the held-out data {name!r}")
 
 
-def _fit_memory(setup: Setup, state: TrainState, asked: int | None) -> int | None:
-    """Rows per forward pass: those asked for, or as many as fit; they do not change a result (1e-6)."""
+def _fit_memory(setup: Setup, state: TrainState, micro_rows: int | None) -> int | None:
+    """Rows per forward pass: the requested number, or as many as fit. It does not change a result (1e-6)."""
     settings, longest = setup.inputs.plan.metadata.config, setup.inputs.dataset.longest
     row_len = min(settings.row_len or longest, longest) if settings.mode == "padded" else settings.row_len or longest
     rows = math.ceil(settings.token_budget / row_len / setup.processes.size)
     shape = StepShape(rows=max(1, rows), row_len=row_len, processes=setup.processes.size)
     policy = device_policy(weight_bytes(setup.config.model))
-    config = setup.config.model_copy(update={"micro_rows": asked})
+    config = setup.config.model_copy(update={"micro_rows": micro_rows})
     found = fitting_rows(state.lm.model, config, policy, shape)
     setup.watcher.on_memory(found)
-    return found.rows if found.rows < shape.rows else asked
+    return found.rows if found.rows < shape.rows else micro_rows
 
 
 def _ready(setup: Setup, state: TrainState, base: Base, log: RunLog, micro_batch_rows: int | None) -> Run:

@@ -170,7 +170,7 @@ class TrainState:
     @contextlib.contextmanager
     def averaged(self) -> Generator[None]:
         """Context manager: the EMA weights replace the model's weights."""
-        assert self.ema is not None, "asked for only where a mean is kept"
+        assert self.ema is not None, "called only if the run has an EMA"
         with _averaged(self.lm, self.ema):
             yield
 

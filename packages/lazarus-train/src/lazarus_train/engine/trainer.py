@@ -120,7 +120,7 @@ class _Loop:
         done = log.next_step
         self._watcher.on_start(self._inputs.checked, done, self._last)
         if is_due(self._config, done, self._last) and not self._run.evaluator.run(done):
-            raise Interrupted(f"stopped before step {done + 1}; the same command goes on", "LR-E230")
+            raise Interrupted(f"stopped before step {done + 1}; run the same command to continue", "LR-E230")
         cursor = PlanCursor(
             plan,
             rank=processes.rank,
@@ -209,7 +209,7 @@ class _Loop:
             )
         if stops:
             raise Interrupted(
-                f"stopped after step {done} of {self._last}; the checkpoint is written, the same command goes on",
+                f"stopped after step {done} of {self._last}; the checkpoint is written; run the same command to continue",
                 "LR-E230",
             )
 

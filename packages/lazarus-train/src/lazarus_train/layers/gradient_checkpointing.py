@@ -25,7 +25,7 @@ class Recomputed(Block):
             own = flatten(self.trainable_parameters())
             self._put(dict(zip(learnt, parameters, strict=True)))
             computed = super(Recomputed, self).__call__(x, mask, cache)
-            self._put(own)  # the second time is after the step's loss: what the block holds by then is the optimizer's
+            self._put(own)  # the recomputation runs after the loss, when the block already has other arrays
             return [computed]
 
         return recomputed(compute, x, *learnt.values(), at_once=device_policy().is_lean)[0]

@@ -3,8 +3,8 @@
 A run uses an objective in this order:
 
 1. `loss_normalizer` checks the data against the plan and gives the denominator of each step.
-2. `sequence_head` says whether the model predicts scores instead of tokens.
-3. `bind` gives the objective the data, the tokenizer and, if `reference_need` says so, a reference model.
+2. `sequence_head` decides whether the model predicts scores instead of tokens.
+3. `bind` gives the objective the data, the tokenizer and, if `reference_need` is not None, a reference model.
 4. For each step: `survey` (one pass without gradients, if the loss needs statistics of the whole step), `prepare`,
 `loss`.
 5. For held-out data: `measure`.
@@ -159,7 +159,7 @@ class Bindings:
         dataset: Training or held-out data.
         tokenizer: The tokenizer that encoded it.
         head: Result of `sequence_head` for the training data.
-        reference: The reference, if `reference_need` asks for one.
+        reference: The reference; None if `reference_need` is None.
     """
 
     dataset: Dataset

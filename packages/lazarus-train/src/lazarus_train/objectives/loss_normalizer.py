@@ -30,7 +30,7 @@ def labels_by_step(plan: BatchPlan, dataset: Dataset, *, may_be_empty: bool = Fa
     """
     if dataset.parts:
         raise SetupError(
-            f"{dataset.place(min(dataset.parts))} is a pair of answers: train it with `dpo` or `reward`",
+            f"{dataset.place(min(dataset.parts))} is a pair of answers: train it with objective `preference` or `reward`",
             "LR-E132",
         )
     labels = _labels_by_step(plan, dataset)
@@ -146,8 +146,8 @@ def _check_labels(plan: BatchPlan, dataset: Dataset, labels: NDArray[np.int64]) 
     if not labels.all():
         step = int(np.argmin(labels))
         raise SetupError(
-            f"step {step} has no token that carries loss ({dataset.place(plan.step(step).samples[0])} and what is with it): "
-            "give these samples a completion, or a larger token budget",
+            f"step {step} has no token that carries loss (it starts with {dataset.place(plan.step(step).samples[0])}): "
+            "give its samples a completion, or plan with a larger `token_budget`",
             "LR-E104",
         )
 

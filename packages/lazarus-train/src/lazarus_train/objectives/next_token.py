@@ -68,7 +68,7 @@ def token_nll_in_place(logits: Float[mx.array, "L V"], targets: Int[mx.array, " 
 
 
 @mx.custom_function
-@np.errstate(all="ignore")  # what is not finite tells itself by the loss
+@np.errstate(all="ignore")  # the caller checks that the loss is finite
 def _nll_in_place(logits: Any, targets: Any) -> Any:
     lines, ids = flat_view(logits, "logits").reshape(logits.shape), np.asarray(targets)
     nll, totals = np.empty(len(lines), dtype=np.float32), np.empty(len(lines), dtype=np.float32)

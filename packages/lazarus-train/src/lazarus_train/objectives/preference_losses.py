@@ -101,7 +101,7 @@ def ipo_losses(gap: Float[mx.array, " P"], beta: float) -> Float[mx.array, " P"]
     """(h - 1 / (2 beta))^2 (Azar et al. 2023, eq. 17), h of means over the answers' tokens unless settings ask for
     sums.
 
-    The paper writes sums, but its results use means, as its authors told TRL. TRL defaults to means too.
+    The paper writes sums, but its results use means, according to its authors (TRL). TRL defaults to means too.
 
     Args:
         gap: h, (P,).

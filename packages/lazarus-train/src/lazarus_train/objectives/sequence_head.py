@@ -115,4 +115,4 @@ def _load_scores(directory: Path, head: SequenceHead, files: HashedFiles) -> Loa
 
 
 def _as_loaded(lm: LoadedModel, model: SequenceModel) -> LoadedModel:
-    return replace(lm, model=cast("Decoder", model))  # what is saved and adapted of a decoder, it has too
+    return replace(lm, model=cast("Decoder", model))  # it has all members that saving and adapters read

@@ -79,7 +79,7 @@ def check_ids(lm: LoadedModel, dataset: Dataset, objective: Objective[Any], name
     if lowest < 0 or max(highest, added) >= size:
         wrong = lowest if lowest < 0 else max(highest, added)
         raise SetupError(
-            f"{name}, or its mask, has token id {wrong}, the model knows {size}: tokenizer and model do not belong together",
+            f"{name}, or its mask, has token id {wrong}, but the model has ids below {size}: use the tokenizer of the model",
             "LR-E102",
         )
 

@@ -55,23 +55,23 @@ class Base:
         lines = "".join(f"{name} {digest}\n" for name, digest in self.files.items())
         return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
 
-    def check(self, began_with: "Base", model: Path) -> None:
+    def check(self, initial: "Base", model: Path) -> None:
         """Checks that this is the initial model of the run.
 
         Args:
-            began_with: Digests of the initial model.
+            initial: Digests of the initial model.
             model: Path of this model, for the message.
 
         Raises:
             ForeignCheckpoint: It is another model; the message names the first file that differs.
         """
-        names = sorted({*self.files, *began_with.files})
-        differ = [name for name in names if self.files.get(name) != began_with.files.get(name)]
+        names = sorted({*self.files, *initial.files})
+        differ = [name for name in names if self.files.get(name) != initial.files.get(name)]
         if differ:
             more = f" and {len(differ) - 1} more" if len(differ) > 1 else ""
             raise ForeignCheckpoint(
-                f"{model}: the run began with another `model`, {began_with.digest[:19]}: {differ[0].removeprefix(TOKENIZER)}{more} "
-                "changed since; restore it, or give its place now as `model`",
+                f"{model}: the run started from another model, {initial.digest[:19]}: {differ[0].removeprefix(TOKENIZER)}{more} "
+                "changed since; restore it, or give its current location as `model`",
                 "LR-E211",
             )
 

@@ -122,24 +122,24 @@ class RunAudit:
         """
         path, done = state.sealed.path, state.next_step
         if path != checkpoint_path(path.parent, done):
-            raise CorruptCheckpoint(f"{path}: its state is that after {done} steps", "LR-E201")
+            raise CorruptCheckpoint(f"{path}: its state is from step {done}", "LR-E201")
         place = self.last("checkpoint", done)
         if place is None:
             raise CorruptCheckpoint(
-                f"{path}: {self.path.name} binds no checkpoint after {done} steps; where a kill cut it off, the same training "
-                "command adds it",
+                f"{path}: {self.path.name} binds no checkpoint of step {done}; if the run was killed, run the same training "
+                "command to add it",
                 "LR-E207",
             )
         if not self.entries[place].binds(state.sealed.binding("checkpoint")):
-            raise CorruptCheckpoint(f"{path} is not the checkpoint that {self.path.name} binds", "LR-E207")
+            raise CorruptCheckpoint(f"{path} was changed: its digest differs from {self.path.name}", "LR-E207")
         if state.audit_head != self.head_before(place):
-            raise CorruptPlan(f"{self.path} does not come to the checkpoint's head after {done} steps", "LP-E174")
+            raise CorruptPlan(f"{self.path} has another head at step {done} than the checkpoint", "LP-E174")
         if state.plan_id != self.plan_before(place) or state.base.digest != self.start["model"]:
-            raise ForeignCheckpoint(f"{path} is of another plan or first model than {self.path.name} binds", "LR-E210")
+            raise ForeignCheckpoint(f"{path} has another plan or first model than {self.path.name}", "LR-E210")
         changed = sorted(name for name, value in resume_key.items() if state.resume_key.get(name) != value)
         if changed or state.resume_key.keys() != resume_key.keys():
             raise ForeignCheckpoint(
-                f"{path} was trained with other settings than config.json says: {', '.join(changed)}", "LR-E210"
+                f"{path} was trained with other settings than those in config.json: {', '.join(changed)}", "LR-E210"
             )
 
     def check_record(self, members: JSON) -> None:
@@ -150,9 +150,9 @@ class RunAudit:
         """
         for binding in (settings_of(members), environment_of(members)):
             if not self._binds_last(binding):
-                words = {"settings": "the settings", "environment": "versions and machine"}[binding.kind]
+                part = {"settings": "the settings", "environment": "versions and machine"}[binding.kind]
                 raise ForeignCheckpoint(
-                    f"config.json was changed: {words} in it are not those that {self.path.name} binds", "LR-E214"
+                    f"config.json was changed: {part} in it differ from {self.path.name}", "LR-E214"
                 )
 
     def _binds_last(self, binding: Binding) -> bool:
@@ -214,7 +214,7 @@ def _fork_start(line: bytes) -> tuple[int, bytes] | None:
 
 
 def _no_fork(folder: RunFolder, number: int) -> CorruptPlan:
-    return CorruptPlan(f"{folder.rewound}:{number}: no fork of an audit log; it was edited", "LP-E176")
+    return CorruptPlan(f"{folder.rewound}:{number}: not a fork of an audit log: the file was edited", "LP-E176")
 
 
 def other_entries(folder: RunFolder) -> Iterator[str]:

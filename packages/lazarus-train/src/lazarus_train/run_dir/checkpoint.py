@@ -143,7 +143,7 @@ def damaged(path: Path, problem: str) -> CorruptCheckpoint:
         problem: Description of the damage.
     """
     good = [other for other in checkpoints(path.parent) if other != path and not find_damage(other)]
-    way_out = f"resume from the last good one: `resume` {good[-1]}" if good else "start again: `resume=none`"
+    way_out = f"set `resume` to the last good one, {good[-1]}" if good else "set `resume` to `none` to start again"
     return CorruptCheckpoint(f"{path}: {problem}; {way_out}", "LR-E201")
 
 
@@ -168,7 +168,7 @@ def _read_whole(path: Path, but: Collection[str] = ()) -> Sealed:
         raise BrokenSeal(f"{missing[0]} is missing")
     foreign = [name for name in sorted(names) if _is_foreign(name)]
     if foreign:
-        raise BrokenSeal(f"{foreign[0]} is no file of a checkpoint: remove it")
+        raise BrokenSeal(f"{foreign[0]} does not belong to a checkpoint: remove it")
     return sealed
 
 
@@ -184,20 +184,20 @@ def _parse_state(path: Path, content: bytes, sealed: Sealed) -> State:
         if type(version) is not int:
             raise ValueError("no `checkpoint_version`")
     except (MalformedLine, ValueError) as error:
-        raise CorruptCheckpoint(f"{path}: {STATE} is no state of a run ({error})", "LR-E201") from error
+        raise CorruptCheckpoint(f"{path}: {STATE} is not the state of a run ({error})", "LR-E201") from error
     if version > CHECKPOINT_VERSION:
         raise CorruptCheckpoint(
             f"{path} has checkpoint format {version}, this version reads {CHECKPOINT_VERSION}: upgrade", "LR-E202"
         )
     if version < CHECKPOINT_VERSION:
         raise CorruptCheckpoint(
-            f"{path} has checkpoint format {version}, which no audit log binds; this version reads {CHECKPOINT_VERSION}: train again",
+            f"{path} has checkpoint format {version}, which the audit log does not bind; this version reads {CHECKPOINT_VERSION}: train again",
             "LR-E202",
         )
     members = ("checkpoint_version", "plan", "trajectory", "base", "base_files", "logs", "micro_rows")
     wrong = next((name for name in members if name not in state), None) or next(iter(state.keys() - set(members)), None)
     if wrong is not None or not _is_typed(state):
-        raise CorruptCheckpoint(f"{path}: {STATE} is no state of a run (`{wrong or 'plan'}`)", "LR-E201")
+        raise CorruptCheckpoint(f"{path}: {STATE} is not the state of a run (`{wrong or 'plan'}`)", "LR-E201")
     base = Base(cast("dict[str, str]", state["base_files"]))
     if base.digest != state["base"]:
         raise CorruptCheckpoint(f"{path}: {STATE}: `base` is not the digest of `base_files`", "LR-E201")

@@ -15,7 +15,7 @@ def identity_of(plan: BatchPlan) -> JSON:
     about = plan.metadata
     sources = source_identities(plan.fingerprints, [source.count for source in about.sources])
     identity = plan_identity(about.config, sources, plan.fingerprints["merkle_root"], len(plan), about.parent)
-    assert plan_id(identity) == plan.plan_id, "a loaded plan holds its own identity"
+    assert plan_id(identity) == plan.plan_id, "a loaded plan has its own identity"
     return identity
 
 
@@ -36,7 +36,7 @@ def check_continues(log: Path, plan: BatchPlan) -> None:
     kept = [leaf_hash(encode_step(plan, step).removesuffix(b"\n")) for step in range(parent.steps)]
     if done != kept or root_of_leaves(done).hex() != parent.prefix_root:
         raise StalePlan(
-            f"plan {short(plan.plan_id)} keeps other steps than the run did: it was not rebased from plan "
-            f"{short(parent.plan_id)}, whatever its metadata says",
+            f"plan {short(plan.plan_id)} has other first steps than the run did: it was not rebased from plan "
+            f"{short(parent.plan_id)}, although its metadata names it",
             "LP-E172",
         )

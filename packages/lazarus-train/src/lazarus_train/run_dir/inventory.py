@@ -43,7 +43,7 @@ def list_checkpoints(run: Path) -> list[Listed]:
         raise SetupError(f"{run} has no checkpoints: give the folder of a run", "LR-E107")
     record = RunRecord.read(run)
     losses = held_out_losses(record.metrics, next(iter(record.eval_sets), None))
-    pointed = {name: (folder.checkpoints / name).resolve().name for name in (LATEST, BEST)}
+    link_targets = {name: (folder.checkpoints / name).resolve().name for name in (LATEST, BEST)}
     return [
         Listed(
             name=path.name,
@@ -51,7 +51,7 @@ def list_checkpoints(run: Path) -> list[Listed]:
             bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
             damage=find_damage(path),
             held_out_loss=losses.get(checkpoint_step(path)),
-            names=tuple(name for name, target in pointed.items() if target == path.name),
+            names=tuple(name for name, target in link_targets.items() if target == path.name),
         )
         for path in found
     ]

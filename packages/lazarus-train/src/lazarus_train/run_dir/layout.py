@@ -85,18 +85,17 @@ class RunFolder:
         taken = [path.name for path in self._written() if path.exists()]
         if taken and not self._is_run():
             raise SetupError(
-                f"{self.path} holds {', '.join(f'`{name}`' for name in taken)} of something that is not a run: choose "
-                "another `output`",
+                f"{self.path} has {', '.join(f'`{name}`' for name in taken)}, which no run wrote: choose another `output`",
                 "LR-E108",
             )
 
     def clear_leftovers(self) -> None:
-        """Removes incomplete files left by killed processes."""
+        """Removes incomplete files of killed processes."""
         for folder in (self.path, self.checkpoints, self.rewound_checkpoints, self.reference):
             clear_folder(folder)
 
     def clear(self) -> None:
-        """Removes the files of an earlier run, `config.json` last; other files stay."""
+        """Removes the files of an earlier run, `config.json` last; other files are kept."""
         for path in self._written():
             if path.is_dir():
                 remove_folder(path)

@@ -146,7 +146,7 @@ class RunLog:
         """Binds a new checkpoint.
 
         Args:
-            checkpoint: The folder.
+            checkpoint: The sealed folder of the checkpoint.
             logs: Sizes and digests of metrics and samples in the checkpoint.
         """
         assert self._audit is not None, "only the first process saves"

@@ -51,7 +51,7 @@ def describe_run(config: TrainConfig, plan_id: str, eval_data: Mapping[str, str]
     return {
         "record_version": RECORD_VERSION,
         "config": config.model_dump(mode="json"),
-        "folder": str(Path.cwd()),  # where relative paths begin
+        "folder": str(Path.cwd()),  # relative paths start here
         "plan_id": plan_id,
         "eval_data": dict(eval_data),
         "versions": {package: version(package) for package in PACKAGES},
@@ -61,7 +61,7 @@ def describe_run(config: TrainConfig, plan_id: str, eval_data: Mapping[str, str]
         "blas": {"library": BLAS.library, "version": BLAS.version, "core": BLAS.core},
         "policy": asdict(
             device_policy(weight_bytes(config.model))
-        ),  # threads too: other numbers of them, other last bits
+        ),  # includes the number of threads, which changes the last bits
         "processes": processes,
     }
 
@@ -73,7 +73,7 @@ def write_manifest(path: Path, members: JSON) -> None:
         path: The file.
         members: Result of `describe_run`.
     """
-    with whole_file(path) as file:  # half of it would make the folder no run's, which nothing goes on in
+    with whole_file(path) as file:  # with half of this file, the folder would not be a run that can be resumed
         file.write(as_json(members))
 
 
@@ -88,7 +88,8 @@ def read_manifest(path: Path) -> JSON:
         members = parse_object(content)
         if "record_version" not in members and isinstance(members.get("config"), dict) and "folder" in members:
             raise SetupError(
-                f"{path} was written by an earlier version, whose runs bind no weights: train again", "LR-E118"
+                f"{path} was written by an earlier version, whose audit logs do not bind the weights: train again",
+                "LR-E118",
             )
         wrong = next((name for name in _MEMBERS if name not in members), None) or min(
             members.keys() - set(_MEMBERS), default=None
@@ -99,9 +100,9 @@ def read_manifest(path: Path) -> JSON:
         if json.dumps(config.model_dump(mode="json")) != json.dumps(members["config"]):
             raise ValueError("`config` is not resolved")
         if list(members["eval_data"]) != list(config.eval_data):
-            raise ValueError("`eval_data` names other held-out rows than `config`")
+            raise ValueError("`eval_data` names other held-out sets than `config`")
         if as_json(members) != content:
-            raise ValueError("not spelt as it was written")
+            raise ValueError("it is not in canonical form")
     except (
         OSError,
         ValueError,
@@ -109,7 +110,7 @@ def read_manifest(path: Path) -> JSON:
         KeyError,
         AttributeError,
         MalformedLine,
-    ) as error:  # pydantic's are ValueErrors
+    ) as error:  # pydantic raises ValueErrors
         raise SetupError(f"{path} is not the record of a run: {str(error).splitlines()[0]}", "LR-E107") from error
     return members
 

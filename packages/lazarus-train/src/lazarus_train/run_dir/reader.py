@@ -42,11 +42,12 @@ class RunRecord:
             assert isinstance(about["config"], dict) and isinstance(about["plan_id"], str), "as a run writes it"
         except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
             raise SetupError(
-                f"{path} is not the folder of a run: it has no {folder.config.name} of one", "LR-E107"
+                f"{path} is not the folder of a run: its {folder.config.name} is missing or is not the record of a run",
+                "LR-E107",
             ) from error
         record = cls(path, about, read_lines(folder.metrics), read_lines(folder.throughput))
         if not any("loss" in line for line in record.metrics):
-            raise SetupError(f"{path}: no step is done yet; look again later", "LR-E107")
+            raise SetupError(f"{path}: no step is done yet; try again later", "LR-E107")
         return record
 
     @property

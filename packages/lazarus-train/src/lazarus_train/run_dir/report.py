@@ -17,22 +17,22 @@ from lazarus_plan.report import plan_rows
 from lazarus_train.run_dir.metrics import JSON, read_lines
 from lazarus_train.run_dir.reader import RunRecord
 
-MOST_TEXT = 4_000_000
+MAX_TEXT = 4_000_000
 """Largest number of characters of row text on a page. A longer run shows only outlier steps."""
-STANDING_OUT = 20
-"""Number of outlier steps."""
+MAX_OUTLIERS = 20
+"""Largest number of outlier steps on a page."""
 ROW_TEXT = 600
 """Characters shown per row."""
 _CHARTS = (
-    ("Loss", "loss", "", "Mean over what a step is asked for."),
-    ("Learning rate", "learning_rate", "rate", "Of the update."),
+    ("Loss", "loss", "", "Mean over the units of a step: labels, samples or pairs."),
+    ("Learning rate", "learning_rate", "rate", "Learning rate of each step."),
     ("Gradient norm", "grad_norm", "norm", "Over all parameters, before clipping."),
-    ("Speed", "tokens_per_s", "tokens a second", "Real tokens; padding does not count."),
-    ("Tokens a step", "tokens", "tokens", "Real tokens that the plan gave it."),
+    ("Speed", "tokens_per_s", "tokens a second", "Tokens without padding."),
+    ("Tokens a step", "tokens", "tokens", "Tokens of each step in the plan, without padding."),
 )
 _CHOICES = {"accuracy": "right", "reward_accuracy": "pairs in order", "absolute_error": "absolute error"}
 """Main metrics of objectives in addition to the loss, with their units."""
-_HELD_OUT = "On rows that are not trained on."
+_HELD_OUT = "On held-out rows, which are not trained on."
 _NOT_COMPARED = ("output", "folder")
 
 
@@ -74,13 +74,13 @@ def _summary(runs: Sequence[RunRecord]) -> str:
     for number, run in enumerate(runs):
         steps, loss = run.curve("loss")
         held_out = [(name, run.curve("eval_loss", name)[1]) for name in run.eval_sets]
-        told = [f"{name} {losses[0]:.4f} → {losses[-1]:.4f}" for name, losses in held_out if len(losses)]
+        changes = [f"{name} {losses[0]:.4f} → {losses[-1]:.4f}" for name, losses in held_out if len(losses)]
         _, speed = run.curve("tokens_per_s")
         cells = (
             f'<td><span class="key key{number % 8}"></span>{escape(str(run.path))}</td>',
             _number(f"{steps[-1]:,}"),
             _number(f"{loss[0]:.4f} → {loss[-1]:.4f}"),
-            _number(", ".join(told) or "not measured"),
+            _number(", ".join(changes) or "not measured"),
             _number(f"{run.curve('tokens')[1].sum():,.0f}"),
             _number(f"{np.median(speed):,.0f}" if len(speed) else "-"),
             f'<td class="code">{escape(run.about["plan_id"][7:23])}</td>',
@@ -120,7 +120,7 @@ def _differences(runs: Sequence[RunRecord]) -> str:
     if not lines:
         return section("Differences", "None: settings, plan, versions and machine are the same.", "")
     keys = "".join(f'<th><span class="key key{number % 8}"></span></th>' for number in range(len(runs)))
-    text = "What decides the weights, and where it ran." if len(runs) == 1 else "What the runs do not have in common."
+    text = "Settings, plan, versions and machine." if len(runs) == 1 else "Settings and machine details that differ."
     table = f'<div class="wide"><table><tr><th></th>{keys}</tr>{"".join(lines)}</table></div>'
     return section("Settings" if len(runs) == 1 else "Differences", text, table)
 
@@ -138,7 +138,7 @@ def _samples(run: RunRecord) -> str:
         f"<tr>{_number(str(line['step']))}{_code(str(line['prompt']))}{_code(str(line['text']))}</tr>" for line in lines
     )
     table = f'<div class="wide"><table><tr><th>step</th><th>prompt</th><th>answer</th></tr>{rows}</table></div>'
-    return section(f"What {escape(run.path.name)} answered", "Greedy, after so many steps.", table)
+    return section(f"Answers of {escape(run.path.name)}", "Greedy decoding after the given number of steps.", table)
 
 
 class _Step(NamedTuple):
@@ -151,7 +151,7 @@ class _Step(NamedTuple):
 
 def _rows(run: RunRecord, number: int) -> str:
     """The rows of steps, looked up in the plan and the data, or the reason why they are unavailable."""
-    title = f"Rows behind a step of {escape(run.path.name)}"
+    title = f"Rows of the steps of {escape(run.path.name)}"
     try:
         plan, data = _plan_and_data(run)
         steps = _steps(run, plan)
@@ -163,9 +163,9 @@ def _rows(run: RunRecord, number: int) -> str:
     is_all = len(shown) == len(steps)
     command = f"lazarus data batchplan explain -p {shlex.quote(str(*run.places('batch_plan')))} --step N"
     text = (
-        "Steps are listed by how far their loss stands above its neighbours'. "
-        + ("" if is_all else f"These are the {len(shown)} that stand out most; any other: ")
-        + f"<code>{escape(command)}</code>, N being one less than here: the plan counts from 0."
+        "Steps are sorted by how far their loss is above the median of their neighbours. "
+        + ("" if is_all else f"The first {len(shown)} are listed. For other steps: ")
+        + f"<code>{escape(command)}</code>, where N is the step minus 1, because the plan counts from 0."
     )
     data_block = json.dumps(content).replace("<", "\\u003c")
     picture = (
@@ -178,10 +178,10 @@ def _rows(run: RunRecord, number: int) -> str:
 def _plan_and_data(run: RunRecord) -> tuple[BatchPlan, list[Path]]:
     plan_paths, data = run.places("batch_plan"), run.places("data")
     if not plan_paths or not data:
-        raise FileNotFoundError("the run does not say what its plan and data were")
+        raise FileNotFoundError("config.json names no plan or no data")
     plan = load_plan(plan_paths[0])
     if plan.plan_id != run.about["plan_id"]:
-        raise FileNotFoundError(f"{plan_paths[0]} is no longer the plan that the run followed")
+        raise FileNotFoundError(f"{plan_paths[0]} is not the plan that the run followed")
     return plan, data
 
 
@@ -197,9 +197,9 @@ def _steps(run: RunRecord, plan: BatchPlan) -> list[_Step]:
 def _texts(steps: Sequence[_Step], data: Sequence[Path], plan: BatchPlan) -> dict[int, str]:
     """The text of every sample, or of the outlier steps if all text is too long."""
     chosen = steps
-    if sum(source.count for source in plan.metadata.sources) * ROW_TEXT > MOST_TEXT:
+    if sum(source.count for source in plan.metadata.sources) * ROW_TEXT > MAX_TEXT:
         sizes = accumulate(len(each.samples) * ROW_TEXT for each in steps)
-        chosen = [each for each, size in zip(steps, sizes, strict=True) if size <= MOST_TEXT][:STANDING_OUT]
+        chosen = [each for each, size in zip(steps, sizes, strict=True) if size <= MAX_TEXT][:MAX_OUTLIERS]
     wanted = sorted({sample for each in chosen for sample in each.samples})
     return {sample: text[:ROW_TEXT] for sample, text in plan_rows(plan, data, wanted).items()}
 

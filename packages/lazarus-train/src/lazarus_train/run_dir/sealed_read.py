@@ -21,7 +21,7 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 
 
 class BrokenSeal(ValueError):
-    """A folder differs from its manifest; the message says how."""
+    """A folder differs from its manifest; the message describes the first difference."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Sealed:
         """
         file = path / MANIFEST
         if path.is_symlink() or file.is_symlink():
-            raise BrokenSeal(f"{MANIFEST if file.is_symlink() else path.name} is a link, not what was written")
+            raise BrokenSeal(f"{MANIFEST if file.is_symlink() else path.name} is a link; a run writes files")
         if not file.is_file():
-            raise BrokenSeal(f"no {MANIFEST}: not whole")
+            raise BrokenSeal(f"{MANIFEST} is missing: the folder is incomplete")
         with file.open("rb") as stream:
             content = stream.read(MAX_MANIFEST + 1)
         return cls(path, content, _digests(content))
@@ -84,7 +84,7 @@ class Sealed:
             BrokenSeal: The digest differs.
         """
         if self.digests.get(name) != digest:
-            raise BrokenSeal(f"{name} was changed: its SHA-256 is not the manifest's")
+            raise BrokenSeal(f"{name} was changed: its SHA-256 differs from {MANIFEST}")
 
     def read_bytes(self, name: str) -> bytes:
         """Content of a file, checked.
@@ -145,7 +145,7 @@ def _digests(content: bytes) -> dict[str, str]:
         raise BrokenSeal(f"{MANIFEST} is damaged: it lists no file")
     for name, digest in digests.items():
         if not _is_plain(name) or name == MANIFEST:
-            raise BrokenSeal(f"{MANIFEST} is damaged: {name[:100]!r} is no plain name of a file in the folder")
+            raise BrokenSeal(f"{MANIFEST} is damaged: {name[:100]!r} is not the relative path of a file in the folder")
         if not isinstance(digest, str) or not _HEX.fullmatch(digest):
             raise BrokenSeal(f"{MANIFEST} is damaged: {name[:100]!r} has no SHA-256")
     return digests
@@ -171,9 +171,9 @@ def _entries(folder: Path, inside: str = "") -> Iterator[str]:
         if entry.is_dir(follow_symlinks=False):
             below = list(_entries(folder / entry.name, f"{name}/"))
             if not below:
-                raise BrokenSeal(f"{name} is an empty folder, which was not written: remove it")
+                raise BrokenSeal(f"{name} is an empty folder, which no run writes: remove it")
             yield from below
         elif entry.is_file(follow_symlinks=False):
             yield name
         else:
-            raise BrokenSeal(f"{name} is a link or no file, which was not written: remove it")
+            raise BrokenSeal(f"{name} is a link or a special file, which no run writes: remove it")

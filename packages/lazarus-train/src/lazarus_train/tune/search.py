@@ -86,12 +86,12 @@ class Sweep:
 
 
 def run_sweep(
-    asked: Sweep, folder: Path, on_trial: Callable[[Trial], object] = lambda _: None, *, force: bool = False
+    sweep: Sweep, folder: Path, on_trial: Callable[[Trial], object] = lambda _: None, *, force: bool = False
 ) -> list[Trial]:
     """Tries every setup with 1, 2, 4, .. rows until one does not fit, then bisects.
 
     Args:
-        asked: What to search.
+        sweep: Dimensions and limits of the search.
         folder: Folder of `trials.jsonl`. Its trials are not repeated unless they failed.
         on_trial: Called with every trial, stored or new.
         force: Replace other files of these names.
@@ -109,7 +109,7 @@ def run_sweep(
     found: list[Trial] = []
 
     def fits(setup: Setup) -> bool:
-        trial = known.get(setup) or _try(setup, asked.time_limit_s)
+        trial = known.get(setup) or _try(setup, sweep.time_limit_s)
         if setup not in known:
             with (folder / TRIALS).open("a", encoding="utf-8") as log:
                 log.write(trial.model_dump_json() + "\n")
@@ -117,8 +117,8 @@ def run_sweep(
         on_trial(trial)
         return trial.outcome == "fits"
 
-    for kind in asked.kinds():
-        largest_that_fits(lambda rows, kind=kind: fits(kind.model_copy(update={"rows": rows})), asked.max_rows)
+    for kind in sweep.kinds():
+        largest_that_fits(lambda rows, kind=kind: fits(kind.model_copy(update={"rows": rows})), sweep.max_rows)
     return found
 
 
@@ -149,13 +149,13 @@ def largest_that_fits(fits: Callable[[int], bool], most: int) -> int:
     """
     low, high = 0, most + 1
     while low < most:
-        asked = min(max(1, 2 * low), most) if high > most else (low + high) // 2
-        if asked == low:
+        candidate = min(max(1, 2 * low), most) if high > most else (low + high) // 2
+        if candidate == low:
             break
-        if fits(asked):
-            low = asked
+        if fits(candidate):
+            low = candidate
         else:
-            high = asked
+            high = candidate
     return low
 
 
@@ -217,7 +217,7 @@ def summary(trials: Sequence[Trial]) -> str:
 
 def _nothing_fits(trials: Sequence[Trial]) -> str:
     if all(trial.outcome == "failed" for trial in trials):
-        return "Nothing ran: the table says why. What failed is tried again the next time."
+        return "Every trial failed; the table shows the reasons. The next sweep repeats failed trials."
     time = ", more time with `time_limit`" if any(trial.outcome == "out of time" for trial in trials) else ""
     return (
         f"Nothing fits: try shorter rows with `row_len`, adapters with `lora_rank=8`, `gradient_checkpointing`{time}."

@@ -111,17 +111,17 @@ def _find(path: Path) -> tuple[RunFolder, Path]:
 def _config(record: Mapping[str, Any], folder: RunFolder, elsewhere: Elsewhere) -> TrainConfig:
     """The settings with resolved paths. Paths inside the run's folder are relative to its current location."""
     config = TrainConfig.model_validate(record["config"])
-    began_in = Path(record["folder"])
+    recorded_folder = Path(record["folder"])
 
-    def now(path: Path) -> Path:
-        own, path = began_in / config.output, began_in / path
+    def current(path: Path) -> Path:
+        own, path = recorded_folder / config.output, recorded_folder / path
         return folder.path / path.relative_to(own) if path.is_relative_to(own) else path
 
-    model = elsewhere.model or now(config.model)
-    data = elsewhere.data or tuple(now(path) for path in config.data_files)
-    batch_plan = elsewhere.batch_plan or now(config.batch_plan)
+    model = elsewhere.model or current(config.model)
+    data = elsewhere.data or tuple(current(path) for path in config.data_files)
+    batch_plan = elsewhere.batch_plan or current(config.batch_plan)
     for name, path in (("model", model), *(("data", path) for path in data), ("batch_plan", batch_plan)):
         if not path.exists():
-            raise SetupError(f"{path} is gone: give its present location as `{name}`", "LR-E113")
-    held_out = {name: now(path) for name, path in config.eval_data.items()}
+            raise SetupError(f"{path} does not exist: give its current location as `{name}`", "LR-E113")
+    held_out = {name: current(path) for name, path in config.eval_data.items()}
     return config.model_copy(update={"model": model, "data": data, "batch_plan": batch_plan, "eval_data": held_out})

@@ -30,11 +30,12 @@ def check_covered(logs: Sequence[Path], covered: JSON, *, is_whole: bool) -> Non
     """
     for log in logs:
         content = log.read_bytes() if log.is_file() else b""
-        said = covered.get(log.name, {"bytes": 0, "sha256": hashlib.sha256().hexdigest()})
-        begins = hashlib.sha256(content[: said["bytes"]]).hexdigest() == said["sha256"]
-        is_there = log.is_file() is (log.name in covered) or not is_whole
-        if not begins or not is_there or len(content) < said["bytes"] or (is_whole and len(content) > said["bytes"]):
-            raise CorruptCheckpoint(f"{log} was changed: it is not what the audit log binds", "LR-E208")
+        recorded = covered.get(log.name, {"bytes": 0, "sha256": hashlib.sha256().hexdigest()})
+        starts_equal = hashlib.sha256(content[: recorded["bytes"]]).hexdigest() == recorded["sha256"]
+        has_entry = log.is_file() is (log.name in covered) or not is_whole
+        is_longer = len(content) > recorded["bytes"]
+        if not starts_equal or not has_entry or len(content) < recorded["bytes"] or (is_whole and is_longer):
+            raise CorruptCheckpoint(f"{log} was changed: its digest differs from the audit log", "LR-E208")
 
 
 def read_metrics(path: Path) -> list[JSON]:
@@ -84,18 +85,20 @@ def check_metrics(
     for done, line in enumerate(steps, 1):
         rate = learning_rate(optimizer, done - 1, len(plan)) if rebased_at < done <= len(plan) else None
         counted = next((name for name in reversed(line) if name.startswith("loss_")), "loss_tokens")
-        due = {"step": done, "tokens": None, counted: None, "learning_rate": rate}
+        expected = {"step": done, "tokens": None, counted: None, "learning_rate": rate}
         if done <= len(plan):
-            due |= {"tokens": int(plan.tokens[done - 1]), counted: int(units[done - 1])}
-        wrong = next((name for name, value in due.items() if name not in line or not _is(line[name], value)), None)
+            expected |= {"tokens": int(plan.tokens[done - 1]), counted: int(units[done - 1])}
+        wrong = next(
+            (name for name, value in expected.items() if name not in line or not _equals(line[name], value)), None
+        )
         if wrong is not None:
             raise CorruptCheckpoint(
-                f"{path}: `{wrong}` of the {done}. step is {line.get(wrong)!r}, the plan and the settings give {due[wrong]!r}",
+                f"{path}: `{wrong}` of step {done} is {line.get(wrong)!r}, but plan and settings give {expected[wrong]!r}",
                 "LR-E208",
             )
     return len(steps)
 
 
-def _is(value: object, due: object) -> bool:
+def _equals(value: object, expected: object) -> bool:
     """Whether a value equals the expected one in value and type; an expected None means unknown and matches."""
-    return due is None or (type(value) is type(due) and value == due)
+    return expected is None or (type(value) is type(expected) and value == expected)

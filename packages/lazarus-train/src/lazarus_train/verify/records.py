@@ -20,8 +20,8 @@ from lazarus_train.verify.metrics_check import check_covered, check_metrics, rea
 
 def settings_link(run: RunEvidence) -> Link:
     changes = sum(entry.kind == "settings" for entry in run.audit.entries)
-    earlier = f"; changed {changes} times on the way, the earlier ones are not kept" if changes else ""
-    return Link("settings", f"config.json says what the chain binds; its paths are not proven{earlier}")
+    earlier = f"; they changed {changes} times, and earlier settings are not kept" if changes else ""
+    return Link("settings", f"config.json matches the chain; its paths are not proven{earlier}")
 
 
 def metrics_link(run: RunEvidence, state: State, inputs: RunInputs, is_finished: bool) -> Link:
@@ -42,7 +42,9 @@ def metrics_link(run: RunEvidence, state: State, inputs: RunInputs, is_finished:
     if later is not None and (saved is None or later > saved):
         covered = log_digests(run.folder)
         if not run.audit.entries[later].binds(Binding("logs", canonical_json(covered))):
-            raise CorruptCheckpoint(f"{run.folder.metrics} or samples was changed since it was bound", "LR-E208")
+            raise CorruptCheckpoint(
+                f"{run.folder.metrics} or {run.folder.samples.name} was changed after the audit log bound it", "LR-E208"
+            )
     check_covered(logs, covered, is_whole=is_finished)
     rebased = run.audit.last("plan")
     steps = check_metrics(
@@ -55,18 +57,18 @@ def metrics_link(run: RunEvidence, state: State, inputs: RunInputs, is_finished:
     )
     if steps < state.next_step:
         raise CorruptCheckpoint(
-            f"{run.folder.metrics} has {steps} steps, the run has done {state.next_step}", "LR-E208"
+            f"{run.folder.metrics} has {steps} steps, but the run has done {state.next_step}", "LR-E208"
         )
-    beyond = "" if is_finished else "; lines after the last checkpoint are not bound"
+    unbound = "" if is_finished else "; lines after the last checkpoint are not bound"
     return Link(
         "metrics",
-        f"{steps} steps: bytes bound by the chain; tokens, denominators and rates recomputed; losses are the run's claim{beyond}",
+        f"{steps} steps: bytes bound by the chain; tokens, denominators and rates recomputed; losses were not recomputed{unbound}",
     )
 
 
 def references_link(run: RunEvidence) -> Link:
     if not run.folder.reference.is_dir():
-        return Link("reference", "gone; computed again when it is needed", How.NOT_PROVEN)
+        return Link("reference", "missing; the run computes it again if needed", How.NOT_PROVEN)
     found: dict[str, str] = {}
     for path in sorted(run.folder.reference.iterdir()):
         try:
@@ -77,7 +79,7 @@ def references_link(run: RunEvidence) -> Link:
         found[path.name] = sealed.digest
     place = run.audit.last("reference")
     if place is None or not run.audit.entries[place].binds(Binding("reference", canonical_json(found))):
-        raise CorruptCheckpoint(f"{run.folder.reference} is not what the audit log binds", "LR-E206")
+        raise CorruptCheckpoint(f"{run.folder.reference} was changed: its digests differ from the audit log", "LR-E206")
     return Link("reference", "the chain binds the reference's log-probabilities; they were not recomputed")
 
 
@@ -91,11 +93,13 @@ def check_links(run: RunEvidence, state: State, is_finished: bool) -> None:
     """
     lines = read_metrics(run.folder.metrics)
     best = best_checkpoint(run.folder.checkpoints, held_out_losses(lines, run.config.deciding_set))
-    due = {LATEST: state.sealed.path, BEST: best}
-    for name, target in due.items() if is_finished else ():
+    expected = {LATEST: state.sealed.path, BEST: best}
+    for name, target in expected.items() if is_finished else ():
         link = run.folder.checkpoints / name
         if (link.is_symlink() or link.exists()) and (target is None or not _leads_to(link, target)):
-            raise CorruptCheckpoint(f"{link} is not the link to {target.name if target else 'nothing'}", "LR-E209")
+            raise CorruptCheckpoint(
+                f"{link} must be a link to {target.name}" if target else f"{link} must not exist", "LR-E209"
+            )
 
 
 def _leads_to(link: Path, target: Path) -> bool:
@@ -111,7 +115,7 @@ def _leads_to(link: Path, target: Path) -> bool:
 
 
 def unbound_links(run: RunEvidence, is_newest: bool) -> Iterator[Link]:
-    """Entries of the folder that the chain does not bind.
+    """Removed lines of the audit log, and entries of the folder that the chain does not bind.
 
     Args:
         run: The run; its folder is listed.
@@ -120,12 +124,14 @@ def unbound_links(run: RunEvidence, is_newest: bool) -> Iterator[Link]:
     forks = read_forks(run.folder)
     if forks:
         cut = ", ".join(f"{lines} lines after step {step}" for step, lines in forks)
-        yield Link("forks", f"{run.folder.rewound.name}: {cut} were cut off and are no part of the run", How.NOT_PROVEN)
+        yield Link(
+            "forks", f"{run.folder.rewound.name}: {cut} were removed and are not part of the run", How.NOT_PROVEN
+        )
     others = list(other_entries(run.folder))
     known = {*(path.name for path in checkpoints(run.folder.checkpoints)), LATEST, BEST}
     others += sorted(f"checkpoints/{path.name}" for path in run.folder.checkpoints.iterdir() if path.name not in known)
     if not is_newest:
-        others = ["everything that is not of this checkpoint", *others]
+        others = ["everything outside this checkpoint", *others]
     if run.folder.initial.is_dir():
         others += ["initial/source.json", "initial/manifest.json"]
     if others:

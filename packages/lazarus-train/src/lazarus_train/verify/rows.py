@@ -31,9 +31,9 @@ def check_audit_log(run: RunEvidence, inputs: RunInputs) -> "Audit":
         CorruptPlan: The run did not follow the plan, or was trained on other tokens.
     """
     plan = inputs.plan
-    if not plan.plan_id == run.members["plan_id"]:
+    if plan.plan_id != run.members["plan_id"]:
         raise StalePlan(
-            f"the run followed plan {short(run.members['plan_id'])}, its plan is now {short(plan.plan_id)}",
+            f"the run followed plan {short(run.members['plan_id'])}, but {run.config.batch_plan} has plan {short(plan.plan_id)}",
             "LP-E172",
         )
     if run.pins.plan is not None:
@@ -50,13 +50,13 @@ def step_links(audit: "Audit", inputs: RunInputs, state: State) -> Iterator[Link
         state: State of the verified checkpoint.
     """
     plan = inputs.plan
-    beyond = audit.steps - state.next_step
-    since = f", {beyond} of them after the checkpoint" if beyond else ""
+    later_steps = audit.steps - state.next_step
+    after = f", {later_steps} of them after the checkpoint" if later_steps else ""
     rebased = [entry.step for entry in audit.bindings if entry.kind == "plan"]
-    words = f"; went on with a rebased plan after {', '.join(map(str, rebased))}" if rebased else ""
+    rebases = f"; the plan was rebased after {', '.join(map(str, rebased))}" if rebased else ""
     yield Link(
         "audit log",
-        f"{audit.steps} steps from the first on{since}{words}: chain, plan lines and token ids recomputed",
+        f"{audit.steps} steps{after}{rebases}: chain, plan lines and token ids recomputed",
     )
     yield Link("audit head", audit.head)
     yield Link("data head", audit.data_head)
@@ -65,9 +65,9 @@ def step_links(audit: "Audit", inputs: RunInputs, state: State) -> Iterator[Link
 
 def data_links(inputs: RunInputs) -> Iterator[Link]:
     for name in ("lengths", "tokenizer", "template", "data"):
-        why = inputs.checked.unchecked.get(name)
+        reason = inputs.checked.unchecked.get(name)
         digests = ", ".join(map(str, inputs.plan.fingerprints[name]["sources"]))
-        yield Link(name, why or digests, How.NOT_CHECKED if why else How.RECOMPUTED)
+        yield Link(name, reason or digests, How.NOT_CHECKED if reason else How.RECOMPUTED)
 
 
 def held_out_links(run: RunEvidence, inputs: RunInputs) -> Iterator[Link]:
@@ -82,7 +82,7 @@ def held_out_links(run: RunEvidence, inputs: RunInputs) -> Iterator[Link]:
     """
     for name, path in run.config.eval_data.items():
         if not path.exists():
-            yield Link(f"held-out {name}", f"{path} is gone", How.NOT_PROVEN)
+            yield Link(f"held-out {name}", f"{path} does not exist", How.NOT_PROVEN)
             continue
         found = read_dataset(path, inputs.encoder, field_names(run.config)).lengths.header.data
         if found != run.members["eval_data"][name]:

@@ -52,7 +52,9 @@ def verify_run(path: Path, elsewhere: Elsewhere = _NOT_MOVED, pins: Pins = _NO_P
 
 def _walk(run: RunEvidence, checkpoint: Path) -> Iterator[Link]:
     """The links of a checkpoint; for the newest checkpoint, those of the whole run."""
-    _check_head(run, run.audit.entries[-1].head.hex() if run.audit.entries else "")  # as it says; recomputed below
+    _check_head(
+        run, run.audit.entries[-1].head.hex() if run.audit.entries else ""
+    )  # the recorded head; it is recomputed below
     found = checkpoints(run.folder.checkpoints)
     is_newest = checkpoint == found[-1]
     states = [read_state(each) for each in (found if is_newest else [checkpoint])]
@@ -68,7 +70,7 @@ def _walk(run: RunEvidence, checkpoint: Path) -> Iterator[Link]:
     yield settings_link(run)
     yield Link(
         "environment",
-        f"{run.members['platform']}, {run.members['device']}: versions and machine are what the chain binds",
+        f"{run.members['platform']}, {run.members['device']}: versions and machine match the chain",
     )
     finished = is_finished(run, inputs)
     if is_newest:
@@ -91,8 +93,8 @@ def _whole_run(run: RunEvidence, state: State, inputs: RunInputs, finished: bool
 def _check_head(run: RunEvidence, head: str) -> None:
     if run.pins.audit_head is not None and not head.startswith(run.pins.audit_head):
         raise ForeignCheckpoint(
-            f"{run.audit.path}: the audit head is {head[:16]}, expected is {run.pins.audit_head[:16]}: the run was "
-            "edited, or went on",
+            f"{run.audit.path}: the audit head is {head[:16]}, but {run.pins.audit_head[:16]} was expected: the run "
+            "was edited, or it continued",
             "LR-E215",
         )
 
@@ -103,10 +105,10 @@ def _pinned(run: RunEvidence, audit: "Audit") -> Link:
         name for name, pin in (("plan_id", run.pins.plan), ("audit head", run.pins.audit_head)) if pin is not None
     ]
     if len(pinned) == 2:
-        return Link("pins", "plan_id and audit head are the expected ones", How.COMPARED)
-    words = f"only the {pinned[0]} was given" if pinned else "none given"
+        return Link("pins", "plan_id and audit head match", How.COMPARED)
+    given = f"only the {pinned[0]} was given" if pinned else "none given"
     return Link(
         "pins",
-        f"{words}: the folder does not contradict itself, but whoever can write to it could have made all of it again",
+        f"{given}: the folder is consistent, but anyone with write access could have rewritten all of it",
         How.COMPARED if pinned else How.NOT_PROVEN,
     )

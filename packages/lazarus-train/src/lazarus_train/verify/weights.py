@@ -25,9 +25,11 @@ def checkpoints_link(run: RunEvidence, states: list[State]) -> Link:
         states: States of the checked checkpoints, oldest first, at least one.
     """
     names = ", ".join(state.sealed.path.name for state in states)
-    gone = sum(entry.kind == "checkpoint" for entry in run.audit.entries) - len(states)
-    others = f"; {gone} more are bound and were not looked at" if gone > 0 else ""
-    return Link("checkpoint", f"{names}: every file has its SHA-256, every manifest is bound by the chain{others}")
+    others = sum(entry.kind == "checkpoint" for entry in run.audit.entries) - len(states)
+    not_checked = f"; {others} more are bound and were not checked" if others > 0 else ""
+    return Link(
+        "checkpoint", f"{names}: every file matches its SHA-256, and the chain binds every manifest{not_checked}"
+    )
 
 
 def first_model_link(run: RunEvidence, state: State) -> Link:
@@ -40,7 +42,7 @@ def first_model_link(run: RunEvidence, state: State) -> Link:
     """
     model = run.config.model
     if not any(model.glob("*.safetensors")):
-        return Link("first model", f"{model} holds no weights", How.NOT_CHECKED)
+        return Link("first model", f"{model} has no weights", How.NOT_CHECKED)
     Base.on_disk(model).check(state.base, model)
     return Link("first model", f"{state.base.digest}, of {len(state.base.files)} files in {model}")
 
@@ -55,7 +57,7 @@ def is_finished(run: RunEvidence, inputs: RunInputs) -> bool:
     end = min(len(inputs.plan), run.config.max_steps or len(inputs.plan))
     if run.audit.steps > end:
         raise ForeignCheckpoint(
-            f"config.json was changed: it asks for {end} steps, the run has done {run.audit.steps}", "LR-E214"
+            f"config.json was changed: it requests {end} steps, but the run has done {run.audit.steps}", "LR-E214"
         )
     bound = run.audit.last("final")
     finished = run.audit.steps == end or (bound is not None and run.audit.entries[bound].step == run.audit.steps)
@@ -63,11 +65,11 @@ def is_finished(run: RunEvidence, inputs: RunInputs) -> bool:
     if finished and (
         newest_bound is None or checkpoint_step(checkpoints(run.folder.checkpoints)[-1]) != run.audit.steps
     ):
-        raise CorruptCheckpoint(f"{run.folder.checkpoints}: the checkpoint after the last step is gone", "LR-E207")
+        raise CorruptCheckpoint(f"{run.folder.checkpoints}: the checkpoint of the last step is missing", "LR-E207")
     if not run.folder.final.is_dir() and (finished or bound is not None):
         raise CorruptCheckpoint(
-            f"{run.folder.final} is missing: the run has done its {run.audit.steps} steps; the same training command "
-            "writes it",
+            f"{run.folder.final} is missing, although the run has done all {run.audit.steps} steps: run the same training "
+            "command to write it",
             "LR-E204",
         )
     return finished
@@ -91,20 +93,24 @@ def final_link(run: RunEvidence, inputs: RunInputs) -> Link:
         sealed = Sealed.read(final)
         sealed.check()
     except BrokenSeal as error:
-        raise CorruptCheckpoint(f"{final}: {error}; the same training command writes it again", "LR-E204") from error
+        raise CorruptCheckpoint(
+            f"{final}: {error}; run the same training command to write it again", "LR-E204"
+        ) from error
     entry = run.audit.entries[place]
     if not entry.binds(sealed.binding("final")):
-        raise CorruptCheckpoint(f"{final} is not the model that {run.audit.path.name} binds: it was changed", "LR-E204")
+        raise CorruptCheckpoint(f"{final} was changed: its digest differs from {run.audit.path.name}", "LR-E204")
     written_from = [path for path in checkpoints(run.folder.checkpoints) if checkpoint_step(path) == entry.step]
-    words = f"{len(sealed.digests)} files, bound by the chain"
+    bound_files = f"{len(sealed.digests)} files, bound by the chain"
     if not written_from:
-        return Link("final", f"{words}; the checkpoint after step {entry.step} that it was written from is gone")
-    return _written_again(run, sealed, read_state(written_from[0]), inputs, words)
+        return Link("final", f"{bound_files}; its source, the checkpoint of step {entry.step}, is missing")
+    return _written_again(run, sealed, read_state(written_from[0]), inputs, bound_files)
 
 
-def _written_again(run: RunEvidence, sealed: Sealed, state: State, inputs: RunInputs, words: str) -> Link:
+def _written_again(run: RunEvidence, sealed: Sealed, state: State, inputs: RunInputs, bound_files: str) -> Link:
     if run.config.lora is not None and not any(run.config.model.glob("*.safetensors")):
-        return Link("final", f"{words}; not merged again: the first model's weights are gone", How.NOT_CHECKED)
+        return Link(
+            "final", f"{bound_files}; not merged again: the weights of the first model are missing", How.NOT_CHECKED
+        )
     prepare_device(weight_bytes(run.config.model))
     tokenizer = inputs.encoder.tokenizer
     head = make_objective(run.config.objective).sequence_head(inputs.dataset, tokenizer)
@@ -112,24 +118,24 @@ def _written_again(run: RunEvidence, sealed: Sealed, state: State, inputs: RunIn
         again = write_final_again(Path(name) / "final", run.config, head, state, tokenizer, inputs.template)
     differ = sorted({name for name, _ in {*sealed.digests.items()} ^ {*again.digests.items()}})
     if not differ:
-        return Link("final", f"{words}; written again from {state.sealed.path.name}: the same bytes")
+        return Link("final", f"{bound_files}; written again from {state.sealed.path.name}: the same bytes")
     if _is_elsewhere(run) and (run.config.lora is not None or _has_other_versions(run)):
         return Link(
-            "final", f"{words}; {', '.join(differ)} written again on this machine has other bytes", How.NOT_CHECKED
+            "final", f"{bound_files}; written again on this machine, other bytes: {', '.join(differ)}", How.NOT_CHECKED
         )
     raise CorruptCheckpoint(
-        f"{sealed.path / differ[0]} is not what {state.sealed.path.name} gives: it was changed", "LR-E204"
+        f"{sealed.path / differ[0]} was changed: {state.sealed.path.name} gives other bytes", "LR-E204"
     )
 
 
-def _here(run: RunEvidence) -> dict[str, Any]:
+def _describe_here(run: RunEvidence) -> dict[str, Any]:
     return describe_run(run.config, "", {}, int(run.members["processes"]))
 
 
 def _is_elsewhere(run: RunEvidence) -> bool:
     """Whether versions or machine differ from those of the run."""
-    return environment_of(_here(run)).content != environment_of(run.members).content
+    return environment_of(_describe_here(run)).content != environment_of(run.members).content
 
 
 def _has_other_versions(run: RunEvidence) -> bool:
-    return _here(run)["versions"] != run.members["versions"]
+    return _describe_here(run)["versions"] != run.members["versions"]
