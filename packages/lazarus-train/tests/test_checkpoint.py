@@ -85,18 +85,16 @@ def test_a_manifest_that_names_nothing_is_refused(run, manifest):
         train(run.config())
 
 
-def test_a_checkpoint_is_replaced_whole_or_not_at_all(run, monkeypatch):
-    from lazarus_train.run_dir import sealed_write as seal
-
+def test_a_checkpoint_is_replaced_whole_or_not_at_all(run):
     last = newest(run)[-1]
     before = {file.name: file.read_bytes() for file in last.iterdir()}
 
-    def full(path):
+    def write_until_full(folder):
+        (folder / "model.safetensors").write_bytes(b"new")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(seal, "flush", full)
     with pytest.raises(OSError, match="No space left") as caught:
-        write_checkpoint(last, {}, lambda folder: (folder / "model.safetensors").write_bytes(b"new") and None)
+        write_checkpoint(last, {}, write_until_full)
     assert caught.value.filename == str(last)
     assert {file.name: file.read_bytes() for file in last.iterdir()} == before
     assert [path.name for path in last.parent.iterdir() if path.name.startswith(".")] == []
