@@ -9,12 +9,24 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from jaxtyping import install_import_hook
 
 import suite
 
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):  # before the tests load NumPy
     os.environ.setdefault(_name, "1")  # each worker has one core, and two threads of a BLAS wait for each other
 os.environ.setdefault("MLX_DISABLE_COMPILE", "1")  # MLX starts g++ for each kernel, which takes longer than a test
+
+# Array shapes are checked at run time in tests: jaxtyping's axes by beartype, from the first import of the package.
+install_import_hook(
+    [
+        "lazarus_models.components.masks",
+        "lazarus_models.generation.sampling",
+        "lazarus_models.components.decoder",
+        "lazarus_models.components",
+    ],
+    "beartype.beartype",
+)
 
 MAX_WORKERS = 8
 """Each worker needs up to 1.5 GB of memory."""

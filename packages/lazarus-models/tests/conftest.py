@@ -1,4 +1,4 @@
-"""Array shapes are checked at run time here: jaxtyping's axes by beartype, from the first import of the package."""
+"""Models and inputs of the tests."""
 
 import json
 import os
@@ -6,17 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jaxtyping import install_import_hook
-
-install_import_hook(
-    [
-        "lazarus_models.components.masks",
-        "lazarus_models.generation.sampling",
-        "lazarus_models.components.decoder",
-        "lazarus_models.components",
-    ],
-    "beartype.beartype",
-)
 
 
 @pytest.fixture(scope="session")

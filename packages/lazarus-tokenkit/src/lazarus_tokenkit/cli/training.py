@@ -71,7 +71,7 @@ def sentencepiece(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a SentencePiece BPE or unigram model with byte fallback."""
+    """Train a SentencePiece model: BPE or unigram."""
     from lazarus_tokenkit.tokenizers.trainers.sentencepiece import SentencePieceConfig
 
     config = _checked(
