@@ -115,6 +115,18 @@ def test_a_resume_from_a_folder_that_is_no_checkpoint_says_what_one_is(setup, pl
         train(setup.config(), resume=resume)
 
 
+def test_an_error_of_the_system_in_a_run_names_the_file_that_it_is_about(setup, monkeypatch):
+    from lazarus_train.engine import trainer
+
+    def refuse(*_, **__):
+        (setup.folder / "no such file").read_bytes()
+
+    monkeypatch.setattr(trainer, "find_checkpoint", refuse)
+    with pytest.raises(FileNotFoundError) as caught:
+        train(setup.config(max_steps=1))
+    assert caught.value.filename == str(setup.folder / "no such file")
+
+
 def test_what_kills_left_half_written_is_cleared_away_and_nothing_else(setup):
     train(setup.config(max_steps=2))
     run = setup.folder / "run"
