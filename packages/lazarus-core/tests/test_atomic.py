@@ -1,11 +1,15 @@
 import errno
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from lazarus_core import atomic
-from lazarus_core.atomic import move, remove_folder, replace_link, whole_file, whole_folder, whole_path
+from lazarus_core.atomic import move, naming, remove_folder, replace_link, whole_file, whole_folder, whole_path
+from lazarus_core.leftovers import clear_leftovers
 
 
 def test_a_file_is_replaced_at_the_end(tmp_path: Path):
@@ -77,3 +81,68 @@ def test_a_link_is_replaced_and_a_folder_removed_or_moved(tmp_path: Path):
         move(second, link)
     move(second, first)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["first", "latest"]
+
+
+def test_a_link_in_a_durable_folder_needs_no_target(tmp_path: Path):
+    with whole_folder(tmp_path / "out", is_durable=True) as folder:
+        (folder / "link").symlink_to("nothing")
+    assert (tmp_path / "out/link").is_symlink()
+
+
+def test_the_name_of_a_file_that_was_read_stays(tmp_path: Path):
+    with pytest.raises(FileNotFoundError) as caught, whole_folder(tmp_path / "out"):
+        (tmp_path / "source").read_bytes()
+    assert caught.value.filename == str(tmp_path / "source")
+    with pytest.raises(FileNotFoundError) as caught, whole_folder(tmp_path / "out") as folder:
+        (folder / "deep" / "file").touch()
+    assert caught.value.filename == str(tmp_path / "out")
+    with pytest.raises(OSError) as full, naming(tmp_path, keep=True):
+        raise OSError(28, "No space left on device")
+    assert full.value.filename == str(tmp_path)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from lazarus_core.atomic import remove_folder, whole_folder
+left = int(sys.argv[2])
+def hook(event, arguments):
+    global left
+    if any(isinstance(each, str | bytes | os.PathLike) and sys.argv[1] in os.fsdecode(each) for each in arguments):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+folder = Path(sys.argv[1]) / "out"
+sys.addaudithook(hook)
+if sys.argv[3] == "replace":
+    with whole_folder(folder, is_durable=True) as written:
+        for name in "ab":
+            (written / name).write_text("new")
+else:
+    remove_folder(folder)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["replace", "remove"])
+def test_killed_at_every_file_operation_a_folder_is_old_or_new_or_gone(tmp_path: Path, what: str):
+    """What the next writer finds after it cleared the leftovers; a folder that was to be replaced is never lost."""
+    seen: set[str] = set()
+    for moment in range(1, 200):
+        folder = tmp_path / str(moment) / "out"
+        folder.mkdir(parents=True)
+        for name in "ab":
+            (folder / name).write_text("old")
+        command = [sys.executable, "-c", KILLED, str(folder.parent), str(moment), what]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        clear_leftovers(folder)
+        state = (
+            " ".join(sorted(f"{each.name}={each.read_text()}" for each in folder.iterdir())) if folder.exists() else ""
+        )
+        assert state in ("a=old b=old", "a=new b=new" if what == "replace" else "")
+        assert [each.name for each in folder.parent.iterdir()] == ([folder.name] if state else [])
+        seen.add(state)
+        if done.returncode != -signal.SIGKILL:
+            assert done.returncode == 0, done.stderr
+            break
+    assert len(seen) == 2

@@ -121,10 +121,11 @@ def test_a_folder_is_filled_in_the_order_that_is_asked_for(tmp_path: Path, monke
     assert moved == ["a", "model", "config.json"]
 
 
-def test_leftovers_of_every_name_in_a_folder_are_cleared(tmp_path: Path, dead: int):
-    for name in (f".a.b.{dead}.tmp", f".c.{dead}.old.tmp", f".d.{os.getppid()}.tmp", ".mine.tmp", "plain"):
+def test_a_folder_that_is_locked_is_cleared_whatever_process_has_the_number_now(tmp_path: Path, dead: int):
+    for name in (f".a.b.{dead}.tmp", f".c.{dead}.old.tmp", f".d.{os.getppid()}.tmp", ".mine.tmp", "plain", "x.7.tmp"):
         (tmp_path / name).touch()
-    (tmp_path / f".e.{dead}.old").mkdir()  # its process ended between two renames
+    for name in (f".e.{os.getppid()}.old", f".f.{dead}.old", "f"):  # a kill between two renames, and one after both
+        (tmp_path / name).mkdir()
     clear_folder(tmp_path)
-    assert names_in(tmp_path) == sorted([f".d.{os.getppid()}.tmp", ".mine.tmp", "plain", "e"])
+    assert names_in(tmp_path) == sorted([".mine.tmp", "plain", "x.7.tmp", "e", "f"])
     clear_folder(tmp_path / "none")

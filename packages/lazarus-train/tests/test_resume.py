@@ -1,6 +1,7 @@
 """A run, stopped anywhere and resumed, is the run that was never stopped: law 4."""
 
 import json
+import os
 import signal
 import sys
 
@@ -115,18 +116,31 @@ def test_a_resume_from_a_folder_that_is_no_checkpoint_says_what_one_is(setup, pl
         train(setup.config(), resume=resume)
 
 
+def test_an_error_of_the_system_in_a_run_names_the_file_that_it_is_about(setup, monkeypatch):
+    from lazarus_train.engine import trainer
+
+    def refuse(*_, **__):
+        (setup.folder / "no such file").read_bytes()
+
+    monkeypatch.setattr(trainer, "find_checkpoint", refuse)
+    with pytest.raises(FileNotFoundError) as caught:
+        train(setup.config(max_steps=1))
+    assert caught.value.filename == str(setup.folder / "no such file")
+
+
 def test_what_kills_left_half_written_is_cleared_away_and_nothing_else(setup):
     train(setup.config(max_steps=2))
     run = setup.folder / "run"
     half = [
-        run / "checkpoints/.step-0000004.99999999.tmp",
-        run / "checkpoints/.step-0000001.99999999.old.tmp",
-        run / ".final.99999998.tmp",
+        run / f"checkpoints/.step-0000004.{os.getppid()}.tmp",  # another process has the number of the killed one
+        run / "checkpoints/.step-0000001.99.old.tmp",
+        run / "checkpoints/.step-0000002.99.old",
+        run / ".final.9.tmp",
     ]
     for leftover in half:
         leftover.mkdir()
         (leftover / "model.safetensors").write_bytes(b"half")
-    (run / "checkpoints/.latest.99999999.tmp").symlink_to("step-0000002")
+    (run / "checkpoints/.latest.99.tmp").symlink_to("step-0000002")
     (run / ".mine.tmp").touch()
     train(setup.config(max_steps=4))
     assert not [path for path in half if path.exists()]

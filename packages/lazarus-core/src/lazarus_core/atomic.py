@@ -63,11 +63,11 @@ def whole_folder(path: Path, *, is_durable: bool = False) -> Generator[Path]:
         is_durable: Flush every file to the disk before the rename, and the rename itself.
 
     Raises:
-        OSError: The system refuses, as on a full disk; its `filename` is `path`.
+        OSError: The system refuses, as on a full disk. Its `filename` is `path`, or a file elsewhere that the block used.
     """
     target = Path(os.path.realpath(path))
     written = beside(target)
-    with naming(path):
+    with naming(path, keep=True):
         target.parent.mkdir(parents=True, exist_ok=True)
         clear_leftovers(target)
         written.mkdir()
@@ -76,7 +76,8 @@ def whole_folder(path: Path, *, is_durable: bool = False) -> Generator[Path]:
                 yield written
                 if is_durable:
                     for each in (*written.rglob("*"), written):
-                        flush(each)
+                        if not each.is_symlink():
+                            flush(each)
                 _take_place(written, target)
                 if is_durable:
                     flush(target.parent)
@@ -178,12 +179,18 @@ def flush(path: Path) -> None:
 
 
 @contextmanager
-def naming(path: Path) -> Generator[None]:
-    """Set `path` as the file name of an `OSError`: a full disk names no file, and other errors name a temporary one."""
+def naming(path: Path, *, keep: bool = False) -> Generator[None]:
+    """Set `path` as the file name of an `OSError`: a full disk names no file, and other errors name a temporary one.
+
+    Args:
+        path: The output.
+        keep: Keep the names of other files, such as one that is read to be copied.
+    """
     try:
         yield
     except OSError as error:
-        error.filename, error.filename2 = str(path), None
+        if not keep or error.filename is None or _names_temporary(str(error.filename)):
+            error.filename, error.filename2 = str(path), None
         raise
 
 
@@ -196,6 +203,11 @@ def stream_number(path: Path) -> int | None:
             return None
         path = path.parent / path.readlink()
     return None
+
+
+def _names_temporary(name: str) -> bool:
+    """Whether a part of a path is a name that `beside` makes in this process."""
+    return bool(re.search(rf"(^|/)\.[^/]+\.{os.getpid()}\.(tmp|old)(/|$)", name))
 
 
 def _take_place(written: Path, path: Path) -> None:

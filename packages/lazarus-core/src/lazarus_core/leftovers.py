@@ -36,19 +36,28 @@ def locked(path: Path) -> Generator[None]:
         os.close(handle)
 
 
-_TEMPORARY = re.compile(r"\.(?P<name>.+?)\.\d+\.(?:old\.)?(?:tmp|old|part)")
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.\d+\.(?P<ending>old\.tmp|tmp|old|part)")
 """Name of a temporary file or folder. Early versions wrote `.old.tmp`, too."""
 
 
 def clear_folder(folder: Path) -> None:
-    """Remove what ended processes left in a folder, whichever file or folder they wrote; other files stay."""
+    """Remove all temporary files in a folder that this process has locked; other files stay.
+
+    The numbers of processes are not compared with those that run: after a restart of a machine or container, another
+    process often has the number of the killed one. A folder that was moved aside is restored if its name is free.
+    """
     try:
         with os.scandir(folder) as entries:
-            found = sorted({match["name"] for entry in entries if (match := _TEMPORARY.fullmatch(entry.name))})
+            found = [match for entry in entries if (match := _TEMPORARY.fullmatch(entry.name))]
     except OSError:
         return  # no such folder yet, or one that cannot be listed
-    for name in found:
-        clear_leftovers(folder / name)
+    for match in sorted(found, key=lambda each: each["ending"]):
+        leftover, path = folder / match[0], folder / match["name"]
+        if match["ending"] == "old" and not os.path.lexists(path):
+            with contextlib.suppress(OSError):
+                leftover.rename(path)
+        else:
+            remove(leftover)
 
 
 def clear_leftovers(path: Path) -> None:
@@ -56,7 +65,7 @@ def clear_leftovers(path: Path) -> None:
 
     If a process ended between two renames and `path` is absent, the folder that was moved aside is restored.
     """
-    name = re.compile(re.escape(f".{path.name}.") + r"(\d+)\.(tmp|old|part|old\.tmp)")
+    name = re.compile(re.escape(f".{path.name}.") + r"(\d+)\.(tmp|old|part)")
     try:
         with os.scandir(path.parent) as entries:
             found = [match for entry in entries if (match := name.fullmatch(entry.name))]

@@ -85,7 +85,7 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT)
     setup = Setup.of(config, inputs, watcher, processes)
     folder = setup.folder
     folder.check_is_ours()
-    with folder.held(by_this=processes.is_first), naming(folder.path):
+    with folder.held(by_this=processes.is_first), naming(folder.path, keep=True):
         if processes.is_first:
             folder.clear_leftovers()
         checkpoint = find_checkpoint(folder, resume, inputs.plan)

@@ -90,7 +90,7 @@ class RunFolder:
             )
 
     def clear_leftovers(self) -> None:
-        """Removes incomplete files of killed processes."""
+        """Removes incomplete files left by killed processes. The caller holds the folder's lock."""
         for folder in (self.path, self.checkpoints, self.rewound_checkpoints, self.reference):
             clear_folder(folder)
 
