@@ -7,6 +7,9 @@ LazarusError          every expected failure of every Lazarus package; each pack
 Every error has a stable `code` and the exit code that the command ends with.
 """
 
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
 from lazarus_core.printable import printable_line
 
 MESSAGE_CHARS = 2000
@@ -39,6 +42,20 @@ class InputError(LazarusError):
 
 class OutputTaken(LazarusError):
     """An output would replace what its command did not write; nothing was changed."""
+
+
+@contextmanager
+def reworded(reword: Callable[[str], str]) -> Generator[None]:
+    """Context manager: errors leave it with another message; class and code stay.
+
+    Args:
+        reword: Message to message, such as fields to options of a command line.
+    """
+    try:
+        yield
+    except LazarusError as error:
+        error.args = (reword(error.message),)
+        raise
 
 
 def _shortened(message: str) -> str:

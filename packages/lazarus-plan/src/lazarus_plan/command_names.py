@@ -5,10 +5,9 @@ update_lock(lock=LOCK).
 """
 
 import re
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
-from lazarus_core.errors import LazarusError
+from lazarus_core.errors import reworded
 
 _COMMANDS: dict[str, tuple[str, dict[str, str]]] = {
     "build_lengths": ("lazarus data lengths build", {"paths": "-d", "encoder": "-t", "output": "-o"}),
@@ -51,11 +50,6 @@ def _command(found: re.Match[str]) -> str:
     return " ".join([command, *given])
 
 
-@contextmanager
-def errors_with_commands() -> Generator[None]:
+def errors_with_commands() -> AbstractContextManager[None]:
     """Context manager: errors of the library leave it with commands in place of functions; class and code stay."""
-    try:
-        yield
-    except LazarusError as error:
-        error.args = (name_commands(error.message),)
-        raise
+    return reworded(name_commands)

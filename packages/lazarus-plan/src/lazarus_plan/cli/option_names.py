@@ -1,13 +1,13 @@
 """Errors and findings of the library with commands and options in place of its functions and fields."""
 
 import re
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from lazarus_core.errors import LazarusError
+from lazarus_core.errors import reworded
 from lazarus_plan.command_names import name_commands
 
 if TYPE_CHECKING:
@@ -47,14 +47,9 @@ def finding_with_options(finding: "Finding") -> "Finding":
     return replace(finding, message=name_options(finding.message))
 
 
-@contextmanager
-def errors_with_options() -> Generator[None]:
+def errors_with_options() -> AbstractContextManager[None]:
     """Context manager: errors of the library leave it with commands and options; class and code stay."""
-    try:
-        yield
-    except LazarusError as error:
-        error.args = (name_options(error.message),)
-        raise
+    return reworded(name_options)
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -5,15 +5,15 @@ command line's part: names that differ, short names, and lists in one value.
 """
 
 import re
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lazarus_core.errors import LazarusError
+from lazarus_core.errors import reworded
 from lazarus_core.settings import Key, Option
 from lazarus_plan.command_names import name_commands
 
@@ -255,14 +255,9 @@ def name_options(text: str) -> str:
     return name_commands(re.sub(r"`([a-z][\w.]*)(?:=([^`]*))?`", option, text))
 
 
-@contextmanager
-def errors_with_options() -> Generator[None]:
+def errors_with_options() -> AbstractContextManager[None]:
     """Context manager: errors of the library leave it with options in place of fields; class and code stay."""
-    try:
-        yield
-    except LazarusError as error:
-        error.args = (name_options(error.message),)
-        raise
+    return reworded(name_options)
 
 
 def _place(location: tuple[int | str, ...]) -> str:
