@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import json
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,23 +15,12 @@ from lazarus_models import GenerationConfig, generate, load
 from lazarus_models.backend import mx
 from lazarus_models.errors import GenerationError, ServingError
 from lazarus_models.generation.constraint import Grammars
-from lazarus_models.serving import ServeConfig, Server
+from lazarus_models.serving import ServeConfig
+from serving import running
 
 PAGE = "https://app.example"
 HELLO = [{"role": "user", "content": "Tell a story"}]
 WARM = {"model": "stories", "messages": HELLO, "max_tokens": 16, "temperature": 0.9}
-
-
-@contextlib.contextmanager
-def running(lm, **settings):
-    server = Server(lm, "stories", ServeConfig(port=0, **settings))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-        thread.join()
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,7 @@
-import contextlib
 import json
 import signal
 import subprocess
 import sys
-import threading
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -12,22 +10,9 @@ import pytest
 
 from lazarus_models import GenerationConfig, generate
 from lazarus_models.generation.batch import BatchRunner
-from lazarus_models.serving import ServeConfig, Server
 from lazarus_models.serving.app import Answer
 from lazarus_models.serving.engine import Job
-
-
-@contextlib.contextmanager
-def running(lm, name="stories", **settings):
-    """A server in a thread, on any free port."""
-    server = Server(lm, name, ServeConfig(port=0, **settings))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-        thread.join()
+from serving import running
 
 
 @pytest.fixture(scope="module")
