@@ -4,8 +4,6 @@ import functools
 import hashlib
 import http.server
 import itertools
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,27 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import suite
 from lazarus_tokenkit import compute_fingerprint, load_tokenizer
 from lazarus_tokenkit.tokenizers.backends import converted
 from lazarus_tokenkit.tokenizers.backends import tiktoken as encodings
 
 Ranks = dict[bytes, int]
 RANKS = hashlib.sha1(encodings.URL.format("r50k_base").encode()).hexdigest()
-
-MEASURE = """
-import timeit, tiktoken, tiktoken.registry
-from lazarus_tokenkit import load_tokenizer
-
-def other():
-    tiktoken.registry.ENCODINGS.clear()
-    tiktoken.get_encoding("o200k_base")
-
-load_tokenizer("gpt-4o")
-for work in (lambda: load_tokenizer("gpt-4o"), other):
-    print(min(timeit.repeat(work, number=1, repeat=5)))
-"""
-"""Prints the seconds in which this package and tiktoken open gpt-4o's encoding."""
 
 
 def merged(piece: bytes, ranks: Ranks, pairs: set[tuple[bytes, bytes]] | None = None) -> list[bytes]:
@@ -94,15 +77,6 @@ def test_a_kept_conversion_is_the_tokenizer_that_was_converted(
     assert read() is None
     load_tokenizer(real_data / "tokenizers/tiktoken" / RANKS)
     assert read() is not None, "a damaged conversion is replaced"
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not suite.is_thorough(), reason="a measurement: needs a quiet machine")
-def test_a_kept_conversion_opens_in_at_most_twice_the_time_of_tiktoken(fresh: Path):
-    pytest.importorskip("tiktoken")
-    done = subprocess.run([sys.executable, "-c", MEASURE], check=True, capture_output=True, text=True)
-    ours, other = map(float, done.stdout.split())
-    assert ours <= 2 * other
 
 
 @pytest.fixture
