@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from lazarus_plan import LengthRow, LengthsHeader
@@ -42,10 +42,15 @@ ROWS: list[st.SearchStrategy[dict[str, Any]]] = [
 ]
 
 
+PAIRS = [{"prompt": "a", "chosen": "b", "rejected": rejected} for rejected in ("b", "c", "b")]
+"""The first and the last are equal; they keep their places."""
+
+
 @st.composite
 def data_sets(draw: st.DrawFn) -> tuple[list[dict[str, Any]], FieldNames, Encoder]:
     form = draw(st.sampled_from(ROWS))
     rows = draw(st.lists(form, min_size=1, max_size=9))
+    assume(any("chosen" not in row or row["chosen"] != row["rejected"] for row in rows))  # all equal is refused
     if draw(st.booleans()):
         rows = [row | {"id": f"n{number}"} for number, row in enumerate(rows)]
     is_labelled = "label" in rows[0]
@@ -61,6 +66,7 @@ def rows_of(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 @given(data_sets())
+@example((PAIRS, FieldNames(), ENCODERS[0]))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_encoded_files_have_the_ids_masks_and_lengths_of_a_run(
     tmp_path: Path, drawn: tuple[list[dict[str, Any]], FieldNames, Encoder]
@@ -69,6 +75,7 @@ def test_encoded_files_have_the_ids_masks_and_lengths_of_a_run(
     data = tmp_path / "d.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     dataset = read_dataset(data, encoder, fields)
+    assert len(dataset) == len(rows)  # a plan numbers samples by the rows of the file
     build_lengths(data, encoder, tmp_path / "l.jsonl", fields)
     trained = [
         (name, ids.tolist(), mask.astype(int).tolist())

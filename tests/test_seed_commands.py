@@ -200,7 +200,9 @@ def test_the_extras_bring_the_engines():
     for extra, package in wanted.items():
         assert any(each.startswith(f"lazarus-tokenkit[{extra}]") and f"extra == '{extra}'" in each for each in of_cli)
         assert any(each.startswith(package) and f"extra == '{extra}'" in each for each in of_kit)
-    assert any("lazarus-cli[fast,openai]" in each and "extra == 'all'" in each for each in of_cli)
+    of_all = [each for each in of_cli if "extra == 'all'" in each]
+    bundles = [re.match(r"lazarus-tokenkit\[([\w,]+)\]", each) for each in of_all]
+    assert wanted.keys() <= {extra for found in bundles if found for extra in found[1].split(",")}
 
 
 PYTHON_API = """

@@ -297,13 +297,17 @@ def test_a_comma_or_a_constant_in_the_last_line_is_not_called_truncated(tmp_path
         assert "truncated" not in caught.value.message
 
 
-def test_equal_preferences_are_dropped_and_counted_once(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_equal_preferences_are_counted_once_and_keep_the_numbers_of_the_rows(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     path = tmp_path / "pairs.jsonl"
     pairs = [("a", "b"), ("a", "a"), ("c", "c"), ("d", "e")]
     path.write_text("".join(json.dumps({"prompt": "q", "chosen": x, "rejected": y}) + "\n" for x, y in pairs))
     for _ in range(2):
-        assert [sample.id for sample in read_samples(path)] == ["0", "3"]
-    assert caplog.messages == [f"2 rows with equal chosen and rejected dropped, the first in {path}:2"]
+        assert [sample.id for sample in read_samples(path)] == ["0", "1", "2", "3"]
+    assert caplog.messages == [
+        f"2 rows with equal chosen and rejected, the first in {path}:2: there is nothing to prefer; remove them"
+    ]
 
 
 def test_data_of_equal_preferences_only_is_refused(real_data: Path):

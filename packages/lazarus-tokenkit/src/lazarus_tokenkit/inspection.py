@@ -138,6 +138,8 @@ def _problems(row: Row, seen: dict[bytes, str], encoder: Encoder) -> list[str]:
     problems: list[str] = []
     if seen.setdefault(sample.digest[:8], row.place) != row.place:
         problems.append("the same content as an earlier row")
+    if isinstance(sample, PreferenceSample) and sample.chosen == sample.rejected:
+        problems.append("chosen and rejected are equal")
     if has_empty_answer(sample) or not sample_text(sample).strip():
         problems.append("empty text or answer: no token to learn from")
     text = sample_text(sample)

@@ -59,8 +59,8 @@ def read_samples(paths: Paths, fields: FieldNames | None = None) -> Iterator[Sam
 def read_rows(paths: Paths, fields: FieldNames | None = None) -> Iterator[Row]:
     """Yields the samples of one or more files with their places. See `read_samples`.
 
-    Preferences whose chosen and rejected answers are equal are dropped. One warning counts them, and one the rows with an
-    empty answer.
+    Every row is a sample. One warning counts the preferences whose chosen and rejected answers are equal, and one the rows
+    with an empty answer.
 
     Args:
         paths: Data files.
@@ -88,8 +88,8 @@ def read_rows(paths: Paths, fields: FieldNames | None = None) -> Iterator[Row]:
             is_other = position > 0 and own is not None and own.form != form
             more = f"; all rows must have the form of the first row, `{form}` in {first}" if is_other else ""
             raise SampleError(f"{row.place}: {error.message}{more}", error.code) from error
-        if not useless.is_dropped(sample, row.place):
-            yield Row(sample, row.path, row.line)
+        useless.count(sample, row.place)
+        yield Row(sample, row.path, row.line)
     if seen_ids.count and useless.equal == seen_ids.count:
         raise SampleError(
             f"{useless.first_equal}: chosen and rejected are equal in every row, so there is nothing to prefer; check the"

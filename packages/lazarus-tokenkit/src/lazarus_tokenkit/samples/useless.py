@@ -1,7 +1,7 @@
 """Finds rows with nothing to learn: preferences whose answers are equal, and empty answers. Counts them for one warning.
 
-A preference of equal answers has a gradient of zero and is dropped. A row with an empty answer is kept, because its
-end-of-turn token carries loss: it teaches to answer nothing.
+A preference of equal answers has nothing to prefer. A row with an empty answer teaches to answer nothing, because its
+end-of-turn token carries loss. Both stay: a plan numbers samples by the rows of the file, so a reader may leave none out.
 """
 
 import logging
@@ -30,8 +30,8 @@ class UselessRows:
     first_equal: str = ""
     first_empty: str = ""
 
-    def is_dropped(self, sample: Sample, place: str) -> bool:
-        """Counts a row, and returns whether it is dropped.
+    def count(self, sample: Sample, place: str) -> None:
+        """Counts a row if it has nothing to learn.
 
         Args:
             sample: The sample.
@@ -40,16 +40,17 @@ class UselessRows:
         if isinstance(sample, PreferenceSample) and sample.chosen == sample.rejected:
             self.equal += 1
             self.first_equal = self.first_equal or place
-            return True
         if has_empty_answer(sample):
             self.empty += 1
             self.first_empty = self.first_empty or place
-        return False
 
     def warn(self) -> None:
         """Logs one warning for each kind that occurred. A command that reads the data twice warns once."""
         if self.equal:
-            _warn_once(f"{_rows(self.equal)} with equal chosen and rejected dropped, the first in {self.first_equal}")
+            _warn_once(
+                f"{_rows(self.equal)} with equal chosen and rejected, the first in {self.first_equal}: there is nothing to"
+                " prefer; remove them"
+            )
         if self.empty:
             _warn_once(
                 f"{_rows(self.empty)} with an empty answer, the first in {self.first_empty}: a model learns to answer"
