@@ -37,6 +37,11 @@ class Source(NamedTuple):
     revision: str | None = None
     """The commit of its repository, 40 hexadecimal digits; None for a local directory."""
 
+    @property
+    def model_path(self) -> Path:
+        """The same as `path`."""
+        return self.path
+
 
 def locate(model: Path | str, revision: str | None = None) -> Source:
     """Finds the directory of a model; a repository is downloaded if it is not cached.
