@@ -1,5 +1,7 @@
 """The names of `lazarus_models.inference`, and the reprs of what they return."""
 
+import time
+
 import pytest
 
 from lazarus_models import LoadedModel, init_model
@@ -15,6 +17,7 @@ from lazarus_models.inference import (
     UnifiedPipelineConfig,
     family_type,
     format_chat_prompt,
+    generate,
 )
 
 REPR_LIMIT = 160
@@ -99,6 +102,9 @@ def test_reprs_fit_a_line(pipeline, byte_tokenizer):
 
 
 def test_reading_and_writing_are_timed_apart(pipeline):
-    done = pipeline.generate("Once upon a time", max_new_tokens=20)
-    assert 0 < done.first_token_s < done.seconds
+    heard: list[float] = []
+    start = time.perf_counter()
+    config = GenerationConfig(max_new_tokens=40)
+    done = generate(pipeline.lm, "Once", config, raw=True, on_text=lambda _: heard.append(time.perf_counter() - start))
+    assert 0 < done.first_token_s < heard[0] < heard[-1] < done.seconds + 1  # before its text is printed
     assert pipeline.generate_many(["Once"])[0].first_token_s is None
