@@ -48,7 +48,20 @@ READ = {
         "suite",
         "verify",
     ),
-    *("model", "adapter", "prompt_file", "text", "config", "batch_plan", "path", "run", "runs", "tasks", "replies"),
+    *(
+        "model",
+        "adapter",
+        "prompt_file",
+        "prompts",
+        "text",
+        "config",
+        "batch_plan",
+        "path",
+        "run",
+        "runs",
+        "tasks",
+        "replies",
+    ),
     *("baseline", "eval_data", "tokenizer", "draft", "reference_model"),
 }
 DATA = ["-d", "data.jsonl"]

@@ -56,7 +56,10 @@ def generate(
 @app.command()
 def verify(
     tasks: Annotated[Path, typer.Option("-d", "--data", help="Tasks written by `generate`.")],
-    replies: Annotated[Path, typer.Option("--replies", help='JSON lines {"id":"...","reply":"..."}, one per task.')],
+    replies: Annotated[
+        Path,
+        typer.Option("--replies", help='JSON lines {"id":"...","reply":"..."}, one per task; also of `infer --json`.'),
+    ],
     reward: Annotated[
         str | None, typer.Option("--reward", help="Print the mean of this reward: math, or one of another package.")
     ] = None,

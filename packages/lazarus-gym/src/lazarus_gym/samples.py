@@ -62,13 +62,22 @@ def read_tasks(path: Path) -> list[Task]:
 def read_replies(path: Path) -> dict[str, str]:
     """Reads replies by task id from lines `{"id":..,"reply":..}`; other members are ignored.
 
+    A line without `reply` can have `response` or `completion` instead: `lazarus infer --json` writes `response`.
+
     Raises:
         SamplesError: The file is missing or empty, or a line is not a reply.
     """
     replies: dict[str, str] = {}
     for where, row in _rows(path):
         match row:
-            case {"id": str(id), "reply": str(reply)}:
+            case (
+                {"id": str(id), "reply": str(reply)}
+                | {"id": str(id), "response": str(reply)}
+                | {
+                    "id": str(id),
+                    "completion": str(reply),
+                }
+            ):
                 if id in replies:
                     raise SamplesError(
                         f"{where}: id {id!r} also occurs in an earlier line: give each line its own id", "LG-E114"

@@ -237,6 +237,26 @@ CODES = {
         "An error in that package",
         "Update or uninstall the package that the message names.",
     ),
+    "LM-E230": Code(
+        "There is no prompt to answer",
+        "An empty file or standard input, or a row without a question",
+        "Give a text; the message names file and line.",
+    ),
+    "LM-E231": Code(
+        "A model is not in the cache of downloaded models, or cannot be removed from it",
+        "A typing error, or a file that another user owns",
+        "Choose a model that `lazarus model cache list` shows.",
+    ),
+    "LM-E232": Code(
+        "Models are removed only when it is confirmed",
+        "`lazarus model cache remove` without `--yes`",
+        "Add `--yes`.",
+    ),
+    "LM-E233": Code(
+        "No example has this name",
+        "A typing error, or a family without published models",
+        "Choose one of the names that the message lists.",
+    ),
     "LM-E260": Code(
         "Constrained answers need a library that is not installed",
         "A JSON format or a forced call without the extra `grammar`",

@@ -6,17 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lazarus_models.adapters.files import load_adapter
 from lazarus_models.backend import own_streams
 from lazarus_models.chat.function_calling import CALL_ENDS, Tool, ToolCall, parse_calls, with_tools
 from lazarus_models.chat.history import ChatHistory
-from lazarus_models.config.huggingface import Precision
-from lazarus_models.families import ModelFamilyType
-from lazarus_models.generation.autoregressive import Generation, GenerationStats, generate, stream
+from lazarus_models.config.huggingface import Precision, in_words
+from lazarus_models.errors import GenerationError
+from lazarus_models.families import ModelFamilyType, typed_family
+from lazarus_models.generation.autoregressive import Generation, GenerationStats, generate, shortened, stream
 from lazarus_models.generation.batch import generate_batch
 from lazarus_models.generation.prompt_cache import PromptCache
 from lazarus_models.generation.sampling import GenerationConfig
@@ -57,9 +58,12 @@ class UnifiedPipelineConfig(BaseModel):
     """Generation settings of calls that give none."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class UnifiedPipeline:
-    """A loaded model with generation settings."""
+    """A loaded model with generation settings.
+
+    The methods that generate take a `GenerationConfig`, or its fields as keywords, such as `max_new_tokens=5`.
+    """
 
     lm: LoadedModel
     config: UnifiedPipelineConfig = field(default_factory=UnifiedPipelineConfig)
@@ -68,17 +72,21 @@ class UnifiedPipeline:
     def from_pretrained(
         cls,
         model: Path | str,
-        config: UnifiedPipelineConfig = UnifiedPipelineConfig(),  # noqa: B008 (frozen)
+        config: UnifiedPipelineConfig | None = None,
+        *,
+        pipeline_config: UnifiedPipelineConfig | None = None,
     ) -> Self:
         """Loads a model.
 
         Args:
             model: A directory, a short name or a repository on the hub; see `lazarus_models.loading.locate`.
-            config: Settings.
+            config: Settings; None for the defaults.
+            pipeline_config: Another name of `config`.
 
         Raises:
-            ModelsError: The model or the adapter cannot be loaded.
+            ModelsError: The model or the adapter cannot be loaded, or both `config` and `pipeline_config` are given.
         """
+        config = _one_config(config, pipeline_config)
         lm = load(model, dtype=config.dtype.precision if config.dtype else None, revision=config.revision)
         if config.adapter is not None:
             load_adapter(lm.model, config.adapter, any_base=config.any_base)
@@ -88,18 +96,21 @@ class UnifiedPipeline:
     async def from_pretrained_async(
         cls,
         model: Path | str,
-        config: UnifiedPipelineConfig = UnifiedPipelineConfig(),  # noqa: B008 (frozen)
+        config: UnifiedPipelineConfig | None = None,
+        *,
+        pipeline_config: UnifiedPipelineConfig | None = None,
     ) -> Self:
         """Loads a model in a thread of its own, so that other tasks continue; see `from_pretrained`.
 
         Args:
             model: A directory, a short name or a repository on the hub.
-            config: Settings.
+            config: Settings; None for the defaults.
+            pipeline_config: Another name of `config`.
         """
 
         def made() -> Self:
             with own_streams():
-                return cls.from_pretrained(model, config)
+                return cls.from_pretrained(model, config, pipeline_config=pipeline_config)
 
         with ThreadPoolExecutor(1) as thread:  # a new thread: one whose MLX streams were cleared cannot be used again
             return await asyncio.get_running_loop().run_in_executor(thread, made)
@@ -107,17 +118,28 @@ class UnifiedPipeline:
     @property
     def family(self) -> ModelFamilyType | str:
         """The model's family; a plain string if it is one of another package."""
-        name = self.lm.family
-        return ModelFamilyType(name) if name in list(ModelFamilyType) else name
+        return typed_family(self.lm.family)
 
-    def generate(self, prompt: str, config: GenerationConfig | None = None) -> Generation:
+    @property
+    def family_type(self) -> ModelFamilyType | str:
+        """The same as `family`."""
+        return self.family
+
+    def __repr__(self) -> str:
+        return f"UnifiedPipeline({self.lm.summary})"
+
+    def generate(self, prompt: str, config: GenerationConfig | None = None, **changes: Any) -> Generation:
         """Continues a text without a chat template.
 
         Args:
             prompt: The text.
             config: Generation settings; None for those of the pipeline.
+            **changes: Fields of `GenerationConfig` that replace those of `config`.
+
+        Raises:
+            GenerationError: A field does not exist or its value is invalid, or the prompt cannot be used.
         """
-        return generate(self.lm, prompt, config or self.config.generation, raw=True)
+        return generate(self.lm, prompt, self._settings(config, changes), raw=True)
 
     def generate_many(self, prompts: Sequence[str], config: GenerationConfig | None = None) -> list[Generation]:
         """Continues several texts in one batch.
@@ -131,33 +153,47 @@ class UnifiedPipeline:
         """
         return generate_batch(self.lm, prompts, config or self.config.generation, raw=True)
 
-    def generate_stream(self, prompt: str, config: GenerationConfig | None = None) -> Iterator[str]:
+    def generate_stream(self, prompt: str, config: GenerationConfig | None = None, **changes: Any) -> Iterator[str]:
         """Continues a text and yields the new text in pieces of whole characters.
 
         Args:
             prompt: The text.
             config: Generation settings; None for those of the pipeline.
+            **changes: Fields of `GenerationConfig` that replace those of `config`.
         """
-        return stream(self.lm, prompt, config or self.config.generation, raw=True)
+        return stream(self.lm, prompt, self._settings(config, changes), raw=True)
 
     def chat(
         self,
         said: str | ChatHistory,
         config: GenerationConfig | None = None,
         *,
+        system_message: str | None = None,
         tools: Sequence[Tool] = (),
         cache: PromptCache | None = None,
+        **changes: Any,
     ) -> "ChatReply":
         """Answers the last message of a conversation.
 
         Args:
             said: A user's message, which starts a conversation, or a conversation.
             config: Generation settings; None for those of the pipeline.
+            system_message: System message of a conversation that `said` starts; None for that of the pipeline.
             tools: Functions that the model may call. With functions, the answer ends after the first call.
             cache: Cache of the conversation. If the same cache is given in every turn, only new messages are read.
+            **changes: Fields of `GenerationConfig` that replace those of `config`.
+
+        Raises:
+            GenerationError: A field does not exist or its value is invalid, the prompt cannot be used, or
+                `system_message` was given with a conversation.
         """
-        history = ChatHistory.of(self.config.system).user(said) if isinstance(said, str) else said
-        asked = config or self.config.generation
+        if system_message is not None and not isinstance(said, str):
+            raise GenerationError("`system_message` has no effect on a conversation; add it to the history", "LM-E144")
+        if isinstance(said, str):
+            history = ChatHistory.of(self.config.system if system_message is None else system_message).user(said)
+        else:
+            history = said
+        asked = self._settings(config, changes)
         messages = history.messages
         if tools:
             messages = with_tools(messages, tools)
@@ -165,8 +201,37 @@ class UnifiedPipeline:
         done = generate(self.lm, messages, asked, cache=cache)
         return ChatReply(done, history.assistant(done.text), parse_calls(done.text) if tools else ())
 
+    def chat_with_history(
+        self, history: ChatHistory, config: GenerationConfig | None = None, **changes: Any
+    ) -> "ChatReply":
+        """Answers the last message of a conversation; see `chat`.
 
-@dataclass(frozen=True)
+        Args:
+            history: The conversation.
+            config: Generation settings; None for those of the pipeline.
+            **changes: Fields of `GenerationConfig` that replace those of `config`.
+        """
+        return self.chat(history, config, **changes)
+
+    def _settings(self, config: GenerationConfig | None, changes: dict[str, Any]) -> GenerationConfig:
+        asked = config or self.config.generation
+        if not changes:
+            return asked
+        try:
+            return GenerationConfig(**{**asked.model_dump(exclude_unset=True), **changes})
+        except ValidationError as error:
+            raise GenerationError(in_words(error), "LM-E144") from error
+
+
+def _one_config(
+    config: UnifiedPipelineConfig | None, pipeline_config: UnifiedPipelineConfig | None
+) -> UnifiedPipelineConfig:
+    if config is not None and pipeline_config is not None:
+        raise GenerationError("`config` and `pipeline_config` are the same setting; give one of them", "LM-E144")
+    return config or pipeline_config or UnifiedPipelineConfig()
+
+
+@dataclass(frozen=True, repr=False)
 class ChatReply:
     """An answer, and the conversation that includes it."""
 
@@ -174,6 +239,9 @@ class ChatReply:
     history: ChatHistory
     tool_calls: tuple[ToolCall, ...] = ()
     """Calls in the answer; empty unless `tools` were given."""
+
+    def __repr__(self) -> str:
+        return f"ChatReply({shortened(self.text)}, {self.stats.summary}, {len(self.history)} messages)"
 
     @property
     def text(self) -> str:

@@ -1,22 +1,24 @@
 """The commands `infer` and `chat`."""
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lazarus_core.cli_options import shared_options
-from lazarus_core.console import flush_results, say, show, write
+from lazarus_core.console import say
+from lazarus_models.cli.conversation import complete, converse, write_now
+from lazarus_models.cli.drawing import Drawing, generation_config, with_drawing
 from lazarus_models.cli.options import Adapter, AnyBase, AsJson, Model, load_model, read_text, show_table
+from lazarus_models.cli.prompts import Asked, read_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lazarus_models.generation.autoregressive import Generation
     from lazarus_models.generation.sampling import GenerationConfig
+    from lazarus_models.loading.loaded_model import LoadedModel
 
 MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="Generate at most this many tokens.")]
 Draft = Annotated[
@@ -24,59 +26,22 @@ Draft = Annotated[
     typer.Option("--draft", help="Use this smaller model for speculative decoding. The text stays the same."),
 ]
 System = Annotated[str | None, typer.Option("--system", help="Use this system message. @FILE reads it from a file.")]
-Drawing = dict[str, Any]
-
-
-def _drawing(
-    temperature: Annotated[
-        float, typer.Option("--temperature", min=0.0, help="Divide logits by this. 0 takes the most likely token.")
-    ] = 0.0,
-    top_k: Annotated[
-        int, typer.Option("--top-k", min=0, help="Sample from the k most likely tokens. 0 means all tokens.")
-    ] = 0,
-    top_p: Annotated[
-        float, typer.Option("--top-p", max=1.0, help="Sample from the fewest tokens with a total probability of p.")
-    ] = 1.0,
-    min_p: Annotated[
-        float,
-        typer.Option(
-            "--min-p", min=0.0, max=1.0, help="Sample from tokens with at least this share of the largest probability."
-        ),
-    ] = 0.0,
-    repetition_penalty: Annotated[
-        float, typer.Option("--repetition-penalty", help="Make earlier tokens less likely (above 1).")
-    ] = 1.0,
-    frequency_penalty: Annotated[
-        float, typer.Option("--frequency-penalty", help="Subtract this from a logit for each occurrence in the text.")
-    ] = 0.0,
-    stop: Annotated[
-        list[str] | None, typer.Option("--stop", help="End the answer before this text. May be repeated.")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Use this random seed for sampling.")] = 0,
-) -> Drawing:
-    return {
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "min_p": min_p,
-        "repetition_penalty": repetition_penalty,
-        "frequency_penalty": frequency_penalty,
-        "stop": tuple(stop or ()),
-        "seed": seed,
-    }
-
-
-with_drawing = shared_options("drawing", _drawing)
-"""Adds the sampling options to a command, which receives their values as `drawing`."""
 
 
 @with_drawing
 def infer(
+    text: Annotated[str | None, typer.Argument(metavar="[PROMPT]", help="Answer this prompt.")] = None,
     model: Model = "",
-    prompt: Annotated[list[str] | None, typer.Option("--prompt", help="Answer this prompt. May be repeated.")] = None,
+    prompt: Annotated[
+        list[str] | None, typer.Option("-p", "--prompt", help="Answer this prompt. May be repeated.")
+    ] = None,
     prompt_file: Annotated[
         Path | None,
         typer.Option("--prompt-file", help="Read one prompt from each line. - reads standard input as one prompt."),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option("--prompts", help="Answer the rows of this JSON Lines file: `id`, and `prompt` or `messages`."),
     ] = None,
     system: System = None,
     adapter: Adapter = None,
@@ -87,55 +52,76 @@ def infer(
     *,
     drawing: Drawing,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the prompt without the chat template.")] = False,
+    chats: Annotated[bool, typer.Option("--chat", help="Chat, as `chat` does.")] = False,
+    interactive: Annotated[
+        bool,
+        typer.Option(
+            "--interactive", help="Chat; with --raw, or a model without a chat template, continue each line instead."
+        ),
+    ] = False,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Answer this many prompts together.")] = 8,
     list_models: Annotated[bool, typer.Option("--list", help="List the short names of published models.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Answer prompts. The text goes to stdout, one line of statistics to stderr.
 
-    The answer to a single prompt is streamed. Several prompts are answered in batches, and each answer is printed with its
-    number, in the order of the prompts.
+    The prompt is the argument, --prompt, a line of --prompt-file, a row of --prompts, or standard input. The answer to a
+    single prompt is streamed. Several prompts are answered in batches, and each answer is printed with its number, in the
+    order of the prompts. With --json, each answer is an object with `id`, `prompt` and `response`.
     """
     if list_models:
         from lazarus_models.loading.hub import MODELS
 
         show_table(MODELS, as_json)
         return
-    from lazarus_models.errors import GenerationError
-
-    prompts = _prompts(prompt or [], prompt_file)
-    if not model or not prompts:
-        raise GenerationError("`infer` needs --model, and --prompt or --prompt-file; --list shows names", "LM-E144")
-    config = _config(max_new_tokens=max_tokens, **drawing)
-    from lazarus_models.chat.history import ChatHistory
-    from lazarus_models.generation.autoregressive import generate
-    from lazarus_models.generation.batch import generate_batch
-    from lazarus_models.generation.speculative import generate_with_draft
-    from lazarus_models.loading.huggingface import load
-
-    lm = load_model(model, adapter, any_base=any_base)
+    config = generation_config(max_new_tokens=max_tokens, **drawing)
     instructions = _instructions(system)
     if raw and instructions:
-        raise GenerationError("`--system` has no effect with `--raw`; include it in the prompt", "LM-E144")
-    asked = [one if raw else ChatHistory.of(instructions).user(one).messages for one in prompts]
-    if draft is not None and len(asked) > 1:
-        raise GenerationError("`--draft` supports one prompt only; remove it for several prompts", "LM-E144")
-    if len(asked) == 1:
-        on_text = str if as_json else _write
-        if draft is None:
-            done = generate(lm, asked[0], config, raw=raw, on_text=on_text)
-        else:
-            done = generate_with_draft(lm, load(draft), asked[0], config, raw=raw, ahead=ahead, on_text=on_text)
-        _write((_answer_json(done) if as_json else "") + "\n")
-        say(done.stats.summary)
+        raise _refusal("`--system` has no effect with `--raw`; include it in the prompt")
+    texts = [*([] if text is None else [text]), *(prompt or [])]
+    if chats or interactive:
+        if texts or prompt_file is not None or prompts is not None or draft is not None or as_json:
+            raise _refusal("--chat and --interactive read lines from the terminal; remove prompts, --draft and --json")
+        if chats and raw:
+            raise _refusal("`--raw` has no effect with `--chat`; use --interactive to continue lines")
+        if not model:
+            raise _refusal("`infer` needs --model, or the variable LAZARUS_MODEL; --list shows names")
+        _interact(load_model(model, adapter, any_base=any_base), instructions, config, only_text=raw, only_chat=chats)
         return
-    _summarise(generate_batch(lm, asked, config, raw=raw, batch_size=batch_size, on_done=_in_order(as_json)))
+    if not model:
+        raise _refusal(
+            "`infer` needs --model or the variable LAZARUS_MODEL, and a prompt, --prompt-file, --prompts or standard "
+            "input; --list shows names"
+        )
+    asked = read_prompts(texts, prompt_file, prompts)
+    if not asked:
+        raise _refusal("`infer` needs a prompt, --prompt-file, --prompts or standard input")
+    if draft is not None and len(asked) > 1:
+        raise _refusal("`--draft` supports one prompt only; remove it for several prompts")
+    if raw and any(each.earlier for each in asked):
+        raise _refusal("`--raw` continues a text; a row of --prompts has earlier messages")
+    lm = load_model(model, adapter, any_base=any_base)
+    given = [each.prompt if raw else each.messages(instructions) for each in asked]
+    if len(asked) == 1 and prompts is None:
+        _answer_one(lm, asked[0], given[0], config, raw=raw, draft=draft, ahead=ahead, as_json=as_json)
+        return
+    from lazarus_models.generation.batch import generate_batch
 
+    show = _in_order(asked, as_json)
+    read: list[tuple[int, float]] = []
 
-def _summarise(answers: "list[Generation]") -> None:
+    def note(tokens: int, took: float) -> None:
+        read.append((tokens, took))
+
+    answers = generate_batch(lm, given, config, raw=raw, batch_size=batch_size, on_done=show, on_read=note)
     seconds = max(done.seconds for done in answers)
-    tokens = sum(len(done.ids) for done in answers)
-    say(f"{tokens} tokens for {len(answers)} prompts in {seconds:.2f} s ({tokens / seconds:.1f} tok/s)")
+    _say_speed(
+        f"{sum(len(done.ids) for done in answers)} tokens for {len(answers)} prompts in {seconds:.2f} s",
+        sum(tokens for tokens, _ in read),
+        sum(took for _, took in read),
+        sum(len(done.ids) for done in answers),
+        seconds,
+    )
 
 
 @with_drawing
@@ -150,58 +136,61 @@ def chat(
 ) -> None:
     """Chat with a model.
 
-    /reset starts a new conversation, /history shows the messages, Ctrl-C stops an answer, /exit or Ctrl-D quits.
+    /reset starts a new conversation, /history shows the messages, /help lists the commands, Ctrl-C stops an answer, /exit
+    or Ctrl-D quits. A line that begins with a space is never a command.
     """
-    config = _config(max_new_tokens=max_tokens, **drawing)
-    from lazarus_models.chat.history import ChatHistory
+    config = generation_config(max_new_tokens=max_tokens, **drawing)
+    instructions = _instructions(system)
+    converse(load_model(model, adapter, any_base=any_base), instructions, config)
+
+
+def _interact(
+    lm: "LoadedModel", instructions: str | None, config: "GenerationConfig", *, only_text: bool, only_chat: bool
+) -> None:
+    if only_text or (lm.tokenizer.chat_template is None and not only_chat):
+        if instructions:
+            raise _refusal("`--system` has no effect here: the model has no chat template; remove it, or use --chat")
+        complete(lm, config)
+    else:
+        converse(lm, instructions, config)
+
+
+def _answer_one(
+    lm: "LoadedModel",
+    asked: Asked,
+    given: Any,
+    config: "GenerationConfig",
+    *,
+    raw: bool,
+    draft: str | None,
+    ahead: int,
+    as_json: bool,
+) -> None:
     from lazarus_models.generation.autoregressive import generate
-    from lazarus_models.generation.prompt_cache import PromptCache
+    from lazarus_models.generation.speculative import generate_with_draft
+    from lazarus_models.loading.huggingface import load
 
-    lm = load_model(model, adapter, any_base=any_base)
-    cache = PromptCache.empty(lm.model)
-    history = ChatHistory.of(_instructions(system))
-    say(f"{lm.family}; /reset, /history, /exit")
-    while (line := _ask("> ")) is not None:
-        if line == "/exit":
-            break
-        if line == "/reset":
-            history = history.reset()
-        elif line == "/history":
-            for message in history:
-                show(f"{message.role}: {message.content}")
-        elif line:
-            asked = history.user(line)
-            try:
-                done = generate(lm, asked.messages, config, on_text=_write, cache=cache)
-            except KeyboardInterrupt:
-                cache = PromptCache.empty(lm.model)  # it may have read a token that is not recorded
-                _write("\n")
-                say("stopped; your last message is not part of the conversation")
-                continue
-            _write("\n")
-            say(done.stats.summary)
-            history = asked.assistant(done.text)
+    on_text = str if as_json else write_now
+    if draft is None:
+        done = generate(lm, given, config, raw=raw, on_text=on_text)
+    else:
+        done = generate_with_draft(lm, load(draft), given, config, raw=raw, ahead=ahead, on_text=on_text)
+    write_now((_answer_json(asked, done) if as_json else "") + "\n")
+    reading = done.first_token_s or done.seconds
+    head = f"{len(done.ids)} tokens in {done.seconds:.2f} s"
+    _say_speed(head, done.prompt_tokens, reading, len(done.ids), done.seconds)
 
 
-def _config(**settings: Any) -> "GenerationConfig":
-    from pydantic import ValidationError
+def _say_speed(head: str, read: int, reading_s: float, wrote: int, seconds: float) -> None:
+    """One line of statistics: speeds of reading and writing, and the largest memory that MLX used."""
+    from lazarus_models.backend import mx
 
-    from lazarus_models.config.huggingface import in_words
-    from lazarus_models.errors import GenerationError
-    from lazarus_models.generation.sampling import GenerationConfig
-
-    try:
-        return GenerationConfig(**settings)
-    except ValidationError as error:
-        raise GenerationError(in_words(error), "LM-E144") from error
-
-
-def _prompts(given: list[str], file: Path | None) -> list[str]:
-    if file is None:
-        return given
-    if str(file) == "-":
-        return [*given, read_text(file).rstrip("\n")]
-    return [*given, *filter(None, read_text(file).splitlines())]
+    writing_s = seconds - reading_s
+    writing = f", answer {(wrote - 1) / writing_s:.1f}" if wrote > 1 and writing_s > 0 else ""
+    say(
+        f"{head}: prompt {read / reading_s:.1f}{writing}, all {wrote / seconds:.1f} tok/s; "
+        f"peak memory {mx.get_peak_memory() / 1e6:,.0f} MB"
+    )
 
 
 def _instructions(system: str | None) -> str | None:
@@ -210,7 +199,7 @@ def _instructions(system: str | None) -> str | None:
     return system
 
 
-def _in_order(as_json: bool) -> "Callable[[int, Generation], None]":
+def _in_order(asked: list[Asked], as_json: bool) -> "Callable[[int, Generation], None]":
     """A callback that prints answers in the order of the prompts, each as soon as all earlier ones are finished."""
     finished: dict[int, Generation] = {}
     number = 0
@@ -220,29 +209,27 @@ def _in_order(as_json: bool) -> "Callable[[int, Generation], None]":
         finished[index] = done
         while number in finished:
             done = finished.pop(number)
+            line = _answer_json(asked[number], done) if as_json else f"[{asked[number].id}] {done.text}"
             number += 1
-            _write((_answer_json(done) if as_json else f"[{number}] {done.text}") + "\n")
+            write_now(line + "\n")
 
     return show_next
 
 
-def _ask(sign: str) -> str | None:
-    stream: Any = sys.stdin  # None where the shell closed it
-    if stream is None:
-        return None
-    if stream.isatty():
-        _write(sign)
-    line: str = stream.readline()
-    return line.strip() if line else None
-
-
-def _answer_json(done: "Generation") -> str:
-    said = {**asdict(done), "tokens_per_s": round(done.tokens_per_s, 1)}
+def _answer_json(asked: Asked, done: "Generation") -> str:
+    said = {
+        "id": asked.id,
+        "prompt": asked.prompt,
+        "response": done.text,
+        **asdict(done),
+        "tokens_per_s": round(done.tokens_per_s, 1),
+    }
     if done.logprobs is None:
         del said["logprobs"]
     return json.dumps(said, ensure_ascii=False)
 
 
-def _write(piece: str) -> None:
-    write(piece)
-    flush_results()
+def _refusal(words: str) -> Exception:
+    from lazarus_models.errors import GenerationError
+
+    return GenerationError(words, "LM-E144")

@@ -5,7 +5,9 @@ from typing import Annotated
 from lazarus_core.cli_app import App
 from lazarus_core.console import version_option
 from lazarus_models.cli.answering import chat, infer
+from lazarus_models.cli.caching import cache_app
 from lazarus_models.cli.describing import estimate, info
+from lazarus_models.cli.examples import examples
 from lazarus_models.cli.machine import doctor
 from lazarus_models.cli.making import convert, new
 from lazarus_models.cli.serving import serve
@@ -17,13 +19,15 @@ app = App(
     pretty_exceptions_enable=False,
 )
 
-model_app = App(help="Create, describe or convert a model.", no_args_is_help=True)
+model_app = App(help="Create, describe or convert models; list examples and downloaded models.", no_args_is_help=True)
 """`lazarus model`."""
 
-for command in (infer, chat, serve, info, new, estimate, convert, doctor):
+for command in (infer, chat, serve, info, new, estimate, convert, examples, doctor):
     app.command()(command)
-for command in (info, new, estimate, convert):
+for command in (info, new, estimate, convert, examples):
     model_app.command()(command)
+for each in (app, model_app):
+    each.add_typer(cache_app, name="cache")
 
 
 @app.callback()

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 Model = Annotated[
     str,
     typer.Option(
-        "--model", help="Use the model in this directory, owner/name[@revision], or a name of `infer --list`."
+        "-m",
+        "--model",
+        envvar="LAZARUS_MODEL",
+        help="Use the model in this directory, owner/name[@revision], or a name of `infer --list`.",
     ),
 ]
 Adapter = Annotated[Path | None, typer.Option("--adapter", help="Add the LoRA adapter in this directory.")]

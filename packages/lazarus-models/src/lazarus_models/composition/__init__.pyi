@@ -12,3 +12,4 @@ from .presets import PRESETS as PRESETS
 from .presets import init_model as init_model
 from .presets import initial_weights as initial_weights
 from .presets import preset as preset
+from .tiny import tiny_config as tiny_config

@@ -35,6 +35,15 @@ class ModelFamilyType(StrEnum):
     STARCODER2 = "starcoder2"
 
 
+def typed_family(model_type: str) -> ModelFamilyType | str:
+    """The member of `ModelFamilyType`; the string itself for a family of another package.
+
+    >>> typed_family("llama"), typed_family("toy")
+    (<ModelFamilyType.LLAMA: 'llama'>, 'toy')
+    """
+    return ModelFamilyType(model_type) if model_type in list(ModelFamilyType) else model_type
+
+
 NESTED = {"gemma3": "gemma3_text", "llama4": "llama4_text"}
 """Models of text and images, and the family of the text model in their `text_config`."""
 

@@ -4,6 +4,7 @@ With the key/value cache a prompt is read once and each step computes one token.
 give the same greedy text. The next token is computed while the caller handles the current one.
 """
 
+import reprlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class GenerationStats(NamedTuple):
         return f"{self.new_tokens} tokens in {self.seconds:.2f} s ({self.tokens_per_s:.1f} tok/s)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Generation:
     """A finished generation."""
 
@@ -61,6 +62,11 @@ class Generation:
     """`stop`: a stop token or text. `length`: `max_new_tokens`. `context`: the model's `max_position_embeddings`."""
     logprobs: tuple[TokenLogprob, ...] | None = None
     """Log-probabilities of each token; None unless `GenerationConfig.logprobs` is set."""
+    first_token_s: float | None = None
+    """Time from the start of the prompt to the first token; None for a prompt of a batch, which waits for others."""
+
+    def __repr__(self) -> str:
+        return f"Generation({shortened(self.text)}, {self.stats.summary}, {self.finish_reason})"
 
     @property
     def stats(self) -> "GenerationStats":
@@ -71,6 +77,19 @@ class Generation:
     def tokens_per_s(self) -> float:
         """New tokens a second; the time includes reading the prompt."""
         return self.stats.tokens_per_s
+
+
+def shortened(text: str) -> str:
+    """The start and the end of a text as a literal of at most 64 characters.
+
+    >>> shortened("Once upon a time, there was a little girl named Lily. She loved to play outside.")
+    "'Once upon a time, there was a...ly. She loved to play outside.'"
+    """
+    return _SHORT.repr(text)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = 64  # with the quotation marks
 
 
 class Step(NamedTuple):
@@ -245,6 +264,8 @@ class Recorded(NamedTuple):
     tokens: Iterator[int]
     ids: list[int]
     logprobs: list[TokenLogprob]
+    is_live: bool = False
+    """Whether the tokens are generated while they are read, so that the time of the first one can be measured."""
 
 
 def answer(
@@ -268,12 +289,23 @@ def answer(
         on_text: Called with each new piece of text.
     """
     stop_ids = own.stop_ids or ()
-    pieces = decode_stream(lm.tokenizer, ids, (token for token in tokens.tokens if token not in stop_ids))
+    first_s: float | None = None
+
+    def timed() -> Iterator[int]:
+        nonlocal first_s
+        for token in tokens.tokens:
+            if first_s is None and tokens.is_live:
+                first_s = time.perf_counter() - start
+            if token not in stop_ids:
+                yield token
+
+    pieces = decode_stream(lm.tokenizer, ids, timed())
     text: list[str] = []
     stopped = _read_out(pieces, own.stop, text, on_text)
     reason = _finish_reason(tokens.ids, stopped, asked, own)
     logprobs = None if own.logprobs is None else tuple(tokens.logprobs)
-    return Generation("".join(text), tuple(tokens.ids), len(ids), time.perf_counter() - start, reason, logprobs)
+    seconds = time.perf_counter() - start
+    return Generation("".join(text), tuple(tokens.ids), len(ids), seconds, reason, logprobs, first_s)
 
 
 def _read_out(pieces: Iterable[str], stops: Sequence[str], text: list[str], on_text: Callable[[str], object]) -> bool:
@@ -312,7 +344,7 @@ def recorded(steps: Iterable[Step], config: GenerationConfig) -> Recorded:
                 logprobs.append(token_logprob(step.logits, step.id, config.logprobs))
             yield step.id
 
-    return Recorded(tokens(), ids, logprobs)
+    return Recorded(tokens(), ids, logprobs, is_live=True)
 
 
 class _Cached:

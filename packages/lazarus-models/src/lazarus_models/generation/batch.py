@@ -17,7 +17,7 @@ from lazarus_models.generation.prompt_cache import PromptCache, read_texts, read
 from lazarus_models.generation.prompt_scores import read_scored
 from lazarus_models.generation.sampling import Counts, GenerationConfig, TokenLogprob, count, draw, token_logprob
 from lazarus_models.loading.loaded_model import LoadedModel
-from lazarus_models.trees import begin, integers
+from lazarus_models.trees import begin, evaluate, integers
 from lazarus_tokenkit import Message
 
 
@@ -73,6 +73,7 @@ def generate_batch(
     raw: bool = False,
     batch_size: int = 8,
     on_done: Callable[[int, Generation], object] = lambda index, done: None,
+    on_read: Callable[[int, float], object] | None = None,
 ) -> list[Generation]:
     """Answers several prompts in one batch.
 
@@ -83,6 +84,7 @@ def generate_batch(
         raw: Continue texts without a chat template.
         batch_size: Largest number of texts in the batch.
         on_done: Called with index and result of each prompt as soon as it is finished.
+        on_read: Called with the tokens of each group of prompts that joined, and the seconds of reading them.
 
     Returns:
         One result a prompt, in the same order.
@@ -94,7 +96,7 @@ def generate_batch(
     own = [bounded(lm, ids, config) for ids in asked]
     start = time.perf_counter()
     answers: dict[int, Generation] = {}
-    for row in _ended(lm.model, zip(asked, own, strict=True), batch_size):
+    for row in _ended(lm.model, zip(asked, own, strict=True), batch_size, on_read):
         recorded = Recorded(iter(row.ids), row.ids, row.logprobs)
         done = answer(lm, asked[row.index], config, own[row.index], recorded, start, str)
         answers[row.index] = done
@@ -190,6 +192,10 @@ class BatchRunner:
         self.keep([place for place, (_, ended) in enumerate(took) if not ended])
         return took
 
+    def wait(self) -> None:
+        """Waits until the next token of each text is computed."""
+        evaluate(self._tokens)
+
     def keep(self, places: list[int]) -> None:
         """Removes the texts at all other places."""
         if len(places) == len(self._rows):
@@ -254,11 +260,21 @@ def _advance(rows: Sequence[Row], tokens: mx.array, logits: mx.array) -> None:
             row.constraint.take(drawn[place])
 
 
-def _ended(model: Any, prompts: Iterable[tuple[list[int], GenerationConfig]], batch_size: int) -> Iterator[Row]:
+def _ended(
+    model: Any,
+    prompts: Iterable[tuple[list[int], GenerationConfig]],
+    batch_size: int,
+    on_read: Callable[[int, float], object] | None = None,
+) -> Iterator[Row]:
     waiting = enumerate(prompts)
     runner = BatchRunner(model)
     while True:
-        runner.join([Entry(index, ids, config) for index, (ids, config) in islice(waiting, batch_size - len(runner))])
+        start = time.perf_counter()
+        joining = [Entry(index, ids, config) for index, (ids, config) in islice(waiting, batch_size - len(runner))]
+        runner.join(joining)
+        if joining and on_read is not None:
+            runner.wait()
+            on_read(sum(len(each.ids) for each in joining), time.perf_counter() - start)
         if not len(runner):
             return
         yield from (row for row, ended in runner.step() if ended)

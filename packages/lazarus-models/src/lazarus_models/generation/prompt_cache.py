@@ -20,7 +20,7 @@ PREFILL = 512
 """Tokens of a prompt read at once: enough to keep the matrix products busy, few enough for memory."""
 
 
-@dataclass
+@dataclass(repr=False)
 class PromptCache:
     """The state of a model after reading a text."""
 
@@ -28,6 +28,9 @@ class PromptCache:
     """One cache a layer."""
     ids: list[int] = field(default_factory=list[int])
     """The tokens read, in order."""
+
+    def __repr__(self) -> str:
+        return f"PromptCache({len(self.ids)} tokens, {len(self.layers)} layers)"
 
     @classmethod
     def empty(cls, model: Any) -> Self:

@@ -3,11 +3,16 @@ from .files import load_hashed as load_hashed
 from .gguf import export_gguf as export_gguf
 from .hub import MODELS as MODELS
 from .hub import locate as locate
+from .hub_cache import CachedModel as CachedModel
+from .hub_cache import cached_models as cached_models
+from .hub_cache import remove_cached as remove_cached
 from .huggingface import load as load
 from .huggingface import loaded_files as loaded_files
 from .huggingface import save as save
 from .huggingface import supports_packing as supports_packing
 from .loaded_model import LoadedModel as LoadedModel
+from .published import PUBLISHED as PUBLISHED
+from .published import Published as Published
 from .quantized_layers import perplexity as perplexity
 from .quantized_layers import quantize as quantize
 from .quantized_layers import quantize_like as quantize_like

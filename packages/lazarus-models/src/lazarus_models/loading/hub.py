@@ -9,23 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lazarus_models.errors import ConfigError, WeightsError
+from lazarus_models.loading.published import PUBLISHED
 
-MODELS = {
-    "functiongemma-270m": "google/functiongemma-270m-it",
-    "gemma3-1b": "google/gemma-3-1b-it",
-    "gpt-oss-20b": "mlx-community/gpt-oss-20b-MXFP4-Q8",
-    "granite3-2b": "ibm-granite/granite-3.3-2b-instruct",
-    "granite4-1b": "ibm-granite/granite-4.0-h-1b",
-    "llama3.2-1b": "meta-llama/Llama-3.2-1B-Instruct",
-    "mamba-130m": "state-spaces/mamba-130m-hf",
-    "mistral-7b": "mistralai/Mistral-7B-Instruct-v0.3",
-    "olmoe-1b-7b": "allenai/OLMoE-1B-7B-0125-Instruct",
-    "qwen3-0.6b": "Qwen/Qwen3-0.6B",
-    "smollm2-135m": "HuggingFaceTB/SmolLM2-135M-Instruct",
-    "smollm2-360m": "HuggingFaceTB/SmolLM2-360M-Instruct",
-    "starcoder2-3b": "bigcode/starcoder2-3b",
-    "tinyllama-1.1b": "TinyLlama/TinyLlama-1.1B-Chat-v1.0",
-}
+MODELS = {name: model.repository for name, model in sorted(PUBLISHED.items())}
 """Repositories of published models by short name."""
 _WANTED = ("*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model")
 
@@ -36,6 +22,11 @@ class Source(NamedTuple):
     path: Path
     revision: str | None = None
     """The commit of its repository, 40 hexadecimal digits; None for a local directory."""
+
+    @property
+    def model_path(self) -> Path:
+        """The same as `path`."""
+        return self.path
 
 
 def locate(model: Path | str, revision: str | None = None) -> Source:
@@ -51,15 +42,17 @@ def locate(model: Path | str, revision: str | None = None) -> Source:
     path = Path(model)
     if path.is_dir():
         return Source(path)
-    name, _, pinned = MODELS.get(str(model), str(model)).partition("@")
+    published = PUBLISHED.get(str(model))
+    name, _, pinned = (published.repository if published else str(model)).partition("@")
     if (isinstance(model, Path) and model.is_absolute()) or name.count("/") != 1 or name.startswith((".", "/")):
-        near = get_close_matches(str(model), MODELS)
+        near = get_close_matches(str(model), MODELS) or ("smollm2-360m", "gemma-3-1b", "llama-3.2-1b")
         raise ConfigError(
-            f"{model}: no such directory; give a directory with config.json, owner/name on the hub, or a short name: "
-            f"{', '.join(near or MODELS)}",
+            f"{model}: no such directory; give a directory with config.json, owner/name on the hub, or one of "
+            f"{len(MODELS)} short names, such as {', '.join(near)}",
             "LM-E100",
         )
-    return _fetch(name, revision or pinned or None)
+    said = f"{model} is {name} (family {published.family})" if published else None
+    return _fetch(name, revision or pinned or None, said)
 
 
 def own_file(folder: Path, name: str) -> Path:
@@ -92,7 +85,7 @@ def own_file(folder: Path, name: str) -> Path:
     return file
 
 
-def _fetch(name: str, revision: str | None) -> Source:
+def _fetch(name: str, revision: str | None, said: str | None) -> Source:
     from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType] (a parameter of it is a bare dict)
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -108,6 +101,7 @@ def _fetch(name: str, revision: str | None) -> Source:
         at = f"@{revision}" if revision else ""
         first = str(error).strip().partition("\n")[0]
         raise ConfigError(
-            f"{name}{at}: no such directory, not in the cache, and the download from the hub failed: {first}", "LM-E107"
+            f"{said or name + at}: no such directory, not in the cache, and the download from the hub failed: {first}",
+            "LM-E107",
         ) from error
     return Source(path, path.name)

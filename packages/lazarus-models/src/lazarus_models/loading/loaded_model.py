@@ -7,10 +7,11 @@ from typing import Any
 
 from lazarus_models.components.decoder import Decoder
 from lazarus_models.config.huggingface import ModelConfig
+from lazarus_models.trees import parameter_count
 from lazarus_tokenkit import Tokenizer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoadedModel:
     """A model with its tokenizer, config and origin."""
 
@@ -28,6 +29,15 @@ class LoadedModel:
     """Content of `generation_config.json`; empty if there is none."""
     digests: Mapping[str, str] = field(default_factory=dict[str, str])
     """SHA-256 of config, weights, index and generation config by file name; empty unless `load(..., hashed=True)`."""
+
+    @property
+    def summary(self) -> str:
+        """Family, size and name as one line of text."""
+        name = "new" if self.path is None else self.path.name if self.revision is None else self.revision[:8]
+        return f"{self.family}, {parameter_count(self.model):,} parameters, {name[:40]}"
+
+    def __repr__(self) -> str:
+        return f"LoadedModel({self.summary})"
 
     @property
     def stop_ids(self) -> tuple[int, ...]:
