@@ -16,8 +16,8 @@ import yaml
 from lazarus_core.cli_app import Deferred
 
 ROOT = Path(__file__).parents[1]
-MEMBERS = sorted(path.parent for path in ROOT.glob("*/*/pyproject.toml"))
-TOP_LEVEL = {"packages", "apps", "tests", "tools", "pyproject.toml", "conftest.py", "uv.lock", "README.md", "LICENSE"}
+MEMBERS = sorted(path.parent for room in ("apps", "packages") for path in ROOT.glob(f"{room}/*/pyproject.toml"))
+TOP_LEVEL = {"packages", "apps", "tests", "tools", "pyproject.toml", "uv.lock", "README.md", "LICENSE"}
 MAX_BYTES = 1_000_000
 
 every_member = pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.name)

@@ -105,6 +105,7 @@ resolves_for_others() {
 
 wheels_together() {
     uv build -q --all-packages --no-sources -o "$work/dist"
+    rm "$work"/dist/lazarus_test_support-* # only this repository's tests have it
     uv export -q --frozen --all-packages --no-emit-workspace --no-hashes --no-annotate --no-header >"$work/locked.txt"
     install_wheels together "$work"/dist/*.whl
     uv pip check -p "$work/together"
