@@ -10,6 +10,7 @@ import pytest
 from lazarus_gym import MeanReward, RewardError, SamplesError, generate_tasks, reward, reward_replies, score_replies
 from lazarus_gym.__main__ import main
 from lazarus_gym.samples import write_samples
+from toy_packages import lay_out
 
 TOY = '''
 from lazarus_gym import verify
@@ -28,12 +29,8 @@ def install(
     folder: Path, source: str = TOY, *, package: str = "toy-reward", name: str = "short", module: str = "toy_reward"
 ) -> Path:
     """A package in a folder, as an installer leaves it: a module, and metadata with the entry point."""
-    about = folder / f"{package.replace('-', '_')}-1.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(f"[lazarus.rewards]\n{name} = {module}:short\n")
-    (folder / f"{module}.py").write_text(source)
-    return folder
+    points = {name: f"{module}:short"}
+    return lay_out(folder, source, package=package, module=module, group="lazarus.rewards", points=points)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from lazarus_models.errors import ConfigError, UnsupportedModel
 from lazarus_models.families import canonical, family_of, plugins
 from lazarus_models.families.llama import LlamaConfig
 from lazarus_models.trees import weights
+from toy_packages import lay_out
 
 TOY = '''
 from typing import Literal
@@ -47,12 +48,8 @@ RAW = {
 
 def install(folder: Path, source: str = TOY, *, package="toy-family", model_type="toy", module="toy_family") -> Path:
     """A package in a folder, as an installer leaves it: a module, and metadata with the entry point."""
-    about = folder / f"{package.replace('-', '_')}-1.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(f"[lazarus.families]\n{model_type} = {module}:FAMILY\n")
-    (folder / f"{module}.py").write_text(source)
-    return folder
+    points = {model_type: f"{module}:FAMILY"}
+    return lay_out(folder, source, package=package, module=module, group="lazarus.families", points=points)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from lazarus_core.errors import LazarusError
 from lazarus_plan import PlanError
 from lazarus_plan.cli.app import app
 from lazarus_plan.exports import export, targets
+from toy_packages import lay_out
 
 TOY = '''
 def python_file(target):
@@ -30,12 +31,8 @@ def install(
     folder: Path, source: str = TOY, *, package: str = "toy-exporter", name: str = "toy", module: str = "toy_exporter"
 ) -> Path:
     """A package in a folder, as an installer leaves it: a module, and metadata with the entry point."""
-    about = folder / f"{package.replace('-', '_')}-1.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(f"[lazarus.exporters]\n{name} = {module}:python_file\n")
-    (folder / f"{module}.py").write_text(source)
-    return folder
+    points = {name: f"{module}:python_file"}
+    return lay_out(folder, source, package=package, module=module, group="lazarus.exporters", points=points)
 
 
 @pytest.fixture

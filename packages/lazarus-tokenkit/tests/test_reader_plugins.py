@@ -10,6 +10,7 @@ from lazarus_plan import read_lengths
 from lazarus_tokenkit import Encoder, build_lengths, load_tokenizer, read_samples
 from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.samples.files import MAX_ROW_BYTES
+from toy_packages import lay_out
 
 CODE = """
 from lazarus_tokenkit.errors import SampleError
@@ -55,14 +56,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     monkeypatch.syspath_prepend(str(site))
 
     def install(package: str, code: str = CODE, **readers: str) -> None:
-        info = site / f"{package}-1.5.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.5\n")
-        (info / "INSTALLER").write_text("pip\n")
-        points = "".join(f"{suffix.replace('_', '.')} = {value}\n" for suffix, value in readers.items())
-        (info / "entry_points.txt").write_text(f"[lazarus.readers]\n{points}")
-        (info / "RECORD").write_text(f"{package}.py,,\n")
-        (site / f"{package}.py").write_text(code)
+        points = {suffix.replace("_", "."): value for suffix, value in readers.items()}
+        lay_out(site, code, package=package, module=package, group="lazarus.readers", points=points, version="1.5")
         monkeypatch.delitem(sys.modules, package, raising=False)
 
     return install

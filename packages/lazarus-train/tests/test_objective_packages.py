@@ -18,6 +18,7 @@ from lazarus_train import CausalSettings, ObjectiveSettings, train, verify_run
 from lazarus_train.cli.app import app
 from lazarus_train.errors import Interrupted, SetupError
 from lazarus_train.objective_registry import BUILT_IN, settings_type
+from toy_packages import lay_out
 
 TOY = '''
 from typing import Literal
@@ -53,12 +54,8 @@ def forget(monkeypatch, module="toy_objective"):
 
 def install(folder: Path, source=TOY, *, package="toy-objective", kind="toy", module="toy_objective") -> Path:
     """A package in a folder, as an installer leaves it: a module, and metadata with the entry point."""
-    about = folder / f"{package.replace('-', '_')}-1.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(f"[lazarus.objectives]\n{kind} = {module}:ToyObjective\n")
-    (folder / f"{module}.py").write_text(source)
-    return folder
+    points = {kind: f"{module}:ToyObjective"}
+    return lay_out(folder, source, package=package, module=module, group="lazarus.objectives", points=points)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from lazarus_models import load
 from lazarus_models.families import plugins
 from lazarus_train import train, verify_run
+from toy_packages import lay_out
 
 TOY = """
 from lazarus_models.families.family import Family
@@ -16,22 +17,18 @@ from lazarus_models.families.llama import FAMILY as LLAMA
 
 FAMILY = Family(LLAMA.config, LLAMA.architecture)
 """
-
-
-def install(folder: Path) -> Path:
-    """A package in a folder, as an installer leaves it: a module, and metadata with the entry point."""
-    about = folder / "toy_family-1.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-family\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[lazarus.families]\ntoy = toy_family:FAMILY\n")
-    (folder / "toy_family.py").write_text(TOY)
-    return folder
+PACKAGE = {
+    "package": "toy-family",
+    "module": "toy_family",
+    "group": "lazarus.families",
+    "points": {"toy": "toy_family:FAMILY"},
+}
 
 
 @pytest.fixture
 def toy(tmp_path_factory, monkeypatch):
     """The toy package on the import path; it is forgotten after the test."""
-    monkeypatch.syspath_prepend(install(tmp_path_factory.mktemp("site")))
+    monkeypatch.syspath_prepend(lay_out(tmp_path_factory.mktemp("site"), TOY, **PACKAGE))
     yield
     sys.modules.pop("toy_family", None)
     plugins._LOADED.clear()
