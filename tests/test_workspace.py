@@ -130,16 +130,21 @@ _WRITERS = {"lazarus_core/atomic.py", "lazarus_core/leftovers.py", "lazarus_plan
 """Modules that rename files. The exported audit log runs in other trainers, without Lazarus."""
 
 
+_RENAMING = ("os.rename", "os.renames", "os.replace", "os.link", "shutil.move")
+
+
 def _renames(source: str) -> list[int]:
-    """Lines with a call that gives a file another name: `path.replace(x)` has one argument, a text's has two."""
+    """Lines that give a file another name or import what does: `path.replace(x)` has one argument, a text's has two."""
+    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
+    named = [node.lineno for node in imports for name in node.names if f"{node.module}.{name.name}" in _RENAMING]
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     methods = [(node, node.func) for node in calls if isinstance(node.func, ast.Attribute)]
-    return [
+    return named + [
         node.lineno
         for node, method in methods
         if method.attr in ("rename", "renames")
         or (method.attr == "replace" and (len(node.args), len(node.keywords)) == (1, 0))
-        or ast.unparse(method) in ("os.replace", "os.link", "shutil.move")
+        or ast.unparse(method) in _RENAMING
     ]
 
 
@@ -156,6 +161,9 @@ def test_only_the_atomic_writer_renames_files():
         ("a.replace(b)", [1]),
         ("os.replace(a, b)", [1]),
         ("text.replace('a', 'b')", []),
+        ("from os import path, replace as put", [1]),
+        ("from shutil import move", [1]),
+        ("from os import fsync", []),
         ("replace(a, b=1)", []),
     ],
 )
