@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic
 
 import typer
 
-from lazarus_core.console import say, show_line
+from lazarus_core.console import show_line, warn
 from lazarus_core.settings.file import Unwrap
 from lazarus_core.settings.layers import Layers, Model, SettingsError, Source
 from lazarus_core.settings.options import Option, parameters_of, values_of
@@ -112,7 +112,7 @@ class SettingsCommand(Generic[Model]):
             return layers.settings()
         except SettingsError as error:
             for words, code in error.problems[:-1]:
-                say(f"error: {words} [{code}]")
+                warn(f"error: {words} [{code}]")
             raise
         except ValidationError as error:
             raise self.refusal(error) from error

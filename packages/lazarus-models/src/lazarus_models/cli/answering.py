@@ -30,7 +30,7 @@ System = Annotated[str | None, typer.Option("--system", help="Use this system me
 
 @with_drawing
 def infer(
-    text: Annotated[str | None, typer.Argument(metavar="[PROMPT]", help="Answer this prompt.")] = None,
+    text: Annotated[str | None, typer.Argument(metavar="PROMPT", help="Answer this prompt.")] = None,
     model: Model = "",
     prompt: Annotated[
         list[str] | None, typer.Option("-p", "--prompt", help="Answer this prompt. May be repeated.")

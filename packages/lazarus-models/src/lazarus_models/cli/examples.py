@@ -26,7 +26,7 @@ TINY_TOKENS = 16
 
 def examples(
     family: Annotated[
-        str | None, typer.Argument(metavar="[FAMILY]", help="An example such as llama, or a model_type.")
+        str | None, typer.Argument(metavar="FAMILY", help="An example such as llama, or a model_type.")
     ] = None,
     list_models: Annotated[
         bool, typer.Option("--list", help="List the models and a command for each (default).")

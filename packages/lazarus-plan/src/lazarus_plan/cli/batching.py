@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lazarus_core.cli_app import Alias, App
-from lazarus_core.console import say, show
+from lazarus_core.console import show, warn
 from lazarus_plan.cli.option_names import with_options
 from lazarus_plan.cli.options import AsJson, numbers
 
@@ -119,7 +119,7 @@ def _candidates(path: Path, token_budget: int, edges: tuple[int, ...] = ()) -> "
         )
     longer, longest = int((length > edges[-1]).sum()), int(length.max())
     if longer:
-        say(
+        warn(
             f"{longer:,} samples are longer than the last edge, {edges[-1]:,}: an edge at {longest:,}, the longest, is added"
         )
         edges = (*edges, longest)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, NamedTuple
 import typer
 
 from lazarus_core.cli_options import Force, shared_options
-from lazarus_core.console import say, show, show_line
+from lazarus_core.console import say, show, show_line, warn
 from lazarus_plan.cli.option_names import finding_with_options, name_options
 from lazarus_plan.cli.options import (
     AsJson,
@@ -180,7 +180,7 @@ def check_proof(proof: Annotated[Path, typer.Argument(help="File that `prove` wr
     identity = check(members, expect)
     show(f"step {members['step']} belongs to plan {identity}")
     if expect is None:
-        say("not pinned: give --expect with a plan_id that you trust")
+        warn("not pinned: give --expect with a plan_id that you trust")
 
 
 def audit(
@@ -239,7 +239,7 @@ def audit(
         for each in found.findings:
             show_line(f"error {each.code}: {log}: {each.message}")
         verdict = "followed the plan" if not found.findings else "did not follow the plan"
-        say(f"{log}: {verdict}, steps {found.first_step} to {end - 1} of {len(loaded)}")
+        (say if ok else warn)(f"{log}: {verdict}, steps {found.first_step} to {end - 1} of {len(loaded)}")
         tokens = "compared" if encoded else "not compared: give `--encoded`, or `lazarus verify` the run"
         say(f"audit head {found.head}, data head {found.data_head}; tokens of the rows: {tokens}")
         if found.version < AUDIT_VERSION:

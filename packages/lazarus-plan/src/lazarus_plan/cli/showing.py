@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lazarus_core.cli_options import Force
-from lazarus_core.console import say, show
+from lazarus_core.console import show, warn
 from lazarus_plan.cli.options import (
     AsJson,
     Deal,
@@ -146,7 +146,7 @@ def explain(
         positions = sorted({each for row in found["rows"] for each in row["samples"]})
     if data:
         if not knows_files(loaded):
-            say("the plan has no digests of its data files: these rows were not compared with it")
+            warn("the plan has no digests of its data files: these rows were not compared with it")
         found["text"] = plan_rows(loaded, data, positions)
     show(json.dumps(found, indent=2) if as_json else _explanation(found))
 

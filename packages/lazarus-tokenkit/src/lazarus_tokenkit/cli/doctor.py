@@ -37,7 +37,7 @@ def doctor(
             " [default: the only one that matches the special tokens].",
         ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print only errors and warnings.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors and warnings only.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check a tokenizer; exit 1 on errors."""

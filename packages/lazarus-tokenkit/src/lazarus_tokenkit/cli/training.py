@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lazarus_core.console import say, show
+from lazarus_core.console import say, show, warn
 from lazarus_tokenkit.cli.options import AsJson, Data, with_fields
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _train(
     tokenizer, card = train_files(data, config, fields, output.name)
     freeze(tokenizer, card, output)
     if config is not None and tokenizer.vocab_size < config.vocab_size:
-        say(f"{tokenizer.vocab_size:,} ids instead of {config.vocab_size:,}: the text has no more pairs to merge")
+        warn(f"{tokenizer.vocab_size:,} ids instead of {config.vocab_size:,}: the text has no more pairs to merge")
     show(json.dumps(card.to_json(), indent=2) if as_json else card.markdown())
     say(f"wrote {output}; next: lazarus-tokenkit doctor -t {output}")
 

@@ -8,7 +8,7 @@ import typer
 
 from lazarus_core.cli_app import App
 from lazarus_core.cli_options import Force
-from lazarus_core.console import say, show, show_line, version_option
+from lazarus_core.console import say, show, show_line, version_option, warn
 from lazarus_train.cli.sweep import sweep
 from lazarus_train.cli.training import COMMANDS, deferred
 
@@ -69,7 +69,7 @@ def verify(
         listed = [{"link": link.name, "how": link.how.value, "found": link.proof} for link in links]
         show(json.dumps({"run": str(path), "ok": ok, "unchecked": holes, "links": listed}, indent=2))
     if not ok:
-        say(f"not proven: {', '.join(holes)} could not be checked; `--allow-unchecked` accepts that")
+        warn(f"not proven: {', '.join(holes)} could not be checked; `--allow-unchecked` accepts that")
         raise typer.Exit(1)
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING
 
-from lazarus_core.console import duration, progress, say
+from lazarus_core.console import duration, progress, say, warn
 
 if TYPE_CHECKING:
     from lazarus_plan.checks import ChainCheck
@@ -51,7 +51,7 @@ def watching(config: "TrainConfig", *, is_shown: bool) -> Generator["Watcher"]:
             on_measure=display.on_measure,
             on_answers=display.on_answers,
             on_held_out=display.on_held_out,
-            on_warning=lambda line: say(name_options(line)),
+            on_warning=lambda line: warn(name_options(line)),
             should_stop=lambda: bool(asked),
         )
 
@@ -159,7 +159,7 @@ def _asking_to_stop(asked: list[int], *, is_shown: bool) -> Generator[None]:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         asked.append(number)
         if is_shown:
-            say("stopping after this step; once more stops at once")
+            warn("stopping after this step; once more stops at once")
 
     previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
