@@ -208,7 +208,7 @@ def _help_record(param: Any, ctx: Any) -> tuple[str, str] | None:
     if param.param_type_name == "argument":
         names = re.sub(r" <[a-z][^<>]*>$", "", names)
         names += "..." if param.nargs == -1 and not names.endswith("...") else ""
-    return names, words
+    return names, cli_help.with_notes(words)
 
 
 def _name_near_option(command: Any, ctx: Any, error: Any) -> None:

@@ -15,6 +15,8 @@ from lazarus_core.color import styled
 
 _EXAMPLE = re.compile(r"^[ \t]*Example: (.+)$", re.MULTILINE)
 _SENTENCE = re.compile(r".*?[.!?](?=\s+[A-Z`]|$)", re.DOTALL)
+_NOTES = re.compile(r"(?P<text>.*?)(?: ?\[(?P<own>default: [^\[\]]*)\]\.)?(?:^|  )\[(?P<typer>[^\[\]]*)\]", re.DOTALL)
+_LIMITS = re.compile(r"^(?:(?P<low>[-\d.]+)<=)?x(?:>=(?P<least>[-\d.]+)|<=(?P<high>[-\d.]+))$")
 _LEAST_WIDTH = 38
 """Characters of a line in a narrower terminal."""
 _NAMES_SHARE = 3
@@ -75,6 +77,31 @@ def first_sentence(words: str | None) -> str:
     paragraph = " ".join(split_examples(words)[0].partition("\n\n")[0].split())
     found = _SENTENCE.match(paragraph)
     return found[0] if found else paragraph
+
+
+def with_notes(words: str) -> str:
+    """The words of an option with its notes in one bracket, and limits in words instead of Typer's.
+
+    >>> with_notes("Rows.  [default: 4; x>=1]"), with_notes("Steps [default: all].  [0<=x<=1.0]")
+    ('Rows [default: 4; at least 1].', 'Steps [default: all; 0 to 1].')
+    >>> with_notes("Number of rows."), with_notes("[required]")
+    ('Number of rows.', '[required]')
+    """
+    found = _NOTES.fullmatch(words)
+    if found is None:
+        return words
+    notes = [found["own"] or "", *(_LIMITS.sub(_limit, note) for note in (found["typer"] or "").split("; "))]
+    text = (found["text"] or "").rstrip(". ")
+    bracket = f"[{'; '.join(note for note in notes if note)}]"
+    return f"{text} {bracket}." if text else bracket
+
+
+def _limit(found: re.Match[str]) -> str:
+    low, high = ((found[name] or "").removesuffix(".0") for name in ("low", "high"))
+    least = (found["least"] or "").removesuffix(".0")
+    if low:
+        return f"{low} to {high}"
+    return f"at least {least}" if least else f"at most {high}"
 
 
 def section_of(param: Any) -> str:

@@ -59,11 +59,11 @@ class SettingsCommand(Generic[Model]):
     def function(self) -> Callable[..., None]:
         """A function whose parameters are the options of the command, for Typer."""
         parameters = [
-            _parameter("config", Annotated[Path | None, typer.Option("--config", help=self.config_help)], None),
+            _parameter("config", Annotated[Path | None, _option("--config", help=self.config_help)], None),
             _parameter(
-                "sets", Annotated[list[str] | None, typer.Option("--set", help=SET_HELP, metavar="NAME=VALUE")], None
+                "sets", Annotated[list[str] | None, _option("--set", help=SET_HELP, metavar="NAME=VALUE")], None
             ),
-            _parameter("print_config", Annotated[bool, typer.Option("--print-config", help=PRINT_HELP)], False),
+            _parameter("print_config", Annotated[bool, _option("--print-config", help=PRINT_HELP)], False),
             *parameters_of(schema_of(self.model), self.options),
             *self.more,
         ]
@@ -126,6 +126,10 @@ def missing(option: str) -> Exception:
     """
     usage_error: Any = typer.BadParameter.__base__
     return usage_error(f"Missing option {option}")
+
+
+def _option(name: str, **given: Any) -> Any:
+    return typer.Option(name, rich_help_panel="Settings", **given)
 
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:

@@ -34,7 +34,11 @@ def examples(
     test_tiny: TestTiny = False,
     as_json: AsJson = False,
 ) -> None:
-    """List published models by family, each with a command, or try every family without a download."""
+    """List published models by family, each with a command, or try every family without a download.
+
+    Example: llama
+    Example: --test-tiny
+    """
     from lazarus_models.errors import GenerationError
 
     if test_tiny and list_models:

@@ -69,7 +69,7 @@ def serve(
 ) -> None:
     """Serve a model with OpenAI's HTTP interface, until Ctrl-C or SIGTERM.
 
-    Example: lazarus serve --model smollm2-360m --api-key secret
+    Example: -m smollm2-360m --port 8080
     """
     config = _config(
         host=host,

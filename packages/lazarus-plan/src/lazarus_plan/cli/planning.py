@@ -45,7 +45,11 @@ def build(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and report, write nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Plan every step of a run, once."""
+    """Plan every step of a run, once.
+
+    Example: -l lengths.jsonl -b 8192 -e 3 -o plan
+    Example: -l web.jsonl -l code.jsonl --weights 3,1 -b 65536 --row-len 2048 -o plan
+    """
     from lazarus_plan.build import build_plan
     from lazarus_plan.packing.estimate import estimate_plan
     from lazarus_plan.packing.items import resolve
@@ -77,7 +81,11 @@ def lock(
     parent_lengths: ParentLengths = None,
     force: Force = False,
 ) -> None:
-    """Write the lock of a plan, a few KB to commit, from which `materialise` rebuilds the plan. Or renew a lock."""
+    """Write the lock of a plan, a few KB to commit, from which `materialise` rebuilds the plan. Or renew a lock.
+
+    Example: -p plan -o batch_plan.lock
+    Example: --update -o batch_plan.lock -l lengths.jsonl
+    """
     from lazarus_plan.format.store import read_artifact
     from lazarus_plan.locks.inputs import find_lengths, load_parent
     from lazarus_plan.locks.lock import update_lock, write_lock
@@ -115,7 +123,10 @@ def materialise(
     output_format: Format = "text",
     force: Force = False,
 ) -> None:
-    """Rebuild the plan of a lock. Exit 1 if an input has changed."""
+    """Rebuild the plan of a lock. Exit 1 if an input has changed.
+
+    Example: -k batch_plan.lock -l lengths.jsonl -o plan
+    """
     from lazarus_plan.format.store import check_replaceable, save_plan
     from lazarus_plan.locks.inputs import load_parent
     from lazarus_plan.locks.lock import materialise as rebuild
@@ -156,7 +167,10 @@ def rebase(
     seed: Annotated[int | None, typer.Option("--seed", help="Of the remaining steps [default: unchanged].")] = None,
     force: Force = False,
 ) -> None:
-    """Keep the trained steps and plan the rest again, for data that was corrected or extended during a run."""
+    """Keep the trained steps and plan the rest again, for data that was corrected or extended during a run.
+
+    Example: -p plan --step 500 -l new_lengths.jsonl -o rebased_plan
+    """
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.format.store import check_replaceable, save_plan
     from lazarus_plan.rebase import rebase_plan
@@ -195,6 +209,8 @@ def export(
     torch: a loader, loss and audit log for a loop. trl: a mixin for trainers of TRL and transformers. grain: a random-access source.
     mlx: a call of mlx-lm's trainer. Labels are those of the data or of `lazarus-tokenkit encode`; settings that would break the plan
     are refused. The run writes an audit log for `lazarus-plan audit`. The head of the file shows how to use it.
+
+    Example: --to trl -o replay.py
     """
     from lazarus_plan.exports import export as source_of
     from lazarus_plan.exports import output_kind

@@ -45,7 +45,10 @@ def ci(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Check a committed lock against its lengths and data, and show what changed since a base."""
+    """Check a committed lock against its lengths and data, and show what changed since a base.
+
+    Example: -k batch_plan.lock --base origin/main --format markdown
+    """
     from lazarus_core.atomic import whole_file
     from lazarus_core.outputs import check_output
     from lazarus_plan.ci import review_lock

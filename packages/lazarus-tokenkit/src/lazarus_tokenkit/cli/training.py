@@ -41,7 +41,10 @@ def bpe(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a byte-level BPE, which encodes every text."""
+    """Train a byte-level BPE, which encodes every text.
+
+    Example: -d corpus.txt --vocab-size 8000 -o my-tokenizer
+    """
     from lazarus_tokenkit.tokenizers.trainers.bpe import END_OF_TEXT, BpeConfig
 
     config = _checked(
@@ -71,7 +74,10 @@ def sentencepiece(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a SentencePiece model: BPE or unigram."""
+    """Train a SentencePiece model: BPE or unigram.
+
+    Example: -d corpus.txt --vocab-size 8000 --model-type unigram -o my-tokenizer
+    """
     from lazarus_tokenkit.tokenizers.trainers.sentencepiece import SentencePieceConfig
 
     config = _checked(
@@ -93,7 +99,10 @@ def char(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a tokenizer of the characters in the data."""
+    """Make a tokenizer of the characters in the data.
+
+    Example: -d corpus.txt -o my-tokenizer
+    """
     _train(data, output, None, "char", fields, dry_run, as_json)
 
 

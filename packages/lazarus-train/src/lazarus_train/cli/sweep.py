@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from lazarus_train.tune.settings import SweepSettings
 
 GIB = 2**30
-WORDS = "Find the largest micro-batch that fits and the fastest setup, each tried in a separate process: exit 1 if none fits."
+WORDS = """Find the largest micro-batch that fits and the fastest setup, each tried in a separate process: exit 1 if none fits.
+
+Example: --model model --row-len 512,1024 --lora-rank 0,16 -o sweep
+"""
 
 
 def _make() -> Any:

@@ -71,26 +71,31 @@ class Command:
                     read=lambda _: "regression",
                 )
             )
-        return options
+        return [replace(option, heading=names.heading_of(option.key)) for option in options]
 
 
 PRETRAIN = Command(
     "pretrain",
-    "Train on documents by a plan, from a model or random weights: next or masked tokens.",
+    "Train on documents by a plan, from a model or random weights: next or masked tokens.\n\n"
+    "Example: --preset nano -t byte --data text.jsonl --build-plan -b 8192 -o run\n"
+    "Example: --model smollm2-135m --data web.jsonl --batch-plan plan -o run",
     ("causal", "diffusion", "mntp"),
     ("mask_id", "causal_share", "truncated_share", "mask_share", "draws"),
     ("text_field",),
 )
 SFT = Command(
     "sft",
-    "Fine-tune a model on answers by a plan.",
+    "Fine-tune a model on answers by a plan.\n\n"
+    "Example: --model smollm2-360m --data train.jsonl --batch-plan plan --use-lora -o run\n"
+    "Example: --model smollm2-360m --data train.jsonl --build-plan -e 3 --eval-data test.jsonl -o run",
     ("causal", "diffusion"),
     ("mask_id", "draws"),
     ("prompt_field", "completion_field", "messages_field", "text_field"),
 )
 DPO = Command(
     "dpo",
-    "Train a model by a plan on pairs of answers (DPO and variants) or on labelled answers (KTO).",
+    "Train a model by a plan on pairs of answers (DPO and variants) or on labelled answers (KTO).\n\n"
+    "Example: --model run/final --data pairs.jsonl --batch-plan plan --loss dpo --beta 0.1 -o dpo_run",
     ("preference",),
     (
         *("loss", "beta", "label_smoothing", "is_length_normalized", "likelihood", "desirable_weight"),
@@ -98,17 +103,25 @@ DPO = Command(
     ),
     ("label_field",),
 )
-REWARD = Command("reward", "Train a reward model by a plan on pairs of answers.", ("reward",), ("center",))
+REWARD = Command(
+    "reward",
+    "Train a reward model by a plan on pairs of answers.\n\n"
+    "Example: --model smollm2-360m --data pairs.jsonl --batch-plan plan -o reward_run",
+    ("reward",),
+    ("center",),
+)
 CLASSIFY = Command(
     "classify",
-    "Train a classifier or a regression model by a plan.",
+    "Train a classifier or a regression model by a plan.\n\n"
+    "Example: --model smollm2-135m --data labels.jsonl --batch-plan plan --classes positive,negative -o run",
     ("classification", "regression"),
     ("classes",),
     ("prompt_field", "completion_field"),
 )
 OBJECTIVE = Command(
     "objective",
-    "Train a model by a plan with any installed objective, including those of other packages.",
+    "Train a model by a plan with any installed objective, including those of other packages.\n\n"
+    "Example: causal --model smollm2-135m --data text.jsonl --batch-plan plan -o run",
     (),
     (),
     ("prompt_field", "completion_field", "messages_field", "text_field"),
