@@ -65,7 +65,9 @@ def test_help_names_values_and_no_types(app):
 
 @same_typer
 def test_help_of_an_argument_has_its_name_alone(app):
-    assert re.search(r"^  FILES\.\.\.  +Files \[required\]\.", CliRunner().invoke(app, ["plain", "--help"]).output, re.MULTILINE)
+    assert re.search(
+        r"^  FILES\.\.\.  +Files \[required\]\.", CliRunner().invoke(app, ["plain", "--help"]).output, re.MULTILINE
+    )
 
 
 def test_a_deferred_command_is_made_when_it_is_called(app):

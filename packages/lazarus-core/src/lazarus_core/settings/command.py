@@ -71,6 +71,8 @@ class SettingsCommand(Generic[Model]):
 
         def run(config: Path | None, sets: list[str] | None, print_config: bool, **given: Any) -> None:
             rest = {name: given.pop(name) for name in others}
+            if print_config and rest.get("as_json"):
+                raise typer.BadParameter("--json has no effect with --print-config, which prints TOML")
             settings, sources = self.read(config, sets or (), given)
             if print_config:
                 show_line(f"# {self.title} --config FILE; paths are relative to {Path.cwd()}")
