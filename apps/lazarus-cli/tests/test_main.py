@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 import commands
+from lazarus_cli import main
 from lazarus_cli.catalog import GROUP, KNOWN, children, installed
+from lazarus_core import console
 
 
 def lazarus(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -39,6 +41,63 @@ def test_an_unknown_command_is_refused():
     done = lazarus("nonsense")
     assert done.returncode == 2
     assert "nonsense" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (["tokenzier"], "did you mean `tokenizer`? See lazarus --help"),
+        (["tok"], "did you mean `tokenizer`? See lazarus --help"),
+        (["data", "length"], "did you mean `lengths`? See lazarus data --help"),
+        (["data", "batchplan", "buidl"], "did you mean `build`? See lazarus data batchplan --help"),
+        (["train", "stf"], "did you mean `sft`? See lazarus train --help"),
+        (["tokenizer", "analyze", "entorpy"], "did you mean `entropy`? See lazarus tokenizer analyze --help"),
+        (["infer", "--modle", "m"], "did you mean --model? See lazarus infer --help"),
+    ],
+)
+def test_unknown_names_bring_the_nearest_at_every_level(words, near, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["lazarus", *words])
+    with pytest.raises(SystemExit) as end:
+        console.run(main.app, "lazarus")
+    err = capsys.readouterr().err
+    assert (end.value.code, err.count("\n")) == (2, 1)
+    assert near in err
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("lazarus tok", "tokenizer"),
+        ("lazarus data b", "batching batchplan"),
+        ("lazarus data batchplan chec", "check-proof"),
+        ("lazarus train sft --learn", "--learning-rate"),
+        ("lazarus train sft --mode pac", "packed"),
+    ],
+)
+def test_completion_descends_into_groups(line, found, monkeypatch, capsys):
+    monkeypatch.setenv("_LAZARUS_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split()) - 1))
+    monkeypatch.setattr(sys, "argv", ["lazarus"])
+    with pytest.raises(SystemExit) as end:
+        console.run(main.app, "lazarus")
+    assert end.value.code == 0
+    assert capsys.readouterr().out.split() == found.split()
+
+
+@pytest.mark.parametrize("line", ["lazarus ", "lazarus t", "lazarus data "])
+def test_completion_of_groups_imports_no_package(line):
+    code = (
+        "import sys; from lazarus_core.console import run\n"
+        "sys.argv = ['lazarus']\n"
+        "try: run('lazarus_cli.main:app', 'lazarus')\n"
+        "finally: print(*sorted({name.partition('.')[0] for name in sys.modules if name.startswith('lazarus')}))\n"
+    )
+    environment = {"_LAZARUS_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    done = commands.run([sys.executable, "-c", code], environment=environment, check=True)
+    *names, imported = done.stdout.splitlines()
+    assert names
+    assert imported == "lazarus_cli lazarus_core"
 
 
 def test_a_command_of_a_missing_package_names_the_package(monkeypatch):

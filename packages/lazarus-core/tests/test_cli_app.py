@@ -60,13 +60,14 @@ def test_help_names_values_and_no_types(app):
         "--mode a|b",
         "--own KEY=X",
         "--on",
-        "--help",
     ]
 
 
 @same_typer
 def test_help_of_an_argument_has_its_name_alone(app):
-    assert re.search(r"^  files\.\.\.  +Files\.", CliRunner().invoke(app, ["plain", "--help"]).output, re.MULTILINE)
+    assert re.search(
+        r"^  FILES\.\.\.  +Files \[required\]\.", CliRunner().invoke(app, ["plain", "--help"]).output, re.MULTILINE
+    )
 
 
 def test_a_deferred_command_is_made_when_it_is_called(app):
@@ -130,7 +131,7 @@ def _typer(function):
 def test_options_are_made_from_settings():
     result, _ = invoke("--help")
     words = " ".join(result.output.split())
-    assert "-s, --size N Size of the page [default: 3]." in words
+    assert "-s, --size N Size of the page [default: 3; at least 1]." in words
     assert "--names A,B Names." in words
     assert "--mode a|b With care: mode [default: the printer's]." in words
     assert "--dark / --light Dark." in words

@@ -1,6 +1,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -301,3 +302,46 @@ def test_edges_that_are_none_are_refused(edges: str, lengths_file: Path, capsys,
         run(batching_app, "batching")
     assert caught.value.code == 2
     assert "--bucket-edges" in capsys.readouterr().err
+
+
+def test_json_of_lock_materialise_ci_and_rebase(command, folder: Path, lengths_file: Path, plan, tmp_path: Path):
+    lock, child = tmp_path / "a.lock", tmp_path / "child"
+
+    def object_of(*words: object, expected: int = 0) -> dict[str, Any]:
+        code, out, _ = command(*words, "--json")
+        assert code == expected
+        return json.loads(out)
+
+    assert object_of("lock", "-p", folder, "-o", lock) == {"lock": str(lock), "plan_id": plan.plan_id, "changes": []}
+    renewed = object_of("lock", "--update", "-o", lock, "-l", lengths_file)
+    assert (renewed["plan_id"], len(renewed["changes"])) == (plan.plan_id, 1)
+    made = object_of("materialise", "-k", lock, "-l", lengths_file, "--check")
+    assert (made["ok"], made["plan_id"], made["findings"]) == (True, plan.plan_id, [])
+    review = object_of("ci", "-k", lock, "-l", lengths_file)
+    assert (review["ok"], review["plan_id"], review["changes"]) == (True, plan.plan_id, None)
+    assert object_of("validate", "-p", lock)["ok"] is True
+    assert object_of("verify", "-p", lock, "--expect", plan.plan_id)["ok"] is True
+    rebased = object_of("rebase", "-p", folder, "--step", 1, "-l", lengths_file, "-o", child, "--seed", 9)
+    assert (rebased["plan_id"], rebased["parent"]["plan_id"]) == (load_plan(child).plan_id, plan.plan_id)
+
+    lengths_file.write_text(re.sub(r'"length": ?\d+', '"length":1', lengths_file.read_text("utf-8"), count=1), "utf-8")
+    broken = object_of("ci", "-k", lock, "-l", lengths_file, expected=1)
+    assert (broken["ok"], broken["findings"][0]["code"][:4]) == (False, "LP-E")
+    assert object_of("materialise", "-k", lock, "-l", lengths_file, "--check", expected=1)["ok"] is False
+
+
+@pytest.mark.parametrize("words", [("ci",), ("materialise", "-k", "x", "-l", "y", "--check")])
+def test_json_and_another_format_contradict_each_other(command, words):
+    code, out, err = command(*words, "--json", "--format", "sarif")
+    assert (code, out) == (2, "") and "--json and --format sarif contradict each other" in err
+
+
+def test_quiet_prints_the_result_alone(command, folder: Path, lengths_file: Path, tmp_path: Path):
+    arguments = ("build", "-l", lengths_file, "-b", 128, "--predictable")
+    assert command(*arguments, "-o", tmp_path / "a", "-q")[2] == ""
+    assert "wrote" in command(*arguments, "-o", tmp_path / "b")[2]
+    code, out, err = command("check-proof", tmp_path / "none.json", "-q")
+    assert (code, out) == (2, "") and err.startswith("error: ")
+    (tmp_path / "plan.jsonl").write_text("")
+    code, out, err = command("audit", "-p", folder, "--log", folder / "plan.jsonl", "--quiet")
+    assert code != 0 and err

@@ -29,7 +29,7 @@ same_typer = pytest.mark.skipif(
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "command_line.json").read_text("utf-8"))
 """Options, settings and refusals of the training commands before their options were made from the settings."""
-NEW = {"--config", "--set", "--print-config"}
+NEW = {"--config", "--set", "--print-config", "--json"}
 BASE = 'model = "m"\ndata = "d.jsonl"\noutput = "o"\nbatch_plan = "p"\n'
 
 
@@ -39,7 +39,7 @@ def read(monkeypatch):
 
     def call(*words: str) -> RunSettings:
         seen: list[RunSettings] = []
-        monkeypatch.setattr(training, "start", seen.append)
+        monkeypatch.setattr(training, "start", lambda settings, **_: seen.append(settings))
         result = CliRunner().invoke(app, [*words], prog_name="lazarus train")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
@@ -149,7 +149,7 @@ def test_options_mean_what_they_meant(read, words):
 def test_options_are_refused_in_the_same_words(words, monkeypatch, capsys):
     from lazarus_core.console import run
 
-    monkeypatch.setattr(training, "start", lambda settings: pytest.fail("it was taken"))
+    monkeypatch.setattr(training, "start", lambda settings, **_: pytest.fail("it was taken"))
     with pytest.raises(SystemExit) as end:
         run(lambda **given: app(shlex.split(words), prog_name="lazarus train", **given), "lazarus")
     assert [end.value.code, capsys.readouterr().err.rstrip("\n")] == GOLDEN["refusals"][words]

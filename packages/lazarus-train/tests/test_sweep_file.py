@@ -53,7 +53,7 @@ def test_no_option_is_lost():
     ]
     assert [each for each in GOLDEN["options"] if each not in shown] == []
     more = {each["names"][-1] for each in shown if each not in GOLDEN["options"]}
-    assert more == {"--config", "--set", "--print-config"}
+    assert more == {"--config", "--set", "--print-config", "--json"}
 
 
 @pytest.mark.parametrize("words", GOLDEN["runs"])

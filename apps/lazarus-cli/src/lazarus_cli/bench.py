@@ -102,7 +102,10 @@ def bench(
     text_field: Annotated[str | None, typer.Option("--text-field", help="Field of the document.")] = None,
     force: Force = False,
 ) -> None:
-    """Measure your data from rows to training steps: lengths, packing compared with padding, speed, memory."""
+    """Measure your data from rows to training steps: lengths, packing compared with padding, speed, memory.
+
+    Example: --data train.jsonl --tokenizer gpt2 --token-budget 8192
+    """
     from lazarus_cli.bench_report import compare, to_html, to_markdown
     from lazarus_core.atomic import whole_file
 

@@ -40,4 +40,9 @@ CODES = {
         "Measure the baseline with the same data and settings.",
     ),
     "LC-E126": Code("An output of a benchmark cannot be used", "The path names another file", "Choose another path."),
+    "LC-E150": Code(
+        "The shell that shell completion is for is not known",
+        "The command was started by another program than a shell",
+        "Run it from bash, zsh, fish or PowerShell.",
+    ),
 }

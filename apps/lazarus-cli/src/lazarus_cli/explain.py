@@ -11,7 +11,7 @@ from lazarus_core.console import show
 def explain(
     codes: Annotated[
         list[str] | None,
-        typer.Argument(metavar="CODE...", help="Codes to explain, such as LP-E107.", show_default=False),
+        typer.Argument(metavar="CODE", help="Codes to explain, such as LP-E107.", show_default=False),
     ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Print every code as a Markdown page.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -19,6 +19,8 @@ def explain(
     """Explain error codes: meaning, usual cause and way out.
 
     Every error line ends with its code in brackets.
+
+    Example: LP-E107
     """
     from lazarus_core.codes import all_codes, codes_page, find_code
 

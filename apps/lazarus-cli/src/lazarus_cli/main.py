@@ -1,14 +1,15 @@
 """The command `lazarus`. A package is imported only when one of its commands is called."""
 
+from functools import cache
 from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 from typer.main import get_command
 
 from lazarus_cli.catalog import KNOWN, children, installed
 from lazarus_core.cli_app import App, Deferred
+from lazarus_core.cli_command import Group
 from lazarus_core.console import show
 from lazarus_core.errors import LazarusError
 
@@ -17,21 +18,25 @@ class NotInstalled(LazarusError):
     """The package of a command is not installed; the message names it."""
 
 
-class _LazyGroup(TyperGroup):
+class _LazyGroup(Group):
     """A group that finds its commands by name."""
 
     prefix = ""
+    is_listing = False
+    """Whether commands are asked for their names and help alone, which imports nothing."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(children(self.prefix))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         name = self.prefix + cmd_name
+        if self.is_listing:
+            return Group(name=cmd_name, help=children(self.prefix)[cmd_name])
         if name in installed():
             return _load(name, cmd_name)
         if cmd_name in children(self.prefix):
             return _group(name + ".", cmd_name)
-        if name in KNOWN:
+        if name in KNOWN and not ctx.resilient_parsing:
             raise NotInstalled(
                 f"`lazarus {name.replace('.', ' ')}` comes with {KNOWN[name].distribution}: "
                 f"uv pip install {KNOWN[name].distribution}",
@@ -39,11 +44,22 @@ class _LazyGroup(TyperGroup):
             )
         return None
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(children(self.prefix).items()))
+    def listed(self, ctx: Any) -> dict[str, str]:
+        return children(self.prefix)
+
+    def known_names(self, ctx: Any) -> list[str]:
+        missing = (name.removeprefix(self.prefix) for name in KNOWN if name.startswith(self.prefix))
+        return sorted({*children(self.prefix), *(name for name in missing if "." not in name)})
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        self.is_listing = True
+        try:
+            return super().shell_complete(ctx, incomplete)
+        finally:
+            self.is_listing = False
 
 
+@cache
 def _load(name: str, cmd_name: str) -> Any:
     """The command of an entry point: a Typer app, a function, or a deferred command."""
     target = installed()[name].load()
@@ -58,6 +74,7 @@ def _load(name: str, cmd_name: str) -> Any:
     return command
 
 
+@cache
 def _group(prefix: str, cmd_name: str) -> Any:
     cls = type(f"_Lazy{cmd_name.title()}", (_LazyGroup,), {"prefix": prefix})
     app = App(cls=cls, no_args_is_help=True)
@@ -88,7 +105,8 @@ def _print_versions(wanted: bool) -> None:
 @app.callback()
 def _root(
     versions: Annotated[
-        bool, typer.Option("--version", callback=_print_versions, is_eager=True, help="Show all versions and exit.")
+        bool,
+        typer.Option("-V", "--version", callback=_print_versions, is_eager=True, help="Show all versions and exit."),
     ] = False,
 ) -> None:
     """Training runs as reproducible as builds: plan once, follow the plan, verify the result."""

@@ -53,7 +53,10 @@ class QuickstartFailed(LazarusError):
 def quickstart(
     output: Annotated[Path, typer.Option("-o", "--output", help="Output folder.")] = Path("quickstart"),
 ) -> None:
-    """Run the main workflow offline: data, plan, training, a kill half-way, a verified resume, an answer."""
+    """Run the main workflow offline: data, plan, training, a kill half-way, a verified resume, an answer.
+
+    Example: -o quickstart
+    """
     began = time.monotonic()
     _make_folder(output)
     _write_samples(output / "samples.jsonl")

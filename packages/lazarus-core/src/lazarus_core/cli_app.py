@@ -4,20 +4,17 @@
 """
 
 import inspect
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
-from typer.core import TyperCommand, TyperGroup
-from typer.models import OptionInfo
+from typer.models import ArgumentInfo, OptionInfo
+
+from lazarus_core.cli_command import Alias as Alias
+from lazarus_core.cli_command import Command, Group
 
 Function = Callable[..., Any]
-
-
-class Alias(str):
-    """A name of an option that works and that help leaves out: `typer.Option("-d", "--data", Alias("--file"))`."""
 
 
 def bare_option(name: str, value: str) -> Callable[[Function], Function]:
@@ -77,7 +74,7 @@ class App(typer.Typer):
             args: Name of the command; without it, Typer makes one from the function's name.
             settings: Further arguments of `typer.Typer.command`.
         """
-        register = super().command(*args, **{"cls": _Command, **settings})
+        register = super().command(*args, **{"cls": Command, **settings})
 
         def decorate(function: Function) -> Function:
             name_values(function)
@@ -96,45 +93,7 @@ class App(typer.Typer):
         super().command(command.__name__)(placeholder)
 
 
-class _Command(TyperCommand):
-    """A command with options of `bare_option`.
-
-    Its help leaves out aliases, and the types that Typer writes behind arguments: `runs... <list[Path]>`.
-    """
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        bare: dict[str, str] = getattr(self.callback, "bare_options", {})
-        given: list[str] = []
-        for word, following in zip(args, [*args[1:], "--"], strict=False):
-            given += [word, bare[word]] if word in bare and following.startswith("-") else [word]
-        try:
-            return super().parse_args(ctx, given)
-        except typer.BadParameter as error:
-            names = [] if error.param is None else [each for each in error.param.opts if not isinstance(each, Alias)]
-            if error.param is not None and len(names) < len(error.param.opts):
-                error.param_hint = names  # the error names the option as help does
-            raise
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        for kind, title in (("argument", "Arguments"), ("option", "Options")):
-            params = [each for each in self.get_params(ctx) if each.param_type_name == kind]
-            records = [record for each in params if (record := _help_record(each, ctx)) is not None]
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl([(re.sub(r" <[a-z][^<>]*>$", "", name), words) for name, words in records])
-
-
-def _help_record(param: Any, ctx: Any) -> tuple[str, str] | None:
-    record = param.get_help_record(ctx)
-    if record is None:
-        return None
-    names, words = record
-    for alias in (each for each in param.opts if isinstance(each, Alias)):
-        names = names.replace(f", {alias}", "", 1)
-    return names, words
-
-
-class _Group(TyperGroup):
+class _Group(Group):
     """A group that makes a deferred command when it is asked for."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -156,7 +115,7 @@ def command_of(function: Function, name: str) -> Any:
         function: Its parameters are the options.
         name: Of the command.
     """
-    single = App(cls=TyperGroup)
+    single = App(cls=Group)
     single.command(name)(function)
     command = typer.main.get_command(single)
     command.name = name
@@ -164,7 +123,7 @@ def command_of(function: Function, name: str) -> Any:
 
 
 def name_values(function: Function) -> None:
-    """Gives options and arguments of a function that name no value one: `PATH`, `N`, `X`, `TEXT`, `a|b`."""
+    """Gives options of a function that name no value one: `PATH`, `N`, `X`, `TEXT`, `a|b`. Arguments get capitals."""
     for parameter in inspect.signature(function).parameters.values():
         if get_origin(parameter.annotation) is not Annotated:
             continue
@@ -172,6 +131,8 @@ def name_values(function: Function) -> None:
         for info in metadata:
             if isinstance(info, OptionInfo) and info.metavar is None:
                 info.metavar = value_name(annotation)
+            elif isinstance(info, ArgumentInfo) and info.metavar is None:
+                info.metavar = parameter.name.upper()
 
 
 def value_name(annotation: Any) -> str | None:

@@ -21,6 +21,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from lazarus_core.color import Style, has_color, plain, styled
 from lazarus_core.errors import InputError, LazarusError
 from lazarus_core.printable import printable, printable_line, utf8_name
 
@@ -85,7 +86,7 @@ def _log_as_words() -> None:
 
     class Words(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            say(self.format(record))
+            warn(self.format(record))
 
     logging.lastResort = Words(logging.WARNING)
 
@@ -96,14 +97,14 @@ def _one_line_endings(name: str) -> Generator[None]:
     try:
         yield
     except LazarusError as error:
-        say(f"error: {error.message} [{error.code}]")
+        warn(f"error: {error.message} [{error.code}]")
         raise SystemExit(error.exit_code) from error
     except KeyboardInterrupt:
-        say(f"{name}: stopped by Ctrl-C; {NOTHING_HALF}")
+        warn(f"{name}: stopped by Ctrl-C; {NOTHING_HALF}")
         raise SystemExit(INTERRUPTED) from None
     except SystemExit as error:
         if error.code in (TERMINATED, HUNG_UP):
-            say(f"{name}: stopped by {'SIGTERM' if error.code == TERMINATED else 'SIGHUP'}; {NOTHING_HALF}")
+            warn(f"{name}: stopped by {'SIGTERM' if error.code == TERMINATED else 'SIGHUP'}; {NOTHING_HALF}")
         elif type(sys.stdout).__name__ == "PacifyFlushWrapper":  # what click makes of a reader that left during --help
             raise SystemExit(READER_LEFT) from None
         raise
@@ -112,9 +113,9 @@ def _one_line_endings(name: str) -> Generator[None]:
         if words is None:
             raise
         if type(error).__name__ == "NoArgsIsHelpError":
-            _write_words(words)  # the help, which has lines
+            _write_words(words if has_color(sys.stderr) else plain(words))  # the help, which has lines
         else:
-            say(words if _is_usage(error) else f"error: {words} [{name}]")
+            warn(words if _is_usage(error) else f"error: {words} [{name}]")
         raise SystemExit(2) from error
     finally:
         with contextlib.suppress(OSError):
@@ -193,13 +194,42 @@ def _usage_line(error: Any, name: str) -> str:
     if type(error).__name__ == "NoArgsIsHelpError":
         return str(error)
     words = " ".join(error.format_message().split()).replace("Value error, ", "").removesuffix(".")
-    see = f"; see {error.ctx.command_path} --help" if error.ctx else ""
+    see = f"{' See' if words.endswith('?') else '; see'} {error.ctx.command_path} --help" if error.ctx else ""
     return f"error: {words}{see} [{name}]"
 
 
 def say(line: str) -> None:
-    """Print one message line on stderr; stdout is for results. Line breaks and control characters are escaped."""
-    _write_words(printable_line(line))
+    """Print one line of information on stderr, unless `--quiet` was given; stdout is for results.
+
+    Line breaks and control characters are escaped.
+    """
+    if not _is_quiet:
+        _write_words(printable_line(line))
+
+
+def warn(line: str) -> None:
+    """Print one line on stderr that `--quiet` does not hide: an error, a warning, or why the exit code is not 0."""
+    words = printable_line(line)
+    kind, colon, rest = words.partition(":")
+    style: Style | None = "error" if kind == "error" else "warning" if kind == "warning" else None
+    if style is not None and has_color(sys.stderr):
+        words = styled(kind + colon, style) + rest
+    _write_words(words)
+
+
+_is_quiet = False
+"""Whether `say` and `progress` print nothing."""
+
+
+@contextlib.contextmanager
+def quiet() -> Generator[None]:
+    """Context manager: `say` and `progress` print nothing."""
+    global _is_quiet
+    before, _is_quiet = _is_quiet, True
+    try:
+        yield
+    finally:
+        _is_quiet = before
 
 
 def _write_words(text: str) -> None:
@@ -213,6 +243,13 @@ def _write_words(text: str) -> None:
 def show(text: str) -> None:
     """Print a result on stdout. Control characters are escaped; line breaks and tabs stay."""
     write(text + "\n")
+
+
+def show_header(text: str) -> None:
+    """Print the head of a table as one line on stdout, bold where stdout has colour."""
+    line = printable_line(text)
+    with _results():
+        sys.stdout.write((styled(line, "bold") if has_color(sys.stdout) else line) + "\n")
 
 
 def show_line(text: str) -> None:
@@ -285,7 +322,7 @@ def version_option(distribution: str) -> Any:
             show(f"{distribution} {version(distribution)}")
             raise typer.Exit
 
-    return typer.Option("--version", callback=print_version, is_eager=True, help="Show the version and exit.")
+    return typer.Option("-V", "--version", callback=print_version, is_eager=True, help="Show the version and exit.")
 
 
 @contextlib.contextmanager
@@ -303,6 +340,9 @@ def progress(title: str, *, total: int | None, unit: str, done: int = 0) -> Gene
         sets the number of units.
     """
     title = printable_line(title)
+    if _is_quiet:
+        yield lambda *_, **__: None
+        return
     if not sys.stderr.isatty():
         yield _progress_lines(title, total, unit, done)
         return

@@ -37,7 +37,10 @@ def generate(
     ] = 2,
     force: Force = False,
 ) -> None:
-    """Writes synthetic tasks as chat samples with answers."""
+    """Writes synthetic tasks as chat samples with answers.
+
+    Example: --type math --count 1000 --digits 3 -o tasks.jsonl
+    """
     from lazarus_core.outputs import check_output
     from lazarus_gym.samples import TASKS, write_samples
     from lazarus_gym.tasks.maths import KINDS, generate_tasks
@@ -65,7 +68,10 @@ def verify(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Scores replies: accuracy with its 95 % interval (Wilson), by kind and in total."""
+    """Scores replies: accuracy with its 95 % interval (Wilson), by kind and in total.
+
+    Example: -d tasks.jsonl --replies replies.jsonl
+    """
     from lazarus_gym.samples import read_replies, read_tasks
     from lazarus_gym.score import score_replies
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic
 
 import typer
 
-from lazarus_core.console import say, show_line
+from lazarus_core.console import show_line, warn
 from lazarus_core.settings.file import Unwrap
 from lazarus_core.settings.layers import Layers, Model, SettingsError, Source
 from lazarus_core.settings.options import Option, parameters_of, values_of
@@ -59,11 +59,11 @@ class SettingsCommand(Generic[Model]):
     def function(self) -> Callable[..., None]:
         """A function whose parameters are the options of the command, for Typer."""
         parameters = [
-            _parameter("config", Annotated[Path | None, typer.Option("--config", help=self.config_help)], None),
+            _parameter("config", Annotated[Path | None, _option("--config", help=self.config_help)], None),
             _parameter(
-                "sets", Annotated[list[str] | None, typer.Option("--set", help=SET_HELP, metavar="NAME=VALUE")], None
+                "sets", Annotated[list[str] | None, _option("--set", help=SET_HELP, metavar="NAME=VALUE")], None
             ),
-            _parameter("print_config", Annotated[bool, typer.Option("--print-config", help=PRINT_HELP)], False),
+            _parameter("print_config", Annotated[bool, _option("--print-config", help=PRINT_HELP)], False),
             *parameters_of(schema_of(self.model), self.options),
             *self.more,
         ]
@@ -71,6 +71,8 @@ class SettingsCommand(Generic[Model]):
 
         def run(config: Path | None, sets: list[str] | None, print_config: bool, **given: Any) -> None:
             rest = {name: given.pop(name) for name in others}
+            if print_config and rest.get("as_json"):
+                raise typer.BadParameter("--json has no effect with --print-config, which prints TOML")
             settings, sources = self.read(config, sets or (), given)
             if print_config:
                 show_line(f"# {self.title} --config FILE; paths are relative to {Path.cwd()}")
@@ -112,7 +114,7 @@ class SettingsCommand(Generic[Model]):
             return layers.settings()
         except SettingsError as error:
             for words, code in error.problems[:-1]:
-                say(f"error: {words} [{code}]")
+                warn(f"error: {words} [{code}]")
             raise
         except ValidationError as error:
             raise self.refusal(error) from error
@@ -126,6 +128,10 @@ def missing(option: str) -> Exception:
     """
     usage_error: Any = typer.BadParameter.__base__
     return usage_error(f"Missing option {option}")
+
+
+def _option(name: str, **given: Any) -> Any:
+    return typer.Option(name, rich_help_panel="Settings", **given)
 
 
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:

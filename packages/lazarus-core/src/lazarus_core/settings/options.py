@@ -34,6 +34,7 @@ class Option:
         least: Smallest value that the parser takes; other limits are the model's.
         prefix: Beginning of the help.
         is_flag: Whether the option has no value, whatever the setting's type is.
+        heading: Heading of its group in the help; None takes one by its name.
     """
 
     key: Key
@@ -47,6 +48,7 @@ class Option:
     least: float | None = None
     prefix: str = ""
     is_flag: bool = False
+    heading: str | None = None
 
     @property
     def parameter(self) -> str:
@@ -99,7 +101,14 @@ def _parameter(setting: Setting, option: Option) -> inspect.Parameter:
         words = f"{words}; repeat for more"
     shown = f"{words} [default: {default}]." if default else f"{words}."
     metavar = option.metavar or ("A,B" if setting.is_list and not option.is_repeated else value_name(base))
-    info = typer.Option(*option.names, help=shown, metavar=metavar, show_default=False, min=option.least)
+    info = typer.Option(
+        *option.names,
+        help=shown,
+        metavar=metavar,
+        show_default=False,
+        min=option.least,
+        rich_help_panel=option.heading,
+    )
     kind: Any = list[base] if option.is_repeated else base
     return inspect.Parameter(
         option.parameter, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, info]

@@ -30,7 +30,7 @@ System = Annotated[str | None, typer.Option("--system", help="Use this system me
 
 @with_drawing
 def infer(
-    text: Annotated[str | None, typer.Argument(metavar="[PROMPT]", help="Answer this prompt.")] = None,
+    text: Annotated[str | None, typer.Argument(metavar="PROMPT", help="Answer this prompt.")] = None,
     model: Model = "",
     prompt: Annotated[
         list[str] | None, typer.Option("-p", "--prompt", help="Answer this prompt. May be repeated.")
@@ -68,6 +68,9 @@ def infer(
     The prompt is the argument, --prompt, a line of --prompt-file, a row of --prompts, or standard input. The answer to a
     single prompt is streamed. Several prompts are answered in batches, and each answer is printed with its number, in the
     order of the prompts. With --json, each answer is an object with `id`, `prompt` and `response`.
+
+    Example: -m smollm2-360m -p "What is the capital of France?"
+    Example: -m run/final --prompts questions.jsonl --json
     """
     if list_models:
         from lazarus_models.loading.hub import MODELS
@@ -138,6 +141,8 @@ def chat(
 
     /reset starts a new conversation, /history shows the messages, /help lists the commands, Ctrl-C stops an answer, /exit
     or Ctrl-D quits. A line that begins with a space is never a command.
+
+    Example: -m smollm2-360m --system "Answer in one sentence."
     """
     config = generation_config(max_new_tokens=max_tokens, **drawing)
     instructions = _instructions(system)

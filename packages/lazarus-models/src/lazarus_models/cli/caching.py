@@ -18,7 +18,10 @@ cache_app = App(help="List or remove downloaded models.", no_args_is_help=True)
 
 @cache_app.command("list")
 def list_cached(as_json: AsJson = False) -> None:
-    """List the models in the cache of the hub: size, last use, commits."""
+    """List the models in the cache of the hub: size, last use, commits.
+
+    Example: --json
+    """
     from lazarus_models.loading.hub_cache import cache_folder, cached_models
 
     models = cached_models()
@@ -38,11 +41,14 @@ def list_cached(as_json: AsJson = False) -> None:
 
 @cache_app.command("remove")
 def remove(
-    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Short names or owner/name.")],
+    models: Annotated[list[str], typer.Argument(metavar="MODEL", help="Short names or owner/name.")],
     yes: Annotated[bool, typer.Option("--yes", help="Confirm the removal.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove downloaded models. Without --yes, only say what would be removed."""
+    """Remove downloaded models. Without --yes, only say what would be removed.
+
+    Example: smollm2-360m --yes
+    """
     from lazarus_models.errors import ConfigError
     from lazarus_models.loading.hub_cache import chosen_models, remove_cached
 

@@ -4,7 +4,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from lazarus_core.console import flush_results, say, show, write
+from lazarus_core.console import flush_results, say, show, warn, write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,7 +114,7 @@ def _command(line: str, commands: "Mapping[str, str]") -> str | None:
             say(f"{name}: {words}")
     elif word not in commands:
         problem = f"{match[0]} takes no words" if match[0] in commands else f"there is no command {match[0]}"
-        say(f"{problem}; commands: {', '.join(commands)}. A line that begins with a space is always text.")
+        warn(f"{problem}; commands: {', '.join(commands)}. A line that begins with a space is always text.")
         return "/help"
     return word
 

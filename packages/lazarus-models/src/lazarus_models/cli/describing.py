@@ -9,7 +9,10 @@ from lazarus_models.cli.options import AsJson, Model, show_table
 
 
 def info(model: Model, as_json: AsJson = False) -> None:
-    """Describe a model from its config and the headers of its weights."""
+    """Describe a model from its config and the headers of its weights.
+
+    Example: -m smollm2-360m
+    """
     from math import prod
 
     from lazarus_models.config.huggingface import TransformerConfig
@@ -54,7 +57,10 @@ def estimate(
     rank: Annotated[int, typer.Option("--rank", min=1, help="Assume this rank of LoRA.")] = 8,
     as_json: AsJson = False,
 ) -> None:
-    """Estimate memory and operations of a model from its config."""
+    """Estimate memory and operations of a model from its config.
+
+    Example: -m smollm2-360m --context 4096 --bits 4
+    """
     from lazarus_models.composition.estimates import estimate as costs
     from lazarus_models.families import family_of, read_config
     from lazarus_models.loading.hub import locate

@@ -26,7 +26,7 @@ TINY_TOKENS = 16
 
 def examples(
     family: Annotated[
-        str | None, typer.Argument(metavar="[FAMILY]", help="An example such as llama, or a model_type.")
+        str | None, typer.Argument(metavar="FAMILY", help="An example such as llama, or a model_type.")
     ] = None,
     list_models: Annotated[
         bool, typer.Option("--list", help="List the models and a command for each (default).")
@@ -34,7 +34,11 @@ def examples(
     test_tiny: TestTiny = False,
     as_json: AsJson = False,
 ) -> None:
-    """List published models by family, each with a command, or try every family without a download."""
+    """List published models by family, each with a command, or try every family without a download.
+
+    Example: llama
+    Example: --test-tiny
+    """
     from lazarus_models.errors import GenerationError
 
     if test_tiny and list_models:

@@ -8,7 +8,10 @@ from lazarus_models.cli.options import AsJson, show_table
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Report the device and the BLAS that MLX uses, their speed, and how to make them faster."""
+    """Report the device and the BLAS that MLX uses, their speed, and how to make them faster.
+
+    Example: --json
+    """
     from lazarus_models.ops.cpu.doctor import diagnose
 
     found = diagnose()

@@ -25,7 +25,10 @@ def new(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Use this random seed for the weights.")] = 0,
 ) -> None:
-    """Create a model with random weights."""
+    """Create a model with random weights.
+
+    Example: --preset nano -t byte -o model
+    """
     from lazarus_core.atomic import whole_folder
     from lazarus_core.outputs import check_folder
     from lazarus_models.composition.presets import init_model
@@ -64,7 +67,10 @@ def convert(
         typer.Option("--text", help="Measure perplexity on this file before and after, in windows of 512 tokens."),
     ] = None,
 ) -> None:
-    """Convert a model: merge an adapter, change the precision, quantize, or export one GGUF file."""
+    """Convert a model: merge an adapter, change the precision, quantize, or export one GGUF file.
+
+    Example: -m smollm2-360m --bits 4 -o smollm2-360m-4bit
+    """
     from lazarus_core.atomic import whole_folder
     from lazarus_core.outputs import check_folder
     from lazarus_models.adapters.files import load_adapter, merge_adapter

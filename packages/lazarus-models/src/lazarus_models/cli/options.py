@@ -22,9 +22,7 @@ Model = Annotated[
     ),
 ]
 Adapter = Annotated[Path | None, typer.Option("--adapter", help="Add the LoRA adapter in this directory.")]
-AnyBase = Annotated[
-    bool, typer.Option("--any-base", help="Accept an adapter that was trained on another base model (`any_base`).")
-]
+AnyBase = Annotated[bool, typer.Option("--any-base", help="Accept an adapter that was trained on another base model.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lazarus_core.console import TERMINATED, progress, say, show_line
+from lazarus_core.console import TERMINATED, progress, say, show_line, warn
 from lazarus_models.cli.options import Adapter, AnyBase, Model, load_model
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def serve(
 ) -> None:
     """Serve a model with OpenAI's HTTP interface, until Ctrl-C or SIGTERM.
 
-    Example: lazarus serve --model smollm2-360m --api-key secret
+    Example: -m smollm2-360m --port 8080
     """
     config = _config(
         host=host,
@@ -136,7 +136,7 @@ def _test(lm: "LoadedModel", number: int, config: "ServeConfig") -> None:
     )
     if result.equal < number:
         if not config.is_exact:
-            say("rounding differs with the size of the batch; serve with --exact, which computes each text by itself")
+            warn("rounding differs with the size of the batch; serve with --exact, which computes each text by itself")
         raise SystemExit(1)
 
 

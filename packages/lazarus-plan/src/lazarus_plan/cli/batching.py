@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lazarus_core.cli_app import Alias, App
-from lazarus_core.console import say, show
+from lazarus_core.console import show, warn
 from lazarus_plan.cli.option_names import with_options
 from lazarus_plan.cli.options import AsJson, numbers
 
@@ -39,7 +39,10 @@ def analyze(
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Compare every way of batching: padding and attention cost of each."""
+    """Compare every way of batching: padding and attention cost of each.
+
+    Example: -l lengths.jsonl -b 8192 --bucket-edges 128,256,512
+    """
     edges = numbers(bucket_edges, "--bucket-edges")
     found = [_row(each) for each in _candidates(lengths, token_budget, edges)]
     if as_json:
@@ -62,7 +65,10 @@ def histogram(
     bins: Annotated[int, typer.Option("--bins", help="Number of bars.", min=1)] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Draw a histogram of sample lengths."""
+    """Draw a histogram of sample lengths.
+
+    Example: -l lengths.jsonl --bins 30
+    """
     import numpy as np
 
     from lazarus_plan.lengths.sidecar import read_lengths
@@ -89,7 +95,10 @@ def histogram(
 @app.command()
 @with_options
 def suggest(lengths: LengthsPath, token_budget: Budget = DEFAULT_BUDGET, as_json: AsJson = False) -> None:
-    """Recommend the mode, row length and budget with the least padding, with the reason."""
+    """Recommend the mode, row length and budget with the least padding, with the reason.
+
+    Example: -l lengths.jsonl -b 8192
+    """
     from lazarus_plan.report.advice import reason
 
     best, *others = _candidates(lengths, token_budget)
@@ -119,7 +128,7 @@ def _candidates(path: Path, token_budget: int, edges: tuple[int, ...] = ()) -> "
         )
     longer, longest = int((length > edges[-1]).sum()), int(length.max())
     if longer:
-        say(
+        warn(
             f"{longer:,} samples are longer than the last edge, {edges[-1]:,}: an edge at {longest:,}, the longest, is added"
         )
         edges = (*edges, longest)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, NamedTuple
 import typer
 
 from lazarus_core.cli_options import Force, shared_options
-from lazarus_core.console import say, show, show_line
+from lazarus_core.console import say, show, show_line, warn
 from lazarus_plan.cli.option_names import finding_with_options, name_options
 from lazarus_plan.cli.options import (
     AsJson,
@@ -38,7 +38,10 @@ def validate(
     ] = "text",
     as_json: AsJson = False,
 ) -> None:
-    """Check a plan or lock by itself: exit 0 if it is valid, 1 if not."""
+    """Check a plan or lock by itself: exit 0 if it is valid, 1 if not.
+
+    Example: -p plan --strict
+    """
     from lazarus_plan.checks.artifact import validate as find
     from lazarus_plan.report import formats
 
@@ -109,7 +112,10 @@ def verify(
     output_format: Format = "text",
     as_json: AsJson = False,
 ) -> None:
-    """Check a plan or lock against its pin, data and lengths: names the first broken link of the chain, exit 1."""
+    """Check a plan or lock against its pin, data and lengths: names the first broken link of the chain, exit 1.
+
+    Example: -p plan --expect 3f0c2a9b7d1e4856 -d train.jsonl -l lengths.jsonl
+    """
     from lazarus_plan.checks.sampled import Recipe
     from lazarus_plan.verify import verify_plan
 
@@ -163,7 +169,10 @@ def prove(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Write the proof that a step belongs to the plan: 32 bytes per level of the Merkle tree."""
+    """Write the proof that a step belongs to the plan: 32 bytes per level of the Merkle tree.
+
+    Example: -p plan --step 120 -o proof.json
+    """
     from lazarus_plan.checks.proof import PROOF
     from lazarus_plan.checks.proof import prove as make
 
@@ -172,7 +181,10 @@ def prove(
 
 
 def check_proof(proof: Annotated[Path, typer.Argument(help="File that `prove` wrote.")], expect: Expect = None) -> None:
-    """Check a proof without the plan: exit 0 if the step belongs to plan --expect."""
+    """Check a proof without the plan: exit 0 if the step belongs to plan --expect.
+
+    Example: proof.json --expect 3f0c2a9b7d1e4856
+    """
     from lazarus_plan.checks.proof import check_proof as check
     from lazarus_plan.format.store import read_json
 
@@ -180,7 +192,7 @@ def check_proof(proof: Annotated[Path, typer.Argument(help="File that `prove` wr
     identity = check(members, expect)
     show(f"step {members['step']} belongs to plan {identity}")
     if expect is None:
-        say("not pinned: give --expect with a plan_id that you trust")
+        warn("not pinned: give --expect with a plan_id that you trust")
 
 
 def audit(
@@ -199,7 +211,10 @@ def audit(
     output_format: Format = "text",
     as_json: AsJson = False,
 ) -> None:
-    """Check offline that a run followed the plan: the chain is intact, and every step occurs once and in order."""
+    """Check offline that a run followed the plan: the chain is intact, and every step occurs once and in order.
+
+    Example: -p plan --log run/audit.jsonl --complete
+    """
     from lazarus_plan.audit.check import check_audit
     from lazarus_plan.audit.encoded import encoded_token_ids
     from lazarus_plan.audit.line import AUDIT_VERSION
@@ -239,7 +254,7 @@ def audit(
         for each in found.findings:
             show_line(f"error {each.code}: {log}: {each.message}")
         verdict = "followed the plan" if not found.findings else "did not follow the plan"
-        say(f"{log}: {verdict}, steps {found.first_step} to {end - 1} of {len(loaded)}")
+        (say if ok else warn)(f"{log}: {verdict}, steps {found.first_step} to {end - 1} of {len(loaded)}")
         tokens = "compared" if encoded else "not compared: give `--encoded`, or `lazarus verify` the run"
         say(f"audit head {found.head}, data head {found.data_head}; tokens of the rows: {tokens}")
         if found.version < AUDIT_VERSION:
@@ -255,7 +270,10 @@ def simulate(
     policy: Deal = "snake",
     as_json: AsJson = False,
 ) -> None:
-    """Simulate a crash and a resume on a different number of ranks. Shows that no row is lost or repeated."""
+    """Simulate a crash and a resume on a different number of ranks. Shows that no row is lost or repeated.
+
+    Example: -p plan --world 8 --kill-at 100 --resume-world 4
+    """
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.report.simulate import simulate as play
 
@@ -279,7 +297,10 @@ def attest(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File [default: print it].")] = None,
     force: Force = False,
 ) -> None:
-    """Write an in-toto statement with SLSA provenance about the plan's files, to be signed by other tools."""
+    """Write an in-toto statement with SLSA provenance about the plan's files, to be signed by other tools.
+
+    Example: -p plan -o plan.intoto.json
+    """
     from lazarus_plan.report.attestation import STATEMENT
     from lazarus_plan.report.attestation import attest as make
 

@@ -14,6 +14,7 @@ from lazarus_plan.cli.options import (
     Lengths,
     PlanPath,
     check_result,
+    choose_format,
     make_config,
     read_caches,
     reported,
@@ -45,7 +46,11 @@ def build(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and report, write nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Plan every step of a run, once."""
+    """Plan every step of a run, once.
+
+    Example: -l lengths.jsonl -b 8192 -e 3 -o plan
+    Example: -l web.jsonl -l code.jsonl --weights 3,1 -b 65536 --row-len 2048 -o plan
+    """
     from lazarus_plan.build import build_plan
     from lazarus_plan.packing.estimate import estimate_plan
     from lazarus_plan.packing.items import resolve
@@ -76,9 +81,14 @@ def lock(
     parent: Parent = None,
     parent_lengths: ParentLengths = None,
     force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Write the lock of a plan, a few KB to commit, from which `materialise` rebuilds the plan. Or renew a lock."""
-    from lazarus_plan.format.store import read_artifact
+    """Write the lock of a plan, a few KB to commit, from which `materialise` rebuilds the plan. Or renew a lock.
+
+    Example: -p plan -o batch_plan.lock
+    Example: --update -o batch_plan.lock -l lengths.jsonl
+    """
+    from lazarus_plan.format.store import read_artifact, stated_id
     from lazarus_plan.locks.inputs import find_lengths, load_parent
     from lazarus_plan.locks.lock import update_lock, write_lock
 
@@ -91,6 +101,8 @@ def lock(
     known = None if parent is None else load_parent(parent, parent_lengths or [])
     if plan is not None:
         write_lock(plan, output, known, force=force)
+        if as_json:
+            show(json.dumps({"lock": str(output), "plan_id": stated_id(output), "changes": []}, indent=2))
         say(
             f"wrote {output}; commit it with its lengths and a line `{output.name}/** -text` in .gitattributes, and check it "
             f"with: lazarus data batchplan ci -k {output}"
@@ -98,7 +110,10 @@ def lock(
         return
     paths = lengths or find_lengths(read_artifact(output), list(dict.fromkeys([output, output.parent, Path()])))
     made, changes = update_lock(output, read_caches(paths, trusts_sidecars=False), known)
-    show("\n".join(changes))
+    if as_json:
+        show(json.dumps({"lock": str(output), "plan_id": made.plan_id, "changes": changes}, indent=2))
+    else:
+        show("\n".join(changes))
     say(f"{output} is the lock of plan {made.plan_id}")
 
 
@@ -114,12 +129,17 @@ def materialise(
     parent_lengths: ParentLengths = None,
     output_format: Format = "text",
     force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Rebuild the plan of a lock. Exit 1 if an input has changed."""
+    """Rebuild the plan of a lock. Exit 1 if an input has changed.
+
+    Example: -k batch_plan.lock -l lengths.jsonl -o plan
+    """
     from lazarus_plan.format.store import check_replaceable, save_plan
     from lazarus_plan.locks.inputs import load_parent
     from lazarus_plan.locks.lock import materialise as rebuild
 
+    chosen = choose_format(output_format, as_json)
     if check == (output is not None):
         raise typer.BadParameter("give one of --output, the folder for the plan, and --check, which writes nothing")
     if check and (anyway or force):
@@ -128,17 +148,17 @@ def materialise(
         )
     if output is not None:
         check_replaceable(output, force=force)
-    with reported(output_format, lock):
+    with reported(chosen, lock):
         known = None if parent is None else load_parent(parent, parent_lengths or [])
         caches = read_caches(lengths, trusts_sidecars=False)
         plan = rebuild(lock, caches, output if anyway else None, known, force=force)
     if output is not None:
         save_plan(plan, output, force=force)
-    if output_format == "json":
+    if chosen == "json":
         show(json.dumps({"plan": str(lock), "ok": True, "findings": [], "plan_id": plan.plan_id}, indent=2))
-    elif output_format == "text":
+    elif chosen == "text":
         show(plan.plan_id)
-    show_findings(output_format, lock, [])
+    show_findings(chosen, lock, [])
     say(f"{'checked' if output is None else f'wrote {output}'}: the plan of the lock, to the byte; data not compared")
 
 
@@ -155,12 +175,16 @@ def rebase(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the remaining steps [default: unchanged].")] = None,
     force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Keep the trained steps and plan the rest again, for data that was corrected or extended during a run."""
+    """Keep the trained steps and plan the rest again, for data that was corrected or extended during a run.
+
+    Example: -p plan --step 500 -l new_lengths.jsonl -o rebased_plan
+    """
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.format.store import check_replaceable, save_plan
     from lazarus_plan.rebase import rebase_plan
-    from lazarus_plan.report.summary import receipt
+    from lazarus_plan.report.summary import receipt, summary
 
     check_replaceable(output, force=force)
     parent = load_plan(plan)
@@ -168,7 +192,7 @@ def rebase(
     asked = parent.metadata.config.model_dump() | {name: value for name, value in changes.items() if value is not None}
     child = rebase_plan(parent, step, read_caches(lengths), make_config(**asked))
     save_plan(child, output, force=force)
-    show(receipt(child))
+    show(json.dumps(summary(child), indent=2) if as_json else receipt(child))
     say(f"wrote {output}; resume at step {step} from a checkpoint of {plan}")
 
 
@@ -195,6 +219,8 @@ def export(
     torch: a loader, loss and audit log for a loop. trl: a mixin for trainers of TRL and transformers. grain: a random-access source.
     mlx: a call of mlx-lm's trainer. Labels are those of the data or of `lazarus-tokenkit encode`; settings that would break the plan
     are refused. The run writes an audit log for `lazarus-plan audit`. The head of the file shows how to use it.
+
+    Example: --to trl -o replay.py
     """
     from lazarus_plan.exports import export as source_of
     from lazarus_plan.exports import output_kind

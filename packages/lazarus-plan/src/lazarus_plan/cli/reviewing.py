@@ -9,6 +9,7 @@ import typer
 from lazarus_core.cli_options import Force
 from lazarus_core.console import show
 from lazarus_plan.cli.option_names import finding_with_options
+from lazarus_plan.cli.options import AsJson, choose_format, reported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,27 +45,31 @@ def ci(
         typer.Option("--report", help="Write it to a file too, by suffix: .txt, .md, .json, .sarif. Again for more."),
     ] = None,
     force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Check a committed lock against its lengths and data, and show what changed since a base."""
+    """Check a committed lock against its lengths and data, and show what changed since a base.
+
+    Example: -k batch_plan.lock --base origin/main --format markdown
+    """
     from lazarus_core.atomic import whole_file
     from lazarus_core.outputs import check_output
     from lazarus_plan.ci import review_lock
     from lazarus_plan.ci.words import REPORT
-    from lazarus_plan.cli.options import reported
 
+    chosen = choose_format(output_format, as_json)
     for path in report or []:
         if path.suffix not in _BY_SUFFIX:
             raise typer.BadParameter(f"--report {path}: the suffix is one of {', '.join(_BY_SUFFIX)}")
         check_output(path, REPORT, inputs=[lock, *(lengths or []), *(data or [])], force=force)
     if force and not report:
         raise typer.BadParameter("--force has no effect without --report")
-    with reported(output_format, lock):
+    with reported(chosen, lock):
         found = review_lock(lock, base=base, lengths=lengths or [], data=data or [], parent=parent)
     found = replace(found, findings=tuple(map(finding_with_options, found.findings)))
     for path in report or []:
         with whole_file(path) as stream:
             stream.write(_WRITERS[_BY_SUFFIX[path.suffix]](found, strict).encode("utf-8", "backslashreplace") + b"\n")
-    text = _WRITERS[output_format](found, strict)
+    text = _WRITERS[chosen](found, strict)
     if text:
         show(text)
     raise typer.Exit(0 if found.is_ok(strict) else 1)

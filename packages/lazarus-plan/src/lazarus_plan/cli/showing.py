@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lazarus_core.cli_options import Force
-from lazarus_core.console import say, show
+from lazarus_core.console import show, warn
 from lazarus_plan.cli.options import (
     AsJson,
     Deal,
@@ -34,7 +34,10 @@ def info(
     ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Show the content of a plan or lock, after checking it."""
+    """Show the content of a plan or lock, after checking it.
+
+    Example: -p plan --show-batches 5
+    """
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.checks.documents import load_documents
     from lazarus_plan.format.store import is_lock
@@ -65,7 +68,10 @@ def shard(
     step: Annotated[int | None, typer.Option("--step", help="Only this step.", min=0)] = None,
     policy: Deal = "snake",
 ) -> None:
-    """Print, as JSON lines, the rows that one rank trains on."""
+    """Print, as JSON lines, the rows that one rank trains on.
+
+    Example: -p plan --world 8 --rank 0 --step 12
+    """
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.cursor import PlanCursor
 
@@ -90,7 +96,10 @@ def diff(
     output_format: Format = "text",
     as_json: AsJson = False,
 ) -> None:
-    """Compare two plans or locks: first link, first step, rows, samples. Exit 1 if they differ."""
+    """Compare two plans or locks: first link, first step, rows, samples. Exit 1 if they differ.
+
+    Example: old_plan new_plan
+    """
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.checks.diff import describe_diff, diff_locks, diff_plans, diff_rows
     from lazarus_plan.checks.documents import load_documents
@@ -129,7 +138,10 @@ def explain(
     policy: Deal = "snake",
     as_json: AsJson = False,
 ) -> None:
-    """Explain a sample's position or a step's rows: neighbours, ranks, reasons. With --data, show the text."""
+    """Explain a sample's position or a step's rows: neighbours, ranks, reasons. With --data, show the text.
+
+    Example: -p plan --sample 42 -d train.jsonl
+    """
     from lazarus_plan.checks.against_data import knows_files
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.report.explain import explain_sample, explain_step, plan_rows
@@ -146,7 +158,7 @@ def explain(
         positions = sorted({each for row in found["rows"] for each in row["samples"]})
     if data:
         if not knows_files(loaded):
-            say("the plan has no digests of its data files: these rows were not compared with it")
+            warn("the plan has no digests of its data files: these rows were not compared with it")
         found["text"] = plan_rows(loaded, data, positions)
     show(json.dumps(found, indent=2) if as_json else _explanation(found))
 
@@ -156,7 +168,10 @@ def stats(
     html: Annotated[Path | None, typer.Option("--html", help="Write one self-contained page to this file.")] = None,
     force: Force = False,
 ) -> None:
-    """Print the cost and padding of a plan as JSON, or write it as an HTML page."""
+    """Print the cost and padding of a plan as JSON, or write it as an HTML page.
+
+    Example: -p plan --html plan.html
+    """
     from lazarus_core.html import PAGE
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.packing.stats import plan_stats

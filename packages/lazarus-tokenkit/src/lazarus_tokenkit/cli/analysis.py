@@ -70,7 +70,10 @@ def coverage(
     *,
     page: Page,
 ) -> None:
-    """Measure text per token, split words and lost text."""
+    """Measure text per token, split words and lost text.
+
+    Example: -t gpt2 -d corpus.txt --html coverage.html
+    """
     from lazarus_tokenkit.analysis.coverage import CoverageByFile, analyze_coverage, worst_group_ratio
 
     if not by_file:
@@ -96,7 +99,10 @@ def entropy(
     *,
     page: Page,
 ) -> None:
-    """Measure how evenly the vocabulary is used."""
+    """Measure how evenly the vocabulary is used.
+
+    Example: -t gpt2 -d corpus.txt
+    """
     from lazarus_tokenkit.analysis.entropy import analyze_entropy
 
     documents = _read(data, fields, page)
@@ -117,6 +123,8 @@ def fit_score(
     """Score the fit to a corpus, 0 to 100.
 
     The reference is a byte-level BPE of the same size, trained on the corpus. The lines of a single text are its documents.
+
+    Example: -t gpt2 -d corpus.txt
     """
     from lazarus_tokenkit.analysis.fit import calculate_fit_score
 
@@ -140,7 +148,10 @@ def efficiency(
     *,
     page: Page,
 ) -> None:
-    """Measure lengths, and tokens of equations and steps."""
+    """Measure lengths, and tokens of equations and steps.
+
+    Example: -t gpt2 -d train.jsonl --context 2048
+    """
     from lazarus_tokenkit.analysis.efficiency import analyze_efficiency
 
     documents = _read(data, fields, page)
@@ -163,7 +174,10 @@ def diff(
     as_json: AsJson = False,
     page: Page,
 ) -> None:
-    """Compare two tokenizers: vocabularies and a corpus."""
+    """Compare two tokenizers: vocabularies and a corpus.
+
+    Example: --first gpt2 --second my-tokenizer -d corpus.txt
+    """
     from lazarus_tokenkit.analysis.comparison import compare_tokenizers
     from lazarus_tokenkit.analysis.vocabularies import diff_vocabularies
 
@@ -193,7 +207,10 @@ def vocab_suggest(
     *,
     page: Page,
 ) -> None:
-    """Suggest strings to add, by the tokens they save."""
+    """Suggest strings to add, by the tokens they save.
+
+    Example: -t gpt2 -d corpus.txt --count 50
+    """
     from lazarus_tokenkit.analysis.suggestions import suggest_vocabulary
 
     documents = _read(data, fields, page)
@@ -210,7 +227,10 @@ def words(
     *,
     page: Page,
 ) -> None:
-    """Find words that are unknown, rare or split most."""
+    """Find words that are unknown, rare or split most.
+
+    Example: -t gpt2 -d corpus.txt
+    """
     from lazarus_tokenkit.analysis.words import analyze_words
 
     documents = _read(data, fields, page)

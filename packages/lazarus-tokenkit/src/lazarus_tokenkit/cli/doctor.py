@@ -37,10 +37,14 @@ def doctor(
             " [default: the only one that matches the special tokens].",
         ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print only errors and warnings.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors and warnings only.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check a tokenizer; exit 1 on errors."""
+    """Check a tokenizer; exit 1 on errors.
+
+    Example: -t my-tokenizer
+    Example: -t my-tokenizer --fix repaired --template chatml
+    """
     from lazarus_core.outputs import check_folder
     from lazarus_tokenkit.checks.fix import FIXABLE, repair, write_repair
     from lazarus_tokenkit.checks.run import validate_tokenizer

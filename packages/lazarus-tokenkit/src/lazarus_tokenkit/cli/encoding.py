@@ -59,6 +59,9 @@ def encode(
     """Print the ids of a text, or write those of a data set.
 
     No special token is added to a text. The file of a data set has ids and loss masks of every sample, for any trainer.
+
+    Example: -t gpt2 "Hello, world" --pieces
+    Example: -t smollm2-360m -d train.jsonl -o encoded.parquet
     """
     from lazarus_tokenkit.samples.schemas import FieldNames
 
@@ -112,7 +115,10 @@ def decode(
     skip_special: Annotated[bool, typer.Option("--skip-special", help="Leave special tokens out.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the text of ids."""
+    """Print the text of ids.
+
+    Example: -t gpt2 --ids 15496,11,995
+    """
     loaded = load(tokenizer)
     text = loaded.decode(parse_ids(ids, loaded), skip_special=skip_special)
     show(json.dumps({"text": text}) if as_json else text)
@@ -131,7 +137,10 @@ def vocab(
     as_json: AsJson = False,
     search_option: Annotated[str | None, typer.Option("--search", hidden=True, help="The text, as SEARCH.")] = None,
 ) -> None:
-    """List the vocabulary: id, piece and text."""
+    """List the vocabulary: id, piece and text.
+
+    Example: -t gpt2 hello --limit 20
+    """
     from lazarus_tokenkit.tables import aligned
 
     search = one_of(search, search_option, "SEARCH and --search")

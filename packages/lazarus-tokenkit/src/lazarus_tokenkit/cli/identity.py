@@ -28,7 +28,11 @@ def fingerprint(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Print the fingerprint of a tokenizer, by component."""
+    """Print the fingerprint of a tokenizer, by component.
+
+    Example: -t gpt2 --save gpt2.fingerprint.json
+    Example: -t gpt2 --verify gpt2.fingerprint.json
+    """
     from lazarus_core.outputs import check_output
     from lazarus_tokenkit.fingerprint import compute_fingerprint, save_fingerprint, verify_fingerprint
     from lazarus_tokenkit.outputs import FINGERPRINT
@@ -62,7 +66,10 @@ def compare(
     as_json: AsJson = False,
     text_option: TextOption = None,
 ) -> None:
-    """Compare two tokenizers on a text or a corpus."""
+    """Compare two tokenizers on a text or a corpus.
+
+    Example: --first gpt2 --second byte "Hello, world"
+    """
     from lazarus_tokenkit.analysis.comparison import compare_tokenizers
     from lazarus_tokenkit.samples.documents import read_documents
 
@@ -93,7 +100,10 @@ def benchmark(
     repeats: Annotated[int, typer.Option("--repeats", help="Runs of each engine; the fastest counts.", min=1)] = 3,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the speed of all installed engines."""
+    """Measure the speed of all installed engines.
+
+    Example: -t gpt2 -d train.jsonl
+    """
     from lazarus_tokenkit.benchmark import SAMPLE, measure_speed
     from lazarus_tokenkit.samples.documents import read_documents
     from lazarus_tokenkit.tables import aligned, number

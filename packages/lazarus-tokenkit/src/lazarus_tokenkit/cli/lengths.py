@@ -34,7 +34,10 @@ def build(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Encode a data set and write the length of every sample."""
+    """Encode a data set and write the length of every sample.
+
+    Example: -d train.jsonl -t gpt2 -o lengths.jsonl
+    """
     from lazarus_tokenkit.encoding.encoder import Encoder
     from lazarus_tokenkit.lengths.cache import build_lengths
     from lazarus_tokenkit.lengths.stats import LengthTally
@@ -72,7 +75,10 @@ def show_receipt(stats: "LengthStats", header: "LengthsHeader", template_name: s
 def stats(
     lengths: Annotated[Path, typer.Option("-l", "--lengths", help="Length cache to read.")], as_json: AsJson = False
 ) -> None:
-    """Print quantiles and a histogram of a length cache."""
+    """Print quantiles and a histogram of a length cache.
+
+    Example: -l lengths.jsonl
+    """
     found = _stats(lengths)
     show(json.dumps(found.to_json(), indent=2) if as_json else found.text())
 
@@ -85,7 +91,10 @@ def waste(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the share of padding in padded batches."""
+    """Print the share of padding in padded batches.
+
+    Example: -l lengths.jsonl --batch-size 16
+    """
     from lazarus_tokenkit.analysis.waste import padding_waste
 
     found = padding_waste(_read(lengths).length, batch_size, max_length)

@@ -20,7 +20,10 @@ def run(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a tokenizer against a suite; exit 1 if a case fails."""
+    """Check a tokenizer against a suite; exit 1 if a case fails.
+
+    Example: tests.yaml -t my-tokenizer
+    """
     from lazarus_tokenkit.regression import read_suite, run_suite
 
     read = read_suite(suite)

@@ -32,6 +32,8 @@ def inspect(
     """Inspect data files; exit 1 if a row is invalid.
 
     Prints form, counts, lengths, problems, and the first rows as a model receives them.
+
+    Example: train.jsonl -t gpt2 --rows 3
     """
     from lazarus_tokenkit.encoding.encoder import Encoder
     from lazarus_tokenkit.inspection import inspect_samples
@@ -60,7 +62,10 @@ def prepare(
     fields: "FieldNames",
     force: Force = False,
 ) -> None:
-    """Rewrite numbers and structures of samples."""
+    """Rewrite numbers and structures of samples.
+
+    Example: train.jsonl --numbers spaced --structures url,email -o prepared.jsonl
+    """
     from lazarus_core.outputs import check_output
     from lazarus_tokenkit.outputs import SAMPLES
     from lazarus_tokenkit.preparation.rewriting import prepare_samples
@@ -100,6 +105,8 @@ def curriculum(
     """Print the samples from easy to hard as JSON Lines.
 
     Each line has the members id, position, score and stage.
+
+    Example: train.jsonl --by length --stages 4
     """
     from lazarus_tokenkit.preparation.curriculum import make_curriculum
     from lazarus_tokenkit.samples.read import read_samples

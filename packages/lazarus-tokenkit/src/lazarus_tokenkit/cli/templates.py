@@ -19,7 +19,10 @@ SomeTokenizer = Annotated[
 
 
 def list_(tokenizer: SomeTokenizer = None, as_json: AsJson = False) -> None:
-    """List the built-in templates and their special tokens."""
+    """List the built-in templates and their special tokens.
+
+    Example: -t my-tokenizer
+    """
     from lazarus_tokenkit.tables import aligned
     from lazarus_tokenkit.templates.registry import REGISTRY, missing_tokens
 
@@ -48,7 +51,10 @@ def list_(tokenizer: SomeTokenizer = None, as_json: AsJson = False) -> None:
 
 
 def show_(name: Name, tokenizer: SomeTokenizer = None) -> None:
-    """Print the Jinja source of a template."""
+    """Print the Jinja source of a template.
+
+    Example: chatml
+    """
     from lazarus_tokenkit.templates.registry import REGISTRY, choose_template
 
     if tokenizer is None and name in REGISTRY:
@@ -58,7 +64,10 @@ def show_(name: Name, tokenizer: SomeTokenizer = None) -> None:
 
 
 def validate(name: Name, tokenizer: TokenizerName, as_json: AsJson = False) -> None:
-    """Test a template with a tokenizer; exit 1 on errors."""
+    """Test a template with a tokenizer; exit 1 on errors.
+
+    Example: chatml -t my-tokenizer
+    """
     from lazarus_tokenkit.checks.templates import failures, validate_template
     from lazarus_tokenkit.tables import aligned
     from lazarus_tokenkit.templates.registry import choose_template
@@ -84,7 +93,10 @@ def apply(
     date: Annotated[str, typer.Option("--date", help="Date that the template receives as today.")] = "2026-01-01",
     as_json: AsJson = False,
 ) -> None:
-    """Render a conversation; --json shows ids and loss too."""
+    """Render a conversation; --json shows ids and loss too.
+
+    Example: chatml -t my-tokenizer conversation.json --prompt
+    """
     from lazarus_tokenkit.encoding.encoder import Encoder
     from lazarus_tokenkit.samples.json_rows import parse_json
     from lazarus_tokenkit.samples.kinds import ChatSample, PromptSample

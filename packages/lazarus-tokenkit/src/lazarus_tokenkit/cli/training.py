@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lazarus_core.console import say, show
+from lazarus_core.console import say, show, warn
 from lazarus_tokenkit.cli.options import AsJson, Data, with_fields
 
 if TYPE_CHECKING:
@@ -41,7 +41,10 @@ def bpe(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a byte-level BPE, which encodes every text."""
+    """Train a byte-level BPE, which encodes every text.
+
+    Example: -d corpus.txt --vocab-size 8000 -o my-tokenizer
+    """
     from lazarus_tokenkit.tokenizers.trainers.bpe import END_OF_TEXT, BpeConfig
 
     config = _checked(
@@ -71,7 +74,10 @@ def sentencepiece(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a SentencePiece model: BPE or unigram."""
+    """Train a SentencePiece model: BPE or unigram.
+
+    Example: -d corpus.txt --vocab-size 8000 --model-type unigram -o my-tokenizer
+    """
     from lazarus_tokenkit.tokenizers.trainers.sentencepiece import SentencePieceConfig
 
     config = _checked(
@@ -93,7 +99,10 @@ def char(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a tokenizer of the characters in the data."""
+    """Make a tokenizer of the characters in the data.
+
+    Example: -d corpus.txt -o my-tokenizer
+    """
     _train(data, output, None, "char", fields, dry_run, as_json)
 
 
@@ -116,7 +125,7 @@ def _train(
     tokenizer, card = train_files(data, config, fields, output.name)
     freeze(tokenizer, card, output)
     if config is not None and tokenizer.vocab_size < config.vocab_size:
-        say(f"{tokenizer.vocab_size:,} ids instead of {config.vocab_size:,}: the text has no more pairs to merge")
+        warn(f"{tokenizer.vocab_size:,} ids instead of {config.vocab_size:,}: the text has no more pairs to merge")
     show(json.dumps(card.to_json(), indent=2) if as_json else card.markdown())
     say(f"wrote {output}; next: lazarus-tokenkit doctor -t {output}")
 

@@ -8,7 +8,7 @@ import typer
 
 from lazarus_core.cli_app import App
 from lazarus_core.cli_options import Force
-from lazarus_core.console import say, show, show_line, version_option
+from lazarus_core.console import say, show, show_line, version_option, warn
 from lazarus_train.cli.sweep import sweep
 from lazarus_train.cli.training import COMMANDS, deferred
 
@@ -52,7 +52,10 @@ def verify(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Verify a trained model back to the rows of its data: exit 0 if every link is valid, 1 at the first that is not."""
+    """Verify a trained model back to the rows of its data: exit 0 if every link is valid, 1 at the first that is not.
+
+    Example: run/final --expect batch_plan.lock
+    """
     from lazarus_train.cli.option_names import errors_with_options
     from lazarus_train.verify.evidence import Elsewhere, Pins
     from lazarus_train.verify.walk import verify_run
@@ -69,7 +72,7 @@ def verify(
         listed = [{"link": link.name, "how": link.how.value, "found": link.proof} for link in links]
         show(json.dumps({"run": str(path), "ok": ok, "unchecked": holes, "links": listed}, indent=2))
     if not ok:
-        say(f"not proven: {', '.join(holes)} could not be checked; `--allow-unchecked` accepts that")
+        warn(f"not proven: {', '.join(holes)} could not be checked; `--allow-unchecked` accepts that")
         raise typer.Exit(1)
 
 
@@ -78,7 +81,10 @@ def checkpoints(
     run: Annotated[Path, typer.Argument(help="A run's folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check the files of every checkpoint against their digests: exit 1 if one is damaged."""
+    """Check the files of every checkpoint against their digests: exit 1 if one is damaged.
+
+    Example: run
+    """
     from lazarus_train.run_dir.inventory import list_checkpoints
 
     found = list_checkpoints(run)
@@ -99,7 +105,10 @@ def report(
     force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures instead, as JSON.")] = False,
 ) -> None:
-    """Write a report of runs as one page: curves, differences, answers, and the rows of their steps."""
+    """Write a report of runs as one page: curves, differences, answers, and the rows of their steps.
+
+    Example: run other_run -o report.html
+    """
     from lazarus_core.atomic import whole_file
     from lazarus_core.html import PAGE
     from lazarus_core.outputs import check_output

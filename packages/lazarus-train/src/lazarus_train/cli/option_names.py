@@ -34,6 +34,25 @@ _SPELLED = {
 """Settings whose option has another name."""
 _SHORT = {"output": "-o", "token_budget": "-b", "epochs": "-e", "tokenizer": "-t"}
 _TABLES = ("objective", "optimizer", "lora", "early_stop", "build_plan", "init_model")
+_HEADINGS = {
+    "Model": ("model", "init_model", "freeze"),
+    "Data": ("data", "template", "prompt_field", "completion_field", "messages_field", "text_field", "label_field"),
+    "Plan": ("batch_plan", "expect_plan", "build_plan"),
+    "Run": ("max_steps", "seed", "micro_rows", "recomputes", "mixed_precision", "shards_optimizer"),
+    "LoRA": ("lora",),
+    "Schedule": (
+        "optimizer.schedule",
+        "optimizer.warmup_steps",
+        "optimizer.decay_steps",
+        "optimizer.min_learning_rate",
+    ),
+    "Optimizer": ("optimizer", "ema"),
+    "Objective": ("objective", "neftune_alpha"),
+    "Evaluation": ("eval_data", "eval_every", "sample_prompts", "early_stop"),
+    "Checkpoints": ("save_every", "keep_checkpoints", "resume"),
+    "Output": ("output", "log_to"),
+}
+"""Settings and tables of settings under each heading of the help; a setting of its own goes before its table."""
 PLANNING, FRESH = "With --build-plan: ", "For random weights: "
 """Prefixes of the help of options that require another option."""
 
@@ -49,6 +68,12 @@ def option_of_key(key: Key) -> str:
         return "--predictable"
     *tables, name = key
     return option_of(f"lora-{name}" if tables == ["lora"] else name)
+
+
+def heading_of(key: Key) -> str:
+    """The heading of the help under which the option of a setting is listed."""
+    names = {name: heading for heading, settings in _HEADINGS.items() for name in settings}
+    return names.get(".".join(key)) or names[key[0]]
 
 
 def shared_options() -> list[Option]:

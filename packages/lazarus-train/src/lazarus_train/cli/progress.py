@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING
 
-from lazarus_core.console import duration, progress, say
+from lazarus_core.console import duration, progress, say, warn
+from lazarus_train.cli.figures import Figures
 
 if TYPE_CHECKING:
     from lazarus_plan.checks import ChainCheck
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def watching(config: "TrainConfig", *, is_shown: bool) -> Generator["Watcher"]:
+def watching(config: "TrainConfig", *, is_shown: bool, figures: Figures) -> Generator["Watcher"]:
     """Progress on stderr. After the first step, Ctrl-C requests a stop after the current step.
 
     Args:
         config: Settings of the run.
         is_shown: Whether this process shows progress. If several processes train, one shows it and all can be
             stopped.
+        figures: Gets the steps, in the process that shows progress.
     """
     from lazarus_train.callbacks.base import Watcher
     from lazarus_train.cli.option_names import name_options
@@ -37,7 +39,7 @@ def watching(config: "TrainConfig", *, is_shown: bool) -> Generator["Watcher"]:
                 should_stop=lambda: bool(asked),
             )
             return
-        display = _Display(stack, asked)
+        display = _Display(stack, asked, figures)
         names = ", ".join(path.name for path in config.data_files)
         display.show_bar(f"encoding {names}", None, "rows")
         stack.enter_context(_exit_of_signal(asked))
@@ -51,7 +53,7 @@ def watching(config: "TrainConfig", *, is_shown: bool) -> Generator["Watcher"]:
             on_measure=display.on_measure,
             on_answers=display.on_answers,
             on_held_out=display.on_held_out,
-            on_warning=lambda line: say(name_options(line)),
+            on_warning=lambda line: warn(name_options(line)),
             should_stop=lambda: bool(asked),
         )
 
@@ -62,18 +64,15 @@ class _Display:
     Args:
         stack: Closed when the run ends.
         asked: Signals that requested a stop.
+        figures: Gets the steps.
     """
 
-    def __init__(self, stack: contextlib.ExitStack, asked: list[int]) -> None:
+    def __init__(self, stack: contextlib.ExitStack, asked: list[int], figures: Figures) -> None:
         self._stack = stack
         self._asked = asked
         self._shown = stack.enter_context(contextlib.ExitStack())  # the bar in sight
         self._pairs: int | None = None
-        self._first: StepReport | None = None
-        self._last: StepReport | None = None
-        self._began = 0.0
-        self._tokens = 0
-        self._step_seconds = 0.0
+        self._figures = figures
         self.bar: Callable[..., object] = lambda *_, **__: None
 
     def show_bar(self, title: str, total: int | None, unit: str, done: int = 0) -> None:
@@ -105,12 +104,10 @@ class _Display:
         say(f"steps {first + 1} to {last}" if first < last else "no step is left to do")
         self._stack.enter_context(_asking_to_stop(self._asked, is_shown=True))
         self.show_bar("training", last, "steps", first)
-        self._began = time.monotonic()
+        self._figures.began = time.monotonic()
 
     def on_step(self, report: "StepReport") -> None:
-        self._first, self._last = self._first or report, report
-        self._tokens += report.tokens
-        self._step_seconds += report.seconds
+        self._figures.add(report)
         told = "".join(f", accuracy {each:.2f}" for name, each in report.metrics.items() if "accuracy" in name)
         speed = f"{report.tokens / report.seconds:,.0f} tokens/s"
         self.bar(1, note=f"loss {report.loss:.3f}{told}, {speed}, {report.epochs:.2f} epochs")
@@ -118,13 +115,14 @@ class _Display:
     def show_result(self) -> None:
         """Says what the steps of this run did: first and last loss, speed, time."""
         self._shown.close()
-        if self._first is None or self._last is None:
+        first, last = self._figures.first, self._figures.last
+        if first is None or last is None:
             return
-        losses = f"loss {self._first.loss:.3f} at step {self._first.step}"
-        if self._last is not self._first:
-            losses += f", {self._last.loss:.3f} at step {self._last.step}"
-        speed = f"{self._tokens / self._step_seconds:,.0f} tokens/s"
-        say(f"trained: {losses}; {speed}, {duration(time.monotonic() - self._began)}")
+        losses = f"loss {first.loss:.3f} at step {first.step}"
+        if last is not first:
+            losses += f", {last.loss:.3f} at step {last.step}"
+        speed = f"{self._figures.tokens / self._figures.step_seconds:,.0f} tokens/s"
+        say(f"trained: {losses}; {speed}, {duration(self._figures.seconds)}")
 
     def on_measure(self, done: int, total: int) -> None:
         self.bar(0, note=f"measuring held-out loss, {done / total:.0%}")
@@ -159,7 +157,7 @@ def _asking_to_stop(asked: list[int], *, is_shown: bool) -> Generator[None]:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         asked.append(number)
         if is_shown:
-            say("stopping after this step; once more stops at once")
+            warn("stopping after this step; once more stops at once")
 
     previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,7 +1,8 @@
 """`lazarus sweep`: the command."""
 
 import inspect
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from lazarus_train.tune.settings import SweepSettings
 
 GIB = 2**30
-WORDS = "Find the largest micro-batch that fits and the fastest setup, each tried in a separate process: exit 1 if none fits."
+AsJson = Annotated[bool, typer.Option("--json", help="Print all trials and the fastest as JSON.")]
+WORDS = """Find the largest micro-batch that fits and the fastest setup, each tried in a separate process: exit 1 if none fits.
+
+Example: --model model --row-len 512,1024 --lora-rank 0,16 -o sweep
+"""
 
 
 def _make() -> Any:
@@ -44,13 +49,14 @@ def _make() -> Any:
         Option(("memory",), ("--memory",), least=0.01),
     ]
     force = inspect.Parameter("force", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Force)
+    as_json = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsJson)
     return SettingsCommand(
         title="lazarus sweep",
         model=SweepSettings,
         options=options,
         start=_sweep,
         refusal=_refusal,
-        more=[force],
+        more=[force, as_json],
         complete=_require_model,
     ).function()
 
@@ -72,7 +78,7 @@ def _refusal(error: "ValidationError") -> typer.BadParameter:
     return typer.BadParameter(f"{option}: {first['msg'][:1].lower()}{first['msg'][1:]}")
 
 
-def _sweep(settings: "SweepSettings", *, force: bool) -> None:
+def _sweep(settings: "SweepSettings", *, force: bool, as_json: bool) -> None:
     from lazarus_core.atomic import whole_file
     from lazarus_train.cli.option_names import errors_with_options, name_options
     from lazarus_train.tune.search import SUMMARY, Sweep, check_sweep, run_sweep, summary
@@ -96,9 +102,20 @@ def _sweep(settings: "SweepSettings", *, force: bool) -> None:
     text = name_options(summary(trials))
     with whole_file(output / SUMMARY) as file:
         file.write(text.encode())
-    show(text.rstrip())
+    fitting = [trial for trial in trials if trial.measured is not None]
+    if as_json:
+        fastest = max(fitting, key=lambda trial: trial.measured.tokens_per_s if trial.measured else 0.0, default=None)
+        found = {
+            "output": str(output),
+            "ok": fastest is not None,
+            "fastest": None if fastest is None else fastest.model_dump(mode="json"),
+            "trials": [trial.model_dump(mode="json") for trial in trials],
+        }
+        show(json.dumps(found, indent=2))
+    else:
+        show(text.rstrip())
     say(f"wrote {output / SUMMARY}; all trials are in {output / 'trials.jsonl'}")
-    if not any(trial.outcome == "fits" for trial in trials):
+    if not fitting:
         raise typer.Exit(1)
 
 

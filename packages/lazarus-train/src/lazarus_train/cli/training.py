@@ -5,6 +5,7 @@ A command reads a run from four layers: defaults, `--config FILE`, `--set NAME=V
 
 import inspect
 import itertools
+import json
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -71,26 +72,31 @@ class Command:
                     read=lambda _: "regression",
                 )
             )
-        return options
+        return [replace(option, heading=names.heading_of(option.key)) for option in options]
 
 
 PRETRAIN = Command(
     "pretrain",
-    "Train on documents by a plan, from a model or random weights: next or masked tokens.",
+    "Train on documents by a plan, from a model or random weights: next or masked tokens.\n\n"
+    "Example: --preset nano -t byte --data text.jsonl --build-plan -b 8192 -o run\n"
+    "Example: --model smollm2-135m --data web.jsonl --batch-plan plan -o run",
     ("causal", "diffusion", "mntp"),
     ("mask_id", "causal_share", "truncated_share", "mask_share", "draws"),
     ("text_field",),
 )
 SFT = Command(
     "sft",
-    "Fine-tune a model on answers by a plan.",
+    "Fine-tune a model on answers by a plan.\n\n"
+    "Example: --model smollm2-360m --data train.jsonl --batch-plan plan --use-lora -o run\n"
+    "Example: --model smollm2-360m --data train.jsonl --build-plan -e 3 --eval-data test.jsonl -o run",
     ("causal", "diffusion"),
     ("mask_id", "draws"),
     ("prompt_field", "completion_field", "messages_field", "text_field"),
 )
 DPO = Command(
     "dpo",
-    "Train a model by a plan on pairs of answers (DPO and variants) or on labelled answers (KTO).",
+    "Train a model by a plan on pairs of answers (DPO and variants) or on labelled answers (KTO).\n\n"
+    "Example: --model run/final --data pairs.jsonl --batch-plan plan --loss dpo --beta 0.1 -o dpo_run",
     ("preference",),
     (
         *("loss", "beta", "label_smoothing", "is_length_normalized", "likelihood", "desirable_weight"),
@@ -98,22 +104,33 @@ DPO = Command(
     ),
     ("label_field",),
 )
-REWARD = Command("reward", "Train a reward model by a plan on pairs of answers.", ("reward",), ("center",))
+REWARD = Command(
+    "reward",
+    "Train a reward model by a plan on pairs of answers.\n\n"
+    "Example: --model smollm2-360m --data pairs.jsonl --batch-plan plan -o reward_run",
+    ("reward",),
+    ("center",),
+)
 CLASSIFY = Command(
     "classify",
-    "Train a classifier or a regression model by a plan.",
+    "Train a classifier or a regression model by a plan.\n\n"
+    "Example: --model smollm2-135m --data labels.jsonl --batch-plan plan --classes positive,negative -o run",
     ("classification", "regression"),
     ("classes",),
     ("prompt_field", "completion_field"),
 )
 OBJECTIVE = Command(
     "objective",
-    "Train a model by a plan with any installed objective, including those of other packages.",
+    "Train a model by a plan with any installed objective, including those of other packages.\n\n"
+    "Example: causal --model smollm2-135m --data text.jsonl --batch-plan plan -o run",
     (),
     (),
     ("prompt_field", "completion_field", "messages_field", "text_field"),
 )
 COMMANDS = (PRETRAIN, SFT, DPO, REWARD, CLASSIFY, OBJECTIVE)
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print folder, steps, losses, tokens, seconds and audit head as a JSON object.")
+]
 KIND_HELP = "Kind of the objective; --set objective.NAME=VALUE gives its settings."
 
 
@@ -147,9 +164,9 @@ def _settings_command(command: Command) -> "SettingsCommand[RunSettings]":
     from lazarus_train.cli.option_names import errors_with_options, refusal
     from lazarus_train.run_settings import RunSettings, settings_of
 
-    def begin(settings: RunSettings) -> None:
+    def begin(settings: RunSettings, *, as_json: bool) -> None:
         with errors_with_options():
-            start(settings)
+            start(settings, as_json=as_json)
 
     return SettingsCommand(
         title=" ".join(("lazarus train", command.name, *(command.kinds if command.name == OBJECTIVE.name else ()))),
@@ -157,6 +174,7 @@ def _settings_command(command: Command) -> "SettingsCommand[RunSettings]":
         options=command.options(),
         start=begin,
         refusal=refusal,
+        more=[inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsJson)],
         complete=lambda layers: _complete(command, layers),
         names=[("model",), ("expect_plan",), ("template",), ("init_model", "tokenizer")],
         unwrap=_settings_of_record,
@@ -331,10 +349,16 @@ def _option(key: "Key") -> str:
     return option_of_key(key)
 
 
-def start(settings: "RunSettings") -> None:
-    """Creates the model and the plan if requested, then trains."""
+def start(settings: "RunSettings", *, as_json: bool) -> None:
+    """Creates the model and the plan if requested, then trains.
+
+    Args:
+        settings: Settings of the run.
+        as_json: Whether to print the result as a JSON object, and not only the folder of the model.
+    """
     from lazarus_train.build_plan import plan_run
     from lazarus_train.callbacks.loggers import telling
+    from lazarus_train.cli.figures import Figures, result_as_json
     from lazarus_train.cli.progress import watching
     from lazarus_train.distributed import init
     from lazarus_train.engine.trainer import train
@@ -357,8 +381,9 @@ def start(settings: "RunSettings") -> None:
         if budget is not None and "token_budget" not in planning:
             say(f"no -b: the plan has {budget:,} tokens a step, suggested from the lengths; give -b for another")
         processes.check_same(planning=planning)  # wait until the plan is written
+    figures = Figures()
     with (
-        watching(config, is_shown=processes.is_first) as watcher,
+        watching(config, is_shown=processes.is_first, figures=figures) as watcher,
         telling(watcher, settings.log_to if processes.is_first else (), config) as teller,
     ):
         result = train(config, resume=resume, watcher=teller)
@@ -370,4 +395,4 @@ def start(settings: "RunSettings") -> None:
     )
     if config.objective.allows_generation:
         say(f'next: lazarus infer --model {result.final} --prompt "..."')
-    show(str(result.final))
+    show(json.dumps(result_as_json(result, config.output, figures)) if as_json else str(result.final))

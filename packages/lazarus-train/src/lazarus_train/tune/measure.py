@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
 
-from lazarus_core.console import say, show
+from lazarus_core.console import show, warn
 from lazarus_core.errors import LazarusError
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def main(text: str) -> int:
     try:
         show(measure(setup).model_dump_json())
     except LazarusError as error:  # the sweep repeats the last line
-        say(error.message)
+        warn(error.message)
         return error.exit_code
     return 0
 

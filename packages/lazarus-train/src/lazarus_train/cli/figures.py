@@ -1,0 +1,65 @@
+"""Figures of the steps that a command trained, and the result of a run as JSON."""
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lazarus_train.callbacks.reports import StepReport
+    from lazarus_train.engine.trainer import RunResult
+
+
+@dataclass
+class Figures:
+    """Figures of the steps of one command; steps before a resume do not count.
+
+    Args:
+        began: Time of the start, by `time.monotonic`.
+        first: First step; None before it.
+        last: Latest step.
+        tokens: Real tokens of all steps, without padding.
+        step_seconds: Seconds of all steps, without measurements and checkpoints.
+    """
+
+    began: float = field(default_factory=time.monotonic)
+    first: "StepReport | None" = None
+    last: "StepReport | None" = None
+    tokens: int = 0
+    step_seconds: float = 0.0
+
+    def add(self, report: "StepReport") -> None:
+        """Adds a step."""
+        self.first, self.last = self.first or report, report
+        self.tokens += report.tokens
+        self.step_seconds += report.seconds
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.began
+
+
+def result_as_json(result: "RunResult", output: "Path", figures: Figures) -> dict[str, Any]:
+    """The result of a run. Losses are None if no step was left to do.
+
+    Args:
+        result: Of the trainer.
+        output: Folder of the run.
+        figures: Of the steps of this command.
+    """
+    first, last = figures.first, figures.last
+    return {
+        "output": str(output),
+        "final": str(result.final),
+        "steps": result.steps,
+        "plan_steps": result.plan_steps,
+        "first_step": None if first is None else first.step,
+        "first_loss": None if first is None else first.loss,
+        "last_loss": None if last is None else last.loss,
+        "tokens": figures.tokens,
+        "seconds": round(figures.seconds, 3),
+        "audit_head": result.audit_head,
+        "data_head": result.data_head,
+    }
