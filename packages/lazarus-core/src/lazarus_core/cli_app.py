@@ -4,6 +4,7 @@
 """
 
 import inspect
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,10 @@ from typer.core import TyperCommand, TyperGroup
 from typer.models import OptionInfo
 
 Function = Callable[..., Any]
+MAX_INTEGER = 2**63 - 1
+"""Largest whole number of an option. Counts and sizes have lower bounds of their own."""
+MAY_BE_EMPTY = frozenset({"text", "prompt", "system"})
+"""Names of parameters whose empty text is a text; an empty value of any other option is a mistake."""
 
 
 class Alias(str):
@@ -108,12 +113,23 @@ class _Command(TyperCommand):
         for word, following in zip(args, [*args[1:], "--"], strict=False):
             given += [word, bare[word]] if word in bare and following.startswith("-") else [word]
         try:
-            return super().parse_args(ctx, given)
+            rest = super().parse_args(ctx, given)
+            self._check_values(ctx, given)
+            return rest
         except typer.BadParameter as error:
             names = [] if error.param is None else [each for each in error.param.opts if not isinstance(each, Alias)]
             if error.param is not None and len(names) < len(error.param.opts):
                 error.param_hint = names  # the error names the option as help does
             raise
+
+    def _check_values(self, ctx: Any, given: list[str]) -> None:
+        """Refuses values that no option can use: empty paths and texts, numbers without bound."""
+        is_blank = any(word == "" or word.endswith("=") for word in given)
+        for param in self.get_params(ctx):
+            value = ctx.params.get(param.name)
+            for each in value if isinstance(value, list | tuple) else [value]:
+                if reason := _unusable(param.name, each, given, is_blank=is_blank):
+                    raise typer.BadParameter(reason, ctx=ctx, param=param)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         for kind, title in (("argument", "Arguments"), ("option", "Options")):
@@ -122,6 +138,30 @@ class _Command(TyperCommand):
             if records:
                 with formatter.section(title):
                     formatter.write_dl([(re.sub(r" <[a-z][^<>]*>$", "", name), words) for name, words in records])
+
+
+def _unusable(name: str, value: Any, given: list[str], *, is_blank: bool) -> str | None:
+    """Why a value cannot be used by any option, if so.
+
+    Args:
+        name: Of the parameter.
+        value: Its value.
+        given: The words of the command line.
+        is_blank: Whether one of them is empty.
+    """
+    match value:
+        case bool():
+            return None
+        case int() if abs(value) > MAX_INTEGER:
+            return f"must be at most {MAX_INTEGER:,} in size"
+        case float() if not math.isfinite(value):
+            return "must be a finite number"
+        case Path() if is_blank and value == Path() and not {".", "./"} & {*given}:
+            return "the path is empty: give one, or omit the option"
+        case "" if is_blank and name not in MAY_BE_EMPTY:
+            return "the value is empty: give one, or omit the option"
+        case _:
+            return None
 
 
 def _help_record(param: Any, ctx: Any) -> tuple[str, str] | None:
