@@ -30,6 +30,8 @@ LINE_EVERY_S = 10.0
 INTERRUPTED, TERMINATED, HUNG_UP = 128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP
 READER_LEFT = 128 + signal.SIGPIPE
 """Exit codes after a signal, as shells report them."""
+_OWN_FIELD = re.compile("`force`")
+"""The field of `lazarus_core.outputs` in messages. `cli_options.Force` is its option."""
 NOTHING_HALF = "files appear whole or not at all, and the same command starts again"
 
 
@@ -97,7 +99,7 @@ def _one_line_endings(name: str) -> Generator[None]:
     try:
         yield
     except LazarusError as error:
-        say(f"error: {error.message} [{error.code}]")
+        say(f"error: {_OWN_FIELD.sub('`--force`', error.message)} [{error.code}]")
         raise SystemExit(error.exit_code) from error
     except KeyboardInterrupt:
         say(f"{name}: stopped by Ctrl-C; {NOTHING_HALF}")
