@@ -14,6 +14,7 @@ from typing import Any, get_args, get_origin
 import pytest
 import typer
 
+import suite
 from lazarus_core.cli_app import deferred_of
 from lazarus_core.console import run
 
@@ -115,6 +116,9 @@ SUFFIXES = {"tokenkit encode": ".jsonl"}
 """Of outputs whose name decides on their form; the others take any."""
 UNKNOWN_AGAIN = {"gym generate", "tokenkit samples prepare"}
 """Their files look like anybody's: each has to be forced."""
+
+REFUSED = {"train dpo", "train reward"}
+"""Commands that refuse the data of these tests: nothing is created, no parent folder either."""
 
 
 def commands(app: Any, names: tuple[str, ...]) -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -259,6 +263,18 @@ def test_a_file_is_written_replaced_by_its_like_and_forced(here: Path, command: 
     assert call(command, [*with_output(command, mine), "--force"]) == 0
     assert (here / mine).read_bytes() not in (b"", b"mine")
     assert not [name for name in content(here) if name.endswith((".tmp", ".old", ".partial"))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", suite.thinned(sorted(COMMANDS), keep=sorted(COMMANDS)[::3]))
+def test_missing_parent_folders_are_made(here: Path, command: str):
+    before = content(here)
+    output = f"not/yet/there{SUFFIXES.get(command, '.txt')}"
+    code = call(command, with_output(command, output))
+    assert (code == 0) is (command not in REFUSED) and (here / output).exists() is (code == 0)
+    if code == 0:
+        shutil.rmtree(here / "not")
+    assert not (here / "not").exists() and content(here) == before
 
 
 @pytest.mark.slow

@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import os
 import signal
@@ -41,10 +42,30 @@ def test_a_link_stays_a_link_and_a_device_a_device(tmp_path: Path):
 
 
 def test_what_the_system_refuses_names_the_file(tmp_path: Path):
+    (tmp_path / "none").touch()
     path = tmp_path / "none" / "file"
-    with pytest.raises(FileNotFoundError) as caught, whole_file(path):
+    with pytest.raises(NotADirectoryError) as caught, whole_file(path):
         pass
     assert caught.value.filename == str(path)
+
+
+@pytest.mark.parametrize("writer", ["whole_file", "whole_folder", "whole_path"])
+@pytest.mark.parametrize("there", [[], ["a"], ["a", "a/b"]])
+@pytest.mark.parametrize("is_finished", [False, True])
+def test_missing_parents_are_made_and_those_of_a_failure_removed(
+    tmp_path: Path, writer: str, there: list[str], is_finished: bool
+):
+    for name in there:
+        (tmp_path / name).mkdir()
+    path = tmp_path / "a/b/out"
+    opened = atomic.whole_path(path, "name") if writer == "whole_path" else getattr(atomic, writer)(path)
+    with pytest.raises(KeyboardInterrupt) if not is_finished else contextlib.nullcontext(), opened as made:
+        if writer == "whole_path":
+            made.touch()
+        if not is_finished:
+            raise KeyboardInterrupt
+    names = {each.relative_to(tmp_path).as_posix() for each in tmp_path.rglob("*")}
+    assert names == ({"a", "a/b", "a/b/out"} if is_finished else {*there})
 
 
 def test_a_durable_folder_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

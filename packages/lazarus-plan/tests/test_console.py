@@ -55,7 +55,7 @@ HALF = "files appear whole or not at all, and the same command starts again\n"
         ("import", 130, f"act: stopped by Ctrl-C; {HALF}"),
         ("sigterm", 143, f"act: stopped by SIGTERM; {HALF}"),
         ("stale", 1, "error: moved [LP-E140]\n"),
-        ("refused", 2, "error: plan: Permission denied [act]\n"),
+        ("refused", 2, "error: plan: permission denied: change its permissions, or choose another path [LP-E221]\n"),
         ("own 3", 3, ""),
         ("--nope", 2, "error: No such option: --nope; see act --help [act]\n"),
         ("done", 0, ""),
@@ -183,7 +183,10 @@ def test_a_full_disk_behind_stdout_is_2():
     code = "from lazarus_core.console import run, show; run(lambda **_: show('result'), 'act')"
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, check=False)
-    assert (done.returncode, done.stderr) == (2, b"error: stdout: No space left on device [act]\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        b"error: stdout: no space left on the device: delete something, or choose another path [LP-E221]\n",
+    )
 
 
 REFUSALS = {

@@ -153,9 +153,10 @@ def test_inspect_says_what_a_file_holds(call, data: Path):
     code, out, _ = call("samples", "inspect", str(data), *QA)
     assert code == 0 and "prompt and completion" in out and "no token to learn from: 1 row (" in out
     data.write_text(data.read_text() + "{")
-    code, out, _ = call("samples", "inspect", str(data), *QA, "--json", "-t", "byte")
+    code, out, err = call("samples", "inspect", str(data), *QA, "--json", "-t", "byte")
     found = json.loads(out)
-    assert code == 1 and found["samples"] == 9 and "d.jsonl:10:2: not JSON" in found["error"]
+    assert code == 2 and found["samples"] == 9 and "d.jsonl:10:2: not JSON" in found["error"]
+    assert err.endswith(f"error: {found['error']} [{found['code']}]\n")
     assert found["lengths"]["max"] == 48 and found["unit"] == "tokens"
 
 
@@ -167,10 +168,14 @@ def test_inspect_and_stats_say_the_same_of_lengths(call, data: Path, tmp_path: P
     assert json.loads(stats).items() >= json.loads(found)["lengths"].items()
 
 
-def test_inspect_of_nothing_has_no_figures_and_a_missing_file_is_bad_input(call, tmp_path: Path):
-    (tmp_path / "d.jsonl").write_text("{")
-    code, out, _ = call("samples", "inspect", str(tmp_path / "d.jsonl"))
-    assert code == 1 and "p50" not in out and "no row could be read" in out
+def test_inspect_and_prepare_refuse_in_the_same_words(call, tmp_path: Path):
+    for number, content in enumerate([b"", b"{", b"\n", bytes(range(256)), b'[{"text": "a"}]', b'{"nix": 1}']):
+        (tmp_path / f"d{number}.jsonl").write_bytes(content)
+        found = call("samples", "inspect", str(tmp_path / f"d{number}.jsonl"))
+        assert found == call(
+            "samples", "prepare", str(tmp_path / f"d{number}.jsonl"), "-o", str(tmp_path / "new.jsonl")
+        )
+        assert found[:2] == (2, "") and found[2].count("\n") == 1
     assert call("samples", "inspect", str(tmp_path / "none.jsonl"))[:2] == (2, "")
 
 

@@ -175,6 +175,72 @@ def test_reasoning_of_the_case_reaches_the_template_or_is_refused(real_data: Pat
         assert sample_of({"messages": [{"role": "assistant", "content": "b", name: "r"}]}).messages[0].reasoning == "r"
 
 
+PLAIN_TURNS = st.lists(
+    st.tuples(st.text("abc \n", min_size=1).filter(str.strip), st.text("abc \n", min_size=1).filter(str.strip)).map(
+        lambda pair: (Message("user", pair[0]), Message("assistant", pair[1]))
+    ),
+    min_size=1,
+    max_size=3,
+).map(lambda pairs: tuple(turn for pair in pairs for turn in pair))
+
+
+@given(turns=PLAIN_TURNS)
+def test_without_a_generation_prompt_the_model_learns_to_begin_its_turn(real_data: Path, turns: tuple[Message, ...]):
+    """The prompt of inference ends before the turn, so the beginning of the turn is for the model to write."""
+    found = Encoder(TOKENIZER, str(real_data / "cases/tpl_nogenprompt.jinja")).encode(ChatSample("0", turns))
+    answers = [turn.content for turn in turns if turn.role == "assistant"]
+    assert loss_text(found) == "".join(f"<|im_start|>assistant\n{answer}<|im_end|>" for answer in answers)
+    assert TOKENIZER.decode(found.ids) == "".join(
+        f"<|im_start|>{turn.role}\n{turn.content}<|im_end|>\n" for turn in turns
+    )
+
+
+@given(turns=PLAIN_TURNS)
+def test_a_generation_prompt_that_no_answer_begins_with_is_refused(real_data: Path, turns: tuple[Message, ...]):
+    """Training without the empty thought, and inference with it, would be two tasks."""
+    path = real_data / "cases/tpl_genthink.jinja"
+    with pytest.raises(TemplateError, match="does not begin with its generation prompt; write the same text") as caught:
+        Encoder(TOKENIZER, str(path)).encode(ChatSample("0", turns))
+    assert caught.value.code == "LT-E205"
+    assert "split" not in caught.value.message
+
+
+def test_a_generation_prompt_with_marked_answers_is_used(real_data: Path, tmp_path: Path):
+    content = "{{ m.content }}<|im_end|>"
+    source = (real_data / "cases/tpl_genthink.jinja").read_text("utf-8")
+    marked = source.replace(
+        content,
+        "{% if m.role == 'assistant' %}{% generation %}"
+        + content
+        + "{% endgeneration %}{% else %}"
+        + content
+        + "{% endif %}",
+    )
+    found = encoder(tmp_path, marked).encode(ChatSample("0", (QUESTION, ANSWER, QUESTION, ANSWER)))
+    assert loss_text(found) == "a<|im_end|>" * 2
+
+
+@given(turns=PLAIN_TURNS, thought=st.text("xyz\n", max_size=8).map(lambda text: text.strip("\n")))
+def test_a_template_that_drops_earlier_thoughts_trains_the_last_answer_with_its_thought(
+    real_data: Path, turns: tuple[Message, ...], thought: str
+):
+    path = str(real_data / "cases/tpl_qwenlike.jinja")
+    *before, last = turns
+    body = last.content.lstrip("\n")
+    told = (*before, replace(last, content=f"<think>\n{thought}\n</think>\n\n{body}"))
+    if len(turns) > 2:
+        with pytest.raises(
+            TemplateError, match="its content changes when more turns follow; use template `qwen3`"
+        ) as caught:
+            Encoder(TOKENIZER, path).encode(ChatSample("0", told))
+        assert caught.value.code == "LT-E205"
+        found = Encoder(TOKENIZER, "qwen3").encode(ChatSample("0", told))
+        assert loss_text(found).endswith(f"{body}<|im_end|>")
+    else:
+        found = Encoder(TOKENIZER, path).encode(ChatSample("0", told))
+        assert loss_text(found) == f"<think>\n{thought}\n</think>\n\n{body}<|im_end|>"
+
+
 @pytest.mark.parametrize(
     ("turn", "words"),
     [
@@ -306,8 +372,25 @@ def test_equal_preferences_are_counted_once_and_keep_the_numbers_of_the_rows(
     for _ in range(2):
         assert [sample.id for sample in read_samples(path)] == ["0", "1", "2", "3"]
     assert caplog.messages == [
-        f"2 rows with equal chosen and rejected, the first in {path}:2: there is nothing to prefer; remove them"
+        f"2 rows with equal chosen and rejected, the first in {path}:2: there is nothing to prefer;"
+        " `prepare_samples` (command line: `lazarus data samples prepare`) leaves them out"
     ]
+
+
+def test_preparing_leaves_equal_preferences_out_and_counts_them(tmp_path: Path, call: Any):
+    path, output = tmp_path / "pairs.jsonl", tmp_path / "new.jsonl"
+    pairs = [("a", "b"), ("a", "a"), ("c", "c"), ("d", "e")]
+    path.write_text("".join(json.dumps({"prompt": "q", "chosen": x, "rejected": y}) + "\n" for x, y in pairs))
+    code, _, err = call("samples", "prepare", str(path), "-o", str(output))
+    assert code == 0 and "2 samples, " in err and "left out: 2 rows with equal chosen and rejected answers\n" in err
+    kept = list(read_samples(output))
+    assert [(each.chosen[-1].content, each.rejected[-1].content) for each in kept] == [("a", "b"), ("d", "e")]
+
+
+def test_preparing_only_equal_preferences_writes_nothing(real_data: Path, tmp_path: Path, call: Any):
+    output = tmp_path / "new.jsonl"
+    code, _, err = call("samples", "prepare", str(real_data / "cases/pref_same.jsonl"), "-o", str(output))
+    assert (code, output.exists()) == (2, False) and "[LT-E220]" in err
 
 
 def test_data_of_equal_preferences_only_is_refused(real_data: Path):

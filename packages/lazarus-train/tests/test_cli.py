@@ -58,23 +58,23 @@ def test_bad_input_is_one_line_and_exit_2(setup):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--learning-rate", "inf"], "--learning-rate: input should be a finite number"),
-        (["--learning-rate", "0"], "--learning-rate: input should be greater than 0"),
-        (["--weight-decay", "nan"], "--weight-decay: input should be a finite number"),
-        (["--use-lora", "--lora-alpha", "0"], "--lora-alpha: input should be greater than 0"),
-        (["--use-lora", "--lora-rank", "-1"], "--lora-rank: input should be greater than 0"),
+        (["--learning-rate", "inf"], "'--learning-rate': must be a finite number"),
+        (["--learning-rate", "0"], "--learning-rate: must be above 0"),
+        (["--weight-decay", "nan"], "'--weight-decay': must be a finite number"),
+        (["--use-lora", "--lora-alpha", "0"], "--lora-alpha: must be above 0"),
+        (["--use-lora", "--lora-rank", "-1"], "--lora-rank: must be above 0"),
         (["--lora-rank", "4"], "--lora-rank needs --use-lora"),
         (["--lora-dropout", "0"], "--lora-dropout needs --use-lora"),
         (["--eval-every", "4"], "--eval-every needs --eval-data"),
         (["--eval-data", "a/test.jsonl", "--eval-data", "b/test.jsonl"], "two are called 'test'; write NAME=FILE"),
         (
             ["--eval-data", "a=t", "--eval-every", "1", "--patience", "1", "--min-gap", "-1"],
-            "--min-gap: input should be",
+            "--min-gap: must be",
         ),
         (["--min-gap", "1"], "--min-gap needs --patience"),
         (["--eval-data", ""], "--eval-data '': give FILE or NAME=FILE"),
         (["--eval-data", "=test.jsonl"], "--eval-data '=test.jsonl': give FILE or NAME=FILE"),
-        (["--max-steps", "0"], "--max-steps: input should be greater than 0"),
+        (["--max-steps", "0"], "--max-steps: must be above 0"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused_by_the_name_it_was_given(options, words):

@@ -94,4 +94,4 @@ def test_what_is_wrong_in_a_file_is_a_line(asked, tmp_path):
 
 def test_what_an_option_gets_wrong_beyond_the_parser_is_said_in_its_name(asked):
     result = CliRunner().invoke(app, ["sweep", "--model", "m", "--time-limit", "inf"])
-    assert (result.exit_code, "--time-limit: input should be a finite number" in result.output) == (2, True)
+    assert (result.exit_code, "'--time-limit': must be a finite number" in result.output) == (2, True)

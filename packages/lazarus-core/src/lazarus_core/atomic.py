@@ -23,7 +23,7 @@ _MAX_LINKS = 40
 def whole_file(path: Path) -> Generator[IO[bytes]]:
     """Open a stream whose content replaces `path` when the block ends, and leaves nothing behind when it fails.
 
-    A link stays; its target is replaced. A device, such as `/dev/null`, or an open stream, such as `/dev/stdout`, is
+    Missing parent folders are created. A link stays; its target is replaced. A device, such as `/dev/null`, or an open stream, such as `/dev/stdout`, is
     written directly. Call `outputs.check_output` first to learn whether a file may be replaced.
 
     Raises:
@@ -41,14 +41,15 @@ def whole_file(path: Path) -> Generator[IO[bytes]]:
             with target.open("wb") as stream:
                 yield stream
             return
-        clear_leftovers(target)
         written = beside(target)
-        try:
-            with written.open("xb") as stream, locked(written):
-                yield stream
-            written.replace(target)
-        finally:
-            remove(written)
+        with parents_made(target):
+            clear_leftovers(target)
+            try:
+                with written.open("xb") as stream, locked(written):
+                    yield stream
+                written.replace(target)
+            finally:
+                remove(written)
 
 
 @contextmanager
@@ -67,8 +68,7 @@ def whole_folder(path: Path, *, is_durable: bool = False) -> Generator[Path]:
     """
     target = Path(os.path.realpath(path))
     written = beside(target)
-    with naming(path, keep=True):
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with naming(path, keep=True), parents_made(target):
         clear_leftovers(target)
         written.mkdir()
         try:
@@ -122,7 +122,7 @@ def whole_path(path: Path, name: str) -> Generator[Path]:
     """
     target = Path(os.path.realpath(path))
     folder = beside(target)
-    with naming(path):
+    with naming(path), parents_made(target):
         clear_leftovers(target)
         folder.mkdir()
         try:
@@ -131,6 +131,27 @@ def whole_path(path: Path, name: str) -> Generator[Path]:
                 (folder / name).replace(target)
         finally:
             remove(folder)
+
+
+@contextmanager
+def parents_made(path: Path) -> Generator[None]:
+    """Create the missing parent folders of an output. They are removed again if the block fails.
+
+    Args:
+        path: The output. Itself, it is not created.
+    """
+    missing = [each for each in path.parents if not os.path.lexists(each)]
+    try:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from error
+        yield
+    except BaseException:
+        for each in missing:  # the innermost first
+            with contextlib.suppress(OSError):
+                each.rmdir()
+        raise
 
 
 def replace_link(link: Path, target: str) -> None:

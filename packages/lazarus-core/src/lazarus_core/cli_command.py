@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lazarus_core import cli_help, console
+from lazarus_core.cli_values import unusable
 from lazarus_core.color import has_color
 from lazarus_core.errors import LazarusError
 
@@ -62,6 +63,7 @@ class Command(TyperCommand):
             given += [word, bare[word]] if word in bare and following.startswith("-") else [word]
         try:
             rest = super().parse_args(ctx, given)
+            self._check_values(ctx, given)
         except typer.BadParameter as error:
             names = [] if error.param is None else [each for each in error.param.opts if not isinstance(each, Alias)]
             if error.param is not None and len(names) < len(error.param.opts):
@@ -73,6 +75,15 @@ class Command(TyperCommand):
         if ctx.params.get("quiet") is True:  # a command with its own `--quiet`
             _be_quiet(ctx)
         return rest
+
+    def _check_values(self, ctx: Any, given: list[str]) -> None:
+        """Refuses values that no option can use."""
+        is_blank = any(word == "" or word.endswith("=") for word in given)
+        for param in self.get_params(ctx):
+            value: Any = ctx.params.get(param.name)
+            for each in value if isinstance(value, list | tuple) else [value]:
+                if reason := unusable(param.name, each, given, is_blank=is_blank):
+                    raise typer.BadParameter(reason, ctx=ctx, param=param)
 
     @override
     def collect_usage_pieces(self, ctx: Any) -> list[str]:

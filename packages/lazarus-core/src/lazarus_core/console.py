@@ -24,12 +24,15 @@ from typing import Any
 from lazarus_core.color import Style, has_color, plain, styled
 from lazarus_core.errors import InputError, LazarusError
 from lazarus_core.printable import printable, printable_line, utf8_name
+from lazarus_core.reasons import plain_reason
 
 LINE_EVERY_S = 10.0
 """Seconds between progress lines when stderr is not a terminal."""
 INTERRUPTED, TERMINATED, HUNG_UP = 128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP
 READER_LEFT = 128 + signal.SIGPIPE
 """Exit codes after a signal, as shells report them."""
+_OWN_FIELD = re.compile("`force`")
+"""The field of `lazarus_core.outputs` in messages. `cli_options.Force` is its option."""
 NOTHING_HALF = "files appear whole or not at all, and the same command starts again"
 
 
@@ -97,7 +100,7 @@ def _one_line_endings(name: str) -> Generator[None]:
     try:
         yield
     except LazarusError as error:
-        warn(f"error: {error.message} [{error.code}]")
+        warn(f"error: {_OWN_FIELD.sub('`--force`', error.message)} [{error.code}]")
         raise SystemExit(error.exit_code) from error
     except KeyboardInterrupt:
         warn(f"{name}: stopped by Ctrl-C; {NOTHING_HALF}")
@@ -115,7 +118,7 @@ def _one_line_endings(name: str) -> Generator[None]:
         if type(error).__name__ == "NoArgsIsHelpError":
             _write_words(words if has_color(sys.stderr) else plain(words))  # the help, which has lines
         else:
-            warn(words if _is_usage(error) else f"error: {words} [{name}]")
+            warn(words if _is_usage(error) else f"error: {words} [{_system_code(error)}]")
         raise SystemExit(2) from error
     finally:
         with contextlib.suppress(OSError):
@@ -144,8 +147,7 @@ def _refusal(error: Exception) -> str | None:
         case OSError(filename=None, errno=errno.ENOENT) if not _has_current_folder():
             return "the current directory does not exist any more: change to another"
         case OSError():
-            where = f"{error.filename}: " if error.filename else ""
-            return f"{where}{error.strerror or error}"
+            return system_words(error)
         case MemoryError():
             return (
                 f"not enough memory{f': {text}' if text else ''}; close other programs, or raise the limit (ulimit -v)"
@@ -160,6 +162,41 @@ def _refusal(error: Exception) -> str | None:
             return None
 
 
+def system_words(error: OSError) -> str:
+    """An error of the operating system as a line: the file, what is wrong, the way out.
+
+    >>> system_words(FileNotFoundError(errno.ENOENT, "No such file or directory", "rows.jsonl"))
+    'rows.jsonl does not exist: correct the path'
+    """
+    name = str(error.filename or "")
+    if error.errno == errno.EEXIST and name:
+        return f"{_as_given(name)} is a file: choose a path that does not lie below it"
+    words = _SYSTEM_WORDS.get(error.errno or 0)
+    if words is None or not name:
+        return f"{_as_given(name)}: {error.strerror or error}" if name else f"{error.strerror or error}"
+    return f"{_as_given(name)}{words}"
+
+
+def _as_given(name: str) -> str:
+    """A path below the current folder without that folder's name, as people write it."""
+    try:
+        return str(Path(name).relative_to(Path.cwd())) if Path(name).is_absolute() else name
+    except (ValueError, OSError):
+        return name
+
+
+_SYSTEM_WORDS = {
+    errno.ENOENT: " does not exist: correct the path",
+    errno.ENOTDIR: ": a part of the path is a file, not a folder: correct the path",
+    errno.EISDIR: " is a folder: give the name of a file",
+    errno.ENAMETOOLONG: ": the name is too long: choose a shorter one",
+    errno.EACCES: ": permission denied: change its permissions, or choose another path",
+    errno.EPERM: ": permission denied: change its permissions, or choose another path",
+    errno.EROFS: ": the file system can only be read: choose another path",
+    errno.ENOSPC: ": no space left on the device: delete something, or choose another path",
+    errno.EDQUOT: ": the disk quota is used up: delete something, or choose another path",
+}
+"""Words for numbers of errors of files, which follow the name of the file."""
 _NOT_UTF8 = re.compile(r"[^\s\"'/]*[\udc80-\udcff][^\s\"'/]*")
 """A part of a path with bytes that are not UTF-8 (surrogates)."""
 _NO_ROOM = (
@@ -173,6 +210,11 @@ _NO_ROOM = (
     "No space left",
 )
 """Texts of resource errors in libraries that raise neither MemoryError nor OSError."""
+
+
+def _system_code(error: Exception) -> str:
+    is_missing = isinstance(error, FileNotFoundError) and error.filename
+    return "LP-E220" if is_missing else "LP-E221" if isinstance(error, OSError | UnicodeError) else "LP-E222"
 
 
 def _has_current_folder() -> bool:
@@ -193,7 +235,7 @@ def _usage_line(error: Any, name: str) -> str:
     """The usage error and the command that shows help; for a group without a command, the help itself."""
     if type(error).__name__ == "NoArgsIsHelpError":
         return str(error)
-    words = " ".join(error.format_message().split()).replace("Value error, ", "").removesuffix(".")
+    words = plain_reason(" ".join(error.format_message().split())).removesuffix(".")
     see = f"{' See' if words.endswith('?') else '; see'} {error.ctx.command_path} --help" if error.ctx else ""
     return f"error: {words}{see} [{name}]"
 

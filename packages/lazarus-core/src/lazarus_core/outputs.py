@@ -2,7 +2,7 @@
 
 One rule for every command with an output:
 
-- An absent or empty file, an open stream and a device are written.
+- An absent or empty file, an open stream and a device are written. Missing parent folders are created.
 - An earlier output of the same kind is replaced. Each kind defines how it is recognised.
 - Any other file is replaced only with `force`.
 - Inputs, folders with other files, and targets of links that are of another kind are never replaced.
@@ -75,7 +75,8 @@ def check_output(path: Path, kind: OutputKind, *, inputs: Iterable[Path] = (), f
         return
     try:
         mode = path.stat().st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
+        check_parents(path, kind.name, code=kind.code)
         return
     if stat.S_ISCHR(mode) or stat.S_ISFIFO(mode):
         return
@@ -95,7 +96,7 @@ def check_output(path: Path, kind: OutputKind, *, inputs: Iterable[Path] = (), f
         )
     if not force:
         raise OutputTaken(
-            f"{path} exists and is not {kind.name} written earlier: give another name, or `--force` to replace it",
+            f"{path} exists and is not {kind.name} written earlier: give another name, or set `force` to replace it",
             kind.code,
         )
 
@@ -111,7 +112,10 @@ def check_folder(path: Path, what: str, *, code: str = "LP-E010") -> None:
     Raises:
         OutputTaken: `path` is a file or a folder with files.
     """
-    if not os.path.lexists(path) or (path.is_dir() and not any(path.iterdir())):
+    if not os.path.lexists(path):
+        check_parents(path, what, code=code)
+        return
+    if path.is_dir() and not any(path.iterdir()):
         return
     raise OutputTaken(f"{path} exists: give another name for {what}, or remove it first", code)
 
@@ -129,6 +133,7 @@ def check_names(path: Path, names: Sequence[str], what: str, *, code: str = "LP-
         OutputTaken: The folder contains other files, or `path` is a file.
     """
     if not os.path.lexists(path):
+        check_parents(path, what, code=code)
         return
     if not path.is_dir():
         raise OutputTaken(f"{path} is a file: give the name of a folder for {what}", code)
@@ -139,6 +144,24 @@ def check_names(path: Path, names: Sequence[str], what: str, *, code: str = "LP-
             f"{path} holds {', '.join(others[:_SHOWN])}{more} beside {what}: choose another folder, or move them",
             code,
         )
+
+
+def check_parents(path: Path, what: str, *, code: str = "LP-E010") -> None:
+    """Check that the missing parent folders of an output can be created.
+
+    Args:
+        path: The output; it is absent.
+        what: Name with its article, such as "a model".
+        code: Code of the error.
+
+    Raises:
+        OutputTaken: A part of the path is a file, or a folder in which nothing may be created.
+    """
+    parent = next((each for each in path.parents if os.path.lexists(each)), Path())
+    if not parent.is_dir():
+        raise OutputTaken(f"{parent} is a file, so {path} cannot lie below it: give another name for {what}", code)
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputTaken(f"{parent} must not be written to: give another folder for {what}", code)
 
 
 @contextmanager

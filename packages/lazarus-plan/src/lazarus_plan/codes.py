@@ -346,6 +346,17 @@ CODES = {
         "A typing error, or a package that is not installed",
         "Choose one that the message lists, or install the package that provides it.",
     ),
+    "LP-E220": Code("A file or folder does not exist", "A typing error in a path", "Correct the path."),
+    "LP-E221": Code(
+        "The operating system refuses a file or folder",
+        "No permission, no space, or a path that leads through a file",
+        "Choose another path, or correct what the message names.",
+    ),
+    "LP-E222": Code(
+        "There is not enough memory, or not enough files or threads may be open",
+        "Other programs, or a limit of the shell",
+        "Close other programs, or raise the limit with `ulimit`.",
+    ),
     "LP-W201": Code(
         "Much of the plan is padding", "Long rows with few samples each", "Choose another row length or token budget."
     ),

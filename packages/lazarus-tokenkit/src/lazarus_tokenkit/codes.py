@@ -87,8 +87,8 @@ CODES = {
     ),
     "LT-E205": Code(
         "The template does not determine which tokens carry loss",
-        "The template changes earlier turns when more turns follow",
-        "Use a template with `{% generation %}` blocks, or give one answer a sample.",
+        "The template changes earlier turns when more turns follow, or its generation prompt is not how answers begin",
+        "Use a template with `{% generation %}` blocks; for earlier turns that change, give one answer a sample.",
     ),
     "LT-E206": Code(
         "A sample contains all noncharacters U+FDD0 to U+FDEF", "The data is binary", "Remove these characters."

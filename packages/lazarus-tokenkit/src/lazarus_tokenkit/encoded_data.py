@@ -29,7 +29,7 @@ from typing import IO, Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lazarus_core.atomic import naming, stream_number, whole_file
+from lazarus_core.atomic import naming, parents_made, stream_number, whole_file
 from lazarus_plan import LengthsHeader
 from lazarus_plan.format import merkle_root
 from lazarus_tokenkit.encoding.encoder import Encoder, Prepared
@@ -222,14 +222,15 @@ class _Body(ABC):
 
     def __init__(self, output: Path) -> None:
         self._output = output
+        self._parents = parents_made(Path(os.path.realpath(output)))
         self._stream: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
         folder = None
         if not _is_device(self._output):
             folder = Path(os.path.realpath(self._output)).parent
-            folder.mkdir(parents=True, exist_ok=True)
         with naming(self._output):
+            self._parents.__enter__()
             self._stream = TemporaryFile(dir=folder, buffering=COPIED)
         return self
 
@@ -238,6 +239,7 @@ class _Body(ABC):
     ) -> None:
         with naming(self._output):
             self.stream.close()
+        self._parents.__exit__(kind, error, trace)
 
     @property
     def stream(self) -> IO[bytes]:

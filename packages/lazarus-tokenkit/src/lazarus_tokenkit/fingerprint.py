@@ -144,7 +144,6 @@ def save_fingerprint(fingerprint: TokenizerFingerprint, path: Path, *, force: bo
         OutputTaken: `path` exists and is not a fingerprint, and `force` is false.
     """
     check_output(path, FINGERPRINT, force=force)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as stream:
         stream.write((json.dumps(fingerprint.to_json(), indent=2) + "\n").encode())
 

@@ -23,7 +23,7 @@ from lazarus_tokenkit.samples.kinds import (
 )
 from lazarus_tokenkit.samples.read import Row, read_rows
 from lazarus_tokenkit.samples.schemas import FieldNames
-from lazarus_tokenkit.samples.useless import has_empty_answer
+from lazarus_tokenkit.samples.useless import has_empty_answer, has_equal_answers
 from lazarus_tokenkit.tables import aligned, number
 
 KINDS: dict[type[Any], str] = {
@@ -53,6 +53,7 @@ class Inspection:
         problems: Description of each problem to the number of rows and the places of the first rows.
         first_rows: The first rows, rendered and decoded.
         error: The error that ended the reading, or None.
+        code: The code of that error, or None.
     """
 
     form: str | None
@@ -63,14 +64,20 @@ class Inspection:
     problems: dict[str, tuple[int, tuple[str, ...]]]
     first_rows: tuple[str, ...]
     error: str | None
+    code: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         problems = {words: {"rows": count, "places": list(places)} for words, (count, places) in self.problems.items()}
         members = {name: getattr(self, name) for name in ("form", "samples", "lengths", "unit", "roles")}
-        return members | {"problems": problems, "first_rows": list(self.first_rows), "error": self.error}
+        return members | {
+            "problems": problems,
+            "first_rows": list(self.first_rows),
+            "error": self.error,
+            "code": self.code,
+        }
 
     def text(self) -> str:
-        """Formats the result as a table, followed by warnings and the first rows."""
+        """Formats the result as a table, followed by warnings and the first rows. The error is not part of it."""
         rows = [("form", self.form or "no row could be read"), ("samples", number(self.samples))]
         rows += [(name, f"{length:,} {self.unit}") for name, length in self.lengths.items()]
         rows += [(f"role {role}", number(count)) for role, count in self.roles.items()]
@@ -78,7 +85,6 @@ class Inspection:
         for words, (count, places) in self.problems.items():
             more = ", .." if count > len(places) else ""
             lines.append(f"warning: {words}: {count:,} {'row' if count == 1 else 'rows'} ({', '.join(places)}{more})")
-        lines += [f"error: {self.error}"] if self.error is not None else []
         lines += [f"\n--- row {place} ---\n{shown}" for place, shown in enumerate(self.first_rows)]
         return "\n".join(lines)
 
@@ -104,7 +110,7 @@ def inspect_samples(
     seen: dict[bytes, str] = {}
     shown: list[str] = []
     form: str | None = None
-    error: str | None = None
+    failure: TokenkitError | None = None
     try:
         for row in read_rows(paths, fields):
             form = KINDS[type(row.sample)]
@@ -114,10 +120,10 @@ def inspect_samples(
                 shown.append(_shown(row.sample, encoder))
             for problem in _problems(row, seen, encoder):
                 found.setdefault(problem, []).append(row.place)
-    except TokenkitError as failure:
-        if failure.code == NO_FILE:
+    except TokenkitError as error:
+        if error.code == NO_FILE:
             raise
-        error = failure.message
+        failure = error
     sizes = np.array(lengths)
     nearest_rank = "inverted_cdf"  # the same quantiles as `LengthStats`
     quantiles = {f"p{q}": int(np.percentile(sizes, q, method=nearest_rank)) for q in QUANTILES} if lengths else {}
@@ -129,7 +135,8 @@ def inspect_samples(
         roles=dict(roles.most_common()),
         problems={words: (len(places), tuple(places[:NUM_PLACES])) for words, places in found.items()},
         first_rows=tuple(shown),
-        error=error,
+        error=None if failure is None else failure.message,
+        code=None if failure is None else failure.code,
     )
 
 
@@ -138,7 +145,7 @@ def _problems(row: Row, seen: dict[bytes, str], encoder: Encoder) -> list[str]:
     problems: list[str] = []
     if seen.setdefault(sample.digest[:8], row.place) != row.place:
         problems.append("the same content as an earlier row")
-    if isinstance(sample, PreferenceSample) and sample.chosen == sample.rejected:
+    if has_equal_answers(sample):
         problems.append("chosen and rejected are equal")
     if has_empty_answer(sample) or not sample_text(sample).strip():
         problems.append("empty text or answer: no token to learn from")

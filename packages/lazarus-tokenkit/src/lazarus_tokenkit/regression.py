@@ -26,6 +26,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
 from lazarus_core.bounded import read_bytes
+from lazarus_core.reasons import plain_reason
 from lazarus_core.strict_json import BOM, MalformedJson, parse_json
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.fingerprint import compute_fingerprint
@@ -155,7 +156,7 @@ def read_suite(path: Path) -> Suite:
         fields = Case.model_fields if "tests" in first["loc"] else Suite.model_fields
         unknown = f"is not one of {', '.join(fields)}"
         reason = unknown if first["type"] == "extra_forbidden" else _REASONS.get(first["type"], first["msg"])
-        raise TokenkitError(f"{path}: {where}: {reason.removeprefix('Value error, ')}", "LT-E902") from error
+        raise TokenkitError(f"{path}: {where}: {plain_reason(reason)}", "LT-E902") from error
 
 
 def run_suite(suite: Suite, tokenizer: Tokenizer) -> list[Outcome]:

@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from lazarus_core.reasons import plain_reason
 from lazarus_train.config import TrainConfig
 from lazarus_train.objective_registry import BUILT_IN, settings_type
 
@@ -48,7 +49,7 @@ class BuildPlanSettings(BaseModel):
         try:
             PlanConfig.model_validate({"token_budget": self.row_len or 1, **self.planning()})
         except ValidationError as error:
-            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+            raise ValueError(plain_reason(error.errors()[0]["msg"])) from error
         return self
 
     def planning(self) -> dict[str, Any]:

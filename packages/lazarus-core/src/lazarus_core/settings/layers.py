@@ -30,6 +30,7 @@ from pydantic import BaseModel, ValidationError
 
 from lazarus_core.canonical import JSON
 from lazarus_core.errors import InputError
+from lazarus_core.reasons import plain_reason
 from lazarus_core.settings.file import Unwrap, read_settings
 from lazarus_core.settings.schema import Key, Schema, Setting, dotted, expected, fits, leaves, members, schema_of
 
@@ -352,14 +353,17 @@ class Layers(Generic[Model]):
         if source is None:
             return None
         if detail["type"] == "value_error":
-            said = str(detail["msg"]).removeprefix("Value error, ")
+            said = plain_reason(str(detail["msg"]))
             at = f"[{dotted(key)}] " if setting is not None and setting.is_table else ""
             return f"{source.place}: {at}{said}", CONTRADICTION
         if setting is None:
-            return f"{source.place}: {detail['msg']}", UNFIT
+            return f"{source.place}: {plain_reason(str(detail['msg']))}", UNFIT
         if not setting.is_map or str(detail["type"]).startswith(("greater_than", "less_than", "finite")):
             return _unfit(source, setting, self._values.get(key), expected(setting)), UNFIT
-        said, shown = str(detail["msg"]), _short(json.dumps(detail["input"], ensure_ascii=False, default=str))
+        said, shown = (
+            plain_reason(str(detail["msg"])),
+            _short(json.dumps(detail["input"], ensure_ascii=False, default=str)),
+        )
         return f"{source.place}: `{dotted(key)}`: {said[:1].lower()}{said[1:]}, not {shown}", UNFIT
 
     def _key_of(self, location: Sequence[int | str]) -> Key:

@@ -19,6 +19,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, Valida
 from pydantic import model_validator as validator
 
 from lazarus_core.bounded import read_bytes
+from lazarus_core.reasons import plain_reason
 from lazarus_core.strict_json import BOM, MalformedJson, parse_object
 from lazarus_models.config.architecture import Frozen, RopeConfig
 from lazarus_models.errors import ConfigError
@@ -301,11 +302,11 @@ def _with_infinity(value: Any) -> Any:
 
 
 def in_words(error: ValidationError) -> str:
-    """Formats a pydantic error as one line: `rope.factor: Input should be greater than 0 (got -1.0); ...`."""
+    """Formats a pydantic error as one line: `rope.factor: must be above 0 (got -1.0); ...`."""
     lines: list[str] = []
     for item in error.errors():
         where = ".".join(str(part) if str(part).isidentifier() else repr(part) for part in item["loc"])
         got = "" if item["type"] in ("missing", "value_error") else f" (got {reprlib.repr(item['input'])})"
-        said = item["msg"].removeprefix("Value error, ") + got
+        said = plain_reason(item["msg"]) + got
         lines.append(f"{where}: {said}" if where else said)
     return "; ".join(lines)

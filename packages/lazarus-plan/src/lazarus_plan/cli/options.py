@@ -9,6 +9,7 @@ import typer
 
 from lazarus_core.console import say, show
 from lazarus_core.errors import LazarusError
+from lazarus_core.reasons import plain_reason
 from lazarus_plan.cli.option_names import errors_with_options
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def make_config(**settings: object) -> "PlanConfig":
     except ValidationError as error:
         first = error.errors()[0]
         option = "--" + str(first["loc"][0]).replace("_", "-") + ": " if first["loc"] else ""
-        raise typer.BadParameter(f"{option}{first['msg'].removeprefix('Value error, ')}") from error
+        raise typer.BadParameter(f"{option}{plain_reason(first['msg'])}") from error
 
 
 def numbers(text: str, option: str) -> tuple[int, ...]:

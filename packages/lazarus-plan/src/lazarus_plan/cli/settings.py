@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lazarus_core.reasons import plain_reason
 from lazarus_plan.cli.options import make_config, numbers
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _stages(stages: list[str], weights: tuple[int, ...], until: str) -> "tuple[S
     try:
         return tuple(Stage.model_validate({**each, "until": until}) for each in asked)
     except ValidationError as error:
-        raise typer.BadParameter(f"--stage: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
+        raise typer.BadParameter(f"--stage: {plain_reason(error.errors()[0]['msg'])}") from error
 
 
 def fresh_seed() -> int:

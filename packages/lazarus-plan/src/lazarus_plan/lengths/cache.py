@@ -22,7 +22,7 @@ from typing import IO, Any, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from lazarus_core.atomic import naming, whole_file
+from lazarus_core.atomic import naming, parents_made, whole_file
 from lazarus_core.bounded import open_file, read_lines
 from lazarus_core.canonical import JSON, canonical_json, digest_text
 from lazarus_core.strict_json import parse_object
@@ -207,12 +207,13 @@ class LengthsWriter:
 
     def __init__(self, path: Path | str) -> None:
         self._path = Path(path)
+        self._parents = parents_made(self._path)
         self._body: IO[bytes] | None = None
         self._count = 0
 
     def __enter__(self) -> "LengthsWriter":
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         with naming(self._path):
+            self._parents.__enter__()
             self._body = TemporaryFile(dir=self._path.parent)  # it has no name, so nothing can stay behind
         return self
 
@@ -221,6 +222,7 @@ class LengthsWriter:
     ) -> None:
         if self._body is not None:
             self._body.close()
+        self._parents.__exit__(kind, error, trace)
 
     def add(self, row: LengthRow) -> None:
         """Appends one sample."""

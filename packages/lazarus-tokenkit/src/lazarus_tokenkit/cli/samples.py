@@ -12,6 +12,9 @@ from lazarus_core.console import say, show
 from lazarus_tokenkit.cli.options import AsJson, Template, load, with_fields
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lazarus_tokenkit.samples.read import Row
     from lazarus_tokenkit.samples.schemas import FieldNames
 
 
@@ -29,19 +32,22 @@ def inspect(
     rows: Annotated[int, typer.Option("--rows", help="Number of rows to show as a model receives them.", min=0)] = 2,
     as_json: AsJson = False,
 ) -> None:
-    """Inspect data files; exit 1 if a row is invalid.
+    """Inspect data files. An invalid row ends the reading with an error, as in every command.
 
     Prints form, counts, lengths, problems, and the first rows as a model receives them.
 
     Example: train.jsonl -t gpt2 --rows 3
     """
     from lazarus_tokenkit.encoding.encoder import Encoder
+    from lazarus_tokenkit.errors import SampleError
     from lazarus_tokenkit.inspection import inspect_samples
 
     encoder = Encoder(load(tokenizer or "byte"), template)
     found = inspect_samples(data, fields, encoder, rows, with_tokens=tokenizer is not None)
-    show(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if as_json else found.text())
-    raise typer.Exit(1 if found.error is not None else 0)
+    if found.samples or as_json:
+        show(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if as_json else found.text())
+    if found.error is not None and found.code is not None:
+        raise SampleError(found.error, found.code)
 
 
 @with_fields
@@ -62,7 +68,7 @@ def prepare(
     fields: "FieldNames",
     force: Force = False,
 ) -> None:
-    """Rewrite numbers and structures of samples.
+    """Rewrite numbers and structures of samples. Preferences of two equal answers are left out.
 
     Example: train.jsonl --numbers spaced --structures url,email -o prepared.jsonl
     """
@@ -76,14 +82,22 @@ def prepare(
     if unknown := [name for name in names if name not in PATTERNS]:
         raise typer.BadParameter(f"unknown structure `{unknown[0]}`: choose from {', '.join(PATTERNS)}")
     check_output(output, SAMPLES, inputs=data, force=force)
-    rows = read_rows(data, fields)
-    samples = texts = values = 0
+    rows = samples = texts = values = 0
+
+    def counted_rows() -> "Iterator[Row]":
+        nonlocal rows
+        for row in read_rows(data, fields):
+            rows += 1
+            yield row
+
     with whole_file(output) as stream:
-        for each in prepare_samples(rows, numbers, names):
+        for each in prepare_samples(counted_rows(), numbers, names):
             stream.write((json.dumps(each.to_json(), ensure_ascii=False) + "\n").encode())
             samples, texts, values = samples + 1, texts + each.texts, values + len(each.structures)
     counted = ((samples, "sample", ""), (texts, "text", " changed"), (values, "structure", ""))
     say(", ".join(f"{count:,} {word}{'' if count == 1 else 's'}{more}" for count, word, more in counted))
+    if equal := rows - samples:
+        say(f"left out: {equal:,} {'row' if equal == 1 else 'rows'} with equal chosen and rejected answers")
     if names:
         say(f"special tokens to train or add: {' '.join(structure_tokens(names))}")
     say(f"wrote {output}; next: lazarus-tokenkit samples inspect {output}")

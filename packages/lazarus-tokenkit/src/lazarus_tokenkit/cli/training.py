@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lazarus_core.console import say, show, warn
+from lazarus_core.reasons import plain_reason
 from lazarus_tokenkit.cli.options import AsJson, Data, with_fields
 
 if TYPE_CHECKING:
@@ -137,4 +138,4 @@ def _checked(make: Callable[[], Any]) -> Any:
         return make()
     except ValidationError as error:
         first = error.errors()[0]
-        raise typer.BadParameter(first["msg"].removeprefix("Value error, ")) from error
+        raise typer.BadParameter(plain_reason(first["msg"])) from error

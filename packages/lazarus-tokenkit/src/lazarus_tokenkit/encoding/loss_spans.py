@@ -225,7 +225,7 @@ class SpanFinder:
         if 0 < first < len(messages):
             prompt = self._template.render(messages[:first], add_generation_prompt=True, tools=tools)
             if not text.startswith(prompt):
-                raise self._unstable(first, "the turn does not begin with its generation prompt")
+                raise self._unprompted(first)
             before = len(prompt)
         answers: list[_Answer] = []
         masked = self._masked_blocks(unmarked, tools, first, len(spans))
@@ -264,7 +264,7 @@ class SpanFinder:
     def _turn_start(self, render: Render, before: Sequence[Message], text: str) -> int:
         prompt = render(before, add_generation_prompt=True)
         if not text.startswith(prompt):
-            raise self._unstable(len(before), "the turn does not begin with its generation prompt")
+            raise self._unprompted(len(before))
         return len(prompt)
 
     def _turn_end(self, render: Render, turns: Sequence[Message], text: str, mark: str) -> int:
@@ -305,6 +305,14 @@ class SpanFinder:
         return TemplateError(
             f"template `{self._template.name}` does not determine which tokens of message {turn} carry loss: {reason};"
             f" use {self._stable_template} or split the conversation into samples with one answer each",
+            UNSTABLE,
+        )
+
+    def _unprompted(self, turn: int) -> TemplateError:
+        return TemplateError(
+            f"template `{self._template.name}` does not determine which tokens of message {turn} carry loss: the turn does"
+            " not begin with its generation prompt; write the same text before every answer, or mark the assistant's words"
+            " with `{% generation %}`",
             UNSTABLE,
         )
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from lazarus_core.atomic import naming, stream_number, whole_file
+from lazarus_core.atomic import naming, parents_made, stream_number, whole_file
 from lazarus_tokenkit.errors import TokenkitError
 
 logger = logging.getLogger(__name__)
@@ -50,14 +50,16 @@ class ResumeFile:
         self._first_line = b'{"lazarus_partial":2,"identity":' + identity + b"}\n"
         self._digest = hashlib.sha256(self._first_line).digest()  # the chain starts at the identity
         self._stream: IO[bytes] | None = None
+        self._parents = parents_made(self.path)
         self._has_more = False
         self._is_finished = False
 
     def __enter__(self) -> "ResumeFile":
+        with naming(self._output):
+            self._parents.__enter__()
         if stream_number(self._output) is not None or (self._output.exists() and not self._output.is_file()):
             self._stream = tempfile.TemporaryFile()  # a device has no directory for a resume file; closed in `__exit__`
         else:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             with naming(self.path):
                 self._stream = self._open()
         first = self._stream.readline(len(self._first_line))
@@ -80,6 +82,7 @@ class ResumeFile:
             self.path.unlink(missing_ok=True)  # before the lock is released
         with naming(self.path):
             self._stream.close()
+        self._parents.__exit__(kind, error, trace)
 
     def reuse(self, rows: Iterable[tuple[str, str]]) -> list[bytes] | None:
         """Returns the stored lines of the next rows, or None if they are not all stored. None drops the rest of the file.

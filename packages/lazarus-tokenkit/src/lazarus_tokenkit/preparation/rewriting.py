@@ -19,6 +19,7 @@ from lazarus_tokenkit.samples.kinds import (
     TextSample,
 )
 from lazarus_tokenkit.samples.read import Row
+from lazarus_tokenkit.samples.useless import has_equal_answers
 
 Rewrite = Callable[[str], str]
 
@@ -45,7 +46,7 @@ class PreparedSample:
 def prepare_samples(
     rows: Iterable[Row], numbers: Style | None, structures: tuple[str, ...]
 ) -> Iterator[PreparedSample]:
-    """Rewrites the texts of samples.
+    """Rewrites the texts of samples. Preferences whose chosen and rejected answers are equal are left out.
 
     Args:
         rows: Samples with their places.
@@ -56,6 +57,8 @@ def prepare_samples(
         SampleError: A text already contains the token of a structure.
     """
     for row in rows:
+        if has_equal_answers(row.sample):
+            continue
         values: list[str] = []
         changed: list[bool] = []
 

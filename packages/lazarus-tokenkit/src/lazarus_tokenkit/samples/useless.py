@@ -2,6 +2,7 @@
 
 A preference of equal answers has nothing to prefer. A row with an empty answer teaches to answer nothing, because its
 end-of-turn token carries loss. Both stay: a plan numbers samples by the rows of the file, so a reader may leave none out.
+`prepare_samples`, which makes a new file, leaves equal preferences out.
 """
 
 import logging
@@ -37,7 +38,7 @@ class UselessRows:
             sample: The sample.
             place: File and line.
         """
-        if isinstance(sample, PreferenceSample) and sample.chosen == sample.rejected:
+        if has_equal_answers(sample):
             self.equal += 1
             self.first_equal = self.first_equal or place
         if has_empty_answer(sample):
@@ -49,13 +50,18 @@ class UselessRows:
         if self.equal:
             _warn_once(
                 f"{_rows(self.equal)} with equal chosen and rejected, the first in {self.first_equal}: there is nothing to"
-                " prefer; remove them"
+                " prefer; `prepare_samples` (command line: `lazarus data samples prepare`) leaves them out"
             )
         if self.empty:
             _warn_once(
                 f"{_rows(self.empty)} with an empty answer, the first in {self.first_empty}: a model learns to answer"
                 " nothing; remove them if that is not wanted"
             )
+
+
+def has_equal_answers(sample: Sample) -> bool:
+    """Whether a preference has nothing to prefer: its chosen and rejected answers are equal."""
+    return isinstance(sample, PreferenceSample) and sample.chosen == sample.rejected
 
 
 def has_empty_answer(sample: Sample) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lazarus_core.errors import reworded
+from lazarus_core.reasons import plain_reason
 from lazarus_core.settings import Key, Option
 from lazarus_plan.command_names import name_commands
 
@@ -251,7 +252,7 @@ def refusal(error: "ValidationError") -> typer.BadParameter:
             return typer.BadParameter(f"--objective {kind} needs {option_of(name)}")
         case _:
             pass
-    said = re.sub(r"`([\w.]+)`", lambda name: option_of(name[1]), first["msg"].removeprefix("Value error, "))
+    said = re.sub(r"`([\w.]+)`", lambda name: option_of(name[1]), plain_reason(first["msg"]))
     return typer.BadParameter(f"{_place(first['loc'])}{said[0].lower()}{said[1:]}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lazarus_core.atomic import move, remove_folder
+from lazarus_core.atomic import move, parents_made, remove_folder
 from lazarus_core.leftovers import clear_folder
 from lazarus_train.errors import SetupError
 
@@ -136,6 +136,8 @@ class RunFolder:
     def held(self, *, by_this: bool = True) -> Generator[None]:
         """Context manager: creates the folder and locks it. The system releases the lock when the process ends.
 
+        A folder that was created here and is still empty is removed when the block fails.
+
         Args:
             by_this: False on the processes of a run that do not write.
 
@@ -145,12 +147,18 @@ class RunFolder:
         if not by_this:
             yield
             return
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as lock:
+        path = self.path / ".lock"
+        is_new = not path.exists()
+        with parents_made(path), path.open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise SetupError(
                     f"another process trains in {self.path}: wait for it, or choose another `output`", "LR-E106"
                 ) from None
-            yield
+            try:
+                yield
+            except BaseException:
+                if is_new and [each.name for each in self.path.iterdir()] == [path.name]:
+                    path.unlink()  # the run was refused before it wrote anything
+                raise
