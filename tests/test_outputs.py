@@ -54,6 +54,7 @@ READ = {
         "adapter",
         "prompt_file",
         "prompts",
+        "system_file",
         "text",
         "config",
         "batch_plan",

@@ -203,6 +203,32 @@ def test_what_is_no_text_is_refused(stories, tmp_path):
     assert "x.txt: not UTF-8" in refusal(*some, "--prompt", "x", "--system", f"@{tmp_path / 'x.txt'}")
 
 
+def test_a_system_message_comes_from_a_file(stories, tmp_path):
+    from lazarus_models.cli.serving import serve
+    from lazarus_models.cli.system import system_message
+
+    (tmp_path / "system.txt").write_text("\ufeffTell stories.\r\nShort ones.\n\n", encoding="utf-8")
+    (tmp_path / "empty.txt").write_text(" \n", encoding="utf-8")
+    (tmp_path / "large.txt").write_bytes(b"x" * ((1 << 20) + 1))
+    assert "system_file" in serve.__annotations__
+    file, empty = tmp_path / "system.txt", tmp_path / "empty.txt"
+    assert system_message(None, file) == system_message(f"@{file}", None) == "Tell stories.\nShort ones."
+    assert system_message("Be brief.", None) == "Be brief." and system_message(None, None) is None
+    some = ["infer", "-m", stories.path, "--max-tokens", 4, "--json", "Hello"]
+    given, typed = (
+        CliRunner().invoke(app, list(map(str, [*some, *more])))
+        for more in (("--system-file", file), ("--system", "Tell stories.\nShort ones."))
+    )
+    first, second = (json.loads(done.stdout) for done in (given, typed))
+    assert (first["prompt_tokens"], first["ids"]) == (second["prompt_tokens"], second["ids"])
+    for command in (some, ["chat", "-m", stories.path], ["serve", "-m", stories.path, "--port", 0]):
+        assert "empty.txt: the system message is empty" in refusal(*command, "--system-file", empty)
+        assert "large.txt" in refusal(*command, "--system-file", tmp_path / "large.txt")
+        both = refusal(*command, "--system", "x", "--system-file", file)
+        assert both == "give one of `--system` and `--system-file`"
+    assert "`--system-file` has no effect with `--raw`" in refusal(*some, "--raw", "--system-file", file)
+
+
 def test_a_port_in_use_is_named(stories):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

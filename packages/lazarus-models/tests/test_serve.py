@@ -5,11 +5,14 @@ import sys
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from lazarus_models import GenerationConfig, generate
+from lazarus_models.errors import ServingError
 from lazarus_models.generation.batch import BatchRunner
+from lazarus_models.serving import ServeConfig, Server
 from lazarus_models.serving.app import Answer
 from lazarus_models.serving.engine import Job
 from serving import running
@@ -85,6 +88,40 @@ def test_a_chats_log_probabilities_name_the_likeliest_tokens(server):
     assert [len(token["top_logprobs"]) for token in content] == [3, 3, 3, 3]
     assert all(token["token"] == token["top_logprobs"][0]["token"] for token in content)  # greedy
     assert bytes(content[0]["bytes"]).decode() == content[0]["token"]
+
+
+def test_the_system_message_of_the_server_starts_conversations_without_one(stories):
+    asked = [{"role": "user", "content": "Hello"}]
+    system = {"role": "system", "content": "Be kind."}
+
+    def answer(server, *messages, **body):
+        said = ask(server, "/v1/chat/completions", {"messages": [*messages], "max_tokens": 8, "temperature": 0, **body})
+        found = json.loads(said[1])
+        assert said[0] == 200, found
+        return found["choices"][0]["message"]["content"], found["usage"]["prompt_tokens"]
+
+    with running(stories, api_key="secret") as plain, running(stories, api_key="secret", system="Be kind.") as kind:
+        assert answer(kind, *asked) == answer(plain, system, *asked) != answer(plain, *asked)
+        assert answer(kind, {"role": "developer", "content": "Other."}, *asked) == answer(
+            plain, {"role": "system", "content": "Other."}, *asked
+        )
+        body = {"prompt": "Hello", "max_tokens": 8, "temperature": 0}
+        texts = [json.loads(ask(server, "/v1/completions", body)[1])["choices"][0]["text"] for server in (plain, kind)]
+        assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}x", "no system"),
+        ("{% for m in messages if m.role != 'system' %}{{ m.content }}{% endfor %}", "leaves the system message out"),
+        ("{% for m in messages %}{{ m.content * 9999 }}{% endfor %}", "tokens"),
+    ],
+)
+def test_a_system_message_that_the_model_cannot_have_is_refused_at_the_start(stories, source, words):
+    lm = replace(stories, tokenizer=replace(stories.tokenizer, chat_template=source))
+    with pytest.raises(ServingError, match=f"`system` .*{words}"):
+        Server(lm, "m", ServeConfig(port=0, system="Be kind."))
 
 
 CALL = '<tool_call>{"name": "add", "arguments": {"a": 2}}</tool_call>'

@@ -20,6 +20,7 @@ from lazarus_plan import (
 )
 from lazarus_plan.errors import PlanningError
 from lazarus_plan.packing.mixture import schedule
+from lazarus_plan.report import count_mixture
 from suite import examples
 
 weights = st.lists(st.integers(1, 50), min_size=1, max_size=8)
@@ -100,3 +101,67 @@ def test_sources_that_do_not_match_are_refused(changes: dict[str, object]):
     with pytest.raises(PlanningError) as caught:
         build_plan(caches(5, 5), PlanConfig(token_budget=64, **changes))  # pyright: ignore[reportArgumentType] # by name
     assert caught.value.code == "LP-E133"
+
+
+def plain_counts(plan: BatchPlan) -> list[tuple[Counter[int], Counter[int]]]:
+    """Rows and tokens of each source in every step, counted row by row."""
+    found: list[tuple[Counter[int], Counter[int]]] = []
+    ends = [source.offset + source.count for source in plan.metadata.sources]
+    for index in range(len(plan)):
+        rows, tokens = Counter[int](), Counter[int]()
+        for row in plan.step(index).rows:
+            sources = {next(n for n, end in enumerate(ends) if segment.sample < end) for segment in row.segments}
+            (source,) = sources  # a row has samples of one source
+            rows[source] += 1
+            tokens[source] += row.tokens
+        found.append((rows, tokens))
+    return found
+
+
+TWO_STAGES = (Stage(sources=(2, 0), weights=(1, 3), until="first"), Stage(sources=(0, 1, 2)))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        PlanConfig(token_budget=128, row_len=64, epochs=2, stages=(Stage(sources=(0, 1, 2), weights=(5, 2, 1)),)),
+        PlanConfig(token_budget=192, row_len=64, epochs=2, stages=TWO_STAGES),
+        PlanConfig(token_budget=192, row_len=64, repeats=(1, 3, 2)),
+        PlanConfig(token_budget=192, row_len=64, mode="padded"),
+        PlanConfig(token_budget=192, mode="bucketed", bucket_edges=(16, 48)),
+        PlanConfig(token_budget=192, row_len=32, oversize="split"),
+    ],
+    ids=["weights", "two stages", "repeats", "padded", "bucketed", "split"],
+)
+def test_the_mixture_of_a_step_is_its_rows_and_tokens(config: PlanConfig):
+    plan = build_plan(caches(30, 11, 17), config)
+    counted = list(count_mixture(plan))
+    assert len(counted) == len(plan)
+    seen_rows, seen_tokens = Counter[int](), Counter[int]()
+    for step, (rows, tokens) in zip(counted, plain_counts(plan), strict=True):
+        seen_rows += rows
+        seen_tokens += tokens
+        for found, expected in (
+            (step.rows, rows),
+            (step.tokens, tokens),
+            (step.seen_rows, seen_rows),
+            (step.seen_tokens, seen_tokens),
+        ):
+            assert list(found) == [expected[source] for source in range(3)]
+        assert sum(step.due_rows) == pytest.approx(sum(step.seen_rows))
+        if len(config.stages) == 1 and config.mode == "packed":
+            assert all(abs(seen - due) < 1 for seen, due in zip(step.seen_rows, step.due_rows, strict=True))
+            assert step.asked == (5, 2, 1)
+    last = plan.metadata.epochs[-1].stages[-1]
+    assert counted[-1].asked == ((5, 2, 1) if len(config.stages) == 1 else last.rows)
+    for begin in range(len(plan) + 1):
+        assert list(count_mixture(plan, begin)) == counted[begin:]
+
+
+def test_a_source_outside_the_stage_is_asked_for_nothing():
+    plan = build_plan(caches(30, 11, 17), PlanConfig(token_budget=192, row_len=64, stages=TWO_STAGES))
+    first, second = plan.metadata.epochs[0].stages
+    counted = list(count_mixture(plan))
+    assert {step.asked for step in counted[: first.steps]} == {(3, 0, 1)}
+    assert {step.asked for step in counted[first.steps :]} == {second.rows}
+    assert counted[first.steps - 1].due_rows[1] == 0 < counted[-1].due_rows[1]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lazarus_tokenkit import (
     ChatSample,
     CompletionSample,
+    Encoder,
     FieldNames,
     Message,
     PreferenceSample,
@@ -17,6 +18,7 @@ from lazarus_tokenkit import (
     ToolCall,
     compute_fingerprint,
     load_tokenizer,
+    read_samples,
 )
 from lazarus_tokenkit.analysis.waste import padding_waste
 from lazarus_tokenkit.analysis.words import analyze_words
@@ -26,7 +28,9 @@ from lazarus_tokenkit.preparation.numerals import join_digits, normalize_numbers
 from lazarus_tokenkit.preparation.registry import SpecialTokens
 from lazarus_tokenkit.preparation.rewriting import map_texts, to_row
 from lazarus_tokenkit.preparation.structures import PATTERNS, inject_structures, restore_structures, structure_tokens
+from lazarus_tokenkit.preparation.system_message import add_system_message
 from lazarus_tokenkit.regression import read_suite
+from lazarus_tokenkit.samples.kinds import JSON
 from lazarus_tokenkit.samples.schemas import to_sample
 from lazarus_tokenkit.tokenizers import BpeConfig, train_bpe
 
@@ -189,6 +193,70 @@ def test_a_row_is_read_as_the_sample_that_it_was_written_from(sample: Any):
     assert names is not None
     assert to_sample(row, names, row["id"]) == sample
     assert map_texts(sample, str) == sample
+
+
+SYSTEM_ROWS: list[JSON] = [
+    {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]},
+    {
+        "messages": [
+            {"role": "system", "content": "own"},
+            {"role": "user", "content": "a"},
+            {"role": "assistant", "content": "b"},
+        ]
+    },
+]
+OTHER_ROWS: list[JSON] = [
+    {"prompt": "a", "completion": "b"},
+    {"prompt": "a", "chosen": "b", "rejected": "c"},
+    {"prompt": "a"},
+    {"instruction": "a", "output": "b"},
+]
+
+
+@pytest.mark.parametrize("rows", [SYSTEM_ROWS, *([row] for row in OTHER_ROWS)])
+def test_a_system_message_is_added_where_there_is_none(call: Any, tmp_path: Path, rows: list[JSON]):
+    data, output, system = tmp_path / "d.jsonl", tmp_path / "o.jsonl", tmp_path / "system.txt"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    system.write_text("Be brief.\nBe kind.\n")
+    code, _, err = call("samples", "prepare", str(data), "-o", str(output), "--system-file", str(system))
+    assert code == 0 and "1 system message added" in err
+    before, after = list(read_samples(data)), list(read_samples(output))
+    for old, new in zip(before, after, strict=True):
+        assert new == add_system_message(old, "Be brief.\nBe kind.")
+        assert isinstance(new, ChatSample | PromptSample | PreferenceSample)
+        turns = new.prompt if isinstance(new, PreferenceSample) else new.messages
+        systems = [turn.content for turn in turns if turn.role == "system"]
+        assert systems == (["own"] if "own" in str(old) else ["Be brief.\nBe kind."])
+        if isinstance(new, ChatSample) and isinstance(
+            old, ChatSample | CompletionSample
+        ):  # the rest of the conversation and its loss are as before
+            encoder = Encoder(load_tokenizer("byte"), "chatml")
+            old_ids, new_ids = encoder.encode(old), encoder.encode(new)
+            assert new_ids.ids[-len(old_ids.ids) + 1 :] == old_ids.ids[1:]
+            assert sum(new_ids.loss_mask) == sum(old_ids.loss_mask)
+        assert add_system_message(new, "Again.") is new
+
+
+@pytest.mark.parametrize(
+    ("content", "row", "words"),
+    [
+        (b"ok", {"text": "a document"}, "d.jsonl:1: a document has no turns"),
+        (b"\xff", OTHER_ROWS[0], "system.txt: not UTF-8 (byte 0)"),
+        (b" \n\n", OTHER_ROWS[0], "system.txt: the system message is empty"),
+        (b"x" * ((1 << 20) + 1), OTHER_ROWS[0], "system.txt"),
+        (None, OTHER_ROWS[0], "system.txt"),
+    ],
+    ids=["document", "bytes", "empty", "large", "missing"],
+)
+def test_a_system_message_that_cannot_be_added_is_one_line(
+    call: Any, tmp_path: Path, content: bytes | None, row: JSON, words: str
+):
+    data, output, system = tmp_path / "d.jsonl", tmp_path / "o.jsonl", tmp_path / "system.txt"
+    data.write_text(json.dumps(row) + "\n")
+    if content is not None:
+        system.write_bytes(content)
+    code, out, err = call("samples", "prepare", str(data), "-o", str(output), "--system-file", str(system))
+    assert (code, out) == (2, "") and words in err and len(err.splitlines()) == 1 and not output.exists()
 
 
 def test_samples_are_prepared_and_can_be_put_back(call: Any, tmp_path: Path):

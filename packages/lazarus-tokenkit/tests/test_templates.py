@@ -45,6 +45,9 @@ GOLDEN = {
     "qwen3": "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nYo.<|im_end|>\n",
     "vicuna": "USER: Hi ASSISTANT: Yo.</s>",
     "alpaca": "### Instruction:\nHi\n\n### Response:\nYo.</s>\n\n",
+    "instruct": "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\nHi\n\n### Response:\nYo.</s>\n\n",
+    "chat": "Human: Hi\n\nAssistant: Yo.</s>\n\n",
 }
 NAMES = list(REGISTRY)
 
@@ -144,6 +147,47 @@ def test_a_template_that_leaves_tools_or_calls_out_is_refused(tools: Any, turns:
 def test_llama2_puts_the_system_message_into_the_first_turn():
     text = template("llama2").render((SYSTEM, *TURNS[:3]))
     assert text == "<s>[INST] <<SYS>>\nBe.\n<</SYS>>\n\nHi [/INST] Yo. </s><s>[INST] Bye [/INST]"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "instruct",
+            "Be.\n\n### Instruction:\nHi\n\n### Response:\nYo.</s>\n\n### Instruction:\nBye\n\n### Response:\n",
+        ),
+        ("chat", "Be.\n\nHuman: Hi\n\nAssistant: Yo.</s>\n\nHuman: Bye\n\nAssistant:"),
+    ],
+)
+def test_a_system_message_is_the_preamble(name: str, text: str):
+    assert template(name).render((SYSTEM, *TURNS[:3]), add_generation_prompt=True) == text
+    assert template(name).is_content_independent  # encoding renders each sequence of roles once
+
+
+TALK = st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(pairs=TALK, has_system=st.booleans())
+def test_a_conversation_extends_its_beginning_and_its_prompts(
+    name: str, pairs: list[tuple[str, str]], has_system: bool
+):
+    turns = [Message(*turn) for pair in pairs for turn in zip(("user", "assistant"), pair, strict=True)]
+    if has_system and REGISTRY[name].has_system:
+        turns.insert(0, SYSTEM)
+    encoder = Encoder(ALL, name)
+    whole = encoder.encode(ChatSample("0", tuple(turns)))
+    assert ALL.decode(whole.ids) == template(name).render(turns)
+    for size in range(1, len(turns) + 1):
+        if turns[size - 1].role == "assistant":
+            start = encoder.encode(ChatSample("0", tuple(turns[:size])))
+            assert whole.ids[: len(start.ids)] == start.ids
+            assert whole.loss_mask[: len(start.ids)] == start.loss_mask
+            prompt = encoder.prompt(turns[: size - 1])
+            assert whole.ids[: len(prompt)] == prompt
+            # The prompt ends where the loss of the answer begins.
+            before = encoder.encode(ChatSample("0", tuple(turns[: size - 2]))).ids if size > 3 else []
+            assert sum(whole.loss_mask[len(before) : len(prompt)]) == 0 and whole.loss_mask[len(prompt)] == 1
 
 
 def test_gemma_refuses_a_system_message():

@@ -6,12 +6,15 @@ import pytest
 
 from lazarus_plan import PlanConfig, Stage, build_plan, load_plan, save_plan
 from lazarus_plan.errors import StalePlan
+from lazarus_plan.report import StepMixture
 from lazarus_tokenkit import Encoder, FieldNames, load_tokenizer
-from lazarus_train import train, verify_run
+from lazarus_train import Watcher, train, verify_run
+from lazarus_train.cli.progress import mixture_note
 from lazarus_train.data.dataset import Dataset, read_dataset
-from lazarus_train.errors import SetupError
+from lazarus_train.errors import CorruptCheckpoint, SetupError
 from lazarus_train.preflight.inputs import check_run
-from lazarus_train.run_dir.report import report_runs
+from lazarus_train.run_dir.report import as_json, report_runs
+from lazarus_train.verify.metrics_check import check_metrics, read_metrics
 
 
 @pytest.fixture
@@ -74,6 +77,96 @@ def test_joined_sources_keep_their_samples_and_parts(mixed):
     for index, (ids, loss_mask) in enumerate(flat):
         assert joined.sample(index)[0].tolist() == ids.tolist()
         assert joined.sample(index)[1].tolist() == loss_mask.tolist()
+
+
+@pytest.mark.slow
+def test_every_step_records_its_mixture_and_a_resumed_run_records_the_same(mixed):
+    train(config(mixed, "whole", max_steps=4))
+    train(config(mixed, "resumed", max_steps=2))
+    train(config(mixed, "resumed", max_steps=4))
+    whole, resumed = ((mixed.folder / name / "metrics.jsonl").read_bytes() for name in ("whole", "resumed"))
+    assert whole == resumed
+    plan = load_plan(mixed.plan)
+    lines = list(map(json.loads, whole.splitlines()))
+    seen = {0: 0, 24: 0}
+    for line, index in zip(lines, range(4), strict=True):
+        mixture = line["mixture"]
+        assert mixture["asked"] == [2, 1]
+        for row in plan.step(index).rows:
+            seen[24 if row.segments[0].sample >= 24 else 0] += 1
+        assert mixture["seen_rows"] == list(seen.values())
+        assert sum(mixture["tokens"]) == line["tokens"]
+        assert sum(mixture["seen_tokens"]) == sum(each["tokens"] for each in lines[: index + 1])
+
+
+def test_a_run_with_one_source_records_no_mixture(setup):
+    train(setup.config(max_steps=2))
+    assert "mixture" not in (setup.folder / "run/metrics.jsonl").read_text()
+    assert "Mixture" not in report_runs([setup.folder / "run"])
+    assert "mixture" not in as_json([setup.folder / "run"])[0]
+
+
+def test_a_changed_mixture_is_found_and_an_older_run_has_none(mixed):
+    settings = config(mixed, max_steps=3)
+    train(settings)
+    path = mixed.folder / "run/metrics.jsonl"
+    inputs, lines = check_run(settings), read_metrics(path)
+    rest = inputs.plan, inputs.units, settings.optimizer
+    assert check_metrics(path, lines, *rest, 0) == 3
+    older = [{name: value for name, value in line.items() if name != "mixture"} for line in lines]
+    assert check_metrics(path, [*older[:2], lines[2]], *rest, 0) == 3  # resumed by this version
+    for name in ("asked", "rows", "tokens", "seen_rows", "seen_tokens"):
+        edited = lines[1]["mixture"] | {name: [7, 7]}
+        for wrong in (edited, {}, None, [1]):
+            with pytest.raises(CorruptCheckpoint, match="`mixture` of step 2 is"):
+                check_metrics(path, [lines[0], lines[1] | {"mixture": wrong}, lines[2]], *rest, 0)
+        # The plan before a rebase may have had other shares, but not other rows.
+        changed = [lines[0], lines[1] | {"mixture": edited}, lines[2]]
+        if name == "asked":
+            assert check_metrics(path, changed, *rest, 2) == 3
+        else:
+            with pytest.raises(CorruptCheckpoint, match="`mixture` of step 2 is"):
+                check_metrics(path, changed, *rest, 2)
+
+
+def test_the_bar_and_the_report_show_the_shares(mixed):
+    notes: list[str] = []
+    train(
+        config(mixed, max_steps=3),
+        watcher=Watcher(on_step=lambda report: notes.append(mixture_note(report.mixture))),
+    )
+    lines = read_metrics(mixed.folder / "run/metrics.jsonl")
+    rows = lines[-1]["mixture"]["seen_rows"]
+    first, second = (100 * each / sum(rows) for each in rows)
+    assert notes[-1] == f"mixture {first:.1f}/{second:.1f} % of rows, asked 66.7/33.3"
+    shares = as_json([mixed.folder / "run"])[0]["mixture"]
+    assert [(each["name"], each["rows"]) for each in shares] == list(
+        zip(("data.jsonl", "more.jsonl"), rows, strict=True)
+    )
+    assert [each["weight"] for each in shares] == [each["due"] for each in shares] == pytest.approx([2 / 3, 1 / 3])
+    page = report_runs([mixed.folder / "run"])
+    assert f"{second:.2f} % ({rows[1]})" in page[page.index("Mixture of run") :]
+
+
+def test_the_note_of_many_sources_is_the_largest_difference():
+    mixture = StepMixture((1,) * 5, *[(20, 20, 20, 20, 20)] * 2, (22, 20, 20, 20, 18), (1,) * 5, (20.0,) * 5)
+    assert mixture_note(mixture) == "mixture within 2.0 % of rows"
+
+
+def test_the_page_leaves_out_a_mixture_that_was_edited(mixed):
+    train(config(mixed, max_steps=2))
+    path = mixed.folder / "run/metrics.jsonl"
+    lines = read_metrics(path)
+    for wrong in (
+        None,
+        3,
+        {},
+        {"rows": "ab"},
+        lines[0]["mixture"] | {"asked": [0, 0]},
+        lines[0]["mixture"] | {"rows": [1]},
+    ):
+        path.write_text("".join(json.dumps(line | {"mixture": wrong}) + "\n" for line in lines))
+        assert "Mixture" not in report_runs([mixed.folder / "run"])
 
 
 @pytest.mark.slow

@@ -257,6 +257,11 @@ CODES = {
         "A typing error, or a family without published models",
         "Choose one of the names that the message lists.",
     ),
+    "LM-E250": Code(
+        "The system message of the server cannot be used with the model",
+        "A chat template without a system role, or a text longer than the context",
+        "Shorten the text, or serve without it.",
+    ),
     "LM-E260": Code(
         "Constrained answers need a library that is not installed",
         "A JSON format or a forced call without the extra `grammar`",

@@ -1,8 +1,8 @@
 r"""The common chat formats as Jinja sources. White space is part of a format and is exact.
 
 The sources are the templates in the models' own repositories (Llama-2-chat, Meta-Llama-3-Instruct, Phi-3-mini, gemma-it,
-zephyr-7b-beta, vicuna-7b-v1.5, Qwen3), ChatML of openai/openai-python, and the prompt of tatsu-lab/stanford_alpaca. One
-difference: these templates write bos before the first turn only if the format requires it.
+zephyr-7b-beta, vicuna-7b-v1.5, Qwen3), ChatML of openai/openai-python, the prompts of tatsu-lab/stanford_alpaca, and the
+turns of anthropics/hh-rlhf. One difference: these templates write bos before the first turn only if the format requires it.
 """
 
 CHATML = """\
@@ -152,3 +152,37 @@ ALPACA = """\
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- '### Response:\\n' -}}{%- endif -%}
 """
+
+INSTRUCT = """\
+{%- for message in messages -%}
+{%- if message.role == 'system' -%}{{- message.content + '\\n\\n' -}}
+{%- elif message.role == 'user' -%}
+{%- if loop.first -%}
+{{- 'Below is an instruction that describes a task. Write a response that appropriately completes the request.\\n\\n' -}}
+{%- endif -%}
+{{- '### Instruction:\\n' + message.content + '\\n\\n' -}}
+{%- elif message.role == 'assistant' -%}
+{{- '### Response:\\n' -}}
+{%- generation -%}{{- message.content + eos_token -}}{%- endgeneration -%}
+{{- '\\n\\n' -}}
+{%- else -%}{{- raise_exception('instruct knows the roles system, user and assistant') -}}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '### Response:\\n' -}}{%- endif -%}
+"""
+"""Alpaca's prompt with its preamble. A system message replaces the preamble. `ALPACA` has none without a system message."""
+
+CHAT = """\
+{%- for message in messages -%}
+{%- if message.role == 'system' -%}{{- message.content + '\\n\\n' -}}
+{%- elif message.role == 'user' -%}{{- 'Human: ' + message.content + '\\n\\n' -}}
+{%- elif message.role == 'assistant' -%}
+{{- 'Assistant:' -}}
+{%- generation -%}{{- ' ' + message.content + eos_token -}}{%- endgeneration -%}
+{{- '\\n\\n' -}}
+{%- else -%}{{- raise_exception('chat knows the roles system, user and assistant') -}}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- 'Assistant:' -}}{%- endif -%}
+"""
+"""The space after `Assistant:` belongs to the answer, so that its first word is the token that it is within a text."""

@@ -253,6 +253,16 @@ CODES = {
     "LT-E803": Code(
         "A file has no documents to train a tokenizer on", "The file has too little text", "Give more data."
     ),
+    "LT-E920": Code(
+        "A system message cannot be read from its file",
+        "The file is empty or not UTF-8",
+        "Write the text into the file as UTF-8.",
+    ),
+    "LT-E921": Code(
+        "A system message cannot be added to a document",
+        "`samples prepare --system-file` on rows with `text`",
+        "Use rows with messages or prompts, or leave the system message out.",
+    ),
     "LT-E901": Code(
         "A regression suite cannot be read",
         "A missing file, or malformed YAML",

@@ -43,7 +43,7 @@ TOKENIZERS: dict[str, tuple[str, dict[str, Any]]] = {
 MARKS = re.compile(
     "<[|\uff5c][\\w\u2581/ -]+[|\uff5c]>|<[|]turn>|<turn[|]>|<(?:start|end)_of_turn>|</?think>|</?tool_call>|<pad>"
 )
-BARE = {"plain", "llama2", "zephyr", "vicuna", "alpaca"}
+BARE = {"plain", "llama2", "zephyr", "vicuna", "alpaca", "instruct", "chat"}
 
 
 def turns(*contents: str, system: str | None = None) -> list[dict[str, Any]]:
@@ -100,8 +100,8 @@ def main() -> None:
     spec = importlib.util.spec_from_file_location("formats", where)
     formats = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(formats)
-    names = ("plain", "llama2", "llama3", "phi", "gemma", "zephyr", "qwen3", "vicuna", "alpaca", "chatml")
-    built_in = {name: getattr(formats, name.upper()) for name in [*names, "chatml_tools"]}
+    names = ("plain", "llama2", "llama3", "phi", "gemma", "zephyr", "qwen3", "vicuna", "alpaca", "instruct", "chat")
+    built_in = {name: getattr(formats, name.upper()) for name in [*names, "chatml", "chatml_tools"]}
     shipped = {
         file.stem: file.read_text() for file in sorted((Path(trl.__file__).parent / "chat_templates").glob("*.jinja"))
     }

@@ -1,6 +1,6 @@
 """The messages of a conversation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -64,3 +64,17 @@ class ChatHistory:
 
     def __len__(self) -> int:
         return len(self.messages)
+
+
+def with_system(messages: Sequence[Message], system: str | None) -> tuple[Message, ...]:
+    """A conversation with a system message first, unless it has one of its own.
+
+    >>> [message.content for message in with_system([Message("user", "Hi")], "Be brief.")]
+    ['Be brief.', 'Hi']
+
+    Args:
+        messages: The conversation.
+        system: The system message; None for none.
+    """
+    has_own = any(message.role == Role.SYSTEM.value for message in messages)
+    return tuple(messages) if has_own else (*ChatHistory.of(system), *messages)

@@ -10,8 +10,9 @@ import typer
 from lazarus_core.console import say
 from lazarus_models.cli.conversation import complete, converse, write_now
 from lazarus_models.cli.drawing import Drawing, generation_config, with_drawing
-from lazarus_models.cli.options import Adapter, AnyBase, AsJson, Model, load_model, read_text, show_table
+from lazarus_models.cli.options import Adapter, AnyBase, AsJson, Model, load_model, show_table
 from lazarus_models.cli.prompts import Asked, read_prompts
+from lazarus_models.cli.system import System, SystemFile, system_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,6 @@ Draft = Annotated[
     str | None,
     typer.Option("--draft", help="Use this smaller model for speculative decoding. The text stays the same."),
 ]
-System = Annotated[str | None, typer.Option("--system", help="Use this system message. @FILE reads it from a file.")]
 
 
 @with_drawing
@@ -44,6 +44,7 @@ def infer(
         typer.Option("--prompts", help="Answer the rows of this JSON Lines file: `id`, and `prompt` or `messages`."),
     ] = None,
     system: System = None,
+    system_file: SystemFile = None,
     adapter: Adapter = None,
     any_base: AnyBase = False,
     draft: Draft = None,
@@ -78,9 +79,10 @@ def infer(
         show_table(MODELS, as_json)
         return
     config = generation_config(max_new_tokens=max_tokens, **drawing)
-    instructions = _instructions(system)
+    instructions = system_message(system, system_file)
     if raw and instructions:
-        raise _refusal("`--system` has no effect with `--raw`; include it in the prompt")
+        option = "--system" if system_file is None else "--system-file"
+        raise _refusal(f"`{option}` has no effect with `--raw`; include it in the prompt")
     texts = [*([] if text is None else [text]), *(prompt or [])]
     if chats or interactive:
         if texts or prompt_file is not None or prompts is not None or draft is not None or as_json:
@@ -131,6 +133,7 @@ def infer(
 def chat(
     model: Model,
     system: System = None,
+    system_file: SystemFile = None,
     adapter: Adapter = None,
     any_base: AnyBase = False,
     max_tokens: MaxTokens = 512,
@@ -145,7 +148,7 @@ def chat(
     Example: -m smollm2-360m --system "Answer in one sentence."
     """
     config = generation_config(max_new_tokens=max_tokens, **drawing)
-    instructions = _instructions(system)
+    instructions = system_message(system, system_file)
     converse(load_model(model, adapter, any_base=any_base), instructions, config)
 
 
@@ -196,12 +199,6 @@ def _say_speed(head: str, read: int, reading_s: float, wrote: int, seconds: floa
         f"{head}: prompt {read / reading_s:.1f}{writing}, all {wrote / seconds:.1f} tok/s; "
         f"peak memory {mx.get_peak_memory() / 1e6:,.0f} MB"
     )
-
-
-def _instructions(system: str | None) -> str | None:
-    if system is not None and system.startswith("@"):
-        return read_text(Path(system[1:])).rstrip("\n")
-    return system
 
 
 def _in_order(asked: list[Asked], as_json: bool) -> "Callable[[int, Generation], None]":

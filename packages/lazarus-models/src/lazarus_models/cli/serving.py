@@ -8,8 +8,10 @@ import typer
 
 from lazarus_core.console import TERMINATED, progress, say, show_line, warn
 from lazarus_models.cli.options import Adapter, AnyBase, Model, load_model
+from lazarus_models.cli.system import System, SystemFile, system_message
 
 if TYPE_CHECKING:
+    from lazarus_models.errors import ServingError
     from lazarus_models.loading.loaded_model import LoadedModel
     from lazarus_models.serving import ServeConfig, Server
 
@@ -22,6 +24,8 @@ def serve(
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Listen on this port. 0 means any free port.")
     ] = 8080,
+    system: System = None,
+    system_file: SystemFile = None,
     api_key: Annotated[
         str | None,
         typer.Option("--api-key", envvar="LAZARUS_API_KEY", help="Require this key in every request."),
@@ -82,6 +86,7 @@ def serve(
         batch_size=batch_size,
         cors_origins=tuple(cors_origin or ()),
         is_exact=exact,
+        system=system_message(system, system_file),
     )
     if self_test is not None:
         _test(load_model(model, adapter, any_base=any_base), self_test, config)
@@ -93,12 +98,14 @@ def _run(lm: "LoadedModel", name: str, config: "ServeConfig") -> None:
     """Serves until a signal arrives."""
     import signal
 
+    from lazarus_models.errors import GenerationError, ServingError
+
     Server, _ = _parts()
     try:
         server = Server(lm, name, config)
+    except ServingError as error:
+        raise _in_options(error) from error
     except OSError as error:
-        from lazarus_models.errors import GenerationError
-
         raise GenerationError(
             f"cannot listen on {config.host}:{config.port}: {error.strerror}; use another `--host` or `--port`",
             "LM-E148",
@@ -163,11 +170,15 @@ def _config(**settings: Any) -> "ServeConfig":
     try:
         return ServeConfig(**settings)
     except ServingError as error:
-        words = error.message
-        names = {"host": "host", "api_key": "api-key", "no_key": "no-key", "cors_origins": "cors-origin"}
-        for name, option in names.items():
-            words = words.replace(f"`{name}`", f"`--{option}`")
-        raise ServingError(words, error.code) from error
+        raise _in_options(error) from error
+
+
+def _in_options(error: "ServingError") -> "ServingError":
+    """The error with options in place of fields."""
+    words = error.message
+    for name in ("host", "api_key", "no_key", "cors_origins", "system"):
+        words = words.replace(f"`{name}`", f"`--{name.removesuffix('s').replace('_', '-')}`")
+    return type(error)(words, error.code)
 
 
 def _key(given: str | None) -> str | None:

@@ -101,7 +101,13 @@ class Service:
         try:
             limit = self.config.max_new_tokens
             request = Request.read(
-                content, self.lm, self.name, max_new_tokens=limit, is_chat=is_chat, grammars=self.grammars
+                content,
+                self.lm,
+                self.name,
+                max_new_tokens=limit,
+                is_chat=is_chat,
+                grammars=self.grammars,
+                system=self.config.system,
             )
             choices = request.submit(self.engine)
             answer.begin([choice.job for choice in choices])

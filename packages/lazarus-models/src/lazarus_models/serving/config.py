@@ -38,6 +38,8 @@ class ServeConfig:
     """Largest number of open connections. A new one replaces the oldest one without a complete request."""
     batch_size: int = 8
     """Largest number of texts in the batch."""
+    system: str | None = None
+    """System message of conversations without one of their own; None for none. Completion requests have none."""
     is_exact: bool = False
     """Computes each text by itself, so that no bit of an answer depends on other requests."""
     request_timeout_s: float = 20.0

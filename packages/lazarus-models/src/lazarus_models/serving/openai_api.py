@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from lazarus_models.chat.function_calling import with_tools
+from lazarus_models.chat.history import with_system
 from lazarus_models.generation.autoregressive import bounded, prompt_ids
 from lazarus_models.generation.constraint import Constraint, Grammars
 from lazarus_models.generation.sampling import GenerationConfig
@@ -45,7 +46,15 @@ class Request:
 
     @classmethod
     def read(
-        cls, content: bytes, lm: LoadedModel, model: str, *, max_new_tokens: int, is_chat: bool, grammars: Grammars
+        cls,
+        content: bytes,
+        lm: LoadedModel,
+        model: str,
+        *,
+        max_new_tokens: int,
+        is_chat: bool,
+        grammars: Grammars,
+        system: str | None = None,
     ) -> "Request":
         """Parses a request.
 
@@ -56,6 +65,7 @@ class Request:
             max_new_tokens: Largest number of new tokens.
             is_chat: Whether it is a chat request, or a completion request.
             grammars: Makes the constraints of answers.
+            system: System message of a conversation without one; None for none.
 
         Raises:
             Refused: The body is not JSON, or a field is unknown, has the wrong type or is out of range.
@@ -65,7 +75,7 @@ class Request:
         said = read_request(content, ChatRequest if is_chat else CompletionRequest)
         _check_model(said.model, model)
         config = _seeded(said.settings(max_new_tokens))
-        prompts = [Prompt(ids, bounded(lm, ids, config), text) for ids, text in _prompts(said, lm)]
+        prompts = [Prompt(ids, bounded(lm, ids, config), text) for ids, text in _prompts(said, lm, system)]
         number = len(prompts) * (said.n or 1)
         return cls(
             said=said,
@@ -176,10 +186,10 @@ def _seeded(config: GenerationConfig) -> GenerationConfig:
     return config.model_copy(update={"seed": secrets.randbelow(2**32)})
 
 
-def _prompts(said: AnyRequest, lm: LoadedModel) -> Iterator[tuple[list[int], str]]:
+def _prompts(said: AnyRequest, lm: LoadedModel, system: str | None) -> Iterator[tuple[list[int], str]]:
     """Token ids and text of each prompt."""
     if isinstance(said, ChatRequest):
-        yield _chat_prompt(said, lm), ""
+        yield _chat_prompt(said, lm, system), ""
         return
     assert isinstance(said, CompletionRequest), "the two interfaces"
     for prompt in said.prompt:
@@ -194,8 +204,8 @@ def _decoded(lm: LoadedModel, ids: list[int]) -> str:
     return lm.tokenizer.decode(ids, skip_special=True) if all(token in known for token in ids) else ""
 
 
-def _chat_prompt(said: ChatRequest, lm: LoadedModel) -> list[int]:
-    messages = [message.to_message() for message in said.messages]
+def _chat_prompt(said: ChatRequest, lm: LoadedModel, system: str | None) -> list[int]:
+    messages = with_system([message.to_message() for message in said.messages], system)
     if tools := said.functions:
         messages = with_tools(messages, tools)
     if not said.chat_template_kwargs:

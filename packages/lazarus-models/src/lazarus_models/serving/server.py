@@ -19,12 +19,18 @@ import uvicorn
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
+from lazarus_core.errors import LazarusError
+from lazarus_models.chat.history import with_system
+from lazarus_models.errors import ServingError
+from lazarus_models.generation.autoregressive import bounded, prompt_ids
+from lazarus_models.generation.sampling import GenerationConfig
 from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.serving.access import Guard
 from lazarus_models.serving.app import Service, make_app
 from lazarus_models.serving.config import ServeConfig
 from lazarus_models.serving.connection import LINGER_S, MAX_HEAD_BYTES, Connection
 from lazarus_models.serving.engine import Engine
+from lazarus_tokenkit import Message
 
 BACKLOG = 256
 """Length of the system's queue of connections."""
@@ -46,8 +52,11 @@ class Server:
             config: Settings.
 
         Raises:
+            ServingError: The chat template refuses or ignores the system message, or it is too long for the model.
             OSError: The address is in use, or does not belong to this machine.
         """
+        if config.system is not None:
+            _check_system(lm, config.system)
         self.listening = _listen(config.host, config.port)
         """The bound socket."""
         self.config = replace(config, max_connections=_affordable(config.max_connections))
@@ -102,6 +111,20 @@ class Server:
         self._uvicorn.force_exit = True
         for connection in list(self._uvicorn.server_state.connections):
             cast("Connection", connection).drop()
+
+
+def _check_system(lm: LoadedModel, system: str) -> None:
+    """Encodes a short conversation with the system message, so that the first request finds no error of it."""
+    question = [Message("user", "Hello")]
+    try:
+        ids = prompt_ids(lm, with_system(question, system))
+        bounded(lm, ids, GenerationConfig())
+    except LazarusError as error:
+        raise ServingError(f"`system` cannot be used with this model: {error.message}", "LM-E250") from error
+    if ids == prompt_ids(lm, question):
+        raise ServingError(
+            "`system` has no effect: the model's chat template leaves the system message out; remove it", "LM-E250"
+        )
 
 
 class _Uvicorn(uvicorn.Server):

@@ -7,7 +7,7 @@ compression clip(log(bytes/token) / log(the reference's), 0, 1)           a byte
 words       clip((1 - PCW) / (1 - the reference's PCW), 0, 1)             PCW: share of words with several tokens
 cover       1 - (bytes encoded as unk + bytes encoded one by one) / B
 lossless    documents restored by decoding / N
-score       100 * lossless * cover * (0.7 compression + 0.3 words)
+score       100 * lossless * cover * (0.7 compression + 0.3 words), to one decimal
 grade       A from 90, B from 80, C from 70, D from 60, else F; none below 100 kB of text
 ```
 The score is monotonic: more tokens for the same text never raise it. Computing it takes two short trainings.
@@ -30,6 +30,8 @@ from lazarus_tokenkit.tokenizers.load import TokenizerOrName, tokenizer_first
 
 WEIGHTS = {"compression": 0.7, "words": 0.3}
 GRADES = ((90, "A"), (80, "B"), (70, "C"), (60, "D"))
+DECIMALS = 1
+"""Decimals of a score. The grade follows from the rounded score, so that both agree in every report."""
 INSUFFICIENT = "insufficient sample"
 MIN_BYTES = 100_000
 """Smallest corpus for a grade. A smaller one does not train a meaningful reference."""
@@ -58,9 +60,9 @@ class FitScore:
     """A fit score with its components.
 
     Args:
-        score: The score, 0 to 100.
+        score: The score, 0 to 100, rounded to one decimal.
         grade: A, B, C, D, F, or `insufficient sample`.
-        interval: 95 % bootstrap interval of the score over documents.
+        interval: 95 % bootstrap interval of the score over documents, rounded like it.
         parts: `compression`, `words`, `cover`, `lossless`, each 0 to 1.
         weights: Weights of `compression` and `words`.
         documents: N, number of documents.
@@ -145,13 +147,14 @@ def calculate_fit_score(
     columns = {name: counts.columns[name] for name in COLUMNS}
     # The same functions compute the score from the total and, for the interval, from every resample.
     parts = _parts({name: np.array([float(column.sum())]) for name, column in columns.items()}, len(counts), reference)
-    score = float(_score(parts)[0])
+    score = round(float(_score(parts)[0]), DECIMALS)
+    low, high = interval(columns, lambda sums: _score(_parts(sums, len(counts), reference)), seed)
     size = counts.total("bytes")
     grade = next((grade for least, grade in GRADES if score >= least), "F")
     return FitScore(
         score=score,
         grade=grade if size >= MIN_BYTES else INSUFFICIENT,
-        interval=interval(columns, lambda sums: _score(_parts(sums, len(counts), reference)), seed),
+        interval=(round(low, DECIMALS), round(high, DECIMALS)),
         parts={name: float(values[0]) for name, values in parts.items()},
         weights=dict(WEIGHTS),
         documents=len(counts),

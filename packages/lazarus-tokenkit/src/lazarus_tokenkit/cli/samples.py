@@ -64,25 +64,35 @@ def prepare(
         str,
         typer.Option("--structures", help="Structures to replace by one token each, such as url,email,date; or `all`."),
     ] = "",
+    system_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--system-file", help="Text file whose content becomes the system message of samples without one."
+        ),
+    ] = None,
     *,
     fields: "FieldNames",
     force: Force = False,
 ) -> None:
-    """Rewrite numbers and structures of samples. Preferences of two equal answers are left out.
+    """Rewrite numbers and structures of samples, and add a system message. Preferences of two equal answers are left out.
 
     Example: train.jsonl --numbers spaced --structures url,email -o prepared.jsonl
+    Example: train.jsonl --system-file system.txt -o prepared.jsonl
     """
     from lazarus_core.outputs import check_output
     from lazarus_tokenkit.outputs import SAMPLES
     from lazarus_tokenkit.preparation.rewriting import prepare_samples
     from lazarus_tokenkit.preparation.structures import PATTERNS, structure_tokens
+    from lazarus_tokenkit.preparation.system_message import read_system_message
     from lazarus_tokenkit.samples.read import read_rows
 
     names = tuple(PATTERNS) if structures == "all" else tuple(structures.split(",")) if structures else ()
     if unknown := [name for name in names if name not in PATTERNS]:
         raise typer.BadParameter(f"unknown structure `{unknown[0]}`: choose from {', '.join(PATTERNS)}")
-    check_output(output, SAMPLES, inputs=data, force=force)
-    rows = samples = texts = values = 0
+    given = data if system_file is None else [*data, system_file]
+    check_output(output, SAMPLES, inputs=given, force=force)
+    system = None if system_file is None else read_system_message(system_file)
+    rows = samples = texts = values = systems = 0
 
     def counted_rows() -> "Iterator[Row]":
         nonlocal rows
@@ -91,10 +101,12 @@ def prepare(
             yield row
 
     with whole_file(output) as stream:
-        for each in prepare_samples(counted_rows(), numbers, names):
+        for each in prepare_samples(counted_rows(), numbers, names, system):
             stream.write((json.dumps(each.to_json(), ensure_ascii=False) + "\n").encode())
             samples, texts, values = samples + 1, texts + each.texts, values + len(each.structures)
-    counted = ((samples, "sample", ""), (texts, "text", " changed"), (values, "structure", ""))
+            systems += each.has_new_system
+    counted = [(samples, "sample", ""), (texts, "text", " changed"), (values, "structure", "")]
+    counted += [] if system is None else [(systems, "system message", " added")]
     say(", ".join(f"{count:,} {word}{'' if count == 1 else 's'}{more}" for count, word, more in counted))
     if equal := rows - samples:
         say(f"left out: {equal:,} {'row' if equal == 1 else 'rows'} with equal chosen and rejected answers")

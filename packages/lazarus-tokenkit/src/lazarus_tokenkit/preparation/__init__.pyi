@@ -12,3 +12,5 @@ from .structures import Injected as Injected
 from .structures import inject_structures as inject_structures
 from .structures import restore_structures as restore_structures
 from .structures import structure_tokens as structure_tokens
+from .system_message import add_system_message as add_system_message
+from .system_message import read_system_message as read_system_message

@@ -7,6 +7,7 @@ from typing import Any
 from lazarus_tokenkit.errors import SampleError
 from lazarus_tokenkit.preparation.numerals import Style, normalize_numbers
 from lazarus_tokenkit.preparation.structures import inject_structures
+from lazarus_tokenkit.preparation.system_message import add_system_message
 from lazarus_tokenkit.samples.kinds import (
     JSON,
     ChatSample,
@@ -32,11 +33,13 @@ class PreparedSample:
         sample: The sample with rewritten texts.
         structures: The original text of each structure token, in order.
         texts: Number of texts that changed.
+        has_new_system: Whether the sample got the system message.
     """
 
     sample: Sample
     structures: tuple[str, ...]
     texts: int
+    has_new_system: bool = False
 
     def to_json(self) -> JSON:
         """Returns the row for a JSON Lines file. Its member `structures` allows the original texts to be restored."""
@@ -44,17 +47,18 @@ class PreparedSample:
 
 
 def prepare_samples(
-    rows: Iterable[Row], numbers: Style | None, structures: tuple[str, ...]
+    rows: Iterable[Row], numbers: Style | None, structures: tuple[str, ...], system: str | None = None
 ) -> Iterator[PreparedSample]:
-    """Rewrites the texts of samples. Preferences whose chosen and rejected answers are equal are left out.
+    """Rewrites the texts of samples, and adds a system message. Preferences whose answers are equal are left out.
 
     Args:
         rows: Samples with their places.
         numbers: Format of numbers, or None to leave them unchanged.
         structures: Names of the structures to replace by tokens, keys of `structures.PATTERNS`.
+        system: System message of conversations without one; it is rewritten like other texts. None adds none.
 
     Raises:
-        SampleError: A text already contains the token of a structure.
+        SampleError: A text already contains the token of a structure, or a document cannot have the system message.
     """
     for row in rows:
         if has_equal_answers(row.sample):
@@ -70,10 +74,14 @@ def prepare_samples(
             return rewritten
 
         try:
-            sample = map_texts(row.sample, rewrite)
+            full = row.sample if system is None else add_system_message(row.sample, system)
+        except SampleError as error:
+            raise SampleError(f"{row.place}: {error.message}", error.code) from error
+        try:
+            sample = map_texts(full, rewrite)
         except ValueError as error:
             raise SampleError(f"{row.place}: {error}", "LT-E315") from error
-        yield PreparedSample(sample, tuple(values), sum(changed))
+        yield PreparedSample(sample, tuple(values), sum(changed), full is not row.sample)
 
 
 def map_texts(sample: Sample, rewrite: Rewrite) -> Sample:

@@ -58,8 +58,10 @@ REGISTRY: Mapping[str, TemplateEntry] = {
     "qwen3": TemplateEntry(formats.QWEN3, "<|im_end|>", special_tokens=_CHATML_MARKS, has_tools=True),
     "vicuna": TemplateEntry(formats.VICUNA, "eos", roles=("eos",)),
     "alpaca": TemplateEntry(formats.ALPACA, "eos", roles=("eos",)),
+    "instruct": TemplateEntry(formats.INSTRUCT, "eos", roles=("eos",)),
+    "chat": TemplateEntry(formats.CHAT, "eos", roles=("eos",)),
 }
-"""ChatML with and without tools, plain text, and the formats of eight model families."""
+"""ChatML with and without tools, plain text, the formats of eight model families, and two formats for models from scratch."""
 
 
 def registered(name: str) -> TemplateEntry:

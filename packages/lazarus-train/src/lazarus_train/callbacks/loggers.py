@@ -8,6 +8,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any, Literal, Protocol
 
+from lazarus_plan.report import StepMixture
 from lazarus_train.callbacks.base import Watcher
 from lazarus_train.callbacks.reports import HeldOut, StepReport
 from lazarus_train.config import TrainConfig
@@ -100,6 +101,8 @@ def telling(watcher: Watcher, names: Sequence[LoggerName], config: TrainConfig) 
         for logger in loggers:
             stack.callback(logger.close)
 
+        names_of_sources = [path.name for path in config.data_files]
+
         def tell(step: int, values: Mapping[str, float]) -> None:
             finite = {name: value for name, value in values.items() if math.isfinite(value)}
             for logger in loggers:
@@ -115,6 +118,8 @@ def telling(watcher: Watcher, names: Sequence[LoggerName], config: TrainConfig) 
                 "tokens_per_s": speed,
             }
             tell(report.step, {f"train/{name}": value for name, value in {**figures, **report.metrics}.items()})
+            if report.mixture is not None:
+                tell(report.step, _shares(report.mixture, names_of_sources))
 
         def on_held_out(step: int, eval_set: str, result: HeldOut) -> None:
             watcher.on_held_out(step, eval_set, result)
@@ -122,6 +127,16 @@ def telling(watcher: Watcher, names: Sequence[LoggerName], config: TrainConfig) 
             tell(step, {f"held_out/{eval_set}/{name}": value for name, value in figures.items()})
 
         yield replace(watcher, on_step=on_step, on_held_out=on_held_out)
+
+
+def _shares(mixture: StepMixture, names: Sequence[str]) -> dict[str, float]:
+    """Share of each source in the rows since the start, seen and asked, by the name of its metric."""
+    total = sum(mixture.seen_rows)
+    found: dict[str, float] = {}
+    for place, (seen, due) in enumerate(zip(mixture.seen_rows, mixture.due_rows, strict=True)):
+        name = f"{place} {names[place]}"
+        found |= {f"mixture/{name}/seen": seen / total, f"mixture/{name}/asked": due / total}
+    return found
 
 
 @contextlib.contextmanager

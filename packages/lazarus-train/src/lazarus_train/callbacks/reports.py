@@ -5,6 +5,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lazarus_plan.report import StepMixture
+
 _LARGEST_EXPONENT = math.log(sys.float_info.max)
 _Z = 1.96
 """Quantile of the normal distribution for a two-sided 95 % interval."""
@@ -23,6 +25,7 @@ class StepReport:
         tokens: Real tokens of the step, without padding.
         seconds: From the first row to the updated weights.
         epochs: Tokens trained since the start of the run, divided by the tokens of the data (equivalent epochs).
+        mixture: Rows and tokens of each source, asked and seen; None if the plan has one source.
     """
 
     step: int
@@ -33,6 +36,7 @@ class StepReport:
     tokens: int
     seconds: float
     epochs: float
+    mixture: StepMixture | None = None
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,13 @@ from lazarus_train.cli.figures import Figures
 
 if TYPE_CHECKING:
     from lazarus_plan.checks import ChainCheck
+    from lazarus_plan.report import StepMixture
     from lazarus_train.callbacks.base import Watcher
     from lazarus_train.callbacks.reports import HeldOut, MemoryEstimate, StepReport
     from lazarus_train.config import TrainConfig
+
+_MAX_SHARES = 4
+"""Sources whose shares a progress line shows."""
 
 
 @contextlib.contextmanager
@@ -110,7 +114,8 @@ class _Display:
         self._figures.add(report)
         told = "".join(f", accuracy {each:.2f}" for name, each in report.metrics.items() if "accuracy" in name)
         speed = f"{report.tokens / report.seconds:,.0f} tokens/s"
-        self.bar(1, note=f"loss {report.loss:.3f}{told}, {speed}, {report.epochs:.2f} epochs")
+        mixed = "" if report.mixture is None else f", {mixture_note(report.mixture)}"
+        self.bar(1, note=f"loss {report.loss:.3f}{told}, {speed}, {report.epochs:.2f} epochs{mixed}")
 
     def show_result(self) -> None:
         """Says what the steps of this run did: first and last loss, speed, time."""
@@ -133,6 +138,22 @@ class _Display:
     def on_answers(self, step: int, answers: "Mapping[str, str]") -> None:
         for prompt, text in answers.items():
             say(f"after step {step}, {prompt!r}: {text.strip()!r}")
+
+
+def mixture_note(mixture: "StepMixture") -> str:
+    """The share of each source in the rows since the start, seen and asked, for the progress line.
+
+    Args:
+        mixture: Mixture of the newest step.
+    """
+    total = sum(mixture.seen_rows)
+    seen = [100 * rows / total for rows in mixture.seen_rows]
+    asked = [100 * rows / total for rows in mixture.due_rows]
+    if len(seen) > _MAX_SHARES:
+        gap = max(abs(first - second) for first, second in zip(seen, asked, strict=True))
+        return f"mixture within {gap:.1f} % of rows"
+    seen_words, asked_words = ("/".join(f"{share:.1f}" for share in shares) for shares in (seen, asked))
+    return f"mixture {seen_words} % of rows, asked {asked_words}"
 
 
 @contextlib.contextmanager

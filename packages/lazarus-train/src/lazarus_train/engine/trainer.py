@@ -1,5 +1,6 @@
 """Trains on a batch plan: checks inputs before the first step, logs every step, and resumes from any checkpoint."""
 
+import itertools
 import math
 import time
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from lazarus_plan import PlanCursor
 from lazarus_plan.audit import StepDigest
 from lazarus_plan.cursor import RankStep
 from lazarus_plan.format import encode_step
+from lazarus_plan.report import StepMixture, count_mixture
 from lazarus_train.callbacks.base import SILENT, Watcher
 from lazarus_train.callbacks.reports import StepReport
 from lazarus_train.config import TrainConfig
@@ -128,17 +130,19 @@ class _Loop:
             micro_rows=self._run.micro_batch_rows,
             next_step=done,
         )
-        for share in cursor:
+        has_mixture = len(plan.metadata.sources) > 1
+        mixtures = count_mixture(plan, done) if has_mixture else itertools.repeat(None)
+        for share, mixture in zip(cursor, mixtures, strict=False):
             if share.step.index >= self._last:
                 break
-            self._after(self._step(share))
+            self._after(self._step(share, mixture))
         self._check_weights(log.next_step)
         if processes.is_first:
             log.finished(self._run.state.finish(self._setup.folder.final, self._inputs.template))
         processes.check_same(steps=log.next_step)
         return RunResult(self._setup.folder.final, log.next_step, len(plan), log.head, log.data_head)
 
-    def _step(self, share: RankStep) -> int:
+    def _step(self, share: RankStep, mixture: StepMixture | None) -> int:
         """One step: gradients, update, logs. Returns the steps done."""
         began = time.perf_counter()
         step, state = share.step, self._run.state
@@ -158,6 +162,7 @@ class _Loop:
             tokens=step.tokens,
             seconds=time.perf_counter() - began,
             epochs=float(self._epochs[step.index]),
+            mixture=mixture,
         )
         digest = StepDigest.of(encode_step(self._inputs.plan, step.index), self._row_digests(share))
         self._run.log.step(report, self._run.objective.unit, units, digest)

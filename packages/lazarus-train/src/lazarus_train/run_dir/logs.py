@@ -189,6 +189,7 @@ class RunLog:
                 "grad_norm": report.norm,
                 "tokens": report.tokens,
                 f"loss_{unit}s": units,
+                **({} if report.mixture is None else {"mixture": report.mixture.to_json()}),
             },
         )
         self._append(

@@ -15,6 +15,7 @@ from lazarus_core.html import Curve, curves, page, section
 from lazarus_plan import BatchPlan, load_plan
 from lazarus_plan.report import plan_rows
 from lazarus_train.run_dir.metrics import JSON, read_lines
+from lazarus_train.run_dir.mixture_section import mixture_json, mixture_section
 from lazarus_train.run_dir.reader import RunRecord
 
 MAX_TEXT = 4_000_000
@@ -53,7 +54,7 @@ def report_runs(paths: Sequence[Path]) -> str:
     rows = [_rows(run, number) for number, run in enumerate(runs)]
     body = (
         f"<h1>{len(runs)} training run{'s' if len(runs) > 1 else ''}</h1>{_summary(runs)}\n"
-        f'<div class="pair">{"".join(charts)}</div>\n{_differences(runs)}{"".join(map(_samples, runs))}{"".join(rows)}'
+        f'<div class="pair">{"".join(charts)}</div>\n{"".join(map(mixture_section, runs))}{_differences(runs)}{"".join(map(_samples, runs))}{"".join(rows)}'
     )
     return page(f"Training: {', '.join(run.path.name for run in runs)}", body, "lazarus-train", _SCRIPT)
 
@@ -226,6 +227,7 @@ def as_json(paths: Sequence[Path]) -> list[JSON]:
                 "held_out_losses": held_out,
                 "tokens": int(run.curve("tokens")[1].sum()),
                 "median_tokens_per_s": float(np.median(speed)) if len(speed) else None,
+                **mixture_json(run),
             }
         )
     return found

@@ -2,14 +2,16 @@
 
 import hashlib
 from collections.abc import Sequence
+from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lazarus_core.jsonl import MalformedLine, parse_object
 from lazarus_plan import BatchPlan
+from lazarus_plan.report import count_mixture
 from lazarus_train.config import OptimizerSettings
 from lazarus_train.engine.schedule import learning_rate
 from lazarus_train.errors import CorruptCheckpoint
@@ -65,7 +67,7 @@ def check_metrics(
     rebased_at: int,
 ) -> int:
     """Recomputes the values of every step that plan and schedule determine: index, tokens, denominator, learning
-    rate.
+    rate, mixture. A run of an earlier version has no mixture.
 
     Args:
         path: Path for messages.
@@ -82,12 +84,18 @@ def check_metrics(
         CorruptCheckpoint: A line does not match its step.
     """
     steps = [line for line in lines if "loss" in line]
+    mixtures = count_mixture(plan) if any("mixture" in line for line in steps) else repeat(None)
     for done, line in enumerate(steps, 1):
+        mixture = next(mixtures, None)
         rate = learning_rate(optimizer, done - 1, len(plan)) if rebased_at < done <= len(plan) else None
         counted = next((name for name in reversed(line) if name.startswith("loss_")), "loss_tokens")
-        expected = {"step": done, "tokens": None, counted: None, "learning_rate": rate}
+        expected: JSON = {"step": done, "tokens": None, counted: None, "learning_rate": rate}
         if done <= len(plan):
             expected |= {"tokens": int(plan.tokens[done - 1]), counted: int(units[done - 1])}
+        if mixture is not None and "mixture" in line:
+            # Under an earlier plan, a stage without weights may have asked for other shares.
+            asked = {} if done > rebased_at else {"asked": _member(line["mixture"], "asked")}
+            expected["mixture"] = mixture.to_json() | asked
         wrong = next(
             (name for name, value in expected.items() if name not in line or not _equals(line[name], value)), None
         )
@@ -97,6 +105,10 @@ def check_metrics(
                 "LR-E208",
             )
     return len(steps)
+
+
+def _member(value: object, name: str) -> object:
+    return cast("JSON", value).get(name) if isinstance(value, dict) else None
 
 
 def _equals(value: object, expected: object) -> bool:
