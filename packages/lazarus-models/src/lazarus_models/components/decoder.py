@@ -21,6 +21,7 @@ from lazarus_models.components.mlp import MLP, MoE
 from lazarus_models.components.norm import make_norm
 from lazarus_models.components.recurrent import Recurrent
 from lazarus_models.components.state_cache import ArraysCache
+from lazarus_models.components.taps import offer
 from lazarus_models.config.architecture import (
     AttentionConfig,
     BlockConfig,
@@ -54,13 +55,16 @@ class Block(nn.Module):
         """Which earlier tokens attention sees; None for a mixer with a state."""
 
     def __call__(self, x: Float[mx.array, "B T D"], mask: Any = None, cache: Any = None) -> Float[mx.array, "B T D"]:
-        mixed = self._mixed(part(self, self._mixer_norms[0])(x), mask, cache)
-        x = self._added(x, mixed, self._mixer_norms[1])
+        x = offer(self, "resid_pre", x)
+        normed = offer(self, "mixer_in", part(self, self._mixer_norms[0])(x))
+        x = x + offer(self, "mixer_out", self._update(self._mixed(normed, mask, cache), self._mixer_norms[1]))
         if not self.config.feed_forward:
-            return x
-        normed = part(self, self._feed_norms[0])(x)
+            return offer(self, "resid_post", x)
+        x = offer(self, "resid_mid", x)
+        normed = offer(self, "mlp_in", part(self, self._feed_norms[0])(x))
         outputs: list[mx.array] = [part(self, feed.name)(normed) for feed in self.config.feed_forward]
-        return self._added(x, sum(outputs[1:], start=outputs[0]), self._feed_norms[1])
+        update = self._update(sum(outputs[1:], start=outputs[0]), self._feed_norms[1])
+        return offer(self, "resid_post", x + offer(self, "mlp_out", update))
 
     def _mixed(self, x: mx.array, mask: Any, cache: Any) -> mx.array:
         mixer = part(self, self.config.mixer.name)
@@ -68,11 +72,12 @@ class Block(nn.Module):
             return mixer(x, mask, cache)
         return mx.concatenate(list(map(mixer, cache.split(x), mask, cache.parts)), axis=1)
 
-    def _added(self, x: mx.array, update: mx.array, norm: str | None) -> mx.array:
+    def _update(self, output: mx.array, norm: str | None) -> mx.array:
+        """What is added to the residual stream."""
         if norm is not None:
-            update = part(self, norm)(update)
+            output = part(self, norm)(output)
         scale = self.config.residual_scale
-        return x + (update if scale == 1 else update * scale)
+        return output if scale == 1 else output * scale
 
 
 class Body(nn.Module):
@@ -106,15 +111,17 @@ class Body(nn.Module):
         x: mx.array = part(self, embedding)(ids)
         if self.config.embedding_scale != 1:
             x = x * mx.array(self.config.embedding_scale, x.dtype)
+        x = offer(self, "embed", x)
         if self.config.positions:
-            x = x + _embedded_positions(self.embed_positions, ids.shape[1], caches[0], self.config.positions)
+            places = _embedded_positions(self.embed_positions, ids.shape[1], caches[0], self.config.positions)
+            x = x + offer(self, "pos_embed", mx.broadcast_to(places, x.shape))
         masks: dict[Reach | None, Any] = {}  # layers of one reach share a mask
         for layer, own in zip(self.layers, caches, strict=True):
             if layer.reach not in masks:
                 masks[layer.reach] = _mask(ids.shape[1], own, layer.reach)
             x = layer(x, masks[layer.reach], own)
             on_block(x)
-        return part(self, norm)(x)
+        return offer(self, "normed_final", part(self, norm)(offer(self, "resid_final", x)))
 
 
 class Decoder(nn.Module):
