@@ -1,0 +1,46 @@
+"""The meaning, usual cause and way out of every code of lazarus-introspect."""
+
+from lazarus_core.codes import Code
+
+CODES = {
+    "LI-E100": Code("No model has this site", "A typing error", "Use a name that `lazarus introspect hooks` lists."),
+    "LI-E101": Code(
+        "This model does not have the site",
+        "A state-space block has no attention, a dense block has no experts, a small model has fewer blocks",
+        "Use a site that the model has; the message says why this one is missing.",
+    ),
+    "LI-E102": Code(
+        "The object is no model of lazarus-models",
+        "A model of another library",
+        "Load the model with `lazarus_models.load`.",
+    ),
+    "LI-E103": Code("A site was not captured", "`names` does not list it", "Add the site to `names`."),
+    "LI-E110": Code(
+        "A hook is no function, or did not return an array",
+        "A function that returns a number or a NumPy array",
+        "Return an `mx.array`, or None for no change.",
+    ),
+    "LI-E111": Code(
+        "A hook returned an array of another shape or kind",
+        "Indexing that drops an axis",
+        "Return an array with the shape of the argument.",
+    ),
+    "LI-E112": Code(
+        "The model ran, but a hooked site was not computed",
+        "Layers that were replaced or wrapped after loading",
+        "Load the model again and do not replace its layers.",
+    ),
+    "LI-E113": Code(
+        "A site is computed several times in one pass",
+        "A batch whose prompts are computed in parts",
+        "Capture one prompt at a time.",
+    ),
+    "LI-E120": Code(
+        "Token ids are not a matrix of integers", "A flat list of ids", "Give rows of equal lengths: [[1, 2, 3]]."
+    ),
+    "LI-E121": Code(
+        "Prompts have different numbers of tokens",
+        "Two prompts with different words",
+        "Use prompts with equal numbers of tokens.",
+    ),
+}
