@@ -43,4 +43,15 @@ CODES = {
         "Two prompts with different words",
         "Use prompts with equal numbers of tokens.",
     ),
+    "LI-E122": Code(
+        "The model's outputs are not tokens", "A classifier, a reward model or a regression", "Use a language model."
+    ),
+    "LI-E123": Code("More than one prompt", "A batch", "Give one prompt at a time."),
+    "LI-E124": Code("A position is outside the prompt", "A short prompt", "Choose a position of the prompt."),
+    "LI-E125": Code(
+        "The last norm is of an unknown kind",
+        "A model of another package",
+        "Attribution needs an RMSNorm or a LayerNorm.",
+    ),
+    "LI-E126": Code("Too little random input for a test", "Small values", "Give at least 8 rows and a period of 3."),
 }

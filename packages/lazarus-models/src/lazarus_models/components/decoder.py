@@ -66,6 +66,11 @@ class Block(nn.Module):
         update = self._update(sum(outputs[1:], start=outputs[0]), self._feed_norms[1])
         return offer(self, "resid_post", x + offer(self, "mlp_out", update))
 
+    @property
+    def output_norms(self) -> tuple[str | None, str | None]:
+        """Names of the norms of the mixer's and of the feed-forward output; None where the output is added as it is."""
+        return self._mixer_norms[1], self._feed_norms[1]
+
     def _mixed(self, x: mx.array, mask: Any, cache: Any) -> mx.array:
         mixer = part(self, self.config.mixer.name)
         if not isinstance(cache, PartedCache):
