@@ -51,6 +51,9 @@ class Doubled:
     def __init__(self, name):
         self.name = name
 
+    def starts(self, body, before):
+        self.before = before
+
     def wants(self, layer, name):
         return name == self.name
 
@@ -67,3 +70,13 @@ def test_taps_nest_and_end_with_their_block(tiny):
     with pytest.raises(ValueError, match="stop"), tapped(Doubled("a")):
         raise ValueError("stop")
     assert not is_tapped()
+
+
+def test_a_pass_says_how_many_tokens_come_before(tiny):
+    cache, tap = tiny.model.make_cache(), Doubled("nothing")
+    with tapped(tap):
+        for ids, before in (([[1, 2, 3]], 0), ([[4]], 3), ([[5, 6]], 4)):
+            tiny.model(mx.array(ids), cache)
+            assert tap.before == before
+        tiny.model(mx.array([[1, 2]]))
+        assert tap.before == 0

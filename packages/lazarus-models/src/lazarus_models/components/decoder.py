@@ -21,7 +21,7 @@ from lazarus_models.components.mlp import MLP, MoE
 from lazarus_models.components.norm import make_norm
 from lazarus_models.components.recurrent import Recurrent
 from lazarus_models.components.state_cache import ArraysCache
-from lazarus_models.components.taps import offer
+from lazarus_models.components.taps import is_tapped, offer, start
 from lazarus_models.config.architecture import (
     AttentionConfig,
     BlockConfig,
@@ -65,6 +65,11 @@ class Block(nn.Module):
         outputs: list[mx.array] = [part(self, feed.name)(normed) for feed in self.config.feed_forward]
         update = self._update(sum(outputs[1:], start=outputs[0]), self._feed_norms[1])
         return offer(self, "resid_post", x + offer(self, "mlp_out", update))
+
+    @property
+    def input_norms(self) -> tuple[str, str]:
+        """Names of the norms before the mixer and before the feed-forward parts."""
+        return self._mixer_norms[0], self._feed_norms[0]
 
     @property
     def output_norms(self) -> tuple[str | None, str | None]:
@@ -113,6 +118,8 @@ class Body(nn.Module):
         """
         _, embedding, norm = self.config.names
         caches: list[Any] = [None] * len(self.layers) if cache is None else cache
+        if is_tapped():
+            start(self, self._tokens_before(caches))
         x: mx.array = part(self, embedding)(ids)
         if self.config.embedding_scale != 1:
             x = x * mx.array(self.config.embedding_scale, x.dtype)
@@ -127,6 +134,13 @@ class Body(nn.Module):
             x = layer(x, masks[layer.reach], own)
             on_block(x)
         return offer(self, "normed_final", part(self, norm)(offer(self, "resid_final", x)))
+
+    def _tokens_before(self, caches: list[Any]) -> int | mx.array | None:
+        """Tokens in the caches; None if they do not count them."""
+        if caches[0] is None:
+            return 0
+        attending = (own for layer, own in zip(self.layers, caches, strict=True) if layer.reach is not None)
+        return getattr(next(attending, None), "offset", None)  # state caches and parts of a batch have no offset
 
 
 class Decoder(nn.Module):

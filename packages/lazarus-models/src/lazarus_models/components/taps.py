@@ -31,6 +31,15 @@ from lazarus_models.backend import mx, nn
 class Tap(Protocol):
     """Reads and changes activations."""
 
+    def starts(self, body: nn.Module, before: int | mx.array | None) -> None:
+        """Called at the start of a pass.
+
+        Args:
+            body: The body whose pass starts.
+            before: Tokens in its caches: a number, int32 (B,) for a batch, or None if the caches do not count them.
+        """
+        ...
+
     def wants(self, layer: nn.Module, name: str) -> bool:
         """Whether an activation is computed that the model itself does not need.
 
@@ -62,6 +71,17 @@ def tapped(tap: Tap) -> Generator[None]:
         yield
     finally:
         _TAPS.reset(token)
+
+
+def start(body: nn.Module, before: int | mx.array | None) -> None:
+    """Tells the taps that a pass starts.
+
+    Args:
+        body: The body whose pass starts.
+        before: Tokens in its caches.
+    """
+    for tap in _TAPS.get():
+        tap.starts(body, before)
 
 
 def offer(layer: nn.Module, name: str, x: mx.array) -> mx.array:
