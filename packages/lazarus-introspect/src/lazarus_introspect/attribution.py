@@ -161,6 +161,13 @@ class FrozenNorm:
             inner = inner - inner.mean(axis=-1, keepdims=True)
         return inner * self._scale
 
+    def linear(self, x: mx.array) -> mx.array:
+        """The output of the frozen norm without its bias."""
+        wide = x.astype(mx.float32)
+        if self._centred:
+            wide = wide - wide.mean(axis=-1, keepdims=True)
+        return wide * self._scale * self._gain
+
     def constant(self, after: mx.array) -> float:
         """The product of `after` with the bias of the norm."""
         return 0.0 if self._bias is None else _dot(self._bias, after)

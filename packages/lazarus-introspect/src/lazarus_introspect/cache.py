@@ -126,9 +126,6 @@ def _capturing_taps(model: Any, names: Names, hooks: Hooks) -> tuple[SiteTaps, l
     taps = SiteTaps(model)
     captured: list[dict[str, mx.array]] = []
 
-    def starts(_: mx.array) -> None:
-        captured.append({})
-
     def record(site: Site) -> Callable[[mx.array], None]:
         def keep(x: mx.array) -> None:
             if site.name in captured[-1]:
@@ -143,7 +140,7 @@ def _capturing_taps(model: Any, names: Names, hooks: Hooks) -> tuple[SiteTaps, l
     chosen = choose_sites(taps.sites, names)
     for name, function in hooks:
         taps.add(name, function)
-    taps.add("embed", starts)
+    taps.on_start(lambda: captured.append({}))
     for site in chosen:
         taps.add(site.name, record(site))
     return taps, captured

@@ -35,6 +35,11 @@ CODES = {
         "A batch whose prompts are computed in parts",
         "Capture one prompt at a time.",
     ),
+    "LI-E114": Code(
+        "A hook needs positions that the model does not count",
+        "A batch of generations, or a model of state spaces only, with a cache",
+        "Generate one text at a time, or without a cache.",
+    ),
     "LI-E120": Code(
         "Token ids are not a matrix of integers", "A flat list of ids", "Give rows of equal lengths: [[1, 2, 3]]."
     ),
@@ -54,4 +59,25 @@ CODES = {
         "Attribution needs an RMSNorm or a LayerNorm.",
     ),
     "LI-E126": Code("Too little random input for a test", "Small values", "Give at least 8 rows and a period of 3."),
+    "LI-E130": Code("A setting of an intervention is invalid", "A typing error", "Use a value that the message lists."),
+    "LI-E131": Code(
+        "Reference prompts are missing, or have no effect",
+        "`mean` and `resample` need other prompts, `zero` and `noise` use none",
+        "Give `reference` for `mean` and `resample` only.",
+    ),
+    "LI-E132": Code(
+        "A head or neuron does not exist",
+        "Keys and values have fewer heads than queries",
+        "Choose a number below the count that the message names.",
+    ),
+    "LI-E133": Code(
+        "A steering vector does not fit",
+        "A vector of another model, or an empty set of prompts",
+        "Compute the vector from this model, at a site of axes B T D.",
+    ),
+    "LI-E134": Code(
+        "A path does not exist",
+        "The sender comes after the receiver",
+        "Choose senders of earlier blocks, or of the same block's attention for its MLP.",
+    ),
 }

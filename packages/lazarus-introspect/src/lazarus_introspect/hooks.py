@@ -7,6 +7,7 @@ restore, and logits with hooks that change nothing have equal bits.
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from lazarus_introspect.errors import HookError, RequestError
@@ -16,8 +17,19 @@ from lazarus_models.components import tapped
 from lazarus_models.trees import integers, part
 from lazarus_models.vocabulary import check_ids
 
-Hook = Callable[[mx.array], mx.array | None]
+Function = Callable[[mx.array], mx.array | None]
 """Takes an activation and returns it changed, or None for no change."""
+
+
+@dataclass(frozen=True)
+class Positioned:
+    """A hook that needs to know where its tokens are, as in cached generation."""
+
+    function: Callable[[mx.array, int], mx.array | None]
+    """Takes the activation and the position of its first token."""
+
+
+Hook = Function | Positioned
 Hooks = Iterable[tuple[str, Hook]]
 """Pairs of a site and a function."""
 
@@ -70,7 +82,9 @@ class SiteTaps:
         self._hooks: dict[tuple[int, str], list[tuple[Site, Hook]]] = {}
         self._computed: set[tuple[int, str]] = set()
         self._called: set[tuple[int, str]] = set()
-        self._body = (id(self.decoder.body), "embed")
+        self._ran = False
+        self._position: int | None = 0
+        self._on_start: Callable[[], None] | None = None
 
     def add(self, name: str, function: Hook) -> Site:
         """Adds a hook.
@@ -79,7 +93,7 @@ class SiteTaps:
             name: Name or alias of a site.
             function: Takes the activation, returns it changed or None.
         """
-        if not callable(function):
+        if not (isinstance(function, Positioned) or callable(function)):
             raise HookError(f"`hooks`: the function of `{name}` is a {type(function).__name__}", "LI-E110")
         site = self.sites.find(name)
         key = (id(part(self.decoder, site.owner)), site.tap)
@@ -93,12 +107,29 @@ class SiteTaps:
         """Context manager: the hooks have an effect in it."""
         with tapped(self):
             yield
-        if self._body in self._called and (missed := self._hooks.keys() - self._called):
+        if self._ran and (missed := self._hooks.keys() - self._called):
             names = sorted({site.name for key in missed for site, _ in self._hooks[key]})
             raise HookError(
                 f"the model ran, but never reached `{names[0]}`: its layers were replaced or wrapped; load it again",
                 "LI-E112",
             )
+
+    def on_start(self, function: Callable[[], None]) -> None:
+        """Calls a function at the start of each pass."""
+        self._on_start = function
+
+    def starts(self, body: nn.Module, before: int | mx.array | None) -> None:
+        """Notes the position of the first token of a pass.
+
+        Args:
+            body: The body whose pass starts.
+            before: Tokens in its caches.
+        """
+        if body is self.decoder.body:
+            self._ran = True
+            self._position = before if isinstance(before, int) else None
+            if self._on_start is not None:
+                self._on_start()
 
     def wants(self, layer: nn.Module, name: str) -> bool:
         """Whether a hook needs scores or pattern.
@@ -118,13 +149,22 @@ class SiteTaps:
             x: The activation.
         """
         key = (id(layer), name)
-        if key in self._hooks or key == self._body:
+        if key in self._hooks:
             self._called.add(key)
         for site, function in self._hooks.get(key, ()):
-            changed = function(x)
+            changed = function.function(x, self._place(site)) if isinstance(function, Positioned) else function(x)
             if changed is not None:
                 x = _fitting(changed, x, site)
         return x
+
+    def _place(self, site: Site) -> int:
+        if self._position is None:
+            raise HookError(
+                f"`{site.name}`: positions are unknown in a batch of generations and in models of state spaces only; "
+                "generate without a cache",
+                "LI-E114",
+            )
+        return self._position
 
 
 def _fitting(changed: Any, x: mx.array, site: Site) -> mx.array:
