@@ -1,1 +1,12 @@
 from ._version import __version__ as __version__
+from .attention import attention_patterns as attention_patterns
+from .attention import detect_heads as detect_heads
+from .attribution import attribute as attribute
+from .cache import ActivationCache as ActivationCache
+from .cache import capturing as capturing
+from .cache import run_with_cache as run_with_cache
+from .errors import IntrospectError as IntrospectError
+from .hooks import hooked as hooked
+from .hooks import run_with_hooks as run_with_hooks
+from .lens import logit_lens as logit_lens
+from .sites import sites as sites

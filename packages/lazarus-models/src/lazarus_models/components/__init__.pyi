@@ -22,3 +22,5 @@ from .state_cache import ArraysCache as ArraysCache
 from .switch_layers import QuantizedSwitchLinear as QuantizedSwitchLinear
 from .switch_layers import SwitchGLU as SwitchGLU
 from .switch_layers import SwitchLinear as SwitchLinear
+from .taps import Tap as Tap
+from .taps import tapped as tapped

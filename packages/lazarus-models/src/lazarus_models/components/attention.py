@@ -16,8 +16,9 @@ from lazarus_models.components.caches import SegmentCache
 from lazarus_models.components.masks import Reach
 from lazarus_models.components.norm import make_norm
 from lazarus_models.components.rope import Rope
+from lazarus_models.components.taps import is_tapped, offer, wanted
 from lazarus_models.config.architecture import AttentionConfig
-from lazarus_models.ops.attention import attention
+from lazarus_models.ops.attention import attention, attention_pattern, attention_scores, weighted_values
 
 
 class Attention(nn.Module):
@@ -54,7 +55,7 @@ class Attention(nn.Module):
         """
         rows, tokens, _ = x.shape
         config = self.config
-        queries, keys, values = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+        queries, keys, values = self._projected(x)
         if config.qk_norm == "all":
             queries, keys = self.q_norm(queries), self.k_norm(keys)
         if config.clip:
@@ -72,14 +73,42 @@ class Attention(nn.Module):
             queries, keys = (mx.fast.rms_norm(part, None, config.norm.eps) for part in (queries, keys))
         if config.temperature:
             queries = queries * temperature(tokens, offset, *config.temperature).astype(queries.dtype)
+        queries, keys = self._offered("rot_q", queries), self._offered("rot_k", keys)
         if cache is not None:
             keys, values = cache.update_and_fetch(keys, values)
         if config.alibi:
             mask = self._biased(mask, tokens, keys.shape[2])
         sinks = self.sinks if config.sinks else None
         runs = cache.runs if isinstance(cache, SegmentCache) and mask is None else None
-        gathered = attention(queries, keys, values, scale=self.scale, mask=mask, sinks=sinks, runs=runs)
-        return self.o_proj(gathered.transpose(0, 2, 1, 3).reshape(rows, tokens, -1))
+        gathered = self._by_offered_pattern(queries, keys, values, mask, sinks, runs)
+        if gathered is None:
+            gathered = attention(queries, keys, values, scale=self.scale, mask=mask, sinks=sinks, runs=runs)
+        gathered = offer(self, "z", gathered.transpose(0, 2, 1, 3))
+        return self.o_proj(gathered.reshape(rows, tokens, -1))
+
+    def _projected(self, x: mx.array) -> list[mx.array]:
+        """Queries, keys and values, (B, T, heads * W)."""
+        projected = [("q", self.q_proj(x)), ("k", self.k_proj(x)), ("v", self.v_proj(x))]
+        if not is_tapped():
+            return [each for _, each in projected]
+        heads = (*x.shape[:2], -1, self.config.head_dim)
+        return [offer(self, name, each.reshape(heads)).flatten(2) for name, each in projected]
+
+    def _offered(self, name: str, x: mx.array) -> mx.array:
+        """Offers queries or keys (B, heads, T, W) with the axes (B, T, heads, W)."""
+        return offer(self, name, x.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3) if is_tapped() else x
+
+    def _by_offered_pattern(
+        self, queries: mx.array, keys: mx.array, values: mx.array, mask: Any, sinks: mx.array | None, runs: Any
+    ) -> mx.array | None:
+        """Offers scores and pattern if a tap wants them; returns the output if the tap changed one of them."""
+        if not (wanted(self, "scores") or wanted(self, "pattern")):
+            return None
+        own = attention_scores(queries, keys, scale=self.scale, mask=mask, runs=runs)
+        scores = offer(self, "scores", own)
+        computed = attention_pattern(scores, sinks)
+        pattern = offer(self, "pattern", computed)
+        return None if scores is own and pattern is computed else weighted_values(pattern, values)
 
     def _biased(self, mask: Any, tokens: int, keys: int) -> mx.array:
         # ALiBi as an additive mask: the score falls by the head's slope for each token of distance.

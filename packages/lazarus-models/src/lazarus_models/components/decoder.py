@@ -21,6 +21,7 @@ from lazarus_models.components.mlp import MLP, MoE
 from lazarus_models.components.norm import make_norm
 from lazarus_models.components.recurrent import Recurrent
 from lazarus_models.components.state_cache import ArraysCache
+from lazarus_models.components.taps import is_tapped, offer, start
 from lazarus_models.config.architecture import (
     AttentionConfig,
     BlockConfig,
@@ -54,13 +55,26 @@ class Block(nn.Module):
         """Which earlier tokens attention sees; None for a mixer with a state."""
 
     def __call__(self, x: Float[mx.array, "B T D"], mask: Any = None, cache: Any = None) -> Float[mx.array, "B T D"]:
-        mixed = self._mixed(part(self, self._mixer_norms[0])(x), mask, cache)
-        x = self._added(x, mixed, self._mixer_norms[1])
+        x = offer(self, "resid_pre", x)
+        normed = offer(self, "mixer_in", part(self, self._mixer_norms[0])(x))
+        x = x + offer(self, "mixer_out", self._update(self._mixed(normed, mask, cache), self._mixer_norms[1]))
         if not self.config.feed_forward:
-            return x
-        normed = part(self, self._feed_norms[0])(x)
+            return offer(self, "resid_post", x)
+        x = offer(self, "resid_mid", x)
+        normed = offer(self, "mlp_in", part(self, self._feed_norms[0])(x))
         outputs: list[mx.array] = [part(self, feed.name)(normed) for feed in self.config.feed_forward]
-        return self._added(x, sum(outputs[1:], start=outputs[0]), self._feed_norms[1])
+        update = self._update(sum(outputs[1:], start=outputs[0]), self._feed_norms[1])
+        return offer(self, "resid_post", x + offer(self, "mlp_out", update))
+
+    @property
+    def input_norms(self) -> tuple[str, str]:
+        """Names of the norms before the mixer and before the feed-forward parts."""
+        return self._mixer_norms[0], self._feed_norms[0]
+
+    @property
+    def output_norms(self) -> tuple[str | None, str | None]:
+        """Names of the norms of the mixer's and of the feed-forward output; None where the output is added as it is."""
+        return self._mixer_norms[1], self._feed_norms[1]
 
     def _mixed(self, x: mx.array, mask: Any, cache: Any) -> mx.array:
         mixer = part(self, self.config.mixer.name)
@@ -68,11 +82,12 @@ class Block(nn.Module):
             return mixer(x, mask, cache)
         return mx.concatenate(list(map(mixer, cache.split(x), mask, cache.parts)), axis=1)
 
-    def _added(self, x: mx.array, update: mx.array, norm: str | None) -> mx.array:
+    def _update(self, output: mx.array, norm: str | None) -> mx.array:
+        """What is added to the residual stream."""
         if norm is not None:
-            update = part(self, norm)(update)
+            output = part(self, norm)(output)
         scale = self.config.residual_scale
-        return x + (update if scale == 1 else update * scale)
+        return output if scale == 1 else output * scale
 
 
 class Body(nn.Module):
@@ -103,18 +118,29 @@ class Body(nn.Module):
         """
         _, embedding, norm = self.config.names
         caches: list[Any] = [None] * len(self.layers) if cache is None else cache
+        if is_tapped():
+            start(self, self._tokens_before(caches))
         x: mx.array = part(self, embedding)(ids)
         if self.config.embedding_scale != 1:
             x = x * mx.array(self.config.embedding_scale, x.dtype)
+        x = offer(self, "embed", x)
         if self.config.positions:
-            x = x + _embedded_positions(self.embed_positions, ids.shape[1], caches[0], self.config.positions)
+            places = _embedded_positions(self.embed_positions, ids.shape[1], caches[0], self.config.positions)
+            x = x + offer(self, "pos_embed", mx.broadcast_to(places, x.shape))
         masks: dict[Reach | None, Any] = {}  # layers of one reach share a mask
         for layer, own in zip(self.layers, caches, strict=True):
             if layer.reach not in masks:
                 masks[layer.reach] = _mask(ids.shape[1], own, layer.reach)
             x = layer(x, masks[layer.reach], own)
             on_block(x)
-        return part(self, norm)(x)
+        return offer(self, "normed_final", part(self, norm)(offer(self, "resid_final", x)))
+
+    def _tokens_before(self, caches: list[Any]) -> int | mx.array | None:
+        """Tokens in the caches; None if they do not count them."""
+        if caches[0] is None:
+            return 0
+        attending = (own for layer, own in zip(self.layers, caches, strict=True) if layer.reach is not None)
+        return getattr(next(attending, None), "offset", None)  # state caches and parts of a batch have no offset
 
 
 class Decoder(nn.Module):

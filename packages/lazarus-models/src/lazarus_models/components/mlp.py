@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from lazarus_models.backend import mx, nn, on_cpu
 from lazarus_models.components.switch_layers import SwitchGLU
+from lazarus_models.components.taps import offer
 from lazarus_models.config.architecture import Activation, MLPConfig, MoEConfig
 from lazarus_models.errors import UnsupportedModel
 from lazarus_models.ops.swiglu import swiglu
@@ -46,12 +47,13 @@ class MLP(nn.Module):
 
     def __call__(self, x: Float[mx.array, "B T D"]) -> Float[mx.array, "B T D"]:
         if not self.config.gated:
-            return self.c_proj(ACTIVATIONS[self.config.activation](self.c_fc(x)))
+            inside = ACTIVATIONS[self.config.activation](offer(self, "pre", self.c_fc(x)))
+            return self.c_proj(offer(self, "post", inside))
         if self.config.fused:
             gate, up = mx.split(self.input_linear(x), 2, axis=-1)
         else:
             gate, up = self.gate_proj(x), self.up_proj(x)
-        inside = self.gated(gate, up)
+        inside = offer(self, "post", self.gated(offer(self, "pre", gate), offer(self, "pre_linear", up)))
         return self.output_linear(inside) if self.config.fused else self.down_proj(inside)
 
     def gated(self, gate: Float[mx.array, "B T I"], up: Float[mx.array, "B T I"]) -> Float[mx.array, "B T I"]:
@@ -85,9 +87,9 @@ class MoE(nn.Module):
         if self.config.router == "sigmoid":
             # The input of an expert is the token times its share, so each chosen expert gets its own copy of the token.
             heard = x[..., None, :] * shares[..., None]  # (B, T, k, D)
-            out = experts(heard, chosen[..., None]).squeeze(-2).sum(axis=-2)
+            out = offer(self, "expert_out", experts(heard, chosen[..., None]).squeeze(-2)).sum(axis=-2)
         else:
-            out = (experts(x, chosen) * shares[..., None]).sum(axis=-2)
+            out = (offer(self, "expert_out", experts(x, chosen)) * shares[..., None]).sum(axis=-2)
         shared = self.config.shared
         return out + part(self, shared.name)(x) if shared else out
 
@@ -101,8 +103,10 @@ class MoE(nn.Module):
             Experts in [0, E), (B, T, k), and shares, float, (B, T, k).
         """
         scores: mx.array = part(self, self.config.names[0])(x).astype(mx.float32)  # (B, T, E)
+        scores = offer(self, "router_logits", scores)
         k = self.config.num_experts_per_tok
         chosen = mx.stop_gradient(mx.argpartition(-scores, kth=k - 1, axis=-1)[..., :k])
+        chosen = offer(self, "experts", chosen)
         if self.config.router == "all":
             shares = mx.take_along_axis(mx.softmax(scores, axis=-1, precise=True), chosen, axis=-1)
             if self.config.renormalise:
@@ -110,7 +114,7 @@ class MoE(nn.Module):
         else:
             weigh = mx.sigmoid if self.config.router == "sigmoid" else partial(mx.softmax, axis=-1, precise=True)
             shares = weigh(mx.take_along_axis(scores, chosen, axis=-1))
-        return chosen, shares.astype(x.dtype)
+        return chosen, offer(self, "weights", shares.astype(x.dtype))
 
 
 def refuse_half_precision(dtype: mx.Dtype) -> None:

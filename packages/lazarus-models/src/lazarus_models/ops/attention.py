@@ -49,6 +49,67 @@ def attention(
     return mx.fast.scaled_dot_product_attention(queries, keys, values, scale=scale, mask=mask, sinks=sinks)
 
 
+def attention_scores(
+    queries: Float[mx.array, "B H N D"],
+    keys: Float[mx.array, "B K M D"],
+    *,
+    scale: float,
+    mask: Any,
+    runs: list[list[tuple[int, int]]] | None = None,
+) -> Float[mx.array, "B H N M"]:
+    """The scores of `attention` in float32, minus infinity for keys that a query does not see.
+
+    Args:
+        queries: Queries, float, (B, H, N, D); H is a multiple of K.
+        keys: Keys, float, (B, K, M, D).
+        scale: Factor of the scores.
+        mask: As in `attention`.
+        runs: As in `attention`.
+    """
+    rows, heads, tokens, width = queries.shape
+    shared, seen = keys.shape[1:3]
+    scaled = mx.reshape(queries.astype(mx.float32) * scale, (rows, shared, -1, width))  # heads of a group as one
+    scores = mx.reshape(scaled @ mx.swapaxes(keys.astype(mx.float32), -1, -2), (rows, heads, tokens, seen))
+    if runs is not None:
+        mask = mx.array([[first for first, last in row for _ in range(first, last)] for row in runs])  # (B, N)
+        mask = (mask[:, None, :, None] == mask[:, None, None]) & mx.tri(tokens).astype(mx.bool_)
+    elif isinstance(mask, str):  # "causal": the last query sees every key
+        mask = mx.tri(tokens, seen, seen - tokens).astype(mx.bool_)
+    if mask is None:
+        return scores
+    return mx.where(mask, scores, -mx.inf) if mask.dtype == mx.bool_ else scores + mask
+
+
+def attention_pattern(
+    scores: Float[mx.array, "B H N M"], sinks: Float[mx.array, " H"] | None = None
+) -> Float[mx.array, "B H N M"]:
+    """The shares of the keys in the output of `attention`, float32; with sinks, a row sums to less than 1.
+
+    Args:
+        scores: Result of `attention_scores`.
+        sinks: As in `attention`.
+    """
+    if sinks is None:
+        return mx.softmax(scores, axis=-1, precise=True)
+    sink = mx.broadcast_to(sinks[:, None, None].astype(scores.dtype), (*scores.shape[:-1], 1))
+    return mx.softmax(mx.concatenate([scores, sink], axis=-1), axis=-1, precise=True)[..., :-1]
+
+
+def weighted_values(
+    pattern: Float[mx.array, "B H N M"], values: Float[mx.array, "B K M D"]
+) -> Float[mx.array, "B H N D"]:
+    """The output of `attention` with a given pattern, in the dtype of the values.
+
+    Args:
+        pattern: Share of each key, float, (B, H, N, M).
+        values: Values, float, (B, K, M, D).
+    """
+    rows, heads, tokens, seen = pattern.shape
+    shared = values.shape[1]
+    grouped = mx.reshape(pattern, (rows, shared, -1, seen))
+    return mx.reshape(grouped @ values.astype(pattern.dtype), (rows, heads, tokens, -1)).astype(values.dtype)
+
+
 def _shares_keys(queries: mx.array, keys: mx.array, mask: Any) -> bool:
     """Whether a row has one new token, fewer key heads than query heads, and one mask for all heads, on a CPU."""
     one_for_all = mask is None or (isinstance(mask, mx.array) and (mask.ndim < 3 or mask.shape[-3] == 1))

@@ -1,0 +1,15 @@
+from .ablation import AblationEffect as AblationEffect
+from .ablation import Component as Component
+from .ablation import Reference as Reference
+from .ablation import ablation_hooks as ablation_hooks
+from .ablation import components as components
+from .ablation import measure_ablation as measure_ablation
+from .patching import PatchSweep as PatchSweep
+from .patching import attribution_patching as attribution_patching
+from .patching import patch_sweep as patch_sweep
+from .path_patching import PathEffect as PathEffect
+from .path_patching import Receiver as Receiver
+from .path_patching import path_patch as path_patch
+from .steering import steered as steered
+from .steering import steering_hook as steering_hook
+from .steering import steering_vector as steering_vector

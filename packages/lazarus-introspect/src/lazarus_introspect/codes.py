@@ -1,0 +1,83 @@
+"""The meaning, usual cause and way out of every code of lazarus-introspect."""
+
+from lazarus_core.codes import Code
+
+CODES = {
+    "LI-E100": Code("No model has this site", "A typing error", "Use a name that `lazarus introspect hooks` lists."),
+    "LI-E101": Code(
+        "This model does not have the site",
+        "A state-space block has no attention, a dense block has no experts, a small model has fewer blocks",
+        "Use a site that the model has; the message says why this one is missing.",
+    ),
+    "LI-E102": Code(
+        "The object is no model of lazarus-models",
+        "A model of another library",
+        "Load the model with `lazarus_models.load`.",
+    ),
+    "LI-E103": Code("A site was not captured", "`names` does not list it", "Add the site to `names`."),
+    "LI-E110": Code(
+        "A hook is no function, or did not return an array",
+        "A function that returns a number or a NumPy array",
+        "Return an `mx.array`, or None for no change.",
+    ),
+    "LI-E111": Code(
+        "A hook returned an array of another shape or kind",
+        "Indexing that drops an axis",
+        "Return an array with the shape of the argument.",
+    ),
+    "LI-E112": Code(
+        "The model ran, but a hooked site was not computed",
+        "Layers that were replaced or wrapped after loading",
+        "Load the model again and do not replace its layers.",
+    ),
+    "LI-E113": Code(
+        "A site is computed several times in one pass",
+        "A batch whose prompts are computed in parts",
+        "Capture one prompt at a time.",
+    ),
+    "LI-E114": Code(
+        "A hook needs positions that the model does not count",
+        "A batch of generations, or a model of state spaces only, with a cache",
+        "Generate one text at a time, or without a cache.",
+    ),
+    "LI-E120": Code(
+        "Token ids are not a matrix of integers", "A flat list of ids", "Give rows of equal lengths: [[1, 2, 3]]."
+    ),
+    "LI-E121": Code(
+        "Prompts have different numbers of tokens",
+        "Two prompts with different words",
+        "Use prompts with equal numbers of tokens.",
+    ),
+    "LI-E122": Code(
+        "The model's outputs are not tokens", "A classifier, a reward model or a regression", "Use a language model."
+    ),
+    "LI-E123": Code("More than one prompt", "A batch", "Give one prompt at a time."),
+    "LI-E124": Code("A position is outside the prompt", "A short prompt", "Choose a position of the prompt."),
+    "LI-E125": Code(
+        "The last norm is of an unknown kind",
+        "A model of another package",
+        "Attribution needs an RMSNorm or a LayerNorm.",
+    ),
+    "LI-E126": Code("Too little random input for a test", "Small values", "Give at least 8 rows and a period of 3."),
+    "LI-E130": Code("A setting of an intervention is invalid", "A typing error", "Use a value that the message lists."),
+    "LI-E131": Code(
+        "Reference prompts are missing, or have no effect",
+        "`mean` and `resample` need other prompts, `zero` and `noise` use none",
+        "Give `reference` for `mean` and `resample` only.",
+    ),
+    "LI-E132": Code(
+        "A head or neuron does not exist",
+        "Keys and values have fewer heads than queries",
+        "Choose a number below the count that the message names.",
+    ),
+    "LI-E133": Code(
+        "A steering vector does not fit",
+        "A vector of another model, or an empty set of prompts",
+        "Compute the vector from this model, at a site of axes B T D.",
+    ),
+    "LI-E134": Code(
+        "A path does not exist",
+        "The sender comes after the receiver",
+        "Choose senders of earlier blocks, or of the same block's attention for its MLP.",
+    ),
+}
