@@ -43,4 +43,13 @@ CODES = {
         "An error in that package",
         "Update the package that the message names, or choose another reward.",
     ),
+    "LG-E130": Code("No environment has this name", "A typing error", "Choose one that the message lists."),
+    "LG-E131": Code(
+        "The task or seed of an environment is not valid",
+        "A typing error, or a seed out of range",
+        "Choose a task that the message lists, or a seed in the range that it names.",
+    ),
+    "LG-E132": Code(
+        "No episode is in progress", "`step` before `reset`, or after the end", "Call `reset` to begin an episode."
+    ),
 }
