@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable
 from functools import cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -81,7 +81,8 @@ class Command(TyperCommand):
         is_blank = any(word == "" or word.endswith("=") for word in given)
         for param in self.get_params(ctx):
             value: Any = ctx.params.get(param.name)
-            for each in value if isinstance(value, list | tuple) else [value]:
+            several: list[Any] = list(cast("list[Any]", value)) if isinstance(value, list | tuple) else [value]
+            for each in several:
                 if reason := unusable(param.name, each, given, is_blank=is_blank):
                     raise typer.BadParameter(reason, ctx=ctx, param=param)
 

@@ -1,8 +1,13 @@
 from ._version import __version__ as __version__
+from .environments.registry import make_environment as make_environment
 from .errors import GymError as GymError
 from .errors import RewardError as RewardError
 from .errors import SamplesError as SamplesError
 from .errors import TaskError as TaskError
+from .interface import Environment as Environment
+from .interface import Observation as Observation
+from .interface import State as State
+from .interface import Step as Step
 from .rewards import MeanReward as MeanReward
 from .rewards import Reward as Reward
 from .rewards import reward as reward

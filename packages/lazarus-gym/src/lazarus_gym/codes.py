@@ -43,4 +43,46 @@ CODES = {
         "An error in that package",
         "Update the package that the message names, or choose another reward.",
     ),
+    "LG-E130": Code("No environment has this name", "A typing error", "Choose one that the message lists."),
+    "LG-E131": Code(
+        "The task or seed of an environment is not valid",
+        "A typing error, or a seed out of range",
+        "Choose a task that the message lists, or a seed in the range that it names.",
+    ),
+    "LG-E132": Code(
+        "No episode is in progress", "`step` before `reset`, or after the end", "Call `reset` to begin an episode."
+    ),
+    "LG-E140": Code(
+        "A puzzle server cannot be reached",
+        "No server is running there, or a wrong port",
+        "Start a server, or correct host, port and transport.",
+    ),
+    "LG-E141": Code(
+        "A puzzle server did not answer in time",
+        "A server that computes a large puzzle, or hangs",
+        "Raise the time limit that the message names, or look at the server.",
+    ),
+    "LG-E142": Code(
+        "The connection to a puzzle server was closed",
+        "The server ended, or failed at a command",
+        "Connect again; finished episodes are kept.",
+    ),
+    "LG-E143": Code(
+        "A puzzle server sent something unknown", "It is another kind of server", "Correct host, port and transport."
+    ),
+    "LG-E144": Code(
+        "No game has this name, or the server does not offer it",
+        "A typing error, or a server with fewer games",
+        "Choose one that the message or `lazarus gym info` lists.",
+    ),
+    "LG-E145": Code(
+        "A session with a puzzle server is used wrongly",
+        "A command before `start`, outside `async with`, or of several lines",
+        "Connect and start a puzzle first; send one command at a time.",
+    ),
+    "LG-E146": Code(
+        "A server cannot listen on an address",
+        "Another program uses the port",
+        "Choose another port, or 0 for a free one.",
+    ),
 }

@@ -3,7 +3,11 @@
 GymError                      bad input or usage                     exit 2
 ├── TaskError                 the requested tasks cannot be made     LG-E10x
 ├── SamplesError              a file cannot be read or written       LG-E11x
-└── RewardError               a reward is unknown or fails           LG-E12x
+├── RewardError               a reward is unknown or fails           LG-E12x
+├── EnvironmentUseError       an environment is used wrongly         LG-E13x
+├── WireError                 a puzzle server fails or cannot play   LG-E14x
+├── EpisodeError              episodes cannot be collected           LG-E15x
+└── ReplayError               a replay buffer is used wrongly        LG-E16x
 """
 
 from lazarus_core.errors import LazarusError
@@ -23,3 +27,19 @@ class SamplesError(GymError):
 
 class RewardError(GymError):
     """No package provides a reward, or the package that does is broken; the message names it."""
+
+
+class EnvironmentUseError(GymError):
+    """No environment or task has the name, or there is no episode in progress."""
+
+
+class WireError(GymError):
+    """A puzzle server cannot be reached, broke the connection, was too slow or sent something unknown."""
+
+
+class EpisodeError(GymError):
+    """Episodes cannot be collected as requested, or none was saved."""
+
+
+class ReplayError(GymError):
+    """A sample or setting of a replay buffer is invalid, or its checkpoint cannot be read."""

@@ -1,0 +1,5 @@
+"""Environments without server or network: games with true hints and exact solvers, and the maths tasks."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)

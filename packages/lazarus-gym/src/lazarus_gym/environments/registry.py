@@ -1,0 +1,65 @@
+"""The environments of this package by name."""
+
+from typing import Any
+
+from lazarus_core.plugins import near_name
+from lazarus_gym.environments.binary import Binary
+from lazarus_gym.environments.futoshiki import Futoshiki
+from lazarus_gym.environments.game import Game
+from lazarus_gym.environments.knapsack import Knapsack
+from lazarus_gym.environments.lights_out import LightsOut
+from lazarus_gym.environments.mastermind import Mastermind
+from lazarus_gym.environments.minesweeper import Minesweeper
+from lazarus_gym.environments.nonogram import Nonogram
+from lazarus_gym.environments.puzzle import PuzzleEnvironment
+from lazarus_gym.environments.questions import MathsEnvironment
+from lazarus_gym.environments.sudoku import Sudoku
+from lazarus_gym.errors import EnvironmentUseError
+
+GAMES: dict[str, Game[Any, Any]] = {
+    game.name: game
+    for game in (
+        Sudoku(),
+        Futoshiki(),
+        Binary(),
+        LightsOut(),
+        Mastermind(),
+        Knapsack(),
+        Minesweeper(),
+        Nonogram(),
+    )
+}
+"""Games by name. A new game is one file and one line here."""
+ENVIRONMENTS = (*GAMES, MathsEnvironment.name)
+"""Names that `make_environment` accepts."""
+
+
+def make_environment(name: str) -> PuzzleEnvironment | MathsEnvironment:
+    """Makes an environment.
+
+    >>> environment = make_environment("lights_out")
+    >>> observation = environment.reset(seed=1, task="easy")
+    >>> [environment.step(move).reward for move in environment.solution()]
+    [0.0, 0.0, 0.0, 0.0, 1.0]
+
+    Args:
+        name: One of `ENVIRONMENTS`.
+
+    Raises:
+        EnvironmentUseError: There is no such environment (LG-E130).
+    """
+    if name == MathsEnvironment.name:
+        return MathsEnvironment()
+    return PuzzleEnvironment(find_game(name))
+
+
+def find_game(name: str) -> Game[Any, Any]:
+    """The game of a name.
+
+    Raises:
+        EnvironmentUseError: There is none (LG-E130).
+    """
+    if name in GAMES:
+        return GAMES[name]
+    near = near_name(name, list(ENVIRONMENTS))
+    raise EnvironmentUseError(f"unknown environment {name!r}{near}; there are {', '.join(ENVIRONMENTS)}", "LG-E130")

@@ -1,0 +1,11 @@
+from .client import TelnetClientConfig as TelnetClientConfig
+from .client import TelnetGymClient as TelnetGymClient
+from .games import PuzzleDifficulty as PuzzleDifficulty
+from .games import PuzzleGame as PuzzleGame
+from .games import find_puzzle as find_puzzle
+from .hints import move_of_hint as move_of_hint
+from .results import CheckResult as CheckResult
+from .results import HintResult as HintResult
+from .results import MoveResult as MoveResult
+from .results import PuzzleObservation as PuzzleObservation
+from .session import PuzzleSession as PuzzleSession
