@@ -104,7 +104,7 @@ def test_a_folder_that_cannot_be_made_is_told_before_the_work(tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
     done = run(tmp_path, "-o", "rows.jsonl/out")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: rows.jsonl/out/bench.json: a part of the path is a file")
+    assert done.stderr.startswith("error: rows.jsonl is a file, so rows.jsonl/out/bench.json cannot lie below it")
 
 
 @pytest.mark.slow

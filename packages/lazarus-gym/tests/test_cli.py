@@ -50,7 +50,6 @@ def test_an_existing_file_is_replaced_only_by_force(
         (["--kinds", "addition,division"], "unknown kind 'division'"),
         (["-n", "99999"], "lower `count`"),
         (["--digits", "0"], "choose 1 to 7"),
-        (["-o", "missing/maths.jsonl"], "missing"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_2(
