@@ -48,6 +48,7 @@ class Command:
         cwd: Path | None = None,
         environment: Mapping[str, str] | None = None,
         forks: bool | None = None,
+        merged: bool = False,
     ) -> None:
         """Starts it.
 
@@ -57,12 +58,13 @@ class Command:
             environment: Variables set for it alone. They may matter when packages are imported, so it is not forked
                 unless `forks` says so.
             forks: Whether it is a fork of the server; None for the rule of the suite.
+            merged: Whether stderr goes where stdout goes, as on a terminal.
         """
         self.words = [str(word) for word in words]
         assert self.words[0] == sys.executable, "a Python command"
         self.returncode: int | None = None
         self._out: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 # closed by `finish`
-        self._err: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._err: IO[bytes] = self._out if merged else tempfile.TemporaryFile()  # noqa: SIM115
         if can_fork() if forks is None and not environment else forks:
             self._process: _Fork | subprocess.Popen[bytes] = _server().start(
                 self.words[1:], str(cwd or Path.cwd()), environment or {}, self._out.fileno(), self._err.fileno()
@@ -101,6 +103,9 @@ class Command:
             raise
         texts: list[str] = []
         for stream in (self._out, self._err):
+            if stream.closed:  # merged
+                texts.append("")
+                continue
             stream.seek(0)
             texts.append(stream.read().decode("utf-8").replace("\r\n", "\n"))
             stream.close()
