@@ -72,6 +72,12 @@ BLOCK = re.compile(
     r"^(?:<!-- (?P<note>file|not run): (?P<detail>.*?) -->\n)?^```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+PLAIN = re.compile(
+    rf"(?P<call>(?:{'|'.join(PROGRAMS)}) [^#]*?)(?: > (?P<file>[\w./-]+))?(?P<quiet> 2> /dev/null)?(?: +#.*)?"
+)
+QUOTED = re.compile(r"'[^']*'|\"[^\"$`\\]*\"")
+SPECIAL = re.compile(r"[();<>|&$*?`~{}\\'\"]")
+"""What bash would not take as it is, outside quotes."""
 EXIT = re.compile(r" +# exit (\d+)$")
 ELLIPSIS = "..."
 PROGRESS = re.compile(r"^ *[\w ]+: [\d,]+/[\d,]+ \w+, .*\n", re.MULTILINE)
@@ -227,15 +233,20 @@ def run(line: str, folder: Path, *, exit_code: int = 0) -> str:
 
 
 def _forked(line: str, folder: Path) -> tuple[str, int] | None:
-    """Runs a plain call of a Lazarus command; None if the line needs a shell."""
-    lexer = shlex.shlex(line, posix=True, punctuation_chars="();<>|&$*?`~{}[]\n")
-    lexer.whitespace_split = True
-    words = list(lexer)
-    if not words or words[0] not in PROGRAMS or any(set(word) & set("();<>|&$*?`~{}\n") for word in words):
+    """Runs a plain call of a Lazarus command; None if the line needs a shell.
+
+    Plain is a call without variables, patterns and pipes; its output may go to a file, and its errors nowhere.
+    """
+    found = PLAIN.fullmatch(line)
+    if found is None or SPECIAL.search(QUOTED.sub("", found["call"])) or "\n" in line:
         return None
-    code = COMMAND.format(module=PROGRAMS[words[0]], program=words[0])
-    done = commands.Command([sys.executable, "-c", code, *words[1:]], cwd=folder, merged=True).finish()
-    return done.stdout, done.returncode
+    program, *words = shlex.split(found["call"])
+    code = COMMAND.format(module=PROGRAMS[program], program=program)
+    is_merged = not (found["file"] or found["quiet"])
+    done = commands.Command([sys.executable, "-c", code, *words], cwd=folder, merged=is_merged).finish()
+    if found["file"]:
+        (folder / found["file"]).write_text(done.stdout, "utf-8")
+    return ("" if found["file"] else done.stdout) + ("" if found["quiet"] else done.stderr), done.returncode
 
 
 def _by_bash(line: str, folder: Path) -> tuple[str, int]:
@@ -273,7 +284,8 @@ def play(block: Block, folder: Path) -> str:
         case "console":
             return "".join(_played(command, folder) for command in console_commands(block.text))
         case "bash":
-            run(f"set -e\n{block.text}", folder)
+            for line in block.text.replace("\\\n", " ").splitlines():
+                run(line, folder)
         case "toml":
             tomllib.loads(block.text)
         case "yaml":
