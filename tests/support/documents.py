@@ -19,6 +19,8 @@ A comment before a block says more:
 Figures that differ between runs and machines are not compared: times, speeds, memory, losses, digests of weights.
 """
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -33,7 +35,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-if __name__ == "__main__":  # as conftest.py does for the tests
+if __name__ == "__main__":  # as suite_plugin.py does for the tests
     for _name, _value in {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MLX_DISABLE_COMPILE": "1"}.items():
         os.environ.setdefault(_name, _value)
 
@@ -49,7 +51,7 @@ GUIDES = [
     )
 ]
 """Pages written by hand; `introspection` may be missing."""
-READMES = [ROOT / "README.md"]
+READMES = [ROOT / "README.md", *sorted(ROOT.glob("*/*/README.md"))]
 IN_A_CLONE = {ROOT / "README.md"}
 """Documents whose folder is a copy of the clone; that of the others is empty."""
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "COLUMNS": "80", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
@@ -308,6 +310,11 @@ def _played(command: Command, folder: Path) -> str:
     return "".join(f"{line}\n" for line in [command.typed, *rewritten(command.shown, printed)])
 
 
+def runs_python_itself(document: Path) -> bool:
+    """Whether the Python of a README runs in the tests of its package, which also run without this folder."""
+    return any("find_examples" in path.read_text("utf-8") for path in document.parent.glob("tests/test_*.py"))
+
+
 def copy_of_clone(folder: Path) -> Path:
     """The files that git tracks or would track, in a folder of their own."""
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -336,8 +343,17 @@ def replay(document: Path) -> Iterator[tuple[Block, str]]:
     """The blocks of a document, those of Python aside, each with its text as it should be now."""
     with tempfile.TemporaryDirectory() as folder:
         work = prepare(document, Path(folder))
+        names: dict[str, object] = {"__name__": "__main__"}
         for block in blocks(document.read_text("utf-8")):
-            if block.language != "python":
+            if block.language == "python":
+                if block.note == "not run" or runs_python_itself(document):
+                    continue
+                with (
+                    contextlib.chdir(work),
+                    contextlib.redirect_stdout(io.StringIO()),
+                ):  # later blocks may need its files
+                    exec(compile(block.text, f"{document.name}:{block.line}", "exec"), names)
+            else:
                 yield block, play(block, work)
 
 
