@@ -12,19 +12,27 @@ import documents
 
 ROOT = documents.ROOT
 DOCUMENTS = [path for path in (*documents.GUIDES, *documents.READMES) if path.is_file()]
-REASONS = ("needs the network", "needs an address", "takes a minute", "runs until ctrl-c", "needs a gpu")
+REASONS = ("needs the network", "needs an address", "takes a minute", "runs until ctrl-c", "needs pytorch")
 """Why a block may stay unrun. Its section says the same to the reader."""
-NOT_RUN = {"README.md": 3, "apps/lazarus-cli/docs/getting-started.md": 2, "apps/lazarus-cli/docs/server.md": 1}
+INSTALLATIONS = [
+    f"packages/lazarus-{name}" for name in ("corpus", "gym", "introspect", "models", "plan", "tokenkit", "train")
+]
+NOT_RUN = {
+    "README.md": 3,
+    "apps/lazarus-cli/docs/getting-started.md": 2,
+    "apps/lazarus-cli/docs/models.md": 1,
+    "apps/lazarus-cli/docs/inference.md": 2,
+    "apps/lazarus-cli/docs/server.md": 1,
+    "apps/lazarus-cli/README.md": 1,
+    **{f"{package}/README.md": 1 for package in INSTALLATIONS},
+    "packages/lazarus-gym/README.md": 2,  # and a model of the hub
+    "packages/lazarus-plan/README.md": 3,  # and two trainers
+}
 """Number of blocks that are not run, by document."""
 
 
 def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
-
-
-def runs_python_itself(readme: Path) -> bool:
-    """Whether the Python of a README runs in the tests of its package, which also run without this folder."""
-    return any("find_examples" in path.read_text("utf-8") for path in readme.parent.glob("tests/test_*.py"))
 
 
 @pytest.mark.slow
@@ -40,7 +48,7 @@ def test_every_block_runs_and_prints_what_is_shown(
     names: dict[str, object] = {}
     for block in documents.blocks(document.read_text("utf-8")):
         if block.language == "python" and block.note != "not run":
-            if not runs_python_itself(document):
+            if not documents.runs_python_itself(document):
                 names = check_python(python[block.line], eval_example, names)
             continue
         now = documents.play(block, folder)
@@ -73,17 +81,17 @@ def test_a_readme_needs_the_clone_only(readme: Path):
     assert "../shared" not in text
     for folder in re.findall(r"(?:\./|subdirectory=)((?:packages|apps)/lazarus-\w+)", text):
         assert (ROOT / folder / "pyproject.toml").is_file(), folder
-    from_a_registry = r"(?:uv add|uvx|uv tool install|pip install) +\"?lazarus-\w+(?:\[\w+\])?(?! @)\b"
+    from_a_registry = r"(?:uv add|uvx|uv tool install|pip install) +\"?lazarus-\w+(?:\[\w+\])?(?![\w\[]| @)"
     assert not re.findall(from_a_registry, text), "no registry has the packages: install from a clone or by git"
 
 
 def test_blocks_are_found_with_their_comments():
-    text = "# A\n\nIt needs a GPU.\n\n<!-- not run: needs a GPU -->\n```bash\nb\n```\n## B\n\n<!-- file: c.toml -->\n```toml\nd = 1\n```\n"
+    text = "# A\n\nIt needs PyTorch.\n\n<!-- not run: needs PyTorch -->\n```bash\nb\n```\n## B\n\n<!-- file: c.toml -->\n```toml\nd = 1\n```\n"
     first, second = documents.blocks(text)
     assert (first.language, first.text, first.line, first.note, first.detail) == (
-        *("bash", "b\n", 6, "not run", "needs a GPU"),
+        *("bash", "b\n", 6, "not run", "needs PyTorch"),
     )
-    assert "needs a GPU" in first.section
+    assert "needs PyTorch" in first.section
     assert (second.note, second.detail, second.section.strip()) == ("file", "c.toml", "## B")
     assert text[slice(*second.span)] == second.text == "d = 1\n"
 
@@ -131,7 +139,7 @@ def test_a_block_that_fails_or_is_of_no_kind_is_named(tmp_path: Path):
     with pytest.raises(documents.Stale, match="exit 2, not 0: lazarus explain LP-E0"):
         play("```console\n$ lazarus explain LP-E0\n```\n")
     with pytest.raises(documents.Stale, match="exit 3"):
-        play("```bash\n(exit 3)\n(exit 4)\n```\n")
+        play("```bash\n\ntrue  # no\n(exit 3)\n(exit 4)\n```\n")
     with pytest.raises(documents.Stale, match="line 1: a block of `text` is not run"):
         play("```text\nno\n```\n")
     assert play("<!-- file: a/b.txt -->\n```text\nyes\n```\n") == (tmp_path / "a/b.txt").read_text() == "yes\n"
@@ -139,8 +147,10 @@ def test_a_block_that_fails_or_is_of_no_kind_is_named(tmp_path: Path):
 
 def test_a_plain_command_prints_the_same_with_and_without_a_shell(tmp_path: Path):
     documents.prepare(ROOT / "no.md", tmp_path)
-    plain = documents.run("lazarus explain LP-E107", tmp_path)
+    plain = documents.run("lazarus explain 'LP-E107' 2> /dev/null", tmp_path)
     assert plain == documents.run("lazarus explain LP-E107 | cat", tmp_path) != ""
+    assert documents.run("lazarus explain LP-E107 > page.txt  # a file", tmp_path) == ""
+    assert (tmp_path / "page.txt").read_text("utf-8") == plain
 
 
 def test_the_picture_of_the_concepts_has_the_digests_of_its_example():

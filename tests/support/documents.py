@@ -19,6 +19,8 @@ A comment before a block says more:
 Figures that differ between runs and machines are not compared: times, speeds, memory, losses, digests of weights.
 """
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -33,7 +35,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-if __name__ == "__main__":  # as conftest.py does for the tests
+if __name__ == "__main__":  # as suite_plugin.py does for the tests
     for _name, _value in {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MLX_DISABLE_COMPILE": "1"}.items():
         os.environ.setdefault(_name, _value)
 
@@ -49,7 +51,7 @@ GUIDES = [
     )
 ]
 """Pages written by hand; `introspection` may be missing."""
-READMES = [ROOT / "README.md"]
+READMES = [ROOT / "README.md", *sorted(ROOT.glob("*/*/README.md"))]
 IN_A_CLONE = {ROOT / "README.md"}
 """Documents whose folder is a copy of the clone; that of the others is empty."""
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "COLUMNS": "80", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
@@ -72,6 +74,12 @@ BLOCK = re.compile(
     r"^(?:<!-- (?P<note>file|not run): (?P<detail>.*?) -->\n)?^```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+PLAIN = re.compile(
+    rf"(?P<call>(?:{'|'.join(PROGRAMS)}) [^#]*?)(?: > (?P<file>[\w./-]+))?(?P<quiet> 2> /dev/null)?(?: +#.*)?"
+)
+QUOTED = re.compile(r"'[^']*'|\"[^\"$`\\]*\"")
+SPECIAL = re.compile(r"[();<>|&$*?`~{}\\'\"]")
+"""What bash would not take as it is, outside quotes."""
 EXIT = re.compile(r" +# exit (\d+)$")
 ELLIPSIS = "..."
 PROGRESS = re.compile(r"^ *[\w ]+: [\d,]+/[\d,]+ \w+, .*\n", re.MULTILINE)
@@ -227,15 +235,20 @@ def run(line: str, folder: Path, *, exit_code: int = 0) -> str:
 
 
 def _forked(line: str, folder: Path) -> tuple[str, int] | None:
-    """Runs a plain call of a Lazarus command; None if the line needs a shell."""
-    lexer = shlex.shlex(line, posix=True, punctuation_chars="();<>|&$*?`~{}[]\n")
-    lexer.whitespace_split = True
-    words = list(lexer)
-    if not words or words[0] not in PROGRAMS or any(set(word) & set("();<>|&$*?`~{}\n") for word in words):
+    """Runs a plain call of a Lazarus command; None if the line needs a shell.
+
+    Plain is a call without variables, patterns and pipes; its output may go to a file, and its errors nowhere.
+    """
+    found = PLAIN.fullmatch(line)
+    if found is None or SPECIAL.search(QUOTED.sub("", found["call"])) or "\n" in line:
         return None
-    code = COMMAND.format(module=PROGRAMS[words[0]], program=words[0])
-    done = commands.Command([sys.executable, "-c", code, *words[1:]], cwd=folder, merged=True).finish()
-    return done.stdout, done.returncode
+    program, *words = shlex.split(found["call"])
+    code = COMMAND.format(module=PROGRAMS[program], program=program)
+    is_merged = not (found["file"] or found["quiet"])
+    done = commands.Command([sys.executable, "-c", code, *words], cwd=folder, merged=is_merged).finish()
+    if found["file"]:
+        (folder / found["file"]).write_text(done.stdout, "utf-8")
+    return ("" if found["file"] else done.stdout) + ("" if found["quiet"] else done.stderr), done.returncode
 
 
 def _by_bash(line: str, folder: Path) -> tuple[str, int]:
@@ -273,7 +286,8 @@ def play(block: Block, folder: Path) -> str:
         case "console":
             return "".join(_played(command, folder) for command in console_commands(block.text))
         case "bash":
-            run(f"set -e\n{block.text}", folder)
+            for line in block.text.replace("\\\n", " ").splitlines():
+                run(line, folder)
         case "toml":
             tomllib.loads(block.text)
         case "yaml":
@@ -294,6 +308,11 @@ def play(block: Block, folder: Path) -> str:
 def _played(command: Command, folder: Path) -> str:
     printed = run(command.line, folder, exit_code=command.exit_code).splitlines()
     return "".join(f"{line}\n" for line in [command.typed, *rewritten(command.shown, printed)])
+
+
+def runs_python_itself(document: Path) -> bool:
+    """Whether the Python of a README runs in the tests of its package, which also run without this folder."""
+    return any("find_examples" in path.read_text("utf-8") for path in document.parent.glob("tests/test_*.py"))
 
 
 def copy_of_clone(folder: Path) -> Path:
@@ -324,8 +343,17 @@ def replay(document: Path) -> Iterator[tuple[Block, str]]:
     """The blocks of a document, those of Python aside, each with its text as it should be now."""
     with tempfile.TemporaryDirectory() as folder:
         work = prepare(document, Path(folder))
+        names: dict[str, object] = {"__name__": "__main__"}
         for block in blocks(document.read_text("utf-8")):
-            if block.language != "python":
+            if block.language == "python":
+                if block.note == "not run" or runs_python_itself(document):
+                    continue
+                with (
+                    contextlib.chdir(work),
+                    contextlib.redirect_stdout(io.StringIO()),
+                ):  # later blocks may need its files
+                    exec(compile(block.text, f"{document.name}:{block.line}", "exec"), names)
+            else:
                 yield block, play(block, work)
 
 
