@@ -45,7 +45,10 @@ def test_every_mode_is_planned_and_trained(measured):
         assert mode["train_tokens_per_s"] > 0
         assert mode["peak_memory_bytes"] > 1_000_000
     assert done.stdout == (folder / "out/bench.md").read_text()
-    assert (folder / "out/bench.html").read_text().count("<svg") == 3
+    page = (folder / "out/bench.html").read_text()
+    assert (page.count("<svg"), page.count('class="bars"')) == (1, 2)
+    assert "<title>Benchmark of rows.jsonl with tokenizer byte and model nano</title>" in page
+    assert "bench -d rows.jsonl -t byte" in page[page.index("<footer>") :]
 
 
 @pytest.mark.slow

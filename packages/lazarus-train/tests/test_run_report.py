@@ -34,9 +34,38 @@ def rows_block(html: str, number: int) -> dict:
 
 def test_every_run_is_drawn_in_every_chart_and_what_differs_is_named(runs):
     html = report_runs([runs.folder / "slow", runs.folder / "fast"])
-    assert html.count('class="path0"') == html.count('class="path1"') == 7
-    differences = html[html.index("<h2>Differences") : html.index("<h2>Rows of the steps")]
+    assert html.count('class="curve path0"') == html.count('class="curve path1"') == 7
+    differences = html[html.index("<h2>Differences") : html.index("<details>")]
     assert re.findall(r"<tr><td>([^<]*)</td>", differences) == ["optimizer.learning_rate"]
+
+
+def test_of_one_run_the_settings_that_differ_from_their_defaults_are_listed_first(runs):
+    html = report_runs([runs.folder / "slow"])
+    settings = html[html.index("<h2>Settings") : html.index("<h2>Answers")]
+    listed, closed = settings.split("<details>", 1)
+    names = re.findall(r"<dt>([^<]*)</dt>", listed)
+    assert {"model", "data", "max_steps", "optimizer.learning_rate", "eval_data.same"} <= set(names)
+    assert not {"seed", "freeze", "optimizer.beta1", "lora"} & set(names)
+    assert {"seed", "freeze", "optimizer.beta1", "lora"} <= set(re.findall(r"<dt>([^<]*)</dt>", closed))
+    assert "<dd>held" not in listed and "[" not in re.sub("<[^>]*>", "", settings), "no lists of Python"
+
+
+def test_the_title_names_the_runs_and_the_command_is_in_the_footer(runs):
+    from datetime import UTC, datetime
+
+    from lazarus_core.html import Origin
+
+    origin = Origin("lazarus train report 'a <b>'", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    html = report_runs([runs.folder / "slow", runs.folder / "fast"], origin)
+    assert "<title>Training runs slow and fast</title>" in html
+    assert "lazarus train report &#x27;a &lt;b&gt;&#x27;" in html and "2026-01-02 03:04:05 UTC" in html
+    assert report_runs([runs.folder / "slow"]) == report_runs([runs.folder / "slow"]), "no clock without an origin"
+
+
+def test_runs_of_one_name_are_told_apart(runs, tmp_path):
+    shutil.copytree(runs.folder / "slow", tmp_path / "slow")
+    html = report_runs([runs.folder / "slow", tmp_path / "slow"])
+    assert f"{runs.folder}/slow and {tmp_path}/slow</title>" in html
 
 
 def test_the_points_of_a_curve_are_the_metrics(runs):
@@ -80,7 +109,8 @@ def test_a_page_says_why_it_has_no_rows(runs, tmp_path):
 def test_answers_are_shown(runs):
     html = report_runs([runs.folder / "slow"])
     shown = html[html.index("<h2>Answers of slow") :]
-    assert shown.count("1 &amp; 2?") == 4
+    assert shown.count("<h3>1 &amp; 2?</h3>") == 1
+    assert len(re.findall(r'<td class="number">[0246]</td>', shown)) == 4
 
 
 def test_text_of_the_data_cannot_leave_its_place(setup):
@@ -100,8 +130,8 @@ def test_a_loss_is_named_by_what_it_is_a_mean_over(runs, setup):
     setup.build_plan(row_len=64, token_budget=256)
     train(setup.config(objective={"kind": "preference", "loss": "orpo"}))
     html = report_runs([runs.folder / "slow", setup.folder / "run"])
-    assert html.count("step (nats a token or a pair upwards)") == 1
-    assert html.count("step (nats a token upwards)") == 2, "of held-out rows that only one was measured on"
+    assert html.count('class="up-title">nats a token or a pair<') == 1
+    assert html.count('class="up-title">nats a token<') == 2, "of held-out rows that only one was measured on"
 
 
 def test_how_often_pairs_are_in_order_is_drawn_of_training_and_of_held_out_rows(setup):
@@ -148,5 +178,5 @@ def test_a_browser_draws_the_curves_and_shows_the_rows_of_the_first_step(runs, t
     )
     content = rows_block(done.stdout, 1)
     shown = done.stdout[done.stdout.index('id="shown1"') :]
-    assert shown.count("<td>") >= 2 * len(content["steps"][0]["samples"])
+    assert shown.count("<td ") >= 2 * len(content["steps"][0]["samples"])
     assert done.stdout.count("<option") == len(rows_block(done.stdout, 0)["steps"]) + len(content["steps"])

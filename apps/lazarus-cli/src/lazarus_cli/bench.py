@@ -108,6 +108,7 @@ def bench(
     """
     from lazarus_cli.bench_report import compare, to_html, to_markdown
     from lazarus_core.atomic import whole_file
+    from lazarus_core.html import this_command
 
     fields = {"prompt": prompt_field, "completion": completion_field, "messages": messages_field, "text": text_field}
     if data is None and any(fields.values()):
@@ -136,7 +137,7 @@ def bench(
     texts = {
         REPORT: json.dumps(found, indent=2) + "\n",
         "bench.md": to_markdown(found, changes),
-        "bench.html": to_html(found, changes),
+        "bench.html": to_html(found, changes, this_command()),
     }
     for name, text in texts.items():
         with whole_file(output / name) as file:

@@ -1,7 +1,10 @@
 """Reports of `lazarus bench`: Markdown, an HTML page, and the comparison with an earlier report."""
 
 from html import escape
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from lazarus_core.html import Origin
 
 JSON = dict[str, Any]
 _HEAD = ("mode", "row length", "padding", "steps", "planned in", "tokens/s", "a step", "peak memory")
@@ -60,46 +63,62 @@ def to_markdown(found: JSON, changes: list[Change]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def to_html(found: JSON, changes: list[Change]) -> str:
+def to_html(found: JSON, changes: list[Change], origin: "Origin | None" = None) -> str:
     """The report as one page.
 
     Args:
         found: The report.
         changes: Comparison with an earlier report.
+        origin: Command and time for the footer. Without it, the same report is the same page.
     """
-    from lazarus_core.html import Bar, bars, columns, page, section
+    from lazarus_core.html import Bar, bars, columns, figures, page, section, table
 
     histogram = found["lengths"]["histogram"]
     edges = [first for first, _, _ in histogram] + [histogram[-1][1]]
-    fastest = max(mode["train_tokens_per_s"] for mode in found["modes"])
+    fastest = max(found["modes"], key=lambda mode: mode["train_tokens_per_s"])
+    highest = fastest["train_tokens_per_s"]
     speeds = [
         Bar(
             mode["mode"],
-            mode["train_tokens_per_s"] / fastest,
+            mode["train_tokens_per_s"] / highest,
             f"{mode['train_tokens_per_s']:,.0f} tokens/s",
-            mode["train_tokens_per_s"] == fastest,
+            mode is fastest,
         )
         for mode in found["modes"]
     ]
     fills = [
-        Bar(mode["mode"], 1 - mode["padding_share"], f"{1 - mode['padding_share']:.2%}", mode["mode"] == "packed")
+        Bar(mode["mode"], 1 - mode["padding_share"], f"{100 * (1 - mode['padding_share']):.2f} %", mode is fastest)
         for mode in found["modes"]
     ]
-    head = "".join(f"<th>{escape(name)}</th>" for name in _HEAD)
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in _cells(mode))}</tr>" for mode in found["modes"]
-    )
-    before = [Bar(each.name, min(each.ratio / 2, 1.0), f"{each.ratio:.2f}x", each.ratio >= 1) for each in changes]
+    most = max((each.ratio for each in changes), default=1.0)
+    before = [Bar(each.name, each.ratio / max(most, 1.0), f"{each.ratio:.2f} x", each.ratio >= 1) for each in changes]
+    title = f"Benchmark of {found['data']} with tokenizer {_name(found['tokenizer'])} and model {_name(found['model'])}"
+    key_figures = {
+        "samples": f"{found['samples']:,}",
+        "tokens": f"{found['tokens']:,}",
+        "tokens/s, measuring lengths": f"{found['lengths']['tokens_per_s']:,.0f}",
+        "tokens/s, training": f"{highest:,.0f}",
+    }
+    machine = found["machine"]
+    surroundings = f"{machine['platform']}, Python {machine['python']}, {_device(machine['device'])}, BLAS {machine['blas'] or 'of the wheel'}"
+    lengths = columns([count for _, _, count in histogram], edges, "tokens")
     body = (
-        f"<h1>{escape(found['data'])}</h1><p>{escape(_about(found))}</p>"
-        f'<div class="wide"><table><tr>{head}</tr>{rows}</table></div>'
-        + section("Lengths", "Tokens of the samples.", columns([count for _, _, count in histogram], edges, "tokens"))
+        f"<header><h1>{escape(title)}</h1><p>{escape(surroundings)}</p></header>{figures(key_figures)}"
+        + section(
+            "Modes", escape(_verdict(found)), table(_HEAD, map(_cells, found["modes"]), numbers=range(1, len(_HEAD)))
+        )
         + section("Training", "Real tokens a second, by mode.", bars(speeds))
         + section("Fill", "Share of the rows that is real tokens.", bars(fills))
-        + (section("Beside the baseline", "Above 1 is faster.", bars(before)) if before else "")
-        + f"<p>{escape(_verdict(found))}</p><p>Least padding: <code>{escape(found['advice'])}</code></p>"
+        + (section("Compared with the baseline", "Speeds; above 1 is faster.", bars(before)) if before else "")
+        + section("Lengths", "Samples by their tokens.", lengths)
+        + section("Least padding", f"<code>{escape(found['advice'])}</code>", "")
     )
-    return page(f"Bench: {found['data']}", body, "lazarus-cli")
+    return page(title, body, "lazarus-cli", origin=origin)
+
+
+def _name(path: str) -> str:
+    """Last part of a path; names stay as they are."""
+    return path.rstrip("/").rpartition("/")[2] or path
 
 
 def _about(found: JSON) -> str:
@@ -107,8 +126,13 @@ def _about(found: JSON) -> str:
     return (
         f"{found['samples']:,} samples, {found['tokens']:,} tokens, measured at "
         f"{found['lengths']['tokens_per_s']:,.0f} tokens/s. {machine['platform']}, Python {machine['python']}, "
-        f"{machine['device']}, BLAS {machine['blas'] or 'of the wheel'}."
+        f"{_device(machine['device'])}, BLAS {machine['blas'] or 'of the wheel'}."
     )
+
+
+def _device(name: str) -> str:
+    """The kind of a device: `cpu` of MLX's `Device(cpu, 0)`."""
+    return name.removeprefix("Device(").partition(",")[0]
 
 
 def _cells(mode: JSON) -> tuple[str, ...]:
@@ -116,7 +140,7 @@ def _cells(mode: JSON) -> tuple[str, ...]:
     return (
         mode["mode"],
         lengths,
-        f"{mode['padding_share']:.2%}",
+        f"{100 * mode['padding_share']:.2f} %",
         f"{mode['steps']:,}",
         f"{1000 * mode['plan_seconds']:.0f} ms",
         f"{mode['train_tokens_per_s']:,.0f}",

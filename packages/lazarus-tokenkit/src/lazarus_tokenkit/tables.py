@@ -1,6 +1,7 @@
 """Formats tables of names, numbers and notes as text."""
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 
 def aligned(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> str:
@@ -24,6 +25,42 @@ def aligned(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> str:
         for row in rows
     )
     return "\n".join(line.rstrip() for line in lines)
+
+
+class Table(NamedTuple):
+    """Rows of cells that a report shows, as text or on a page.
+
+    Args:
+        rows: Rows with equal numbers of cells.
+        right: Indices of the columns to align right.
+        has_head: Whether the first row names the columns.
+        title: Name of the table, or empty.
+    """
+
+    rows: Sequence[Sequence[str]]
+    right: tuple[int, ...] = ()
+    has_head: bool = False
+    title: str = ""
+
+
+def as_text(blocks: Iterable[Table | str]) -> str:
+    """Formats tables and paragraphs as text, with an empty line between two.
+
+    >>> print(as_text([Table([("a", "1"), ("bcd", "22")], right=(1,)), "end"]))
+    a     1
+    bcd  22
+    <BLANKLINE>
+    end
+
+    Args:
+        blocks: The tables and paragraphs.
+    """
+    return "\n\n".join(
+        each
+        if isinstance(each, str)
+        else f"{each.title + chr(10) if each.title else ''}{aligned(each.rows, each.right)}"
+        for each in blocks
+    )
 
 
 def number(value: float | None, digits: int = 3) -> str:

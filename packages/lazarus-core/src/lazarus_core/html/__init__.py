@@ -1,4 +1,4 @@
-"""HTML pages without scripts or network: frame, charts, tables."""
+"""HTML pages that load nothing: frame, charts, bars, tables."""
 
 from lazarus_core.lazy import lazy_exports
 

@@ -1,4 +1,8 @@
-"""Charts as SVG text: histograms, lines and curves over steps, bars."""
+"""Charts with axes: histograms, and lines over steps.
+
+The plot is an SVG picture that stretches to its box. Ticks and titles are HTML text of constant size, so that a chart is
+readable at any width. The page's script shows the values under the pointer.
+"""
 
 from collections.abc import Sequence
 from html import escape
@@ -7,65 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 440, 180, 60, 24
+from lazarus_core.html.tables import series_key
+from lazarus_core.html.theme import NUM_COLOURS
+from lazarus_core.html.ticks import round_ticks, short_figure, tick_labels, ticks_between
+
+SIZE = 1000
+"""Width and height of the coordinate system of a plot."""
 MAX_POINTS = 400
 """Maximum number of points of a line. With more steps, the minimum and maximum of each group are drawn."""
-COLOURS = ("var(--mark)", "var(--other)", "#3f9a6b", "#8a5fd0", "#c79a1c", "#c4467f", "#2a9db3", "var(--soft)")
-"""Colours of lines, in this order; further lines start again with the first."""
-_DOT = "h4"
-"""Width of the stroke that draws a single point, since a path of one point is invisible."""
-BAR_HEIGHT, BAR_LEFT, BAR_WIDTH = 24, 250, 700
-
-
-class Bar(NamedTuple):
-    """One bar.
-
-    Args:
-        name: Label at the left.
-        share: Length, 0 to 1.
-        text: Label at the right.
-        is_ours: Whether the first colour is used.
-    """
-
-    name: str
-    share: float
-    text: str
-    is_ours: bool
-
-
-def columns(counts: Sequence[int], edges: Sequence[int], unit: str) -> str:
-    """Draw a histogram.
-
-    Args:
-        counts: Height of each column, (N,).
-        edges: Boundaries of the columns, (N + 1,).
-        unit: Name of the horizontal axis.
-    """
-    width, high = (WIDTH - LEFT) / len(counts), max(counts)
-    parts = [
-        f'<rect class="mark" x="{LEFT + at * width:.1f}" y="{_y(count / high):.1f}" width="{max(width - 1, 0.5):.1f}" '
-        f'height="{_y(0) - _y(count / high):.1f}"><title>{edges[at]:,} to {edges[at + 1]:,}: {count:,}</title></rect>'
-        for at, count in enumerate(counts)
-        if count
-    ]
-    return _frame([*parts, *_labels(0, high, edges[0], edges[-1], unit)])
-
-
-def lines(series: Sequence[NDArray[Any]], across: str, unit: str) -> str:
-    """Draw values by step, one path for each series.
-
-    Args:
-        series: Values by name, each (N,).
-        across: Name of the horizontal axis.
-        unit: Unit of the values.
-    """
-    low = min(0.0, *(float(each.min()) for each in series))
-    high = max(low + 1e-9, *(float(each.max()) for each in series))
-    parts = [
-        f'<path class="path{number % len(COLOURS)}" d="{_path(each, low, high)}"/>'
-        for number, each in enumerate(series)
-    ]
-    return _frame([*parts, *_labels(low, high, 0, len(series[0]) - 1, f"{across} ({unit} upwards)")])
+FEW_POINTS = 30
+"""Lines of at most this many points have a marker at each."""
 
 
 class Curve(NamedTuple):
@@ -74,67 +29,109 @@ class Curve(NamedTuple):
     Args:
         steps: Ascending, (N,).
         values: Finite, (N,).
-        colour: Index into `COLOURS`.
+        colour: Number of the colour; eight colours repeat.
+        name: Name in the legend, as plain text.
     """
 
     steps: NDArray[np.integer]
     values: NDArray[np.floating]
     colour: int
+    name: str = ""
 
 
-def curves(found: Sequence[Curve], unit: str, *, from_zero: bool = False) -> str:
+def columns(counts: Sequence[int], edges: Sequence[int], unit: str, upwards: str = "samples") -> str:
+    """Draw a histogram.
+
+    Args:
+        counts: Height of each column, (N,).
+        edges: Boundaries of the columns, (N + 1,).
+        unit: Unit of the boundaries: the title of the horizontal axis.
+        upwards: What is counted: the title of the vertical axis.
+    """
+    ticks = round_ticks(0, max(1, *counts), is_whole=True)
+    first, last, high = edges[0], edges[-1], ticks[-1]
+    gap = 0.1 * (last - first) / len(counts)
+    parts: list[str] = []
+    for count, left, right in zip(counts, edges[:-1], edges[1:], strict=True):
+        x0, x1 = ((each - first) / (last - first) * SIZE for each in (left + gap / 2, right - gap / 2))
+        height = max(count / high * SIZE, 3)
+        if count:
+            parts.append(
+                f'<rect class="column" x="{x0:.1f}" y="{SIZE - height:.1f}" width="{x1 - x0:.1f}" height="{height:.1f}"/>'
+            )
+    data = ";".join(f"{left},{right},{count}" for left, right, count in zip(edges[:-1], edges[1:], counts, strict=True))
+    parts.append(f'<g data-points="{data}" data-name="{escape(upwards)}" data-colour="0"></g>')
+    mode = int(np.argmax(counts))
+    words = f"Histogram of {sum(counts):,} {upwards} from {first:,} to {last - 1:,} {unit}. Most, {counts[mode]:,}, from {edges[mode]:,} to {edges[mode + 1] - 1:,}."
+    return _figure("".join(parts), ticks, (first, last), (unit, unit), upwards, words)
+
+
+def lines(series: Sequence[NDArray[Any]], across: str, unit: str, names: Sequence[str] = ()) -> str:
+    """Draw values by position, one line for each series.
+
+    Args:
+        series: Values, each (N,).
+        across: Title of the horizontal axis.
+        unit: Unit of the values: the title of the vertical axis.
+        names: Name of each series.
+    """
+    found = [
+        Curve(np.arange(len(each)), np.asarray(each, dtype=np.float64), number, names[number] if names else "")
+        for number, each in enumerate(series)
+    ]
+    is_whole = all(np.issubdtype(each.dtype, np.integer) for each in series)
+    return curves(
+        found, unit, across=across, from_zero=bool(min(each.min() for each in series) >= 0), is_whole=is_whole
+    )
+
+
+def curves(
+    found: Sequence[Curve], unit: str, *, from_zero: bool = False, across: str = "step", is_whole: bool = False
+) -> str:
     """Draw curves with their own steps on one pair of axes.
 
     Every curve stores its points in the attribute `data-points`, for the page's script.
 
     Args:
         found: One curve or more, none empty.
-        unit: Unit of the values.
-        from_zero: Whether the vertical axis starts at zero instead of the minimum.
+        unit: Unit of the values: the title of the vertical axis.
+        from_zero: Whether the vertical axis starts at zero instead of near the minimum.
+        across: Title of the horizontal axis.
+        is_whole: Whether the values are whole numbers.
     """
-    low = 0.0 if from_zero else min(float(each.values.min()) for each in found)
-    high = max(float(each.values.max()) for each in found)
+    low, high = (float(getattr(np, name)([getattr(each.values, name)() for each in found])) for name in ("min", "max"))
+    low = min(low, 0.0) if from_zero else low
     high = high if high > low else low + (abs(low) or 1.0)
+    ticks = round_ticks(low, high, is_whole=is_whole)
+    low, high = ticks[0], ticks[-1]
     first, last = min(int(each.steps[0]) for each in found), max(int(each.steps[-1]) for each in found)
     parts: list[str] = []
     for each in found:
         points = _thinned(each)
-        path = "L".join(
-            f"{_x((step - first) / max(last - first, 1)):.1f},{_y((value - low) / (high - low)):.1f}"
+        places = [
+            f"{((step - first) / (last - first) if last > first else 0.5) * SIZE:.1f},{(high - value) / (high - low) * SIZE:.1f}"
             for step, value in points
-        ) + (_DOT if len(points) == 1 else "")
+        ]
+        colour = each.colour % NUM_COLOURS
         data = ";".join(f"{step:g},{value:.6g}" for step, value in points)
         parts.append(
-            f'<path class="path{each.colour % len(COLOURS)}" data-colour="{each.colour}" data-points="{data}" d="M{path}"/>'
+            f'<path class="curve path{colour}" data-name="{escape(each.name)}" data-colour="{colour}" data-points="{data}"'
+            f' d="M{"L".join(places)}"/>'
         )
-    scale = f'data-first="{first}" data-last="{last}" data-left="{LEFT}" data-right="{WIDTH - 4}"'
-    hair = f'<line class="hair" x1="0" x2="0" y1="{_y(1):.1f}" y2="{_y(0):.1f}"/>'
-    return _frame([*parts, *_labels(low, high, first, last, f"step ({unit} upwards)"), hair], scale)
-
-
-def bars(found: Sequence[Bar]) -> str:
-    """Horizontal bars with names and figures."""
-    parts: list[str] = []
-    for at, bar in enumerate(found):
-        y = at * BAR_HEIGHT
-        width = max(bar.share * (BAR_WIDTH - BAR_LEFT - 160), 1)
-        parts.append(
-            f'<text class="label" x="{BAR_LEFT - 8}" y="{y + 16}" text-anchor="end">{escape(bar.name)}</text>'
-            f'<rect class="{"mark" if bar.is_ours else "other"}" x="{BAR_LEFT}" y="{y + 4}" width="{width:.1f}" height="16" rx="2"/>'
-            f'<text x="{BAR_LEFT + width + 8:.1f}" y="{y + 16}">{escape(bar.text)}</text>'
-        )
-    height = len(found) * BAR_HEIGHT + 4
-    return f'<svg role="img" viewBox="0 0 {BAR_WIDTH} {height}">{"".join(parts)}</svg>'
-
-
-def _path(values: NDArray[Any], low: float, high: float) -> str:
-    group = -(-2 * len(values) // MAX_POINTS)
-    points: list[tuple[float, float]] = []
-    for begin in range(0, len(values), group):
-        part = values[begin : begin + group]
-        ends = (float(part.min()), float(part.max())) if group > 1 else (float(part[0]),)
-        points += [(begin / max(len(values) - 1, 1), (value - low) / (high - low)) for value in ends]
-    return "M" + "L".join(f"{_x(x):.1f},{_y(y):.1f}" for x, y in points) + (_DOT if len(points) == 1 else "")
+        if len(points) <= FEW_POINTS:
+            dots = "".join(f"M{place}h0" for place in places)
+            parts.append(f'<path class="dots path{colour}" d="{dots}"/>')
+    words = " ".join(
+        f"{each.name + ': ' if each.name else ''}{unit} by {across}, {short_figure(float(each.values[0]))} at {each.steps[0]:,},"
+        f" {short_figure(float(each.values[-1]))} at {each.steps[-1]:,}."
+        for each in found
+    )
+    legend = "".join(
+        f"<li>{series_key(each.colour, each.name)} <b>{short_figure(float(each.values[-1]))}</b></li>"
+        for each in found
+        if len(found) > 1 and each.name
+    )
+    return _figure("".join(parts), ticks, (first, last), (across, across), unit, words, legend)
 
 
 def _thinned(curve: Curve) -> list[tuple[float, float]]:
@@ -147,33 +144,37 @@ def _thinned(curve: Curve) -> list[tuple[float, float]]:
     return [(float(curve.steps[at]), float(curve.values[at])) for at in sorted(kept)]
 
 
-def _x(share: float) -> float:
-    return LEFT + share * (WIDTH - LEFT - 4)
-
-
-def _y(share: float) -> float:
-    return HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - 10)
-
-
-def _labels(low: float, high: float, first: int, last: int, unit: str) -> list[str]:
-    base = HEIGHT - 6
-    return [
-        f'<line class="axis" x1="{LEFT}" y1="{_y(0):.1f}" x2="{WIDTH}" y2="{_y(0):.1f}"/>',
-        f'<text x="{LEFT - 6}" y="{_y(1) + 8:.1f}" text-anchor="end">{_short(high)}</text>',
-        f'<text x="{LEFT - 6}" y="{_y(0):.1f}" text-anchor="end">{_short(low)}</text>',
-        f'<text x="{LEFT}" y="{base}">{first:,}</text>',
-        f'<text x="{WIDTH}" y="{base}" text-anchor="end">{last:,}</text>',
-        f'<text x="{(LEFT + WIDTH) // 2}" y="{base}" text-anchor="middle">{escape(unit)}</text>',
-    ]
-
-
-def _short(value: float) -> str:
-    """A number in few characters: 12, 3.4k, 5.6M."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
-
-
-def _frame(parts: Sequence[str], data: str = "") -> str:
-    return f'<svg class="chart" role="img" viewBox="0 0 {WIDTH} {HEIGHT}" {data}>{"".join(parts)}</svg>'
+def _figure(
+    parts: str,
+    ticks: Sequence[float],
+    ends: tuple[int, int],
+    across: tuple[str, str],
+    upwards: str,
+    words: str,
+    legend: str = "",
+) -> str:
+    first, last = ends
+    low, high = ticks[0], ticks[-1]
+    heights = [(each - low) / (high - low) for each in ticks]
+    rows = tick_labels(ticks)
+    grid = "".join(
+        f'<line{" class=base" if not each else ""} x1="0" x2="{SIZE}" y1="{(1 - each) * SIZE:.1f}" y2="{(1 - each) * SIZE:.1f}"/>'
+        for each in heights
+    )
+    left = "".join(
+        f'<span style="bottom:{100 * each:.1f}%">{label}</span>' for each, label in zip(heights, rows, strict=True)
+    )
+    stops = ticks_between(first, last)
+    below = "".join(
+        f'<span style="left:{100 * (each - first) / (last - first) if last > first else 50:.1f}%">{label}</span>'
+        for each, label in zip(stops, tick_labels(stops), strict=True)
+    )
+    listed = f'<ul class="legend" role="list">{legend}</ul>' if legend else ""
+    return (
+        f'<figure class="chart">{listed}<div class="up-title">{escape(upwards)}</div><div class="axes">'
+        f'<div class="up" aria-hidden="true"><b>{max(rows, key=len)}</b>{left}</div>'
+        f'<div class="plot" tabindex="0" role="img" aria-label="{escape(words)}" data-first="{first}" data-last="{last}"'
+        f' data-low="{low:.9g}" data-high="{high:.9g}" data-across="{escape(across[0])}">'
+        f'<svg aria-hidden="true" viewBox="0 0 {SIZE} {SIZE}" preserveAspectRatio="none"><g class="grid">{grid}</g>{parts}</svg></div>'
+        f'<div class="across" aria-hidden="true">{below}</div><div class="axis-title">{escape(across[1])}</div></div></figure>'
+    )

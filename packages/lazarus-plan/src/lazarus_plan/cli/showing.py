@@ -172,7 +172,7 @@ def stats(
 
     Example: -p plan --html plan.html
     """
-    from lazarus_core.html import PAGE
+    from lazarus_core.html import PAGE, this_command
     from lazarus_plan.checks.artifact import load_plan
     from lazarus_plan.packing.stats import plan_stats
 
@@ -183,7 +183,7 @@ def stats(
         return
     from lazarus_plan.report.page import report
 
-    write_result(report(loaded), html)
+    write_result(report(loaded, this_command()), html)
 
 
 def _share_line(step: "Step", rows: "list[Row]") -> str:

@@ -1,42 +1,104 @@
 """The plan as one HTML page."""
 
+import json
 from html import escape
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lazarus_core.html import Bar, bars, columns, lines, page, section
+from lazarus_core.html import (
+    Bar,
+    Origin,
+    bars,
+    columns,
+    facts,
+    figures,
+    in_words,
+    lines,
+    more,
+    page,
+    section,
+)
+from lazarus_plan.config import PlanConfig
 from lazarus_plan.packing.balance import row_costs
 from lazarus_plan.packing.baselines import fill_by_packer
 from lazarus_plan.packing.stats import rows_a_step
 from lazarus_plan.plan import BatchPlan
-from lazarus_plan.report.summary import receipt
+from lazarus_plan.report.summary import receipt_lines
 
 NUM_BINS = 40
+_ALWAYS = ("token_budget", "seed")
+"""Settings that are listed even at their defaults."""
 
 
-def report(plan: BatchPlan) -> str:
-    """Create the page of a plan."""
+def report(plan: BatchPlan, origin: Origin | None = None) -> str:
+    """Create the page of a plan.
+
+    Args:
+        plan: The plan.
+        origin: Command and time for the footer. Without it, the page of a plan is always the same.
+    """
     steps = np.diff(plan.step_splits)
     cost = row_costs(plan.length, plan.step_splits)
     sections = [
-        section("Lengths", "Tokens of the samples, as they are placed.", _histogram(plan.length, "tokens")),
+        section("Lengths", "Samples by their tokens, as they are placed.", _histogram(plan.length, "tokens")),
         section("Fill of rows", "Rows by the share of their tokens that is real.", _fill(plan)),
-        section("Samples a step", "How many a step places.", lines([steps], "step", "samples")),
-        section("Attention cost a step", "Squared segment lengths: what a step takes.", lines([cost], "step", "cost")),
+        section("Samples per step", "How many samples a step places.", lines([steps], "step", "samples")),
+        section(
+            "Attention cost per step",
+            "Sum of the squared segment lengths: what the attention of a step computes.",
+            lines([cost], "step", "squared tokens"),
+        ),
     ]
-    wide = [section("Waste by cause", "Where the token budget of all steps goes.", bars(_waste(plan)))]
-    if len(plan.metadata.sources) > 1:
-        names = ", ".join(escape(source.name) for source in plan.metadata.sources)
-        text = f"Rows of each source ahead of its share ({names}); weights keep it below one at every row."
-        wide.append(section("Mixture drift", text, lines(_drift(plan), "step", "rows")))
-    text = "The same lengths in other ways: share of the room that is real tokens. Ways, not other projects' code."
+    waste = "Where the token budget of all steps goes."
+    wide = [section("Waste by cause", waste, bars(_waste(plan)))]
+    names = [source.name for source in plan.metadata.sources]
+    if len(names) > 1:
+        text = "Rows of each source ahead of its share. Weights keep it below one at every row."
+        drift = _drift(plan)
+        stage = plan.metadata.epochs[0].stages[0]
+        wide.append(
+            section("Mixture drift", text, lines(drift, "step", "rows ahead", [names[each] for each in stage.sources]))
+        )
+    text = "The same lengths batched in other ways: share of the rows that is real tokens. These are ways to batch, not measurements of other projects' code."
     wide.append(section("Other packers on these lengths", text, bars(_others(plan))))
+    title = f"Batch plan of {in_words(names)}"
+    about = receipt_lines(plan)
+    del about["plan_id"]  # the whole id is above
     body = (
-        f"<h1>Batch plan</h1><p><code>{escape(plan.plan_id)}</code></p><pre>{escape(receipt(plan))}</pre>\n"
-        f'<div class="pair">{"".join(sections)}</div>\n{"".join(wide)}'
+        f"<header><h1>{escape(title)}</h1><p><code>{escape(plan.plan_id)}</code></p></header>"
+        f"{figures(_key_figures(plan))}{facts(about)}\n"
+        f'<div class="pair">{"".join(sections)}</div>\n{"".join(wide)}{_settings(plan)}'
     )
-    return page(f"Batch plan {plan.plan_id[7:23]}", body, "lazarus-plan")
+    return page(f"{title} · {plan.plan_id[7:19]}", body, "lazarus-plan", origin=origin)
+
+
+def _key_figures(plan: BatchPlan) -> dict[str, str]:
+    tokens, full = int(plan.tokens.sum()), len(plan) * plan.metadata.config.token_budget
+    return {
+        "steps": f"{len(plan):,}",
+        "samples placed": f"{len(plan.sample):,}",
+        "real tokens": f"{tokens:,}",
+        "of the budget used": f"{100 * tokens / full:.2f} %",
+    }
+
+
+def _settings(plan: BatchPlan) -> str:
+    """Settings that differ from the defaults, and the others in a closed part."""
+    config = plan.metadata.config.canonical()
+    defaults = PlanConfig(token_budget=1).canonical()
+    given = {name: value for name, value in config.items() if name in _ALWAYS or value != defaults.get(name)}
+    others = {name: _shown(value) for name, value in config.items() if name not in given}
+    listed = facts({name: _shown(value) for name, value in given.items()})
+    rest = more(f"{len(others)} settings at their defaults", facts(others)) if others else ""
+    return section("Settings", "Budget and seed, and those that differ from their defaults.", listed + rest)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return value if isinstance(value, str) else "none" if value in (None, []) else json.dumps(value, ensure_ascii=False)
 
 
 def waste_by_cause(plan: BatchPlan) -> dict[str, int]:
@@ -80,7 +142,7 @@ def _fill(plan: BatchPlan) -> str:
     first = np.flatnonzero(is_first)
     tokens = np.add.reduceat(plan.length, first, dtype=np.int64)
     share = np.minimum(tokens * 20 // plan.row_lens[step[first]], 19)
-    return columns(np.bincount(share, minlength=20).tolist(), list(range(0, 101, 5)), "% of the row")
+    return columns(np.bincount(share, minlength=20).tolist(), list(range(0, 101, 5)), "% of the row", "rows")
 
 
 def _waste(plan: BatchPlan) -> list[Bar]:

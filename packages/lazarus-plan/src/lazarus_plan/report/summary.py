@@ -9,6 +9,7 @@ from lazarus_plan.format.fingerprint import UPSTREAM, short
 from lazarus_plan.lengths.cache import LengthCache
 from lazarus_plan.packing.stats import plan_stats
 from lazarus_plan.plan import WHOLE, BatchPlan
+from lazarus_plan.report.budget import budget_words
 
 LINKS = (*UPSTREAM, "lengths")
 
@@ -53,6 +54,16 @@ def receipt(plan: BatchPlan, caches: Sequence[LengthCache] = ()) -> str:
         plan: The plan.
         caches: Its length caches; if given, lost answers are counted.
     """
+    return "\n".join(f"{name:<10}{text}" for name, text in receipt_lines(plan, caches).items())
+
+
+def receipt_lines(plan: BatchPlan, caches: Sequence[LengthCache] = ()) -> dict[str, str]:
+    """Summary of a plan as texts by their names.
+
+    Args:
+        plan: The plan.
+        caches: Its length caches; if given, lost answers are counted.
+    """
     stats = plan_stats(plan)
     about, config = plan.metadata, plan.metadata.config
     tokens, room = stats["efficiency"]
@@ -63,15 +74,16 @@ def receipt(plan: BatchPlan, caches: Sequence[LengthCache] = ()) -> str:
     lines = {
         "plan_id": f"{short(plan.plan_id)}  (seed {config.seed})",
         "steps": f"{stats['steps']:,} in {config.epochs} epoch{'s' if config.epochs > 1 else ''}, {rows} of "
-        f"{'' if config.shares_rows else 'up to '}{plan.row_len} tokens each",
+        f"{'' if config.shares_rows else 'up to '}{plan.row_len:,} tokens each",
         "samples": f"{stats['samples']:,} placed, {tokens:,} tokens",
         "rows": "; ".join(sorted({_certificate(epoch) for epoch in stats["packing"]})) + " an epoch",
         "padding": f"{100 * (room - tokens) / room:.2f} % of the rows",
+        **({"unused": unused} if (unused := budget_words(plan)) else {}),
         "balance": f"attention cost of a step {low:,} to {high:,}",
     }
     if len(about.sources) > 1:
         lines["mixture"] = "; ".join(_mixture(plan, stage) for stage in range(len(about.epochs[0].stages)))
-    left_out = [f"{count} {reason}" for reason, count in about.excluded.model_dump().items() if count]
+    left_out = [f"{count:,} {reason}" for reason, count in about.excluded.model_dump().items() if count]
     lines["excluded"] = ", ".join(left_out) or "none"
     lines["cut"] = f"{partial:,} ({config.oversize})" if partial else "none"
     if partial and caches and (lost := lost_answers(plan, caches)):
@@ -79,7 +91,7 @@ def receipt(plan: BatchPlan, caches: Sequence[LengthCache] = ()) -> str:
     if about.parent is not None:
         lines["parent"] = f"{short(about.parent.plan_id)}, whose first {about.parent.steps:,} steps stay"
     lines["made from"] = ", ".join(f"{link} {_sources(plan, link)}" for link in LINKS)
-    return "\n".join(f"{name:<10}{text}" for name, text in lines.items())
+    return lines
 
 
 def _sources(plan: BatchPlan, link: str) -> str:

@@ -18,7 +18,7 @@ from lazarus_tokenkit.analysis.counts import boundaries, chunks
 from lazarus_tokenkit.analysis.vocabularies import distinct_names
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.samples.documents import as_documents
-from lazarus_tokenkit.tables import aligned, number
+from lazarus_tokenkit.tables import Table, as_text, number
 from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
 from lazarus_tokenkit.tokenizers.protocol import Segments
 
@@ -56,6 +56,10 @@ class Comparison:
 
     def text(self) -> str:
         """Formats the result as a table."""
+        return as_text(self.blocks())
+
+    def blocks(self) -> list[Table | str]:
+        """The result as tables and paragraphs."""
         first, second = self.names
         more = f"{abs(self.ratio - 1):.1%} {'more' if self.ratio > 1 else 'fewer'} tokens than {second}"
         if self.ratio_interval is None:
@@ -70,14 +74,11 @@ class Comparison:
             (name, number(one), number(other), number(one / other) if other else "-")
             for name, (one, other) in self.by_category.items()
         ]
-        return "\n".join(
-            [
-                aligned([*head, *rows], right=[1, 2, 3]),
-                "",
-                f"ratio        {self.ratio:.3f}  {first} takes {more}  ({spread})",
-                f"boundary F1  {self.boundary_f1:.3f}  1 means that all token boundaries are equal",
-            ]
-        )
+        summary = [
+            ("ratio", f"{self.ratio:.3f}", f"{first} takes {more}  ({spread})"),
+            ("boundary F1", f"{self.boundary_f1:.3f}", "1 means that all token boundaries are equal"),
+        ]
+        return [Table([*head, *rows], right=(1, 2, 3), has_head=True), Table(summary, right=(1,))]
 
 
 def compare_tokenizers(first: TokenizerOrName, second: TokenizerOrName, documents: Iterable[str]) -> Comparison:

@@ -15,7 +15,7 @@ from typing import Any, overload
 from lazarus_tokenkit.analysis.bootstrap import Sums, interval
 from lazarus_tokenkit.analysis.counts import WORD, CorpusCounts, count_corpus, word_ids
 from lazarus_tokenkit.samples.documents import as_documents
-from lazarus_tokenkit.tables import aligned, number, percent
+from lazarus_tokenkit.tables import Table, as_text, number, percent
 from lazarus_tokenkit.tokenizers.load import TokenizerOrName, tokenizer_first
 from lazarus_tokenkit.tokenizers.protocol import Tokenizer
 
@@ -73,25 +73,31 @@ class Coverage:
 
     def text(self) -> str:
         """Formats the result as a table."""
+        return as_text(self.blocks())
+
+    def blocks(self) -> list[Table | str]:
+        """The result as tables and paragraphs."""
+        return [self.table()]
+
+    def table(self, title: str = "") -> Table:
+        """The result as one table."""
         low, high = self.bytes_per_token_interval or (None, None)
         spread = f"95 % of resamples: {number(low)} to {number(high)}" if low is not None else ""
-        return aligned(
-            [
-                ("documents", number(self.documents), f"{self.bytes:,} bytes, {self.chars:,} characters"),
-                ("tokens", number(self.tokens), f"{self.words:,} words between white space"),
-                ("bytes/token", number(self.bytes_per_token), spread),
-                ("chars/token", number(self.chars_per_token), ""),
-                ("fertility", number(self.fertility), "tokens a word"),
-                ("continued words", percent(self.continued_word_rate), "words with several tokens"),
-                ("words kept whole", percent(self.single_token_words), "of the distinct words, with a leading space"),
-                ("", percent(self.single_token_words_bare), "without a leading space"),
-                ("unknown", percent(self.unk_rate), "tokens for text outside the vocabulary"),
-                ("byte fallback", percent(self.byte_fallback_rate), "bytes encoded one by one"),
-                ("fragmented", percent(self.fragmented_char_rate), "characters with several tokens"),
-                ("lossless", percent(self.lossless_rate), "documents that decoding restores"),
-            ],
-            right=[1],
-        )
+        rows = [
+            ("documents", number(self.documents), f"{self.bytes:,} bytes, {self.chars:,} characters"),
+            ("tokens", number(self.tokens), f"{self.words:,} words between white space"),
+            ("bytes/token", number(self.bytes_per_token), spread),
+            ("chars/token", number(self.chars_per_token), ""),
+            ("fertility", number(self.fertility), "tokens a word"),
+            ("continued words", percent(self.continued_word_rate), "words with several tokens"),
+            ("words kept whole", percent(self.single_token_words), "of the distinct words, with a leading space"),
+            ("", percent(self.single_token_words_bare), "without a leading space"),
+            ("unknown", percent(self.unk_rate), "tokens for text outside the vocabulary"),
+            ("byte fallback", percent(self.byte_fallback_rate), "bytes encoded one by one"),
+            ("fragmented", percent(self.fragmented_char_rate), "characters with several tokens"),
+            ("lossless", percent(self.lossless_rate), "documents that decoding restores"),
+        ]
+        return Table(rows, right=(1,), title=title)
 
 
 @dataclass(frozen=True)
@@ -111,9 +117,13 @@ class CoverageByFile:
 
     def text(self) -> str:
         """Formats the result as a table."""
+        return as_text(self.blocks())
+
+    def blocks(self) -> list[Table | str]:
+        """The result as tables and paragraphs."""
         ratio = self.worst_group_ratio
         last = "no tokens" if ratio is None else f"bytes/token of the worst file divided by the best: {ratio:.3f}"
-        return "\n".join([*(f"{name}\n{each.text()}\n" for name, each in self.files.items()), last])
+        return [*(each.table(name) for name, each in self.files.items()), last]
 
 
 @overload

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lazarus_tokenkit.analysis.counts import byte_places, chunks
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.samples.documents import as_documents
-from lazarus_tokenkit.tables import aligned, bars, number, percent
+from lazarus_tokenkit.tables import Table, as_text, bars, number, percent
 from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
 from lazarus_tokenkit.tokenizers.protocol import Segments
 
@@ -61,6 +61,12 @@ class Efficiency:
 
     def text(self) -> str:
         """Formats the result as a table with a histogram."""
+        return as_text(
+            [*self.blocks(), bars([(f"{first:,} - {last:,}", count) for first, last, count in self.histogram])]
+        )
+
+    def blocks(self) -> list[Table | str]:
+        """The result as a table, without the histogram."""
         rows = [("documents", number(self.documents), f"{self.tokens:,} tokens")]
         rows += [(f"p{share}", number(length, 1), "tokens") for share, length in self.quantiles.items()]
         rows += [
@@ -70,8 +76,7 @@ class Efficiency:
         rows += [
             (f"tokens/{name}", number(mean, 1), f"{self.spans[name]:,} found") for name, mean in self.tokens_per.items()
         ]
-        shown = bars([(f"{first:,} - {last:,}", count) for first, last, count in self.histogram])
-        return aligned(rows, right=[1]) + "\n\n" + shown
+        return [Table(rows, right=(1,))]
 
 
 def analyze_efficiency(tokenizer: TokenizerOrName, documents: Iterable[str], context_length: int = 2048) -> Efficiency:

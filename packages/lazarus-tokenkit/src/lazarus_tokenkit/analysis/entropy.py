@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lazarus_tokenkit.analysis.counts import CorpusCounts, count_corpus
 from lazarus_tokenkit.samples.documents import as_documents
-from lazarus_tokenkit.tables import aligned, number, percent
+from lazarus_tokenkit.tables import Table, as_text, number, percent
 from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
 
 ALPHA = 2.5
@@ -62,19 +62,21 @@ class Entropy:
 
     def text(self) -> str:
         """Formats the result as a table."""
-        return aligned(
-            [
-                ("entropy", number(self.entropy_bits), "bits a token"),
-                ("perplexity", number(self.perplexity, 1), "number of equally likely ids with this entropy"),
-                ("bits/byte", number(self.bits_per_byte), "of the unigram model; comparable across tokenizers"),
-                ("Renyi entropy", number(self.renyi_bits), f"bits, alpha {self.alpha}"),
-                ("efficiency", number(self.efficiency), f"of log2 {self.vocab_size:,}, the vocabulary"),
-                ("", number(self.efficiency_of_observed), f"of log2 {self.observed:,}, the ids seen"),
-                ("utilisation", percent(self.utilisation), f"of the vocabulary seen in {self.tokens:,} tokens"),
-                ("unseen mass", percent(self.unseen_mass), "probability that the next token is new"),
-            ],
-            right=[1],
-        )
+        return as_text(self.blocks())
+
+    def blocks(self) -> list[Table | str]:
+        """The result as tables and paragraphs."""
+        rows = [
+            ("entropy", number(self.entropy_bits), "bits a token"),
+            ("perplexity", number(self.perplexity, 1), "number of equally likely ids with this entropy"),
+            ("bits/byte", number(self.bits_per_byte), "of the unigram model; comparable across tokenizers"),
+            ("Renyi entropy", number(self.renyi_bits), f"bits, alpha {self.alpha}"),
+            ("efficiency", number(self.efficiency), f"of log2 {self.vocab_size:,}, the vocabulary"),
+            ("", number(self.efficiency_of_observed), f"of log2 {self.observed:,}, the ids seen"),
+            ("utilisation", percent(self.utilisation), f"of the vocabulary seen in {self.tokens:,} tokens"),
+            ("unseen mass", percent(self.unseen_mass), "probability that the next token is new"),
+        ]
+        return [Table(rows, right=(1,))]
 
 
 def analyze_entropy(tokenizer: TokenizerOrName, documents: Iterable[str], alpha: float = ALPHA) -> Entropy:

@@ -25,7 +25,7 @@ from lazarus_tokenkit.analysis.bootstrap import Sums, interval
 from lazarus_tokenkit.analysis.counts import CorpusCounts, count_corpus
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.samples.documents import as_documents
-from lazarus_tokenkit.tables import aligned, number, percent
+from lazarus_tokenkit.tables import Table, as_text, number, percent
 from lazarus_tokenkit.tokenizers.load import TokenizerOrName, tokenizer_first
 
 WEIGHTS = {"compression": 0.7, "words": 0.3}
@@ -88,6 +88,10 @@ class FitScore:
 
     def text(self) -> str:
         """Formats the result as a table."""
+        return as_text(self.blocks())
+
+    def blocks(self) -> list[Table | str]:
+        """The result as tables and paragraphs."""
         low, high = self.interval
         grade = (
             f"grade {self.grade}" if self.bytes >= MIN_BYTES else f"{self.grade}, no grade below {MIN_BYTES:,} bytes"
@@ -107,12 +111,12 @@ class FitScore:
             ("lossless", percent(parts["lossless"]), percent(1.0), number(parts["lossless"])),
         ]
         learnt = " and ".join(f"{count:,}" for count in reference.ids)
-        return (
-            f"{self.score:.1f} of 100, {grade}  (95 % of resamples: {low:.1f} to {high:.1f})\n\n"
-            f"{aligned(rows, right=[1, 2, 3])}\n\n"
+        return [
+            f"{self.score:.1f} of 100, {grade}  (95 % of resamples: {low:.1f} to {high:.1f})",
+            Table(rows, right=(1, 2, 3), has_head=True),
             f"{self.documents:,} documents, {self.bytes:,} bytes; reference: two byte-level BPEs of {learnt} ids, each"
-            f" trained on one half and measured on the other ({reference.fingerprint})"
-        )
+            f" trained on one half and measured on the other ({reference.fingerprint})",
+        ]
 
 
 @overload

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lazarus_core.html import Bar, bars, columns, page, section
+from lazarus_core.html import Bar, Origin, bars, columns, in_words, page, section, table
 from lazarus_tokenkit.analysis.comparison import Comparison
 from lazarus_tokenkit.analysis.counts import CorpusCounts, count_corpus
 from lazarus_tokenkit.analysis.coverage import Coverage, CoverageByFile, coverage_of, single_token_rates
@@ -17,11 +17,10 @@ from lazarus_tokenkit.analysis.fit import FitScore
 from lazarus_tokenkit.analysis.suggestions import Suggestions
 from lazarus_tokenkit.analysis.vocabularies import VocabularyDiff
 from lazarus_tokenkit.analysis.words import Ranges, WordReport
+from lazarus_tokenkit.tables import Table
 from lazarus_tokenkit.tokenizers.protocol import Tokenizer
 
 MOST_FREQUENT = 30
-MAX_NAME = 40
-"""Largest number of characters of a bar's label in `lazarus_core.html`."""
 
 
 class Analysis(Protocol):
@@ -33,24 +32,58 @@ class Analysis(Protocol):
         """Formats the result as a table."""
         ...
 
+    def blocks(self) -> Sequence[Table | str]:
+        """The result as tables and paragraphs."""
+        ...
 
-def analysis_page(tokenizer: Tokenizer, documents: Sequence[str], found: Analysis) -> str:
+
+def analysis_page(
+    tokenizer: Tokenizer,
+    documents: Sequence[str],
+    found: Analysis,
+    *,
+    names: Sequence[str] = (),
+    origin: Origin | None = None,
+) -> str:
     """Renders the HTML page of one tokenizer.
 
     Args:
         tokenizer: The tokenizer that the page describes.
         documents: The corpus.
         found: The requested analysis. Histograms, coverage and entropy follow it.
+        names: Names of the corpus's files, for the title.
+        origin: Command and time for the footer. Without it, the same results are the same page.
     """
     counts = count_corpus(tokenizer, documents)
-    sections = [*_pictures(found), _lengths(counts), _widths(tokenizer, counts), _frequent(tokenizer, counts)]
+    histograms = f'<div class="pair">{_lengths(counts)}{_widths(tokenizer, counts)}</div>'
+    sections = [*_pictures(found), histograms, _frequent(tokenizer, counts)]
     if not isinstance(found, Coverage):
         covered = coverage_of(counts, *single_token_rates(tokenizer, documents))
-        sections.append(section("Coverage", "", _printed(covered)))
+        title = "Coverage of all files" if isinstance(found, CoverageByFile) else "Coverage"
+        sections.append(section(title, "", _printed(covered)))
     if not isinstance(found, Entropy):
         sections.append(section("Entropy", "", _printed(entropy_of(counts))))
-    heading = f"<h1>Tokenizer <code>{escape(tokenizer.name)}</code></h1>{_printed(found)}\n"
-    return page(f"Tokenizer {tokenizer.name}", heading + "".join(sections), "lazarus-tokenkit")
+    title = f"{_title(found)} of tokenizer {tokenizer.name}{' on ' + in_words(names) if names else ''}"
+    counted = f"<p>{len(documents):,} documents, {int(counts.frequencies.sum()):,} tokens</p>"
+    heading = f"<header><h1>{escape(title)}</h1>{counted}</header>{_printed(found)}\n"
+    return page(title, heading + "".join(sections), "lazarus-tokenkit", origin=origin)
+
+
+def _title(found: Analysis) -> str:
+    """What an analysis measures."""
+    match found:
+        case Coverage() | CoverageByFile():
+            return "Coverage"
+        case Entropy():
+            return "Entropy"
+        case FitScore():
+            return "Fit score"
+        case Suggestions():
+            return "Suggested vocabulary"
+        case WordReport():
+            return "Words"
+        case _:
+            return "Lengths"
 
 
 def diff_page(
@@ -58,6 +91,9 @@ def diff_page(
     documents: Sequence[str],
     vocabularies: VocabularyDiff,
     found: Comparison | None,
+    *,
+    files: Sequence[str] = (),
+    origin: Origin | None = None,
 ) -> str:
     """Renders the HTML page that compares two tokenizers.
 
@@ -66,6 +102,8 @@ def diff_page(
         documents: The corpus; used only with `found`.
         vocabularies: The comparison of the vocabularies.
         found: The comparison on the corpus, or None.
+        files: Names of the corpus's files, for the title.
+        origin: Command and time for the footer. Without it, the same results are the same page.
     """
     names = vocabularies.names
     only = {f"only {name}": size - vocabularies.shared for name, size in zip(names, vocabularies.sizes, strict=True)}
@@ -79,18 +117,17 @@ def diff_page(
             (kind, names[place], count) for kind, both in found.by_category.items() for place, count in enumerate(both)
         ]
         most = max(count for *_, count in kinds) or 1
-        pairs = [
-            Bar(_short(f"{kind}, {name}"), count / most, f"{count:,}", name == names[0]) for kind, name, count in kinds
-        ]
+        pairs = [Bar(f"{kind}, {name}", count / most, f"{count:,}", name == names[0]) for kind, name, count in kinds]
         both = "".join(_lengths(counts, name) for name, counts in zip(names, counted, strict=True))
         sections = [
             f'<div class="pair">{both}</div>',
             section("Tokens by the kind of their first character", "", bars(pairs)),
             *sections,
         ]
-    heading = f"<h1>Tokenizers <code>{escape(names[0])}</code> and <code>{escape(names[1])}</code></h1>"
+    title = f"Tokenizers {names[0]} and {names[1]}{' on ' + in_words(files) if files else ''}"
     printed = "" if found is None else _printed(found)
-    return page(f"{names[0]} and {names[1]}", f"{heading}{printed}\n{''.join(sections)}", "lazarus-tokenkit")
+    body = f"<header><h1>{escape(title)}</h1></header>{printed}\n{''.join(sections)}"
+    return page(title, body, "lazarus-tokenkit", origin=origin)
 
 
 def _pictures(found: Analysis) -> Iterable[str]:
@@ -117,21 +154,21 @@ def _pictures(found: Analysis) -> Iterable[str]:
 
 
 def _lengths(counts: CorpusCounts, name: str = "") -> str:
-    picture = _histogram(counts.columns["tokens"], None, "tokens a document (documents upwards)")
+    picture = _histogram(counts.columns["tokens"], None, "tokens", "documents")
     return section("Tokens a document", escape(name), picture)
 
 
 def _widths(tokenizer: Tokenizer, counts: CorpusCounts) -> str:
     used = np.flatnonzero(counts.frequencies)
     sizes = np.array([len(tokenizer.token_bytes.get(number, b"")) for number in used.tolist()], dtype=np.int64)
-    picture = _histogram(sizes, counts.frequencies[used], "bytes a token (tokens upwards)") if len(used) else ""
+    picture = _histogram(sizes, counts.frequencies[used], "bytes", "tokens") if len(used) else ""
     return section("Bytes a token", "Tokens of the corpus by their bytes.", picture)
 
 
-def _histogram(sizes: NDArray[np.int64], occurrences: NDArray[np.int64] | None, unit: str) -> str:
+def _histogram(sizes: NDArray[np.int64], occurrences: NDArray[np.int64] | None, unit: str, counted: str) -> str:
     ranges = histogram(sizes, occurrences)
     edges = [*(low for low, _, _ in ranges), ranges[-1][1] + 1]
-    return columns([count for *_, count in ranges], edges, unit)
+    return columns([count for *_, count in ranges], edges, unit, counted)
 
 
 def _frequent(tokenizer: Tokenizer, counts: CorpusCounts) -> str:
@@ -146,13 +183,7 @@ def _bars(items: Mapping[str, int | float]) -> str:
     """Renders horizontal bars. The longest bar has the full width."""
     most = max(items.values(), default=0) or 1
     texts = {name: f"{value:,}" if isinstance(value, int) else f"{value:.3f}" for name, value in items.items()}
-    return bars([Bar(_short(name), value / most, texts[name], is_ours=True) for name, value in items.items()])
-
-
-def _short(name: str) -> str:
-    """Shortens a long name in the middle: the end of a path and the start of a piece are both significant."""
-    half = MAX_NAME // 2 - 1
-    return name if len(name) <= MAX_NAME else f"{name[:half]}..{name[-half:]}"
+    return bars([Bar(name, value / most, texts[name], is_ours=True) for name, value in items.items()])
 
 
 def _labelled(ranges: Ranges) -> dict[str, int]:
@@ -164,4 +195,20 @@ def _labelled(ranges: Ranges) -> dict[str, int]:
 
 
 def _printed(found: Analysis) -> str:
-    return f"<pre>{escape(found.text())}</pre>"
+    """Renders the tables and paragraphs of an analysis. Coverage by file is one table with a column for each file."""
+    if isinstance(found, CoverageByFile) and len(found.files) > 1:
+        tables = [each.table().rows for each in found.files.values()]
+        rows = [
+            (each[0][0], *(cells[1] for cells in each), each[0][2] if len({cells[2] for cells in each}) == 1 else "")
+            for each in zip(*tables, strict=True)
+        ]
+        head = ("", *found.files, "")
+        *_, last = found.blocks()
+        return f"{table(head, rows, numbers=range(1, len(head) - 1))}<p>{escape(str(last))}</p>"
+    return "".join(f"<p>{escape(each)}</p>" if isinstance(each, str) else _table(each) for each in found.blocks())
+
+
+def _table(found: Table) -> str:
+    head, rows = (found.rows[0], found.rows[1:]) if found.has_head else ((), found.rows)
+    title = f"<h3>{escape(found.title)}</h3>" if found.title else ""
+    return title + table(head, rows, numbers=found.right, label=found.title or "Figures")

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from lazarus_tokenkit.samples.documents import as_documents
-from lazarus_tokenkit.tables import aligned
+from lazarus_tokenkit.tables import Table, as_text
 from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
 from lazarus_tokenkit.tokenizers.protocol import Tokenizer
 
@@ -61,16 +61,21 @@ class Suggestions:
 
     def text(self) -> str:
         """Formats the result as a table."""
+        return as_text(self.blocks())
+
+    def blocks(self) -> list[Table | str]:
+        """The result as tables and paragraphs."""
         saved = self.tokens_before - self.tokens_after
         rows = [("saves", "occurs", "tokens now", "text")]
         rows += [
             (f"{each.saved_tokens:,}", f"{each.occurrences:,}", str(each.tokens_now), repr(each.text))
             for each in self.suggestions
         ]
-        return (
-            f"{aligned(rows, right=[0, 1, 2])}\n\ntogether {saved:,} of {self.tokens_before:,} tokens;"
-            " added tokens bypass merges, so the ids of adjacent text change too"
-        )
+        return [
+            Table(rows, right=(0, 1, 2), has_head=True),
+            f"together {saved:,} of {self.tokens_before:,} tokens;"
+            " added tokens bypass merges, so the ids of adjacent text change too",
+        ]
 
 
 def suggest_vocabulary(

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lazarus_tokenkit.tables import aligned, number
+from lazarus_tokenkit.tables import Table, as_text, number
 from lazarus_tokenkit.tokenizers.protocol import Tokenizer
 
 NUM_SHOWN = 10
@@ -34,16 +34,21 @@ class VocabularyDiff:
 
     def text(self) -> str:
         """Formats the result as a table."""
+        table, *lines = self.blocks()
+        return "\n".join([as_text([table]), *map(str, lines)])
+
+    def blocks(self) -> list[Table | str]:
+        """The result as a table and paragraphs."""
         rows = [
             ("entries", *map(number, self.sizes)),
             ("not shared", *(number(size - self.shared) for size in self.sizes)),
             ("shared", number(self.shared), ""),
             ("changed ids", number(self.moved), ""),
         ]
-        lines = [aligned([("vocabulary", *self.names), *rows], right=[1, 2])]
+        lines: list[Table | str] = [Table([("vocabulary", *self.names), *rows], right=(1, 2), has_head=True)]
         for name, pieces in zip(self.names, (self.only_first, self.only_second), strict=True):
             lines.append(f"only {name}: {' '.join(map(repr, pieces))}" if pieces else f"only {name}: nothing")
-        return "\n".join(lines)
+        return lines
 
 
 def diff_vocabularies(first: Tokenizer, second: Tokenizer) -> VocabularyDiff:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lazarus_tokenkit.analysis.counts import WORD, lone_bytes, word_ids
 from lazarus_tokenkit.samples.documents import as_documents
-from lazarus_tokenkit.tables import aligned, percent
+from lazarus_tokenkit.tables import Table, as_text, percent
 from lazarus_tokenkit.tokenizers.load import TokenizerOrName, as_tokenizer
 
 NUM_SHOWN = 20
@@ -51,17 +51,18 @@ class WordReport:
 
     def text(self) -> str:
         """Formats the result as a table."""
-        head = aligned(
-            [
-                ("words", f"{self.words:,}", f"{self.distinct:,} distinct"),
-                ("out of vocabulary", percent(self.oov_rate), " ".join(repr(word) for word, _ in self.oov[:8])),
-                ("rare", percent(self.rare_rate), f"of the distinct words, with at most {RARE} occurrences"),
-            ],
-            right=[1],
-        )
+        return as_text(self.blocks())
+
+    def blocks(self) -> list[Table | str]:
+        """The result as tables and paragraphs."""
+        head = [
+            ("words", f"{self.words:,}", f"{self.distinct:,} distinct"),
+            ("out of vocabulary", percent(self.oov_rate), " ".join(repr(word) for word, _ in self.oov[:8])),
+            ("rare", percent(self.rare_rate), f"of the distinct words, with at most {RARE} occurrences"),
+        ]
         rows = [("tokens", "occurs", "word")]
         rows += [(str(tokens), f"{count:,}", repr(word)) for word, tokens, count in self.most_split]
-        return f"{head}\n\n{aligned(rows, right=[0, 1])}"
+        return [Table(head, right=(1,)), Table(rows, right=(0, 1), has_head=True)]
 
 
 def analyze_words(tokenizer: TokenizerOrName, documents: Iterable[str]) -> WordReport:

@@ -78,14 +78,14 @@ def coverage(
 
     if not by_file:
         documents = _read(data, fields, page)
-        _finish(analyze_coverage(load(tokenizer), documents), tokenizer, documents, as_json, page)
+        _finish(analyze_coverage(load(tokenizer), documents), tokenizer, (data, documents), as_json, page)
         return
     loaded = load(tokenizer)
     are_named_apart = len({path.name for path in data}) == len(data)
     texts = {path.name if are_named_apart else str(path): _read([path], fields, page) for path in data}
     groups = {name: analyze_coverage(loaded, documents) for name, documents in texts.items()}
     documents = [text for each in texts.values() for text in each]
-    _finish(CoverageByFile(groups, worst_group_ratio(groups)), tokenizer, documents, as_json, page)
+    _finish(CoverageByFile(groups, worst_group_ratio(groups)), tokenizer, (data, documents), as_json, page)
 
 
 @with_fields
@@ -106,7 +106,7 @@ def entropy(
     from lazarus_tokenkit.analysis.entropy import analyze_entropy
 
     documents = _read(data, fields, page)
-    _finish(analyze_entropy(load(tokenizer), documents, alpha), tokenizer, documents, as_json, page)
+    _finish(analyze_entropy(load(tokenizer), documents, alpha), tokenizer, (data, documents), as_json, page)
 
 
 @with_fields
@@ -134,7 +134,7 @@ def fit_score(
         if len(lines) > 1:
             say(f"one text: its {len(lines):,} lines are the documents")
             documents = lines
-    _finish(calculate_fit_score(load(tokenizer), documents, seed=seed), tokenizer, documents, as_json, page)
+    _finish(calculate_fit_score(load(tokenizer), documents, seed=seed), tokenizer, (data, documents), as_json, page)
 
 
 @with_fields
@@ -155,7 +155,7 @@ def efficiency(
     from lazarus_tokenkit.analysis.efficiency import analyze_efficiency
 
     documents = _read(data, fields, page)
-    _finish(analyze_efficiency(load(tokenizer), documents, context), tokenizer, documents, as_json, page)
+    _finish(analyze_efficiency(load(tokenizer), documents, context), tokenizer, (data, documents), as_json, page)
 
 
 @with_fields
@@ -191,9 +191,11 @@ def diff(
     else:
         show("\n\n".join(each.text() for each in (found, words) if each))
     if page.path is not None:
+        from lazarus_core.html import this_command
         from lazarus_tokenkit.analysis.page import diff_page
 
-        _write(page.path, diff_page((one, other), documents, words, found))
+        files = [path.name for path in data or []]
+        _write(page.path, diff_page((one, other), documents, words, found, files=files, origin=this_command()))
 
 
 @with_fields
@@ -214,7 +216,7 @@ def vocab_suggest(
     from lazarus_tokenkit.analysis.suggestions import suggest_vocabulary
 
     documents = _read(data, fields, page)
-    _finish(suggest_vocabulary(load(tokenizer), documents, count), tokenizer, documents, as_json, page)
+    _finish(suggest_vocabulary(load(tokenizer), documents, count), tokenizer, (data, documents), as_json, page)
 
 
 @with_fields
@@ -234,7 +236,7 @@ def words(
     from lazarus_tokenkit.analysis.words import analyze_words
 
     documents = _read(data, fields, page)
-    _finish(analyze_words(load(tokenizer), documents), tokenizer, documents, as_json, page)
+    _finish(analyze_words(load(tokenizer), documents), tokenizer, (data, documents), as_json, page)
 
 
 def _read(data: list[Path], fields: Any, page: Page) -> list[str]:
@@ -244,12 +246,15 @@ def _read(data: list[Path], fields: Any, page: Page) -> list[str]:
     return list(read_documents(data, fields))
 
 
-def _finish(found: "Analysis", tokenizer: str, documents: list[str], as_json: bool, page: Page) -> None:
+def _finish(found: "Analysis", tokenizer: str, corpus: tuple[list[Path], list[str]], as_json: bool, page: Page) -> None:
     show(json.dumps(found.to_json(), indent=2) if as_json else found.text())
     if page.path is not None:
+        from lazarus_core.html import this_command
         from lazarus_tokenkit.analysis.page import analysis_page
 
-        _write(page.path, analysis_page(load(tokenizer), documents, found))
+        data, documents = corpus
+        names = [path.name for path in data]
+        _write(page.path, analysis_page(load(tokenizer), documents, found, names=names, origin=this_command()))
 
 
 def _write(path: Path, content: str) -> None:

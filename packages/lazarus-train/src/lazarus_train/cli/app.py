@@ -110,7 +110,7 @@ def report(
     Example: run other_run -o report.html
     """
     from lazarus_core.atomic import whole_file
-    from lazarus_core.html import PAGE
+    from lazarus_core.html import PAGE, this_command
     from lazarus_core.outputs import check_output
     from lazarus_train.run_dir import report as run_report
 
@@ -119,5 +119,5 @@ def report(
         return
     check_output(output, PAGE, inputs=runs, force=force)
     with whole_file(output) as page:
-        page.write(run_report.report_runs(runs).encode())
+        page.write(run_report.report_runs(runs, this_command()).encode())
     say(f"wrote {output}; open it in a browser")

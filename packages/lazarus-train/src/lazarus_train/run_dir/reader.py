@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
+from lazarus_core.errors import LazarusError
 from lazarus_train.errors import SetupError
 from lazarus_train.run_dir.layout import RunFolder
 from lazarus_train.run_dir.metrics import JSON, read_lines
@@ -88,6 +90,19 @@ class RunRecord:
         """Every setting as text by its dotted name, including nested ones."""
         return dict(_flat("", self.config))
 
+    def changed_settings(self) -> dict[str, str]:
+        """The settings that differ from their defaults, as text by their dotted names.
+
+        Of a run whose settings this version does not accept, all of them.
+        """
+        from lazarus_train.config import TrainConfig
+
+        try:
+            config = TrainConfig.model_validate(self.config)
+        except (ValidationError, LazarusError):
+            return self.settings()
+        return dict(_flat("", config.model_dump(mode="json", exclude_defaults=True)))
+
 
 def _flat(prefix: str, members: JSON) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
@@ -95,5 +110,17 @@ def _flat(prefix: str, members: JSON) -> list[tuple[str, str]]:
         if isinstance(value, dict):
             found += _flat(f"{prefix}{name}.", value)  # pyright: ignore[reportUnknownArgumentType] (JSON)
         else:
-            found.append((prefix + name, str(value)))
+            found.append((prefix + name, _text(value)))
     return found
+
+
+def _text(value: Any) -> str:
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case [*each]:
+            return ", ".join(map(str, each)) or "none"
+        case _:
+            return str(value)

@@ -11,7 +11,21 @@ from typing import NamedTuple
 import numpy as np
 
 from lazarus_core.errors import LazarusError
-from lazarus_core.html import Curve, curves, page, section
+from lazarus_core.html import (
+    Curve,
+    Origin,
+    curves,
+    facts,
+    figures,
+    in_words,
+    more,
+    page,
+    scroll,
+    section,
+    series_key,
+    table,
+    unbroken,
+)
 from lazarus_plan import BatchPlan, load_plan
 from lazarus_plan.report import plan_rows
 from lazarus_train.run_dir.metrics import JSON, read_lines
@@ -37,26 +51,46 @@ _HELD_OUT = "On held-out rows, which are not trained on."
 _NOT_COMPARED = ("output", "folder")
 
 
-def report_runs(paths: Sequence[Path]) -> str:
+def report_runs(paths: Sequence[Path], origin: Origin | None = None) -> str:
     """The report page.
 
     Args:
         paths: Folders of runs, finished or not.
+        origin: Command and time for the footer. Without it, the page of the same records is always the same.
 
     Raises:
         SetupError: A folder is not a run.
     """
     runs = [RunRecord.read(path) for path in paths]
+    names = _names(runs)
     loss, *others = _CHARTS
     sets = dict.fromkeys(name for run in runs for name in run.eval_sets)
-    held_out = [(f"Held-out loss of {escape(name)}", "eval_loss", "", _HELD_OUT, name) for name in sets]
-    charts = [_chart(runs, *about) for about in (loss, *held_out, *_choices(sets), *others)]
-    rows = [_rows(run, number) for number, run in enumerate(runs)]
+    held_out = [(f"Held-out loss of {name}", "eval_loss", "", _HELD_OUT, name) for name in sets]
+    charts = [_chart(runs, names, *about) for about in (loss, *held_out, *_choices(sets), *others)]
+    rows = [_rows(run, number, name) for number, (run, name) in enumerate(zip(runs, names, strict=True))]
+    title = f"Training run{'s' if len(runs) > 1 else ''} "
+    of = ", ".join(dict.fromkeys(each for run in runs for each in _about(run)))
+    settings = _settings(runs[0]) if len(runs) == 1 else _differences(runs, names)
+    answers = "".join(_samples(run, name) for run, name in zip(runs, names, strict=True))
     body = (
-        f"<h1>{len(runs)} training run{'s' if len(runs) > 1 else ''}</h1>{_summary(runs)}\n"
-        f'<div class="pair">{"".join(charts)}</div>\n{"".join(map(mixture_section, runs))}{_differences(runs)}{"".join(map(_samples, runs))}{"".join(rows)}'
+        f"<header><h1>{title}{in_words([unbroken(name) for name in names])}</h1><p>{escape(of)}</p></header>{_summary(runs, names)}\n"
+        f'<div class="pair">{"".join(charts)}</div>\n{"".join(map(mixture_section, runs))}{settings}{answers}{"".join(rows)}'
     )
-    return page(f"Training: {', '.join(run.path.name for run in runs)}", body, "lazarus-train", _SCRIPT)
+    return page(title + in_words(names), body, "lazarus-train", _SCRIPT, origin=origin)
+
+
+def _names(runs: Sequence[RunRecord]) -> list[str]:
+    """Names of the runs: those of their folders, or the paths if two folders have one name."""
+    short = [run.path.resolve().name for run in runs]
+    return short if len(set(short)) == len(runs) else [str(run.path) for run in runs]
+
+
+def _about(run: RunRecord) -> Iterable[str]:
+    """What a run trains, and on what."""
+    yield f"objective {run.config.get('objective', {}).get('kind', 'causal')}"
+    for word, setting in (("model", "model"), ("data", "data")):
+        yield f"{word} {in_words([path.name for path in run.places(setting)])}"
+    yield f"plan {run.about['plan_id'][7:23]}"
 
 
 def _choices(sets: Iterable[str]) -> list[tuple[str, ...]]:
@@ -65,81 +99,102 @@ def _choices(sets: Iterable[str]) -> list[tuple[str, ...]]:
     for name, unit in _CHOICES.items():
         title = name.replace("_", " ").capitalize()
         found.append((title, name, unit, "Mean over a step."))
-        found += [(f"{title} of {escape(each)}", f"eval_{name}", unit, _HELD_OUT, each) for each in sets]
+        found += [(f"{title} of {each}", f"eval_{name}", unit, _HELD_OUT, each) for each in sets]
     return found
 
 
-def _summary(runs: Sequence[RunRecord]) -> str:
-    head = ("run", "steps", "loss, first to last", "held-out loss", "tokens", "tokens/s, median", "plan")
-    lines: list[str] = []
-    for number, run in enumerate(runs):
-        steps, loss = run.curve("loss")
-        held_out = [(name, run.curve("eval_loss", name)[1]) for name in run.eval_sets]
-        changes = [f"{name} {losses[0]:.4f} → {losses[-1]:.4f}" for name, losses in held_out if len(losses)]
-        _, speed = run.curve("tokens_per_s")
-        cells = (
-            f'<td><span class="key key{number % 8}"></span>{escape(str(run.path))}</td>',
-            _number(f"{steps[-1]:,}"),
-            _number(f"{loss[0]:.4f} → {loss[-1]:.4f}"),
-            _number(", ".join(changes) or "not measured"),
-            _number(f"{run.curve('tokens')[1].sum():,.0f}"),
-            _number(f"{np.median(speed):,.0f}" if len(speed) else "-"),
-            f'<td class="code">{escape(run.about["plan_id"][7:23])}</td>',
-        )
-        lines.append(f"<tr>{''.join(cells)}</tr>")
-    titles = "".join(f'<th class="{"number" if 0 < at < 6 else ""}">{name}</th>' for at, name in enumerate(head))
-    return f'<div class="wide"><table><tr>{titles}</tr>{"".join(lines)}</table></div>'
+def _summary(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
+    """Key figures of one run, or a table of several."""
+    if len(runs) == 1:
+        return figures({name: text for name, text in _figures(runs[0]).items() if text != "not measured"})
+    rows = [
+        (series_key(number, name), *_figures(run).values(), run.about["plan_id"][7:23])
+        for number, (run, name) in enumerate(zip(runs, names, strict=True))
+    ]
+    head = ("run", *_figures(runs[0]), "plan")
+    return table(head, rows, numbers=range(1, len(head) - 1), label="Figures of the runs")
 
 
-def _number(text: str) -> str:
-    return f'<td class="number">{escape(text)}</td>'
+def _figures(run: RunRecord) -> dict[str, str]:
+    steps, loss = run.curve("loss")
+    held_out = [(name, run.curve("eval_loss", name)[1]) for name in run.eval_sets]
+    changes = [
+        f"{name + ' ' if len(held_out) > 1 else ''}{losses[0]:.4f} → {losses[-1]:.4f}"
+        for name, losses in held_out
+        if len(losses)
+    ]
+    _, speed = run.curve("tokens_per_s")
+    return {
+        "steps": f"{steps[-1]:,}",
+        "loss, first → last": f"{loss[0]:.4f} → {loss[-1]:.4f}",
+        "held-out loss": ", ".join(changes) or "not measured",
+        "tokens": f"{run.curve('tokens')[1].sum():,.0f}",
+        "tokens/s, median": f"{np.median(speed):,.0f}" if len(speed) else "not measured",
+    }
 
 
-def _chart(runs: Sequence[RunRecord], title: str, name: str, unit: str, text: str, eval_set: str | None = None) -> str:
-    found = [Curve(*run.curve(name, eval_set), colour=number) for number, run in enumerate(runs)]
+def _chart(
+    runs: Sequence[RunRecord],
+    names: Sequence[str],
+    title: str,
+    name: str,
+    unit: str,
+    text: str,
+    eval_set: str | None = None,
+) -> str:
+    found = [Curve(*run.curve(name, eval_set), number, names[number]) for number, run in enumerate(runs)]
     drawn = [each for each in found if len(each.steps)]
     unit = unit or " or ".join(dict.fromkeys(runs[each.colour].loss_unit for each in drawn))
     return section(title, text, curves(drawn, unit, from_zero=unit.startswith("tokens"))) if drawn else ""
 
 
-def _differences(runs: Sequence[RunRecord]) -> str:
-    """Settings and machine details that differ between runs; all of them for one run."""
-    columns = [
-        run.settings() | {name: str(value) for name, value in run.about.items() if isinstance(value, str)}
-        for run in runs
-    ]
-    for column, run in zip(columns, runs, strict=True):
-        column |= {f"version of {name}": str(each) for name, each in run.about.get("versions", {}).items()}
-        column |= {f"blas {name}": str(each) for name, each in run.about.get("blas", {}).items()}
-        column |= {name.replace("_", " "): str(each) for name, each in run.about.get("policy", {}).items()}
-    names = dict.fromkeys(name for column in columns for name in column if name not in _NOT_COMPARED)
-    lines = [
-        f"<tr><td>{escape(name)}</td>{''.join(_code(column.get(name, '-')) for column in columns)}</tr>"
-        for name in names
-        if len(runs) == 1 or len({column.get(name) for column in columns}) > 1
-    ]
-    if not lines:
-        return section("Differences", "None: settings, plan, versions and machine are the same.", "")
-    keys = "".join(f'<th><span class="key key{number % 8}"></span></th>' for number in range(len(runs)))
-    text = "Settings, plan, versions and machine." if len(runs) == 1 else "Settings and machine details that differ."
-    table = f'<div class="wide"><table><tr><th></th>{keys}</tr>{"".join(lines)}</table></div>'
-    return section("Settings" if len(runs) == 1 else "Differences", text, table)
+def _settings(run: RunRecord) -> str:
+    """Settings of one run that differ from their defaults; the others, versions and machine in closed parts."""
+    changed = {name: text for name, text in run.changed_settings().items() if name not in _NOT_COMPARED}
+    rest = {name: text for name, text in run.settings().items() if name not in changed and name not in _NOT_COMPARED}
+    closed = more(f"{len(rest)} settings at their defaults", facts(rest)) if rest else ""
+    closed += more("Versions and machine", facts(_surroundings(run)))
+    return section("Settings", "Those that differ from their defaults.", facts(changed) + closed)
 
 
-def _code(text: str) -> str:
-    return f'<td class="code">{escape(text)}</td>'
+def _surroundings(run: RunRecord) -> dict[str, str]:
+    """Versions, machine and plan of a run."""
+    found = {
+        name: str(value) for name, value in run.about.items() if isinstance(value, str) and name not in _NOT_COMPARED
+    }
+    found |= {f"version of {name}": str(each) for name, each in run.about.get("versions", {}).items()}
+    found |= {f"blas {name}": str(each) for name, each in run.about.get("blas", {}).items()}
+    return found | {name.replace("_", " "): str(each) for name, each in run.about.get("policy", {}).items()}
 
 
-def _samples(run: RunRecord) -> str:
+def _differences(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
+    """Settings and machine details that differ between runs; what is the same in a closed part."""
+    columns = [run.settings() | _surroundings(run) for run in runs]
+    every = dict.fromkeys(name for column in columns for name in column if name not in _NOT_COMPARED)
+    rows = {name: [column.get(name, "-") for column in columns] for name in every}
+    changed = {name: row for name, row in rows.items() if len(set(row)) > 1}
+    same = {name: row[0] for name, row in rows.items() if name not in changed}
+    closed = more(f"{len(same)} settings and details that are the same", facts(same))
+    if not changed:
+        return section("Differences", "None: settings, plan, versions and machine are the same.", closed)
+    head = ("", *(series_key(number, name) for number, name in enumerate(names)))
+    shown = table(head, ((name, *row) for name, row in changed.items()), label="Differences")
+    return section("Differences", "Settings and machine details that differ.", shown + closed)
+
+
+def _samples(run: RunRecord, name: str) -> str:
     """Sampled answers during training, if any."""
     lines = read_lines(run.path / "samples.jsonl")
     if not lines:
         return ""
-    rows = "".join(
-        f"<tr>{_number(str(line['step']))}{_code(str(line['prompt']))}{_code(str(line['text']))}</tr>" for line in lines
+    answers: dict[str, list[tuple[str, str]]] = {}
+    for line in lines:
+        answers.setdefault(str(line["prompt"]), []).append((f"{line['step']:,}", str(line["text"])))
+    shown = "".join(
+        f"<h3>{escape(prompt)}</h3>{table(('step', 'answer'), rows, numbers=(0,), long=(1,), label=f'Answers to {prompt}')}"
+        for prompt, rows in answers.items()
     )
-    table = f'<div class="wide"><table><tr><th>step</th><th>prompt</th><th>answer</th></tr>{rows}</table></div>'
-    return section(f"Answers of {escape(run.path.name)}", "Greedy decoding after the given number of steps.", table)
+    return section(f"Answers of {name}", "Greedy decoding after the given number of steps.", shown)
 
 
 class _Step(NamedTuple):
@@ -150,9 +205,9 @@ class _Step(NamedTuple):
     samples: list[int]
 
 
-def _rows(run: RunRecord, number: int) -> str:
+def _rows(run: RunRecord, number: int, name: str) -> str:
     """The rows of steps, looked up in the plan and the data, or the reason why they are unavailable."""
-    title = f"Rows of the steps of {escape(run.path.name)}"
+    title = f"Rows of the steps of {name}"
     try:
         plan, data = _plan_and_data(run)
         steps = _steps(run, plan)
@@ -169,9 +224,14 @@ def _rows(run: RunRecord, number: int) -> str:
         + f"<code>{escape(command)}</code>, where N is the step minus 1, because the plan counts from 0."
     )
     data_block = json.dumps(content).replace("<", "\\u003c")
+    shown_rows = scroll(
+        f'<table><thead><tr><th scope="col" class="number">sample</th><th scope="col">text</th></tr></thead>'
+        f'<tbody id="shown{number}"></tbody></table>',
+        title,
+    )
     picture = (
         f'<script type="application/json" id="rows{number}">{data_block}</script>'
-        f'<label>step <select data-rows="{number}"></select></label><div class="wide"><table id="shown{number}"></table></div>'
+        f'<label>step <select data-rows="{number}"></select></label>{shown_rows}'
     )
     return section(title, text, picture)
 
@@ -236,31 +296,17 @@ def as_json(paths: Sequence[Path]) -> list[JSON]:
 _SCRIPT = """
 for (const select of document.querySelectorAll('select[data-rows]')) {
   const number = select.dataset.rows, found = JSON.parse(document.getElementById('rows' + number).textContent);
-  for (const each of found.steps) select.add(new Option(`${each.step} (loss ${each.loss})`, each.step));
+  for (const each of found.steps) select.add(new Option(`${each.step.toLocaleString('en-US')} (loss ${each.loss})`, each.step));
   const show = () => {
     const each = found.steps.find(step => step.step == select.value), table = document.getElementById('shown' + number);
     table.replaceChildren();
     for (const sample of each ? each.samples : []) {
       const row = table.insertRow();
-      row.insertCell().textContent = sample;
-      row.insertCell().textContent = found.texts[sample];
+      const [number, text] = [row.insertCell(), row.insertCell()];
+      number.className = 'number'; text.className = 'long';
+      number.textContent = sample.toLocaleString('en-US'); text.textContent = found.texts[sample];
     }
   };
   select.onchange = show; show();
-}
-for (const chart of document.querySelectorAll('svg[data-first]')) {
-  const {first, last, left, right} = Object.fromEntries(Object.entries(chart.dataset).map(([k, v]) => [k, +v]));
-  const paths = [...chart.querySelectorAll('path')].map(path => path.dataset.points.split(';').map(p => p.split(',').map(Number)));
-  const hair = chart.querySelector('.hair'), note = document.createElementNS(chart.namespaceURI, 'title');
-  chart.append(note);
-  chart.onmousemove = event => {
-    const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(chart.getScreenCTM().inverse());
-    const step = Math.min(last, Math.max(first, first + (point.x - left) / (right - left) * (last - first)));
-    const near = paths.map(path => path.reduce((a, b) => Math.abs(b[0] - step) < Math.abs(a[0] - step) ? b : a));
-    const x = left + (step - first) / Math.max(last - first, 1) * (right - left);
-    hair.setAttribute('x1', x); hair.setAttribute('x2', x); hair.style.visibility = 'visible';
-    note.textContent = near.map(([at, value]) => `step ${at}: ${value}`).join('\\n');
-  };
-  chart.onmouseleave = () => { hair.style.visibility = 'hidden'; };
 }
 """
