@@ -15,8 +15,11 @@ import pytest
 import typer
 
 import suite
+from gguf_models import GPT2, with_byte_level
 from lazarus_core.cli_app import deferred_of
 from lazarus_core.console import run
+from lazarus_models import export_gguf, init_model
+from lazarus_tokenkit import load_tokenizer
 
 APPS = {
     "plan": "lazarus_plan.cli.app:app",
@@ -45,6 +48,7 @@ READ = {
         "lengths",
         "data",
         "lengths_file",
+        "file",
         "conversation",
         "suite",
         "verify",
@@ -94,6 +98,7 @@ COMMANDS: dict[str, list[str]] = {
     },
     "models new": ["--preset", "nano", "-t", "byte", "-o", "@"],
     "models convert": ["--model", "model", "-o", "@"],
+    "models import": ["model.gguf", "-o", "@"],
     "gym generate": ["-n", "3", "-o", "@"],
     "train pretrain": TRAIN,
     "train sft": TRAIN,
@@ -107,7 +112,8 @@ COMMANDS: dict[str, list[str]] = {
     "bench bench": [*DATA, "-t", "byte", "--steps", "1", "--num-samples", "8", "-b", "512", "-o", "@"],
 }
 FOLDERS = {
-    *("plan build", "plan lock", "plan materialise", "plan rebase", "models new", "models convert", "tokenkit doctor"),
+    *("plan build", "plan lock", "plan materialise", "plan rebase", "models new", "models convert", "models import"),
+    "tokenkit doctor",
     *("tokenkit train bpe", "tokenkit train sentencepiece", "tokenkit train char"),
     *("train pretrain", "train sft", "train dpo", "train reward", "train classify", "train objective", "train sweep"),
     *("quickstart quickstart", "bench bench"),
@@ -169,6 +175,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert call("models new", ["--preset", "nano", "-t", "byte", "-o", "model"]) == 0
+        export_gguf(with_byte_level(init_model("nano", load_tokenizer("byte"), seed=0), GPT2), Path("model.gguf"))
         assert call("tokenkit lengths build", ["-t", "model", *DATA, "-o", "lengths.jsonl"]) == 0
         assert call("plan build", ["-l", "lengths.jsonl", "-b", "512", "--predictable", "-o", "plan"]) == 0
         assert call("train sft", [each.replace("@", "run") for each in TRAIN]) == 0

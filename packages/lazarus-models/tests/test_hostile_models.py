@@ -232,7 +232,7 @@ def test_gguf_refuses_numbers_that_half_precision_cannot_hold(
 ):
     lm = load(folder)
     lm.model.lm_head = None if lm.config.tie_word_embeddings else lm.model.lm_head
-    monkeypatch.setattr("lazarus_models.loading.gguf._vocabulary", lambda lm: {})
+    monkeypatch.setattr("lazarus_models.loading.gguf.export._vocabulary", lambda lm: {})
     embedding = lm.model.model.embed_tokens
     embedding.weight = embedding.weight.at[0].add(1e6)
     assert refusal(lambda: export_gguf(lm, tmp_path / "m.gguf")).code == "LM-E128"

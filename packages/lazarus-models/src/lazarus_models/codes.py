@@ -282,4 +282,24 @@ CODES = {
         "A path or a capital letter in the origin, or `*` without a key",
         "Give scheme, name and port only, or set `api_key`.",
     ),
+    "LM-E264": Code(
+        "A GGUF file is truncated or damaged",
+        "A broken download, or another kind of file",
+        "Fetch or write it again; the message gives the byte.",
+    ),
+    "LM-E265": Code(
+        "A setting of a GGUF file is missing or invalid",
+        "A damaged file, or a program that wrote it wrongly",
+        "Fetch or write the file again; the message names the key.",
+    ),
+    "LM-E266": Code(
+        "A GGUF file has an architecture, a setting, a tensor or a type of weights that is not read",
+        "A newer format, or a model of another kind",
+        "Use the model's directory of safetensors; the message names what is supported.",
+    ),
+    "LM-E268": Code(
+        "Quantized weights of GGUF need a library that is not installed",
+        "The extra `gguf` is missing",
+        "Install `lazarus-models[gguf]`.",
+    ),
 }

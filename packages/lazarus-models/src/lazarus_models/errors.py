@@ -2,9 +2,9 @@
 
 LazarusError                  every expected failure of every Lazarus package
 └── ModelsError               bad input or usage, exit 2
-    ├── ConfigError           a config.json is missing, unreadable or contradictory          LM-E10x, E231 to E233
-    ├── UnsupportedModel      a valid config of a model that this version does not support   LM-E11x, E18x
-    ├── WeightsError          safetensors missing, damaged, or different from the config     LM-E12x
+    ├── ConfigError           a config.json is missing, unreadable or contradictory          LM-E10x, E231 to E233, E265
+    ├── UnsupportedModel      a valid config of a model that this version does not support   LM-E11x, E18x, E266, E268
+    ├── WeightsError          safetensors missing, damaged, or different from the config     LM-E12x, E264
     ├── AdapterError          a LoRA adapter does not fit its model                          LM-E13x
     ├── GenerationError       an invalid prompt or generation setting                        LM-E14x, E230, E260 to E262
     ├── BlasError             `LAZARUS_BLAS` names no BLAS, or memory for a BLAS is refused  LM-E15x

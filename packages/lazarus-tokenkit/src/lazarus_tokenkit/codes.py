@@ -273,4 +273,19 @@ CODES = {
         "A missing or unknown member",
         "Correct the entry that the message names.",
     ),
+    "LT-E930": Code(
+        "The vocabulary in a GGUF file is invalid",
+        "A damaged file, or a program that wrote it wrongly",
+        "Fetch or write the file again; the message names the key.",
+    ),
+    "LT-E931": Code(
+        "The tokenizer of a GGUF file is not supported",
+        "A kind of tokenizer, or a splitting of text, that this version does not know",
+        "Use the model's directory of safetensors; the message lists what is supported.",
+    ),
+    "LT-E932": Code(
+        "GGUF cannot express the tokenizer",
+        "A normalization, a splitting of text or a kind of model without a name in the format",
+        "Save the model as a directory, and use llama.cpp's own converter.",
+    ),
 }

@@ -9,7 +9,7 @@ from lazarus_models.cli.caching import cache_app
 from lazarus_models.cli.describing import estimate, info
 from lazarus_models.cli.examples import examples
 from lazarus_models.cli.machine import doctor
-from lazarus_models.cli.making import convert, new
+from lazarus_models.cli.making import convert, import_model, new
 from lazarus_models.cli.serving import serve
 
 app = App(
@@ -19,7 +19,9 @@ app = App(
     pretty_exceptions_enable=False,
 )
 
-model_app = App(help="Create, describe or convert models; list examples and downloaded models.", no_args_is_help=True)
+model_app = App(
+    help="Create, import, describe or convert models; list examples and downloaded models.", no_args_is_help=True
+)
 """`lazarus model`."""
 
 for command in (infer, chat, serve, info, new, estimate, convert, examples, doctor):
@@ -27,6 +29,7 @@ for command in (infer, chat, serve, info, new, estimate, convert, examples, doct
 for command in (info, new, estimate, convert, examples):
     model_app.command()(command)
 for each in (app, model_app):
+    each.command("import")(import_model)
     each.add_typer(cache_app, name="cache")
 
 

@@ -1,4 +1,4 @@
-"""The commands `new` and `convert`, which write models."""
+"""The commands `new`, `import` and `convert`, which write models."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +8,7 @@ import typer
 from lazarus_core.console import say, show
 from lazarus_models.cli.options import Adapter, AnyBase, Model, read_text
 
+_PRECISIONS = ("float32", "float16", "bfloat16")
 _MEASURED = 20_000  # tokens of --text: enough for a perplexity within one percent, in seconds for a small model
 
 
@@ -41,6 +42,38 @@ def new(
     with whole_folder(output) as folder:
         save(lm, folder)
     say(f"{parameter_count(lm.model):,} parameters, preset {preset}, vocabulary {lm.config.vocab_size}, seed {seed}")
+    show(str(output))
+
+
+def import_model(
+    file: Annotated[Path, typer.Argument(metavar="FILE.gguf", help="Read this GGUF file.", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Write the model to this directory.")],
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            "--dtype",
+            help="Write weights as float32, float16 or bfloat16 [default: the file's; float32 if it is quantized].",
+        ),
+    ] = None,
+) -> None:
+    """Convert one GGUF file to a directory that this package, transformers and mlx-lm open."""
+    from lazarus_core.atomic import whole_folder
+    from lazarus_core.outputs import check_folder
+    from lazarus_models.errors import ConfigError
+    from lazarus_models.loading.gguf.load import load_gguf
+    from lazarus_models.loading.huggingface import save
+    from lazarus_models.trees import parameter_count
+
+    check_folder(output, "a model", code="LM-E106")
+    if dtype not in (None, *_PRECISIONS):
+        raise ConfigError(f"`--dtype` must be float32, float16 or bfloat16, not {dtype!r}", "LM-E106")
+    lm = load_gguf(file, dtype=dtype or "file")
+    with whole_folder(output) as folder:
+        save(lm, folder)
+    template = "with" if lm.tokenizer.chat_template else "without"
+    say(
+        f"{lm.family}, {parameter_count(lm.model):,} parameters, {lm.config.vocab_size:,} tokens, {template} a chat template"
+    )
     show(str(output))
 
 
@@ -80,7 +113,7 @@ def convert(
     from lazarus_models.loading.quantized_layers import MIXED, WINDOW, perplexity, quantize
 
     check_folder(output, "a model", code="LM-E106")
-    if dtype not in (None, "float32", "float16", "bfloat16"):
+    if dtype not in (None, *_PRECISIONS):
         raise ConfigError(f"`--dtype` must be float32, float16 or bfloat16, not {dtype!r}", "LM-E106")
     if (recipe is not None and recipe not in MIXED) or bits not in (None, 2, 3, 4, 5, 6, 8):
         raise ConfigError(f"`--bits` must be 2, 3, 4, 5, 6 or 8, and `--recipe` one of {', '.join(MIXED)}", "LM-E106")

@@ -31,6 +31,7 @@ class ModelFamilyType(StrEnum):
     MISTRAL = "mistral"
     MIXTRAL = "mixtral"
     OLMOE = "olmoe"
+    QWEN2 = "qwen2"
     QWEN3 = "qwen3"
     STARCODER2 = "starcoder2"
 

@@ -13,26 +13,24 @@ from pathlib import Path
 from typing import Any, cast
 
 from lazarus_core.atomic import filled_folder
-from lazarus_models.backend import mx, on_cpu
-from lazarus_models.config.dimensions import check_layers, check_numbers
+from lazarus_models.backend import mx
 from lazarus_models.config.huggingface import ModelConfig, Precision
 from lazarus_models.errors import ConfigError, WeightsError
 from lazarus_models.families import family_of, read_config
+from lazarus_models.loading.assembly import assemble
 from lazarus_models.loading.files import Files, HashedFiles, PlainFiles
-from lazarus_models.loading.finite import refuse_infinite
+from lazarus_models.loading.gguf.load import is_gguf, load_gguf
 from lazarus_models.loading.hub import locate, own_file
 from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.loading.stored_head import untied_if_different
 from lazarus_models.tensor_files import Stored, read_header, save_tensors
-from lazarus_models.trees import set_weights, weights
+from lazarus_models.trees import weights
 from lazarus_tokenkit import load_tokenizer
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 """The file with all weights, or the index of several files."""
 logger = logging.getLogger(__name__)
 
-_READABLE = ("F32", "F16", "BF16")
-_PACKED = ("U32", "U8")
 _NOT_TEXT = (
     "vision_tower.",
     "vision_model.",
@@ -49,7 +47,8 @@ def load(
     """Loads a model.
 
     Args:
-        path: A directory with `config.json`, safetensors and tokenizer files, or another name that `locate` accepts.
+        path: A directory with `config.json`, safetensors and tokenizer files, a GGUF file, or another name that `locate`
+            accepts.
         dtype: Precision in memory. None: float32 on a CPU, the file's precision on a GPU.
         revision: Branch, tag or commit of a repository on the hub; None for the main branch.
         hashed: Read every file once and record its SHA-256 in `LoadedModel.digests`.
@@ -59,6 +58,8 @@ def load(
         UnsupportedModel: The family or a setting is not supported.
         WeightsError: Tensors are missing, damaged, or not those of the config; the message names them.
     """
+    if is_gguf(path):
+        return load_gguf(Path(path), dtype=dtype, hashed=hashed)
     path, commit = locate(path, revision)
     if not hashed:
         return _load(path, commit, dtype, PlainFiles())
@@ -70,39 +71,13 @@ def _load(path: Path, commit: str | None, dtype: Precision | None, files: Files)
     if (path / SINGLE).exists() and (path / INDEX).exists():
         logger.warning("%s: using %s, as transformers does; %s and its files are ignored", path, SINGLE, INDEX)
     config = read_config(path, files.json)
-    family = family_of(config.model_type)
     headers = {file: files.header(file) for file in _weight_files(path, files)}
     placed = _placed_tensors(path, headers, files)
     if config.tie_word_embeddings:
         config = untied_if_different(config, placed)
     stored = _stored(headers, placed, config)
-    check_layers(config.num_hidden_layers, stored, str(path))
-    check_numbers(family.architecture(config), stored, str(path))
-    model = family.build(config)
-    layout = family.layout_of(config)
-    if config.quantization:
-        from lazarus_models.loading.quantized_layers import quantize_like  # it quantizes what this module loads
-
-        quantize_like(model, config.quantization, layout.names_in_model(stored))
-    ours = weights(model)
-    theirs = layout.to_file(ours)
-    as_model = _differences(stored, ours) < _differences(stored, theirs)  # mlx-lm's converter writes our layout
-    _compare(path, stored, ours if as_model else theirs)
-    precision: mx.Dtype = getattr(mx, dtype or ("float32" if on_cpu() else config.dtype))
-    tensors: dict[str, mx.array] = {}
-    for file in headers:
-        mine = {name: tensor for name, tensor in files.tensors(file).items() if placed[name] == file}
-        named = ((_name_in_model(name, config), tensor) for name, tensor in mine.items())
-        used = {name: tensor for name, tensor in named if name is not None}
-        refuse_infinite(used, file)
-        converted = {
-            name: tensor.astype(precision) if mx.issubdtype(tensor.dtype, mx.floating) else tensor
-            for name, tensor in used.items()
-        }
-        if precision == mx.float16:  # a weight beyond 65,504 becomes infinite
-            refuse_infinite(converted, f"{file} as float16")
-        tensors |= converted
-    set_weights(model, tensors if as_model else layout.to_model(tensors))
+    groups = ((file, _used(file, placed, files, config)) for file in headers)
+    model = assemble(path, config, stored, groups, dtype)
     return LoadedModel(
         model=model,
         tokenizer=load_tokenizer(path),
@@ -112,6 +87,13 @@ def _load(path: Path, commit: str | None, dtype: Precision | None, files: Files)
         revision=commit,
         generation_config=_read_generation_config(files, path / "generation_config.json", config.vocab_size),
     )
+
+
+def _used(file: Path, placed: Mapping[str, Path], files: Files, config: ModelConfig) -> dict[str, mx.array]:
+    """The tensors of a file that the model uses, by their names in the model."""
+    mine = {name: tensor for name, tensor in files.tensors(file).items() if placed[name] == file}
+    named = ((_name_in_model(name, config), tensor) for name, tensor in mine.items())
+    return {name: tensor for name, tensor in named if name is not None}
 
 
 def _read_generation_config(files: Files, file: Path, vocab_size: int) -> Mapping[str, Any]:
@@ -269,30 +251,3 @@ def _weight_files(path: Path, files: Files) -> list[Path]:
             "LM-E120",
         )
     raise WeightsError(f"{path}: no {SINGLE} and no {INDEX}", "LM-E120")
-
-
-def _differences(found: Mapping[str, Stored], expected: Mapping[str, mx.array]) -> int:
-    shapes = {(name, tensor.shape) for name, tensor in expected.items()}
-    return len(shapes ^ {(name, tensor.shape) for name, tensor in found.items()})
-
-
-def _compare(path: Path, found: Mapping[str, Stored], expected: Mapping[str, mx.array]) -> None:
-    if missing := sorted(expected.keys() - found.keys()):
-        hint = "; should `tie_word_embeddings` be true?" if missing == ["lm_head.weight"] else ""
-        raise WeightsError(f"{path}: config.json describes {_some(missing)}, which the weights lack{hint}", "LM-E123")
-    if extra := sorted(found.keys() - expected.keys()):
-        raise WeightsError(
-            f"{path}: the weights contain {_some(extra)}, which config.json does not describe", "LM-E124"
-        )
-    for name, tensor in sorted(found.items()):
-        shape = expected[name].shape
-        if tensor.shape != shape:
-            raise WeightsError(f"{path}: `{name}` is {tensor.shape}, but config.json describes {shape}", "LM-E125")
-        readable = _READABLE if mx.issubdtype(expected[name].dtype, mx.floating) else _PACKED
-        if tensor.dtype not in readable:
-            raise WeightsError(f"{path}: `{name}` is {tensor.dtype}; supported are {', '.join(readable)}", "LM-E125")
-
-
-def _some(names: list[str], shown: int = 3) -> str:
-    rest = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(f"`{name}`" for name in names[:shown]) + rest

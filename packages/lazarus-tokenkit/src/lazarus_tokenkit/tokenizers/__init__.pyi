@@ -1,3 +1,5 @@
+from .backends.gguf import tokenizer_from_gguf as tokenizer_from_gguf
+from .backends.gguf_export import gguf_vocabulary as gguf_vocabulary
 from .backends.huggingface import HuggingFaceTokenizer as HuggingFaceTokenizer
 from .engines import Engine as Engine
 from .engines import EngineName as EngineName

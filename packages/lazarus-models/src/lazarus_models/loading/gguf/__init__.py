@@ -1,0 +1,5 @@
+"""GGUF, the file format of llama.cpp: import and export."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)
