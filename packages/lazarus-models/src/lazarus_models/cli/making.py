@@ -56,7 +56,10 @@ def import_model(
         ),
     ] = None,
 ) -> None:
-    """Convert one GGUF file to a directory that this package, transformers and mlx-lm open."""
+    """Convert one GGUF file to a directory that this package, transformers and mlx-lm open.
+
+    Example: SmolLM2-135M-Instruct.Q4_1.gguf -o smollm2
+    """
     from lazarus_core.atomic import whole_folder
     from lazarus_core.outputs import check_folder
     from lazarus_models.errors import ConfigError
