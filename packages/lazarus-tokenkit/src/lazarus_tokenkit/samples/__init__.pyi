@@ -10,6 +10,8 @@ from .kinds import PromptSample as PromptSample
 from .kinds import Sample as Sample
 from .kinds import TextSample as TextSample
 from .kinds import ToolCall as ToolCall
+from .files import PlacedRow as PlacedRow
+from .files import read_objects as read_objects
 from .read import Row as Row
 from .read import count_lines as count_lines
 from .read import read_rows as read_rows
