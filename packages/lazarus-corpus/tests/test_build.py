@@ -49,7 +49,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def kept(folder: Path) -> list[dict[str, str]]:
     shards = sorted((folder / "shards").iterdir())
-    return [json.loads(line) for shard in shards for line in gzip.open(shard)]
+    return [json.loads(line) for shard in shards for line in gzip.decompress(shard.read_bytes()).splitlines()]
 
 
 def removed(folder: Path) -> dict[str, dict[str, str]]:
@@ -129,7 +129,7 @@ def test_no_group_and_no_text_is_in_both_splits(tmp_path: Path):
     build_corpus(settings, tmp_path / "out")
     sides: dict[str, set[str]] = {}
     for shard in (tmp_path / "out/shards").iterdir():
-        for line in gzip.open(shard):
+        for line in gzip.decompress(shard.read_bytes()).splitlines():
             sides.setdefault(json.loads(line)["group"], set()).add(shard.name.partition("-")[0])
     assert all(len(side) == 1 for side in sides.values())
     assert {side for each in sides.values() for side in each} == {"train", "validation"}

@@ -15,6 +15,16 @@ CODES = {
         "A compressed file is damaged or has too long a line", "A download that was cut off", "Fetch it again."
     ),
     "LD-E105": Code("A WARC archive is damaged", "A download that was cut off", "Fetch it again."),
+    "LD-E106": Code(
+        "A row is of no known form, or not of the form that was asked for",
+        "Another data set",
+        "Name the form, or correct the row that the message names.",
+    ),
+    "LD-E107": Code("A conversation has no answer", "Another kind of row", "Remove the row, or name the form."),
+    "LD-E108": Code(
+        "A row is no preference", "Another kind of file", "Write rows with `prompt`, `chosen`, `rejected`."
+    ),
+    "LD-E109": Code("A token id is out of range", "Another tokenizer's vocabulary", "Give the vocabulary's size."),
     "LD-E120": Code("A .zst file needs an extra", "The extra is not installed", "Install lazarus-corpus[zst]."),
     "LD-E121": Code("HTML and WARC need an extra", "The extra is not installed", "Install lazarus-corpus[web]."),
     "LD-E122": Code("Languages need an extra", "The extra is not installed", "Install lazarus-corpus[language]."),
@@ -30,6 +40,11 @@ CODES = {
     ),
     "LD-E127": Code("A setting cannot be used", "A value out of range", "Correct the setting that the message names."),
     "LD-E128": Code("Both outputs are one file", "The same path twice", "Give two paths."),
+    "LD-E129": Code(
+        "A file of facts has another form, or a number is out of range",
+        "A typing error",
+        "Write categories of names with values, or of questions with answers.",
+    ),
     "LD-E130": Code("The folder holds other files", "The path names another folder", "Choose another folder."),
     "LD-E131": Code(
         "An output would replace another file", "The path names another file", "Choose another path, or `--force`."
@@ -45,4 +60,9 @@ CODES = {
     "LD-E142": Code("A manifest was changed", "An edit by hand", "Build the corpus again."),
     "LD-E143": Code("A shard is missing or changed", "A damaged disk, or an edit", "Build the corpus again."),
     "LD-E144": Code("The data card is missing", "A file was removed", "Build the corpus again."),
+    "LD-E145": Code(
+        "An indexed data set is missing or damaged",
+        "Another file, or a copy that was cut off",
+        "Copy both files again.",
+    ),
 }
