@@ -12,6 +12,11 @@ def _rewrapped(text: str) -> str:
     return "\n".join(" ".join(words[start : start + 8]) for start in range(0, len(words), 8))
 
 
+def _interleaved(text: str) -> str:
+    lines = _rewrapped(text).split("\n")
+    return "\n".join(f"{line}\nAnd here is something else between the lines." for line in lines)
+
+
 def _as_list(text: str) -> str:
     return "\n".join(f"- {line}" for line in textwrap.wrap(text, 48))
 
@@ -33,6 +38,7 @@ FORMS: dict[str, Callable[[str], str]] = {
     "list": _as_list,
     "options": _as_options,
     "capitals": _shouted,
+    "filler between lines": _interleaved,
 }
 """Form -> function from an item to its text in a document."""
 DILUTIONS = (1, 3, 10)

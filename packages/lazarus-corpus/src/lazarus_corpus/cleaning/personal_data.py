@@ -19,6 +19,8 @@ _PHONE = re.compile(
 )
 _PHONE_DIGITS = range(8, 16)
 """Digits of a number with its country code (ITU-T E.164: at most 15)."""
+MIN_IPV6_PARTS = 4
+"""Shorter ones, as `a::b`, are names in programs more often than addresses."""
 MASKS = {"email": "[EMAIL]", "ip": "[IP]", "phone": "[PHONE]"}
 
 
@@ -39,7 +41,7 @@ def without_personal_data(text: str) -> tuple[str, dict[str, int]]:
             ipaddress.ip_address(match[0])
         except ValueError:
             return match[0]
-        if match[0] == "::":
+        if ":" in match[0] and len([part for part in match[0].split(":") if part]) < MIN_IPV6_PARTS:
             return match[0]
         found["ip"] += 1
         return MASKS["ip"]

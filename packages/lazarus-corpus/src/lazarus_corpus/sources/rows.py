@@ -28,8 +28,7 @@ def read(path: Path, source: SourceSettings) -> Iterator[Document]:
         SourceError: A row has no text.
         SampleError: The file is malformed.
     """
-    plain = ((row.members, row.place) for row in read_objects(path))
-    rows = _zst_rows(path) if path.name.endswith(".zst") else plain
+    rows = _zst_rows(path) if path.name.endswith(".zst") else _plain_rows(path)
     for members, place in rows:
         text = members.get(source.text_field)
         if not isinstance(text, str):
@@ -48,6 +47,11 @@ def _word(members: dict[str, Any], name: str) -> str | None:
     if isinstance(value, bool) or value is None or value == "":
         return None
     return str(value) if isinstance(value, str | int) else None
+
+
+def _plain_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    for row in read_objects(path):
+        yield row.members, row.place
 
 
 def _zst_rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
