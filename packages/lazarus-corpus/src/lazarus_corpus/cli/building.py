@@ -12,6 +12,7 @@ from lazarus_core.console import say, show, show_line
 from lazarus_corpus.cli.options import (
     Against,
     Data,
+    IdField,
     Json,
     Languages,
     PersonalData,
@@ -19,6 +20,7 @@ from lazarus_corpus.cli.options import (
     Seed,
     Sets,
     SourcesFile,
+    TextField,
     Threshold,
     Validation,
     Workers,
@@ -34,6 +36,8 @@ def build(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the corpus.")],
     sources: SourcesFile = None,
     data: Data = None,
+    text_field: TextField = "text",
+    id_field: IdField = "id",
     rules: Rules = None,
     languages: Languages = None,
     personal_data: PersonalData = None,
@@ -60,7 +64,19 @@ def build(
     """
     from lazarus_corpus.build import build_corpus
 
-    settings = _settings(sources, data, sets, rules, languages, personal_data, threshold, against, validation, seed)
+    settings = _settings(
+        sources,
+        data,
+        sets,
+        (text_field, id_field),
+        rules,
+        languages,
+        personal_data,
+        threshold,
+        against,
+        validation,
+        seed,
+    )
     if analyze_only:
         _analyze(settings, workers, as_json)
         return
@@ -74,6 +90,8 @@ def build(
 def analyze(
     sources: SourcesFile = None,
     data: Data = None,
+    text_field: TextField = "text",
+    id_field: IdField = "id",
     rules: Rules = None,
     languages: Languages = None,
     personal_data: PersonalData = None,
@@ -84,7 +102,9 @@ def analyze(
     as_json: Json = False,
 ) -> None:
     """Count what a build would change and remove, without writing a corpus."""
-    settings = _settings(sources, data, sets, rules, languages, personal_data, threshold, against, None, None)
+    settings = _settings(
+        sources, data, sets, (text_field, id_field), rules, languages, personal_data, threshold, against, None, None
+    )
     _analyze(settings, workers, as_json)
 
 
@@ -92,6 +112,7 @@ def _settings(
     sources: Path | None,
     data: list[Path] | None,
     sets: list[str] | None,
+    fields: tuple[str, str],
     rules: str | None,
     languages: str | None,
     personal_data: str | None,
@@ -104,6 +125,7 @@ def _settings(
         sources,
         data,
         sets,
+        fields,
         seed=seed,
         filters__rules=words(rules),
         filters__languages=words(languages),

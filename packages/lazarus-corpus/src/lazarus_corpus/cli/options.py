@@ -9,6 +9,8 @@ SourcesFile = Annotated[
     Path | None, typer.Argument(metavar="[SOURCES.toml]", help="Sources and settings; or give files with -d.")
 ]
 Data = Annotated[list[Path] | None, typer.Option("-d", "--data", help="A file or folder of documents; again for more.")]
+TextField = Annotated[str, typer.Option("--text-field", help="Field of a row with the text; for files of -d.")]
+IdField = Annotated[str, typer.Option("--id-field", help="Field of a row with a stable id; for files of -d.")]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A setting by its name, as dedup.threshold=0.7; again for more."),
@@ -33,13 +35,20 @@ Workers = Annotated[int, typer.Option("--workers", min=1, max=1024, help="Proces
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def settings_of(sources: Path | None, data: list[Path] | None, sets: list[str] | None, **flags: Any) -> Any:
+def settings_of(
+    sources: Path | None,
+    data: list[Path] | None,
+    sets: list[str] | None,
+    fields: tuple[str, str] = ("text", "id"),
+    **flags: Any,
+) -> Any:
     """The settings of a file, of `--set` and of options, the later ones first.
 
     Args:
         sources: `SOURCES.toml`; None for none.
         data: Files and folders of one source, `data`.
         sets: `NAME=VALUE`.
+        fields: Names of the fields with text and id in the rows of `data`.
         flags: Values by dotted key with `__` for the dot; None for an option that was not given.
 
     Raises:
@@ -56,7 +65,7 @@ def settings_of(sources: Path | None, data: list[Path] | None, sets: list[str] |
         raise SettingError("give either SOURCES.toml or files with -d, not both", "LD-E126")
     given: dict[tuple[str, ...], Any] = {tuple(key.split("__")): value for key, value in flags.items()}
     if data:
-        given["sources",] = (SourceSettings(name="data", path=tuple(data)),)
+        given["sources",] = (SourceSettings(name="data", path=tuple(data), text_field=fields[0], id_field=fields[1]),)
     try:
         settings, _ = load_settings(CorpusSettings, sources, sets or (), given)
     except ValidationError as error:

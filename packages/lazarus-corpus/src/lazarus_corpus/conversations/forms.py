@@ -2,6 +2,7 @@
 
 dolly      `instruction`, `context`, `response`
 alpaca     `instruction`, `input`, `output`
+completion `prompt`, `completion`
 sharegpt   `conversations` of `from` and `value`
 openai     `messages` of `role` and `content`
 dialogue   `dialogue` or `turns`: texts, user and assistant in turn, or objects with a text
@@ -38,6 +39,15 @@ def from_alpaca(row: JSON) -> Messages:
         row: The row.
     """
     return _asked(row, "instruction", "input", "output")
+
+
+def from_completion(row: JSON) -> Messages:
+    """Messages of a prompt and its completion.
+
+    Args:
+        row: The row.
+    """
+    return _asked(row, "prompt", "", "completion")
 
 
 def from_sharegpt(row: JSON) -> Messages:
@@ -89,6 +99,7 @@ def from_dialogue(row: JSON) -> Messages:
 FORMS: dict[str, tuple[tuple[str, ...], Callable[[JSON], Messages]]] = {
     "dolly": (("instruction", "response"), from_dolly),
     "alpaca": (("instruction", "output"), from_alpaca),
+    "completion": (("prompt", "completion"), from_completion),
     "sharegpt": (("conversations",), from_sharegpt),
     "openai": (("messages",), from_openai),
     "dialogue": (("dialogue",), from_dialogue),

@@ -1,6 +1,8 @@
 from .documents import read_documents as read_documents
 from .documents import sample_text as sample_text
 from .files import Paths as Paths
+from .files import PlacedRow as PlacedRow
+from .files import read_objects as read_objects
 from .kinds import ChatSample as ChatSample
 from .kinds import CompletionSample as CompletionSample
 from .kinds import LabelledSample as LabelledSample
@@ -10,8 +12,6 @@ from .kinds import PromptSample as PromptSample
 from .kinds import Sample as Sample
 from .kinds import TextSample as TextSample
 from .kinds import ToolCall as ToolCall
-from .files import PlacedRow as PlacedRow
-from .files import read_objects as read_objects
 from .read import Row as Row
 from .read import count_lines as count_lines
 from .read import read_rows as read_rows
