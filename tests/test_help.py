@@ -23,7 +23,7 @@ SCRIPTS = {
     "lazarus-train": "lazarus_train.cli.app:app",
     "lazarus-gym": "lazarus_gym.cli:app",
     "lazarus-introspect": "lazarus_introspect.cli:app",
-    "lazarus-corpus": "lazarus_corpus.cli:app",
+    "lazarus-corpus": "lazarus_corpus.cli.app:app",
 }
 """Console scripts and their applications."""
 

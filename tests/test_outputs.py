@@ -29,11 +29,11 @@ APPS = {
     "gym": "lazarus_gym.cli:app",
     "train": "lazarus_train.cli.app:app",
     "introspect": "lazarus_introspect.cli:app",
-    "corpus": "lazarus_corpus.cli:app",
+    "corpus": "lazarus_corpus.cli.app:app",
     "quickstart": "lazarus_cli.quickstart:quickstart",
     "bench": "lazarus_cli.bench:bench",
 }
-WRITTEN = {"output", "html", "save", "fix", "report"}
+WRITTEN = {"output", "html", "save", "fix", "report", "train", "validation_output"}
 READ = {
     *(
         "plan",
@@ -67,6 +67,7 @@ READ = {
         "runs",
         "tasks",
         "replies",
+        *("against", "corpus", "facts", "sources"),
     ),
     *("baseline", "eval_data", "tokenizer", "draft", "reference_model"),
 }
@@ -100,6 +101,12 @@ COMMANDS: dict[str, list[str]] = {
     "models convert": ["--model", "model", "-o", "@"],
     "models import": ["model.gguf", "-o", "@"],
     "gym generate": ["-n", "3", "-o", "@"],
+    "corpus build": [*DATA, "--text-field", "completion", "-o", "@"],
+    "corpus dedup": [*DATA, "--text-field", "completion", "-o", "@"],
+    "corpus split": [*DATA, "--train", "@", "--validation-output", "held-out.txt", "--validation", "0.3"],
+    "corpus conversations": [*DATA, "-o", "@"],
+    "corpus preferences": ["-d", "pairs.jsonl", "-o", "@"],
+    "corpus dialogues": ["--facts", "facts.json", "-o", "@"],
     "train pretrain": TRAIN,
     "train sft": TRAIN,
     "train dpo": TRAIN,
@@ -116,12 +123,12 @@ FOLDERS = {
     "tokenkit doctor",
     *("tokenkit train bpe", "tokenkit train sentencepiece", "tokenkit train char"),
     *("train pretrain", "train sft", "train dpo", "train reward", "train classify", "train objective", "train sweep"),
-    *("quickstart quickstart", "bench bench"),
+    *("quickstart quickstart", "bench bench", "corpus build", "corpus dedup"),
 }
 FILES = sorted(COMMANDS.keys() - FOLDERS)
 SUFFIXES = {"tokenkit encode": ".jsonl"}
 """Of outputs whose name decides on their form; the others take any."""
-UNKNOWN_AGAIN = {"gym generate", "tokenkit samples prepare"}
+UNKNOWN_AGAIN = {"gym generate", "tokenkit samples prepare", "corpus split"}
 """Their files look like anybody's: each has to be forced."""
 
 REFUSED = {"train dpo", "train reward"}
@@ -172,6 +179,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
     rows = [{"prompt": f"What is {n} and {n}?", "completion": f"It is {2 * n}."} for n in range(40)]
     (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    (folder / "pairs.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n', "utf-8")
+    (folder / "facts.json").write_text('{"capitals": {"Peru": "Lima"}}', "utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert call("models new", ["--preset", "nano", "-t", "byte", "-o", "model"]) == 0

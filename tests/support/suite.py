@@ -29,6 +29,10 @@ def alone(name: str) -> Generator[None]:
         yield
 
 
+DATA = Path(os.environ.get("LAZARUS_TEST_DATA", Path(__file__).parents[3] / "shared/data"))
+"""Real models, tokenizers and data: beside the repository, or where LAZARUS_TEST_DATA says. Tests without them are skipped."""
+
+
 def is_thorough() -> bool:
     """Whether every test, step and example runs."""
     return os.environ.get(PROFILE) == "thorough"

@@ -1,1 +1,15 @@
 from ._version import __version__ as __version__
+from .build import Report as Report
+from .build import analyze_corpus as analyze_corpus
+from .build import build_corpus as build_corpus
+from .build import from_files as from_files
+from .contamination import EvaluationItems as EvaluationItems
+from .contamination import read_items as read_items
+from .errors import CorpusError as CorpusError
+from .errors import OutputError as OutputError
+from .errors import SettingError as SettingError
+from .errors import SourceError as SourceError
+from .output.verify import verify_corpus as verify_corpus
+from .settings import CorpusSettings as CorpusSettings
+from .settings import SourceSettings as SourceSettings
+from .split import split_rows as split_rows

@@ -5,7 +5,7 @@ from lazarus_core.console import run
 
 def main() -> None:
     """The console script."""
-    run("lazarus_corpus.cli:app", "lazarus-corpus")
+    run("lazarus_corpus.cli.app:app", "lazarus-corpus")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 from .documents import read_documents as read_documents
 from .documents import sample_text as sample_text
 from .files import Paths as Paths
+from .files import PlacedRow as PlacedRow
+from .files import read_objects as read_objects
 from .kinds import ChatSample as ChatSample
 from .kinds import CompletionSample as CompletionSample
 from .kinds import LabelledSample as LabelledSample

@@ -1,0 +1,244 @@
+"""Builds a corpus: reads, cleans, filters, deduplicates, splits and writes documents.
+
+The corpus is a function of the set of documents and the settings. The order of files, their division, the number of workers, the
+executor and interruptions make no difference: each of its files has the same bytes.
+"""
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lazarus_core.atomic import remove_folder, whole_folder
+from lazarus_core.outputs import check_names
+from lazarus_corpus.documents import Removal
+from lazarus_corpus.engine.decide import decide
+from lazarus_corpus.engine.execute import Executor, run_stage
+from lazarus_corpus.engine.ingest import RAW, own_units
+from lazarus_corpus.engine.work import Spec, read_removals, start_work, task_folder, write_removals
+from lazarus_corpus.engine.write import shards_of
+from lazarus_corpus.errors import SourceError
+from lazarus_corpus.filters.chain import make_filters
+from lazarus_corpus.output.card import card_text
+from lazarus_corpus.output.manifest import FORMAT, MANIFEST, public_settings, source_digest, write_manifest
+from lazarus_corpus.settings import CorpusSettings, SourceSettings
+from lazarus_corpus.sources.read import HUB, files_of
+
+MAX_TASKS = 256
+"""Most tasks of the first stage; more files share tasks."""
+OUTPUTS = ("shards", MANIFEST, "removed.jsonl", "flagged.jsonl", "card.md")
+"""Names in the folder of a corpus."""
+
+
+class Report(NamedTuple):
+    """What a build did.
+
+    Args:
+        documents: Documents in the corpus.
+        characters: Characters in the corpus.
+        read: Documents that were read.
+        removed: Removed documents by rule.
+        digest: Digest of the manifest; empty for an analysis.
+    """
+
+    documents: int
+    characters: int
+    read: int
+    removed: dict[str, int]
+    digest: str
+
+
+def build_corpus(
+    settings: CorpusSettings,
+    output: Path | str,
+    *,
+    workers: int = 1,
+    executor: Executor = "local",
+    tokenizer: str | None = None,
+) -> Report:
+    """Builds a corpus. An interrupted build goes on where it stopped if settings and input files are the same.
+
+    Args:
+        settings: Sources and what is done with their documents.
+        output: The folder: absent, empty, or an earlier corpus, which is replaced.
+        workers: Processes at a time.
+        executor: Where tasks run.
+        tokenizer: Tokenizer for the number of tokens in the card; None for none.
+
+    Returns:
+        Counts and the digest of the corpus.
+
+    Raises:
+        SourceError: A source cannot be read.
+        SettingError: A setting needs an extra that is not installed.
+        OutputTaken: The folder holds other files.
+    """
+    output = Path(output)
+    check_names(output, OUTPUTS, "a corpus", code="LD-E130")
+    work = output.parent / f".{output.name}.work"
+    tasks = _start(settings, work, str(output))
+    _stages(settings, work, tasks, workers, executor)
+    shards = shards_of(work)
+    run_stage("write", work, len(shards), workers=workers, executor=executor)
+    report = _publish(settings, work, tasks, output, tokenizer)
+    remove_folder(work)
+    return report
+
+
+def analyze_corpus(settings: CorpusSettings, work: Path, *, workers: int = 1) -> Report:
+    """Does all of a build but the writing of shards.
+
+    Args:
+        settings: Sources and what is done with their documents.
+        work: A folder for the files of the analysis.
+        workers: Processes at a time.
+
+    Raises:
+        SourceError: A source cannot be read.
+        SettingError: A setting needs an extra that is not installed.
+    """
+    tasks = _start(settings, work, None)
+    _stages(settings, work, tasks, workers, "local")
+    counts = _counts(settings, work, tasks)
+    return _report(counts, "")
+
+
+def from_files(paths: Sequence[Path | str], **settings: Any) -> CorpusSettings:
+    """Settings of a corpus of one source, `data`.
+
+    Args:
+        paths: Files or folders.
+        settings: Other settings by name.
+    """
+    source = SourceSettings(name="data", path=tuple(Path(path) for path in paths))
+    return CorpusSettings(sources=(source,), **settings)
+
+
+def _start(settings: CorpusSettings, work: Path, output: str | None) -> int:
+    """Prepares the work folder; the number of tasks of the first stage."""
+    make_filters(settings.filters)  # a missing extra is refused before the work
+    found = [(number, path) for number, source in enumerate(settings.sources) for path in files_of(source)]
+    if not found:
+        raise SourceError("the sources have no files", "LD-E101")
+    for path in settings.contamination.against:
+        if not path.exists():
+            raise SourceError(f"{path}: no such evaluation set", "LD-E124")
+    files = [(number, str(path) if str(path).startswith(HUB) else str(path.resolve())) for number, path in found]
+    tasks = [tuple(files[first::MAX_TASKS]) for first in range(min(MAX_TASKS, len(files)))]
+    local = [Path(name) for _, name in files if not name.startswith(HUB)]
+    inputs = [[str(path), _sha256(path)] for path in (*local, *settings.contamination.against)]
+    start_work(work, Spec(settings, tuple(tasks), output), inputs)
+    return len(tasks)
+
+
+def _stages(settings: CorpusSettings, work: Path, tasks: int, workers: int, executor: Executor) -> None:
+    if settings.dedup.units != "none":
+        run_stage("units", work, tasks, workers=workers, executor=executor)
+        own_units(work, tasks)
+    run_stage("ingest", work, tasks, workers=workers, executor=executor)
+    decide(work)
+
+
+def _removals(work: Path, tasks: int) -> Iterator[Removal]:
+    for task in range(tasks):
+        yield from read_removals(task_folder(work, task) / "removed.jsonl")
+    yield from read_removals(work / "decide" / "removed.jsonl")
+
+
+class _Counts(NamedTuple):
+    read: list[Counter[str]]
+    kept: dict[int, tuple[int, int]]
+    changed: Counter[str]
+    removed: list[Removal]
+    flagged: list[Removal]
+
+
+def _counts(settings: CorpusSettings, work: Path, tasks: int) -> _Counts:
+    read = [Counter[str]() for _ in settings.sources]
+    changed: Counter[str] = Counter()
+    for task in range(tasks):
+        report = json.loads((task_folder(work, task) / "report.json").read_bytes())
+        changed.update(report["counts"])
+        for total, part in zip(read, report["read"], strict=True):
+            total.update(part)
+    decided = json.loads((work / "decide" / "report.json").read_bytes())
+    kept = {int(number): (int(count), int(size)) for number, (count, size) in decided["kept"].items()}
+    every = sorted(_removals(work, tasks))
+    return _Counts(
+        read,
+        kept,
+        changed,
+        [each for each in every if each.rule != "flag"],
+        [each for each in every if each.rule == "flag"],
+    )
+
+
+def _report(counts: _Counts, digest: str) -> Report:
+    removed = Counter(each.rule for each in counts.removed)
+    return Report(
+        sum(count for count, _ in counts.kept.values()),
+        sum(size for _, size in counts.kept.values()),
+        sum(each["documents"] for each in counts.read),
+        dict(sorted(removed.items())),
+        digest,
+    )
+
+
+def _publish(settings: CorpusSettings, work: Path, tasks: int, output: Path, tokenizer: str | None) -> Report:
+    """Writes the corpus from the parts in the work folder."""
+    counts = _counts(settings, work, tasks)
+    with whole_folder(output) as made:
+        (made / "shards").mkdir()
+        shards: list[dict[str, Any]] = []
+        for name, _, _ in shards_of(work):
+            shutil.copyfile(work / "write" / name, made / "shards" / name)
+            shards.append(json.loads((work / "write" / f"{name}.json").read_bytes()))
+        write_removals(made / "removed.jsonl", iter(counts.removed))
+        if counts.flagged:
+            write_removals(made / "flagged.jsonl", iter(counts.flagged))
+        content = _manifest(settings, work, tasks, counts, shards)
+        digest = write_manifest(made, content)
+        (made / "card.md").write_text(card_text(content, counts.removed, digest, made, tokenizer), "utf-8")
+    return _report(counts, digest)
+
+
+def _manifest(
+    settings: CorpusSettings, work: Path, tasks: int, counts: _Counts, shards: list[dict[str, Any]]
+) -> dict[str, Any]:
+    digests: list[list[bytes]] = [[] for _ in settings.sources]
+    for task in range(tasks):
+        content = (task_folder(work, task) / RAW).read_bytes()
+        for start in range(0, len(content), 18):
+            digests[int.from_bytes(content[start : start + 2], "little")].append(content[start + 2 : start + 18])
+    sources = [
+        {
+            "name": source.name,
+            "license": source.license,
+            "weight": source.weight,
+            "documents_read": counts.read[number]["documents"],
+            "characters_read": counts.read[number]["characters"],
+            "documents": counts.kept.get(number, (0, 0))[0],
+            "characters": counts.kept.get(number, (0, 0))[1],
+            "digest": source_digest(digests[number]),
+        }
+        for number, source in enumerate(settings.sources)
+    ]
+    return {
+        "format": FORMAT,
+        "settings": public_settings(settings),
+        "sources": sorted(sources, key=lambda each: each["name"]),
+        "changed": dict(sorted(counts.changed.items())),
+        "removed": dict(sorted(Counter(each.rule for each in counts.removed).items())),
+        "flagged": len(counts.flagged),
+        "documents": sum(shard["documents"] for shard in shards),
+        "characters": sum(shard["characters"] for shard in shards),
+        "shards": shards,
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

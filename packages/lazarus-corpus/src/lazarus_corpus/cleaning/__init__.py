@@ -1,0 +1,1 @@
+"""Changes of a text: characters, lines, boilerplate, personal data."""

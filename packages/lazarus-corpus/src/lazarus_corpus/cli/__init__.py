@@ -1,0 +1,1 @@
+"""The command `lazarus-corpus`; `lazarus data corpus` is the same."""

@@ -1,0 +1,99 @@
+"""`verify`, `contamination` and `card`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lazarus_core.console import show, show_line, write
+from lazarus_corpus.cli.options import Data, Json, settings_of
+
+
+def verify(
+    corpus: Annotated[Path, typer.Argument(help="Folder of the corpus.")],
+    sources: Annotated[
+        Path | None, typer.Option("--sources", help="SOURCES.toml; its documents are read again and compared.")
+    ] = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Compare a corpus with its manifest: exit 0 if every part is whole, 1 at a part that is not."""
+    from lazarus_corpus.output.verify import verify_corpus
+
+    settings = settings_of(sources, data, None) if sources is not None or data else None
+    checks = list(verify_corpus(corpus, settings))
+    bad = [check for check in checks if not check.ok]
+    if as_json:
+        show(json.dumps({"corpus": str(corpus), "ok": not bad, "checks": [check._asdict() for check in checks]}))
+    else:
+        for check in checks:
+            show_line(f"{'ok ' if check.ok else 'BAD'} {check.name}: {check.found}")
+        if bad:
+            show_line(f"{corpus}: {bad[0].name} is not as the manifest says: {bad[0].found}")
+    if bad:
+        raise typer.Exit(1)
+
+
+def contamination(
+    against: Annotated[list[Path], typer.Option("--against", help="Evaluation set; again for more.")],
+    data: Annotated[list[Path], typer.Option("-d", "--data", help="A file or folder of documents; again for more.")],
+    coverage: Annotated[
+        float, typer.Option("--coverage", min=0.01, max=1, help="Share of an item's n-grams from which it counts.")
+    ] = 0.35,
+    ngram: Annotated[int, typer.Option("--ngram", min=2, max=30, help="Words of an n-gram.")] = 5,
+    recall: Annotated[
+        int,
+        typer.Option(
+            "--recall", min=0, help="Inject this many items in each of the known forms, and report the share found."
+        ),
+    ] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the injection.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Find documents with items of evaluation sets: exit 1 if there are any."""
+    from lazarus_corpus.build import from_files
+    from lazarus_corpus.contamination import EvaluationItems, read_items
+    from lazarus_corpus.injection import measure_recall
+    from lazarus_corpus.sources.read import files_of, read_file
+
+    settings = from_files(data)
+    items = EvaluationItems(parts := read_items(against), ngram, coverage)
+    found = 0
+    total = 0
+    documents: list[str] = []
+    for path in files_of(settings.sources[0]):
+        for document in read_file(path, settings.sources[0]):
+            total += 1
+            if len(documents) < 500:
+                documents.append(document.text)
+            hit = items.find(document.text)
+            if hit is not None:
+                found += 1
+                if as_json:
+                    write(json.dumps({"id": document.id, "place": document.place, **hit._asdict()}) + "\n")
+                else:
+                    show_line(f"{document.place}: {hit.item}, {hit.coverage:.0%} of its n-grams")
+    shares = measure_recall(items, parts, documents, recall, seed) if recall else {}
+    if as_json:
+        write(json.dumps({"documents": total, "found": found, "too_short": items.too_short, "recall": shares}) + "\n")
+    else:
+        show_line(f"{found:,} of {total:,} documents contain an item; {len(items.names):,} texts compared")
+        if items.too_short:
+            show_line(f"{items.too_short:,} texts are too short to be compared")
+        for form, share in shares.items():
+            show_line(f"  recall, {form:<24} {share:.1%}")
+    if found:
+        raise typer.Exit(1)
+
+
+def card(corpus: Annotated[Path, typer.Argument(help="Folder of the corpus.")]) -> None:
+    """Print the data card of a corpus."""
+    from lazarus_corpus.errors import OutputError
+    from lazarus_corpus.output.manifest import read_manifest
+
+    read_manifest(corpus)
+    path = corpus / "card.md"
+    if not path.is_file():
+        raise OutputError(f"{path}: missing; build the corpus again", "LD-E144")
+    write(path.read_text("utf-8"))

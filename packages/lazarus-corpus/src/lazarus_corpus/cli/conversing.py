@@ -1,0 +1,83 @@
+"""`conversations`, `preferences` and `dialogues`: chat samples and preferences as JSON Lines."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lazarus_core.cli_options import Force
+from lazarus_core.console import say, show_line
+from lazarus_core.outputs import OutputKind, begins_with, whole_output
+
+Data = Annotated[list[Path], typer.Option("-d", "--data", help="A file of rows; again for more.")]
+Output = Annotated[Path, typer.Option("-o", "--output", help="JSON Lines.")]
+CHATS = OutputKind(
+    "conversations", begins_with(r'\{"(?:id":"[^"\n]*","(?:group|category)":"[^"\n]*","messages|messages)"'), "LD-E131"
+)
+PAIRS = OutputKind("preferences", begins_with(r'\{("id":"[^"\n]*",)?"prompt":\['), "LD-E131")
+
+
+def conversations(
+    data: Data,
+    output: Output,
+    form: Annotated[
+        str, typer.Option("--form", help="auto, dolly, alpaca, sharegpt, openai, dialogue, turns or oasst.")
+    ] = "auto",
+    force: Force = False,
+) -> None:
+    """Write rows of public data sets as conversations: Dolly, Alpaca, ShareGPT, OpenAI, dialogues, OASST trees."""
+    from lazarus_corpus.conversations.forms import conversations as read
+
+    found = (row for row, _ in read(_rows(data), form))
+    show_line(f"{_write(found, output, CHATS, data, force):,} conversations: {output}")
+
+
+def preferences(data: Data, output: Output, force: Force = False) -> None:
+    """Write preferences with `prompt`, `chosen` and `rejected`, without those whose answers are equal."""
+    from lazarus_corpus.conversations.preferences import Counts
+    from lazarus_corpus.conversations.preferences import preferences as read
+
+    counts: list[Counts] = []
+    _write(read(_rows(data), counts), output, PAIRS, data, force)
+    show_line(f"{counts[0].kept:,} preferences: {output}")
+    if counts[0].equal:
+        say(f"{counts[0].equal:,} rows have equal chosen and rejected answers and were dropped")
+
+
+def dialogues(
+    facts: Annotated[
+        Path, typer.Option("--facts", help="JSON: category, then names with values, or questions with answers.")
+    ],
+    output: Output,
+    per_category: Annotated[
+        int, typer.Option("--per-category", min=1, max=1_000_000, help="Dialogues of a category.")
+    ] = 30,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed.")] = 0,
+    force: Force = False,
+) -> None:
+    """Write synthetic dialogues about facts; the same file for the same facts and seed."""
+    from lazarus_corpus.conversations.dialogues import dialogues as make
+    from lazarus_corpus.conversations.dialogues import read_facts
+
+    known = read_facts(facts)
+    count = _write(make(known, per_category, seed), output, CHATS, [facts], force)
+    show_line(f"{count:,} dialogues of {len(known):,} categories, seed {seed}: {output}")
+
+
+def _rows(paths: list[Path]) -> Iterator[tuple[dict[str, Any], str]]:
+    from lazarus_tokenkit.samples import read_objects
+
+    for path in paths:
+        for row in read_objects(path):
+            yield row.members, row.place
+
+
+def _write(rows: Iterable[dict[str, Any]], output: Path, kind: OutputKind, inputs: list[Path], force: bool) -> int:
+    count = 0
+    with whole_output(output, kind, inputs=inputs, force=force) as stream:
+        for row in rows:
+            stream.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+            count += 1
+    return count

@@ -1,0 +1,96 @@
+"""Options that several commands have, and the settings that they give."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+SourcesFile = Annotated[
+    Path | None, typer.Argument(metavar="[SOURCES.toml]", help="Sources and settings; or give files with -d.")
+]
+Data = Annotated[list[Path] | None, typer.Option("-d", "--data", help="A file or folder of documents; again for more.")]
+TextField = Annotated[str, typer.Option("--text-field", help="Field of a row with the text; for files of -d.")]
+IdField = Annotated[str, typer.Option("--id-field", help="Field of a row with a stable id; for files of -d.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting by its name, as dedup.threshold=0.7; again for more."),
+]
+Rules = Annotated[
+    str | None,
+    typer.Option("--rules", help="Rules of published corpora: gopher, c4, fineweb, repetition; comma-separated."),
+]
+Languages = Annotated[str | None, typer.Option("--languages", help="Languages to keep, as en,de.")]
+PersonalData = Annotated[
+    str | None, typer.Option("--personal-data", help="E-mail, telephone, IP addresses: keep, mask or drop.")
+]
+Against = Annotated[
+    list[Path] | None, typer.Option("--against", help="Evaluation set that no document may contain; again for more.")
+]
+Validation = Annotated[float | None, typer.Option("--validation", help="Share of validation documents.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of the order and of the split.")]
+Threshold = Annotated[
+    float | None, typer.Option("--threshold", help="Smallest Jaccard similarity of near duplicates, 0 to 1.")
+]
+Workers = Annotated[int, typer.Option("--workers", min=1, max=1024, help="Processes at a time.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def settings_of(
+    sources: Path | None,
+    data: list[Path] | None,
+    sets: list[str] | None,
+    fields: tuple[str, str] = ("text", "id"),
+    **flags: Any,
+) -> Any:
+    """The settings of a file, of `--set` and of options, the later ones first.
+
+    Args:
+        sources: `SOURCES.toml`; None for none.
+        data: Files and folders of one source, `data`.
+        sets: `NAME=VALUE`.
+        fields: Names of the fields with text and id in the rows of `data`.
+        flags: Values by dotted key with `__` for the dot; None for an option that was not given.
+
+    Raises:
+        SettingError: Neither a file nor data is given, or both.
+        SettingsError: A setting cannot be used.
+    """
+    from pydantic import ValidationError
+
+    from lazarus_core.settings import load_settings
+    from lazarus_corpus.errors import SettingError
+    from lazarus_corpus.settings import CorpusSettings, SourceSettings
+
+    if (sources is None) == (not data):
+        raise SettingError("give either SOURCES.toml or files with -d, not both", "LD-E126")
+    given: dict[tuple[str, ...], Any] = {tuple(key.split("__")): value for key, value in flags.items()}
+    if data:
+        given["sources",] = (SourceSettings(name="data", path=tuple(data), text_field=fields[0], id_field=fields[1]),)
+    try:
+        settings, _ = load_settings(CorpusSettings, sources, sets or (), given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise SettingError(f"{place}: {first['msg'].removeprefix('Value error, ')}", "LD-E127") from error
+    if sources is None:
+        return settings
+    found = [
+        source.model_copy(update={"path": tuple(_beside(sources, path) for path in source.path)})
+        for source in settings.sources
+    ]
+    against = tuple(_beside(sources, path) for path in settings.contamination.against)
+    contamination = settings.contamination.model_copy(update={"against": against})
+    return settings.model_copy(update={"sources": tuple(found), "contamination": contamination})
+
+
+def words(text: str | None) -> tuple[str, ...] | None:
+    """Comma-separated words; None for none given."""
+    return None if text is None else tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _beside(sources: Path, path: Path) -> Path:
+    """A path of a file of sources: relative to that file's folder, or as given if only that exists."""
+    if path.is_absolute() or str(path).startswith("hf:"):
+        return path
+    beside = sources.parent / path
+    return path if path.exists() and not beside.exists() else beside

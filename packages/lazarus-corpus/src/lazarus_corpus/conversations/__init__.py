@@ -1,0 +1,1 @@
+"""Conversations and preferences from the forms in which data sets publish them."""

@@ -1,0 +1,128 @@
+"""Seeded synthetic dialogues from a file of facts.
+
+```json
+{"capitals": {"France": "Paris", "Peru": "Lima"},
+ "opening hours": [{"question": "When does the shop open?", "answer": "At nine."}]}
+```
+
+A category is an object of names and values, from which questions are made, or a list of questions with answers. A question or answer
+may be a list of wordings, of which each dialogue draws one.
+"""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lazarus_core.strict_json import read_object
+from lazarus_corpus.documents import content_digest, order_key
+from lazarus_corpus.errors import SettingError
+
+QUESTIONS = (
+    "What do you know about {name} ({category})?",
+    "{category}: {name}?",
+    "Please tell me: {name}, {category}.",
+    "I have a question on {category}. What about {name}?",
+)
+ANSWERS = ("{value}", "{name}: {value}", "For {name} it is {value}.")
+OPENINGS = ("Hello!", "Hi there.", "Good morning.", "Hey,")
+GREETINGS = ("Hello! How can I help?", "Hi! What would you like to know?", "Good day. What is your question?")
+THANKS = ("Thank you!", "Thanks, that helps.", "Great, thanks.")
+CLOSINGS = ("You are welcome.", "Glad to help.", "Any time.")
+MAX_FACTS = 100_000
+MAX_PER_CATEGORY = 1_000_000
+
+
+def read_facts(path: Path) -> dict[str, list[tuple[list[str], list[str]]]]:
+    """The facts of each category: wordings of the question and of the answer.
+
+    Args:
+        path: The file.
+
+    Raises:
+        SettingError: The file has another form; the message names the category.
+    """
+    found: dict[str, list[tuple[list[str], list[str]]]] = {}
+    for category, facts in read_object(path).items():
+        made = list(_facts(category, facts, path))
+        if not made:
+            raise SettingError(f"{path}: the category {category!r} has no facts", "LD-E129")
+        found[category] = made
+    if not found:
+        raise SettingError(f"{path}: no categories", "LD-E129")
+    if sum(map(len, found.values())) > MAX_FACTS:
+        raise SettingError(f"{path}: more than {MAX_FACTS:,} facts", "LD-E129")
+    return found
+
+
+def dialogues(
+    facts: dict[str, list[tuple[list[str], list[str]]]], per_category: int, seed: int
+) -> Iterator[dict[str, Any]]:
+    """Dialogues as chat samples, the same for the same arguments on every machine.
+
+    A dialogue asks one to three different facts of its category, with or without a greeting and thanks. No two dialogues are equal as
+    long as the facts allow it.
+
+    Args:
+        facts: Of `read_facts`.
+        per_category: Dialogues of each category, 1 to 1,000,000.
+        seed: Seed.
+
+    Raises:
+        SettingError: The number is out of range.
+    """
+    if not 1 <= per_category <= MAX_PER_CATEGORY:
+        raise SettingError(f"the number per category must be from 1 to {MAX_PER_CATEGORY:,}", "LD-E129")
+    for category, known in sorted(facts.items()):
+        seen: set[bytes] = set()
+        for number in range(per_category):
+            for attempt in range(8):
+                generator = random.Random(order_key(seed, "dialogue", f"{category}\0{number}\0{attempt}"))
+                messages = _dialogue(known, generator)
+                digest = content_digest("\0".join(message["content"] for message in messages))
+                if digest not in seen:
+                    break
+            seen.add(digest)
+            yield {"id": f"{category}-{number}", "category": category, "messages": messages}
+
+
+def _dialogue(known: list[tuple[list[str], list[str]]], generator: random.Random) -> list[dict[str, str]]:
+    turns: list[str] = []
+    opening = ""
+    style = generator.randrange(4)
+    if style == 1:
+        turns += [generator.choice(OPENINGS), generator.choice(GREETINGS)]
+    elif style == 2:
+        opening = generator.choice(OPENINGS) + " "
+    for place in generator.sample(range(len(known)), min(len(known), 1 + generator.randrange(3))):
+        questions, answers = known[place]
+        turns += [opening + generator.choice(questions), generator.choice(answers)]
+        opening = ""
+    if generator.randrange(3) == 0:
+        turns += [generator.choice(THANKS), generator.choice(CLOSINGS)]
+    return [{"role": ("user", "assistant")[place % 2], "content": turn} for place, turn in enumerate(turns)]
+
+
+def _facts(category: str, facts: Any, path: Path) -> Iterator[tuple[list[str], list[str]]]:
+    wrong = SettingError(
+        f"{path}: the category {category!r} must be names with values, or a list of objects with `question` and `answer`",
+        "LD-E129",
+    )
+    if isinstance(facts, dict):
+        for name, value in facts.items():
+            if not isinstance(value, str | int | float) or isinstance(value, bool):
+                raise wrong
+            words = {"name": name, "value": value, "category": category}
+            yield [each.format(**words) for each in QUESTIONS], [each.format(**words) for each in ANSWERS]
+    elif isinstance(facts, list):
+        for fact in facts:
+            if not isinstance(fact, dict):
+                raise wrong
+            found = [[each] if isinstance(each := fact.get(name), str) else each for name in ("question", "answer")]
+            if not all(
+                isinstance(each, list) and each and all(isinstance(word, str) for word in each) for each in found
+            ):
+                raise wrong
+            yield found[0], found[1]
+    else:
+        raise wrong

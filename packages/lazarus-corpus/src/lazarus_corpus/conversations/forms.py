@@ -1,0 +1,235 @@
+"""Rows of public data sets as messages. A form is one function and one line of `FORMS`.
+
+dolly      `instruction`, `context`, `response`
+alpaca     `instruction`, `input`, `output`
+completion `prompt`, `completion`
+sharegpt   `conversations` of `from` and `value`
+openai     `messages` of `role` and `content`
+dialogue   `dialogue` or `turns`: texts, user and assistant in turn, or objects with a text
+oasst      messages of trees (`message_id`, `parent_id`, `text`, `role`), one a row: each path from a root to a leaf
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from lazarus_corpus.errors import SourceError
+
+JSON = dict[str, Any]
+Messages = list[dict[str, Any]]
+_ROLES = {
+    **dict.fromkeys(("user", "human", "prompter", "prompt", "question"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "model", "answer"), "assistant"),
+    **dict.fromkeys(("system", "instruction"), "system"),
+}
+
+
+def from_dolly(row: JSON) -> Messages:
+    """Messages of a row of Dolly.
+
+    Args:
+        row: The row.
+    """
+    return _asked(row, "instruction", "context", "response")
+
+
+def from_alpaca(row: JSON) -> Messages:
+    """Messages of a row of Alpaca.
+
+    Args:
+        row: The row.
+    """
+    return _asked(row, "instruction", "input", "output")
+
+
+def from_completion(row: JSON) -> Messages:
+    """Messages of a prompt and its completion.
+
+    Args:
+        row: The row.
+    """
+    return _asked(row, "prompt", "", "completion")
+
+
+def from_sharegpt(row: JSON) -> Messages:
+    """Messages of a row of ShareGPT.
+
+    Args:
+        row: The row.
+    """
+    found = [_message(turn, "from", "value") for turn in _turns(row, "conversations")]
+    if isinstance(row.get("system"), str) and row["system"]:
+        found.insert(0, {"role": "system", "content": row["system"]})
+    return found
+
+
+def from_openai(row: JSON) -> Messages:
+    """Messages as they are; tool calls and other fields are kept.
+
+    Args:
+        row: The row.
+    """
+    return [{**turn, **_message(turn, "role", "content", any_role=True)} for turn in _turns(row, "messages")]
+
+
+def from_dialogue(row: JSON) -> Messages:
+    """Messages of a list of turns.
+
+    Args:
+        row: The row.
+    """
+    name = "dialogue" if "dialogue" in row else "turns"
+    found: Messages = []
+    for place, turn in enumerate(row.get(name) or ()):
+        role = ("user", "assistant")[place % 2]
+        if isinstance(turn, str):
+            found.append({"role": role, "content": turn})
+        elif isinstance(turn, dict):
+            text = next(
+                (turn[key] for key in ("text", "content", "value", "utterance") if isinstance(turn.get(key), str)), None
+            )
+            given = next((turn[key] for key in ("role", "speaker", "from") if isinstance(turn.get(key), str)), role)
+            if text is None:
+                raise ValueError(f"turn {place + 1} has no text")
+            found.append({"role": _ROLES.get(given.lower(), role), "content": text})
+        else:
+            raise ValueError(f"turn {place + 1} is neither a text nor an object")
+    return found
+
+
+FORMS: dict[str, tuple[tuple[str, ...], Callable[[JSON], Messages]]] = {
+    "dolly": (("instruction", "response"), from_dolly),
+    "alpaca": (("instruction", "output"), from_alpaca),
+    "completion": (("prompt", "completion"), from_completion),
+    "sharegpt": (("conversations",), from_sharegpt),
+    "openai": (("messages",), from_openai),
+    "dialogue": (("dialogue",), from_dialogue),
+    "turns": (("turns",), from_dialogue),
+}
+"""Form -> the fields that it needs, and its function."""
+OASST = ("message_id", "parent_id", "text", "role")
+
+
+def conversations(rows: Iterable[tuple[JSON, str]], form: str = "auto") -> Iterator[tuple[JSON, str]]:
+    """Rows with `messages`, and a `group` where several come from one tree.
+
+    Args:
+        rows: Rows with their places.
+        form: A name in `FORMS`, `oasst`, or `auto` for the form whose fields the first row has.
+
+    Yields:
+        Rows of `id` (if the row has one), `group`, `messages`, with their places.
+
+    Raises:
+        SourceError: A row is not of the form; the message names the place.
+    """
+    found = iter(rows)
+    first = next(found, None)
+    if first is None:
+        return
+    if form == "auto":
+        form = form_of(*first)
+    if form == "oasst":
+        yield from _threads([first, *found])
+        return
+    if form not in FORMS:
+        raise SourceError(f"no form {form!r}; there are {', '.join((*FORMS, 'oasst'))}", "LD-E106")
+    make = FORMS[form][1]
+    for row, place in (first, *found):
+        try:
+            messages = make(row)
+        except ValueError as error:
+            raise SourceError(f"{place}: not of the form `{form}`: {error}", "LD-E106") from error
+        if not any(message["role"] == "assistant" for message in messages):
+            raise SourceError(f"{place}: the conversation has no answer of the assistant", "LD-E107")
+        yield {**({"id": str(row["id"])} if row.get("id") not in (None, "") else {}), "messages": messages}, place
+
+
+def form_of(row: JSON, place: str) -> str:
+    """The form whose fields a row has.
+
+    Args:
+        row: The row.
+        place: Its place, for the message.
+
+    Raises:
+        SourceError: It has the fields of no form.
+    """
+    if all(name in row for name in OASST):
+        return "oasst"
+    for name, (fields, _) in FORMS.items():
+        if all(field in row for field in fields):
+            return name
+    shown = ", ".join(f"`{name}`" for name in list(row)[:8])
+    raise SourceError(f"{place}: the fields {shown} are of no known form: {', '.join((*FORMS, 'oasst'))}", "LD-E106")
+
+
+def _asked(row: JSON, instruction: str, context: str, answer: str) -> Messages:
+    asked, more, answered = (row.get(name) for name in (instruction, context, answer))
+    if not isinstance(asked, str) or not isinstance(answered, str):
+        raise ValueError(f"`{instruction}` and `{answer}` must be texts")
+    question = f"{asked}\n\n{more}" if isinstance(more, str) and more.strip() else asked
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answered}]
+
+
+def _turns(row: JSON, name: str) -> list[JSON]:
+    turns = row.get(name)
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        raise ValueError(f"`{name}` must be a list of objects")
+    return turns
+
+
+def _message(turn: JSON, role: str, content: str, *, any_role: bool = False) -> JSON:
+    given, text = turn.get(role), turn.get(content)
+    if not isinstance(given, str) or not (isinstance(text, str) or (any_role and "tool_calls" in turn)):
+        raise ValueError(f"a turn needs `{role}` and `{content}`")
+    if any_role:
+        return {"role": given, "content": text}
+    if given.lower() not in _ROLES:
+        raise ValueError(f"no role {given!r}")
+    return {"role": _ROLES[given.lower()], "content": text}
+
+
+def _threads(rows: list[tuple[JSON, str]]) -> Iterator[tuple[JSON, str]]:
+    """Each path from a root to an answer without a reply of the assistant below it; trees and children by id."""
+    by_id: dict[str, tuple[JSON, str]] = {}
+    for row, place in rows:
+        name = row.get("message_id")
+        if not isinstance(name, str) or not isinstance(row.get("text"), str) or row.get("role") not in _ROLES:
+            raise SourceError(f"{place}: a message of a tree needs `message_id`, `text` and a known `role`", "LD-E106")
+        if name in by_id:
+            raise SourceError(f"{place}: the message {name!r} is there twice, first in {by_id[name][1]}", "LD-E106")
+        if not row.get("deleted"):
+            by_id[name] = row, place
+    answered = _with_answers_below(by_id)
+    for name in sorted(by_id):
+        row, place = by_id[name]
+        if _ROLES[row["role"]] != "assistant" or name in answered:  # a question, or part of a longer thread
+            continue
+        path = _path(by_id, name)
+        if path:
+            messages = [{"role": _ROLES[each["role"]], "content": each["text"]} for each in path]
+            yield {"id": name, "group": str(path[0]["message_id"]), "messages": messages}, place
+
+
+def _path(by_id: dict[str, tuple[JSON, str]], name: str) -> list[JSON]:
+    """The messages from the root to one; none if a message above it is missing."""
+    path: list[JSON] = []
+    at: Any = name
+    while at is not None:
+        if at not in by_id or len(path) > len(by_id):
+            return []
+        path.append(by_id[at][0])
+        at = by_id[at][0].get("parent_id")
+    return path[::-1]
+
+
+def _with_answers_below(by_id: dict[str, tuple[JSON, str]]) -> set[str]:
+    """The messages with a message of the assistant somewhere below them."""
+    found: set[str] = set()
+    for row, _ in by_id.values():
+        if _ROLES[row["role"]] == "assistant":
+            above: Any = row.get("parent_id")
+            while above in by_id and above not in found:
+                found.add(above)
+                above = by_id[above][0].get("parent_id")
+    return found

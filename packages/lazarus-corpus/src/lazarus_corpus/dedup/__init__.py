@@ -1,0 +1,1 @@
+"""Equal and nearly equal documents. The survivors depend on the set of documents only."""

@@ -1,0 +1,77 @@
+"""Runs the tasks of a stage: in processes of this machine, or by datatrove's executors for Ray and Slurm."""
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from importlib import import_module
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal
+
+from lazarus_core.console import progress
+from lazarus_corpus.engine.ingest import collect_units, ingest
+from lazarus_corpus.engine.write import write_shard
+from lazarus_corpus.errors import SettingError
+
+Executor = Literal["local", "ray", "slurm"]
+STAGES: dict[str, Callable[[Path, int], None]] = {"units": collect_units, "ingest": ingest, "write": write_shard}
+"""Stages of several tasks, by name."""
+
+
+def run_stage(stage: str, folder: Path, tasks: int, *, workers: int = 1, executor: Executor = "local") -> None:
+    """Runs all tasks of a stage; tasks that ran before an interruption do nothing.
+
+    Args:
+        stage: A name in `STAGES`.
+        folder: The work folder; all machines of the executor see it.
+        tasks: Number of tasks.
+        workers: Most tasks at a time.
+        executor: Where tasks run.
+
+    Raises:
+        CorpusError: A task failed.
+        SettingError: The executor is not installed.
+    """
+    if not tasks:
+        return
+    if executor != "local":
+        _by_datatrove(stage, folder, tasks, workers, executor)
+        return
+    with progress(stage, total=tasks, unit="tasks") as advance:
+        if workers == 1 or tasks == 1:
+            for task in range(tasks):
+                STAGES[stage](folder, task)
+                advance(1)
+            return
+        with ProcessPoolExecutor(min(workers, tasks), get_context("spawn")) as pool:
+            running = [pool.submit(STAGES[stage], folder, task) for task in range(tasks)]
+            try:
+                for done in as_completed(running):
+                    done.result()
+                    advance(1)
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+
+def _by_datatrove(stage: str, folder: Path, tasks: int, workers: int, executor: Executor) -> None:
+    """The same tasks as one step of a datatrove pipeline."""
+    extra = "ray" if executor == "ray" else "slurm"
+    try:
+        module: Any = import_module(f"datatrove.executor.{executor}")
+        if executor == "ray":
+            import_module("ray")
+        step: Any = import_module("lazarus_corpus.engine.datatrove_step")
+    except ModuleNotFoundError as error:
+        raise SettingError(f"executor {executor!r}: install lazarus-corpus[{extra}]", "LD-E125") from error
+    logs = folder / "logs" / stage
+    pipeline = [step.StageStep(stage, str(folder))]
+    if executor == "ray":
+        made = module.RayPipelineExecutor(
+            pipeline, tasks=tasks, workers=workers, logging_dir=str(logs), skip_completed=False
+        )
+    else:
+        made = module.SlurmPipelineExecutor(
+            pipeline, tasks=tasks, workers=workers, time="24:00:00", partition="", job_name=f"lazarus-{stage}",
+            logging_dir=str(logs), skip_completed=False,
+        )  # fmt: skip
+    made.run()

@@ -1,0 +1,202 @@
+"""First stage: each task reads its files, cleans, filters and signs their documents."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lazarus_core.atomic import whole_folder
+from lazarus_corpus.cleaning.clean import clean
+from lazarus_corpus.contamination import evaluation_items
+from lazarus_corpus.dedup.minhash import MinHash, shingles
+from lazarus_corpus.dedup.units import unit_hashes, without_units
+from lazarus_corpus.documents import Document, Removal, content_digest, order_key, stable_json
+from lazarus_corpus.engine.work import index_type, read_spec, task_folder, write_removals
+from lazarus_corpus.filters.chain import make_filters
+from lazarus_corpus.settings import CorpusSettings
+from lazarus_corpus.sources.read import read_file
+
+EXAMPLE_CHARACTERS = 120
+"""Characters of the start of a removed document that are kept as an example."""
+RAW = "raw.bin"
+"""File with the digests of the documents as they were read, for the digest of the source."""
+
+
+def ingest(folder: Path, task: int) -> None:
+    """Runs one task; nothing if its folder exists.
+
+    Args:
+        folder: The work folder.
+        task: Its number.
+    """
+    target = task_folder(folder, task)
+    if target.exists():
+        return
+    spec = read_spec(folder)
+    with whole_folder(target) as made:
+        _Ingest(spec.settings, folder).run(spec.files[task], made)
+
+
+def collect_units(folder: Path, task: int) -> None:
+    """Writes the hashes of the lines or paragraphs of a task's documents, each with the digest of its document.
+
+    Args:
+        folder: The work folder.
+        task: Its number.
+    """
+    target = folder / "units" / f"{task:05d}"
+    if target.exists():
+        return
+    spec = read_spec(folder)
+    settings = spec.settings
+    assert settings.dedup.units != "none"
+    found: set[tuple[int, int]] = set()
+    for number, path in spec.files[task]:
+        for document in read_file(Path(path), settings.sources[number]):
+            text = clean(document.text, settings.cleaning).text
+            owner = int.from_bytes(content_digest(text)[:8], "big")
+            found.update(
+                (unit, owner) for unit in unit_hashes(text, settings.dedup.units, settings.dedup.min_unit_characters)
+            )
+    with whole_folder(target) as made:
+        np.save(made / "units.npy", np.asarray(sorted(found), np.uint64).reshape(-1, 2))
+
+
+def own_units(folder: Path, tasks: int) -> None:
+    """Writes which document keeps each line or paragraph that several have: that of the smallest digest.
+
+    Args:
+        folder: The work folder.
+        tasks: Number of tasks.
+    """
+    target = folder / "owners"
+    if target.exists():
+        return
+    parts = [np.load(folder / "units" / f"{task:05d}" / "units.npy") for task in range(tasks)]
+    pairs = np.unique(np.concatenate(parts), axis=0) if parts else np.empty((0, 2), np.uint64)
+    repeated = np.zeros(len(pairs), bool)
+    repeated[1:] |= pairs[1:, 0] == pairs[:-1, 0]
+    first = repeated.copy()
+    first[:-1] |= pairs[1:, 0] == pairs[:-1, 0]
+    first &= ~repeated
+    with whole_folder(target) as made:
+        np.save(made / "owners.npy", pairs[first])
+
+
+class _Owners:
+    """Which document keeps a line or paragraph that several have."""
+
+    def __init__(self, folder: Path) -> None:
+        pairs = np.load(folder / "owners" / "owners.npy", mmap_mode="r")
+        self._units, self._owners = pairs[:, 0], pairs[:, 1]
+
+    def keeps(self, owner: int, unit: int) -> bool:
+        place = int(np.searchsorted(self._units, np.uint64(unit)))
+        return place == len(self._units) or int(self._units[place]) != unit or int(self._owners[place]) == owner
+
+
+class _Ingest:
+    """One task of the first stage."""
+
+    def __init__(self, settings: CorpusSettings, folder: Path) -> None:
+        self.settings = settings
+        self.filters = make_filters(settings.filters)
+        self.items = evaluation_items(settings.contamination)
+        dedup = settings.dedup
+        self.minhash = MinHash(dedup.bands, dedup.rows) if dedup.near else None
+        self.record = np.zeros((), index_type(dedup.bands if dedup.near else 0))
+        self.owners = _Owners(folder) if dedup.units != "none" else None
+        self.removed: list[Removal] = []
+        self.counts: Counter[str] = Counter()
+        self.read = [Counter[str]() for _ in settings.sources]
+
+    def run(self, files: tuple[tuple[int, str], ...], made: Path) -> None:
+        """Writes the files of the task.
+
+        Args:
+            files: Number of the source and path of each file.
+            made: The folder of the task.
+        """
+        offset = 0
+        with ExitStack() as stack:
+            names = ("documents.jsonl", "index.bin", RAW)
+            lines, index, raw = (stack.enter_context((made / name).open("wb")) for name in names)
+            for number, document, text, flag in self._kept(files, raw):
+                members = {"id": document.id, "source": document.source, "text": text}
+                if document.group:
+                    members["group"] = document.group
+                line = json.dumps(members, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode() + b"\n"
+                lines.write(line)
+                index.write(self._signed(number, document, text, flag, offset, len(line)))
+                offset += len(line)
+        write_removals(made / "removed.jsonl", iter(self.removed))
+        (made / "report.json").write_bytes(
+            stable_json({"counts": dict(self.counts), "read": [dict(each) for each in self.read]})
+        )
+
+    def _kept(self, files: tuple[tuple[int, str], ...], raw: Any) -> Iterator[tuple[int, Document, str, bool]]:
+        for number, path in files:
+            for document in read_file(Path(path), self.settings.sources[number]):
+                self.read[number]["documents"] += 1
+                self.read[number]["characters"] += len(document.text)
+                given = f"{document.id}\0{document.group}\0".encode("utf-8", "surrogatepass") + content_digest(
+                    document.text
+                )
+                raw.write(number.to_bytes(2, "little") + content_digest(given.hex()))
+                kept = self._checked(document)
+                if kept is not None:
+                    yield number, document, *kept
+
+    def _checked(self, document: Document) -> tuple[str, bool] | None:
+        """The text to keep and whether it is flagged; None if a rule removed the document."""
+        cleaned = clean(document.text, self.settings.cleaning)
+        self.counts.update(cleaned.counts)
+        text = cleaned.text
+        if cleaned.rule:
+            return self._remove(document, cleaned.rule, cleaned.witness, text)
+        if self.owners is not None:
+            text = self._own_units(text)
+        for name, check in self.filters:
+            text, reason = check(text)
+            if reason is not None:
+                return self._remove(document, name, reason, text)
+        hit = None if self.items is None else self.items.find(text)
+        if hit is None:
+            return text, False
+        witness = f"{hit.item} ({hit.coverage:.0%} of its n-grams)"
+        if self.settings.contamination.action == "drop":
+            return self._remove(document, "contamination", witness, text)
+        self.removed.append(Removal(document.id, document.source, "flag", witness, text[:EXAMPLE_CHARACTERS]))
+        return text, True
+
+    def _own_units(self, text: str) -> str:
+        dedup = self.settings.dedup
+        assert self.owners is not None and dedup.units != "none"
+        owner = int.from_bytes(content_digest(text)[:8], "big")
+        owners = self.owners
+        text, gone = without_units(text, dedup.units, dedup.min_unit_characters, lambda unit: owners.keeps(owner, unit))
+        self.counts[f"repeated_{dedup.units}"] += gone
+        return text
+
+    def _remove(self, document: Document, rule: str, witness: str, text: str) -> None:
+        self.removed.append(Removal(document.id, document.source, rule, witness, text[:EXAMPLE_CHARACTERS]))
+
+    def _signed(self, number: int, document: Document, text: str, flag: bool, offset: int, size: int) -> bytes:
+        """The record of a kept document."""
+        seed, record = self.settings.seed, self.record
+        digest = content_digest(text)
+        record["digest"] = int.from_bytes(digest[:8], "big"), int.from_bytes(digest[8:], "big")
+        record["key"] = order_key(seed, "order", document.id)
+        record["offset"], record["bytes"], record["characters"] = offset, size, len(text)
+        record["source"], record["flag"] = number, flag
+        drawn = order_key(seed, "split", document.group or document.id)
+        record["validation"] = drawn < self.settings.split.validation * 2.0**64
+        if self.minhash is not None:
+            found = shingles(text, self.settings.dedup.ngram)
+            # A text without words resembles no other: its bands are those of its digest.
+            record["bands"] = self.minhash.bands_of(found if len(found) else np.asarray(record["digest"], np.uint64))
+        return record.tobytes()

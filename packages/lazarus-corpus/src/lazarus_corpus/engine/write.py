@@ -1,0 +1,72 @@
+"""Third stage: each task writes one shard."""
+
+import gzip
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lazarus_core.atomic import whole_file
+from lazarus_corpus.engine.work import Texts, read_spec
+
+COMPRESSION = 6
+"""Level of gzip; part of the bytes of a shard."""
+
+
+def shards_of(folder: Path) -> list[tuple[str, int, int]]:
+    """Name, first and last place of each shard.
+
+    Args:
+        folder: The work folder.
+    """
+    return [
+        (str(name), int(start), int(end))
+        for name, start, end in json.loads((folder / "decide/shards.json").read_bytes())
+    ]
+
+
+def write_shard(folder: Path, task: int) -> None:
+    """Writes a shard and its report; nothing if they exist.
+
+    Args:
+        folder: The work folder.
+        task: Number of the shard.
+    """
+    name, start, end = shards_of(folder)[task]
+    report = folder / "write" / f"{name}.json"
+    if report.exists():
+        return
+    report.parent.mkdir(exist_ok=True)
+    order = np.load(folder / "decide" / "order.npy", mmap_mode="r")[start:end]
+    texts = Texts(folder, len(read_spec(folder).files))
+    content = hashlib.sha256()
+    target = folder / "write" / name
+    with whole_file(target) as stream, gzip.GzipFile("", "wb", COMPRESSION, stream, mtime=0) as packed:  # pyright: ignore[reportArgumentType] (a stream of bytes)
+        for record in order:
+            line = _line(texts, record)
+            packed.write(line)
+            content.update(line)
+    texts.close()
+    found = {
+        "name": name,
+        "documents": end - start,
+        "characters": int(order["characters"].sum(dtype=np.int64)),
+        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+        "content_sha256": content.hexdigest(),
+    }
+    with whole_file(report) as stream:
+        stream.write(json.dumps(found, sort_keys=True).encode())
+
+
+def _line(texts: Texts, record: Any) -> bytes:
+    """The line of a document in a shard: `id`, `text`, `source`, and `group` if it has one."""
+    members = texts.read(int(record["task"]), int(record["offset"]), int(record["bytes"]))
+    name = members["id"]
+    if record["suffix"]:
+        name = f"{name}-{int(record['digest'][0]):016x}"
+    line = {"id": name, "text": members["text"], "source": members["source"]}
+    if "group" in members:
+        line["group"] = members["group"]
+    return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"

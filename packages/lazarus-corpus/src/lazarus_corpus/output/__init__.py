@@ -1,0 +1,1 @@
+"""The files of a corpus: manifest, removals, card, and their verification."""

