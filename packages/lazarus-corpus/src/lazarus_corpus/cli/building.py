@@ -61,6 +61,9 @@ def build(
     """Build a corpus: clean, filter, deduplicate, split and write documents.
 
     The bytes do not depend on the order or division of files, the number of workers, the executor, or interruptions.
+
+    Example: -d documents.jsonl -o corpus
+    Example: sources.toml --rules gopher,fineweb --against test.jsonl --workers 2 -o corpus
     """
     from lazarus_corpus.build import build_corpus
 
@@ -101,7 +104,10 @@ def analyze(
     workers: Workers = 1,
     as_json: Json = False,
 ) -> None:
-    """Count what a build would change and remove, without writing a corpus."""
+    """Count what a build would change and remove, without writing a corpus.
+
+    Example: -d documents.jsonl --languages en,de
+    """
     settings = _settings(
         sources, data, sets, (text_field, id_field), rules, languages, personal_data, threshold, against, None, None
     )

@@ -18,7 +18,11 @@ def verify(
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-    """Compare a corpus with its manifest: exit 0 if every part is whole, 1 at a part that is not."""
+    """Compare a corpus with its manifest: exit 0 if every part is whole, 1 at a part that is not.
+
+    Example: corpus
+    Example: corpus --sources sources.toml
+    """
     from lazarus_corpus.output.verify import verify_corpus
 
     settings = settings_of(sources, data, None) if sources is not None or data else None
@@ -51,7 +55,10 @@ def contamination(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the injection.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Find documents with items of evaluation sets: exit 1 if there are any."""
+    """Find documents with items of evaluation sets: exit 1 if there are any.
+
+    Example: --against test.jsonl -d documents.jsonl --recall 100
+    """
     from lazarus_corpus.build import from_files
     from lazarus_corpus.contamination import EvaluationItems, read_items
     from lazarus_corpus.injection import measure_recall
@@ -88,7 +95,10 @@ def contamination(
 
 
 def card(corpus: Annotated[Path, typer.Argument(help="Folder of the corpus.")]) -> None:
-    """Print the data card of a corpus."""
+    """Print the data card of a corpus.
+
+    Example: corpus
+    """
     from lazarus_corpus.errors import OutputError
     from lazarus_corpus.output.manifest import read_manifest
 

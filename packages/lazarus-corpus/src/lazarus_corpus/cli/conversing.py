@@ -27,7 +27,10 @@ def conversations(
     ] = "auto",
     force: Force = False,
 ) -> None:
-    """Write rows of public data sets as conversations: Dolly, Alpaca, ShareGPT, OpenAI, dialogues, OASST trees."""
+    """Write rows of public data sets as conversations: Dolly, Alpaca, ShareGPT, OpenAI, dialogues, OASST trees.
+
+    Example: -d dolly.jsonl -o chats.jsonl
+    """
     from lazarus_corpus.conversations.forms import conversations as read
 
     found = (row for row, _ in read(_rows(data), form))
@@ -35,7 +38,10 @@ def conversations(
 
 
 def preferences(data: Data, output: Output, force: Force = False) -> None:
-    """Write preferences with `prompt`, `chosen` and `rejected`, without those whose answers are equal."""
+    """Write preferences with `prompt`, `chosen` and `rejected`, without those whose answers are equal.
+
+    Example: -d pairs.jsonl -o preferences.jsonl
+    """
     from lazarus_corpus.conversations.preferences import Counts
     from lazarus_corpus.conversations.preferences import preferences as read
 
@@ -57,7 +63,10 @@ def dialogues(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed.")] = 0,
     force: Force = False,
 ) -> None:
-    """Write synthetic dialogues about facts; the same file for the same facts and seed."""
+    """Write synthetic dialogues about facts; the same file for the same facts and seed.
+
+    Example: --facts facts.json --per-category 30 --seed 0 -o dialogues.jsonl
+    """
     from lazarus_corpus.conversations.dialogues import dialogues as make
     from lazarus_corpus.conversations.dialogues import read_facts
 

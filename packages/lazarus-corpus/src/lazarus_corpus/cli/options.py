@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 SourcesFile = Annotated[
-    Path | None, typer.Argument(metavar="[SOURCES.toml]", help="Sources and settings; or give files with -d.")
+    Path | None, typer.Argument(metavar="SOURCES.toml", help="Sources and settings; or give files with -d.")
 ]
 Data = Annotated[list[Path] | None, typer.Option("-d", "--data", help="A file or folder of documents; again for more.")]
 TextField = Annotated[str, typer.Option("--text-field", help="Field of a row with the text; for files of -d.")]

@@ -20,7 +20,10 @@ def dedup(
     id_field: IdField = "id",
     workers: Workers = 1,
 ) -> None:
-    """Remove equal and nearly equal documents, and change nothing else."""
+    """Remove equal and nearly equal documents, and change nothing else.
+
+    Example: -d documents.jsonl --threshold 0.9 -o corpus
+    """
     from lazarus_corpus.build import build_corpus
     from lazarus_corpus.settings import CleaningSettings, CorpusSettings, DedupSettings, SourceSettings, SplitSettings
 
@@ -48,7 +51,10 @@ def split(
     ] = "group",
     force: Force = False,
 ) -> None:
-    """Divide rows by the hash of their id or group; equal rows are never in both files."""
+    """Divide rows by the hash of their id or group; equal rows are never in both files.
+
+    Example: -d rows.jsonl --train train.jsonl --validation-output validation.jsonl --validation 0.05
+    """
     from lazarus_corpus.split import split_rows
 
     counts = split_rows(

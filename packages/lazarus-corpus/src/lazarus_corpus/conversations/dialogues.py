@@ -14,10 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
 from lazarus_core.strict_json import read_object
 from lazarus_corpus.documents import content_digest, order_key
 from lazarus_corpus.errors import SettingError
 
+Fact = tuple[list[str], list[str]]
+"""Wordings of a question, and of its answer."""
 QUESTIONS = (
     "What do you know about {name} ({category})?",
     "{category}: {name}?",
@@ -29,11 +33,13 @@ OPENINGS = ("Hello!", "Hi there.", "Good morning.", "Hey,")
 GREETINGS = ("Hello! How can I help?", "Hi! What would you like to know?", "Good day. What is your question?")
 THANKS = ("Thank you!", "Thanks, that helps.", "Great, thanks.")
 CLOSINGS = ("You are welcome.", "Glad to help.", "Any time.")
+MAX_ATTEMPTS = 32
+"""Dialogues drawn for one that no other equals; few facts allow few dialogues."""
 MAX_FACTS = 100_000
 MAX_PER_CATEGORY = 1_000_000
 
 
-def read_facts(path: Path) -> dict[str, list[tuple[list[str], list[str]]]]:
+def read_facts(path: Path) -> dict[str, list[Fact]]:
     """The facts of each category: wordings of the question and of the answer.
 
     Args:
@@ -42,9 +48,17 @@ def read_facts(path: Path) -> dict[str, list[tuple[list[str], list[str]]]]:
     Raises:
         SettingError: The file has another form; the message names the category.
     """
-    found: dict[str, list[tuple[list[str], list[str]]]] = {}
-    for category, facts in read_object(path).items():
-        made = list(_facts(category, facts, path))
+    found: dict[str, list[Fact]] = {}
+    try:
+        categories = _CATEGORIES.validate_python(read_object(path))
+    except ValidationError as error:
+        place = ".".join(str(part) for part in error.errors()[0]["loc"][:2])
+        raise SettingError(
+            f"{path}: {place}: a category is an object of names with values, or a list of objects with `question` and `answer`",
+            "LD-E129",
+        ) from error
+    for category, facts in categories.items():
+        made = list(_facts(category, facts))
         if not made:
             raise SettingError(f"{path}: the category {category!r} has no facts", "LD-E129")
         found[category] = made
@@ -55,9 +69,7 @@ def read_facts(path: Path) -> dict[str, list[tuple[list[str], list[str]]]]:
     return found
 
 
-def dialogues(
-    facts: dict[str, list[tuple[list[str], list[str]]]], per_category: int, seed: int
-) -> Iterator[dict[str, Any]]:
+def dialogues(facts: dict[str, list[Fact]], per_category: int, seed: int) -> Iterator[dict[str, Any]]:
     """Dialogues as chat samples, the same for the same arguments on every machine.
 
     A dialogue asks one to three different facts of its category, with or without a greeting and thanks. No two dialogues are equal as
@@ -76,17 +88,18 @@ def dialogues(
     for category, known in sorted(facts.items()):
         seen: set[bytes] = set()
         for number in range(per_category):
-            for attempt in range(8):
+            messages: list[dict[str, str]] = []
+            for attempt in range(MAX_ATTEMPTS):
                 generator = random.Random(order_key(seed, "dialogue", f"{category}\0{number}\0{attempt}"))
                 messages = _dialogue(known, generator)
                 digest = content_digest("\0".join(message["content"] for message in messages))
                 if digest not in seen:
+                    seen.add(digest)
                     break
-            seen.add(digest)
             yield {"id": f"{category}-{number}", "category": category, "messages": messages}
 
 
-def _dialogue(known: list[tuple[list[str], list[str]]], generator: random.Random) -> list[dict[str, str]]:
+def _dialogue(known: list[Fact], generator: random.Random) -> list[dict[str, str]]:
     turns: list[str] = []
     opening = ""
     style = generator.randrange(4)
@@ -103,26 +116,27 @@ def _dialogue(known: list[tuple[list[str], list[str]]], generator: random.Random
     return [{"role": ("user", "assistant")[place % 2], "content": turn} for place, turn in enumerate(turns)]
 
 
-def _facts(category: str, facts: Any, path: Path) -> Iterator[tuple[list[str], list[str]]]:
-    wrong = SettingError(
-        f"{path}: the category {category!r} must be names with values, or a list of objects with `question` and `answer`",
-        "LD-E129",
-    )
+class _Fact(BaseModel):
+    """A question with its answer, each one text or a list of wordings."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    question: str | list[str] = Field(min_length=1)
+    answer: str | list[str] = Field(min_length=1)
+
+
+_CATEGORIES = TypeAdapter[dict[str, dict[str, str | int | float] | list[_Fact]]](
+    dict[str, dict[str, str | int | float] | list[_Fact]], config=ConfigDict(strict=True)
+)
+
+
+def _facts(category: str, facts: dict[str, str | int | float] | list[_Fact]) -> Iterator[Fact]:
+    """Wordings of the questions and answers of a category."""
     if isinstance(facts, dict):
         for name, value in facts.items():
-            if not isinstance(value, str | int | float) or isinstance(value, bool):
-                raise wrong
             words = {"name": name, "value": value, "category": category}
             yield [each.format(**words) for each in QUESTIONS], [each.format(**words) for each in ANSWERS]
-    elif isinstance(facts, list):
-        for fact in facts:
-            if not isinstance(fact, dict):
-                raise wrong
-            found = [[each] if isinstance(each := fact.get(name), str) else each for name in ("question", "answer")]
-            if not all(
-                isinstance(each, list) and each and all(isinstance(word, str) for word in each) for each in found
-            ):
-                raise wrong
-            yield found[0], found[1]
     else:
-        raise wrong
+        for fact in facts:
+            question, answer = ([each] if isinstance(each, str) else each for each in (fact.question, fact.answer))
+            yield question, answer

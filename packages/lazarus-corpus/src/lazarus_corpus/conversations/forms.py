@@ -10,7 +10,7 @@ oasst      messages of trees (`message_id`, `parent_id`, `text`, `role`), one a 
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from lazarus_corpus.errors import SourceError
 
@@ -77,23 +77,28 @@ def from_dialogue(row: JSON) -> Messages:
     Args:
         row: The row.
     """
-    name = "dialogue" if "dialogue" in row else "turns"
-    found: Messages = []
-    for place, turn in enumerate(row.get(name) or ()):
-        role = ("user", "assistant")[place % 2]
-        if isinstance(turn, str):
-            found.append({"role": role, "content": turn})
-        elif isinstance(turn, dict):
-            text = next(
-                (turn[key] for key in ("text", "content", "value", "utterance") if isinstance(turn.get(key), str)), None
-            )
-            given = next((turn[key] for key in ("role", "speaker", "from") if isinstance(turn.get(key), str)), role)
-            if text is None:
-                raise ValueError(f"turn {place + 1} has no text")
-            found.append({"role": _ROLES.get(given.lower(), role), "content": text})
-        else:
-            raise ValueError(f"turn {place + 1} is neither a text nor an object")
-    return found
+    turns = row.get("dialogue" if "dialogue" in row else "turns")
+    given: list[Any] = cast("list[Any]", turns) if isinstance(turns, list) else []
+    return [_spoken(turn, place) for place, turn in enumerate(given)]
+
+
+def _spoken(turn: Any, place: int) -> JSON:
+    """A turn as a message. Without a speaker, user and assistant take turns."""
+    role = ("user", "assistant")[place % 2]
+    if isinstance(turn, str):
+        return {"role": role, "content": turn}
+    if not isinstance(turn, dict):
+        raise ValueError(f"turn {place + 1} is neither a text nor an object")
+    fields = cast("JSON", turn)
+    text = _first_text(fields, ("text", "content", "value", "utterance"))
+    if text is None:
+        raise ValueError(f"turn {place + 1} has no text")
+    speaker = _first_text(fields, ("role", "speaker", "from")) or role
+    return {"role": _ROLES.get(speaker.lower(), role), "content": text}
+
+
+def _first_text(fields: JSON, names: Iterable[str]) -> str | None:
+    return next((value for name in names if isinstance(value := fields.get(name), str)), None)
 
 
 FORMS: dict[str, tuple[tuple[str, ...], Callable[[JSON], Messages]]] = {
@@ -173,9 +178,10 @@ def _asked(row: JSON, instruction: str, context: str, answer: str) -> Messages:
 
 def _turns(row: JSON, name: str) -> list[JSON]:
     turns = row.get(name)
-    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+    found: list[Any] = cast("list[Any]", turns) if isinstance(turns, list) else [None]
+    if not all(isinstance(turn, dict) for turn in found):
         raise ValueError(f"`{name}` must be a list of objects")
-    return turns
+    return found
 
 
 def _message(turn: JSON, role: str, content: str, *, any_role: bool = False) -> JSON:

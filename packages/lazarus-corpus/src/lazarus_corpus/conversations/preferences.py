@@ -1,7 +1,7 @@
 """Preferences as `prompt`, `chosen` and `rejected`, from both published forms."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from lazarus_corpus.errors import SourceError
 
@@ -78,8 +78,9 @@ def preferences(rows: Iterable[tuple[JSON, str]], found: list[Counts]) -> Iterat
 def _messages(value: Any, role: str, place: str) -> list[JSON]:
     if isinstance(value, str):
         return _turns_of(value, place) if value.startswith(_TURNS[0][0]) else [{"role": role, "content": value}]
-    if isinstance(value, list) and value and all(isinstance(turn, dict) and "role" in turn for turn in value):
-        return value
+    found = cast("list[Any]", value) if isinstance(value, list) else []
+    if found and all(isinstance(turn, dict) and "role" in turn for turn in found):
+        return found
     raise SourceError(f"{place}: prompt, chosen and rejected must be texts or lists of messages", "LD-E108")
 
 

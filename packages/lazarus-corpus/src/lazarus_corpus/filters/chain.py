@@ -1,24 +1,7 @@
 """The filters of a corpus in their order. A filter is one file of this room and one line of `make_filters`."""
 
-from collections.abc import Callable
-from typing import NamedTuple
-
+from lazarus_corpus.filters.kinds import Filter
 from lazarus_corpus.settings import FilterSettings
-
-
-class Verdict(NamedTuple):
-    """What a filter says.
-
-    Args:
-        text: The text, which some rules change (C4 removes lines).
-        reason: Why the document is removed; None to keep it.
-    """
-
-    text: str
-    reason: str | None
-
-
-Filter = Callable[[str], Verdict]
 
 
 def make_filters(settings: FilterSettings) -> list[tuple[str, Filter]]:

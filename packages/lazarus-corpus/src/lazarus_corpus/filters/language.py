@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import Any
 
 from lazarus_corpus.errors import SettingError
-from lazarus_corpus.filters.chain import Filter, Verdict
+from lazarus_corpus.filters.kinds import Filter, Verdict
 
 MAX_CHARACTERS = 2_000
 """The model looks at the start of a document, where more text changes nothing."""

@@ -1,6 +1,6 @@
 """Length of a document in characters."""
 
-from lazarus_corpus.filters.chain import Filter, Verdict
+from lazarus_corpus.filters.kinds import Filter, Verdict
 
 
 def length_filter(least: int, most: int) -> Filter:

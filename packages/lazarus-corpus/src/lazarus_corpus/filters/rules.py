@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from lazarus_corpus.errors import SettingError
-from lazarus_corpus.filters.chain import Filter, Verdict
+from lazarus_corpus.filters.kinds import Filter, Verdict
 from lazarus_corpus.settings import Rule
 
 _CLASSES: dict[Rule, str] = {
