@@ -322,3 +322,18 @@ def test_environment_has_no_influence(rows: list[dict[str, Any]], tmp_path: Path
         subprocess.run(command, env=environment, check=True, capture_output=True)
         found.append(contents(folder))
     assert found[0] == found[1]
+
+
+@pytest.mark.thorough
+def test_ray_gives_equal_bytes(rows: list[dict[str, Any]], tmp_path: Path):
+    for module in ("ray", "datatrove"):
+        pytest.importorskip(module)
+    paths = [write(tmp_path / f"{part}.jsonl", rows[part::3]) for part in range(3)]
+    data = [word for path in paths for word in ("-d", str(path))]
+    for executor in ("local", "ray"):
+        command = [sys.executable, "-m", "lazarus_corpus", "build", *data, "-o", str(tmp_path / executor)]
+        done = subprocess.run(
+            [*command, "--executor", executor, "--workers", "2"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "ray") == contents(tmp_path / "local")

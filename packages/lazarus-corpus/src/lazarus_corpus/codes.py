@@ -60,6 +60,11 @@ CODES = {
     "LD-E142": Code("A manifest was changed", "An edit by hand", "Build the corpus again."),
     "LD-E143": Code("A shard is missing or changed", "A damaged disk, or an edit", "Build the corpus again."),
     "LD-E144": Code("The data card is missing", "A file was removed", "Build the corpus again."),
+    "LD-E146": Code(
+        "An executor failed",
+        "A missing cluster, or an error of a task on another machine",
+        "Read the logs that the message names; the same command goes on.",
+    ),
     "LD-E145": Code(
         "An indexed data set is missing or damaged",
         "Another file, or a copy that was cut off",

@@ -1,5 +1,6 @@
 """Runs the tasks of a stage: in processes of this machine, or by datatrove's executors for Ray and Slurm."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib import import_module
@@ -10,7 +11,7 @@ from typing import Any, Literal
 from lazarus_core.console import progress
 from lazarus_corpus.engine.ingest import collect_units, ingest
 from lazarus_corpus.engine.write import write_shard
-from lazarus_corpus.errors import SettingError
+from lazarus_corpus.errors import CorpusError, OutputError, SettingError
 
 Executor = Literal["local", "ray", "slurm"]
 STAGES: dict[str, Callable[[Path, int], None]] = {"units": collect_units, "ingest": ingest, "write": write_shard}
@@ -56,6 +57,8 @@ def run_stage(stage: str, folder: Path, tasks: int, *, workers: int = 1, executo
 def _by_datatrove(stage: str, folder: Path, tasks: int, workers: int, executor: Executor) -> None:
     """The same tasks as one step of a datatrove pipeline."""
     extra = "ray" if executor == "ray" else "slurm"
+    # Under `uv run`, Ray would pack the current folder and install the project anew for its workers.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
         module: Any = import_module(f"datatrove.executor.{executor}")
         if executor == "ray":
@@ -74,4 +77,12 @@ def _by_datatrove(stage: str, folder: Path, tasks: int, workers: int, executor: 
             pipeline, tasks=tasks, workers=workers, time="24:00:00", partition="", job_name=f"lazarus-{stage}",
             logging_dir=str(logs), skip_completed=False,
         )  # fmt: skip
-    made.run()
+    try:
+        made.run()
+    except CorpusError:
+        raise
+    except Exception as error:  # of the executor, or of a task on another machine
+        reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        raise OutputError(
+            f"executor {executor!r} failed in the stage {stage!r}: {reason[0]}; its logs are in {logs}", "LD-E146"
+        ) from error
