@@ -278,12 +278,12 @@ def test_any_texts_give_one_corpus(
     tmp_path_factory: pytest.TempPathFactory, found: list[str], generator: random.Random
 ):
     folder = tmp_path_factory.mktemp("any")
-    rows = [{"text": each} for each in found]
+    rows = [{"text": each} for each in (*found, "a text that is kept")]
     build_corpus(from_files([write(folder / "a.jsonl", rows)]), folder / "a")
     build_corpus(from_files([write(folder / "b.jsonl", generator.sample(rows, len(rows)))]), folder / "b")
     assert contents(folder / "a") == contents(folder / "b")
     assert len({row["text"] for row in kept(folder / "a")}) == len(kept(folder / "a"))
-    assert len(kept(folder / "a")) + len((folder / "a/removed.jsonl").read_text().splitlines()) == len(found)
+    assert len(kept(folder / "a")) + len((folder / "a/removed.jsonl").read_text().splitlines()) == len(rows)
 
 
 def test_bad_input_is_one_line(tmp_path: Path):
@@ -303,6 +303,29 @@ def test_bad_input_is_one_line(tmp_path: Path):
     done = CliRunner().invoke(app, ["build", "-d", str(path), "-o", str(tmp_path / "mine")])
     assert done.exit_code != 0 and (tmp_path / "mine/thesis.doc").exists()
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", ["", '{"text": " "}\n'])
+def test_an_empty_corpus_is_not_written(content: str, tmp_path: Path):
+    (tmp_path / "d.jsonl").write_text(content)
+    with pytest.raises(SourceError, match="no document"):
+        build_corpus(from_files([tmp_path / "d.jsonl"]), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["d.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--validation", "2"], "--validation: must be below 1"),
+        (["--seed", "-1"], "--seed: must be at least 0"),
+        (["--rules", "x"], "--rules: must be"),
+        (["--set", "nope=1"], "no setting `nope`"),
+    ],
+)
+def test_a_wrong_option_is_named(words: list[str], says: str, tmp_path: Path):
+    path = write(tmp_path / "d.jsonl", [{"text": "x"}])
+    done = CliRunner().invoke(app, ["build", "-d", str(path), "-o", str(tmp_path / "out"), *words])
+    assert done.exit_code != 0 and says in str(done.exception)
 
 
 def test_settings_name_their_place(tmp_path: Path):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lazarus_core.atomic import remove_folder, whole_folder
+from lazarus_core.errors import LazarusError
 from lazarus_core.outputs import check_names
 from lazarus_corpus.documents import Removal
 from lazarus_corpus.engine.decide import decide
@@ -74,18 +75,35 @@ def build_corpus(
     Raises:
         SourceError: A source cannot be read.
         SettingError: A setting needs an extra that is not installed.
+        SourceError: No document is left.
         OutputTaken: The folder holds other files.
     """
     output = Path(output)
     check_names(output, OUTPUTS, "a corpus", code="LD-E130")
     work = output.parent / f".{output.name}.work"
-    tasks = _start(settings, work, str(output))
-    _stages(settings, work, tasks, workers, executor)
-    shards = shards_of(work)
-    run_stage("write", work, len(shards), workers=workers, executor=executor)
-    report = _publish(settings, work, tasks, output, tokenizer)
+    try:
+        tasks = _start(settings, work, str(output), executor)
+        _stages(settings, work, tasks, workers, executor)
+        _require_documents(work, tasks)
+        shards = shards_of(work)
+        run_stage("write", work, len(shards), workers=workers, executor=executor)
+        report = _publish(settings, work, tasks, output, tokenizer)
+    except LazarusError:  # another input or setting starts anew; a kill or a full disk does not come here
+        if work.exists() and executor == "local":
+            remove_folder(work)
+        raise
     remove_folder(work)
     return report
+
+
+def _require_documents(work: Path, tasks: int) -> None:
+    if not shards_of(work):
+        rules = Counter(each.rule for each in _removals(work, tasks))
+        why = ", ".join(f"{count:,} {rule}" for rule, count in sorted(rules.items()))
+        raise SourceError(
+            f"no document is left: removed {why}" if why else "the sources have no documents: nothing to build",
+            "LD-E110",
+        )
 
 
 def analyze_corpus(settings: CorpusSettings, work: Path, *, workers: int = 1) -> Report:
@@ -117,7 +135,7 @@ def from_files(paths: Sequence[Path | str], **settings: Any) -> CorpusSettings:
     return CorpusSettings(sources=(source,), **settings)
 
 
-def _start(settings: CorpusSettings, work: Path, output: str | None) -> int:
+def _start(settings: CorpusSettings, work: Path, output: str | None, executor: Executor = "local") -> int:
     """Prepares the work folder; the number of tasks of the first stage."""
     make_filters(settings.filters)  # a missing extra is refused before the work
     found = [(number, path) for number, source in enumerate(settings.sources) for path in files_of(source)]
@@ -126,7 +144,11 @@ def _start(settings: CorpusSettings, work: Path, output: str | None) -> int:
     for path in settings.contamination.against:
         if not path.exists():
             raise SourceError(f"{path}: no such evaluation set", "LD-E124")
-    files = [(number, str(path) if str(path).startswith(HUB) else str(path.resolve())) for number, path in found]
+    # Machines of an executor may have another current folder; here, errors name files as they were given.
+    files = [
+        (number, str(path) if executor == "local" or str(path).startswith(HUB) else str(path.resolve()))
+        for number, path in found
+    ]
     tasks = [tuple(files[first::MAX_TASKS]) for first in range(min(MAX_TASKS, len(files)))]
     local = [Path(name) for _, name in files if not name.startswith(HUB)]
     inputs = [[str(path), _sha256(path)] for path in (*local, *settings.contamination.against)]

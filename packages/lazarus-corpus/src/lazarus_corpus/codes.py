@@ -25,6 +25,11 @@ CODES = {
         "A row is no preference", "Another kind of file", "Write rows with `prompt`, `chosen`, `rejected`."
     ),
     "LD-E109": Code("A token id is out of range", "Another tokenizer's vocabulary", "Give the vocabulary's size."),
+    "LD-E110": Code(
+        "No document is left",
+        "Empty sources, or rules that fit no document",
+        "Count with `analyze`, then change the rules that the message names.",
+    ),
     "LD-E120": Code("A .zst file needs an extra", "The extra is not installed", "Install lazarus-corpus[zst]."),
     "LD-E121": Code("HTML and WARC need an extra", "The extra is not installed", "Install lazarus-corpus[web]."),
     "LD-E122": Code("Languages need an extra", "The extra is not installed", "Install lazarus-corpus[language]."),

@@ -86,8 +86,8 @@ def build(
     report = build_corpus(settings, output, workers=workers, executor=executor, tokenizer=tokenizer)
     _show(report, as_json, str(output))
     if not as_json:
-        train = shlex.quote(str(output / "shards"))
-        say(f"next: lazarus data lengths build -d {train}/train-00000.jsonl.gz -t TOKENIZER -o lengths.jsonl")
+        first = min((output / "shards").iterdir())
+        say(f"next: lazarus data lengths build -d {shlex.quote(str(first))} -t TOKENIZER -o lengths.jsonl")
 
 
 def analyze(

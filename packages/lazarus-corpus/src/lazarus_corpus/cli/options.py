@@ -35,6 +35,18 @@ Workers = Annotated[int, typer.Option("--workers", min=1, max=1024, help="Proces
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+_OPTIONS = {
+    "seed": "--seed",
+    "filters.rules": "--rules",
+    "filters.languages": "--languages",
+    "cleaning.personal_data": "--personal-data",
+    "dedup.threshold": "--threshold",
+    "contamination.against": "--against",
+    "split.validation": "--validation",
+}
+"""Setting -> its option."""
+
+
 def settings_of(
     sources: Path | None,
     data: list[Path] | None,
@@ -57,6 +69,7 @@ def settings_of(
     """
     from pydantic import ValidationError
 
+    from lazarus_core.reasons import plain_reason
     from lazarus_core.settings import load_settings
     from lazarus_corpus.errors import SettingError
     from lazarus_corpus.settings import CorpusSettings, SourceSettings
@@ -70,8 +83,9 @@ def settings_of(
         settings, _ = load_settings(CorpusSettings, sources, sets or (), given)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "settings"
-        raise SettingError(f"{place}: {first['msg'].removeprefix('Value error, ')}", "LD-E127") from error
+        place = ".".join(str(part) for part in first["loc"] if isinstance(part, str)) or "settings"
+        place = _OPTIONS.get(place, place) if flags.get(place.replace(".", "__")) is not None else place
+        raise SettingError(f"{place}: {plain_reason(first['msg'])}", "LD-E127") from error
     if sources is None:
         return settings
     found = [
