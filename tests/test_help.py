@@ -12,8 +12,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from lazarus_cli.catalog import installed
 from lazarus_core.cli_command import Group
 from lazarus_core.cli_help import split_examples
+from lazarus_core.command_names import MOUNTS, as_called
 
 SCRIPTS = {
     "lazarus": "lazarus_cli.main:app",
@@ -113,8 +115,11 @@ def test_pages_have_no_types_and_no_cut_sentences(script: str):
 def test_every_command_has_a_whole_sentence_in_its_group(script: str):
     for path, page in pages(script).items():
         parent = page.context.parent
-        if parent is not None and not page.command.hidden:
-            assert parent.command.listed(parent)[page.context.info_name].endswith("."), path
+        if parent is None:
+            continue
+        name, listed = page.context.info_name, parent.command.listed(parent)
+        assert name in listed or parent.command.commands[name].hidden, path
+        assert listed.get(name, ".").endswith("."), path
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -146,6 +151,33 @@ def test_version_has_a_short_name_and_completion_is_at_the_root(script: str):
     assert script in short.output
     having = [path for path, page in pages(script).items() if "--show-completion" in page.text]
     assert having == [script]
+
+
+@pytest.mark.parametrize("script", [script for script in SCRIPTS if script != "lazarus"])
+def test_commands_of_lazarus_and_of_the_packages_are_the_same(script: str):
+    """Fails for a new command of `lazarus` without an entry in `lazarus_core.command_names.MOUNTS`."""
+    for mounted, leaf in leaves("lazarus").items():
+        own = as_called(mounted, script)
+        if own.split()[0] != script:
+            continue
+        if leaf.command.callback.__module__ == "lazarus_core.settings.command":  # options made from settings
+            assert own in leaves(script)
+        else:
+            assert leaves(script)[own].command.callback.__qualname__ == leaf.command.callback.__qualname__
+    unmounted = {f"lazarus {name.replace('.', ' ')}" for name in installed()} - MOUNTS.keys()
+    assert unmounted == {"lazarus bench", "lazarus data batching", "lazarus explain", "lazarus quickstart"}
+
+
+def test_a_command_with_two_places_is_listed_in_one():
+    pages_of = pages("lazarus")
+    for hidden, shown in (("tokenizer lengths", "data lengths"), ("tokenizer samples", "data samples")):
+        assert pages_of[f"lazarus {hidden}"].command.hidden
+        assert not pages_of[f"lazarus {shown}"].command.hidden
+    for name in ("sweep", "verify"):
+        assert name not in pages_of["lazarus train"].command.listed(pages_of["lazarus train"].context)
+    lengths = pages("lazarus-tokenkit")["lazarus-tokenkit lengths"]
+    assert not lengths.command.hidden
+    assert lengths.text.startswith("Usage: lazarus-tokenkit lengths")
 
 
 def test_a_typer_of_another_kind_would_be_seen():

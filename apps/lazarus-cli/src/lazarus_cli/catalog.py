@@ -43,6 +43,11 @@ KNOWN = {
     "train": Known("lazarus-train", "Train by a plan."),
     "verify": Known("lazarus-train", "Verify a trained model back to the rows of its training data."),
 }
+HIDDEN = {
+    "tokenizer": ("lengths", "samples"),  # `lazarus data lengths`, `lazarus data samples`
+    "train": ("sweep", "verify"),  # `lazarus sweep`, `lazarus verify`
+}
+"""Commands of mounted groups that have another place in `lazarus`: they work in both, and help lists one."""
 GROUP_HELP = {"data": "Lengths and batch plans: what training will see, decided once."}
 
 

@@ -18,6 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 from lazarus_core import cli_help, console
 from lazarus_core.cli_values import unusable
 from lazarus_core.color import has_color
+from lazarus_core.command_names import as_called
 from lazarus_core.errors import LazarusError
 
 HELP_NAMES = ("-h", "--help")
@@ -46,6 +47,10 @@ class Command(TyperCommand):
     @override
     def make_context(self, info_name: Any, args: list[str], parent: Any = None, **extra: Any) -> Any:
         return super().make_context(info_name, args, parent, **_with_manners(extra))
+
+    @override
+    def get_help(self, ctx: Any) -> str:
+        return cli_help.broken(super().get_help(ctx))
 
     @override
     def get_params(self, ctx: Any) -> Any:
@@ -93,7 +98,7 @@ class Command(TyperCommand):
 
     @override
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
-        _write_help_text(self, formatter)
+        _write_help_text(self, ctx, formatter)
 
     @override
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -122,6 +127,10 @@ class Group(TyperGroup):
     def main(self, *args: Any, **given: Any) -> Any:
         completion_options()  # registers the shells
         return super().main(*args, **given)
+
+    @override
+    def get_help(self, ctx: Any) -> str:
+        return cli_help.broken(super().get_help(ctx))
 
     @override
     def get_params(self, ctx: Any) -> Any:
@@ -162,12 +171,13 @@ class Group(TyperGroup):
 
     @override
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
-        _write_help_text(self, formatter)
+        _write_help_text(self, ctx, formatter)
 
     @override
     def format_options(self, ctx: Any, formatter: Any) -> None:
         if listed := self.listed(ctx):
-            cli_help.write_sections(formatter, {"Commands": list(listed.items())}, has_color=bool(ctx.color))
+            rows = [(name, cli_help.unbroken(words)) for name, words in listed.items()]
+            cli_help.write_sections(formatter, {"Commands": rows}, has_color=bool(ctx.color))
         _write_params(self, ctx, formatter)
 
     @override
@@ -193,8 +203,8 @@ def _path(ctx: Any) -> str:
     return " ".join(names)
 
 
-def _write_help_text(command: Any, formatter: Any) -> None:
-    words, _ = cli_help.split_examples(command.help)
+def _write_help_text(command: Any, ctx: Any, formatter: Any) -> None:
+    words = cli_help.unbroken(as_called(cli_help.split_examples(command.help)[0], ctx.find_root().info_name))
     if words:
         formatter.write_paragraph()
         with formatter.indentation():
@@ -220,7 +230,7 @@ def _help_record(param: Any, ctx: Any) -> tuple[str, str] | None:
     if param.param_type_name == "argument":
         names = re.sub(r" <[a-z][^<>]*>$", "", names)
         names += "..." if param.nargs == -1 and not names.endswith("...") else ""
-    return names, cli_help.with_notes(words)
+    return names, cli_help.unbroken(as_called(cli_help.with_notes(words), ctx.find_root().info_name))
 
 
 def _name_near_option(command: Any, ctx: Any, error: Any) -> None:

@@ -17,6 +17,7 @@ _EXAMPLE = re.compile(r"^[ \t]*Example: (.+)$", re.MULTILINE)
 _SENTENCE = re.compile(r".*?[.!?](?=\s+[A-Z`]|$)", re.DOTALL)
 _NOTES = re.compile(r"(?P<text>.*?)(?: ?\[(?P<own>default: [^\[\]]*)\]\.)?(?:^|  )\[(?P<typer>[^\[\]]*)\]", re.DOTALL)
 _LIMITS = re.compile(r"^(?:(?P<low>[-\d.]+)<=)?x(?:>=(?P<least>[-\d.]+)|<=(?P<high>[-\d.]+))$")
+_HYPHEN = "\N{NON-BREAKING HYPHEN}"
 _LEAST_WIDTH = 38
 """Characters of a line in a narrower terminal."""
 _NAMES_SHARE = 3
@@ -77,6 +78,16 @@ def first_sentence(words: str | None) -> str:
     paragraph = " ".join(split_examples(words)[0].partition("\n\n")[0].split())
     found = _SENTENCE.match(paragraph)
     return found[0] if found else paragraph
+
+
+def unbroken(text: str) -> str:
+    """A text whose words are not broken at their hyphens; `broken` gives the hyphens back after the lines are made."""
+    return re.sub(r"(?<=\w)-(?=\w)", _HYPHEN, text)
+
+
+def broken(page: str) -> str:
+    """A page of `unbroken` texts with its hyphens."""
+    return page.replace(_HYPHEN, "-")
 
 
 def with_notes(words: str) -> str:

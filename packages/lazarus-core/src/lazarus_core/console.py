@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lazarus_core.color import Style, has_color, plain, styled
+from lazarus_core.command_names import as_called, set_script
 from lazarus_core.errors import InputError, LazarusError
 from lazarus_core.printable import printable, printable_line, utf8_name
 from lazarus_core.reasons import plain_reason
@@ -48,6 +49,7 @@ def run(app: Callable[..., Any] | str, name: str) -> None:
     """
     _open_closed_streams()
     _write_any_text()
+    set_script(name)
     with _one_line_endings(name):
         _log_as_words()
         if isinstance(app, str):
@@ -246,12 +248,12 @@ def say(line: str) -> None:
     Line breaks and control characters are escaped.
     """
     if not _is_quiet:
-        _write_words(printable_line(line))
+        _write_words(printable_line(as_called(line)))
 
 
 def warn(line: str) -> None:
     """Print one line on stderr that `--quiet` does not hide: an error, a warning, or why the exit code is not 0."""
-    words = printable_line(line)
+    words = printable_line(as_called(line))
     kind, colon, rest = words.partition(":")
     style: Style | None = "error" if kind == "error" else "warning" if kind == "warning" else None
     if style is not None and has_color(sys.stderr):

@@ -112,7 +112,7 @@ def prepare(
         say(f"left out: {equal:,} {'row' if equal == 1 else 'rows'} with equal chosen and rejected answers")
     if names:
         say(f"special tokens to train or add: {' '.join(structure_tokens(names))}")
-    say(f"wrote {output}; next: lazarus-tokenkit samples inspect {output}")
+    say(f"wrote {output}; next: lazarus data samples inspect {output}")
 
 
 @with_fields

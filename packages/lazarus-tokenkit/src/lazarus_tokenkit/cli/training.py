@@ -128,7 +128,7 @@ def _train(
     if config is not None and tokenizer.vocab_size < config.vocab_size:
         warn(f"{tokenizer.vocab_size:,} ids instead of {config.vocab_size:,}: the text has no more pairs to merge")
     show(json.dumps(card.to_json(), indent=2) if as_json else card.markdown())
-    say(f"wrote {output}; next: lazarus-tokenkit doctor -t {output}")
+    say(f"wrote {output}; next: lazarus tokenizer doctor -t {output}")
 
 
 def _checked(make: Callable[[], Any]) -> Any:
