@@ -219,10 +219,10 @@ def test_help_errors_and_tables_have_colour_when_it_is_forced(
     assert plain(page) == without
     console.warn("error: no \x1b[2J escape")
     console.warn("errors: none")
-    console.show_header("name  size")
+    console.show_table("name  size\na        1")
     out, err = capsys.readouterr()
     assert err == f"{styled('error:', 'error')} no \\u001b[2J escape\nerrors: none\n"
-    assert out == styled("name  size", "bold") + "\n"
+    assert out == styled("name  size", "bold") + "\na        1\n"
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:

@@ -289,11 +289,11 @@ def show(text: str) -> None:
     write(text + "\n")
 
 
-def show_header(text: str) -> None:
-    """Print the head of a table as one line on stdout, bold where stdout has colour."""
-    line = printable_line(text)
+def show_table(text: str) -> None:
+    """Print a table on stdout as `show`; its first line, the head, is bold where stdout has colour."""
+    head, line_break, rest = printable(text).partition("\n")
     with _results():
-        sys.stdout.write((styled(line, "bold") if has_color(sys.stdout) else line) + "\n")
+        sys.stdout.write((styled(head, "bold") if has_color(sys.stdout) else head) + line_break + rest + "\n")
 
 
 def show_line(text: str) -> None:
