@@ -230,7 +230,8 @@ def _help_record(param: Any, ctx: Any) -> tuple[str, str] | None:
     if param.param_type_name == "argument":
         names = re.sub(r" <[a-z][^<>]*>$", "", names)
         names += "..." if param.nargs == -1 and not names.endswith("...") else ""
-    return names, cli_help.unbroken(as_called(cli_help.with_notes(words), ctx.find_root().info_name))
+    shown = cli_help.with_notes(words, is_repeatable=bool(getattr(param, "multiple", False)))
+    return names, cli_help.unbroken(as_called(shown, ctx.find_root().info_name))
 
 
 def _name_near_option(command: Any, ctx: Any, error: Any) -> None:

@@ -50,7 +50,7 @@ def serve(
         typer.Option(
             "--cors-origin",
             metavar="ORIGIN",
-            help="Allow web pages of this origin, such as http://localhost:3000. Repeatable. '*' needs an --api-key.",
+            help="Allow web pages of this origin, such as http://localhost:3000. '*' needs an --api-key.",
         ),
     ] = None,
     exact: Annotated[

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 First = Annotated[str, typer.Option("-t1", "--first", help="First tokenizer, in the forms of --tokenizer.")]
 Second = Annotated[str, typer.Option("-t2", "--second", help="Second tokenizer, in the forms of --tokenizer.")]
-SomeData = Annotated[list[Path] | None, typer.Option("-d", "--data", help="Data file or directory; can be repeated.")]
+SomeData = Annotated[list[Path] | None, typer.Option("-d", "--data", help="Data file or directory.")]
 
 
 def fingerprint(

@@ -19,9 +19,7 @@ Output = Annotated[
     Path, typer.Option("-o", "--output", help="New directory for the tokenizer, its report card and its fingerprint.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the estimated time and memory, and stop.")]
-Special = Annotated[
-    list[str] | None, typer.Option("--special", help="Special token; can be repeated. The order decides the ids.")
-]
+Special = Annotated[list[str] | None, typer.Option("--special", help="Special token. The order decides the ids.")]
 VocabSize = Annotated[
     int, typer.Option("-v", "--vocab-size", help="Number of ids, including special tokens and bytes.", min=1)
 ]
