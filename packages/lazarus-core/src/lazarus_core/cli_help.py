@@ -18,7 +18,7 @@ _SENTENCE = re.compile(r".*?[.!?](?=\s+[A-Z`]|$)", re.DOTALL)
 _NOTES = re.compile(
     r"(?P<text>.*?)(?: ?\[(?P<own>default: [^\[\]]*)\]\.)?(?:(?:^|  )\[(?P<typer>[^\[\]]*)\])?", re.DOTALL
 )
-_LIMITS = re.compile(r"^(?:(?P<low>[-\d.]+)<=)?x(?:>=(?P<least>[-\d.]+)|<=(?P<high>[-\d.]+))$")
+_LIMITS = r"^(?:(?P<low>[-\d.]+)<=)?x(?:>=(?P<least>[-\d.]+)|<=(?P<high>[-\d.]+))$"
 _HYPHEN = "\N{NON-BREAKING HYPHEN}"
 _LEAST_WIDTH = 38
 """Characters of a line in a narrower terminal."""
@@ -118,7 +118,7 @@ def with_notes(words: str, *, is_repeatable: bool = False) -> str:
 
 def _in_words(note: str) -> str:
     """A note of Typer's; empty for the limit of a count, which is at least 0 or 1."""
-    found = _LIMITS.match(note)
+    found = re.match(_LIMITS, note)
     if found is None:
         return note
     low, least, high = ((found[name] or "").removesuffix(".0") for name in ("low", "least", "high"))

@@ -27,7 +27,7 @@ MOUNTS = {
     "lazarus corpus": "lazarus-corpus",
 }
 """Commands of `lazarus`, and the same ones of the packages' own console scripts."""
-_MOUNTED = re.compile(rf"(?<![\w/-])(?:{'|'.join(MOUNTS)})(?![\w/-])")
+_MOUNTED = rf"(?<![\w/-])(?:{'|'.join(MOUNTS)})(?![\w/-])"
 
 _script = "lazarus"
 
@@ -53,7 +53,7 @@ def as_called(text: str, script: str | None = None) -> str:
     name = (_script if script is None else script).rpartition(" ")[2].replace("_", "-")
     if not name.startswith("lazarus-") or name == "lazarus-cli" or "lazarus " not in text:
         return text
-    return _MOUNTED.sub(lambda found: _own(found[0]), text)
+    return re.sub(_MOUNTED, lambda found: _own(found[0]), text)
 
 
 def _own(command: str) -> str:
