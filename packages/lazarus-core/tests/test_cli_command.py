@@ -1,5 +1,6 @@
 """What every command line has: short names of help, near names, quiet, headings, examples, width, colour, completion."""
 
+import functools
 import re
 import shlex
 import sys
@@ -228,7 +229,7 @@ def test_help_errors_and_tables_have_colour_when_it_is_forced(
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     monkeypatch.setattr(sys, "argv", ["act", *words])
     with pytest.raises(SystemExit) as end:
-        console.run(make_app(), "act")
+        console.run(functools.partial(make_app(), prog_name="act"), "act")
     return end.value.code
 
 

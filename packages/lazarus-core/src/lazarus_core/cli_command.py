@@ -93,8 +93,12 @@ class Command(TyperCommand):
 
     @override
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        pieces: list[str] = super().collect_usage_pieces(ctx)
-        return [re.sub(r"^\{(.*)\}", r"\1", piece) for piece in pieces]  # Typer writes `{PATH}`
+        pieces = [self.options_metavar] if self.options_metavar else []
+        for param in super().get_params(ctx):
+            if param.param_type_name == "argument" and not getattr(param, "hidden", False):
+                name = (param.metavar or str(param.name)) if param.required else f"[{param.metavar or param.name}]"
+                pieces.append(name + ("..." if param.nargs == -1 else ""))
+        return pieces
 
     @override
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
@@ -224,7 +228,7 @@ def _help_record(param: Any, ctx: Any) -> tuple[str, str] | None:
     record = param.get_help_record(ctx)
     if record is None:
         return None
-    names, words = record
+    names, words = record[0], record[1].replace("\\[", "[")  # as older versions of Typer escape it
     for alias in (each for each in param.opts if isinstance(each, Alias)):
         names = names.replace(f", {alias}", "", 1)
     if param.param_type_name == "argument":
