@@ -31,6 +31,7 @@ KNOWN = {
     "generate": Known("lazarus-gym", "Write synthetic tasks as chat samples."),
     "data.batching": Known("lazarus-plan", "Analyze lengths; choose row length, token budget and mode."),
     "data.batchplan": Known("lazarus-plan", "Build, inspect, check and shard batch plans."),
+    "data.corpus": Known("lazarus-corpus", "Build clean, deduplicated and split corpora from raw documents."),
     "data.lengths": Known("lazarus-tokenkit", "Measure the lengths of samples in tokens."),
     "data.samples": Known("lazarus-tokenkit", "Inspect, rewrite and order data files."),
     "chat": Known("lazarus-models", "Chat with a model."),

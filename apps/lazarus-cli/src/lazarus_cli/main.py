@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from lazarus_cli.catalog import HIDDEN, KNOWN, children, installed
+from lazarus_cli.catalog import GROUP_HELP, HIDDEN, KNOWN, children, installed
 from lazarus_core.cli_app import App, Deferred
 from lazarus_core.cli_command import Group
 from lazarus_core.console import show
@@ -79,7 +79,7 @@ def _load(name: str, cmd_name: str) -> Any:
 @cache
 def _group(prefix: str, cmd_name: str) -> Any:
     cls = type(f"_Lazy{cmd_name.title()}", (_LazyGroup,), {"prefix": prefix})
-    app = App(cls=cls, no_args_is_help=True)
+    app = App(cls=cls, no_args_is_help=True, help=GROUP_HELP.get(prefix.removesuffix("."), ""))
 
     @app.callback()
     def _callback() -> None: ...  # pyright: ignore[reportUnusedFunction] # typer calls it

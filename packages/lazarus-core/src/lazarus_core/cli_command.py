@@ -218,13 +218,19 @@ def _write_help_text(command: Any, ctx: Any, formatter: Any) -> None:
 def _write_params(command: Any, ctx: Any, formatter: Any) -> None:
     sections: dict[str, list[tuple[str, str]]] = {}
     for param in command.get_params(ctx):
-        if (record := _help_record(param, ctx)) is not None:
+        if (record := help_record(param, ctx)) is not None:
             sections.setdefault(cli_help.section_of(param), []).append(record)
     ordered = {heading: sections[heading] for heading in cli_help.ordered_sections(sections)}
     cli_help.write_sections(formatter, ordered, has_color=bool(ctx.color))
 
 
-def _help_record(param: Any, ctx: Any) -> tuple[str, str] | None:
+def help_record(param: Any, ctx: Any) -> tuple[str, str] | None:
+    """Names and words of an option or argument as help shows them; None for a hidden one.
+
+    Args:
+        param: Of a command.
+        ctx: Context of the command.
+    """
     record = param.get_help_record(ctx)
     if record is None:
         return None

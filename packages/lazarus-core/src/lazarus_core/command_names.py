@@ -24,7 +24,7 @@ MOUNTS = {
     "lazarus generate": "lazarus-gym generate",
     "lazarus gym": "lazarus-gym",
     "lazarus introspect": "lazarus-introspect",
-    "lazarus corpus": "lazarus-corpus",
+    "lazarus data corpus": "lazarus-corpus",
 }
 """Commands of `lazarus`, and the same ones of the packages' own console scripts."""
 _MOUNTED = rf"(?<![\w/-])(?:{'|'.join(MOUNTS)})(?![\w/-])"
