@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from typer.main import get_command
 
-from lazarus_core.cli_app import Alias
+from lazarus_core.cli_command import help_record
+from lazarus_core.cli_help import broken, split_examples
 
 PAGE = Path(__file__).parents[1] / "apps/lazarus-cli/docs/cli.md"
 HEAD = """\
@@ -25,7 +26,8 @@ the same. [Getting started](getting-started.md) is the better first page.
 
 Results go to stdout, messages and progress to stderr. Exit codes: 0 success, 1 a check failed, 2 bad input or bad usage, 128 plus the
 number of a signal. Every error line ends with a code; `lazarus explain CODE` prints its meaning and the way out ([all
-codes](errors.md)). Each package has its own command too: `lazarus-plan build` is `lazarus data batchplan build`.
+codes](errors.md)). Every command has `-h`, which prints its help, and `-q`, which hides information and progress. [Environment
+variables, exit codes and JSON](environment.md) are on a page of their own. Each package has its own command too: `lazarus-plan build` is `lazarus data batchplan build`.
 """
 SHARED = "Options of all training commands"
 
@@ -72,18 +74,15 @@ class Parameter(NamedTuple):
 
 
 def parameters(leaf: Leaf) -> list[Parameter]:
-    """What help lists of a command, without `--help` itself, aliases and names of types."""
+    """What help lists of a command, without `--help`, `--quiet`, aliases and names of types."""
     found: list[Parameter] = []
     for each in leaf.command.get_params(leaf.context):
-        record = None if getattr(each, "hidden", False) or "--help" in each.opts else each.get_help_record(leaf.context)
-        if record is None:
-            if each.param_type_name == "argument":
-                found.append(Parameter(each.make_metavar(leaf.context), ""))
-            continue
-        name, words = record
-        for alias in (opt for opt in each.opts if isinstance(opt, Alias)):
-            name = name.replace(f", {alias}", "", 1)
-        found.append(Parameter(re.sub(r" <[a-z][^<>]*>$", "", name), " ".join(words.split())))
+        is_common = bool({"--help", "--quiet"} & set(each.opts))
+        record = None if is_common or getattr(each, "hidden", False) else help_record(each, leaf.context)
+        if record is not None:
+            found.append(Parameter(record[0], " ".join(broken(record[1]).split())))
+        elif each.param_type_name == "argument":
+            found.append(Parameter(each.make_metavar(leaf.context), ""))
     return found
 
 
@@ -132,7 +131,9 @@ def section(leaf: Leaf, shared: list[Parameter], first: dict[str, str]) -> str:
         own = [each for each in own if each not in shared]
     usage = " ".join([leaf.words, *leaf.command.collect_usage_pieces(leaf.context)])
     heading = [f"### {leaf.words}"] if len(leaf.words.split()) > 2 else []  # a command alone has that of its group
-    parts = [*heading, prose(leaf.command.help or ""), f"```\n{usage}\n```"]
+    text, examples = split_examples(leaf.command.help)
+    shown = "\n".join([usage, "", *(f"{leaf.words} {each}" for each in examples)] if examples else [usage])
+    parts = [*heading, prose(text), f"```\n{shown}\n```"]
     if own:
         parts.append(table(own))
     if has_shared:

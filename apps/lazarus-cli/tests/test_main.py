@@ -1,3 +1,4 @@
+import functools
 import os
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def test_an_unknown_command_is_refused():
 def test_unknown_names_bring_the_nearest_at_every_level(words, near, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["lazarus", *words])
     with pytest.raises(SystemExit) as end:
-        console.run(main.app, "lazarus")
+        console.run(functools.partial(main.app, prog_name="lazarus"), "lazarus")
     err = capsys.readouterr().err
     assert (end.value.code, err.count("\n")) == (2, 1)
     assert near in err
@@ -80,7 +81,7 @@ def test_completion_descends_into_groups(line, found, monkeypatch, capsys):
     monkeypatch.setenv("COMP_CWORD", str(len(line.split()) - 1))
     monkeypatch.setattr(sys, "argv", ["lazarus"])
     with pytest.raises(SystemExit) as end:
-        console.run(main.app, "lazarus")
+        console.run(functools.partial(main.app, prog_name="lazarus"), "lazarus")
     assert end.value.code == 0
     assert capsys.readouterr().out.split() == found.split()
 

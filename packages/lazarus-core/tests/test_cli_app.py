@@ -131,7 +131,7 @@ def _typer(function):
 def test_options_are_made_from_settings():
     result, _ = invoke("--help")
     words = " ".join(result.output.split())
-    assert "-s, --size N Size of the page [default: 3; at least 1]." in words
+    assert "-s, --size N Size of the page [default: 3]." in words
     assert "--names A,B Names." in words
     assert "--mode a|b With care: mode [default: the printer's]." in words
     assert "--dark / --light Dark." in words

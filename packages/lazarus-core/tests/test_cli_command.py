@@ -1,5 +1,6 @@
 """What every command line has: short names of help, near names, quiet, headings, examples, width, colour, completion."""
 
+import functools
 import re
 import shlex
 import sys
@@ -219,16 +220,16 @@ def test_help_errors_and_tables_have_colour_when_it_is_forced(
     assert plain(page) == without
     console.warn("error: no \x1b[2J escape")
     console.warn("errors: none")
-    console.show_header("name  size")
+    console.show_table("name  size\na        1")
     out, err = capsys.readouterr()
     assert err == f"{styled('error:', 'error')} no \\u001b[2J escape\nerrors: none\n"
-    assert out == styled("name  size", "bold") + "\n"
+    assert out == styled("name  size", "bold") + "\na        1\n"
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     monkeypatch.setattr(sys, "argv", ["act", *words])
     with pytest.raises(SystemExit) as end:
-        console.run(make_app(), "act")
+        console.run(functools.partial(make_app(), prog_name="act"), "act")
     return end.value.code
 
 

@@ -28,7 +28,7 @@ def test_generate_writes_what_the_library_makes_and_names_the_next_command(
     assert read_tasks(path) == generate_tasks(12, seed=7, kinds=["addition", "comparison"], digits=3)
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert f"next: lazarus data lengths build -d '{path}' -t byte" in printed.err
+    assert f"next: lazarus-tokenkit lengths build -d '{path}' -t byte" in printed.err
 
 
 def test_an_existing_file_is_replaced_only_by_force(

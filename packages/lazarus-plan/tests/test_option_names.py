@@ -38,12 +38,17 @@ def test_messages_of_the_library_name_no_command_and_no_option():
 @pytest.mark.parametrize("folder", ["batch_plan.lock", "a (old).lock", "b, c"])
 def test_a_conflict_names_the_whole_command(folder: str):
     path = Path("x") / folder / "metadata.json"
-    assert name_options(lock_conflict(path).message).endswith(f": lazarus-plan lock --update -o x/{folder} -l LENGTHS")
+    assert name_options(lock_conflict(path).message).endswith(
+        f": lazarus data batchplan lock --update -o x/{folder} -l LENGTHS"
+    )
     assert name_options(plan_conflict(path).message).endswith(
-        f": lazarus-plan verify -p x/{folder} -l LENGTHS --rebuild"
+        f": lazarus data batchplan verify -p x/{folder} -l LENGTHS --rebuild"
     )
     words = name_options(data_conflict(path, 3, "l.jsonl").message)
-    assert f": lazarus data lengths build -d {path} -t TOKENIZER -o l.jsonl, then lazarus-plan lock --update" in words
+    assert (
+        f": lazarus data lengths build -d {path} -t TOKENIZER -o l.jsonl, then lazarus data batchplan lock --update"
+        in words
+    )
 
 
 def test_every_command_and_option_exists():

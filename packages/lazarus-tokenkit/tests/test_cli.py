@@ -235,7 +235,7 @@ def test_lengths_are_built_and_shown(call, data: Path, tmp_path: Path):
     build = ("lengths", "build", "-d", str(data), "-t", "byte", "-o", output)
     code, out, err = call(*build, "--prompt-field", "q", "--completion-field", "a", "--template", "plain")
     assert code == 0 and "9 samples, 153 tokens, 117 with loss, longest 29, template `plain`" in out
-    assert f"lazarus data batchplan build -l {output} -e 1 -b 8192 -o PLAN" in err
+    assert f"lazarus-plan build -l {output} -e 1 -b 8192 -o PLAN" in err
     _, out, _ = call("lengths", "stats", "-l", output, "--json")
     assert {name: json.loads(out)[name] for name in ("count", "min", "p50", "max")} == {
         "count": 9,
@@ -340,4 +340,4 @@ def test_the_command_line_names_the_options_and_the_library_names_fields(call, t
 @pytest.mark.parametrize("command", [("stats",), ("waste",)], ids=" ".join)
 def test_a_length_cache_that_does_not_exist_names_the_command_that_builds_one(call, command: tuple[str, ...]):
     code, _, err = call("lengths", *command, "-l", "no.jsonl")
-    assert code == 2 and "no.jsonl does not exist: build it with `lazarus data lengths build` [LP-E001]" in err
+    assert code == 2 and "no.jsonl does not exist: build it with `lazarus-tokenkit lengths build` [LP-E001]" in err

@@ -29,7 +29,7 @@ def test_a_run_prints_its_result_on_stdout_and_the_next_command_on_stderr(setup)
     done = run(setup, "--max-steps", 2)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(setup.folder / "run" / "final")
-    assert "lazarus infer --model" in done.stderr
+    assert "lazarus-models infer --model" in done.stderr
 
 
 @pytest.mark.slow

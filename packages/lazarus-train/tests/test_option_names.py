@@ -28,7 +28,7 @@ PACKAGE = Path(lazarus_train.__file__).parent
         ),
         (
             "rebuild the plan with `materialise`, or with `build_plan`",
-            "rebuild the plan with `lazarus-plan materialise`, or with --build-plan",
+            "rebuild the plan with `lazarus data batchplan materialise`, or with --build-plan",
         ),
         (
             "`final`, `auto` and `model.embed_tokens.weight` stay",

@@ -75,7 +75,9 @@ class Bench:
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for bench.json, .md and .html.")]
 Tolerance = Annotated[
     float,
-    typer.Option("--tolerance", min=0.0, help="Exit 1 if a speed fell by more than this share of the baseline's."),
+    typer.Option(
+        "--tolerance", min=0.0, help="Exit 1 if a speed is lower than the baseline's by more than this share."
+    ),
 ]
 
 
@@ -83,7 +85,7 @@ def bench(
     data: Annotated[
         Path | None, typer.Option("-d", "--data", help="Rows (.jsonl) [default: synthetic ones, the same each time].")
     ] = None,
-    tokenizer: Annotated[str, typer.Option("-t", "--tokenizer", help="Name or directory.")] = "byte",
+    tokenizer: Annotated[str, typer.Option("-t", "--tokenizer", help="Tokenizer: a name or directory.")] = "byte",
     output: Output = Path("bench"),
     model: Annotated[
         str | None, typer.Option("--model", help="Directory or preset to train [default: the tokenizer's, else nano].")
@@ -91,9 +93,11 @@ def bench(
     bucket_edges: Annotated[
         str | None, typer.Option("--bucket-edges", help="Row lengths of buckets, as 128,256,512 [default: the best].")
     ] = None,
-    num_samples: Annotated[int, typer.Option("--num-samples", help="Rows to read at most, or to make.", min=1)] = 1000,
-    token_budget: Annotated[int, typer.Option("-b", "--token-budget", help="Tokens a step at most.", min=1)] = 4096,
-    steps: Annotated[int, typer.Option("--steps", help="Training steps to measure of each mode.", min=1)] = 5,
+    num_samples: Annotated[
+        int, typer.Option("--num-samples", help="Maximum number of rows to read or to make.", min=1)
+    ] = 1000,
+    token_budget: Annotated[int, typer.Option("-b", "--token-budget", help="Maximum tokens per step.", min=1)] = 4096,
+    steps: Annotated[int, typer.Option("--steps", help="Training steps measured per mode.", min=1)] = 5,
     baseline: Annotated[Path | None, typer.Option("--baseline", help="An earlier bench.json to compare with.")] = None,
     tolerance: Tolerance = 0.2,
     prompt_field: Annotated[str | None, typer.Option("--prompt-field", help="Field of the question.")] = None,

@@ -29,21 +29,27 @@ KNOWN = {
     "bench": Known("lazarus-cli", "Measure your data from rows to training steps: lengths, packing, speed, memory."),
     "explain": Known("lazarus-cli", "Explain an error code: meaning, usual cause, way out."),
     "generate": Known("lazarus-gym", "Write synthetic tasks as chat samples."),
-    "data.batching": Known("lazarus-plan", "Look at lengths and choose row length, budget and mode."),
-    "data.batchplan": Known("lazarus-plan", "Build, inspect, check and deal batch plans."),
-    "data.lengths": Known("lazarus-tokenkit", "Measure samples in tokens."),
-    "data.samples": Known("lazarus-tokenkit", "Look into data files: form, counts, lengths, problems."),
+    "data.batching": Known("lazarus-plan", "Analyze lengths; choose row length, token budget and mode."),
+    "data.batchplan": Known("lazarus-plan", "Build, inspect, check and shard batch plans."),
+    "data.corpus": Known("lazarus-corpus", "Build clean, deduplicated and split corpora from raw documents."),
+    "data.lengths": Known("lazarus-tokenkit", "Measure the lengths of samples in tokens."),
+    "data.samples": Known("lazarus-tokenkit", "Inspect, rewrite and order data files."),
     "chat": Known("lazarus-models", "Chat with a model."),
     "doctor": Known("lazarus-models", "Report the device, the BLAS and their speed."),
-    "infer": Known("lazarus-models", "Answer prompts."),
+    "infer": Known("lazarus-models", "Generate answers to prompts."),
     "model": Known("lazarus-models", "Create, convert, estimate or describe models."),
     "serve": Known("lazarus-models", "Serve a model with OpenAI's HTTP interface."),
     "sweep": Known("lazarus-train", "Find the largest micro-batch that fits and the fastest setup."),
-    "tokenizer": Known("lazarus-tokenkit", "Encode, decode, fingerprint."),
-    "train": Known("lazarus-train", "Train by a plan."),
+    "tokenizer": Known("lazarus-tokenkit", "Encode, decode, analyze, train and fingerprint tokenizers."),
+    "train": Known("lazarus-train", "Train a model on a batch plan."),
     "verify": Known("lazarus-train", "Verify a trained model back to the rows of its training data."),
 }
-GROUP_HELP = {"data": "Lengths and batch plans: what training will see, decided once."}
+HIDDEN = {
+    "tokenizer": ("lengths", "samples"),  # `lazarus data lengths`, `lazarus data samples`
+    "train": ("sweep", "verify"),  # `lazarus sweep`, `lazarus verify`
+}
+"""Commands of mounted groups that have another place in `lazarus`: they work in both, and help lists one."""
+GROUP_HELP = {"data": "Measure data, and build batch plans."}
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from lazarus_cli.catalog import KNOWN, children, installed
+from lazarus_cli.catalog import GROUP_HELP, HIDDEN, KNOWN, children, installed
 from lazarus_core.cli_app import App, Deferred
 from lazarus_core.cli_command import Group
 from lazarus_core.console import show
@@ -69,15 +69,17 @@ def _load(name: str, cmd_name: str) -> Any:
         single = App()
         single.command(cmd_name)(target)
         target = single
-    command = get_command(target)
+    command: Any = get_command(target)
     command.name = cmd_name
+    for hidden in HIDDEN.get(name, ()):
+        command.commands[hidden].hidden = True
     return command
 
 
 @cache
 def _group(prefix: str, cmd_name: str) -> Any:
     cls = type(f"_Lazy{cmd_name.title()}", (_LazyGroup,), {"prefix": prefix})
-    app = App(cls=cls, no_args_is_help=True)
+    app = App(cls=cls, no_args_is_help=True, help=GROUP_HELP.get(prefix.removesuffix("."), ""))
 
     @app.callback()
     def _callback() -> None: ...  # pyright: ignore[reportUnusedFunction] # typer calls it

@@ -99,7 +99,11 @@ class _Group(Group):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, found, rest = super().resolve_command(ctx, args)
         deferred = deferred_of(found)
-        return (name, found if deferred is None else command_of(deferred.function, str(name)), rest)
+        if deferred is not None:
+            is_hidden = found.hidden
+            found = command_of(deferred.function, str(name))
+            found.hidden = is_hidden
+        return name, found, rest
 
 
 def deferred_of(command: Any) -> Deferred | None:

@@ -18,6 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 from lazarus_core import cli_help, console
 from lazarus_core.cli_values import unusable
 from lazarus_core.color import has_color
+from lazarus_core.command_names import as_called
 from lazarus_core.errors import LazarusError
 
 HELP_NAMES = ("-h", "--help")
@@ -46,6 +47,10 @@ class Command(TyperCommand):
     @override
     def make_context(self, info_name: Any, args: list[str], parent: Any = None, **extra: Any) -> Any:
         return super().make_context(info_name, args, parent, **_with_manners(extra))
+
+    @override
+    def get_help(self, ctx: Any) -> str:
+        return cli_help.broken(super().get_help(ctx))
 
     @override
     def get_params(self, ctx: Any) -> Any:
@@ -88,12 +93,16 @@ class Command(TyperCommand):
 
     @override
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        pieces: list[str] = super().collect_usage_pieces(ctx)
-        return [re.sub(r"^\{(.*)\}", r"\1", piece) for piece in pieces]  # Typer writes `{PATH}`
+        pieces = [self.options_metavar] if self.options_metavar else []
+        for param in super().get_params(ctx):
+            if param.param_type_name == "argument" and not getattr(param, "hidden", False):
+                name = (param.metavar or str(param.name)) if param.required else f"[{param.metavar or param.name}]"
+                pieces.append(name + ("..." if param.nargs == -1 else ""))
+        return pieces
 
     @override
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
-        _write_help_text(self, formatter)
+        _write_help_text(self, ctx, formatter)
 
     @override
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -122,6 +131,10 @@ class Group(TyperGroup):
     def main(self, *args: Any, **given: Any) -> Any:
         completion_options()  # registers the shells
         return super().main(*args, **given)
+
+    @override
+    def get_help(self, ctx: Any) -> str:
+        return cli_help.broken(super().get_help(ctx))
 
     @override
     def get_params(self, ctx: Any) -> Any:
@@ -162,12 +175,13 @@ class Group(TyperGroup):
 
     @override
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
-        _write_help_text(self, formatter)
+        _write_help_text(self, ctx, formatter)
 
     @override
     def format_options(self, ctx: Any, formatter: Any) -> None:
         if listed := self.listed(ctx):
-            cli_help.write_sections(formatter, {"Commands": list(listed.items())}, has_color=bool(ctx.color))
+            rows = [(name, cli_help.unbroken(words)) for name, words in listed.items()]
+            cli_help.write_sections(formatter, {"Commands": rows}, has_color=bool(ctx.color))
         _write_params(self, ctx, formatter)
 
     @override
@@ -193,8 +207,8 @@ def _path(ctx: Any) -> str:
     return " ".join(names)
 
 
-def _write_help_text(command: Any, formatter: Any) -> None:
-    words, _ = cli_help.split_examples(command.help)
+def _write_help_text(command: Any, ctx: Any, formatter: Any) -> None:
+    words = cli_help.unbroken(as_called(cli_help.split_examples(command.help)[0], ctx.find_root().info_name))
     if words:
         formatter.write_paragraph()
         with formatter.indentation():
@@ -204,23 +218,30 @@ def _write_help_text(command: Any, formatter: Any) -> None:
 def _write_params(command: Any, ctx: Any, formatter: Any) -> None:
     sections: dict[str, list[tuple[str, str]]] = {}
     for param in command.get_params(ctx):
-        if (record := _help_record(param, ctx)) is not None:
+        if (record := help_record(param, ctx)) is not None:
             sections.setdefault(cli_help.section_of(param), []).append(record)
     ordered = {heading: sections[heading] for heading in cli_help.ordered_sections(sections)}
     cli_help.write_sections(formatter, ordered, has_color=bool(ctx.color))
 
 
-def _help_record(param: Any, ctx: Any) -> tuple[str, str] | None:
+def help_record(param: Any, ctx: Any) -> tuple[str, str] | None:
+    """Names and words of an option or argument as help shows them; None for a hidden one.
+
+    Args:
+        param: Of a command.
+        ctx: Context of the command.
+    """
     record = param.get_help_record(ctx)
     if record is None:
         return None
-    names, words = record
+    names, words = record[0], record[1].replace("\\[", "[")  # as older versions of Typer escape it
     for alias in (each for each in param.opts if isinstance(each, Alias)):
         names = names.replace(f", {alias}", "", 1)
     if param.param_type_name == "argument":
         names = re.sub(r" <[a-z][^<>]*>$", "", names)
         names += "..." if param.nargs == -1 and not names.endswith("...") else ""
-    return names, cli_help.with_notes(words)
+    shown = cli_help.with_notes(words, is_repeatable=bool(getattr(param, "multiple", False)))
+    return names, cli_help.unbroken(as_called(shown, ctx.find_root().info_name))
 
 
 def _name_near_option(command: Any, ctx: Any, error: Any) -> None:

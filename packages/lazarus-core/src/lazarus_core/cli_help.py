@@ -15,16 +15,21 @@ from lazarus_core.color import styled
 
 _EXAMPLE = re.compile(r"^[ \t]*Example: (.+)$", re.MULTILINE)
 _SENTENCE = re.compile(r".*?[.!?](?=\s+[A-Z`]|$)", re.DOTALL)
-_NOTES = re.compile(r"(?P<text>.*?)(?: ?\[(?P<own>default: [^\[\]]*)\]\.)?(?:^|  )\[(?P<typer>[^\[\]]*)\]", re.DOTALL)
-_LIMITS = re.compile(r"^(?:(?P<low>[-\d.]+)<=)?x(?:>=(?P<least>[-\d.]+)|<=(?P<high>[-\d.]+))$")
+_NOTES = re.compile(
+    r"(?P<text>.*?)(?: ?\[(?P<own>default: [^\[\]]*)\]\.)?(?:(?:^|  )\[(?P<typer>[^\[\]]*)\])?", re.DOTALL
+)
+_LIMITS = r"^(?:(?P<low>[-\d.]+)<=)?x(?:>=(?P<least>[-\d.]+)|<=(?P<high>[-\d.]+))$"
+_HYPHEN = "\N{NON-BREAKING HYPHEN}"
 _LEAST_WIDTH = 38
 """Characters of a line in a narrower terminal."""
 _NAMES_SHARE = 3
 """Names of options take at most a third of the line, and 30 characters."""
 
-ARGUMENTS, INPUT, OPTIONS, OUTPUT, COMMON = "Arguments", "Input", "Options", "Output", "Common options"
+ARGUMENTS, INPUT, FIELDS, OPTIONS, OUTPUT, COMMON = (
+    *("Arguments", "Input", "Fields of the rows", "Options", "Output", "Common options"),
+)
 _COMMON = {"--help", "--quiet", "--version", "--install-completion", "--show-completion"}
-_OUTPUT = {"--output", "--force", "--json", "--format", "--report", "--save", "--dry-run"}
+_OUTPUT = {"--output", "--force", "--json", "--format", "--report", "--save", "--dry-run", "--html"}
 _INPUT = {
     *(
         "--adapter",
@@ -79,29 +84,49 @@ def first_sentence(words: str | None) -> str:
     return found[0] if found else paragraph
 
 
-def with_notes(words: str) -> str:
+def unbroken(text: str) -> str:
+    """A text whose words are not broken at their hyphens; `broken` gives the hyphens back after the lines are made."""
+    return re.sub(r"(?<=\w)-(?=\w)", _HYPHEN, text)
+
+
+def broken(page: str) -> str:
+    """A page of `unbroken` texts with its hyphens."""
+    return page.replace(_HYPHEN, "-")
+
+
+def with_notes(words: str, *, is_repeatable: bool = False) -> str:
     """The words of an option with its notes in one bracket, and limits in words instead of Typer's.
 
-    >>> with_notes("Rows.  [default: 4; x>=1]"), with_notes("Steps [default: all].  [0<=x<=1.0]")
-    ('Rows [default: 4; at least 1].', 'Steps [default: all; 0 to 1].')
-    >>> with_notes("Number of rows."), with_notes("[required]")
-    ('Number of rows.', '[required]')
+    >>> with_notes("Rows.  [default: 4; x>=2]"), with_notes("Share [default: all].  [0<=x<=1.0]")
+    ('Rows [default: 4; at least 2].', 'Share [default: all; 0 to 1].')
+    >>> with_notes("Files.", is_repeatable=True), with_notes("Count.  [default: 1; x>=1]"), with_notes("Id.  [x>=0]")
+    ('Files [repeatable].', 'Count [default: 1].', 'Id.')
+
+    Args:
+        words: As Typer writes them: `Text.  [notes]`, where the text may end with `[default: words].`.
+        is_repeatable: Whether the option can be given several times.
     """
     found = _NOTES.fullmatch(words)
-    if found is None:
-        return words
-    notes = [found["own"] or "", *(_LIMITS.sub(_limit, note) for note in (found["typer"] or "").split("; "))]
-    text = (found["text"] or "").rstrip(". ")
-    bracket = f"[{'; '.join(note for note in notes if note)}]"
+    assert found is not None, "every part is optional"
+    notes = [found["own"] or "", *(_in_words(note) for note in (found["typer"] or "").split("; "))]
+    notes = [note for note in [*notes, "repeatable" if is_repeatable else ""] if note]
+    if not notes:
+        return found["text"]
+    text, bracket = found["text"].rstrip(". "), f"[{'; '.join(notes)}]"
     return f"{text} {bracket}." if text else bracket
 
 
-def _limit(found: re.Match[str]) -> str:
-    low, high = ((found[name] or "").removesuffix(".0") for name in ("low", "high"))
-    least = (found["least"] or "").removesuffix(".0")
+def _in_words(note: str) -> str:
+    """A note of Typer's; empty for the limit of a count, which is at least 0 or 1."""
+    found = re.match(_LIMITS, note)
+    if found is None:
+        return note
+    low, least, high = ((found[name] or "").removesuffix(".0") for name in ("low", "least", "high"))
     if low:
         return f"{low} to {high}"
-    return f"at least {least}" if least else f"at most {high}"
+    if least:
+        return "" if least in ("0", "1") else f"at least {least}"
+    return f"at most {high}"
 
 
 def section_of(param: Any) -> str:
@@ -115,7 +140,9 @@ def section_of(param: Any) -> str:
         return COMMON
     if names & _OUTPUT:
         return OUTPUT
-    return INPUT if names & _INPUT or any(name.endswith("-field") for name in names) else OPTIONS
+    if any(name.endswith("-field") for name in names):
+        return FIELDS
+    return INPUT if names & _INPUT and not param.is_flag else OPTIONS
 
 
 def ordered_sections(headings: Iterable[str]) -> list[str]:
@@ -124,8 +151,8 @@ def ordered_sections(headings: Iterable[str]) -> list[str]:
     >>> ordered_sections(["Common options", "Output", "LoRA", "Input"])
     ['Input', 'LoRA', 'Output', 'Common options']
     """
-    places = {ARGUMENTS: 0, INPUT: 1, OUTPUT: 3, COMMON: 4}
-    return sorted(dict.fromkeys(headings), key=lambda heading: places.get(heading, 2))
+    places = {ARGUMENTS: 0, INPUT: 1, FIELDS: 2, OUTPUT: 4, COMMON: 5}
+    return sorted(dict.fromkeys(headings), key=lambda heading: places.get(heading, 3))
 
 
 Rows = Sequence[tuple[str, str]]

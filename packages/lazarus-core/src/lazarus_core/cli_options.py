@@ -13,7 +13,10 @@ import typer
 
 Force = Annotated[
     bool,
-    typer.Option("--force", help="Replace another file or plan too; never an input or a folder with other files."),
+    typer.Option(
+        "--force",
+        help="Also replace another plan, or a file of another command; never an input or a folder with other files.",
+    ),
 ]
 """The `--force` option of all commands that write. `lazarus_core.outputs` defines what it allows."""
 

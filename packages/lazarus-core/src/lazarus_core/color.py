@@ -11,7 +11,7 @@ from typing import Any, Literal
 Style = Literal["bold", "name", "error", "warning"]
 _CODES: dict[Style, str] = {"bold": "1", "name": "36", "error": "1;31", "warning": "1;33"}
 """Select Graphic Rendition codes of ECMA-48: bold, cyan, bold red, bold yellow."""
-_SEQUENCE = re.compile(r"\x1b\[[0-9;]*m")
+_SEQUENCE = r"\x1b\[[0-9;]*m"
 
 
 def has_color(stream: Any) -> bool:
@@ -51,4 +51,4 @@ def plain(text: str) -> str:
     >>> plain(styled("error:", "error"))
     'error:'
     """
-    return _SEQUENCE.sub("", text)
+    return re.sub(_SEQUENCE, "", text)

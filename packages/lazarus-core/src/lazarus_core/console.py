@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from lazarus_core.color import Style, has_color, plain, styled
+from lazarus_core.command_names import as_called, set_script
 from lazarus_core.errors import InputError, LazarusError
 from lazarus_core.printable import printable, printable_line, utf8_name
 from lazarus_core.reasons import plain_reason
@@ -48,6 +49,7 @@ def run(app: Callable[..., Any] | str, name: str) -> None:
     """
     _open_closed_streams()
     _write_any_text()
+    set_script(name)
     with _one_line_endings(name):
         _log_as_words()
         if isinstance(app, str):
@@ -246,12 +248,12 @@ def say(line: str) -> None:
     Line breaks and control characters are escaped.
     """
     if not _is_quiet:
-        _write_words(printable_line(line))
+        _write_words(printable_line(as_called(line)))
 
 
 def warn(line: str) -> None:
     """Print one line on stderr that `--quiet` does not hide: an error, a warning, or why the exit code is not 0."""
-    words = printable_line(line)
+    words = printable_line(as_called(line))
     kind, colon, rest = words.partition(":")
     style: Style | None = "error" if kind == "error" else "warning" if kind == "warning" else None
     if style is not None and has_color(sys.stderr):
@@ -287,11 +289,11 @@ def show(text: str) -> None:
     write(text + "\n")
 
 
-def show_header(text: str) -> None:
-    """Print the head of a table as one line on stdout, bold where stdout has colour."""
-    line = printable_line(text)
+def show_table(text: str) -> None:
+    """Print a table on stdout as `show`; its first line, the head, is bold where stdout has colour."""
+    head, line_break, rest = printable(text).partition("\n")
     with _results():
-        sys.stdout.write((styled(line, "bold") if has_color(sys.stdout) else line) + "\n")
+        sys.stdout.write((styled(head, "bold") if has_color(sys.stdout) else head) + line_break + rest + "\n")
 
 
 def show_line(text: str) -> None:

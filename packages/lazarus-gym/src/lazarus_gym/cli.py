@@ -9,7 +9,7 @@ import typer
 
 from lazarus_core.cli_app import App
 from lazarus_core.cli_options import Force
-from lazarus_core.console import say, show, version_option
+from lazarus_core.console import say, show, show_table, version_option
 from lazarus_gym.errors import TaskError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def verify(
         }
         show(json.dumps(rows))
         return
-    show(f"{'kind':<16}{'correct':>8}{'n':>8}{'accuracy':>10}   95 % interval")
+    show_table(f"{'kind':<16}{'correct':>8}{'n':>8}{'accuracy':>10}   95 % interval")
     for of, score in scores.items():
         low, high = score.interval
         show(f"{of:<16}{score.correct:>8}{score.n:>8}{score.accuracy:>10.1%}   {low:.1%} to {high:.1%}")
@@ -102,7 +102,7 @@ def _show_rewards(tasks: Path, replies: Path, name: str, *, as_json: bool) -> No
         rows = {of: {"reward": each.mean, "n": each.n, "interval_95": each.interval} for of, each in rewards.items()}
         show(json.dumps(rows))
         return
-    show(f"{'kind':<16}{'n':>8}{'reward':>10}   95 % interval")
+    show_table(f"{'kind':<16}{'n':>8}{'reward':>10}   95 % interval")
     for of, each in rewards.items():
         low, high = each.interval
         show(f"{of:<16}{each.n:>8}{each.mean:>10.3f}   {low:.3f} to {high:.3f}")

@@ -20,7 +20,7 @@ CODES = {
     "LG-E110": Code("A file of tasks or replies does not exist", "A wrong path", "Correct the path."),
     "LG-E111": Code("A file of tasks or replies is empty", "The program that wrote it failed", "Write it again."),
     "LG-E112": Code("A line is not JSON", "A cut-off line", "Correct the line that the message names."),
-    "LG-E113": Code("A line is not a task", "Another kind of file", "Write tasks with `lazarus-gym generate`."),
+    "LG-E113": Code("A line is not a task", "Another kind of file", "Write tasks with `lazarus generate`."),
     "LG-E114": Code("Two lines have the same id", "Files that were joined", "Give every line its own id."),
     "LG-E115": Code("A line is not a reply", "Another kind of file", "Write lines with `id` and `reply`."),
     "LG-E116": Code("Tasks have no reply", "The replies are incomplete", "Add the replies that the message names."),

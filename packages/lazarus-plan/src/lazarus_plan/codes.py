@@ -155,7 +155,7 @@ CODES = {
     "LP-E130": Code(
         "A sample has another length than planned",
         "The data or the tokenizer changed after the plan was built",
-        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus-plan lock --update`), or restore what changed.",
+        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus data batchplan lock --update`), or restore what changed.",
     ),
     "LP-E131": Code(
         "A sample is longer than a row",
@@ -176,47 +176,47 @@ CODES = {
     "LP-E140": Code(
         "Data changed after the lengths were built",
         "A row of the data file was edited",
-        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus-plan lock --update`), or restore what changed.",
+        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus data batchplan lock --update`), or restore what changed.",
     ),
     "LP-E141": Code(
         "Rows were added, removed or reordered after the lengths were built",
         "The data file was extended, filtered or sorted",
-        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus-plan lock --update`), or restore what changed.",
+        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus data batchplan lock --update`), or restore what changed.",
     ),
     "LP-E142": Code(
         "The chat template changed",
         "Another chat template, or another version of it",
-        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus-plan lock --update`), or restore what changed.",
+        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus data batchplan lock --update`), or restore what changed.",
     ),
     "LP-E143": Code(
         "The tokenizer's vocabulary changed",
         "Another tokenizer, or an extended vocabulary",
-        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus-plan lock --update`), or restore what changed.",
+        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus data batchplan lock --update`), or restore what changed.",
     ),
     "LP-E144": Code(
         "The tokenizer's merges changed",
         "Another tokenizer, or a retrained one",
-        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus-plan lock --update`), or restore what changed.",
+        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus data batchplan lock --update`), or restore what changed.",
     ),
     "LP-E145": Code(
         "The tokenizer's special tokens changed",
         "Special tokens were added or renamed",
-        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus-plan lock --update`), or restore what changed.",
+        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus data batchplan lock --update`), or restore what changed.",
     ),
     "LP-E146": Code(
         "Parameters of encoding changed",
         "Another maximum length, field or version of the encoder",
-        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus-plan lock --update`), or restore what changed.",
+        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus data batchplan lock --update`), or restore what changed.",
     ),
     "LP-E147": Code(
         "The tokenizer gives other token ids",
         "Another tokenizer library, or changed normalisation",
-        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus-plan lock --update`), or restore what changed.",
+        "Build lengths again and renew the lock with `update_lock` (command line: `lazarus data batchplan lock --update`), or restore what changed.",
     ),
     "LP-E150": Code(
         "Not the plan that was expected or rebuilt",
         "Lengths or settings changed after the lock was made",
-        "Renew the lock with `update_lock` (command line: `lazarus-plan lock --update`), or restore its inputs.",
+        "Renew the lock with `update_lock` (command line: `lazarus data batchplan lock --update`), or restore its inputs.",
     ),
     "LP-E151": Code(
         "The documents of a plan contradict each other or its lines",
@@ -289,12 +289,12 @@ CODES = {
     "LP-E192": Code(
         "An encoded file is of other data, or another template, tokenizer or encoding",
         "The file was encoded before the data or settings changed",
-        "Encode the plan's data with its tokenizer and template (command line: `lazarus-tokenkit encode -d DATA -t TOKENIZER -o ENCODED`).",
+        "Encode the plan's data with its tokenizer and template (command line: `lazarus tokenizer encode -d DATA -t TOKENIZER -o ENCODED`).",
     ),
     "LP-E193": Code(
         "A sample has other tokens than the plan was built from",
         "Another tokenizer, or changed data",
-        "Encode the plan's data with its tokenizer and template (command line: `lazarus-tokenkit encode -d DATA -t TOKENIZER -o ENCODED`).",
+        "Encode the plan's data with its tokenizer and template (command line: `lazarus tokenizer encode -d DATA -t TOKENIZER -o ENCODED`).",
     ),
     "LP-E194": Code(
         "A setting of another trainer would break the plan",

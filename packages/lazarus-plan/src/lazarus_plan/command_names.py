@@ -1,4 +1,4 @@
-"""Messages of the library with commands in place of its functions, for command lines.
+"""Messages of the library with commands in place of its functions, for command lines. The console names them as they are called.
 
 A message names a function as `update_lock`, in backquotes. A call has none, since long quoted values are shortened:
 update_lock(lock=LOCK).
@@ -12,12 +12,12 @@ from lazarus_core.errors import reworded
 _COMMANDS: dict[str, tuple[str, dict[str, str]]] = {
     "build_lengths": ("lazarus data lengths build", {"paths": "-d", "encoder": "-t", "output": "-o"}),
     "build_plan": ("lazarus data batchplan build", {}),
-    "materialise": ("lazarus-plan materialise", {}),
-    "rebase_plan": ("lazarus-plan rebase", {}),
-    "review_lock": ("lazarus-plan ci", {}),
-    "update_lock": ("lazarus-plan lock --update", {"lock": "-o", "caches": "-l"}),
-    "write_lock": ("lazarus-plan lock", {}),
-    "verify_plan": ("lazarus-plan verify", {"path": "-p", "caches": "-l", "rebuild": "--rebuild"}),
+    "materialise": ("lazarus data batchplan materialise", {}),
+    "rebase_plan": ("lazarus data batchplan rebase", {}),
+    "review_lock": ("lazarus data batchplan ci", {}),
+    "update_lock": ("lazarus data batchplan lock --update", {"lock": "-o", "caches": "-l"}),
+    "write_lock": ("lazarus data batchplan lock", {}),
+    "verify_plan": ("lazarus data batchplan verify", {"path": "-p", "caches": "-l", "rebuild": "--rebuild"}),
 }
 """Command of each function, and options of its parameters."""
 
@@ -29,9 +29,9 @@ def name_commands(text: str) -> str:
     """Replaces functions in backquotes, and calls, by commands. Other words stay.
 
     >>> name_commands("call `update_lock`; `row_len` stays")
-    'call `lazarus-plan lock --update`; `row_len` stays'
+    'call `lazarus data batchplan lock --update`; `row_len` stays'
     >>> name_commands("renew it: update_lock(lock=a (old).lock, caches=LENGTHS)")
-    'renew it: lazarus-plan lock --update -o a (old).lock -l LENGTHS'
+    'renew it: lazarus data batchplan lock --update -o a (old).lock -l LENGTHS'
     """
     return _CALL.sub(_command, _WORD.sub(_word, text))
 

@@ -90,7 +90,7 @@ class Suite(BaseModel):
 
 _REASONS = {
     "string_type": "is not a text; put it in quotation marks",
-    "string_pattern_mismatch": "is not 16 to 64 digits 0-9 and a-f, as `lazarus-tokenkit fingerprint` prints them",
+    "string_pattern_mismatch": "is not 16 to 64 digits 0-9 and a-f, as `lazarus tokenizer fingerprint` prints them",
     "model_type": "is not an object with `text` or `tests`",
     "missing": "is missing",
 }

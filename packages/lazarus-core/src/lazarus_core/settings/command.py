@@ -18,9 +18,9 @@ from lazarus_core.settings.show import settings_lines
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-CONFIG_HELP = "File of settings: .toml, or JSON."
-SET_HELP = "A setting by its name, before options and after the file; again for more."
-PRINT_HELP = "Print every setting and where it comes from, as a .toml file; do nothing else."
+CONFIG_HELP = "Settings file, .toml or .json."
+SET_HELP = "Set a setting by its name. It overrides the file; options override it."
+PRINT_HELP = "Print every setting with its source as TOML, and exit."
 
 
 @dataclass(frozen=True)

@@ -97,8 +97,6 @@ def _parameter(setting: Setting, option: Option) -> inspect.Parameter:
     words = (option.help or setting.help).rstrip(".")
     if option.prefix:
         words = f"{option.prefix}{words[:1].lower()}{words[1:]}"
-    if option.is_repeated:
-        words = f"{words}; repeat for more"
     shown = f"{words} [default: {default}]." if default else f"{words}."
     metavar = option.metavar or ("A,B" if setting.is_list and not option.is_repeated else value_name(base))
     info = typer.Option(

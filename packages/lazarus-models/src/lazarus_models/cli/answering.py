@@ -32,9 +32,7 @@ Draft = Annotated[
 def infer(
     text: Annotated[str | None, typer.Argument(metavar="PROMPT", help="Answer this prompt.")] = None,
     model: Model = "",
-    prompt: Annotated[
-        list[str] | None, typer.Option("-p", "--prompt", help="Answer this prompt. May be repeated.")
-    ] = None,
+    prompt: Annotated[list[str] | None, typer.Option("-p", "--prompt", help="Answer this prompt.")] = None,
     prompt_file: Annotated[
         Path | None,
         typer.Option("--prompt-file", help="Read one prompt from each line. - reads standard input as one prompt."),

@@ -34,9 +34,7 @@ def _drawing(
     frequency_penalty: Annotated[
         float, typer.Option("--frequency-penalty", help="Subtract this from a logit for each occurrence in the text.")
     ] = 0.0,
-    stop: Annotated[
-        list[str] | None, typer.Option("--stop", help="End the answer before this text. May be repeated.")
-    ] = None,
+    stop: Annotated[list[str] | None, typer.Option("--stop", help="End the answer before this text.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Use this random seed for sampling.")] = 0,
 ) -> Drawing:
     return {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lazarus_core.console import TERMINATED, progress, say, show_line, warn
+from lazarus_core.console import TERMINATED, progress, say, show_line, show_table, warn
 from lazarus_models.cli.options import Adapter, AnyBase, Model, load_model
 from lazarus_models.cli.system import System, SystemFile, system_message
 
@@ -50,7 +50,7 @@ def serve(
         typer.Option(
             "--cors-origin",
             metavar="ORIGIN",
-            help="Allow web pages of this origin, such as http://localhost:3000. Repeatable. '*' needs an --api-key.",
+            help="Allow web pages of this origin, such as http://localhost:3000. '*' needs an --api-key.",
         ),
     ] = None,
     exact: Annotated[
@@ -134,9 +134,17 @@ def _test(lm: "LoadedModel", number: int, config: "ServeConfig") -> None:
         )
     rows = list(table(result))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for kind, *numbers, place in rows:
-        cells = [f"{cell:>{width}}" for cell, width in zip(numbers, widths[1:4], strict=True)]
-        show_line("  ".join([f"{kind:<{widths[0]}}", *cells, place]))
+    lines = [
+        "  ".join(
+            [
+                f"{kind:<{widths[0]}}",
+                *(f"{cell:>{width}}" for cell, width in zip(numbers, widths[1:4], strict=True)),
+                place,
+            ]
+        )
+        for kind, *numbers, place in rows
+    ]
+    show_table("\n".join(lines))
     show_line(
         f"{result.equal} of {number} equal, at most {config.batch_size} at once; "
         f"one by one {result.alone_s:.1f} s, at once {result.crowd_s:.1f} s"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lazarus_core.cli_app import Alias, App
-from lazarus_core.console import show, warn
+from lazarus_core.console import show, show_table, warn
 from lazarus_plan.cli.option_names import with_options
 from lazarus_plan.cli.options import AsJson, numbers
 
@@ -48,7 +48,7 @@ def analyze(
     if as_json:
         show(json.dumps(found, indent=2))
         return
-    show(f"{'mode':<10}{'row_len':>9}{'budget':>9}{'padding':>10}{'attention cost':>20}  edges")
+    show_table(f"{'mode':<10}{'row_len':>9}{'budget':>9}{'padding':>10}{'attention cost':>20}  edges")
     for each in found:
         tokens, padding = each["tokens"], each["padding"]
         edges = ",".join(map(str, each["bucket_edges"]))

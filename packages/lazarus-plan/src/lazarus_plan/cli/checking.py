@@ -202,7 +202,7 @@ def audit(
         list[Path] | None,
         typer.Option(
             "--encoded",
-            help="Files of `lazarus-tokenkit encode`, in the order of the sources: compares the tokens too.",
+            help="Files of `lazarus tokenizer encode`, in the order of the sources: compares the tokens too.",
         ),
     ] = None,
     complete: Annotated[

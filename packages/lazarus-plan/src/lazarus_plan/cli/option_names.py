@@ -37,7 +37,7 @@ def name_options(text: str) -> str:
     """Replaces functions and fields in backquotes, and calls, by commands and options. Other words stay.
 
     >>> name_options("raise `row_len`, or call `update_lock`; `stats` stay")
-    'raise --row-len, or call `lazarus-plan lock --update`; `stats` stay'
+    'raise --row-len, or call `lazarus data batchplan lock --update`; `stats` stay'
     """
     return name_commands(_WORD.sub(lambda found: _FIELDS.get(found[1], found[0]), text))
 

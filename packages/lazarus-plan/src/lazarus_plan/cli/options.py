@@ -24,7 +24,7 @@ PlanPath = Annotated[Path, typer.Option("-p", "--plan", help="Folder of the plan
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Lengths = Annotated[
     list[Path],
-    typer.Option("-l", "--lengths", help="Length cache: JSON lines of id and length. Again for each source."),
+    typer.Option("-l", "--lengths", help="Length cache: JSON lines of id and length, one file for each source."),
 ]
 World = Annotated[int, typer.Option("--world", help="Number of ranks.", min=1)]
 Deal = Annotated[

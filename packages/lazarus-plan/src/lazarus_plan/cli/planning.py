@@ -217,8 +217,8 @@ def export(
     """Write a Python file that replays plans in another trainer, without lazarus-plan.
 
     torch: a loader, loss and audit log for a loop. trl: a mixin for trainers of TRL and transformers. grain: a random-access source.
-    mlx: a call of mlx-lm's trainer. Labels are those of the data or of `lazarus-tokenkit encode`; settings that would break the plan
-    are refused. The run writes an audit log for `lazarus-plan audit`. The head of the file shows how to use it.
+    mlx: a call of mlx-lm's trainer. Labels are those of the data or of `lazarus tokenizer encode`; settings that would break the plan
+    are refused. The run writes an audit log for `lazarus data batchplan audit`. The head of the file shows how to use it.
 
     Example: --to trl -o replay.py
     """

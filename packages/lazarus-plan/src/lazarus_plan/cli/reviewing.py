@@ -42,7 +42,7 @@ def ci(
     ] = "text",
     report: Annotated[
         list[Path] | None,
-        typer.Option("--report", help="Write it to a file too, by suffix: .txt, .md, .json, .sarif. Again for more."),
+        typer.Option("--report", help="Write the review to this file too: .txt, .md, .json or .sarif."),
     ] = None,
     force: Force = False,
     as_json: AsJson = False,

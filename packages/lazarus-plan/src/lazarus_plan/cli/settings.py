@@ -16,7 +16,7 @@ MODE_HELP = (
     "packed: samples share rows. stable: the same, and an edited sample changes few steps. padded, bucketed: one row each. "
     "[default: packed]"
 )
-STAGE_HELP = "Sources of one stage, from 0, with weights or not: 0=3,1=1. Again for each."
+STAGE_HELP = "Sources of one stage, counted from 0, with weights or not: 0=3,1=1."
 
 Mode = Literal["packed", "stable", "padded", "bucketed"]
 Until = Literal["all", "first"]

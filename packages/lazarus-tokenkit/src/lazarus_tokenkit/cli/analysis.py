@@ -165,9 +165,7 @@ def diff(
     second: Annotated[str, typer.Option("-t2", "--second", help="Second tokenizer, in the forms of --tokenizer.")],
     data: Annotated[
         list[Path] | None,
-        typer.Option(
-            "-d", "--data", help="Data file or directory; can be repeated. Without it, only vocabularies are compared."
-        ),
+        typer.Option("-d", "--data", help="Data file or directory. Without it, only vocabularies are compared."),
     ] = None,
     *,
     fields: "FieldNames",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lazarus_core.cli_options import Force
-from lazarus_core.console import say, show
+from lazarus_core.console import say, show, show_table
 from lazarus_tokenkit.cli.options import AsJson, TextOption, TokenizerName, load, one_of, read_text, with_fields
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 First = Annotated[str, typer.Option("-t1", "--first", help="First tokenizer, in the forms of --tokenizer.")]
 Second = Annotated[str, typer.Option("-t2", "--second", help="Second tokenizer, in the forms of --tokenizer.")]
-SomeData = Annotated[list[Path] | None, typer.Option("-d", "--data", help="Data file or directory; can be repeated.")]
+SomeData = Annotated[list[Path] | None, typer.Option("-d", "--data", help="Data file or directory.")]
 
 
 def fingerprint(
@@ -124,7 +124,7 @@ def benchmark(
         )
         for each in found
     ]
-    show(aligned(rows, right=[1, 2, 3]))
+    show_table(aligned(rows, right=[1, 2, 3]))
 
 
 def _side(name: str, tokenizer: "Tokenizer", text: str) -> str:

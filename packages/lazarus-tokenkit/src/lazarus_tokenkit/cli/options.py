@@ -29,7 +29,7 @@ Data = Annotated[
         "-d",
         "--data",
         Alias("--file"),
-        help="JSON Lines, JSON, CSV, Parquet or text file, or directory of texts; can be repeated.",
+        help="JSON Lines, JSON, CSV, Parquet or text file, or directory of texts.",
     ),
 ]
 EngineOption = Annotated[

@@ -112,7 +112,7 @@ def prepare(
         say(f"left out: {equal:,} {'row' if equal == 1 else 'rows'} with equal chosen and rejected answers")
     if names:
         say(f"special tokens to train or add: {' '.join(structure_tokens(names))}")
-    say(f"wrote {output}; next: lazarus-tokenkit samples inspect {output}")
+    say(f"wrote {output}; next: lazarus data samples inspect {output}")
 
 
 @with_fields
@@ -120,7 +120,9 @@ def curriculum(
     data: Annotated[
         list[Path], typer.Argument(help="Data files or directories. Several are read one after the other.")
     ],
-    by: Annotated[Literal["length", "reasoning"], typer.Option("--by", help="Criterion of the order.")] = "length",
+    by: Annotated[
+        Literal["length", "reasoning"], typer.Option("--by", help="Sort by length, or by signs of reasoning.")
+    ] = "length",
     tokenizer: Annotated[
         str | None, typer.Option("-t", "--tokenizer", help="Measure lengths in tokens, not characters.")
     ] = None,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from lazarus_core.bounded import MAX_FILE_BYTES, read_bytes
-from lazarus_core.console import say, show
+from lazarus_core.console import say, show, show_table
 from lazarus_tokenkit.cli.options import AsJson, TokenizerName, load
 from lazarus_tokenkit.errors import TokenkitError
 
@@ -47,7 +47,7 @@ def list_(tokenizer: SomeTokenizer = None, as_json: AsJson = False) -> None:
         name: " ".join([*entry.special_tokens, *entry.roles] if loaded is None else missing[name] or ["nothing"])
         for name, entry in REGISTRY.items()
     }
-    show(aligned([head, *((name, entry.end_of_turn, words[name]) for name, entry in REGISTRY.items())]))
+    show_table(aligned([head, *((name, entry.end_of_turn, words[name]) for name, entry in REGISTRY.items())]))
 
 
 def show_(name: Name, tokenizer: SomeTokenizer = None) -> None:

@@ -19,9 +19,7 @@ Output = Annotated[
     Path, typer.Option("-o", "--output", help="New directory for the tokenizer, its report card and its fingerprint.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the estimated time and memory, and stop.")]
-Special = Annotated[
-    list[str] | None, typer.Option("--special", help="Special token; can be repeated. The order decides the ids.")
-]
+Special = Annotated[list[str] | None, typer.Option("--special", help="Special token. The order decides the ids.")]
 VocabSize = Annotated[
     int, typer.Option("-v", "--vocab-size", help="Number of ids, including special tokens and bytes.", min=1)
 ]
@@ -128,7 +126,7 @@ def _train(
     if config is not None and tokenizer.vocab_size < config.vocab_size:
         warn(f"{tokenizer.vocab_size:,} ids instead of {config.vocab_size:,}: the text has no more pairs to merge")
     show(json.dumps(card.to_json(), indent=2) if as_json else card.markdown())
-    say(f"wrote {output}; next: lazarus-tokenkit doctor -t {output}")
+    say(f"wrote {output}; next: lazarus tokenizer doctor -t {output}")
 
 
 def _checked(make: Callable[[], Any]) -> Any:

@@ -38,7 +38,7 @@ def verify(
     model: Annotated[Path | None, typer.Option("--model", help="Present location of the run's initial model.")] = None,
     data: Annotated[
         list[Path] | None,
-        typer.Option("--data", help="Present location of its rows; once for each source of the plan."),
+        typer.Option("--data", help="Present location of its rows, one file for each source of the plan."),
     ] = None,
     batch_plan: Annotated[Path | None, typer.Option("--batch-plan", help="Present location of its plan.")] = None,
     expect: Annotated[

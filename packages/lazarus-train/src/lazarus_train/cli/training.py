@@ -77,7 +77,7 @@ class Command:
 
 PRETRAIN = Command(
     "pretrain",
-    "Train on documents by a plan, from a model or random weights: next or masked tokens.\n\n"
+    "Pretrain on documents, from a model or random weights, on next or masked tokens.\n\n"
     "Example: --preset nano -t byte --data text.jsonl --build-plan -b 8192 -o run\n"
     "Example: --model smollm2-135m --data web.jsonl --batch-plan plan -o run",
     ("causal", "diffusion", "mntp"),
@@ -86,7 +86,7 @@ PRETRAIN = Command(
 )
 SFT = Command(
     "sft",
-    "Fine-tune a model on answers by a plan.\n\n"
+    "Fine-tune a model on prompts and answers.\n\n"
     "Example: --model smollm2-360m --data train.jsonl --batch-plan plan --use-lora -o run\n"
     "Example: --model smollm2-360m --data train.jsonl --build-plan -e 3 --eval-data test.jsonl -o run",
     ("causal", "diffusion"),
@@ -95,7 +95,7 @@ SFT = Command(
 )
 DPO = Command(
     "dpo",
-    "Train a model by a plan on pairs of answers (DPO and variants) or on labelled answers (KTO).\n\n"
+    "Train a model on preference pairs (DPO and variants) or on labelled answers (KTO).\n\n"
     "Example: --model run/final --data pairs.jsonl --batch-plan plan --loss dpo --beta 0.1 -o dpo_run",
     ("preference",),
     (
@@ -106,14 +106,14 @@ DPO = Command(
 )
 REWARD = Command(
     "reward",
-    "Train a reward model by a plan on pairs of answers.\n\n"
+    "Train a reward model on preference pairs.\n\n"
     "Example: --model smollm2-360m --data pairs.jsonl --batch-plan plan -o reward_run",
     ("reward",),
     ("center",),
 )
 CLASSIFY = Command(
     "classify",
-    "Train a classifier or a regression model by a plan.\n\n"
+    "Train a classifier or a regression model.\n\n"
     "Example: --model smollm2-135m --data labels.jsonl --batch-plan plan --classes positive,negative -o run",
     ("classification", "regression"),
     ("classes",),
@@ -121,7 +121,7 @@ CLASSIFY = Command(
 )
 OBJECTIVE = Command(
     "objective",
-    "Train a model by a plan with any installed objective, including those of other packages.\n\n"
+    "Train a model with any installed objective, including those of other packages.\n\n"
     "Example: causal --model smollm2-135m --data text.jsonl --batch-plan plan -o run",
     (),
     (),

@@ -19,15 +19,15 @@ class SweepSettings(BaseModel):
     output: Path = Path("sweep")
     """Folder for trials.jsonl and summary.md."""
     row_len: tuple[Annotated[int, Field(ge=ROW_LEN_LEAST)], ...] = Field(default=(512,), min_length=1)
-    """Tokens a row, several with commas. Default: 512."""
+    """Tokens per row; several values separated by commas. Default: 512."""
     lora_rank: tuple[NonNegativeInt, ...] = Field(default=(0,), min_length=1)
-    """Ranks of adapters, several with commas; 0 trains all weights. Default: 0."""
+    """Ranks of adapters, separated by commas; 0 trains all weights. Default: 0."""
     gradient_checkpointing: bool = False
     """Try each setup with gradient checkpointing too."""
     max_rows: PositiveInt = 64
     """Largest number of rows per micro-batch to try."""
     steps: PositiveInt = 3
-    """Steps measured of each trial."""
+    """Measured steps per trial."""
     time_limit: float = Field(default=120.0, ge=1.0)
     """Seconds that a trial may take."""
     memory: float | None = Field(default=None, ge=0.01)
