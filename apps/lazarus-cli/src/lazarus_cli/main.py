@@ -28,6 +28,14 @@ class _LazyGroup(Group):
     def list_commands(self, ctx: Any) -> list[str]:
         return list(children(self.prefix))
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """A command may have a command below it: `lazarus bench` and `lazarus bench infer`."""
+        parent, name = self.prefix + args[0], self.prefix + ".".join(args[:2])
+        if len(args) > 1 and parent in installed() and (name in installed() or name in KNOWN):
+            words = " ".join(args[:2])
+            return words, _LazyGroup.get_command(self, ctx, ".".join(args[:2])), args[2:]
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         name = self.prefix + cmd_name
         if self.is_listing:

@@ -272,6 +272,11 @@ CODES = {
         "The model's config names no mask token, or a typing error",
         "Give the mask token that the model was trained with, as text or id.",
     ),
+    "LM-E253": Code(
+        "A benchmark of generation asks for what the model cannot do",
+        "Prompts and answers beyond the context, or a batch of masked diffusion",
+        "Measure shorter prompts and answers, or one text at once.",
+    ),
     "LM-E260": Code(
         "Constrained answers need a library that is not installed",
         "A JSON format or a forced call without the extra `grammar`",

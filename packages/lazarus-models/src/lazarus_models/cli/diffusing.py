@@ -1,6 +1,7 @@
 """The options and the work of `infer` with a masked-diffusion model."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
@@ -118,46 +119,68 @@ def diffuse_all(
         raw: Continue texts without a chat template.
         on_done: Called with the number of a prompt and its answer.
     """
-    from lazarus_models.errors import GenerationError
-    from lazarus_models.generation.diffusion_text import answer_length, generate_diffusion, mask_token
+    from lazarus_models.generation.diffusion_text import answer_length, generate_diffusion
 
-    try:
-        mask_id = mask_token(lm, masks.mask_token)
-        total = masks.total_length
+    total = masks.total_length
+    with _in_options():
         lengths = [max_tokens if total is None else answer_length(lm, each, total, raw=raw) for each in prompts]
-        configs = [_config(mask_id, length, masks, drawing) for length in lengths]
+        configs = [
+            diffusion_config(lm, length, masks, temperature=drawing["temperature"], seed=drawing["seed"])
+            for length in lengths
+        ]
         found: list[Generation] = []
         for number, (each, config) in enumerate(zip(prompts, configs, strict=True)):
             found.append(generate_diffusion(lm, each, config, raw=raw, stop=drawing["stop"]))
             on_done(number, found[-1])
+    return found
+
+
+def diffusion_config(lm: "LoadedModel", length: int, masks: Masks, **drawing: Any) -> "DiffusionConfig":
+    """The settings of masked diffusion.
+
+    Args:
+        lm: The model, whose config may name the mask.
+        length: Tokens of the answer.
+        masks: Options of masked diffusion.
+        drawing: `temperature` and `seed`, if they are not the defaults.
+
+    Raises:
+        GenerationError: The mask is unknown, or a value is invalid.
+    """
+    from pydantic import ValidationError
+
+    from lazarus_models.config.huggingface import in_words
+    from lazarus_models.generation.diffusion import DiffusionConfig
+    from lazarus_models.generation.diffusion_text import mask_token
+
+    given = {name: getattr(masks, name) for name in ("remasking", "guidance") if getattr(masks, name) is not None}
+    with _in_options():
+        try:
+            return DiffusionConfig(
+                mask_id=mask_token(lm, masks.mask_token),
+                length=length,
+                block=min(masks.block or _BLOCK, length),
+                steps=masks.steps or length,
+                causal=masks.causal,
+                **given,
+                **drawing,
+            )
+        except ValidationError as error:
+            raise refusal(in_words(error)) from error
+
+
+@contextlib.contextmanager
+def _in_options() -> Generator[None]:
+    """Names options in errors in place of fields."""
+    from lazarus_models.errors import GenerationError
+
+    try:
+        yield
     except GenerationError as error:
         words = error.message
         for name in ("total_length", "mask_token", "steps"):
             words = words.replace(f"`{name}`", f"`--{name.replace('_', '-')}`")
         raise GenerationError(words, error.code) from error
-    return found
-
-
-def _config(mask_id: int, length: int, masks: Masks, drawing: Mapping[str, Any]) -> "DiffusionConfig":
-    from pydantic import ValidationError
-
-    from lazarus_models.config.huggingface import in_words
-    from lazarus_models.generation.diffusion import DiffusionConfig
-
-    given = {name: getattr(masks, name) for name in ("remasking", "guidance") if getattr(masks, name) is not None}
-    try:
-        return DiffusionConfig(
-            mask_id=mask_id,
-            length=length,
-            block=min(masks.block or _BLOCK, length),
-            steps=masks.steps or length,
-            causal=masks.causal,
-            temperature=drawing["temperature"],
-            seed=drawing["seed"],
-            **given,
-        )
-    except ValidationError as error:
-        raise refusal(in_words(error)) from error
 
 
 def refusal(words: str) -> Exception:
