@@ -28,12 +28,15 @@ class _LazyGroup(Group):
     def list_commands(self, ctx: Any) -> list[str]:
         return list(children(self.prefix))
 
+    def below(self, name: str) -> list[str]:
+        """Commands below one that does something itself: `infer` of `lazarus bench` and `lazarus bench infer`."""
+        begin = f"{self.prefix}{name}."
+        known = {*installed(), *KNOWN} if self.prefix + name in installed() else set[str]()
+        return sorted(each.removeprefix(begin) for each in known if each.startswith(begin))
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """A command may have a command below it: `lazarus bench` and `lazarus bench infer`."""
-        parent, name = self.prefix + args[0], self.prefix + ".".join(args[:2])
-        if len(args) > 1 and parent in installed() and (name in installed() or name in KNOWN):
-            words = " ".join(args[:2])
-            return words, _LazyGroup.get_command(self, ctx, ".".join(args[:2])), args[2:]
+        if len(args) > 1 and args[1] in self.below(args[0]):
+            return " ".join(args[:2]), self.get_command(ctx, ".".join(args[:2])), args[2:]
         return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:

@@ -79,6 +79,7 @@ def infer(
 
     --total-length or --mask-token makes the answer by masked diffusion, for models that `lazarus train objective diffusion`
     or others trained so.
+
     Example: -m smollm2-360m -p "What is the capital of France?"
     Example: -m run/final --prompts questions.jsonl --json
     """

@@ -54,7 +54,7 @@ def bench(
     Each combination of batch size and prompt length is run with random prompts, and each answer has the full length. The table
     has the median and the range of the runs. --mask-token measures a model of masked diffusion, with one text at once.
 
-    Example: lazarus bench infer smollm2-360m --batch-sizes 1,8 --prompt-tokens 64,512
+    Example: smollm2-360m --batch-sizes 1,8 --prompt-tokens 64,512
     """
     from lazarus_core.html import PAGE
     from lazarus_core.outputs import check_output
