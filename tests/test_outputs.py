@@ -100,6 +100,7 @@ COMMANDS: dict[str, list[str]] = {
     "models new": ["--preset", "nano", "-t", "byte", "-o", "@"],
     "models convert": ["--model", "model", "-o", "@"],
     "models import": ["model.gguf", "-o", "@"],
+    "models bench": ["model", "--prompt-tokens", "2", "--new-tokens", "2", "--repeats", "1", "--html", "@"],
     "gym generate": ["-n", "3", "-o", "@"],
     "corpus build": [*DATA, "--text-field", "completion", "-o", "@"],
     "corpus dedup": [*DATA, "--text-field", "completion", "-o", "@"],

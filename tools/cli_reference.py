@@ -55,6 +55,9 @@ def leaves(command: Any, context: Any) -> Iterator[Leaf]:
         _, child, _ = command.resolve_command(context, [name])
         if child is not None and not child.hidden:
             yield from leaves(child, type(context)(child, info_name=name, parent=context))
+            for deeper in command.below(name) if hasattr(command, "below") else ():
+                words, found, _ = command.resolve_command(context, [name, deeper])
+                yield from leaves(found, type(context)(found, info_name=words, parent=context))
 
 
 def all_leaves() -> list[Leaf]:

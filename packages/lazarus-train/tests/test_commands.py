@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -69,6 +70,22 @@ def test_a_command_plans_trains_and_says_where_the_model_is(setup, command, rows
         load_plan(setup.folder / "run" / "batch_plan").plan_id
         == json.loads((setup.folder / "run" / "config.json").read_text())["plan_id"]
     )
+
+
+@pytest.mark.slow
+def test_a_trained_diffusion_model_answers_to_a_total_length(setup):
+    from lazarus_models.cli.app import app as models_app
+
+    setup.write_rows(TEXTS)
+    options = ["--objective", "diffusion", "--mask-id", 299]
+    result = call(setup, "pretrain", "--build-plan", "--predictable", "-b", 128, "-e", 4, "--max-steps", 2, *options)
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("next: ")]
+    _, *words = shlex.split(line.removeprefix("next: "))
+    asked = CliRunner().invoke(models_app, [*words, "--raw", "--json"])
+    assert asked.exit_code == 0, asked.output
+    found = json.loads(asked.stdout)
+    assert 299 not in found["ids"]
+    assert found["prompt_tokens"] + len(found["ids"]) == 64 or found["finish_reason"] == "stop"
 
 
 @pytest.mark.parametrize(

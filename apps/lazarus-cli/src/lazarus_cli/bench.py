@@ -108,6 +108,8 @@ def bench(
 ) -> None:
     """Measure your data from rows to training steps: lengths, packing compared with padding, speed, memory.
 
+    `lazarus bench infer MODEL` measures generation.
+
     Example: --data train.jsonl --tokenizer gpt2 --token-budget 8192
     """
     from lazarus_cli.bench_report import compare, to_html, to_markdown

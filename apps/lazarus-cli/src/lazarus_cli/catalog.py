@@ -27,6 +27,7 @@ class Known(NamedTuple):
 KNOWN = {
     "quickstart": Known("lazarus-cli", "Train a model and verify a resume, offline, in a minute."),
     "bench": Known("lazarus-cli", "Measure your data from rows to training steps: lengths, packing, speed, memory."),
+    "bench.infer": Known("lazarus-models", "Measure a model's latency: first token, tokens a second, memory."),
     "explain": Known("lazarus-cli", "Explain an error code: meaning, usual cause, way out."),
     "generate": Known("lazarus-gym", "Write synthetic tasks as chat samples."),
     "data.batching": Known("lazarus-plan", "Analyze lengths; choose row length, token budget and mode."),
@@ -70,7 +71,7 @@ def children(prefix: str) -> dict[str, str]:
             continue
         child, _, rest = name.removeprefix(prefix).partition(".")
         if rest:
-            found[child] = GROUP_HELP.get(prefix + child, "")
+            found.setdefault(child, GROUP_HELP.get(prefix + child, ""))  # `bench` has a help of its own
         else:
             found[child] = (
                 KNOWN[name].help if name in KNOWN else f"From {point.dist.name if point.dist else point.value}."

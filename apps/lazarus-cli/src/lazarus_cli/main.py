@@ -28,6 +28,17 @@ class _LazyGroup(Group):
     def list_commands(self, ctx: Any) -> list[str]:
         return list(children(self.prefix))
 
+    def below(self, name: str) -> list[str]:
+        """Commands below one that does something itself: `infer` of `lazarus bench` and `lazarus bench infer`."""
+        begin = f"{self.prefix}{name}."
+        known = {*installed(), *KNOWN} if self.prefix + name in installed() else set[str]()
+        return sorted(each.removeprefix(begin) for each in known if each.startswith(begin))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if len(args) > 1 and args[1] in self.below(args[0]):
+            return " ".join(args[:2]), self.get_command(ctx, ".".join(args[:2])), args[2:]
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         name = self.prefix + cmd_name
         if self.is_listing:

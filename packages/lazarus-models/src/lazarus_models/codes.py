@@ -262,6 +262,21 @@ CODES = {
         "A chat template without a system role, or a text longer than the context",
         "Shorten the text, or serve without it.",
     ),
+    "LM-E251": Code(
+        "Prompt and answer of masked diffusion do not fit the requested length or the context",
+        "A prompt as long as the total length, or longer than the model's context allows",
+        "Give a larger total length, or shorten the prompt or the answer.",
+    ),
+    "LM-E252": Code(
+        "The mask token is unknown or not a token of the model",
+        "The model's config names no mask token, or a typing error",
+        "Give the mask token that the model was trained with, as text or id.",
+    ),
+    "LM-E253": Code(
+        "A benchmark of generation asks for what the model cannot do",
+        "Prompts and answers beyond the context, or a batch of masked diffusion",
+        "Measure shorter prompts and answers, or one text at once.",
+    ),
     "LM-E260": Code(
         "Constrained answers need a library that is not installed",
         "A JSON format or a forced call without the extra `grammar`",

@@ -9,6 +9,7 @@ import typer
 
 from lazarus_core.console import say
 from lazarus_models.cli.conversation import complete, converse, write_now
+from lazarus_models.cli.diffusing import Masks, check_drawing, diffuse_all, with_masks
 from lazarus_models.cli.drawing import Drawing, generation_config, with_drawing
 from lazarus_models.cli.options import Adapter, AnyBase, AsJson, Model, load_model, show_table
 from lazarus_models.cli.prompts import Asked, read_prompts
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
     from lazarus_models.loading.loaded_model import LoadedModel
 
 MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="Generate at most this many tokens.")]
+_MAX_TOKENS = 256
 Draft = Annotated[
     str | None,
     typer.Option("--draft", help="Use this smaller model for speculative decoding. The text stays the same."),
 ]
 
 
+@with_masks
 @with_drawing
 def infer(
     text: Annotated[str | None, typer.Argument(metavar="PROMPT", help="Answer this prompt.")] = None,
@@ -47,9 +50,13 @@ def infer(
     any_base: AnyBase = False,
     draft: Draft = None,
     ahead: Annotated[int, typer.Option("--ahead", min=1, help="Let --draft propose this many tokens a step.")] = 4,
-    max_tokens: MaxTokens = 256,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option("--max-tokens", min=1, help=f"Generate at most this many tokens [default: {_MAX_TOKENS}]."),
+    ] = None,
     *,
     drawing: Drawing,
+    masks: Masks,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the prompt without the chat template.")] = False,
     chats: Annotated[bool, typer.Option("--chat", help="Chat, as `chat` does.")] = False,
     interactive: Annotated[
@@ -68,6 +75,9 @@ def infer(
     single prompt is streamed. Several prompts are answered in batches, and each answer is printed with its number, in the
     order of the prompts. With --json, each answer is an object with `id`, `prompt` and `response`.
 
+    --total-length or --mask-token makes the answer by masked diffusion, for models that `lazarus train objective diffusion`
+    or others trained so.
+
     Example: -m smollm2-360m -p "What is the capital of France?"
     Example: -m run/final --prompts questions.jsonl --json
     """
@@ -76,7 +86,13 @@ def infer(
 
         show_table(MODELS, as_json)
         return
-    config = generation_config(max_new_tokens=max_tokens, **drawing)
+    config = generation_config(max_new_tokens=max_tokens or _MAX_TOKENS, **drawing)
+    if masks.is_given:
+        check_drawing(drawing, config)
+        if draft is not None or chats or interactive:
+            raise _refusal("masked diffusion has no --draft, --chat and --interactive; remove them")
+        if masks.total_length is not None and max_tokens is not None:
+            raise _refusal("give one of `--total-length` and `--max-tokens`")
     instructions = system_message(system, system_file)
     if raw and instructions:
         option = "--system" if system_file is None else "--system-file"
@@ -105,6 +121,14 @@ def infer(
         raise _refusal("`--raw` continues a text; a row of --prompts has earlier messages")
     lm = load_model(model, adapter, any_base=any_base)
     given = [each.prompt if raw else each.messages(instructions) for each in asked]
+    if masks.is_given:
+        show = _show_text if len(asked) == 1 and not as_json else _in_order(asked, as_json)
+        done = diffuse_all(lm, given, masks, drawing, max_tokens=config.max_new_tokens, raw=raw, on_done=show)
+        wrote, seconds = sum(len(each.ids) for each in done), sum(each.seconds for each in done)
+        say(
+            f"masked diffusion: {wrote} tokens for {len(done)} prompt(s) in {seconds:.2f} s, {wrote / seconds:.1f} tok/s"
+        )
+        return
     if len(asked) == 1 and prompts is None:
         _answer_one(lm, asked[0], given[0], config, raw=raw, draft=draft, ahead=ahead, as_json=as_json)
         return
@@ -197,6 +221,10 @@ def _say_speed(head: str, read: int, reading_s: float, wrote: int, seconds: floa
         f"{head}: prompt {read / reading_s:.1f}{writing}, all {wrote / seconds:.1f} tok/s; "
         f"peak memory {mx.get_peak_memory() / 1e6:,.0f} MB"
     )
+
+
+def _show_text(_: int, done: "Generation") -> None:
+    write_now(done.text + "\n")
 
 
 def _in_order(asked: list[Asked], as_json: bool) -> "Callable[[int, Generation], None]":

@@ -5,6 +5,7 @@ from typing import Annotated
 from lazarus_core.cli_app import App
 from lazarus_core.console import version_option
 from lazarus_models.cli.answering import chat, infer
+from lazarus_models.cli.benchmarking import bench
 from lazarus_models.cli.caching import cache_app
 from lazarus_models.cli.describing import estimate, info
 from lazarus_models.cli.examples import examples
@@ -24,7 +25,7 @@ model_app = App(
 )
 """`lazarus model`."""
 
-for command in (infer, chat, serve, info, new, estimate, convert, examples, doctor):
+for command in (infer, chat, serve, info, new, estimate, convert, examples, bench, doctor):
     app.command()(command)
 for command in (info, new, estimate, convert, examples):
     model_app.command()(command)

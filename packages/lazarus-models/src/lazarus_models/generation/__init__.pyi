@@ -10,6 +10,9 @@ from .batch import batch_tokens as batch_tokens
 from .batch import generate_batch as generate_batch
 from .diffusion import DiffusionConfig as DiffusionConfig
 from .diffusion import diffuse as diffuse
+from .diffusion_text import answer_length as answer_length
+from .diffusion_text import generate_diffusion as generate_diffusion
+from .diffusion_text import mask_token as mask_token
 from .prompt_cache import PromptCache as PromptCache
 from .sampling import GenerationConfig as GenerationConfig
 from .sampling import TokenLogprob as TokenLogprob
