@@ -29,6 +29,7 @@ KNOWN = {
     "bench": Known("lazarus-cli", "Measure your data from rows to training steps: lengths, packing, speed, memory."),
     "explain": Known("lazarus-cli", "Explain an error code: meaning, usual cause, way out."),
     "generate": Known("lazarus-gym", "Write synthetic tasks as chat samples."),
+    "gym": Known("lazarus-gym", "Write tasks, and score replies."),
     "data.batching": Known("lazarus-plan", "Look at lengths and choose row length, budget and mode."),
     "data.batchplan": Known("lazarus-plan", "Build, inspect, check and deal batch plans."),
     "data.lengths": Known("lazarus-tokenkit", "Measure samples in tokens."),
