@@ -11,7 +11,7 @@ from pytest_examples import CodeExample, EvalExample, find_examples
 import documents
 
 ROOT = documents.ROOT
-DOCUMENTS = [path for path in (*documents.GUIDES, *documents.READMES) if path.is_file()]
+DOCUMENTS = list(dict.fromkeys([*documents.GUIDES, *documents.READMES]))
 REASONS = ("needs the network", "needs an address", "takes a minute", "runs until ctrl-c", "needs pytorch")
 """Why a block may stay unrun. Its section says the same to the reader."""
 INSTALLATIONS = [
@@ -60,6 +60,12 @@ def check_python(example: CodeExample, eval_example: EvalExample, names: dict[st
     if eval_example.update_examples:
         return eval_example.run_print_update(example, module_globals=names)
     return eval_example.run_print_check(example, module_globals=names)
+
+
+def test_every_block_has_a_language_that_runs_or_a_reason():
+    for document in DOCUMENTS:
+        for block in documents.blocks(document.read_text("utf-8")):
+            assert block.note or block.language in documents.LANGUAGES, f"{name_of(document)}:{block.line}"
 
 
 def test_few_blocks_are_not_run_and_their_sections_say_why():
