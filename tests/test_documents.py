@@ -134,7 +134,9 @@ def test_output_is_compared_without_what_varies(shown: list[str], printed: list[
 def test_new_output_is_shortened_as_before():
     assert documents.rewritten(["a", "...", "d"], ["b", "c", "d", "e"]) == ["b", "...", "e"]
     assert documents.rewritten(["a", "..."], ["b", "c", "d", "e"]) == ["b", "..."]
-    assert documents.rewritten(["in 3 s", "a"], ["in 4 s", "b"]) == ["in 3 s", "b"]
+    assert documents.rewritten(["in 3 s", "a ... b"], ["in 4 s", "a 1 b"]) == ["in 3 s", "a ... b"]
+    assert documents.rewritten(["in 3 s", "a ... b"], ["in 4 s", "a 1 b"], fresh=True) == ["in 4 s", "a ... b"]
+    assert documents.rewritten(["in 3 s", "a"], ["in 4 s", "b"]) == ["in 4 s", "b"]
 
 
 def test_a_block_that_fails_or_is_of_no_kind_is_named(tmp_path: Path):
