@@ -85,7 +85,7 @@ MEASURED = re.compile(r"\b(?:loss|perplexity|tok/s|tokens/s)\b")
 VARYING = [
     (re.compile(r"\b[\d,.]+ (tokens/s|tok/s|samples/s|MB/s)"), r"N \1"),
     (re.compile(r"\b[\d,.]+ (s|ms|min|MB|MiB|GB|GiB)\b"), r"N \1"),
-    (re.compile(r"\b(audit head|first model)( +recomputed:)? .*"), r"\1\2 DIGEST"),
+    (re.compile(r"\b(audit head|first model)( +recomputed:)? (?:sha256:)?[0-9a-f]{64}"), r"\1\2 DIGEST"),
     (re.compile(r"\b(environment +recomputed:) .*"), r"\1 MACHINE"),
     (re.compile(r"^(mlx|device|blas|float32)  +.*"), r"\1 MACHINE"),  # of `lazarus doctor`
     (re.compile(r"\d{4}-\d\d-\d\d[-T ]\d\d:?\d\d:?\d\d"), "DATE"),
@@ -205,7 +205,7 @@ def rewritten(shown: list[str], printed: list[str], *, fresh: bool = False) -> l
         printed: Lines of the command.
         fresh: Show the new lines even if they agree, but for those that the document shortens.
     """
-    if agree(shown, printed) and not fresh:
+    if agree(shown, printed) and (not fresh or shown.count(ELLIPSIS) > 1):
         return shown
     head, tail = len(printed), 0
     if ELLIPSIS in shown:
