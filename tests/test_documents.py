@@ -11,7 +11,7 @@ from pytest_examples import CodeExample, EvalExample, find_examples
 import documents
 
 ROOT = documents.ROOT
-DOCUMENTS = [path for path in (*documents.GUIDES, *documents.READMES) if path.is_file()]
+DOCUMENTS = list(dict.fromkeys([*documents.GUIDES, *documents.READMES]))
 REASONS = ("needs the network", "needs an address", "takes a minute", "runs until ctrl-c", "needs pytorch")
 """Why a block may stay unrun. Its section says the same to the reader."""
 INSTALLATIONS = [
@@ -60,6 +60,12 @@ def check_python(example: CodeExample, eval_example: EvalExample, names: dict[st
     if eval_example.update_examples:
         return eval_example.run_print_update(example, module_globals=names)
     return eval_example.run_print_check(example, module_globals=names)
+
+
+def test_every_block_has_a_language_that_runs_or_a_reason():
+    for document in DOCUMENTS:
+        for block in documents.blocks(document.read_text("utf-8")):
+            assert block.note or block.language in documents.LANGUAGES, f"{name_of(document)}:{block.line}"
 
 
 def test_few_blocks_are_not_run_and_their_sections_say_why():
@@ -111,6 +117,9 @@ def test_commands_are_found_with_their_output():
         (["in 3 s"], ["in 4.5 s"], True),
         (["loss 3.1"], ["loss 2.9"], True),
         (["padding 3.1 %"], ["padding 2.9 %"], False),
+        ([f"audit head {'a' * 64}, data head {'c' * 64}"], [f"audit head {'b' * 64}, data head {'c' * 64}"], True),
+        ([f"audit head {'a' * 64}, data head {'c' * 64}"], [f"audit head {'a' * 64}, data head {'d' * 64}"], False),
+        (["data head  recomputed: " + "c" * 64], ["data head  recomputed: " + "d" * 64], False),
         (["a", "...", "d"], ["a", "b", "c", "d"], True),
         (["a", "...", "d"], ["a", "d"], True),
         (["a", "...", "d"], ["a", "b", "e"], False),
@@ -128,7 +137,9 @@ def test_output_is_compared_without_what_varies(shown: list[str], printed: list[
 def test_new_output_is_shortened_as_before():
     assert documents.rewritten(["a", "...", "d"], ["b", "c", "d", "e"]) == ["b", "...", "e"]
     assert documents.rewritten(["a", "..."], ["b", "c", "d", "e"]) == ["b", "..."]
-    assert documents.rewritten(["in 3 s", "a"], ["in 4 s", "b"]) == ["in 3 s", "b"]
+    assert documents.rewritten(["in 3 s", "a ... b"], ["in 4 s", "a 1 b"]) == ["in 3 s", "a ... b"]
+    assert documents.rewritten(["in 3 s", "a ... b"], ["in 4 s", "a 1 b"], fresh=True) == ["in 4 s", "a ... b"]
+    assert documents.rewritten(["in 3 s", "a"], ["in 4 s", "b"]) == ["in 4 s", "b"]
 
 
 def test_a_block_that_fails_or_is_of_no_kind_is_named(tmp_path: Path):

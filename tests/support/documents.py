@@ -2,6 +2,7 @@
 
     python tests/support/documents.py                     # names the documents whose output is stale
     python tests/support/documents.py --write [FILE ...]  # writes the new output into them
+    python tests/support/documents.py --write --fresh [FILE ...]  # and new times, speeds and digests of weights
 
 A block is run by its language:
 
@@ -31,7 +32,6 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
-from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,14 +43,9 @@ import commands
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "apps/lazarus-cli/docs"
-GUIDES = [
-    DOCS / f"{name}.md"
-    for name in (
-        *("getting-started", "concepts", "tokenizers", "batching", "training", "models", "inference"),
-        *("introspection", "server"),
-    )
-]
-"""Pages written by hand; `introspection` may be missing."""
+GENERATED = ("api.md", "cli.md", "errors.md")
+"""Pages that are made from the code; other tests compare them."""
+GUIDES = [path for path in sorted(DOCS.glob("*.md")) if path.name not in GENERATED]
 READMES = [ROOT / "README.md", *sorted(ROOT.glob("*/*/README.md"))]
 IN_A_CLONE = {ROOT / "README.md"}
 """Documents whose folder is a copy of the clone; that of the others is empty."""
@@ -81,6 +76,7 @@ QUOTED = re.compile(r"'[^']*'|\"[^\"$`\\]*\"")
 SPECIAL = re.compile(r"[();<>|&$*?`~{}\\'\"]")
 """What bash would not take as it is, outside quotes."""
 EXIT = re.compile(r" +# exit (\d+)$")
+LANGUAGES = ("console", "bash", "python", "toml", "yaml", "json", "jsonl")
 ELLIPSIS = "..."
 PROGRESS = re.compile(r"^ *[\w ]+: [\d,]+/[\d,]+ \w+, .*\n", re.MULTILINE)
 """A line that a slow machine prints and a fast one does not."""
@@ -89,8 +85,9 @@ MEASURED = re.compile(r"\b(?:loss|perplexity|tok/s|tokens/s)\b")
 VARYING = [
     (re.compile(r"\b[\d,.]+ (tokens/s|tok/s|samples/s|MB/s)"), r"N \1"),
     (re.compile(r"\b[\d,.]+ (s|ms|min|MB|MiB|GB|GiB)\b"), r"N \1"),
-    (re.compile(r"\b(audit head|first model)( +recomputed:)? .*"), r"\1\2 DIGEST"),
+    (re.compile(r"\b(audit head|first model)( +recomputed:)? (?:sha256:)?[0-9a-f]{64}"), r"\1\2 DIGEST"),
     (re.compile(r"\b(environment +recomputed:) .*"), r"\1 MACHINE"),
+    (re.compile(r"^(mlx|device|blas|float32)  +.*"), r"\1 MACHINE"),  # of `lazarus doctor`
     (re.compile(r"\d{4}-\d\d-\d\d[-T ]\d\d:?\d\d:?\d\d"), "DATE"),
 ]
 
@@ -200,21 +197,24 @@ def agree(shown: list[str], printed: list[str]) -> bool:
     return re.fullmatch(pattern, "".join(f"{normal(line)}\n" for line in printed)) is not None
 
 
-def rewritten(shown: list[str], printed: list[str]) -> list[str]:
+def rewritten(shown: list[str], printed: list[str], *, fresh: bool = False) -> list[str]:
     """The lines to show from now on: those of before if they agree, else the new ones, shortened as before.
 
     Args:
         shown: Lines of the document.
         printed: Lines of the command.
+        fresh: Show the new lines even if they agree, but for those that the document shortens.
     """
-    if agree(shown, printed):
+    if agree(shown, printed) and (not fresh or shown.count(ELLIPSIS) > 1):
         return shown
-    if ELLIPSIS not in shown:
-        same = zip_longest(shown, printed)  # lines of which only figures changed keep them
-        return [old if old is not None and normal(old) == normal(new) else new for old, new in same if new is not None]
-    head = shown.index(ELLIPSIS)
-    tail = len(shown) - 1 - head if shown.count(ELLIPSIS) == 1 else 0
-    return [*printed[:head], ELLIPSIS, *(printed[-tail:] if tail else [])]
+    head, tail = len(printed), 0
+    if ELLIPSIS in shown:
+        head = shown.index(ELLIPSIS)
+        tail = len(shown) - 1 - head if shown.count(ELLIPSIS) == 1 else 0
+    new = [*printed[:head], *([ELLIPSIS] if ELLIPSIS in shown else []), *(printed[-tail:] if tail else [])]
+    if len(new) != len(shown):
+        return new
+    return [old if ELLIPSIS in old and agree([old], [line]) else line for old, line in zip(shown, new, strict=True)]
 
 
 def run(line: str, folder: Path, *, exit_code: int = 0) -> str:
@@ -266,12 +266,13 @@ def _by_bash(line: str, folder: Path) -> tuple[str, int]:
     return done.stdout, done.returncode
 
 
-def play(block: Block, folder: Path) -> str:
+def play(block: Block, folder: Path, *, fresh: bool = False) -> str:
     """Runs a block, except one of Python, and returns its text as it should be now.
 
     Args:
         block: The block.
         folder: The folder of its document.
+        fresh: Show times, speeds and digests of this run.
 
     Raises:
         Stale: A command ended with another code, or a file is not of its format.
@@ -284,7 +285,7 @@ def play(block: Block, folder: Path) -> str:
         path.write_text(block.text, "utf-8")
     match block.language:
         case "console":
-            return "".join(_played(command, folder) for command in console_commands(block.text))
+            return "".join(_played(command, folder, fresh=fresh) for command in console_commands(block.text))
         case "bash":
             for line in block.text.replace("\\\n", " ").splitlines():
                 run(line, folder)
@@ -305,9 +306,9 @@ def play(block: Block, folder: Path) -> str:
     return block.text
 
 
-def _played(command: Command, folder: Path) -> str:
+def _played(command: Command, folder: Path, *, fresh: bool) -> str:
     printed = run(command.line, folder, exit_code=command.exit_code).splitlines()
-    return "".join(f"{line}\n" for line in [command.typed, *rewritten(command.shown, printed)])
+    return "".join(f"{line}\n" for line in [command.typed, *rewritten(command.shown, printed, fresh=fresh)])
 
 
 def runs_python_itself(document: Path) -> bool:
@@ -339,8 +340,13 @@ def prepare(document: Path, folder: Path) -> Path:
     return copy_of_clone(work) if document in IN_A_CLONE else work
 
 
-def replay(document: Path) -> Iterator[tuple[Block, str]]:
-    """The blocks of a document, those of Python aside, each with its text as it should be now."""
+def replay(document: Path, *, fresh: bool = False) -> Iterator[tuple[Block, str]]:
+    """The blocks of a document, those of Python aside, each with its text as it should be now.
+
+    Args:
+        document: The document.
+        fresh: Show times, speeds and digests of this run.
+    """
     with tempfile.TemporaryDirectory() as folder:
         work = prepare(document, Path(folder))
         names: dict[str, object] = {"__name__": "__main__"}
@@ -354,17 +360,17 @@ def replay(document: Path) -> Iterator[tuple[Block, str]]:
                 ):  # later blocks may need its files
                     exec(compile(block.text, f"{document.name}:{block.line}", "exec"), names)
             else:
-                yield block, play(block, work)
+                yield block, play(block, work, fresh=fresh)
 
 
 def main(arguments: list[str]) -> int:
     """Names the documents whose output is stale, or writes the new output."""
     names = [Path(word).resolve() for word in arguments if not word.startswith("-")]
     stale = 0
-    for document in names or [path for path in (*GUIDES, *READMES) if path.is_file()]:
+    for document in names or (*GUIDES, *READMES):
         text = document.read_text("utf-8")
         try:
-            new = list(replay(document))
+            new = list(replay(document, fresh="--fresh" in arguments))
         except Stale as error:
             print(f"{document.relative_to(ROOT)}: {error}")
             stale += 1

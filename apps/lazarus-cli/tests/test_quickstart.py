@@ -1,4 +1,5 @@
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -6,6 +7,7 @@ import sys
 import pytest
 
 import commands
+import documents
 
 
 def quickstart(folder, cwd) -> subprocess.CompletedProcess[str]:
@@ -63,6 +65,23 @@ def test_every_printed_command_does_what_it_says(done):
     words = shlex.split(printed_commands[-1])
     asked = commands.run([sys.executable, "-m", "lazarus_cli", *words[1:]], cwd=cwd, check=True)
     assert asked.stdout.strip() in printed
+
+
+def without_varying(text):
+    """Lines without the folder's name, digests of weights and the step of the kill."""
+    text = re.sub(r"'quick start(/[^']*)?'", r"quickstart\1", text)
+    return re.sub(r"\b[0-9a-f]{16}\b", "DIGEST", re.sub(r"\bstep \d+", "step N", text)).splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["README.md", "apps/lazarus-cli/docs/getting-started.md"])
+def test_the_pages_show_what_it_prints(done, page):
+    _, printed = done
+    blocks = documents.blocks((documents.ROOT / page).read_text("utf-8"))
+    shown = next(block.text for block in blocks if block.text.startswith("$ lazarus quickstart\n"))
+    lines = without_varying(shown)[1:]
+    assert len(lines) > 8
+    assert documents.agree([*lines, "..."], without_varying(printed))
 
 
 def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):

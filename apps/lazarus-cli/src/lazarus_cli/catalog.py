@@ -30,6 +30,7 @@ KNOWN = {
     "bench.infer": Known("lazarus-models", "Measure a model's latency: first token, tokens a second, memory."),
     "explain": Known("lazarus-cli", "Explain an error code: meaning, usual cause, way out."),
     "generate": Known("lazarus-gym", "Write synthetic tasks as chat samples."),
+    "gym": Known("lazarus-gym", "Generate tasks, score replies, run and serve environments."),
     "data.batching": Known("lazarus-plan", "Analyze lengths; choose row length, token budget and mode."),
     "data.batchplan": Known("lazarus-plan", "Build, inspect, check and shard batch plans."),
     "data.corpus": Known("lazarus-corpus", "Build clean, deduplicated and split corpora from raw documents."),
