@@ -189,7 +189,8 @@ def _samples(run: RunRecord, name: str) -> str:
         return ""
     answers: dict[str, list[tuple[str, str]]] = {}
     for line in lines:
-        answers.setdefault(str(line["prompt"]), []).append((f"{line['step']:,}", str(line["text"])))
+        answer = str(line["text"]).strip() or "(only white space)"
+        answers.setdefault(str(line["prompt"]), []).append((f"{line['step']:,}", answer))
     shown = "".join(
         f"<h3>{escape(prompt)}</h3>{table(('step', 'answer'), rows, numbers=(0,), long=(1,), label=f'Answers to {prompt}')}"
         for prompt, rows in answers.items()
