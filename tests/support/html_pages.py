@@ -4,6 +4,19 @@ import re
 from html.parser import HTMLParser
 from typing import NamedTuple
 
+from hypothesis import strategies as st
+
+ATTACKS = (
+    "</script><script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    '" onfocus="alert(1)" x="',
+    "' style='width:9999px",
+    "</title><b>",
+    "</style>&lt;<!--",
+    "]]>&amp;&#60;b>",
+)
+NAMES = st.one_of(st.sampled_from(ATTACKS), st.text(max_size=40), st.text("<>\"'&/=- ab", min_size=1, max_size=12))
+"""Names of users: attacks, any text, and texts of the characters that HTML gives a meaning."""
 VOID = {"meta", "br", "hr", "img", "input", "link", "rect", "line", "path"}
 """Elements without an end. Of those in SVG, each is closed by a slash."""
 
