@@ -155,7 +155,7 @@ def test_charts_have_axes_ticks_titles_and_values(pages: dict[str, str], page: A
             box = re.search(rf'<div class="{axis}" aria-hidden="true">(.*?)</div>', chart)
             is_point = axis == "across" and re.search(r'data-first="(\d+)" data-last="\1"', chart)
             assert box and box[1].count("<span") >= (1 if is_point else 2), axis
-        plot = re.search(r'<div class="plot" tabindex="0" role="img" aria-label="([^"]+)"', chart)
+        plot = re.search(r'<div class="plot" tabindex="0" role="group" aria-label="([^"]+)"', chart)
         assert plot and any(digit in plot[1] for digit in "0123456789")
         grid = between(chart, "g")
         assert grid.count("<line") >= 3

@@ -160,6 +160,15 @@ def test_every_point_of_a_curve_lies_in_its_plot(values: list[float]):
     assert ('class="dots' in chart) == (len(values) <= 30)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.5, -3.0, 1e9, 1e-12])
+def test_equal_values_are_a_line_in_the_middle(value: float):
+    chart = curves([Curve(STEPS, np.array([value, value * (1 + 1e-12), value]), 0)], "nats")
+    path = re.search(r' d="M([^"]+)"', chart)
+    assert path is not None
+    heights = {float(place.split(",")[1]) for place in path[1].split("L")}
+    assert all(height == pytest.approx(500 if value else 1000, abs=120) for height in heights)
+
+
 def test_a_long_curve_keeps_its_ends_and_its_extremes():
     values = np.random.default_rng(0).normal(size=10_000)
     chart = curves([Curve(np.arange(10_000), values, 0)], "nats")

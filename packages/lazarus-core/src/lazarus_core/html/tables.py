@@ -147,4 +147,4 @@ def in_words(names: Sequence[str], most: int = 3) -> str:
         most: Largest number of names that are listed.
     """
     listed = [*names[:most], f"{len(names) - most} more"] if len(names) > most else list(names)
-    return " and ".join(each for each in (", ".join(listed[:-1]), listed[-1]) if each)
+    return " and ".join(each for each in (", ".join(listed[:-1]), *listed[-1:]) if each)

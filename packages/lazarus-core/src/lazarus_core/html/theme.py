@@ -90,6 +90,7 @@ footer { margin-top: 3.5rem; padding-top: 1rem; border-top: 1px solid var(--line
   .bars { grid-template-columns: minmax(0, 1fr); gap: .7rem; } .bars li { display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: .2rem 1rem; } .bars .bar { order: 1; grid-column: 1 / -1; height: .75rem; } .bars .value { align-self: end; }
   .figures { grid-template-columns: repeat(2, minmax(0, 1fr)); } .figures div { padding: .6rem .8rem; }
 }
+@media (forced-colors: active) { .bar, .bar i, .key, .dot, .plot svg { forced-color-adjust: none; } }
 @media print { .plot { break-inside: avoid; } }
 """
 STYLE = (

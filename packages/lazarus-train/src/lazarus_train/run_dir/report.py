@@ -89,7 +89,8 @@ def _about(run: RunRecord) -> Iterable[str]:
     """What a run trains, and on what."""
     yield f"objective {run.config.get('objective', {}).get('kind', 'causal')}"
     for word, setting in (("model", "model"), ("data", "data")):
-        yield f"{word} {in_words([path.name for path in run.places(setting)])}"
+        if places := run.places(setting):
+            yield f"{word} {in_words([path.name for path in places])}"
     yield f"plan {run.about['plan_id'][7:23]}"
 
 
