@@ -62,6 +62,8 @@ def _inputs(steps: int) -> list[str]:
         f"{build} -b 4000 -e 8 -o plan",
         f"{build} -l held.lengths.jsonl --weights 3,1 -b 4800 -o mixed",
         f"{build} --mode padded -b 4000 -o padded",
+        "train sft --model model --data rows.jsonl --data held.jsonl --batch-plan mixed"
+        f" --max-steps {min(steps, 8)} --learning-rate 3e-3 -o mixture",
         f"{train} --sample-prompt 'How much is 3 and 4?' --learning-rate 3e-3 -o fast",
         f"{train} --learning-rate 3e-4 -o slow",
     ]
@@ -78,6 +80,7 @@ def _pages() -> list[Page]:
     add("lazarus_plan.report.page", "plan-mixture", "data batchplan stats -p mixed --html", rows, "held.lengths.jsonl")
     add("lazarus_plan.report.page", "plan-padded", "data batchplan stats -p padded --html", rows)
     add("lazarus_train.run_dir.report", "run", "train report fast -o", "fast")
+    add("lazarus_train.run_dir.report", "run-mixture", "train report mixture -o", "mixture")
     add("lazarus_train.run_dir.report", "runs", "train report fast slow -o", "fast", "slow")
     analyze = "tokenizer analyze"
     for name, command in {

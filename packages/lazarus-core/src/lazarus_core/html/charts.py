@@ -160,9 +160,10 @@ def _figure(
     low, high = ticks[0], ticks[-1]
     heights = [(each - low) / (high - low) for each in ticks]
     rows = tick_labels(ticks)
+    base = 0 if 0 in ticks else low
     grid = "".join(
-        f'<line{" class=base" if not each else ""} x1="0" x2="{SIZE}" y1="{(1 - each) * SIZE:.1f}" y2="{(1 - each) * SIZE:.1f}"/>'
-        for each in heights
+        f'<line{" class=base" if tick == base else ""} x1="0" x2="{SIZE}" y1="{(1 - each) * SIZE:.1f}" y2="{(1 - each) * SIZE:.1f}"/>'
+        for tick, each in zip(ticks, heights, strict=True)
     )
     left = "".join(
         f'<span style="bottom:{100 * each:.1f}%">{label}</span>' for each, label in zip(heights, rows, strict=True)

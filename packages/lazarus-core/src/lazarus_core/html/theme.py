@@ -68,7 +68,7 @@ pre { margin: .75rem 0 0; padding: .9rem 1rem; overflow-x: auto; border: 1px sol
 .chart { margin: .25rem 0 0; font-size: .75rem; line-height: 1.3; color: var(--soft); }
 .legend { display: flex; flex-wrap: wrap; gap: .25rem 1.1rem; margin: 0 0 .6rem; padding: 0; list-style: none; font-size: .8125rem; color: var(--ink); }
 .legend li { display: flex; gap: .4rem; align-items: baseline; min-width: 0; overflow-wrap: anywhere; } .legend b { font-weight: 600; font-variant-numeric: tabular-nums; }
-.key { flex: none; display: inline-block; width: .9rem; height: .25rem; margin-right: .4rem; border-radius: 2px; vertical-align: .22em; } .legend .key, .tip .key { margin: 0; align-self: center; }
+.key { flex: none; display: inline-block; width: .9rem; height: .25rem; margin-right: .4rem; border-radius: 2px; vertical-align: .22em; } .tip .key { margin: 0; align-self: center; }
 .axes { display: grid; grid-template-columns: auto minmax(0, 1fr); margin-top: .55rem; padding-right: 1.25rem; font-variant-numeric: tabular-nums; }
 .up { position: relative; margin-right: .5rem; } .up b { visibility: hidden; font-weight: inherit; } .up span { position: absolute; right: 0; transform: translateY(50%); white-space: nowrap; }
 .plot { position: relative; height: 12.5rem; touch-action: pan-y; cursor: crosshair; } .plot:focus-visible, .scroll:focus-visible, summary:focus-visible, select:focus-visible { outline: 2px solid var(--mark); outline-offset: 3px; border-radius: 2px; }

@@ -72,9 +72,10 @@ def report_runs(paths: Sequence[Path], origin: Origin | None = None) -> str:
     of = ", ".join(dict.fromkeys(each for run in runs for each in _about(run)))
     settings = _settings(runs[0]) if len(runs) == 1 else _differences(runs, names)
     answers = "".join(_samples(run, name) for run, name in zip(runs, names, strict=True))
+    mixtures = "".join(map(mixture_section, runs, names))
     body = (
         f"<header><h1>{title}{in_words([unbroken(name) for name in names])}</h1><p>{escape(of)}</p></header>{_summary(runs, names)}\n"
-        f'<div class="pair">{"".join(charts)}</div>\n{"".join(map(mixture_section, runs))}{settings}{answers}{"".join(rows)}'
+        f'<div class="pair">{"".join(charts)}</div>\n{mixtures}{settings}{answers}{"".join(rows)}'
     )
     return page(title + in_words(names), body, "lazarus-train", _SCRIPT, origin=origin)
 
