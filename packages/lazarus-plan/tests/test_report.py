@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from html_pages import NAMES, Read
 from lazarus_core.html.charts import Curve, curves, lines
 from lazarus_plan import BatchPlan, LengthCache, LengthRow, PlanConfig, Stage, build_plan
 from lazarus_plan.packing.baselines import fill_by_packer
@@ -28,13 +30,13 @@ def test_real_tokens_and_waste_add_up_to_the_budget(plan: BatchPlan):
     assert int(plan.tokens.sum()) + sum(wasted.values()) == len(plan) * plan.metadata.config.token_budget
 
 
-def mixed_plan() -> BatchPlan:
+def mixed_plan(names: tuple[str, str] = ("chat", "code & <more>")) -> BatchPlan:
     rng = np.random.default_rng(3)
     caches = [
         LengthCache.from_rows(
             (LengthRow(f"{n}", int(each)) for n, each in enumerate(rng.integers(1, 64, 200))), name=name
         )
-        for name in ("chat", "code & <more>")
+        for name in names
     ]
     return build_plan(caches, PlanConfig(token_budget=256, row_len=64, stages=(Stage(sources=(0, 1), weights=(3, 1)),)))
 
@@ -47,6 +49,18 @@ def test_the_page_loads_nothing_and_names_every_picture():
     assert "code &amp; &lt;more&gt;" in page and "nan" not in page
     assert "<h1>Batch plan of chat and code &amp; &lt;more&gt;</h1>" in page
     assert page == report(mixed_plan()), "no clock without an origin"
+
+
+@given(NAMES.filter(bool))
+def test_no_name_of_a_source_changes_the_structure(name: str):
+    read = Read(report(mixed_plan((name, "other"))))
+    assert read.wrong == []
+    assert read.shape() == harmless_shape(min(len(name), 25))
+
+
+@cache
+def harmless_shape(length: int) -> list[tuple[str, tuple[str, ...]]]:
+    return Read(report(mixed_plan(("x" * length, "other")))).shape()
 
 
 def test_settings_at_their_defaults_are_in_a_closed_part():

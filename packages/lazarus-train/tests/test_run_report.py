@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from html_pages import ATTACKS, Read
 from lazarus_train import OptimizerSettings, train
 from lazarus_train.errors import SetupError
 from lazarus_train.run_dir.report import as_json, report_runs
@@ -122,6 +123,17 @@ def test_text_of_the_data_cannot_leave_its_place(setup):
     html = report_runs([setup.folder / "run"])
     assert "</script><img" not in html
     assert any("</script><img" in text for text in rows_block(html, 0)["texts"].values())
+
+
+@pytest.mark.parametrize("name", [each for each in ATTACKS if "/" not in each])
+def test_no_name_of_a_run_changes_the_structure(runs, tmp_path, name):
+    shutil.copytree(runs.folder / "slow", tmp_path / name)
+    prompts = (tmp_path / name / "samples.jsonl").read_text()
+    (tmp_path / name / "samples.jsonl").write_text(prompts.replace("1 & 2?", json.dumps(name)[1:-1]))
+    read, plain = Read(report_runs([tmp_path / name])), Read(report_runs([runs.folder / "slow"]))
+    assert read.wrong == []
+    assert set(read.shape()) <= set(plain.shape())
+    assert name in read.text("title") and name in read.text("h3")
 
 
 def test_a_loss_is_named_by_what_it_is_a_mean_over(runs, setup):

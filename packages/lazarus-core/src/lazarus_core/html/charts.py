@@ -19,6 +19,8 @@ SIZE = 1000
 """Width and height of the coordinate system of a plot."""
 MAX_POINTS = 400
 """Maximum number of points of a line. With more steps, the minimum and maximum of each group are drawn."""
+_FLAT = 1e-9
+"""Values that differ by less than this share are drawn as equal."""
 FEW_POINTS = 30
 """Lines of at most this many points have a marker at each."""
 
@@ -101,7 +103,8 @@ def curves(
     """
     low, high = (float(getattr(np, name)([getattr(each.values, name)() for each in found])) for name in ("min", "max"))
     low = min(low, 0.0) if from_zero else low
-    high = high if high > low else low + (abs(low) or 1.0)
+    if high - low <= _FLAT * max(abs(low), abs(high)):  # a line in the middle
+        low, high = (min(0.0, 2 * low), max(0.0, 2 * low)) if low else (0.0, 1.0)
     ticks = round_ticks(low, high, is_whole=is_whole)
     low, high = ticks[0], ticks[-1]
     first, last = min(int(each.steps[0]) for each in found), max(int(each.steps[-1]) for each in found)
@@ -157,9 +160,10 @@ def _figure(
     low, high = ticks[0], ticks[-1]
     heights = [(each - low) / (high - low) for each in ticks]
     rows = tick_labels(ticks)
+    base = 0 if 0 in ticks else low
     grid = "".join(
-        f'<line{" class=base" if not each else ""} x1="0" x2="{SIZE}" y1="{(1 - each) * SIZE:.1f}" y2="{(1 - each) * SIZE:.1f}"/>'
-        for each in heights
+        f'<line{" class=base" if tick == base else ""} x1="0" x2="{SIZE}" y1="{(1 - each) * SIZE:.1f}" y2="{(1 - each) * SIZE:.1f}"/>'
+        for tick, each in zip(ticks, heights, strict=True)
     )
     left = "".join(
         f'<span style="bottom:{100 * each:.1f}%">{label}</span>' for each, label in zip(heights, rows, strict=True)
@@ -173,7 +177,7 @@ def _figure(
     return (
         f'<figure class="chart">{listed}<div class="up-title">{escape(upwards)}</div><div class="axes">'
         f'<div class="up" aria-hidden="true"><b>{max(rows, key=len)}</b>{left}</div>'
-        f'<div class="plot" tabindex="0" role="img" aria-label="{escape(words)}" data-first="{first}" data-last="{last}"'
+        f'<div class="plot" tabindex="0" role="group" aria-label="{escape(words)}" data-first="{first}" data-last="{last}"'
         f' data-low="{low:.9g}" data-high="{high:.9g}" data-across="{escape(across[0])}">'
         f'<svg aria-hidden="true" viewBox="0 0 {SIZE} {SIZE}" preserveAspectRatio="none"><g class="grid">{grid}</g>{parts}</svg></div>'
         f'<div class="across" aria-hidden="true">{below}</div><div class="axis-title">{escape(across[1])}</div></div></figure>'

@@ -130,7 +130,10 @@ def series_key(number: int, name: str) -> Markup:
         number: Number of the colour, as in `Curve`.
         name: The name, as plain text.
     """
-    return Markup(f'<i class="key key{number % NUM_COLOURS}"></i>{unbroken(name)}')
+    key = f'<i class="key key{number % NUM_COLOURS}"></i>'
+    return Markup(
+        f'<span class="unbroken">{key}{escape(name)}</span>' if len(name) <= _SHORT_NAME else key + escape(name)
+    )
 
 
 def in_words(names: Sequence[str], most: int = 3) -> str:
@@ -144,4 +147,4 @@ def in_words(names: Sequence[str], most: int = 3) -> str:
         most: Largest number of names that are listed.
     """
     listed = [*names[:most], f"{len(names) - most} more"] if len(names) > most else list(names)
-    return " and ".join(each for each in (", ".join(listed[:-1]), listed[-1]) if each)
+    return " and ".join(each for each in (", ".join(listed[:-1]), *listed[-1:]) if each)

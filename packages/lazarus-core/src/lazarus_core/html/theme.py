@@ -47,9 +47,9 @@ a { color: var(--mark); }
 .unbroken { white-space: nowrap; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr)); gap: 0 3rem; }
 .pair > section { display: grid; grid-row: span 3; grid-template-rows: subgrid; row-gap: 0; } .pair > section > * { min-width: 0; } .pair > section > :last-child { grid-row: 3; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 10.5rem), 1fr)); gap: 1px; margin: 1.5rem 0 0; overflow: hidden; background: var(--line); border: 1px solid var(--line); border-radius: .5rem; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 11rem), 1fr)); gap: 1px; margin: 1.5rem 0 0; overflow: hidden; background: var(--line); border: 1px solid var(--line); border-radius: .5rem; }
 .figures div { display: flex; flex-direction: column; padding: .7rem 1rem; background: var(--paper); }
-.figures dt { color: var(--soft); font-size: .8125rem; } .figures dd { order: -1; margin: 0; font-size: 1.15rem; font-weight: 600; line-height: 1.3; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.figures dt { color: var(--soft); font-size: .8125rem; } .figures dd { order: -1; margin: 0; font-size: 1.05rem; font-weight: 600; line-height: 1.3; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 .facts { display: grid; grid-template-columns: fit-content(12rem) minmax(0, 1fr); gap: 0 1.5rem; margin: 1.25rem 0 0; font-size: .9375rem; }
 .facts > div { display: grid; grid-column: 1 / -1; grid-template-columns: subgrid; padding: .35rem 0; border-bottom: 1px solid var(--line); }
 .facts dt { color: var(--soft); } .facts dd { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
@@ -58,7 +58,7 @@ table { border-collapse: collapse; font-size: .875rem; } .scroll + p { margin-to
 th, td { padding: .4rem 1.5rem .4rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 th:last-child, td:last-child { padding-right: .25rem; }
 th { color: var(--soft); font-weight: 500; white-space: nowrap; vertical-align: bottom; }
-td { min-width: 4ch; } td:last-child:not(.number):not(:first-child) { min-width: 9rem; } td.long { min-width: 16rem; max-width: 46rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+td { min-width: 4ch; } td:not(.number):not(:first-child) { min-width: 7rem; } td:last-child:not(.number):not(:first-child) { min-width: 9rem; } td.long { min-width: 16rem; max-width: 46rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 th.number, td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 pre { margin: .75rem 0 0; padding: .9rem 1rem; overflow-x: auto; border: 1px solid var(--line); border-radius: .5rem; }
 .bars { display: grid; grid-template-columns: fit-content(45%) minmax(0, 1fr) max-content; gap: .4rem 1rem; align-items: center; margin: .9rem 0 0; padding: 0; list-style: none; font-size: .875rem; }
@@ -68,7 +68,7 @@ pre { margin: .75rem 0 0; padding: .9rem 1rem; overflow-x: auto; border: 1px sol
 .chart { margin: .25rem 0 0; font-size: .75rem; line-height: 1.3; color: var(--soft); }
 .legend { display: flex; flex-wrap: wrap; gap: .25rem 1.1rem; margin: 0 0 .6rem; padding: 0; list-style: none; font-size: .8125rem; color: var(--ink); }
 .legend li { display: flex; gap: .4rem; align-items: baseline; min-width: 0; overflow-wrap: anywhere; } .legend b { font-weight: 600; font-variant-numeric: tabular-nums; }
-.key { flex: none; display: inline-block; width: .9rem; height: .25rem; margin-right: .4rem; border-radius: 2px; vertical-align: .22em; } .legend .key, .tip .key { margin: 0; align-self: center; }
+.key { flex: none; display: inline-block; width: .9rem; height: .25rem; margin-right: .4rem; border-radius: 2px; vertical-align: .22em; } .tip .key { margin: 0; align-self: center; }
 .axes { display: grid; grid-template-columns: auto minmax(0, 1fr); margin-top: .55rem; padding-right: 1.25rem; font-variant-numeric: tabular-nums; }
 .up { position: relative; margin-right: .5rem; } .up b { visibility: hidden; font-weight: inherit; } .up span { position: absolute; right: 0; transform: translateY(50%); white-space: nowrap; }
 .plot { position: relative; height: 12.5rem; touch-action: pan-y; cursor: crosshair; } .plot:focus-visible, .scroll:focus-visible, summary:focus-visible, select:focus-visible { outline: 2px solid var(--mark); outline-offset: 3px; border-radius: 2px; }
@@ -88,8 +88,9 @@ footer { margin-top: 3.5rem; padding-top: 1rem; border-top: 1px solid var(--line
 @media (max-width: 36rem) {
   .facts { grid-template-columns: minmax(0, 1fr); } .facts > div { display: block; } .facts dt { font-size: .8125rem; }
   .bars { grid-template-columns: minmax(0, 1fr); gap: .7rem; } .bars li { display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: .2rem 1rem; } .bars .bar { order: 1; grid-column: 1 / -1; height: .75rem; } .bars .value { align-self: end; }
-  .figures { grid-template-columns: repeat(2, minmax(0, 1fr)); } .figures div { padding: .6rem .8rem; } .figures dd { font-size: 1.05rem; }
+  .figures { grid-template-columns: repeat(2, minmax(0, 1fr)); } .figures div { padding: .6rem .8rem; }
 }
+@media (forced-colors: active) { .bar, .bar i, .key, .dot, .plot svg { forced-color-adjust: none; } }
 @media print { .plot { break-inside: avoid; } }
 """
 STYLE = (

@@ -69,11 +69,11 @@ def tick_labels(ticks: Sequence[float]) -> list[str]:
 def short_figure(value: float) -> str:
     """A value in few characters: whole from a thousand on, else four significant digits.
 
-    >>> [short_figure(each) for each in (10234.56, 2.35264, 1.0711e-06, 0)]
-    ['10,235', '2.353', '1.071e-6', '0']
+    >>> [short_figure(each) for each in (10234.56, 2.35264, 3.42, 1.0711e-06, 24)]
+    ['10,235', '2.353', '3.420', '1.071e-6', '24']
     """
-    if abs(value) >= 1000:
+    if abs(value) >= 1000 or value == int(value):
         return f"{value:,.0f}"
-    text = f"{value:.4g}"
+    text = f"{value:#.4g}"
     mantissa, _, exponent = text.partition("e")
     return f"{mantissa}e{int(exponent)}" if exponent else text

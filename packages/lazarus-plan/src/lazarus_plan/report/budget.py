@@ -79,7 +79,7 @@ def budget_words(plan: BatchPlan) -> str:
     fit, config = budget_fit(plan), plan.metadata.config
     if not fit.unused:
         return ""
-    text = f"{100 * fit.share:.2f} % of the budget ({fit.unused:,} tokens)"
+    text = f"{100 * fit.unused / (len(plan) * config.token_budget):.2f} % of the budget ({fit.unused:,} tokens)"
     if config.mode == "padded":
         return f"{text}, as each step has its own row length; a larger budget leaves a smaller share"
     edges = config.bucket_edges or (plan.row_len,)

@@ -96,8 +96,7 @@ def _settings(plan: BatchPlan) -> str:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
+    """The value of a setting, as a configuration writes it."""
     return value if isinstance(value, str) else "none" if value in (None, []) else json.dumps(value, ensure_ascii=False)
 
 

@@ -3,14 +3,13 @@
 K = sources, S = steps with a recorded mixture
 """
 
-from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lazarus_core.html import Curve, curves, section
+from lazarus_core.html import Curve, curves, section, series_key, table
 from lazarus_train.run_dir.metrics import JSON
 from lazarus_train.run_dir.reader import RunRecord
 
@@ -52,30 +51,40 @@ def source_shares(run: RunRecord) -> list[SourceShare]:
     ]
 
 
-def mixture_section(run: RunRecord) -> str:
-    """The section of the page; empty if the run has one source or records no mixture."""
+def mixture_section(run: RunRecord, name: str = "") -> str:
+    """The section of the page; empty if the run has one source or records no mixture.
+
+    Args:
+        run: The run.
+        name: Name of the run on the page. Default: that of its folder.
+    """
     shares = source_shares(run)
     if not shares:
         return ""
     steps, lines = _recorded(run)
     seen = np.array([line["seen_rows"] for line in lines], dtype=np.float64)
     percent = 100 * seen / seen.sum(axis=1, keepdims=True)
-    chart = curves([Curve(steps, percent[:, place], colour=place) for place in range(len(shares))], "% of rows so far")
+    chart = curves(
+        [Curve(steps, percent[:, place], place, each.name) for place, each in enumerate(shares)], "% of rows so far"
+    )
     total_rows, total_tokens = (
         sum(column) for column in zip(*((each.rows, each.tokens) for each in shares), strict=True)
     )
-    body = "".join(
-        f'<tr><td><span class="key key{place % 8}"></span>{escape(each.name)}</td>'
-        f"{_percent(each.weight)}{_percent(each.due)}"
-        f"{_percent(each.rows / total_rows, each.rows)}{_percent(each.tokens / total_tokens, each.tokens)}</tr>"
+    rows = [
+        (
+            series_key(place, each.name),
+            _percent(each.weight),
+            _percent(each.due),
+            _percent(each.rows / total_rows, each.rows),
+            _percent(each.tokens / total_tokens, each.tokens),
+        )
         for place, each in enumerate(shares)
-    )
-    titles = "".join(f'<th class="{"number" if at else ""}">{name}</th>' for at, name in enumerate(_HEAD))
-    table = f'<div class="wide"><table><tr>{titles}</tr>{body}</table></div>'
+    ]
     text = (
         "Share of each data file. The plan's weights ask for shares of rows; rows of short samples have more padding."
     )
-    return section(f"Mixture of {escape(run.path.name)}", text, table + chart)
+    title = f"Mixture of {name or run.path.name}"
+    return section(title, text, table(_HEAD, rows, numbers=range(1, len(_HEAD)), label=title) + chart)
 
 
 def mixture_json(run: RunRecord) -> JSON:
@@ -113,5 +122,4 @@ def _names(run: RunRecord, count: int) -> list[str]:
 
 
 def _percent(share: float, number: int | None = None) -> str:
-    words = f"{100 * share:.2f} %" if number is None else f"{100 * share:.2f} % ({number:,})"
-    return f'<td class="number">{words}</td>'
+    return f"{100 * share:.2f} %" if number is None else f"{100 * share:.2f} % ({number:,})"

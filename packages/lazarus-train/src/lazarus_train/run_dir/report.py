@@ -72,9 +72,10 @@ def report_runs(paths: Sequence[Path], origin: Origin | None = None) -> str:
     of = ", ".join(dict.fromkeys(each for run in runs for each in _about(run)))
     settings = _settings(runs[0]) if len(runs) == 1 else _differences(runs, names)
     answers = "".join(_samples(run, name) for run, name in zip(runs, names, strict=True))
+    mixtures = "".join(map(mixture_section, runs, names))
     body = (
         f"<header><h1>{title}{in_words([unbroken(name) for name in names])}</h1><p>{escape(of)}</p></header>{_summary(runs, names)}\n"
-        f'<div class="pair">{"".join(charts)}</div>\n{"".join(map(mixture_section, runs))}{settings}{answers}{"".join(rows)}'
+        f'<div class="pair">{"".join(charts)}</div>\n{mixtures}{settings}{answers}{"".join(rows)}'
     )
     return page(title + in_words(names), body, "lazarus-train", _SCRIPT, origin=origin)
 
@@ -89,7 +90,8 @@ def _about(run: RunRecord) -> Iterable[str]:
     """What a run trains, and on what."""
     yield f"objective {run.config.get('objective', {}).get('kind', 'causal')}"
     for word, setting in (("model", "model"), ("data", "data")):
-        yield f"{word} {in_words([path.name for path in run.places(setting)])}"
+        if places := run.places(setting):
+            yield f"{word} {in_words([path.name for path in places])}"
     yield f"plan {run.about['plan_id'][7:23]}"
 
 
@@ -189,7 +191,8 @@ def _samples(run: RunRecord, name: str) -> str:
         return ""
     answers: dict[str, list[tuple[str, str]]] = {}
     for line in lines:
-        answers.setdefault(str(line["prompt"]), []).append((f"{line['step']:,}", str(line["text"])))
+        answer = str(line["text"]).strip() or "(only white space)"
+        answers.setdefault(str(line["prompt"]), []).append((f"{line['step']:,}", answer))
     shown = "".join(
         f"<h3>{escape(prompt)}</h3>{table(('step', 'answer'), rows, numbers=(0,), long=(1,), label=f'Answers to {prompt}')}"
         for prompt, rows in answers.items()
