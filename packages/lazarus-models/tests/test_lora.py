@@ -255,7 +255,9 @@ def test_a_directory_of_both_layouts_has_the_files_of_each(tiny, tiny_directory,
     train_a_little(tiny.model)
     for layout in ("mlx-lm", "peft", "both"):
         save_adapter(tiny.model, config, tmp_path / layout, layout=layout)
-    said = {layout: json.loads((tmp_path / layout / "adapter_config.json").read_text()) for layout in ("mlx-lm", "peft")}
+    said = {
+        layout: json.loads((tmp_path / layout / "adapter_config.json").read_text()) for layout in ("mlx-lm", "peft")
+    }
     both = json.loads((tmp_path / "both/adapter_config.json").read_text())
     assert both == said["mlx-lm"] | said["peft"]
     for layout, file in (("mlx-lm", "adapters.safetensors"), ("peft", "adapter_model.safetensors")):
