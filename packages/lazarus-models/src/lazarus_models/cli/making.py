@@ -125,6 +125,10 @@ def convert(
     if (recipe is not None and recipe not in MIXED) or bits not in (None, 2, 3, 4, 5, 6, 8):
         raise ConfigError(f"`--bits` must be 2, 3, 4, 5, 6 or 8, and `--recipe` one of {', '.join(MIXED)}", "LM-E106")
     lm = load(model, dtype=dtype)
+    if "rope_parameters" in lm.config.raw and "rope_theta" not in lm.config.raw:
+        say(
+            "config.json gives RoPE as `rope_parameters` alone, which mlx-lm does not read; the new one has `rope_theta`, too"
+        )
     ids = lm.tokenizer.encode(read_text(text))[:_MEASURED] if text else []
     before = _perplexity(lm, ids, "perplexity before") if ids else None
     if adapter is not None:
