@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import commands
 from lazarus_core.errors import LazarusError
+from lazarus_models import save
 from lazarus_models.backend import mx
 from lazarus_models.cli.app import app
 from lazarus_models.ops.cpu import doctor
@@ -259,3 +260,18 @@ def test_a_missing_extra_is_named(stories, monkeypatch):
 
 def test_an_adapter_that_is_none_is_named(stories, tmp_path):
     assert "no adapter_config.json" in refusal("infer", "--model", stories.path, "--adapter", tmp_path, "--prompt", "x")
+
+
+def test_a_model_saved_by_transformers_5_is_converted_to_what_mlx_lm_reads(stories, tmp_path):
+    save(stories, tmp_path / "five")
+    file = tmp_path / "five/config.json"
+    said = json.loads(file.read_text(encoding="utf-8"))
+    del said["rope_theta"], said["rope_scaling"]
+    said["rope_parameters"] = {"rope_type": "default", "rope_theta": 100_000.0}
+    file.write_text(json.dumps(said), encoding="utf-8")
+    done = invoke("convert", "--model", tmp_path / "five", "-o", tmp_path / "both")
+    assert "`rope_parameters` alone, which mlx-lm does not read" in done.stderr
+    written = json.loads((tmp_path / "both/config.json").read_text(encoding="utf-8"))
+    assert written["rope_theta"] == written["rope_parameters"]["rope_theta"] == 100_000.0
+    again = invoke("convert", "--model", tmp_path / "both", "-o", tmp_path / "again")
+    assert again.exit_code == 0 and "rope" not in again.stderr

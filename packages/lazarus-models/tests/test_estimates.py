@@ -47,3 +47,30 @@ def test_a_dense_llama_costs_two_operations_a_weight(stories):
     said = estimate(stories.model.config, context=1)
     assert said.flops_per_token == 2 * 260_032 + 5 * 4 * 64
     assert said.training_bytes == 16 * 260_032
+
+
+def test_the_cache_of_a_quantized_model_is_not_quantized(stories):
+    four, half = (estimate(stories.model.config, bytes_per_weight=each) for each in (0.5625, 2.0))
+    assert four.cache_bytes == half.cache_bytes
+    assert four.weights_bytes == round(0.5625 * 260_032)
+
+
+@pytest.mark.parametrize("name", ["stories260k", "families/llama", "families/mixtral", "families/gemma3_text"])
+def test_activations_are_within_a_factor_of_two_of_the_measured_ones(data, name):
+    from lazarus_models.backend import mx, nn
+
+    lm = load(data / "models" / name)
+    ids = mx.arange(256)[None]
+
+    def loss(model):
+        return nn.losses.cross_entropy(model(ids), ids).mean()
+
+    mx.eval(lm.model.parameters())
+    mx.clear_cache()
+    before = mx.get_active_memory()
+    mx.reset_peak_memory()
+    mx.eval(nn.value_and_grad(lm.model, loss)(lm.model))
+    weights = 4 * parameter_count(lm.model)
+    measured = mx.get_peak_memory() - before - weights  # without the gradients
+    said = estimate(lm.model.config, context=256)
+    assert measured / 2 < said.activation_bytes < 2 * measured, (measured, said.activation_bytes)

@@ -249,6 +249,24 @@ def test_pefts_layout_comes_back(tiny, tiny_directory, tmp_path, kind):
     assert np.array_equal(logits(again.model), logits(tiny.model))
 
 
+def test_a_directory_of_both_layouts_has_the_files_of_each(tiny, tiny_directory, tmp_path):
+    config = LoraConfig(rank=4, alpha=12.0, targets=("q_proj", "down_proj"))
+    apply_lora(tiny.model, config, seed=0)
+    train_a_little(tiny.model)
+    for layout in ("mlx-lm", "peft", "both"):
+        save_adapter(tiny.model, config, tmp_path / layout, layout=layout)
+    said = {
+        layout: json.loads((tmp_path / layout / "adapter_config.json").read_text()) for layout in ("mlx-lm", "peft")
+    }
+    both = json.loads((tmp_path / "both/adapter_config.json").read_text())
+    assert both == said["mlx-lm"] | said["peft"]
+    for layout, file in (("mlx-lm", "adapters.safetensors"), ("peft", "adapter_model.safetensors")):
+        assert (tmp_path / "both" / file).read_bytes() == (tmp_path / layout / file).read_bytes()
+    again = load(tiny_directory)
+    assert load_adapter(again.model, tmp_path / "both").alpha == 12.0
+    assert np.array_equal(logits(again.model), logits(tiny.model))
+
+
 def test_several_adapters_share_one_model(tiny, tiny_directory, tmp_path):
     expected = {None: logits(tiny.model)}
     for seed, targets in ((1, ("q_proj",)), (2, ("q_proj", "up_proj"))):

@@ -67,6 +67,12 @@ def drop_byte(files: Files) -> None:
     files.model["vocab"] = {piece: number for piece, number in files.model["vocab"].items() if "\u0120" not in piece}
 
 
+def drop_rare_bytes(files: Files) -> None:
+    """Byte 0x04 as SmolLM2 lacks it, and 0xC0 and 0xF1, which begin no character."""
+    for letter in ("\u0104", "\u00c0", "\u00f1"):
+        del files.model["vocab"][letter]
+
+
 def drop_merge(files: Files) -> None:
     del files.model["merges"][-1]
 
@@ -191,6 +197,7 @@ FAULTS: dict[str, tuple[str, str, Callable[[Files], None]]] = {
     "an id of two added tokens": ("D22", "error", shared_added_id),
     "an id that the engine changes": ("D25", "error", moved_id),
     "a byte without a piece": ("D23", "error", drop_byte),
+    "control characters and bytes outside UTF-8 without a piece": ("D23", "warning", drop_rare_bytes),
     "neither bytes nor unk": ("D23", "error", no_unk),
     "a merge of nothing": ("D24", "error", break_merge),
     "a merge twice": ("D24", "warning", repeat_merge),

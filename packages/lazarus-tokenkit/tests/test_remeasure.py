@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lazarus_plan import PlanConfig, build_plan, read_lengths, verify_plan
+from lazarus_plan import PlanConfig, build_plan, load_plan, read_lengths, verify_plan
 from lazarus_plan.checks.sampled import Recipe
 from lazarus_plan.errors import StalePlan
 from lazarus_tokenkit import Encoder, FieldNames, build_lengths, load_tokenizer
@@ -42,6 +42,16 @@ def test_rows_measured_again_are_the_lines_of_the_cache(plan: Path, recipe: Reci
 def test_verify_encodes_a_sample_of_each_parsed_step_again(plan: Path, recipe: Recipe):
     *_, said = verify_plan(plan, sample=5, recipe=recipe)
     assert said == "samples: 5 encoded again, lengths and the first 32 bits of rows and token ids as planned"
+
+
+def test_data_and_tokenizer_are_checked_at_once_without_a_number_of_steps(plan: Path, recipe: Recipe):
+    found = list(verify_plan(plan, data=recipe.data, recipe=recipe))
+    assert "data: SHA-256 of 1 files recomputed, as planned" in found
+    steps = len(load_plan(plan))
+    assert f"samples: {steps} encoded again, lengths and the first 32 bits of rows and token ids as planned" in found
+    with pytest.raises(StalePlan) as caught:
+        list(verify_plan(plan, data=recipe.data, recipe=recipe._replace(template="plain")))
+    assert caught.value.code == "LP-E130"
 
 
 def test_lengths_of_an_older_encoding_are_refused_before_rows_are_read(recipe: Recipe):

@@ -392,12 +392,15 @@ def progress(title: str, *, total: int | None, unit: str, done: int = 0) -> Gene
         return
     import typer
 
+    start, shown = time.monotonic(), done
+    left = ""  # typer's own estimate divides by the units of an earlier run, too
     bar: Any = typer.progressbar(
         itertools.count(),  # typer wants a length or an iterable, and the length may not be known yet
         length=total,
         label=title,
         show_pos=True,
-        item_show_func=lambda note: f"{unit}  {note}" if note else unit,
+        show_eta=False,
+        item_show_func=lambda note: f"{unit}{left}  {note}" if note else f"{unit}{left}",
         bar_template="%(label)s [%(bar)s] %(info)s",
         width=24,
         file=sys.stderr,
@@ -406,8 +409,13 @@ def progress(title: str, *, total: int | None, unit: str, done: int = 0) -> Gene
         bar.update(done)
 
         def advance(n: int = 1, note: str = "", total: int | None = None) -> None:
+            nonlocal shown, left
             if total is not None:
                 bar.length = total
+            shown += n
+            if bar.length is not None and shown > done:
+                seconds = (time.monotonic() - start) * max(bar.length - shown, 0) / (shown - done)
+                left = f"  {duration(seconds)} left"
             bar.current_item = printable_line(note)
             bar.update(n)
 

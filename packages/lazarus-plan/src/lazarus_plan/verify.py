@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from lazarus_plan.build import build_plan
 from lazarus_plan.checks.against_data import check_files, check_lengths
 from lazarus_plan.checks.artifact import load_plan
@@ -17,8 +19,11 @@ from lazarus_plan.lengths.cache import LengthCache
 from lazarus_plan.locks.checks import verify_lock
 from lazarus_plan.locks.inputs import load_parent
 from lazarus_plan.locks.lock import check_same
-from lazarus_plan.plan import BatchPlan
+from lazarus_plan.plan import BatchPlan, Step
 from lazarus_plan.rebase import rebuild_child
+
+_ENCODED_STEPS = 1000
+"""Steps of which a sample is encoded again, if their number is not given: seconds for most tokenizers."""
 
 
 def verify_plan(
@@ -42,7 +47,7 @@ def verify_plan(
         parent: Folder of the parent of a rebased plan, or of the parent's lock.
         rebuild: Rebuild from `caches` and compare.
         sample: Parse only this many steps; all bytes are hashed nevertheless.
-        recipe: With `sample`: encode one sample of each of these steps again.
+        recipe: Encode one sample of each of `sample` steps again; without `sample`, of up to 1,000 steps of the whole plan.
 
     Raises:
         CheckFailed: The first broken link.
@@ -58,7 +63,7 @@ def verify_plan(
     if expect is not None:
         resolve_pin(expect)  # a pin that cannot be read is refused before the plan is
     if is_lock(path):
-        if sample is not None:
+        if sample is not None or recipe is not None:
             raise PlanError(
                 f"{path} is a lock: it has no steps to sample; build the plan with `materialise`", "LP-E009"
             )
@@ -76,6 +81,9 @@ def verify_plan(
     elif parent is not None:
         raise PlanError(f"{path} has no parent: it was not made by `rebase_plan`", "LP-E009")
     yield _check_data(plan, data)
+    if recipe is not None:
+        places = np.unique(np.linspace(0, len(plan) - 1, min(len(plan), _ENCODED_STEPS)).round().astype(int)).tolist()
+        yield _encoded_again(path, plan, [plan.step(place) for place in places], recipe)
     yield from _check_caches(plan, caches)
     if rebuild:
         check_same(_rebuild(plan, caches), plan.fingerprints)
@@ -100,8 +108,12 @@ def _verify_bytes(
     parsed = parse_some(path, sample)
     yield f"steps: {len(parsed):,} of {steps:,} parsed"
     if recipe is not None:
-        known = "lengths" if artifact.prefixes is None else "lengths and the first 32 bits of rows and token ids"
-        yield f"samples: {encode_some(path, parsed, recipe):,} encoded again, {known} as planned"
+        yield _encoded_again(path, artifact, parsed, recipe)
+
+
+def _encoded_again(path: Path, artifact: Artifact | BatchPlan, steps: Sequence[Step], recipe: Recipe) -> str:
+    known = "lengths" if artifact.prefixes is None else "lengths and the first 32 bits of rows and token ids"
+    return f"samples: {encode_some(path, steps, recipe):,} encoded again, {known} as planned"
 
 
 def _check_identity(identity: str, expect: Path | str | None) -> str:

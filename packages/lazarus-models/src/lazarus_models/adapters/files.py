@@ -44,7 +44,11 @@ _BASE = "lazarus_base"
 
 
 def save_adapter(
-    model: nn.Module, config: LoraConfig, directory: Path | str, *, layout: Literal["mlx-lm", "peft"] = "mlx-lm"
+    model: nn.Module,
+    config: LoraConfig,
+    directory: Path | str,
+    *,
+    layout: Literal["mlx-lm", "peft", "both"] = "mlx-lm",
 ) -> None:
     """Writes an adapter directory.
 
@@ -52,19 +56,25 @@ def save_adapter(
         model: A model with LoRA layers.
         config: The config with which they were made.
         directory: The directory; existing files are replaced, `adapter_config.json` last.
-        layout: `mlx-lm`, which mlx-lm opens too, or `peft`, which PEFT opens. `load_adapter` opens both.
+        layout: `mlx-lm`, which mlx-lm opens too, or `peft`, which PEFT opens. `both` writes the files of both into one
+            directory, and only mlx-lm's if experts are adapted. `load_adapter` opens each of them.
 
     Raises:
         AdapterError: PEFT's layout cannot express adapters of experts.
     """
-    directory = Path(directory)
     tensors = adapter_weights(model)
-    if layout == "peft":
-        said, tensors, file = _peft_config(model, config), _to_peft(tensors), _PEFT_FILE
-    else:
-        said, file = _mlx_lm_config(model, config), _MLX_LM_FILE
-    with filled_folder(directory, last=("adapter_config.json",)) as folder:
-        save_tensors(tensors, folder / file, {"format": "pt", _BASE: base_digest(model)})
+    has_experts = any(tensor.ndim == 3 for tensor in tensors.values())
+    said: dict[str, Any] = {}
+    files: dict[str, Mapping[str, mx.array]] = {}
+    if layout == "peft" or (layout == "both" and not has_experts):
+        said |= _peft_config(model, config)
+        files[_PEFT_FILE] = _to_peft(tensors)
+    if layout != "peft":
+        said |= _mlx_lm_config(model, config)
+        files[_MLX_LM_FILE] = tensors
+    with filled_folder(Path(directory), last=("adapter_config.json",)) as folder:
+        for name, content in files.items():
+            save_tensors(content, folder / name, {"format": "pt", _BASE: base_digest(model)})
         text = json.dumps(said, indent=2, sort_keys=True) + "\n"
         (folder / "adapter_config.json").write_text(text, encoding="utf-8", newline="\n")
 
@@ -175,8 +185,9 @@ def _read(model: nn.Module, directory: Path, files: Files, *, any_base: bool) ->
     if not file.exists():
         raise AdapterError(f"{directory}: no adapter_config.json; an adapter is a directory with one", "LM-E132")
     said = files.json(file)
-    stored = directory / (_PEFT_FILE if "peft_type" in said else _MLX_LM_FILE)
-    if "peft_type" in said:
+    is_peft = "peft_type" in said and "fine_tune_type" not in said  # with both, the files say the same
+    stored = directory / (_PEFT_FILE if is_peft else _MLX_LM_FILE)
+    if is_peft:
         peft = PeftConfig.read(file, said)
         tensors = _from_peft(files.tensors(stored))
         _refuse_ranks(stored, tensors, peft)

@@ -1,12 +1,15 @@
 """The commands `new`, `import` and `convert`, which write models."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lazarus_core.console import say, show
 from lazarus_models.cli.options import Adapter, AnyBase, Model, read_text
+
+if TYPE_CHECKING:
+    from lazarus_models.loading.loaded_model import LoadedModel
 
 _PRECISIONS = ("float32", "float16", "bfloat16")
 _MEASURED = 20_000  # tokens of --text: enough for a perplexity within one percent, in seconds for a small model
@@ -111,9 +114,10 @@ def convert(
     from lazarus_core.outputs import check_folder
     from lazarus_models.adapters.files import load_adapter, merge_adapter
     from lazarus_models.errors import ConfigError
+    from lazarus_models.loading.dequantized import dequantize, fits_plain
     from lazarus_models.loading.gguf import export_gguf
     from lazarus_models.loading.huggingface import load, save
-    from lazarus_models.loading.quantized_layers import MIXED, WINDOW, perplexity, quantize
+    from lazarus_models.loading.quantized_layers import MIXED, WINDOW, quantize
 
     check_folder(output, "a model", code="LM-E106")
     if dtype not in (None, *_PRECISIONS):
@@ -121,20 +125,31 @@ def convert(
     if (recipe is not None and recipe not in MIXED) or bits not in (None, 2, 3, 4, 5, 6, 8):
         raise ConfigError(f"`--bits` must be 2, 3, 4, 5, 6 or 8, and `--recipe` one of {', '.join(MIXED)}", "LM-E106")
     lm = load(model, dtype=dtype)
+    if "rope_parameters" in lm.config.raw and "rope_theta" not in lm.config.raw:
+        say(
+            "config.json gives RoPE as `rope_parameters` alone, which mlx-lm does not read; the new one has `rope_theta`, too"
+        )
     ids = lm.tokenizer.encode(read_text(text))[:_MEASURED] if text else []
-    before = perplexity(lm, ids) if ids else None
+    before = _perplexity(lm, ids, "perplexity before") if ids else None
     if adapter is not None:
         load_adapter(lm.model, adapter, any_base=any_base)
         lm = merge_adapter(lm)
     if bits is not None or recipe is not None:
         lm = quantize(lm, bits=bits or 4, group_size=group_size, recipe=recipe)
-    if before is not None:
-        say(
-            f"perplexity {before:.3f} before, {perplexity(lm, ids):.3f} after, of {len(ids):,} tokens in windows of {WINDOW}"
-        )
     if output.suffix == ".gguf":
         export_gguf(lm, output)
     else:
         with whole_folder(output) as folder:
             save(lm, folder)
+    if before is not None:
+        after = _perplexity(dequantize(lm) if fits_plain(lm) else lm, ids, "perplexity after")
+        say(f"perplexity {before:.3f} before, {after:.3f} after, of {len(ids):,} tokens in windows of {WINDOW}")
     show(str(output))
+
+
+def _perplexity(lm: "LoadedModel", ids: list[int], title: str) -> float:
+    from lazarus_core.console import progress
+    from lazarus_models.loading.quantized_layers import perplexity
+
+    with progress(title, total=len(ids) - 1, unit="tokens") as advance:
+        return perplexity(lm, ids, on_tokens=advance)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lazarus_core.console import read_stdin, show, show_line
+from lazarus_core.console import read_stdin, say, show, show_line
 
 if TYPE_CHECKING:
     from lazarus_models.loading.loaded_model import LoadedModel
@@ -40,6 +40,21 @@ def load_model(model: str, adapter: Path | None, *, any_base: bool = False) -> "
     lm = load(model)
     if adapter is not None:
         load_adapter(lm.model, adapter, any_base=any_base)
+    return in_fast_form(lm)
+
+
+def in_fast_form(lm: "LoadedModel") -> "LoadedModel":
+    """The model, with plain weights in place of quantized ones where these are slow and memory suffices."""
+    from lazarus_models.backend import on_cpu
+    from lazarus_models.loading.dequantized import dequantize, fits_plain, plain_bytes
+
+    if fits_plain(lm):
+        say(
+            f"quantized weights are slow on a CPU: they are converted to float32 once ({plain_bytes(lm) / 2**20:,.0f} MiB)"
+        )
+        return dequantize(lm)
+    if on_cpu() and plain_bytes(lm):
+        say("quantized weights are slower than float32 on a CPU, but memory for float32 is short")
     return lm
 
 

@@ -1,3 +1,4 @@
+from .dequantized import dequantize as dequantize
 from .files import HashedFiles as HashedFiles
 from .files import load_hashed as load_hashed
 from .gguf import export_gguf as export_gguf

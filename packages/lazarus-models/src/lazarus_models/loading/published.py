@@ -96,6 +96,12 @@ PUBLISHED: dict[str, Published] = {
     **_of("mixtral", ("mixtral-8x7b", "mistralai/Mixtral-8x7B-Instruct-v0.1")),
     **_of("olmoe", ("olmoe-1b-7b", "allenai/OLMoE-1B-7B-0125-Instruct")),
     **_of(
+        "qwen2",
+        ("qwen2.5-0.5b", "Qwen/Qwen2.5-0.5B-Instruct"),
+        ("qwen2.5-1.5b", "Qwen/Qwen2.5-1.5B-Instruct"),
+        ("qwen2.5-7b", "Qwen/Qwen2.5-7B-Instruct"),
+    ),
+    **_of(
         "qwen3",
         ("qwen3-0.6b", "Qwen/Qwen3-0.6B"),
         ("qwen3-1.7b", "Qwen/Qwen3-1.7B"),
@@ -120,6 +126,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "llama4": ("llama4_text",),
     "mamba": ("mamba",),
     "olmoe": ("olmoe",),
+    "qwen2": ("qwen2",),
     "qwen3": ("qwen3",),
     "starcoder2": ("starcoder2",),
 }

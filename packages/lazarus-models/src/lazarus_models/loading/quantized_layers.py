@@ -3,7 +3,7 @@
 Routers, and layers that a recipe selects, keep more bits. mlx-lm opens a saved quantized model unchanged.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -88,7 +88,13 @@ WINDOW = 512
 """Default tokens of a window of `perplexity`."""
 
 
-def perplexity(lm: LoadedModel, ids: Sequence[int], *, window: int = WINDOW) -> float:
+def perplexity(
+    lm: LoadedModel,
+    ids: Sequence[int],
+    *,
+    window: int = WINDOW,
+    on_tokens: Callable[[int], object] = lambda tokens: None,
+) -> float:
     """exp(mean negative log-likelihood) of the tokens of a text after its first.
 
     The text is split into windows that do not overlap. A token is predicted from earlier tokens of its window, so a longer
@@ -98,6 +104,7 @@ def perplexity(lm: LoadedModel, ids: Sequence[int], *, window: int = WINDOW) -> 
         lm: The model.
         ids: Token ids of the text, at least two.
         window: Tokens of a window.
+        on_tokens: Called after each window with its number of tokens.
 
     Raises:
         GenerationError: An id is outside the vocabulary.
@@ -109,6 +116,7 @@ def perplexity(lm: LoadedModel, ids: Sequence[int], *, window: int = WINDOW) -> 
         losses = nn.losses.cross_entropy(lm.model(part[:, :-1]), part[:, 1:])
         total += float(losses.sum())
         tokens += losses.size
+        on_tokens(losses.size)
     return float(mx.exp(mx.array(total / tokens)))
 
 

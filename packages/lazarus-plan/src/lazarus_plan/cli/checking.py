@@ -129,7 +129,7 @@ def verify(
         raise typer.BadParameter(
             "nothing to compare with: give --expect, --data, --lengths, --parent or --sample; `validate` checks a plan by itself"
         )
-    _check_encoding(encoding, has_samples=bool(sample and data))
+    _check_encoding(encoding, has_data=bool(data))
     recipe = None
     if data and encoding.tokenizer:
         recipe = Recipe(data, encoding.tokenizer, encoding.fields, encoding.template)
@@ -154,9 +154,9 @@ def verify(
     show_findings(chosen, plan, [])
 
 
-def _check_encoding(encoding: EncodingOptions, *, has_samples: bool) -> None:
-    if encoding.tokenizer and not has_samples:
-        raise typer.BadParameter("--tokenizer needs --sample and --data: samples of --data are encoded again")
+def _check_encoding(encoding: EncodingOptions, *, has_data: bool) -> None:
+    if encoding.tokenizer and not has_data:
+        raise typer.BadParameter("--tokenizer needs --data: samples of --data are encoded again")
     if (encoding.fields or encoding.template) and not encoding.tokenizer:
         raise typer.BadParameter("fields and template have no effect without --tokenizer")
 

@@ -11,6 +11,10 @@ from lazarus_tokenkit.tokenizers.backends.structure import tokenizer_structure
 MAX_UNREACHABLE = 0
 """Accepted number of pieces that no merge creates. Published tokenizers have none except their added tokens."""
 
+_RARE_BYTES = {*range(0x20), 0x7F, 0xC0, 0xC1, 0xF1, 0xF2, *range(0xF5, 0x100)} - set(b"\t\n\r")
+"""Control characters other than tab and line ends, bytes that cannot occur in UTF-8, and the first bytes of U+40000 to U+BFFFF,
+where Unicode has no characters."""
+
 
 def check(files: TokenizerFiles) -> Iterator[Finding]:
     """Yields the findings of D20 to D25."""
@@ -87,10 +91,11 @@ def _alphabet(files: TokenizerFiles) -> Iterator[Finding]:
     model = files.tokenizer_json["model"]
     kinds = str(files.tokenizer_json.get("pre_tokenizer")) + str(files.tokenizer_json.get("decoder"))
     if "ByteLevel" in kinds:
-        missing = [letter for letter in byte_alphabet() if letter not in files.vocab]
+        missing = {byte: letter for letter, byte in byte_alphabet().items() if letter not in files.vocab}
         effect = "bytes have no piece: text with these bytes is lost"
     elif model.get("byte_fallback"):
-        missing = [f"<0x{byte:02X}>" for byte in range(256) if f"<0x{byte:02X}>" not in files.vocab]
+        pieces = {byte: f"<0x{byte:02X}>" for byte in range(256)}
+        missing = {byte: piece for byte, piece in pieces.items() if piece not in files.vocab}
         effect = "bytes have no piece: byte fallback fails for text with these bytes"
     else:
         has_unk = model.get("unk_token") is not None or model.get("unk_id") is not None
@@ -99,8 +104,16 @@ def _alphabet(files: TokenizerFiles) -> Iterator[Finding]:
                 "D23", "error", "there is neither byte fallback nor unk: characters outside the vocabulary are lost"
             )
         return
-    if missing:
-        yield Finding("D23", "error", f"{len(missing)} {effect}", f"such as {missing[0]!r}")
+    if needed := [piece for byte, piece in missing.items() if byte not in _RARE_BYTES]:
+        yield Finding("D23", "error", f"{len(missing)} {effect}", f"such as {needed[0]!r}")
+    elif missing:
+        named = " ".join(f"0x{byte:02X}" for byte in sorted(missing))
+        yield Finding(
+            "D23",
+            "warning",
+            f"{len(missing)} bytes have no piece: control characters, or bytes of no character in UTF-8",
+            f"a text loses {named}",
+        )
 
 
 def _merges(files: TokenizerFiles, added: dict[int, Any]) -> Iterator[Finding]:

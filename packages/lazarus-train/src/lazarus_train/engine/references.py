@@ -66,7 +66,14 @@ class Binder:
         return need is not None and need.mismatched
 
     def bind(
-        self, name: str, dataset: Dataset, plan: BatchPlan, groups: Sequence[Group], *, mixed: bool = False
+        self,
+        name: str,
+        dataset: Dataset,
+        plan: BatchPlan,
+        groups: Sequence[Group],
+        *,
+        mixed: bool = False,
+        steps: int | None = None,
     ) -> tuple[Objective[Any], dict[str, str]]:
         """The bound objective, and the digest of its cached reference by name, if it has one.
 
@@ -76,19 +83,22 @@ class Binder:
             plan: Plan of its rows.
             groups: Groups whose mismatched examples are computed.
             mixed: Whether the reference computes in bfloat16, like the model in training.
+            steps: Steps of the plan that the run trains on; None for all.
         """
-        reference, digests = self._reference(name, dataset, plan, groups, mixed=mixed)
+        reference, digests = self._reference(name, dataset, plan, groups, mixed=mixed, steps=steps)
         return self.objective.bind(Bindings(dataset, self.tokenizer, self.head, reference)), digests
 
     def _reference(
-        self, name: str, dataset: Dataset, plan: BatchPlan, groups: Sequence[Group], *, mixed: bool
+        self, name: str, dataset: Dataset, plan: BatchPlan, groups: Sequence[Group], *, mixed: bool, steps: int | None
     ) -> tuple[Reference | None, dict[str, str]]:
         need = self.objective.reference_need
         if need is None:
             return None, {}
         match need.source:
             case "cached":
-                found, digest = self._table(name, dataset, plan, groups if need.mismatched else (), mixed=mixed)
+                found, digest = self._table(
+                    name, dataset, plan, groups if need.mismatched else (), mixed=mixed, steps=steps
+                )
                 return found, {name: digest}
             case "copy":
                 return ModelReference(self._frozen_model(mixed=mixed)), {}
@@ -96,7 +106,7 @@ class Binder:
                 return WithoutAdapters(), {}
 
     def _table(
-        self, name: str, dataset: Dataset, plan: BatchPlan, groups: Sequence[Group], *, mixed: bool
+        self, name: str, dataset: Dataset, plan: BatchPlan, groups: Sequence[Group], *, mixed: bool, steps: int | None
     ) -> tuple[CachedReference, str]:
         """The cached log-probabilities. The first process computes missing ones."""
         made_from = {"model": self.base.digest, "plan": plan.plan_id, "lengths": dataset.lengths.digest}
@@ -104,7 +114,7 @@ class Binder:
         made_from |= {"mismatched": f"1|{len(groups)}"} if groups else {}
         threads = self.config.threads_of(device_policy(weight_bytes(self.config.model)).threads)
         tokens = tokens_at_once(self.micro_batch_rows, plan.step(0), threads)
-        setup = ReferenceSetup(self.micro_batch_rows, tokens, threads, self.watcher.on_reference)
+        setup = ReferenceSetup(self.micro_batch_rows, tokens, threads, steps, self.watcher.on_reference)
         folder = self.folder.reference / name
         if self.processes.is_first:
             load_model = functools.partial(self._frozen_model, mixed=mixed)

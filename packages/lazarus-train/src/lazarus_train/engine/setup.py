@@ -204,7 +204,7 @@ def _ready(setup: Setup, state: TrainState, base: Base, log: RunLog, micro_batch
         micro_batch_rows,
     )
     groups = [step_group(plan, step) for step in range(setup.last)] if binder.mismatched else []
-    objective, references = binder.bind("train", dataset, plan, groups, mixed=config.mixed_precision)
+    objective, references = binder.bind("train", dataset, plan, groups, mixed=config.mixed_precision, steps=setup.last)
     sets: list[EvalSet] = []
     for name, data in setup.held_out.items():
         held_out, found = binder.bind(f"held-out-{name}", data.dataset, data.plan, [held_out_group(data.plan)])

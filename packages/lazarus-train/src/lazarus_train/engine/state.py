@@ -210,10 +210,10 @@ def write_final(
                 if lora is None:
                     _save(lm, head, beside / MEAN)
                 else:
-                    save_adapter(lm.model, lora, beside / MEAN)
+                    save_adapter(lm.model, lora, beside / MEAN, layout="both")
         whole = lm
         if lora is not None:
-            save_adapter(lm.model, lora, beside / ADAPTERS)
+            save_adapter(lm.model, lora, beside / ADAPTERS, layout="both")
             whole = merge_adapter(lm)
         _save(whole, head, beside)
         if template is not None:

@@ -67,7 +67,7 @@ class PreferenceSettings(ObjectiveSettings, frozen=True):
     margin: NonNegativeFloat = 0.0
     """Target margin of the chosen answer (simpo's gamma)."""
     reference: Literal["cached", "copy", "adapters-off"] = "cached"
-    """Source of the reference's log-probabilities: computed once for every pair of the plan and cached in the run's
+    """Source of the reference's log-probabilities: computed once for every pair of its steps and cached in the run's
         folder; a second, frozen model; or the model without its adapters.
     """
 

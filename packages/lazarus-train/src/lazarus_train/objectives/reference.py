@@ -1,6 +1,6 @@
 """The reference of preference training: log-probabilities of the model before training.
 
-They are computed once for every pair of the plan and cached in the run's folder, or come from a second model, or from
+They are computed once for every pair of the run's steps and cached in the run's folder, or come from a second model, or from
 the model without its adapters. All three agree within 1e-4 and differ in memory use.
 """
 
@@ -30,6 +30,8 @@ from lazarus_train.run_dir.sealed_read import BrokenSeal, Sealed, seal_damage
 from lazarus_train.run_dir.sealed_write import seal, write_json
 
 TABLE, SOURCE = "reference.safetensors", "source.json"
+STEPS = "steps"
+"""Key of the source: the number of computed steps, if they are not all steps of the plan."""
 CHOSEN, REJECTED, MISMATCHED = "chosen", "rejected", "mismatched"
 
 
@@ -129,12 +131,14 @@ class ReferenceSetup:
         micro_batch_rows: Rows per forward pass; None computes a whole step at once.
         tokens: Tokens per forward pass of mismatched examples.
         threads: Number of threads.
+        steps: Steps of the plan whose answers are computed; None for all.
         on_samples: Called with the number of samples computed so far, and their total.
     """
 
     micro_batch_rows: int | None
     tokens: int
     threads: int = 1
+    steps: int | None = None
     on_samples: Callable[[int, int], object] = lambda done, total: None
 
 
@@ -147,28 +151,39 @@ def compute_reference(
     made_from: Mapping[str, object],
     setup: ReferenceSetup,
 ) -> None:
-    """Computes the log-probabilities of every answer of a plan into a folder, unless they are already there.
+    """Computes the log-probabilities of every answer of a plan's steps into a folder, unless they are already there.
+
+    A folder that was computed for fewer steps of the same inputs is completed.
 
     Args:
         folder: Cache folder; written atomically.
         load_model: Loads the reference.
-        plan: Every sample of it is computed once, in the first row that contains it.
+        plan: Every sample of its steps is computed once, in the first row that contains it.
         dataset: The answers.
         groups: Groups whose mismatched examples are computed too.
         made_from: Inputs of the values, such as digests of model and plan. If they changed, the values are
             recomputed.
         setup: How they are computed.
     """
-    if seal_damage(folder) is None and json.loads((folder / SOURCE).read_bytes()) == made_from:
+    steps = len(plan) if setup.steps is None else min(setup.steps, len(plan))
+    source = {**made_from, **({STEPS: steps} if steps < len(plan) else {})}
+    found = json.loads((folder / SOURCE).read_bytes()) if seal_damage(folder) is None else None
+    if found == source:
         return
+    there = 0
+    if found is not None and {name: value for name, value in found.items() if name != STEPS} == made_from:
+        there = found.get(STEPS, len(plan))
+        if there >= steps:
+            return
+    before = load_hashed(folder / TABLE)[0] if there else {}
     replicas = Replicas(load_model(), setup.threads)
-    table = _answers(replicas, plan, dataset, setup)
+    table = _answers(replicas, plan, dataset, setup, range(there, steps), before)
     if groups:
         table[MISMATCHED] = _mismatched(replicas, dataset, groups, setup.tokens)
 
     def write(beside: Path) -> None:
         save_tensors(table, beside / TABLE)
-        write_json(beside / SOURCE, dict(made_from))
+        write_json(beside / SOURCE, source)
 
     seal(folder, write)
 
@@ -203,12 +218,30 @@ def read_reference(folder: Path, dataset: Dataset, groups: Sequence[Group]) -> t
     return CachedReference(table[CHOSEN], table[REJECTED], by_group), sealed.digest
 
 
-def _answers(replicas: Replicas, plan: BatchPlan, dataset: Dataset, setup: ReferenceSetup) -> dict[str, mx.array]:
-    """Log-probabilities of all answers, in the batches of training, so that the first step has a zero log-ratio."""
-    total = len(np.unique(plan.sample))
+def _answers(
+    replicas: Replicas,
+    plan: BatchPlan,
+    dataset: Dataset,
+    setup: ReferenceSetup,
+    steps: range,
+    before: Mapping[str, mx.array],
+) -> dict[str, mx.array]:
+    """Log-probabilities of the answers of the steps, in the batches of training, so that the first step has a zero log-ratio.
+
+    Args:
+        replicas: The reference.
+        plan: The plan.
+        dataset: The answers.
+        setup: How they are computed.
+        steps: The steps to compute.
+        before: Table of all earlier steps; empty if `steps` begins with the first.
+    """
     found = np.zeros((2, len(dataset)), dtype=np.float32)
-    known: set[int] = set()
-    for index in range(len(plan)):
+    if before:
+        found[0], found[1] = np.array(before[CHOSEN]), np.array(before[REJECTED])
+    known: set[int] = _samples(plan, range(steps.start))
+    total = len(known | _samples(plan, steps))
+    for index in steps:
         if len(known) == total:
             break
         step = plan.step(index)
@@ -223,6 +256,10 @@ def _answers(replicas: Replicas, plan: BatchPlan, dataset: Dataset, setup: Refer
                 known.update(samples)
             setup.on_samples(len(known), total)
     return {CHOSEN: mx.array(found[0]), REJECTED: mx.array(found[1])}
+
+
+def _samples(plan: BatchPlan, steps: range) -> set[int]:
+    return {segment.sample for index in steps for row in plan.step(index).rows for segment in row.segments}
 
 
 def _mismatched(replicas: Replicas, dataset: Dataset, groups: Sequence[Group], tokens: int) -> mx.array:
