@@ -255,7 +255,30 @@ fit = calculate_fit_score(texts, tokenizer)
 print(f"Fit score: {fit.score}/100 ({fit.grade})")
 print(f"Fingerprint: {compute_fingerprint(tokenizer).fingerprint}")
 """
-"""The snippet of the tokenizer. Six others use `lazarus_models.inference` (1), lazarus-introspect (4), lazarus-gym (1)."""
+"""The snippet of the tokenizer. Five others use `lazarus_models.inference` (1), lazarus-introspect (3), lazarus-gym (1)."""
+INTROSPECTION = """
+import asyncio
+from lazarus_introspect import AblationConfig, AblationStudy, AnalysisConfig, LayerStrategy, ModelAnalyzer
+
+async def main():
+    async with ModelAnalyzer.from_pretrained("TinyLlama/TinyLlama-1.1B-Chat-v1.0") as analyzer:
+        result = await analyzer.analyze("The capital of France is")
+        print(repr(result.predicted_token))
+        for layer in result.layer_predictions:
+            print(f"Layer {layer.layer_idx}: {layer.top_token!r}")
+    config = AnalysisConfig(track_tokens=["P", " "], layer_strategy=LayerStrategy.ALL)
+    result = await analyzer.analyze("The capital of France is", config)
+    for evo in result.token_evolutions:
+        print(f"{evo.token!r} emerges at layer {evo.emergence_layer}")
+
+asyncio.run(main())
+study = AblationStudy.from_pretrained("TinyLlama/TinyLlama-1.1B-Chat-v1.0")
+config = AblationConfig(max_new_tokens=15)
+original = study.ablate_and_generate("45 * 45 = ", layers=[], config=config)
+ablated = study.ablate_and_generate("45 * 45 = ", layers=[0, 1], config=config)
+print(f"{len(original) > 0} {len(ablated) > 0}")
+"""
+"""The snippets of the analyzer and of ablation; here a token is a byte, so one byte is tracked."""
 
 
 def test_the_snippet_of_the_tokenizer_runs(folder: Path | None):
@@ -264,3 +287,9 @@ def test_the_snippet_of_the_tokenizer_runs(folder: Path | None):
         r"UNK rate: 0\.00%\nTokens per word: 7\.40\nFit score: \d+\.\d/100 \(insufficient sample\)\nFingerprint: [0-9a-f]{64}\n",
         done.stdout,
     )
+
+
+def test_the_snippets_of_introspection_run(folder: Path | None):
+    done = commands.run([sys.executable, "-c", INTROSPECTION], check=True)
+    shape = r"'.+'\nLayer 0: .+\nLayer 1: .+\nLayer 2: .+\n'P' emerges at layer \S+\n' ' emerges at layer \S+\nTrue True\n"
+    assert re.fullmatch(shape, done.stdout)
