@@ -291,5 +291,7 @@ def test_the_snippet_of_the_tokenizer_runs(folder: Path | None):
 
 def test_the_snippets_of_introspection_run(folder: Path | None):
     done = commands.run([sys.executable, "-c", INTROSPECTION], check=True)
-    shape = r"'.+'\nLayer 0: .+\nLayer 1: .+\nLayer 2: .+\n'P' emerges at layer \S+\n' ' emerges at layer \S+\nTrue True\n"
+    shape = (
+        r"'.+'\nLayer 0: .+\nLayer 1: .+\nLayer 2: .+\n'P' emerges at layer \S+\n' ' emerges at layer \S+\nTrue True\n"
+    )
     assert re.fullmatch(shape, done.stdout)

@@ -104,6 +104,8 @@ def test_ablation_by_component_and_method(ask):
         ("analyze", ["-p", GIRL, "--layer-strategy", "custom"], "require each other [LI-E146]"),
         ("analyze", ["-p", GIRL, "--layer-strategy", "all", "--layers", "1"], "require each other [LI-E146]"),
         ("analyze", ["-p", GIRL, "--position", "77"], "--position 77 is outside the prompt"),
+        ("analyze", ["-p", GIRL, "--threshold", "nan"], "--threshold nan is no probability above 0"),
+        ("ablate", ["-p", GIRL, "--noise-scale", "inf"], "--noise-scale inf must be above 0"),
         ("hooks", ["-p", GIRL, "--sites", "blocks.0.moe.experts"], "block 0 has no experts [LI-E101]"),
         ("hooks", ["-p", GIRL, "--sites", "blocks.0.resid"], "is no site; close names: "),
         ("ablate", ["-p", GIRL, "--method", "mean"], "--reference and the method `mean` require each other"),

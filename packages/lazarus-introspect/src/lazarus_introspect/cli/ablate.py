@@ -42,18 +42,24 @@ def ablate(
         list[str] | None, typer.Option("--reference", help="Prompt of the mean; repeat the option for several.")
     ] = None,
     noise_scale: Annotated[
-        float, typer.Option("--noise-scale", min=1e-6, help="noise: factor of the output's standard deviation.")
+        float, typer.Option("--noise-scale", help="noise: factor of the output's standard deviation.")
     ] = 1.0,
     max_tokens: MaxTokens = 32,
     seed: Seed = 0,
     raw: Raw = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ablate layers, generate, and compare the texts with the original."""
+    """Ablate layers, generate, and compare the texts with the original.
+
+    Example: -m smollm2-360m -p "45 * 45 = " -c 2025 --layers 22,23 --multi --raw
+    """
     from lazarus_core.console import show
     from lazarus_introspect.analysis import AblationConfig, AblationStudy
+    from lazarus_introspect.errors import RequestError
     from lazarus_tokenkit.tables import aligned
 
+    if not 0 < noise_scale < float("inf"):
+        raise RequestError(f"--noise-scale {noise_scale} must be above 0", "LI-E146")
     config = AblationConfig(
         component=component,
         method=method,

@@ -65,6 +65,8 @@ def lens_config(
     chosen = strategy or ("custom" if layers is not None else "all")
     if (chosen == "custom") != (layers is not None):
         raise RequestError("--layer-strategy custom and --layers require each other", "LI-E146")
+    if not 0 < threshold <= 1:
+        raise RequestError(f"--threshold {threshold} is no probability above 0", "LI-E146")
     return AnalysisConfig(
         layer_strategy=LayerStrategy(chosen),
         layer_step=step,
@@ -88,13 +90,16 @@ def analyze(
     layer_step: Step = 4,
     top_k: TopK = 5,
     threshold: Annotated[
-        float, typer.Option("--threshold", min=1e-6, max=1, help="Probability from which a token counts as probable.")
+        float, typer.Option("--threshold", help="Probability from which a token counts as probable.")
     ] = 0.5,
     position: Annotated[int, typer.Option("--position", help="Read this position; negative from the end.")] = -1,
     raw: Raw = False,
     as_json: AsJson = False,
 ) -> None:
-    """Read from each layer which token the model would predict (logit lens)."""
+    """Read from each layer which token the model would predict (logit lens).
+
+    Example: -m smollm2-360m -p "The capital of France is" --track " Paris, London" --raw
+    """
     config = lens_config(
         layer_strategy, layers, layer_step, track, top_k, raw=raw, threshold=threshold, position=position
     )

@@ -37,7 +37,10 @@ def attention(
     raw: Raw = False,
     as_json: AsJson = False,
 ) -> None:
-    """Describe the attention of each head on a prompt."""
+    """Describe the attention of each head on a prompt.
+
+    Example: -m smollm2-360m -p "Once upon a time" --layers 3 --detect
+    """
     from lazarus_core.console import show
     from lazarus_introspect.errors import RequestError
     from lazarus_tokenkit.tables import aligned

@@ -27,7 +27,10 @@ def attribute(
     raw: Raw = False,
     as_json: AsJson = False,
 ) -> None:
-    """Split the difference of two logits into shares of the embedding, heads and MLPs."""
+    """Split the difference of two logits into shares of the embedding, heads and MLPs.
+
+    Example: -m smollm2-360m -p "The capital of France is" --positive " Paris" --negative " London" --raw
+    """
     with opened(model, adapter) as analyzer:
         result = analyzer.attribute(prompt, positive, negative, position=position, raw=raw)
     if as_json:

@@ -30,7 +30,10 @@ def compare(
     raw: Raw = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare what the layers of two models would predict; layers are matched by relative depth."""
+    """Compare what the layers of two models would predict; layers are matched by relative depth.
+
+    Example: -m1 smollm2-360m -m2 tuned -p "Get the weather" --track "get_"
+    """
     config = lens_config(layer_strategy, layers, layer_step, track, top_k, raw=raw)
     with opened(first) as one, opened(second) as other:
         result = one.compare(other, prompt, config)

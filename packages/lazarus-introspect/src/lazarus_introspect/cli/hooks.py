@@ -22,7 +22,10 @@ def hooks(
     raw: Raw = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the sites of a model, with shape, norm and digest of each activation on a prompt."""
+    """List the sites of a model, with shape, norm and digest of each activation on a prompt.
+
+    Example: -m smollm2-360m -p "Test" --layers 0,4,8 --capture-attention
+    """
     import hashlib
 
     import numpy as np

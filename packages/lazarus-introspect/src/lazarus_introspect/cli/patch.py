@@ -58,7 +58,10 @@ def patch(
     raw: Raw = False,
     as_json: AsJson = False,
 ) -> None:
-    """Patch activations of one prompt into another, and measure the difference of two logits."""
+    """Patch activations of one prompt into another, and measure the difference of two logits.
+
+    Example: -m smollm2-360m --source "7*8=" --target "7+8=" --raw
+    """
     with opened(model, adapter) as analyzer:
         result = analyzer.patch(
             source,

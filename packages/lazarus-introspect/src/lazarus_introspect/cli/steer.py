@@ -37,7 +37,10 @@ def steer(
     raw: Raw = False,
     as_json: AsJson = False,
 ) -> None:
-    """Steer a generation by the difference of means of two sets of prompts."""
+    """Steer a generation by the difference of means of two sets of prompts.
+
+    Example: -m smollm2-360m -p "I feel" --positive "I am happy" --negative "I am sad" --layer 12 --alpha 4
+    """
     from lazarus_core.console import show_line
 
     with opened(model, adapter) as analyzer:
