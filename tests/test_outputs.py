@@ -28,7 +28,7 @@ APPS = {
     "models": "lazarus_models.cli.app:app",
     "gym": "lazarus_gym.cli:app",
     "train": "lazarus_train.cli.app:app",
-    "introspect": "lazarus_introspect.cli:app",
+    "introspect": "lazarus_introspect.cli.app:app",
     "corpus": "lazarus_corpus.cli.app:app",
     "quickstart": "lazarus_cli.quickstart:quickstart",
     "bench": "lazarus_cli.bench:bench",

@@ -20,7 +20,10 @@ import suite
 
 LINES = Path(__file__).with_name("seed_commands.txt").read_text("utf-8").splitlines()
 EXCEPTED = {
-    "lazarus introspect ": "lazarus-introspect",
+    **{
+        f"lazarus introspect {name} ": "lazarus-introspect"
+        for name in ("embedding", "operand-directions", "commutativity", "moe-expert", "circuit")
+    },
     "lazarus gym run ": "lazarus-gym",
     "lazarus generate ": "lazarus-gym",
 }
@@ -34,6 +37,8 @@ ASKED = (
     "functiongemma",
 )
 """Short names that the example scripts ask."""
+GEMMAS = ("google/gemma-3-270m-it", "google/functiongemma-270m-it")
+"""Models that are compared."""
 EXAMPLES = Path(__file__).parents[1] / "packages/lazarus-models/examples"
 TINYLLAMA, LLAMA = "TinyLlama/TinyLlama-1.1B-Chat-v1.0", "meta-llama/Llama-2-7b"
 SHOWN = {
@@ -60,6 +65,11 @@ SHOWN = {
     "inference/starcoder2_inference.py --interactive": r"^$",
     "inference/": r"\n",
     "models/gemma/": r"\n",
+    "introspect analyze": r"(?m)^prediction ",
+    "introspect compare": r"(?m)^agreement ",
+    "introspect ablate": r"(?m)^original ",
+    "introspect patch": r"(?m)^blocks\.0\.resid_pre ",
+    "introspect hooks": r"(?m)^blocks\.8\.attn\.pattern ",
 }
 """What stdout has of each command."""
 
@@ -71,7 +81,7 @@ def excepted(line: str) -> str | None:
 
 def test_there_are_61_lines():
     assert len(LINES) == len(set(LINES)) == 61
-    assert sum(excepted(line) is not None for line in LINES) == 17 + 1 + 1
+    assert sum(excepted(line) is not None for line in LINES) == 10 + 1 + 1
 
 
 def write_rows(path: str, rows: list[dict[str, str]]) -> None:
@@ -82,6 +92,7 @@ def write_rows(path: str, rows: list[dict[str, str]]) -> None:
 def folder(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path | None:
     """The current folder, with everything that the lines name; returns the real data, if there is some."""
     from lazarus_models import init_model, save
+    from lazarus_models.families import canonical
     from lazarus_tokenkit import load_tokenizer
 
     monkeypatch.chdir(tmp_path)
@@ -94,6 +105,11 @@ def folder(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch
     for name in ASKED:
         Path(name).symlink_to(TINYLLAMA)
     Path("examples").symlink_to(EXAMPLES)
+    for name in GEMMAS:
+        shutil.copytree(TINYLLAMA, name)
+    deep = {"model_type": "llama", "hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+    deep |= {"num_hidden_layers": 24, "vocab_size": byte.vocab_size, "tie_word_embeddings": True}
+    save(init_model(canonical(deep, "deep"), byte, seed=0), Path("model"))  # layer 23 is ablated
     byte.save(Path("model-name"))
     if real.is_dir():
         shutil.copytree(real / "tokenizers/gpt2", "gpt2")
@@ -203,7 +219,7 @@ def test_every_line_runs_as_it_is_written(folder: Path | None):
     print(*(f"{state:<38}{line}" for state, line in table), sep="\n")
     print(f"{runs} of {len(LINES)} lines run")
     assert failed == []
-    assert runs == 13 + (27 if folder is None else 29 if suite.is_thorough() else 28)
+    assert runs == 13 + 7 + (27 if folder is None else 29 if suite.is_thorough() else 28)
     if folder is not None:
         assert "hello" in lazarus(shlex.split('lazarus tokenizer vocab -t "gpt2" --search "hello"'))[1]
     assert Path("model-name-fixed/tokenizer.json").is_file()
@@ -239,7 +255,30 @@ fit = calculate_fit_score(texts, tokenizer)
 print(f"Fit score: {fit.score}/100 ({fit.grade})")
 print(f"Fingerprint: {compute_fingerprint(tokenizer).fingerprint}")
 """
-"""The snippet of the tokenizer. Six others use `lazarus_models.inference` (1), lazarus-introspect (4), lazarus-gym (1)."""
+"""The snippet of the tokenizer. Five others use `lazarus_models.inference` (1), lazarus-introspect (3), lazarus-gym (1)."""
+INTROSPECTION = """
+import asyncio
+from lazarus_introspect import AblationConfig, AblationStudy, AnalysisConfig, LayerStrategy, ModelAnalyzer
+
+async def main():
+    async with ModelAnalyzer.from_pretrained("TinyLlama/TinyLlama-1.1B-Chat-v1.0") as analyzer:
+        result = await analyzer.analyze("The capital of France is")
+        print(repr(result.predicted_token))
+        for layer in result.layer_predictions:
+            print(f"Layer {layer.layer_idx}: {layer.top_token!r}")
+    config = AnalysisConfig(track_tokens=["P", " "], layer_strategy=LayerStrategy.ALL)
+    result = await analyzer.analyze("The capital of France is", config)
+    for evo in result.token_evolutions:
+        print(f"{evo.token!r} emerges at layer {evo.emergence_layer}")
+
+asyncio.run(main())
+study = AblationStudy.from_pretrained("TinyLlama/TinyLlama-1.1B-Chat-v1.0")
+config = AblationConfig(max_new_tokens=15)
+original = study.ablate_and_generate("45 * 45 = ", layers=[], config=config)
+ablated = study.ablate_and_generate("45 * 45 = ", layers=[0, 1], config=config)
+print(f"{len(original) > 0} {len(ablated) > 0}")
+"""
+"""The snippets of the analyzer and of ablation; here a token is a byte, so one byte is tracked."""
 
 
 def test_the_snippet_of_the_tokenizer_runs(folder: Path | None):
@@ -248,3 +287,11 @@ def test_the_snippet_of_the_tokenizer_runs(folder: Path | None):
         r"UNK rate: 0\.00%\nTokens per word: 7\.40\nFit score: \d+\.\d/100 \(insufficient sample\)\nFingerprint: [0-9a-f]{64}\n",
         done.stdout,
     )
+
+
+def test_the_snippets_of_introspection_run(folder: Path | None):
+    done = commands.run([sys.executable, "-c", INTROSPECTION], check=True)
+    shape = (
+        r"'.+'\nLayer 0: .+\nLayer 1: .+\nLayer 2: .+\n'P' emerges at layer \S+\n' ' emerges at layer \S+\nTrue True\n"
+    )
+    assert re.fullmatch(shape, done.stdout)

@@ -17,7 +17,7 @@ SCRIPTS = {
     "lazarus-models": "lazarus_models.cli.app:app",
     "lazarus-train": "lazarus_train.cli.app:app",
     "lazarus-gym": "lazarus_gym.cli:app",
-    "lazarus-introspect": "lazarus_introspect.cli:app",
+    "lazarus-introspect": "lazarus_introspect.cli.app:app",
     "lazarus-corpus": "lazarus_corpus.cli.app:app",
 }
 """Console scripts and their applications."""

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lazarus_introspect import hooked
-from lazarus_introspect.attention import KINDS, attention_patterns, detect_heads
 from lazarus_introspect.errors import RequestError, SiteError
+from lazarus_introspect.reading.attention import KINDS, attention_patterns, detect_heads
 from lazarus_introspect.statistics import benjamini_hochberg, sign_flip_p
 from lazarus_models.backend import mx
 

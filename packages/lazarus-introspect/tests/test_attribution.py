@@ -5,8 +5,8 @@ import pytest
 
 import suite
 from lazarus_introspect import attribute, run_with_cache, sites
-from lazarus_introspect.attribution import FrozenNorm
 from lazarus_introspect.errors import RequestError
+from lazarus_introspect.reading.attribution import FrozenNorm
 from lazarus_models.backend import mx, nn
 
 EVERY = (*suite.FAMILIES, "llama+4bit", "gemma3_text+4bit", "gpt_oss+4bit", "qwen3+lora", "stories260k")

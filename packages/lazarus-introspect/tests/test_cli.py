@@ -1,13 +1,123 @@
+"""The commands: options, JSON, tables, and one line for bad input."""
+
+import json
 from importlib.metadata import version
 
+import pytest
 from typer.testing import CliRunner
 
-from lazarus_introspect.cli import app
+from lazarus_core.console import run
+from lazarus_introspect.cli.app import app
+
+GIRL, BOY = (f"Once upon a time, there was a little {who} named" for who in ("girl", "boy"))
 
 
-def test_the_command_knows_its_version_and_promises_nothing():
+@pytest.fixture
+def ask(data, capsys):
+    """Runs a command in this process: (exit code, stdout, stderr)."""
+    model = str(data / "models/stories260k")
+
+    def asked(command, *words):
+        where = ["-m", model] if command != "compare" else ["-m1", model, "-m2", model]
+        with pytest.raises(SystemExit) as ended:
+            run(lambda **options: app([command, *where, *words], **options), "lazarus-introspect")
+        shown = capsys.readouterr()
+        return ended.value.code, shown.out, shown.err
+
+    return asked
+
+
+def test_the_command_knows_its_version():
     assert CliRunner().invoke(app, ["--version"]).output == f"lazarus-introspect {version('lazarus-introspect')}\n"
-    help_text = CliRunner().invoke(app).output
-    assert "no commands yet" in " ".join(help_text.split())
-    assert "Commands:" not in help_text
     assert CliRunner().invoke(app, ["anything"]).exit_code == 2
+
+
+COMMANDS = {
+    "analyze": (["-p", GIRL, "--track", " Lily, Tim"], ["rank of ' Lily'", "rank 1 from", "prediction  ' Lily'"]),
+    "compare": (["-p", GIRL, "--layer-strategy", "evenly_spaced"], ["100% of 3 layers", "same"]),
+    "hooks": (["-p", GIRL, "--layers", "0,4", "--capture-attention"], ["blocks.4.attn.pattern", "BHTM", "no experts"]),
+    "attention": (["-p", GIRL, "--layers", "1-2", "--heads", "0"], ["previous", "the last token attends to"]),
+    "ablate": (["-p", GIRL, "-c", "Lily", "--layers", "0,2", "--max-tokens", "4"], ["not met", "meets the criterion"]),
+    "patch": (["--source", GIRL, "--target", BOY, "--layers", "0,4"], ["' Lily' - ' Timmy'", "blocks.4.resid_pre"]),
+    "attribute": (["-p", GIRL, "--top", "4"], ["sum of shares", "layer 4 MLP", "###"]),
+    "steer": (
+        ["-p", GIRL, "--positive", BOY, "--negative", GIRL, "--layer", "2", "--max-tokens", "4"],
+        ["norm of the vector", "original  ", "steered   "],
+    ),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_print_a_table_and_json(command, ask):
+    words, expected = COMMANDS[command]
+    code, shown, said = ask(command, *words, "--raw")
+    assert (code, said) == (0, "")
+    assert [each for each in expected if each not in shown] == []
+    assert "Traceback" not in shown
+    code, shown, said = ask(command, *words, "--raw", "--json")
+    found = json.loads(shown)
+    assert (code, found["analysis"]) == (0, command)
+    assert len(found["provenance"]["weights"]) == 64 and found["ids"]
+
+
+def test_without_raw_the_prompt_is_a_message(ask):
+    raw, message = (json.loads(ask("analyze", "-p", "Tom", "--json", *more)[1]) for more in (["--raw"], []))
+    assert (raw["request"]["raw"], message["request"]["raw"]) == (True, False)
+
+
+def test_a_text_of_several_tokens_is_followed_by_its_first(ask):
+    code, shown, said = ask("analyze", "-p", GIRL, "--raw", "--track", "world,there", "--json")
+    assert code == 0 and "'world' has" in said and "following the first" in said
+    assert [each["tracked"]["text"] for each in json.loads(shown)["token_evolutions"]] == ["world", "there"]
+
+
+def test_attention_detects_heads(ask):
+    _, shown, _ = ask("attention", "-p", GIRL, "--raw", "--detect", "--json")
+    found = json.loads(shown)
+    assert found["tested"] == 40 and {each["kind"] for each in found["detected"]} >= {"previous"}
+    assert all(each["q"] < 0.05 for each in found["detected"])
+    _, shown, _ = ask("attention", "-p", GIRL, "--raw", "--full", "--json", "--layers", "0")
+    assert len(json.loads(shown)["heads"][0]["pattern"]) == 14
+
+
+def test_ablation_by_component_and_method(ask):
+    texts = set()
+    for more in (
+        [],
+        ["--multi"],
+        ["--component", "mlp"],
+        ["--method", "mean", "--reference", BOY],
+        ["--method", "noise"],
+    ):
+        _, shown, _ = ask("ablate", "-p", GIRL, "--raw", "--layers", "3-4", "--max-tokens", "6", "--json", *more)
+        found = json.loads(shown)
+        assert len(found["ablations"]) == (1 if more == ["--multi"] else 2)
+        texts.add(found["ablations"][0]["text"])
+    assert len(texts) > 2
+
+
+@pytest.mark.parametrize(
+    "command, words, expected",
+    [
+        ("analyze", ["-p", GIRL, "--layers", "9"], "layer 9 does not exist; layers are 0 to 5 [LI-E140]"),
+        ("analyze", ["-p", GIRL, "--layers", "4-2"], "--layers '4-2': '4-2' is no number or range"),
+        ("analyze", ["-p", GIRL, "--layer-strategy", "custom"], "require each other [LI-E146]"),
+        ("analyze", ["-p", GIRL, "--layer-strategy", "all", "--layers", "1"], "require each other [LI-E146]"),
+        ("analyze", ["-p", GIRL, "--position", "77"], "--position 77 is outside the prompt"),
+        ("analyze", ["-p", GIRL, "--threshold", "2"], "--threshold 2.0 is no probability above 0"),
+        ("ablate", ["-p", GIRL, "--noise-scale", "0"], "--noise-scale 0.0 must be above 0"),
+        ("hooks", ["-p", GIRL, "--sites", "blocks.0.moe.experts"], "block 0 has no experts [LI-E101]"),
+        ("hooks", ["-p", GIRL, "--sites", "blocks.0.resid"], "is no site; close names: "),
+        ("ablate", ["-p", GIRL, "--method", "mean"], "--reference and the method `mean` require each other"),
+        ("ablate", ["-p", GIRL, "-c", ""], "--criterion is empty"),
+        ("patch", ["--source", GIRL, "--target", "Once"], "give prompts with equal numbers of tokens [LI-E121]"),
+        ("patch", ["--source", GIRL, "--target", BOY, "--positive", "gi"], "'gi' has 2 tokens"),
+        ("attention", ["-p", GIRL, "--full"], "--full has an effect with --json only"),
+        ("steer", ["-p", "a", "--positive", "b", "--negative", "c", "--layer", "7"], "5 blocks, numbered from 0"),
+    ],
+)
+def test_bad_input_is_one_line(command, words, expected, ask):
+    code, shown, said = ask(command, *words, "--raw")
+    assert (code, shown, said.count("\n")) == (2, "", 1)
+    assert expected in said
+    assert "Traceback" not in said

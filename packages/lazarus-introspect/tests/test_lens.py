@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import suite
 from lazarus_introspect import logit_lens, run_with_cache, sites
 from lazarus_introspect.errors import RequestError
-from lazarus_introspect.lens import emergence, lens_numbers, read_stream, streams
+from lazarus_introspect.reading.lens import emergence, lens_numbers, read_stream, streams
 from lazarus_models.backend import mx
 
 EVERY = (*suite.FAMILIES, "llama+4bit", "gemma3_text+4bit", "qwen3+lora", "stories260k")

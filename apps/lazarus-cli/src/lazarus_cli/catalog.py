@@ -39,6 +39,7 @@ KNOWN = {
     "chat": Known("lazarus-models", "Chat with a model."),
     "doctor": Known("lazarus-models", "Report the device, the BLAS and their speed."),
     "infer": Known("lazarus-models", "Generate answers to prompts."),
+    "introspect": Known("lazarus-introspect", "Look inside a model: lens, attention, attribution, ablation, patching."),
     "model": Known("lazarus-models", "Create, convert, estimate or describe models."),
     "serve": Known("lazarus-models", "Serve a model with OpenAI's HTTP interface."),
     "sweep": Known("lazarus-train", "Find the largest micro-batch that fits and the fastest setup."),

@@ -5,7 +5,7 @@ from lazarus_core.console import run
 
 def main() -> None:
     """The console script."""
-    run("lazarus_introspect.cli:app", "lazarus-introspect")
+    run("lazarus_introspect.cli.app:app", "lazarus-introspect")
 
 
 if __name__ == "__main__":

@@ -80,4 +80,17 @@ CODES = {
         "The sender comes after the receiver",
         "Choose senders of earlier blocks, or of the same block's attention for its MLP.",
     ),
+    "LI-E140": Code("A layer does not exist", "A smaller model", "Choose layers in the range that the message names."),
+    "LI-E141": Code("A prompt has no tokens", "An empty text", "Give a text."),
+    "LI-E142": Code(
+        "A text is not one token",
+        "The tokenizer writes it with several tokens, or a leading space is missing",
+        "Give one of the tokens that the message lists, or follow the first.",
+    ),
+    "LI-E143": Code("Two tokens are the same", "Equal texts", "Name two different tokens."),
+    "LI-E144": Code("A criterion is empty", "An empty variable in a script", "Give a text, or `function_call`."),
+    "LI-E146": Code(
+        "Options of a command do not fit together", "A typing error", "Change the option that the message names."
+    ),
+    "LI-E145": Code("Nothing was captured yet", "`forward` was not called", "Call `forward` first."),
 }

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from lazarus_introspect.lens import log_softmax
 from lazarus_models.backend import mx
 
 Numbers = NDArray[np.float64]
@@ -17,6 +16,12 @@ Numbers = NDArray[np.float64]
 def numbers(x: mx.array) -> Numbers:
     """An array as float64 in NumPy."""
     return np.array(x.astype(mx.float32)).astype(np.float64)
+
+
+def log_softmax(logits: Numbers) -> Numbers:
+    """The logarithm of the softmax over the last axis."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 def logit_difference(logits: Float[mx.array, "B V"], positive: int, negative: int) -> Float[mx.array, " B"]:

@@ -9,7 +9,7 @@ I = width inside an MLP, E = experts, k = experts a token
 | `blocks.L.resid_pre`, `.resid_mid`, `.resid_post` | B T D | residual stream before, within and after block L |
 | `blocks.L.mixer_in`, `.mlp_in` | B T D | normed stream that attention (or a state space) and MLP read |
 | `blocks.L.attn_out`, `.mlp_out` | B T D | what is added to the stream: after norms and factors of the output |
-| `blocks.L.mixer_out` | B T D | the same as `attn_out`, in blocks without attention |
+| `blocks.L.mixer_out` | B T D | the same in blocks without attention; in others another name of `attn_out` |
 | `blocks.L.attn.q`, `.attn.k`, `.attn.v` | B T H W, B T K W | projections before norms and RoPE |
 | `blocks.L.attn.rot_q`, `.attn.rot_k` | B T H W, B T K W | queries and keys that are multiplied to scores |
 | `blocks.L.attn.scores`, `.attn.pattern` | B H T M | scaled and masked scores; their softmax |
@@ -102,6 +102,8 @@ class Sites:
             SiteError: No model has it (LI-E100), or this model does not (LI-E101).
         """
         canonical = canonical_name(name)
+        if canonical.endswith(".mixer_out") and canonical not in self.present:  # in a block with attention
+            canonical = canonical.removesuffix("mixer_out") + "attn_out"
         if canonical in self.present:
             return self.present[canonical]
         if canonical in self.absent:
@@ -173,7 +175,6 @@ def _block_sites(config: DecoderConfig, layer: int) -> Iterator[tuple[str, str, 
         for name, axes in _ATTENTION.items():
             yield f"attn.{name}", mixer.name, name, axes
         yield "attn_out", "", "mixer_out", "BTD"
-        yield "mixer_out", "", "has attention; its site is `attn_out`", ""
     else:
         reason = f"has no attention: its mixer is {mixer.kind}"
         for name in _ATTENTION:

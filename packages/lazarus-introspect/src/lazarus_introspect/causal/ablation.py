@@ -27,12 +27,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lazarus_introspect.attribution import one_position
 from lazarus_introspect.cache import run_with_cache
 from lazarus_introspect.errors import RequestError
 from lazarus_introspect.hooks import Hook, Positioned, hooked, run_with_hooks, token_ids
-from lazarus_introspect.lens import log_softmax
-from lazarus_introspect.metrics import kl_divergence, numbers
+from lazarus_introspect.metrics import kl_divergence, log_softmax, numbers
+from lazarus_introspect.reading.attribution import one_position
 from lazarus_introspect.sites import decoder_of, sites
 from lazarus_models.backend import mx
 from lazarus_models.config import MLPConfig
@@ -160,9 +159,8 @@ def _component_sites(model: Any, component: Component) -> list[str]:
     if needs_index != (component.index is not None):
         raise RequestError(f"{component.name}: give `index` for heads and neurons only", "LI-E130")
     prefix = f"blocks.{component.layer}."
-    mixer = "attn_out" if prefix + "attn_out" in found.present else "mixer_out"
     names = {"attention": ["attn_out"], "mlp": ["mlp_out"], "head": ["attn.z"], "neuron": ["mlp.post"]}.get(
-        component.kind, [mixer, *(["mlp_out"] if prefix + "mlp_out" in found.present else [])]
+        component.kind, ["mixer_out", *(["mlp_out"] if prefix + "mlp_out" in found.present else [])]
     )
     checked = [found.find(prefix + name).name for name in names]
     if component.index is not None and not 0 <= component.index < _count(model, component.layer, component.kind):

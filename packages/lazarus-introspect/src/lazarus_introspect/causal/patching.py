@@ -12,19 +12,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lazarus_introspect.attribution import one_position
 from lazarus_introspect.cache import run_with_cache
 from lazarus_introspect.errors import RequestError, SiteError
 from lazarus_introspect.hooks import Hook, hooked, run_with_hooks, token_ids
-from lazarus_introspect.metrics import logit_difference, numbers
+from lazarus_introspect.metrics import Numbers, logit_difference, numbers
+from lazarus_introspect.reading.attribution import one_position
 from lazarus_introspect.sites import Site, decoder_of, sites
 from lazarus_models.backend import mx
 from lazarus_models.trees import evaluate
 from lazarus_models.vocabulary import check_ids
 
-Numbers = NDArray[np.float64]
 Direction = Literal["denoise", "noise"]
 STREAMS = ("resid_pre", "resid_mid", "resid_post", "mixer_out", "attn_out", "mlp_out", "mlp.post")
 """Sites that are patched position by position."""

@@ -10,14 +10,14 @@ of all senders on a stream add up to the effect of the whole stream.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lazarus_introspect.attribution import FrozenNorm
 from lazarus_introspect.cache import ActivationCache, run_with_cache
 from lazarus_introspect.causal.ablation import Component
 from lazarus_introspect.causal.patching import check_pair
 from lazarus_introspect.errors import RequestError
 from lazarus_introspect.hooks import Hook, hooked, token_ids
-from lazarus_introspect.lens import language_head, last_norm
 from lazarus_introspect.metrics import logit_difference
+from lazarus_introspect.reading.attribution import FrozenNorm
+from lazarus_introspect.reading.lens import language_head, last_norm
 from lazarus_introspect.sites import decoder_of, sites
 from lazarus_models.backend import mx
 from lazarus_models.trees import part

@@ -13,19 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lazarus_introspect.cache import ActivationCache, run_with_cache
 from lazarus_introspect.errors import RequestError
 from lazarus_introspect.hooks import token_ids
-from lazarus_introspect.lens import language_head, last_norm
+from lazarus_introspect.metrics import Numbers, numbers
+from lazarus_introspect.reading.lens import language_head, last_norm
 from lazarus_introspect.sites import decoder_of, sites
 from lazarus_models.backend import mx, nn
 from lazarus_models.trees import part
 from lazarus_models.vocabulary import check_ids
-
-Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -239,12 +235,8 @@ def _linear_shares(layer: nn.Module, x: mx.array, direction: mx.array) -> tuple[
 
     nothing = mx.zeros_like(x)
     slope = mx.grad(product)(nothing)
-    return _wide(x) * _wide(slope), float(product(nothing))
+    return numbers(x) * numbers(slope), float(product(nothing))
 
 
 def _dot(one: mx.array, other: mx.array) -> float:
-    return float((_wide(one) * _wide(other)).sum())
-
-
-def _wide(x: mx.array) -> Numbers:
-    return np.array(x.astype(mx.float32)).astype(np.float64)
+    return float((numbers(one) * numbers(other)).sum())

@@ -12,15 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
 from lazarus_introspect.cache import ActivationCache, run_with_cache
 from lazarus_introspect.errors import RequestError
+from lazarus_introspect.metrics import Numbers, log_softmax, numbers
 from lazarus_introspect.sites import decoder_of, sites
 from lazarus_models.backend import mx
 from lazarus_models.trees import part
-
-Numbers = NDArray[np.float64]
 
 
 def logit_lens(model: Any, ids: Any) -> Float[mx.array, "L+1 B T V"]:
@@ -115,19 +113,13 @@ def lens_numbers(logits: Float[mx.array, "S V"]) -> LensNumbers:
     Args:
         logits: Logits of each stream, the model's output last, float, (S, V).
     """
-    values = np.array(logits.astype(mx.float32)).astype(np.float64)
+    values = numbers(logits)
     logs = log_softmax(values)
     probabilities = np.exp(logs)
     entropy = -(probabilities * logs).sum(axis=1) / max(np.log(values.shape[1]), np.finfo(float).tiny)
     kl = (probabilities * (logs - logs[-1])).sum(axis=1)
     js = np.array([0.0, *(_jensen_shannon(logs[place], logs[place + 1]) for place in range(len(logs) - 1))])
     return LensNumbers(values, probabilities, np.clip(entropy, 0, 1), np.maximum(kl, 0), js)
-
-
-def log_softmax(logits: Numbers) -> Numbers:
-    """The logarithm of the softmax over the last axis."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 def _jensen_shannon(one: Numbers, other: Numbers) -> float:

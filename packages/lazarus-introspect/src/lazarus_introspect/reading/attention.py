@@ -20,15 +20,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lazarus_introspect.cache import run_with_cache
 from lazarus_introspect.errors import RequestError
+from lazarus_introspect.metrics import Numbers, numbers
 from lazarus_introspect.sites import decoder_of, sites
 from lazarus_introspect.statistics import benjamini_hochberg, sign_flip_p
 from lazarus_models.backend import mx
 
-Numbers = NDArray[np.float64]
 Kind = Literal["induction", "duplicate", "previous", "sink"]
 KINDS: tuple[Kind, ...] = ("induction", "duplicate", "previous", "sink")
 
@@ -126,7 +125,7 @@ def detect_heads(
 
 def _scored(kind: Kind, pattern: mx.array, control: mx.array, begin: int, period: int) -> tuple[Numbers, Numbers]:
     """Score and control of each row and head, (B, H)."""
-    own, other = (np.array(each).astype(np.float64) for each in (pattern, control))
+    own, other = numbers(pattern), numbers(control)
     tokens = own.shape[-1]
     if kind in ("induction", "duplicate"):
         query = np.arange(begin, tokens, dtype=np.int64)

@@ -1,0 +1,94 @@
+"""The command `ablate`: texts of a model without some of its layers."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from lazarus_introspect.cli.options import (
+    Adapter,
+    AsJson,
+    Layers,
+    MaxTokens,
+    Model,
+    PromptText,
+    Raw,
+    Seed,
+    opened,
+    parse_numbers,
+    quoted,
+    show_head,
+    show_json,
+)
+
+
+def ablate(
+    model: Model,
+    prompt: PromptText,
+    adapter: Adapter = None,
+    criterion: Annotated[
+        str | None,
+        typer.Option("-c", "--criterion", help="Check each answer: function_call, or a text that it must contain."),
+    ] = None,
+    layers: Layers = None,
+    multi: Annotated[bool, typer.Option("--multi", help="Ablate all the layers jointly, not one by one.")] = False,
+    component: Annotated[
+        Literal["layer", "attention", "mlp"], typer.Option("--component", help="Ablate this part of each layer.")
+    ] = "layer",
+    method: Annotated[
+        Literal["zero", "mean", "noise"],
+        typer.Option("--method", help="Replace outputs by zero, by their mean over --reference, or add noise."),
+    ] = "zero",
+    reference: Annotated[
+        list[str] | None, typer.Option("--reference", help="Prompt of the mean; repeat the option for several.")
+    ] = None,
+    noise_scale: Annotated[
+        float, typer.Option("--noise-scale", help="noise: factor of the output's standard deviation.")
+    ] = 1.0,
+    max_tokens: MaxTokens = 32,
+    seed: Seed = 0,
+    raw: Raw = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ablate layers, generate, and compare the texts with the original.
+
+    Example: -m smollm2-360m -p "45 * 45 = " -c 2025 --layers 22,23 --multi --raw
+    """
+    from lazarus_core.console import show
+    from lazarus_introspect.analysis import AblationConfig, AblationStudy
+    from lazarus_introspect.errors import RequestError
+    from lazarus_tokenkit.tables import aligned
+
+    if not 0 < noise_scale < float("inf"):
+        raise RequestError(f"--noise-scale {noise_scale} must be above 0", "LI-E146")
+    config = AblationConfig(
+        component=component,
+        method=method,
+        reference_prompts=tuple(reference or ()),
+        noise_scale=noise_scale,
+        max_new_tokens=max_tokens,
+        seed=seed,
+        raw=raw,
+    )
+    chosen = parse_numbers(layers)
+    with opened(model, adapter) as analyzer:
+        result = AblationStudy(analyzer.lm).sweep(prompt, chosen, config, criterion=criterion, is_joint=multi)
+    if as_json:
+        show_json(result)
+        return
+    said = {None: "", True: " (meets the criterion)", False: " (does not meet the criterion)"}
+    show_head(result, {"original": quoted(result.original, 60) + said[result.original_meets_criterion]})
+    rows = [["layers", "KL", "log p", "next token", *(["criterion"] if criterion else []), "text"]]
+    for each in result.ablations:
+        met = [] if each.meets_criterion is None else ["met" if each.meets_criterion else "not met"]
+        token = quoted(each.top_token) + (" *" if each.top_changed else "")
+        rows.append(
+            [_names(each.layers), f"{each.kl:.3f}", f"{each.logprob_change:+.3f}", token, *met, quoted(each.text, 48)]
+        )
+    show("\n" + aligned(rows, right=[1, 2]))
+    show("\nKL and log p: of the first new token, nats; *: another token than the original")
+
+
+def _names(layers: tuple[int, ...]) -> str:
+    if len(layers) > 2 and layers[-1] - layers[0] == len(layers) - 1:
+        return f"{layers[0]}-{layers[-1]}"
+    return ",".join(map(str, layers))

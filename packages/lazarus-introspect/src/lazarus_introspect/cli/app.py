@@ -1,0 +1,29 @@
+"""The command `lazarus-introspect`; also `lazarus introspect`."""
+
+from typing import Annotated
+
+from lazarus_core.cli_app import App
+from lazarus_core.console import version_option
+from lazarus_introspect.cli.ablate import ablate
+from lazarus_introspect.cli.analyze import analyze
+from lazarus_introspect.cli.attention import attention
+from lazarus_introspect.cli.attribute import attribute
+from lazarus_introspect.cli.compare import compare
+from lazarus_introspect.cli.hooks import hooks
+from lazarus_introspect.cli.patch import patch
+from lazarus_introspect.cli.steer import steer
+
+app = App(
+    name="lazarus-introspect",
+    help="Look inside language models: lens, attention, attribution, ablation, patching, steering.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+for command in (analyze, compare, hooks, attention, ablate, patch, attribute, steer):
+    app.command()(command)
+
+
+@app.callback()
+def _root(version: Annotated[bool, version_option("lazarus-introspect")] = False) -> None:  # pyright: ignore[reportUnusedFunction] (typer calls it)
+    pass

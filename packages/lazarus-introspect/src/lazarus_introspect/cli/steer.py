@@ -1,0 +1,65 @@
+"""The command `steer`: generation with a direction added to one layer."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from lazarus_introspect.cli.options import (
+    Adapter,
+    AsJson,
+    MaxTokens,
+    Model,
+    PromptText,
+    Raw,
+    opened,
+    quoted,
+    show_head,
+    show_json,
+)
+
+
+def steer(
+    model: Model,
+    prompt: PromptText,
+    positive: Annotated[list[str], typer.Option("--positive", help="Prompt with the property; repeat for several.")],
+    negative: Annotated[list[str], typer.Option("--negative", help="Prompt without it; repeat for several.")],
+    layer: Annotated[int, typer.Option("--layer", min=0, help="Steer the stream after this layer.")],
+    adapter: Adapter = None,
+    alpha: Annotated[float, typer.Option("--alpha", help="Strength; negative for the opposite.")] = 4.0,
+    mode: Annotated[
+        Literal["add", "keep_norm", "remove"],
+        typer.Option("--mode", help="Add the direction, add it and keep the norm, or remove it."),
+    ] = "add",
+    where: Annotated[
+        Literal["all", "generated"], typer.Option("--where", help="Steer every token, or generated ones only.")
+    ] = "all",
+    max_tokens: MaxTokens = 32,
+    raw: Raw = False,
+    as_json: AsJson = False,
+) -> None:
+    """Steer a generation by the difference of means of two sets of prompts.
+
+    Example: -m smollm2-360m -p "I feel" --positive "I am happy" --negative "I am sad" --layer 12 --alpha 4
+    """
+    from lazarus_core.console import show_line
+
+    with opened(model, adapter) as analyzer:
+        result = analyzer.steer(
+            prompt,
+            positive,
+            negative,
+            layer=layer,
+            alpha=alpha,
+            mode=mode,
+            where=where,
+            max_new_tokens=max_tokens,
+            raw=raw,
+        )
+    if as_json:
+        show_json(result)
+        return
+    norms = f"{result.vector_norm:.3f}, the stream's {result.stream_norm:.3f}"
+    show_head(result, {"site": f"{result.site}, {result.mode}, alpha {result.alpha:g}", "norm of the vector": norms})
+    show_line(f"original  {quoted(result.original, 200)}")
+    show_line(f"steered   {quoted(result.steered, 200)}")
+    show_line(f"KL of the first new token  {result.kl:.4f} nats")

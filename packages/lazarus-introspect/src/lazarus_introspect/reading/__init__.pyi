@@ -1,0 +1,13 @@
+from .attention import HeadScore as HeadScore
+from .attention import attention_patterns as attention_patterns
+from .attention import detect_heads as detect_heads
+from .attribution import Attribution as Attribution
+from .attribution import FrozenNorm as FrozenNorm
+from .attribution import attribute as attribute
+from .lens import Emergence as Emergence
+from .lens import LensNumbers as LensNumbers
+from .lens import emergence as emergence
+from .lens import lens_numbers as lens_numbers
+from .lens import logit_lens as logit_lens
+from .lens import read_stream as read_stream
+from .lens import streams as streams
