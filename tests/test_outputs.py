@@ -107,6 +107,7 @@ COMMANDS: dict[str, list[str]] = {
     "corpus conversations": [*DATA, "-o", "@"],
     "corpus preferences": ["-d", "pairs.jsonl", "-o", "@"],
     "corpus dialogues": ["--facts", "facts.json", "-o", "@"],
+    "gym run": ["--puzzles", "knapsack", "-n", "2", "-o", "@"],
     "train pretrain": TRAIN,
     "train sft": TRAIN,
     "train dpo": TRAIN,
@@ -123,7 +124,7 @@ FOLDERS = {
     "tokenkit doctor",
     *("tokenkit train bpe", "tokenkit train sentencepiece", "tokenkit train char"),
     *("train pretrain", "train sft", "train dpo", "train reward", "train classify", "train objective", "train sweep"),
-    *("quickstart quickstart", "bench bench", "corpus build", "corpus dedup"),
+    *("quickstart quickstart", "bench bench", "corpus build", "corpus dedup", "gym run"),
 }
 FILES = sorted(COMMANDS.keys() - FOLDERS)
 SUFFIXES = {"tokenkit encode": ".jsonl"}

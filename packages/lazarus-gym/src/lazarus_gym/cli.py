@@ -10,6 +10,7 @@ import typer
 from lazarus_core.cli_app import App
 from lazarus_core.cli_options import Force
 from lazarus_core.console import say, show, version_option
+from lazarus_gym.cli_play import info, run, serve
 from lazarus_gym.errors import TaskError
 
 if TYPE_CHECKING:
@@ -20,7 +21,12 @@ app = App(no_args_is_help=True)
 
 @app.callback()
 def _root(version: Annotated[bool, version_option("lazarus-gym")] = False) -> None:  # pyright: ignore[reportUnusedFunction]: typer calls it
-    """Tasks with verifiers, for training and for scoring."""
+    """Puzzles and tasks with verifiers, for training and for scoring."""
+
+
+app.command()(run)
+app.command()(info)
+app.command()(serve)
 
 
 @app.command()

@@ -85,4 +85,26 @@ CODES = {
         "Another program uses the port",
         "Choose another port, or 0 for a free one.",
     ),
+    "LG-E150": Code(
+        "A folder of episodes would replace something else",
+        "The folder holds other files, or a run with other settings",
+        "Choose another folder; the same settings continue a run.",
+    ),
+    "LG-E151": Code(
+        "A policy or the embedded games cannot play a puzzle",
+        "A game that needs a server, or moves that the policy cannot write",
+        "Choose a game that the message lists, another policy, or a server.",
+    ),
+    "LG-E152": Code(
+        "A policy and its model do not match",
+        "A policy without its model, or a model without the policy that uses it",
+        "Give the policy `model` together with a model.",
+    ),
+    "LG-E153": Code(
+        "An optional package is missing", "An installation without extras", "Install the extra that the message names."
+    ),
+    "LG-E154": Code("The episodes of a folder cannot be read", "A file that was changed", "Choose another folder."),
+    "LG-E155": Code(
+        "The settings of a run are not valid", "A number out of range", "Correct the setting that the message names."
+    ),
 }
