@@ -26,7 +26,7 @@ APPS = {
     "batching": "lazarus_plan.cli.batching:app",
     "tokenkit": "lazarus_tokenkit.cli.app:app",
     "models": "lazarus_models.cli.app:app",
-    "gym": "lazarus_gym.cli:app",
+    "gym": "lazarus_gym.cli.app:app",
     "train": "lazarus_train.cli.app:app",
     "introspect": "lazarus_introspect.cli:app",
     "corpus": "lazarus_corpus.cli.app:app",

@@ -28,6 +28,7 @@ KNOWN = {
     "quickstart": Known("lazarus-cli", "Train a model and verify a resume, offline, in a minute."),
     "bench": Known("lazarus-cli", "Measure your data from rows to training steps: lengths, packing, speed, memory."),
     "explain": Known("lazarus-cli", "Explain an error code: meaning, usual cause, way out."),
+    "gym": Known("lazarus-gym", "Play puzzles, serve them, and score replies to tasks."),
     "generate": Known("lazarus-gym", "Write synthetic tasks as chat samples."),
     "data.batching": Known("lazarus-plan", "Look at lengths and choose row length, budget and mode."),
     "data.batchplan": Known("lazarus-plan", "Build, inspect, check and deal batch plans."),

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
+from typing_extensions import override
+
 from lazarus_gym.environments import Draw
 from lazarus_gym.errors import EpisodeError
 from lazarus_gym.wire import PuzzleGame, PuzzleObservation, PuzzleSession
@@ -69,15 +71,16 @@ class Policy(Protocol):
         ...
 
 
-class HintPolicy:
+class HintPolicy(Policy):
     """Follows the hints."""
 
+    @override
     async def choose(self, session: PuzzleSession, view: View) -> Choice:
         hint = await session.hint()
         return Choice(hint.move, f"no command follows the hint {hint.message!r}" if hint.move is None else "")
 
 
-class RandomPolicy:
+class RandomPolicy(Policy):
     """Takes any move whose numbers are in range; the same seed takes the same moves.
 
     Args:
@@ -87,6 +90,7 @@ class RandomPolicy:
     def __init__(self, seed: int) -> None:
         self._draw = Draw("random policy", seed)
 
+    @override
     async def choose(self, session: PuzzleSession, view: View) -> Choice:
         draw, game = self._draw, view.game
         if game is PuzzleGame.KNAPSACK:
@@ -118,7 +122,7 @@ def _first(pattern: re.Pattern[str], text: str) -> int:
     return int(next(group for group in found.groups() if group)) if found else 0
 
 
-class ModelPolicy:
+class ModelPolicy(Policy):
     """Asks a language model; the first line of its reply is the move.
 
     Args:
@@ -134,6 +138,7 @@ class ModelPolicy:
             ) from error
         self._pipeline: Any = UnifiedPipeline.from_pretrained(model)
 
+    @override
     async def choose(self, session: PuzzleSession, view: View) -> Choice:
         from lazarus_models import ChatHistory
 

@@ -10,7 +10,7 @@ import typer
 from lazarus_core.cli_app import App
 from lazarus_core.cli_options import Force
 from lazarus_core.console import say, show, version_option
-from lazarus_gym.cli_play import info, run, serve
+from lazarus_gym.cli.play import info, run, serve
 from lazarus_gym.errors import TaskError
 
 if TYPE_CHECKING:
