@@ -107,4 +107,21 @@ CODES = {
     "LG-E155": Code(
         "The settings of a run are not valid", "A number out of range", "Correct the setting that the message names."
     ),
+    "LG-E160": Code(
+        "A priority of a replay buffer is not valid", "A loss that diverged", "Give finite numbers of at least 0."
+    ),
+    "LG-E161": Code("Nothing can be drawn", "An empty buffer, or a count below 1", "Add samples before drawing."),
+    "LG-E162": Code(
+        "A buffer has no priorities", "Another kind of sampling", "Make the buffer with `sampling` prioritized."
+    ),
+    "LG-E163": Code(
+        "A checkpoint of a buffer would replace something else",
+        "The folder holds other files",
+        "Choose another folder.",
+    ),
+    "LG-E164": Code(
+        "A checkpoint of a buffer cannot be read",
+        "A wrong path, a changed file, or a newer version of lazarus-gym",
+        "Restore it from a backup, or begin a new buffer.",
+    ),
 }
