@@ -127,7 +127,7 @@ FOLDERS = {
     *("quickstart quickstart", "bench bench", "corpus build", "corpus dedup", "gym run"),
 }
 FILES = sorted(COMMANDS.keys() - FOLDERS)
-SUFFIXES = {"tokenkit encode": ".jsonl"}
+SUFFIXES = {"tokenkit encode": ".jsonl", "gym generate": ".jsonl"}
 """Of outputs whose name decides on their form; the others take any."""
 UNKNOWN_AGAIN = {"gym generate", "tokenkit samples prepare", "corpus split"}
 """Their files look like anybody's: each has to be forced."""
