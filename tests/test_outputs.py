@@ -26,7 +26,7 @@ APPS = {
     "batching": "lazarus_plan.cli.batching:app",
     "tokenkit": "lazarus_tokenkit.cli.app:app",
     "models": "lazarus_models.cli.app:app",
-    "gym": "lazarus_gym.cli:app",
+    "gym": "lazarus_gym.cli.app:app",
     "train": "lazarus_train.cli.app:app",
     "introspect": "lazarus_introspect.cli.app:app",
     "corpus": "lazarus_corpus.cli.app:app",
@@ -108,6 +108,7 @@ COMMANDS: dict[str, list[str]] = {
     "corpus conversations": [*DATA, "-o", "@"],
     "corpus preferences": ["-d", "pairs.jsonl", "-o", "@"],
     "corpus dialogues": ["--facts", "facts.json", "-o", "@"],
+    "gym run": ["--puzzles", "knapsack", "-n", "2", "-o", "@"],
     "train pretrain": TRAIN,
     "train sft": TRAIN,
     "train dpo": TRAIN,
@@ -124,10 +125,10 @@ FOLDERS = {
     "tokenkit doctor",
     *("tokenkit train bpe", "tokenkit train sentencepiece", "tokenkit train char"),
     *("train pretrain", "train sft", "train dpo", "train reward", "train classify", "train objective", "train sweep"),
-    *("quickstart quickstart", "bench bench", "corpus build", "corpus dedup"),
+    *("quickstart quickstart", "bench bench", "corpus build", "corpus dedup", "gym run"),
 }
 FILES = sorted(COMMANDS.keys() - FOLDERS)
-SUFFIXES = {"tokenkit encode": ".jsonl"}
+SUFFIXES = {"tokenkit encode": ".jsonl", "gym generate": ".jsonl"}
 """Of outputs whose name decides on their form; the others take any."""
 UNKNOWN_AGAIN = {"gym generate", "tokenkit samples prepare", "corpus split"}
 """Their files look like anybody's: each has to be forced."""

@@ -16,7 +16,7 @@ SCRIPTS = {
     "lazarus-tokenkit": "lazarus_tokenkit.cli.app:app",
     "lazarus-models": "lazarus_models.cli.app:app",
     "lazarus-train": "lazarus_train.cli.app:app",
-    "lazarus-gym": "lazarus_gym.cli:app",
+    "lazarus-gym": "lazarus_gym.cli.app:app",
     "lazarus-introspect": "lazarus_introspect.cli.app:app",
     "lazarus-corpus": "lazarus_corpus.cli.app:app",
 }

@@ -29,6 +29,7 @@ KNOWN = {
     "bench": Known("lazarus-cli", "Measure your data from rows to training steps: lengths, packing, speed, memory."),
     "bench.infer": Known("lazarus-models", "Measure a model's latency: first token, tokens a second, memory."),
     "explain": Known("lazarus-cli", "Explain an error code: meaning, usual cause, way out."),
+    "gym": Known("lazarus-gym", "Play puzzles, serve them, and score replies to tasks."),
     "generate": Known("lazarus-gym", "Write synthetic tasks as chat samples."),
     "gym": Known("lazarus-gym", "Generate tasks, score replies, run and serve environments."),
     "data.batching": Known("lazarus-plan", "Analyze lengths; choose row length, token budget and mode."),

@@ -17,9 +17,9 @@ from .samples import read_tasks as read_tasks
 from .samples import write_samples as write_samples
 from .score import Score as Score
 from .score import score_replies as score_replies
-from .tasks.maths import KINDS as KINDS
-from .tasks.maths import Kind as Kind
 from .tasks.maths import Task as Task
 from .tasks.maths import Verdict as Verdict
 from .tasks.maths import generate_tasks as generate_tasks
 from .tasks.maths import verify as verify
+from .tasks.questions import KINDS as KINDS
+from .tasks.questions import Kind as Kind

@@ -5,7 +5,7 @@ from lazarus_core.console import run
 
 def main() -> None:
     """The console script."""
-    run("lazarus_gym.cli:app", "lazarus-gym")
+    run("lazarus_gym.cli.app:app", "lazarus-gym")
 
 
 if __name__ == "__main__":

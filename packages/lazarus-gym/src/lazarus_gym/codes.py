@@ -85,4 +85,43 @@ CODES = {
         "Another program uses the port",
         "Choose another port, or 0 for a free one.",
     ),
+    "LG-E150": Code(
+        "A folder of episodes would replace something else",
+        "The folder holds other files, or a run with other settings",
+        "Choose another folder; the same settings continue a run.",
+    ),
+    "LG-E151": Code(
+        "A policy or the embedded games cannot play a puzzle",
+        "A game that needs a server, or moves that the policy cannot write",
+        "Choose a game that the message lists, another policy, or a server.",
+    ),
+    "LG-E152": Code(
+        "A policy and its model do not match",
+        "A policy without its model, or a model without the policy that uses it",
+        "Give the policy `model` together with a model.",
+    ),
+    "LG-E153": Code(
+        "An optional package is missing", "An installation without extras", "Install the extra that the message names."
+    ),
+    "LG-E154": Code("The episodes of a folder cannot be read", "A file that was changed", "Choose another folder."),
+    "LG-E155": Code(
+        "The settings of a run are not valid", "A number out of range", "Correct the setting that the message names."
+    ),
+    "LG-E160": Code(
+        "A priority of a replay buffer is not valid", "A loss that diverged", "Give finite numbers of at least 0."
+    ),
+    "LG-E161": Code("Nothing can be drawn", "An empty buffer, or a count below 1", "Add samples before drawing."),
+    "LG-E162": Code(
+        "A buffer has no priorities", "Another kind of sampling", "Make the buffer with `sampling` prioritized."
+    ),
+    "LG-E163": Code(
+        "A checkpoint of a buffer would replace something else",
+        "The folder holds other files",
+        "Choose another folder.",
+    ),
+    "LG-E164": Code(
+        "A checkpoint of a buffer cannot be read",
+        "A wrong path, a changed file, or a newer version of lazarus-gym",
+        "Restore it from a backup, or begin a new buffer.",
+    ),
 }

@@ -103,7 +103,12 @@ class AsyncEnvironment(Protocol):
     """An environment behind a connection."""
 
     async def reset(self, *, seed: int, task: str | None = None) -> Observation:
-        """Begins an episode; see `Environment.reset`."""
+        """Begins an episode.
+
+        Args:
+            seed: Equal seeds give equal tasks on every machine.
+            task: Name of a task; None for the first.
+        """
         ...
 
     async def step(self, action: str) -> Step:

@@ -16,7 +16,9 @@ from lazarus_core.errors import InputError
 from lazarus_core.jsonl import read_objects
 from lazarus_core.outputs import OutputKind
 from lazarus_gym.errors import SamplesError
-from lazarus_gym.tasks.maths import KINDS, Task
+from lazarus_gym.tasks.maths import Task
+from lazarus_gym.tasks.questions import ALL_KINDS
+from lazarus_gym.tasks.tool_calls import CALCULATOR, call_of
 
 TASKS = OutputKind("a file of tasks", code="LG-E118")
 """Kind of a task file. It looks like any chat samples, so replacing one always needs `force`."""
@@ -45,9 +47,9 @@ def read_tasks(path: Path) -> list[Task]:
             case {
                 "id": str(id),
                 "kind": kind,
-                "messages": [{"content": str(prompt)}, {"content": str(reply)}],
+                "messages": [{"content": str(prompt)}, *_, {"content": str(reply)}],
                 "answer": int(answer),
-            } if kind in KINDS:
+            } if kind in ALL_KINDS:
                 task = Task(id, kind, prompt, reply, answer)
             case _:
                 raise SamplesError(f"{where}: not a task: give a file that `write_samples` wrote", "LG-E113")
@@ -89,10 +91,21 @@ def read_replies(path: Path) -> dict[str, str]:
 
 
 def _line(task: Task) -> str:
-    user = {"role": "user", "content": task.prompt}
-    assistant = {"role": "assistant", "content": task.reply}
-    row = {"id": task.id, "kind": task.kind, "messages": [user, assistant], "answer": task.answer}
+    row: dict[str, Any] = {"id": task.id, "kind": task.kind, "messages": messages_of(task), "answer": task.answer}
+    if task.kind == "calculator_call":
+        row["tools"] = [CALCULATOR]
     return json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def messages_of(task: Task) -> list[dict[str, Any]]:
+    """The conversation of a task: the question, the call of a tool where there is one, and the worked reply."""
+    user: dict[str, Any] = {"role": "user", "content": task.prompt}
+    assistant: dict[str, Any] = {"role": "assistant", "content": task.reply}
+    if task.kind != "calculator_call":
+        return [user, assistant]
+    call = {"type": "function", "id": "call_0", "function": call_of(task.prompt)}
+    result = {"role": "tool", "tool_call_id": "call_0", "name": "calculator", "content": str(task.answer)}
+    return [user, {"role": "assistant", "content": "", "tool_calls": [call]}, result, assistant]
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

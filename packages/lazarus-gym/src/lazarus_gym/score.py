@@ -6,7 +6,8 @@ from math import sqrt
 from typing import TypeVar
 
 from lazarus_gym.errors import SamplesError
-from lazarus_gym.tasks.maths import KINDS, Kind, Task, verify
+from lazarus_gym.tasks.maths import Task, verify
+from lazarus_gym.tasks.questions import ALL_KINDS, Kind
 
 Value = TypeVar("Value")
 _Z = 1.959963984540054  # the 97.5 % point of the normal distribution: an interval of 95 %
@@ -84,7 +85,7 @@ def check_ids(tasks: Sequence[Task], replies: Mapping[str, str]) -> None:
 
 
 def by_kind(values: Iterable[tuple[Kind, Value]]) -> "dict[str, list[Value]]":
-    """Values by kind of their tasks, in the order of `KINDS`, and all of them (`"all"`, last)."""
+    """Values by kind of their tasks, in the order of `ALL_KINDS`, and all of them (`"all"`, last)."""
     values = list(values)
-    kinds = {kind: [value for of, value in values if of == kind] for kind in KINDS}
+    kinds = {kind: [value for of, value in values if of == kind] for kind in ALL_KINDS}
     return {kind: found for kind, found in kinds.items() if found} | {"all": [value for _, value in values]}

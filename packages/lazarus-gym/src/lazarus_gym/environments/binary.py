@@ -1,5 +1,7 @@
 """Binary puzzle (Takuzu): zeros and ones, never three equal ones in a line, as many of each in every row and column."""
 
+from typing_extensions import override
+
 from lazarus_gym.environments.boards import BinaryBoard, Board, Less
 from lazarus_gym.environments.cell_game import CellGame, CellPuzzle, Shape
 
@@ -13,9 +15,11 @@ class Binary(CellGame):
     shapes = {"easy": Shape(6, 22), "medium": Shape(8, 44), "hard": Shape(10, 74)}  # noqa: RUF012 # a constant
     lowest = 0
 
+    @override
     def board(self, size: int, less: Less = ()) -> Board:
         return BinaryBoard(size)
 
+    @override
     def rules(self, puzzle: CellPuzzle) -> tuple[str, ...]:
         return (
             "Fill the grid with 0 and 1.",
@@ -24,5 +28,6 @@ class Binary(CellGame):
             "The puzzle has exactly one solution.",
         )
 
+    @override
     def _num_digits(self, puzzle: CellPuzzle) -> int:
         return 2

@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from contextlib import closing
 
+from typing_extensions import override
+
 from lazarus_gym.environments.draw import Draw
 
 Less = tuple[tuple[int, int], ...]
@@ -91,6 +93,7 @@ class UnitBoard(Board):
             self._smaller.setdefault(great, []).append(small)
         self._has_order = bool(less)
 
+    @override
     def candidates(self, cell: int) -> int:
         used = 0
         for unit in self.units_of[cell]:
@@ -105,12 +108,14 @@ class UnitBoard(Board):
                 mask &= self._full & ~((1 << value) - 1) if value else self._full & ~1
         return mask
 
+    @override
     def put(self, cell: int, value: int) -> None:
         self.values[cell] = value
         bit = 1 << (value - 1)
         for unit in self.units_of[cell]:
             self._used[unit] |= bit
 
+    @override
     def clear(self, cell: int) -> int:
         value, self.values[cell] = self.values[cell], 0
         bit = ~(1 << (value - 1))
@@ -131,6 +136,7 @@ class BinaryBoard(Board):
         self.values = [0] * (size * size)
         self._counts = [[0] * 3 for _ in range(2 * size)]  # rows, then columns; by digit
 
+    @override
     def candidates(self, cell: int) -> int:
         row, column = divmod(cell, self.size)
         mask = 0
@@ -154,12 +160,14 @@ class BinaryBoard(Board):
                 index, other = index + direction, other + direction * stride
         return run >= 3
 
+    @override
     def put(self, cell: int, value: int) -> None:
         row, column = divmod(cell, self.size)
         self.values[cell] = value
         self._counts[row][value] += 1
         self._counts[self.size + column][value] += 1
 
+    @override
     def clear(self, cell: int) -> int:
         row, column = divmod(cell, self.size)
         value, self.values[cell] = self.values[cell], 0

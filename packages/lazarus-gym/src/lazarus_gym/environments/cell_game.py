@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+from typing_extensions import override
+
 from lazarus_gym.environments.boards import Board, Less, first_solution, is_unique_without
 from lazarus_gym.environments.draw import Draw
 from lazarus_gym.environments.game import Game, Hint, Level, Measure, Played, numbers, table, usage
@@ -66,9 +68,17 @@ class CellGame(Game[CellPuzzle, tuple[int, ...]]):
         """
 
     def order(self, draw: Draw, level: Level, solution: Sequence[int], size: int) -> Less:
-        """Ordered pairs that the puzzle shows; none for most games."""
+        """Ordered pairs that the puzzle shows; none for most games.
+
+        Args:
+            draw: Draws of the key.
+            level: Level of the puzzle.
+            solution: Digits of the solution.
+            size: Rows and columns.
+        """
         return ()
 
+    @override
     def generate(self, draw: Draw, level: Level) -> CellPuzzle:
         return self.make(draw, level, *self.shapes[level])
 
@@ -105,9 +115,11 @@ class CellGame(Game[CellPuzzle, tuple[int, ...]]):
             return True
         return level == "hard" and is_unique_without(board, cell, value)
 
+    @override
     def start(self, puzzle: CellPuzzle) -> tuple[int, ...]:
         return puzzle.givens
 
+    @override
     def render(self, puzzle: CellPuzzle, position: tuple[int, ...]) -> str:
         return table(self.rows_of(puzzle, position), box=self.box(puzzle.size))
 
@@ -116,7 +128,12 @@ class CellGame(Game[CellPuzzle, tuple[int, ...]]):
         return None
 
     def rows_of(self, puzzle: CellPuzzle, position: tuple[int, ...]) -> list[list[str]]:
-        """The texts of the cells."""
+        """The texts of the cells.
+
+        Args:
+            puzzle: The puzzle.
+            position: The position.
+        """
         size = puzzle.size
         return [[self.shown(value) for value in position[at : at + size]] for at in range(0, size * size, size)]
 
@@ -124,11 +141,13 @@ class CellGame(Game[CellPuzzle, tuple[int, ...]]):
         """A digit as it is printed."""
         return str(value + self.lowest - 1) if value else "."
 
+    @override
     def grid(self, puzzle: CellPuzzle, position: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
         """Digits as they are printed; an empty cell is 0, or -1 where 0 is a digit."""
         size, shift = puzzle.size, self.lowest - 1
         return tuple(tuple(value + shift for value in position[at : at + size]) for at in range(0, size * size, size))
 
+    @override
     def play(self, puzzle: CellPuzzle, position: tuple[int, ...], words: list[str]) -> Played:
         size = puzzle.size
         form = f"place ROW COLUMN DIGIT, or clear ROW COLUMN; rows and columns 1 to {size}"
@@ -155,6 +174,7 @@ class CellGame(Game[CellPuzzle, tuple[int, ...]]):
         after = (*position[:cell], value, *position[cell + 1 :])
         return Played(after, True, "PLACED" if value else "CLEARED", f"{'Placed' if value else 'Cleared'}.")
 
+    @override
     def hint(self, puzzle: CellPuzzle, position: tuple[int, ...]) -> Hint | None:
         size = puzzle.size
         for cell, (value, right) in enumerate(zip(position, puzzle.solution, strict=True)):
@@ -177,10 +197,12 @@ class CellGame(Game[CellPuzzle, tuple[int, ...]]):
         reason = technique if technique in ("only_candidate", "only_place") else "solution"
         return Hint(f"place {row + 1} {column + 1} {digit}", reason, text)
 
+    @override
     def is_solved(self, puzzle: CellPuzzle, position: tuple[int, ...]) -> bool:
         # Moves that break a rule are refused, so a full board obeys all of them.
         return all(position)
 
+    @override
     def solution(self, puzzle: CellPuzzle, position: tuple[int, ...]) -> tuple[str, ...]:
         wrong = [i for i, value in enumerate(position) if value and value != puzzle.solution[i]]
         empty = [i for i, value in enumerate(position) if not value]
@@ -191,12 +213,14 @@ class CellGame(Game[CellPuzzle, tuple[int, ...]]):
         ]
         return (*cleared, *placed)
 
+    @override
     def progress(self, puzzle: CellPuzzle, position: tuple[int, ...]) -> float:
         holes = [i for i, value in enumerate(puzzle.givens) if not value]
         right = sum(position[i] == puzzle.solution[i] for i in holes)
         wrong = sum(position[i] not in (0, puzzle.solution[i]) for i in holes)
         return max(0, right - wrong) / len(holes) if holes else 1.0
 
+    @override
     def measure(self, puzzle: CellPuzzle) -> Measure:
         board = self._board_of(puzzle, puzzle.givens)
         counts = dict.fromkeys(WEIGHTS, 0)

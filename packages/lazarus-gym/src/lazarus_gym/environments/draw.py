@@ -36,7 +36,12 @@ class Draw:
                 return number
 
     def between(self, low: int, high: int) -> int:
-        """A whole number from `low` to `high`, both included."""
+        """A whole number from `low` to `high`, both included.
+
+        Args:
+            low: Smallest number.
+            high: Largest number.
+        """
         return low + self.below(high - low + 1)
 
     def shuffled(self, items: Sequence[Item]) -> list[Item]:

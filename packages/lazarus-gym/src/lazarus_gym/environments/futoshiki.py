@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from functools import lru_cache
 
+from typing_extensions import override
+
 from lazarus_gym.environments.boards import Board, Less, UnitBoard, index_units, lines
 from lazarus_gym.environments.cell_game import CellGame, CellPuzzle, Shape
 from lazarus_gym.environments.draw import Draw
@@ -17,16 +19,19 @@ class Futoshiki(CellGame):
     commands = ("place ROW COLUMN DIGIT", "clear ROW COLUMN")
     shapes = {"easy": Shape(4, 11), "medium": Shape(5, 19), "hard": Shape(6, 30)}  # noqa: RUF012 # a constant
 
+    @override
     def board(self, size: int, less: Less = ()) -> Board:
         units, units_of = _units(size)
         return UnitBoard(size, units, less, units_of)
 
+    @override
     def order(self, draw: Draw, level: Level, solution: Sequence[int], size: int) -> Less:
         pairs = [(i, i + 1) for i in range(size * size) if (i + 1) % size]
         pairs += [(i, i + size) for i in range(size * size - size)]
         kept = draw.shuffled(pairs)[: len(pairs) // 3]
         return tuple(sorted((a, b) if solution[a] < solution[b] else (b, a) for a, b in kept))
 
+    @override
     def rules(self, puzzle: CellPuzzle) -> tuple[str, ...]:
         return (
             f"Fill the grid with the digits 1 to {puzzle.size}.",
@@ -35,6 +40,7 @@ class Futoshiki(CellGame):
             "The puzzle has exactly one solution.",
         )
 
+    @override
     def render(self, puzzle: CellPuzzle, position: tuple[int, ...]) -> str:
         size, less = puzzle.size, set(puzzle.less)
         lines_of = ["    " + "   ".join(str(column) for column in range(1, size + 1))]

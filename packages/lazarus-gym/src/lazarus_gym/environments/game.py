@@ -92,10 +92,20 @@ class Game(ABC, Generic[Puzzle, Position]):
 
     @abstractmethod
     def render(self, puzzle: Puzzle, position: Position) -> str:
-        """The board as text, without anything that the player must not know."""
+        """The board as text, without anything that the player must not know.
+
+        Args:
+            puzzle: The puzzle.
+            position: The position.
+        """
 
     def grid(self, puzzle: Puzzle, position: Position) -> tuple[tuple[int, ...], ...] | None:
-        """The numbers of the board, or None for a game without a board."""
+        """The numbers of the board, or None for a game without a board.
+
+        Args:
+            puzzle: The puzzle.
+            position: The position.
+        """
         return None
 
     @abstractmethod
@@ -110,22 +120,47 @@ class Game(ABC, Generic[Puzzle, Position]):
 
     @abstractmethod
     def hint(self, puzzle: Puzzle, position: Position) -> Hint | None:
-        """A move towards the end with a true reason; None at the end."""
+        """A move towards the end with a true reason; None at the end.
+
+        Args:
+            puzzle: The puzzle.
+            position: The position.
+        """
 
     @abstractmethod
     def is_solved(self, puzzle: Puzzle, position: Position) -> bool:
-        """Whether the goal is reached, by the rules alone."""
+        """Whether the goal is reached, by the rules alone.
+
+        Args:
+            puzzle: The puzzle.
+            position: The position.
+        """
 
     def is_lost(self, puzzle: Puzzle, position: Position) -> bool:
-        """Whether the rules ended the game without a solution."""
+        """Whether the rules ended the game without a solution.
+
+        Args:
+            puzzle: The puzzle.
+            position: The position.
+        """
         return False
 
     @abstractmethod
     def solution(self, puzzle: Puzzle, position: Position) -> tuple[str, ...]:
-        """Moves of the exact solver that solve the puzzle from a position which is not lost, as few as it knows."""
+        """Moves of the exact solver that solve the puzzle from a position which is not lost, as few as it knows.
+
+        Args:
+            puzzle: The puzzle.
+            position: The position.
+        """
 
     def progress(self, puzzle: Puzzle, position: Position) -> float:
-        """Part of the moves that is done, 0 to 1."""
+        """Part of the moves that is done, 0 to 1.
+
+        Args:
+            puzzle: The puzzle.
+            position: The position.
+        """
         if self.is_solved(puzzle, position):
             return 1.0
         needed = max(1, len(self.solution(puzzle, self.start(puzzle))))

@@ -6,6 +6,8 @@ with one best selection that the greedy order misses are given out.
 
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 from lazarus_gym.environments.draw import Draw
 from lazarus_gym.environments.game import Game, Hint, Level, Measure, Played, numbers, usage
 
@@ -45,6 +47,7 @@ class Knapsack(Game[KnapsackPuzzle, int]):
     title = "Knapsack"
     commands = ("select ITEM", "deselect ITEM")
 
+    @override
     def generate(self, draw: Draw, level: Level) -> KnapsackPuzzle:
         return self.make(draw, NUM_ITEMS[level], misses_greedy=level != "easy")
 
@@ -67,15 +70,18 @@ class Knapsack(Game[KnapsackPuzzle, int]):
                 continue
             return KnapsackPuzzle(weights, values, capacity, best)
 
+    @override
     def rules(self, puzzle: KnapsackPuzzle) -> tuple[str, ...]:
         return (
             f"Select items of the greatest total value. Their total weight is at most {puzzle.capacity}.",
             "Each item can be selected once. Exactly one selection is best; the game ends when you have it.",
         )
 
+    @override
     def start(self, puzzle: KnapsackPuzzle) -> int:
         return 0
 
+    @override
     def render(self, puzzle: KnapsackPuzzle, position: int) -> str:
         lines = ["item | weight | value | selected"]
         for i, (weight, value) in enumerate(zip(puzzle.weights, puzzle.values, strict=True)):
@@ -83,6 +89,7 @@ class Knapsack(Game[KnapsackPuzzle, int]):
         weight, value = puzzle.total(puzzle.weights, position), puzzle.total(puzzle.values, position)
         return "\n".join([*lines, f"Total weight {weight} of {puzzle.capacity}, total value {value}"])
 
+    @override
     def play(self, puzzle: KnapsackPuzzle, position: int, words: list[str]) -> Played:
         count = len(puzzle.weights)
         found = numbers(words[1:], [(1, count)]) if words[:1] in (["select"], ["deselect"]) else None
@@ -102,6 +109,7 @@ class Knapsack(Game[KnapsackPuzzle, int]):
         code = "SELECTED" if is_selected else "DESELECTED"
         return Played(after, True, code, f"Total weight {weight}, total value {value}.")
 
+    @override
     def hint(self, puzzle: KnapsackPuzzle, position: int) -> Hint | None:
         moves = self.solution(puzzle, position)
         if not moves:
@@ -112,19 +120,23 @@ class Knapsack(Game[KnapsackPuzzle, int]):
             return Hint(moves[0], "contradiction", text)
         return Hint(moves[0], "solution", f"Try selecting item {item}: the only best selection has it")
 
+    @override
     def is_solved(self, puzzle: KnapsackPuzzle, position: int) -> bool:
         return position == puzzle.best
 
+    @override
     def solution(self, puzzle: KnapsackPuzzle, position: int) -> tuple[str, ...]:
         items = range(len(puzzle.weights))
         wrong = [f"deselect {i + 1}" for i in items if position & ~puzzle.best & 1 << i]
         missing = [f"select {i + 1}" for i in items if puzzle.best & ~position & 1 << i]
         return (*wrong, *missing)
 
+    @override
     def progress(self, puzzle: KnapsackPuzzle, position: int) -> float:
         """Share of the best value."""
         return puzzle.total(puzzle.values, position) / puzzle.total(puzzle.values, puzzle.best)
 
+    @override
     def measure(self, puzzle: KnapsackPuzzle) -> Measure:
         greedy = puzzle.total(puzzle.values, _greedy(puzzle.weights, puzzle.values, puzzle.capacity))
         best = puzzle.total(puzzle.values, puzzle.best)

@@ -7,6 +7,8 @@ solved by elimination. The sizes used have an invertible matrix, so exactly one 
 from dataclasses import dataclass
 from functools import lru_cache
 
+from typing_extensions import override
+
 from lazarus_gym.environments.draw import Draw
 from lazarus_gym.environments.game import Game, Hint, Level, Measure, Played, numbers, table, usage
 
@@ -30,6 +32,7 @@ class LightsOut(Game[LightsPuzzle, int]):
     title = "Lights Out"
     commands = ("press ROW COLUMN",)
 
+    @override
     def generate(self, draw: Draw, level: Level) -> LightsPuzzle:
         size = SIZES[level]
         presses = draw.shuffled(range(size * size))[: draw.between(*PRESSES[level])]
@@ -38,6 +41,7 @@ class LightsOut(Game[LightsPuzzle, int]):
             lights ^= _effects(size)[cell]
         return LightsPuzzle(size, lights)
 
+    @override
     def rules(self, puzzle: LightsPuzzle) -> tuple[str, ...]:
         return (
             "Pressing a light toggles it and the lights above, below, left and right of it.",
@@ -45,17 +49,21 @@ class LightsOut(Game[LightsPuzzle, int]):
             "Exactly one set of presses does it.",
         )
 
+    @override
     def start(self, puzzle: LightsPuzzle) -> int:
         return puzzle.lights
 
+    @override
     def render(self, puzzle: LightsPuzzle, position: int) -> str:
         size = puzzle.size
         return table([["#" if position >> (r * size + c) & 1 else "." for c in range(size)] for r in range(size)])
 
+    @override
     def grid(self, puzzle: LightsPuzzle, position: int) -> tuple[tuple[int, ...], ...]:
         size = puzzle.size
         return tuple(tuple(position >> (r * size + c) & 1 for c in range(size)) for r in range(size))
 
+    @override
     def play(self, puzzle: LightsPuzzle, position: int, words: list[str]) -> Played:
         size = puzzle.size
         found = numbers(words[1:], [(1, size)] * 2) if words[:1] == ["press"] else None
@@ -64,6 +72,7 @@ class LightsOut(Game[LightsPuzzle, int]):
         after = position ^ _effects(size)[(found[0] - 1) * size + found[1] - 1]
         return Played(after, True, "PRESSED", f"{after.bit_count()} lights are on.")
 
+    @override
     def hint(self, puzzle: LightsPuzzle, position: int) -> Hint | None:
         moves = self.solution(puzzle, position)
         if not moves:
@@ -72,9 +81,11 @@ class LightsOut(Game[LightsPuzzle, int]):
         text = f"Try pressing the light at row {row}, column {column}: the only set of presses that remains has it"
         return Hint(moves[0], "solution", text)
 
+    @override
     def is_solved(self, puzzle: LightsPuzzle, position: int) -> bool:
         return position == 0
 
+    @override
     def solution(self, puzzle: LightsPuzzle, position: int) -> tuple[str, ...]:
         size = puzzle.size
         presses = 0
@@ -82,6 +93,7 @@ class LightsOut(Game[LightsPuzzle, int]):
             presses |= ((position & mask).bit_count() & 1) << cell
         return tuple(f"press {i // size + 1} {i % size + 1}" for i in range(size * size) if presses >> i & 1)
 
+    @override
     def measure(self, puzzle: LightsPuzzle) -> Measure:
         presses = len(self.solution(puzzle, puzzle.lights))
         return Measure(presses / puzzle.size**2, {"presses": presses})

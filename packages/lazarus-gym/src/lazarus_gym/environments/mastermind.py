@@ -10,6 +10,8 @@ from functools import lru_cache
 from itertools import product
 from math import log
 
+from typing_extensions import override
+
 from lazarus_gym.environments.draw import Draw
 from lazarus_gym.environments.game import Game, Hint, Level, Measure, Played, numbers, usage
 
@@ -42,10 +44,12 @@ class Mastermind(Game[Secret, tuple[Code, ...]]):
     title = "Mastermind"
     commands = ("guess COLOUR COLOUR ...",)
 
+    @override
     def generate(self, draw: Draw, level: Level) -> Secret:
         pegs, colours, guesses = SHAPES[level]
         return Secret(tuple(draw.between(1, colours) for _ in range(pegs)), colours, guesses, draw.below(1 << 30))
 
+    @override
     def rules(self, puzzle: Secret) -> tuple[str, ...]:
         return (
             f"Find the secret code of {len(puzzle.code)} colours, each 1 to {puzzle.num_colours}. A colour may repeat.",
@@ -53,9 +57,11 @@ class Mastermind(Game[Secret, tuple[Code, ...]]):
             f"You have {puzzle.num_guesses} guesses.",
         )
 
+    @override
     def start(self, puzzle: Secret) -> tuple[Code, ...]:
         return ()
 
+    @override
     def render(self, puzzle: Secret, position: tuple[Code, ...]) -> str:
         lines = [f"Guesses left: {puzzle.num_guesses - len(position)}"]
         for number, guess in enumerate(position, 1):
@@ -63,6 +69,7 @@ class Mastermind(Game[Secret, tuple[Code, ...]]):
             lines.append(f"{number:>2} | {' '.join(map(str, guess))} | {black} black, {white} white")
         return "\n".join(lines)
 
+    @override
     def play(self, puzzle: Secret, position: tuple[Code, ...], words: list[str]) -> Played:
         bounds = [(1, puzzle.num_colours)] * len(puzzle.code)
         found = numbers(words[1:], bounds) if words[:1] == ["guess"] else None
@@ -72,6 +79,7 @@ class Mastermind(Game[Secret, tuple[Code, ...]]):
         black, white = feedback(puzzle.code, tuple(found))
         return Played((*position, tuple(found)), True, "GUESSED", f"Feedback: {black} black, {white} white.")
 
+    @override
     def hint(self, puzzle: Secret, position: tuple[Code, ...]) -> Hint | None:
         if self.is_solved(puzzle, position) or self.is_lost(puzzle, position):
             return None
@@ -85,12 +93,15 @@ class Mastermind(Game[Secret, tuple[Code, ...]]):
         order = _order(len(puzzle.code), puzzle.num_colours, puzzle.key)
         return next(code for code in order if all(feedback(code, guess) == pegs for guess, pegs in told))
 
+    @override
     def is_solved(self, puzzle: Secret, position: tuple[Code, ...]) -> bool:
         return bool(position) and position[-1] == puzzle.code
 
+    @override
     def is_lost(self, puzzle: Secret, position: tuple[Code, ...]) -> bool:
         return len(position) >= puzzle.num_guesses and not self.is_solved(puzzle, position)
 
+    @override
     def solution(self, puzzle: Secret, position: tuple[Code, ...]) -> tuple[str, ...]:
         """The guesses of a player who follows the hints."""
         guesses: list[Code] = []
@@ -98,6 +109,7 @@ class Mastermind(Game[Secret, tuple[Code, ...]]):
             guesses.append(self._consistent(puzzle, (*position, *guesses)))
         return tuple(f"guess {' '.join(map(str, guess))}" for guess in guesses)
 
+    @override
     def progress(self, puzzle: Secret, position: tuple[Code, ...]) -> float:
         """Information gained: 1 when one code is left."""
         if self.is_solved(puzzle, position) or not position:
@@ -106,6 +118,7 @@ class Mastermind(Game[Secret, tuple[Code, ...]]):
         left = sum(all(feedback(code, guess) == pegs for guess, pegs in told) for code in _codes(puzzle))
         return 0.99 * (1 - log(left) / log(len(_codes(puzzle))))
 
+    @override
     def measure(self, puzzle: Secret) -> Measure:
         guesses = len(self.solution(puzzle, ()))
         return Measure(min(1.0, guesses / puzzle.num_guesses), {"guesses": guesses})

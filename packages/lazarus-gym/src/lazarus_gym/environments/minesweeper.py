@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from typing_extensions import override
+
 from lazarus_gym.environments.draw import Draw
 from lazarus_gym.environments.game import Game, Hint, Level, Measure, Played, numbers, table, usage
 from lazarus_gym.environments.mine_analysis import chances, constraints, neighbours, simple_deductions
@@ -56,6 +58,7 @@ class Minesweeper(Game[MinePuzzle, MinePosition]):
     title = "Minesweeper"
     commands = ("reveal ROW COLUMN", "flag ROW COLUMN")
 
+    @override
     def generate(self, draw: Draw, level: Level) -> MinePuzzle:
         return self.make(draw, *FIELDS[level], is_simple=level == "easy")
 
@@ -100,6 +103,7 @@ class Minesweeper(Game[MinePuzzle, MinePosition]):
     def _numbers(self, puzzle: MinePuzzle, opened: frozenset[int]) -> list[int]:
         return [puzzle.number(cell) if cell in opened else -1 for cell in range(puzzle.size**2)]
 
+    @override
     def rules(self, puzzle: MinePuzzle) -> tuple[str, ...]:
         return (
             f"The {puzzle.size}x{puzzle.size} grid hides {len(puzzle.mines)} mines. Reveal every cell without a mine.",
@@ -107,13 +111,16 @@ class Minesweeper(Game[MinePuzzle, MinePosition]):
             "? is hidden, F is flagged. No guess is needed.",
         )
 
+    @override
     def start(self, puzzle: MinePuzzle) -> MinePosition:
         return MinePosition(_opened(puzzle, frozenset(), puzzle.first))
 
+    @override
     def render(self, puzzle: MinePuzzle, position: MinePosition) -> str:
         words = {-1: "?", -2: "F", -3: "*"}
         return table([[words.get(value, str(value)) for value in row] for row in self.grid(puzzle, position)])
 
+    @override
     def grid(self, puzzle: MinePuzzle, position: MinePosition) -> tuple[tuple[int, ...], ...]:
         """-1 is hidden, -2 flagged, -3 an opened mine; other numbers count mines."""
         cells = [
@@ -128,6 +135,7 @@ class Minesweeper(Game[MinePuzzle, MinePosition]):
         ]
         return tuple(tuple(cells[at : at + puzzle.size]) for at in range(0, len(cells), puzzle.size))
 
+    @override
     def play(self, puzzle: MinePuzzle, position: MinePosition, words: list[str]) -> Played:
         size = puzzle.size
         found = numbers(words[1:], [(1, size)] * 2) if words[:1] in (["reveal"], ["flag"]) else None
@@ -148,6 +156,7 @@ class Minesweeper(Game[MinePuzzle, MinePosition]):
         after = replace(position, opened=_opened(puzzle, position.opened, cell))
         return Played(after, True, "REVEALED", f"{puzzle.number(cell)} mines are around this cell.")
 
+    @override
     def hint(self, puzzle: MinePuzzle, position: MinePosition) -> Hint | None:
         if position.exploded or self.is_solved(puzzle, position):
             return None
@@ -165,12 +174,15 @@ class Minesweeper(Game[MinePuzzle, MinePosition]):
         text = f"Try revealing {where}: no cell is certain, and this one has the lowest chance of a mine, {found[cell]}"
         return Hint(f"{verb} {place}", "likeliest", text)
 
+    @override
     def is_solved(self, puzzle: MinePuzzle, position: MinePosition) -> bool:
         return not position.exploded and len(position.opened) + len(puzzle.mines) == puzzle.size**2
 
+    @override
     def is_lost(self, puzzle: MinePuzzle, position: MinePosition) -> bool:
         return position.exploded
 
+    @override
     def solution(self, puzzle: MinePuzzle, position: MinePosition) -> tuple[str, ...]:
         """One reveal for each area of zeros, and one for each other cell that is still hidden: the least possible."""
         wrong = sorted(position.flags - puzzle.mines)
@@ -183,6 +195,7 @@ class Minesweeper(Game[MinePuzzle, MinePosition]):
                 opened = _opened(puzzle, opened, cell)
         return tuple(f"{verb} {cell // puzzle.size + 1} {cell % puzzle.size + 1}" for verb, cell in moves)
 
+    @override
     def measure(self, puzzle: MinePuzzle) -> Measure:
         counts = self._steps(puzzle, is_simple=False)
         assert counts is not None, "a board that needs no guess"

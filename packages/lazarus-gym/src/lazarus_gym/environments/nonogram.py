@@ -7,6 +7,8 @@ where no line gives more, it guesses. Easy and medium puzzles need no guess.
 from dataclasses import dataclass
 from functools import lru_cache
 
+from typing_extensions import override
+
 from lazarus_gym.environments.draw import Draw
 from lazarus_gym.environments.game import Game, Hint, Level, Measure, Played, numbers, usage
 
@@ -33,6 +35,7 @@ class Nonogram(Game[NonogramPuzzle, tuple[int, ...]]):
     title = "Nonogram"
     commands = ("place ROW COLUMN 1 (fill) or 0 (mark as blank)", "clear ROW COLUMN")
 
+    @override
     def generate(self, draw: Draw, level: Level) -> NonogramPuzzle:
         return self.make(draw, SIZES[level], can_guess=level == "hard")
 
@@ -56,6 +59,7 @@ class Nonogram(Game[NonogramPuzzle, tuple[int, ...]]):
                 continue
             return NonogramPuzzle(size, rows, columns, picture)
 
+    @override
     def rules(self, puzzle: NonogramPuzzle) -> tuple[str, ...]:
         return (
             f"Fill cells of the {puzzle.size}x{puzzle.size} grid to reveal a picture.",
@@ -64,9 +68,11 @@ class Nonogram(Game[NonogramPuzzle, tuple[int, ...]]):
             "The puzzle has exactly one solution.",
         )
 
+    @override
     def start(self, puzzle: NonogramPuzzle) -> tuple[int, ...]:
         return (0,) * puzzle.size**2
 
+    @override
     def render(self, puzzle: NonogramPuzzle, position: tuple[int, ...]) -> str:
         size = puzzle.size
         lines = [
@@ -78,11 +84,13 @@ class Nonogram(Game[NonogramPuzzle, tuple[int, ...]]):
             lines.append(f"{row + 1:>2} | {cells} | {' '.join(map(str, puzzle.rows[row]))}")
         return "\n".join(lines)
 
+    @override
     def grid(self, puzzle: NonogramPuzzle, position: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
         """-1 is an open cell, 1 a filled one, 0 a blank one."""
         size, words = puzzle.size, (-1, 1, 0)
         return tuple(tuple(words[value] for value in position[at : at + size]) for at in range(0, size * size, size))
 
+    @override
     def play(self, puzzle: NonogramPuzzle, position: tuple[int, ...], words: list[str]) -> Played:
         size = puzzle.size
         match words:
@@ -103,6 +111,7 @@ class Nonogram(Game[NonogramPuzzle, tuple[int, ...]]):
         after = (*position[:cell], value, *position[cell + 1 :])
         return Played(after, True, ("CLEARED", "FILLED", "MARKED")[value], ("Cleared.", "Filled.", "Marked.")[value])
 
+    @override
     def hint(self, puzzle: NonogramPuzzle, position: tuple[int, ...]) -> Hint | None:
         if self.is_solved(puzzle, position):
             return None
@@ -122,12 +131,14 @@ class Nonogram(Game[NonogramPuzzle, tuple[int, ...]]):
         cell = next(i for i, value in enumerate(puzzle.picture) if value == FILLED and not position[i])
         return _fill(cell, size, "solution", "the only solution fills it")
 
+    @override
     def is_solved(self, puzzle: NonogramPuzzle, position: tuple[int, ...]) -> bool:
         size = puzzle.size
         return all(_clue(position[r * size : r * size + size]) == puzzle.rows[r] for r in range(size)) and all(
             _clue(position[c::size]) == puzzle.columns[c] for c in range(size)
         )
 
+    @override
     def solution(self, puzzle: NonogramPuzzle, position: tuple[int, ...]) -> tuple[str, ...]:
         moves: list[str] = []
         for cell, (value, right) in enumerate(zip(position, puzzle.picture, strict=True)):
@@ -138,6 +149,7 @@ class Nonogram(Game[NonogramPuzzle, tuple[int, ...]]):
                 moves.append(f"clear {place}")
         return tuple(moves)
 
+    @override
     def measure(self, puzzle: NonogramPuzzle) -> Measure:
         cells, passes = narrowed(puzzle.size, puzzle.rows, puzzle.columns, [0] * puzzle.size**2)
         assert cells is not None

@@ -2,16 +2,19 @@
 
 from lazarus_gym.errors import EnvironmentUseError
 from lazarus_gym.interface import Observation, State, Step
-from lazarus_gym.tasks.maths import KINDS, Kind, Task, generate_tasks, verify
+from lazarus_gym.tasks.maths import Task, generate_tasks, verify
+from lazarus_gym.tasks.questions import ALL_KINDS, Kind
 
 DIGITS = 2
+ASKED: tuple[Kind, ...] = tuple(kind for kind in ALL_KINDS if kind != "calculator_call")
+"""Kinds that are answered without a tool."""
 
 
 class MathsEnvironment:
     """One question of `lazarus_gym.tasks` an episode; the answer is the last number of the action."""
 
     name = "maths"
-    tasks: tuple[str, ...] = KINDS
+    tasks: tuple[str, ...] = ASKED
 
     def __init__(self) -> None:
         self._task: Task | None = None
@@ -28,7 +31,7 @@ class MathsEnvironment:
         Raises:
             EnvironmentUseError: The kind is unknown (LG-E131).
         """
-        kind = _kind(task or KINDS[0])
+        kind = _kind(task or ASKED[0])
         self._task = generate_tasks(1, seed=seed, kinds=[kind], digits=DIGITS)[0]
         self._seed, self._is_correct = seed, None
         return self._observe(self._task.prompt)
@@ -71,7 +74,7 @@ class MathsEnvironment:
             hints_used=0,
             reference_moves=1,
             progress=float(bool(self._is_correct)),
-            difficulty=KINDS.index(task.kind) / len(KINDS),
+            difficulty=ASKED.index(task.kind) / len(ASKED),
             solved=bool(self._is_correct),
             forfeited=False,
             done=self._is_correct is not None,
@@ -95,7 +98,7 @@ class MathsEnvironment:
 
 
 def _kind(name: str) -> Kind:
-    for kind in KINDS:
+    for kind in ASKED:
         if kind == name:
             return kind
-    raise EnvironmentUseError(f"unknown task {name!r}; choose from {', '.join(KINDS)}", "LG-E131")
+    raise EnvironmentUseError(f"unknown task {name!r}; choose from {', '.join(ASKED)}", "LG-E131")

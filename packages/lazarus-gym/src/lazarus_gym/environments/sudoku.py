@@ -3,6 +3,8 @@
 from functools import lru_cache
 from math import isqrt
 
+from typing_extensions import override
+
 from lazarus_gym.environments.boards import Board, Less, UnitBoard, index_units, lines
 from lazarus_gym.environments.cell_game import CellGame, CellPuzzle, Shape
 
@@ -15,13 +17,16 @@ class Sudoku(CellGame):
     commands = ("place ROW COLUMN DIGIT", "clear ROW COLUMN")
     shapes = {"easy": Shape(9, 38), "medium": Shape(9, 50), "hard": Shape(9, 56)}  # noqa: RUF012 # a constant
 
+    @override
     def board(self, size: int, less: Less = ()) -> Board:
         units, units_of = _units(size)
         return UnitBoard(size, units, units_of=units_of)
 
+    @override
     def box(self, size: int) -> tuple[int, int]:
         return isqrt(size), isqrt(size)
 
+    @override
     def rules(self, puzzle: CellPuzzle) -> tuple[str, ...]:
         size, side = puzzle.size, isqrt(puzzle.size)
         return (

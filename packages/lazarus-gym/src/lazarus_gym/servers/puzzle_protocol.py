@@ -109,7 +109,8 @@ class PuzzleConnection:
             return ["Invalid seed. Give a whole number below 2**63."]
         self._play = play
         head = [RULE, f"{play.game.title.upper()} - {level.upper()} MODE", f"Seed: {play.seed}", RULE]
-        rules = [f"- {each}" for each in play.game.rules(play.puzzle)]
+        commands = f"Commands: {'; '.join(play.game.commands)}"
+        rules = [f"- {each}" for each in (*play.game.rules(play.puzzle), commands)]
         return [*head, *rules, "Type 'help' for commands or 'hint' for a clue.", RULE, *self._board(play)]
 
     def _set_mode(self, words: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Synthetic maths tasks with one integer answer, and the verifier that parses it from a reply.
+"""Synthetic tasks with one integer answer, and the verifier that parses it from a reply.
 
 A *kind* is a numbered set of questions: their number, and a function from an index to its question. A *seed*
 determines an order of those indices by SHA-256. So the same seed gives the same tasks on every machine. No prompt
@@ -7,24 +7,28 @@ occurs twice, and the first n tasks of a longer set are the set of n. A task tak
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isqrt
-from typing import Literal, NamedTuple, get_args
 
 from lazarus_gym.errors import TaskError
-
-Kind = Literal["addition", "subtraction", "multiplication", "comparison", "word_problem"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+from lazarus_gym.tasks import algebra, stories, tool_calls
+from lazarus_gym.tasks.questions import (
+    ALL_KINDS,
+    FEWEST,
+    KINDS,
+    NAMES,
+    THINGS,
+    Kind,
+    Question,
+    Questions,
+    descending_pair,
+    num_descending_pairs,
+)
 
 MAX_DIGITS = 7
 """Largest number of digits for which every answer is below 2**53. JSON readers represent these exactly (RFC 8259,
 section 6).
 """
-
-_NAMES = ("Ana", "Ben", "Chen", "Dina", "Emil", "Fatima", "Goran", "Hana")
-_THINGS = ("apples", "books", "coins", "eggs", "pens", "shells")
-_FEWEST = 2  # the smallest number of a story: "1 apples" would be bad English
 
 
 @dataclass(frozen=True)
@@ -105,8 +109,8 @@ def _check(count: int, kinds: Sequence[Kind], digits: int) -> None:
         raise TaskError(f"`count` is {count}; give at least 1", "LG-E101")
     if not 1 <= digits <= MAX_DIGITS:
         raise TaskError(f"`digits` is {digits}; choose 1 to {MAX_DIGITS}", "LG-E102")
-    if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise TaskError(f"unknown kind {unknown[0]!r}; choose from {', '.join(KINDS)}", "LG-E103")
+    if unknown := [kind for kind in kinds if kind not in ALL_KINDS]:
+        raise TaskError(f"unknown kind {unknown[0]!r}; choose from {', '.join(ALL_KINDS)}", "LG-E103")
     if not kinds or len(set(kinds)) < len(kinds):
         raise TaskError("`kinds` is empty or repeats a kind; give one or more, each once", "LG-E104")
     for which, kind in enumerate(kinds):
@@ -132,79 +136,59 @@ def _numbers(key: str, size: int) -> Iterator[int]:
             yield number
 
 
-class _Question(NamedTuple):
-    prompt: str
-    reply: str
-    answer: int
-
-
-class _Questions(NamedTuple):
-    """The questions of a kind with numbers below a bound: their count, and the question of an index in [0, size)."""
-
-    size: Callable[[int], int]
-    ask: Callable[[int, int], _Question]
-
-
-def _calculations(sign: str, compute: Callable[[int, int], int]) -> _Questions:
+def _calculations(sign: str, compute: Callable[[int, int], int]) -> Questions:
     def size(bound: int) -> int:
         return bound * bound
 
-    def ask(number: int, bound: int) -> _Question:
+    def ask(number: int, bound: int) -> Question:
         a, b = divmod(number, bound)
         answer = compute(a, b)
-        return _Question(f"What is {a} {sign} {b}?", f"{a} {sign} {b} = {answer}", answer)
+        return Question(f"What is {a} {sign} {b}?", f"{a} {sign} {b} = {answer}", answer)
 
-    return _Questions(size, ask)
+    return Questions(size, ask)
 
 
 def _num_comparisons(bound: int) -> int:
     return bound * (bound - 1)
 
 
-def _comparison(number: int, bound: int) -> _Question:
+def _comparison(number: int, bound: int) -> Question:
     a, b = divmod(number, bound - 1)
     b += b >= a  # skips b = a
-    return _Question(f"Which is larger, {a} or {b}?", f"{max(a, b)}", max(a, b))
+    return Question(f"Which is larger, {a} or {b}?", f"{max(a, b)}", max(a, b))
 
 
 def _num_stories(bound: int) -> int:
-    m = bound - _FEWEST
-    return (_num_descending_pairs(m) + m * m) * m * len(_NAMES) * len(_THINGS)
+    m = bound - FEWEST
+    return (num_descending_pairs(m) + m * m) * m * len(NAMES) * len(THINGS)
 
 
-def _story(number: int, bound: int) -> _Question:
+def _story(number: int, bound: int) -> Question:
     """A word problem with two operations: `a - c + b` with c <= a, or `a * c + b`."""
-    m = bound - _FEWEST
-    number, name = divmod(number, len(_NAMES))
-    number, thing = divmod(number, len(_THINGS))
+    m = bound - FEWEST
+    number, name = divmod(number, len(NAMES))
+    number, thing = divmod(number, len(THINGS))
     pair, last = divmod(number, m)
-    who, things, b = _NAMES[name], _THINGS[thing], last + _FEWEST
-    num_giving = _num_descending_pairs(m)
+    who, things, b = NAMES[name], THINGS[thing], last + FEWEST
+    num_giving = num_descending_pairs(m)
     if pair < num_giving:
-        a, c = (n + _FEWEST for n in _descending_pair(pair))
+        a, c = (n + FEWEST for n in descending_pair(pair))
         tale, steps, answer = f"has {a} {things}, gives {c} away", f"{a} - {c} + {b}", a - c + b
     else:
-        a, c = (n + _FEWEST for n in divmod(pair - num_giving, m))
+        a, c = (n + FEWEST for n in divmod(pair - num_giving, m))
         tale, steps, answer = f"has {a} bags of {c} {things}", f"{a} * {c} + {b}", a * c + b
-    return _Question(f"{who} {tale} and finds {b} more. How many {things}?", f"{steps} = {answer}", answer)
+    return Question(f"{who} {tale} and finds {b} more. How many {things}?", f"{steps} = {answer}", answer)
 
 
-def _num_descending_pairs(m: int) -> int:
-    return m * (m + 1) // 2
-
-
-def _descending_pair(number: int) -> tuple[int, int]:
-    """The pair a >= c >= 0 with the given index: (0, 0), (1, 0), (1, 1), (2, 0), ..."""
-    a = (isqrt(8 * number + 1) - 1) // 2
-    return a, number - _num_descending_pairs(a)
-
-
-_QUESTIONS: dict[Kind, _Questions] = {
+_QUESTIONS: Mapping[Kind, Questions] = {
     "addition": _calculations("+", lambda a, b: a + b),
     "subtraction": _calculations("-", lambda a, b: a - b),
     "multiplication": _calculations("*", lambda a, b: a * b),
-    "comparison": _Questions(_num_comparisons, _comparison),
-    "word_problem": _Questions(_num_stories, _story),
+    "comparison": Questions(_num_comparisons, _comparison),
+    "word_problem": Questions(_num_stories, _story),
+    **algebra.QUESTIONS,
+    **stories.QUESTIONS,
+    **tool_calls.QUESTIONS,
 }
 
 _MINUS = ("-", "\u2212")

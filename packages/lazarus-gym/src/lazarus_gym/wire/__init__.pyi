@@ -4,6 +4,8 @@ from .games import PuzzleDifficulty as PuzzleDifficulty
 from .games import PuzzleGame as PuzzleGame
 from .games import find_puzzle as find_puzzle
 from .hints import move_of_hint as move_of_hint
+from .probing import GameProbe as GameProbe
+from .probing import probe_games as probe_games
 from .results import CheckResult as CheckResult
 from .results import HintResult as HintResult
 from .results import MoveResult as MoveResult

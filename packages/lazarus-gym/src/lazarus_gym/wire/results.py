@@ -23,6 +23,8 @@ class PuzzleObservation(_Frozen):
     optimal_steps: int | None = None
     """Steps that the server says are left. Public servers count it down, so only the value at the start is a reference."""
     is_complete: bool = False
+    is_over: bool = False
+    """No further move counts: solved, lost or given up. Public servers do not report it."""
     difficulty_profile: dict[str, Any] | None = None
     grid: list[list[Any]] | None = None
     """Numbers of the board, where the game has some; what an empty cell is depends on the game."""

@@ -23,6 +23,8 @@ MAX_REPLY_LINES = 20_000
 MAX_COMMAND_CHARS = 500
 _MENU_REFUSALS = ("Unknown command. Type", "Invalid game number")
 _HINTS = ("Hint:", "HINT:")
+_RESERVED = {"menu", "m", "quit", "exit", "q", "mode"}
+"""Commands that leave the puzzle or change the form of replies; a model may write them as a move."""
 
 
 class PuzzleSession:
@@ -42,6 +44,8 @@ class PuzzleSession:
         self._is_broken = False
         self.menu: tuple[str, ...] = ()
         """Lines of the menu, as the server sent them."""
+        self.rules: tuple[str, ...] = ()
+        """Rules of the puzzle in progress, as the server sent them."""
 
     async def read_menu(self, timeout_s: float) -> None:
         """Reads the menu, which a server sends on connecting.
@@ -81,6 +85,7 @@ class PuzzleSession:
         if lines is None:
             raise WireError(f"{self._place}: the server does not offer {game.value!r}", "LG-E144")
         self._is_playing = True
+        self.rules = tuple(line.strip()[2:] for line in lines if line.strip().startswith("- "))
         return await self.observe()
 
     async def observe(self) -> PuzzleObservation:
@@ -99,7 +104,10 @@ class PuzzleSession:
         Raises:
             WireError: No puzzle was started (LG-E145), or the connection failed.
         """
-        lines = await self._command(_checked(command))
+        word = _checked(command)
+        if word.split()[0].lower() in _RESERVED:
+            return MoveResult(success=False, code="RESERVED", message=f"`{word.split()[0]}` is no command of the game.")
+        lines = await self._command(word)
         result: dict[str, Any] | None = None
         observation: PuzzleObservation | None = None
         is_complete = False

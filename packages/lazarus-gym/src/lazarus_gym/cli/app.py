@@ -10,24 +10,36 @@ import typer
 from lazarus_core.cli_app import App
 from lazarus_core.cli_options import Force
 from lazarus_core.console import say, show, show_table, version_option
+from lazarus_gym.cli.play import info, run, serve
 from lazarus_gym.errors import TaskError
 
 if TYPE_CHECKING:
-    from lazarus_gym.tasks.maths import Kind
+    from lazarus_gym.tasks.questions import Kind
 
 app = App(no_args_is_help=True)
 
 
 @app.callback()
 def _root(version: Annotated[bool, version_option("lazarus-gym")] = False) -> None:  # pyright: ignore[reportUnusedFunction]: typer calls it
-    """Tasks with verifiers, for training and for scoring."""
+    """Puzzles and tasks with verifiers, for training and for scoring."""
+
+
+app.command()(run)
+app.command()(info)
+app.command()(serve)
 
 
 @app.command()
 def generate(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Chat samples as JSON lines.")],
-    family: Annotated[str, typer.Option("--type", help="Family of tasks: math.")] = "math",
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="A file of chat samples, or a folder (a name without an ending).")
+    ],
+    family: Annotated[str, typer.Option("--type", help="Family of tasks: math, algebra, word or tools.")] = "math",
     count: Annotated[int, typer.Option("-n", "--count", help="Number of tasks.")] = 400,
+    evaluation: Annotated[
+        int | None,
+        typer.Option("--eval", help="Of a folder: number of tasks for evaluation [default: a tenth of --count]."),
+    ] = None,
     seed: Annotated[
         int, typer.Option("--seed", help="Random seed; the same seed gives the same file on every machine.")
     ] = 0,
@@ -37,22 +49,38 @@ def generate(
     ] = 2,
     force: Force = False,
 ) -> None:
-    """Writes synthetic tasks as chat samples with answers.
+    """Writes synthetic tasks as chat samples with answers; into a folder also tasks for evaluation, and preferences.
 
     Example: --type math --count 1000 --digits 3 -o tasks.jsonl
     """
     from lazarus_core.outputs import check_output
     from lazarus_gym.samples import TASKS, write_samples
-    from lazarus_gym.tasks.maths import KINDS, generate_tasks
+    from lazarus_gym.tasks.families import family_kinds, generate_set
 
-    if family != "math":
-        raise TaskError(f"unknown type {family!r}; there is `math`", "LG-E100")
-    check_output(output, TASKS, force=force)
-    # generate_tasks refuses a word that is no kind
-    chosen = cast("list[Kind]", kinds.split(",")) if kinds else KINDS
-    tasks = generate_tasks(count, seed=seed, kinds=chosen, digits=digits)
-    write_samples(tasks, output)
-    say(f"{len(tasks)} tasks ({', '.join(chosen[: len(tasks)])}), up to {digits} digits, seed {seed}: {output}")
+    of_family = family_kinds(family)
+    chosen = cast("list[Kind]", kinds.split(",")) if kinds else list(of_family)
+    if unknown := [kind for kind in chosen if kind not in of_family]:
+        raise TaskError(f"unknown kind {unknown[0]!r} of {family}; choose from {', '.join(of_family)}", "LG-E103")
+    is_folder = output.is_dir() or (not output.suffix and not output.exists())
+    if evaluation is not None and not is_folder:
+        raise typer.BadParameter("--eval needs a folder as --output: a name without an ending")
+    made = f"({', '.join(chosen[:count])}), up to {digits} digits, seed {seed}: {output}"
+    if is_folder:
+        from lazarus_gym.task_folder import TRAIN, check_task_folder, write_task_folder
+
+        check_task_folder(output, force=force)
+        tasks = generate_set(
+            count, max(1, count // 10) if evaluation is None else evaluation, seed=seed, kinds=chosen, digits=digits
+        )
+        settings = {"type": family, "kinds": chosen, "digits": digits, "seed": seed}
+        write_task_folder(tasks, output, settings)
+        say(f"{len(tasks.train)} tasks to train, {len(tasks.evaluation)} to evaluate {made}")
+        output /= TRAIN
+    else:
+        check_output(output, TASKS, force=force)
+        train = generate_set(count, 0, seed=seed, kinds=chosen, digits=digits).train
+        write_samples(train, output)
+        say(f"{len(train)} tasks {made}")
     say(f"next: lazarus data lengths build -d {shlex.quote(str(output))} -t byte -o lengths.jsonl")
 
 

@@ -1,0 +1,238 @@
+"""The commands that play: `lazarus gym run`, `info` and `serve`."""
+
+import itertools
+import json
+import signal
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+import typer
+
+from lazarus_core.console import progress, say, show
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from lazarus_gym.episodes import CollectConfig, CollectResult, Episode
+    from lazarus_gym.wire import PuzzleGame
+
+Host = Annotated[str | None, typer.Option("--host", help="Puzzle server [default: the embedded games].")]
+Port = Annotated[int, typer.Option("--port", help="Its port: 8023 telnet, 8024 TCP, 8025 WebSocket.")]
+Transport = Annotated[
+    Literal["auto", "tcp", "websocket"],
+    typer.Option("--transport", help="`tcp` understands telnet too; `auto` is `websocket` on 8025 and 8026."),
+]
+Timeout = Annotated[float, typer.Option("--timeout", help="Seconds for a reply of the server.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DEFAULT_FOLDER = Path("gym")
+Result = TypeVar("Result")
+
+
+def run(
+    host: Host = None,
+    port: Port = 8024,
+    puzzles: Annotated[
+        str, typer.Option("--puzzles", help="Games, comma-separated, or `all` [default: the embedded games].")
+    ] = "",
+    episodes: Annotated[int, typer.Option("-n", "--episodes", help="Number of episodes.")] = 100,
+    difficulty: Annotated[
+        Literal["easy", "medium", "hard"], typer.Option("--difficulty", help="easy, medium or hard.")
+    ] = "easy",
+    policy: Annotated[
+        Literal["hint", "random", "model"],
+        typer.Option("--policy", help="Who plays: the server's hints, random moves, or a model."),
+    ] = "hint",
+    model: Annotated[
+        str | None, typer.Option("--model", help="For --policy model: a directory, a name or a repository.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the first puzzles.")] = 0,
+    max_moves: Annotated[int, typer.Option("--max-moves", help="Moves after which an episode is given up.")] = 200,
+    sessions: Annotated[int, typer.Option("--sessions", help="Connections at once.")] = 4,
+    transport: Transport = "auto",
+    timeout: Timeout = 60.0,
+    tokenizer: Annotated[
+        str, typer.Option("-t", "--tokenizer", help="Tokenizer of the length cache, or `none` for no cache.")
+    ] = "byte",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder to write [default: gym/run-DATE-TIME].")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Play puzzles and save finished episodes as training data. The same command continues a stopped run."""
+    from lazarus_gym.episodes import EMBEDDED_GAMES, collect_episodes
+    from lazarus_gym.wire import PuzzleGame
+
+    everything = EMBEDDED_GAMES if host is None else tuple(PuzzleGame)
+    config = _config(
+        puzzles=everything if puzzles == "all" or (not puzzles and host is None) else _games(puzzles or "sudoku"),
+        episodes=episodes,
+        difficulty=difficulty,
+        policy=policy,
+        model=model,
+        seed=seed,
+        max_moves=max_moves,
+        sessions=sessions,
+        host=host,
+        port=port,
+        transport=transport,
+        timeout_s=timeout,
+    )
+    folder = output or _dated_folder()
+    with progress("episodes", total=episodes, unit="episodes") as advance:
+
+        def ended(episode: "Episode") -> None:
+            advance(1, f"{episode.game} {episode.status}")
+
+        result = _until_signal(collect_episodes(config, folder, ended))
+    _report(result, folder, tokenizer, as_json=as_json)
+    if not result.saved:
+        say(f"no episode was saved: {next(iter(result.reasons), 'none was played')}")
+        raise typer.Exit(1)
+
+
+def _until_signal(work: "Coroutine[Any, Any, Result]") -> "Result":
+    """Runs a coroutine; SIGTERM and SIGHUP cancel it, as Ctrl-C does, and then end the command with their exit code."""
+    import asyncio
+
+    received: list[int] = []
+
+    async def watched() -> "Result":
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def stop(number: int) -> None:
+            received.append(number)
+            task.cancel()
+
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, stop, number)
+        return await work
+
+    try:
+        return asyncio.run(watched())
+    except asyncio.CancelledError:
+        raise SystemExit(128 + received[0]) from None
+
+
+def _config(**settings: Any) -> "CollectConfig":
+    from pydantic import ValidationError
+
+    from lazarus_gym.episodes import CollectConfig
+    from lazarus_gym.errors import EpisodeError
+
+    try:
+        return CollectConfig(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        raise EpisodeError(f"`{name}` is {settings.get(name)!r}: {first['msg'].lower()}", "LG-E155") from error
+
+
+def _games(words: str) -> "tuple[PuzzleGame, ...]":
+    from lazarus_gym.wire import find_puzzle
+
+    return tuple(dict.fromkeys(find_puzzle(word) for word in words.split(",")))
+
+
+def _dated_folder() -> Path:
+    name = f"run-{datetime.now().astimezone():%Y-%m-%d-%H%M%S}"
+    names = (name if number == 1 else f"{name}-{number}" for number in itertools.count(1))
+    return next(folder for each in names if not (folder := DEFAULT_FOLDER / each).exists())
+
+
+def _report(result: "CollectResult", folder: Path, tokenizer: str, *, as_json: bool) -> None:
+    from lazarus_gym.episodes import write_lengths
+
+    longest = write_lengths(folder, tokenizer) if result.samples and tokenizer != "none" else 0
+    if as_json:
+        show(json.dumps({"folder": str(folder), **result.model_dump()}, indent=1))
+    else:
+        counts = ("episodes", "solved", "lost", "truncated", "stuck", "aborted")
+        show(f"{'puzzle':<16}{''.join(f'{name:>10}' for name in counts)}{'moves':>8}{'reward':>8}")
+        for game, row in result.games.items():
+            numbers = "".join(f"{row[name]:>10.0f}" for name in counts)
+            show(f"{game:<16}{numbers}{row['mean_moves']:>8.1f}{row['mean_reward']:>8.3f}")
+    for reason, count in list(result.reasons.items())[:5]:
+        say(f"not saved, {count}: {reason}")
+    if result.saved:
+        say(f"{result.saved} episodes and {result.samples} samples: {folder}")
+    if longest:
+        say(f"next: lazarus data batchplan build -l {folder}/lengths.jsonl -e 1 -b {max(4096, longest)} -o PLAN")
+
+
+def info(
+    host: Host = None,
+    port: Port = 8024,
+    transport: Transport = "auto",
+    timeout: Timeout = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """List the games of the embedded environments or of a server, each tried with a hint and a move."""
+    import asyncio
+
+    from lazarus_gym.environments import ENVIRONMENTS, make_environment
+
+    if host is None:
+        rows: list[dict[str, Any]] = [
+            {"game": name, "state": "embedded", "detail": ", ".join(make_environment(name).tasks)}
+            for name in ENVIRONMENTS
+        ]
+    else:
+        from lazarus_gym.wire import TelnetClientConfig, TelnetGymClient, probe_games
+
+        settings = _client(TelnetClientConfig, host=host, port=port, transport=transport, timeout_s=timeout)
+        rows = [probe.model_dump() for probe in asyncio.run(probe_games(lambda: TelnetGymClient(settings)))]
+    if as_json:
+        show(json.dumps({"server": f"{host}:{port}" if host else "embedded", "games": rows}, indent=1))
+        return
+    show(f"server: {f'{host}:{port}' if host else 'embedded'}")
+    for row in rows:
+        show(f"{row['game']:<16}{row['state']:<14}{row['detail']}")
+
+
+def _client(kind: Any, **settings: Any) -> Any:
+    """The settings of a client; a wrong one is an error of one line."""
+    from pydantic import ValidationError
+
+    from lazarus_gym.errors import EpisodeError
+
+    try:
+        return kind(**settings, start_timeout_s=settings["timeout_s"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise EpisodeError(f"`{name}` is {settings.get(name)!r}: {first['msg'].lower()}", "LG-E155") from error
+
+
+def serve(
+    protocol: Annotated[Literal["puzzle"], typer.Option("--protocol", help="Protocol of the server.")] = "puzzle",
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="Port; 0 takes a free one.")] = 8024,
+    max_connections: Annotated[int, typer.Option("--max-connections", help="Connections at once.")] = 100,
+    idle: Annotated[float, typer.Option("--idle", help="Seconds after which a silent connection is closed.")] = 300.0,
+) -> None:
+    """Serve the embedded games to puzzle clients until Ctrl-C."""
+    import asyncio
+
+    from pydantic import ValidationError
+
+    from lazarus_gym.errors import EpisodeError
+    from lazarus_gym.servers import PuzzleServerConfig, serve_puzzles
+
+    try:
+        config = PuzzleServerConfig(host=host, port=port, max_connections=max_connections, idle_s=idle)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise EpisodeError(f"`{first['loc'][0]}`: {first['msg'].lower()}", "LG-E155") from error
+
+    async def forever() -> None:
+        async with serve_puzzles(config) as listening:
+            say(f"puzzles on {config.host}:{listening}; stop with Ctrl-C")
+            await asyncio.Event().wait()
+
+    assert protocol == "puzzle"
+    with suppress(KeyboardInterrupt):
+        asyncio.run(forever())

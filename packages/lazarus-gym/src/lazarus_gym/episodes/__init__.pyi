@@ -1,0 +1,14 @@
+from .collect import EMBEDDED_GAMES as EMBEDDED_GAMES
+from .collect import CollectConfig as CollectConfig
+from .collect import CollectResult as CollectResult
+from .collect import collect_episodes as collect_episodes
+from .embedded import open_embedded as open_embedded
+from .lengths import write_lengths as write_lengths
+from .playing import Job as Job
+from .playing import play as play
+from .policies import Policy as Policy
+from .policies import PolicyName as PolicyName
+from .records import Episode as Episode
+from .records import Turn as Turn
+from .records import sample_of as sample_of
+from .run_folder import RunFolder as RunFolder

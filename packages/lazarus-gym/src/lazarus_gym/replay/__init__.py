@@ -1,0 +1,5 @@
+"""Replay buffers: bounded, seeded, uniform, prioritised or by success rate."""
+
+from lazarus_core.lazy import lazy_exports
+
+__getattr__, __dir__, __all__ = lazy_exports(__name__, __file__)
