@@ -31,7 +31,6 @@ KNOWN = {
     "explain": Known("lazarus-cli", "Explain an error code: meaning, usual cause, way out."),
     "gym": Known("lazarus-gym", "Play puzzles, serve them, and score replies to tasks."),
     "generate": Known("lazarus-gym", "Write synthetic tasks as chat samples."),
-    "gym": Known("lazarus-gym", "Generate tasks, score replies, run and serve environments."),
     "data.batching": Known("lazarus-plan", "Analyze lengths; choose row length, token budget and mode."),
     "data.batchplan": Known("lazarus-plan", "Build, inspect, check and shard batch plans."),
     "data.corpus": Known("lazarus-corpus", "Build clean, deduplicated and split corpora from raw documents."),
