@@ -139,6 +139,8 @@ def test_new_output_is_shortened_as_before():
     assert documents.rewritten(["a", "..."], ["b", "c", "d", "e"]) == ["b", "..."]
     assert documents.rewritten(["in 3 s", "a ... b"], ["in 4 s", "a 1 b"]) == ["in 3 s", "a ... b"]
     assert documents.rewritten(["in 3 s", "a ... b"], ["in 4 s", "a 1 b"], fresh=True) == ["in 4 s", "a ... b"]
+    assert documents.rewritten(["3 rows | ... |"], ["4 rows | 5 | 6 |"]) == ["4 rows | ... |"]
+    assert documents.rewritten(["3 rows | ... |"], ["4 lines | 5 | 6 |"]) == ["4 lines | 5 | 6 |"]
     assert documents.rewritten(["in 3 s", "a"], ["in 4 s", "b"]) == ["in 4 s", "b"]
 
 
