@@ -12,7 +12,14 @@ import documents
 
 ROOT = documents.ROOT
 DOCUMENTS = list(dict.fromkeys([*documents.GUIDES, *documents.READMES]))
-REASONS = ("needs the network", "needs an address", "takes a minute", "runs until ctrl-c", "needs pytorch")
+REASONS = (
+    "needs the network",
+    "needs an address",
+    "takes a minute",
+    "runs until ctrl-c",
+    "needs pytorch",
+    "changes your shell",
+)
 """Why a block may stay unrun. Its section says the same to the reader."""
 INSTALLATIONS = [
     f"packages/lazarus-{name}" for name in ("corpus", "gym", "introspect", "models", "plan", "tokenkit", "train")
@@ -24,6 +31,7 @@ NOT_RUN = {
     "apps/lazarus-cli/docs/inference.md": 2,
     "apps/lazarus-cli/docs/server.md": 1,
     "apps/lazarus-cli/README.md": 1,
+    "apps/lazarus-cli/docs/environment.md": 1,
     **{f"{package}/README.md": 1 for package in INSTALLATIONS},
     "packages/lazarus-gym/README.md": 2,  # and a model of the hub
     "packages/lazarus-plan/README.md": 3,  # and two trainers
@@ -78,7 +86,7 @@ def test_few_blocks_are_not_run_and_their_sections_say_why():
                     f"{name_of(document)}:{block.line}: say it in the text"
                 )
                 found[name_of(document)] = found.get(name_of(document), 0) + 1
-    assert found == NOT_RUN
+    assert found == {name: count for name, count in NOT_RUN.items() if (ROOT / name).is_file()}
 
 
 @pytest.mark.parametrize("readme", documents.READMES, ids=name_of)
@@ -139,6 +147,8 @@ def test_new_output_is_shortened_as_before():
     assert documents.rewritten(["a", "..."], ["b", "c", "d", "e"]) == ["b", "..."]
     assert documents.rewritten(["in 3 s", "a ... b"], ["in 4 s", "a 1 b"]) == ["in 3 s", "a ... b"]
     assert documents.rewritten(["in 3 s", "a ... b"], ["in 4 s", "a 1 b"], fresh=True) == ["in 4 s", "a ... b"]
+    assert documents.rewritten(["3 rows | ... |"], ["4 rows | 5 | 6 |"]) == ["4 rows | ... |"]
+    assert documents.rewritten(["3 rows | ... |"], ["4 lines | 5 | 6 |"]) == ["4 lines | 5 | 6 |"]
     assert documents.rewritten(["in 3 s", "a"], ["in 4 s", "b"]) == ["in 4 s", "b"]
 
 

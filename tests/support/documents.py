@@ -214,7 +214,22 @@ def rewritten(shown: list[str], printed: list[str], *, fresh: bool = False) -> l
     new = [*printed[:head], *([ELLIPSIS] if ELLIPSIS in shown else []), *(printed[-tail:] if tail else [])]
     if len(new) != len(shown):
         return new
-    return [old if ELLIPSIS in old and agree([old], [line]) else line for old, line in zip(shown, new, strict=True)]
+    return [shortened(old, line) for old, line in zip(shown, new, strict=True)]
+
+
+def shortened(shown: str, printed: str) -> str:
+    """A new line, cut where the line of before is cut, at the same words.
+
+    >>> shortened("| 13 | 75 ms | ... |", "| 14 | 8 ms | 44,611 | 0.07 s |")
+    '| 14 | 8 ms | ... |'
+    """
+    if agree([shown], [printed]) and ELLIPSIS in shown:
+        return shown
+    before, dots, after = shown.partition(ELLIPSIS)
+    start = printed.find(before[-6:])
+    if not dots or start < 0 or not printed.endswith(after):
+        return printed
+    return printed[: start + len(before[-6:])] + dots + after
 
 
 def run(line: str, folder: Path, *, exit_code: int = 0) -> str:
