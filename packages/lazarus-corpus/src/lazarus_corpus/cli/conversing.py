@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from lazarus_core.cli_options import Force
-from lazarus_core.console import say, show_line
+from lazarus_core.console import show_line, warn
 from lazarus_core.outputs import OutputKind, begins_with, whole_output
 
 Data = Annotated[list[Path], typer.Option("-d", "--data", help="A file of rows; again for more.")]
@@ -49,7 +49,7 @@ def preferences(data: Data, output: Output, force: Force = False) -> None:
     _write(read(_rows(data), counts), output, PAIRS, data, force)
     show_line(f"{counts[0].kept:,} preferences: {output}")
     if counts[0].equal:
-        say(f"{counts[0].equal:,} rows have equal chosen and rejected answers and were dropped")
+        warn(f"{counts[0].equal:,} rows have equal chosen and rejected answers and were dropped")
 
 
 def dialogues(
