@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from lazarus_core.console import run
 from lazarus_plan import BatchPlan, LengthCache, LengthRow, LengthsHeader, PlanConfig, build_plan, save_plan
+from lazarus_plan.cli.app import app
 
 LENGTHS = [17, 30, 64, 5, 12, 40, 33, 9, 21, 58, 3, 47, 26, 11, 62, 8, 19, 35, 44, 14]
 
@@ -73,3 +75,17 @@ def lengths_file(cache: LengthCache, tmp_path: Path) -> Path:
     ]
     path.write_bytes(cache.header.line() + b"".join(row.line() for row in rows))
     return path
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """Runs the command line: `code, out, err = command("info", "-p", path)`."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["lazarus-plan", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            run(app, "lazarus-plan")
+        out, err = capsys.readouterr()
+        return int(caught.value.code or 0), out, err
+
+    return call

@@ -7,21 +7,6 @@ import pytest
 
 from lazarus_core.console import run
 from lazarus_plan import load_plan, read_lengths
-from lazarus_plan.cli.app import app
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    """Runs the command line: `code, out, err = command("info", "-p", path)`."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["lazarus-plan", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            run(app, "lazarus-plan")
-        out, err = capsys.readouterr()
-        return int(caught.value.code or 0), out, err
-
-    return call
 
 
 def test_build_prints_a_receipt_and_writes_the_plan(command, lengths_file: Path, tmp_path: Path):

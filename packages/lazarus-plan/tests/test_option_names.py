@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from typer.main import get_command
 
 import lazarus_plan
+from lazarus_core.cli_app import command_of, deferred_of
 from lazarus_plan.cli.app import app
 from lazarus_plan.cli.option_names import name_options
 from lazarus_plan.git_damage import data_conflict, lock_conflict, plan_conflict
@@ -57,7 +58,11 @@ def test_every_command_and_option_exists():
     )
     options = {name_options(f"`{name}`") for name in names.split()}
     commands = get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue] (a group)
-    assert options <= {option for command in commands.values() for each in command.params for option in each.opts}
+    made = [
+        each if (deferred := deferred_of(each)) is None else command_of(deferred.function, name)
+        for name, each in commands.items()
+    ]
+    assert options <= {option for command in made for each in command.params for option in each.opts}
     for function in (
         "build_plan",
         "materialise",

@@ -374,6 +374,11 @@ CODES = {
         "Lengths without a header",
         "Build lengths with `lazarus_tokenkit.build_lengths` (command line: `lazarus data lengths build`).",
     ),
+    "LP-E230": Code(
+        "The settings of a rebased plan do not give the plan again",
+        "`--config` with the metadata.json of a rebased plan",
+        "Rebase the parent again, or give the settings of a plan that was not rebased.",
+    ),
     "LP-W206": Code(
         "Data was not compared", "No data file was given", "Give the data files that the length caches were built from."
     ),

@@ -128,7 +128,7 @@ def _option_type(setting: Setting, option: Option) -> Any:
         return str
     if setting.is_list and option.is_repeated:
         inner = next(get_args(part)[0] for part in parts if get_origin(part) in (tuple, list))
-        return next(part for part in members(inner) if part in _SIMPLE)
+        return next((part for part in members(inner) if part in _SIMPLE), str)  # `read` makes other types of texts
     if setting.is_list:
         return str
     return next(part for part in parts if part in _SIMPLE)

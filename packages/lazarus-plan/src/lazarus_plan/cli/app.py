@@ -13,8 +13,8 @@ app = App(
     help="The lockfile for training runs: build, inspect, check and shard batch plans.",
     no_args_is_help=True,
 )
+app.add_deferred(planning.build)
 for command in (
-    planning.build,
     showing.info,
     checking.validate,
     checking.verify,

@@ -1,13 +1,16 @@
 """Commands that make plans: build, lock, materialise, rebase, export."""
 
+import inspect
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lazarus_core.cli_options import Force, shared_options
+from lazarus_core.cli_app import Deferred
+from lazarus_core.cli_options import Force
 from lazarus_core.console import say, show
+from lazarus_plan.cli.option_names import errors_with_options, name_options
 from lazarus_plan.cli.options import (
     AsJson,
     Format,
@@ -21,10 +24,12 @@ from lazarus_plan.cli.options import (
     show_findings,
     write_result,
 )
-from lazarus_plan.cli.settings import plan_settings
 
 if TYPE_CHECKING:
-    from lazarus_plan.config import PlanConfig
+    from pydantic import ValidationError
+
+    from lazarus_core.settings import Layers
+    from lazarus_plan.cli.settings import BuildSettings
 
 Parent = Annotated[
     Path | None, typer.Option("--parent", help="Folder of the parent's plan or lock, for a rebased plan.")
@@ -33,34 +38,88 @@ ParentLengths = Annotated[
     list[Path] | None,
     typer.Option("--parent-lengths", help="Length caches of the parent's lock [default: next to it]."),
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Plan and report, write nothing.")]
 WORTH_A_WORD_S = 3
 """Estimated seconds from which the command prints the estimate first."""
 
 
-@shared_options("config", plan_settings)
-def build(
-    lengths: Lengths,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the plan.")],
-    config: "PlanConfig",
-    force: Force = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and report, write nothing.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Plan every step of a run, once.
+WORDS = """Plan every step of a run, once.
+
+    Settings come from options, from --set, and from a file (--config): TOML, JSON, or the metadata.json of a plan, which with the
+    same lengths gives the same plan again.
 
     Example: -l lengths.jsonl -b 8192 -e 3 -o plan
     Example: -l web.jsonl -l code.jsonl --weights 3,1 -b 65536 --row-len 2048 -o plan
+    Example: --config plan.toml --set epochs=2 --print-config
     """
+CONFIG_HELP = "Settings of the plan: a .toml file, JSON, or the metadata.json of a plan."
+
+
+def _make_build() -> Any:
+    """The function whose parameters are the options of `build`."""
+    from lazarus_core.settings import SettingsCommand
+    from lazarus_plan.cli import settings
+
+    return SettingsCommand(
+        title="lazarus data batchplan build",
+        model=settings.BuildSettings,
+        options=settings.options(),
+        start=_build,
+        refusal=_refusal,
+        more=[
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
+            for name, annotation in (("force", Force), ("dry_run", DryRun), ("as_json", AsJson))
+        ],
+        complete=_require,
+        unwrap=settings.settings_of_plan,
+        config_help=CONFIG_HELP,
+    ).function()
+
+
+build = Deferred("build", WORDS, _make_build)
+"""The command."""
+
+
+def _require(layers: "Layers[BuildSettings]") -> None:
+    from lazarus_core.settings import missing
+
+    needed = {"lengths": "'-l' / '--lengths'", "output": "'-o' / '--output'", "token_budget": "'-b' / '--token-budget'"}
+    for name, option in needed.items():
+        if layers.source((name,)) is None:
+            raise missing(option)
+
+
+def _refusal(error: "ValidationError") -> typer.BadParameter:
+    from lazarus_core.reasons import plain_reason
+
+    first = error.errors()[0]
+    said = name_options(plain_reason(first["msg"]))
+    for name, option in {
+        "predictable": "--predictable",
+        "mode": "--mode",
+        "weights": "--weights",
+        "stages": "--stage",
+    }.items():
+        said = said.replace(f"`{name}`", option)
+    field = str(first["loc"][0]) if first["loc"] else ""
+    return typer.BadParameter(
+        f"--{'stage' if field == 'stages' else field.replace('_', '-')}: {said}" if field else said
+    )
+
+
+def _build(settings: "BuildSettings", *, force: bool, dry_run: bool, as_json: bool) -> None:
     from lazarus_plan.build import build_plan
     from lazarus_plan.packing.estimate import estimate_plan
     from lazarus_plan.packing.items import resolve
     from lazarus_plan.report.summary import receipt, summary
 
-    caches = read_caches(lengths)
-    expected = estimate_plan(caches, resolve(caches, config))
-    if expected.seconds > WORTH_A_WORD_S:
-        say(f"planning: {expected}")
-    plan = build_plan(caches, config, None if dry_run else output, force=force)
+    config, output = settings.plan_config(), settings.output
+    with errors_with_options():
+        caches = read_caches(list(settings.lengths))
+        expected = estimate_plan(caches, resolve(caches, config))
+        if expected.seconds > WORTH_A_WORD_S:
+            say(f"planning: {expected}")
+        plan = build_plan(caches, config, None if dry_run else output, force=force)
     show(json.dumps(summary(plan), indent=2) if as_json else receipt(plan))
     if dry_run:
         say("dry run: nothing was written")
