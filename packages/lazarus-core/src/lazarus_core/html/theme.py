@@ -54,7 +54,7 @@ a { color: var(--mark); }
 .facts > div { display: grid; grid-column: 1 / -1; grid-template-columns: subgrid; padding: .35rem 0; border-bottom: 1px solid var(--line); }
 .facts dt { color: var(--soft); } .facts dd { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; margin-top: .75rem; background: linear-gradient(90deg, var(--paper) 40%, transparent) 0 0 / 3rem 100% no-repeat local, linear-gradient(270deg, var(--paper) 40%, transparent) 100% 0 / 3rem 100% no-repeat local, linear-gradient(90deg, var(--shade), transparent) 0 0 / .9rem 100% no-repeat scroll, linear-gradient(270deg, var(--shade), transparent) 100% 0 / .9rem 100% no-repeat scroll; }
-table { border-collapse: collapse; font-size: .875rem; } .scroll + p { margin-top: .75rem; }
+table { border-collapse: collapse; font-size: .875rem; } .scroll + p { margin-top: .75rem; } .scroll + .chart { margin-top: 1.5rem; }
 th, td { padding: .4rem 1.5rem .4rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 th:last-child, td:last-child { padding-right: .25rem; }
 th { color: var(--soft); font-weight: 500; white-space: nowrap; vertical-align: bottom; }
