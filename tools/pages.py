@@ -4,7 +4,7 @@
     uv run --with playwright python tools/pages.py OUT --browser /usr/bin/chromium
 
 With `--browser` each page is opened at 1280 and 400 pixels, light and dark. `OUT/NAME-WIDTH-THEME.png` are the pictures. The exit
-code is 1 if a page scrolls sideways, writes an error to the console, or asks the network.
+code is 1 if a page scrolls sideways, has small or overlapping labels, writes an error to the console, or asks the network.
 
 The data are the first problems of GSM8K in `LAZARUS_TEST_DATA` (default: `../shared/data`), or sums if that folder is absent.
 `tests/test_pages.py` builds the same list and checks every page without a browser.
@@ -168,6 +168,8 @@ def screenshots(pages: dict[str, Path], folder: Path, browser: str) -> list[str]
                 small = tab.evaluate(_SMALL_TEXT)
                 if small:
                     wrong.append(f"{where}: text below 11 pixels: {small}")
+                if tab.evaluate(_OVERLAPPING):
+                    wrong.append(f"{where}: labels of ticks overlap")
                 tab.screenshot(path=str(folder / f"{name}-{width}-{theme}.png"), full_page=True)
                 tab.close()
         opened.close()
@@ -177,6 +179,10 @@ def screenshots(pages: dict[str, Path], folder: Path, browser: str) -> list[str]
 _SMALL_TEXT = """[...document.querySelectorAll('main *, footer *')].filter(each =>
   [...each.childNodes].some(node => node.nodeType == 3 && node.data.trim())
   && parseFloat(getComputedStyle(each).fontSize) < 11).map(each => each.textContent.slice(0, 40)).join(' | ')"""
+
+
+_OVERLAPPING = """[...document.querySelectorAll('.across')].some(axis =>
+  [...axis.children].map(each => each.getBoundingClientRect()).some((box, at, all) => at && box.left < all[at - 1].right + 2))"""
 
 
 def main() -> None:
@@ -194,7 +200,7 @@ def main() -> None:
     print(f"{len(pages)} pages in {folder}")
     if asked.browser:
         wrong = screenshots({name: folder / f"{name}.html" for name in pages}, folder, asked.browser)
-        print("\n".join(wrong) or "no page scrolls sideways, writes an error or asks the network")
+        print("\n".join(wrong) or "nothing wrong: no sideways scroll, small or overlapping label, error or request")
         raise SystemExit(1 if wrong else 0)
 
 

@@ -99,6 +99,7 @@ def to_html(found: JSON, changes: list[Change], origin: "Origin | None" = None) 
         "tokens/s, measuring lengths": f"{found['lengths']['tokens_per_s']:,.0f}",
         "tokens/s, training": f"{highest:,.0f}",
     }
+    options, _, reason = found["advice"].partition(": ")
     machine = found["machine"]
     surroundings = f"{machine['platform']}, Python {machine['python']}, {_device(machine['device'])}, BLAS {machine['blas'] or 'of the wheel'}"
     lengths = columns([count for _, _, count in histogram], edges, "tokens")
@@ -111,7 +112,7 @@ def to_html(found: JSON, changes: list[Change], origin: "Origin | None" = None) 
         + section("Fill", "Share of the rows that is real tokens.", bars(fills))
         + (section("Compared with the baseline", "Speeds; above 1 is faster.", bars(before)) if before else "")
         + section("Lengths", "Samples by their tokens.", lengths)
-        + section("Least padding", f"<code>{escape(found['advice'])}</code>", "")
+        + section("Least padding", f"<code>{escape(options)}</code>: {escape(reason)}", "")
     )
     return page(title, body, "lazarus-cli", origin=origin)
 

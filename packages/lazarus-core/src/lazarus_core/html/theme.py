@@ -47,14 +47,14 @@ a { color: var(--mark); }
 .unbroken { white-space: nowrap; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr)); gap: 0 3rem; }
 .pair > section { display: grid; grid-row: span 3; grid-template-rows: subgrid; row-gap: 0; } .pair > section > * { min-width: 0; } .pair > section > :last-child { grid-row: 3; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 11rem), 1fr)); gap: 1px; margin: 1.5rem 0 0; overflow: hidden; background: var(--line); border: 1px solid var(--line); border-radius: .5rem; }
-.figures div { display: flex; flex-direction: column; padding: .7rem 1rem; background: var(--paper); }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 11rem), 1fr)); gap: 1px; margin: 1.5rem 0 0; overflow: hidden; border: 1px solid var(--line); border-radius: .5rem; }
+.figures div { display: flex; flex-direction: column; padding: .7rem 1rem; box-shadow: 0 0 0 1px var(--line); }
 .figures dt { color: var(--soft); font-size: .8125rem; } .figures dd { order: -1; margin: 0; font-size: 1.05rem; font-weight: 600; line-height: 1.3; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 .facts { display: grid; grid-template-columns: fit-content(12rem) minmax(0, 1fr); gap: 0 1.5rem; margin: 1.25rem 0 0; font-size: .9375rem; }
 .facts > div { display: grid; grid-column: 1 / -1; grid-template-columns: subgrid; padding: .35rem 0; border-bottom: 1px solid var(--line); }
 .facts dt { color: var(--soft); } .facts dd { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; margin-top: .75rem; background: linear-gradient(90deg, var(--paper) 40%, transparent) 0 0 / 3rem 100% no-repeat local, linear-gradient(270deg, var(--paper) 40%, transparent) 100% 0 / 3rem 100% no-repeat local, linear-gradient(90deg, var(--shade), transparent) 0 0 / .9rem 100% no-repeat scroll, linear-gradient(270deg, var(--shade), transparent) 100% 0 / .9rem 100% no-repeat scroll; }
-table { border-collapse: collapse; font-size: .875rem; } .scroll + p { margin-top: .75rem; }
+table { border-collapse: collapse; font-size: .875rem; } .scroll + p { margin-top: .75rem; } .scroll + .chart { margin-top: 1.5rem; }
 th, td { padding: .4rem 1.5rem .4rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 th:last-child, td:last-child { padding-right: .25rem; }
 th { color: var(--soft); font-weight: 500; white-space: nowrap; vertical-align: bottom; }

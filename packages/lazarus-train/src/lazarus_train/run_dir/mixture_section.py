@@ -65,7 +65,9 @@ def mixture_section(run: RunRecord, name: str = "") -> str:
     seen = np.array([line["seen_rows"] for line in lines], dtype=np.float64)
     percent = 100 * seen / seen.sum(axis=1, keepdims=True)
     chart = curves(
-        [Curve(steps, percent[:, place], place, each.name) for place, each in enumerate(shares)], "% of rows so far"
+        [Curve(steps, percent[:, place], place, each.name) for place, each in enumerate(shares)],
+        "% of rows so far",
+        from_zero=True,
     )
     total_rows, total_tokens = (
         sum(column) for column in zip(*((each.rows, each.tokens) for each in shares), strict=True)
