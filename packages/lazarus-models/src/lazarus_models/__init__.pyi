@@ -17,7 +17,7 @@ from .generation.autoregressive import generate as generate
 from .generation.autoregressive import stream as stream
 from .generation.batch import generate_batch as generate_batch
 from .generation.sampling import GenerationConfig as GenerationConfig
-from .loading.gguf import export_gguf as export_gguf
+from .loading.gguf.export import export_gguf as export_gguf
 from .loading.huggingface import load as load
 from .loading.huggingface import save as save
 from .loading.loaded_model import LoadedModel as LoadedModel

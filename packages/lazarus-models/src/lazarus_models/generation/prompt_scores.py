@@ -6,6 +6,7 @@ from typing import Any, cast
 from lazarus_models.backend import mx
 from lazarus_models.generation.prompt_cache import PREFILL, PromptCache
 from lazarus_models.generation.sampling import TokenLogprob
+from lazarus_models.ops.log_normalizer import log_normalizer
 from lazarus_models.trees import integers
 
 SCORED = 64
@@ -39,7 +40,7 @@ def read_scored(model: Any, ids: Sequence[int], top: int) -> tuple[PromptCache, 
 def _scored(logits: mx.array, ids: Sequence[int], top: int) -> list[TokenLogprob]:
     if not ids:
         return []
-    logprobs = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
+    logprobs = logits - log_normalizer(logits)
     own = cast("list[float]", mx.take_along_axis(logprobs, mx.array(list(ids))[:, None], axis=-1)[:, 0].tolist())
     if not top:
         return [TokenLogprob(logprob) for logprob in own]

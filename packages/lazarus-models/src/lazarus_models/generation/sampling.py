@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from lazarus_models.backend import mx
+from lazarus_models.ops.log_normalizer import log_normalizer
 from lazarus_models.trees import integers
 from lazarus_models.vocabulary import check_bias, check_ids
 
@@ -237,6 +238,6 @@ def token_logprob(logits: Float[mx.array, " V"], token: int, top: int) -> TokenL
     TokenLogprob(logprob=-1.3862943649291992, top=())
     """
     logits = logits.astype(mx.float32)
-    logprobs = logits - mx.logsumexp(logits)
+    logprobs = logits - log_normalizer(logits)
     best = integers(mx.argsort(-logprobs)[:top]) if top else []
     return TokenLogprob(float(logprobs[token]), tuple((index, float(logprobs[index])) for index in best))

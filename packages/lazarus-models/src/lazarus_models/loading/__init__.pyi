@@ -1,7 +1,8 @@
 from .dequantized import dequantize as dequantize
 from .files import HashedFiles as HashedFiles
 from .files import load_hashed as load_hashed
-from .gguf import export_gguf as export_gguf
+from .gguf.export import export_gguf as export_gguf
+from .gguf.load import load_gguf as load_gguf
 from .hub import MODELS as MODELS
 from .hub import locate as locate
 from .hub_cache import CachedModel as CachedModel
