@@ -160,6 +160,9 @@ def test_attention_describes_heads(analyzer, opened):
         pattern = np.array(each.pattern)
         assert each.last_row == each.pattern[-1] and each.sink == 0
         assert abs(each.first - pattern[:, 0].mean()) < 1e-9
+        logs = np.log(np.where(pattern > 0, pattern, 1))
+        entropy = -(pattern * logs).sum(axis=1)[1:] / np.log(np.arange(2, len(pattern) + 1))
+        assert abs(each.entropy - entropy.mean()) < 1e-6
         assert abs(each.previous - np.diagonal(pattern, -1).mean()) < 1e-9
     sinks = ModelAnalyzer(opened("gpt_oss")).attention(GIRL, layers=[0])
     assert all(0 < each.sink < 1 for each in sinks.heads)

@@ -159,6 +159,27 @@ def test_ablated_text_is_the_same_with_and_without_a_cache(name, opened):
         assert cached == plain  # P7
 
 
+@pytest.mark.parametrize("name", ["llama", "gemma3_text", "jamba"])
+def test_positions_of_an_ablation_count_from_the_start_of_the_text(name, opened):
+    lm, config = opened(name), GenerationConfig(max_new_tokens=8)
+    prompt = len(IDS[0])
+    texts = {}
+    for positions in ((), (2, 3), (prompt, prompt + 1, prompt + 2)):
+        group = [Component(layer, positions=positions) for layer in range(sites(lm).layers)]
+        with hooked(lm, ablation_hooks(lm, group)):
+            cached = list(generate_tokens(lm.model, IDS[0], config))
+            assert cached == list(generate_tokens(lm.model, IDS[0], config, use_cache=False))
+        texts[positions] = cached
+    plain = list(generate_tokens(lm.model, IDS[0], config))
+    assert texts[()] == plain
+    mean = {"method": "mean", "reference": Reference([IDS[0] + IDS[0], OTHER[0] + OTHER[0]])}
+    with hooked(lm, ablation_hooks(lm, [Component(1)], **mean)):  # of each position
+        cached = list(generate_tokens(lm.model, IDS[0], config))
+        assert cached == list(generate_tokens(lm.model, IDS[0], config, use_cache=False))
+    later = texts[(prompt, prompt + 1, prompt + 2)]
+    assert later[0] == plain[0] and later != plain  # the first new token is read from the prompt, which is whole
+
+
 def test_effects_of_ablation_are_figures_of_the_next_token(stories):
     clean = stories.model(mx.array(IDS))[0, -1]
     nothing, skipped = measure_ablation(stories, IDS, [[], [Component(0)]], negative=7)
@@ -184,6 +205,8 @@ def test_laws_of_patching(name, opened):
         assert np.abs(own.difference - own.clean).max() < 1e-5 * (1 + abs(own.clean))  # P1
         assert own.normalised is None
         sweep = patch_sweep(lm, IDS, OTHER, 17, 300, direction=direction)
+        for ids, said in ((IDS, sweep.clean), (OTHER, sweep.corrupt)):
+            assert abs(float(logit_difference(lm.model(mx.array(ids))[:, -1], 17, 300)[0]) - said) < 1e-5
         start, end = (sweep.corrupt, sweep.clean) if direction == "denoise" else (sweep.clean, sweep.corrupt)
         scale = 1 + abs(start) + abs(end)
         assert np.abs(sweep.difference[:, :4] - start).max() < 1e-5 * scale  # P3: nothing differs before position 4
@@ -206,27 +229,29 @@ def test_all_positions_of_a_layer_give_the_other_run(opened):
 @pytest.mark.parametrize(
     "kind", ["attn.z", "attn.q", "attn.k", "attn.v", "attn.rot_k", "attn.pattern", "mlp.post", "resid_mid"]
 )
-def test_a_batched_patch_is_the_patch_alone(kind, stories):
+def test_a_batched_patch_is_the_patch_alone(kind, stories, causal):
     """Each element of a sweep equals a patch that a plain hook makes, also for chosen positions (P5, P7)."""
-    _, cache = run_with_cache(stories, IDS, f"blocks.*.{kind}")
-    sweep = patch_sweep(stories, IDS, OTHER, 17, 300, kind=kind, positions=[4, 8])
+    said, good, bad, _ = causal
+    pair, where = (said["pos_id"], said["neg_id"]), [10, 13]
+    _, cache = run_with_cache(stories, good, f"blocks.*.{kind}")
+    sweep = patch_sweep(stories, good, bad, *pair, kind=kind, positions=where)
     heads = {"attn.k": 4, "attn.v": 4, "attn.rot_k": 4}.get(kind, 8)
-    assert sweep.columns == ((4, 8) if kind in ("mlp.post", "resid_mid") else tuple(range(heads)))
+    assert sweep.columns == ((10, 13) if kind in ("mlp.post", "resid_mid") else tuple(range(heads)))
     for layer, column in ((0, 0), (3, 1)):
         source = np.array(cache[f"blocks.{layer}.{kind}"])
 
         def patch(x, source=source, column=column):
             x = np.array(x)
             if kind == "attn.pattern":
-                x[:, column, [4, 8]] = source[:, column, [4, 8]]
+                x[:, column, where] = source[:, column, where]
             elif kind.startswith("attn"):
-                x[:, [4, 8], column] = source[:, [4, 8], column]
+                x[:, where, column] = source[:, where, column]
             else:
-                x[:, [4, 8][column]] = source[:, [4, 8][column]]
+                x[:, where[column]] = source[:, where[column]]
             return mx.array(x)
 
-        logits = run_with_hooks(stories, OTHER, [(f"blocks.{layer}.{kind}", patch)])
-        assert abs(float(logit_difference(logits[:, -1], 17, 300)[0]) - sweep.difference[layer, column]) < 1e-5
+        logits = run_with_hooks(stories, bad, [(f"blocks.{layer}.{kind}", patch)])
+        assert abs(float(logit_difference(logits[:, -1], *pair)[0]) - sweep.difference[layer, column]) < 1e-5
 
 
 def test_attribution_patching_is_the_first_order_of_patching(stories, causal):
