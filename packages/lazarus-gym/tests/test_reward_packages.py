@@ -101,7 +101,7 @@ def test_replies_are_checked_as_for_a_score():
 def test_an_unknown_reward_is_answered_with_the_known_ones(put: Put):
     put("raise RuntimeError('imported')\n")
     with pytest.raises(
-        RewardError, match=r"no reward 'shorts' \(did you mean 'short'\?\); there are math, short\."
+        RewardError, match=r"no reward 'shorts' \(did you mean 'short'\?\); there are math, gsm8k, short\."
     ) as found:
         reward("shorts")
     assert (found.value.code, found.value.exit_code) == ("LG-E120", 2)

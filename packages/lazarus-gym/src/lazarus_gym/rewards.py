@@ -12,6 +12,7 @@ from numbers import Real
 from typing import Any, cast
 
 from lazarus_core.plugins import PluginGroup, near_name, reason
+from lazarus_gym.answers import gsm8k_answer
 from lazarus_gym.errors import RewardError
 from lazarus_gym.score import by_kind, check_ids, wilson_interval
 from lazarus_gym.tasks.maths import Task, verify
@@ -26,8 +27,12 @@ def _exact(task: Task, reply: str) -> float:
     return float(verify(task, reply).correct)
 
 
-BUILT_IN: dict[str, Reward] = {"math": _exact}
-"""Rewards of this package: `math` is 1 for the right number and 0 otherwise."""
+def _gsm8k(task: Task, reply: str) -> float:
+    return float(gsm8k_answer(reply) == task.answer)
+
+
+BUILT_IN: dict[str, Reward] = {"math": _exact, "gsm8k": _gsm8k}
+"""Rewards of this package, 1 for right and 0 for wrong: `math` reads the last number, `gsm8k` the one after `####`."""
 
 
 @dataclass(frozen=True)

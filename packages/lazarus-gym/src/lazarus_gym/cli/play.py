@@ -60,7 +60,11 @@ def run(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Play puzzles and save finished episodes as training data. The same command continues a stopped run."""
+    """Play puzzles and save finished episodes as training data. The same command continues a stopped run.
+
+    Example: --puzzles sudoku,binary --episodes 100 -o episodes
+    Example: --host localhost --port 8024 --puzzles sudoku --episodes 10
+    """
     from lazarus_gym.episodes import EMBEDDED_GAMES, collect_episodes
     from lazarus_gym.wire import PuzzleGame
 
@@ -170,7 +174,10 @@ def info(
     timeout: Timeout = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """List the games of the embedded environments or of a server, each tried with a hint and a move."""
+    """List the games of the embedded environments or of a server, each tried with a hint and a move.
+
+    Example: --host localhost --port 8024
+    """
     import asyncio
 
     from lazarus_gym.environments import ENVIRONMENTS, make_environment
@@ -214,7 +221,10 @@ def serve(
     max_connections: Annotated[int, typer.Option("--max-connections", help="Connections at once.")] = 100,
     idle: Annotated[float, typer.Option("--idle", help="Seconds after which a silent connection is closed.")] = 300.0,
 ) -> None:
-    """Serve the embedded games to puzzle clients until Ctrl-C."""
+    """Serve the embedded games to puzzle clients until Ctrl-C.
+
+    Example: --port 8024
+    """
     import asyncio
 
     from pydantic import ValidationError

@@ -52,6 +52,8 @@ async def serve_puzzles(config: PuzzleServerConfig) -> AsyncGenerator[int]:
             await _converse(reader, writer, config.idle_s)
         except (OSError, ValueError, TimeoutError):  # a client that left, was silent, or sent a line without end
             pass
+        except asyncio.CancelledError:  # the server ends; asyncio of Python 3.11 logs a cancelled handler as an error
+            pass
         finally:
             connections.discard(task)
             await _close(writer)
