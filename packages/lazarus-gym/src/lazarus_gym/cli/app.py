@@ -92,7 +92,8 @@ def verify(
         typer.Option("--replies", help='JSON lines {"id":"...","reply":"..."}, one per task; also of `infer --json`.'),
     ],
     reward: Annotated[
-        str | None, typer.Option("--reward", help="Print the mean of this reward: math, gsm8k, or one of another package.")
+        str | None,
+        typer.Option("--reward", help="Print the mean of this reward: math, gsm8k, or one of another package."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
