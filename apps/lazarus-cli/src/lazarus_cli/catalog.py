@@ -48,6 +48,7 @@ KNOWN = {
     "verify": Known("lazarus-train", "Verify a trained model back to the rows of its training data."),
 }
 HIDDEN = {
+    "gym": ("generate",),  # `lazarus generate`
     "tokenizer": ("lengths", "samples"),  # `lazarus data lengths`, `lazarus data samples`
     "train": ("sweep", "verify"),  # `lazarus sweep`, `lazarus verify`
 }

@@ -14,6 +14,7 @@ MOUNTS = {
     "lazarus data samples": "lazarus-tokenkit samples",
     "lazarus tokenizer": "lazarus-tokenkit",
     "lazarus model": "lazarus-models",
+    "lazarus bench infer": "lazarus-models bench",
     "lazarus chat": "lazarus-models chat",
     "lazarus doctor": "lazarus-models doctor",
     "lazarus infer": "lazarus-models infer",
