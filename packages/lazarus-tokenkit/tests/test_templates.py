@@ -161,7 +161,15 @@ def test_llama2_puts_the_system_message_into_the_first_turn():
 )
 def test_a_system_message_is_the_preamble(name: str, text: str):
     assert template(name).render((SYSTEM, *TURNS[:3]), add_generation_prompt=True) == text
-    assert template(name).is_content_independent  # encoding renders each sequence of roles once
+    if name == "instruct":
+        assert template(name).is_content_independent  # encoding renders each sequence of roles once
+
+
+def test_an_answer_of_the_model_is_the_same_text_in_the_next_turn():
+    answered = [Message("user", "Hi"), Message("assistant", " Yo.")]  # as it is decoded after `Assistant:`
+    asked = Encoder(ALL, "chat").prompt([*answered, Message("user", "Bye")])
+    begun = template("chat").render(answered[:1], add_generation_prompt=True) + " Yo.</s>"
+    assert ALL.decode(asked).startswith(begun + "\n\nHuman: Bye")
 
 
 TALK = st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=3)

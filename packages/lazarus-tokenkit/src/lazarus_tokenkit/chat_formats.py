@@ -178,11 +178,12 @@ CHAT = """\
 {%- elif message.role == 'user' -%}{{- 'Human: ' + message.content + '\\n\\n' -}}
 {%- elif message.role == 'assistant' -%}
 {{- 'Assistant:' -}}
-{%- generation -%}{{- ' ' + message.content + eos_token -}}{%- endgeneration -%}
+{%- generation -%}{{- ' ' + message.content | trim + eos_token -}}{%- endgeneration -%}
 {{- '\\n\\n' -}}
 {%- else -%}{{- raise_exception('chat knows the roles system, user and assistant') -}}
 {%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- 'Assistant:' -}}{%- endif -%}
 """
-"""The space after `Assistant:` belongs to the answer, so that its first word is the token that it is within a text."""
+"""The space after `Assistant:` belongs to the answer, so that its first word is the token that it is within a text. An answer
+of the model begins with that space; it is trimmed, so that the answer is the same text in the next turn."""
