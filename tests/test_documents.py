@@ -29,6 +29,7 @@ NOT_RUN = {
     "apps/lazarus-cli/docs/getting-started.md": 2,
     "apps/lazarus-cli/docs/models.md": 1,
     "apps/lazarus-cli/docs/inference.md": 2,
+    "apps/lazarus-cli/docs/real-model.md": 5,
     "apps/lazarus-cli/docs/server.md": 1,
     "apps/lazarus-cli/README.md": 1,
     "apps/lazarus-cli/docs/environment.md": 1,
