@@ -76,11 +76,11 @@ def test_any_text_is_read(text: str):
 
 
 def test_long_texts_take_little_time():
-    for text in ("1," * 200_000, "9" * 400_000, "1/" * 200_000, "-" * 400_000, ". " * 200_000):
+    for text in ("1," * 50_000, "9" * 100_000, "1/" * 50_000, "-" * 100_000, ". " * 50_000):
         begin = time.process_time()
         last_number(text)
         gsm8k_answer(f"#### {text}")
-        assert time.process_time() - begin < 5
+        assert time.process_time() - begin < 2
 
 
 def test_the_reward_of_gsm8k_wants_the_mark():

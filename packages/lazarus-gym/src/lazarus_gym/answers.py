@@ -10,7 +10,7 @@ from fractions import Fraction
 MAX_DIGITS = 400
 """Longer numbers are no answers; reading them would take quadratic time."""
 _NUMBER = re.compile(
-    r"(?P<sign>(?<![\w.)])[-\u2212+])?[$\u20ac\u00a3]?"
+    r"(?=[-\u2212+]?[$\u20ac\u00a3]?\.?[0-9])(?P<sign>(?<![\w.)])[-\u2212+])?[$\u20ac\u00a3]?"
     r"(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)?(?P<places>(?<=[0-9])\.[0-9]+|(?<![0-9.])\.[0-9]+)?"
     r"(?:\s?/\s?(?P<below>[0-9]+)(?![0-9./]))?(?P<percent>\s?%)?",
     re.ASCII,
