@@ -94,6 +94,8 @@ def _pages() -> list[Page]:
         "diff": f"{analyze} diff -t1 byte -t2 'char:0123456789 etaoinshr' -d rows.jsonl --html",
     }.items():
         add("lazarus_tokenkit.analysis.page", f"tokenizer-{name}", command, "byte", "rows.jsonl")
+    infer = "bench infer model --batch-sizes 1,2 --prompt-tokens 8,16 --new-tokens 4 --repeats 3 --html"
+    add("lazarus_models.cli.benchmarking", "bench-infer", infer, "model")
     bench = "bench -d rows.jsonl -t byte -b 4096 --num-samples 24 --steps 1 -o bench"
     found.append(Page("bench", bench, "bench/bench.html", "lazarus_cli.bench_report", ("rows.jsonl", "byte", "nano")))
     return found

@@ -110,7 +110,7 @@ def test_the_command_prints_a_table_json_and_a_page(stories, tmp_path):
     assert head.split()[:3] == ["texts", "prompt", "answer"]
     assert [row.split()[:3] for row in rows] == [["1", "4", "3"], ["2", "4", "3"]]
     page = (tmp_path / "page.html").read_text()
-    assert "<title>Latency: stories260k</title>" in page and page.count("<tr>") == 3 and "2 x 4" in page
+    assert "<title>Latency of stories260k</title>" in page and page.count("<tr>") == 3 and "2 x 4" in page
     found = json.loads(bench(stories.path, *few, "--json").stdout)
     assert (found["bench_infer_version"], found["settings"]["batch_sizes"]) == (1, [1, 2])
     for case in found["cases"]:

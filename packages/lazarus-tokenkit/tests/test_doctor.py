@@ -385,7 +385,7 @@ def test_the_command_finds_repairs_and_says_no(call: Any, tmp_path: Path, small_
     source.mkdir()
     for name, content in files.contents().items():
         (source / name).write_bytes(content)
-    code, out, err = call("doctor", "-t", str(source), "--quiet", "--fix", str(tmp_path / "fixed"))
+    code, out, err = call("doctor", "-t", str(source), "--fix", str(tmp_path / "fixed"))
     assert code == 1 and "error D34" in out and "D34: dropout off" in err
     assert call("doctor", "-t", str(tmp_path / "fixed"))[0] == 0
     _, out, _ = call("doctor", "-t", "byte", "--json")

@@ -155,7 +155,7 @@ def _spread(spread: "Spread | None", factor: float, unit: str) -> str:
 
 
 def _page(about: dict[str, Any], settings: "InferenceBenchmark", cases: "list[Case]") -> str:
-    from lazarus_core.html import Bar, bars, page, section
+    from lazarus_core.html import Bar, bars, page, section, table, this_command
 
     def chart(title: str, text: str, unit: str, values: list[float | None]) -> str:
         most = max((value for value in values if value is not None), default=0.0)
@@ -171,16 +171,15 @@ def _page(about: dict[str, Any], settings: "InferenceBenchmark", cases: "list[Ca
         ]
         return section(title, text, bars(found)) if found else ""
 
-    head = "".join(f"<th>{escape(each)}</th>" for each in _HEAD)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in _cells(case))}</tr>" for case in cases)
+    title = f"Latency of {about['model']}"
     names = "Texts at once x tokens of a prompt; median of the runs."
     writing = [case.write_tokens_per_s for case in cases]
     reading = [case.read_tokens_per_s for case in cases]
     content = (
-        f"<h1>Latency of {escape(about['model'])}</h1><p>{escape(_about(about, settings))}</p>"
-        f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+        f"<header><h1>{escape(title)}</h1><p>{escape(_about(about, settings))}</p></header>"
+        + section("Runs", "Median and range.", table(_HEAD, map(_cells, cases), numbers=range(len(_HEAD))))
         + chart("First token", names, "ms", [1000 * case.first_token_s.median for case in cases])
         + chart("Reading", f"Tokens of prompts a second. {names}", "tok/s", [each and each.median for each in reading])
         + chart("Writing", f"Tokens of answers a second. {names}", "tok/s", [each and each.median for each in writing])
     )
-    return page(f"Latency: {about['model']}", content, "lazarus-models")
+    return page(title, content, "lazarus-models", origin=this_command())
