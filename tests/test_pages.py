@@ -199,7 +199,7 @@ def test_a_browser_finds_nothing_wrong(pages: dict[str, str], tmp_path: Path):
     frames = ""
     for name, text in pages.items():
         (tmp_path / f"{name}.html").write_text(
-            text.replace("<script>", f"<script>{_REPORT}</script><script>", 1), "utf-8"
+            text.replace("</head>", f"<script>{_REPORT}</script></head>", 1), "utf-8"
         )
         frames += f'<iframe src="{name}.html" width="400" height="800"></iframe>'
     (tmp_path / "all.html").write_text(f"<!doctype html><body>{frames}<script>{_COLLECT}</script></body>", "utf-8")
