@@ -331,3 +331,20 @@ def test_the_extra_for_quantized_weights_is_named(data, tmp_path, monkeypatch):
     with pytest.raises(UnsupportedModel, match=r"lazarus-models\[gguf\]") as caught:
         load(tmp_path / "x.gguf")
     assert caught.value.code == "LM-E268"
+
+
+def test_tensors_that_overlap_are_refused(tmp_path):
+    writer = gguf.GGUFWriter(tmp_path / "x.gguf", "llama")
+    for name in ("output.weight", "token_embd.weight"):
+        writer.add_tensor(name, np.ones((2, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    content = bytearray((tmp_path / "x.gguf").read_bytes())
+    at = content.index(b"token_embd.weight") + len(b"token_embd.weight") + 4 + 2 * 8 + 4
+    assert struct.unpack("<Q", content[at : at + 8]) == (256,)
+    content[at : at + 8] = struct.pack("<Q", 32)
+    (tmp_path / "x.gguf").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"`token_embd\.weight` overlaps another tensor"):
+        read_gguf_header(tmp_path / "x.gguf")
