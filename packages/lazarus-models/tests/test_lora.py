@@ -86,6 +86,24 @@ def test_a_saved_adapter_loads_on_its_base(tiny, tiny_directory, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_loaded_adapter_drops_nothing(tiny, tiny_directory, tmp_path):
+    apply_lora(tiny.model, LoraConfig(rank=4, dropout=0.5), seed=0)
+    train_a_little(tiny.model)
+    save_adapter(tiny.model, LoraConfig(rank=4, dropout=0.5), tmp_path)
+    tiny.model.eval()
+    expected = logits(tiny.model)
+    loaded = load(tiny_directory)
+    load_adapter(loaded.model, tmp_path)
+    several = load(tiny_directory)
+    adapters = AdapterSet(several.model)
+    adapters.add("one", tmp_path)
+    adapters.use("one")
+    for model in (loaded.model, several.model):
+        assert np.array_equal(logits(model), expected)
+        model.train()
+        assert not np.array_equal(logits(model), expected), "training drops inputs"
+
+
 def test_mlx_lm_opens_the_adapter_we_write_and_we_open_its(tiny, tiny_directory, tmp_path):
     import mlx_lm
     from mlx_lm.tuner.utils import linear_to_lora_layers

@@ -106,7 +106,7 @@ def load_adapter(
     *,
     any_base: bool = False,
 ) -> LoraConfig:
-    """Adds a stored adapter to the model that it was trained on.
+    """Adds a stored adapter to the model that it was trained on. Its dropout is off until `model.train()`.
 
     Args:
         model: The base model, changed in place.
@@ -126,6 +126,7 @@ def load_adapter(
     adapt(model, sorted({name.rpartition(".")[0] for name in tensors}), config)
     _refuse_misfit(directory, tensors, adapter_weights(model))
     set_weights(model, tensors)
+    model.eval()  # dropout is for training, which switches it on
     return config
 
 
@@ -163,6 +164,7 @@ class AdapterSet:
         self.use(name)
         _refuse_misfit(Path(directory), tensors, adapter_weights(self._model))
         set_weights(self._model, tensors)
+        self._model.eval()
         self.use(None)
 
     def use(self, name: str | None) -> None:
