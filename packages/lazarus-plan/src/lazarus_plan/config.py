@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, model_validator
 
 from lazarus_core.canonical import JSON, MAX_INTEGER
+from lazarus_core.printable import listed
 
 Mode = Literal["packed", "stable", "padded", "bucketed"]
 OversizePolicy = Literal["error", "exclude", "truncate", "split"]
@@ -49,7 +50,7 @@ class Stage(_Stored):
     @model_validator(mode="after")
     def _is_consistent(self) -> "Stage":
         if not self.sources or len(set(self.sources)) != len(self.sources):
-            raise ValueError(f"`sources` {list(self.sources)} must name at least one source, each once")
+            raise ValueError(f"`sources` {listed(self.sources)}: name at least one source, each once")
         if self.weights and len(self.weights) != len(self.sources):
             raise ValueError(f"{len(self.weights)} `weights` for {len(self.sources)} `sources`")
         if self.until == "first" and not self.weights:
@@ -107,11 +108,11 @@ class PlanConfig(_Stored):
         if bool(self.bucket_edges) != (self.mode == "bucketed"):
             raise ValueError("`bucket_edges` and `mode` bucketed need each other")
         if any(first >= second for first, second in pairwise(self.bucket_edges)):
-            raise ValueError(f"`bucket_edges` {list(self.bucket_edges)} do not ascend")
+            raise ValueError(f"`bucket_edges` {listed(self.bucket_edges)} do not ascend")
         if self.bucket_edges and (self.align > 1 or self.window is not None):
             raise ValueError("`align` and `window` have no effect in `mode` bucketed")
         if self.bucket_edges and self.row_len not in (None, self.bucket_edges[-1]):
-            raise ValueError(f"`row_len` {self.row_len} is not the last of `bucket_edges` {list(self.bucket_edges)}")
+            raise ValueError(f"`row_len` {self.row_len} is not the last of `bucket_edges` {listed(self.bucket_edges)}")
         if self.mode == "stable" and max(self.repeats, default=1) > 1:
             raise ValueError("`repeats` have no effect in `mode` stable")
         if self.mode != "packed" and any(stage.weights for stage in self.stages):

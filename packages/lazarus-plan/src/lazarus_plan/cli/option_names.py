@@ -25,6 +25,8 @@ _FIELDS = {
     "seed": "--seed",
     "token_budget": "--token-budget",
     "window": "--window",
+    "world_size": "--world",
+    "resume_world_size": "--resume-world",
     "zero_length": "--zero-length",
     "recipe": "--tokenizer",
 }
