@@ -20,6 +20,7 @@ import typer
 
 from lazarus_cli.bench_rows import MAX_SYNTHETIC_ROWS, synthetic_rows
 from lazarus_core.bounded import open_file
+from lazarus_core.canonical import MAX_INTEGER
 from lazarus_core.cli_options import Force
 from lazarus_core.console import say, show
 from lazarus_core.errors import LazarusError, reworded
@@ -97,7 +98,9 @@ def bench(
     num_samples: Annotated[
         int, typer.Option("--num-samples", help="Maximum number of rows to read or to make.", min=1)
     ] = 1000,
-    token_budget: Annotated[int, typer.Option("-b", "--token-budget", help="Maximum tokens per step.", min=1)] = 4096,
+    token_budget: Annotated[
+        int, typer.Option("-b", "--token-budget", help="Maximum tokens per step.", min=1, max=MAX_INTEGER)
+    ] = 4096,
     steps: Annotated[int, typer.Option("--steps", help="Training steps measured per mode.", min=1)] = 5,
     baseline: Annotated[Path | None, typer.Option("--baseline", help="An earlier bench.json to compare with.")] = None,
     tolerance: Tolerance = 0.2,
