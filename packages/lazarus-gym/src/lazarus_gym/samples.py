@@ -120,4 +120,4 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     except InputError as error:
         raise SamplesError(error.message, "LG-E112") from error
     if not number:
-        raise SamplesError(f"{path} is empty", "LG-E111")
+        raise SamplesError(f"{path} is empty: give a file with lines", "LG-E111")

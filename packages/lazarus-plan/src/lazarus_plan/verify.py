@@ -78,7 +78,7 @@ def verify_plan(
         return
     plan = load_plan(path)
     if plan.metadata.parent is None and parent is not None:
-        raise PlanError(f"{path} has no parent: it was not made by `rebase_plan`", "LP-E009")
+        raise PlanError(f"{path} has no parent: it was not made by `rebase_plan`; omit `parent`", "LP-E009")
     yield f"plan: valid, {len(plan):,} steps"
     yield _check_identity(plan.plan_id, expect)
     if plan.metadata.parent is not None:

@@ -19,6 +19,7 @@ _FIELDS = {
     "epochs": "--epochs",
     "force": "--force",
     "oversize": "--oversize",
+    "parent": "--parent",
     "rebuild": "--rebuild",
     "repeats": "--repeats",
     "row_len": "--row-len",
