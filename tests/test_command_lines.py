@@ -31,6 +31,8 @@ PARTS = 10
 """The default run tries every tenth line of a name; a thorough run tries all."""
 ENDS = re.compile(r" \[(?:(?P<code>L[A-Z]-E\d{3})|(?P<usage>lazarus(?:-\w+)?))\]$")
 """How an error line ends: a code that `lazarus explain` knows, or the command of a usage error."""
+ABOUT_ALL = re.compile(r"\[(LM-E109|LT-E602|LT-E802|LT-E901|LG-E1\d\d)\]$")
+"""Codes about all the data or the machine, whose messages name a setting."""
 FORBIDDEN = {
     "a value of Python": re.compile(r"PosixPath\(|<class|<[\w.]+ object|\b(None|True|False)\b|[\[{(]'|\['"),
     "an exception": re.compile(r"Traceback|\w+Error\b|\[Errno|os error|codec can't|C ssize_t|C long"),
@@ -39,7 +41,7 @@ FORBIDDEN = {
 }
 """What no error shows."""
 WAY_OUT = re.compile(
-    r"^error: \S+:\d+(:\d+)?: |; see [\w. -]+ --help$|[:;,(] ?(give|choose|correct|remove|build|write|rename|use|raise|add|name|call|make|set|check|"
+    r"^error: \S+:\d+(:\d+)?: |; see [\w. -]+ --help$|(?<=: )empty$|is empty$|\bis outside \d|\bhas 1 to\b|\bsuch as\b|[:;,(] ?(measure|compare|plan fewer|give|choose|correct|remove|build|write|rename|use|raise|add|name|call|make|set|check|"
     r"restore|omit|fetch|install|run|repeat|save|put|select|`|the options?|there (are|is)|such as|must|the suffix must|codes|known|only|in it)|\bgive\b|\bneeds?\b",
 )
 """How a message names the way out: the line to correct, what to do, or what would be right."""
@@ -66,7 +68,9 @@ def make_inputs(folder: Path) -> None:
         commands.run([sys.executable, "-m", "lazarus_cli", *words], cwd=folder, check=True)
     (folder / "chat.json").write_text(json.dumps([{"role": "user", "content": "q"}]), "utf-8")
     (folder / "tests.json").write_text(json.dumps([]), "utf-8")
-    (folder / "replies.jsonl").write_text('{"id":"0","reply":"1"}\n', "utf-8")
+    tasks = [json.loads(line) for line in (folder / "tasks.jsonl").read_text("utf-8").splitlines()]
+    replies = [json.dumps({"id": task["id"], "reply": "1"}) + "\n" for task in tasks]
+    (folder / "replies.jsonl").write_text("".join(replies), "utf-8")
     (folder / "folder").mkdir()
     (folder / "folder/notes.txt").write_text("years of work\n", "utf-8")
     (folder / "notes.txt").write_text("years of work\n", "utf-8")
@@ -90,7 +94,9 @@ FREE = frozenset(
 """Texts that any word can be."""
 ACCEPTED: dict[tuple[str, str], frozenset[str] | None] = {
     ("text", "word"): FREE,
-    ("text", "empty string"): frozenset({"text", "prompt", "system", "classes", "log_to", "optimizer__rate_factors"}),
+    ("text", "empty string"): frozenset(
+        {"text", "prompt", "system", "classes", "log_to", "optimizer__rate_factors", "freeze"}
+    ),
     ("text", "not UTF-8"): frozenset(),
     ("read", "text"): None,  # a file of text is data, too
     ("read", "folder"): None,  # as is a folder of texts
@@ -160,7 +166,11 @@ def names_place(line: Line, error: str) -> bool:
     values = [word.encode("utf-8", "backslashreplace").decode()[:60] for word in line.words if len(word) > 1]
     values.append(utf8_name(line.value))
     names = () if line.option is None else (*line.option.names, line.option.name)
-    return "--help" in error or any(word and word in error for word in (*values, *names))
+    return (
+        "--help" in error
+        or ABOUT_ALL.search(error) is not None
+        or any(word and word in error for word in (*values, *names))
+    )
 
 
 @pytest.fixture(scope="module")

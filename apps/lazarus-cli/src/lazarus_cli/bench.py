@@ -401,5 +401,5 @@ def _read_report(path: Path) -> JSON:
         report: JSON = read_object(path)
         assert report["bench_version"] == BENCH_VERSION
     except (MalformedJson, KeyError, TypeError, AssertionError) as error:
-        raise BenchFailed(f"{path} is not a {REPORT} of this version", "LC-E124") from error
+        raise BenchFailed(f"{path} is not a {REPORT} of this version: measure it again", "LC-E124") from error
     return report

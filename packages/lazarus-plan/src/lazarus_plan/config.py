@@ -97,6 +97,8 @@ class PlanConfig(_Stored):
             )
         if max(self.token_budget, self.seed) > MAX_INTEGER:
             raise ValueError("`token_budget` and `seed` must stay below 2^53")
+        if max(self.epochs, self.align, self.window or 0, *self.repeats, 0) > MAX_INTEGER:
+            raise ValueError("`epochs`, `align`, `window` and `repeats` must stay below 2^53")
         if self.row_len is not None and self.row_len % self.align:
             raise ValueError(f"`row_len` {self.row_len} is not a multiple of `align` {self.align}")
         if self.row_len is None and self.align > self.token_budget:

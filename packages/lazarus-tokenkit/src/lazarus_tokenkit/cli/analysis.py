@@ -115,7 +115,7 @@ def fit_score(
     tokenizer: TokenizerName,
     data: Data,
     fields: "FieldNames",
-    seed: Annotated[int, typer.Option("--seed", help="Random seed of the halves and the resampling.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed of the halves and the resampling.", min=0)] = 0,
     as_json: AsJson = False,
     *,
     page: Page,
