@@ -20,7 +20,7 @@ from lazarus_core.cli_app import Alias, Deferred, deferred_of
 
 OWN = {"lazarus_gym": "lazarus_gym.cli:app", "lazarus_introspect": "lazarus_introspect.cli:app"}
 """Command lines of packages whose commands `lazarus` does not mount, or not all of them."""
-WRITTEN = {"output", "html", "save", "fix", "report"}
+WRITTEN = {"output", "html", "save", "fix", "report", "train", "validation_output"}
 """Names of parameters that take a path to write; every other path is read."""
 HUGE = str(10**30)
 LARGE = str(2**53)
@@ -111,6 +111,7 @@ NAMED = {
 }
 """Good values of one command, where the name of the parameter does not say it."""
 MORE: Mapping[tuple[str, ...], Mapping[str, str]] = {
+    ("data", "corpus", "build"): {"data": "data.jsonl"},
     ("bench",): {"data": "data.jsonl", "steps": "1", "num_samples": "8", "token_budget": "512", "output": "made/new"},
     ("infer",): {"model": "model", "prompt": "hello", "max_tokens": "1"},
     ("chat",): {"max_tokens": "1"},

@@ -254,7 +254,7 @@ def audit(
         for each in found.findings:
             show_line(f"error {each.code}: {log}: {each.message}")
         if not found.version:
-            say(f"{log} cannot be read as an audit log: give the `audit.jsonl` of a run")
+            warn(f"{log} cannot be read as an audit log: give the `audit.jsonl` of a run")
             raise typer.Exit(1)
         verdict = "followed the plan" if not found.findings else "did not follow the plan"
         steps = f"steps {found.first_step} to {end - 1}" if found.steps else "no step"
