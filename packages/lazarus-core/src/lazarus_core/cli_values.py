@@ -16,7 +16,9 @@ MAY_BE_EMPTY = "may be empty"
 
 def may_be_empty(function: Callable[..., Any] | None) -> frozenset[str]:
     """Names of the parameters whose value may be empty."""
-    parameters = {} if function is None else inspect.signature(function).parameters
+    if function is None:
+        return TEXTS
+    parameters = inspect.signature(function).parameters
     return TEXTS | {each.name for each in parameters.values() if MAY_BE_EMPTY in get_args(each.annotation)}
 
 
