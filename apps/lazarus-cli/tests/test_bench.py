@@ -81,7 +81,7 @@ def test_a_fall_below_the_baseline_is_exit_1_and_other_work_is_refused(measured)
     assert re.search(r"slower than the baseline by more than 20%: .*\btraining, packed to 0\.0\dx", done.stderr)
     done = run(folder, "--baseline", "fast.json", "--num-samples", "10")
     assert done.returncode == 2
-    assert "measured other work: samples, tokens differ" in done.stderr
+    assert re.search(r"measured other work: samples was 30, is \d+, tokens was \d+, is \d+;", done.stderr)
 
 
 @pytest.mark.parametrize(
@@ -138,3 +138,15 @@ def test_synthetic_rows_fit_and_repeat(count, longest, seed):
     assert all(row["prompt"] and row["completion"] for row in read)
     assert all(len(row["prompt"]) + len(row["completion"]) <= longest // 2 for row in read)
     assert count < 9 or rows != synthetic_rows(count, longest, seed + 1)
+
+
+def test_errors_and_warnings_name_the_file_and_line_of_the_user(tmp_path: Path):
+    row = '{"prompt":"What?","completion":"That."}\n'
+    (tmp_path / "rows.data.jsonl").write_text(row + row + row + "nonsense\n", "utf-8")
+    done = run(tmp_path, "-d", "rows.data.jsonl")
+    assert done.returncode == 2
+    assert "error: rows.data.jsonl:4:1: not JSON" in done.stderr and "lazarus-bench-" not in done.stderr
+    (tmp_path / "rows.data.jsonl").write_text(row + row + '{"prompt":"What?","completion":""}\n', "utf-8")
+    done = run(tmp_path, "-d", "rows.data.jsonl", "--model", "nix")
+    assert "the first in rows.data.jsonl:3: a model learns to answer nothing" in done.stderr
+    assert "lazarus-bench-" not in done.stderr

@@ -218,3 +218,51 @@ def test_lines_of_progress_do_not_count_an_earlier_run(
         now[0] += 15
         advance(1, note="loss 1")
     assert capsys.readouterr().err == "training: 62/100 steps, 380 s left, loss 1\n".replace("380 s", "6 min")
+
+
+def unusable(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    app = App()
+
+    @app.command()
+    def act(
+        paths: Annotated[list[Path], typer.Argument()],
+        name: Annotated[str, typer.Option("--name")] = "",
+        count: Annotated[int, typer.Option("--count")] = 0,
+        rate: Annotated[float, typer.Option("--rate")] = 0.0,
+        prompt: Annotated[str, typer.Option("--prompt")] = "",
+        folder: Annotated[Path | None, typer.Option("--folder")] = None,
+    ) -> None:
+        """Accepts everything."""
+
+    with pytest.raises(SystemExit) as ended:
+        console.run(app_with(app, words), "act")
+    assert ended.value.code in (0, 2)
+    return capsys.readouterr().err
+
+
+def app_with(app: App, words: list[str]):
+    return lambda **options: app(words, **options)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["a", ""], "the path is empty"),
+        (["a", "--folder", ""], "the path is empty"),
+        (["a", "--folder="], "the path is empty"),
+        (["a", "--name", ""], "the value is empty"),
+        (["a", "--name", "x\udcff"], "the value is not UTF-8"),
+        (["a", "--count", str(2**63)], "must be at most 9,223,372,036,854,775,807 in size"),
+        (["a", "--count", str(-(2**63))], "must be at most"),
+        (["a", "--rate", "nan"], "must be a finite number"),
+        (["a", "--rate", "1e999"], "must be a finite number"),
+        (["a", "--count", "1.5"], "must be a whole number"),
+        (["a", "--name", "b", "--folder="], "'--folder'"),
+        (["a", "--prompt", "", "--count", str(2**63 - 1), "--rate", "1e300"], ""),
+        ([".", "--folder", "."], ""),
+        (["a", "--prompt", "", "--folder", "."], ""),
+    ],
+)
+def test_a_value_that_no_option_can_use_is_refused(words: list[str], reason: str, capsys: pytest.CaptureFixture[str]):
+    said = unusable(words, capsys)
+    assert reason in said and bool(said) is bool(reason), said

@@ -287,7 +287,7 @@ def test_any_texts_give_one_corpus(
 
 
 def test_bad_input_is_one_line(tmp_path: Path):
-    with pytest.raises(SourceError, match="no such file"):
+    with pytest.raises(SourceError, match="does not exist"):
         build_corpus(from_files([tmp_path / "nothing.jsonl"]), tmp_path / "out")
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match="no file of a known format"):

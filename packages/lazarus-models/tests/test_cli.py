@@ -166,8 +166,8 @@ def test_doctor_names_the_blas_and_its_speed():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("infer", "--model", "absent", "--prompt", "x"), "absent: no such directory"),
-        (("info", "--model", "absent"), "absent: no such directory"),
+        (("infer", "--model", "absent", "--prompt", "x"), "absent does not exist: give a directory"),
+        (("info", "--model", "absent"), "absent does not exist: give a directory"),
         (("infer", "--model", "absent", "--prompt", "x", "--top-p", "0.9"), "`top_p` has no effect"),
     ],
 )
@@ -259,7 +259,9 @@ def test_a_missing_extra_is_named(stories, monkeypatch):
 
 
 def test_an_adapter_that_is_none_is_named(stories, tmp_path):
-    assert "no adapter_config.json" in refusal("infer", "--model", stories.path, "--adapter", tmp_path, "--prompt", "x")
+    assert "is not an adapter: give a directory with adapter_config.json" in refusal(
+        "infer", "--model", stories.path, "--adapter", tmp_path, "--prompt", "x"
+    )
 
 
 def test_a_model_saved_by_transformers_5_is_converted_to_what_mlx_lm_reads(stories, tmp_path):

@@ -127,7 +127,7 @@ def test_layers_are_as_many_as_their_kinds():
         (b"{", "config.json:1:2"),
         (b"[]", "not a JSON object but a list"),
         (b"\xff", "is not UTF-8"),
-        (None, "no such file"),
+        (None, "does not exist"),
     ],
 )
 def test_an_unreadable_config_is_one_line(tmp_path, content, words):

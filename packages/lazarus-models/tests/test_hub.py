@@ -39,7 +39,7 @@ def test_what_is_nowhere_is_one_line(cached):
         load("someone/else", revision="main")
     assert "\n" not in failure.value.message
     with pytest.raises(
-        ConfigError, match=r"zzz: no such directory; give a directory .* \d+ short names, such as smollm2-360m, "
+        ConfigError, match=r"zzz does not exist: give a directory .* \d+ short names, such as smollm2-360m, "
     ):
         load("zzz")
 

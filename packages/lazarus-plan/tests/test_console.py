@@ -190,10 +190,11 @@ def test_a_full_disk_behind_stdout_is_2():
 
 
 REFUSALS = {
-    "memory": ("raise MemoryError('no room')", "not enough memory: no room"),
+    "memory": ("raise MemoryError('no room')", "[LP-E222]"),
     "thread": ('raise RuntimeError("can\'t start new thread")', "not enough memory, threads or disk"),
     "library": ("raise ImportError('x.so: failed to map segment from shared object')", "to load a library"),
     "name": ('\'{"a": "x\\udcff.jsonl"}\'.encode()', r"a name is not UTF-8: `x\xff.jsonl`"),
+    "missing": ("open('none')", "error: none does not exist: correct the path [LP-E220]"),
     "folder": (
         "import os; os.mkdir('d'); os.chdir('d'); os.rmdir('../d'); os.getcwd()",
         "directory does not exist any",

@@ -15,6 +15,7 @@ from lazarus_core.errors import OutputTaken
 from lazarus_tokenkit import load_tokenizer
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.tokenizers import BpeConfig, SentencePieceConfig, train_bpe, train_sentencepiece
+from lazarus_tokenkit.tokenizers.backends.character import character_tokenizer
 from lazarus_tokenkit.training.card import freeze
 from lazarus_tokenkit.training.run import estimate, train_files
 from suite import share
@@ -180,3 +181,36 @@ def test_too_little_text_is_said(call: Any, tmp_path: Path):
     code, out, err = call("train", "bpe", "-d", str(tmp_path / "d.txt"), "-o", str(tmp_path / "t"), "-v", "300")
     assert code == 0 and "none: too few documents" in out
     assert "258 ids instead of 300: the text has no more pairs to merge" in err
+
+
+BLANK = st.lists(st.text(" \t\n\r\u3000", max_size=4), max_size=4)
+
+
+@pytest.mark.parametrize("make", [train_bpe, train_sentencepiece, character_tokenizer])
+@given(texts=BLANK)
+def test_blank_texts_train_no_tokenizer(make: Any, texts: list[str]):
+    configs = {train_bpe: [BpeConfig()], train_sentencepiece: [SentencePieceConfig()]}
+    with pytest.raises(TokenkitError, match="at least one visible character") as caught:
+        make(texts, *configs.get(make, []))
+    assert caught.value.code == "LT-E280"
+
+
+def test_one_text_is_no_list_of_texts():
+    with pytest.raises(TokenkitError, match="give `texts` as a list"):
+        train_bpe("low lower lowest", BPE)
+
+
+@pytest.mark.parametrize("config", [BpeConfig, SentencePieceConfig])
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"vocab_size": 10**30}, "less than or equal to 16777216"),
+        ({"vocab_size": 0}, "greater than 0"),
+        ({"special_tokens": ("a", "a")}, "distinct"),
+        ({"special_tokens": ("",)}, "not empty"),
+        ({"special_tokens": ("\udcff",)}, "UTF-8"),
+    ],
+)
+def test_settings_of_trainers_are_bounded(config: Any, settings: dict[str, Any], words: str):
+    with pytest.raises(ValidationError, match=words):
+        config(**settings)

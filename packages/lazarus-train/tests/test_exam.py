@@ -35,7 +35,7 @@ def test_every_set_is_measured_by_its_name_as_it_is_alone(setup, sets):
 
 def test_a_file_that_is_not_there_is_named_before_anything_is_read(setup, sets):
     rows: list[int] = []
-    with pytest.raises(SetupError, match=r"`eval_data` gone=.*nothing\.jsonl: there is no such file"):
+    with pytest.raises(SetupError, match=r"`eval_data` gone: .*nothing\.jsonl does not exist"):
         train(
             setup.config(eval_data={**sets, "gone": setup.folder / "nothing.jsonl"}),
             watcher=Watcher(on_rows=rows.append),

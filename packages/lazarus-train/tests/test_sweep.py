@@ -113,7 +113,7 @@ def test_a_sweep_of_which_nothing_runs_says_why_and_tries_again_once_it_is_mende
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--model", "nothing"], "no directory with config.json"),
+        (["--model", "nothing"], "--model nothing does not exist: give one with config.json"),
         (["--row-len", "a"], "give whole numbers"),
         (["--row-len", "1"], "2 is the least"),
         (["--lora-rank", "-1"], "0 is the least"),

@@ -4,8 +4,8 @@ It calls the packages' public functions, and each figure is the measurement of o
 """
 
 import contextlib
-import itertools
 import json
+import logging
 import shutil
 import tempfile
 import time
@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from lazarus_cli.bench_rows import MAX_SYNTHETIC_ROWS, synthetic_rows
+from lazarus_core.bounded import open_file
+from lazarus_core.canonical import MAX_INTEGER
 from lazarus_core.cli_options import Force
 from lazarus_core.console import say, show
-from lazarus_core.errors import LazarusError
+from lazarus_core.errors import LazarusError, reworded
 from lazarus_core.strict_json import MalformedJson, read_object
 
 if TYPE_CHECKING:
@@ -96,7 +98,9 @@ def bench(
     num_samples: Annotated[
         int, typer.Option("--num-samples", help="Maximum number of rows to read or to make.", min=1)
     ] = 1000,
-    token_budget: Annotated[int, typer.Option("-b", "--token-budget", help="Maximum tokens per step.", min=1)] = 4096,
+    token_budget: Annotated[
+        int, typer.Option("-b", "--token-budget", help="Maximum tokens per step.", min=1, max=MAX_INTEGER)
+    ] = 4096,
     steps: Annotated[int, typer.Option("--steps", help="Training steps measured per mode.", min=1)] = 5,
     baseline: Annotated[Path | None, typer.Option("--baseline", help="An earlier bench.json to compare with.")] = None,
     tolerance: Tolerance = 0.2,
@@ -113,7 +117,7 @@ def bench(
     Example: --data train.jsonl --tokenizer gpt2 --token-budget 8192
     """
     from lazarus_cli.bench_report import compare, to_html, to_markdown
-    from lazarus_core.atomic import whole_file
+    from lazarus_core.atomic import parents_made, whole_file
     from lazarus_core.html import this_command
 
     fields = {"prompt": prompt_field, "completion": completion_field, "messages": messages_field, "text": text_field}
@@ -134,12 +138,15 @@ def bench(
         steps,
         fields,
     )
-    with _made(output):
+    with parents_made(output / REPORT):
         found = measure(asked)
     changes = compare(before, found) if before else []
     other = [name for name in COMPARABLE if before and before.get(name) != found[name]]
     if other:
-        raise BenchFailed(f"{baseline} measured other work: {', '.join(other)} differ; nothing was written", "LC-E125")
+        listed = ", ".join(f"{name} was {before.get(name)!r}, is {found[name]!r}" for name in other if before)
+        raise BenchFailed(
+            f"{baseline} measured other work: {listed}; nothing was written: give the same data and settings", "LC-E125"
+        )
     texts = {
         REPORT: json.dumps(found, indent=2) + "\n",
         "bench.md": to_markdown(found, changes),
@@ -175,19 +182,6 @@ def _check_outputs(output: Path, data: Path | None, *, force: bool) -> None:
         check_output(output / name, kind, inputs=[] if data is None else [data], force=force)
 
 
-@contextlib.contextmanager
-def _made(folder: Path) -> Generator[None]:
-    """Context manager: creates a folder before long work, and removes it if the work fails."""
-    was_there = folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    except BaseException:
-        if not was_there:
-            folder.rmdir()
-        raise
-
-
 def measure(asked: Bench) -> JSON:
     """Runs every stage and returns its figures; times are in seconds, memory in bytes."""
     with tempfile.TemporaryDirectory(prefix="lazarus-bench-") as name:
@@ -200,31 +194,69 @@ def measure(asked: Bench) -> JSON:
         else:
             rows = _first_rows(asked.data, asked.num_samples, folder / "rows.jsonl")
             say(f"{rows} rows of {asked.data}")
-        lengths, seconds = _lengths(asked, folder)
-        _make_model(asked, folder / "model")
-        tokens = int(lengths.length.sum())
-        return {
-            "bench_version": BENCH_VERSION,
-            "data": "synthetic" if asked.data is None else asked.data.name,
-            "tokenizer": asked.tokenizer,
-            "model": asked.model,
-            "token_budget": asked.token_budget,
-            "samples": len(lengths),
-            "tokens": tokens,
-            "lengths": {"seconds": seconds, "tokens_per_s": tokens / seconds, "histogram": _histogram(lengths)},
-            "modes": [_mode(asked, folder, lengths, name, config) for name, config in _ways(asked, lengths)],
-            "advice": _advice(asked, lengths),
-            "machine": _machine(),
-        }
+        with _named_as_given(folder / "rows.jsonl", asked.data or Path("the synthetic rows")):
+            return _measure(asked, folder)
+
+
+def _measure(asked: Bench, folder: Path) -> JSON:
+    lengths, seconds = _lengths(asked, folder)
+    _make_model(asked, folder / "model")
+    tokens = int(lengths.length.sum())
+    return {
+        "bench_version": BENCH_VERSION,
+        "data": "synthetic" if asked.data is None else asked.data.name,
+        "tokenizer": asked.tokenizer,
+        "model": asked.model,
+        "token_budget": asked.token_budget,
+        "samples": len(lengths),
+        "tokens": tokens,
+        "lengths": {"seconds": seconds, "tokens_per_s": tokens / seconds, "histogram": _histogram(lengths)},
+        "modes": [_mode(asked, folder, lengths, name, config) for name, config in _ways(asked, lengths)],
+        "advice": _advice(asked, lengths),
+        "machine": _machine(),
+    }
+
+
+@contextlib.contextmanager
+def _named_as_given(copy: Path, given: Path) -> Generator[None]:
+    """Context manager: errors and warnings name the user's file, not the copy of its first rows.
+
+    Args:
+        copy: The copy. Its lines are those of the user's file.
+        given: The user's file.
+    """
+
+    def rename(text: str) -> str:
+        return text.replace(str(copy), str(given))
+
+    def rename_record(record: logging.LogRecord) -> bool:
+        record.msg, record.args = rename(record.getMessage()), ()
+        return True
+
+    handler = logging.lastResort
+    if handler is not None:
+        handler.addFilter(rename_record)
+    try:
+        with reworded(rename):
+            yield
+    finally:
+        if handler is not None:
+            handler.removeFilter(rename_record)
 
 
 def _first_rows(data: Path, count: int, path: Path) -> int:
-    with data.open("rb") as lines:
-        rows = list(itertools.islice((line for line in lines if line.strip()), count))
+    """Copies the first rows, with the blank lines between them, so that the numbers of lines stay."""
+    rows, kept = 0, list[bytes]()
+    with open_file(data) as lines:
+        for line in lines:
+            kept.append(line)
+            rows += bool(line.strip())
+            if rows == count:
+                break
     if not rows:
-        raise BenchFailed(f"{data} has no rows", "LC-E121")
-    path.write_bytes(b"".join(row if row.endswith(b"\n") else row + b"\n" for row in rows))
-    return len(rows)
+        raise BenchFailed(f"{data} has no rows: give a file with rows", "LC-E121")
+    path.write_bytes(b"".join(kept) + (b"" if kept[-1].endswith(b"\n") else b"\n"))
+    return rows
 
 
 def _lengths(asked: Bench, folder: Path) -> "tuple[LengthCache, float]":
@@ -369,5 +401,5 @@ def _read_report(path: Path) -> JSON:
         report: JSON = read_object(path)
         assert report["bench_version"] == BENCH_VERSION
     except (MalformedJson, KeyError, TypeError, AssertionError) as error:
-        raise BenchFailed(f"{path} is not a {REPORT} of this version", "LC-E124") from error
+        raise BenchFailed(f"{path} is not a {REPORT} of this version: measure it again", "LC-E124") from error
     return report

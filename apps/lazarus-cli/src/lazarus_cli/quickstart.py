@@ -72,6 +72,7 @@ def quickstart(
 
 
 def _make_folder(output: Path) -> None:
+    str(output).encode()  # a record names it; the console words the error
     if output.exists():
         if not output.is_dir():
             raise FolderTaken(f"{output} is a file: give another name with -o", "LC-E110")

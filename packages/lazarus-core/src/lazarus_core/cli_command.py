@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lazarus_core import cli_help, console
-from lazarus_core.cli_values import unusable
+from lazarus_core.cli_values import may_be_empty, unusable
 from lazarus_core.color import has_color
 from lazarus_core.command_names import as_called
 from lazarus_core.errors import LazarusError
@@ -67,7 +67,7 @@ class Command(TyperCommand):
         for word, following in zip(args, [*args[1:], "--"], strict=False):
             given += [word, bare[word]] if word in bare and following.startswith("-") else [word]
         try:
-            rest = super().parse_args(ctx, given)
+            rest = super().parse_args(ctx, [*given])  # it empties the list
             self._check_values(ctx, given)
         except typer.BadParameter as error:
             names = [] if error.param is None else [each for each in error.param.opts if not isinstance(each, Alias)]
@@ -84,11 +84,17 @@ class Command(TyperCommand):
     def _check_values(self, ctx: Any, given: list[str]) -> None:
         """Refuses values that no option can use."""
         is_blank = any(word == "" or word.endswith("=") for word in given)
-        for param in self.get_params(ctx):
+        texts = may_be_empty(self.callback)
+        params: list[Any] = list(self.get_params(ctx))
+        for param in params:
+            source = ctx.get_parameter_source(param.name)
+            if source is None or source.name != "COMMANDLINE":
+                continue
             value: Any = ctx.params.get(param.name)
             several: list[Any] = list(cast("list[Any]", value)) if isinstance(value, list | tuple) else [value]
             for each in several:
-                if reason := unusable(param.name, each, given, is_blank=is_blank):
+                reason = unusable(each, given, is_blank=is_blank, is_text=param.name in texts)
+                if reason is not None:
                     raise typer.BadParameter(reason, ctx=ctx, param=param)
 
     @override

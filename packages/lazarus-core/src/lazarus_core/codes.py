@@ -60,7 +60,7 @@ def find_code(code: str) -> Code:
     name = code.strip().upper()
     if name not in codes:
         near = [known for known in codes if known[:5] == name[:5]]
-        known = f"; codes like it: {', '.join(near[:8])}" if near else ""
+        known = f"; codes like it: {', '.join(near[:8])}" if near else "; `lazarus explain --all` lists all"
         raise LazarusError(f"no installed package defines the code {code}{known}", "LC-E101")
     return codes[name]
 

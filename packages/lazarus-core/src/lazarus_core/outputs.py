@@ -12,7 +12,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -156,7 +156,10 @@ def check_parents(path: Path, what: str, *, code: str = "LP-E010") -> None:
 
     Raises:
         OutputTaken: A part of the path is a file, or a folder in which nothing may be created.
+        OSError: The system refuses the path, such as one that is too long.
     """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        path.lstat()  # the name is too long, or a folder must not be entered
     parent = next((each for each in path.parents if os.path.lexists(each)), Path())
     if not parent.is_dir():
         raise OutputTaken(f"{parent} is a file, so {path} cannot lie below it: give another name for {what}", code)

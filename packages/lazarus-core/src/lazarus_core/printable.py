@@ -7,11 +7,15 @@ escaped JSON text has the same value.
 
 import os
 import re
+from collections.abc import Iterable
 
 VALUE_CHARS = 100
 """Maximum characters of one quoted value in a message."""
 LINE_CHARS = 4000
 """Maximum characters of one message. Longer ones lose their middle."""
+
+LISTED = 20
+"""Maximum number of values that a message lists."""
 
 _CONTROLS = re.compile(
     # C0 but for tab, line feed, and a carriage return before a line feed; DEL and C1; line and paragraph separator;
@@ -47,6 +51,21 @@ def printable_line(text: str) -> str:
         return line
     half = LINE_CHARS // 2
     return f"{line[:half]} ... ({len(line) - 2 * half:,} characters left out) ... {line[-half:]}"
+
+
+def listed(values: Iterable[object], shown: int = LISTED) -> str:
+    """Values as words of a message.
+
+    >>> listed([1, 2]), listed("abcd", 2), listed([])
+    ('1, 2', 'a, b and 2 more', 'none')
+
+    Args:
+        values: The values, in the order in which they are shown.
+        shown: Largest number of values that are shown.
+    """
+    words = [str(value) for value in values]
+    more = f" and {len(words) - shown:,} more" if len(words) > shown else ""
+    return ", ".join(words[:shown]) + more if words else "none"
 
 
 def name_as_utf8(name: str) -> str:

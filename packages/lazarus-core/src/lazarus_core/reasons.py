@@ -1,6 +1,8 @@
-"""Reasons of pydantic's and Typer's errors in the words of a person: "must be a whole number"."""
+"""Words that the messages of all packages share: reasons of pydantic's and Typer's errors, and paths where nothing is."""
 
+import os
 import re
+from pathlib import Path
 
 _INTEGER, _NUMBER = "must be a whole number", "must be a number"
 _PLAIN = (
@@ -24,6 +26,21 @@ _PLAIN = (
     (r"(String|List|Tuple|Dictionary|Set) should have (at least|at most) (\d+) (\w+)( after validation)?", r"must have \2 \3 \4"),
 )  # fmt: skip
 """Words of pydantic, each with the plain ones."""
+
+
+def absent_or(path: Path, otherwise: str) -> str:
+    """A path and why it cannot be used: nothing is there, or something else is.
+
+    >>> absent_or(Path("nowhere"), "is not a plan")
+    'nowhere does not exist'
+    >>> absent_or(Path("."), "is not a plan")
+    '. is not a plan'
+
+    Args:
+        path: The path.
+        otherwise: What follows the path if something is there.
+    """
+    return f"{path} {otherwise if os.path.lexists(path) else 'does not exist'}"
 
 
 def plain_reason(message: str) -> str:

@@ -143,7 +143,7 @@ def _start(settings: CorpusSettings, work: Path, output: str | None, executor: E
         raise SourceError("the sources have no files", "LD-E101")
     for path in settings.contamination.against:
         if not path.exists():
-            raise SourceError(f"{path}: no such evaluation set", "LD-E124")
+            raise SourceError(f"{path} does not exist: give an evaluation set", "LD-E124")
     # Machines of an executor may have another current folder; here, errors name files as they were given.
     files = [
         (number, str(path) if executor == "local" or str(path).startswith(HUB) else str(path.resolve()))

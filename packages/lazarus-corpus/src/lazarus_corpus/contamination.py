@@ -115,7 +115,7 @@ def read_items(paths: Iterable[Path]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for path in sorted(paths):
         if not path.exists():
-            raise SettingError(f"{path}: no such evaluation set", "LD-E124")
+            raise SettingError(f"{path} does not exist: give an evaluation set", "LD-E124")
         for row in read_objects(path):
             found.extend((f"{path.name}:{row.line}", part) for part in _parts(row.members))
     return found

@@ -116,8 +116,8 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         for members, number, _ in rows:
             yield f"{path}:{number}", members
     except FileNotFoundError:
-        raise SamplesError(f"{path} does not exist", "LG-E110") from None
+        raise SamplesError(f"{path} does not exist: correct the path", "LG-E110") from None
     except InputError as error:
         raise SamplesError(error.message, "LG-E112") from error
     if not number:
-        raise SamplesError(f"{path} is empty", "LG-E111")
+        raise SamplesError(f"{path} is empty: give a file with lines", "LG-E111")

@@ -38,7 +38,7 @@ def check_task_folder(path: Path, *, force: bool = False) -> None:
         is_own = False
     if not is_own:
         raise OutputTaken(
-            f"{path} holds files that were not written as they are: choose another folder, or `--force` to replace them",
+            f"{path} holds files that were not written as they are: choose another folder, or `force` to replace them",
             "LG-E118",
         )
 

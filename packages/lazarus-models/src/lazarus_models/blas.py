@@ -68,11 +68,11 @@ def _load(path: str, reason: str) -> BlasInfo:
         library = ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
     except OSError as error:
         raise BlasError(
-            f"`LAZARUS_BLAS` names {path!r}, which cannot be loaded: {error}; give a shared library or `off`", "LM-E150"
+            f"`LAZARUS_BLAS` names `{path}`, which cannot be loaded: {error}; give a shared library or `off`", "LM-E150"
         ) from error
     if not hasattr(library, "cblas_sgemm"):
         raise BlasError(
-            f"`LAZARUS_BLAS` names {path!r}, which has no `cblas_sgemm`; give an OpenBLAS or `off`", "LM-E151"
+            f"`LAZARUS_BLAS` names `{path}`, which has no `cblas_sgemm`; give an OpenBLAS or `off`", "LM-E151"
         )
     if not hasattr(library, "openblas_get_config"):
         return BlasInfo(os.path.basename(path), reason, path)  # noqa: PTH119 (a library name, not always a path)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, model_validator
 
 from lazarus_core.canonical import JSON, MAX_INTEGER
+from lazarus_core.printable import listed
 
 Mode = Literal["packed", "stable", "padded", "bucketed"]
 OversizePolicy = Literal["error", "exclude", "truncate", "split"]
@@ -49,7 +50,7 @@ class Stage(_Stored):
     @model_validator(mode="after")
     def _is_consistent(self) -> "Stage":
         if not self.sources or len(set(self.sources)) != len(self.sources):
-            raise ValueError(f"`sources` {list(self.sources)} must name at least one source, each once")
+            raise ValueError(f"`sources` {listed(self.sources)}: name at least one source, each once")
         if self.weights and len(self.weights) != len(self.sources):
             raise ValueError(f"{len(self.weights)} `weights` for {len(self.sources)} `sources`")
         if self.until == "first" and not self.weights:
@@ -96,6 +97,8 @@ class PlanConfig(_Stored):
             )
         if max(self.token_budget, self.seed) > MAX_INTEGER:
             raise ValueError("`token_budget` and `seed` must stay below 2^53")
+        if max(self.epochs, self.align, self.window or 0, *self.repeats, 0) > MAX_INTEGER:
+            raise ValueError("`epochs`, `align`, `window` and `repeats` must stay below 2^53")
         if self.row_len is not None and self.row_len % self.align:
             raise ValueError(f"`row_len` {self.row_len} is not a multiple of `align` {self.align}")
         if self.row_len is None and self.align > self.token_budget:
@@ -107,11 +110,11 @@ class PlanConfig(_Stored):
         if bool(self.bucket_edges) != (self.mode == "bucketed"):
             raise ValueError("`bucket_edges` and `mode` bucketed need each other")
         if any(first >= second for first, second in pairwise(self.bucket_edges)):
-            raise ValueError(f"`bucket_edges` {list(self.bucket_edges)} do not ascend")
+            raise ValueError(f"`bucket_edges` {listed(self.bucket_edges)} do not ascend")
         if self.bucket_edges and (self.align > 1 or self.window is not None):
             raise ValueError("`align` and `window` have no effect in `mode` bucketed")
         if self.bucket_edges and self.row_len not in (None, self.bucket_edges[-1]):
-            raise ValueError(f"`row_len` {self.row_len} is not the last of `bucket_edges` {list(self.bucket_edges)}")
+            raise ValueError(f"`row_len` {self.row_len} is not the last of `bucket_edges` {listed(self.bucket_edges)}")
         if self.mode == "stable" and max(self.repeats, default=1) > 1:
             raise ValueError("`repeats` have no effect in `mode` stable")
         if self.mode != "packed" and any(stage.weights for stage in self.stages):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lazarus_core.bounded import open_file
 from lazarus_plan.build import build_plan
 from lazarus_plan.checks.against_data import check_files, check_lengths
 from lazarus_plan.checks.artifact import load_plan
@@ -62,6 +63,8 @@ def verify_plan(
     path = Path(path)
     if expect is not None:
         resolve_pin(expect)  # a pin that cannot be read is refused before the plan is
+    for file in data:
+        open_file(file).close()  # as is a file
     if is_lock(path):
         if sample is not None or recipe is not None:
             raise PlanError(
@@ -74,12 +77,12 @@ def verify_plan(
         yield from _verify_bytes(path, expect, sample, data, recipe)
         return
     plan = load_plan(path)
+    if plan.metadata.parent is None and parent is not None:
+        raise PlanError(f"{path} has no parent: it was not made by `rebase_plan`; omit `parent`", "LP-E009")
     yield f"plan: valid, {len(plan):,} steps"
     yield _check_identity(plan.plan_id, expect)
     if plan.metadata.parent is not None:
         yield _check_parent(plan, parent)
-    elif parent is not None:
-        raise PlanError(f"{path} has no parent: it was not made by `rebase_plan`", "LP-E009")
     yield _check_data(plan, data)
     if recipe is not None:
         places = np.unique(np.linspace(0, len(plan) - 1, min(len(plan), _ENCODED_STEPS)).round().astype(int)).tolist()

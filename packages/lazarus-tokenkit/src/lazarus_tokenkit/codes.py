@@ -213,7 +213,7 @@ CODES = {
         "Write it again with `fingerprint --save`.",
     ),
     "LT-E280": Code(
-        "The texts to train a SentencePiece model on are empty",
+        "The texts to train a tokenizer on are empty",
         "The data has no text, or only empty lines",
         "Give data with text.",
     ),

@@ -145,10 +145,14 @@ def read_suite(path: Path) -> Suite:
     try:
         return Suite.model_validate(_parsed(read_bytes(path, MAX_SUITE_BYTES).removeprefix(BOM).decode(), path))
     except FileNotFoundError:
-        raise TokenkitError(f"{path} does not exist", "LT-E901") from None
+        raise TokenkitError(f"{path} does not exist: correct the path", "LT-E901") from None
     except MalformedJson as error:
         raise TokenkitError(error.message, "LT-E901") from error
-    except (yaml.YAMLError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UnicodeDecodeError as error:
+        raise TokenkitError(
+            f"{path} is not UTF-8 from byte {error.start + 1} on: give a text file", "LT-E901"
+        ) from error
+    except (yaml.YAMLError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise TokenkitError(f"{path} is malformed: {' '.join(str(error).split())}", "LT-E901") from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 
 from lazarus_core.cli_app import value_name
+from lazarus_core.cli_values import MAY_BE_EMPTY
 from lazarus_core.settings.schema import Key, Schema, Setting, members
 
 _SIMPLE = (bool, int, float, str, Path)
@@ -108,9 +109,10 @@ def _parameter(setting: Setting, option: Option) -> inspect.Parameter:
         rich_help_panel=option.heading,
     )
     kind: Any = list[base] if option.is_repeated else base
-    return inspect.Parameter(
-        option.parameter, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, info]
-    )
+    annotation: Any = Annotated[kind | None, info]
+    if option.read is not None or (setting.is_list and not option.is_repeated):
+        annotation = Annotated[kind | None, info, MAY_BE_EMPTY]  # an empty list, or a value of an own form
+    return inspect.Parameter(option.parameter, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def _option_type(setting: Setting, option: Option) -> Any:

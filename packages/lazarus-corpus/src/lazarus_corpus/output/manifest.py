@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lazarus_core.reasons import absent_or
 from lazarus_core.strict_json import read_object
 from lazarus_corpus.documents import stable_json
 from lazarus_corpus.errors import OutputError
@@ -68,7 +69,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise OutputError(f"{folder}: no {MANIFEST}: not a corpus, or a build that has not ended", "LD-E141")
+        found = absent_or(folder, f"has no {MANIFEST}: it is not a corpus, or a build that has not ended")
+        raise OutputError(f"{found}: give the folder of a corpus", "LD-E141")
     content = read_object(path)
     if content.get("format") != FORMAT or not isinstance(content.get("shards"), list):
         raise OutputError(f"{path}: not the manifest of a corpus ({FORMAT})", "LD-E141")

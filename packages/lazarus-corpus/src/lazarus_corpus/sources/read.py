@@ -46,7 +46,7 @@ def files_of(source: SourceSettings) -> list[Path]:
         elif path.exists():
             found.append(path)
         else:
-            raise SourceError(f"{path}: no such file or folder", "LD-E100")
+            raise SourceError(f"{path} does not exist: correct the path", "LD-E100")
     return found
 
 

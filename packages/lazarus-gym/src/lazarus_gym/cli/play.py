@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import typer
 
 from lazarus_core.console import progress, say, show
+from lazarus_core.reasons import plain_reason
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -132,7 +133,7 @@ def _config(**settings: Any) -> "CollectConfig":
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
-        raise EpisodeError(f"`{name}` is {settings.get(name)!r}: {first['msg'].lower()}", "LG-E155") from error
+        raise EpisodeError(f"`{name}` is {settings.get(name)!r}: {plain_reason(first['msg'])}", "LG-E155") from error
 
 
 def _games(words: str) -> "tuple[PuzzleGame, ...]":
@@ -211,7 +212,7 @@ def _client(kind: Any, **settings: Any) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        raise EpisodeError(f"`{name}` is {settings.get(name)!r}: {first['msg'].lower()}", "LG-E155") from error
+        raise EpisodeError(f"`{name}` is {settings.get(name)!r}: {plain_reason(first['msg'])}", "LG-E155") from error
 
 
 def serve(
@@ -236,7 +237,7 @@ def serve(
         config = PuzzleServerConfig(host=host, port=port, max_connections=max_connections, idle_s=idle)
     except ValidationError as error:
         first = error.errors()[0]
-        raise EpisodeError(f"`{first['loc'][0]}`: {first['msg'].lower()}", "LG-E155") from error
+        raise EpisodeError(f"`{first['loc'][0]}`: {plain_reason(first['msg'])}", "LG-E155") from error
 
     async def forever() -> None:
         async with serve_puzzles(config) as listening:

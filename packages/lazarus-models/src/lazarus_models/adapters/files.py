@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from lazarus_core.atomic import filled_folder
+from lazarus_core.reasons import absent_or
 from lazarus_models.adapters.base_digest import base_digest
 from lazarus_models.adapters.config import LoraConfig
 from lazarus_models.adapters.lora import (
@@ -185,7 +186,9 @@ class AdapterSet:
 def _read(model: nn.Module, directory: Path, files: Files, *, any_base: bool) -> tuple[LoraConfig, dict[str, mx.array]]:
     file = directory / "adapter_config.json"
     if not file.exists():
-        raise AdapterError(f"{directory}: no adapter_config.json; an adapter is a directory with one", "LM-E132")
+        raise AdapterError(
+            f"{absent_or(directory, 'is not an adapter')}: give a directory with adapter_config.json", "LM-E132"
+        )
     said = files.json(file)
     is_peft = "peft_type" in said and "fine_tune_type" not in said  # with both, the files say the same
     stored = directory / (_PEFT_FILE if is_peft else _MLX_LM_FILE)

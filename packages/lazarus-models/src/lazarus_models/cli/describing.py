@@ -54,7 +54,7 @@ def estimate(
     bits: Annotated[
         int, typer.Option("--bits", min=2, max=32, help="Assume this many bits a weight; below 16 means quantized.")
     ] = 16,
-    rank: Annotated[int, typer.Option("--rank", min=1, help="Assume this rank of LoRA.")] = 8,
+    rank: Annotated[int, typer.Option("--rank", min=1, max=65536, help="Assume this rank of LoRA.")] = 8,
     as_json: AsJson = False,
 ) -> None:
     """Estimate memory and operations of a model from its config.

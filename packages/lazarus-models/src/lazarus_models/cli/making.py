@@ -130,6 +130,8 @@ def convert(
             "config.json gives RoPE as `rope_parameters` alone, which mlx-lm does not read; the new one has `rope_theta`, too"
         )
     ids = lm.tokenizer.encode(read_text(text))[:_MEASURED] if text else []
+    if text and not ids:
+        raise ConfigError(f"{text} is empty: give a file with text to measure", "LM-E106")
     before = _perplexity(lm, ids, "perplexity before") if ids else None
     if adapter is not None:
         load_adapter(lm.model, adapter, any_base=any_base)

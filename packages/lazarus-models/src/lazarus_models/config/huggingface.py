@@ -19,6 +19,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, Valida
 from pydantic import model_validator as validator
 
 from lazarus_core.bounded import read_bytes
+from lazarus_core.printable import listed
 from lazarus_core.reasons import plain_reason
 from lazarus_core.strict_json import BOM, MalformedJson, parse_object
 from lazarus_models.config.architecture import Frozen, RopeConfig
@@ -202,7 +203,9 @@ class LayeredConfig(TransformerConfig):
     @validator(mode="after")
     def _every_layer_has_a_kind(self) -> Self:
         if unknown := set(self.layer_types) - set(self.kinds):
-            raise ValueError(f"`layer_types` has {sorted(unknown)}, but this family supports {self.kinds}")
+            raise ValueError(
+                f"`layer_types` has {listed(sorted(unknown))}, but this family supports {listed(self.kinds)}"
+            )
         if len(self.layer_types) != self.num_hidden_layers:
             raise ValueError(
                 f"`layer_types` has {len(self.layer_types)} layers, but `num_hidden_layers` is {self.num_hidden_layers}"
@@ -260,7 +263,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = read_bytes(path)
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file; give a model directory with config.json", "LM-E100") from error
+        raise ConfigError(f"{path} does not exist: give a model directory with config.json", "LM-E100") from error
     return parse_json(content, path)
 
 

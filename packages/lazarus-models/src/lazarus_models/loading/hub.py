@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
+from lazarus_core.reasons import absent_or
 from lazarus_models.errors import ConfigError, WeightsError
 from lazarus_models.loading.published import PUBLISHED
 
@@ -47,7 +48,7 @@ def locate(model: Path | str, revision: str | None = None) -> Source:
     if (isinstance(model, Path) and model.is_absolute()) or name.count("/") != 1 or name.startswith((".", "/")):
         near = get_close_matches(str(model), MODELS) or ("smollm2-360m", "gemma-3-1b", "llama-3.2-1b")
         raise ConfigError(
-            f"{model}: no such directory; give a directory with config.json, owner/name on the hub, or one of "
+            f"{absent_or(path, 'is a file, not the directory of a model')}: give a directory with config.json, owner/name on the hub, or one of "
             f"{len(MODELS)} short names, such as {', '.join(near)}",
             "LM-E100",
         )

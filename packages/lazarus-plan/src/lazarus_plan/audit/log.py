@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from lazarus_core.atomic import whole_file
 from lazarus_core.canonical import JSON
+from lazarus_core.reasons import absent_or
 from lazarus_plan.audit.line import (
     AUDIT_VERSION,
     MAX_LINE,
@@ -289,7 +290,8 @@ def read_log(path: Path | str) -> tuple[Header, Iterator[Entry]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise PlanError(f"{path} does not exist: a run writes its audit log as OUT/audit.jsonl", "LP-E009")
+        found = absent_or(path, "is not a file")
+        raise PlanError(f"{found}: give the audit.jsonl that a run writes into its folder", "LP-E009")
     lines = _lines(path)
     return parse_header(next(lines, b"\n")), (parse_entry(line, number) for number, line in enumerate(lines, 2))
 

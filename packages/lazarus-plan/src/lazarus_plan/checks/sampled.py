@@ -92,7 +92,8 @@ def encode_some(path: Path, steps: Sequence[Step], recipe: Recipe) -> int:
     encoding: JSON = dict(artifact.fingerprints["lengths"]["parts"][0].get("encoding", {}))
     found = list(_measure()(recipe, encoding, list(chosen)))
     if len(found) < len(chosen):
-        raise StalePlan(f"data: there is no row {list(chosen)[len(found)]}; give the data of the plan", "LP-E141")
+        missing = list(chosen)[len(found)]
+        raise StalePlan(f"data: there is no row {missing}; give the data of the plan", "LP-E141")
     for (sample, segment), row in zip(chosen.items(), found, strict=True):
         prefixes = None if artifact.prefixes is None else artifact.prefixes[sample].tolist()
         _compare(segment, row, prefixes)

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 from lazarus_core.canonical import JSON
+from lazarus_core.reasons import absent_or
 from lazarus_plan.checks.artifact import load_plan
 from lazarus_plan.checks.diff import diff_locks, diff_plans
 from lazarus_plan.checks.documents import load_documents
@@ -104,7 +105,9 @@ def review_lock(
     """
     lock, lengths, data = Path(lock), [Path(path) for path in lengths], [Path(path) for path in data]
     if not any((lock / name).is_file() for name in (METADATA, PLAN)):
-        raise PlanError(f"{lock} is no lock: no {METADATA} in it; write one with `write_lock`", "LP-E007")
+        raise PlanError(
+            f"{absent_or(lock, f'is no lock, which has {METADATA}')}: write one with `write_lock`", "LP-E007"
+        )
     findings: list[Finding] = []
     artifact = _read_lock(lock, findings)
     if artifact is not None and not lengths:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lazarus_core.canonical import MAX_INTEGER
 from lazarus_core.cli_app import Alias, App
 from lazarus_core.console import show, show_table, warn
 from lazarus_plan.cli.option_names import with_options
@@ -21,7 +22,9 @@ SHARES = (5, 25, 50, 75, 95, 99)
 
 app = App(name="batching", help="Describe lengths and choose a batching mode.", no_args_is_help=True)
 LengthsPath = Annotated[Path, typer.Option("-l", "--lengths", Alias("--cache"), help="Length cache.")]
-Budget = Annotated[int, typer.Option("-b", "--token-budget", help="Maximum tokens per step, padding included.", min=1)]
+Budget = Annotated[
+    int, typer.Option("-b", "--token-budget", help="Maximum tokens per step, padding included.", min=1, max=MAX_INTEGER)
+]
 
 
 @app.callback()

@@ -253,8 +253,12 @@ def audit(
     else:
         for each in found.findings:
             show_line(f"error {each.code}: {log}: {each.message}")
+        if not found.version:
+            warn(f"{log} cannot be read as an audit log: give the `audit.jsonl` of a run")
+            raise typer.Exit(1)
         verdict = "followed the plan" if not found.findings else "did not follow the plan"
-        (say if ok else warn)(f"{log}: {verdict}, steps {found.first_step} to {end - 1} of {len(loaded)}")
+        steps = f"steps {found.first_step} to {end - 1}" if found.steps else "no step"
+        (say if ok else warn)(f"{log}: {verdict}, {steps} of {len(loaded)}")
         tokens = "compared" if encoded else "not compared: give `--encoded`, or `lazarus verify` the run"
         say(f"audit head {found.head}, data head {found.data_head}; tokens of the rows: {tokens}")
         if found.version < AUDIT_VERSION:

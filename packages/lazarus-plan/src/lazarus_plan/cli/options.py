@@ -10,7 +10,7 @@ import typer
 from lazarus_core.console import say, show
 from lazarus_core.errors import LazarusError
 from lazarus_core.reasons import plain_reason
-from lazarus_plan.cli.option_names import errors_with_options
+from lazarus_plan.cli.option_names import errors_with_options, name_options
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -26,7 +26,9 @@ Lengths = Annotated[
     list[Path],
     typer.Option("-l", "--lengths", help="Length cache: JSON lines of id and length, one file for each source."),
 ]
-World = Annotated[int, typer.Option("--world", help="Number of ranks.", min=1)]
+MAX_WORLD = 1 << 20
+"""Largest number of ranks: ten times the accelerators of the largest known runs."""
+World = Annotated[int, typer.Option("--world", help="Number of ranks.", min=1, max=MAX_WORLD)]
 Deal = Annotated[
     Literal["contiguous", "stride", "snake", "lpt"], typer.Option("--policy", help="Policy that assigns rows to ranks.")
 ]
@@ -123,7 +125,7 @@ def make_config(**settings: object) -> "PlanConfig":
     except ValidationError as error:
         first = error.errors()[0]
         option = "--" + str(first["loc"][0]).replace("_", "-") + ": " if first["loc"] else ""
-        raise typer.BadParameter(f"{option}{plain_reason(first['msg'])}") from error
+        raise typer.BadParameter(f"{option}{name_options(plain_reason(first['msg']))}") from error
 
 
 def numbers(text: str, option: str) -> tuple[int, ...]:

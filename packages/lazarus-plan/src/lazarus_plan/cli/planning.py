@@ -43,6 +43,11 @@ WORTH_A_WORD_S = 3
 """Estimated seconds from which the command prints the estimate first."""
 
 
+def _check_parent(parent: Path | None, parent_lengths: list[Path] | None) -> None:
+    if parent_lengths and parent is None:
+        raise typer.BadParameter("--parent-lengths needs --parent")
+
+
 WORDS = """Plan every step of a run, once.
 
     Settings come from options, from --set, and from a file (--config): TOML, JSON, or the metadata.json of a plan, which with the
@@ -151,6 +156,7 @@ def lock(
     from lazarus_plan.locks.inputs import find_lengths, load_parent
     from lazarus_plan.locks.lock import update_lock, write_lock
 
+    _check_parent(parent, parent_lengths)
     if update == (plan is not None):
         raise typer.BadParameter("give one of --plan, to write its lock, and --update, to renew the lock in --output")
     if update and force:
@@ -199,6 +205,7 @@ def materialise(
     from lazarus_plan.locks.lock import materialise as rebuild
 
     chosen = choose_format(output_format, as_json)
+    _check_parent(parent, parent_lengths)
     if check == (output is not None):
         raise typer.BadParameter("give one of --output, the folder for the plan, and --check, which writes nothing")
     if check and (anyway or force):

@@ -92,6 +92,17 @@ class BuildSettings(BaseModel):
             raise ValueError("`predictable` means seed 0; give one of `predictable` and `seed`")
         if self.weights and self.stages:
             raise ValueError("`weights` is one stage of all sources; with `stages` give each stage its weights")
+        if self.mode == "bucketed" and not self.bucket_edges:
+            raise ValueError(
+                "`mode` bucketed needs `bucket_edges`, such as 128,256,512; `lazarus data batching suggest` finds good ones"
+            )
+        if self.bucket_edges and self.mode not in (None, "bucketed"):
+            raise ValueError(f"`bucket_edges` are of `mode` bucketed, and have no effect with {self.mode}")
+        for name, values in (("weights", self.weights), ("repeats", self.repeats)):
+            if values and len(values) != len(self.lengths):
+                raise ValueError(
+                    f"`{name}` has {len(values)} numbers for {len(self.lengths)} length caches: give one for each"
+                )
         try:
             self.plan_config(seed=PREDICTABLE_SEED)
         except ValidationError as error:

@@ -28,6 +28,7 @@ from lazarus_core.bounded import read_blocks as read_whole_lines
 from lazarus_core.canonical import JSON, canonical_digest
 from lazarus_core.errors import LazarusError, OutputTaken
 from lazarus_core.outputs import begins_with, check_names
+from lazarus_core.reasons import absent_or
 from lazarus_core.strict_json import MalformedJson, parse_json
 from lazarus_plan.config import AS_STORED
 from lazarus_plan.errors import CorruptPlan, FormatError, PlanError
@@ -263,8 +264,8 @@ def read_artifact(path: Path | str) -> Artifact:
     """
     path = Path(path)
     if not any((path / name).is_file() for name in (METADATA, PLAN)):
-        what = "does not exist" if not path.exists() else f"is not a plan: no {METADATA} and {PLAN} in it"
-        raise PlanError(f"{path} {what}; build one with `build_plan`", "LP-E007")
+        found = absent_or(path, f"is not a plan, which has {METADATA} and {PLAN}")
+        raise PlanError(f"{found}: build one with `build_plan`", "LP-E007")
     members = read_object(path / METADATA)
     stated = members.pop("checksum", "")
     metadata = _to_metadata(members, path / METADATA)
@@ -379,7 +380,7 @@ def read_json(path: Path) -> JSON:
     try:
         members = parse_json(read_bytes(path), str(path))
     except FileNotFoundError:
-        raise PlanError(f"{path} does not exist", "LP-E009") from None
+        raise PlanError(f"{path} does not exist: correct the path", "LP-E009") from None
     except MalformedJson as error:
         raise PlanError(error.message, "LP-E009") from error
     if not isinstance(members, dict):

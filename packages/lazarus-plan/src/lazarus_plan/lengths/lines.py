@@ -54,7 +54,9 @@ def read_head(path: Path) -> tuple[LengthsHeader | None, PlacedObject | None]:
 def _objects(path: Path) -> Iterator[PlacedObject]:
     """The lines of a file; a missing file is refused with the way out."""
     if path.is_dir():
-        raise LengthsError(f"{path} is a folder, not a length cache", "LP-E001")
+        raise LengthsError(
+            f"{path} is a folder, not a length cache: build one with `lazarus_tokenkit.build_lengths`", "LP-E001"
+        )
     try:
         yield from read_objects(path)
     except FileNotFoundError:

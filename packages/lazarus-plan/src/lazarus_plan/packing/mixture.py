@@ -12,6 +12,7 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
+from lazarus_core.printable import listed
 from lazarus_plan.config import PlanConfig, Stage, Until
 from lazarus_plan.errors import PlanningError
 
@@ -79,7 +80,10 @@ def stages_of(config: PlanConfig, num_sources: int) -> tuple[Stage, ...]:
     named = {source for stage in stages for source in stage.sources}
     if named != set(range(num_sources)):
         odd = sorted(named ^ set(range(num_sources)))
-        raise PlanningError(f"the stages name sources {sorted(named)} of {num_sources}: {odd} not matched", "LP-E133")
+        raise PlanningError(
+            f"the stages name the sources {listed(sorted(named))}, and there are {num_sources}, numbered from 0: not matched {listed(odd)}",
+            "LP-E133",
+        )
     if config.repeats and len(config.repeats) != num_sources:
         raise PlanningError(f"{len(config.repeats)} `repeats` for {num_sources} length caches", "LP-E133")
     return stages

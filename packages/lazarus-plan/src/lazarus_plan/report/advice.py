@@ -90,7 +90,7 @@ def _packed(length: NDArray[np.int64], shortest: int, token_budget: int) -> Iter
     counts = tuple(histogram(length).items())
     tokens, cost = int(length.sum()), int((length * length).sum())
     row_len = shortest
-    while row_len <= token_budget:
+    while row_len <= min(token_budget, max(shortest, 2 * tokens)):  # a longer row would have all samples in one
         rows = sum(pattern.rows for pattern in pack(counts, row_len))
         budget = token_budget // row_len * row_len
         yield Candidate("packed", row_len, budget, (), tokens, rows * row_len - tokens, cost)

@@ -8,6 +8,9 @@ from lazarus_plan.errors import PlanError
 from lazarus_plan.plan import BatchPlan, Row
 from lazarus_plan.shard import Policy
 
+MAX_SIMULATED = 1 << 12
+"""Largest number of ranks: every rank computes the assignment of all rows, which takes seconds a step for so many."""
+
 
 def simulate(plan: BatchPlan, world_size: int, kill_at: int, resume_world_size: int, policy: Policy = "snake") -> JSON:
     """Assign every step to ranks, with one number of ranks before the crash and another after it.
@@ -24,8 +27,11 @@ def simulate(plan: BatchPlan, world_size: int, kill_at: int, resume_world_size: 
         largest load of a rank divided by the mean of its step, as a ratio [numerator, denominator] of squared tokens.
 
     Raises:
-        PlanError: `kill_at` is outside the plan.
+        PlanError: `kill_at` is outside the plan, or there are too many ranks to simulate.
     """
+    for name, size in (("world_size", world_size), ("resume_world_size", resume_world_size)):
+        if not 1 <= size <= MAX_SIMULATED:
+            raise PlanError(f"`{name}` is {size}: a simulation has 1 to {MAX_SIMULATED:,} ranks", "LP-E008")
     if not 0 <= kill_at <= len(plan):
         raise PlanError(f"step {kill_at} is outside 0..{len(plan)}", "LP-E008")
     before = _play(plan, 0, kill_at, world_size, policy)

@@ -114,7 +114,7 @@ def compare_tokenizers(first: TokenizerOrName, second: TokenizerOrName, document
                 by_category[:, place] += categories(text, each)
     table = np.array(lengths, dtype=np.int64).reshape(-1, 2)  # (N, 2)
     if not table[:, 1].sum():
-        raise TokenkitError("the corpus is empty: there are no tokens to compare", "LT-E601")
+        raise TokenkitError("the corpus is empty: there are no tokens to compare; give a text", "LT-E601")
     tokens = int(table[:, 0].sum()), int(table[:, 1].sum())
     columns = {"first": table[:, 0], "second": table[:, 1]}
     many = len(table) > 1

@@ -127,7 +127,7 @@ def _merges(files: TokenizerFiles, added: dict[int, Any]) -> Iterator[Finding]:
     twice = [pair for pair, count in Counter(map(tuple, merges)).items() if count > 1]
     if twice:
         yield Finding(
-            "D24", "warning", f"{len(twice)} merges occur twice; the later one counts", f"first {list(twice[0])}"
+            "D24", "warning", f"{len(twice)} merges occur twice; the later one counts", f"first {' '.join(twice[0])}"
         )
     if files.tokenizer_json["model"].get("ignore_merges"):
         return

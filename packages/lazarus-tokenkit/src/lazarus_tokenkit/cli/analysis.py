@@ -9,7 +9,7 @@ import typer
 from lazarus_core.atomic import whole_file
 from lazarus_core.cli_options import Force, shared_options
 from lazarus_core.console import say, show
-from lazarus_tokenkit.cli.options import AsJson, Data, TokenizerName, load, with_fields
+from lazarus_tokenkit.cli.options import AsJson, Data, TokenizerName, check_fields, load, with_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,7 +115,7 @@ def fit_score(
     tokenizer: TokenizerName,
     data: Data,
     fields: "FieldNames",
-    seed: Annotated[int, typer.Option("--seed", help="Random seed of the halves and the resampling.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed of the halves and the resampling.", min=0)] = 0,
     as_json: AsJson = False,
     *,
     page: Page,
@@ -179,6 +179,7 @@ def diff(
     from lazarus_tokenkit.analysis.comparison import compare_tokenizers
     from lazarus_tokenkit.analysis.vocabularies import diff_vocabularies
 
+    check_fields(fields, data)
     page.check(data or [])
     one, other = load(first), load(second)
     words = diff_vocabularies(one, other)

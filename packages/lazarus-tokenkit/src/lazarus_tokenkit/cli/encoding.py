@@ -177,7 +177,7 @@ def vocab(
 def _refuse_with(mode: str, given: Mapping[str, object]) -> None:
     """Refuses options that have no effect in a mode."""
     if names := [name for name, value in given.items() if value]:
-        raise TokenkitError(f"{', '.join(names)} cannot be given with {mode}", "LT-E501")
+        raise TokenkitError(f"{', '.join(names)} cannot be given with {mode}: omit one", "LT-E501")
 
 
 def _encode_data(

@@ -8,7 +8,16 @@ import typer
 
 from lazarus_core.cli_options import Force
 from lazarus_core.console import say, show, show_table
-from lazarus_tokenkit.cli.options import AsJson, TextOption, TokenizerName, load, one_of, read_text, with_fields
+from lazarus_tokenkit.cli.options import (
+    AsJson,
+    TextOption,
+    TokenizerName,
+    check_fields,
+    load,
+    one_of,
+    read_text,
+    with_fields,
+)
 
 if TYPE_CHECKING:
     from lazarus_tokenkit.samples.schemas import FieldNames
@@ -78,6 +87,7 @@ def compare(
         raise typer.BadParameter("give a text to compare, or a data set with --data")
     if text is not None and data is not None:
         raise typer.BadParameter("give a text or --data, not both")
+    check_fields(fields, data)
     one, other = load(first), load(second)
     text = None if text is None else read_text(text)
     documents = [text] if text is not None else list(read_documents(data or [], fields))
@@ -97,7 +107,9 @@ def benchmark(
     data: SomeData = None,
     *,
     fields: "FieldNames",
-    repeats: Annotated[int, typer.Option("--repeats", help="Runs of each engine; the fastest counts.", min=1)] = 3,
+    repeats: Annotated[
+        int, typer.Option("--repeats", help="Runs of each engine; the fastest counts.", min=1, max=1000)
+    ] = 3,
     as_json: AsJson = False,
 ) -> None:
     """Measure the speed of all installed engines.
@@ -108,6 +120,7 @@ def benchmark(
     from lazarus_tokenkit.samples.documents import read_documents
     from lazarus_tokenkit.tables import aligned, number
 
+    check_fields(fields, data)
     documents = SAMPLE if data is None else list(read_documents(data, fields))
     found = measure_speed(load(tokenizer), documents, repeats)
     if as_json:

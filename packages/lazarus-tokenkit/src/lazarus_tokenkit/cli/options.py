@@ -91,6 +91,18 @@ with_fields = shared_options("fields", _fields)
 """Adds the options that name fields to a command. The command receives `FieldNames` as its parameter `fields`."""
 
 
+def check_fields(fields: "FieldNames", data: list[Path] | None) -> None:
+    """Checks that options of fields are given with data only.
+
+    Raises:
+        typer.BadParameter: There is no data.
+    """
+    from lazarus_tokenkit.samples.schemas import FieldNames
+
+    if not data and fields != FieldNames():
+        raise typer.BadParameter("the options of fields have no effect without --data: give it, or omit them")
+
+
 def read_text(text: str) -> str:
     """Returns the text of an argument, or reads stdin if the argument is `-`."""
     if text == "-":

@@ -43,6 +43,8 @@ def inspect(
     from lazarus_tokenkit.inspection import inspect_samples
 
     encoder = Encoder(load(tokenizer or "byte"), template)
+    if template is not None:
+        _ = encoder.chat_template  # an unknown one is refused before anything is read
     found = inspect_samples(data, fields, encoder, rows, with_tokens=tokenizer is not None)
     if found.samples or as_json:
         show(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if as_json else found.text())

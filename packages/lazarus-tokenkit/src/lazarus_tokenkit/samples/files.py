@@ -77,7 +77,7 @@ def read_objects(path: Path) -> Iterator[PlacedRow]:
     if path.is_dir():
         return _directory_rows(path)
     if not path.exists():
-        raise SampleError(f"{path} does not exist", NO_FILE)
+        raise SampleError(f"{path} does not exist: correct the path", NO_FILE)
     for suffixes, read in _READERS.items():
         if path.name.endswith(suffixes):
             return read(path)

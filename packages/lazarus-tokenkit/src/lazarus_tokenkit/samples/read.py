@@ -98,7 +98,7 @@ def read_rows(paths: Paths, fields: FieldNames | None = None) -> Iterator[Row]:
         )
     useless.warn()
     if not seen_ids.count:
-        raise SampleError(f"{', '.join(map(str, as_paths(paths)))} is empty: no rows", "LT-E303")
+        raise SampleError(f"{', '.join(map(str, as_paths(paths)))} is empty: no rows; give a file with rows", "LT-E303")
     if seen_ids.may_repeat():
         _refuse_repeated(paths)
 

@@ -9,6 +9,7 @@ import typer
 from lazarus_core.cli_app import Deferred
 from lazarus_core.cli_options import Force
 from lazarus_core.console import say, show
+from lazarus_core.reasons import absent_or
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -86,7 +87,9 @@ def _sweep(settings: "SweepSettings", *, force: bool, as_json: bool) -> None:
     output = settings.output
     check_sweep(output, force=force)
     if not (settings.model / "config.json").is_file():
-        raise typer.BadParameter(f"--model {settings.model}: no directory with config.json")
+        raise typer.BadParameter(
+            f"--model {absent_or(settings.model, 'is not the directory of a model')}: give one with config.json"
+        )
     asked = Sweep(
         model=settings.model,
         row_lens=settings.row_len,

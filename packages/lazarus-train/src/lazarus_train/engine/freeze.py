@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
+from lazarus_core.printable import listed
 from lazarus_models.backend import nn
 from lazarus_models.trees import flatten, modules
 from lazarus_train.errors import SetupError
@@ -30,4 +31,4 @@ def freeze_matching(model: nn.Module, patterns: Sequence[str]) -> None:
             owner, _, leaf = name.rpartition(".")
             owners[owner].freeze(recurse=False, keys=leaf)
     if not flatten(model.trainable_parameters()):
-        raise SetupError(f"`freeze` {list(patterns)} leaves no trainable parameter", "LR-E122")
+        raise SetupError(f"`freeze` {listed(patterns)} leaves no trainable parameter", "LR-E122")

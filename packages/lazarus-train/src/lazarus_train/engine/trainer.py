@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lazarus_core.atomic import naming
+from lazarus_core.printable import listed
 from lazarus_models.backend import mx
 from lazarus_plan import PlanCursor
 from lazarus_plan.audit import StepDigest
@@ -79,7 +80,7 @@ def train(config: TrainConfig, *, resume: str = AUTO, watcher: Watcher = SILENT)
         watcher.on_warning("warning: bfloat16 is slower than float32 on a CPU; use `mixed_precision` on a GPU only")
     for name, path in config.eval_data.items():  # read last, after all that is trained on
         if not path.exists():
-            raise SetupError(f"`eval_data` {name}={path}: there is no such file", "LR-E117")
+            raise SetupError(f"`eval_data` {name}: {path} does not exist: correct the path", "LR-E117")
     processes = init()
     inputs = check_run(config, watcher.on_rows)
     for line in beyond_plan(config.optimizer, len(inputs.plan)):
@@ -184,7 +185,7 @@ class _Loop:
         if not math.isfinite(found.loss) or not math.isfinite(found.norm):
             raise NonFinite(
                 f"step {step.index + 1} ({step.index} in the plan): loss {found.loss}, gradient norm {found.norm}, samples "
-                f"{list(step.samples)}; the weights were not updated. Train again with a lower `learning_rate` into another folder, "
+                f"{listed(step.samples)}; the weights were not updated. Train again with a lower `learning_rate` into another folder, "
                 "or check these samples",
                 "LR-E220",
             )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
+from lazarus_core.printable import listed
 from lazarus_train.errors import SetupError
 from lazarus_train.objective_registry import ObjectiveSettings
 from lazarus_train.objectives.base import Bindings, Metrics, Objective
@@ -39,10 +40,10 @@ class ClassificationSettings(ObjectiveSettings, frozen=True):
     def _classes_differ(self) -> ClassificationSettings:
         if any(name != name.strip() or not name for name in self.classes):
             raise ValueError(
-                f"`classes` {list(self.classes)}: one is empty or has spaces around it, which no answer has"
+                f"`classes` {listed(self.classes)}: one is empty or has spaces around it, which no answer has"
             )
         if len(set(self.classes)) < len(self.classes) or len(self.classes) == 1:
-            raise ValueError(f"`classes` {list(self.classes)}: give two or more, each once")
+            raise ValueError(f"`classes` {listed(self.classes)}: give two or more, each once")
         return self
 
 

@@ -156,7 +156,10 @@ def _check_answers(dataset: Dataset, sample: int, *, pairs: bool) -> None:
     parts = dataset.part_lengths(sample)
     if (parts is not None and len(parts) == 2) is not pairs:
         wanted = "a chosen and a rejected answer" if pairs else "one question and its answer"
-        raise SetupError(f"{dataset.place(sample)} is not {wanted}, as this objective requires", "LR-E135")
+        raise SetupError(
+            f"{dataset.place(sample)} is not {wanted}, as this objective requires; give other data or another objective",
+            "LR-E135",
+        )
     _, loss_mask = dataset.sample(sample)
     for mask in np.split(loss_mask, np.cumsum(parts)[:-1] if parts else []):
         if not mask[1:].any():

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from lazarus_core.reasons import absent_or
 from lazarus_train.errors import SetupError
 from lazarus_train.run_dir.checkpoint import checkpoint_step, checkpoints, find_damage
 from lazarus_train.run_dir.layout import RunFolder
@@ -40,7 +41,7 @@ def list_checkpoints(run: Path) -> list[Listed]:
     folder = RunFolder(run)
     found = checkpoints(folder.checkpoints)
     if not found:
-        raise SetupError(f"{run} has no checkpoints: give the folder of a run", "LR-E107")
+        raise SetupError(f"{absent_or(run, 'has no checkpoints')}: give the folder of a run", "LR-E107")
     record = RunRecord.read(run)
     losses = held_out_losses(record.metrics, next(iter(record.eval_sets), None))
     link_targets = {name: (folder.checkpoints / name).resolve().name for name in (LATEST, BEST)}

@@ -147,6 +147,7 @@ class RunFolder:
         if not by_this:
             yield
             return
+        str(self.path).encode()  # the record of the run names it; the console words the error
         path = self.path / ".lock"
         is_new = not path.exists()
         with parents_made(path), path.open("w") as lock:

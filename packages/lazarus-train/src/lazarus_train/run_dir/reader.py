@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from lazarus_core.errors import LazarusError
+from lazarus_core.reasons import absent_or
 from lazarus_train.errors import SetupError
 from lazarus_train.run_dir.layout import RunFolder
 from lazarus_train.run_dir.metrics import JSON, read_lines
@@ -43,10 +44,8 @@ class RunRecord:
             about = json.loads(folder.config.read_bytes())
             assert isinstance(about["config"], dict) and isinstance(about["plan_id"], str), "as a run writes it"
         except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
-            raise SetupError(
-                f"{path} is not the folder of a run: its {folder.config.name} is missing or is not the record of a run",
-                "LR-E107",
-            ) from error
+            found = absent_or(path, f"is not the folder of a run, which has a record in {folder.config.name}")
+            raise SetupError(f"{found}: give the folder of a run", "LR-E107") from error
         record = cls(path, about, read_lines(folder.metrics), read_lines(folder.throughput))
         if not any("loss" in line for line in record.metrics):
             raise SetupError(f"{path}: no step is done yet; try again later", "LR-E107")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lazarus_core.reasons import absent_or
 from lazarus_plan.checks import resolve_pin
 from lazarus_train.config import TrainConfig
 from lazarus_train.errors import SetupError
@@ -105,7 +106,8 @@ def _find(path: Path) -> tuple[RunFolder, Path]:
             return folder, by_place[path.resolve()]
         if path.resolve() in {each.resolve() for each in (run, folder.final, folder.checkpoints)}:
             return folder, found[-1]
-    raise SetupError(f"{path} is not a run, its `final` or one of its checkpoints", "LR-E107")
+    found = absent_or(path, "is not a run, its `final` or one of its checkpoints")
+    raise SetupError(f"{found}: give the folder of a run", "LR-E107")
 
 
 def _config(record: Mapping[str, Any], folder: RunFolder, elsewhere: Elsewhere) -> TrainConfig:

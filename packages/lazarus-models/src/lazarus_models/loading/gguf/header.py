@@ -105,7 +105,7 @@ class _Cursor:
 
     def header(self) -> GgufHeader:
         if bytes(self._bytes[:4]) != _MAGIC:
-            raise WeightsError(f"{self._path}: not a GGUF file; it begins with {bytes(self._bytes[:4])!r}", "LM-E264")
+            raise WeightsError(f"{self._path}: not a GGUF file, which begins with `GGUF`: give another file", "LM-E264")
         self._at = 4
         version = self._number("I")
         if version & 0xFFFF == 0 and version:

@@ -8,6 +8,7 @@
 import string
 from collections.abc import Iterable
 
+from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.tokenizers.backends.assembly import begins_with, config_file, tokenizer_file
 from lazarus_tokenkit.tokenizers.backends.companions import CONFIG_FILE, TOKENIZER_FILE
 from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
@@ -26,8 +27,13 @@ def character_tokenizer(characters: Iterable[str] = PRINTABLE, name: str = "char
     Args:
         characters: Characters or texts. Every character that occurs gets an id.
         name: Name of the tokenizer for messages.
+
+    Raises:
+        TokenkitError: There is no visible character.
     """
     letters = sorted({letter for text in characters for letter in text})
+    if not any(map(str.strip, letters)):
+        raise TokenkitError("a tokenizer of characters has none: give at least one visible character", "LT-E280")
     vocab = SPECIAL_TOKENS | {letter: number for number, letter in enumerate(letters, len(SPECIAL_TOKENS))}
     split = {"type": "Split", "pattern": {"Regex": "(?m:.)"}, "behavior": "Isolated", "invert": False}
     tokenizer = tokenizer_file(

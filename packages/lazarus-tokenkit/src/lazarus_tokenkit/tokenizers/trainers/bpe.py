@@ -8,12 +8,18 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 
 import tokenizers
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from lazarus_tokenkit.tokenizers.backends.assembly import config_file
 from lazarus_tokenkit.tokenizers.backends.companions import CONFIG_FILE, TOKENIZER_FILE
 from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
+from lazarus_tokenkit.tokenizers.training_texts import (
+    MAX_FREQUENCY,
+    MAX_VOCAB_SIZE,
+    check_special_tokens,
+    not_blank,
+)
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -23,15 +29,15 @@ class BpeConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    vocab_size: PositiveInt = 8192
+    vocab_size: Annotated[int, Field(gt=0, le=MAX_VOCAB_SIZE)] = 8192
     """Number of ids, including special tokens and the 256 bytes."""
-    min_frequency: PositiveInt = 2
+    min_frequency: Annotated[int, Field(gt=0, le=MAX_FREQUENCY)] = 2
     """Number of occurrences that a pair needs to be merged."""
     special_tokens: tuple[str, ...] = (END_OF_TEXT,)
     """Special tokens with the ids 0, 1, 2 and so on. Tokens with conventional names become bos, eos and pad."""
     split_digits: bool = False
     """Whether each digit is a token of its own."""
-    max_token_length: Annotated[int, Field(ge=2)] | None = None
+    max_token_length: Annotated[int, Field(ge=2, le=MAX_FREQUENCY)] | None = None
     """Largest number of characters of a token; None for no limit."""
 
     @model_validator(mode="after")
@@ -40,8 +46,7 @@ class BpeConfig(BaseModel):
             raise ValueError(
                 f"vocab_size {self.vocab_size} is below the 256 bytes and {len(self.special_tokens)} special_tokens"
             )
-        if len(set(self.special_tokens)) != len(self.special_tokens) or "" in self.special_tokens:
-            raise ValueError("special_tokens must be distinct and not empty")
+        check_special_tokens(self.special_tokens)
         return self
 
     @staticmethod
@@ -61,7 +66,11 @@ def train_bpe(texts: Iterable[str], config: BpeConfig, name: str = "bpe") -> Hug
         texts: The training texts.
         config: The settings.
         name: Name of the tokenizer for messages.
+
+    Raises:
+        TokenkitError: No text has a visible character.
     """
+    texts = not_blank(texts)
     engine = tokenizers.Tokenizer(models.BPE())
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=False)
     digits = [pre_tokenizers.Digits(individual_digits=True)] if config.split_digits else []

@@ -8,16 +8,16 @@ import io
 import re
 from collections.abc import Iterable
 from importlib import import_module
-from itertools import chain
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.tokenizers.backends.assembly import config_file
 from lazarus_tokenkit.tokenizers.backends.companions import CONFIG_FILE, TOKENIZER_FILE
 from lazarus_tokenkit.tokenizers.backends.huggingface import HuggingFaceTokenizer
 from lazarus_tokenkit.tokenizers.backends.sentencepiece import SentencePieceModel
+from lazarus_tokenkit.tokenizers.training_texts import MAX_VOCAB_SIZE, check_special_tokens, not_blank
 
 MAX_SENTENCE_BYTES = 1 << 20
 """The trainer ignores longer lines. Its default of 4,192 bytes would drop whole paragraphs."""
@@ -28,7 +28,7 @@ class SentencePieceConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    vocab_size: PositiveInt = 8192
+    vocab_size: Annotated[int, Field(gt=0, le=MAX_VOCAB_SIZE)] = 8192
     """Number of ids, including control tokens and the 256 bytes."""
     model_type: Literal["bpe", "unigram"] = "bpe"
     """`bpe` merges pairs of pieces; `unigram` chooses the most likely pieces (arXiv 1804.10959)."""
@@ -36,8 +36,14 @@ class SentencePieceConfig(BaseModel):
     """Whether each digit is a token of its own."""
     special_tokens: tuple[str, ...] = ()
     """Control tokens after unk, bos, eos and pad, in this order."""
-    character_coverage: float = 0.9995
+    character_coverage: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.9995
     """Share of the text's characters that get a piece, 0 to 1. The remaining characters are encoded as bytes."""
+
+    @field_validator("special_tokens")
+    @classmethod
+    def _check(cls, tokens: tuple[str, ...]) -> tuple[str, ...]:
+        check_special_tokens(tokens)
+        return tokens
 
 
 def train_sentencepiece(
@@ -51,7 +57,7 @@ def train_sentencepiece(
         name: Name of the tokenizer for messages.
 
     Raises:
-        TokenkitError: The extra `sentencepiece` is not installed, the texts have no lines, or the trainer refuses
+        TokenkitError: The extra `sentencepiece` is not installed, no text has a visible character, or the trainer refuses
             the settings or the text.
     """
     try:
@@ -60,14 +66,11 @@ def train_sentencepiece(
         raise TokenkitError(
             "to train SentencePiece models, install lazarus-tokenkit[sentencepiece]", "LT-E801"
         ) from error
-    lines = (line for text in texts for line in text.splitlines() if line)
-    first = next(lines, None)
-    if first is None:
-        raise TokenkitError("the training texts are empty: give `texts` with at least one character", "LT-E280")
+    lines = (line for text in not_blank(texts) for line in text.splitlines() if line)
     model = io.BytesIO()
     try:
         trainer.train(
-            sentence_iterator=chain([first], lines),
+            sentence_iterator=lines,
             model_writer=model,
             vocab_size=config.vocab_size,
             model_type=config.model_type,
