@@ -13,6 +13,7 @@ from lazarus_models.config.architecture import MoEConfig
 from lazarus_models.config.huggingface import Quantization
 from lazarus_models.errors import UnsupportedModel
 from lazarus_models.loading.loaded_model import LoadedModel
+from lazarus_models.ops.log_normalizer import log_normalizer
 from lazarus_models.trees import evaluate, modules, part
 from lazarus_models.vocabulary import check_ids
 
@@ -113,7 +114,9 @@ def perplexity(
     total, tokens = 0.0, 0
     for start in range(0, len(ids) - 1, window):
         part = mx.array([ids[start : start + window + 1]])  # one token more than inputs: the last target
-        losses = nn.losses.cross_entropy(lm.model(part[:, :-1]), part[:, 1:])
+        logits = lm.model(part[:, :-1]).astype(mx.float32)
+        chosen = mx.take_along_axis(logits, part[:, 1:, None], axis=-1)
+        losses = log_normalizer(logits) - chosen
         total += float(losses.sum())
         tokens += losses.size
         on_tokens(losses.size)
