@@ -30,8 +30,12 @@ def round_ticks(low: float, high: float, count: int = 5, *, is_whole: bool = Fal
     return [number * step for number in range(first, last + 1)]
 
 
+MAX_CHARACTERS = 42
+"""Characters of all labels of an axis, with a space each: 300 pixels."""
+
+
 def ticks_between(low: float, high: float, count: int = 5) -> list[float]:
-    """Round whole values within `low` and `high`; both ends if no round value is between.
+    """Round whole values within `low` and `high` whose labels fit a narrow page; both ends if no round value is between.
 
     >>> ticks_between(1, 100)
     [20.0, 40.0, 60.0, 80.0, 100.0]
@@ -43,8 +47,11 @@ def ticks_between(low: float, high: float, count: int = 5) -> list[float]:
     """
     if high <= low:
         return [low]
-    found = [each for each in round_ticks(low, high, count, is_whole=True) if low <= each <= high]
-    return found if len(found) > 1 else [low, high]
+    for steps in range(count, 0, -1):
+        found = [each for each in round_ticks(low, high, steps, is_whole=True) if low <= each <= high]
+        if sum(len(each) + 1 for each in tick_labels(found or [low])) <= MAX_CHARACTERS:
+            return found if len(found) > 1 else [low, high]
+    return [low, high]
 
 
 def tick_labels(ticks: Sequence[float]) -> list[str]:
