@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from command_pages import SCRIPTS, app_of, leaves, pages
 from lazarus_cli.catalog import installed
-from lazarus_core.cli_help import split_examples
 from lazarus_core.command_names import MOUNTS, as_called
+from lazarus_core.commands import split_examples
 
 
 @pytest.mark.parametrize(

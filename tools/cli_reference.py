@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 from typer.main import get_command
 
-from lazarus_core.cli_command import help_record
-from lazarus_core.cli_help import broken, split_examples
+from lazarus_core.commands import broken, help_record, split_examples
 
 PAGE = Path(__file__).parents[1] / "apps/lazarus-cli/docs/cli.md"
 HEAD = """\

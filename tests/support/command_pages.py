@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from lazarus_core.cli_command import Group
+from lazarus_core.commands import Group
 
 SCRIPTS = {
     "lazarus": "lazarus_cli.main:app",

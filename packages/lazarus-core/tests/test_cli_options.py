@@ -6,7 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from lazarus_core.cli_options import shared_options
+from lazarus_core.commands import shared_options
 
 
 def _sizes(

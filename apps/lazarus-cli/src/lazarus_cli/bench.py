@@ -21,7 +21,7 @@ import typer
 from lazarus_cli.bench_rows import MAX_SYNTHETIC_ROWS, synthetic_rows
 from lazarus_core.bounded import open_file
 from lazarus_core.canonical import MAX_INTEGER
-from lazarus_core.cli_options import Force
+from lazarus_core.commands import Force
 from lazarus_core.console import say, show
 from lazarus_core.errors import LazarusError, reworded
 from lazarus_core.strict_json import MalformedJson, read_object

@@ -9,7 +9,7 @@ from typer.main import get_command
 
 from lazarus_cli.catalog import GROUP_HELP, HIDDEN, KNOWN, children, installed
 from lazarus_core.cli_app import App, Deferred
-from lazarus_core.cli_command import Group
+from lazarus_core.commands import Group
 from lazarus_core.console import show
 from lazarus_core.errors import LazarusError
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
-from lazarus_core.cli_command import Alias as Alias
-from lazarus_core.cli_command import Command, Group
+from lazarus_core.commands.command import Alias as Alias
+from lazarus_core.commands.command import Command, Group
 
 Function = Callable[..., Any]
 

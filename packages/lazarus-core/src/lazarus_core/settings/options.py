@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 
 from lazarus_core.cli_app import value_name
-from lazarus_core.cli_values import MAY_BE_EMPTY
+from lazarus_core.commands.values import MAY_BE_EMPTY
 from lazarus_core.settings.schema import Key, Schema, Setting, members
 
 _SIMPLE = (bool, int, float, str, Path)

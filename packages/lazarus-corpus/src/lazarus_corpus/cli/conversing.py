@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lazarus_core.cli_options import Force
+from lazarus_core.commands import Force
 from lazarus_core.console import show_line, warn
 from lazarus_core.outputs import OutputKind, begins_with, whole_output
 

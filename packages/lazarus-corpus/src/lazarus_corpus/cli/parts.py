@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lazarus_core.cli_options import Force
+from lazarus_core.commands import Force
 from lazarus_core.console import show_line
 from lazarus_corpus.cli.options import IdField, TextField, Workers
 

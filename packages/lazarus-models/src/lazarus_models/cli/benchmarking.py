@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lazarus_core.cli_options import Force
+from lazarus_core.commands import Force
 from lazarus_core.console import progress, say, show, show_line
 from lazarus_models.cli.diffusing import Masks, diffusion_config, with_masks
 from lazarus_models.cli.options import Adapter, AnyBase, AsJson, load_model

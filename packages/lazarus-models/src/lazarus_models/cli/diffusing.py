@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from lazarus_core.cli_options import shared_options
+from lazarus_core.commands import shared_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lazarus_core.cli_options import shared_options
+from lazarus_core.commands import shared_options
 
 if TYPE_CHECKING:
     from lazarus_models.generation.sampling import GenerationConfig

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import typer
 
-from lazarus_core.cli_options import Force, shared_options
+from lazarus_core.commands import Force, shared_options
 from lazarus_core.console import say, show, show_line, warn
 from lazarus_plan.cli.option_names import finding_with_options, name_options
 from lazarus_plan.cli.options import (

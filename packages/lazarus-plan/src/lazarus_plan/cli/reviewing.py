@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lazarus_core.cli_options import Force
+from lazarus_core.commands import Force
 from lazarus_core.console import show
 from lazarus_plan.cli.option_names import finding_with_options
 from lazarus_plan.cli.options import AsJson, choose_format, reported

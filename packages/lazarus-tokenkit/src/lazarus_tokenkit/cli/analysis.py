@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from lazarus_core.atomic import whole_file
-from lazarus_core.cli_options import Force, shared_options
+from lazarus_core.commands import Force, shared_options
 from lazarus_core.console import say, show
 from lazarus_tokenkit.cli.options import AsJson, Data, TokenizerName, check_fields, load, with_fields
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lazarus_core.cli_options import Force
+from lazarus_core.commands import Force
 from lazarus_core.console import progress, say, show
 from lazarus_tokenkit.cli.options import (
     AsJson,

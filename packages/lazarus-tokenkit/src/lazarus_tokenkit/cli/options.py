@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TextIO, cast
 import typer
 
 from lazarus_core.cli_app import Alias
-from lazarus_core.cli_options import shared_options
+from lazarus_core.commands import shared_options
 from lazarus_tokenkit.errors import TokenkitError
 
 if TYPE_CHECKING:

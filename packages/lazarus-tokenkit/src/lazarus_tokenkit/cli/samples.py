@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lazarus_core.atomic import whole_file
-from lazarus_core.cli_options import Force
+from lazarus_core.commands import Force
 from lazarus_core.console import say, show
 from lazarus_tokenkit.cli.options import AsJson, Template, load, with_fields
 

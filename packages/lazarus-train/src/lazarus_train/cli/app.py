@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lazarus_core.cli_app import App
-from lazarus_core.cli_options import Force
+from lazarus_core.commands import Force
 from lazarus_core.console import say, show, show_line, version_option, warn
 from lazarus_train.cli.sweep import sweep
 from lazarus_train.cli.training import COMMANDS, deferred

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lazarus_core.cli_app import Deferred
-from lazarus_core.cli_options import Force
+from lazarus_core.commands import Force
 from lazarus_core.console import say, show
 from lazarus_core.reasons import absent_or
 

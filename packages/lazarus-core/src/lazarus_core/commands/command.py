@@ -15,10 +15,11 @@ from typing import Annotated, Any, TypeVar, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from lazarus_core import cli_help, console
-from lazarus_core.cli_values import may_be_empty, unusable
+from lazarus_core import console
 from lazarus_core.color import has_color
 from lazarus_core.command_names import as_called
+from lazarus_core.commands import help as cli_help
+from lazarus_core.commands.values import may_be_empty, unusable
 from lazarus_core.errors import LazarusError
 
 HELP_NAMES = ("-h", "--help")

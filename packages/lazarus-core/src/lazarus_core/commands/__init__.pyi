@@ -1,0 +1,12 @@
+from .command import Alias as Alias
+from .command import Command as Command
+from .command import Group as Group
+from .command import help_record as help_record
+from .help import broken as broken
+from .help import first_sentence as first_sentence
+from .help import nearest as nearest
+from .help import shell_lines as shell_lines
+from .help import split_examples as split_examples
+from .options import Force as Force
+from .options import shared_options as shared_options
+from .values import MAY_BE_EMPTY as MAY_BE_EMPTY
