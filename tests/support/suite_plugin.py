@@ -5,6 +5,7 @@ runs every test: all steps of a law, all parameters, all Hypothesis examples, ea
 """
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Chooses the profile before any test module is imported, for this process and for the workers it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell that starts the tests in the background ignores it
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # commands that tests interrupt must not inherit that
     if config.getoption("--thorough"):
         os.environ[suite.PROFILE] = "thorough"
     settings.load_profile("thorough" if suite.is_thorough() else "default")
