@@ -104,7 +104,7 @@ COMMANDS: dict[str, list[str]] = {
     "gym generate": ["-n", "3", "-o", "@"],
     "corpus build": [*DATA, "--text-field", "completion", "-o", "@"],
     "corpus dedup": [*DATA, "--text-field", "completion", "-o", "@"],
-    "corpus split": [*DATA, "--train", "@", "--validation-output", "held-out.txt", "--validation", "0.3"],
+    "corpus split": [*DATA, "--train", "@", "--validation-output", "/dev/null", "--validation", "0.3"],
     "corpus conversations": [*DATA, "-o", "@"],
     "corpus preferences": ["-d", "pairs.jsonl", "-o", "@"],
     "corpus dialogues": ["--facts", "facts.json", "-o", "@"],

@@ -111,7 +111,10 @@ NAMED = {
 }
 """Good values of one command, where the name of the parameter does not say it."""
 MORE: Mapping[tuple[str, ...], Mapping[str, str]] = {
-    ("data", "corpus", "build"): {"data": "data.jsonl"},
+    ("data", "corpus", "build"): (corpus := {"data": "data.jsonl", "text_field": "completion"}),
+    ("data", "corpus", "analyze"): corpus,
+    ("data", "corpus", "dedup"): corpus,
+    ("bench", "infer"): {"new_tokens": "2", "repeats": "1", "prompt_tokens": "4", "batch_sizes": "1"},
     ("bench",): {"data": "data.jsonl", "steps": "1", "num_samples": "8", "token_budget": "512", "output": "made/new"},
     ("infer",): {"model": "model", "prompt": "hello", "max_tokens": "1"},
     ("chat",): {"max_tokens": "1"},

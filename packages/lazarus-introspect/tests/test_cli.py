@@ -109,7 +109,7 @@ def test_ablation_by_component_and_method(ask):
         ("hooks", ["-p", GIRL, "--sites", "blocks.0.moe.experts"], "block 0 has no experts [LI-E101]"),
         ("hooks", ["-p", GIRL, "--sites", "blocks.0.resid"], "is no site; close names: "),
         ("ablate", ["-p", GIRL, "--method", "mean"], "--reference and the method `mean` require each other"),
-        ("ablate", ["-p", GIRL, "-c", ""], "--criterion is empty"),
+        ("ablate", ["-p", GIRL, "-c", ""], "'--criterion': the value is empty"),
         ("patch", ["--source", GIRL, "--target", "Once"], "give prompts with equal numbers of tokens [LI-E121]"),
         ("patch", ["--source", GIRL, "--target", BOY, "--positive", "gi"], "'gi' has 2 tokens"),
         ("attention", ["-p", GIRL, "--full"], "--full has an effect with --json only"),

@@ -139,10 +139,10 @@ def test_what_cannot_be_measured_is_one_line(stories, arguments, words):
     ("arguments", "words"),
     [
         (["--batch-sizes", "1,x"], "--batch-sizes 1,x: give whole numbers"),
-        (["--batch-sizes", "0"], "--batch-sizes: input should be greater than"),
+        (["--batch-sizes", "0"], "--batch-sizes: must be at least"),
         (["--prompt-tokens", "-4"], "--prompt-tokens -4: give whole numbers"),
         (["--prompt-tokens", "9999999999"], "give whole numbers"),
-        (["--batch-sizes", "2000"], "--batch-sizes: input should be less than"),
+        (["--batch-sizes", "2000"], "--batch-sizes: must be at most"),
         ([""], "MODEL"),
     ],
 )

@@ -236,7 +236,7 @@ def test_a_port_in_use_is_named(stories):
         assert f"cannot listen on 127.0.0.1:{port}" in refusal("serve", "--model", stories.path, "--port", port)
 
 
-@pytest.mark.parametrize("options", [["--api-key", ""], ["--api-key", " "], ["--host", "0.0.0.0"], ["--host", "::"]])
+@pytest.mark.parametrize("options", [["--api-key", " "], ["--host", "0.0.0.0"], ["--host", "::"]])
 def test_a_server_that_lets_anybody_in_is_refused(stories, options):
     assert "`--api-key`" in refusal("serve", "--model", stories.path, "--port", 0, *options)
 

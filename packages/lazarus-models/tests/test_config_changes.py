@@ -17,7 +17,9 @@ from lazarus_models.config import RopeConfig
 from lazarus_models.config.huggingface import read_json
 from lazarus_models.families import ModelFamilyType, canonical
 
-CHECKPOINTS = sorted({*ModelFamilyType, "llama3-rope"} - {"lazarus_decoder"})
+CHECKPOINTS = sorted(
+    {*ModelFamilyType, "llama3-rope"} - {"lazarus_decoder", "qwen2"}
+)  # qwen2 is compared with transformers in test_gguf_import.py
 
 # Keys that say how a model was trained, stored or run, not what it computes.
 INERT = {

@@ -147,7 +147,7 @@ def test_an_error_of_its_functions_names_the_package(put, source, message):
 def test_wrong_keys_of_a_file_are_errors_of_the_file(put, tmp_path):
     put()
     (tmp_path / "config.json").write_text(json.dumps({**RAW, "hidden_size": -1}))
-    with pytest.raises(ConfigError, match=r"config\.json: hidden_size: .*greater than 0") as found:
+    with pytest.raises(ConfigError, match=r"config\.json: hidden_size: .*above 0") as found:
         read_config(tmp_path)
     assert found.value.code == "LM-E103"
 

@@ -246,7 +246,7 @@ def replaced(small, tmp_path, old, new):
 @pytest.mark.parametrize(
     ("old", "new", "error", "words"),
     [
-        (b"GGUF", b"GGML", WeightsError, "LM-E264.*begins with b'GGML'"),
+        (b"GGUF", b"GGML", WeightsError, "LM-E264.*begins with `GGUF`"),
         (b"GGUF\x03\0\0\0", b"GGUF\x01\0\0\0", UnsupportedModel, "LM-E266.*version 1"),
         (b"GGUF\x03\0\0\0", b"GGUF\0\0\0\x03", UnsupportedModel, "LM-E266.*big-endian"),
         (b"\x05\0\0\0\0\0\0\0llama", b"\x05\0\0\0\0\0\0\0bloom", UnsupportedModel, "LM-E266.*'bloom'"),

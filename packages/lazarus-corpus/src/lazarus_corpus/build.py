@@ -101,7 +101,9 @@ def _require_documents(work: Path, tasks: int) -> None:
         rules = Counter(each.rule for each in _removals(work, tasks))
         why = ", ".join(f"{count:,} {rule}" for rule, count in sorted(rules.items()))
         raise SourceError(
-            f"no document is left: removed {why}" if why else "the sources have no documents: nothing to build",
+            f"no document is left: removed {why}"
+            if why
+            else "the sources have no documents: give files with documents",
             "LD-E110",
         )
 
@@ -120,8 +122,10 @@ def analyze_corpus(settings: CorpusSettings, work: Path, *, workers: int = 1) ->
     """
     tasks = _start(settings, work, None)
     _stages(settings, work, tasks, workers, "local")
-    counts = _counts(settings, work, tasks)
-    return _report(counts, "")
+    report = _report(_counts(settings, work, tasks), "")
+    if not report.read:
+        raise SourceError("the sources have no documents: give files with documents", "LD-E110")
+    return report
 
 
 def from_files(paths: Sequence[Path | str], **settings: Any) -> CorpusSettings:

@@ -15,7 +15,7 @@ from statistics import median
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from lazarus_models.backend import BLAS, mx
 from lazarus_models.errors import GenerationError
@@ -34,6 +34,10 @@ Batches = Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_BATCH)], ...], Field
 Lengths = Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_TOKENS)], ...], Field(min_length=1, max_length=64)]
 
 
+MAX_RUNS = 10_000
+"""Largest number of runs of a combination."""
+
+
 class InferenceBenchmark(BaseModel):
     """Settings of a benchmark of generation."""
 
@@ -45,9 +49,9 @@ class InferenceBenchmark(BaseModel):
     """Lengths of the prompts."""
     new_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] = 64
     """Tokens of every answer."""
-    repeats: PositiveInt = 5
+    repeats: Annotated[int, Field(ge=1, le=MAX_RUNS)] = 5
     """Measured runs of every combination."""
-    warm_up: NonNegativeInt = 1
+    warm_up: Annotated[int, Field(ge=0, le=MAX_RUNS)] = 1
     """Unmeasured runs before them."""
     seed: NonNegativeInt = 0
     """Random seed of the prompts."""

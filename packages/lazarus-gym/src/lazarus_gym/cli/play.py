@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from lazarus_gym.wire import PuzzleGame
 
 Host = Annotated[str | None, typer.Option("--host", help="Puzzle server [default: the embedded games].")]
-Port = Annotated[int, typer.Option("--port", help="Its port: 8023 telnet, 8024 TCP, 8025 WebSocket.")]
+Port = Annotated[
+    int, typer.Option("--port", help="Its port: 8023 telnet, 8024 TCP, 8025 WebSocket.", min=1, max=65_535)
+]
 Transport = Annotated[
     Literal["auto", "tcp", "websocket"],
     typer.Option("--transport", help="`tcp` understands telnet too; `auto` is `websocket` on 8025 and 8026."),
@@ -218,7 +220,7 @@ def _client(kind: Any, **settings: Any) -> Any:
 def serve(
     protocol: Annotated[Literal["puzzle"], typer.Option("--protocol", help="Protocol of the server.")] = "puzzle",
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="Port; 0 takes a free one.")] = 8024,
+    port: Annotated[int, typer.Option("--port", help="Port; 0 takes a free one.", min=0, max=65_535)] = 8024,
     max_connections: Annotated[int, typer.Option("--max-connections", help="Connections at once.")] = 100,
     idle: Annotated[float, typer.Option("--idle", help="Seconds after which a silent connection is closed.")] = 300.0,
 ) -> None:

@@ -101,6 +101,7 @@ def bench(
 def _settings(**given: Any) -> "InferenceBenchmark":
     from pydantic import ValidationError
 
+    from lazarus_core.reasons import plain_reason
     from lazarus_models.benchmark import InferenceBenchmark
 
     try:
@@ -108,7 +109,7 @@ def _settings(**given: Any) -> "InferenceBenchmark":
     except ValidationError as error:
         first = error.errors()[0]
         option = f"--{str(first['loc'][0]).replace('_', '-')}"
-        raise typer.BadParameter(f"{option}: {first['msg'][:1].lower()}{first['msg'][1:]}") from error
+        raise typer.BadParameter(f"{option}: {plain_reason(first['msg'])}") from error
 
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:

@@ -362,7 +362,6 @@ def start(settings: "RunSettings", *, as_json: bool) -> None:
     from lazarus_train.cli.progress import watching
     from lazarus_train.distributed import init
     from lazarus_train.engine.trainer import train
-    from lazarus_train.objectives.diffusion import DiffusionSettings
 
     config, resume = settings.train_config(), settings.resume
     planning = None if settings.build_plan is None else settings.build_plan.planning()
@@ -396,7 +395,6 @@ def start(settings: "RunSettings", *, as_json: bool) -> None:
     )
     if config.objective.allows_generation:
         say(f'next: lazarus infer --model {result.final} --prompt "..."')
-    elif isinstance(config.objective, DiffusionSettings):
-        mask = f"--mask-token {config.objective.mask_id} --total-length 64"
-        say(f'next: lazarus infer --model {result.final} {mask} --prompt "..."')
+    elif config.objective.inference_options:
+        say(f'next: lazarus infer --model {result.final} {config.objective.inference_options} --prompt "..."')
     show(json.dumps(result_as_json(result, config.output, figures)) if as_json else str(result.final))

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from lazarus_core.errors import LazarusError
 from lazarus_models import LoadedModel, LoraConfig, apply_lora, load, load_adapter, save, save_adapter
@@ -185,6 +185,10 @@ class TrainState:
         return {"score.weight": cast("Any", self.lm.model).score.weight}
 
 
+AdapterLayout = Literal["mlx-lm", "both"]
+"""Files of the adapters in `final`: those of mlx-lm, or also those of PEFT."""
+
+
 def write_final(
     folder: Path,
     lm: LoadedModel,
@@ -192,6 +196,7 @@ def write_final(
     head: SequenceHead | None,
     ema: Ema | None,
     template: str | None,
+    layout: AdapterLayout = "both",
 ) -> Sealed:
     """Writes a trained model as `TrainState.finish` does.
 
@@ -202,6 +207,7 @@ def write_final(
         head: The scores that the model predicts, if any.
         ema: Moving average of the weights, if any.
         template: Chat template, as for `TrainState.finish`.
+        layout: Files of the adapters; runs of earlier versions have those of mlx-lm alone.
     """
 
     def write(beside: Path) -> None:
@@ -210,10 +216,10 @@ def write_final(
                 if lora is None:
                     _save(lm, head, beside / MEAN)
                 else:
-                    save_adapter(lm.model, lora, beside / MEAN, layout="both")
+                    save_adapter(lm.model, lora, beside / MEAN, layout=layout)
         whole = lm
         if lora is not None:
-            save_adapter(lm.model, lora, beside / ADAPTERS, layout="both")
+            save_adapter(lm.model, lora, beside / ADAPTERS, layout=layout)
             whole = merge_adapter(lm)
         _save(whole, head, beside)
         if template is not None:
@@ -229,6 +235,7 @@ def write_final_again(
     checkpoint: State,
     tokenizer: Tokenizer,
     template: str | None,
+    layout: AdapterLayout = "both",
 ) -> Sealed:
     """Writes the trained model from a verified checkpoint. The same checkpoint gives the same files.
 
@@ -239,13 +246,14 @@ def write_final_again(
         checkpoint: Last checkpoint of the run.
         tokenizer: The tokenizer that encoded the rows.
         template: Chat template, as for `TrainState.finish`.
+        layout: Files of the adapters, as the run wrote them.
     """
     lm, lora, mean = _trained(config, head, checkpoint, tokenizer)
     _make_trainable(lm, lora, head, config)
     ema = None if config.ema is None else Ema(config.ema, lm.model)
     if ema is not None:
         ema.load_state(mean)
-    return write_final(folder, lm, lora, head, ema, template)
+    return write_final(folder, lm, lora, head, ema, template, layout)
 
 
 @contextlib.contextmanager

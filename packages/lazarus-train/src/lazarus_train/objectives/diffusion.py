@@ -39,6 +39,11 @@ class DiffusionSettings(ObjectiveSettings, frozen=True):
     draws: PositiveInt = 128
     """Number of mask draws that a held-out loss averages over. The default is LLaDA's."""
 
+    @property
+    def inference_options(self) -> str:
+        """The mask, which `lazarus infer` must know, and a total length."""
+        return f"--mask-token {self.mask_id} --total-length 64"
+
 
 class DiffusionObjective(Objective[DiffusionSettings]):
     """Masked diffusion; with `causal_share`, next-token prediction too."""

@@ -115,7 +115,9 @@ def _written_again(run: RunEvidence, sealed: Sealed, state: State, inputs: RunIn
     tokenizer = inputs.encoder.tokenizer
     head = make_objective(run.config.objective).sequence_head(inputs.dataset, tokenizer)
     with tempfile.TemporaryDirectory() as name:
-        again = write_final_again(Path(name) / "final", run.config, head, state, tokenizer, inputs.template)
+        # Earlier versions wrote the adapters for mlx-lm alone.
+        layout = "both" if any(Path(each).name == "adapter_model.safetensors" for each in sealed.digests) else "mlx-lm"
+        again = write_final_again(Path(name) / "final", run.config, head, state, tokenizer, inputs.template, layout)
     differ = sorted({name for name, _ in {*sealed.digests.items()} ^ {*again.digests.items()}})
     if not differ:
         return Link("final", f"{bound_files}; written again from {state.sealed.path.name}: the same bytes")
