@@ -41,7 +41,7 @@ FORBIDDEN = {
 }
 """What no error shows."""
 WAY_OUT = re.compile(
-    r"^error: \S+:\d+(:\d+)?: |; see [\w. -]+ --help$|(?<=: )empty$|is empty$|\bis outside \d|\bhas 1 to\b|\bsuch as\b|[:;,(] ?(measure|compare|plan fewer|give|choose|correct|remove|build|write|rename|use|raise|add|name|call|make|set|check|"
+    r"^error: \S+:\d+(:\d+)?: |[;?] [Ss]ee [\w. -]+ --help$|(?<=: )empty$|is empty$|\bis outside \d|\bhas 1 to\b|\bsuch as\b|[:;,(] ?(measure|compare|plan fewer|give|choose|correct|change|start|remove|build|write|rename|use|raise|add|name|call|make|set|check|"
     r"restore|omit|fetch|install|run|repeat|save|put|select|`|the options?|there (are|is)|such as|must|the suffix must|codes|known|only|in it)|\bgive\b|\bneeds?\b",
 )
 """How a message names the way out: the line to correct, what to do, or what would be right."""
@@ -90,6 +90,7 @@ def state(folder: Path) -> dict[str, tuple[int, int]]:
 
 FREE = frozenset(
     {"text", "prompt", "system", "search", "stop", "special", "sample_prompts", "api_key", "kinds", "names"}
+    | {"id_field", "languages", "track", "criterion", "source", "target"}
 )
 """Texts that any word can be."""
 ACCEPTED: dict[tuple[str, str], frozenset[str] | None] = {
@@ -103,7 +104,7 @@ ACCEPTED: dict[tuple[str, str], frozenset[str] | None] = {
     ("written", "folder"): frozenset({"output"}),  # reports and runs are written into folders
     ("written", "not UTF-8"): None,
     ("int", "large"): None,  # a limit that is never reached
-    ("int", "negative"): frozenset({"seed"}),
+    ("int", "negative"): frozenset({"seed", "position"}),  # positions count from the end, too
     ("float", "negative"): frozenset({"frequency_penalty"}),
 }
 """Values that look bad and are accepted, by kind and name, with the parameters; None for every one."""

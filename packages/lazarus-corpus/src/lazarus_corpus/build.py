@@ -84,7 +84,7 @@ def build_corpus(
     try:
         tasks = _start(settings, work, str(output), executor)
         _stages(settings, work, tasks, workers, executor)
-        _require_documents(work, tasks)
+        _require_documents(settings, work, tasks)
         shards = shards_of(work)
         run_stage("write", work, len(shards), workers=workers, executor=executor)
         report = _publish(settings, work, tasks, output, tokenizer)
@@ -96,14 +96,19 @@ def build_corpus(
     return report
 
 
-def _require_documents(work: Path, tasks: int) -> None:
+def _named(settings: CorpusSettings) -> str:
+    names = [str(path) for source in settings.sources for path in source.path]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _require_documents(settings: CorpusSettings, work: Path, tasks: int) -> None:
     if not shards_of(work):
         rules = Counter(each.rule for each in _removals(work, tasks))
         why = ", ".join(f"{count:,} {rule}" for rule, count in sorted(rules.items()))
         raise SourceError(
-            f"no document is left: removed {why}"
+            f"{_named(settings)}: no document is left, removed {why}: change these rules"
             if why
-            else "the sources have no documents: give files with documents",
+            else f"{_named(settings)}: no documents: give files with documents",
             "LD-E110",
         )
 
@@ -124,7 +129,7 @@ def analyze_corpus(settings: CorpusSettings, work: Path, *, workers: int = 1) ->
     _stages(settings, work, tasks, workers, "local")
     report = _report(_counts(settings, work, tasks), "")
     if not report.read:
-        raise SourceError("the sources have no documents: give files with documents", "LD-E110")
+        raise SourceError(f"{_named(settings)}: no documents: give files with documents", "LD-E110")
     return report
 
 

@@ -36,7 +36,7 @@ CODES = {
     "LD-E123": Code(
         "Rules of published corpora need an extra", "The extra is not installed", "Install lazarus-corpus[rules]."
     ),
-    "LD-E124": Code("An evaluation set does not exist", "A wrong path", "Correct the path."),
+    "LD-E124": Code("An evaluation set does not exist or is empty", "A wrong path", "Correct the path."),
     "LD-E125": Code(
         "An executor needs an extra", "The extra is not installed", "Install the extra that the message names."
     ),

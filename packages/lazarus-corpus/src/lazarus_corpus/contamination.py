@@ -118,6 +118,8 @@ def read_items(paths: Iterable[Path]) -> list[tuple[str, str]]:
             raise SettingError(f"{path} does not exist: give an evaluation set", "LD-E124")
         for row in read_objects(path):
             found.extend((f"{path.name}:{row.line}", part) for part in _parts(row.members))
+        if not found:
+            raise SettingError(f"{path}: no items: give an evaluation set with items", "LD-E124")
     return found
 
 

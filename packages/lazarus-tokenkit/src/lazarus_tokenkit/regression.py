@@ -91,7 +91,7 @@ class Suite(BaseModel):
 _REASONS = {
     "string_type": "is not a text; put it in quotation marks",
     "string_pattern_mismatch": "is not 16 to 64 digits 0-9 and a-f, as `lazarus tokenizer fingerprint` prints them",
-    "model_type": "is not an object with `text` or `tests`",
+    "model_type": "is not an object with `text` or `tests`: write one of them",
     "missing": "is missing",
 }
 """Message by the type of pydantic's error."""

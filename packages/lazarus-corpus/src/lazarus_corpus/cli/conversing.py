@@ -10,6 +10,7 @@ import typer
 from lazarus_core.commands import Force
 from lazarus_core.console import show_line, warn
 from lazarus_core.outputs import OutputKind, begins_with, whole_output
+from lazarus_corpus.errors import SourceError
 
 Data = Annotated[list[Path], typer.Option("-d", "--data", help="A file of rows; again for more.")]
 Output = Annotated[Path, typer.Option("-o", "--output", help="JSON Lines.")]
@@ -89,4 +90,7 @@ def _write(rows: Iterable[dict[str, Any]], output: Path, kind: OutputKind, input
         for row in rows:
             stream.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
             count += 1
+        if not count and kind is PAIRS:
+            shown = ", ".join(str(path) for path in inputs[:3])
+            raise SourceError(f"{shown}: no preferences are left: give rows with two different answers", "LD-E110")
     return count

@@ -27,7 +27,7 @@ Transport = Annotated[
     Literal["auto", "tcp", "websocket"],
     typer.Option("--transport", help="`tcp` understands telnet too; `auto` is `websocket` on 8025 and 8026."),
 ]
-Timeout = Annotated[float, typer.Option("--timeout", help="Seconds for a reply of the server.")]
+Timeout = Annotated[float, typer.Option("--timeout", help="Seconds for a reply of the server.", min=0.1, max=86_400)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DEFAULT_FOLDER = Path("gym")
 Result = TypeVar("Result")
@@ -68,7 +68,7 @@ def run(
     Example: --puzzles sudoku,binary --episodes 100 -o episodes
     Example: --host localhost --port 8024 --puzzles sudoku --episodes 10
     """
-    from lazarus_gym.episodes import EMBEDDED_GAMES, collect_episodes
+    from lazarus_gym.episodes import EMBEDDED_GAMES, check_tokenizer, collect_episodes
     from lazarus_gym.wire import PuzzleGame
 
     everything = EMBEDDED_GAMES if host is None else tuple(PuzzleGame)
@@ -87,6 +87,8 @@ def run(
         timeout_s=timeout,
     )
     folder = output or _dated_folder()
+    if tokenizer != "none":
+        check_tokenizer(tokenizer)  # a wrong name is refused before the work
     with progress("episodes", total=episodes, unit="episodes") as advance:
 
         def ended(episode: "Episode") -> None:

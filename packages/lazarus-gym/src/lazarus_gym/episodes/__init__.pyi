@@ -3,6 +3,7 @@ from .collect import CollectConfig as CollectConfig
 from .collect import CollectResult as CollectResult
 from .collect import collect_episodes as collect_episodes
 from .embedded import open_embedded as open_embedded
+from .lengths import check_tokenizer as check_tokenizer
 from .lengths import write_lengths as write_lengths
 from .playing import Job as Job
 from .playing import play as play

@@ -101,13 +101,15 @@ async def collect_episodes(
             f"no embedded game is called {missing[0]!r}; there are {there}; others need `host`", "LG-E151"
         )
     policies = make_policies(config.policy, config.puzzles, config.model)
+    if (
+        config.host is not None
+    ):  # an address without a server is one error, not a hundred aborted episodes, and makes no folder
+        first = await _opener(config)()
+        await first.close()
     folder = RunFolder(output, config.identity())
     done = {episode.index for episode in folder.episodes}
     waiting = [job for job in config.jobs() if job.index not in done]
     lost: list[Episode] = []
-    if waiting:
-        first = await _opener(config)()  # an address without a server is one error, not a hundred aborted episodes
-        await first.close()
 
     def ended(episode: Episode) -> None:
         if episode.is_saved:

@@ -128,7 +128,9 @@ class AblationStudy:
     def _ablated(self, layers: Sequence[int], config: AblationConfig) -> AbstractContextManager[None]:
         check_layers(layers, sites(self.lm).layers)
         if (config.method == "mean") != bool(config.reference_prompts):
-            raise RequestError("`reference_prompts` and the method `mean` require each other", "LI-E131")
+            raise RequestError(
+                "`reference_prompts` and the method `mean` require each other: give both or neither", "LI-E131"
+            )
         if not layers:
             return nullcontext()
         chosen = [Component(layer, config.component) for layer in layers]

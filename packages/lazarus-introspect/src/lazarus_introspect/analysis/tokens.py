@@ -93,9 +93,9 @@ def resolve_token(lm: LoadedModel, text: str, *, multi_token: Literal["error", "
         raise RequestError(f"the text {text!r} has no token; give at least one character", "LI-E142")
     check_ids(ids, lm.config.vocab_size, f"the text {text!r}")
     if len(ids) > 1 and multi_token == "error":
-        shown = ", ".join(repr(pieces.get(token, token_text(lm, token))) for token in ids[:8])
+        shown = ", ".join(f"`{pieces.get(token, token_text(lm, token))}`" for token in ids[:8])
         raise RequestError(
-            f"the text {text!r} has {len(ids)} tokens ({shown}); give one of them, or follow the first "
+            f"the text {text!r} has {len(ids)} tokens, {shown}; give one of them, or follow the first "
             "(`multi_token` first)",
             "LI-E142",
         )

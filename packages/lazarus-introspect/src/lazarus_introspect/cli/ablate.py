@@ -59,7 +59,7 @@ def ablate(
     from lazarus_tokenkit.tables import aligned
 
     if not 0 < noise_scale < float("inf"):
-        raise RequestError(f"--noise-scale {noise_scale} must be above 0", "LI-E146")
+        raise RequestError(f"--noise-scale {noise_scale}: must be above 0", "LI-E146")
     config = AblationConfig(
         component=component,
         method=method,

@@ -64,9 +64,9 @@ def lens_config(
 
     chosen = strategy or ("custom" if layers is not None else "all")
     if (chosen == "custom") != (layers is not None):
-        raise RequestError("--layer-strategy custom and --layers require each other", "LI-E146")
+        raise RequestError("--layer-strategy custom and --layers require each other: give both or neither", "LI-E146")
     if not 0 < threshold <= 1:
-        raise RequestError(f"--threshold {threshold} is no probability above 0", "LI-E146")
+        raise RequestError(f"--threshold {threshold} is no probability above 0: give at most 1", "LI-E146")
     return AnalysisConfig(
         layer_strategy=LayerStrategy(chosen),
         layer_step=step,

@@ -24,7 +24,7 @@ Layers = Annotated[
     str | None, typer.Option("--layers", help="Choose layers: 8-15, or 0,4,8, or both [default: every layer].")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Random seed.")]
 MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="Generate at most this many tokens.")]
 
 _OPTIONS = {

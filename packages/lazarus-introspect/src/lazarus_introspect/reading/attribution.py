@@ -121,7 +121,9 @@ def one_position(ids: mx.array, position: int) -> int:
     if rows != 1:
         raise RequestError(f"`ids` has {rows} prompts; give one, (1, T)", "LI-E123")
     if not -tokens <= position < tokens:
-        raise RequestError(f"`position` {position} is outside the prompt of {tokens} tokens", "LI-E124")
+        raise RequestError(
+            f"`position` {position} is outside the prompt of {tokens} tokens: give -{tokens} to {tokens - 1}", "LI-E124"
+        )
     return position % tokens
 
 

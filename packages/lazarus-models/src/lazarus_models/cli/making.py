@@ -90,7 +90,7 @@ def convert(
     ],
     bits: Annotated[int | None, typer.Option("--bits", help="Quantize to 2, 3, 4, 5, 6 or 8 bits.")] = None,
     group_size: Annotated[
-        int, typer.Option("--group-size", help="Quantize groups of this many weights with a common scale.")
+        int, typer.Option("--group-size", min=1, help="Quantize groups of this many weights with a common scale.")
     ] = 64,
     recipe: Annotated[
         str | None,
