@@ -102,7 +102,11 @@ def test_ablation_by_component_and_method(ask):
         ("analyze", ["-p", GIRL, "--layers", "9"], "layer 9 does not exist; layers are 0 to 5 [LI-E140]"),
         ("analyze", ["-p", GIRL, "--layers", "4-2"], "--layers '4-2': '4-2' is no number or range"),
         ("analyze", ["-p", GIRL, "--layer-strategy", "custom"], "require each other: give both or neither [LI-E146]"),
-        ("analyze", ["-p", GIRL, "--layer-strategy", "all", "--layers", "1"], "require each other: give both or neither [LI-E146]"),
+        (
+            "analyze",
+            ["-p", GIRL, "--layer-strategy", "all", "--layers", "1"],
+            "require each other: give both or neither [LI-E146]",
+        ),
         ("analyze", ["-p", GIRL, "--position", "77"], "--position 77 is outside the prompt"),
         ("analyze", ["-p", GIRL, "--threshold", "2"], "--threshold 2.0 is no probability above 0"),
         ("ablate", ["-p", GIRL, "--noise-scale", "0"], "--noise-scale 0.0: must be above 0"),
