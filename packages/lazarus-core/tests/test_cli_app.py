@@ -247,9 +247,9 @@ def app_with(app: App, words: list[str]):
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["a", ""], "the path is empty"),
-        (["a", "--folder", ""], "the path is empty"),
-        (["a", "--folder="], "the path is empty"),
+        (["a", ""], " is empty: give one"),
+        (["a", "--folder", ""], " is empty: give one"),
+        (["a", "--folder="], " is empty: give one"),
         (["a", "--name", ""], "the value is empty"),
         (["a", "--name", "x\udcff"], "the value is not UTF-8"),
         (["a", "--count", str(2**63)], "must be at most 9,223,372,036,854,775,807 in size"),

@@ -7,6 +7,8 @@ from pathlib import Path
 _INTEGER, _NUMBER = "must be a whole number", "must be a number"
 _PLAIN = (
     (r"Value error, ", ""),
+    (r"'[^']*' is not a valid (integer|int)( range)?", _INTEGER),
+    (r"'[^']*' is not a valid (float|number)( range)?", _NUMBER),
     (r"Input should be a valid integer, unable to parse string as an integer", _INTEGER),
     (r"Input should be a valid integer, got a number with a fractional part", _INTEGER),
     (r"Unable to parse input string as an integer, exceeded maximum size", "must have fewer digits"),

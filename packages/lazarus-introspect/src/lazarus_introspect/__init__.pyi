@@ -17,4 +17,4 @@ from .reading.attention import attention_patterns as attention_patterns
 from .reading.attention import detect_heads as detect_heads
 from .reading.attribution import attribute as attribute
 from .reading.lens import logit_lens as logit_lens
-from .sites import sites as sites
+from .site_table import sites as sites

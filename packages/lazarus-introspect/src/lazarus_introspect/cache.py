@@ -11,7 +11,7 @@ from typing import Any
 
 from lazarus_introspect.errors import HookError, SiteError
 from lazarus_introspect.hooks import Hooks, SiteTaps, token_ids
-from lazarus_introspect.sites import Site, Sites, canonical_name, decoder_of
+from lazarus_introspect.site_table import Site, Sites, canonical_name, decoder_of
 from lazarus_models.backend import mx
 from lazarus_models.trees import evaluate
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lazarus_introspect.errors import HookError, RequestError
-from lazarus_introspect.sites import Site, decoder_of, sites
+from lazarus_introspect.site_table import Site, decoder_of, sites
 from lazarus_models.backend import mx, nn
 from lazarus_models.components import tapped
 from lazarus_models.trees import integers, part

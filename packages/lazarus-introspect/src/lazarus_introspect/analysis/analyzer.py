@@ -24,7 +24,7 @@ from lazarus_introspect.hooks import run_with_hooks
 from lazarus_introspect.metrics import kl_divergence, numbers
 from lazarus_introspect.reading.attribution import attribute, one_position
 from lazarus_introspect.reading.lens import LensNumbers, emergence, lens_numbers, read_stream, streams
-from lazarus_introspect.sites import sites
+from lazarus_introspect.site_table import sites
 from lazarus_models import GenerationConfig, LoadedModel, generate, load
 from lazarus_models.backend import mx, own_streams
 

@@ -11,7 +11,7 @@ from lazarus_introspect.analysis.tokens import Prompt
 from lazarus_introspect.cache import run_with_cache
 from lazarus_introspect.metrics import Numbers, numbers
 from lazarus_introspect.reading.attention import detect_heads
-from lazarus_introspect.sites import sites
+from lazarus_introspect.site_table import sites
 from lazarus_models import LoadedModel
 from lazarus_models.config import AttentionConfig
 

@@ -7,7 +7,7 @@ from lazarus_introspect.analysis.settings import check_layers
 from lazarus_introspect.cache import ActivationCache, run_with_cache
 from lazarus_introspect.errors import RequestError
 from lazarus_introspect.hooks import Hook
-from lazarus_introspect.sites import decoder_of, sites
+from lazarus_introspect.site_table import decoder_of, sites
 from lazarus_models.backend import mx
 
 

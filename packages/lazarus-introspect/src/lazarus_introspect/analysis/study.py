@@ -14,7 +14,7 @@ from lazarus_introspect.causal.ablation import Component, Reference, ablation_ho
 from lazarus_introspect.errors import RequestError
 from lazarus_introspect.hooks import hooked, run_with_hooks
 from lazarus_introspect.metrics import kl_divergence, log_softmax, numbers
-from lazarus_introspect.sites import sites
+from lazarus_introspect.site_table import sites
 from lazarus_models import GenerationConfig, LoadedModel, generate
 from lazarus_models.backend import mx
 from lazarus_models.chat import parse_calls

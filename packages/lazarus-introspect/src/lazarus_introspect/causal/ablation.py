@@ -32,7 +32,7 @@ from lazarus_introspect.errors import RequestError
 from lazarus_introspect.hooks import Hook, Positioned, hooked, run_with_hooks, token_ids
 from lazarus_introspect.metrics import kl_divergence, log_softmax, numbers
 from lazarus_introspect.reading.attribution import one_position
-from lazarus_introspect.sites import decoder_of, sites
+from lazarus_introspect.site_table import decoder_of, sites
 from lazarus_models.backend import mx
 from lazarus_models.config import MLPConfig
 

@@ -18,7 +18,7 @@ from lazarus_introspect.errors import RequestError, SiteError
 from lazarus_introspect.hooks import Hook, hooked, run_with_hooks, token_ids
 from lazarus_introspect.metrics import Numbers, logit_difference, numbers
 from lazarus_introspect.reading.attribution import one_position
-from lazarus_introspect.sites import Site, decoder_of, sites
+from lazarus_introspect.site_table import Site, decoder_of, sites
 from lazarus_models.backend import mx
 from lazarus_models.trees import evaluate
 from lazarus_models.vocabulary import check_ids

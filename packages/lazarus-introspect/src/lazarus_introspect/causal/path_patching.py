@@ -18,7 +18,7 @@ from lazarus_introspect.hooks import Hook, hooked, token_ids
 from lazarus_introspect.metrics import logit_difference
 from lazarus_introspect.reading.attribution import FrozenNorm
 from lazarus_introspect.reading.lens import language_head, last_norm
-from lazarus_introspect.sites import decoder_of, sites
+from lazarus_introspect.site_table import decoder_of, sites
 from lazarus_models.backend import mx
 from lazarus_models.trees import part
 from lazarus_models.vocabulary import check_ids

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from lazarus_introspect.cache import run_with_cache
 from lazarus_introspect.errors import RequestError
 from lazarus_introspect.hooks import Positioned, hooked
-from lazarus_introspect.sites import sites
+from lazarus_introspect.site_table import sites
 from lazarus_models.backend import mx
 from lazarus_models.trees import evaluate
 

@@ -35,7 +35,7 @@ def hooks(
     from lazarus_introspect.analysis.settings import check_layers
     from lazarus_introspect.cache import choose_sites, run_with_cache
     from lazarus_introspect.metrics import numbers
-    from lazarus_introspect.sites import sites
+    from lazarus_introspect.site_table import sites
     from lazarus_tokenkit.tables import aligned
 
     chosen = parse_numbers(layers)

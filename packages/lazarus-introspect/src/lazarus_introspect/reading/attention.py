@@ -24,7 +24,7 @@ import numpy as np
 from lazarus_introspect.cache import run_with_cache
 from lazarus_introspect.errors import RequestError
 from lazarus_introspect.metrics import Numbers, numbers
-from lazarus_introspect.sites import decoder_of, sites
+from lazarus_introspect.site_table import decoder_of, sites
 from lazarus_introspect.statistics import benjamini_hochberg, sign_flip_p
 from lazarus_models.backend import mx
 

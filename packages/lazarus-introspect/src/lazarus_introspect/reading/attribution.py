@@ -18,7 +18,7 @@ from lazarus_introspect.errors import RequestError
 from lazarus_introspect.hooks import token_ids
 from lazarus_introspect.metrics import Numbers, numbers
 from lazarus_introspect.reading.lens import language_head, last_norm
-from lazarus_introspect.sites import decoder_of, sites
+from lazarus_introspect.site_table import decoder_of, sites
 from lazarus_models.backend import mx, nn
 from lazarus_models.trees import part
 from lazarus_models.vocabulary import check_ids

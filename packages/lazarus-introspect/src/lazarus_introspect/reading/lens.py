@@ -16,7 +16,7 @@ from jaxtyping import Float
 from lazarus_introspect.cache import ActivationCache, run_with_cache
 from lazarus_introspect.errors import RequestError
 from lazarus_introspect.metrics import Numbers, log_softmax, numbers
-from lazarus_introspect.sites import decoder_of, sites
+from lazarus_introspect.site_table import decoder_of, sites
 from lazarus_models.backend import mx
 from lazarus_models.trees import part
 
