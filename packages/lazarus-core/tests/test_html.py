@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from html_pages import NAMES, Read
@@ -151,6 +151,7 @@ def test_labels_of_ticks(ticks: list[float], labels: list[str]):
     assert tick_labels(ticks) == labels
 
 
+@example([5e-324])
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60))
 def test_every_point_of_a_curve_lies_in_its_plot(values: list[float]):
     chart = curves([Curve(np.arange(len(values)), np.array(values), 0)], "nats")

@@ -19,6 +19,7 @@ SIZE = 1000
 """Width and height of the coordinate system of a plot."""
 MAX_POINTS = 400
 """Maximum number of points of a line. With more steps, the minimum and maximum of each group are drawn."""
+_ZERO = 1e-290
 _FLAT = 1e-9
 """Values that differ by less than this share are drawn as equal."""
 FEW_POINTS = 30
@@ -103,6 +104,8 @@ def curves(
     """
     low, high = (float(getattr(np, name)([getattr(each.values, name)() for each in found])) for name in ("min", "max"))
     low = min(low, 0.0) if from_zero else low
+    if max(abs(low), abs(high)) < _ZERO:  # floats of this size have no digits to draw
+        low = high = 0.0
     if high - low <= _FLAT * max(abs(low), abs(high)):  # a line in the middle
         low, high = (min(0.0, 2 * low), max(0.0, 2 * low)) if low else (0.0, 1.0)
     ticks = round_ticks(low, high, is_whole=is_whole)

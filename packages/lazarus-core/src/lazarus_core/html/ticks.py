@@ -10,6 +10,10 @@ _FROM_EXPONENT = 1e-3
 """Labels of smaller axes have an exponent."""
 
 
+_SMALLEST = 1e-300
+"""Smallest step: below it the arithmetic of floats loses digits."""
+
+
 def round_ticks(low: float, high: float, count: int = 5, *, is_whole: bool = False) -> list[float]:
     """Round values (1, 2 or 5 times a power of ten apart) from at or below `low` to at or above `high`.
 
@@ -22,7 +26,7 @@ def round_ticks(low: float, high: float, count: int = 5, *, is_whole: bool = Fal
         count: About how many steps to make.
         is_whole: Whether the values are whole numbers.
     """
-    rough = (high - low) / count
+    rough = max((high - low) / count, _SMALLEST)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(size * power for size in (1, 2, 5, 10) if size * power >= rough * 0.999)
     step = max(step, 1.0) if is_whole else step
