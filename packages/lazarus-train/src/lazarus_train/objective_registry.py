@@ -65,9 +65,9 @@ class ObjectiveSettings(BaseModel, frozen=True):
     """Whether the trained model generates text from left to right, so that `sample_prompts` make sense."""
 
     @property
-    def inference_options(self) -> str:
-        """Options of `lazarus infer` for a model that generates in another way than from left to right; empty for none."""
-        return ""
+    def inference_settings(self) -> dict[str, int]:
+        """Settings of inference for a model that generates in another way than from left to right; empty for none."""
+        return {}
 
     def check_run(self, run: RunFields) -> None:
         """Compares these settings with the other settings of a run.

@@ -395,6 +395,7 @@ def start(settings: "RunSettings", *, as_json: bool) -> None:
     )
     if config.objective.allows_generation:
         say(f'next: lazarus infer --model {result.final} --prompt "..."')
-    elif config.objective.inference_options:
-        say(f'next: lazarus infer --model {result.final} {config.objective.inference_options} --prompt "..."')
+    elif needed := config.objective.inference_settings:
+        options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in needed.items())
+        say(f'next: lazarus infer --model {result.final} {options} --prompt "..."')
     show(json.dumps(result_as_json(result, config.output, figures)) if as_json else str(result.final))

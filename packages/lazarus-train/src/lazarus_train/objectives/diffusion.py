@@ -40,9 +40,9 @@ class DiffusionSettings(ObjectiveSettings, frozen=True):
     """Number of mask draws that a held-out loss averages over. The default is LLaDA's."""
 
     @property
-    def inference_options(self) -> str:
-        """The mask, which `lazarus infer` must know, and a total length."""
-        return f"--mask-token {self.mask_id} --total-length 64"
+    def inference_settings(self) -> dict[str, int]:
+        """The mask, which inference must know, and a total length."""
+        return {"mask_token": self.mask_id, "total_length": 64}
 
 
 class DiffusionObjective(Objective[DiffusionSettings]):
