@@ -1,14 +1,15 @@
 """A stage as a step of a datatrove pipeline. Imported only where datatrove is installed."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from datatrove.pipeline.base import PipelineStep  # pyright: ignore[reportMissingImports]
-
 from lazarus_corpus.engine.execute import STAGES
 
+_Step: Any = import_module("datatrove.pipeline.base").PipelineStep
 
-class StageStep(PipelineStep):
+
+class StageStep(_Step):
     """Runs the task of a stage that has the number of the executor's task.
 
     Args:
