@@ -21,7 +21,8 @@ class StageStep(_Step):
     type = "stage"
 
     def __init__(self, stage: str, folder: str) -> None:
-        super().__init__()
+        base: Any = super()
+        base.__init__()
         self.stage, self.folder = stage, folder
 
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Any:
