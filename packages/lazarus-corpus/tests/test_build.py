@@ -198,6 +198,39 @@ def test_lines_that_many_documents_have_stay_in_one(tmp_path: Path):
     assert len(kept(tmp_path / "a")) == 30
 
 
+def test_a_document_that_a_rule_removes_keeps_no_line_from_others(tmp_path: Path):
+    """Whatever the digests are, a line stays in one of the documents that are left."""
+    generator = random.Random(6)
+    line = "This very line is at the end of each of the pages of this site."
+    rows = [{"id": str(number), "text": f"{text(generator)}\n{line}"} for number in range(4)]
+    rows += [
+        {"id": f"mail{number}", "text": f"{text(generator)} ann{number}@example.org\n{line}"} for number in range(30)
+    ]
+    settings = from_files(
+        [write(tmp_path / "d.jsonl", rows)],
+        dedup=DedupSettings(units="line"),
+        cleaning=CleaningSettings(personal_data="drop"),
+    )
+    assert build_corpus(settings, tmp_path / "out").removed == {"personal_data": 30}
+    assert sum(line in row["text"] for row in kept(tmp_path / "out")) == 1
+
+
+def test_what_is_dropped_for_personal_data_is_not_published(tmp_path: Path):
+    rows = [{"id": "mail", "text": "ann@example.org and +49 30 901820"}, {"id": "other", "text": "A text of its own."}]
+    settings = from_files([write(tmp_path / "d.jsonl", rows)], cleaning=CleaningSettings(personal_data="drop"))
+    build_corpus(settings, tmp_path / "out")
+    written = b"".join(contents(tmp_path / "out").values()).decode("utf-8", "replace")
+    assert "[EMAIL]" in written and "ann@" not in written and "901820" not in written
+
+
+def test_an_analysis_needs_no_output(tmp_path: Path):
+    path = write(tmp_path / "d.jsonl", [{"text": "one"}, {"text": "one"}])
+    done = CliRunner().invoke(app, ["build", "-d", str(path), "--analyze-only", "--json"])
+    assert json.loads(done.stdout)["removed"] == {"equal": 1}
+    assert CliRunner().invoke(app, ["build", "-d", str(path)]).exit_code == 2
+    assert [each.name for each in tmp_path.iterdir()] == ["d.jsonl"]
+
+
 @pytest.mark.slow
 def test_a_killed_build_goes_on_to_equal_bytes(rows: list[dict[str, Any]], tmp_path: Path):
     paths = [write(tmp_path / f"{part}.jsonl", rows[part::7]) for part in range(7)]

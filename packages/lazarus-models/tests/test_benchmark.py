@@ -1,9 +1,7 @@
 """The benchmark of generation: what is run, what is measured, and how it is reported."""
 
-import copy
 import json
 import time
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,27 +12,37 @@ from lazarus_core.errors import LazarusError
 from lazarus_models.backend import mx
 from lazarus_models.benchmark import Case, InferenceBenchmark, Sample, benchmark_inference, describe_model
 from lazarus_models.cli.app import app
+from lazarus_models.components.taps import tapped
 from lazarus_models.errors import GenerationError
 from lazarus_models.generation import DiffusionConfig
 
 PAUSE_S = 0.01
 
 
+class Counting:
+    """A tap that notes the shape of the ids of every forward pass, and makes a pass take a while."""
+
+    def __init__(self):
+        self.passes = []
+
+    def starts(self, body, before):
+        pass
+
+    def wants(self, layer, name):
+        return False
+
+    def __call__(self, layer, name, x):
+        if name == "embed":
+            self.passes.append(x.shape[:2])
+            time.sleep(PAUSE_S)
+        return x
+
+
 @pytest.fixture
 def counted(stories):
     """The model, and the shape of the ids of every forward pass."""
-    passes = []
-
-    class Counted(type(stories.model.body)):
-        def __call__(self, ids, *rest):
-            passes.append(tuple(ids.shape))
-            time.sleep(PAUSE_S)
-            return super().__call__(ids, *rest)
-
-    model, body = copy.copy(stories.model), copy.copy(stories.model.body)
-    body.__class__ = Counted
-    model[model.config.names[0]] = body
-    return replace(stories, model=model), passes
+    with tapped(counting := Counting()):
+        yield stories, counting.passes
 
 
 def bench(*arguments):

@@ -53,6 +53,23 @@ def content_digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
 
 
+def source_key(document: Document) -> bytes:
+    """Digest of a document as it was read, with its id and group: its part of the digest of its source."""
+    given = f"{document.id}\0{document.group}\0".encode("utf-8", "surrogatepass") + content_digest(document.text)
+    return hashlib.blake2b(given, digest_size=DIGEST_BYTES).digest()
+
+
+def is_held_out(name: str, share: float, seed: int) -> bool:
+    """Whether the documents of an id or group are for validation.
+
+    Args:
+        name: The id or group.
+        share: Share of validation documents.
+        seed: Seed of the corpus.
+    """
+    return order_key(seed, "split", name) < share * 2.0**64
+
+
 def order_key(seed: int, what: str, name: str) -> int:
     """A pseudo-random number in [0, 2**64) that only the arguments determine.
 

@@ -6,21 +6,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from lazarus_core.outputs import OutputKind, whole_output
-from lazarus_corpus.documents import content_digest, order_key, stable_json
+from lazarus_corpus.documents import content_digest, is_held_out, stable_json
 from lazarus_corpus.errors import SettingError
 
 ROWS = OutputKind("rows of a split", code="LD-E131")
-
-
-def is_validation(name: str, share: float, seed: int) -> bool:
-    """Whether the documents of an id or group are for validation.
-
-    Args:
-        name: The id or group.
-        share: Share of validation documents.
-        seed: Seed of the corpus.
-    """
-    return order_key(seed, "split", name) < share * 2.0**64
 
 
 def split_rows(
@@ -72,7 +61,7 @@ def split_rows(
                 content = {name: value for name, value in row.members.items() if name != id_field}
                 digest = content_digest(stable_json(content).decode())
                 name = row.members.get(group_field) or row.members.get(id_field) or digest.hex()
-                held_out = is_validation(str(name), share, seed)
+                held_out = is_held_out(str(name), share, seed)
                 if seen.setdefault(digest, held_out) != held_out:
                     continue
                 streams[held_out].write(json.dumps(row.members, ensure_ascii=False).encode() + b"\n")

@@ -49,7 +49,7 @@ def clean(text: str, settings: CleaningSettings) -> Cleaned:
         changed, found = without_personal_data(text)
         if settings.personal_data == "drop" and any(found.values()):
             kinds = ", ".join(f"{count} {kind}" for kind, count in found.items() if count)
-            return Cleaned(text, counts, "personal_data", kinds)
+            return Cleaned(changed, counts, "personal_data", kinds)  # masked: examples of removals must not show it
         counts.update(found)
         text = changed
     return Cleaned(text, +counts)

@@ -4,48 +4,25 @@ import json
 import shlex
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lazarus_core.commands import shared_options
 from lazarus_core.console import say, show, show_line
-from lazarus_corpus.cli.options import (
-    Against,
-    Data,
-    IdField,
-    Json,
-    Languages,
-    PersonalData,
-    Rules,
-    Seed,
-    Sets,
-    SourcesFile,
-    TextField,
-    Threshold,
-    Validation,
-    Workers,
-    settings_of,
-    words,
-)
+from lazarus_corpus.cli.options import Json, Workers, corpus_settings
 
 if TYPE_CHECKING:
     from lazarus_corpus.build import Report
+    from lazarus_corpus.settings import CorpusSettings
 
 
+@shared_options("settings", corpus_settings)
 def build(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the corpus.")],
-    sources: SourcesFile = None,
-    data: Data = None,
-    text_field: TextField = "text",
-    id_field: IdField = "id",
-    rules: Rules = None,
-    languages: Languages = None,
-    personal_data: PersonalData = None,
-    threshold: Threshold = None,
-    against: Against = None,
-    validation: Validation = None,
-    seed: Seed = None,
-    sets: Sets = None,
+    settings: "CorpusSettings",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder of the corpus; needed without --analyze-only.")
+    ] = None,
     tokenizer: Annotated[
         str | None, typer.Option("-t", "--tokenizer", help="Tokenizer for the number of tokens in the card.")
     ] = None,
@@ -65,24 +42,14 @@ def build(
     Example: -d documents.jsonl -o corpus
     Example: sources.toml --rules gopher,fineweb --against test.jsonl --workers 2 -o corpus
     """
+    from lazarus_core.settings import missing
     from lazarus_corpus.build import build_corpus
 
-    settings = _settings(
-        sources,
-        data,
-        sets,
-        (text_field, id_field),
-        rules,
-        languages,
-        personal_data,
-        threshold,
-        against,
-        validation,
-        seed,
-    )
     if analyze_only:
         _analyze(settings, workers, as_json)
         return
+    if output is None:
+        raise missing("'-o' / '--output'")
     report = build_corpus(settings, output, workers=workers, executor=executor, tokenizer=tokenizer)
     _show(report, as_json, str(output))
     if not as_json:
@@ -90,59 +57,16 @@ def build(
         say(f"next: lazarus data lengths build -d {shlex.quote(str(first))} -t TOKENIZER -o lengths.jsonl")
 
 
-def analyze(
-    sources: SourcesFile = None,
-    data: Data = None,
-    text_field: TextField = "text",
-    id_field: IdField = "id",
-    rules: Rules = None,
-    languages: Languages = None,
-    personal_data: PersonalData = None,
-    threshold: Threshold = None,
-    against: Against = None,
-    sets: Sets = None,
-    workers: Workers = 1,
-    as_json: Json = False,
-) -> None:
+@shared_options("settings", corpus_settings)
+def analyze(settings: "CorpusSettings", workers: Workers = 1, as_json: Json = False) -> None:
     """Count what a build would change and remove, without writing a corpus.
 
     Example: -d documents.jsonl --languages en,de
     """
-    settings = _settings(
-        sources, data, sets, (text_field, id_field), rules, languages, personal_data, threshold, against, None, None
-    )
     _analyze(settings, workers, as_json)
 
 
-def _settings(
-    sources: Path | None,
-    data: list[Path] | None,
-    sets: list[str] | None,
-    fields: tuple[str, str],
-    rules: str | None,
-    languages: str | None,
-    personal_data: str | None,
-    threshold: float | None,
-    against: list[Path] | None,
-    validation: float | None,
-    seed: int | None,
-) -> Any:
-    return settings_of(
-        sources,
-        data,
-        sets,
-        fields,
-        seed=seed,
-        filters__rules=words(rules),
-        filters__languages=words(languages),
-        cleaning__personal_data=personal_data,
-        dedup__threshold=threshold,
-        contamination__against=tuple(against) if against else None,
-        split__validation=validation,
-    )
-
-
-def _analyze(settings: Any, workers: int, as_json: bool) -> None:
+def _analyze(settings: "CorpusSettings", workers: int, as_json: bool) -> None:
     from lazarus_corpus.build import analyze_corpus
 
     with tempfile.TemporaryDirectory(prefix="lazarus-corpus-") as folder:

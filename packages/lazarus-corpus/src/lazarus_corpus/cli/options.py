@@ -108,3 +108,33 @@ def _beside(sources: Path, path: Path) -> Path:
         return path
     beside = sources.parent / path
     return path if path.exists() and not beside.exists() else beside
+
+
+def corpus_settings(
+    sources: SourcesFile = None,
+    data: Data = None,
+    text_field: TextField = "text",
+    id_field: IdField = "id",
+    rules: Rules = None,
+    languages: Languages = None,
+    personal_data: PersonalData = None,
+    threshold: Threshold = None,
+    against: Against = None,
+    validation: Validation = None,
+    seed: Seed = None,
+    sets: Sets = None,
+) -> Any:
+    """The settings that options ask for; the options are the parameters. See `settings_of`."""
+    return settings_of(
+        sources,
+        data,
+        sets,
+        (text_field, id_field),
+        seed=seed,
+        filters__rules=words(rules),
+        filters__languages=words(languages),
+        cleaning__personal_data=personal_data,
+        dedup__threshold=threshold,
+        contamination__against=tuple(against) if against else None,
+        split__validation=validation,
+    )

@@ -14,7 +14,7 @@ from lazarus_corpus.cleaning.clean import clean
 from lazarus_corpus.contamination import evaluation_items
 from lazarus_corpus.dedup.minhash import MinHash, shingles
 from lazarus_corpus.dedup.units import unit_hashes, without_units
-from lazarus_corpus.documents import Document, Removal, content_digest, order_key, stable_json
+from lazarus_corpus.documents import Document, Removal, content_digest, is_held_out, order_key, source_key, stable_json
 from lazarus_corpus.engine.work import index_type, read_spec, task_folder, write_removals
 from lazarus_corpus.filters.chain import make_filters
 from lazarus_corpus.settings import CorpusSettings
@@ -38,11 +38,12 @@ def ingest(folder: Path, task: int) -> None:
         return
     spec = read_spec(folder)
     with whole_folder(target) as made:
-        _Ingest(spec.settings, folder).run(spec.files[task], made)
+        owners = _Owners(folder) if spec.settings.dedup.units != "none" else None
+        _Ingest(spec.settings, owners).run(spec.files[task], made)
 
 
 def collect_units(folder: Path, task: int) -> None:
-    """Writes the hashes of the lines or paragraphs of a task's documents, each with the digest of its document.
+    """Writes the hashes of the lines or paragraphs of the documents that the rules keep, each with the digest of its document.
 
     Args:
         folder: The work folder.
@@ -52,16 +53,17 @@ def collect_units(folder: Path, task: int) -> None:
     if target.exists():
         return
     spec = read_spec(folder)
-    settings = spec.settings
-    assert settings.dedup.units != "none"
+    dedup = spec.settings.dedup
+    assert dedup.units != "none"
+    reader = _Ingest(spec.settings)
     found: set[tuple[int, int]] = set()
     for number, path in spec.files[task]:
-        for document in read_file(Path(path), settings.sources[number]):
-            text = clean(document.text, settings.cleaning).text
+        for document in read_file(Path(path), spec.settings.sources[number]):
+            if reader.kept_text(document) is None:  # what a rule removes keeps nothing from others
+                continue
+            text = clean(document.text, spec.settings.cleaning).text
             owner = int.from_bytes(content_digest(text)[:8], "big")
-            found.update(
-                (unit, owner) for unit in unit_hashes(text, settings.dedup.units, settings.dedup.min_unit_characters)
-            )
+            found.update((unit, owner) for unit in unit_hashes(text, dedup.units, dedup.min_unit_characters))
     with whole_folder(target) as made:
         np.save(made / "units.npy", np.asarray(sorted(found), np.uint64).reshape(-1, 2))
 
@@ -102,14 +104,14 @@ class _Owners:
 class _Ingest:
     """One task of the first stage."""
 
-    def __init__(self, settings: CorpusSettings, folder: Path) -> None:
+    def __init__(self, settings: CorpusSettings, owners: "_Owners | None" = None) -> None:
         self.settings = settings
         self.filters = make_filters(settings.filters)
         self.items = evaluation_items(settings.contamination)
         dedup = settings.dedup
         self.minhash = MinHash(dedup.bands, dedup.rows) if dedup.near else None
         self.record = np.zeros((), index_type(dedup.bands if dedup.near else 0))
-        self.owners = _Owners(folder) if dedup.units != "none" else None
+        self.owners = owners
         self.removed: list[Removal] = []
         self.counts: Counter[str] = Counter()
         self.read = [Counter[str]() for _ in settings.sources]
@@ -143,15 +145,12 @@ class _Ingest:
             for document in read_file(Path(path), self.settings.sources[number]):
                 self.read[number]["documents"] += 1
                 self.read[number]["characters"] += len(document.text)
-                given = f"{document.id}\0{document.group}\0".encode("utf-8", "surrogatepass") + content_digest(
-                    document.text
-                )
-                raw.write(number.to_bytes(2, "little") + content_digest(given.hex()))
-                kept = self._checked(document)
+                raw.write(number.to_bytes(2, "little") + source_key(document))
+                kept = self.kept_text(document)
                 if kept is not None:
                     yield number, document, *kept
 
-    def _checked(self, document: Document) -> tuple[str, bool] | None:
+    def kept_text(self, document: Document) -> tuple[str, bool] | None:
         """The text to keep and whether it is flagged; None if a rule removed the document."""
         cleaned = clean(document.text, self.settings.cleaning)
         self.counts.update(cleaned.counts)
@@ -193,8 +192,7 @@ class _Ingest:
         record["key"] = order_key(seed, "order", document.id)
         record["offset"], record["bytes"], record["characters"] = offset, size, len(text)
         record["source"], record["flag"] = number, flag
-        drawn = order_key(seed, "split", document.group or document.id)
-        record["validation"] = drawn < self.settings.split.validation * 2.0**64
+        record["validation"] = is_held_out(document.group or document.id, self.settings.split.validation, seed)
         if self.minhash is not None:
             found = shingles(text, self.settings.dedup.ngram)
             # A text without words resembles no other: its bands are those of its digest.

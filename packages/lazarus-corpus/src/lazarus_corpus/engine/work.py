@@ -1,7 +1,7 @@
 """The work folder of a build: what the tasks of a stage hand to the next one.
 
 ```
-spec.json                settings and input files; a folder of another spec is not used
+spec.json                settings and input files; a folder of another spec or version is not used
 ingest/00000/            one task: documents.jsonl, index.bin, removed.jsonl, report.json
 decide/                  order.npy, removed.jsonl, shards.json, report.json
 write/00000.jsonl.gz     one shard
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lazarus_core.atomic import whole_file, whole_folder
+from lazarus_corpus._version import __version__
 from lazarus_corpus.documents import Removal, stable_json
 from lazarus_corpus.errors import OutputError
 from lazarus_corpus.settings import CorpusSettings
@@ -74,6 +75,7 @@ def start_work(folder: Path, spec: Spec, inputs: list[list[str]]) -> None:
         "files": spec.files,
         "output": spec.output,
         "inputs": inputs,
+        "version": __version__,
     }
     spec_bytes = stable_json({**content, "digest": hashlib.sha256(stable_json(content)).hexdigest()})
     if (folder / SPEC).exists() and (folder / SPEC).read_bytes() == spec_bytes:

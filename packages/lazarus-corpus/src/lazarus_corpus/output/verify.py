@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lazarus_core.printable import printable
-from lazarus_corpus.documents import content_digest
+from lazarus_corpus.documents import source_key
 from lazarus_corpus.errors import OutputError
 from lazarus_corpus.output.manifest import read_manifest, source_digest
 from lazarus_corpus.settings import CorpusSettings
@@ -91,13 +91,7 @@ def _sources(manifest: dict[str, list[dict[str, str]]], settings: CorpusSettings
         if source.name not in recorded:
             yield Check(f"source {source.name}", False, "not in the manifest")
             continue
-        digests = [
-            content_digest(
-                (f"{each.id}\0{each.group}\0".encode("utf-8", "surrogatepass") + content_digest(each.text)).hex()
-            )
-            for path in files_of(source)
-            for each in read_file(path, source)
-        ]
+        digests = [source_key(each) for path in files_of(source) for each in read_file(path, source)]
         same = source_digest(digests) == recorded[source.name]
         yield Check(f"source {source.name}", same, f"{len(digests):,} documents" if same else "other documents")
     for name in sorted(recorded.keys() - {source.name for source in settings.sources}):
