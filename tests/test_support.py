@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -109,3 +110,16 @@ def test_thinned_parameters_are_marked_and_none_is_lost():
     assert [isinstance(each, str) for each in suite.every_nth("abcd", 3)] == [True, False, False, True]
     with pytest.raises(AssertionError, match="each is one of all"):
         suite.thinned([1, 2], [3])
+
+
+def test_commands_can_be_interrupted_where_the_tests_run_in_the_background(tmp_path: Path):
+    """A shell that starts a command in the background lets it ignore Ctrl-C, and its children inherit that."""
+    (tmp_path / "test_signal.py").write_text(
+        "import signal\n\ndef test_it():\n    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
+    )
+    code = (
+        "import signal, sys, pytest; signal.signal(signal.SIGINT, signal.SIG_IGN); sys.exit(pytest.main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "-q", "-p", "no:cacheprovider", "-n", "0", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

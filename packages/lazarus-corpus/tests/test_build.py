@@ -270,6 +270,14 @@ def test_work_of_other_settings_is_not_used(
             build_corpus(from_files([path]), tmp_path / "out2")
     write(path, rows[:50])
     assert build_corpus(from_files([path]), tmp_path / "out2").read == 50
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "_publish", fail)
+        patch.setattr("lazarus_corpus.engine.work.__version__", "0.0.1")  # an earlier version was interrupted
+        with pytest.raises(KeyboardInterrupt):
+            build_corpus(from_files([path]), tmp_path / "out3")
+    done = tmp_path / ".out3.work/ingest/00000/report.json"
+    done.write_text("{}")
+    assert build_corpus(from_files([path]), tmp_path / "out3").read == 50
 
 
 def test_a_flipped_byte_is_named_and_stops_the_next_stage(rows: list[dict[str, Any]], tmp_path: Path):
@@ -292,6 +300,16 @@ def test_a_flipped_byte_is_named_and_stops_the_next_stage(rows: list[dict[str, A
     manifest.write_text(manifest.read_text().replace('"documents"', '"Documents"', 1))
     with pytest.raises(OutputError, match="was changed"):
         list(verify_corpus(tmp_path / "out"))
+
+
+def test_a_shard_is_compared_by_its_content(rows: list[dict[str, Any]], tmp_path: Path):
+    build_corpus(from_files([write(tmp_path / "d.jsonl", rows)]), tmp_path / "out")
+    (shard,) = [path for path in (tmp_path / "out/shards").iterdir() if path.name.startswith("train")]
+    content = gzip.decompress(shard.read_bytes())
+    for other, ok in ((content, True), (content.replace(b"word1", b"word2", 1), False), (content[:-1], False)):
+        shard.write_bytes(gzip.compress(other, 1))
+        (check,) = [each for each in verify_corpus(tmp_path / "out") if each.name == f"shards/{shard.name}"]
+        assert check.ok == ok, check.found
 
 
 def test_verify_walks_back_to_the_sources(rows: list[dict[str, Any]], tmp_path: Path):
