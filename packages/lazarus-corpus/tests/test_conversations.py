@@ -31,6 +31,7 @@ def messages(row: dict[str, Any], form: str = "auto") -> Any:
         ({"instruction": "q", "input": "c", "output": "a"}, [{"role": "user", "content": "q\n\nc"}, ASKED[1]]),
         ({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}, ASKED),
         ({"messages": ASKED, "extra": None}, ASKED),
+        ({"question": "q", "answer": "a"}, ASKED),
         ({"dialogue": ["q", "a"]}, ASKED),
         ({"turns": [{"speaker": "user", "text": "q"}, {"speaker": "bot", "text": "a"}]}, ASKED),
     ],

@@ -194,7 +194,7 @@ def describe_model(lm: LoadedModel) -> dict[str, Any]:
         "parameters": parameter_count(lm.model),
         "quantization": None if lm.config.quantization is None else lm.config.quantization.bits,
         "mlx": version("mlx"),
-        "device": str(mx.default_device()),
+        "device": mx.default_device().type.name,
         "blas": BLAS.library,
         "threads": BLAS.threads,
     }

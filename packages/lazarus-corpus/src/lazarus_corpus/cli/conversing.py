@@ -24,7 +24,10 @@ def conversations(
     data: Data,
     output: Output,
     form: Annotated[
-        str, typer.Option("--form", help="auto, dolly, alpaca, sharegpt, openai, dialogue, turns or oasst.")
+        str,
+        typer.Option(
+            "--form", help="auto, dolly, alpaca, completion, question, sharegpt, openai, dialogue, turns or oasst."
+        ),
     ] = "auto",
     force: Force = False,
 ) -> None:

@@ -3,6 +3,7 @@
 dolly      `instruction`, `context`, `response`
 alpaca     `instruction`, `input`, `output`
 completion `prompt`, `completion`
+question   `question`, `answer`
 sharegpt   `conversations` of `from` and `value`
 openai     `messages` of `role` and `content`
 dialogue   `dialogue` or `turns`: texts, user and assistant in turn, or objects with a text
@@ -48,6 +49,15 @@ def from_completion(row: JSON) -> Messages:
         row: The row.
     """
     return _asked(row, "prompt", "", "completion")
+
+
+def from_question(row: JSON) -> Messages:
+    """Messages of a question and its answer, as GSM8K has them.
+
+    Args:
+        row: The row.
+    """
+    return _asked(row, "question", "", "answer")
 
 
 def from_sharegpt(row: JSON) -> Messages:
@@ -105,6 +115,7 @@ FORMS: dict[str, tuple[tuple[str, ...], Callable[[JSON], Messages]]] = {
     "dolly": (("instruction", "response"), from_dolly),
     "alpaca": (("instruction", "output"), from_alpaca),
     "completion": (("prompt", "completion"), from_completion),
+    "question": (("question", "answer"), from_question),
     "sharegpt": (("conversations",), from_sharegpt),
     "openai": (("messages",), from_openai),
     "dialogue": (("dialogue",), from_dialogue),
