@@ -42,7 +42,7 @@ class SourceSettings(BaseModel):
 
 
 class CleaningSettings(BaseModel):
-    """What is changed in each document. Each part can be switched off."""
+    """How the text of each document is changed. Each part can be switched off."""
 
     model_config = _STRICT
 
@@ -128,7 +128,7 @@ class ShardSettings(BaseModel):
 
 
 class CorpusSettings(BaseModel):
-    """A corpus: sources and what is done with them."""
+    """All settings of a corpus: its sources, and how their documents are processed."""
 
     model_config = _STRICT
 

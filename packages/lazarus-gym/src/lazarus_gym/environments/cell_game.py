@@ -199,7 +199,7 @@ class CellGame(Game[CellPuzzle, tuple[int, ...]]):
 
     @override
     def is_solved(self, puzzle: CellPuzzle, position: tuple[int, ...]) -> bool:
-        # Moves that break a rule are refused, so a full board obeys all of them.
+        # A move that breaks a rule is refused, so a full board is a solution.
         return all(position)
 
     @override
