@@ -1,6 +1,7 @@
 """What every message of the source has in common: no Python lists, no reprs of paths, no options in a library's error."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,12 @@ def sources() -> Iterator[tuple[str, ast.Module]]:
             yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text("utf-8"))
 
 
-def messages() -> Iterator[tuple[str, ast.JoinedStr | ast.Constant]]:
+@functools.cache
+def messages() -> list[tuple[str, ast.JoinedStr | ast.Constant]]:
+    return list(found_messages())
+
+
+def found_messages() -> Iterator[tuple[str, ast.JoinedStr | ast.Constant]]:
     """The place of each text in a `raise`, with the text."""
     for name, tree in sources():
         for raised in (each for each in ast.walk(tree) if isinstance(each, ast.Raise) and each.exc is not None):
