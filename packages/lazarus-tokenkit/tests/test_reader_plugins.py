@@ -9,7 +9,7 @@ import pytest
 from lazarus_plan import read_lengths
 from lazarus_tokenkit import Encoder, build_lengths, load_tokenizer, read_samples
 from lazarus_tokenkit.errors import SampleError
-from lazarus_tokenkit.samples.files import MAX_ROW_BYTES
+from lazarus_tokenkit.samples.placed_row import MAX_ROW_BYTES
 from toy_packages import lay_out
 
 CODE = """

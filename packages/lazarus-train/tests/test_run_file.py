@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 
 from lazarus_core.cli_app import command_of
 from lazarus_core.errors import LazarusError
-from lazarus_core.settings.layers import SettingsError
 from lazarus_core.settings.schema import schema_of
+from lazarus_core.settings.sources import SettingsError
 from lazarus_train import TrainConfig
 from lazarus_train.cli import training
 from lazarus_train.cli.app import app
-from lazarus_train.cli.training import COMMANDS
+from lazarus_train.cli.training_commands import COMMANDS
 from lazarus_train.config import FULL_RATE, LORA_RATE
 from lazarus_train.run_settings import InitModelSettings, RunSettings, objective_kinds
 

@@ -11,7 +11,7 @@ from lazarus_tokenkit.encoding.encoder import Encoder
 from lazarus_tokenkit.errors import TokenkitError
 from lazarus_tokenkit.lengths.stats import QUANTILES
 from lazarus_tokenkit.samples.documents import sample_text
-from lazarus_tokenkit.samples.files import NO_FILE, Paths
+from lazarus_tokenkit.samples.files import Paths
 from lazarus_tokenkit.samples.kinds import (
     ChatSample,
     CompletionSample,
@@ -21,6 +21,7 @@ from lazarus_tokenkit.samples.kinds import (
     Sample,
     TextSample,
 )
+from lazarus_tokenkit.samples.placed_row import NO_FILE
 from lazarus_tokenkit.samples.read import Row, read_rows
 from lazarus_tokenkit.samples.schemas import FieldNames
 from lazarus_tokenkit.samples.useless import has_empty_answer, has_equal_answers

@@ -11,11 +11,12 @@ from itertools import islice
 from typing import Any
 
 from lazarus_models.backend import mx
-from lazarus_models.generation.autoregressive import Generation, Recorded, answer, bounded, check_request, prompt_ids
+from lazarus_models.generation.autoregressive import Generation, answer, bounded, prompt_ids
 from lazarus_models.generation.constraint import Constraint
 from lazarus_models.generation.prompt_cache import PromptCache, read_texts, read_tokens
 from lazarus_models.generation.prompt_scores import read_scored
 from lazarus_models.generation.sampling import Counts, GenerationConfig, TokenLogprob, count, draw, token_logprob
+from lazarus_models.generation.steps import Recorded, check_request
 from lazarus_models.loading.loaded_model import LoadedModel
 from lazarus_models.trees import begin, evaluate, integers
 from lazarus_tokenkit import Message

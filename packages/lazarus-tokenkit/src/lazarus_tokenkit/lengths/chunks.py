@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from lazarus_tokenkit.encoding.encoder import Encoder, Prepared
 from lazarus_tokenkit.samples.documents import sample_text
 from lazarus_tokenkit.samples.read import Row
-from lazarus_tokenkit.tokenizers.backends.huggingface import batches_on_one_thread
+from lazarus_tokenkit.tokenizers.backends.parallelism import batches_on_one_thread
 from lazarus_tokenkit.tokenizers.engines import NUM_CHECKED, Engine, EngineName, choose_engine, continuation_engine
 from lazarus_tokenkit.tokenizers.ids import Ids
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from lazarus_core.bounded import MAX_ID_BYTES
 from lazarus_tokenkit.errors import SampleError
-from lazarus_tokenkit.samples.files import Paths, PlacedRow, count_objects, kind, list_names, read_objects
+from lazarus_tokenkit.samples.files import Paths, count_objects, kind, list_names, read_objects
 from lazarus_tokenkit.samples.kinds import JSON, Sample
+from lazarus_tokenkit.samples.placed_row import PlacedRow
 from lazarus_tokenkit.samples.schemas import FieldNames, sample_maker
 from lazarus_tokenkit.samples.useless import UselessRows
 

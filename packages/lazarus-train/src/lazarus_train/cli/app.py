@@ -10,7 +10,8 @@ from lazarus_core.cli_app import App
 from lazarus_core.commands import Force
 from lazarus_core.console import say, show, show_line, version_option, warn
 from lazarus_train.cli.sweep import sweep
-from lazarus_train.cli.training import COMMANDS, deferred
+from lazarus_train.cli.training import deferred
+from lazarus_train.cli.training_commands import COMMANDS
 
 if TYPE_CHECKING:
     from lazarus_train.run_dir.links import Link
