@@ -18,6 +18,7 @@ from lazarus_plan.errors import PlanError, StalePlan
 from lazarus_plan.format.fingerprint import UPSTREAM
 from lazarus_plan.format.store import Artifact
 from lazarus_plan.lengths.cache import ABSENT, LengthCache
+from lazarus_plan.numbering import Numbering
 from lazarus_plan.plan import WHOLE, BatchPlan, Integers
 
 NO_FINGERPRINT = "the plan has no fingerprint of it: its lengths had none"
@@ -156,19 +157,17 @@ class _Held:
 
     @classmethod
     def of(cls, plan: BatchPlan, source: int) -> "_Held":
-        about = plan.metadata.sources[source]
-        mine = slice(None)
-        if len(plan.metadata.sources) > 1:
-            mine = (plan.sample >= about.offset) & (plan.sample < about.offset + about.count)
-        prefixes = plan.prefixes
+        numbering = Numbering.of_plan(plan.metadata)
+        mine = slice(None) if numbering.num_sources == 1 else numbering.source_of(plan.sample) == source
+        sample, prefixes = plan.sample[mine], plan.prefixes
         return cls(
             fingerprints=plan.fingerprints,
             source=source,
-            count=about.count,
-            sample=plan.sample[mine] - about.offset,
+            count=plan.metadata.sources[source].count,
+            sample=sample if numbering.num_sources == 1 else numbering.position_of(sample),
             length=plan.length[mine],
             span_start=plan.span_start[mine],
-            prefixes=None if prefixes is None else prefixes[about.offset : about.offset + about.count],
+            prefixes=None if prefixes is None else prefixes[numbering.of(source)],
         )
 
     def digest(self, link: str) -> str:
