@@ -88,6 +88,7 @@ def test_ablation_by_component_and_method(ask):
         ["--component", "mlp"],
         ["--method", "mean", "--reference", BOY],
         ["--method", "noise"],
+        ["--method", "resample", "--reference", BOY, "--reference", "Tom and Lily were friends."],
     ):
         _, shown, _ = ask("ablate", "-p", GIRL, "--raw", "--layers", "3-4", "--max-tokens", "6", "--json", *more)
         found = json.loads(shown)
@@ -112,7 +113,7 @@ def test_ablation_by_component_and_method(ask):
         ("ablate", ["-p", GIRL, "--noise-scale", "0"], "--noise-scale 0.0: must be above 0"),
         ("hooks", ["-p", GIRL, "--sites", "blocks.0.moe.experts"], "block 0 has no experts [LI-E101]"),
         ("hooks", ["-p", GIRL, "--sites", "blocks.0.resid"], "is no site; close names: "),
-        ("ablate", ["-p", GIRL, "--method", "mean"], "--reference and the method `mean` require each other"),
+        ("ablate", ["-p", GIRL, "--method", "mean"], "--reference and the methods `mean` and `resample` require"),
         ("ablate", ["-p", GIRL, "-c", ""], "'--criterion': the value is empty"),
         ("patch", ["--source", GIRL, "--target", "Once"], "give prompts with equal numbers of tokens [LI-E121]"),
         ("patch", ["--source", GIRL, "--target", BOY, "--positive", "gi"], "'gi' has 2 tokens"),

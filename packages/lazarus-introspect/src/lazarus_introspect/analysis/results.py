@@ -203,6 +203,16 @@ class AttentionResult(Result):
     """Heads that were tested for each kind."""
 
 
+class Resampled(Frozen):
+    """Where the output of one component came from."""
+
+    component: str
+    prompts: tuple[int, ...]
+    """Index of the reference prompt, for each position of the text, generated ones included."""
+    positions: tuple[int, ...]
+    """Position in the reference prompts, as they were cut to equal lengths."""
+
+
 class Ablated(Frozen):
     """One joint ablation."""
 
@@ -216,6 +226,8 @@ class Ablated(Frozen):
     top_changed: bool
     logprob_change: float
     """Change of the log-probability of the clean run's first new token, nats."""
+    resampled: tuple[Resampled, ...] | None = None
+    """resample: the sources of each component; None for the other methods."""
 
 
 class AblationResult(Result):

@@ -35,11 +35,15 @@ def ablate(
         Literal["layer", "attention", "mlp"], typer.Option("--component", help="Ablate this part of each layer.")
     ] = "layer",
     method: Annotated[
-        Literal["zero", "mean", "noise"],
-        typer.Option("--method", help="Replace outputs by zero, by their mean over --reference, or add noise."),
+        Literal["zero", "mean", "resample", "noise"],
+        typer.Option(
+            "--method",
+            help="Replace outputs by zero, by their mean over --reference, by random ones of it, or add noise.",
+        ),
     ] = "zero",
     reference: Annotated[
-        list[str] | None, typer.Option("--reference", help="Prompt of the mean; repeat the option for several.")
+        list[str] | None,
+        typer.Option("--reference", help="mean, resample: take outputs of this prompt; repeat the option for several."),
     ] = None,
     noise_scale: Annotated[
         float, typer.Option("--noise-scale", help="noise: factor of the output's standard deviation.")
