@@ -15,6 +15,11 @@ CODES = {
         "Load the model with `lazarus_models.load`.",
     ),
     "LI-E103": Code("A site was not captured", "`names` does not list it", "Add the site to `names`."),
+    "LI-E104": Code(
+        "A PNG needs matplotlib",
+        "The extra `png` is not installed",
+        "Install `lazarus-introspect[png]`, or write a page.",
+    ),
     "LI-E110": Code(
         "A hook is no function, or did not return an array",
         "A function that returns a number or a NumPy array",

@@ -43,6 +43,8 @@ class AnalysisConfig(Frozen):
     """Probability from which a token counts as probable."""
     position: int = -1
     """Position that is read; negative from the end."""
+    every_position: bool = False
+    """Whether the listed layers are also read at every position."""
     raw: bool = True
     """Whether the prompt is a text to continue; otherwise a user's message in the chat template."""
 

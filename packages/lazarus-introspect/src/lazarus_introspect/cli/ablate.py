@@ -6,7 +6,6 @@ import typer
 
 from lazarus_introspect.cli.options import (
     Adapter,
-    AsJson,
     Layers,
     MaxTokens,
     Model,
@@ -17,10 +16,11 @@ from lazarus_introspect.cli.options import (
     parse_numbers,
     quoted,
     show_head,
-    show_json,
 )
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 
 
+@writes_result
 def ablate(
     model: Model,
     prompt: PromptText,
@@ -51,7 +51,8 @@ def ablate(
     max_tokens: MaxTokens = 32,
     seed: Seed = 0,
     raw: Raw = False,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Ablate layers, generate, and compare the texts with the original.
 
@@ -76,8 +77,7 @@ def ablate(
     chosen = parse_numbers(layers)
     with opened(model, adapter) as analyzer:
         result = AblationStudy(analyzer.lm).sweep(prompt, chosen, config, criterion=criterion, is_joint=multi)
-    if as_json:
-        show_json(result)
+    if outputs.publish(result):
         return
     said = {None: "", True: " (meets the criterion)", False: " (does not meet the criterion)"}
     show_head(result, {"original": quoted(result.original, 60) + said[result.original_meets_criterion]})
