@@ -20,6 +20,11 @@ CODES = {
         "The extra `png` is not installed",
         "Install `lazarus-introspect[png]`, or write a page.",
     ),
+    "LI-E105": Code(
+        "A stored result cannot be computed again",
+        "The file is another one, was computed from Python, or is of another version",
+        "Give a file that a command of `lazarus introspect` printed with `--json`.",
+    ),
     "LI-E110": Code(
         "A hook is no function, or did not return an array",
         "A function that returns a number or a NumPy array",

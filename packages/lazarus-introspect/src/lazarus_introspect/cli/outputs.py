@@ -13,7 +13,7 @@ from lazarus_core.console import say, show
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lazarus_introspect.analysis import Result
+    from lazarus_introspect.analysis.results import BaseResult
     from lazarus_introspect.pictures import Part
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -21,7 +21,7 @@ _Html = Annotated[Path | None, typer.Option("--html", help="Write the pictures o
 _Png = Annotated[
     Path | None, typer.Option("--png", help="Write the pictures as a PNG file (extra lazarus-introspect[png]).")
 ]
-_NOT_SETTINGS = ("as_json", "html", "png", "force", "quiet", "help")
+NOT_SETTINGS = ("as_json", "html", "png", "force", "quiet", "help")
 """Parameters that choose outputs: they change no number."""
 
 
@@ -39,7 +39,7 @@ class Outputs:
         """Whether pictures are asked for."""
         return self.html is not None or self.png is not None
 
-    def publish(self, result: "Result") -> bool:
+    def publish(self, result: "BaseResult") -> bool:
         """Writes the files, and prints JSON if that was asked for.
 
         Args:
@@ -123,15 +123,20 @@ def command_of(context: Any) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for each in context.command.params:
         value = context.params.get(each.name)
-        if each.name in _NOT_SETTINGS or value is None or (isinstance(value, list | tuple) and not value):
+        if each.name in NOT_SETTINGS or value is None or (isinstance(value, list | tuple) and not value):
             continue
-        name = each.name if each.param_type_name == "argument" else _option(each, value)
+        name = each.name if each.param_type_name == "argument" else option_name(each, value)
         settings[name] = _plain(value)
     return {"name": " ".join(names[below:]), "settings": settings}
 
 
-def _option(parameter: Any, value: Any) -> str:
-    """The long name of an option; of a switch that is off, the name that switches it off if it has one."""
+def option_name(parameter: Any, value: Any) -> str:
+    """The long name of an option; of a switch that is off, the name that switches it off if it has one.
+
+    Args:
+        parameter: The option, as the command declares it.
+        value: Its value.
+    """
     names = parameter.secondary_opts if value is False and parameter.secondary_opts else parameter.opts
     return str(max(names, key=lambda name: (name.startswith("--"), len(name))))
 

@@ -13,7 +13,7 @@ RESULT_VERSION = 1
 """Raised when a key of a result changes its meaning."""
 
 
-class Result(Frozen):
+class BaseResult(Frozen):
     """Base of all results."""
 
     analysis: str
@@ -22,11 +22,6 @@ class Result(Frozen):
     provenance: Provenance
     request: dict[str, Any]
     """Everything that the analysis was asked, so that it can be run again."""
-    prompt: str
-    ids: tuple[int, ...]
-    """Token ids of the prompt."""
-    tokens: tuple[str, ...]
-    """Text of each token of the prompt."""
     command: dict[str, Any] | None = None
     """Name and settings of the command that computed it; None for a call from Python."""
 
@@ -45,7 +40,6 @@ class Result(Frozen):
         return {
             "Model": f"{origin.model}, {origin.family}, {origin.parameters:,} parameters",
             "Fingerprints": f"weights {origin.weights[:16]}, tokenizer {origin.tokenizer[:16]}",
-            "Prompt": f"{len(self.ids):,} tokens: {visible(''.join(self.tokens), 300)}",
         }
 
     def to_html(self, *, origin: "Origin | None" = None) -> str:
@@ -61,3 +55,18 @@ class Result(Frozen):
     def to_json(self) -> str:
         """The result as a JSON object; numbers that are not finite are null."""
         return self.model_dump_json()
+
+
+class Result(BaseResult):
+    """Base of results of one prompt."""
+
+    prompt: str
+    ids: tuple[int, ...]
+    """Token ids of the prompt."""
+    tokens: tuple[str, ...]
+    """Text of each token of the prompt."""
+
+    def about(self) -> dict[str, str]:
+        """What it is of, as facts by name."""
+        prompt = f"{len(self.ids):,} tokens: {visible(''.join(self.tokens), 300)}"
+        return super().about() | {"Prompt": prompt}
