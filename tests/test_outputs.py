@@ -33,7 +33,7 @@ APPS = {
     "quickstart": "lazarus_cli.quickstart:quickstart",
     "bench": "lazarus_cli.bench:bench",
 }
-WRITTEN = {"output", "html", "save", "fix", "report", "train", "validation_output"}
+WRITTEN = {"output", "html", "png", "save", "fix", "report", "train", "validation_output"}
 READ = {
     *(
         "plan",
@@ -101,6 +101,19 @@ COMMANDS: dict[str, list[str]] = {
     "models convert": ["--model", "model", "-o", "@"],
     "models import": ["model.gguf", "-o", "@"],
     "models bench": ["model", "--prompt-tokens", "2", "--new-tokens", "2", "--repeats", "1", "--html", "@"],
+    **{
+        f"introspect {name}": ["-m", "model", *words, "--raw", "--html", "@"]
+        for name, words in {
+            "analyze": ["-p", "a"],
+            "hooks": ["-p", "a", "--sites", "resid_final"],
+            "attention": ["-p", "a"],
+            "ablate": ["-p", "a", "--layers", "0", "--max-tokens", "1"],
+            "patch": ["--source", "a", "--target", "b", "--layers", "0"],
+            "attribute": ["-p", "a"],
+            "steer": ["-p", "a", "--positive", "b", "--negative", "c", "--layer", "0", "--max-tokens", "1"],
+        }.items()
+    },
+    "introspect compare": ["-m1", "model", "-m2", "model", "-p", "a", "--raw", "--html", "@"],
     "gym generate": ["-n", "3", "-o", "@"],
     "corpus build": [*DATA, "--text-field", "completion", "-o", "@"],
     "corpus dedup": [*DATA, "--text-field", "completion", "-o", "@"],

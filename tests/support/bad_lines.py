@@ -20,7 +20,7 @@ from lazarus_core.cli_app import Alias, Deferred, deferred_of
 
 OWN = {"lazarus_gym": "lazarus_gym.cli:app", "lazarus_introspect": "lazarus_introspect.cli:app"}
 """Command lines of packages whose commands `lazarus` does not mount, or not all of them."""
-WRITTEN = {"output", "html", "save", "fix", "report", "train", "validation_output"}
+WRITTEN = {"output", "html", "png", "save", "fix", "report", "train", "validation_output"}
 """Names of parameters that take a path to write; every other path is read."""
 HUGE = str(10**30)
 LARGE = str(2**53)

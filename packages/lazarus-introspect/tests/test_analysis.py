@@ -20,6 +20,7 @@ from lazarus_introspect import (
     logit_lens,
     patch_sweep,
     run_with_cache,
+    run_with_hooks,
 )
 from lazarus_introspect.analysis import AnalysisResult, provenance_of, read_prompt, resolve_token
 from lazarus_introspect.analysis.study import meets
@@ -98,6 +99,35 @@ def test_tokens_are_resolved_as_a_continuation(stories, opened):
     assert resolve_token(stories, "gi", multi_token="first").num_tokens == 2
     with pytest.raises(RequestError):
         resolve_token(stories, "")
+
+
+def test_resampling_records_where_each_output_came_from(analyzer):
+    study = AblationStudy(analyzer.lm)
+    config = AblationConfig(
+        method="resample", reference_prompts=(BOY, "Tom was"), component="mlp", max_new_tokens=4, seed=3
+    )
+    found = study.sweep(GIRL, [1, 3], config, is_joint=True).ablations[0]
+    assert [each.component for each in found.resampled] == ["L1.mlp", "L3.mlp"]
+    rows = [list(read_prompt(analyzer.lm, text, raw=True).ids) for text in (BOY, "Tom was")]
+    rows[0] = rows[0][-len(rows[1]) :]
+    length = len(read_prompt(analyzer.lm, GIRL, raw=True).ids)
+    cache = run_with_cache(analyzer.lm, rows, ["blocks.1.mlp_out", "blocks.3.mlp_out"])[1]
+    hooks = []
+    for layer, source in zip((1, 3), found.resampled, strict=True):
+        assert (len(source.prompts), set(source.prompts)) == (length + 4, {0, 1})
+        places = zip(source.prompts, source.positions, strict=True)
+        values = mx.stack([cache[f"blocks.{layer}.mlp_out"][row, place] for row, place in places])
+        hooks.append((f"blocks.{layer}.mlp_out", lambda x, values=values: values[None, : x.shape[1]]))
+    ids = [list(read_prompt(analyzer.lm, GIRL, raw=True).ids)]
+    for _ in range(4):  # without a cache, from the recorded places
+        ids[0].append(int(mx.argmax(run_with_hooks(analyzer.lm, ids, hooks)[0, -1])))
+    assert found.text.strip() == analyzer.lm.tokenizer.decode(ids[0][length:]).strip()
+    assert (
+        study.sweep(GIRL, [1], config.model_copy(update={"method": "zero", "reference_prompts": ()}))
+        .ablations[0]
+        .resampled
+        is None
+    )
 
 
 def test_coroutines_give_the_same_and_see_hooks(analyzer):

@@ -15,6 +15,16 @@ CODES = {
         "Load the model with `lazarus_models.load`.",
     ),
     "LI-E103": Code("A site was not captured", "`names` does not list it", "Add the site to `names`."),
+    "LI-E104": Code(
+        "A PNG needs matplotlib",
+        "The extra `png` is not installed",
+        "Install `lazarus-introspect[png]`, or write a page.",
+    ),
+    "LI-E105": Code(
+        "A stored result cannot be computed again",
+        "The file is another one, was computed from Python, or is of another version",
+        "Give a file that a command of `lazarus introspect` printed with `--json`.",
+    ),
     "LI-E110": Code(
         "A hook is no function, or did not return an array",
         "A function that returns a number or a NumPy array",

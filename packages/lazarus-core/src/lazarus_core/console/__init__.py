@@ -13,6 +13,7 @@ from lazarus_core.console.output import quiet as quiet
 from lazarus_core.console.output import read_stdin as read_stdin
 from lazarus_core.console.output import say as say
 from lazarus_core.console.output import show as show
+from lazarus_core.console.output import show_colored as show_colored
 from lazarus_core.console.output import show_line as show_line
 from lazarus_core.console.output import show_table as show_table
 from lazarus_core.console.output import warn as warn

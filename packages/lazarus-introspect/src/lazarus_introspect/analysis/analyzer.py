@@ -13,17 +13,18 @@ import numpy as np
 
 from lazarus_introspect.analysis import results
 from lazarus_introspect.analysis.attending import attention_result
+from lazarus_introspect.analysis.lensing import lens_result
 from lazarus_introspect.analysis.provenance import Provenance, provenance_of
 from lazarus_introspect.analysis.settings import AnalysisConfig, LayerStrategy
-from lazarus_introspect.analysis.tokens import Prompt, Token, read_prompt, resolve_token, token_text
+from lazarus_introspect.analysis.token_pairs import token_of_each, token_pair
+from lazarus_introspect.analysis.tokens import Prompt, read_prompt
 from lazarus_introspect.cache import run_with_cache
 from lazarus_introspect.causal.patching import Direction, patch_sweep
 from lazarus_introspect.causal.steering import Mode, steered, steering_vector
-from lazarus_introspect.errors import RequestError
 from lazarus_introspect.hooks import run_with_hooks
 from lazarus_introspect.metrics import kl_divergence, numbers
 from lazarus_introspect.reading.attribution import attribute, one_position
-from lazarus_introspect.reading.lens import LensNumbers, emergence, lens_numbers, read_stream, streams
+from lazarus_introspect.reading.lens import LensNumbers, lens_numbers
 from lazarus_introspect.site_table import sites
 from lazarus_models import GenerationConfig, LoadedModel, generate, load
 from lazarus_models.backend import mx, own_streams
@@ -94,34 +95,8 @@ class ModelAnalyzer:
 
     def _lens(self, text: str, config: AnalysisConfig) -> tuple[results.AnalysisResult, LensNumbers]:
         prompt = read_prompt(self.lm, text, raw=config.raw)
-        place = one_position(mx.array(prompt.rows), config.position)
-        count = sites(self.lm).layers
-        listed = config.layers(count)
-        tracked = [resolve_token(self.lm, each, multi_token=config.multi_token) for each in config.track_tokens]
-        rows = mx.stack([x[0, place] for x in streams(self.lm, prompt.rows).values()])
-        lens = lens_numbers(read_stream(self.lm, rows))
-        predictions = tuple(
-            results.LayerPrediction(
-                layer_idx=layer,
-                top_tokens=tuple(self._probable(lens, layer, token) for token in lens.top(layer, config.top_k)),
-                entropy=float(lens.entropy[layer]),
-                kl_to_final=float(lens.kl_to_final[layer]),
-                js_to_previous=float(lens.js_to_previous[layer]),
-            )
-            for layer in listed
-        )
-        result = results.AnalysisResult(
-            **self.about("analyze", prompt, config.model_dump(mode="json")),
-            position=place,
-            layers=count,
-            layer_predictions=predictions,
-            token_evolutions=tuple(_evolution(lens, token, config.threshold) for token in tracked),
-        )
-        return result, lens
-
-    def _probable(self, lens: LensNumbers, layer: int, token: int) -> results.TokenProbability:
-        probability = float(lens.probabilities[layer, token])
-        return results.TokenProbability(token=token_text(self.lm, token), id=token, probability=probability)
+        fields, lens = lens_result(self.lm, prompt, config)
+        return results.AnalysisResult(**self.about("analyze", prompt, config.model_dump(mode="json")), **fields), lens
 
     def compare(
         self, other: "ModelAnalyzer", prompt: str, config: AnalysisConfig | None = None
@@ -188,7 +163,7 @@ class ModelAnalyzer:
         """
         read = read_prompt(self.lm, prompt, raw=raw)
         place = one_position(mx.array(read.rows), position)
-        pair = self._two_tokens(read, positive, negative, place)
+        pair = token_pair(read, positive, negative, place)
         found = attribute(self.lm, read.rows, pair[0].id, pair[1].id, position=place)
         heads = tuple(
             results.HeadShare(layer=layer, head=head, share=float(share))
@@ -211,21 +186,6 @@ class ModelAnalyzer:
             mixer_rest=tuple(found.mixer_rest),
             mlp=tuple(found.mlp),
         )
-
-    def _two_tokens(
-        self, prompt: Prompt, positive: str | None, negative: str | None, place: int
-    ) -> tuple[Token, Token]:
-        """The tokens of a logit difference; the most probable ones where none is named."""
-        order = np.argsort(-numbers(run_with_hooks(self.lm, prompt.rows)[0, place]), kind="stable")
-        first = self._predicted(int(order[0])) if positive is None else resolve_token(self.lm, positive)
-        best = next(int(token) for token in order if int(token) != first.id)
-        second = self._predicted(best) if negative is None else resolve_token(self.lm, negative)
-        return _different(first, second)
-
-    def _predicted(self, token: int) -> Token:
-        pieces = {own: piece for piece, own in self.lm.tokenizer.vocab.items()}
-        text = token_text(self.lm, token)
-        return Token(text=text, id=token, piece=pieces.get(token, text), num_tokens=1)
 
     def attention(
         self,
@@ -283,13 +243,7 @@ class ModelAnalyzer:
             RequestError: The prompts have different numbers of tokens, or a text is not one token.
         """
         pair = [read_prompt(self.lm, text, raw=raw) for text in (clean, corrupt)]
-        first = self._two_tokens(pair[0], positive, None, len(pair[0].ids) - 1)[0]
-        if negative is None:
-            order = np.argsort(-numbers(run_with_hooks(self.lm, pair[1].rows)[0, -1]), kind="stable")
-            second = self._predicted(next(int(token) for token in order if int(token) != first.id))
-        else:
-            second = resolve_token(self.lm, negative)
-        first, second = _different(first, second)
+        first, second = token_of_each(pair[0], pair[1], positive, negative)
         sweep = patch_sweep(
             self.lm, pair[0].rows, pair[1].rows, first.id, second.id, kind=kind, direction=direction, layers=layers
         )
@@ -369,26 +323,6 @@ class ModelAnalyzer:
             steered=text,
             kl=kl_divergence(logits[0, -1], after[0, -1]),
         )
-
-
-def _different(first: Token, second: Token) -> tuple[Token, Token]:
-    if first.id == second.id:
-        raise RequestError(f"both tokens are {first.text!r}; name two different ones", "LI-E143")
-    return first, second
-
-
-def _evolution(lens: LensNumbers, token: Token, threshold: float) -> results.TokenEvolution:
-    ranks = lens.rank(token.id)
-    probabilities = [float(value) for value in lens.probabilities[:, token.id]]
-    found = emergence(ranks, probabilities, threshold=threshold)
-    return results.TokenEvolution(
-        tracked=token,
-        ranks=tuple(ranks),
-        probabilities=tuple(probabilities),
-        first_top1_layer=found.first_top1,
-        emergence_layer=found.stable,
-        first_probable_layer=found.first_probable,
-    )
 
 
 @dataclass(frozen=True, repr=False)

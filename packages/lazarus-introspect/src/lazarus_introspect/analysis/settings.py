@@ -43,6 +43,8 @@ class AnalysisConfig(Frozen):
     """Probability from which a token counts as probable."""
     position: int = -1
     """Position that is read; negative from the end."""
+    every_position: bool = False
+    """Whether the listed layers are also read at every position."""
     raw: bool = True
     """Whether the prompt is a text to continue; otherwise a user's message in the chat template."""
 
@@ -96,10 +98,11 @@ class AblationConfig(Frozen):
 
     component: Literal["layer", "attention", "mlp"] = "layer"
     """Part of each block that is ablated."""
-    method: Literal["zero", "mean", "noise"] = "zero"
-    """What its output becomes; `mean` is pooled over all positions of the reference prompts."""
+    method: Literal["zero", "mean", "resample", "noise"] = "zero"
+    """What its output becomes; `mean` is pooled over all positions of the reference prompts, `resample` takes the output at
+    a random position of a random one."""
     reference_prompts: tuple[str, ...] = ()
-    """mean: prompts of which the mean is taken."""
+    """mean, resample: prompts from which outputs are taken; all are cut to the last tokens of the shortest."""
     noise_scale: PositiveFloat = 1.0
     """noise: factor of the standard deviation of the output."""
     max_new_tokens: PositiveInt = 32
@@ -107,6 +110,6 @@ class AblationConfig(Frozen):
     temperature: Annotated[float, Field(ge=0)] = 0.0
     """Temperature of sampling; 0 takes the most probable token."""
     seed: NonNegativeInt = 0
-    """Random seed of noise and sampling."""
+    """Random seed of noise, resampling and sampling."""
     raw: bool = True
     """Whether the prompt is a text to continue; otherwise a user's message in the chat template."""

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from lazarus_introspect.analysis.analyzer import ModelAnalyzer
-from lazarus_introspect.analysis.results import Ablated, AblationResult
+from lazarus_introspect.analysis.results import Ablated, AblationResult, Resampled
 from lazarus_introspect.analysis.settings import AblationConfig, check_layers
 from lazarus_introspect.analysis.tokens import read_prompt, token_text
-from lazarus_introspect.causal.ablation import Component, Reference, ablation_hooks
+from lazarus_introspect.causal.ablation import Component, Reference, ablation_hooks, place_of, resampled_places
 from lazarus_introspect.errors import RequestError
 from lazarus_introspect.hooks import hooked, run_with_hooks
 from lazarus_introspect.metrics import kl_divergence, log_softmax, numbers
@@ -94,7 +94,8 @@ class AblationStudy:
             with self._ablated(group, config):
                 changed = run_with_hooks(self.lm, read.rows)[0, -1]
                 text = self._text(prompt, config)
-            found.append(self._measured(group, text, criterion, clean, changed))
+            sources = self._sources(group, config, len(read.ids) + config.max_new_tokens)
+            found.append(self._measured(group, text, criterion, clean, changed, sources))
         request: dict[str, Any] = {"layers": layers, "criterion": criterion, "is_joint": is_joint}
         return AblationResult(
             **self.analyzer.about("ablate", read, {**request, "config": config.model_dump(mode="json")}),
@@ -105,7 +106,13 @@ class AblationStudy:
         )
 
     def _measured(
-        self, group: tuple[int, ...], text: str, criterion: str | None, clean: mx.array, changed: mx.array
+        self,
+        group: tuple[int, ...],
+        text: str,
+        criterion: str | None,
+        clean: mx.array,
+        changed: mx.array,
+        sources: tuple[Resampled, ...] | None,
     ) -> Ablated:
         before, after = log_softmax(numbers(clean)), log_softmax(numbers(changed))
         target, top = int(before.argmax()), int(after.argmax())
@@ -117,6 +124,7 @@ class AblationStudy:
             top_token=token_text(self.lm, top),
             top_changed=top != target,
             logprob_change=float(after[target] - before[target]),
+            resampled=sources,
         )
 
     def _text(self, prompt: str, config: AblationConfig) -> str:
@@ -127,22 +135,39 @@ class AblationStudy:
 
     def _ablated(self, layers: Sequence[int], config: AblationConfig) -> AbstractContextManager[None]:
         check_layers(layers, sites(self.lm).layers)
-        if (config.method == "mean") != bool(config.reference_prompts):
+        if (config.method in ("mean", "resample")) != bool(config.reference_prompts):
             raise RequestError(
-                "`reference_prompts` and the method `mean` require each other: give both or neither", "LI-E131"
+                "`reference_prompts` and the methods `mean` and `resample` require each other: give both or neither",
+                "LI-E131",
             )
         if not layers:
             return nullcontext()
         chosen = [Component(layer, config.component) for layer in layers]
-        reference = None
-        if config.method == "mean":
-            rows = [read_prompt(self.lm, text, raw=config.raw).ids for text in config.reference_prompts]
-            shortest = min(map(len, rows))
-            reference = Reference([list(ids[-shortest:]) for ids in rows], is_pooled=True)
+        rows = self._reference_rows(config)
+        reference = Reference(rows, is_pooled=True) if rows else None
         hooks = ablation_hooks(
             self.lm, chosen, method=config.method, reference=reference, scale=config.noise_scale, seed=config.seed
         )
         return hooked(self.lm, hooks)
+
+    def _reference_rows(self, config: AblationConfig) -> list[list[int]]:
+        """The ids of the reference prompts, cut to the last tokens of the shortest."""
+        rows = [read_prompt(self.lm, text, raw=config.raw).ids for text in config.reference_prompts]
+        shortest = min(map(len, rows), default=0)
+        return [list(ids[-shortest:]) for ids in rows]
+
+    def _sources(self, group: tuple[int, ...], config: AblationConfig, tokens: int) -> tuple[Resampled, ...] | None:
+        """Where a resampled text of some tokens takes each component from; None for the other methods."""
+        if config.method != "resample":
+            return None
+        rows = self._reference_rows(config)
+        found: list[Resampled] = []
+        for each in (Component(layer, config.component) for layer in group):
+            seed = [config.seed, place_of(each)]
+            drawn = resampled_places((len(rows), len(rows[0])), seed, range(tokens))[0]
+            prompts, positions = drawn[:, 0].tolist(), drawn[:, 1].tolist()
+            found.append(Resampled(component=each.name, prompts=tuple(prompts), positions=tuple(positions)))
+        return tuple(found)
 
 
 def meets(text: str, criterion: str | None) -> bool | None:

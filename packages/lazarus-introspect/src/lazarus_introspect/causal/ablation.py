@@ -15,7 +15,7 @@ Outputs are replaced, not weights:
 |---|---|
 | `zero` | 0 |
 | `mean` | its mean over reference prompts: of each position, or pooled over all positions |
-| `resample` | that of a reference prompt, chosen for each row by the seed |
+| `resample` | that of a reference prompt: one prompt for each row, or, pooled, a prompt and position for each position of the text |
 | `noise` | itself plus normal noise of `scale` times its own standard deviation |
 
 Several components are ablated jointly, in one pass. Their order has no effect.
@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lazarus_introspect.cache import run_with_cache
 from lazarus_introspect.errors import RequestError
@@ -40,6 +41,7 @@ Kind = Literal["layer", "attention", "mlp", "head", "neuron"]
 Method = Literal["zero", "mean", "resample", "noise"]
 KINDS: tuple[Kind, ...] = ("layer", "attention", "mlp", "head", "neuron")
 METHODS: tuple[Method, ...] = ("zero", "mean", "resample", "noise")
+Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Reference:
     ids: Any
     """Token ids, integer, (R, T)."""
     is_pooled: bool = False
-    """mean: over all positions instead of each position; needed where lengths differ, as in generation."""
+    """From all positions instead of the same one; needed where lengths differ, as in generation."""
 
 
 def components(model: Any, kind: Kind, layers: Iterable[int] | None = None) -> list[Component]:
@@ -205,6 +207,10 @@ def _hook(
         assert values is not None
         if mean is not None:
             source = mean
+        elif reference is not None and reference.is_pooled:
+            drawn = resampled_places(values.shape[:2], seed, range(start, start + part.shape[1]), rows=part.shape[0])
+            source = values[mx.array(drawn[..., 0]), mx.array(drawn[..., 1])]
+            return (source if component.index is None else source[:, :, component.index]).astype(part.dtype)
         else:
             rows = np.random.default_rng(seed).integers(0, values.shape[0], part.shape[0])
             source = values[mx.array(rows)]
@@ -221,6 +227,24 @@ def _hook(
         return mx.broadcast_to(own[:, start:end], part.shape).astype(part.dtype)
 
     return Positioned(replace)
+
+
+def resampled_places(shape: Sequence[int], seed: Sequence[int], places: Iterable[int], *, rows: int = 1) -> Places:
+    """The reference prompt and position from which a pooled `resample` takes each position of a text.
+
+    Each position has its own random numbers, so the draw is the same with and without a cache.
+
+    Args:
+        shape: Reference prompts and their tokens, (R, T).
+        seed: Random seed and number of the component (`place_of`).
+        places: Positions of the text, from 0.
+        rows: Rows B of the text.
+
+    Returns:
+        Pairs of prompt and position, integer, (B, positions, 2).
+    """
+    drawn = [np.random.default_rng([*seed, place]).integers(0, shape, (rows, 2)) for place in places]
+    return np.stack(drawn, axis=1)
 
 
 @dataclass(frozen=True)

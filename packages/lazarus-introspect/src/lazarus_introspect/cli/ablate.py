@@ -6,7 +6,6 @@ import typer
 
 from lazarus_introspect.cli.options import (
     Adapter,
-    AsJson,
     Layers,
     MaxTokens,
     Model,
@@ -17,10 +16,11 @@ from lazarus_introspect.cli.options import (
     parse_numbers,
     quoted,
     show_head,
-    show_json,
 )
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 
 
+@writes_result
 def ablate(
     model: Model,
     prompt: PromptText,
@@ -35,11 +35,15 @@ def ablate(
         Literal["layer", "attention", "mlp"], typer.Option("--component", help="Ablate this part of each layer.")
     ] = "layer",
     method: Annotated[
-        Literal["zero", "mean", "noise"],
-        typer.Option("--method", help="Replace outputs by zero, by their mean over --reference, or add noise."),
+        Literal["zero", "mean", "resample", "noise"],
+        typer.Option(
+            "--method",
+            help="Replace outputs by zero, by their mean over --reference, by random ones of it, or add noise.",
+        ),
     ] = "zero",
     reference: Annotated[
-        list[str] | None, typer.Option("--reference", help="Prompt of the mean; repeat the option for several.")
+        list[str] | None,
+        typer.Option("--reference", help="mean, resample: take outputs of this prompt; repeat the option for several."),
     ] = None,
     noise_scale: Annotated[
         float, typer.Option("--noise-scale", help="noise: factor of the output's standard deviation.")
@@ -47,7 +51,8 @@ def ablate(
     max_tokens: MaxTokens = 32,
     seed: Seed = 0,
     raw: Raw = False,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Ablate layers, generate, and compare the texts with the original.
 
@@ -72,8 +77,7 @@ def ablate(
     chosen = parse_numbers(layers)
     with opened(model, adapter) as analyzer:
         result = AblationStudy(analyzer.lm).sweep(prompt, chosen, config, criterion=criterion, is_joint=multi)
-    if as_json:
-        show_json(result)
+    if outputs.publish(result):
         return
     said = {None: "", True: " (meets the criterion)", False: " (does not meet the criterion)"}
     show_head(result, {"original": quoted(result.original, 60) + said[result.original_meets_criterion]})

@@ -11,6 +11,7 @@ from lazarus_introspect.cli.attribute import attribute
 from lazarus_introspect.cli.compare import compare
 from lazarus_introspect.cli.hooks import hooks
 from lazarus_introspect.cli.patch import patch
+from lazarus_introspect.cli.replay import replay
 from lazarus_introspect.cli.steer import steer
 
 app = App(
@@ -20,7 +21,7 @@ app = App(
     pretty_exceptions_enable=False,
 )
 
-for command in (analyze, compare, hooks, attention, ablate, patch, attribute, steer):
+for command in (analyze, compare, hooks, attention, ablate, patch, attribute, steer, replay):
     app.command()(command)
 
 
