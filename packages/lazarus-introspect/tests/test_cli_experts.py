@@ -29,8 +29,11 @@ def test_commands_of_experts_print_a_table_and_json(command, ask_of, tmp_path):
     code, shown, said = ask_of("mixtral", "moe", command, *words, *layers)
     assert (code, said) == (0, "")
     assert [each for each in expected if each not in shown] == []
-    code, shown, said = ask_of("mixtral", "moe", command, *words, *layers, "--json")
+    page = tmp_path / "a.html"
+    code, shown, said = ask_of("mixtral", "moe", command, *words, *layers, "--json", "--html", str(page))
     found = json.loads(shown)
+    assert found["command"]["name"] == f"moe {command}" and said == f"wrote {page}\n"
+    assert "mixtral" in page.read_text("utf-8")
     assert (code, found["analysis"], len(found["provenance"]["weights"])) == (0, f"moe {command}", 64)
     assert found["ids"] if "-p" in words else all(each["ids"] for each in found["texts"])
 

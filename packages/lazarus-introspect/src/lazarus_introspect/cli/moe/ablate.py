@@ -7,7 +7,6 @@ import typer
 from lazarus_introspect.cli.moe.texts import MoELayers
 from lazarus_introspect.cli.options import (
     Adapter,
-    AsJson,
     Model,
     PromptText,
     Raw,
@@ -15,8 +14,8 @@ from lazarus_introspect.cli.options import (
     parse_numbers,
     quoted,
     show_head,
-    show_json,
 )
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 
 ExpertModeOption = Annotated[
     Literal["drop", "renormalise", "reroute"],
@@ -26,6 +25,7 @@ ExpertModeOption = Annotated[
 ]
 
 
+@writes_result
 def ablate(
     model: Model,
     prompt: PromptText,
@@ -37,7 +37,8 @@ def ablate(
     mode: ExpertModeOption = "drop",
     top: Annotated[int, typer.Option("--top", min=1, help="List this many experts, by their effect.")] = 20,
     raw: Raw = False,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Ablate the experts one by one, and measure the change of the next token.
 
@@ -50,8 +51,7 @@ def ablate(
     chosen, which = parse_numbers(layers), parse_numbers(experts, "--experts")
     with opened(model, adapter) as analyzer:
         result = ablate_experts(analyzer, prompt, layers=chosen, experts=which, mode=mode, raw=raw)
-    if as_json:
-        show_json(result)
+    if outputs.publish(result):
         return
     show_head(result, {"prediction": quoted(result.predicted), "mode": mode})
     rows = [["layer", "expert", "tokens", "KL", "log p", "next token"]]

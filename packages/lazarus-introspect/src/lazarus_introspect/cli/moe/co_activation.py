@@ -5,16 +5,19 @@ from typing import Annotated
 import typer
 
 from lazarus_introspect.cli.moe.texts import Data, MoELayers, read_texts, show_texts_head
-from lazarus_introspect.cli.options import Adapter, AsJson, Model, opened, parse_numbers
+from lazarus_introspect.cli.options import Adapter, Model, opened, parse_numbers
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 
 
+@writes_result
 def co_activation(
     model: Model,
     adapter: Adapter = None,
     data: Data = None,
     layers: MoELayers = None,
     top: Annotated[int, typer.Option("--top", min=1, help="List this many pairs of each layer.")] = 10,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """List the experts that the same tokens use.
 
@@ -27,8 +30,7 @@ def co_activation(
     chosen, texts = parse_numbers(layers), read_texts(data)
     with opened(model, adapter) as analyzer:
         result = coactivated(analyzer, texts, layers=chosen)
-    if as_json:
-        show(result.to_json())
+    if outputs.publish(result):
         return
     show_texts_head(result)
     for each in result.layers:

@@ -5,9 +5,11 @@ from typing import Annotated
 import typer
 
 from lazarus_introspect.cli.moe.texts import Data, MoELayers, read_texts, show_texts_head
-from lazarus_introspect.cli.options import Adapter, AsJson, Model, Seed, opened, parse_numbers
+from lazarus_introspect.cli.options import Adapter, Model, Seed, opened, parse_numbers
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 
 
+@writes_result
 def compression(
     model: Model,
     adapter: Adapter = None,
@@ -17,7 +19,8 @@ def compression(
         float, typer.Option("--threshold", help="Least mean cosine of the outputs of similar experts, up to 1.")
     ] = 0.8,
     seed: Seed = 0,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Find experts that compute nearly the same, and could be merged.
 
@@ -33,8 +36,7 @@ def compression(
     chosen, texts = parse_numbers(layers), read_texts(data)
     with opened(model, adapter) as analyzer:
         result = similarity(analyzer, texts, layers=chosen, threshold=threshold, seed=seed)
-    if as_json:
-        show(result.to_json())
+    if outputs.publish(result):
         return
     show_texts_head(result)
     rows = [

@@ -5,9 +5,11 @@ from typing import Annotated
 import typer
 
 from lazarus_introspect.cli.moe.texts import Data, MoELayers, read_texts, show_texts_head
-from lazarus_introspect.cli.options import Adapter, AsJson, Model, Seed, opened, parse_numbers
+from lazarus_introspect.cli.options import Adapter, Model, Seed, opened, parse_numbers
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 
 
+@writes_result
 def pipeline(
     model: Model,
     adapter: Adapter = None,
@@ -18,7 +20,8 @@ def pipeline(
     layers: MoELayers = None,
     top: Annotated[int, typer.Option("--top", min=1, help="List this many transitions of each pair of layers.")] = 3,
     seed: Seed = 0,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Measure how the expert of a token in one layer predicts its expert in the next.
 
@@ -31,8 +34,7 @@ def pipeline(
     chosen, texts = parse_numbers(layers), read_texts(data)
     with opened(model, adapter) as analyzer:
         result = follow(analyzer, texts, layers=chosen, count=num_prompts, seed=seed)
-    if as_json:
-        show(result.to_json())
+    if outputs.publish(result):
         return
     show_texts_head(result)
     rows = [["layers", "information", "(shuffled)", "p", "most common transitions"]]

@@ -7,7 +7,6 @@ import typer
 from lazarus_introspect.cli.moe.texts import MoELayers
 from lazarus_introspect.cli.options import (
     Adapter,
-    AsJson,
     Model,
     PromptText,
     Raw,
@@ -15,13 +14,14 @@ from lazarus_introspect.cli.options import (
     parse_numbers,
     quoted,
     show_head,
-    show_json,
 )
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 
 _SHADES = " .:-=+*#%@"
 """From probability 0 to 1."""
 
 
+@writes_result
 def route(
     model: Model,
     prompt: PromptText,
@@ -29,7 +29,8 @@ def route(
     layers: MoELayers = None,
     grid: Annotated[bool, typer.Option("--grid/--no-grid", help="Draw the probabilities of all experts.")] = True,
     raw: Raw = False,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Show which experts each token of a prompt uses.
 
@@ -42,8 +43,7 @@ def route(
     chosen = parse_numbers(layers)
     with opened(model, adapter) as analyzer:
         result = route_prompt(analyzer, prompt, layers=chosen, raw=raw)
-    if as_json:
-        show_json(result)
+    if outputs.publish(result):
         return
     show_head(result)
     for each in result.layers:

@@ -5,9 +5,11 @@ from typing import Annotated
 import typer
 
 from lazarus_introspect.cli.moe.texts import Data, MoELayers, read_texts, show_texts_head
-from lazarus_introspect.cli.options import Adapter, AsJson, Model, Seed, opened, parse_numbers
+from lazarus_introspect.cli.options import Adapter, Model, Seed, opened, parse_numbers
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 
 
+@writes_result
 def specialists(
     model: Model,
     adapter: Adapter = None,
@@ -25,7 +27,8 @@ def specialists(
     ] = 199,
     details: Annotated[bool, typer.Option("--details", help="Report each expert, with its tokens.")] = False,
     seed: Seed = 0,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Find experts that prefer the texts of a label, against shuffled labels and random routers.
 
@@ -44,8 +47,7 @@ def specialists(
     chosen, texts = parse_numbers(layers), read_texts(data)
     with opened(model, adapter) as analyzer:
         result = find(analyzer, texts, layers=chosen, config=config)
-    if as_json:
-        show(result.to_json())
+    if outputs.publish(result):
         return
     show_texts_head(result)
     for each in result.layers:

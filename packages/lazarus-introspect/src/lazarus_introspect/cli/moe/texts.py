@@ -27,10 +27,4 @@ def show_texts_head(result: "TextsResult") -> None:
     from lazarus_core.console import show
     from lazarus_tokenkit.tables import aligned
 
-    origin = result.provenance
-    labels = ", ".join(sorted({each.label for each in result.texts}))
-    rows = [
-        ("model", f"{origin.model} ({origin.family}, {origin.parameters:,} parameters, weights {origin.weights[:16]})"),
-        ("texts", f"{len(result.texts)} of {labels}; {sum(len(each.ids) for each in result.texts):,} tokens"),
-    ]
-    show(aligned(rows))
+    show(aligned([(name.lower(), fact) for name, fact in result.about().items()]))

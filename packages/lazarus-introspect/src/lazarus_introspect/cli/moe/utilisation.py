@@ -1,18 +1,21 @@
 """The command `moe utilisation`: how evenly texts use the experts."""
 
 from lazarus_introspect.cli.moe.texts import Data, MoELayers, read_texts, show_texts_head
-from lazarus_introspect.cli.options import Adapter, AsJson, Model, Seed, opened, parse_numbers
+from lazarus_introspect.cli.options import Adapter, Model, Seed, opened, parse_numbers
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 
 _BAR = 24
 
 
+@writes_result
 def utilisation(
     model: Model,
     adapter: Adapter = None,
     data: Data = None,
     layers: MoELayers = None,
     seed: Seed = 0,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Measure how evenly texts use the experts of each layer, and how certain the router is.
 
@@ -25,8 +28,7 @@ def utilisation(
     chosen, texts = parse_numbers(layers), read_texts(data)
     with opened(model, adapter) as analyzer:
         result = measure(analyzer, texts, layers=chosen, seed=seed)
-    if as_json:
-        show(result.to_json())
+    if outputs.publish(result):
         return
     show_texts_head(result)
     head = ["layer", "load balance", "(random)", "effective", "CV", "MaxVio", "dead", "Switch loss", "router entropy"]

@@ -5,11 +5,13 @@ from typing import Annotated
 import typer
 
 from lazarus_introspect.cli.moe.texts import Data, MoELayers, read_texts, show_texts_head
-from lazarus_introspect.cli.options import Adapter, AsJson, Model, opened, parse_numbers, quoted
+from lazarus_introspect.cli.options import Adapter, Model, opened, parse_numbers, quoted
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 
 _SHOWN = 6
 
 
+@writes_result
 def vocab_contrib(
     model: Model,
     adapter: Adapter = None,
@@ -18,7 +20,8 @@ def vocab_contrib(
     top_k: Annotated[
         int, typer.Option("-k", "--top-k", min=1, max=1000, help="Keep this many tokens of each expert (JSON).")
     ] = 10,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """List the tokens whose logits each expert raises directly.
 
@@ -31,8 +34,7 @@ def vocab_contrib(
     chosen, texts = parse_numbers(layers), read_texts(data)
     with opened(model, adapter) as analyzer:
         result = vocabulary(analyzer, texts, layers=chosen, top_k=top_k)
-    if as_json:
-        show(result.to_json())
+    if outputs.publish(result):
         return
     show_texts_head(result)
     for layer in result.layers:
