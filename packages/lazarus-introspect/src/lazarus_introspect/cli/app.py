@@ -10,6 +10,7 @@ from lazarus_introspect.cli.attention import attention
 from lazarus_introspect.cli.attribute import attribute
 from lazarus_introspect.cli.compare import compare
 from lazarus_introspect.cli.hooks import hooks
+from lazarus_introspect.cli.moe.app import moe_app, moe_expert_app
 from lazarus_introspect.cli.patch import patch
 from lazarus_introspect.cli.replay import replay
 from lazarus_introspect.cli.steer import steer
@@ -23,6 +24,9 @@ app = App(
 
 for command in (analyze, compare, hooks, attention, ablate, patch, attribute, steer, replay):
     app.command()(command)
+
+app.add_typer(moe_app, name="moe")
+app.add_typer(moe_expert_app, name="moe-expert")
 
 
 @app.callback()
