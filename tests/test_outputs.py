@@ -71,6 +71,7 @@ READ = {
         *("against", "corpus", "facts", "sources"),
     ),
     *("baseline", "eval_data", "tokenizer", "draft", "reference_model"),
+    "direction",
 }
 DATA = ["-d", "data.jsonl"]
 ANALYZE = ["-t", "byte", *DATA, "--html", "@"]

@@ -39,6 +39,10 @@ _OPTIONS = {
     "`position`": "--position",
     "`kind`": "--site",
     "`custom_layers`": "--layers",
+    "`direction`": "--direction",
+    "`positive`": "--positive",
+    "`negative`": "--negative",
+    "`layer`": "--layer",
 }
 _RANGE = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
 _MOST_LAYERS = 1024
