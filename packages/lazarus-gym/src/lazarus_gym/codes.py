@@ -72,6 +72,16 @@ CODES = {
         "An unknown target, or arguments that are not JSON",
         "Name a target of the jail; pass numbers, texts, lists and dictionaries.",
     ),
+    "LG-E135": Code(
+        "A target of an audit does not exist",
+        "A typing error, or a path that is wrong",
+        "Choose a name that the message lists, or a file or folder of tasks.",
+    ),
+    "LG-E136": Code(
+        "reasoning-gym is not installed",
+        "It is no dependency of lazarus-gym",
+        "Install it into an environment of its own, and name the Python of that environment.",
+    ),
     "LG-E140": Code(
         "A puzzle server cannot be reached",
         "No server is running there, or a wrong port",

@@ -6,6 +6,7 @@ GymError                      bad input or usage                     exit 2
 ├── RewardError               a reward is unknown or fails           LG-E12x
 ├── EnvironmentUseError       an environment is used wrongly         LG-E130 to LG-E132
 ├── JailError                 a worker cannot start or be called     LG-E133 to LG-E134
+├── AuditError                tasks cannot be audited                LG-E135 to LG-E136
 ├── WireError                 a puzzle server fails or cannot play   LG-E14x
 ├── EpisodeError              episodes cannot be collected           LG-E15x
 └── ReplayError               a replay buffer is used wrongly        LG-E16x
@@ -48,3 +49,7 @@ class ReplayError(GymError):
 
 class JailError(GymError):
     """The worker of a jail cannot start, or a call cannot be sent to it."""
+
+
+class AuditError(GymError):
+    """A target cannot be audited: it is unknown, not installed or its tasks cannot be made."""

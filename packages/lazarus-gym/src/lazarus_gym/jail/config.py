@@ -25,3 +25,5 @@ class JailConfig(BaseModel):
     """Python that runs the worker, 3.11 or newer; it needs the targets, but not lazarus-gym."""
     path: tuple[Path, ...] = ()
     """Folders in which the worker looks for modules first."""
+    imports: tuple[str, ...] = ()
+    """Modules that the worker imports before it is confined, for targets that import them late."""

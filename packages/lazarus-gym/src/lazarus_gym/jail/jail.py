@@ -181,6 +181,7 @@ class _Worker:
         os.set_blocking(self._in, False)
         settings = {
             "targets": targets,
+            "imports": config.imports,
             "path": [str(each.resolve()) for each in config.path],
             "folder": str(self.folder),
             "memory_bytes": config.memory_mb * 1_000_000,

@@ -4,6 +4,7 @@ An audit hook cannot be removed. It is the only protection from files and proces
 none; elsewhere it is the second, and the one that reports what was attempted.
 """
 
+import ast
 import os
 import sys
 from collections.abc import Callable
@@ -148,7 +149,23 @@ def _is_safe(source: Any) -> bool:
         text = source if isinstance(source, str) else bytes(source).decode()
     except (TypeError, ValueError, UnicodeDecodeError):
         return False  # a syntax tree: nobody knows what is in it
-    return unsafe_reason(text) is None
+    return unsafe_reason(text) is None or _only_imports_what_is_loaded(text)
+
+
+def _only_imports_what_is_loaded(text: str) -> bool:
+    """Whether a text imports loaded modules and does nothing else, as `from sympy import *` in sympy's parser."""
+    if len(text) > _DETAIL_CHARS or "import" not in text:
+        return False
+    try:
+        lines = ast.parse(text).body
+    except (SyntaxError, ValueError):
+        return False
+    for line in lines:
+        names = [line.module] if isinstance(line, ast.ImportFrom) and not line.level else []
+        names = [each.name for each in line.names] if isinstance(line, ast.Import) else names
+        if not names or any(name not in sys.modules for name in names):
+            return False
+    return bool(lines)
 
 
 def _is_file(source: Any, name: str) -> bool:

@@ -1,6 +1,6 @@
 """The check of text that somebody else's verifier will evaluate: literals and bounded arithmetic pass, all else is refused.
 
-Refused: calls, attributes, subscripts, names longer than a letter with digits, comprehensions, lambdas, f-strings, shifts,
+Refused: calls but of elementary functions such as `sin(x)`, attributes, subscripts, names longer than a letter with digits, comprehensions, lambdas, f-strings, shifts,
 repetition of texts and lists, and powers whose result would not fit into `MAX_BITS`.
 """
 
@@ -17,6 +17,28 @@ MAX_BITS = 16_384
 """Bits of an integer that the text may compute."""
 _FREE_BITS = 64
 """Bits that a variable is taken for."""
+FUNCTIONS = frozenset(
+    (
+        "sqrt",
+        "exp",
+        "log",
+        "ln",
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "asin",
+        "acos",
+        "atan",
+        "sinh",
+        "cosh",
+        "tanh",
+        "Abs",
+    )
+)
+"""Functions that may be called with one argument; answers of calculus need them."""
 _VARIABLE = re.compile(r"[A-Za-z][0-9]{0,2}", re.ASCII)
 _CONTAINERS = (ast.List, ast.Tuple, ast.Set, ast.Dict)
 
@@ -73,6 +95,9 @@ def _check(node: ast.expr, depth: int) -> int:
             return _FREE_BITS
         case ast.UnaryOp(op=ast.UAdd() | ast.USub()):
             return _check(node.operand, depth + 1)
+        case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in FUNCTIONS:
+            _check(argument, depth + 1)
+            return _FREE_BITS
         case ast.BinOp():
             return _check_operation(node, depth + 1)
         case _:

@@ -28,7 +28,10 @@ def main() -> None:
     folder = Path(settings["folder"])
     protections: dict[str, str | bool] = {"network": _leave_network()}
     try:
-        targets = _load(settings["targets"], settings["path"])
+        sys.path[:0] = settings["path"]
+        for module in settings["imports"]:
+            importlib.import_module(module)
+        targets = _load(settings["targets"])
     except BaseException as error:  # noqa: BLE001 # whatever an import of somebody else's module raises
         _write(replies, {"ready": False, "error": _words(error)})
         return
@@ -56,14 +59,8 @@ def _leave_network() -> str:
     return "namespace" if leave_network() else "python"
 
 
-def _load(targets: Mapping[str, str], path: list[str]) -> dict[str, Target]:
-    """The functions `module:function` by name.
-
-    Args:
-        targets: Names and places.
-        path: Folders in which modules are looked for first.
-    """
-    sys.path[:0] = path
+def _load(targets: Mapping[str, str]) -> dict[str, Target]:
+    """The functions `module:function` by name."""
     found: dict[str, Target] = {}
     for name, place in targets.items():
         module, _, attribute = place.partition(":")
