@@ -35,6 +35,7 @@ APPS = {
     "bench": "lazarus_cli.bench:bench",
 }
 WRITTEN = {"output", "html", "png", "save", "fix", "report", "train", "validation_output"}
+WRITTEN = {"output", "html", "save", "fix", "report", "train", "validation_output", "sarif"}
 READ = {
     *(
         "plan",
@@ -70,6 +71,7 @@ READ = {
         "replies",
         *("against", "corpus", "facts", "sources"),
     ),
+    "python",
     *("baseline", "eval_data", "tokenizer", "draft", "reference_model"),
     "direction",
 }
@@ -133,6 +135,7 @@ COMMANDS: dict[str, list[str]] = {
     "corpus conversations": [*DATA, "-o", "@"],
     "corpus preferences": ["-d", "pairs.jsonl", "-o", "@"],
     "corpus dialogues": ["--facts", "facts.json", "-o", "@"],
+    "gym audit": ["lazarus:addition", "--items", "1", "--draws", "2", "--sarif", "@"],
     "gym run": ["--puzzles", "knapsack", "-n", "2", "-o", "@"],
     "train pretrain": TRAIN,
     "train sft": TRAIN,

@@ -43,6 +43,16 @@ CODES = {
         "An error in that package",
         "Update the package that the message names, or choose another reward.",
     ),
+    "LG-E123": Code(
+        "A file of rewards is not valid",
+        "A wrong path, a typing error, or a setting that the type does not have",
+        "Correct the line that the message names.",
+    ),
+    "LG-E124": Code(
+        "A row lacks the right answer",
+        "A data set whose answers are in another field, or not numbers",
+        "Set the field `answer` of the reward, or correct the data.",
+    ),
     "LG-E130": Code("No environment has this name", "A typing error", "Choose one that the message lists."),
     "LG-E131": Code(
         "The task or seed of an environment is not valid",
@@ -51,6 +61,26 @@ CODES = {
     ),
     "LG-E132": Code(
         "No episode is in progress", "`step` before `reset`, or after the end", "Call `reset` to begin an episode."
+    ),
+    "LG-E133": Code(
+        "The worker of a jail cannot start",
+        "A module or function that does not exist, fails at import, or needs longer than `start_s`",
+        "Correct the module that the message names, or the Python that runs the worker.",
+    ),
+    "LG-E134": Code(
+        "A call cannot be sent to a jail",
+        "An unknown target, or arguments that are not JSON",
+        "Name a target of the jail; pass numbers, texts, lists and dictionaries.",
+    ),
+    "LG-E135": Code(
+        "A target of an audit does not exist",
+        "A typing error, or a path that is wrong",
+        "Choose a name that the message lists, or a file or folder of tasks.",
+    ),
+    "LG-E136": Code(
+        "reasoning-gym is not installed",
+        "It is no dependency of lazarus-gym",
+        "Install it into an environment of its own, and name the Python of that environment.",
     ),
     "LG-E140": Code(
         "A puzzle server cannot be reached",

@@ -10,6 +10,7 @@ import typer
 from lazarus_core.cli_app import App
 from lazarus_core.commands import Force
 from lazarus_core.console import say, show, show_table, version_option
+from lazarus_gym.cli.auditing import audit
 from lazarus_gym.cli.play import info, run, serve
 from lazarus_gym.errors import TaskError
 
@@ -27,6 +28,7 @@ def _root(version: Annotated[bool, version_option("lazarus-gym")] = False) -> No
 app.command()(run)
 app.command()(info)
 app.command()(serve)
+app.command()(audit)
 
 
 @app.command()

@@ -1,0 +1,145 @@
+"""`lazarus gym audit`: every fault is found by its name, and our own tasks have none."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lazarus_gym import generate_tasks, write_samples
+from lazarus_gym.__main__ import main
+from lazarus_gym.audit import (
+    CANARIES,
+    CHECKS,
+    AuditConfig,
+    AuditReport,
+    AuditTarget,
+    as_json,
+    as_sarif,
+    as_text,
+    audit_subjects,
+    find_target,
+)
+from lazarus_gym.audit.canaries import is_same, wrong_answers
+from lazarus_gym.errors import AuditError
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def report() -> AuditReport:
+    target = AuditTarget("toys:*", "audit_toys", path=(HERE,), wall_s=0.4)
+    return audit_subjects(target, AuditConfig(items=3, draws=4))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", [check for check in CHECKS if check != "canary_file"])
+def test_each_fault_is_found_by_its_name(report: AuditReport, check: str):
+    assert report.of_check(check) == ([check, "ends"] if check == "hang" else [check])
+
+
+@pytest.mark.slow
+def test_a_task_without_fault_has_no_finding(report: AuditReport):
+    assert not [each for each in report.findings if each.subject == "clean"]
+
+
+@pytest.mark.slow
+def test_no_fault_has_other_findings(report: AuditReport):
+    for each in report.findings:
+        expected = {"ends": "hang"}.get(each.subject, each.subject)
+        assert each.check == expected, each
+        assert "\n" not in each.message
+
+
+@pytest.mark.slow
+def test_nothing_reached_the_system(report: AuditReport):
+    assert not Path("/tmp/lazarus-audit-toy").exists()
+    assert not report.of_check("canary_file")
+
+
+@pytest.mark.slow
+def test_the_formats_hold_every_finding(report: AuditReport):
+    text = as_text(report).splitlines()
+    assert len(text) == 1 + len({each.check for each in report.findings}) + len(report.findings) + 1
+    found = json.loads(as_json(report))
+    assert not found["ok"]
+    assert len(found["findings"]) == len(report.findings)
+    assert found["checks"]["executes"] == ["executes"]
+    (run,) = json.loads(as_sarif(report))["runs"]
+    rules = run["tool"]["driver"]["rules"]
+    assert len(run["results"]) == len(report.findings)
+    assert all(rules[each["ruleIndex"]]["id"] == each["ruleId"] for each in run["results"])
+    prints = [each["partialFingerprints"]["lazarusAudit/v1"] for each in run["results"]]
+    assert len(set(prints)) == len(prints)
+
+
+def test_there_are_fifteen_canaries_of_different_names():
+    assert len({each.name for each in CANARIES}) == 15
+
+
+@given(st.text(max_size=30), st.text(min_size=1, max_size=30))
+def test_the_right_answer_is_no_canary(question: str, right: str):
+    assert not any(is_same(text, right) for text in wrong_answers(question, right, "/none", {"right": right}).values())
+
+
+def gym(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
+    """Runs the command in this process and returns its exit code."""
+    monkeypatch.setattr(sys, "argv", ["lazarus-gym", *args])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return int(caught.value.code or 0)
+
+
+@pytest.mark.slow
+def test_the_command_passes_our_tasks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    sarif = tmp_path / "findings.sarif"
+    names = "lazarus:mastermind,comparison,calculator_call"
+    assert gym(monkeypatch, "audit", names, "--items", "2", "--draws", "4", "--json", "--sarif", str(sarif)) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"]
+    assert found["tasks"] == ["mastermind", "comparison", "calculator_call"]
+    assert json.loads(sarif.read_text())["runs"][0]["results"] == []
+
+
+@pytest.mark.thorough
+def test_none_of_ours_has_a_finding():
+    report = audit_subjects(find_target("lazarus:*"), AuditConfig(items=9, draws=24))
+    assert report.findings == ()
+    assert len(report.subjects) >= 20
+
+
+def test_the_command_ends_with_1_on_a_finding(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    tasks = tmp_path / "tasks.jsonl"
+    write_samples(generate_tasks(4, kinds=["addition"]), tasks)
+    assert gym(monkeypatch, "audit", str(tasks), "--draws", "2", "--items", "2") == 0
+    tasks.write_text(tasks.read_text().replace('"answer":', '"answer":1'))
+    capsys.readouterr()
+    assert gym(monkeypatch, "audit", str(tasks), "--draws", "2", "--items", "2") == 1
+    assert "does not pay its own answer" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "words"),
+    [
+        ("sudokku", "LG-E135", r"cannot be audited \(did you mean 'sudoku'\?\)"),
+        ("none:*", "LG-E135", "cannot be audited"),
+        ("reasoning-gym:*", "LG-E136", "reasoning-gym is not installed here"),
+    ],
+)
+def test_an_unknown_target_is_one_line(target: str, code: str, words: str):
+    with pytest.raises(AuditError, match=words) as found:
+        find_target(target)
+    assert found.value.code == code
+    assert "\n" not in found.value.message
+
+
+def test_an_unknown_task_is_one_line():
+    with pytest.raises(AuditError, match=r"there is no task 'sudokku' \(did you mean 'sudoku'\?\)") as found:
+        audit_subjects(find_target("lazarus:sudokku"))
+    assert found.value.code == "LG-E135"
