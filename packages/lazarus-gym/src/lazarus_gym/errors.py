@@ -6,6 +6,7 @@ GymError                      bad input or usage                     exit 2
 ├── RewardError               a reward is unknown or fails           LG-E12x
 ├── EnvironmentUseError       an environment is used wrongly         LG-E13x
 ├── WireError                 a puzzle server fails or cannot play   LG-E14x
+│   └── OpenEnvError          an OpenEnv server fails                LG-E17x
 ├── EpisodeError              episodes cannot be collected           LG-E15x
 └── ReplayError               a replay buffer is used wrongly        LG-E16x
 """
@@ -35,6 +36,10 @@ class EnvironmentUseError(GymError):
 
 class WireError(GymError):
     """A puzzle server cannot be reached, broke the connection, was too slow or sent something unknown."""
+
+
+class OpenEnvError(WireError):
+    """An OpenEnv server cannot be reached, was too slow, or refused a request."""
 
 
 class EpisodeError(GymError):
