@@ -34,8 +34,7 @@ APPS = {
     "quickstart": "lazarus_cli.quickstart:quickstart",
     "bench": "lazarus_cli.bench:bench",
 }
-WRITTEN = {"output", "html", "png", "save", "fix", "report", "train", "validation_output"}
-WRITTEN = {"output", "html", "save", "fix", "report", "train", "validation_output", "sarif"}
+WRITTEN = {"output", "html", "png", "save", "fix", "report", "train", "validation_output", "sarif"}
 READ = {
     *(
         "plan",

@@ -154,4 +154,42 @@ CODES = {
         "A wrong path, a changed file, or a newer version of lazarus-gym",
         "Restore it from a backup, or begin a new buffer.",
     ),
+    "LG-E170": Code(
+        "A text is no address of an OpenEnv server",
+        "A typing error",
+        "Give `ws://HOST:PORT` or `http://HOST:PORT`.",
+    ),
+    "LG-E171": Code(
+        "An OpenEnv server cannot be reached",
+        "No server is running there, or a wrong address",
+        "Start the server, or correct the address.",
+    ),
+    "LG-E172": Code(
+        "An OpenEnv server did not answer in time",
+        "A server that computes a large task, or hangs",
+        "Raise the time limit that the message names, or look at the server.",
+    ),
+    "LG-E173": Code(
+        "The connection to an OpenEnv server was closed",
+        "The server ended or was silent for too long, or an earlier error",
+        "Call `reset` for a new episode; finished episodes are kept.",
+    ),
+    "LG-E174": Code(
+        "A server sent something that OpenEnv's protocol does not have",
+        "It is another kind of server",
+        "Correct the address.",
+    ),
+    "LG-E175": Code(
+        "An OpenEnv server refused a request",
+        "An environment, task or action that it does not have, or an episode that has ended",
+        "Follow the server's message.",
+    ),
+    "LG-E176": Code(
+        "A text is no action of an OpenEnv server",
+        "Its actions have several members",
+        "Give the action as a JSON object, or name the member in `action_field`.",
+    ),
+    "LG-E177": Code(
+        "A client of an OpenEnv server is used wrongly", "`step` or `state` before `reset`", "Call `reset` first."
+    ),
 }

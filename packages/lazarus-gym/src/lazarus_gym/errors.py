@@ -8,6 +8,7 @@ GymError                      bad input or usage                     exit 2
 ├── JailError                 a worker cannot start or be called     LG-E133 to LG-E134
 ├── AuditError                tasks cannot be audited                LG-E135 to LG-E136
 ├── WireError                 a puzzle server fails or cannot play   LG-E14x
+│   └── OpenEnvError          an OpenEnv server fails                LG-E17x
 ├── EpisodeError              episodes cannot be collected           LG-E15x
 └── ReplayError               a replay buffer is used wrongly        LG-E16x
 """
@@ -37,6 +38,10 @@ class EnvironmentUseError(GymError):
 
 class WireError(GymError):
     """A puzzle server cannot be reached, broke the connection, was too slow or sent something unknown."""
+
+
+class OpenEnvError(WireError):
+    """An OpenEnv server cannot be reached, was too slow, or refused a request."""
 
 
 class EpisodeError(GymError):

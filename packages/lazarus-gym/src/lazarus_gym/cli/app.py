@@ -11,7 +11,8 @@ from lazarus_core.cli_app import App
 from lazarus_core.commands import Force
 from lazarus_core.console import say, show, show_table, version_option
 from lazarus_gym.cli.auditing import audit
-from lazarus_gym.cli.play import info, run, serve
+from lazarus_gym.cli.play import info, run
+from lazarus_gym.cli.serving import serve
 from lazarus_gym.errors import TaskError
 
 if TYPE_CHECKING:

@@ -1,3 +1,4 @@
+from .calls import ToolCallEnvironment as ToolCallEnvironment
 from .draw import Draw as Draw
 from .game import LEVELS as LEVELS
 from .game import Game as Game

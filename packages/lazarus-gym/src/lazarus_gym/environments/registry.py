@@ -4,6 +4,7 @@ from typing import Any
 
 from lazarus_core.plugins import near_name
 from lazarus_gym.environments.binary import Binary
+from lazarus_gym.environments.calls import ToolCallEnvironment
 from lazarus_gym.environments.futoshiki import Futoshiki
 from lazarus_gym.environments.game import Game
 from lazarus_gym.environments.knapsack import Knapsack
@@ -30,11 +31,11 @@ GAMES: dict[str, Game[Any, Any]] = {
     )
 }
 """Games by name. A new game is one file and one line here."""
-ENVIRONMENTS = (*GAMES, MathsEnvironment.name)
+ENVIRONMENTS = (*GAMES, MathsEnvironment.name, ToolCallEnvironment.name)
 """Names that `make_environment` accepts."""
 
 
-def make_environment(name: str) -> PuzzleEnvironment | MathsEnvironment:
+def make_environment(name: str) -> PuzzleEnvironment | MathsEnvironment | ToolCallEnvironment:
     """Makes an environment.
 
     >>> environment = make_environment("lights_out")
@@ -50,6 +51,8 @@ def make_environment(name: str) -> PuzzleEnvironment | MathsEnvironment:
     """
     if name == MathsEnvironment.name:
         return MathsEnvironment()
+    if name == ToolCallEnvironment.name:
+        return ToolCallEnvironment()
     return PuzzleEnvironment(find_game(name))
 
 
