@@ -70,6 +70,11 @@ CODES = {
         "A missing cluster, or an error of a task on another machine",
         "Read the logs that the message names; the same command goes on.",
     ),
+    "LD-E147": Code(
+        "The sources of a corpus are not given in full",
+        "A corpus of several sources, or data of several corpora",
+        "Give SOURCES.toml, or check each corpus by `lazarus data corpus verify`.",
+    ),
     "LD-E145": Code(
         "An indexed data set is missing or damaged",
         "Another file, or a copy that was cut off",

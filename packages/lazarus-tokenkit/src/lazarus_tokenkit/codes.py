@@ -202,6 +202,11 @@ CODES = {
         "Both registered the suffix in `lazarus.readers`",
         "Uninstall one of the packages that the message names.",
     ),
+    "LT-E325": Code(
+        "A shard of a corpus is not as the corpus's manifest says",
+        "A damaged disk, an edit, or a file that was added to the folder",
+        "Check the corpus with `lazarus data corpus verify`, and build it again.",
+    ),
     "LT-E401": Code(
         "The tokenizer differs from a saved fingerprint",
         "Another version or another tokenizer",

@@ -293,7 +293,9 @@ def knows_files(plan: BatchPlan) -> bool:
 
 
 def _known_files(plan: BatchPlan | Artifact) -> list[JSON]:
-    return [file for parts in plan.fingerprints["data"]["parts"] for file in parts.get("files", [])]
+    """The files with rows: a file with a `role`, such as the manifest of a corpus, has none."""
+    recorded = (file for parts in plan.fingerprints["data"]["parts"] for file in parts.get("files", []))
+    return [file for file in recorded if "role" not in file]
 
 
 def check_files(plan: BatchPlan | Artifact, paths: Sequence[Path | str]) -> None:

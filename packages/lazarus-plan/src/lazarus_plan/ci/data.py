@@ -57,7 +57,7 @@ class DataFiles:
 
 
 def named_files(cache: LengthCache) -> list[JSON]:
-    """The data files in the header of a cache: `name`, `bytes`, `sha256` of each.
+    """The data files in the header of a cache: `name`, `bytes`, `sha256` of each. Files with a `role` have no rows.
 
     Raises:
         PlanError: The header has another structure.
@@ -66,7 +66,7 @@ def named_files(cache: LengthCache) -> list[JSON]:
     files = cast("JSON", about).get("files", []) if isinstance(about, dict) else None
     if not isinstance(files, list) or not all(map(_is_file, cast("list[object]", files))):
         raise PlanError(f"{cache.name}:1: `parts.data.files` is no list of files with `name` and `sha256`", "LP-E003")
-    return cast("list[JSON]", files)
+    return [file for file in cast("list[JSON]", files) if "role" not in file]
 
 
 def _is_file(file: object) -> bool:

@@ -14,6 +14,7 @@ from lazarus_plan import LengthRow, LengthsHeader
 from lazarus_plan.format import merkle_root
 from lazarus_tokenkit.encoding.encoder import Encoded, Encoder
 from lazarus_tokenkit.errors import TemplateError
+from lazarus_tokenkit.lengths.corpus_manifest import manifest_files
 from lazarus_tokenkit.samples.files import Paths, data_files
 from lazarus_tokenkit.samples.kinds import LabelledSample, TextSample
 from lazarus_tokenkit.samples.read import FieldNames, Row, as_paths, read_rows
@@ -123,8 +124,14 @@ def header_of(
         count: Number of rows.
         root: Merkle root over the rows' digests, 32 bytes.
         engine: Name of the engine that encoded the batches, if it was not the reference engine. Stored as information.
+
+    Raises:
+        SampleError: A data file is a shard of a corpus, and was changed since.
     """
     fingerprint = encoder.fingerprint
+    files = [file for path in as_paths(paths) for file in data_files(path)]
+    digests = [_file_digest(file) for file in files]
+    manifests = manifest_files((file, digest["sha256"]) for file, digest in zip(files, digests, strict=True))
     library = {"library": f"{fingerprint.library}, lengths by {engine}"} if engine else {}
     return LengthsHeader(
         count=count,
@@ -133,7 +140,7 @@ def header_of(
         tokenizer=f"sha256:{fingerprint.fingerprint}",
         encoding=encoder.parameters,
         parts={
-            "data": {"files": [_file_digest(file) for path in as_paths(paths) for file in data_files(path)]},
+            "data": {"files": [*digests, *manifests]},
             "template": encoder.template_parts,
             "tokenizer": fingerprint.parts | library,
         },
