@@ -14,6 +14,7 @@ from lazarus_corpus import SourceSettings, build_corpus, from_files
 from lazarus_corpus.documents import Removal
 from lazarus_corpus.engine import partitions
 from lazarus_corpus.engine.partitions import Partitions, read_records
+from lazarus_corpus.engine.work import read_removals
 from lazarus_corpus.output import removals
 from lazarus_corpus.output.removals import write_removed
 from lazarus_corpus.settings import CorpusSettings, DedupSettings, ShardSettings, SplitSettings
@@ -97,7 +98,7 @@ def test_removals_are_sorted_and_counted(tmp_path_factory: pytest.TempPathFactor
         patch.setattr(removals, "_MERGED", 3)
         made = write_removed(found, folder, folder / "scratch")
     gone = sorted(each for each in found if each.rule != "flag")
-    assert list(removals.read_removals(folder / "removed.jsonl")) == gone
+    assert list(read_removals(folder / "removed.jsonl")) == gone
     assert sum(made.counts.values()) == len(gone)
     assert {rule: [each for each in gone if each.rule == rule][:3] for rule in made.counts} == made.examples
     assert (folder / "flagged.jsonl").exists() == any(each.rule == "flag" for each in found)

@@ -25,6 +25,7 @@ from lazarus_corpus.engine.write import shards_of
 from lazarus_corpus.errors import SourceError
 from lazarus_corpus.filters.chain import make_filters
 from lazarus_corpus.output.card import card_text
+from lazarus_corpus.output.lock import locked
 from lazarus_corpus.output.manifest import FORMAT, MANIFEST, SourceDigest, public_settings, write_manifest
 from lazarus_corpus.output.removals import FLAG, write_removed
 from lazarus_corpus.settings import CorpusSettings, SourceSettings
@@ -79,9 +80,15 @@ def build_corpus(
         SettingError: A setting needs an extra that is not installed.
         SourceError: No document is left.
         OutputTaken: The folder holds other files.
+        OutputError: Another process builds the same output.
     """
     output = Path(output)
     check_names(output, OUTPUTS, "a corpus", code="LD-E130")
+    with locked(output):
+        return _build(settings, output, workers, executor, tokenizer)
+
+
+def _build(settings: CorpusSettings, output: Path, workers: int, executor: Executor, tokenizer: str | None) -> Report:
     work = output.parent / f".{output.name}.work"
     try:
         tasks = _start(settings, work, str(output), executor)

@@ -75,6 +75,9 @@ CODES = {
         "A corpus of several sources, or data of several corpora",
         "Give SOURCES.toml, or check each corpus by `lazarus data corpus verify`.",
     ),
+    "LD-E148": Code(
+        "Another process builds the same output", "Two builds at once", "Wait for it, or choose another output."
+    ),
     "LD-E145": Code(
         "An indexed data set is missing or damaged",
         "Another file, or a copy that was cut off",
