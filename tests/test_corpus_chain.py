@@ -6,6 +6,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -13,10 +14,10 @@ from typer.testing import CliRunner
 from lazarus_cli.main import app
 from lazarus_core.errors import LazarusError
 from lazarus_corpus import CorpusSettings, SourceSettings, build_corpus
-from lazarus_corpus.settings import SplitSettings
+from lazarus_corpus.settings import ContaminationSettings, SplitSettings
 from lazarus_models import init_model, save
 from lazarus_plan import PlanConfig, build_plan, load_plan, read_lengths, save_plan
-from lazarus_plan.errors import StalePlan
+from lazarus_plan.errors import CorruptPlan, StalePlan
 from lazarus_tokenkit import Encoder, build_lengths, load_tokenizer
 from lazarus_tokenkit.errors import SampleError
 from lazarus_train import TrainConfig, train, verify_run
@@ -177,3 +178,97 @@ def test_verify_as_a_user_runs_it(here: Path):
     done = CliRunner().invoke(app, [*map(str, words), "--sources", str(here / "sources.toml"), "--json"])
     found = json.loads(done.stdout)
     assert done.exit_code == 0 and {"corpus", "source a", "source b"} <= {each["link"] for each in found["links"]}
+
+
+@pytest.fixture(scope="module")
+def leaked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two of 24 documents have an evaluation item; a run of two epochs, rows of 64 tokens, all but the last steps."""
+    folder = tmp_path_factory.mktemp("leaked")
+    generator = random.Random(1)
+    items = [document(generator) for _ in range(5)]
+    (folder / "test.jsonl").write_text("".join(json.dumps({"question": item}) + "\n" for item in items))
+    rows = [{"id": f"d{number}", "text": document(generator), "source": "web"} for number in range(24)]
+    for place, item in ((3, 2), (17, 4)):
+        rows[place]["text"] = f"{document(generator)}\n{items[item].upper()}"
+    (folder / "docs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tokenizer = load_tokenizer("byte")
+    build_lengths(folder / "docs.jsonl", Encoder(tokenizer), folder / "lengths.jsonl")
+    config = PlanConfig(token_budget=512, row_len=64, epochs=2, oversize="split")
+    save_plan(build_plan(read_lengths(folder / "lengths.jsonl"), config), folder / "plan")
+    save(init_model("nano", tokenizer, seed=0), folder / "model")
+    settings = {"model": folder / "model", "data": folder / "docs.jsonl", "batch_plan": folder / "plan"}
+    train(TrainConfig(**settings, output=folder / "run", max_steps=len(load_plan(folder / "plan")) - 3))
+    return folder
+
+
+def exposed(folder: Path, *words: str) -> tuple[list[dict[str, Any]], dict[str, Any], int]:
+    done = CliRunner().invoke(app, ["data", "corpus", "contamination", "--run", str(folder / "run"), "--json", *words])
+    *found, summary = map(json.loads, done.stdout.splitlines())
+    return found, summary, done.exit_code
+
+
+def test_the_steps_that_saw_a_contaminated_document_are_those_of_the_plan(leaked: Path):
+    found, summary, code = exposed(leaked, "--against", str(leaked / "test.jsonl"))
+    assert [(each["id"], each["source"], each["item"]) for each in found] == [
+        ("d3", "web", "test.jsonl:3"),
+        ("d17", "web", "test.jsonl:5"),
+    ]
+    plan = load_plan(leaked / "plan")
+    for each, sample in zip(found, (3, 17), strict=True):
+        expected = [
+            {"step": index, "row": row.number, "tokens": list(segment.span or (0, segment.end - segment.start))}
+            for index in range(len(plan) - 3)
+            for row in plan.step(index).rows
+            for segment in row.segments
+            if segment.sample == sample
+        ]
+        assert len(expected) > 3 and sorted(each["seen"], key=str) == sorted(expected, key=str)
+    steps = sorted({place["step"] for each in found for place in each["seen"]})
+    assert summary["steps_with_one"] == steps and summary["seen"] == 2 and code == 1
+
+
+def test_a_run_says_in_words_what_it_saw(leaked: Path):
+    words = ["data", "corpus", "contamination", "--run", str(leaked / "run"), "--against", str(leaked / "test.jsonl")]
+    done = CliRunner().invoke(app, words)
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("d3 (") and "source web): test.jsonl:3, 100% of its n-grams" in lines[0]
+    assert lines[1].startswith("  step ") and lines[-1].startswith("2 of 2 documents with an item were seen, in ")
+
+
+def test_a_run_without_contaminated_documents_has_none(leaked: Path, tmp_path: Path):
+    (tmp_path / "other.jsonl").write_text(json.dumps({"question": document(random.Random(99))}) + "\n")
+    found, summary, code = exposed(leaked, "--against", str(tmp_path / "other.jsonl"))
+    assert (found, summary["found"], code) == ([], 0, 0)
+
+
+def test_documents_that_the_build_flagged_are_found_in_the_run(leaked: Path, tmp_path: Path):
+    against = ContaminationSettings(against=(leaked / "test.jsonl",), action="flag")
+    sources = (SourceSettings(name="web", path=(leaked / "docs.jsonl",)),)
+    build_corpus(
+        CorpusSettings(sources=sources, contamination=against, split=SplitSettings(validation=0)), tmp_path / "out"
+    )
+    build_lengths(tmp_path / SHARD, Encoder(load_tokenizer("byte")), tmp_path / "lengths.jsonl")
+    save_plan(build_plan(read_lengths(tmp_path / "lengths.jsonl"), PlanConfig(token_budget=2048)), tmp_path / "plan")
+    settings = {"model": leaked / "model", "data": tmp_path / SHARD, "batch_plan": tmp_path / "plan"}
+    train(TrainConfig(**settings, output=tmp_path / "run", max_steps=1))
+    found, summary, code = exposed(tmp_path)
+    assert sorted(each["id"] for each in found) == ["d17", "d3"] and summary["steps"] == 1
+    assert code == bool(summary["seen"])
+
+
+def test_data_of_another_run_are_refused(leaked: Path, tmp_path: Path):
+    shutil.copytree(leaked, tmp_path / "copy")
+    edited = tmp_path / "copy/docs.jsonl"
+    edited.write_text(edited.read_text().replace("w1", "w2", 1))
+    words = ["data", "corpus", "contamination", "--run", str(leaked / "run"), "--against", str(leaked / "test.jsonl")]
+    done = CliRunner().invoke(app, [*words, "-d", str(edited)])
+    assert isinstance(done.exception, StalePlan)
+    log = tmp_path / "copy/run/audit.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join([lines[0], lines[2], lines[1], *lines[3:]]))
+    words[4] = str(tmp_path / "copy/run")
+    assert isinstance(CliRunner().invoke(app, words).exception, CorruptPlan)
+    for folder, says in ((tmp_path, "LD-E149"), (tmp_path / "nothing", "LD-E149")):
+        words[4] = str(folder)
+        error = CliRunner().invoke(app, words).exception
+        assert isinstance(error, LazarusError) and error.code == says and error.exit_code == 2

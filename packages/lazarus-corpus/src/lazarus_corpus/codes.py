@@ -78,6 +78,10 @@ CODES = {
     "LD-E148": Code(
         "Another process builds the same output", "Two builds at once", "Wait for it, or choose another output."
     ),
+    "LD-E149": Code("The folder is not a run", "A wrong path", "Give the folder of a run of `lazarus train`."),
+    "LD-E150": Code(
+        "Data or plan of a run are missing", "They were moved", "Give their present locations with -d and --batch-plan."
+    ),
     "LD-E145": Code(
         "An indexed data set is missing or damaged",
         "Another file, or a copy that was cut off",
