@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lazarus_core.reasons import absent_or
 from lazarus_core.strict_json import read_object
@@ -96,9 +97,10 @@ def read_run(run: Path, data: Sequence[Path] = (), batch_plan: Path | None = Non
     if not isinstance(config, dict) or not {"data", "batch_plan"} <= cast("dict[str, Any]", config).keys():
         raise SettingError(f"{run / CONFIG} is not the record of a run: give the folder of a run", "LD-E149")
     settings = cast("dict[str, Any]", config)
-    recorded = settings["data"] if isinstance(settings["data"], list) else [settings["data"]]
+    data_setting: Any = settings["data"]
+    recorded: list[Any] = data_setting if isinstance(data_setting, list) else [data_setting]  # pyright: ignore[reportUnknownVariableType] (JSON)
     present = _present(run, Path(str(about.get("folder", ""))), str(settings.get("output", "")))
-    files = tuple(data) or tuple(present(str(path)) for path in cast("list[Any]", recorded))
+    files = tuple(data) or tuple(present(str(path)) for path in recorded)
     plan_path = batch_plan or present(str(settings["batch_plan"]))
     for name, path in (*(("data", path) for path in files), ("batch_plan", plan_path)):
         if not path.exists():
@@ -165,14 +167,16 @@ def _check_row(plan: BatchPlan, position: int, digest: bytes, place: str) -> Non
 def _places(run: AuditedRun) -> Callable[[int], tuple[Exposure, ...]]:
     """A function from the position of a sample to where the run saw it."""
     plan = run.plan.steps(0, run.steps)
-    order = np.argsort(plan.sample, kind="stable")
+    order: NDArray[np.int64] = np.argsort(plan.sample, kind="stable")
     samples = plan.sample[order]
 
     def places(position: int) -> tuple[Exposure, ...]:
-        first, last = np.searchsorted(samples, [position, position + 1])
+        first, last = np.searchsorted(samples, [position, position + 1]).tolist()
         found: list[Exposure] = []
-        for place in order[first:last].tolist():
-            step = int(np.searchsorted(plan.step_splits, place, "right")) - 1
+        own = order[first:last]
+        steps: list[int] = np.searchsorted(plan.step_splits, own, "right").tolist()
+        for place, after in zip(own.tolist(), steps, strict=True):
+            step = after - 1
             start = max(int(plan.span_start[place]), 0)  # a whole sample has -1
             row = int(plan.start[place]) // int(plan.row_lens[step])
             found.append(Exposure(step, row, (start, start + int(plan.length[place]))))

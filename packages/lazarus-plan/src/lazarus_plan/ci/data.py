@@ -13,6 +13,7 @@ from typing import cast
 from lazarus_core.bounded import open_file, read_lines
 from lazarus_core.canonical import JSON
 from lazarus_core.merge_conflicts import BLOCK_BYTES, HEAD_BYTES, find_marker, is_lfs_pointer
+from lazarus_plan.checks.against_data import with_companions
 from lazarus_plan.errors import PlanError
 from lazarus_plan.findings import SHOWN, Finding
 from lazarus_plan.git_damage import data_conflict, line_ends_advice
@@ -86,6 +87,7 @@ def find_data(caches: Sequence[LengthCache], given: Sequence[Path], folders: Seq
         PlanError: The number of given files differs from the headers.
     """
     names = [[str(file["name"]) for file in named_files(cache)] for cache in caches]
+    given = with_companions(given)
     if given and len(given) != sum(map(len, names)):
         listed = ", ".join(name for each in names for name in each) or "none"
         raise PlanError(f"{len(given)} data files are given, the length caches name {listed}", "LP-E009")

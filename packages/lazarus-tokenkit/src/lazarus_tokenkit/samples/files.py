@@ -31,6 +31,8 @@ Paths = Path | str | Sequence[Path | str]
 LINES = (".jsonl", ".jsonl.gz", ".ndjson")
 TEXTS = (".txt", ".md", ".rst")
 SUFFIXES = (*LINES, ".json", ".csv", ".tsv", ".parquet", *TEXTS)
+INDEX = ".idx"
+"""Suffix of an index of Megatron; `.bin` has its ids. `lazarus-corpus` reads them."""
 HUB = "hf:"
 """Prefix of a data set on the hub: `hf:owner/name`, `hf:owner/name:config`, `hf:owner/name:config:split`."""
 PARQUET_ROWS = 100
@@ -88,9 +90,14 @@ def read_objects(path: Path) -> Iterator[PlacedRow]:
 
 
 def data_files(path: Path) -> list[Path]:
-    """Returns the files that contain the rows: the file itself, or all files of a directory, sorted."""
+    """Returns the files that contain the rows: the file itself, or all files of a directory, sorted.
+
+    An index of Megatron has its ids in a second file.
+    """
     if str(path).startswith(HUB):
         return []
+    if path.suffix == INDEX:
+        return [path, path.with_suffix(".bin")]
     return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 

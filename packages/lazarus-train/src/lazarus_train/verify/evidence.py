@@ -134,7 +134,7 @@ def _config(record: Mapping[str, Any], folder: RunFolder, elsewhere: Elsewhere) 
     data = elsewhere.data or tuple(current(path) for path in config.data_files)
     batch_plan = elsewhere.batch_plan or current(config.batch_plan)
     for name, path in (("model", model), *(("data", path) for path in data), ("batch_plan", batch_plan)):
-        if not path.exists():
+        if not path.exists() and not path.with_name(f"{path.name}.idx").is_file():  # a prefix of Megatron's files
             raise SetupError(f"{path} does not exist: give its current location as `{name}`", "LR-E113")
     held_out = {name: current(path) for name, path in config.eval_data.items()}
     return config.model_copy(update={"model": model, "data": data, "batch_plan": batch_plan, "eval_data": held_out})
