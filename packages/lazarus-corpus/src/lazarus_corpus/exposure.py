@@ -6,10 +6,9 @@ document of the data leads to steps, rows and tokens. The weights are not read.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lazarus_core.reasons import absent_or
 from lazarus_core.strict_json import read_object
@@ -19,6 +18,9 @@ from lazarus_corpus.errors import SettingError
 from lazarus_plan import BatchPlan, check_audit, load_plan
 from lazarus_plan.checks import check_files
 from lazarus_plan.errors import CorruptPlan, StalePlan
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 CONFIG, AUDIT = "config.json", "audit.jsonl"
 _FIELDS = ("text", "messages", "prompt", "completion", "label")
