@@ -1,5 +1,6 @@
 """A corpus is a function of the set of documents: laws over order, files, workers and interruptions; planted documents."""
 
+import fcntl
 import gzip
 import json
 import os
@@ -247,6 +248,22 @@ def test_a_killed_build_goes_on_to_equal_bytes(rows: list[dict[str, Any]], tmp_p
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_second_build_of_an_output_is_refused(rows: list[dict[str, Any]], tmp_path: Path):
+    path = write(tmp_path / "d.jsonl", rows[:9])
+    lock = tmp_path / "new/.out.lock"
+    lock.parent.mkdir()
+    words = ["build", "-d", str(path), "-o", str(tmp_path / "new/out")]
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = CliRunner().invoke(app, words)
+        assert isinstance(done.exception, OutputError) and done.exception.exit_code == 2
+        assert done.exception.code == "LD-E148" and not (tmp_path / "new/out").exists()
+        assert build_corpus(from_files([path]), tmp_path / "new/other").read == 9
+    assert lock.exists()  # as after a kill: nobody holds it
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert sorted(each.name for each in lock.parent.iterdir()) == ["other", "out"]
 
 
 def test_work_of_other_settings_is_not_used(

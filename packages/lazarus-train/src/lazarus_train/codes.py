@@ -241,6 +241,16 @@ CODES = {
         "The run was edited, or it continued",
         "Compare with the recorded head.",
     ),
+    "LR-E216": Code(
+        "A shard, the manifest or a source of the corpus of a run was changed",
+        "An edit, a new download, or another build of the corpus",
+        "Restore what the message names, or build corpus, lengths and plan again.",
+    ),
+    "LR-E217": Code(
+        "Sources are given, and the data of the run are of no corpus",
+        "Lengths of other files, or of an earlier version",
+        "Leave `--sources` out, or build lengths of the shards and plan again.",
+    ),
     "LR-E220": Code(
         "Loss or gradient is NaN or infinite",
         "A learning rate that is too high, or broken rows",

@@ -7,23 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lazarus_corpus.documents import Removal
 from lazarus_corpus.errors import SettingError
+from lazarus_corpus.output.removals import Removals
 
-EXAMPLES = 3
-"""Examples of each rule."""
 LANGUAGE_DOCUMENTS = 2_000
 """Documents at the start of the first shard whose language is detected; their order is random."""
 
 
-def card_text(
-    manifest: dict[str, Any], removed: Sequence[Removal], digest: str, folder: Path, tokenizer: str | None
-) -> str:
+def card_text(manifest: dict[str, Any], removed: Removals, digest: str, folder: Path, tokenizer: str | None) -> str:
     """The data card of a corpus.
 
     Args:
         manifest: Content of the manifest.
-        removed: Removed documents, sorted.
+        removed: Counts and examples of removed documents.
         digest: Digest of the manifest.
         folder: The corpus, with its shards.
         tokenizer: Tokenizer for the number of tokens; None for none.
@@ -120,17 +116,14 @@ def _tokens(folder: Path, shards: Sequence[dict[str, Any]], tokenizer: str | Non
     return ["## Tokens", "", f"{total:,} tokens of `{tokenizer}`.", ""]
 
 
-def _removed(removed: Sequence[Removal]) -> list[str]:
-    if not removed:
+def _removed(removed: Removals) -> list[str]:
+    if not removed.counts:
         return ["None."]
-    by_rule: dict[str, list[Removal]] = defaultdict(list)
-    for each in removed:
-        by_rule[each.rule].append(each)
     lines = ["Each with its witness in `removed.jsonl`.", "", "| rule | documents |", "|---|---:|"]
-    lines += [f"| {_cell(rule)} | {len(found):,} |" for rule, found in sorted(by_rule.items())]
-    for rule, found in sorted(by_rule.items()):
+    lines += [f"| {_cell(rule)} | {count:,} |" for rule, count in removed.counts.items()]
+    for rule, found in removed.examples.items():
         lines += ["", f"### {rule}", ""]
-        for each in found[:EXAMPLES]:
+        for each in found:
             start = " ".join(each.example.split())[:80].replace("`", "'")
             lines.append(
                 f"- `{each.id[:40]}` ({_cell(each.witness)[:80]}): {'`' + start + '`' if start else 'no text'}"

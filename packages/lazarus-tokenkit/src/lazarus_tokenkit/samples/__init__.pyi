@@ -4,6 +4,7 @@ from .files import Paths as Paths
 from .files import read_objects as read_objects
 from .kinds import ChatSample as ChatSample
 from .kinds import CompletionSample as CompletionSample
+from .kinds import IdsSample as IdsSample
 from .kinds import LabelledSample as LabelledSample
 from .kinds import Message as Message
 from .kinds import PreferenceSample as PreferenceSample

@@ -30,6 +30,8 @@ Paths = Path | str | Sequence[Path | str]
 LINES = (".jsonl", ".jsonl.gz", ".ndjson")
 TEXTS = (".txt", ".md", ".rst")
 SUFFIXES = (*LINES, ".json", ".csv", ".tsv", ".parquet", *TEXTS)
+INDEX = ".idx"
+"""Suffix of an index of Megatron; `.bin` has its ids. `lazarus-corpus` reads them."""
 NOT_TRUNCATED = ("cut off", "after a CR", "a comma after the value", "write null")
 """Words of errors that name another cause than a truncated file, or say so themselves."""
 SHOWN_NAMES = 12
@@ -58,9 +60,14 @@ def read_objects(path: Path) -> Iterator[PlacedRow]:
 
 
 def data_files(path: Path) -> list[Path]:
-    """Returns the files that contain the rows: the file itself, or all files of a directory, sorted."""
+    """Returns the files that contain the rows: the file itself, or all files of a directory, sorted.
+
+    An index of Megatron has its ids in a second file.
+    """
     if str(path).startswith(HUB):
         return []
+    if path.suffix == INDEX:
+        return [path, path.with_suffix(".bin")]
     return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 

@@ -42,6 +42,13 @@ def verify(
         typer.Option("--data", help="Present location of its rows, one file for each source of the plan."),
     ] = None,
     batch_plan: Annotated[Path | None, typer.Option("--batch-plan", help="Present location of its plan.")] = None,
+    sources: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--sources",
+            help="SOURCES.toml or source files of the corpus that its rows are from; they are read again and compared.",
+        ),
+    ] = None,
     expect: Annotated[
         str | None, typer.Option("--expect", help="Expected plan_id (16 digits or more), or a lock.")
     ] = None,
@@ -63,7 +70,8 @@ def verify(
 
     links: list[Link] = []
     with errors_with_options():
-        for link in verify_run(path, Elsewhere(model, tuple(data or ()), batch_plan), Pins(expect, audit_head)):
+        elsewhere = Elsewhere(model, tuple(data or ()), batch_plan, tuple(sources or ()))
+        for link in verify_run(path, elsewhere, Pins(expect, audit_head)):
             links.append(link)
             if not as_json:
                 show_line(f"{link.name:<14} {link.how.value}: {link.proof}")

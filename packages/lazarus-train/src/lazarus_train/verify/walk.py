@@ -1,6 +1,7 @@
 """Verification of a run: each link of the chain from the trained weights to the rows is recomputed.
 
 final -> checkpoint -> initial model, settings, audit log -> plan -> data, template, tokenizer, lengths
+data -> manifest of the corpus -> sources, if the data files are shards of a corpus
 
 Each link states how it was checked: recomputed, compared with a claim, not proven, or NOT checked. Without pins, the
 verification shows that a folder is consistent. With the plan_id and the audit head, recorded where no writer of the
@@ -16,6 +17,7 @@ from lazarus_train.preflight.inputs import RunInputs, check_run
 from lazarus_train.run_dir.checkpoint import State, checkpoints, read_state
 from lazarus_train.run_dir.links import How, Link
 from lazarus_train.verify.evidence import Elsewhere, Pins, RunEvidence
+from lazarus_train.verify.origins import origin_links, walk_origins
 from lazarus_train.verify.records import check_links, metrics_link, references_link, settings_link, unbound_links
 from lazarus_train.verify.rows import check_audit_log, data_links, held_out_links, step_links
 from lazarus_train.verify.weights import checkpoints_link, final_link, first_model_link, is_finished
@@ -63,6 +65,7 @@ def _walk(run: RunEvidence, checkpoint: Path) -> Iterator[Link]:
         run.audit.check_checkpoint(state, run.config.resume_key())
     state = states[-1]
     first_model = first_model_link(run, state)
+    origins = walk_origins(run)
     inputs = check_run(run.config)
     audit = check_audit_log(run, inputs)
     yield checkpoints_link(run, states)
@@ -77,6 +80,7 @@ def _walk(run: RunEvidence, checkpoint: Path) -> Iterator[Link]:
         yield from _whole_run(run, state, inputs, finished)
     yield from step_links(audit, inputs, state)
     yield from data_links(inputs)
+    yield from origin_links(run, inputs, origins)
     yield from held_out_links(run, inputs)
     yield from unbound_links(run, is_newest)
     yield _pinned(run, audit)
