@@ -170,7 +170,7 @@ class PlanSteps:
             if row in number:
                 first, last = spans[at] if spans else (0, 0)
                 is_whole = first == 0 and last < self.config["row_len"]
-                place: int = sample if self.positions is None else self.positions[sample]
+                place = int(cast("Any", sample)) if self.positions is None else self.positions[sample]
                 places.append(Place(place, number[row], start - row * row_len, end - row * row_len, first, is_whole))
         return Share(step, row_len, tuple(mine), tuple(places))
 
