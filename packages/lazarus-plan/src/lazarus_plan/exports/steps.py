@@ -165,12 +165,13 @@ class PlanSteps:
         mine = mine[part * size : (part + 1) * size]
         number = {rows[row]: place for place, row in enumerate(mine)}
         places: list[Place] = []
-        for at, (sample, (start, end)) in enumerate(zip(line["samples"], line["packing"], strict=True)):
+        samples: list[int] = line["samples"]
+        for at, (sample, (start, end)) in enumerate(zip(samples, line["packing"], strict=True)):
             row = start // row_len
             if row in number:
                 first, last = spans[at] if spans else (0, 0)
                 is_whole = first == 0 and last < self.config["row_len"]
-                place = int(cast("Any", sample)) if self.positions is None else self.positions[sample]
+                place = sample if self.positions is None else self.positions[sample]
                 places.append(Place(place, number[row], start - row * row_len, end - row * row_len, first, is_whole))
         return Share(step, row_len, tuple(mine), tuple(places))
 
