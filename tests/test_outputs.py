@@ -117,10 +117,10 @@ COMMANDS: dict[str, list[str]] = {
     **{
         f"introspect {name}": ["-m", "routed", "--layers", "0", *words, "--html", "@"]
         for name, words in {
-            **dict.fromkeys(("moe route", "moe ablate", "moe-expert heatmap"), ["-p", "a", "--raw"]),
-            **dict.fromkeys(("moe utilisation", "moe co-activation", "moe vocab-contrib", "moe compression"), []),
-            **dict.fromkeys(("moe-expert analyze", "moe-expert vocab-contrib", "moe-expert compression"), []),
-            **dict.fromkeys(("moe pipeline", "moe-expert pipeline"), ["--layers", "0-1", "--num-prompts", "1"]),
+            **{key: ["-p", "a", "--raw"] for key in ("moe route", "moe ablate", "moe-expert heatmap")},
+            **{key: [] for key in ("moe utilisation", "moe co-activation", "moe vocab-contrib", "moe compression")},
+            **{key: [] for key in ("moe-expert analyze", "moe-expert vocab-contrib", "moe-expert compression")},
+            **{key: ["--layers", "0-1", "--num-prompts", "1"] for key in ("moe pipeline", "moe-expert pipeline")},
             "moe specialists": ["--permutations", "99", "--routers", "19"],
         }.items()
     },
