@@ -5,6 +5,7 @@ A new option that takes a path has to be named here, as read or as written; a ne
 
 import inspect
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -126,6 +127,8 @@ COMMANDS: dict[str, list[str]] = {
             "moe specialists": ["--permutations", "99", "--routers", "19"],
         }.items()
     },
+    "introspect weight-diff": ["model", "model", "--html", "@"],
+    "introspect activation-diff": ["model", "model", "-p", "abcd", "--raw", "--html", "@"],
     "introspect compare": ["-m1", "model", "-m2", "model", "-p", "a", "--raw", "--html", "@"],
     "gym generate": ["-n", "3", "-o", "@"],
     "corpus build": [*DATA, "--text-field", "completion", "-o", "@"],
@@ -155,7 +158,7 @@ FOLDERS = {
     *("quickstart quickstart", "bench bench", "corpus build", "corpus dedup", "gym run"),
 }
 FILES = sorted(COMMANDS.keys() - FOLDERS)
-ALIKE = {each for each in COMMANDS if each.startswith("introspect moe") and each != "introspect moe route"}
+ALIKE = {each for each in COMMANDS if re.match("introspect (moe|weight|activation)", each)} - {"introspect moe route"}
 """Commands with the same outputs as `introspect moe route`: tried in a thorough run."""
 SUFFIXES = {"tokenkit encode": ".jsonl", "gym generate": ".jsonl"}
 """Of outputs whose name decides on their form; the others take any."""

@@ -99,6 +99,11 @@ GOOD = {
 }
 """Good values of required options, by the name of the parameter."""
 NAMED = {
+    **{
+        ("introspect", f"{what}-diff", side): "model"
+        for what in ("weight", "activation")
+        for side in ("first", "second")
+    },
     ("tokenizer", "templates", "show", "name"): "chatml",
     ("tokenizer", "templates", "validate", "name"): "chatml",
     ("tokenizer", "templates", "apply", "name"): "chatml",

@@ -175,4 +175,20 @@ CODES = {
     "LI-E165": Code(
         "Too few blocks with experts", "One block was chosen, or the model has one", "Choose two or more blocks."
     ),
+    "LI-E170": Code(
+        "The weights of two models cannot be compared",
+        "Models of different families or sizes",
+        "Give two models of one family, or a model and its adapter.",
+    ),
+    "LI-E171": Code(
+        "Two models have different tokenizers",
+        "Activations at one position belong to different tokens",
+        "Give two models with one tokenizer, or use `lazarus introspect compare`.",
+    ),
+    "LI-E172": Code("Too few tokens to compare", "Short prompts", "Give longer or more prompts, or a smaller `skip`."),
+    "LI-E173": Code(
+        "A site cannot be compared between two models",
+        "Patterns have no vector for each token; the models have no such site in common",
+        "Choose sites such as `blocks.*.resid_post`.",
+    ),
 }
