@@ -70,7 +70,7 @@ READ = {
         *("against", "corpus", "facts", "sources"),
     ),
     *("baseline", "eval_data", "tokenizer", "draft", "reference_model"),
-    "direction",
+    *("direction", "files"),
 }
 DATA = ["-d", "data.jsonl"]
 ANALYZE = ["-t", "byte", *DATA, "--html", "@"]

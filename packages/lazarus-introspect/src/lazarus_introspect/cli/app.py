@@ -11,16 +11,37 @@ from lazarus_introspect.cli.attribute import attribute
 from lazarus_introspect.cli.compare import compare
 from lazarus_introspect.cli.hooks import hooks
 from lazarus_introspect.cli.patch import patch
+from lazarus_introspect.cli.probing.arithmetic import arithmetic
+from lazarus_introspect.cli.probing.clusters import clusters
+from lazarus_introspect.cli.probing.commutativity import commutativity
+from lazarus_introspect.cli.probing.directions import directions
+from lazarus_introspect.cli.probing.embedding import embedding
+from lazarus_introspect.cli.probing.neurons import neurons
+from lazarus_introspect.cli.probing.operand_directions import operand_directions
+from lazarus_introspect.cli.probing.probe import probe
+from lazarus_introspect.cli.probing.uncertainty import uncertainty
 from lazarus_introspect.cli.steer import steer
 
 app = App(
     name="lazarus-introspect",
-    help="Look inside language models: lens, attention, attribution, ablation, patching, steering.",
+    help="Look inside language models: lens, attention, attribution, ablation, patching, steering, probing.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
 for command in (analyze, compare, hooks, attention, ablate, patch, attribute, steer):
+    app.command()(command)
+for command in (
+    probe,
+    directions,
+    clusters,
+    neurons,
+    embedding,
+    operand_directions,
+    commutativity,
+    arithmetic,
+    uncertainty,
+):
     app.command()(command)
 
 
