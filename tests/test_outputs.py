@@ -73,7 +73,7 @@ READ = {
     ),
     "python",
     *("baseline", "eval_data", "tokenizer", "draft", "reference_model"),
-    "direction",
+    *("direction", "files"),
 }
 DATA = ["-d", "data.jsonl"]
 ANALYZE = ["-t", "byte", *DATA, "--html", "@"]

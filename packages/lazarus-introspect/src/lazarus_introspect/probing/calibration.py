@@ -72,27 +72,25 @@ def calibrate(confidences: Numbers, right: Flags, *, bins: int = 10, seed: int =
     ece = calibration_error(confidences, outcome, bins)
     rng = np.random.default_rng([seed, 10])
     drawn = rng.integers(0, len(outcome), (_DRAWS, len(outcome)))
-    errors = [calibration_error(confidences[rows], outcome[rows], bins) for rows in drawn]
+    errors = _errors(confidences[drawn], outcome[drawn], bins)
     squares = (confidences - outcome) ** 2
-    null = [
-        calibration_error(confidences, (rng.random(len(outcome)) < confidences).astype(float), bins)
-        for _ in range(_DRAWS)
-    ]
+    chance = (rng.random((_DRAWS, len(outcome))) < confidences).astype(float)
+    null = _errors(np.broadcast_to(confidences, chance.shape), chance, bins)
     area = auroc(confidences, right)
-    areas = [each for each in (auroc(confidences[rows], right[rows]) for rows in drawn) if each is not None]
+    areas = _areas(confidences[drawn], right[drawn])
     return Calibration(
         accuracy=float(outcome.mean()),
         confidence=float(confidences.mean()),
         bins=binned(confidences, outcome, bins),
         ece=ece,
-        ece_interval=_middle(np.array(errors)),
-        ece_null=float(np.mean(null)),
+        ece_interval=_middle(errors),
+        ece_null=float(null.mean()),
         ece_p=permutation_p(ece, null),
         brier=float(squares.mean()),
         brier_interval=_middle(squares[drawn].mean(axis=1)),
         brier_baseline=float(outcome.mean() * (1 - outcome.mean())),
         auroc=area,
-        auroc_interval=None if area is None else _middle(np.array(areas)),
+        auroc_interval=None if area is None else _middle(areas),
     )
 
 
@@ -117,8 +115,15 @@ def calibration_error(confidences: Numbers, outcome: Numbers, bins: int) -> floa
     >>> round(calibration_error(np.array([0.9, 0.9, 0.1]), np.array([1.0, 0.0, 0.0]), 10), 4)
     0.3
     """
-    gap = np.bincount(_bin_of(confidences, bins), confidences - outcome, bins)
-    return float(np.abs(gap).sum() / len(outcome))
+    return float(_errors(confidences[None], outcome[None], bins)[0])
+
+
+def _errors(confidences: Numbers, outcome: Numbers, bins: int) -> Numbers:
+    """The expected calibration error of each row, (draws,); both arguments are (draws, n)."""
+    draws = len(outcome)
+    place = _bin_of(confidences, bins) + np.arange(draws)[:, None] * bins
+    gap = np.bincount(place.ravel(), (confidences - outcome).ravel(), draws * bins).reshape(draws, bins)
+    return np.abs(gap).sum(axis=1) / outcome.shape[1]
 
 
 def binned(confidences: Numbers, outcome: Numbers, bins: int) -> tuple[Bin, ...]:
@@ -148,8 +153,15 @@ def auroc(confidences: Numbers, right: Flags) -> float | None:
     >>> auroc(np.array([0.9, 0.8, 0.3]), np.array([True, False, False]))
     1.0
     """
-    good, bad = int(right.sum()), int((~right).sum())
-    if not good or not bad:
-        return None
-    ranks = ranked(confidences[:, None])[0][:, 0]
-    return float((ranks[right].sum() - good * (good + 1) / 2) / (good * bad))
+    areas = _areas(confidences[None], right[None])
+    return float(areas[0]) if len(areas) else None
+
+
+def _areas(confidences: Numbers, right: Flags) -> Numbers:
+    """The areas of the rows that have right and wrong answers; both arguments are (draws, n)."""
+    good = right.sum(axis=1)
+    bad = right.shape[1] - good
+    known = (good > 0) & (bad > 0)
+    ranks = ranked(confidences[known].T)[0].T
+    sums = (ranks * right[known]).sum(axis=1)
+    return (sums - good[known] * (good[known] + 1) / 2) / (good[known] * bad[known])

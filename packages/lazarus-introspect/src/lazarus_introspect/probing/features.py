@@ -84,7 +84,12 @@ def site_names(lm: LoadedModel, kind: str = "resid", layers: Iterable[int] | Non
 
 
 def read_features(
-    lm: LoadedModel, rows: Sequence[Sequence[int]], names: Sequence[str], poolings: Sequence[Pooling] = ("last",)
+    lm: LoadedModel,
+    rows: Sequence[Sequence[int]],
+    names: Sequence[str],
+    poolings: Sequence[Pooling] = ("last",),
+    *,
+    shared_by: Sequence[Sequence[int]] | None = None,
 ) -> Mapping[Key, Numbers]:
     """Vectors of prompts at several sites, (n, D) each.
 
@@ -93,8 +98,9 @@ def read_features(
         rows: Token ids of each prompt.
         names: Sites with one vector a token; see `site_names`.
         poolings: Poolings.
+        shared_by: Prompts whose shared ends are left out; None for all of `rows`.
     """
-    ends = shared_ends(rows)
+    ends = shared_ends(rows if shared_by is None else shared_by)
     different = list(dict.fromkeys(map(tuple, rows)))
     place_of = {ids: place for place, ids in enumerate(different)}
     kept: dict[Key, list[Numbers]] = {
@@ -123,13 +129,15 @@ def _batches(rows: Sequence[tuple[int, ...]]) -> Iterable[list[tuple[int, ...]]]
 
 def _pooled(values: Numbers, pooling: Pooling, ends: Shared) -> Numbers:
     length = values.shape[1]
+    suffix = min(ends.suffix, length - 1)
+    prefix = min(ends.prefix, length - 1 - suffix)
     match pooling:
         case "last":
             return values[:, -1]
         case "last_varying":
-            return values[:, length - 1 - ends.suffix]
+            return values[:, length - 1 - suffix]
         case "mean":
-            return values[:, ends.prefix : length - ends.suffix].mean(axis=1)
+            return values[:, prefix : length - suffix].mean(axis=1)
 
 
 def token_counts(rows: Sequence[Sequence[int]]) -> Numbers:

@@ -95,26 +95,40 @@ def ridge(base: Basis, targets: Numbers, penalty: float | None = None) -> RidgeF
     n, problems, outputs = targets.shape
     flat = targets.reshape(n, -1)
     mean = flat.mean(axis=0)
-    inner = base.u.T @ (flat - mean)  # (R, P K)
+    centred = flat - mean
+    inner = base.u.T @ centred  # (R, P K)
     best = np.full(problems, np.inf)
     chosen = np.zeros(problems)
+    for factor in PENALTIES if penalty is None else (penalty,):
+        shrink, left = _shrinking(base, factor)
+        error = base.u @ (shrink[:, None] * inner)
+        error -= centred
+        error /= left
+        total = np.einsum("ij,ij->j", error, error).reshape(problems, outputs).sum(axis=1)
+        better = total < best
+        best[better], chosen[better] = total[better], factor
     test = np.zeros((len(base.test), problems, outputs))
     held_out = np.zeros((n, problems, outputs))
-    weights = np.zeros((problems, outputs, base.back.shape[1])) if problems == 1 else np.zeros((0, outputs, 0))
-    for factor in PENALTIES if penalty is None else (penalty,):
-        shrink = base.s**2 / (base.s**2 + factor * max(base.features, 1))
-        leverage = 1 / n + (base.u**2) @ shrink
-        fitted = mean + base.u @ (shrink[:, None] * inner)
-        left_out = flat - (flat - fitted) / np.maximum(1 - leverage, 1e-12)[:, None]
-        error = ((flat - left_out) ** 2).reshape(n, problems, outputs).sum(axis=(0, 2))
-        better = error < best
-        best, chosen = np.where(better, error, best), np.where(better, factor, chosen)
-        held_out[:, better] = left_out.reshape(n, problems, outputs)[:, better]
-        w = (shrink / base.s)[:, None] * inner
-        test[:, better] = (mean + base.test @ w).reshape(-1, problems, outputs)[:, better]
-        if problems == 1 and better[0]:
+    weights = np.zeros((1 if problems == 1 else 0, outputs, base.back.shape[1]))
+    for factor in np.unique(chosen):
+        own = chosen == factor
+        columns = np.repeat(own, outputs)
+        shrink, left = _shrinking(base, float(factor))
+        w = shrink[:, None] * inner[:, columns]  # times 1 / s it is the weights in the directions
+        residual = (centred[:, columns] - base.u @ w) / left
+        held_out[:, own] = (flat[:, columns] - residual).reshape(n, -1, outputs)
+        w = w / base.s[:, None]
+        test[:, own] = (mean[columns] + base.test @ w).reshape(len(test), -1, outputs)
+        if problems == 1:
             weights = (w.T @ base.back)[None]
     return RidgeFit(test, held_out, chosen, weights)
+
+
+def _shrinking(base: Basis, factor: float) -> tuple[Numbers, Numbers]:
+    """The factor of each direction, (R,), and 1 - the leverage of each row, (n, 1)."""
+    shrink = base.s**2 / (base.s**2 + factor * max(base.features, 1))
+    leverage = 1 / len(base.u) + (base.u**2) @ shrink
+    return shrink, np.maximum(1 - leverage, 1e-12)[:, None]
 
 
 def logistic(base: Basis, is_positive: NDArray[np.bool_], penalty: float) -> tuple[Numbers, Numbers]:

@@ -76,7 +76,8 @@ def accuracy_interval(classes: Ints, predicted: Ints, weights: Numbers, count: i
         for is_own in (classes == each for each in range(count))
     ]
     low, high = np.quantile(np.mean(draws, axis=0), [0.025, 0.975])
-    return Interval(float(low), float(high))
+    found = float(balanced_accuracy(classes, predicted, weights, count))
+    return Interval(min(float(low), found), max(float(high), found))
 
 
 def r_squared(values: Numbers, predicted: Numbers, means: Numbers, weights: Numbers) -> Numbers:
