@@ -113,6 +113,7 @@ COMMANDS: dict[str, list[str]] = {
             "steer": ["-p", "a", "--positive", "b", "--negative", "c", "--layer", "0", "--max-tokens", "1"],
         }.items()
     },
+    "introspect evolve": ["run", "-p", "ab", "--raw", "--html", "@"],
     "introspect compare": ["-m1", "model", "-m2", "model", "-p", "a", "--raw", "--html", "@"],
     "gym generate": ["-n", "3", "-o", "@"],
     "corpus build": [*DATA, "--text-field", "completion", "-o", "@"],
