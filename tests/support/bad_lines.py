@@ -99,6 +99,11 @@ GOOD = {
 }
 """Good values of required options, by the name of the parameter."""
 NAMED = {
+    **{
+        ("introspect", f"{what}-diff", side): "model"
+        for what in ("weight", "activation")
+        for side in ("first", "second")
+    },
     ("tokenizer", "templates", "show", "name"): "chatml",
     ("tokenizer", "templates", "validate", "name"): "chatml",
     ("tokenizer", "templates", "apply", "name"): "chatml",
@@ -131,6 +136,14 @@ MORE: Mapping[tuple[str, ...], Mapping[str, str]] = {
     ("model", "convert"): {"dtype": "float16"},
     ("tokenizer", "train", "sentencepiece"): {"vocab_size": "290"},
     ("tokenizer", "compare"): {"text": "hello"},
+    **{
+        ("introspect", group, name): {"model": "routed"}
+        for group, names in {
+            "moe": ("route", "utilisation", "co-activation", "specialists", "ablate", "pipeline", "vocab-contrib"),
+            "moe-expert": ("analyze", "heatmap", "pipeline", "vocab-contrib"),
+        }.items()
+        for name in (*names, "compression")
+    },
     ("tokenizer", "encode"): {"output": "made/new.jsonl", "data": "data.jsonl"},
 }
 """Further options that keep the good line of a command short, by the name of the parameter."""

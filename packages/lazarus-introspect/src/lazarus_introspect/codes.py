@@ -113,4 +113,44 @@ CODES = {
         "Options of a command do not fit together", "A typing error", "Change the option that the message names."
     ),
     "LI-E145": Code("Nothing was captured yet", "`forward` was not called", "Call `forward` first."),
+    "LI-E160": Code(
+        "No tokens to route",
+        "An empty list of texts, or a mask of zeros",
+        "Give at least one text with a token that is not masked.",
+    ),
+    "LI-E161": Code(
+        "A file of labelled texts is invalid",
+        "A row without `text` or `label`, or a file that is too large",
+        'Give JSON Lines such as {"text": "7 * 8 = 56", "label": "math"}, at most 10,000 texts of 64 labels.',
+    ),
+    "LI-E162": Code("Nothing would be captured", "All `capture_...` settings are off", "Set one of them."),
+    "LI-E163": Code(
+        "Experts cannot be compared over labels",
+        "One label, few texts, or a model without its tokenizer",
+        "Give at least two labels with five texts each, and the tokenizer.",
+    ),
+    "LI-E164": Code(
+        "Rerouting leaves too few experts",
+        "Nearly all experts of a block are ablated",
+        "Ablate fewer experts, or use `drop`.",
+    ),
+    "LI-E165": Code(
+        "Too few blocks with experts", "One block was chosen, or the model has one", "Choose two or more blocks."
+    ),
+    "LI-E170": Code(
+        "The weights of two models cannot be compared",
+        "Models of different families or sizes",
+        "Give two models of one family, or a model and its adapter.",
+    ),
+    "LI-E171": Code(
+        "Two models have different tokenizers",
+        "Activations at one position belong to different tokens",
+        "Give two models with one tokenizer, or use `lazarus introspect compare`.",
+    ),
+    "LI-E172": Code("Too few tokens to compare", "Short prompts", "Give longer or more prompts, or a smaller `skip`."),
+    "LI-E173": Code(
+        "A site cannot be compared between two models",
+        "Patterns have no vector for each token; the models have no such site in common",
+        "Choose sites such as `blocks.*.resid_post`.",
+    ),
 }

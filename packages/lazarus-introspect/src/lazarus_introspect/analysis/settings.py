@@ -96,8 +96,12 @@ def check_layers(layers: Sequence[int], count: int) -> list[int]:
 class AblationConfig(Frozen):
     """Settings of an ablation study."""
 
-    component: Literal["layer", "attention", "mlp"] = "layer"
+    component: Literal["layer", "attention", "mlp", "expert"] = "layer"
     """Part of each block that is ablated."""
+    experts: tuple[NonNegativeInt, ...] = ()
+    """expert: the experts of each block, ablated jointly."""
+    expert_mode: Literal["drop", "renormalise", "reroute"] = "drop"
+    """expert: what happens to the tokens that chose them; see `lazarus_introspect.causal.expert_ablation`."""
     method: Literal["zero", "mean", "resample", "noise"] = "zero"
     """What its output becomes; `mean` is pooled over all positions of the reference prompts, `resample` takes the output at
     a random position of a random one."""

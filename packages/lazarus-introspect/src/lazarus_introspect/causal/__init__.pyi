@@ -4,6 +4,7 @@ from .ablation import Reference as Reference
 from .ablation import ablation_hooks as ablation_hooks
 from .ablation import components as components
 from .ablation import measure_ablation as measure_ablation
+from .expert_ablation import expert_ablation_hooks as expert_ablation_hooks
 from .patching import PatchSweep as PatchSweep
 from .patching import attribution_patching as attribution_patching
 from .patching import patch_sweep as patch_sweep

@@ -34,6 +34,15 @@ def ablate(
     component: Annotated[
         Literal["layer", "attention", "mlp"], typer.Option("--component", help="Ablate this part of each layer.")
     ] = "layer",
+    expert: Annotated[
+        str | None, typer.Option("--expert", help="Ablate these experts of each layer instead: 0-3, or 0,5.")
+    ] = None,
+    expert_mode: Annotated[
+        Literal["drop", "renormalise", "reroute"],
+        typer.Option(
+            "--expert-mode", help="Give the expert share 0, its share to the others, or choose another expert."
+        ),
+    ] = "drop",
     method: Annotated[
         Literal["zero", "mean", "resample", "noise"],
         typer.Option(
@@ -65,8 +74,13 @@ def ablate(
 
     if not 0 < noise_scale < float("inf"):
         raise RequestError(f"--noise-scale {noise_scale}: must be above 0", "LI-E146")
+    experts = parse_numbers(expert, "--expert")
+    if experts is not None and component != "layer":
+        raise RequestError("--expert and --component exclude each other: give one of them", "LI-E146")
     config = AblationConfig(
-        component=component,
+        component="expert" if experts else component,
+        experts=tuple(experts or ()),
+        expert_mode=expert_mode,
         method=method,
         reference_prompts=tuple(reference or ()),
         noise_scale=noise_scale,

@@ -5,15 +5,18 @@ from typing import Annotated
 from lazarus_core.cli_app import App
 from lazarus_core.console import version_option
 from lazarus_introspect.cli.ablate import ablate
+from lazarus_introspect.cli.activation_diff import activation_diff
 from lazarus_introspect.cli.analyze import analyze
 from lazarus_introspect.cli.attention import attention
 from lazarus_introspect.cli.attribute import attribute
 from lazarus_introspect.cli.compare import compare
 from lazarus_introspect.cli.evolve import evolve
 from lazarus_introspect.cli.hooks import hooks
+from lazarus_introspect.cli.moe.app import moe_app, moe_expert_app
 from lazarus_introspect.cli.patch import patch
 from lazarus_introspect.cli.replay import replay
 from lazarus_introspect.cli.steer import steer
+from lazarus_introspect.cli.weight_diff import weight_diff
 
 app = App(
     name="lazarus-introspect",
@@ -24,6 +27,11 @@ app = App(
 
 for command in (analyze, compare, hooks, attention, ablate, patch, attribute, steer, evolve, replay):
     app.command()(command)
+
+for command in (weight_diff, activation_diff):
+    app.command()(command)
+app.add_typer(moe_app, name="moe")
+app.add_typer(moe_expert_app, name="moe-expert")
 
 
 @app.callback()
