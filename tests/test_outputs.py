@@ -117,6 +117,7 @@ COMMANDS: dict[str, list[str]] = {
             "steer": ["-p", "a", "--positive", "b", "--negative", "c", "--layer", "0", "--max-tokens", "1"],
         }.items()
     },
+    "introspect evolve": ["run", "-p", "ab", "--raw", "--html", "@"],
     **{
         f"introspect {name}": ["-m", "routed", "--layers", "0", *words, "--html", "@"]
         for name, words in {

@@ -109,6 +109,8 @@ def _pages() -> list[Page]:
     }.items():
         of = ("model", "other") if name == "compare" else ("model",)
         add("lazarus_introspect.pictures.document", f"introspect-{name}", f"introspect {name} {command} --html", *of)
+    evolve = "introspect evolve fast -p 'How much is it?' --raw --html"
+    add("lazarus_introspect.pictures.document", "introspect-evolve", evolve, "fast")
     bench = "bench -d rows.jsonl -t byte -b 4096 --num-samples 24 --steps 1 -o bench"
     found.append(Page("bench", bench, "bench/bench.html", "lazarus_cli.bench_report", ("rows.jsonl", "byte", "nano")))
     return found

@@ -73,6 +73,16 @@ CODES = {
         "The file is another one, was computed from Python, or is of another version",
         "Give a file that a command of `lazarus introspect` printed with `--json`.",
     ),
+    "LI-E106": Code(
+        "A run or a metric cannot be followed",
+        "Another folder, a run with one checkpoint, or a metric without its token",
+        "Give the folder of `lazarus train`, trained with `--save-every`, and what the message names.",
+    ),
+    "LI-E107": Code(
+        "The audit log does not confirm the plan",
+        "Another plan, or an interrupted run",
+        "Give the plan that the run followed.",
+    ),
     "LI-E110": Code(
         "A hook is no function, or did not return an array",
         "A function that returns a number or a NumPy array",

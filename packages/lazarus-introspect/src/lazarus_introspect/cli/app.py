@@ -10,6 +10,7 @@ from lazarus_introspect.cli.analyze import analyze
 from lazarus_introspect.cli.attention import attention
 from lazarus_introspect.cli.attribute import attribute
 from lazarus_introspect.cli.compare import compare
+from lazarus_introspect.cli.evolve import evolve
 from lazarus_introspect.cli.hooks import hooks
 from lazarus_introspect.cli.moe.app import moe_app, moe_expert_app
 from lazarus_introspect.cli.patch import patch
@@ -33,7 +34,7 @@ app = App(
     pretty_exceptions_enable=False,
 )
 
-for command in (analyze, compare, hooks, attention, ablate, patch, attribute, steer, replay):
+for command in (analyze, compare, hooks, attention, ablate, patch, attribute, steer, evolve, replay):
     app.command()(command)
 for command in (
     probe,
