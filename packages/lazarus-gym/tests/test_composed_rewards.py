@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lazarus_gym import make_environment
 from lazarus_gym.errors import RewardError
 from lazarus_gym.rewards import Answer, ComposedReward, RewardFile, load_rewards
 
@@ -141,6 +142,30 @@ def test_length_falls_outside_the_range(length: int, least: int, more: int, fall
     beyond = max(least - length, length - least - more, 0)
     assert found == (1.0 if not beyond else max(0.0, 1 - beyond / fall) if fall else 0.0)
     assert value({**part, "unit": "words"}, "x " * length) == found
+
+
+def test_an_episode_is_played_line_by_line():
+    environment = make_environment("lights_out")
+    environment.reset(seed=3, task="easy")
+    moves = "\n".join(environment.solution())
+    part = {"type": "environment", "environment": "lights_out"}
+    assert value(part, moves, seed=3, task="easy") == 1.0
+    assert value(part, f"\n{moves}\n\n", seed=3) == 1.0
+    assert value(part, moves, seed=4) == 0.0
+    assert value(part, f"hint\n{moves}", seed=3) < 1.0
+    assert value(part, f"solve\n{moves}", seed=3) == 0.0
+    assert value(part | {"tag": "moves"}, f"Let me see.<moves>{moves}</moves>", seed=3) == 1.0
+    assert value(part | {"tag": "moves"}, moves, seed=3) == 0.0
+    assert value({"type": "environment"}, "What? 109", seed=0, environment="maths", task="addition") == 1.0
+
+
+@pytest.mark.parametrize("row", [{}, {"seed": "1"}, {"seed": True}, {"seed": 1, "task": 2}])
+def test_an_episode_needs_a_seed(row: dict[str, Any]):
+    part = {"type": "environment", "environment": "lights_out"}
+    reward = ComposedReward(RewardFile.model_validate({"rewards": {"p": part}}))
+    with pytest.raises(RewardError) as found:
+        reward.score([Answer("", "press 1 1", row)])
+    assert found.value.code == "LG-E124"
 
 
 FILE = """

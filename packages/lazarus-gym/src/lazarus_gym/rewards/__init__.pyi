@@ -5,6 +5,7 @@ from .named import MeanReward as MeanReward
 from .named import Reward as Reward
 from .named import reward as reward
 from .named import reward_replies as reward_replies
+from .settings import EnvironmentPart as EnvironmentPart
 from .settings import ExactPart as ExactPart
 from .settings import FormatPart as FormatPart
 from .settings import FunctionPart as FunctionPart
