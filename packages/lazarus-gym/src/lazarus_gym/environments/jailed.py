@@ -1,6 +1,5 @@
 """Tasks of other packages as environments: questions and verdicts come from a worker in the jail."""
 
-import atexit
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -174,9 +173,7 @@ def reasoning_environment(name: str, *, python: Path | None = None) -> JailedEnv
 
 @cache
 def _worker(python: Path) -> Jail:
-    jail = Jail({name: f"{_MODULE}:{name}" for name in _FUNCTIONS}, JailConfig(python=python, **_CONFIG))
-    atexit.register(jail.close)
-    return jail
+    return Jail({name: f"{_MODULE}:{name}" for name in _FUNCTIONS}, JailConfig(python=python, **_CONFIG))
 
 
 @cache
