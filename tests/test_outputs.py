@@ -70,6 +70,7 @@ READ = {
         *("against", "corpus", "facts", "sources"),
     ),
     "python",
+    "rewards",
     *("baseline", "eval_data", "tokenizer", "draft", "reference_model"),
 }
 DATA = ["-d", "data.jsonl"]
