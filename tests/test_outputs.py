@@ -72,6 +72,7 @@ READ = {
         *("against", "corpus", "facts", "sources"),
     ),
     "python",
+    "rewards",
     *("baseline", "eval_data", "tokenizer", "draft", "reference_model"),
     *("direction", "files"),
 }

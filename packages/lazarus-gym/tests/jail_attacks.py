@@ -186,6 +186,14 @@ def compiled_as_file(canary: str):
     return 1.0
 
 
+CACHED = compile("1 + 1", "<cached>", "exec")
+
+
+def cached_code(canary: str):
+    exec(CACHED)
+    return 1.0
+
+
 def not_json(canary: str):
     return {"a": object()}
 

@@ -1,5 +1,7 @@
 """Rewards of a file: each part, their sum, aborted verdicts and messages."""
 
+import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lazarus_gym import make_environment
+from lazarus_gym.__main__ import main
 from lazarus_gym.errors import RewardError
 from lazarus_gym.rewards import Answer, ComposedReward, RewardFile, load_rewards
 
@@ -143,6 +147,30 @@ def test_length_falls_outside_the_range(length: int, least: int, more: int, fall
     assert value({**part, "unit": "words"}, "x " * length) == found
 
 
+def test_an_episode_is_played_line_by_line():
+    environment = make_environment("lights_out")
+    environment.reset(seed=3, task="easy")
+    moves = "\n".join(environment.solution())
+    part = {"type": "environment", "environment": "lights_out"}
+    assert value(part, moves, seed=3, task="easy") == 1.0
+    assert value(part, f"\n{moves}\n\n", seed=3) == 1.0
+    assert value(part, moves, seed=4) == 0.0
+    assert value(part, f"hint\n{moves}", seed=3) < 1.0
+    assert value(part, f"solve\n{moves}", seed=3) == 0.0
+    assert value(part | {"tag": "moves"}, f"Let me see.<moves>{moves}</moves>", seed=3) == 1.0
+    assert value(part | {"tag": "moves"}, moves, seed=3) == 0.0
+    assert value({"type": "environment"}, "What? 109", seed=0, environment="maths", task="addition") == 1.0
+
+
+@pytest.mark.parametrize("row", [{}, {"seed": "1"}, {"seed": True}, {"seed": 1, "task": 2}])
+def test_an_episode_needs_a_seed(row: dict[str, Any]):
+    part = {"type": "environment", "environment": "lights_out"}
+    reward = ComposedReward(RewardFile.model_validate({"rewards": {"p": part}}))
+    with pytest.raises(RewardError) as found:
+        reward.score([Answer("", "press 1 1", row)])
+    assert found.value.code == "LG-E124"
+
+
 FILE = """
 [rewards.right]
 type = "number"
@@ -264,3 +292,54 @@ def test_a_missing_file_is_one_line(tmp_path: Path):
     with pytest.raises(RewardError, match="does not exist: correct the path") as found:
         load_rewards(tmp_path / "none.toml")
     assert found.value.code == "LG-E123"
+
+
+@pytest.fixture
+def scored(tmp_path: Path) -> list[str]:
+    """The options of `verify` for three rows, one of which loops in the jail."""
+    rows = [{"id": f"r{n}", "prompt": "How many?", "solution": n, "more": [1]} for n in range(3)]
+    replies = [{"id": "r0", "reply": "0"}, {"id": "r1", "reply": "2"}, {"id": "r2", "reply": "a" * 60 + "b 2"}]
+    for name, lines in (("rows", rows), ("replies", replies)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "rewards.toml").write_text(
+        '[rewards.right]\ntype = "number"\nanswer = "solution"\nweight = 2\n'
+        '[rewards.form]\ntype = "regex"\npattern = "^(a|a)+$|^[0-9]"\n[jail]\nwall_s = 0.3\n'
+    )
+    return [
+        *("-d", str(tmp_path / "rows.jsonl"), "--replies", str(tmp_path / "replies.jsonl")),
+        *("--rewards", str(tmp_path / "rewards.toml")),
+    ]
+
+
+def verify(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
+    """Runs `verify` in this process and returns its exit code."""
+    monkeypatch.setattr(sys, "argv", ["lazarus-gym", "verify", *args])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return int(caught.value.code or 0)
+
+
+def test_the_command_prints_the_mean_of_each_part(
+    scored: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    assert verify(monkeypatch, *scored) == 0
+    printed = capsys.readouterr()
+    assert [line.split() for line in printed.out.splitlines()] == [
+        ["part", "weight", "n", "mean"],
+        ["right", "2", "3", "0.667"],
+        ["form", "1", "2", "1.000"],
+        ["reward", "2", "2.000"],
+    ]
+    assert "1 of 3 verdicts were aborted and have no reward, such as 'r2': form: no reply within 0.3 s" in printed.err
+    assert verify(monkeypatch, *scored, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["n"] == 3
+    assert list(found["aborted"]) == ["r2"]
+    assert found["means"]["reward"] == {"mean": 2.0, "n": 2, "weight": 1.0}
+
+
+def test_the_command_refuses_two_rewards(
+    scored: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    assert verify(monkeypatch, *scored, "--reward", "math") == 2
+    assert "--reward and --rewards contradict each other" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -69,6 +70,7 @@ def test_the_reasons_name_the_action(jail: Jail, tmp_path: Path):
     assert jail.call("write_file", file).attempts == (f"open {file} w",)
     assert jail.call("os_system", file).reason.startswith("it tried os.system")
     assert jail.call("memory_bomb", file).reason.startswith("MemoryError")
+    assert jail.call("cached_code", file).reason.startswith("it tried exec")
     assert jail.call("leave", file).reason == "the worker ended with code 0"
     assert jail.call("recursion", file).is_crash
 
@@ -220,6 +222,80 @@ def test_its_folder_goes_with_the_worker():
         folder = Path(jail.call("cwd").value)
         assert folder.is_dir()
     assert not folder.exists()
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process runs; a zombie, which nobody reaps in some containers, does not."""
+    found = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True, check=False
+    ).stdout
+    return bool(found.strip()) and not found.startswith("Z")
+
+
+PARENT = """
+import sys, threading, time
+from lazarus_gym.jail import Jail, JailConfig
+jail = Jail({"sleep": "time:sleep"}, JailConfig(wall_s=0.5))
+jail.call("sleep", 0)
+print(jail.process_id, flush=True)
+if sys.argv[1] == "busy":
+    jail.call("sleep", 1000)
+time.sleep(1000)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", ["idle", "busy"])
+def test_a_worker_ends_with_its_parent(state: str):
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, state], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    time.sleep(0.1)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    end = time.monotonic() + 10
+    while is_alive(worker) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not is_alive(worker)
+
+
+def test_a_worker_outlives_the_thread_that_started_it():
+    with Jail({"pid": "os:getpid"}) as jail:
+        thread = threading.Thread(target=jail.call, args=("pid",))
+        thread.start()
+        thread.join()
+        first = jail.process_id
+        time.sleep(0.05)
+        assert jail.call("pid").value == first
+
+
+FORKED = """
+import os
+from lazarus_gym.jail import Jail
+jail = Jail({"pid": "os:getpid"})
+first = jail.call("pid").value
+child = os.fork()
+if not child:
+    found = jail.call("pid")
+    os._exit(0 if found.status == "ok" and found.value != first else 1)
+_, status = os.waitpid(child, 0)
+print(os.waitstatus_to_exitcode(status), jail.call("pid").value == first)
+"""
+
+
+def test_a_fork_of_the_parent_gets_a_worker_of_its_own():
+    assert subprocess.check_output([sys.executable, "-c", FORKED], timeout=30).split() == [b"0", b"True"]
+
+
+def test_a_forgotten_jail_leaves_nothing():
+    jail = Jail({"cwd": "os:getcwd"})
+    folder, process = Path(jail.call("cwd").value), jail.process_id
+    del jail
+    gc.collect()
+    assert not folder.exists()
+    assert process is not None
+    assert not is_alive(process)
 
 
 BARE = """

@@ -7,10 +7,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lazarus_core.plugins import near_name
+from lazarus_gym.environments.jailed import NOT_INSTALLED, REASONING_GYM
 from lazarus_gym.errors import AuditError
 from lazarus_gym.jail import Jail, JailConfig
 
-OWN, REASONING_GYM = "lazarus", "reasoning-gym"
+OWN = "lazarus"
 _OWN_MODULE, _REASONING_MODULE, _FILE_MODULE = (
     "lazarus_gym.audit.own_tasks",
     "inside.reasoning_tasks",
@@ -97,11 +98,7 @@ def find_target(target: str, *, python: Path | None = None) -> AuditTarget:
         return AuditTarget(target, _OWN_MODULE, wanted)
     if collection == REASONING_GYM:
         if python is None and find_spec("reasoning_gym") is None:
-            raise AuditError(
-                "reasoning-gym is not installed here: install it into an environment of its own, and set `python` to the "
-                "Python of that environment",
-                "LG-E136",
-            )
+            raise AuditError(NOT_INSTALLED, "LG-E136")
         return AuditTarget(target, _REASONING_MODULE, wanted, _runnable(python), ("reasoning_gym",))
     path = Path(target)
     if path.exists():

@@ -6,6 +6,7 @@ from .game import Hint as Hint
 from .game import Level as Level
 from .game import Measure as Measure
 from .game import Played as Played
+from .jailed import JailedEnvironment as JailedEnvironment
 from .play import Play as Play
 from .puzzle import PuzzleEnvironment as PuzzleEnvironment
 from .questions import MathsEnvironment as MathsEnvironment

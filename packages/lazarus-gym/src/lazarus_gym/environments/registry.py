@@ -1,5 +1,6 @@
 """The environments of this package by name."""
 
+from pathlib import Path
 from typing import Any
 
 from lazarus_core.plugins import near_name
@@ -7,6 +8,7 @@ from lazarus_gym.environments.binary import Binary
 from lazarus_gym.environments.calls import ToolCallEnvironment
 from lazarus_gym.environments.futoshiki import Futoshiki
 from lazarus_gym.environments.game import Game
+from lazarus_gym.environments.jailed import REASONING_GYM, JailedEnvironment, reasoning_environment
 from lazarus_gym.environments.knapsack import Knapsack
 from lazarus_gym.environments.lights_out import LightsOut
 from lazarus_gym.environments.mastermind import Mastermind
@@ -35,7 +37,9 @@ ENVIRONMENTS = (*GAMES, MathsEnvironment.name, ToolCallEnvironment.name)
 """Names that `make_environment` accepts."""
 
 
-def make_environment(name: str) -> PuzzleEnvironment | MathsEnvironment | ToolCallEnvironment:
+def make_environment(
+    name: str, *, python: Path | None = None
+) -> PuzzleEnvironment | MathsEnvironment | ToolCallEnvironment | JailedEnvironment:
     """Makes an environment.
 
     >>> environment = make_environment("lights_out")
@@ -44,11 +48,15 @@ def make_environment(name: str) -> PuzzleEnvironment | MathsEnvironment | ToolCa
     [0.0, 0.0, 0.0, 0.0, 1.0]
 
     Args:
-        name: One of `ENVIRONMENTS`.
+        name: One of `ENVIRONMENTS`, or `reasoning-gym:NAME` for a task of reasoning-gym, which runs in the jail.
+        python: Python of an environment with reasoning-gym; None for the one that runs.
 
     Raises:
         EnvironmentUseError: There is no such environment (LG-E130).
+        JailError: The worker for reasoning-gym cannot start (LG-E133).
     """
+    if name.startswith(f"{REASONING_GYM}:"):
+        return reasoning_environment(name, python=python)
     if name == MathsEnvironment.name:
         return MathsEnvironment()
     if name == ToolCallEnvironment.name:

@@ -5,6 +5,10 @@ from .named import MeanReward as MeanReward
 from .named import Reward as Reward
 from .named import reward as reward
 from .named import reward_replies as reward_replies
+from .scoring import PartMean as PartMean
+from .scoring import RewardScores as RewardScores
+from .scoring import score_file as score_file
+from .settings import EnvironmentPart as EnvironmentPart
 from .settings import ExactPart as ExactPart
 from .settings import FormatPart as FormatPart
 from .settings import FunctionPart as FunctionPart

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from lazarus_gym.interface import AnswerLike
 from lazarus_gym.jail import Jail, JailConfig, JailResult
 from lazarus_gym.rewards import parts
-from lazarus_gym.rewards.settings import FunctionPart, Part, RegexPart, RewardFile
+from lazarus_gym.rewards.settings import EnvironmentPart, FunctionPart, Part, RegexPart, RewardFile
 from lazarus_gym.rewards.verdicts import RewardVerdict
 
 _PATTERNS = "inside.patterns:matches"
@@ -102,6 +102,10 @@ class ComposedReward:
             case RegexPart():
                 assert self.jail is not None
                 return _number(self.jail.call("regex:", part.pattern, answer.completion, part.whole))
+            case EnvironmentPart():
+                from lazarus_gym.rewards.episodes import episode_value
+
+                return _number(episode_value(part, answer.completion, answer.row))
             case FunctionPart():
                 assert self.jail is not None
                 prompt = answer.prompt if isinstance(answer.prompt, str) else [dict(each) for each in answer.prompt]

@@ -4,6 +4,7 @@ A part has a value from 0 to 1. The reward of an answer is the sum of weight tim
 """
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -131,12 +132,30 @@ class FunctionPart(_Part):
     """The function as `module:function`; the folder of the file is searched first."""
 
 
+class EnvironmentPart(_Part):
+    """The reward of an episode that plays the completion: an action a line for a game, the whole text for a question.
+
+    The row has `seed` and, unless they are set here, `environment` and `task`. Tasks of reasoning-gym run in the jail.
+    """
+
+    type: Literal["environment"]
+    environment: str | None = None
+    """Name of the environment, such as `sudoku` or `reasoning-gym:spell_backward`; absent for the row's."""
+    task: str | None = None
+    """Task of the environment, such as `easy`; absent for the row's, or the first."""
+    tag: Tag | None = None
+    """Play only the text inside the last `<tag>...</tag>`; an answer without it gets 0."""
+    python: Path | None = None
+    """Python of an environment with reasoning-gym."""
+
+
 Part = Annotated[
-    NumberPart | ExactPart | Gsm8kPart | FormatPart | LengthPart | RegexPart | FunctionPart, Field(discriminator="type")
+    NumberPart | ExactPart | Gsm8kPart | FormatPart | LengthPart | RegexPart | FunctionPart | EnvironmentPart,
+    Field(discriminator="type"),
 ]
 
 
-TYPES = ("number", "exact", "gsm8k", "format", "length", "regex", "function")
+TYPES = ("number", "exact", "gsm8k", "format", "length", "regex", "function", "environment")
 
 
 class JailLimits(BaseModel):

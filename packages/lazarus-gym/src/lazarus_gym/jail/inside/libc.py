@@ -6,7 +6,7 @@ import struct
 import sys
 from pathlib import Path
 
-_NO_NEW_PRIVS, _PARENT_DEATH_SIGNAL = 38, 1
+_NO_NEW_PRIVS = 38
 _NEW_USER, _NEW_NET = 0x10000000, 0x40000000
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 """Numbers of Landlock's calls; the same on all architectures."""
@@ -38,16 +38,6 @@ def _prctl(option: int, value: int) -> bool:
 def no_new_privileges() -> bool:
     """Gives up set-user-id programs; seccomp and Landlock ask for it."""
     return sys.platform == "linux" and _prctl(_NO_NEW_PRIVS, 1)
-
-
-def die_with_parent(number: int) -> None:
-    """Asks for a signal when the parent ends, so that no worker is left.
-
-    Args:
-        number: The signal.
-    """
-    if sys.platform == "linux":
-        _prctl(_PARENT_DEATH_SIGNAL, number)
 
 
 def leave_network() -> bool:

@@ -18,6 +18,7 @@ from .audit_hook import Guard
 from .text_guard import unsafe_reason
 
 MAX_ERROR_CHARS = 300
+_PARENT_FIRST_S = 1.0
 Target = Callable[..., Any]
 
 
@@ -53,9 +54,8 @@ def _take_over_streams() -> tuple[BinaryIO, int]:
 
 
 def _leave_network() -> str:
-    from .libc import die_with_parent, leave_network
+    from .libc import leave_network
 
-    die_with_parent(signal.SIGKILL)
     return "namespace" if leave_network() else "python"
 
 
@@ -98,7 +98,7 @@ def _answer(request: Mapping[str, Any], targets: Mapping[str, Target], guard: Gu
     guard.begin(trusts_text=is_trusted, marker=str(request.get("marker", "")))
     reply: dict[str, Any] = {"id": request["id"]}
     try:
-        with _processor_time(float(request["cpu_s"])):
+        with _timers(float(request["cpu_s"]), float(request["wall_s"])):
             reply["value"] = targets[request["target"]](*request["args"])
         json.dumps(reply["value"], allow_nan=False)
     except BaseException as error:  # noqa: BLE001 # whatever a verifier raises, also SystemExit
@@ -109,13 +109,20 @@ def _answer(request: Mapping[str, Any], targets: Mapping[str, Target], guard: Gu
 
 
 @contextlib.contextmanager
-def _processor_time(seconds: float) -> Generator[None]:
-    """Ends the process by SIGPROF after so much time of the processor."""
-    signal.setitimer(signal.ITIMER_PROF, seconds)
+def _timers(cpu_s: float, wall_s: float) -> Generator[None]:
+    """Ends the process by SIGPROF after a time of the processor, and by SIGALRM if the parent died and cannot.
+
+    Args:
+        cpu_s: Seconds of the processor.
+        wall_s: Seconds by the clock after which the parent ends the process.
+    """
+    signal.setitimer(signal.ITIMER_PROF, cpu_s)
+    signal.setitimer(signal.ITIMER_REAL, wall_s + _PARENT_FIRST_S)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _words(error: BaseException) -> str:
