@@ -108,6 +108,7 @@ COMMANDS: dict[str, list[str]] = {
     "corpus conversations": [*DATA, "-o", "@"],
     "corpus preferences": ["-d", "pairs.jsonl", "-o", "@"],
     "corpus dialogues": ["--facts", "facts.json", "-o", "@"],
+    "gym export": ["lights_out", "--to", "trl", "-n", "2", "-o", "@"],
     "gym run": ["--puzzles", "knapsack", "-n", "2", "-o", "@"],
     "train pretrain": TRAIN,
     "train sft": TRAIN,
@@ -128,7 +129,7 @@ FOLDERS = {
     *("quickstart quickstart", "bench bench", "corpus build", "corpus dedup", "gym run"),
 }
 FILES = sorted(COMMANDS.keys() - FOLDERS)
-SUFFIXES = {"tokenkit encode": ".jsonl", "gym generate": ".jsonl"}
+SUFFIXES = {"tokenkit encode": ".jsonl", "gym generate": ".jsonl", "gym export": ".py"}
 """Of outputs whose name decides on their form; the others take any."""
 UNKNOWN_AGAIN = {"gym generate", "tokenkit samples prepare", "corpus split"}
 """Their files look like anybody's: each has to be forced."""

@@ -10,6 +10,7 @@ import typer
 from lazarus_core.cli_app import App
 from lazarus_core.commands import Force
 from lazarus_core.console import say, show, show_table, version_option
+from lazarus_gym.cli.exporting import export
 from lazarus_gym.cli.play import info, run
 from lazarus_gym.cli.serving import serve
 from lazarus_gym.errors import TaskError
@@ -28,6 +29,7 @@ def _root(version: Annotated[bool, version_option("lazarus-gym")] = False) -> No
 app.command()(run)
 app.command()(info)
 app.command()(serve)
+app.command()(export)
 
 
 @app.command()
