@@ -140,6 +140,7 @@ COMMANDS: dict[str, list[str]] = {
     "corpus preferences": ["-d", "pairs.jsonl", "-o", "@"],
     "corpus dialogues": ["--facts", "facts.json", "-o", "@"],
     "gym audit": ["lazarus:addition", "--items", "1", "--draws", "2", "--sarif", "@"],
+    "gym export": ["lights_out", "--to", "trl", "-n", "2", "-o", "@"],
     "gym run": ["--puzzles", "knapsack", "-n", "2", "-o", "@"],
     "train pretrain": TRAIN,
     "train sft": TRAIN,
@@ -162,7 +163,7 @@ FOLDERS = {
 FILES = sorted(COMMANDS.keys() - FOLDERS)
 ALIKE = {each for each in COMMANDS if re.match("introspect (moe|weight|activation)", each)} - {"introspect moe route"}
 """Commands with the same outputs as `introspect moe route`: tried in a thorough run."""
-SUFFIXES = {"tokenkit encode": ".jsonl", "gym generate": ".jsonl"}
+SUFFIXES = {"tokenkit encode": ".jsonl", "gym generate": ".jsonl", "gym export": ".py"}
 """Of outputs whose name decides on their form; the others take any."""
 UNKNOWN_AGAIN = {"gym generate", "tokenkit samples prepare", "corpus split"}
 """Their files look like anybody's: each has to be forced."""

@@ -192,4 +192,9 @@ CODES = {
     "LG-E177": Code(
         "A client of an OpenEnv server is used wrongly", "`step` or `state` before `reset`", "Call `reset` first."
     ),
+    "LG-E178": Code(
+        "No environment or family of tasks to export has this name",
+        "A typing error",
+        "Choose one that the message lists.",
+    ),
 }

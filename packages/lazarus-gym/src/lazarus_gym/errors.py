@@ -1,7 +1,7 @@
 """Error classes.
 
 GymError                      bad input or usage                     exit 2
-├── TaskError                 the requested tasks cannot be made     LG-E10x
+├── TaskError                 the requested tasks cannot be made     LG-E10x, LG-E178
 ├── SamplesError              a file cannot be read or written       LG-E11x
 ├── RewardError               a reward is unknown or fails           LG-E12x
 ├── EnvironmentUseError       an environment is used wrongly         LG-E130 to LG-E132

@@ -11,6 +11,7 @@ from lazarus_core.cli_app import App
 from lazarus_core.commands import Force
 from lazarus_core.console import say, show, show_table, version_option
 from lazarus_gym.cli.auditing import audit
+from lazarus_gym.cli.exporting import export
 from lazarus_gym.cli.play import info, run
 from lazarus_gym.cli.reward_scores import show_parts, show_rewards
 from lazarus_gym.cli.serving import serve
@@ -31,6 +32,7 @@ app.command()(run)
 app.command()(info)
 app.command()(serve)
 app.command()(audit)
+app.command()(export)
 
 
 @app.command()

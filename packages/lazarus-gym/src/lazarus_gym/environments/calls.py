@@ -36,8 +36,13 @@ class ToolCallEnvironment:
             raise EnvironmentUseError(f"unknown task {task!r}; choose from {', '.join(self.tasks)}", "LG-E131")
         self._task = generate_tasks(1, seed=seed, kinds=["calculator_call"], digits=DIGITS)[0]
         self._seed, self._is_correct = seed, None
+        return self._observe(self.text_of(self._task))
+
+    @staticmethod
+    def text_of(task: Task) -> str:
+        """The text of a question, with the tool's schema."""
         schema = json.dumps(CALCULATOR["function"], separators=(",", ":"))
-        return self._observe(f"Tool: {schema}\n{self._task.prompt}\nReply with {_FORM} and nothing else.")
+        return f"Tool: {schema}\n{task.prompt}\nReply with {_FORM} and nothing else."
 
     def step(self, action: str) -> Step:
         """Answers the question.
