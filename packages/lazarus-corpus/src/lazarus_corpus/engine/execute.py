@@ -102,10 +102,12 @@ def _by_datatrove(stage: str, folder: Path, tasks: int, workers: int, executor: 
 
 def _require_done(stage: str, folder: Path, tasks: int) -> None:
     """Refuses a stage whose tasks have not all ended. A shared file system may show files after some seconds."""
-    for attempt in range(_SHARED_S + 1):
-        missing = [task for task in range(tasks) if not RESULTS[stage](folder, task).exists()]
+    missing = [task for task in range(tasks) if not RESULTS[stage](folder, task).exists()]
+    for _ in range(_SHARED_S):
         if not missing:
             return
-        if attempt < _SHARED_S:
-            time.sleep(1)
+        time.sleep(1)
+        missing = [task for task in missing if not RESULTS[stage](folder, task).exists()]
+    if not missing:
+        return
     raise RuntimeError(f"task {missing[0]} and {len(missing) - 1} more did not end")
