@@ -138,6 +138,7 @@ COMMANDS: dict[str, list[str]] = {
     "corpus split": [*DATA, "--train", "@", "--validation-output", "/dev/null", "--validation", "0.3"],
     "corpus conversations": [*DATA, "-o", "@"],
     "corpus preferences": ["-d", "pairs.jsonl", "-o", "@"],
+    "corpus pack": ["-p", "plan", *DATA, "-t", "byte", "-o", "@"],
     "corpus dialogues": ["--facts", "facts.json", "-o", "@"],
     "gym audit": ["lazarus:addition", "--items", "1", "--draws", "2", "--sarif", "@"],
     "gym export": ["lights_out", "--to", "trl", "-n", "2", "-o", "@"],
@@ -158,7 +159,7 @@ FOLDERS = {
     "tokenkit doctor",
     *("tokenkit train bpe", "tokenkit train sentencepiece", "tokenkit train char"),
     *("train pretrain", "train sft", "train dpo", "train reward", "train classify", "train objective", "train sweep"),
-    *("quickstart quickstart", "bench bench", "corpus build", "corpus dedup", "gym run"),
+    *("quickstart quickstart", "bench bench", "corpus build", "corpus dedup", "corpus pack", "gym run"),
 }
 FILES = sorted(COMMANDS.keys() - FOLDERS)
 ALIKE = {each for each in COMMANDS if re.match("introspect (moe|weight|activation)", each)} - {"introspect moe route"}

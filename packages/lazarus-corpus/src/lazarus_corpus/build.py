@@ -24,7 +24,8 @@ from lazarus_corpus.engine.work import Spec, file_sha256, read_removals, start_w
 from lazarus_corpus.engine.write import shards_of
 from lazarus_corpus.errors import SourceError
 from lazarus_corpus.filters.chain import make_filters
-from lazarus_corpus.output.card import card_text
+from lazarus_corpus.injection import recall_of_build
+from lazarus_corpus.output.card import card_text, texts_of
 from lazarus_corpus.output.lock import locked
 from lazarus_corpus.output.manifest import FORMAT, MANIFEST, SourceDigest, public_settings, write_manifest
 from lazarus_corpus.output.removals import FLAG, write_removed
@@ -233,6 +234,9 @@ def _publish(settings: CorpusSettings, work: Path, tasks: int, output: Path, tok
         with tempfile.TemporaryDirectory(dir=work) as scratch:
             removed = write_removed(_removals(work, tasks), made, Path(scratch))
             content = _manifest(settings, work, tasks, counts, shards, Path(scratch))
+        recall = recall_of_build(settings, texts_of(made, shards))
+        if recall is not None:
+            content["contamination"] = recall
         digest = write_manifest(made, content)
         (made / "card.md").write_text(card_text(content, removed, digest, made, tokenizer), "utf-8")
     return _report(counts, digest)

@@ -82,6 +82,11 @@ CODES = {
     "LD-E150": Code(
         "Data or plan of a run are missing", "They were moved", "Give their present locations with -d and --batch-plan."
     ),
+    "LD-E151": Code(
+        "Packed rows cannot be written in this form",
+        "pyarrow is missing, or Megatron's files cannot hold a loss mask",
+        "Choose another form: Parquet, or a folder of arrays.",
+    ),
     "LD-E145": Code(
         "An indexed data set is missing or damaged",
         "Another file, or a copy that was cut off",

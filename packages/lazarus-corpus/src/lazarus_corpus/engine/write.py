@@ -28,6 +28,16 @@ def shards_of(folder: Path) -> list[tuple[str, int, int]]:
     ]
 
 
+def shard_report(folder: Path, task: int) -> Path:
+    """The report of a shard, which is written last.
+
+    Args:
+        folder: The work folder.
+        task: Number of the shard.
+    """
+    return folder / "write" / f"{shards_of(folder)[task][0]}.json"
+
+
 def write_shard(folder: Path, task: int) -> None:
     """Writes a shard and its report; nothing if they exist.
 
@@ -36,7 +46,7 @@ def write_shard(folder: Path, task: int) -> None:
         task: Number of the shard.
     """
     name, start, end = shards_of(folder)[task]
-    report = folder / "write" / f"{name}.json"
+    report = shard_report(folder, task)
     if report.exists():
         return
     report.parent.mkdir(exist_ok=True)

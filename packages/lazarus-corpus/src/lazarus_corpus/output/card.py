@@ -3,7 +3,7 @@
 import gzip
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ def card_text(manifest: dict[str, Any], removed: Removals, digest: str, folder: 
         "## Removed documents",
         "",
         *_removed(removed),
+        *_contamination(manifest.get("contamination")),
     ]
     if manifest["flagged"]:
         lines += ["", f"{manifest['flagged']:,} documents are flagged as contaminated: `flagged.jsonl`."]
@@ -73,7 +74,13 @@ def _splits(shards: Sequence[dict[str, Any]]) -> list[str]:
     return [f"| {name} | {count:,} | {size:,} |" for name, (count, size) in totals.items()]
 
 
-def _texts(folder: Path, shards: Sequence[dict[str, Any]]):
+def texts_of(folder: Path, shards: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """The texts of a corpus in its order.
+
+    Args:
+        folder: The corpus.
+        shards: Its shards, as in the manifest.
+    """
     for shard in shards:
         with gzip.open(folder / "shards" / shard["name"], "rt", encoding="utf-8", newline="\n") as lines:
             for line in lines:
@@ -90,7 +97,7 @@ def _languages(folder: Path, shards: Sequence[dict[str, Any]]) -> list[str]:
         detect = detector()
     except SettingError:
         return ["Not detected: the extra `language` is not installed."]
-    found = Counter(detect(text)[0] for text in islice(_texts(folder, shards), LANGUAGE_DOCUMENTS))
+    found = Counter(detect(text)[0] for text in islice(texts_of(folder, shards), LANGUAGE_DOCUMENTS))
     total = sum(found.values())
     if not total:
         return ["None."]
@@ -112,8 +119,30 @@ def _tokens(folder: Path, shards: Sequence[dict[str, Any]], tokenizer: str | Non
     from lazarus_tokenkit import load_tokenizer
 
     loaded = load_tokenizer(tokenizer)
-    total = sum(len(loaded.encode(text)) for text in _texts(folder, shards))
+    total = sum(len(loaded.encode(text)) for text in texts_of(folder, shards))
     return ["## Tokens", "", f"{total:,} tokens of `{tokenizer}`.", ""]
+
+
+def _contamination(found: dict[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    lines = [
+        "",
+        "## Contamination",
+        "",
+        f"{found['texts']:,} texts of evaluation sets were compared with every document.",
+    ]
+    if found["too_short"]:
+        lines.append(f"{found['too_short']:,} more are too short to be compared.")
+    if found["recall"]:
+        lines += [
+            f"Recall: {found['injected']:,} texts were put into documents of this corpus in each form, and looked for.",
+            "",
+            "| form | found |",
+            "|---|---:|",
+            *(f"| {form} | {share:.1%} |" for form, share in found["recall"].items()),
+        ]
+    return lines
 
 
 def _removed(removed: Removals) -> list[str]:
