@@ -267,4 +267,34 @@ CODES = {
         "A crash or a lost machine",
         "Run the same command to continue from the newest checkpoint.",
     ),
+    "LR-E250": Code(
+        "The reward or the environment of a run is not there",
+        "A wrong name, a wrong path, or a package that is not installed",
+        "Give a name that the message lists, a .toml file or MODULE:FUNCTION, or install the package.",
+    ),
+    "LR-E251": Code(
+        "A reward or an environment does not have the form that a run needs",
+        "A package or a module with other names or results",
+        "Give the object a method `score` with one verdict for each answer, or update its package.",
+    ),
+    "LR-E252": Code(
+        "A sample has no prompt to answer",
+        "A pair of answers, a document, or a conversation that begins with its answer",
+        "Give rows with `prompt`, or with `messages` that begin with the user.",
+    ),
+    "LR-E253": Code(
+        "The chat template does not fit a conversation with an environment",
+        "A template that changes an earlier answer when a message follows it",
+        "Give another template, such as chatml.",
+    ),
+    "LR-E254": Code(
+        "The run has no roll-outs to draw again",
+        "A run of another objective, or one whose checkpoints were removed",
+        "Use `replay` on runs of `train grpo` and `train ppo` that keep checkpoints.",
+    ),
+    "LR-E255": Code(
+        "An answer differs when it is drawn again from the weights before its step",
+        "The roll-outs or the weights were edited, or another machine computes other bits",
+        "Repeat it on the machine of the run; if it still differs, do not trust the run.",
+    ),
 }

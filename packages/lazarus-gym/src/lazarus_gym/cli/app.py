@@ -13,6 +13,7 @@ from lazarus_core.console import say, show, show_table, version_option
 from lazarus_gym.cli.auditing import audit
 from lazarus_gym.cli.exporting import export
 from lazarus_gym.cli.play import info, run
+from lazarus_gym.cli.prompts import prompts
 from lazarus_gym.cli.reward_scores import show_parts, show_rewards
 from lazarus_gym.cli.serving import serve
 from lazarus_gym.errors import TaskError
@@ -33,6 +34,7 @@ app.command()(info)
 app.command()(serve)
 app.command()(audit)
 app.command()(export)
+app.command()(prompts)
 
 
 @app.command()

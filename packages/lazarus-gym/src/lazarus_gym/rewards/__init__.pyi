@@ -5,6 +5,8 @@ from .named import MeanReward as MeanReward
 from .named import Reward as Reward
 from .named import reward as reward
 from .named import reward_replies as reward_replies
+from .scorers import gsm8k_scorer as gsm8k_scorer
+from .scorers import number_scorer as number_scorer
 from .scoring import PartMean as PartMean
 from .scoring import RewardScores as RewardScores
 from .scoring import score_file as score_file

@@ -4,6 +4,8 @@ from .autoregressive import bounded as bounded
 from .autoregressive import generate as generate
 from .autoregressive import prompt_ids as prompt_ids
 from .autoregressive import stream as stream
+from .batch import BatchRunner as BatchRunner
+from .batch import Entry as Entry
 from .batch import batch_tokens as batch_tokens
 from .batch import generate_batch as generate_batch
 from .diffusion import DiffusionConfig as DiffusionConfig

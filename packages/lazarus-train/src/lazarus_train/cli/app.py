@@ -55,6 +55,12 @@ def verify(
     audit_head: Annotated[
         str | None, typer.Option("--audit-head", help="Expected audit head of the finished run (16 digits or more).")
     ] = None,
+    replay: Annotated[
+        int,
+        typer.Option(
+            "--replay", min=0, metavar="K", help="Draw so many answers of a GRPO or PPO run again, and compare them."
+        ),
+    ] = 0,
     allow_unchecked: Annotated[
         bool, typer.Option("--allow-unchecked", help="Exit 0 even if a link could not be checked.")
     ] = False,
@@ -71,7 +77,7 @@ def verify(
     links: list[Link] = []
     with errors_with_options():
         elsewhere = Elsewhere(model, tuple(data or ()), batch_plan, tuple(sources or ()))
-        for link in verify_run(path, elsewhere, Pins(expect, audit_head)):
+        for link in verify_run(path, elsewhere, Pins(expect, audit_head), replay):
             links.append(link)
             if not as_json:
                 show_line(f"{link.name:<14} {link.how.value}: {link.proof}")

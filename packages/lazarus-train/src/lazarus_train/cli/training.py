@@ -18,6 +18,7 @@ from lazarus_train.cli.training_commands import OBJECTIVE, Command
 
 if TYPE_CHECKING:
     from lazarus_core.settings import Key, Read, SettingsCommand
+    from lazarus_train.config import TrainConfig
     from lazarus_train.run_settings import RunSettings
 
 CONFIG_HELP = "Settings of the run: a .toml file, or the config.json of an earlier run."
@@ -64,7 +65,8 @@ def _settings_command(command: Command) -> "SettingsCommand[RunSettings]":
 
     return SettingsCommand(
         title=" ".join(("lazarus train", command.name, *(command.kinds if command.name == OBJECTIVE.name else ()))),
-        model=settings_of(command.kinds[0]) if command.name == OBJECTIVE.name and command.kinds else RunSettings,
+        # Settings of other objectives have the same names with other meanings.
+        model=settings_of(command.kinds[0]) if command.kinds and command.is_of_one_objective else RunSettings,
         options=command.options(),
         start=begin,
         refusal=refusal,
@@ -122,8 +124,10 @@ def start(settings: "RunSettings", *, as_json: bool) -> None:
     from lazarus_train.cli.progress import watching
     from lazarus_train.distributed import init
     from lazarus_train.engine.trainer import train
+    from lazarus_train.objectives import make_objective
 
     config, resume = settings.train_config(), settings.resume
+    make_objective(config.objective).check()
     planning = None if settings.build_plan is None else settings.build_plan.planning()
     processes = init()
     if settings.init_model is not None:
@@ -147,6 +151,8 @@ def start(settings: "RunSettings", *, as_json: bool) -> None:
         telling(watcher, settings.log_to if processes.is_first else (), config) as teller,
     ):
         result = train(config, resume=resume, watcher=teller)
+    if settings.control:
+        _control(config, resume)
     if not processes.is_first:
         return
     say(f"{result.steps} of {result.plan_steps} steps of the plan")
@@ -159,3 +165,18 @@ def start(settings: "RunSettings", *, as_json: bool) -> None:
         options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in needed.items())
         say(f'next: lazarus infer --model {result.final} {options} --prompt "..."')
     show(json.dumps(result_as_json(result, config.output, figures)) if as_json else str(result.final))
+
+
+def _control(config: "TrainConfig", resume: str) -> None:
+    """Trains again with random rewards, into the folder `control` of the run."""
+    from lazarus_train.cli.figures import Figures
+    from lazarus_train.cli.progress import watching
+    from lazarus_train.distributed import init
+    from lazarus_train.engine.trainer import train
+    from lazarus_train.run_dir.layout import CONTROL
+
+    objective = config.objective.model_copy(update={"is_control": True})
+    control = config.model_copy(update={"objective": objective, "output": config.output / CONTROL})
+    say(f"the same run with random rewards, in {control.output}")
+    with watching(control, is_shown=init().is_first, figures=Figures()) as watcher:
+        train(control, resume=resume if resume in ("auto", "none") else "auto", watcher=watcher)

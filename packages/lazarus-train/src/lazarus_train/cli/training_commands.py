@@ -30,6 +30,11 @@ class Command:
         """Whether a run may start from random weights."""
         return self.name == "pretrain"
 
+    @property
+    def is_of_one_objective(self) -> bool:
+        """Whether its settings are those of one objective alone."""
+        return self.name in ("grpo", "ppo", "objective")
+
     def options(self) -> list["Option"]:
         """Options for settings, in the order of the help."""
         from lazarus_core.settings import Option
@@ -40,6 +45,7 @@ class Command:
             *(names.model_options() if self.from_nothing else ()),
             *names.field_options(self.fields),
             *names.objective_options(self.kinds if self.name != "classify" else (), self.objective),
+            *(names.control_options() if self in (GRPO, PPO) else ()),
         ]
         if self.name == "classify":
             numbers = "Answers are numbers (regression)"
@@ -91,6 +97,28 @@ DPO = Command(
 )
 
 
+_DRAWN = (
+    *("reward", "environment", "turns", "group_size", "prompts_per_step", "choose", "signal_field", "replace_flat"),
+    *("max_new_tokens", "overlong_buffer", "temperature", "batch_texts", "beta", "reference", "clip_low", "clip_high"),
+    *("passes", "updates_per_pass"),
+)
+GRPO = Command(
+    "grpo",
+    "Train a model on rewards of its own answers, relative to other answers (GRPO, Dr. GRPO, DAPO, GSPO).\n\n"
+    "Example: --model run/final --data prompts.jsonl --batch-plan plan --reward exact -o grpo_run\n"
+    "Example: --model run/final --data prompts.jsonl --build-plan --reward rewards.toml --group-size 16 --control -o grpo_run",
+    ("grpo",),
+    ("loss", "scale", *_DRAWN),
+    ("prompt_field", "completion_field", "messages_field"),
+)
+PPO = Command(
+    "ppo",
+    "Train a model on rewards of its own answers, with a value head (PPO).\n\n"
+    "Example: --model run/final --data prompts.jsonl --batch-plan plan --reward exact -o ppo_run",
+    ("ppo",),
+    (*_DRAWN, *("discount", "gae_decay", "is_whitened", "value_weight", "value_clip", "kl_target", "kl_horizon")),
+    ("prompt_field", "completion_field", "messages_field"),
+)
 REWARD = Command(
     "reward",
     "Train a reward model on preference pairs.\n\n"
@@ -120,4 +148,4 @@ OBJECTIVE = Command(
 )
 
 
-COMMANDS = (PRETRAIN, SFT, DPO, REWARD, CLASSIFY, OBJECTIVE)
+COMMANDS = (PRETRAIN, SFT, DPO, GRPO, PPO, REWARD, CLASSIFY, OBJECTIVE)

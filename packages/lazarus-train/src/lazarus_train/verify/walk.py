@@ -19,6 +19,7 @@ from lazarus_train.run_dir.links import How, Link
 from lazarus_train.verify.evidence import Elsewhere, Pins, RunEvidence
 from lazarus_train.verify.origins import origin_links, walk_origins
 from lazarus_train.verify.records import check_links, metrics_link, references_link, settings_link, unbound_links
+from lazarus_train.verify.replay import replay_link, rollouts_link
 from lazarus_train.verify.rows import check_audit_log, data_links, held_out_links, step_links
 from lazarus_train.verify.weights import checkpoints_link, final_link, first_model_link, is_finished
 
@@ -29,13 +30,14 @@ _NOT_MOVED = Elsewhere()
 _NO_PINS = Pins()
 
 
-def verify_run(path: Path, elsewhere: Elsewhere = _NOT_MOVED, pins: Pins = _NO_PINS) -> Iterator[Link]:
+def verify_run(path: Path, elsewhere: Elsewhere = _NOT_MOVED, pins: Pins = _NO_PINS, replay: int = 0) -> Iterator[Link]:
     """Verifies a run, its `final` or one of its checkpoints, back to the rows of the data.
 
     Args:
         path: The run's folder, its `final`, or one of its checkpoints.
         elsewhere: Current locations of model, data and plan, if they moved.
         pins: Expected values.
+        replay: Roll-outs of reinforcement learning to draw again; 0 draws none.
 
     Yields:
         Each link, from the weights to the data, and how it was checked.
@@ -49,10 +51,10 @@ def verify_run(path: Path, elsewhere: Elsewhere = _NOT_MOVED, pins: Pins = _NO_P
         StalePlan: Data, template, tokenizer or lengths differ from the plan, or the plan is not the pinned one.
     """
     run, checkpoint = RunEvidence.read(path, elsewhere, pins.resolved())
-    yield from _walk(run, checkpoint)
+    yield from _walk(run, checkpoint, replay)
 
 
-def _walk(run: RunEvidence, checkpoint: Path) -> Iterator[Link]:
+def _walk(run: RunEvidence, checkpoint: Path, replay: int) -> Iterator[Link]:
     """The links of a checkpoint; for the newest checkpoint, those of the whole run."""
     _check_head(
         run, run.audit.entries[-1].head.hex() if run.audit.entries else ""
@@ -78,6 +80,8 @@ def _walk(run: RunEvidence, checkpoint: Path) -> Iterator[Link]:
     finished = is_finished(run, inputs)
     if is_newest:
         yield from _whole_run(run, state, inputs, finished)
+    if replay:
+        yield replay_link(run, inputs, replay)
     yield from step_links(audit, inputs, state)
     yield from data_links(inputs)
     yield from origin_links(run, inputs, origins)
@@ -91,6 +95,8 @@ def _whole_run(run: RunEvidence, state: State, inputs: RunInputs, finished: bool
     yield metrics_link(run, state, inputs, finished)
     if run.audit.last("reference") is not None:
         yield references_link(run)
+    if run.folder.rollouts.is_file():
+        yield rollouts_link(run)
     check_links(run, state, finished)
 
 
