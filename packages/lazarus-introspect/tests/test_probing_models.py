@@ -270,6 +270,15 @@ def test_planted_values_are_found_above_words():
     assert found.left_share + found.right_share + found.interaction_share == pytest.approx(1)
 
 
+def test_a_value_that_is_written_differently_for_each_other_operand_does_not_generalise():
+    rng = np.random.default_rng(3)
+    ways = rng.standard_normal((2, 32))[np.arange(8) % 2]  # one direction for every second right operand
+    states = np.array(VALUES)[:, None, None] * ways + 0.1 * rng.standard_normal((8, 8, 32))
+    assert operand_figures(states, VALUES, permutations=19).operands[0].value_r2 < 0.5
+    same = operand_figures(np.array(VALUES)[:, None, None] * ways[:1] + 0.1 * rng.standard_normal((8, 8, 32)), VALUES)
+    assert same.operands[0].value_r2 > 0.95
+
+
 def test_states_that_only_name_the_operands_are_no_evidence_at_the_stated_rate():
     """A random vector for each value, as in a random model: p <= 0.1 in a share of 0.1 of 60 grids."""
     ps = []
