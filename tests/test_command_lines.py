@@ -64,7 +64,8 @@ def make_inputs(folder: Path) -> None:
     """Good inputs of all kinds, and the bad ones that `bad_lines.BAD` names."""
     rows = [{"prompt": f"What is {n} and {n}?", "completion": f"It is {2 * n}."} for n in range(40)]
     pairs = [{"prompt": f"What is {n}?", "chosen": f"It is {n}.", "rejected": "No."} for n in range(20)]
-    for name, each in (("data.jsonl", rows), ("pairs.jsonl", pairs)):
+    labelled = [{"prompt": f"What is {n}?", "label": "odd" if n % 2 else "even"} for n in range(20)]
+    for name, each in (("data.jsonl", rows), ("pairs.jsonl", pairs), ("labelled.jsonl", labelled)):
         (folder / name).write_text("".join(json.dumps(row) + "\n" for row in each), "utf-8")
     train = ["train", "sft", "--model", "model", "--data", "data.jsonl", "--batch-plan", "plan", "-o", "run"]
     for words in (
@@ -77,6 +78,7 @@ def make_inputs(folder: Path) -> None:
         ["data", "batchplan", "prove", "-p", "plan", "--step", "0", "-o", "proof.json"],
         [*train, "--max-steps", "1"],
         ["generate", "-n", "3", "-o", "tasks.jsonl"],
+        ["introspect", "probe", "-m", "model", "-d", "labelled.jsonl", "--direction", "lda", "-o", "direction.json"],
     ):
         commands.run([sys.executable, "-m", "lazarus_cli", *words], cwd=folder, check=True)
     commands.run([sys.executable, "-c", ROUTED], cwd=folder, check=True)

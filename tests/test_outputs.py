@@ -72,6 +72,7 @@ READ = {
         *("against", "corpus", "facts", "sources"),
     ),
     *("baseline", "eval_data", "tokenizer", "draft", "reference_model"),
+    *("direction", "files"),
 }
 DATA = ["-d", "data.jsonl"]
 ANALYZE = ["-t", "byte", *DATA, "--html", "@"]

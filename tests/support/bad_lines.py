@@ -145,6 +145,15 @@ MORE: Mapping[tuple[str, ...], Mapping[str, str]] = {
         for name in (*names, "compression")
     },
     ("tokenizer", "encode"): {"output": "made/new.jsonl", "data": "data.jsonl"},
+    ("introspect", "probe"): (probing := {"data": "labelled.jsonl", "layers": "1"}) | {"permutations": "19"},
+    ("introspect", "neurons"): probing,
+    ("introspect", "clusters"): probing | {"nulls": "19"},
+    ("introspect", "directions"): {"files": "direction.json"},
+    ("introspect", "embedding"): {"prompts": "10", "permutations": "19"},
+    ("introspect", "operand-directions"): (grid := {"values": "2-5", "layers": "1", "permutations": "19"}),
+    ("introspect", "commutativity"): grid | {"controls": "19"},
+    ("introspect", "arithmetic"): {"count": "2", "digits": "1"},
+    ("introspect", "uncertainty"): {"prompt": "hello"},
 }
 """Further options that keep the good line of a command short, by the name of the parameter."""
 TRAINING = {"data": "data.jsonl", "batch_plan": "plan", "output": "made/new", "max_steps": "1", "model": "model"}

@@ -1,26 +1,34 @@
 """Ablation, patching, path patching and steering: references, and the laws of 4.4, 4.5, 4.6 and 4.8."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import suite
-from lazarus_introspect import attribute, hooked, run_with_cache, run_with_hooks, sites
+from lazarus_core.errors import OutputTaken
+from lazarus_introspect import ModelAnalyzer, attribute, hooked, run_with_cache, run_with_hooks, sites
 from lazarus_introspect.causal import (
     Component,
     Receiver,
     Reference,
+    SteeringDirection,
     ablation_hooks,
     attribution_patching,
     components,
+    load_direction,
     measure_ablation,
     patch_sweep,
     path_patch,
+    save_direction,
     steered,
     steering_hook,
     steering_vector,
 )
+from lazarus_introspect.causal.direction import direction_of
 from lazarus_introspect.errors import HookError, RequestError, SiteError
 from lazarus_introspect.metrics import logit_difference
 from lazarus_models import GenerationConfig
@@ -431,3 +439,36 @@ def test_bad_requests_are_refused(stories, opened):
     refused(lambda: steering_vector(lm, [], [[1]], "resid_final"), "LI-E133")
     refused(lambda: steering_vector(lm, [[1]], [[1]], "blocks.0.attn.z"), "LI-E133")
     refused(lambda: run_with_hooks(lm, IDS, [("resid_final", steering_hook(one[:3]))]), "LI-E133")
+
+
+def test_directions_are_files_that_only_this_model_takes(stories, tmp_path):
+    weights = ModelAnalyzer(stories).provenance.weights
+    found = SteeringDirection("blocks.3.resid_pre", np.arange(64, dtype=np.float32) / 7, "lda", "sad", "happy", weights)
+    path = tmp_path / "new" / "happy.json"
+    save_direction(found, path)
+    again = load_direction(path)
+    assert again.members == found.members and (again.vector == found.vector).all()
+    save_direction(found, path)  # an earlier direction is replaced
+    vector = steering_vector(stories, [IDS[0]], [OTHER[0]], "blocks.2.resid_post")
+    same = SteeringDirection("blocks.2.resid_post", np.array(vector), "mean_difference", "b", "a", weights)
+    analyzer = ModelAnalyzer(stories)
+    by_direction = analyzer.steer("Once", direction=same, alpha=3.0, max_new_tokens=4)
+    assert (by_direction.site, by_direction.request["direction"]) == ("blocks.2.resid_post", same.members)
+    other = dataclasses.replace(found, weights="0" * 64)
+    refused(lambda: analyzer.steer("Once", direction=other), "LI-E085")
+    refused(lambda: analyzer.steer("Once", ["a"], ["b"], layer=1, direction=found), "LI-E133")
+    refused(lambda: analyzer.steer("Once", ["a"], ["b"]), "LI-E133")
+    said = json.loads(path.read_text("utf-8"))
+    for change in ({"format": "x"}, {"version": 2}, {"vector": []}, {"vector": [0.0]}, {"vector": [True]}, {"site": 1}):
+        path.write_text(json.dumps(said | change), "utf-8")
+        refused(lambda: load_direction(path), "LI-E084")
+    path.write_text("mine", "utf-8")
+    with pytest.raises(OutputTaken):
+        save_direction(found, path)
+    assert path.read_text("utf-8") == "mine"
+
+
+@given(values=st.lists(st.floats(-1e10, 1e10, width=32), min_size=1, max_size=40).filter(any))
+def test_a_direction_keeps_its_bits(values):
+    found = SteeringDirection("resid_final", np.array(values, np.float32), "lda", "a", "b", "w")
+    assert direction_of(json.loads(json.dumps(found.members))).vector.tobytes() == found.vector.tobytes()

@@ -3,6 +3,54 @@
 from lazarus_core.codes import Code
 
 CODES = {
+    "LI-E080": Code(
+        "A row of labelled prompts is malformed",
+        "A member is missing, empty or of another type, or labels mix texts and numbers",
+        'Write rows such as {"prompt": "...", "label": "..."}.',
+    ),
+    "LI-E081": Code(
+        "There are too few different prompts",
+        "A small data set, or copies of the same prompts",
+        "Give as many different prompts as the message names for each class.",
+    ),
+    "LI-E082": Code(
+        "The labels do not fit the analysis",
+        "One class only, too many classes or rows, or numbers where classes are needed",
+        "Give at least two classes, or numbers for a regression.",
+    ),
+    "LI-E083": Code(
+        "A site has no vector for each token",
+        "A site of heads or attention patterns",
+        "Probe a site with the axes B T D, such as `mlp_out`.",
+    ),
+    "LI-E084": Code(
+        "A file is no direction, is damaged, or is newer",
+        "Another file, or one that another version wrote",
+        "Write it again with `lazarus introspect probe -o`.",
+    ),
+    "LI-E085": Code(
+        "A direction does not fit",
+        "It was computed from another model or site",
+        "Compute it again from this model.",
+    ),
+    "LI-E086": Code(
+        "A direction would replace another file", "A typing error in the name", "Give another name, or use --force."
+    ),
+    "LI-E087": Code(
+        "A number of clusters does not fit the prompts",
+        "Few or equal prompts",
+        "Give fewer clusters, or more prompts.",
+    ),
+    "LI-E088": Code(
+        "Answers and confidences do not fit",
+        "A row without an answer, or a number that is no probability",
+        'Write rows such as {"prompt": "...", "answer": "..."}.',
+    ),
+    "LI-E089": Code(
+        "A set of arithmetic problems is invalid",
+        "An unknown operator, a template without its fields, or too few or too large numbers",
+        "Change the setting that the message names.",
+    ),
     "LI-E100": Code("No model has this site", "A typing error", "Use a name that `lazarus introspect hooks` lists."),
     "LI-E101": Code(
         "This model does not have the site",

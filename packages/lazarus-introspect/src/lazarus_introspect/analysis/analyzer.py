@@ -19,8 +19,10 @@ from lazarus_introspect.analysis.settings import AnalysisConfig, LayerStrategy
 from lazarus_introspect.analysis.token_pairs import token_of_each, token_pair
 from lazarus_introspect.analysis.tokens import Prompt, read_prompt
 from lazarus_introspect.cache import run_with_cache
+from lazarus_introspect.causal.direction import SteeringDirection, check_fits
 from lazarus_introspect.causal.patching import Direction, patch_sweep
 from lazarus_introspect.causal.steering import Mode, steered, steering_vector
+from lazarus_introspect.errors import RequestError
 from lazarus_introspect.hooks import run_with_hooks
 from lazarus_introspect.metrics import kl_divergence, numbers
 from lazarus_introspect.reading.attribution import attribute, one_position
@@ -270,34 +272,36 @@ class ModelAnalyzer:
     def steer(
         self,
         prompt: str,
-        positive: Sequence[str],
-        negative: Sequence[str],
+        positive: Sequence[str] = (),
+        negative: Sequence[str] = (),
         *,
-        layer: int,
+        layer: int | None = None,
+        direction: SteeringDirection | None = None,
         alpha: float = 4.0,
         mode: Mode = "add",
         where: Literal["all", "generated"] = "all",
         max_new_tokens: int = 32,
         raw: bool = True,
     ) -> results.SteeringResult:
-        """Generates with and without a steering vector, the difference of means of two sets of prompts.
+        """Generates with and without a steering vector: the difference of means of two sets of prompts, or a direction.
 
         Args:
             prompt: A text to continue, or a user's message if `raw` is false.
-            positive: Prompts with the property.
-            negative: Prompts without it.
-            layer: Block whose output stream is steered.
+            positive: Prompts with the property; none with `direction`.
+            negative: Prompts without it; none with `direction`.
+            layer: Block whose output stream is steered; None with `direction`, which has its site.
+            direction: What a probe found (`lazarus_introspect.causal.load_direction`); its length counts.
             alpha: Strength.
             mode: `add`, `keep_norm` or `remove`.
             where: Steer every token, or generated ones only.
             max_new_tokens: Tokens that are generated.
             raw: Whether all prompts are texts to continue.
+
+        Raises:
+            RequestError: `direction` is of another model, or it is given together with prompts.
         """
-        site = f"blocks.{layer}.resid_post"
-        sites(self.lm).find(site)
         read = read_prompt(self.lm, prompt, raw=raw)
-        ends = [[list(read_prompt(self.lm, text, raw=raw).ids) for text in texts] for texts in (positive, negative)]
-        vector = steering_vector(self.lm, ends[0], ends[1], site)
+        site, vector = self._steering(positive, negative, layer, direction, raw=raw)
         start = 0 if where == "all" else len(read.ids)
         settings = GenerationConfig(max_new_tokens=max_new_tokens)
         logits, cache = run_with_cache(self.lm, read.rows, site)
@@ -305,12 +309,8 @@ class ModelAnalyzer:
         with steered(self.lm, vector, site, alpha=alpha, mode=mode, start=start):
             text = generate(self.lm, prompt, settings, raw=raw).text
             after = run_with_hooks(self.lm, read.rows)
-        request: dict[str, Any] = {
-            "positive": list(positive),
-            "negative": list(negative),
-            "layer": layer,
-            "alpha": alpha,
-        }
+        request: dict[str, Any] = {"positive": list(positive), "negative": list(negative), "layer": layer}
+        request |= {"direction": None if direction is None else direction.members, "alpha": alpha}
         request |= {"mode": mode, "where": where, "max_new_tokens": max_new_tokens, "raw": raw}
         return results.SteeringResult(
             **self.about("steer", read, request),
@@ -323,6 +323,30 @@ class ModelAnalyzer:
             steered=text,
             kl=kl_divergence(logits[0, -1], after[0, -1]),
         )
+
+    def _steering(
+        self,
+        positive: Sequence[str],
+        negative: Sequence[str],
+        layer: int | None,
+        direction: SteeringDirection | None,
+        *,
+        raw: bool,
+    ) -> tuple[str, mx.array]:
+        """The site and the vector."""
+        if direction is not None:
+            if positive or negative or layer is not None:
+                raise RequestError(
+                    "`direction` has its own site and vector: give it without `positive`, `negative` and `layer`",
+                    "LI-E133",
+                )
+            check_fits(direction, self.provenance.weights)
+            return sites(self.lm).find(direction.site).name, mx.array(direction.vector)
+        if layer is None or not positive or not negative:
+            raise RequestError("give `direction`, or `positive`, `negative` and `layer`", "LI-E133")
+        site = sites(self.lm).find(f"blocks.{layer}.resid_post").name
+        ends = [[list(read_prompt(self.lm, text, raw=raw).ids) for text in texts] for texts in (positive, negative)]
+        return site, steering_vector(self.lm, ends[0], ends[1], site)
 
 
 @dataclass(frozen=True, repr=False)

@@ -4,6 +4,9 @@ from .ablation import Reference as Reference
 from .ablation import ablation_hooks as ablation_hooks
 from .ablation import components as components
 from .ablation import measure_ablation as measure_ablation
+from .direction import SteeringDirection as SteeringDirection
+from .direction import load_direction as load_direction
+from .direction import save_direction as save_direction
 from .expert_ablation import expert_ablation_hooks as expert_ablation_hooks
 from .patching import PatchSweep as PatchSweep
 from .patching import attribution_patching as attribution_patching

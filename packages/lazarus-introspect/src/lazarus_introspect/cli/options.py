@@ -39,6 +39,17 @@ _OPTIONS = {
     "`position`": "--position",
     "`kind`": "--site",
     "`custom_layers`": "--layers",
+    "`direction`": "--direction",
+    "`operator`": "--operator",
+    "`template`": "--template",
+    "`values`": "--values",
+    "`digits`": "--digits",
+    "`operators`": "--operators",
+    "`clusters`": "--clusters",
+    "`samples`": "--samples",
+    "`positive`": "--positive",
+    "`negative`": "--negative",
+    "`layer`": "--layer",
 }
 _RANGE = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
 _MOST_LAYERS = 1024

@@ -1,5 +1,6 @@
 """The command `steer`: generation with a direction added to one layer."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -21,9 +22,16 @@ from lazarus_introspect.cli.outputs import Outputs, writes_result
 def steer(
     model: Model,
     prompt: PromptText,
-    positive: Annotated[list[str], typer.Option("--positive", help="Prompt with the property; repeat for several.")],
-    negative: Annotated[list[str], typer.Option("--negative", help="Prompt without it; repeat for several.")],
-    layer: Annotated[int, typer.Option("--layer", min=0, help="Steer the stream after this layer.")],
+    positive: Annotated[
+        list[str] | None, typer.Option("--positive", help="Prompt with the property; repeat for several.")
+    ] = None,
+    negative: Annotated[
+        list[str] | None, typer.Option("--negative", help="Prompt without it; repeat for several.")
+    ] = None,
+    layer: Annotated[int | None, typer.Option("--layer", min=0, help="Steer the stream after this layer.")] = None,
+    direction: Annotated[
+        Path | None, typer.Option("--direction", help="Steer by this direction, which `probe -o` wrote, at its site.")
+    ] = None,
     adapter: Adapter = None,
     alpha: Annotated[float, typer.Option("--alpha", help="Strength; negative for the opposite.")] = 4.0,
     mode: Annotated[
@@ -38,18 +46,22 @@ def steer(
     *,
     outputs: Outputs,
 ) -> None:
-    """Steer a generation by the difference of means of two sets of prompts.
+    """Steer a generation by the difference of means of two sets of prompts, or by a direction.
 
     Example: -m smollm2-360m -p "I feel" --positive "I am happy" --negative "I am sad" --layer 12 --alpha 4
+    Example: -m smollm2-360m -p "I feel" --direction happy.json --alpha 8
     """
     from lazarus_core.console import show_line
+    from lazarus_introspect.causal import load_direction
 
+    found = None if direction is None else load_direction(direction)
     with opened(model, adapter) as analyzer:
         result = analyzer.steer(
             prompt,
-            positive,
-            negative,
+            positive or (),
+            negative or (),
             layer=layer,
+            direction=found,
             alpha=alpha,
             mode=mode,
             where=where,

@@ -1,0 +1,1 @@
+"""Commands of probing; a module for each command or two."""
