@@ -30,9 +30,13 @@ from lazarus_gym.audit import (
     find_target,
 )
 from lazarus_gym.audit.canaries import is_same, wrong_answers
+from lazarus_gym.environments import GAMES
 from lazarus_gym.errors import AuditError
+from lazarus_gym.exports import ExportConfig, export_tasks
 from lazarus_gym.openenv import OpenEnvConfig
 from lazarus_gym.servers import OpenEnvServerConfig, serve_openenv
+from lazarus_gym.tasks.families import FAMILIES
+from suite import thinned
 
 HERE = Path(__file__).parent
 
@@ -212,6 +216,13 @@ def test_an_exported_file_is_audited(tmp_path: Path):
     assert audit_subjects(find_target(str(tmp_path / "good_tasks.py")), AuditConfig(draws=4)).findings == ()
     report = audit_subjects(find_target(str(tmp_path / "bad_tasks.py")), AuditConfig(draws=4))
     assert report.of_check("order") or report.of_check("process")
+
+
+@pytest.mark.parametrize("name", thinned([*GAMES, "maths", *FAMILIES], ["lights_out", "math", "tools"]))
+def test_what_we_export_has_no_finding(tmp_path: Path, name: str):
+    path = tmp_path / "tasks.py"
+    path.write_text(export_tasks(name, "trl", ExportConfig(count=8)))
+    assert audit_subjects(find_target(str(path)), AuditConfig(draws=4)).findings == ()
 
 
 @pytest.mark.parametrize(
