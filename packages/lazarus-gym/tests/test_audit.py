@@ -1,8 +1,15 @@
 """`lazarus gym audit`: every fault is found by its name, and our own tasks have none."""
 
+import asyncio
+import itertools
 import json
+import queue
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,7 +30,13 @@ from lazarus_gym.audit import (
     find_target,
 )
 from lazarus_gym.audit.canaries import is_same, wrong_answers
+from lazarus_gym.environments import GAMES
 from lazarus_gym.errors import AuditError
+from lazarus_gym.exports import ExportConfig, export_tasks
+from lazarus_gym.openenv import OpenEnvConfig
+from lazarus_gym.servers import OpenEnvServerConfig, serve_openenv
+from lazarus_gym.tasks.families import FAMILIES
+from suite import thinned
 
 HERE = Path(__file__).parent
 
@@ -122,6 +135,94 @@ def test_the_command_ends_with_1_on_a_finding(
     capsys.readouterr()
     assert gym(monkeypatch, "audit", str(tasks), "--draws", "2", "--items", "2") == 1
     assert "does not pay its own answer" in capsys.readouterr().out
+
+
+@contextmanager
+def foreign_server() -> Iterator[str]:
+    """An OpenEnv server with faults: questions change, every answer is paid, and `True` is an error."""
+    from websockets.sync.server import serve
+
+    numbers = itertools.count()
+
+    def answer(connection: Any) -> None:
+        for content in connection:
+            message = json.loads(content)
+            data: dict[str, Any] = {"observation": {"text": f"question {next(numbers)}"}, "reward": None, "done": False}
+            if message["type"] == "step":
+                if message["data"]["message"] == "True":
+                    connection.send(json.dumps({"type": "error", "data": {"code": "EXECUTION_ERROR", "message": "no"}}))
+                    continue
+                data |= {"reward": 1.0, "done": True}
+            connection.send(json.dumps({"type": "observation", "data": data}))
+
+    with serve(answer, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_the_faults_of_a_server_are_found():
+    with foreign_server() as address:
+        config = OpenEnvConfig(address=address, action_field="message", timeout_s=5)
+        report = audit_subjects(AuditTarget(address, "", address=config), AuditConfig(items=1, draws=4))
+    assert {each.check for each in report.findings} == {"wrong", "empty", "crash", "order", "process", "no_oracle"}
+    assert set(report.protections.values()) == {"none"}
+
+
+def test_our_server_has_no_finding():
+    pytest.importorskip("uvicorn")
+    loop, stopped, ports = asyncio.new_event_loop(), asyncio.Event(), queue.Queue[int]()
+
+    async def run() -> None:
+        async with serve_openenv(OpenEnvServerConfig(port=0)) as port:
+            ports.put(port)
+            await stopped.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(run()))
+    thread.start()
+    try:
+        address = f"ws://127.0.0.1:{ports.get(timeout=20)}"
+        for name in ("lights_out", "maths"):
+            report = audit_subjects(find_target(address, environment=name), AuditConfig(items=2, draws=4))
+            assert report.findings == ()  # also: our solution was found and paid
+            assert report.subjects == (name,)
+    finally:
+        loop.call_soon_threadsafe(stopped.set)
+        thread.join()
+        loop.close()
+
+
+EXPORTED = """
+ROWS = [{"answer": 1000 + n} for n in range(3)]
+class Episode:
+    def __init__(self, row):
+        self.row = row
+    def first_text(self):
+        return f"Which number? {id(self) if CHANGES else self.row['answer'] - 1000}"
+def make_episode(row):
+    return Episode(row)
+def solution(row):
+    return (str(row["answer"]),)
+def score(row, replies):
+    return float(replies[-1].strip() == str(row["answer"]))
+"""
+
+
+def test_an_exported_file_is_audited(tmp_path: Path):
+    for name, changes in (("good_tasks", "False"), ("bad_tasks", "True")):
+        (tmp_path / f"{name}.py").write_text(f"CHANGES = {changes}\n{EXPORTED}")
+    assert audit_subjects(find_target(str(tmp_path / "good_tasks.py")), AuditConfig(draws=4)).findings == ()
+    report = audit_subjects(find_target(str(tmp_path / "bad_tasks.py")), AuditConfig(draws=4))
+    assert report.of_check("order") or report.of_check("process")
+
+
+@pytest.mark.parametrize("name", thinned([*GAMES, "maths", *FAMILIES], ["lights_out", "math", "tools"]))
+def test_what_we_export_has_no_finding(tmp_path: Path, name: str):
+    path = tmp_path / "tasks.py"
+    path.write_text(export_tasks(name, "trl", ExportConfig(count=8)))
+    assert audit_subjects(find_target(str(path)), AuditConfig(draws=4)).findings == ()
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,12 @@ class Canary(NamedTuple):
     Args:
         name: Name in messages.
         text: The answer, made of the question and the path of a file that must not appear.
+        may_be_right: Whether some task has it for a right answer.
     """
 
     name: str
     text: Callable[[str, str], str]
+    may_be_right: bool = False
 
 
 def _fixed(text: str) -> Callable[[str, str], str]:
@@ -41,14 +43,14 @@ CANARIES: tuple[Canary, ...] = (
     Canary("a call of the shell", _with_path("__import__('os').system('touch PATH')")),
     Canary("a list that opens a file", _with_path("[open('PATH', 'w').name]")),
     Canary("a call of an unknown name", _fixed(f"{MARKER}(1)")),
-    Canary("every option at once", _fixed(_OPTIONS)),
+    Canary("every option at once", _fixed(_OPTIONS), may_be_right=True),
     Canary("a huge number", _fixed("9" * 5000)),
     Canary("a huge power", _fixed("9**9**9**9")),
-    Canary("Unicode digits", _fixed("\u0664\u0662")),
-    Canary("zero", _fixed("0")),
-    Canary("True", _fixed("True")),
-    Canary("a JSON object", _fixed('{"a": [1, {"b": null}], "c": "d"}')),
-    Canary("a JSON list", _fixed('[1, [2, null], {"a": 3}]')),
+    Canary("Unicode digits", _fixed("\u0664\u0662"), may_be_right=True),
+    Canary("zero", _fixed("0"), may_be_right=True),
+    Canary("True", _fixed("True"), may_be_right=True),
+    Canary("a JSON object", _fixed('{"a": [1, {"b": null}], "c": "d"}'), may_be_right=True),
+    Canary("a JSON list", _fixed('[1, [2, null], {"a": 3}]'), may_be_right=True),
     Canary("brackets and control characters", _fixed("[" * 500 + "\x00\x1b[31m\ud7ff{0.__class__}%s%n" + "]" * 500)),
 )
 
@@ -80,3 +82,8 @@ def wrong_answers(question: str, right: str, path: str, others: Mapping[str, str
     """
     every = {each.name: each.text(question, path) for each in CANARIES} | dict(others)
     return {name: text for name, text in every.items() if not (right and is_same(text, right))}
+
+
+def is_surely_wrong(name: str) -> bool:
+    """Whether the canary of a name is wrong even where the right answer is unknown."""
+    return any(each.name == name and not each.may_be_right for each in CANARIES)

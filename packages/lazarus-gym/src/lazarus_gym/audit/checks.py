@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lazarus_gym.audit.canaries import MARKER, wrong_answers
+from lazarus_gym.audit.canaries import MARKER, is_surely_wrong, wrong_answers
 from lazarus_gym.audit.findings import AuditReport, Finding
-from lazarus_gym.audit.targets import AuditTarget
+from lazarus_gym.audit.targets import AuditTarget, AuditWorker
 from lazarus_gym.errors import AuditError
-from lazarus_gym.jail import Jail, JailResult
+from lazarus_gym.jail import JailResult
 
 PAID = 0.99
 """A reward from here on is the maximum, 1."""
@@ -82,7 +82,7 @@ class _Audit:
         self._oracle: dict[str, tuple[str, float]] = {}
 
     def run(self, start: float) -> AuditReport:
-        with self._target.jail() as jail:
+        with self._target.worker() as jail:
             subjects = self._target.subjects(self._names(jail))
             protections = vars(jail.protections)
             for name in subjects:
@@ -91,8 +91,8 @@ class _Audit:
                 self._progress("answers", len(subjects))
             jail.close()  # the next call starts another process
             self._compare(jail, subjects, "process", "in another process")
-        for seed in self._config.hash_seeds:
-            with self._target.jail(seed) as jail:
+        for seed in self._config.hash_seeds if self._target.address is None else ():
+            with self._target.worker(seed) as jail:
                 self._compare(jail, subjects, "hash_seed", f"with PYTHONHASHSEED={seed}")
         order = {name: place for place, name in enumerate(subjects)}
         found = sorted(self._found.values(), key=lambda each: order[each.subject])
@@ -100,7 +100,7 @@ class _Audit:
             self._target.name, subjects, tuple(found), self._answers, time.monotonic() - start, dict(protections)
         )
 
-    def _names(self, jail: Jail) -> Sequence[str]:
+    def _names(self, jail: AuditWorker) -> Sequence[str]:
         result = jail.call("names", trusts_text=True)
         if result.status != "ok":
             raise AuditError(
@@ -114,7 +114,7 @@ class _Audit:
         """Adds a finding; of each check the first example is kept."""
         self._found.setdefault((subject, check), Finding(subject, check, message))
 
-    def _judge(self, jail: Jail, name: str) -> None:
+    def _judge(self, jail: AuditWorker, name: str) -> None:
         """Checks the rewards of right and wrong answers."""
         items = [found for index in range(self._config.items) if (found := self._item(jail, name, index)) is not None]
         if items and not any(each.answer for each in items):
@@ -124,7 +124,7 @@ class _Audit:
         if items and all(_leaks(each.question, each.answer) for each in items):
             self._add(name, "leak", f"the answer {_short(items[0].answer)} is in its question")
 
-    def _judge_item(self, jail: Jail, name: str, item: _Item, items: Iterable[_Item]) -> None:
+    def _judge_item(self, jail: AuditWorker, name: str, item: _Item, items: Iterable[_Item]) -> None:
         if item.solutions is not None and item.solutions != 1:
             self._add(
                 name,
@@ -142,11 +142,11 @@ class _Audit:
         for what, text in wrong_answers(item.question, item.answer, str(self._canary), others).items():
             result = self._score(jail, name, item, text)
             self._see(name, what, text, result)
-            if result.status == "ok" and result.value >= PAID and item.answer:
-                right = f"; {_short(item.answer)} is right"
+            if result.status == "ok" and result.value >= PAID and (item.answer or is_surely_wrong(what)):
+                right = f"; {_short(item.answer)} is right" if item.answer else ""
                 self._add(name, "wrong", f"pays {result.value:g} for {what}: {_short(text)}{right}")
 
-    def _judge_own_answer(self, jail: Jail, name: str, item: _Item) -> None:
+    def _judge_own_answer(self, jail: AuditWorker, name: str, item: _Item) -> None:
         result = self._score(jail, name, item, item.answer)
         if _actions(result):
             self._see(name, "its own answer", item.answer, result)
@@ -171,7 +171,7 @@ class _Audit:
         elif result.status == "aborted" and not result.attempts:
             self._add(name, "hang", f"{what}: {result.reason}")
 
-    def _draw(self, jail: Jail, name: str) -> None:
+    def _draw(self, jail: AuditWorker, name: str) -> None:
         """Checks the tasks of other orders and seeds, and keeps them for the comparison of processes."""
         places = list(range(self._config.draws))
         made = self._fresh(jail, name, _TRAINING, places)
@@ -188,7 +188,7 @@ class _Audit:
             if len(common) >= 2:
                 self._add(name, "overlap", f"{len(common)} of {len(places)} tasks of seed 0 occur under seed 1")
 
-    def _compare(self, jail: Jail, subjects: Sequence[str], check: str, where: str) -> None:
+    def _compare(self, jail: AuditWorker, subjects: Sequence[str], check: str, where: str) -> None:
         """Compares the tasks, and the reward of the right answer, with those of the first process."""
         for name in subjects:
             first = self._made.get(name)
@@ -205,7 +205,7 @@ class _Audit:
                         self._add(name, "unstable_score", f"pays {paid:g}, and {result.value:g} {where}")
             self._progress(where, len(subjects))
 
-    def _item(self, jail: Jail, name: str, index: int) -> _Item | None:
+    def _item(self, jail: AuditWorker, name: str, index: int) -> _Item | None:
         result = jail.call("item", name, _TRAINING, index, trusts_text=True)
         if result.status != "ok":
             self._add(name, "item", f"task {index}: {result.reason}")
@@ -213,7 +213,7 @@ class _Audit:
         value: Mapping[str, Any] = result.value
         return _Item(index, value["question"], value["answer"], value["solutions"], dict(value["wrong"]))
 
-    def _fresh(self, jail: Jail, name: str, seed: int, places: list[int]) -> list[dict[str, str]] | None:
+    def _fresh(self, jail: AuditWorker, name: str, seed: int, places: list[int]) -> list[dict[str, str]] | None:
         made: list[dict[str, str]] = []
         for start in range(0, len(places), _AT_ONCE):
             result = jail.call("fresh_items", name, seed, places[start : start + _AT_ONCE], trusts_text=True)
@@ -223,7 +223,7 @@ class _Audit:
             made += result.value
         return made
 
-    def _score(self, jail: Jail, name: str, item: _Item, answer: str) -> JailResult:
+    def _score(self, jail: AuditWorker, name: str, item: _Item, answer: str) -> JailResult:
         if jail.process_id is None:  # a worker that was replaced has not made the task yet
             self._item(jail, name, item.place)
         self._answers += 1

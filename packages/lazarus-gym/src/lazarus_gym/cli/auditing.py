@@ -13,7 +13,8 @@ def audit(
     target: Annotated[
         str,
         typer.Argument(
-            help="`lazarus:*`, `reasoning-gym:*`, a name instead of `*` (or several, comma-separated), or a file or folder of tasks."
+            help="`lazarus:*`, `reasoning-gym:*`, a name instead of `*` (or several, comma-separated), a file or folder of tasks, "
+            "a file of `gym export`, or the address of an OpenEnv server."
         ),
     ],
     items: Annotated[int, typer.Option("--items", help="Tasks whose answers are judged, 1 to 64.", min=1, max=64)] = 4,
@@ -22,7 +23,12 @@ def audit(
     ] = 32,
     python: Annotated[
         Path | None,
-        typer.Option("--python", help="Python of an environment with reasoning-gym [default: the one that runs]."),
+        typer.Option(
+            "--python", help="Python with reasoning-gym, or what an exported file imports [default: the one that runs]."
+        ),
+    ] = None,
+    environment: Annotated[
+        str | None, typer.Option("--environment", help="Environment to ask an OpenEnv server for.")
     ] = None,
     sarif: Annotated[
         Path | None, typer.Option("--sarif", help="Also write the findings as SARIF to this file.")
@@ -35,6 +41,7 @@ def audit(
     Everything runs in the jail: 15 wrong answers of every kind, three hash seeds, four processes. Exit 1 if there is a finding.
 
     Example: lazarus:*
+    Example: ws://localhost:8000 --environment sudoku
     Example: reasoning-gym:spiral_matrix,coin_flip --python ENV/bin/python --sarif findings.sarif
     """
     from lazarus_core.atomic import whole_file
@@ -44,7 +51,7 @@ def audit(
 
     if sarif is not None:
         check_output(sarif, SARIF, force=force)
-    found, config = find_target(target, python=python), AuditConfig(items=items, draws=draws)
+    found, config = find_target(target, python=python, environment=environment), AuditConfig(items=items, draws=draws)
     with progress("audit", total=None, unit="tasks") as advance:
 
         def done(phase: str, total: int) -> None:
