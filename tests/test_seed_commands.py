@@ -24,11 +24,7 @@ import suite
 
 LINES = Path(__file__).with_name("seed_commands.txt").read_text("utf-8").splitlines()
 EXCEPTED = {
-<<<<<<< HEAD
-    **{f"lazarus introspect {name} ": "lazarus-introspect" for name in ("circuit",)},
-=======
     "lazarus introspect circuit ": "lazarus-introspect",
->>>>>>> 4e6b5b7bc90fa67f22e8dd373303b5983eed3122
 }
 """Beginnings of lines that wait for a package, each with the package."""
 NEEDS_REAL_DATA = ("gpt-4",)

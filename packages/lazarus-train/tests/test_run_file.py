@@ -122,7 +122,7 @@ def test_the_command_of_any_objective_has_the_options_that_all_commands_share():
 def test_every_setting_is_an_option_of_some_command_or_known_to_be_of_files_alone():
     offered = {option.key for command in COMMANDS for option in command.options()}
     tables = {("objective",), ("optimizer",), ("early_stop",), ("init_model",)}
-    only_in_files = {("init_model", "config")}  # `--config` of `pretrain` gives it
+    only_in_files = {("init_model", "config"), ("objective", "is_control")}  # `--config` of `pretrain`, `--control`
     assert schema_of(RunSettings).settings.keys() - offered == tables | only_in_files
 
 
