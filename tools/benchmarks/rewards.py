@@ -30,7 +30,9 @@ def write(path: Path, count: int, seed: int, *, is_right: bool) -> Path:
         return "".join(draw.choices(LETTERS, k=2))
 
     pairs = [(asked := word(), asked if is_right else word()) for _ in range(count)]
-    path.write_text("".join(json.dumps({"prompt": f"copy {asked}", "completion": each}) + "\n" for asked, each in pairs))
+    path.write_text(
+        "".join(json.dumps({"prompt": f"copy {asked}", "completion": each}) + "\n" for asked, each in pairs)
+    )
     return path
 
 
@@ -50,9 +52,7 @@ def supervised(folder: Path, model: Path, data: Path, steps: int, rate: float) -
 
 def rewarded(folder: Path, model: Path, data: Path, test: Path, *, seed: int, steps: int, is_control: bool) -> None:
     config = TrainConfig(
-        objective=GrpoSettings(
-            reward="exact", group_size=16, max_new_tokens=6, batch_texts=256, is_control=is_control
-        ),
+        objective=GrpoSettings(reward="exact", group_size=16, max_new_tokens=6, batch_texts=256, is_control=is_control),
         model=model,
         data=data,
         batch_plan=folder / "plan",
@@ -92,9 +92,7 @@ def main() -> None:
     able = supervised(folder / "able", folder / "fresh", right, 1400, 3e-3)
     near_chance = supervised(folder / "near-chance", able, noise, 25, 1e-3)
     for seed in (0, 1, 2):
-        rewarded(
-            folder / f"grpo-{seed}", near_chance, right, test, seed=seed, steps=given.steps, is_control=False
-        )
+        rewarded(folder / f"grpo-{seed}", near_chance, right, test, seed=seed, steps=given.steps, is_control=False)
     rewarded(folder / "control", near_chance, right, test, seed=0, steps=given.steps, is_control=True)
 
 
