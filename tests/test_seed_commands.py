@@ -207,9 +207,6 @@ def puzzle_server() -> Iterator[None]:
         assert server.finish().returncode == 0
 
 
-SCRIPT = "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
-
-
 def lazarus(words: list[str]) -> tuple[int, str, str]:
     """Runs a line; `uvx --from DISTRIBUTION[EXTRA] lazarus` is checked against the installed distribution."""
     if words[:2] == ["uvx", "--from"]:
@@ -220,7 +217,7 @@ def lazarus(words: list[str]) -> tuple[int, str, str]:
         assert [each.dist.name for each in scripts if each.dist] == [distribution]
         words = words[3:]
     if words[:3] == ["uv", "run", "python"]:
-        done = commands.run([sys.executable, "-c", SCRIPT, *words[3:]])
+        done = commands.run([sys.executable, "-c", commands.RUN_SCRIPT, *words[3:]])
         return done.returncode, done.stdout, done.stderr
     assert words[0] == "lazarus"
     done = commands.run([sys.executable, "-m", "lazarus_cli", *words[1:]])

@@ -140,7 +140,7 @@ GPT2_EDITS = EDITS | {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("edit", every_nth((edit for edit in GPT2_EDITS if edit != "special"), 3))
+@pytest.mark.parametrize("edit", every_nth((edit for edit in GPT2_EDITS if edit != "special"), 5))
 def test_every_edit_of_gpt2_is_noticed_and_named(gpt2_file: bytes, gpt2_fingerprint: TokenizerFingerprint, edit: str):
     component, apply = GPT2_EDITS[edit]
     file = json.loads(gpt2_file)
