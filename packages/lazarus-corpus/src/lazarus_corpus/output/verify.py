@@ -92,7 +92,10 @@ def _sources(manifest: dict[str, list[dict[str, str]]], settings: CorpusSettings
             yield Check(f"source {source.name}", False, "not in the manifest")
             continue
         digests = [source_key(each) for path in files_of(source) for each in read_file(path, source)]
-        same = source_digest(digests) == recorded[source.name]
-        yield Check(f"source {source.name}", same, f"{len(digests):,} documents" if same else "other documents")
+        found, before = source_digest(digests), recorded[source.name]
+        other = f"other documents: digest {before[:8]} in the manifest, {found[:8]} now"
+        yield Check(
+            f"source {source.name}", found == before, f"{len(digests):,} documents" if found == before else other
+        )
     for name in sorted(recorded.keys() - {source.name for source in settings.sources}):
         yield Check(f"source {name}", False, "not in the given sources")
