@@ -1,5 +1,6 @@
 from .cpu.numpy_views import flat_view as flat_view
 from .cpu.numpy_views import fresh as fresh
 from .cpu.numpy_views import view as view
+from .normalizer import log_normalizer as log_normalizer
 from .recomputation import detached as detached
 from .recomputation import recomputed as recomputed
