@@ -47,6 +47,19 @@ WAY_OUT = re.compile(
 """How a message names the way out: the line to correct, what to do, or what would be right."""
 
 
+ROUTED = """
+from pathlib import Path
+from lazarus_models import init_model, save
+from lazarus_models.families import canonical
+from lazarus_tokenkit import load_tokenizer
+
+said = {"model_type": "mixtral", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+said |= {"num_key_value_heads": 2, "num_local_experts": 4, "vocab_size": 260, "tie_word_embeddings": True}
+save(init_model(canonical(said, "routed"), load_tokenizer("byte"), seed=0), Path("routed"))
+"""
+"""Makes a model with experts."""
+
+
 def make_inputs(folder: Path) -> None:
     """Good inputs of all kinds, and the bad ones that `bad_lines.BAD` names."""
     rows = [{"prompt": f"What is {n} and {n}?", "completion": f"It is {2 * n}."} for n in range(40)]
@@ -68,6 +81,7 @@ def make_inputs(folder: Path) -> None:
         ["introspect", "probe", "-m", "model", "-d", "labelled.jsonl", "--direction", "lda", "-o", "direction.json"],
     ):
         commands.run([sys.executable, "-m", "lazarus_cli", *words], cwd=folder, check=True)
+    commands.run([sys.executable, "-c", ROUTED], cwd=folder, check=True)
     (folder / "chat.json").write_text(json.dumps([{"role": "user", "content": "q"}]), "utf-8")
     (folder / "tests.json").write_text(json.dumps([]), "utf-8")
     tasks = [json.loads(line) for line in (folder / "tasks.jsonl").read_text("utf-8").splitlines()]

@@ -57,6 +57,7 @@ def _inputs(steps: int) -> list[str]:
     build = "data batchplan build -l rows.lengths.jsonl --predictable"
     return [
         "model new --preset nano -t byte -o model",
+        "model new --preset nano -t byte --seed 1 -o other",
         "tokenizer lengths build -t model -d rows.jsonl -o rows.lengths.jsonl",
         "tokenizer lengths build -t model -d held.jsonl -o held.lengths.jsonl",
         f"{build} -b 4000 -e 8 -o plan",
@@ -96,6 +97,20 @@ def _pages() -> list[Page]:
         add("lazarus_tokenkit.analysis.page", f"tokenizer-{name}", command, "byte", "rows.jsonl")
     infer = "bench infer model --batch-sizes 1,2 --prompt-tokens 8,16 --new-tokens 4 --repeats 3 --html"
     add("lazarus_models.cli.benchmarking", "bench-infer", infer, "model")
+    for name, command in {
+        "analyze": "-m model -p 'How much is it?' --track '3,4' --raw",
+        "compare": "-m1 model -m2 other -p 'How much is it?' --track '3' --raw",
+        "hooks": "-m model -p 'How much?' --raw",
+        "attention": "-m model -p 'How much is it? How much is it?' --raw",
+        "ablate": "-m model -p 'How much' -c 3 --max-tokens 8 --raw",
+        "patch": "-m model --source '7*8=' --target '7+8=' --raw",
+        "attribute": "-m model -p 'How much is it?' --raw",
+        "steer": "-m model -p 'How' --positive 'much' --negative 'many' --layer 0 --max-tokens 8 --raw",
+    }.items():
+        of = ("model", "other") if name == "compare" else ("model",)
+        add("lazarus_introspect.pictures.document", f"introspect-{name}", f"introspect {name} {command} --html", *of)
+    evolve = "introspect evolve fast -p 'How much is it?' --raw --html"
+    add("lazarus_introspect.pictures.document", "introspect-evolve", evolve, "fast")
     bench = "bench -d rows.jsonl -t byte -b 4096 --num-samples 24 --steps 1 -o bench"
     found.append(Page("bench", bench, "bench/bench.html", "lazarus_cli.bench_report", ("rows.jsonl", "byte", "nano")))
     return found

@@ -20,7 +20,7 @@ from lazarus_core.cli_app import Alias, Deferred, deferred_of
 
 OWN = {"lazarus_gym": "lazarus_gym.cli:app", "lazarus_introspect": "lazarus_introspect.cli:app"}
 """Command lines of packages whose commands `lazarus` does not mount, or not all of them."""
-WRITTEN = {"output", "html", "save", "fix", "report", "train", "validation_output"}
+WRITTEN = {"output", "html", "png", "save", "fix", "report", "train", "validation_output"}
 """Names of parameters that take a path to write; every other path is read."""
 HUGE = str(10**30)
 LARGE = str(2**53)
@@ -99,6 +99,11 @@ GOOD = {
 }
 """Good values of required options, by the name of the parameter."""
 NAMED = {
+    **{
+        ("introspect", f"{what}-diff", side): "model"
+        for what in ("weight", "activation")
+        for side in ("first", "second")
+    },
     ("tokenizer", "templates", "show", "name"): "chatml",
     ("tokenizer", "templates", "validate", "name"): "chatml",
     ("tokenizer", "templates", "apply", "name"): "chatml",
@@ -131,6 +136,14 @@ MORE: Mapping[tuple[str, ...], Mapping[str, str]] = {
     ("model", "convert"): {"dtype": "float16"},
     ("tokenizer", "train", "sentencepiece"): {"vocab_size": "290"},
     ("tokenizer", "compare"): {"text": "hello"},
+    **{
+        ("introspect", group, name): {"model": "routed"}
+        for group, names in {
+            "moe": ("route", "utilisation", "co-activation", "specialists", "ablate", "pipeline", "vocab-contrib"),
+            "moe-expert": ("analyze", "heatmap", "pipeline", "vocab-contrib"),
+        }.items()
+        for name in (*names, "compression")
+    },
     ("tokenizer", "encode"): {"output": "made/new.jsonl", "data": "data.jsonl"},
     ("introspect", "probe"): (probing := {"data": "labelled.jsonl", "layers": "1"}) | {"permutations": "19"},
     ("introspect", "neurons"): probing,

@@ -1,8 +1,11 @@
 """The commands: options, JSON, tables, and one line for bad input."""
 
+import base64
 import json
+import re
 from importlib.metadata import version
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -60,6 +63,67 @@ def test_commands_print_a_table_and_json(command, ask):
     assert len(found["provenance"]["weights"]) == 64 and found["ids"]
 
 
+def stored(path):
+    """The numbers of the maps of a page."""
+    text = path.read_text("utf-8")
+    return [json.loads(each) for each in re.findall(r'<script type="application/json">(.*?)</script>', text)]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_writes_a_page_and_json_says_how(command, ask, tmp_path):
+    words, _ = COMMANDS[command]
+    page = tmp_path / "a.html"
+    code, shown, said = ask(command, *words, "--raw", "--json", "--html", str(page))
+    found = json.loads(shown)
+    assert (code, said) == (0, f"wrote {page}\n") and found["command"]["name"] == command
+    settings = found["command"]["settings"]
+    assert settings["--raw"] is True and not {"--html", "--json", "--png", "--force", "--quiet"} & settings.keys()
+    assert "stories260k" in page.read_text("utf-8")
+
+
+def test_the_numbers_of_a_lens_page_are_those_of_the_result(ask, tmp_path):
+    page = tmp_path / "a.html"
+    _, shown, _ = ask("analyze", "-p", GIRL, "--raw", "--json", "--track", " Lily", "--html", str(page))
+    found = json.loads(shown)
+    grid, tops, distances = found["grid"], *stored(page)
+    assert tops["rows"] == ["5", "4", "3", "2", "1", "0"] and len(tops["columns"]) == len(found["ids"])
+    probabilities = np.array(grid["probabilities"])
+    assert probabilities.shape == (6, len(found["ids"]), 5)
+    assert np.allclose(tops["values"][::-1], probabilities[:, :, 0], rtol=1e-4)
+    assert np.allclose(distances["values"][::-1], grid["kl_to_final"], rtol=1e-4, atol=1e-12)
+    assert max(grid["kl_to_final"][-1]) == 0
+    for layer, each in enumerate(found["layer_predictions"]):
+        place = tops["texts"]["cells"][5 - layer][found["position"]]
+        assert tops["texts"]["distinct"][place] == each["top_tokens"][0]["token"]
+        assert [token["id"] for token in each["top_tokens"]] == grid["ids"][layer][-1]
+        values = [token["probability"] for token in each["top_tokens"]]
+        assert np.allclose(values, probabilities[layer, -1], atol=1e-5)
+    assert f"{found['token_evolutions'][0]['probabilities'][3]:.6g}" in page.read_text("utf-8")
+
+
+def test_the_numbers_of_patch_and_attention_pages_are_those_of_the_results(ask, tmp_path):
+    page = tmp_path / "a.html"
+    _, shown, _ = ask("patch", "--source", GIRL, "--target", BOY, "--raw", "--json", "--html", str(page))
+    (data,) = stored(page)
+    assert np.allclose(data["values"], json.loads(shown)["normalised"], rtol=1e-4) and data["diverging"]
+    assert data["high"] >= np.abs(data["values"]).max() - 1e-4 and data["low"] == -data["high"]
+    _, shown, _ = ask("attention", "-p", GIRL, "--raw", "--json", "--html", str(page))
+    data, heads = stored(page)[0], json.loads(shown)["heads"]
+    size = len(data["rows"])
+    for each in heads:
+        text = data["groups"][f"layer {each['layer']}"]["maps"][each["head"]]
+        drawn = np.frombuffer(base64.b64decode(text), np.uint8).reshape(size, size) / 255 * data["high"]
+        assert np.abs(drawn - each["pattern"]).max() < 0.003
+
+
+def test_a_terminal_shows_the_map_of_every_position(ask):
+    code, shown, _ = ask("analyze", "-p", GIRL, "--raw", "--every-position", "--track", " Lily")
+    assert code == 0 and "What each layer would predict" in shown and "\x1b" not in shown
+    assert re.search(r"Probability of tracked tokens .*\n +layer 0 to 5 .*\n Lily", shown)
+    _, shown, _ = ask("patch", "--source", GIRL, "--target", BOY, "--raw")
+    assert "0: as the target, 1: as the source." in shown and "+1.00" in shown
+
+
 def test_without_raw_the_prompt_is_a_message(ask):
     raw, message = (json.loads(ask("analyze", "-p", "Tom", "--json", *more)[1]) for more in (["--raw"], []))
     assert (raw["request"]["raw"], message["request"]["raw"]) == (True, False)
@@ -78,6 +142,8 @@ def test_attention_detects_heads(ask):
     assert all(each["q"] < 0.05 for each in found["detected"])
     _, shown, _ = ask("attention", "-p", GIRL, "--raw", "--full", "--json", "--layers", "0")
     assert len(json.loads(shown)["heads"][0]["pattern"]) == 14
+    _, shown, _ = ask("attention", "-p", GIRL, "--raw", "--full", "--layers", "0")
+    assert "Attention of each head" in shown and "head 7" in shown and "█" in shown
 
 
 def test_ablation_by_component_and_method(ask):
@@ -117,7 +183,6 @@ def test_ablation_by_component_and_method(ask):
         ("ablate", ["-p", GIRL, "-c", ""], "'--criterion': the value is empty"),
         ("patch", ["--source", GIRL, "--target", "Once"], "give prompts with equal numbers of tokens [LI-E121]"),
         ("patch", ["--source", GIRL, "--target", BOY, "--positive", "gi"], "'gi' has 2 tokens"),
-        ("attention", ["-p", GIRL, "--full"], "--full has an effect with --json only"),
         ("steer", ["-p", "a", "--positive", "b", "--negative", "c", "--layer", "7"], "5 blocks, numbered from 0"),
     ],
 )

@@ -1,6 +1,7 @@
 """The commands of probing: tables, JSON, files, and one line for bad input."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -71,11 +72,16 @@ def test_commands_print_a_table_and_json(command, ask):
     code, shown, said = ask(command, *words)
     assert (code, said) == (0, "")
     assert [each for each in expected if each not in shown] == []
-    code, shown, _ = ask(command, *words, "--json")
+    code, shown, _ = ask(command, *words, "--json", "--html", "page.html")
     found = json.loads(shown)
     assert (code, found["analysis"]) == (0, command)
     assert len(found["provenance"]["weights"]) == 64 and len(found["prompts"]) == len(found["prompt_ids"]) > 3
-    assert ask(command, *words, "--json")[1] == shown  # the same again
+    page = Path("page.html").read_text("utf-8")
+    assert 'class="map"' in page or 'class="bars"' in page
+    Path("result.json").write_text(shown, "utf-8")
+    with pytest.raises(SystemExit) as ended:
+        run(lambda **options: app(["replay", "result.json"], **options), "lazarus-introspect")
+    assert ended.value.code == 0
 
 
 def test_a_direction_goes_from_a_probe_to_steering(ask, tmp_path):

@@ -296,6 +296,15 @@ def show_table(text: str) -> None:
         sys.stdout.write((styled(head, "bold") if has_color(sys.stdout) else head) + line_break + rest + "\n")
 
 
+def show_colored(text: str) -> None:
+    """Print a result on stdout as `show`; colours (Select Graphic Rendition) stay where stdout has colour."""
+    pieces = re.split(r"(\x1b\[[0-9;]*m)", text)
+    kept = pieces[1::2] if has_color(sys.stdout) else [""] * len(pieces[1::2])
+    found = [printable(each) for each in pieces[::2]]
+    with _results():
+        sys.stdout.write("".join(map("".join, zip(found, [*kept, ""], strict=True))) + "\n")
+
+
 def show_line(text: str) -> None:
     """Print a result as one line on stdout. Line breaks in names and values are escaped."""
     write(printable_line(text) + "\n")

@@ -11,6 +11,10 @@ from .cache import run_with_cache as run_with_cache
 from .causal.patching import patch_sweep as patch_sweep
 from .causal.steering import steered as steered
 from .errors import IntrospectError as IntrospectError
+from .experts.identify import ExpertIdentifier as ExpertIdentifier
+from .experts.identify import identify_experts as identify_experts
+from .experts.moe_hooks import MoECaptureConfig as MoECaptureConfig
+from .experts.moe_hooks import MoEHooks as MoEHooks
 from .hooks import hooked as hooked
 from .hooks import run_with_hooks as run_with_hooks
 from .reading.attention import attention_patterns as attention_patterns

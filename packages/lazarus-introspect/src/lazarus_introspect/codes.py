@@ -63,6 +63,26 @@ CODES = {
         "Load the model with `lazarus_models.load`.",
     ),
     "LI-E103": Code("A site was not captured", "`names` does not list it", "Add the site to `names`."),
+    "LI-E104": Code(
+        "A PNG needs matplotlib",
+        "The extra `png` is not installed",
+        "Install `lazarus-introspect[png]`, or write a page.",
+    ),
+    "LI-E105": Code(
+        "A stored result cannot be computed again",
+        "The file is another one, was computed from Python, or is of another version",
+        "Give a file that a command of `lazarus introspect` printed with `--json`.",
+    ),
+    "LI-E106": Code(
+        "A run or a metric cannot be followed",
+        "Another folder, a run with one checkpoint, or a metric without its token",
+        "Give the folder of `lazarus train`, trained with `--save-every`, and what the message names.",
+    ),
+    "LI-E107": Code(
+        "The audit log does not confirm the plan",
+        "Another plan, or an interrupted run",
+        "Give the plan that the run followed.",
+    ),
     "LI-E110": Code(
         "A hook is no function, or did not return an array",
         "A function that returns a number or a NumPy array",
@@ -141,4 +161,44 @@ CODES = {
         "Options of a command do not fit together", "A typing error", "Change the option that the message names."
     ),
     "LI-E145": Code("Nothing was captured yet", "`forward` was not called", "Call `forward` first."),
+    "LI-E160": Code(
+        "No tokens to route",
+        "An empty list of texts, or a mask of zeros",
+        "Give at least one text with a token that is not masked.",
+    ),
+    "LI-E161": Code(
+        "A file of labelled texts is invalid",
+        "A row without `text` or `label`, or a file that is too large",
+        'Give JSON Lines such as {"text": "7 * 8 = 56", "label": "math"}, at most 10,000 texts of 64 labels.',
+    ),
+    "LI-E162": Code("Nothing would be captured", "All `capture_...` settings are off", "Set one of them."),
+    "LI-E163": Code(
+        "Experts cannot be compared over labels",
+        "One label, few texts, or a model without its tokenizer",
+        "Give at least two labels with five texts each, and the tokenizer.",
+    ),
+    "LI-E164": Code(
+        "Rerouting leaves too few experts",
+        "Nearly all experts of a block are ablated",
+        "Ablate fewer experts, or use `drop`.",
+    ),
+    "LI-E165": Code(
+        "Too few blocks with experts", "One block was chosen, or the model has one", "Choose two or more blocks."
+    ),
+    "LI-E170": Code(
+        "The weights of two models cannot be compared",
+        "Models of different families or sizes",
+        "Give two models of one family, or a model and its adapter.",
+    ),
+    "LI-E171": Code(
+        "Two models have different tokenizers",
+        "Activations at one position belong to different tokens",
+        "Give two models with one tokenizer, or use `lazarus introspect compare`.",
+    ),
+    "LI-E172": Code("Too few tokens to compare", "Short prompts", "Give longer or more prompts, or a smaller `skip`."),
+    "LI-E173": Code(
+        "A site cannot be compared between two models",
+        "Patterns have no vector for each token; the models have no such site in common",
+        "Choose sites such as `blocks.*.resid_post`.",
+    ),
 }

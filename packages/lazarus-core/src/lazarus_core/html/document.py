@@ -17,7 +17,9 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inl
 """Content security policy: the browser refuses every request of a page."""
 
 
-def page(title: str, body: str, distribution: str, script: str = "", *, origin: Origin | None = None) -> str:
+def page(
+    title: str, body: str, distribution: str, script: str = "", *, style: str = "", origin: Origin | None = None
+) -> str:
     """Build a page.
 
     Args:
@@ -25,6 +27,7 @@ def page(title: str, body: str, distribution: str, script: str = "", *, origin: 
         body: Content, as HTML, with one `h1`.
         distribution: Package that made the page; the footer names it with its version.
         script: JavaScript that runs after the body is loaded.
+        style: Rules of the page's own, after those of every page.
         origin: Command and time for the footer. Without it, the same content is the same page.
     """
     code = "".join(f"<script>{each}</script>" for each in (script, READOUT if 'class="plot"' in body else "") if each)
@@ -40,7 +43,7 @@ def page(title: str, body: str, distribution: str, script: str = "", *, origin: 
     return printable(
         f'{HEAD}<meta name="viewport" content="width=device-width, initial-scale=1">{themes}'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>\n<main>{body}</main>\n"
+        f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head><body>\n<main>{body}</main>\n"
         f"<footer>{command}<p>{made}</p></footer>{code}</body></html>\n"
     )
 

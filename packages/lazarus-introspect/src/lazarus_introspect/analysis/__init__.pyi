@@ -3,6 +3,8 @@ from .analyzer import ModelAnalyzer as ModelAnalyzer
 from .model_hooks import ModelHooks as ModelHooks
 from .provenance import Provenance as Provenance
 from .provenance import provenance_of as provenance_of
+from .replay import Replay as Replay
+from .replay import replayed as replayed
 from .results import AblationResult as AblationResult
 from .results import AnalysisResult as AnalysisResult
 from .results import AttentionResult as AttentionResult

@@ -1,15 +1,21 @@
 """The fields of a lens result: what each layer would predict at one position, and the tokens that are followed."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from lazarus_introspect.analysis import results
 from lazarus_introspect.analysis.settings import AnalysisConfig
 from lazarus_introspect.analysis.tokens import Prompt, Token, resolve_token, token_text
+from lazarus_introspect.metrics import Numbers, log_softmax, numbers
 from lazarus_introspect.reading.attribution import one_position
 from lazarus_introspect.reading.lens import LensNumbers, emergence, lens_numbers, read_stream, streams
 from lazarus_introspect.site_table import sites
 from lazarus_models import LoadedModel
 from lazarus_models.backend import mx
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def lens_result(lm: LoadedModel, prompt: Prompt, config: AnalysisConfig) -> tuple[dict[str, Any], LensNumbers]:
@@ -27,7 +33,8 @@ def lens_result(lm: LoadedModel, prompt: Prompt, config: AnalysisConfig) -> tupl
     count = sites(lm).layers
     listed = config.layers(count)
     tracked = [resolve_token(lm, each, multi_token=config.multi_token) for each in config.track_tokens]
-    rows = mx.stack([x[0, place] for x in streams(lm, prompt.rows).values()])
+    read = list(streams(lm, prompt.rows).values())
+    rows = mx.stack([x[0, place] for x in read])
     lens = lens_numbers(read_stream(lm, rows))
     predictions = tuple(
         results.LayerPrediction(
@@ -44,8 +51,30 @@ def lens_result(lm: LoadedModel, prompt: Prompt, config: AnalysisConfig) -> tupl
         "layers": count,
         "layer_predictions": predictions,
         "token_evolutions": tuple(_evolution(lens, token, config.threshold) for token in tracked),
+        "grid": _grid(lm, read, listed, config.top_k) if config.every_position else None,
     }
     return fields, lens
+
+
+def _grid(lm: LoadedModel, read: list[mx.array], listed: list[int], k: int) -> results.LensGrid:
+    """The lens at every position, a layer at a time: the logits of one layer are in memory."""
+    final = log_softmax(numbers(read_stream(lm, read[-1][0])))
+    ids: list[NDArray[np.int64]] = []
+    shares: list[Numbers] = []
+    distances: list[list[float]] = []
+    for layer in listed:
+        logs = log_softmax(numbers(read_stream(lm, read[layer][0])))  # (T, V)
+        best = np.argsort(-logs, axis=1, kind="stable")[:, :k].astype(np.int64)
+        ids.append(best)
+        shares.append(np.exp(np.take_along_axis(logs, best, axis=1)))
+        distances.append(np.maximum((np.exp(logs) * (logs - final)).sum(axis=1), 0).tolist())
+    return results.LensGrid(
+        layers=tuple(listed),
+        ids=tuple(tuple(map(tuple, each.tolist())) for each in ids),
+        probabilities=tuple(tuple(map(tuple, each.tolist())) for each in shares),
+        kl_to_final=tuple(map(tuple, distances)),
+        texts={int(token): token_text(lm, int(token)) for token in np.unique(ids)},
+    )
 
 
 def _probable(lm: LoadedModel, lens: LensNumbers, layer: int, token: int) -> results.TokenProbability:

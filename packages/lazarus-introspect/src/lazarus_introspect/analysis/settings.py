@@ -43,6 +43,8 @@ class AnalysisConfig(Frozen):
     """Probability from which a token counts as probable."""
     position: int = -1
     """Position that is read; negative from the end."""
+    every_position: bool = False
+    """Whether the listed layers are also read at every position."""
     raw: bool = True
     """Whether the prompt is a text to continue; otherwise a user's message in the chat template."""
 
@@ -94,8 +96,12 @@ def check_layers(layers: Sequence[int], count: int) -> list[int]:
 class AblationConfig(Frozen):
     """Settings of an ablation study."""
 
-    component: Literal["layer", "attention", "mlp"] = "layer"
+    component: Literal["layer", "attention", "mlp", "expert"] = "layer"
     """Part of each block that is ablated."""
+    experts: tuple[NonNegativeInt, ...] = ()
+    """expert: the experts of each block, ablated jointly."""
+    expert_mode: Literal["drop", "renormalise", "reroute"] = "drop"
+    """expert: what happens to the tokens that chose them; see `lazarus_introspect.causal.expert_ablation`."""
     method: Literal["zero", "mean", "resample", "noise"] = "zero"
     """What its output becomes; `mean` is pooled over all positions of the reference prompts, `resample` takes the output at
     a random position of a random one."""

@@ -73,7 +73,7 @@ class AblationStudy:
 
         Args:
             prompt: A text to continue, or a user's message if `config.raw` is false.
-            layers: Blocks; None for all.
+            layers: Blocks; None for all, or for all with experts if experts are ablated.
             config: Settings; None for the defaults.
             criterion: `function_call`, or a text that the answer should contain; None for no criterion.
             is_joint: Whether all layers are ablated at once.
@@ -85,7 +85,8 @@ class AblationStudy:
         if criterion == "":
             raise RequestError("`criterion` is empty; give a text, or function_call", "LI-E144")
         count = sites(self.lm).layers
-        chosen = check_layers(range(count) if layers is None else layers, count)
+        every = range(count) if config.component != "expert" else self._moe_layers()
+        chosen = check_layers(every if layers is None else layers, count)
         read = read_prompt(self.lm, prompt, raw=config.raw)
         clean = run_with_hooks(self.lm, read.rows)[0, -1]
         original = self.ablate_and_generate(prompt, [], config)
@@ -104,6 +105,13 @@ class AblationStudy:
             original_meets_criterion=meets(original, criterion),
             ablations=tuple(found),
         )
+
+    def _moe_layers(self) -> list[int]:
+        found = sites(self.lm)
+        every = [layer for layer in range(found.layers) if f"blocks.{layer}.moe.experts" in found.present]
+        if not every:
+            found.find("blocks.0.moe.experts")  # says why
+        return every
 
     def _measured(
         self,
@@ -140,13 +148,26 @@ class AblationStudy:
                 "`reference_prompts` and the methods `mean` and `resample` require each other: give both or neither",
                 "LI-E131",
             )
+        if (config.component == "expert") != bool(config.experts):
+            raise RequestError(
+                "`experts` and the component `expert` require each other: give both or neither", "LI-E130"
+            )
+        if config.component != "expert" and config.expert_mode != "drop":
+            raise RequestError("`expert_mode` has an effect for the component `expert` only", "LI-E130")
         if not layers:
             return nullcontext()
-        chosen = [Component(layer, config.component) for layer in layers]
+        which = config.experts or (None,)
+        chosen = [Component(layer, config.component, index) for layer in layers for index in which]
         rows = self._reference_rows(config)
         reference = Reference(rows, is_pooled=True) if rows else None
         hooks = ablation_hooks(
-            self.lm, chosen, method=config.method, reference=reference, scale=config.noise_scale, seed=config.seed
+            self.lm,
+            chosen,
+            method=config.method,
+            reference=reference,
+            scale=config.noise_scale,
+            seed=config.seed,
+            expert_mode=config.expert_mode,
         )
         return hooked(self.lm, hooks)
 

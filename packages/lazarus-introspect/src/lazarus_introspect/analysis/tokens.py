@@ -9,6 +9,7 @@ from lazarus_introspect.errors import RequestError
 from lazarus_models import LoadedModel
 from lazarus_models.generation import prompt_ids
 from lazarus_models.vocabulary import check_ids
+from lazarus_tokenkit import Tokenizer
 
 
 class Token(Frozen):
@@ -68,7 +69,16 @@ def token_text(lm: LoadedModel, token: int) -> str:
         lm: The model.
         token: Its id; for rows of the embedding without a token, `[id]`.
     """
-    tokenizer = lm.tokenizer
+    return id_text(lm.tokenizer, token)
+
+
+def id_text(tokenizer: Tokenizer, token: int) -> str:
+    """The same from the tokenizer alone.
+
+    Args:
+        tokenizer: The tokenizer.
+        token: The id.
+    """
     if token >= tokenizer.vocab_size:
         return f"[{token}]"
     written = tokenizer.token_bytes.get(token)

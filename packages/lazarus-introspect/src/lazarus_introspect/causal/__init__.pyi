@@ -7,6 +7,7 @@ from .ablation import measure_ablation as measure_ablation
 from .direction import SteeringDirection as SteeringDirection
 from .direction import load_direction as load_direction
 from .direction import save_direction as save_direction
+from .expert_ablation import expert_ablation_hooks as expert_ablation_hooks
 from .patching import PatchSweep as PatchSweep
 from .patching import attribution_patching as attribution_patching
 from .patching import patch_sweep as patch_sweep

@@ -10,6 +10,7 @@ Outputs are replaced, not weights:
 | `attention`, `mlp` | `attn_out` (or `mixer_out`), `mlp_out` | the part adds nothing; its output bias is removed too |
 | `head` | `attn.z` of one head | the head reads nothing; the output bias stays |
 | `neuron` | `mlp.post` of one neuron | the neuron is silent |
+| `expert` | `moe.weights` or `moe.router_logits` | the expert adds nothing, by a mode of `expert_ablation` |
 
 | method | the output becomes |
 |---|---|
@@ -29,17 +30,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lazarus_introspect.cache import run_with_cache
+from lazarus_introspect.causal.expert_ablation import ExpertMode, expert_ablation_hooks
 from lazarus_introspect.errors import RequestError
 from lazarus_introspect.hooks import Hook, Positioned, hooked, run_with_hooks, token_ids
 from lazarus_introspect.metrics import kl_divergence, log_softmax, numbers
 from lazarus_introspect.reading.attribution import one_position
 from lazarus_introspect.site_table import decoder_of, sites
 from lazarus_models.backend import mx
-from lazarus_models.config import MLPConfig
+from lazarus_models.config import MLPConfig, MoEConfig
 
-Kind = Literal["layer", "attention", "mlp", "head", "neuron"]
+Kind = Literal["layer", "attention", "mlp", "head", "neuron", "expert"]
 Method = Literal["zero", "mean", "resample", "noise"]
-KINDS: tuple[Kind, ...] = ("layer", "attention", "mlp", "head", "neuron")
+KINDS: tuple[Kind, ...] = ("layer", "attention", "mlp", "head", "neuron", "expert")
+_NOISY_KINDS = 5
+"""Kinds that can get noise: the first ones. Their seeds depend on this number."""
 METHODS: tuple[Method, ...] = ("zero", "mean", "resample", "noise")
 Places = NDArray[np.int64]
 
@@ -52,7 +56,7 @@ class Component:
     """Block, from 0."""
     kind: Kind = "layer"
     index: int | None = None
-    """Head or neuron, from 0; None for the other kinds."""
+    """Head, neuron or expert, from 0; None for the other kinds."""
     positions: tuple[int, ...] | None = None
     """Positions of the text, from 0; None for all."""
 
@@ -86,7 +90,7 @@ def components(model: Any, kind: Kind, layers: Iterable[int] | None = None) -> l
         SiteError: A block in `layers` does not have it.
     """
     found = sites(model)
-    site = {"head": "attn.z", "neuron": "mlp.post", "mlp": "mlp_out"}.get(kind)
+    site = {"head": "attn.z", "neuron": "mlp.post", "mlp": "mlp_out", "expert": "moe.experts"}.get(kind)
     every = range(found.layers) if layers is None else layers
     chosen: list[Component] = []
     for layer in every:
@@ -94,7 +98,7 @@ def components(model: Any, kind: Kind, layers: Iterable[int] | None = None) -> l
         if layers is None and name not in found.present:
             continue
         found.find(name)
-        if kind in ("head", "neuron"):
+        if kind in ("head", "neuron", "expert"):
             chosen += [Component(layer, kind, index) for index in range(_count(model, layer, kind))]
         else:
             chosen.append(Component(layer, kind))
@@ -105,6 +109,8 @@ def _count(model: Any, layer: int, kind: str) -> int:
     block = decoder_of(model).config.blocks[layer]
     if kind == "head":
         return block.mixer.num_heads
+    if kind == "expert":
+        return next(feed.num_experts for feed in block.feed_forward if isinstance(feed, MoEConfig))
     return next(feed.width for feed in block.feed_forward if isinstance(feed, MLPConfig))
 
 
@@ -116,6 +122,7 @@ def ablation_hooks(
     reference: Reference | None = None,
     scale: float = 1.0,
     seed: int = 0,
+    expert_mode: ExpertMode = "drop",
 ) -> list[tuple[str, Hook]]:
     """Hooks that ablate components jointly, for `run_with_hooks`, `hooked` or a generation.
 
@@ -126,6 +133,7 @@ def ablation_hooks(
         reference: Prompts of `mean` and `resample`.
         scale: noise: factor of the activation's standard deviation, above 0.
         seed: resample, noise: random seed, at least 0.
+        expert_mode: Experts: what happens to the tokens that chose them; see `lazarus_introspect.causal.expert_ablation`.
 
     Raises:
         RequestError: A component or setting is invalid, or `reference` is missing.
@@ -139,18 +147,40 @@ def ablation_hooks(
         raise RequestError(f"`method` {method!r} {words} (`reference`)", "LI-E131")
     if method == "noise" and not (0 < scale < float("inf")):
         raise RequestError(f"`scale` {scale} must be above 0 and finite", "LI-E130")
-    placed = [(site, each) for each in chosen for site in _component_sites(model, each)]
+    experts = _experts_by_layer(chosen, method)
+    outputs = [each for each in chosen if each.kind != "expert"]
+    placed = [(site, each) for each in outputs for site in _component_sites(model, each)]
     values: dict[str, mx.array] = {}
     if reference is not None and placed:
         values = dict(run_with_cache(model, reference.ids, sorted({site for site, _ in placed}))[1])
     return [
-        (site, _hook(each, method, reference, values.get(site), scale, [seed, place_of(each)])) for site, each in placed
+        *expert_ablation_hooks(model, experts, mode=expert_mode),
+        *(
+            (site, _hook(each, method, reference, values.get(site), scale, [seed, place_of(each)]))
+            for site, each in placed
+        ),
     ]
+
+
+def _experts_by_layer(chosen: Sequence[Component], method: Method) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for each in chosen:
+        if each.kind != "expert":
+            continue
+        if each.index is None:
+            raise RequestError(f"{each.name}: give `index` for experts", "LI-E130")
+        if method != "zero" or each.positions is not None:
+            raise RequestError(
+                f"{each.name}: experts are ablated by `method` 'zero', at all positions; `expert_mode` says how",
+                "LI-E130",
+            )
+        found.setdefault(each.layer, []).append(each.index)
+    return found
 
 
 def place_of(component: Component) -> int:
     """A number of the component, so that its random numbers do not depend on the others."""
-    return (component.layer * len(KINDS) + KINDS.index(component.kind)) * (1 << 20) + (component.index or 0)
+    return (component.layer * _NOISY_KINDS + KINDS.index(component.kind)) * (1 << 20) + (component.index or 0)
 
 
 def _component_sites(model: Any, component: Component) -> list[str]:
@@ -275,6 +305,7 @@ def measure_ablation(
     reference: Reference | None = None,
     scale: float = 1.0,
     seed: int = 0,
+    expert_mode: ExpertMode = "drop",
 ) -> list[AblationEffect]:
     """Measures ablations at one position of one prompt.
 
@@ -289,12 +320,14 @@ def measure_ablation(
         reference: See `ablation_hooks`.
         scale: See `ablation_hooks`.
         seed: See `ablation_hooks`.
+        expert_mode: See `ablation_hooks`.
     """
     tokens = token_ids(model, ids)
     place = one_position(tokens, position)
     clean = run_with_hooks(model, tokens)[0, place]
     target = int(mx.argmax(clean)) if positive is None else positive
     settings: dict[str, Any] = {"method": method, "reference": reference, "scale": scale, "seed": seed}
+    settings["expert_mode"] = expert_mode
     effects: list[AblationEffect] = []
     for group in groups:
         changed = run_with_hooks(model, tokens, ablation_hooks(model, group, **settings))[0, place]

@@ -6,7 +6,6 @@ import typer
 
 from lazarus_introspect.cli.options import (
     Adapter,
-    AsJson,
     Layers,
     MaxTokens,
     Model,
@@ -17,10 +16,11 @@ from lazarus_introspect.cli.options import (
     parse_numbers,
     quoted,
     show_head,
-    show_json,
 )
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 
 
+@writes_result
 def ablate(
     model: Model,
     prompt: PromptText,
@@ -34,6 +34,15 @@ def ablate(
     component: Annotated[
         Literal["layer", "attention", "mlp"], typer.Option("--component", help="Ablate this part of each layer.")
     ] = "layer",
+    expert: Annotated[
+        str | None, typer.Option("--expert", help="Ablate these experts of each layer instead: 0-3, or 0,5.")
+    ] = None,
+    expert_mode: Annotated[
+        Literal["drop", "renormalise", "reroute"],
+        typer.Option(
+            "--expert-mode", help="Give the expert share 0, its share to the others, or choose another expert."
+        ),
+    ] = "drop",
     method: Annotated[
         Literal["zero", "mean", "resample", "noise"],
         typer.Option(
@@ -51,7 +60,8 @@ def ablate(
     max_tokens: MaxTokens = 32,
     seed: Seed = 0,
     raw: Raw = False,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Ablate layers, generate, and compare the texts with the original.
 
@@ -64,8 +74,13 @@ def ablate(
 
     if not 0 < noise_scale < float("inf"):
         raise RequestError(f"--noise-scale {noise_scale}: must be above 0", "LI-E146")
+    experts = parse_numbers(expert, "--expert")
+    if experts is not None and component != "layer":
+        raise RequestError("--expert and --component exclude each other: give one of them", "LI-E146")
     config = AblationConfig(
-        component=component,
+        component="expert" if experts else component,
+        experts=tuple(experts or ()),
+        expert_mode=expert_mode,
         method=method,
         reference_prompts=tuple(reference or ()),
         noise_scale=noise_scale,
@@ -76,8 +91,7 @@ def ablate(
     chosen = parse_numbers(layers)
     with opened(model, adapter) as analyzer:
         result = AblationStudy(analyzer.lm).sweep(prompt, chosen, config, criterion=criterion, is_joint=multi)
-    if as_json:
-        show_json(result)
+    if outputs.publish(result):
         return
     said = {None: "", True: " (meets the criterion)", False: " (does not meet the criterion)"}
     show_head(result, {"original": quoted(result.original, 60) + said[result.original_meets_criterion]})

@@ -6,7 +6,6 @@ import typer
 
 from lazarus_introspect.cli.options import (
     Adapter,
-    AsJson,
     Layers,
     Model,
     PromptText,
@@ -16,8 +15,8 @@ from lazarus_introspect.cli.options import (
     parse_numbers,
     quoted,
     show_head,
-    show_json,
 )
+from lazarus_introspect.cli.outputs import Outputs, show_pictures, writes_result
 
 if TYPE_CHECKING:
     from lazarus_introspect.analysis import AnalysisConfig, AnalysisResult
@@ -43,6 +42,7 @@ def lens_config(
     raw: bool,
     threshold: float = 0.5,
     position: int = -1,
+    every_position: bool = False,
 ) -> "AnalysisConfig":
     """Settings of a lens from options.
 
@@ -55,6 +55,7 @@ def lens_config(
         raw: Whether the prompt is a text to continue.
         threshold: Value of `--threshold`.
         position: Value of `--position`.
+        every_position: Value of `--every-position`.
 
     Raises:
         RequestError: `--layers` and another strategy than custom, or the other way round.
@@ -76,10 +77,12 @@ def lens_config(
         multi_token="first",
         threshold=threshold,
         position=position,
+        every_position=every_position,
         raw=raw,
     )
 
 
+@writes_result
 def analyze(
     model: Model,
     prompt: PromptText,
@@ -93,21 +96,32 @@ def analyze(
         float, typer.Option("--threshold", help="Probability from which a token counts as probable.")
     ] = 0.5,
     position: Annotated[int, typer.Option("--position", help="Read this position; negative from the end.")] = -1,
+    every_position: Annotated[
+        bool, typer.Option("--every-position", help="Also read every position, for a map; pictures always do.")
+    ] = False,
     raw: Raw = False,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Read from each layer which token the model would predict (logit lens).
 
     Example: -m smollm2-360m -p "The capital of France is" --track " Paris, London" --raw
     """
     config = lens_config(
-        layer_strategy, layers, layer_step, track, top_k, raw=raw, threshold=threshold, position=position
+        layer_strategy,
+        layers,
+        layer_step,
+        track,
+        top_k,
+        raw=raw,
+        threshold=threshold,
+        position=position,
+        every_position=every_position or outputs.has_pictures,
     )
     with opened(model, adapter) as analyzer:
         result = analyzer.analyze(prompt, config)
     note_tokens(tuple(each.tracked for each in result.token_evolutions))
-    if as_json:
-        show_json(result)
+    if outputs.publish(result):
         return
     _show(result, config.threshold)
 
@@ -140,3 +154,6 @@ def _show(result: "AnalysisResult", threshold: float) -> None:
             for each in evolutions
         ]
         show("\n" + aligned([named, *found], right=[1]))
+    if result.grid is not None:
+        show_pictures(result.grid.pictures(result.tokens)[:1])
+    show_pictures(result.followed())

@@ -6,7 +6,6 @@ import typer
 
 from lazarus_introspect.cli.options import (
     Adapter,
-    AsJson,
     Layers,
     Model,
     PromptText,
@@ -16,10 +15,11 @@ from lazarus_introspect.cli.options import (
     parse_numbers,
     quoted,
     show_head,
-    show_json,
 )
+from lazarus_introspect.cli.outputs import Outputs, show_pictures, writes_result
 
 
+@writes_result
 def attention(
     model: Model,
     prompt: PromptText,
@@ -32,33 +32,30 @@ def attention(
         bool,
         typer.Option("--detect", help="Test heads on random repeated tokens: induction, duplicate, previous, sink."),
     ] = False,
-    full: Annotated[bool, typer.Option("--full", help="Include whole patterns in the JSON.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Include whole patterns; pictures always do.")] = False,
     seed: Seed = 0,
     raw: Raw = False,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Describe the attention of each head on a prompt.
 
     Example: -m smollm2-360m -p "Once upon a time" --layers 3 --detect
     """
     from lazarus_core.console import show
-    from lazarus_introspect.errors import RequestError
     from lazarus_tokenkit.tables import aligned
 
-    if full and not as_json:
-        raise RequestError("--full has an effect with --json only", "LI-E146")
     with opened(model, adapter) as analyzer:
         result = analyzer.attention(
             prompt,
             layers=parse_numbers(layers),
             heads=parse_numbers(heads, "--heads"),
-            has_patterns=full,
+            has_patterns=full or outputs.has_pictures,
             detect=detect,
             seed=seed,
             raw=raw,
         )
-    if as_json:
-        show_json(result)
+    if outputs.publish(result):
         return
     show_head(result)
     rows = [["layer", "head", "entropy", "first", "previous", "own", "sink", "the last token attends to"]]
@@ -68,6 +65,8 @@ def attention(
         figures = (each.entropy, each.first, each.previous, each.own, each.sink)
         rows.append([str(each.layer), str(each.head), *(f"{value:.3f}" for value in figures), most])
     show("\n" + aligned(rows, right=range(7)))
+    if full:
+        show_pictures(result.pictures()[:1])
     for layer, reason in result.absent.items():
         show(f"layer {layer}: {reason}")
     if result.detected is not None:

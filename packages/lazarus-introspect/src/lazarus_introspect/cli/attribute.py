@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lazarus_introspect.cli.options import Adapter, AsJson, Model, PromptText, Raw, opened, quoted, show_head, show_json
+from lazarus_introspect.cli.options import Adapter, Model, PromptText, Raw, opened, quoted, show_head
+from lazarus_introspect.cli.outputs import Outputs, show_pictures, writes_result
 
 if TYPE_CHECKING:
     from lazarus_introspect.analysis import AttributionResult
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 _BAR = 24
 
 
+@writes_result
 def attribute(
     model: Model,
     prompt: PromptText,
@@ -25,7 +27,8 @@ def attribute(
     position: Annotated[int, typer.Option("--position", help="Read this position; negative from the end.")] = -1,
     top: Annotated[int, typer.Option("--top", min=1, help="List this many components.")] = 20,
     raw: Raw = False,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Split the difference of two logits into shares of the embedding, heads and MLPs.
 
@@ -33,8 +36,7 @@ def attribute(
     """
     with opened(model, adapter) as analyzer:
         result = analyzer.attribute(prompt, positive, negative, position=position, raw=raw)
-    if as_json:
-        show_json(result)
+    if outputs.publish(result):
         return
     _show(result, top)
 
@@ -45,10 +47,7 @@ def _show(result: "AttributionResult", top: int) -> None:
 
     pair = f"{quoted(result.positive.text)} - {quoted(result.negative.text)}"
     show_head(result, {"difference": f"logit of {pair} = {result.difference:+.4f}, sum of shares {result.total:+.4f}"})
-    shares = {"embedding": result.embed, "positions": result.pos_embed, "bias of the last norm": result.norm_bias}
-    shares |= {f"layer {each.layer} head {each.head}": each.share for each in result.heads}
-    shares |= {f"layer {layer} rest of the mixer": share for layer, share in enumerate(result.mixer_rest)}
-    shares |= {f"layer {layer} MLP": share for layer, share in enumerate(result.mlp)}
+    shares = result.shares()
     ordered = sorted(shares.items(), key=lambda item: -abs(item[1]))
     shown = [item for item in ordered if item[1] != 0][:top]
     largest = max((abs(share) for _, share in shown), default=0) or 1
@@ -59,3 +58,4 @@ def _show(result: "AttributionResult", top: int) -> None:
     rest = sum(share for _, share in ordered) - sum(share for _, share in shown)
     rows.append((f"the other {len(shares) - len(shown)}", f"{rest:+.4f}", ""))
     show("\n" + aligned(rows, right=[1]))
+    show_pictures(result.pictures()[1:])

@@ -6,7 +6,6 @@ import typer
 
 from lazarus_introspect.cli.analyze import Step, StrategyOption, TopK, Track, lens_config
 from lazarus_introspect.cli.options import (
-    AsJson,
     Layers,
     PromptText,
     Raw,
@@ -14,10 +13,11 @@ from lazarus_introspect.cli.options import (
     opened,
     quoted,
     show_head,
-    show_json,
 )
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 
 
+@writes_result
 def compare(
     first: Annotated[str, typer.Option("-m1", "--first", help="First model, in the forms of `analyze --model`.")],
     second: Annotated[str, typer.Option("-m2", "--second", help="Second model.")],
@@ -28,7 +28,8 @@ def compare(
     layer_step: Step = 4,
     top_k: TopK = 5,
     raw: Raw = False,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Compare what the layers of two models would predict; layers are matched by relative depth.
 
@@ -40,8 +41,7 @@ def compare(
     evolutions = (result.first_result.token_evolutions, result.second_result.token_evolutions)
     for each in evolutions:
         note_tokens(tuple(one.tracked for one in each))
-    if as_json:
-        show_json(result)
+    if outputs.publish(result):
         return
     from lazarus_core.console import show
     from lazarus_tokenkit.tables import aligned, number

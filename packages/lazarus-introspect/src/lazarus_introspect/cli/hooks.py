@@ -1,13 +1,14 @@
 """The command `hooks`: the sites of a model, with shapes, norms and digests of their activations."""
 
-import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from lazarus_introspect.cli.options import Adapter, AsJson, Layers, Model, PromptText, Raw, opened, parse_numbers
+from lazarus_introspect.cli.options import Adapter, Layers, Model, PromptText, Raw, opened, parse_numbers
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 
 
+@writes_result
 def hooks(
     model: Model,
     prompt: PromptText,
@@ -20,7 +21,8 @@ def hooks(
         bool, typer.Option("--capture-attention", help="Also capture scores and patterns of attention.")
     ] = False,
     raw: Raw = False,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """List the sites of a model, with shape, norm and digest of each activation on a prompt.
 
@@ -32,6 +34,7 @@ def hooks(
 
     from lazarus_core.console import show
     from lazarus_introspect.analysis import read_prompt
+    from lazarus_introspect.analysis.results import HooksResult, SiteActivation
     from lazarus_introspect.analysis.settings import check_layers
     from lazarus_introspect.cache import choose_sites, run_with_cache
     from lazarus_introspect.metrics import numbers
@@ -52,29 +55,28 @@ def hooks(
             and (capture_attention or names is not None or not site.is_computed_on_demand)
         ]
         _, cache = run_with_cache(analyzer.lm, read.rows, [site.name for site in wanted])
-    rows: list[dict[str, Any]] = []
-    for site in wanted:
-        values = numbers(cache[site.name])
-        finite = values[np.isfinite(values)]  # masked scores are minus infinity
-        rows.append(
-            {
-                "site": site.name,
-                "axes": site.axes,
-                "shape": list(values.shape),
-                "dtype": str(cache[site.name].dtype).rpartition(".")[2],
-                "norm": float(np.linalg.norm(finite)),
-                "sha256": hashlib.sha256(values.astype(np.float32).tobytes()).hexdigest(),
-            }
-        )
-    absent = {name: why for name, why in found.absent.items() if chosen is None or _layer(name) in chosen}
-    if as_json:
-        said = {"analysis": "hooks", "provenance": analyzer.provenance.model_dump(), "prompt": prompt}
-        show(json.dumps({**said, "ids": read.ids, "sites": rows, "absent": absent}, ensure_ascii=False))
+        rows: list[SiteActivation] = []
+        for site in wanted:
+            values = numbers(cache[site.name])
+            rows.append(
+                SiteActivation(
+                    site=site.name,
+                    axes=site.axes,
+                    shape=values.shape,
+                    dtype=str(cache[site.name].dtype).rpartition(".")[2],
+                    norm=float(np.linalg.norm(values[np.isfinite(values)])),
+                    sha256=hashlib.sha256(values.astype(np.float32).tobytes()).hexdigest(),
+                )
+            )
+        absent = {name: why for name, why in found.absent.items() if chosen is None or _layer(name) in chosen}
+        request = {"layers": chosen, "sites": names, "capture_attention": capture_attention, "raw": raw}
+        result = HooksResult(**analyzer.about("hooks", read, request), sites=tuple(rows), absent=absent)
+    if outputs.publish(result):
         return
     table = [["site", "axes", "shape", "dtype", "norm", "sha256"]]
     for row in rows:
-        shape = " x ".join(map(str, row["shape"]))
-        table.append([row["site"], row["axes"], shape, row["dtype"], f"{row['norm']:.4f}", row["sha256"][:16]])
+        shape = " x ".join(map(str, row.shape))
+        table.append([row.site, row.axes, shape, row.dtype, f"{row.norm:.4f}", row.sha256[:16]])
     show(aligned(table, right=[4]))
     reasons = sorted(set(absent.values()))
     if reasons and names is None:

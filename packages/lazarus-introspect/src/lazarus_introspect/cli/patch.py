@@ -6,7 +6,6 @@ import typer
 
 from lazarus_introspect.cli.options import (
     Adapter,
-    AsJson,
     Layers,
     Model,
     Raw,
@@ -14,8 +13,8 @@ from lazarus_introspect.cli.options import (
     parse_numbers,
     quoted,
     show_head,
-    show_json,
 )
+from lazarus_introspect.cli.outputs import Outputs, show_pictures, writes_result
 
 if TYPE_CHECKING:
     from lazarus_introspect.analysis import PatchResult
@@ -38,6 +37,7 @@ Site = Literal[
 ]
 
 
+@writes_result
 def patch(
     model: Model,
     source: Annotated[str, typer.Option("--source", help="Prompt with the behaviour (clean).")],
@@ -56,7 +56,8 @@ def patch(
     ] = "denoise",
     layers: Layers = None,
     raw: Raw = False,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Patch activations of one prompt into another, and measure the difference of two logits.
 
@@ -73,16 +74,12 @@ def patch(
             layers=parse_numbers(layers),
             raw=raw,
         )
-    if as_json:
-        show_json(result)
+    if outputs.publish(result):
         return
     _show(result)
 
 
 def _show(result: "PatchResult") -> None:
-    from lazarus_core.console import show
-    from lazarus_tokenkit.tables import aligned
-
     pair = f"{quoted(result.positive.text)} - {quoted(result.negative.text)}"
     show_head(
         result,
@@ -91,18 +88,4 @@ def _show(result: "PatchResult") -> None:
             "difference": f"logit of {pair}: source {result.clean:+.3f}, target {result.corrupt:+.3f}",
         },
     )
-    values = result.difference if result.normalised is None else result.normalised
-    if result.by == "head":
-        head = [f"head {column}" for column in result.columns]
-    else:
-        read = result.corrupt_tokens if result.direction == "denoise" else result.tokens
-        head = [f"{column} {quoted(read[column], 6)}" for column in result.columns]
-    rows = [["site", *head]]
-    for name, row in zip(result.sites, values, strict=True):
-        rows.append([name, *(f"{round(value, 2) + 0.0:+.2f}" for value in row)])
-    show("\n" + aligned(rows, right=range(1, len(head) + 1)))
-    show(
-        "\nthe difference itself: source and target do not differ"
-        if result.normalised is None
-        else "\n0: as the target, 1: as the source"
-    )
+    show_pictures(result.pictures())

@@ -7,7 +7,6 @@ import typer
 
 from lazarus_introspect.cli.options import (
     Adapter,
-    AsJson,
     MaxTokens,
     Model,
     PromptText,
@@ -15,10 +14,11 @@ from lazarus_introspect.cli.options import (
     opened,
     quoted,
     show_head,
-    show_json,
 )
+from lazarus_introspect.cli.outputs import Outputs, writes_result
 
 
+@writes_result
 def steer(
     model: Model,
     prompt: PromptText,
@@ -43,7 +43,8 @@ def steer(
     ] = "all",
     max_tokens: MaxTokens = 32,
     raw: Raw = False,
-    as_json: AsJson = False,
+    *,
+    outputs: Outputs,
 ) -> None:
     """Steer a generation by the difference of means of two sets of prompts, or by a direction.
 
@@ -67,8 +68,7 @@ def steer(
             max_new_tokens=max_tokens,
             raw=raw,
         )
-    if as_json:
-        show_json(result)
+    if outputs.publish(result):
         return
     norms = f"{result.vector_norm:.3f}, the stream's {result.stream_norm:.3f}"
     show_head(result, {"site": f"{result.site}, {result.mode}, alpha {result.alpha:g}", "norm of the vector": norms})

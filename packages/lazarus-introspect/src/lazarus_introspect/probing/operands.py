@@ -24,6 +24,7 @@ from pydantic import Field
 
 from lazarus_introspect.analysis.analyzer import ModelAnalyzer
 from lazarus_introspect.analysis.settings import Frozen
+from lazarus_introspect.pictures import Part, heatmap
 from lazarus_introspect.probing.features import read_features, site_names
 from lazarus_introspect.probing.findings import LEVEL, PromptSetResult, about_set
 from lazarus_introspect.probing.linear import basis, ridge
@@ -153,6 +154,34 @@ class OperandsResult(PromptSetResult):
     has_evidence: bool
     """Whether the model answers above the baseline and a value probe is evident."""
     conclusion: str
+
+    def pictures(self) -> list[Part]:
+        """Variance shares and the fit of both operands, with their nulls, by site."""
+        figures: dict[str, list[float]] = {
+            "share of the left operand": [each.left_share for each in self.sites],
+            "share of the right operand": [each.right_share for each in self.sites],
+            "share of the interaction": [each.interaction_share for each in self.sites],
+            "interaction of shuffled states": [each.shuffled_interaction for each in self.sites],
+            "squared cosine of the spans": [each.cosine for each in self.sites],
+            "the same of random spans": [each.random_cosine for each in self.sites],
+        }
+        for place, name in enumerate(("left", "right")):
+            evidence = [each.operands[place] for each in self.sites]
+            figures[f"R2 of the {name} value"] = [each.value_r2 for each in evidence]
+            figures[f"R2 of shuffled {name} values"] = [each.shuffled_r2 for each in evidence]
+        return [
+            heatmap(
+                "Operands in the states",
+                [[max(value, -1.0) for value in row] for row in figures.values()],
+                rows=list(figures),
+                columns=[each.site for each in self.sites],
+                unit="share, cosine or R2",
+                upwards="figure",
+                across="site",
+                is_diverging=True,
+                note=f"{self.conclusion} R2 below -1 is drawn as -1.",
+            )
+        ]
 
 
 class OperandsConfig(Frozen):

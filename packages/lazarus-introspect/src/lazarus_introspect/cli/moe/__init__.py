@@ -1,0 +1,1 @@
+"""The commands `moe ...`: experts of mixture-of-experts models."""

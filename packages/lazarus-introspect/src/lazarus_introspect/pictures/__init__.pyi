@@ -1,0 +1,17 @@
+from .document import page as page
+from .figure import check_png as check_png
+from .figure import png as png
+from .labels import token_labels as token_labels
+from .labels import visible as visible
+from .parts import Bars as Bars
+from .parts import Grid as Grid
+from .parts import Heatmap as Heatmap
+from .parts import Lines as Lines
+from .parts import Part as Part
+from .parts import Table as Table
+from .parts import bars as bars
+from .parts import heatmap as heatmap
+from .parts import lines as lines
+from .parts import map_grid as map_grid
+from .parts import table as table
+from .terminal import terminal as terminal
