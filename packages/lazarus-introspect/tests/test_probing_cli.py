@@ -36,7 +36,9 @@ def ask(data, capsys, tmp_path, monkeypatch):
     def asked(command, *words):
         with pytest.raises(SystemExit) as ended:
             run(
-                lambda **options: app([command, *([] if command == "directions" else model), *words], **options),
+                lambda **options: app(
+                    [command, *([] if command in ("directions", "replay") else model), *words], **options
+                ),
                 "lazarus-introspect",
             )
         shown = capsys.readouterr()
@@ -101,6 +103,27 @@ def test_a_direction_goes_from_a_probe_to_steering(ask, tmp_path):
     code, _, said = ask("probe", *probe, "--direction", "lda", "-o", "mine.txt")
     assert code == 2 and "mine.txt" in said and (tmp_path / "mine.txt").read_text("utf-8") == "mine"
     assert ask("probe", *probe, "--layers", "3", "--direction", "lda", "-o", "mine.txt", "--force")[0] == 0
+
+
+def test_a_replay_writes_no_direction(ask, tmp_path):
+    words = [
+        "-d",
+        "moods.jsonl",
+        "--raw",
+        "--permutations",
+        "19",
+        "--layers",
+        "3",
+        "--direction",
+        "lda",
+        "-o",
+        "d.json",
+    ]
+    (tmp_path / "probe.json").write_text(ask("probe", *words, "--json")[1], "utf-8")
+    (tmp_path / "d.json").unlink()
+    code, shown, said = ask("replay", "probe.json")
+    assert (code, said) == (0, "") and "equal, bit for bit" in shown
+    assert not (tmp_path / "d.json").exists()
 
 
 def test_uncertainty_of_a_prompt(ask):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import suite
 from lazarus_introspect import ModelAnalyzer, logit_lens, run_with_cache, run_with_hooks
 from lazarus_introspect.causal import load_direction
 from lazarus_introspect.errors import RequestError, SiteError
@@ -86,6 +87,23 @@ def test_features_are_the_activations_of_the_prompt(analyzer):
     assert (found["resid_final", "last"][0] == found["resid_final", "last"][3]).all()
     assert token_counts(rows).tolist() == [[1, 0, 0, 1], [0, 0, 1, 1], [3, 1, 0, 0], [1, 0, 0, 1]]  # 5, 6, 8, 9
     assert last_types(rows) == [9, 9, 6, 9]
+
+
+@pytest.mark.parametrize("name", [*suite.FAMILIES, "llama+4bit", "gemma3_text+4bit", "qwen3+lora"])
+def test_features_of_a_batch_are_those_of_each_prompt_in_every_family(name, opened):
+    lm = opened(name)
+    rows = [[1, 5, 9, 33, 7], [1, 8, 9, 33, 7], [1, 5, 5, 60, 6, 33, 7]]
+    names = [*site_names(lm), *([] if name == "mamba" else site_names(lm, "mlp_out")[:1])]
+    found = read_features(lm, rows, names, ["last", "mean"])
+    for place, row in enumerate(rows):
+        cache = run_with_cache(lm, [row], names)[1]
+        for site in names:
+            values = np.array(cache[site][0].astype(mx.float32), float)
+            limit = 1e-4 * max(1.0, np.abs(values).max())
+            assert np.abs(found[site, "last"][place] - values[-1]).max() < limit
+            assert np.abs(found[site, "mean"][place] - values[1:-2].mean(axis=0)).max() < limit
+    answers = answer_problems(lm, [Problem(2, "+", 3), Problem(12, "*", 3)], "{a}{op}{b}=")
+    assert [len(ranks[0]) for ranks in answers.ranks] == [len(site_names(lm))] * 2
 
 
 def test_sites_are_layers_of_the_stream_or_of_blocks(analyzer, opened):
@@ -268,6 +286,15 @@ def test_planted_values_are_found_above_words():
         assert each.identity_accuracy > 0.8 and each.identity_lexical == 1 and each.identity_chance == 1 / 8
     assert found.interaction_share < 0.02 < found.shuffled_interaction and found.interaction_p < 0.01
     assert found.left_share + found.right_share + found.interaction_share == pytest.approx(1)
+
+
+def test_a_value_that_is_written_differently_for_each_other_operand_does_not_generalise():
+    rng = np.random.default_rng(3)
+    ways = rng.standard_normal((2, 32))[np.arange(8) % 2]  # one direction for every second right operand
+    states = np.array(VALUES)[:, None, None] * ways + 0.1 * rng.standard_normal((8, 8, 32))
+    assert operand_figures(states, VALUES, permutations=19).operands[0].value_r2 < 0.5
+    same = operand_figures(np.array(VALUES)[:, None, None] * ways[:1] + 0.1 * rng.standard_normal((8, 8, 32)), VALUES)
+    assert same.operands[0].value_r2 > 0.95
 
 
 def test_states_that_only_name_the_operands_are_no_evidence_at_the_stated_rate():
